@@ -1,0 +1,6 @@
+"""`python -m escoita` is the `escoita` command."""
+
+from escoita.cli import main
+
+
+main()

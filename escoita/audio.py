@@ -1,0 +1,79 @@
+"""Any recording becomes mono float32 samples at 16 kHz, or an error that names the file."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from escoita.errors import AudioError
+
+
+SAMPLING_RATE = 16_000
+# Nothing can be said in less, and a feature extractor may make no frame of it.
+SHORTEST_SECONDS = 0.05
+# Root mean square under which nothing can be heard: -60 dB of full scale.
+SILENCE_LEVEL = 1e-3
+
+
+def read_audio(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+    """
+    Decodes a recording.
+
+    soundfile reads wav, flac, ogg, opus and mp3; what it does not know (m4a, webm, mp4) is read by PyAV, whose
+    wheels carry FFmpeg. Channels are averaged, other rates resampled.
+
+    Args:
+        source (`str`, `Path` or `bytes`): A path, or the encoded file itself.
+        name (`str`, *optional*): What errors call the recording; the path unless given.
+
+    Returns:
+        `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz, finite.
+
+    Raises:
+        AudioError: The file is missing, cannot be decoded, holds no samples or too few, or holds samples that are not
+            numbers.
+    """
+    name = name or (str(source) if not isinstance(source, bytes) else "audio")
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise AudioError(name, "no such file")
+    try:
+        samples, rate = soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a file called .raw
+        samples, rate = _read_with_av(source, name)
+    if samples.ndim > 1:
+        samples = samples.mean(axis=1)
+    if not np.isfinite(samples).all():
+        raise AudioError(name, "holds samples that are not numbers (NaN or infinite)")
+    if rate != SAMPLING_RATE:
+        samples = soxr.resample(samples, rate, SAMPLING_RATE)
+    if len(samples) == 0:
+        raise AudioError(name, "holds no samples")
+    if seconds(samples) < SHORTEST_SECONDS:
+        raise AudioError(name, f"is shorter than {SHORTEST_SECONDS} s")
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether nothing can be heard: the root mean square lies under -60 dB of full scale."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENCE_LEVEL
+
+
+def seconds(samples: np.ndarray) -> float:
+    """Length of samples at 16 kHz."""
+    return len(samples) / SAMPLING_RATE
+
+
+def _read_with_av(source: str | Path | bytes, name: str) -> tuple[np.ndarray, int]:
+    import av
+
+    try:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
+            resampler = av.AudioResampler(format="fltp")
+            frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise AudioError(name, "not a recording that can be read; convert it to wav, flac, ogg, mp3 or m4a") from error
+    if not frames:
+        raise AudioError(name, "holds no samples")
+    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, frames[0].sample_rate

@@ -1,0 +1,39 @@
+"""What the person at the keyboard can mend: each is one clear line and ends a command with exit code 1."""
+
+
+class EscoitaError(Exception):
+    """Names the file, row or key that is wrong and says what to do."""
+
+
+class AudioError(EscoitaError):
+    """
+    A clip that cannot be used.
+
+    Args:
+        name (`str`): The file, as the person knows it.
+        reason (`str`): Why, in a few words that read well after the name and a colon.
+    """
+
+    def __init__(self, name: str, reason: str):
+        super().__init__(f"{name}: {reason}")
+        self.name, self.reason = name, reason
+
+
+class CorpusError(EscoitaError):
+    """A manifest that cannot be read, or of which too much cannot be used."""
+
+
+class RecipeError(EscoitaError):
+    """A recipe that says something impossible; names the file, the line and the key."""
+
+
+class TrainingError(EscoitaError):
+    """Training was refused before it began: the batch or the model is not what the recipe says."""
+
+
+class RecordError(EscoitaError):
+    """A record that is missing or of another schema."""
+
+
+class PublishError(EscoitaError):
+    """The Hub refused, or would refuse, what is to be published."""

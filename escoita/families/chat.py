@@ -1,0 +1,136 @@
+"""Chat models with an audio part in their template: prompt, target and labels built one way for all of them."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from transformers import AutoModelForMultimodalLM, AutoProcessor
+
+from escoita.audio import SAMPLING_RATE
+from escoita.records import Prompt
+
+
+IGNORED = -100
+
+
+class ChatFamily:
+    """
+    What a family says of itself; a subclass overrides what differs.
+
+    Attributes:
+        model_type (`str`): As the configuration of a base says it.
+        end_of_target (`str`): Ends the assistant's turn; carries loss and stops generation.
+        audio_features (`str`): The key of a batch that holds the audio.
+        max_audio_seconds (`float`): Longest clip that is heard whole.
+        towers (`dict[str, str]`): Regular expressions that find a tower's parameters, the first that matches counting.
+    """
+
+    model_type: ClassVar[str]
+    end_of_target: ClassVar[str]
+    audio_features: ClassVar[str] = "input_features"
+    max_audio_seconds: ClassVar[float] = 30.0
+    towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
+
+    def load_processor(self, source: str, revision: str | None = None) -> Any:
+        """Loads the processor from a folder or repository."""
+        return AutoProcessor.from_pretrained(source, revision=revision)
+
+    def load_model(
+        self, base: str, revision: str | None = None, dtype: str = "auto", device: str | None = None
+    ) -> Any:
+        """
+        Loads the base model.
+
+        Args:
+            base (`str`): A folder, or a repository of the Hub.
+            revision (`str`, *optional*): Of the repository.
+            dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name.
+            device (`str`, *optional*): Where to; the CPU unless given.
+        """
+        model = AutoModelForMultimodalLM.from_pretrained(base, revision=revision, dtype=dtype)
+        return model.to(device) if device else model
+
+    def save_processor(self, processor: Any, folder: Path) -> None:
+        """Saves the processor without the padding state of its last call, which would break the next one."""
+        processor.tokenizer.backend_tokenizer.no_padding()
+        processor.tokenizer.backend_tokenizer.no_truncation()
+        processor.save_pretrained(folder)
+
+    def tower_of(self, parameter: str) -> str:
+        """Name of the tower that a parameter belongs to."""
+        return next(tower for tower, pattern in self.towers.items() if re.search(pattern, parameter))
+
+    def render(self, processor: Any, prompt: Prompt) -> str:
+        """The prompt as the model's own chat template writes it, up to where the transcript begins."""
+        messages = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}] if prompt.system else []
+        user = [{"type": "audio"}, {"type": "text", "text": prompt.user}]
+        messages.append({"role": "user", "content": user})
+        return processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
+        """
+        Builds a batch that is ready to generate from.
+
+        Args:
+            processor: The family's processor.
+            audio (`Sequence[np.ndarray]`): Clips, each of shape `(samples,)`, float32 at 16 kHz.
+            prompt ([`Prompt`]): Told beside each clip.
+
+        Returns:
+            `dict[str, torch.Tensor]`: Token ids and masks of shape `(batch, length)`, padded on the left; audio
+            features, padded on the right.
+        """
+        batch = processor(
+            text=[self.render(processor, prompt)] * len(audio),
+            audio=list(audio),
+            sampling_rate=SAMPLING_RATE,
+            return_tensors="pt",
+            padding=True,
+            padding_side="left",
+            add_special_tokens=False,
+        )
+        return dict(batch)
+
+    def encode_with_targets(
+        self, processor: Any, audio: Sequence[np.ndarray], texts: Sequence[str], prompt: Prompt
+    ) -> dict[str, torch.Tensor]:
+        """
+        Builds a batch to train on: the prompt exactly as for generation, then the transcript, which alone has labels.
+
+        Args:
+            processor: The family's processor.
+            audio (`Sequence[np.ndarray]`): Clips, each of shape `(samples,)`, float32 at 16 kHz.
+            texts (`Sequence[str]`): Their transcripts.
+            prompt ([`Prompt`]): Told beside each clip.
+
+        Returns:
+            `dict[str, torch.Tensor]`: As [`~ChatFamily.encode`], with `labels` of shape `(batch, length)`, -100
+            everywhere but on the transcript and the end of its turn.
+        """
+        tokenizer = processor.tokenizer
+        batch = self.encode(processor, audio, prompt)
+        targets = tokenizer([text + self.end_of_target for text in texts], add_special_tokens=False)["input_ids"]
+        shown = batch["attention_mask"].bool()
+        # Every tensor shaped like the token ids grows by the target; the types of its tokens are zero, which is text.
+        batch["labels"] = torch.full_like(batch["input_ids"], IGNORED)
+        zeros = [[0] * len(target) for target in targets]
+        tails = {"input_ids": targets, "labels": targets, "attention_mask": [[1] * len(target) for target in targets]}
+        padding = {"input_ids": tokenizer.pad_token_id, "labels": IGNORED}
+        # The mask of the audio features may happen to be as long.
+        of_tokens = [key for key in batch if batch[key].shape == shown.shape and self.audio_features not in key]
+        for key in of_tokens:
+            rows = [
+                torch.cat([row[mask], torch.tensor(tail, dtype=row.dtype)])
+                for row, mask, tail in zip(batch[key], shown, tails.get(key, zeros), strict=True)
+            ]
+            batch[key] = torch.nn.utils.rnn.pad_sequence(
+                rows, batch_first=True, padding_value=padding.get(key, 0), padding_side="left"
+            )
+        return batch
+
+    def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
+        """Texts of generated tokens of shape `(batch, length)`, without special tokens and edge spaces."""
+        return [text.strip() for text in processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)]

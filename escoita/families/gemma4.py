@@ -1,0 +1,59 @@
+"""Gemma 4: an audio tower beside the language tower, and a processor that needs no torchvision."""
+
+from typing import ClassVar
+
+from transformers import Gemma4Processor
+from transformers.processing_utils import ProcessorMixin
+
+from escoita.families.chat import ChatFamily
+
+
+class Gemma4AudioProcessor(Gemma4Processor):
+    """
+    [`Gemma4Processor`] for audio and text alone.
+
+    The processor of the library cannot be made without torchvision, which its video part needs; speech needs neither.
+
+    Args:
+        feature_extractor ([`Gemma4AudioFeatureExtractor`]): Turns samples at 16 kHz into log-mel frames.
+        tokenizer ([`GemmaTokenizer`]): With the audio tokens of Gemma 4.
+        chat_template (`str`, *optional*): Jinja source of the chat format.
+        audio_seq_length (`int`, *optional*, defaults to 750): Most audio tokens in one clip.
+        audio_ms_per_token (`int`, *optional*, defaults to 40): Milliseconds of audio in one token.
+    """
+
+    def __init__(
+        self,
+        feature_extractor,
+        tokenizer,
+        chat_template=None,
+        image_seq_length=280,
+        audio_seq_length=750,
+        audio_ms_per_token=40,
+        **kwargs,
+    ):
+        self.image_seq_length = image_seq_length
+        self.audio_seq_length = audio_seq_length
+        self.audio_ms_per_token = audio_ms_per_token
+        self.image_token = self.image_token_id = self.video_token = self.video_token_id = None
+        for name in ("boi_token", "eoi_token", "audio_token", "boa_token", "eoa_token", "audio_token_id"):
+            setattr(self, name, getattr(tokenizer, name))
+        ProcessorMixin.__init__(
+            self, feature_extractor=feature_extractor, tokenizer=tokenizer, chat_template=chat_template
+        )
+
+
+class Gemma4Family(ChatFamily):
+    """
+    Gemma 4 with an audio tower.
+
+    Its extractor cuts at 30 s without a word, so nothing longer may reach it.
+    """
+
+    model_type = "gemma4"
+    end_of_target = "<turn|>"
+    towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
+
+    def load_processor(self, source: str, revision: str | None = None) -> Gemma4AudioProcessor:
+        """The audio and text parts alone, from wherever the full processor is stored."""
+        return Gemma4AudioProcessor.from_pretrained(source, revision=revision)

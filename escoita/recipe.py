@@ -1,0 +1,234 @@
+"""The recipe: one YAML file that says all there is to say of one adapter."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from escoita.errors import RecipeError
+from escoita.records import Prompt
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+Expectation = Literal["none", "some"] | Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of a recipe; keys that it does not know are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021) on the linear layers that a regular expression names."""
+
+    kind: Literal["lora"] = "lora"
+    r: int = Field(8, gt=0, description="Rank")
+    lora_alpha: int = Field(16, gt=0, description="Scale: alpha / r")
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    bias: Literal["none", "all", "lora_only"] = "none"
+    use_rslora: bool = False
+    target_modules: str = Field(description="One regular expression that matches the whole name of a linear layer")
+    trainable: dict[str, Expectation] = Field(
+        {"language": "some", "audio": "some"},
+        description="Trained parameters of each tower: an exact count, 'some' or 'none'; checked before step 1",
+    )
+
+
+class Corpus(Section):
+    """A manifest and what is known of it."""
+
+    name: Name
+    manifest: str = Field(description="Path of a JSONL manifest, relative to where the command runs")
+    language: Language | None = Field(None, description="Of rows that name none; the recipe's unless given")
+    title: str | None = Field(None, description="What the card calls it")
+    url: str | None = Field(None, description="Where it can be had")
+    license: str | None = None
+    description: str | None = None
+
+
+class Corpora(Section):
+    """What is trained and tested on."""
+
+    train: list[Corpus] = Field(min_length=1)
+    validation: list[Corpus] = []
+    test: list[Corpus] = Field(min_length=1)
+    max_rejected_share: float = Field(0.01, ge=0, le=1, description="Over this share of bad rows the run refuses")
+
+    @field_validator("train", "validation", "test")
+    @classmethod
+    def _told_apart(cls, corpora: list[Corpus]) -> list[Corpus]:
+        names = [corpus.name for corpus in corpora]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two corpora have the same name among {', '.join(names)}; records tell them apart by it")
+        if "pooled" in names:
+            raise ValueError("no corpus can be called pooled: that is what records call all of them together")
+        return corpora
+
+
+class Evaluation(Section):
+    """How the adapter is measured."""
+
+    batch_size: int = Field(16, gt=0)
+    max_new_tokens: int = Field(256, gt=0)
+    normalizer: Literal["raw", "basic"] = Field("raw", description="basic: as Whisper's BasicTextNormalizer")
+    resamples: int = Field(1000, gt=0, description="Bootstrap resamples of an interval")
+    base: bool = Field(True, description="Evaluate the base beside the adapter")
+
+
+class Card(Section):
+    """What only a person can say on the card."""
+
+    title: str
+    description: str = ""
+    license: str = Field(description="Identifier of the adapter's licence as the Hub knows it, apache-2.0")
+    developers: str = ""
+    base_terms: str = Field("", description="What the licence of the base obliges")
+    intended_use: str = ""
+    limitations: str = ""
+    tags: list[str] = []
+
+
+class Hub(Section):
+    """Where it is published."""
+
+    repo: str | None = Field(None, description="user/name")
+    private: bool = False
+    publish_base_as: Name | None = Field(
+        None, description="A base that is a local folder is published under this name of the same user"
+    )
+
+
+class Space(Section):
+    """The demo."""
+
+    max_minutes: float = Field(0.5, gt=0, description="Longest recording a visitor may send, in minutes")
+    max_megabytes: float = Field(10, gt=0)
+    examples: list[str] = Field([], description="Clips offered with one click")
+
+
+class Recipe(Section):
+    """One adapter: what is made from what, how it is measured, and where it goes."""
+
+    name: Name
+    base: str = Field(description="A folder, or a repository of the Hub")
+    base_revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    language: Language
+    method: Lora
+    prompt: Prompt
+    corpora: Corpora
+    training: dict[str, Any] = Field(description="Fields of TRL's SFTConfig under their own names")
+    eval: Evaluation = Evaluation()
+    card: Card
+    hub: Hub = Hub()
+    space: Space = Space()
+    run_dir: str | None = Field(None, description="runs/<name> unless given")
+
+    @property
+    def run_path(self) -> Path:
+        return Path(self.run_dir or f"runs/{self.name}")
+
+    def write(self, path: Path) -> None:
+        """Writes what was asked for, resolved, so that it loads again."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = self.model_dump(mode="json", exclude_none=True)
+        path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """
+    Loads and validates a recipe.
+
+    Args:
+        path (`str` or `Path`): The YAML file.
+        overrides (`list[str]`, *optional*): `section.key=value`, the value in YAML.
+
+    Returns:
+        [`Recipe`]: Frozen.
+
+    Raises:
+        RecipeError: Names the file, the line and the key, and the nearest key that is known.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+        document, tree = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys")
+    for override in overrides or []:
+        _set(document, override)
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise RecipeError(_describe(error, path, tree)) from error
+
+
+def nearest(key: str, known: list[str]) -> str:
+    """A hint at the known key that a misspelt one resembles, or an empty string."""
+    matches = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _set(document: dict[str, Any], override: str) -> None:
+    keys, equals, value = override.partition("=")
+    if not equals or not all(keys.split(".")):
+        raise RecipeError(f"--set {override}: write section.key=value")
+    *sections, last = keys.split(".")
+    for section in sections:
+        document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            raise RecipeError(f"--set {override}: {section!r} is not a section")
+    try:
+        document[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: the value is not YAML") from error
+
+
+def _describe(error: ValidationError, path: Path, tree: yaml.Node | None) -> str:
+    """All mistakes, one a line, each with its line in the file where it has one."""
+    lines = []
+    for mistake in error.errors():
+        location = [part for part in mistake["loc"] if part not in ("literal['none','some']", "constrained-int")]
+        message = mistake["msg"]
+        if mistake["type"] == "string_type" and isinstance(mistake["input"], bool):
+            message += "; to YAML, no and yes are not words unless quoted: 'no'"
+        if mistake["type"] == "extra_forbidden":
+            known = list(_section(location[:-1]).model_fields)
+            message = f"unknown key{nearest(str(location[-1]), known)}"
+        line = _line(tree, location)
+        lines.append(f"{path}{f':{line}' if line else ''}: {'.'.join(map(str, location))}: {message}")
+    return "\n".join(lines)
+
+
+def _section(location: list[Any]) -> type[BaseModel]:
+    """The section that a location of pydantic leads to."""
+    section: type[BaseModel] = Recipe
+    for part in location:
+        if isinstance(part, str):
+            annotation = section.model_fields[part].annotation
+            inner = [annotation, *getattr(annotation, "__args__", ())]
+            section = next(item for item in inner if isinstance(item, type) and issubclass(item, BaseModel))
+    return section
+
+
+def _line(node: yaml.Node | None, location: list[Any]) -> int | None:
+    """The line, counted from 1, of the deepest key of a location that stands in the file; none for an override."""
+    line = None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == part]
+            if not found:
+                return line
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,207 @@
+"""The records: the contract between the rooms. Every figure of a card comes from one of them."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from escoita.errors import RecordError
+
+
+class Part(BaseModel):
+    """A piece of a record: frozen, without unknown keys; a loss that is not a number comes back as what it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Record(Part):
+    """Written and read as JSON with the version of its schema."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+
+    def write(self, path: Path) -> None:
+        """Writes the record as indented JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(by_alias=True, indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """
+        Reads a record.
+
+        Raises:
+            RecordError: The file is missing, or is not a record of this schema.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise RecordError(f"{path}: no such record") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise RecordError(f"{path}: not a record of schema 1 ({where}: {first['msg']})") from error
+
+
+class Prompt(Part):
+    """
+    What the model is told beside the audio.
+
+    Args:
+        system (`str`, *optional*): The system turn; none when empty.
+        user (`str`): The user's text, after the audio.
+    """
+
+    system: str = ""
+    user: str
+
+
+class AdapterRecord(Record):
+    """
+    `adapter/escoita.json`: what a program needs beside the weights in order to transcribe as in training.
+
+    Args:
+        language (`str`): ISO code, lower case.
+        prompt ([`Prompt`]): The prompt it was trained with.
+        max_new_tokens (`int`): Most tokens of a transcript.
+    """
+
+    language: str
+    prompt: Prompt
+    max_new_tokens: int = 256
+
+
+class CorpusUse(Part):
+    """
+    What one corpus gave to training.
+
+    Args:
+        name (`str`): The corpus.
+        split (`str`): `train` or `validation`.
+        utterances (`int`): Clips used.
+        audio_seconds (`float`): Their length together.
+        rejected (`int`): Rows that could not be used.
+    """
+
+    name: str
+    split: str
+    utterances: int
+    audio_seconds: float
+    rejected: int
+
+
+class LossPoint(Part):
+    """Mean training loss since the point before, at an optimizer step."""
+
+    step: int
+    loss: float
+
+
+class TrainingRecord(Record):
+    """
+    `training.json`: what happened.
+
+    Args:
+        name (`str`): The run.
+        base (`str`): Folder or repository of the base model.
+        family (`str`): Model type of the base, `gemma4`.
+        base_sha256 (`str`): Digest of the base's weight files, whatever the base is called.
+        parameters (`int`): Parameters of base and adapter together.
+        trainable_parameters (`dict[str, int]`): Trained parameters of each tower.
+        corpora (`list[CorpusUse]`): What was trained on.
+        rejected (`list[str]`): Each row that could not be used, with its reason.
+        steps (`int`): Optimizer steps.
+        epochs (`float`): Passes over the training clips.
+        train_seconds (`float`): Time spent in optimizer steps, checkpoints included, over all sessions of the run.
+        sessions (`int`): 1, and one more for every time the run was killed and went on.
+        loss (`list[LossPoint]`): The learning curve.
+        device (`str`): Where it ran.
+        peak_memory_bytes (`int`): Peak resident memory of the process (of the GPU where there is one).
+        versions (`dict[str, str]`): Framework versions.
+        finished (`str`): Date and time, ISO 8601, UTC.
+    """
+
+    name: str
+    base: str
+    family: str
+    base_sha256: str
+    parameters: int
+    trainable_parameters: dict[str, int]
+    corpora: list[CorpusUse]
+    rejected: list[str]
+    steps: int
+    epochs: float
+    train_seconds: float
+    sessions: int
+    loss: list[LossPoint]
+    device: str
+    peak_memory_bytes: int
+    versions: dict[str, str]
+    finished: str
+
+
+class CorpusResult(Part):
+    """
+    Error rates of one test corpus, or of several pooled by words. Rates are fractions.
+
+    Args:
+        name (`str`): The corpus; `pooled` for all together.
+        language (`str`): ISO code; several joined by commas in the pool.
+        n (`int`): Utterances scored.
+        rejected (`int`): Rows that could not be used, and are not scored.
+        audio_seconds (`float`): Length of the scored audio.
+        reference_words (`int`): Words of the references, the denominator of the WER.
+        wer (`float`): Corpus word error rate, edits over reference words.
+        cer (`float`): Corpus character error rate, spaces counted.
+        wer_ci95 (`tuple[float, float]`): 95 % percentile bootstrap interval of the WER over utterances.
+        cer_ci95 (`tuple[float, float]`): The same of the CER.
+        substitutions (`int`): Words.
+        deletions (`int`): Words.
+        insertions (`int`): Words.
+        rtfx (`float`): Audio seconds transcribed in a second of computing.
+        base_wer (`float`, *optional*): The base model alone on the same clips; absent when it was not run.
+        base_cer (`float`, *optional*): The same.
+        base_wer_ci95 (`tuple[float, float]`, *optional*): The same.
+        base_rtfx (`float`, *optional*): The same.
+    """
+
+    name: str
+    language: str
+    n: int
+    rejected: int
+    audio_seconds: float
+    reference_words: int
+    wer: float
+    cer: float
+    wer_ci95: tuple[float, float]
+    cer_ci95: tuple[float, float]
+    substitutions: int
+    deletions: int
+    insertions: int
+    rtfx: float
+    base_wer: float | None = None
+    base_cer: float | None = None
+    base_wer_ci95: tuple[float, float] | None = None
+    base_rtfx: float | None = None
+
+
+class EvaluationRecord(Record):
+    """
+    `eval/results.json`, made from the predictions alone.
+
+    Args:
+        base (`str`): Folder or repository of the base model.
+        adapter (`str`, *optional*): Folder or repository of the adapter; absent when the base alone was evaluated.
+        normalizer (`str`): What was done to references and hypotheses before counting.
+        resamples (`int`): Bootstrap resamples behind each interval.
+        corpora (`list[CorpusResult]`): One for each test corpus.
+        pooled (`CorpusResult`): All corpora together, by words.
+    """
+
+    base: str
+    adapter: str | None
+    normalizer: str
+    resamples: int
+    corpora: list[CorpusResult]
+    pooled: CorpusResult
