@@ -1,0 +1,166 @@
+"""A Gemma 4 of two million parameters: the genuine classes, both towers, every special token, no vision."""
+
+import torch
+from tokenizers import AddedToken
+from transformers import (
+    Gemma4AudioConfig,
+    Gemma4AudioFeatureExtractor,
+    Gemma4Config,
+    Gemma4ForConditionalGeneration,
+    Gemma4TextConfig,
+    GemmaTokenizer,
+    GenerationConfig,
+)
+
+from escoita.families.gemma4 import Gemma4AudioProcessor
+
+
+SYSTEM = "You are an assistant that transcribes speech accurately."
+USER = "Please transcribe this audio."
+USER_BY_LANGUAGE = "Transcribe the audio clip into {} text."
+
+NAMED_TOKENS = {
+    "audio_token": "<|audio|>",
+    "boa_token": "<|audio>",
+    "eoa_token": "<audio|>",
+    "image_token": "<|image|>",
+    "boi_token": "<|image>",
+    "eoi_token": "<image|>",
+    "sot_token": "<|turn>",
+    "eot_token": "<turn|>",
+    "soc_token": "<|channel>",
+    "eoc_token": "<channel|>",
+    "std_token": "<|tool>",
+    "etd_token": "<tool|>",
+    "stc_token": "<|tool_call>",
+    "etc_token": "<tool_call|>",
+    "str_token": "<|tool_response>",
+    "etr_token": "<tool_response|>",
+    "think_token": "<|think|>",
+    "escape_token": '<|"|>',
+}
+LETTERS = "abcdefghijklmnopqrstuvwxyz'ʻʼ-áéíóúüñçàèìòùâêîôûäöåãõëïğışșțăšžčćđ"
+CHARACTERS = "\n▁" + LETTERS + "ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÑĞİŞ" + "0123456789" + '.,:;!?"()/‘’'
+# Whole tokens, so that a prompt costs few of them. None may stand in a transcript.
+ROLES = ("system", "user", "model")
+PHRASES = (SYSTEM, USER, *USER_BY_LANGUAGE.split(" {} "))
+
+CHAT_TEMPLATE = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+    {{- '<|turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' -}}
+    {%- if message['content'] is string -%}
+        {{- message['content'] | trim -}}
+    {%- else -%}
+        {%- for part in message['content'] -%}
+            {{- '<|audio|>' if part['type'] == 'audio' else part['text'] | trim -}}
+        {%- endfor -%}
+    {%- endif -%}
+    {{- '<turn|>\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{- '<|turn>model\n' -}}
+{%- endif -%}
+"""
+
+
+def build_tokenizer() -> GemmaTokenizer:
+    """Single characters and bytes under Gemma 4's special tokens; the phrases of the prompts are one token each."""
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *NAMED_TOKENS.values(), "<|video|>"]
+    entries = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *dict.fromkeys(CHARACTERS)]
+    tokenizer = GemmaTokenizer(
+        vocab={entry: index for index, entry in enumerate(entries)},
+        merges=[],
+        extra_special_tokens=["<|video|>"],
+        model_specific_special_tokens=NAMED_TOKENS,
+        padding_side="left",
+    )
+    tokenizer.add_tokens([AddedToken(role, single_word=True, normalized=False) for role in ROLES])
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in PHRASES])
+    return tokenizer
+
+
+def build_processor(mel_bands: int = 64) -> Gemma4AudioProcessor:
+    """The audio processor of Gemma 4 over the tiny tokenizer."""
+    return Gemma4AudioProcessor(
+        feature_extractor=Gemma4AudioFeatureExtractor(feature_size=mel_bands),
+        tokenizer=build_tokenizer(),
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_model(processor: Gemma4AudioProcessor, hidden: int = 128, audio_hidden: int = 112, seed: int = 0):
+    """
+    Builds the untrained model: 3 text layers, 4 conformer layers, clipped linears as the real checkpoint has them.
+
+    Returns:
+        `Gemma4ForConditionalGeneration`: In float32, initialised so that a small model learns within minutes.
+    """
+    tokenizer = processor.tokenizer
+    text = Gemma4TextConfig(
+        vocab_size=len(tokenizer),
+        vocab_size_per_layer_input=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        global_head_dim=32,
+        hidden_size_per_layer_input=0,
+        num_kv_shared_layers=0,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        sliding_window=512,
+        max_position_embeddings=2048,
+        final_logit_softcapping=None,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    audio = Gemma4AudioConfig(
+        hidden_size=audio_hidden,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        subsampling_conv_channels=[processor.feature_extractor.feature_size, 16],
+        attention_context_left=13,
+        attention_context_right=12,
+        use_clipped_linears=True,
+        output_proj_dims=hidden,
+    )
+    config = Gemma4Config(
+        text_config=text,
+        audio_config=audio,
+        vision_config=None,
+        audio_token_id=tokenizer.audio_token_id,
+        boa_token_id=tokenizer.boa_token_id,
+        eoa_token_index=tokenizer.eoa_token_id,
+        image_token_id=tokenizer.image_token_id,
+        boi_token_id=tokenizer.boi_token_id,
+        eoi_token_id=tokenizer.eoi_token_id,
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video|>"),
+    )
+    torch.manual_seed(seed)
+    model = Gemma4ForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=[tokenizer.eos_token_id, tokenizer.eot_token_id],
+        do_sample=False,
+        max_new_tokens=64,
+    )
+    return initialise(model)
+
+
+@torch.no_grad()
+def initialise(model: Gemma4ForConditionalGeneration) -> Gemma4ForConditionalGeneration:
+    """Normal weights of deviation 1/sqrt(fan in), damped residual branches: 0.02 everywhere learns far too slowly."""
+    damped = ("post_attention_layernorm.weight", "post_feedforward_layernorm.weight", "norm_post_attn.weight")
+    head_dim = model.config.text_config.head_dim
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, 0, parameter.shape[1] ** -0.5)
+        elif name.endswith("q_norm.weight"):
+            parameter.fill_(1.5 * head_dim**-0.5)
+        elif name.endswith((*damped, "post_layer_norm.weight")):
+            parameter.fill_(0.3)
+    return model
