@@ -1,0 +1,164 @@
+"""
+Trains a speech adapter with TRL's SFTTrainer, as a recipe says.
+
+    python training/sft.py --recipe recipes/quickstart-uzbek.yaml
+    python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set training.learning_rate=1e-3
+    python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set hub.repo=user/name --push
+
+A run that was killed goes on from its last checkpoint when the command is given again. With `--push` the token, the
+repository and the card are checked before training starts, and evaluation, card and upload follow it; without it
+nothing touches the network, unless the base is a repository that is not in the cache yet.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from escoita.corpora import Rejected, Utterance, gather
+from escoita.progress import console
+from escoita.recipe import Recipe
+from escoita.records import TrainingRecord
+from escoita.rundir import RunDirectory
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
+    """
+    Trains the adapter of a recipe; does nothing when the run is already finished.
+
+    Args:
+        recipe ([`Recipe`]): What to train on what.
+        dry_run (`bool`, *optional*, defaults to `False`): Do everything but load weights and take steps.
+
+    Returns:
+        [`TrainingRecord`]: What happened, also written to `training.json`; `None` after a dry run.
+
+    Raises:
+        EscoitaError: The recipe, a corpus or the base is not what it should be.
+    """
+    from transformers import set_seed
+    from trl import SFTTrainer
+
+    from escoita.families import family_of
+    from training.arguments import lora_config, sft_config
+    from training.checks import check_batch, check_trainable, count_trainable
+    from training.collator import SpeechCollator
+    from training.outcome import save_adapter, training_record
+    from training.session import Clock, last_checkpoint, refuse_other_recipe
+
+    run = RunDirectory(recipe.run_path)
+    refuse_other_recipe(run, recipe)
+    if run.training.exists() and not dry_run:
+        recipe.write(run.recipe)
+        say(f"Already trained: {run.training} (remove {run.path} to train again)")
+        return TrainingRecord.read(run.training)
+
+    family = family_of(recipe.base, recipe.base_revision)
+    arguments = sft_config(recipe, run)
+    clips, rejected = clips_by_split(recipe, family.max_audio_seconds)
+
+    processor = family.load_processor(recipe.base, recipe.base_revision)
+    collator = SpeechCollator(family, processor, recipe.prompt)
+    rows = table(clips["train"]).select(range(min(len(clips["train"]), arguments.per_device_train_batch_size)))
+    check_batch(family, processor, collator(rows.to_list()), rows["text"])
+
+    set_seed(arguments.seed)  # before the adapter is initialised
+    if dry_run:
+        counts = count_trainable(family, untrained(recipe))
+        check_trainable(counts, recipe.method.trainable)
+        say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
+        return None
+
+    recipe.write(run.recipe)
+    trainer = SFTTrainer(
+        model=family.load_model(recipe.base, recipe.base_revision, recipe.dtype),
+        args=arguments,
+        train_dataset=table(clips["train"]),
+        eval_dataset=table(clips["validation"]) if arguments.eval_strategy != "no" else None,
+        data_collator=collator,
+        processing_class=processor,
+        peft_config=lora_config(recipe),
+        callbacks=[Clock()],
+    )
+    counts = count_trainable(family, trainer.model)
+    check_trainable(counts, recipe.method.trainable)
+    say(trained_parameters(counts))
+
+    checkpoint = last_checkpoint(run.checkpoints)
+    if checkpoint:
+        say(f"Going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    save_adapter(trainer, family, recipe, run.adapter)
+    # Not the clock that went in: going on from a checkpoint puts the one from there in its place.
+    clock = trainer.pop_callback(Clock)
+    record = training_record(trainer, family, recipe, clock, counts, clips, rejected)
+    record.write(run.training)
+    return record
+
+
+def clips_by_split(
+    recipe: Recipe, max_audio_seconds: float
+) -> tuple[dict[str, list[Utterance]], dict[str, list[Rejected]]]:
+    """Usable and rejected rows of the training and validation splits; every rejected row is named."""
+    clips, rejected = {}, {}
+    for split in ("train", "validation"):
+        clips[split], rejected[split] = gather(
+            getattr(recipe.corpora, split), recipe.language, max_audio_seconds, recipe.corpora.max_rejected_share
+        )
+        for row in rejected[split]:
+            say(f"Not used: {row}")
+    return clips, rejected
+
+
+def table(clips: list[Utterance]) -> "Dataset":
+    """Paths and texts, never decoded audio; `length` lets the sampler group clips of like length."""
+    from datasets import Dataset
+
+    rows = [{"audio": clip.audio, "text": clip.text, "length": round(clip.audio_seconds * 100)} for clip in clips]
+    return Dataset.from_list(rows)
+
+
+def untrained(recipe: Recipe) -> Any:
+    """The model with its adapter, without weights: for counting."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForMultimodalLM
+
+    from training.arguments import lora_config
+
+    config = AutoConfig.from_pretrained(recipe.base, revision=recipe.base_revision)
+    with torch.device("meta"):
+        return get_peft_model(AutoModelForMultimodalLM.from_config(config), lora_config(recipe))
+
+
+def trained_parameters(counts: dict[str, int]) -> str:
+    """One line: what trains, by tower."""
+    towers = ", ".join(f"{tower} {count:,}" for tower, count in counts.items())
+    return f"Trainable parameters: {sum(counts.values()):,} ({towers})"
+
+
+def say(line: str) -> None:
+    console.print(line, highlight=False, markup=False)
+
+
+def main(
+    recipe: Annotated[Path, typer.Option(help="YAML file of the adapter.")],
+    push: Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")] = False,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")] = None,
+) -> None:
+    """Trains the adapter of a recipe; a killed run goes on from its last checkpoint."""
+    from escoita.cli import train as command
+
+    command(recipe, push, dry_run, overrides)
+
+
+if __name__ == "__main__":
+    from escoita.cli import script
+
+    script(main)
