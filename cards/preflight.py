@@ -1,0 +1,43 @@
+"""What can be known before training starts, so that hours of it do not end in a refusal."""
+
+from pathlib import Path
+
+from huggingface_hub import HfApi, ModelCard
+
+from cards.access import clear_refusals, require_write
+from cards.metadata import metadata, published_base
+from escoita.errors import PublishError
+from escoita.recipe import Recipe
+
+
+def preflight(recipe: Recipe) -> None:
+    """
+    Checks token, repository, write permission, base and the card's metadata against the Hub.
+
+    Args:
+        recipe ([`Recipe`]): About to be trained and published.
+
+    Raises:
+        PublishError: Says in one line what is missing.
+    """
+    api = HfApi()
+    repo = require_write(api, recipe.hub.repo)
+    base = published_base(recipe, repo)
+    if not Path(recipe.base).is_dir():
+        with clear_refusals(f"base {base}"):
+            api.model_info(base, revision=recipe.base_revision)
+    validate_card(f"---\n{metadata(recipe, None, base)}\n---\n")
+
+
+def validate_card(content: str) -> None:
+    """
+    Asks the Hub whether it accepts a card's metadata.
+
+    Raises:
+        PublishError: It does not; says why.
+    """
+    with clear_refusals("card"):
+        try:
+            ModelCard(content).validate()
+        except ValueError as error:
+            raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error
