@@ -1,0 +1,176 @@
+"""Publishing with the real client over HTTP, against the Hub double."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from escoita.recipe import Recipe
+from escoita.rundir import RunDirectory
+from escoita.transcribe import Transcriber
+from tests.conftest import CORPUS, ROOT
+from tests.hub_double import HubDouble, serve
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+REPO, BASE_REPO = "ana/uzbek", "ana/escoita-tiny-gemma4"
+
+
+@pytest.fixture(params=["lfs", "xet"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
+    with serve(tmp_path / "hub", xet=request.param == "xet") as double:
+        yield double
+
+
+@pytest.fixture
+def plain_hub(tmp_path: Path) -> Iterator[HubDouble]:
+    with serve(tmp_path / "hub") as double:
+        yield double
+
+
+def reach(hub: HubDouble, token: str | None = "hf_ana") -> dict[str, str]:  # noqa: S107
+    """Environment in which the real client talks to the double."""
+    environment = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "0" if hub.store.cas else "1"}
+    return environment | ({"HF_TOKEN": token} if token else {})
+
+
+def commits(hub: HubDouble, repo: str) -> list[str]:
+    double = hub.store.repos["model", repo]
+    return [commit.title for commit in double.history(double.at("main"))]
+
+
+def content(hub: HubDouble, repo: str, name: str) -> bytes:
+    entry = hub.store.repos["model", repo].at("main").tree[name]
+    return hub.store.blobs.path(entry.sha256).read_bytes()
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_push_is_one_commit_that_a_stranger_can_use(
+    hub: HubDouble, quickstart_run: Path, command: Command, tmp_path: Path
+) -> None:
+    run = RunDirectory(quickstart_run)
+    before = snapshot(quickstart_run)
+    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **reach(hub))
+    assert pushed.returncode == 0, pushed.stderr
+    assert snapshot(quickstart_run) == before
+    assert pushed.stdout.startswith(f"{hub.url}/{REPO}/commit/")
+    assert commits(hub, REPO) == ["Publish quickstart-uzbek", "initial commit"]
+    assert commits(hub, BASE_REPO) == ["Publish the base of an adapter", "initial commit"]
+
+    tree = set(hub.store.repos["model", REPO].at("main").tree)
+    assert {"README.md", "adapter_model.safetensors", "escoita.json", "training.json", "eval/results.json"} <= tree
+    assert "eval/escoita-quickstart-uz/predictions.parquet" in tree
+    for name in ("adapter_model.safetensors", "tokenizer.json", "escoita.json"):
+        assert content(hub, REPO, name) == (run.adapter / name).read_bytes()
+    assert content(hub, REPO, "eval/results.json") == run.results.read_bytes()
+    weights = (ROOT / "quickstart/gemma4/model.safetensors").read_bytes()
+    assert content(hub, BASE_REPO, "model.safetensors") == weights
+
+    card = content(hub, REPO, "README.md").decode()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert (front["base_model"], front["base_model_relation"]) == (BASE_REPO, "adapter")
+    assert (front["library_name"], front["pipeline_tag"]) == ("peft", "automatic-speech-recognition")
+    assert str(tmp_path) not in card and str(ROOT) not in card
+
+    clip = CORPUS / "test/0001.ogg"
+    transcriber = Transcriber.load("quickstart/gemma4", str(run.adapter))
+    local = transcriber.transcribe_file(clip).text
+    snippets = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        heard = command("-c", snippet.replace("clip.wav", str(clip)), **reach(hub, token=None))
+        assert heard.returncode == 0, heard.stderr
+        assert heard.stdout.strip() == local
+
+
+def test_pushing_the_same_again_changes_nothing(plain_hub: HubDouble, quickstart_run: Path, command: Command) -> None:
+    for _ in range(2):
+        pushed = command("-m", "escoita", "push", "--run", str(quickstart_run), "--repo", REPO, **reach(plain_hub))
+        assert pushed.returncode == 0, pushed.stderr
+    assert len(commits(plain_hub, BASE_REPO)) == 2
+    assert len(commits(plain_hub, REPO)) == 2
+    uploads = [entry for entry in plain_hub.log if entry[0] == "PUT"]
+    assert len(uploads) == len(set(uploads))  # nothing large goes up twice
+
+
+@pytest.mark.parametrize(
+    ("repo", "token", "line"),
+    [
+        (None, "hf_ana", "no repository is named"),
+        ("uzbek", "hf_ana", "uzbek: not the name of a repository; write user/name"),
+        (REPO, None, "there is no token; log in with `hf auth login`"),
+        (REPO, "nonsense", "the token is not valid"),
+        (REPO, "hf_read_ana", "ana/uzbek: the token may only read"),
+        ("bea/uzbek", "hf_ana", "bea/uzbek: the token belongs to ana, who is not bea"),
+    ],
+)
+def test_what_is_missing_is_said_before_training(
+    plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path, repo, token, line
+) -> None:
+    recipe = short_recipe()
+    recipe.write(tmp_path / "recipe.yaml")
+    named = ["--set", f"hub.repo={repo}"] if repo else []
+    environment = reach(plain_hub, token)
+    refused = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), *named, "--push", **environment)
+    assert refused.returncode == 1
+    assert line in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
+    assert not token or token == "hf_ana" or token not in refused.stderr
+    assert not recipe.run_path.exists() and not plain_hub.store.repos
+
+
+def test_metadata_that_the_hub_refuses_is_said_before_training(
+    plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
+) -> None:
+    recipe = short_recipe(f"hub.repo={REPO}", "base=no/such-model")
+    recipe.write(tmp_path / "recipe.yaml")
+    refused = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
+    assert refused.returncode == 1
+    assert "base no/such-model: there is no such repository" in refused.stderr
+    program = (
+        "from cards.preflight import validate_card\n"
+        "from escoita.errors import PublishError\n"
+        "try:\n    validate_card('---\\nlanguage: UZ\\n---\\n')\n"
+        "except PublishError as error:\n    print(error)\n"
+    )
+    assert "card: the Hub refuses its metadata" in command("-c", program, **reach(plain_hub)).stdout
+
+
+def test_train_and_push_in_one_command(
+    plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
+) -> None:
+    recipe = short_recipe(f"hub.repo={REPO}")
+    recipe.write(tmp_path / "recipe.yaml")
+    done = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
+    assert done.returncode == 0, done.stderr
+    assert commits(plain_hub, REPO)[0] == "Publish quickstart-uzbek"
+    adapter = (recipe.run_path / "adapter/adapter_model.safetensors").read_bytes()
+    assert content(plain_hub, REPO, "adapter_model.safetensors") == adapter
+
+
+def test_a_base_of_the_same_name_with_other_weights_is_refused(
+    plain_hub: HubDouble, quickstart_run: Path, command: Command, tmp_path: Path
+) -> None:
+    program = (
+        "from huggingface_hub import CommitOperationAdd, HfApi\n"
+        f"api = HfApi()\napi.create_repo('{BASE_REPO}')\n"
+        "operation = CommitOperationAdd('model.safetensors', b'other' * 1000)\n"
+        f"api.create_commit('{BASE_REPO}', [operation], commit_message='other')\n"
+    )
+    assert command("-c", program, **reach(plain_hub)).returncode == 0
+    refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **reach(plain_hub))
+    assert refused.returncode == 1 and "holds another model.safetensors" in refused.stderr
+    assert ("model", REPO) not in plain_hub.store.repos
+
+
+def test_no_hub_at_all_is_one_line(quickstart_run: Path, command: Command) -> None:
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_ana"}
+    refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **nowhere)
+    assert refused.returncode == 1 and "the Hub cannot be reached" in refused.stderr
+    assert os.path.isdir(quickstart_run) and "Traceback" not in refused.stderr

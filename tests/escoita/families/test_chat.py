@@ -1,0 +1,127 @@
+"""Labels against what is written here by hand, with the tiny processor; its words of the prompt are tokens."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from escoita.families.chat import IGNORED
+from escoita.families.gemma4 import Gemma4Family
+from escoita.records import Prompt
+from tests.escoita.samples import tone
+
+
+BASE = Path(__file__).parents[3] / "quickstart/gemma4"
+pytestmark = pytest.mark.skipif(not BASE.is_dir(), reason=f"{BASE} is not built")
+
+FAMILY = Gemma4Family()
+PROMPT = Prompt(
+    system="You are an assistant that transcribes speech accurately.", user="Please transcribe this audio."
+)
+HALF_SECOND, QUARTER = tone(), tone(seconds=0.25)
+# 40 ms are a token: 13 for half a second, 6 for a quarter (frames do not reach over the edge of a clip)
+HEAD = (
+    "<bos><|turn>system\nYou are an assistant that transcribes speech accurately.<turn|>\n"
+    "<|turn>user\n<|audio>{audio}<audio|>Please transcribe this audio.<turn|>\n<|turn>model\n"
+)
+
+
+@pytest.fixture(scope="module")
+def processor() -> Any:
+    return FAMILY.load_processor(str(BASE))
+
+
+def shown(processor: Any, batch: dict[str, torch.Tensor], row: int) -> str:
+    """What the model sees of a row."""
+    return processor.tokenizer.decode(batch["input_ids"][row][batch["attention_mask"][row].bool()])
+
+
+@pytest.mark.parametrize(
+    "prompt, expected",
+    [
+        (PROMPT, HEAD.replace("<|audio>{audio}<audio|>", "<|audio|>")),
+        (Prompt(user="Escoita."), "<bos><|turn>user\n<|audio|>Escoita.<turn|>\n<|turn>model\n"),
+    ],
+)
+def test_the_prompt_is_as_the_template_writes_it(processor: Any, prompt: Prompt, expected: str) -> None:
+    assert FAMILY.render(processor, prompt) == expected
+
+
+def test_labels_stand_on_the_transcripts_alone(processor: Any) -> None:
+    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn ikki"], PROMPT)
+    ids = processor.tokenizer.convert_tokens_to_ids
+
+    assert shown(processor, batch, 0) == HEAD.format(audio=13 * "<|audio|>") + "bir<turn|>"
+    assert shown(processor, batch, 1) == HEAD.format(audio=6 * "<|audio|>") + "oʻn ikki<turn|>"
+    for row, target in enumerate((["b", "i", "r"], ["o", "ʻ", "n", "▁", "i", "k", "k", "i"])):
+        expected = [*ids(target), ids("<turn|>")]
+        labels = batch["labels"][row].tolist()
+        assert labels[-len(expected) :] == expected
+        assert set(labels[: -len(expected)]) == {IGNORED}
+        assert batch["input_ids"][row, -len(expected) :].tolist() == expected
+
+
+def test_padding_stands_on_the_left_and_is_not_seen(processor: Any) -> None:
+    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn"], PROMPT)
+    assert batch["attention_mask"][0].all()
+    assert batch["attention_mask"][1].tolist() == [0] * 7 + [1] * (batch["input_ids"].shape[1] - 7)
+    assert set(batch["input_ids"][1, :7].tolist()) == {processor.tokenizer.pad_token_id}
+    assert (batch["labels"][1, :7] == IGNORED).all()
+
+
+def test_training_prompts_as_transcribing_does(processor: Any) -> None:
+    heard = FAMILY.encode(processor, [HALF_SECOND, QUARTER], PROMPT)
+    taught = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], PROMPT)
+    for row, target in enumerate((4, 5)):
+        prompt = heard["input_ids"][row][heard["attention_mask"][row].bool()]
+        seen = taught["input_ids"][row][taught["attention_mask"][row].bool()]
+        assert seen[:-target].tolist() == prompt.tolist()
+    for key in ("input_features", "input_features_mask"):
+        torch.testing.assert_close(taught[key], heard[key], rtol=0, atol=0)
+
+
+def test_every_key_of_tokens_grows_alike(processor: Any) -> None:
+    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], PROMPT)
+    assert batch["mm_token_type_ids"].shape == batch["input_ids"].shape == batch["labels"].shape
+    audio = batch["input_ids"] == processor.audio_token_id
+    assert audio.sum(dim=1).tolist() == [13, 6]
+    assert torch.equal(batch["mm_token_type_ids"] != 0, audio)
+
+
+def test_a_feature_mask_as_long_as_the_tokens_is_left_alone(processor: Any) -> None:
+    for letters in range(1, 50):
+        prompt = Prompt(user="a" * letters)
+        heard = FAMILY.encode(processor, [HALF_SECOND], prompt)
+        if heard["input_features_mask"].shape == heard["input_ids"].shape:
+            break
+    else:
+        pytest.fail("no prompt has as many tokens as the clip has frames")
+    taught = FAMILY.encode_with_targets(processor, [HALF_SECOND], ["bir"], prompt)
+    assert torch.equal(taught["input_features_mask"], heard["input_features_mask"])
+    assert taught["input_ids"].shape[1] == heard["input_ids"].shape[1] + 4
+
+
+def test_features_are_of_the_clip(processor: Any) -> None:
+    batch = FAMILY.encode(processor, [HALF_SECOND, np.zeros_like(HALF_SECOND)], PROMPT)
+    assert batch[FAMILY.audio_features].shape[0] == 2
+    assert not torch.equal(batch[FAMILY.audio_features][0], batch[FAMILY.audio_features][1])
+
+
+def test_decoding_drops_special_tokens_and_edge_spaces(processor: Any) -> None:
+    tokens = processor.tokenizer(
+        [" toʻrt <turn|><pad>", "bir<turn|><pad><pad>"], add_special_tokens=False, padding=True
+    )
+    assert FAMILY.decode(processor, torch.tensor(tokens["input_ids"])) == ["toʻrt", "bir"]
+
+
+def test_a_saved_processor_has_no_padding_of_its_last_call(tmp_path: Path) -> None:
+    processor = FAMILY.load_processor(str(BASE))
+    FAMILY.encode(processor, [HALF_SECOND, QUARTER], PROMPT)
+    FAMILY.save_processor(processor, tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    assert saved["padding"] is None and saved["truncation"] is None
+    again = FAMILY.encode(FAMILY.load_processor(str(tmp_path)), [HALF_SECOND], PROMPT)
+    assert torch.equal(again["input_ids"], FAMILY.encode(processor, [HALF_SECOND], PROMPT)["input_ids"])

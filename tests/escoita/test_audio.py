@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
+from escoita.errors import AudioError
+from tests.escoita.samples import pitch, tone, write_clip
+
+
+def encode_with_av(path: Path, codec: str) -> Path:
+    """Half a second of 440 Hz in stereo at 48 kHz, as phones and browsers record it."""
+    samples = tone(rate=48_000)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=48_000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(np.stack([samples, samples]), format="fltp", layout="stereo")
+        frame.sample_rate = 48_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
+
+
+def picture_only(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p")
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
+
+
+def file_of(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def clip_of(samples: np.ndarray, rate: int = SAMPLING_RATE) -> Callable[[Path], object]:
+    return lambda path: write_clip(path, samples.astype(np.float32), rate, subtype="FLOAT")
+
+
+def with_one(value: float) -> np.ndarray:
+    samples = tone()
+    samples[100] = value
+    return samples
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("clip.wav", {}),
+        ("clip.flac", {}),
+        ("clip.mp3", {}),
+        ("clip.ogg", {"format": "OGG", "subtype": "OPUS"}),
+        ("clip.opus", {"format": "OGG", "subtype": "OPUS"}),
+    ],
+)
+def test_what_soundfile_reads(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    samples = read_audio(write_clip(tmp_path / name, **options))
+    assert samples.dtype == np.float32 and samples.ndim == 1 and samples.flags.c_contiguous
+    assert seconds(samples) == pytest.approx(0.5, abs=0.08)  # mp3 pads its last frame
+    assert pitch(samples) == pytest.approx(440, abs=3)
+
+
+@pytest.mark.parametrize("name, codec", [("clip.m4a", "aac"), ("clip.webm", "libopus"), ("clip.mp4", "aac")])
+def test_what_pyav_reads(tmp_path: Path, name: str, codec: str) -> None:
+    path = encode_with_av(tmp_path / name, codec)
+    samples = read_audio(path)
+    assert samples.dtype == np.float32 and samples.ndim == 1
+    assert seconds(samples) == pytest.approx(0.5, abs=0.08)
+    assert pitch(samples) == pytest.approx(440, abs=3)
+    np.testing.assert_array_equal(read_audio(path.read_bytes()), samples)
+
+
+def test_stereo_is_averaged(tmp_path: Path) -> None:
+    left, right = tone(440, level=0.4), tone(880, level=0.2)
+    path = write_clip(tmp_path / "clip.wav", np.stack([left, right], axis=1), subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(path), (left + right) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 48_000])
+def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
+    samples = read_audio(write_clip(tmp_path / "clip.wav", tone(700, 1.0, rate), rate))
+    assert len(samples) == SAMPLING_RATE
+    assert pitch(samples) == pytest.approx(700, abs=1)
+    assert np.abs(samples[1_000:-1_000]).max() == pytest.approx(0.3, abs=0.01)
+
+
+def test_16_khz_is_left_alone(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(read_audio(write_clip(tmp_path / "clip.wav", subtype="FLOAT")), tone())
+
+
+def test_bytes_are_read_as_the_file_is(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.flac")
+    np.testing.assert_array_equal(read_audio(path.read_bytes()), read_audio(str(path)))
+
+
+@pytest.mark.parametrize(
+    "name, make, reason",
+    [
+        ("clip.wav", lambda path: None, "no such file"),
+        ("folder", Path.mkdir, "no such file"),
+        ("clip.wav", file_of(b""), "not a recording that can be read"),
+        ("clip.ogg", file_of(b"not audio at all " * 50), "not a recording that can be read"),
+        ("clip.raw", file_of(b"not audio at all " * 50), "not a recording that can be read"),
+        ("clip.mp4", picture_only, "not a recording that can be read"),
+        ("clip.wav", clip_of(np.zeros(0)), "holds no samples"),
+        ("clip.wav", clip_of(np.zeros(0), 8_000), "holds no samples"),
+        ("clip.wav", clip_of(np.ones(1), 48_000), "holds no samples"),
+        ("clip.wav", clip_of(np.ones(300)), "is shorter than 0.05 s"),
+        ("clip.wav", clip_of(with_one(np.nan)), "not numbers"),
+        ("clip.wav", clip_of(with_one(np.inf)), "not numbers"),
+        ("clip.wav", clip_of(with_one(np.nan), 8_000), "not numbers"),
+    ],
+)
+def test_refusals_name_the_file(tmp_path: Path, name: str, make: Callable[[Path], object], reason: str) -> None:
+    make(tmp_path / name)
+    with pytest.raises(AudioError) as refusal:
+        read_audio(tmp_path / name)
+    assert str(refusal.value).startswith(f"{tmp_path / name}: ") and reason in refusal.value.reason
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("cut", ["clip.flac", "clip.m4a"])
+def test_half_a_file_is_refused(tmp_path: Path, cut: str) -> None:
+    path = tmp_path / cut
+    write_clip(path) if path.suffix == ".flac" else encode_with_av(path, "aac")
+    with pytest.raises(AudioError, match="not a recording that can be read"):
+        read_audio(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_refusals_use_the_name_that_is_given() -> None:
+    with pytest.raises(AudioError, match=r"^upload\.wav: "):
+        read_audio(b"nothing", name="upload.wav")
+
+
+@pytest.mark.parametrize("level, silent", [(0.0, True), (0.0009, True), (0.0011, False), (-0.5, False)])
+def test_silence_lies_under_minus_60_db(level: float, silent: bool) -> None:
+    assert is_silent(np.full(1_000, level, np.float32)) is silent

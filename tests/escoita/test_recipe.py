@@ -1,0 +1,186 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from escoita.errors import RecipeError
+from escoita.recipe import load_recipe
+from tests.escoita.samples import RECIPE
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE, "utf-8")
+    return path
+
+
+def refusal(path: Path, old: str = "", new: str = "", overrides: list[str] | None = None) -> str:
+    """What is said of the recipe with one thing changed; the file's path is cut off."""
+    assert old in RECIPE
+    path.write_text(RECIPE.replace(old, new, 1), "utf-8")
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path, overrides)
+    return str(error.value).replace(str(path), "")
+
+
+def test_defaults(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert (recipe.method.lora_alpha, recipe.eval.normalizer, recipe.hub.repo) == (16, "raw", None)
+    assert recipe.run_path == Path("runs/small")
+    assert recipe.corpora.validation == [] and recipe.corpora.max_rejected_share == 0.01
+
+
+@pytest.mark.parametrize("recipe", sorted(ROOT.glob("recipes/*.yaml")), ids=lambda path: path.stem)
+def test_recipes_of_the_repository_load(recipe: Path) -> None:
+    assert load_recipe(recipe).name == recipe.stem
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("language: uz", "langauge: uz", ":3: langauge: unknown key; did you mean 'language'?"),
+        ("  r: 4", "  rank: 4", ":5: method.rank: unknown key"),
+        ("  r: 4", "  lora_alhpa: 4", ":5: method.lora_alhpa: unknown key; did you mean 'lora_alpha'?"),
+        ("      title:", "      titel:", ":14: corpora.test.0.titel: unknown key; did you mean 'title'?"),
+        ("license: cc0-1.0", "licence: cc0-1.0", ":10: corpora.train.0.licence: unknown key; did you mean 'license'?"),
+        ("{user:", "{sistem: a, user:", ":7: prompt.sistem: unknown key; did you mean 'system'?"),
+    ],
+)
+def test_an_unknown_key_gets_its_line_and_the_nearest_key(path: Path, old: str, new: str, said: str) -> None:
+    assert said in refusal(path, old, new).splitlines()
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("r: 4", "r: four", ":5: method.r: Input should be a valid integer"),
+        ("r: 4", "r: 0", ":5: method.r: Input should be greater than 0"),
+        (
+            "r: 4",
+            "r: 4\n  trainable: {audio: -1}",
+            ":6: method.trainable.audio: Input should be greater than or equal",
+        ),
+        ("r: 4", "r: 4\n  trainable: {audio: many}", ":6: method.trainable.audio: Input should be 'none' or 'some'"),
+        ("language: uz", "language: Uzbek", ":3: language: String should match pattern"),
+        ("language: uz", "language: [uz]", ":3: language: Input should be a valid string"),
+        ("name: small", "name: ../small", ":1: name: String should match pattern"),
+        ("  test:", "  max_rejected_share: 2\n  test:", ":11: corpora.max_rejected_share: Input should be less than"),
+        ("prompt: {user: Please transcribe this audio.}", "prompt: hello", ":7: prompt: Input should be a valid dict"),
+        ("title: A small adapter", "title: 3", ":19: card.title: Input should be a valid string"),
+    ],
+)
+def test_a_bad_value_gets_its_line(path: Path, old: str, new: str, said: str) -> None:
+    assert any(line.startswith(said) for line in refusal(path, old, new).splitlines())
+
+
+def test_norwegian_must_be_quoted(path: Path) -> None:
+    said = refusal(path, "language: uz", "language: no")
+    assert said.startswith(":3: language: ") and said.endswith("unless quoted: 'no'")
+    path.write_text(RECIPE.replace("language: uz", "language: 'no'"), "utf-8")
+    assert load_recipe(path).language == "no"
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("language: uz\n", "", ": language: Field required"),
+        ("{user: Please transcribe this audio.}", "{}", ":7: prompt.user: Field required"),
+        ("  title: A small adapter\n", "", ":18: card.title: Field required"),
+        ("      manifest: test.jsonl\n", "", ":12: corpora.test.0.manifest: Field required"),
+    ],
+)
+def test_a_missing_key_is_named_with_its_section(path: Path, old: str, new: str, said: str) -> None:
+    assert refusal(path, old, new) == said
+
+
+def test_every_mistake_is_said_at_once(path: Path) -> None:
+    said = refusal(path, "  r: 4\n", "  r: four\n  rank: 4\n").splitlines()
+    assert [line.split(":")[1] for line in said] == ["5", "6"]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_corpora_of_a_split_have_names_of_their_own(path: Path, split: str) -> None:
+    said = refusal(path, f"  {split}:\n", f"  {split}:\n    - {{name: clips, manifest: more.jsonl}}\n")
+    assert f"corpora.{split}: " in said and "the same name" in said
+
+
+def test_no_corpus_is_called_what_records_call_all_of_them(path: Path) -> None:
+    said = refusal(path, "  test:\n    - name: clips\n", "  test:\n    - name: pooled\n")
+    assert "corpora.test: " in said and "no corpus can be called pooled" in said
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("name: [small", "not YAML: "),
+        ("name: *nobody", "not YAML: "),
+        ("name: a\x00b", "not YAML: "),
+        ("[1]: 2", "not YAML: "),
+        ("", "a recipe is a mapping of keys"),
+        ("- name", "a recipe is a mapping of keys"),
+    ],
+)
+def test_what_is_not_a_mapping_is_refused_in_one_line(path: Path, content: str, said: str) -> None:
+    path.write_text(content, "utf-8")
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path)
+    assert str(error.value).startswith(f"{path}: {said}") and "\n" not in str(error.value)
+
+
+def test_a_syntax_error_says_where(path: Path) -> None:
+    assert "line 5" in refusal(path, "r: 4", "r: [4")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("name: cociña".encode("latin-1"))
+    for name in ("none.yaml", "latin.yaml", "."):
+        with pytest.raises(RecipeError, match="cannot be read"):
+            load_recipe(tmp_path / name)
+
+
+def test_set_reaches_nested_values(path: Path) -> None:
+    recipe = load_recipe(
+        path,
+        [
+            "method.r=32",
+            "training.num_train_epochs=2",
+            "training.optim=adamw_torch",
+            "hub.repo=user/name",
+            "method.trainable.audio=12",
+            "card.tags=[a, b]",
+            "prompt.system=Listen = hear",
+            "eval.base=false",
+        ],
+    )
+    assert (recipe.method.r, recipe.method.trainable) == (32, {"audio": 12})
+    assert recipe.training == {"learning_rate": 0.003, "bf16": False, "num_train_epochs": 2, "optim": "adamw_torch"}
+    assert (recipe.hub.repo, recipe.card.tags, recipe.eval.base) == ("user/name", ["a", "b"], False)
+    assert recipe.prompt.system == "Listen = hear"
+
+
+@pytest.mark.parametrize(
+    "override, said",
+    [
+        ("method.r", "--set method.r: write section.key=value"),
+        ("method..r=1", "--set method..r=1: write section.key=value"),
+        ("=1", "--set =1: write section.key=value"),
+        ("name.first=1", "--set name.first=1: 'name' is not a section"),
+        ("corpora.train.0.name=a", "--set corpora.train.0.name=a: 'train' is not a section"),
+        ("card.tags=[a", "--set card.tags=[a: the value is not YAML"),
+        ("metod.r=1", ": metod: unknown key; did you mean 'method'?"),
+        ("method.r=many", ":5: method.r: Input should be a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_a_bad_override_is_refused(path: Path, override: str, said: str) -> None:
+    assert refusal(path, overrides=[override]) == said
+
+
+def test_round_trip(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path, ["card.title='yes: \"#1\" – ñ'", "training.optim='1.0e-4'", "run_dir=elsewhere"])
+    recipe.write(tmp_path / "new" / "recipe.yaml")
+    assert load_recipe(tmp_path / "new" / "recipe.yaml") == recipe
+    assert yaml.safe_load((tmp_path / "new" / "recipe.yaml").read_text("utf-8"))["run_dir"] == "elsewhere"

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from escoita.errors import EscoitaError
+from escoita.records import AdapterRecord, Prompt
+from escoita.resolve import adapter_record, hub_errors, weights_digest
+
+
+def test_the_record_of_an_adapter(tmp_path: Path) -> None:
+    record = AdapterRecord(language="gl", prompt=Prompt(user="Escoita."))
+    record.write(tmp_path / "escoita.json")
+    assert adapter_record(str(tmp_path)) == record
+
+
+def test_an_adapter_without_a_record(tmp_path: Path) -> None:
+    with pytest.raises(EscoitaError, match="holds no escoita.json$"):
+        adapter_record(str(tmp_path))
+
+
+def test_the_digest_is_of_the_weights_alone(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    for folder, weights in zip(folders, (b"one", b"one", b"two"), strict=True):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(weights)
+        (folder / "config.json").write_text(folder.name)
+    same, also, other = (weights_digest(str(folder)) for folder in folders)
+    assert same == also != other and len(same) == 64
+
+
+def test_what_the_hub_says_becomes_one_line() -> None:
+    with pytest.raises(EscoitaError) as refusal, hub_errors("base user/name"):
+        raise OSError("not found\nwith a long explanation")
+    assert str(refusal.value) == "base user/name: neither a folder here nor to be had from the Hub (not found)"

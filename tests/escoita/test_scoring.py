@@ -1,0 +1,77 @@
+import jiwer
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.scoring import character_edits, word_edits
+
+
+# Few letters, so that words repeat and alignments tie; every kind of space; apostrophes, marks and astral characters.
+TEXT = st.text(st.sampled_from(list("aab oʻñ\u0301é'’٣字😀  \t\n\r\x0b\u00a0\u2028\u3000"))) | st.text()
+PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6)
+
+
+@given(PAIRS)
+def test_words_are_counted_as_jiwer_does(pairs: list[tuple[str, str]]) -> None:
+    references, hypotheses = map(list, zip(*pairs, strict=True))
+    ours, theirs = word_edits(references, hypotheses), jiwer.process_words(references, hypotheses)
+    assert ours.rate == theirs.wer
+    assert ours.substitutions.sum() == theirs.substitutions
+    assert ours.deletions.sum() == theirs.deletions
+    assert ours.insertions.sum() == theirs.insertions
+    assert ours.reference.sum() == theirs.hits + theirs.substitutions + theirs.deletions
+
+
+@given(PAIRS)
+def test_characters_are_counted_as_jiwer_does(pairs: list[tuple[str, str]]) -> None:
+    references, hypotheses = map(list, zip(*pairs, strict=True))
+    assert character_edits(references, hypotheses).rate == jiwer.cer(references, hypotheses)
+
+
+@given(PAIRS)
+def test_each_utterance_is_counted_apart(pairs: list[tuple[str, str]]) -> None:
+    edits = word_edits(*map(list, zip(*pairs, strict=True)))
+    for index, (reference, hypothesis) in enumerate(pairs):
+        alone = word_edits([reference], [hypothesis])
+        assert (edits.total[index], edits.reference[index]) == (alone.total[0], alone.reference[0])
+
+
+@pytest.mark.parametrize(
+    "reference, hypothesis, substitutions, deletions, insertions, words",
+    [
+        ("chiroqni yoq", "chiroqni yoq", 0, 0, 0, 2),
+        ("chiroqni yoq", "chiroqni och", 1, 0, 0, 2),
+        ("oshxonada chiroqni yoq", "chiroqni yoq", 0, 1, 0, 3),
+        ("chiroqni yoq", "chiroqni yoq hozir", 0, 0, 1, 2),
+        ("oʻn bir", "o n bir", 1, 0, 1, 2),
+        ("bir ikki", "", 0, 2, 0, 2),
+        ("", "bir ikki", 0, 0, 2, 0),
+        ("", "", 0, 0, 0, 0),
+    ],
+)
+def test_by_hand(
+    reference: str, hypothesis: str, substitutions: int, deletions: int, insertions: int, words: int
+) -> None:
+    edits = word_edits([reference], [hypothesis])
+    counts = (edits.substitutions[0], edits.deletions[0], edits.insertions[0], edits.reference[0])
+    assert counts == (substitutions, deletions, insertions, words)
+    assert edits.rate == (substitutions + deletions + insertions) / max(1, words)
+
+
+def test_characters_by_hand() -> None:
+    edits = character_edits([" a luz ", "un"], ["a lus", "u n"])
+    np.testing.assert_array_equal(edits.reference, [5, 2])  # the inner space is a character
+    np.testing.assert_array_equal(edits.total, [1, 1])
+    assert edits.rate == 2 / 7
+
+
+def test_the_corpus_rate_is_not_the_mean_of_its_utterances() -> None:
+    edits = word_edits(["un", "un dous tres catro"], ["dous", "un dous tres catro"])
+    assert edits.rate == 1 / 5
+    assert np.mean(edits.total / edits.reference) == 1 / 2
+
+
+def test_references_and_hypotheses_must_pair() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        word_edits(["un"], ["un", "dous"])

@@ -1,0 +1,89 @@
+"""The corpora and the tiny base as they are stored: what may be claimed of the quick start rests on it."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from escoita.corpora import check_clips, read_manifest
+
+
+QUICKSTART = Path(__file__).parents[2] / "quickstart"
+BASE = QUICKSTART / "gemma4"
+CLIPS = {("uz", "train"): 800, ("gl", "train"): 560} | {
+    (language, split): count for language in ("uz", "gl") for split, count in (("validation", 48), ("test", 160))
+}
+
+
+def manifest(language: str, split: str) -> Path:
+    return QUICKSTART / "corpus" / language / f"{split}.jsonl"
+
+
+def rows(language: str, split: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in manifest(language, split).read_text("utf-8").splitlines()]
+
+
+def weight(folder: Path, pattern: str = "*") -> int:
+    return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
+
+
+@pytest.mark.parametrize("language, split", CLIPS)
+def test_every_row_has_its_clip(language: str, split: str) -> None:
+    utterances, malformed = read_manifest(manifest(language, split))
+    usable, broken = check_clips(utterances, max_audio_seconds=30.0)
+    assert malformed + broken == []
+    assert len(usable) == CLIPS[language, split]
+    assert {utterance.language for utterance in usable} == {language}
+    lengths = [row["duration"] for row in rows(language, split)]
+    assert [utterance.audio_seconds for utterance in usable] == pytest.approx(lengths, abs=0.02)
+
+
+@pytest.mark.parametrize("language, split", CLIPS)
+def test_no_clip_is_without_its_row(language: str, split: str) -> None:
+    named = [row["audio_filepath"] for row in rows(language, split)]
+    stored = (path.name for path in (QUICKSTART / "corpus" / language / split).iterdir())
+    assert sorted(named) == sorted(f"{split}/{name}" for name in stored)
+    assert len({row["id"] for row in rows(language, split)}) == len(named)
+
+
+@pytest.mark.parametrize("language", ["uz", "gl"])
+@pytest.mark.parametrize("key", ["text", "speaker"])
+def test_the_test_split_was_not_heard_before(language: str, key: str) -> None:
+    test, validation, train = ({row[key] for row in rows(language, s)} for s in ("test", "validation", "train"))
+    assert len(test) >= 5
+    assert not test & (validation | train)
+    assert not validation & train
+
+
+def test_the_corpora_are_light() -> None:
+    assert 1_000_000 < weight(QUICKSTART / "corpus") <= 6_000_000
+
+
+@pytest.mark.skipif(not BASE.is_dir(), reason="quickstart/gemma4 is not built")
+def test_the_base_is_light() -> None:
+    assert 1_000_000 < weight(BASE, "*.safetensors") <= 10_000_000
+
+
+def of_the_bank(name: str) -> ast.expr:
+    """What `bank.py` assigns to a name; to import it would need the synthesiser."""
+    tree = ast.parse((QUICKSTART / "bank.py").read_text("utf-8"))
+    return next(
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+
+
+def test_the_base_never_heard_the_languages_it_is_to_be_taught() -> None:
+    languages = ast.literal_eval(of_the_bank("LANGUAGES"))
+    codes = {code for voice, words, _ in languages.values() for code in (voice, words)}
+    assert {"English", "Turkish"} <= set(languages)
+    assert not {"Uzbek", "Galician"} & set(languages)
+    assert not {"uz", "gl", "pt", "pt-br"} & codes  # Galician is read by espeak-ng's Portuguese voice
+
+
+@pytest.mark.parametrize("language", ["uz", "gl"])
+def test_the_base_never_heard_the_voices_of_the_test(language: str) -> None:
+    heard = ast.unparse(of_the_bank("VOICES")).split("'")[1].split()
+    assert "adam" in heard
+    assert not {row["speaker"] for row in rows(language, "test")} & set(heard)
