@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # up at the foot, where they cover nothing, and say what is wrong better than the word Error over the transcript.
 CSS = """
 .gradio-container { --font: system-ui, sans-serif; --font-mono: ui-monospace, monospace; }
-.gradio-container main { max-width: 46rem !important; margin-inline: auto; }
+.gradio-container main { max-width: 46rem !important; margin-inline: auto !important; }
 .gradio-container .toast-wrap { top: auto; bottom: 1rem; }
 #heading, #status { overflow-wrap: anywhere; }
 #heading .html-container, #status .html-container { padding: 0; }

@@ -49,6 +49,7 @@ def short_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Reci
                 "corpora.validation=[]",
                 f"corpora.test=[{{name: escoita-quickstart-uz, manifest: {test}}}]",
                 "training.max_steps=4",
+                "training.eval_strategy=no",
                 "training.per_device_train_batch_size=8",
                 "training.logging_steps=1",
                 "training.save_steps=2",

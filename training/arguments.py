@@ -41,12 +41,10 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
             raise RecipeError(f"training.{key}: is set by escoita; leave it out")
         if key not in known:
             raise RecipeError(f"training.{key}: SFTConfig has no such field{nearest(key, known)}")
-        try:
-            asked[key] = TypeAdapter(types[key]).validate_python(value)  # to YAML, 1e-4 is a string
-        except ValidationError as error:
-            raise RecipeError(f"training.{key}: {error.errors()[0]['msg']}, not {value!r}") from error
+        asked[key] = _typed(key, value, types[key])
     defaults = {
         "report_to": "none",
+        "prediction_loss_only": True,  # logits of a whole validation split would not fit in memory
         "disable_tqdm": not sys.stderr.isatty(),
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
@@ -54,6 +52,16 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         return SFTConfig(**(defaults | asked | ours))
     except (TypeError, ValueError) as error:
         raise RecipeError(f"training: {' '.join(str(error).split())}") from error
+
+
+def _typed(key: str, value: Any, kind: Any) -> Any:
+    """A value of YAML in the type that SFTConfig declares: to YAML `1e-4` is a string, and `no` is false."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        if value is False:
+            return _typed(key, "no", kind)
+        raise RecipeError(f"training.{key}: {error.errors()[0]['msg']}, not {value!r}") from error
 
 
 def lora_config(recipe: Recipe) -> LoraConfig:

@@ -51,15 +51,16 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     from training.session import Clock, last_checkpoint, refuse_other_recipe
 
     run = RunDirectory(recipe.run_path)
+    family = family_of(recipe.base, recipe.base_revision)
+    arguments = sft_config(recipe, run)
     refuse_other_recipe(run, recipe)
     if run.training.exists() and not dry_run:
         recipe.write(run.recipe)
         say(f"Already trained: {run.training} (remove {run.path} to train again)")
         return TrainingRecord.read(run.training)
 
-    family = family_of(recipe.base, recipe.base_revision)
-    arguments = sft_config(recipe, run)
-    clips, rejected = clips_by_split(recipe, family.max_audio_seconds)
+    splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
+    clips, rejected = clips_by_split(recipe, splits, family.max_audio_seconds)
 
     processor = family.load_processor(recipe.base, recipe.base_revision)
     collator = SpeechCollator(family, processor, recipe.prompt)
@@ -78,7 +79,7 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
         model=family.load_model(recipe.base, recipe.base_revision, recipe.dtype),
         args=arguments,
         train_dataset=table(clips["train"]),
-        eval_dataset=table(clips["validation"]) if arguments.eval_strategy != "no" else None,
+        eval_dataset=table(clips["validation"]) if "validation" in splits else None,
         data_collator=collator,
         processing_class=processor,
         peft_config=lora_config(recipe),
@@ -102,11 +103,11 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
 
 
 def clips_by_split(
-    recipe: Recipe, max_audio_seconds: float
+    recipe: Recipe, splits: list[str], max_audio_seconds: float
 ) -> tuple[dict[str, list[Utterance]], dict[str, list[Rejected]]]:
-    """Usable and rejected rows of the training and validation splits; every rejected row is named."""
+    """Usable and rejected rows of each split; every rejected row is named."""
     clips, rejected = {}, {}
-    for split in ("train", "validation"):
+    for split in splits:
         clips[split], rejected[split] = gather(
             getattr(recipe.corpora, split), recipe.language, max_audio_seconds, recipe.corpora.max_rejected_share
         )

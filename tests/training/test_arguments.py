@@ -64,6 +64,13 @@ def test_impossible_arguments_are_refused_in_one_line(tmp_path: Path, training: 
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
 
 
+def test_no_may_be_written_without_quotes(tmp_path: Path) -> None:
+    config = sft_config(
+        recipe({"save_strategy": False, "eval_strategy": False, "bf16": False}), RunDirectory(tmp_path)
+    )
+    assert (config.save_strategy, config.eval_strategy, config.bf16) == ("no", "no", False)
+
+
 def test_the_adapter_is_as_the_recipe_says() -> None:
     config = lora_config(recipe(lora_alpha=32, lora_dropout=0.1, bias="lora_only", use_rslora=True))
     assert (config.r, config.lora_alpha, config.lora_dropout, config.bias) == (4, 32, 0.1, "lora_only")
