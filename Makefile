@@ -1,13 +1,15 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else; everything is installed into .venv.
 PYTHON ?= python3
 RECIPE ?= quickstart-uzbek
+# user/name: `make demo REPO=user/name` publishes to the Hub of the token that `hf auth login` keeps.
+REPO ?=
 SERVE ?= 1
 PORT ?= 7860
 
 BIN := .venv/bin
 RUN := runs/$(RECIPE)
 
-.PHONY: demo test test-browser lint schema clean
+.PHONY: demo test test-demo lint schema clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -23,12 +25,19 @@ demo: .venv/installed
 	$(BIN)/python eval/run.py --run $(RUN)
 	$(BIN)/python cards/build.py --run $(RUN)
 	$(BIN)/escoita summary --run $(RUN)
+ifneq ($(REPO),)
+	$(BIN)/python cards/push.py --run $(RUN) --repo $(REPO)
+endif
 ifneq ($(SERVE),0)
 	$(BIN)/python space/app.py --run $(RUN) --port $(PORT)
 endif
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-demo: .venv/installed-dev
+	$(MAKE) demo SERVE=0
+	$(BIN)/python -m pytest -m demo
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

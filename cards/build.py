@@ -10,17 +10,12 @@ from jinja2 import PackageLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from cards import text
-from cards.metadata import is_repo_id, metadata
-from escoita.recipe import Recipe, load_recipe
+from cards.metadata import hub_id, metadata, titles_of_tests
+from escoita.errors import RecordError
+from escoita.files import write_atomically
+from escoita.recipe import Recipe
 from escoita.records import EvaluationRecord, TrainingRecord
 from escoita.rundir import RunDirectory
-
-
-SNIPPET = """\
-from escoita.transcribe import Transcriber
-
-transcriber = Transcriber.load({base!r}, adapter={adapter!r})
-print(transcriber.transcribe_file("clip.wav").text)"""
 
 
 def write_card(path: Path) -> Path:
@@ -37,8 +32,8 @@ def write_card(path: Path) -> Path:
         RecordError: The run is not trained or not evaluated yet.
     """
     run = RunDirectory(path)
-    recipe = load_recipe(run.recipe)
-    run.card.write_text(build_card(run, recipe, recipe.base, str(run.adapter)), "utf-8")
+    recipe = run.load_recipe()
+    write_atomically(run.card, build_card(run, recipe, recipe.base, str(run.adapter)))
     return run.card
 
 
@@ -54,8 +49,13 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str) -> st
 
     Returns:
         `str`: Front matter and Markdown.
+
+    Raises:
+        RecordError: A record is missing, or the evaluation is of another base or adapter than the run holds.
     """
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
+    if (evaluation.base_sha256, evaluation.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
+        raise RecordError(f"{run.results}: measured another base or adapter than was trained here; evaluate again")
     front = metadata(recipe, evaluation, base)
     return f"---\n{front}\n---\n\n{body(recipe, training, evaluation, base, adapter)}"
 
@@ -83,9 +83,13 @@ def body(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord,
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # Python reads no pairs of surrogates
     environment.filters |= {function.__name__: function for function in filters}
     corpora = {corpus.name: corpus for corpus in [*recipe.corpora.validation, *recipe.corpora.train]}
-    tested = {corpus.name: corpus.title or corpus.name for corpus in recipe.corpora.test}
+    titles = {result.name: result.name for result in evaluation.corpora} | titles_of_tests(recipe)
     snippet = environment.get_template(f"snippets/{training.family}.py.jinja").render(
-        base=base, adapter=adapter, prompt=recipe.prompt, max_new_tokens=recipe.eval.max_new_tokens
+        base=base,
+        revision=recipe.base_revision,
+        adapter=adapter,
+        prompt=recipe.prompt,
+        max_new_tokens=recipe.eval.max_new_tokens,
     )
     return environment.get_template("adapter.md.jinja").render(
         recipe=recipe,
@@ -93,17 +97,26 @@ def body(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord,
         method=recipe.method,
         prompt=recipe.prompt,
         training=training,
-        trainable=training.trainable_parameters.values(),
         evaluation=evaluation,
         results=evaluation.corpora + ([evaluation.pooled] if len(evaluation.corpora) > 1 else []),
-        titles=tested | {"pooled": "All, pooled by words"},
+        titles=titles | {"pooled": "All, pooled by words"},
         corpora=corpora,
         hyperparameters=recipe.training,
         base=base,
-        base_url=f"https://huggingface.co/{base}" if is_repo_id(base) and not Path(base).is_dir() else None,
-        snippet_escoita=SNIPPET.format(base=base, adapter=adapter),
+        base_url=f"https://huggingface.co/{base}" if hub_id(base) else None,
+        snippet_escoita=escoita_snippet(base, recipe.base_revision, adapter),
         snippet=snippet.strip(),
     )
+
+
+def escoita_snippet(base: str, revision: str | None, adapter: str) -> str:
+    """How to use the adapter with this project."""
+    pinned = f", revision={revision!r}" if revision else ""
+    return f"""\
+from escoita.transcribe import Transcriber
+
+transcriber = Transcriber.load({base!r}, adapter={adapter!r}{pinned})
+print(transcriber.transcribe_file("clip.wav").text)"""
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ def is_repo_id(name: str) -> bool:
     return name.count("/") == 1
 
 
+def hub_id(base: str) -> str | None:
+    """The base's repository; none for a folder, even one whose path looks like the name of a repository."""
+    return base if is_repo_id(base) and not Path(base).is_dir() else None
+
+
 def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> ModelCardData:
     """
     Builds the front matter.
@@ -25,7 +30,7 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> 
     Args:
         recipe ([`Recipe`]): Language, licence, tags.
         evaluation ([`EvaluationRecord`], *optional*): Its rates become the model-index, as fractions; none before.
-        base (`str`): The base model; left out of the front matter when it has not the form of a repository.
+        base (`str`): The base model; a folder is left out, as the Hub could only take it for somebody's repository.
 
     Returns:
         [`ModelCardData`]: As huggingface_hub writes it.
@@ -34,25 +39,25 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> 
     return ModelCardData(
         model_name=recipe.name if results else None,
         eval_results=results or None,
-        base_model=base if is_repo_id(base) else None,
+        base_model=hub_id(base),
         language=recipe.language,
         license=recipe.card.license,
         library_name="peft",
         pipeline_tag="automatic-speech-recognition",
         tags=[*dict.fromkeys(["speech", "lora", *recipe.card.tags])],
-        base_model_relation="adapter" if is_repo_id(base) else None,
+        base_model_relation="adapter" if hub_id(base) else None,
     )
 
 
 def index_entries(recipe: Recipe, evaluation: EvaluationRecord) -> list[EvalResult]:
     """WER and CER of each corpus, as fractions of four decimals, with the normaliser they were counted under."""
-    corpora = {corpus.name: corpus for corpus in recipe.corpora.test}
+    titles = titles_of_tests(recipe)
     return [
         EvalResult(
             task_type="automatic-speech-recognition",
             task_name="Automatic Speech Recognition",
             dataset_type=result.name,
-            dataset_name=corpora[result.name].title or result.name,
+            dataset_name=titles.get(result.name, result.name),
             dataset_split="test",
             dataset_args={"language": result.language, "normalizer": evaluation.normalizer, "n": result.n},
             metric_type=metric,
@@ -64,8 +69,6 @@ def index_entries(recipe: Recipe, evaluation: EvaluationRecord) -> list[EvalResu
     ]
 
 
-def published_base(recipe: Recipe, repo: str) -> str:
-    """Repository of the base: its own, or for a folder the one it is published as, under the owner of the adapter."""
-    if not Path(recipe.base).is_dir():
-        return recipe.base
-    return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"
+def titles_of_tests(recipe: Recipe) -> dict[str, str]:
+    """What the card calls each test corpus."""
+    return {corpus.name: corpus.title or corpus.name for corpus in recipe.corpora.test}

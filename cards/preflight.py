@@ -1,11 +1,10 @@
 """What can be known before training starts, so that hours of it do not end in a refusal."""
 
-from pathlib import Path
-
 from huggingface_hub import HfApi, ModelCard
 
 from cards.access import clear_refusals, require_write
-from cards.metadata import metadata, published_base
+from cards.base import require_base
+from cards.metadata import metadata
 from escoita.errors import PublishError
 from escoita.recipe import Recipe
 
@@ -22,10 +21,7 @@ def preflight(recipe: Recipe) -> None:
     """
     api = HfApi()
     repo = require_write(api, recipe.hub.repo)
-    base = published_base(recipe, repo)
-    if not Path(recipe.base).is_dir():
-        with clear_refusals(f"base {base}"):
-            api.model_info(base, revision=recipe.base_revision)
+    base = require_base(api, recipe, repo)
     validate_card(f"---\n{metadata(recipe, None, base)}\n---\n")
 
 

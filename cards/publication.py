@@ -1,13 +1,14 @@
 """What is published: each file by its path in the repository, with the bytes it will have there."""
 
 import json
-from pathlib import Path
 
 import yaml
 
 from cards.build import build_card
 from escoita.errors import PublishError
+from escoita.files import public_name
 from escoita.recipe import Recipe
+from escoita.records import EvaluationRecord
 from escoita.rundir import RunDirectory
 
 
@@ -41,36 +42,31 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
 
     Raises:
         PublishError: The run holds no adapter.
+        RecordError: It is not evaluated yet, or something else was evaluated.
     """
     if not (run.adapter / "adapter_model.safetensors").is_file():
         raise PublishError(f"{run.adapter}: holds no adapter_model.safetensors; train first")
+    card = build_card(run, recipe, base, repo)
     files = {name: (run.adapter / name).read_bytes() for name in ADAPTER_FILES if (run.adapter / name).is_file()}
-    config = json.loads(files["adapter_config.json"]) | {"base_model_name_or_path": base}
+    config = {"base_model_name_or_path": base, "revision": recipe.base_revision}
+    config = json.loads(files["adapter_config.json"]) | config
     files["adapter_config.json"] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
-    files["recipe.yaml"] = recipe_yaml(recipe, base)
+    files["recipe.yaml"] = public_recipe(recipe, base).encode()
     files["training.json"] = run.training.read_bytes()
     files["eval/results.json"] = run.results.read_bytes()
-    for path in sorted(run.eval.glob("*/predictions.parquet")):
-        files[f"eval/{path.parent.name}/{path.name}"] = path.read_bytes()
-    files["README.md"] = build_card(run, recipe, base, repo).encode()
+    for corpus in EvaluationRecord.read(run.results).corpora:
+        name = f"{corpus.name}/predictions.parquet"
+        files[f"eval/{name}"] = (run.eval / name).read_bytes()
+    files["README.md"] = card.encode()
     return files
 
 
-def recipe_yaml(recipe: Recipe, base: str) -> bytes:
-    """The recipe as a stranger can run it: with the published base instead of a folder."""
-    document = recipe.model_copy(update={"base": base, "run_dir": None}).model_dump(mode="json", exclude_none=True)
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-
-
-def base_files(folder: Path) -> dict[str, bytes]:
-    """
-    Collects a base that is a local folder: configuration, tokenizer, processor, weights as safetensors, its README.
-
-    Raises:
-        PublishError: It holds no safetensors.
-    """
-    allowed = {".json", ".jinja", ".md", ".model", ".safetensors"}
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in allowed}
-    if not any(name.endswith(".safetensors") for name in files):
-        raise PublishError(f"{folder}: holds no safetensors, so it cannot be published as a base")
-    return files
+def public_recipe(recipe: Recipe, base: str) -> str:
+    """The recipe as a stranger reads it: with the published base, and without folders of this machine."""
+    document = yaml.safe_load(recipe.to_yaml()) | {"base": base}
+    document.pop("run_dir", None)
+    for split in ("train", "validation", "test"):
+        for corpus in document["corpora"][split]:
+            corpus["manifest"] = public_name(corpus["manifest"])
+    document["space"]["examples"] = [public_name(example) for example in recipe.space.examples]
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -5,19 +5,23 @@ Publishes a run: adapter, processor, card and records in one commit, then read b
 """
 
 import hashlib
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from cards.access import clear_refusals, require_write
-from cards.metadata import published_base
+from cards.base import base_files, base_is_there, require_base, sha256
 from cards.preflight import validate_card
-from cards.publication import base_files, publication
+from cards.publication import publication
 from escoita.errors import PublishError
-from escoita.recipe import load_recipe
 from escoita.rundir import RunDirectory
+
+
+# Of an earlier publication: figures that this card does not speak of, and pickles.
+LEFTOVERS = re.compile(r"eval/.*|(.*/)?[^/]*\.(bin|ckpt|pickle|pkl|pt|pth)")
 
 
 def push(path: Path, repo: str | None = None) -> str:
@@ -37,50 +41,36 @@ def push(path: Path, repo: str | None = None) -> str:
         PublishError: The Hub refuses, or what is there afterwards is not what was sent. The run is left as it was.
     """
     run = RunDirectory(path)
-    recipe = load_recipe(run.recipe)
+    recipe = run.load_recipe()
     api = HfApi()
     repo = require_write(api, repo or recipe.hub.repo)
-    base = published_base(recipe, repo)
+    base = require_base(api, recipe, repo)
     files = publication(run, recipe, repo, base)
     validate_card(files["README.md"].decode())
-    if Path(recipe.base).is_dir():
-        publish_base(api, Path(recipe.base), base, recipe.hub.private)
-    else:
-        with clear_refusals(f"base {base}"):
-            api.model_info(base, revision=recipe.base_revision)
-    return publish(api, repo, files, f"Publish {recipe.name}", recipe.hub.private)
+    folder, private = Path(recipe.base), recipe.hub.private
+    if folder.is_dir() and not base_is_there(api, folder, base):
+        publish(api, base, base_files(folder), "Publish the base of an adapter", private)
+    return publish(api, repo, files, f"Publish {recipe.name}", private, LEFTOVERS)
 
 
-def publish_base(api: HfApi, folder: Path, repo: str, private: bool) -> None:
-    """
-    Publishes a base where it is missing; where it is there its weights must be the same.
-
-    Raises:
-        PublishError: The repository holds other weights.
-    """
-    files = base_files(folder)
-    with clear_refusals(repo):
-        try:
-            siblings = api.model_info(repo, files_metadata=True).siblings or []
-        except RepositoryNotFoundError:
-            publish(api, repo, files, "Publish the base of an adapter", private)
-            return
-    there = {file.rfilename: file.lfs.sha256 for file in siblings if file.lfs}
-    for name, content in files.items():
-        if name.endswith(".safetensors") and there.get(name) != hashlib.sha256(content).hexdigest():
-            raise PublishError(f"{repo}: holds another {name} than {folder}; set hub.publish_base_as to another name")
-
-
-def publish(api: HfApi, repo: str, files: dict[str, bytes], message: str, private: bool) -> str:
+def publish(
+    api: HfApi,
+    repo: str,
+    files: Mapping[str, bytes | Path],
+    message: str,
+    private: bool,
+    leftovers: re.Pattern[str] | None = None,
+) -> str:
     """
     Writes files into a repository in one commit on top of what was read, and compares them byte for byte.
 
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`): `user/name`; made where it is missing.
-        files (`dict[str, bytes]`): Content by path in the repository.
+        files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository.
         message (`str`): Summary of the commit.
         private (`bool`): Whether a repository that is made here is private.
+        leftovers (`re.Pattern`, *optional*): What the same commit deletes, if it is there and not among the files.
 
     Returns:
         `str`: Address of the commit.
@@ -88,15 +78,24 @@ def publish(api: HfApi, repo: str, files: dict[str, bytes], message: str, privat
     Raises:
         PublishError: Nothing was written; or what is there afterwards differs.
     """
-    operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        CommitOperationAdd(name, content) for name, content in files.items()
+    ]
     with clear_refusals(repo):
         api.create_repo(repo, private=private, exist_ok=True)
         parent = api.model_info(repo).sha
+        there = api.list_repo_files(repo, revision=parent)
+        operations += [
+            CommitOperationDelete(name)
+            for name in there
+            if leftovers and leftovers.fullmatch(name) and name not in files
+        ]
         commit = api.create_commit(repo, operations, commit_message=message, parent_commit=parent)
         with tempfile.TemporaryDirectory() as folder:
             api.snapshot_download(repo, revision=commit.oid, local_dir=folder)
             for name, content in files.items():
-                if (Path(folder) / name).read_bytes() != content:
+                sent = sha256(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+                if sha256(Path(folder) / name) != sent:
                     raise PublishError(f"{repo}: {name} does not read back as it was sent, in commit {commit.oid}")
     return commit.commit_url
 

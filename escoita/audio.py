@@ -40,7 +40,7 @@ def read_audio(source: str | Path | bytes, name: str | None = None) -> np.ndarra
         raise AudioError(name, "no such file")
     try:
         samples, rate = soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a file called .raw
+    except (soundfile.LibsndfileError, TypeError, ValueError):  # called .raw; a flac that does not say how long it is
         samples, rate = _read_with_av(source, name)
     if samples.ndim > 1:
         samples = samples.mean(axis=1)

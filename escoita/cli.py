@@ -44,6 +44,7 @@ def train(
     train_adapter(loaded, dry_run)
     if push and not dry_run:
         evaluate(run=loaded.run_path)
+        card(run=loaded.run_path)
         push_run(run=loaded.run_path)
 
 
@@ -109,16 +110,16 @@ def space_run(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory.")] = None,
     base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or repository of an adapter.")] = None,
-    port: Annotated[int, typer.Option(help="Where to listen.")] = 7860,
+    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 7860,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
 ) -> None:
     """Serves the page on this machine."""
-    from escoita.recipe import Space, load_recipe
+    from escoita.recipe import Space
     from escoita.rundir import RunDirectory
     from space.app import serve
 
     if run is not None and not (base or adapter):
-        recipe, adapter = load_recipe(RunDirectory(run).recipe), str(RunDirectory(run).adapter)
+        recipe, adapter = RunDirectory(run).load_recipe(), RunDirectory(run).trained_adapter()
         serve(recipe.base, adapter, recipe.space, recipe.card.title, port, host, recipe.base_revision, recipe.dtype)
     elif run is None and base and adapter:
         serve(base, adapter, Space(), Path(adapter).name, port, host)

@@ -1,13 +1,15 @@
 """Manifests of recordings: read, checked clip by clip, and nothing dropped without being named."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from escoita.audio import read_audio, seconds
 from escoita.errors import AudioError, CorpusError
+from escoita.files import public_name
 from escoita.progress import track
 from escoita.recipe import Corpus
 
@@ -52,6 +54,10 @@ class Rejected:
     def __str__(self) -> str:
         return f"{self.manifest}:{self.row}: {self.audio or 'row'}: {self.reason}"
 
+    def public(self) -> str:
+        """The same without folders of this machine, for records."""
+        return str(replace(self, manifest=public_name(self.manifest), audio=public_name(self.audio)))
+
 
 def read_manifest(
     path: str | Path, corpus: str | None = None, language: str = ""
@@ -89,8 +95,8 @@ def read_manifest(
         except (ValueError, KeyError, TypeError):
             rejected.append(Rejected(str(path), row, "", 'not an object with strings "audio_filepath" and "text"'))
             continue
-        if not text.strip():
-            rejected.append(Rejected(str(path), row, audio, "empty transcript"))
+        if reason := _unusable(fields):
+            rejected.append(Rejected(str(path), row, audio, reason))
             continue
         utterances.append(
             Utterance(
@@ -109,8 +115,24 @@ def read_manifest(
     return utterances, rejected
 
 
+def _unusable(fields: dict[str, Any]) -> str | None:
+    """Why a row cannot be used, as far as the manifest tells."""
+    if not fields["text"].strip():
+        return "empty transcript"
+    if fields.get("offset"):
+        return "names a part of a recording by its offset; cut it out first"
+    try:
+        fields["text"].encode()
+    except UnicodeEncodeError:
+        return "the transcript is not valid Unicode"
+    return None
+
+
 def check_clips(
-    utterances: Iterable[Utterance], max_audio_seconds: float, title: str = "Checking clips"
+    utterances: Iterable[Utterance],
+    max_audio_seconds: float,
+    marks: Collection[str] = (),
+    title: str = "Checking clips",
 ) -> tuple[list[Utterance], list[Rejected]]:
     """
     Decodes every clip once and measures it.
@@ -119,6 +141,7 @@ def check_clips(
         utterances (`Iterable[Utterance]`): Rows of one or more manifests.
         max_audio_seconds (`float`): Longest clip that the model hears whole, in seconds. Longer ones are rejected:
             a feature extractor would cut them without a word while the transcript stayed whole.
+        marks (`Collection[str]`, *optional*): Special tokens of the model; a transcript that holds one is rejected.
         title (`str`, *optional*, defaults to `"Checking clips"`): Label of the progress bar.
 
     Returns:
@@ -127,6 +150,10 @@ def check_clips(
     utterances = list(utterances)
 
     def measure(utterance: Utterance) -> Utterance | Rejected:
+        held = [mark for mark in marks if mark in utterance.text]
+        if held:
+            reason = f"the transcript holds {held[0]}, which is a mark of the model"
+            return Rejected(utterance.manifest, utterance.row, utterance.audio, reason)
         try:
             length = seconds(read_audio(utterance.audio))
         except AudioError as error:
@@ -167,7 +194,11 @@ def refuse_over_share(usable: int, rejected: list[Rejected], max_share: float) -
 
 
 def gather(
-    corpora: list[Corpus], language: str, max_audio_seconds: float, max_rejected_share: float
+    corpora: list[Corpus],
+    language: str,
+    max_audio_seconds: float,
+    max_rejected_share: float,
+    marks: Collection[str] = (),
 ) -> tuple[list[Utterance], list[Rejected]]:
     """
     Reads and checks the corpora of one split.
@@ -177,6 +208,7 @@ def gather(
         language (`str`): Of corpora that name none.
         max_audio_seconds (`float`): Longest clip that the model hears whole, in seconds.
         max_rejected_share (`float`): Largest fraction of a corpus' rows that may be unusable.
+        marks (`Collection[str]`, *optional*): Special tokens of the model, which no transcript may hold.
 
     Returns:
         `tuple[list[Utterance], list[Rejected]]`: The usable rows, corpus by corpus, and the others.
@@ -188,7 +220,7 @@ def gather(
     rejected: list[Rejected] = []
     for corpus in corpora:
         rows, malformed = read_manifest(corpus.manifest, corpus.name, corpus.language or language)
-        usable, broken = check_clips(rows, max_audio_seconds, title=f"Checking {corpus.manifest}")
+        usable, broken = check_clips(rows, max_audio_seconds, marks, title=f"Checking {corpus.manifest}")
         refuse_over_share(len(usable), malformed + broken, max_rejected_share)
         utterances += usable
         rejected += malformed + broken

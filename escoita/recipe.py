@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from escoita.errors import RecipeError
+from escoita.files import write_atomically
 from escoita.records import Prompt
 
 
@@ -134,9 +135,12 @@ class Recipe(Section):
 
     def write(self, path: Path) -> None:
         """Writes what was asked for, resolved, so that it loads again."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, self.to_yaml())
+
+    def to_yaml(self) -> str:
+        """The recipe as a file says it."""
         document = self.model_dump(mode="json", exclude_none=True)
-        path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), "utf-8")
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:

@@ -1,11 +1,12 @@
 """The records: the contract between the rooms. Every figure of a card comes from one of them."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from escoita.errors import RecordError
+from escoita.files import write_atomically
 
 
 class Part(BaseModel):
@@ -18,13 +19,13 @@ class Record(Part):
     """Written and read as JSON with the version of its schema."""
 
     model_config = ConfigDict(populate_by_name=True)
+    made_by: ClassVar[str]
 
     schema_version: Literal[1] = Field(1, alias="schema")
 
     def write(self, path: Path) -> None:
         """Writes the record as indented JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.model_dump_json(by_alias=True, indent=2) + "\n", "utf-8")
+        write_atomically(path, self.model_dump_json(by_alias=True, indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -37,7 +38,7 @@ class Record(Part):
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise RecordError(f"{path}: no such record") from error
+            raise RecordError(f"{path}: no such record yet; {cls.made_by} writes it") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
@@ -66,6 +67,8 @@ class AdapterRecord(Record):
         prompt ([`Prompt`]): The prompt it was trained with.
         max_new_tokens (`int`): Most tokens of a transcript.
     """
+
+    made_by = "escoita train"
 
     language: str
     prompt: Prompt
@@ -107,6 +110,7 @@ class TrainingRecord(Record):
         base (`str`): Folder or repository of the base model.
         family (`str`): Model type of the base, `gemma4`.
         base_sha256 (`str`): Digest of the base's weight files, whatever the base is called.
+        adapter_sha256 (`str`): Digest of the adapter's weight file.
         parameters (`int`): Parameters of base and adapter together.
         trainable_parameters (`dict[str, int]`): Trained parameters of each tower.
         corpora (`list[CorpusUse]`): What was trained on.
@@ -122,10 +126,13 @@ class TrainingRecord(Record):
         finished (`str`): Date and time, ISO 8601, UTC.
     """
 
+    made_by = "escoita train"
+
     name: str
     base: str
     family: str
     base_sha256: str
+    adapter_sha256: str
     parameters: int
     trainable_parameters: dict[str, int]
     corpora: list[CorpusUse]
@@ -192,15 +199,21 @@ class EvaluationRecord(Record):
 
     Args:
         base (`str`): Folder or repository of the base model.
+        base_sha256 (`str`): Digest of its weight files.
         adapter (`str`, *optional*): Folder or repository of the adapter; absent when the base alone was evaluated.
+        adapter_sha256 (`str`, *optional*): Digest of its weight file.
         normalizer (`str`): What was done to references and hypotheses before counting.
         resamples (`int`): Bootstrap resamples behind each interval.
         corpora (`list[CorpusResult]`): One for each test corpus.
         pooled (`CorpusResult`): All corpora together, by words.
     """
 
+    made_by = "escoita eval"
+
     base: str
+    base_sha256: str
     adapter: str | None
+    adapter_sha256: str | None
     normalizer: str
     resamples: int
     corpora: list[CorpusResult]

@@ -49,14 +49,18 @@ def adapter_record(adapter: str, revision: str | None = None) -> AdapterRecord:
     return AdapterRecord.read(local_file(adapter, "escoita.json", revision))
 
 
-def weights_digest(base: str, revision: str | None = None) -> str:
-    """SHA-256 over the base's safetensors files in the order of their names, whatever the base is called."""
-    folder = Path(base)
+def weights_digest(source: str, revision: str | None = None) -> str:
+    """
+    SHA-256 over the safetensors files of a base or an adapter that was loaded, in the order of their names: what it
+    is, whatever it is called.
+    """
+    folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
-        with hub_errors(f"base {base}"):
-            folder = Path(snapshot_download(base, revision=revision, allow_patterns="*.safetensors"))
+        with hub_errors(source):
+            # Only what loading the model put into the cache: a repository may hold the same weights twice.
+            folder = Path(snapshot_download(source, revision=revision, local_files_only=True))
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from escoita.errors import EscoitaError
+from escoita.recipe import Recipe, load_recipe
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -14,6 +17,28 @@ class RunDirectory:
     """
 
     path: Path
+
+    def load_recipe(self, overrides: list[str] | None = None) -> Recipe:
+        """
+        Loads the recipe of the run.
+
+        Raises:
+            EscoitaError: This is no run directory.
+        """
+        if not self.recipe.is_file():
+            raise EscoitaError(f"{self.path}: no run directory, as it holds no recipe.yaml; escoita train makes one")
+        return load_recipe(self.recipe, overrides)
+
+    def trained_adapter(self) -> str:
+        """
+        Path of the adapter.
+
+        Raises:
+            EscoitaError: It is not trained yet.
+        """
+        if not self.adapter.is_dir():
+            raise EscoitaError(f"{self.path}: holds no adapter yet; escoita train makes it")
+        return str(self.adapter)
 
     @property
     def recipe(self) -> Path:

@@ -29,7 +29,7 @@ def print_summary(path: Path) -> None:
     console.print(f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps", highlight=False)
     for what, where in (("Adapter", run.adapter), ("Results", run.results), ("Card", run.card)):
         if where.exists():
-            console.print(f"{what + ':':<9}{where}", highlight=False, markup=False)
+            console.print(f"{what + ':':<9}{where}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _rows(result: CorpusResult) -> list[list[str]]:

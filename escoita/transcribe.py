@@ -11,7 +11,7 @@ import numpy as np
 from escoita.audio import is_silent, read_audio, seconds
 from escoita.errors import AudioError, EscoitaError
 from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, hub_errors
+from escoita.resolve import adapter_record, hub_errors, local_file
 
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ class Transcriber:
         Raises:
             EscoitaError: There is no such adapter, or it is not one for this base.
         """
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict
+        from safetensors import safe_open
 
         device = next(self.model.parameters()).device.type
         try:
@@ -125,6 +126,11 @@ class Transcriber:
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise EscoitaError(f"adapter {adapter}: does not fit this base ({reason})") from error
+        with safe_open(local_file(adapter, "adapter_model.safetensors"), "pt") as weights:
+            # PEFT passes over what it does not know, and what is missing stays zero: the base would answer alone.
+            astray = set(weights.keys()) ^ set(get_peft_model_state_dict(model))
+        if astray:
+            raise EscoitaError(f"adapter {adapter}: does not fit this base ({len(astray)} weights find no place)")
         self.model = model.merge_and_unload().eval()
 
     def transcribe_file(self, path: str | Path) -> Transcript:

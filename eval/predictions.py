@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from escoita.corpora import Utterance
 from escoita.errors import RecordError
+from escoita.files import write_atomically
 from escoita.transcribe import Transcript
 
 
@@ -37,13 +38,17 @@ class Provenance:
     Args:
         corpus (`str`): Name of the corpus.
         base (`str`): Folder or repository of the base model.
-        adapter (`str`, *optional*): The same of the adapter.
+        base_sha256 (`str`): Digest of its weight files.
+        adapter (`str`, *optional*): Folder or repository of the adapter.
+        adapter_sha256 (`str`, *optional*): Digest of its weight file.
         rejected (`int`): Rows of the manifest that could not be used.
     """
 
     corpus: str
     base: str
+    base_sha256: str
     adapter: str | None
+    adapter_sha256: str | None
     rejected: int
 
 
@@ -71,8 +76,9 @@ def predictions_table(
 
 def write_predictions(table: pa.Table, path: Path) -> None:
     """Writes one corpus' predictions."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_atomically(path, sink.getvalue().to_pybytes())
 
 
 def read_predictions(path: Path) -> tuple[pa.Table, Provenance]:

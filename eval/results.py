@@ -26,10 +26,10 @@ def score(paths: list[Path], normalizer_name: str = "raw", resamples: int = 1000
         RecordError: A file is not one of ours, or the files are of different models.
     """
     read = [read_predictions(path) for path in paths]
-    models = {(provenance.base, provenance.adapter) for _, provenance in read}
+    models = {(made.base, made.base_sha256, made.adapter, made.adapter_sha256) for _, made in read}
     if len(models) != 1:
         raise RecordError(f"{paths[0].parent.parent}: the predictions are of {len(models)} different models")
-    base, adapter = models.pop()
+    base, base_sha256, adapter, adapter_sha256 = models.pop()
     corpora = [
         corpus_result(provenance.corpus, table, provenance.rejected, normalizer_name, resamples)
         for table, provenance in read
@@ -38,7 +38,9 @@ def score(paths: list[Path], normalizer_name: str = "raw", resamples: int = 1000
     rejected = sum(provenance.rejected for _, provenance in read)
     return EvaluationRecord(
         base=base,
+        base_sha256=base_sha256,
         adapter=adapter,
+        adapter_sha256=adapter_sha256,
         normalizer=normalizer_name,
         resamples=resamples,
         corpora=corpora,

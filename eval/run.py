@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from escoita.audio import read_audio
 from escoita.corpora import Utterance, gather
 from escoita.errors import CorpusError
-from escoita.progress import console, track
-from escoita.recipe import Corpus, Evaluation, Recipe, load_recipe
+from escoita.files import public_name
+from escoita.progress import say, track
+from escoita.recipe import Corpus, Evaluation, Recipe
 from escoita.records import AdapterRecord, EvaluationRecord
-from escoita.resolve import adapter_record
+from escoita.resolve import adapter_record, weights_digest
 from escoita.rundir import RunDirectory
 from escoita.transcribe import Transcriber, Transcript, batches_by_length
 from eval.predictions import Provenance, predictions_table, write_predictions
@@ -37,8 +38,8 @@ def evaluate_run(path: Path, overrides: list[str] | None = None) -> EvaluationRe
         EscoitaError: The run is not finished, a corpus cannot be read, or the models cannot be loaded.
     """
     run = RunDirectory(path)
-    recipe = load_recipe(run.recipe, overrides)
-    return evaluate(recipe.base, str(run.adapter), recipe.corpora.test, run.eval, recipe.eval, recipe, "adapter")
+    recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
+    return evaluate(recipe.base, adapter, recipe.corpora.test, run.eval, recipe.eval, recipe, "adapter")
 
 
 def evaluate_manifests(base: str, adapter: str, manifests: list[Path], out: Path) -> EvaluationRecord:
@@ -95,18 +96,25 @@ def evaluate(
     }
     for _, rejected in gathered.values():
         for row in rejected:
-            console.print(f"Not used: {row}", highlight=False, markup=False)
+            say(f"Not used: {row}")
 
     base_heard = {
         name: hear(transcriber, clips, f"{name}, base") for name, (clips, _) in gathered.items() if settings.base
     }
     transcriber.merge_adapter(adapter)
+    base_sha256, adapter_sha256 = weights_digest(base, revision), weights_digest(adapter)
     paths = []
     for name, (clips, rejected) in gathered.items():
         heard = hear(transcriber, clips, f"{name}, adapter")
-        table = predictions_table(
-            clips, heard, base_heard.get(name), Provenance(name, base, adapter_name or adapter, len(rejected))
+        made = Provenance(
+            corpus=name,
+            base=public_name(base),
+            base_sha256=base_sha256,
+            adapter=adapter_name or public_name(adapter),
+            adapter_sha256=adapter_sha256,
+            rejected=len(rejected),
         )
+        table = predictions_table(clips, heard, base_heard.get(name), made)
         paths.append(out / name / "predictions.parquet")
         write_predictions(table, paths[-1])
     record = score(paths, settings.normalizer, settings.resamples)

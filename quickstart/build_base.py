@@ -153,8 +153,8 @@ def error_rates(model, batches: Batches, spoken: list[Spoken]) -> tuple[float, f
 
 def build(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path(__file__).parent / "gemma4",
-    utterances: Annotated[int, typer.Option(help="Utterances to synthesise and learn from.")] = 60_000,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 8_000,
+    utterances: Annotated[int, typer.Option(help="Utterances to synthesise and learn from.")] = 80_000,
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 13_000,
     batch_size: int = 32,
     learning_rate: float = 2e-3,
     seed: int = 0,

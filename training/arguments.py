@@ -37,11 +37,13 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
     types = get_type_hints(SFTConfig)
     asked: dict[str, Any] = {}
     for key, value in recipe.training.items():
-        if key in ours:
+        if key in ours or key.startswith("hub_"):
             raise RecipeError(f"training.{key}: is set by escoita; leave it out")
         if key not in known:
             raise RecipeError(f"training.{key}: SFTConfig has no such field{nearest(key, known)}")
         asked[key] = _typed(key, value, types[key])
+    if asked.get("eval_strategy", "no") != "no" and not recipe.corpora.validation:
+        raise RecipeError("training.eval_strategy: there is no corpus in corpora.validation to evaluate on")
     defaults = {
         "report_to": "none",
         "prediction_loss_only": True,  # logits of a whole validation split would not fit in memory

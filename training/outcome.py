@@ -11,6 +11,7 @@ import torch
 
 from escoita.corpora import Rejected, Utterance
 from escoita.families.chat import ChatFamily
+from escoita.files import public_name
 from escoita.recipe import Recipe
 from escoita.records import AdapterRecord, CorpusUse, LossPoint, TrainingRecord
 from escoita.resolve import weights_digest
@@ -32,16 +33,22 @@ def save_adapter(trainer: Any, family: ChatFamily, recipe: Recipe, folder: Path)
     trainer.model.save_pretrained(unfinished)
     (unfinished / "README.md").unlink(missing_ok=True)
     family.save_processor(trainer.processing_class, unfinished)
-    settings = AdapterRecord(language=recipe.language, prompt=recipe.prompt, max_new_tokens=recipe.eval.max_new_tokens)
-    settings.write(unfinished / "escoita.json")
+    write_settings(recipe, unfinished)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
+
+
+def write_settings(recipe: Recipe, folder: Path) -> None:
+    """Writes `escoita.json` into the folder of an adapter."""
+    settings = AdapterRecord(language=recipe.language, prompt=recipe.prompt, max_new_tokens=recipe.eval.max_new_tokens)
+    settings.write(folder / "escoita.json")
 
 
 def training_record(
     trainer: Any,
     family: ChatFamily,
     recipe: Recipe,
+    adapter: Path,
     clock: Clock,
     trainable: dict[str, int],
     clips: dict[str, list[Utterance]],
@@ -54,6 +61,7 @@ def training_record(
         trainer: The SFTTrainer, after training.
         family ([`ChatFamily`]): Of the base.
         recipe ([`Recipe`]): What was asked for.
+        adapter (`Path`): The folder of the saved adapter.
         clock ([`Clock`]): Of this training.
         trainable (`dict[str, int]`): Trained parameters of each tower.
         clips (`dict[str, list[Utterance]]`): Used, by split.
@@ -62,13 +70,14 @@ def training_record(
     state = trainer.state
     return TrainingRecord(
         name=recipe.name,
-        base=recipe.base,
+        base=public_name(recipe.base),
         family=family.model_type,
         base_sha256=weights_digest(recipe.base, recipe.base_revision),
+        adapter_sha256=weights_digest(str(adapter)),
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         trainable_parameters=trainable,
         corpora=[use for split in clips for use in corpus_uses(recipe, split, clips[split], rejected[split])],
-        rejected=[str(row) for rows in rejected.values() for row in rows],
+        rejected=[row.public() for rows in rejected.values() for row in rows],
         steps=state.global_step,
         epochs=state.epoch or 0.0,
         train_seconds=clock.seconds,

@@ -1,6 +1,7 @@
 """What survives a kill: the last whole checkpoint, the time spent, the count of sessions."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import TrainingError
-from escoita.recipe import Recipe, load_recipe
+from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 
 
@@ -32,35 +33,45 @@ class Clock(TrainerCallback, ExportableState):
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole: the trainer's state, written last, is there and is JSON."""
+    """
+    The newest checkpoint to go on from: written whole, as the trainer's state, written last, is there and is JSON;
+    and not of the last step, after which the trainer would take one more.
+    """
     found = {path.name.removeprefix("checkpoint-"): path for path in folder.glob("checkpoint-*")}
     for step in sorted(filter(str.isdecimal, found), key=int, reverse=True):
         try:
-            json.loads((found[step] / "trainer_state.json").read_text())
+            state = json.loads((found[step] / "trainer_state.json").read_text())
         except (OSError, ValueError):
             continue
-        return found[step]
+        if state.get("global_step", 0) < state.get("max_steps", math.inf):
+            return found[step]
     return None
 
 
 def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     """
-    Refuses to continue a run with another recipe than it began with; what only the card, the Hub and the page read
-    may change.
+    Refuses to continue a run with another recipe than it began with; what training does not read may change.
 
     Raises:
         TrainingError: Names a key that differs.
     """
     if not run.recipe.exists():
         return
-    later = {"card", "hub", "space", "run_dir"}
-    before, now = (_flat(each.model_dump(exclude=later)) for each in (load_recipe(run.recipe), recipe))
+    before, now = (_flat(_read_by_training(each)) for each in (run.load_recipe(), recipe))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         raise TrainingError(
             f"{run.path} holds a run of another recipe ({changed[0]} was {before.get(changed[0])!r}, is"
             f" {now.get(changed[0])!r}); remove the folder, or train under another name with --set name=…"
         )
+
+
+def _read_by_training(recipe: Recipe) -> dict[str, Any]:
+    asked = recipe.model_dump(include={"base", "base_revision", "dtype", "language", "method", "prompt", "training"})
+    for split in ("train", "validation"):
+        corpora = getattr(recipe.corpora, split)
+        asked[f"corpora.{split}"] = [corpus.model_dump(include={"name", "manifest", "language"}) for corpus in corpora]
+    return asked
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from escoita.corpora import Rejected, Utterance, gather
-from escoita.progress import console
+from escoita.progress import say
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
@@ -47,7 +47,7 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     from training.arguments import lora_config, sft_config
     from training.checks import check_batch, check_trainable, count_trainable
     from training.collator import SpeechCollator
-    from training.outcome import save_adapter, training_record
+    from training.outcome import save_adapter, training_record, write_settings
     from training.session import Clock, last_checkpoint, refuse_other_recipe
 
     run = RunDirectory(recipe.run_path)
@@ -55,14 +55,16 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     arguments = sft_config(recipe, run)
     refuse_other_recipe(run, recipe)
     if run.training.exists() and not dry_run:
-        recipe.write(run.recipe)
+        recipe.write(run.recipe)  # what only evaluation, card, Hub and page read may have changed
+        write_settings(recipe, run.adapter)
         say(f"Already trained: {run.training} (remove {run.path} to train again)")
         return TrainingRecord.read(run.training)
 
-    splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
-    clips, rejected = clips_by_split(recipe, splits, family.max_audio_seconds)
-
     processor = family.load_processor(recipe.base, recipe.base_revision)
+    splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
+    marks = processor.tokenizer.all_special_tokens
+    clips, rejected = clips_by_split(recipe, splits, family.max_audio_seconds, marks)
+
     collator = SpeechCollator(family, processor, recipe.prompt)
     rows = table(clips["train"]).select(range(min(len(clips["train"]), arguments.per_device_train_batch_size)))
     check_batch(family, processor, collator(rows.to_list()), rows["text"])
@@ -97,19 +99,23 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     save_adapter(trainer, family, recipe, run.adapter)
     # Not the clock that went in: going on from a checkpoint puts the one from there in its place.
     clock = trainer.pop_callback(Clock)
-    record = training_record(trainer, family, recipe, clock, counts, clips, rejected)
+    record = training_record(trainer, family, recipe, run.adapter, clock, counts, clips, rejected)
     record.write(run.training)
     return record
 
 
 def clips_by_split(
-    recipe: Recipe, splits: list[str], max_audio_seconds: float
+    recipe: Recipe, splits: list[str], max_audio_seconds: float, marks: list[str]
 ) -> tuple[dict[str, list[Utterance]], dict[str, list[Rejected]]]:
     """Usable and rejected rows of each split; every rejected row is named."""
     clips, rejected = {}, {}
     for split in splits:
         clips[split], rejected[split] = gather(
-            getattr(recipe.corpora, split), recipe.language, max_audio_seconds, recipe.corpora.max_rejected_share
+            getattr(recipe.corpora, split),
+            recipe.language,
+            max_audio_seconds,
+            recipe.corpora.max_rejected_share,
+            marks,
         )
         for row in rejected[split]:
             say(f"Not used: {row}")
@@ -141,10 +147,6 @@ def trained_parameters(counts: dict[str, int]) -> str:
     """One line: what trains, by tower."""
     towers = ", ".join(f"{tower} {count:,}" for tower, count in counts.items())
     return f"Trainable parameters: {sum(counts.values()):,} ({towers})"
-
-
-def say(line: str) -> None:
-    console.print(line, highlight=False, markup=False)
 
 
 def main(

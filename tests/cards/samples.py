@@ -38,8 +38,10 @@ def result(name: str = "clips", **changes: Any) -> CorpusResult:
 def evaluation(*corpora: CorpusResult) -> EvaluationRecord:
     results = list(corpora) or [result()]
     return EvaluationRecord(
-        base="quickstart/gemma4",
+        base="./quickstart/gemma4",
+        base_sha256="ab" * 32,
         adapter="adapter",
+        adapter_sha256="cd" * 32,
         normalizer="raw",
         resamples=1000,
         corpora=results,
@@ -50,9 +52,10 @@ def evaluation(*corpora: CorpusResult) -> EvaluationRecord:
 def training(**changes: Any) -> TrainingRecord:
     fields = {
         "name": "small",
-        "base": "quickstart/gemma4",
+        "base": "./quickstart/gemma4",
         "family": "gemma4",
         "base_sha256": "ab" * 32,
+        "adapter_sha256": "cd" * 32,
         "parameters": 2_000_000,
         "trainable_parameters": {"audio": 12_345, "vision": 0, "language": 54_321},
         "corpora": [CorpusUse(name="clips", split="train", utterances=800, audio_seconds=1800.0, rejected=0)],

@@ -200,6 +200,6 @@ def test_the_card_of_a_run_is_written_beside_its_records(tmp_path: Path) -> None
 def test_without_its_records_there_is_no_card(tmp_path: Path, missing: str) -> None:
     run = write_run(tmp_path / "run", recipe())
     getattr(run, missing).unlink()
-    with pytest.raises(RecordError, match="no such record$"):
+    with pytest.raises(RecordError, match="no such record yet; escoita (train|eval) writes it$"):
         write_card(run.path)
     assert not run.card.exists()

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from cards.metadata import index_entries, is_repo_id, metadata, published_base
+from cards.base import published_base
+from cards.metadata import index_entries, is_repo_id, metadata
 from tests.cards.samples import evaluation, recipe, result
 
 
@@ -51,8 +52,9 @@ def test_before_evaluation_there_is_no_index() -> None:
     assert "model-index" not in metadata(recipe(), None, "user/base").to_dict()
 
 
-def test_a_folder_is_no_base_of_the_hub() -> None:
-    data = metadata(recipe(), evaluation(), "/models/gemma4").to_dict()
+@pytest.mark.parametrize("folder", ["/models/gemma4", "quickstart/gemma4"])  # the second has the form of a repository
+def test_a_folder_is_no_base_of_the_hub(folder: str) -> None:
+    data = metadata(recipe(), evaluation(), folder).to_dict()
     assert "base_model" not in data and "base_model_relation" not in data
 
 

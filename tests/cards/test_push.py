@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 from escoita.transcribe import Transcriber
-from tests.conftest import CORPUS, ROOT
+from tests.conftest import CORPUS, ROOT, write_manifest
 from tests.hub_double import HubDouble, serve
 
 
@@ -77,7 +78,6 @@ def test_push_is_one_commit_that_a_stranger_can_use(
     front = yaml.safe_load(card.split("---\n")[1])
     assert (front["base_model"], front["base_model_relation"]) == (BASE_REPO, "adapter")
     assert (front["library_name"], front["pipeline_tag"]) == ("peft", "automatic-speech-recognition")
-    assert str(tmp_path) not in card and str(ROOT) not in card
 
     clip = CORPUS / "test/0001.ogg"
     transcriber = Transcriber.load("quickstart/gemma4", str(run.adapter))
@@ -88,6 +88,61 @@ def test_push_is_one_commit_that_a_stranger_can_use(
         heard = command("-c", snippet.replace("clip.wav", str(clip)), **reach(hub, token=None))
         assert heard.returncode == 0, heard.stderr
         assert heard.stdout.strip() == local
+
+
+def test_nothing_of_this_machine_is_published(
+    plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
+) -> None:
+    rows = {"gone": {"audio_filepath": str(tmp_path / "gone.wav"), "text": "bir"}}
+    train = write_manifest(tmp_path / "train.jsonl", "train", 8, **rows)
+    recipe = short_recipe(
+        f"base={ROOT / 'quickstart/gemma4'}",
+        f"corpora.train=[{{name: mine, manifest: {train}}}]",
+        "corpora.max_rejected_share=0.5",
+        "training.max_steps=1",
+        f"space.examples=[{CORPUS / 'test/0001.ogg'}]",
+        f"hub.repo={REPO}",
+    )
+    recipe.write(tmp_path / "recipe.yaml")
+    done = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
+    assert done.returncode == 0, done.stderr
+    assert "train.jsonl:9: gone.wav: no such file" in content(plain_hub, REPO, "training.json").decode()
+    for name in plain_hub.store.repos["model", REPO].at("main").tree:
+        for folder in (ROOT, recipe.run_path, tmp_path):
+            assert str(folder).encode() not in content(plain_hub, REPO, name), (name, folder)
+
+
+def test_leftovers_of_an_earlier_publication_go_in_the_same_commit(
+    plain_hub: HubDouble, quickstart_run: Path, command: Command
+) -> None:
+    program = (
+        "from huggingface_hub import CommitOperationAdd, HfApi\n"
+        f"api = HfApi()\napi.create_repo('{REPO}')\n"
+        "names = ['training_args.bin', 'eval/old/predictions.parquet', 'notes.md']\n"
+        "operations = [CommitOperationAdd(name, name.encode()) for name in names]\n"
+        f"api.create_commit('{REPO}', operations, commit_message='earlier')\n"
+    )
+    assert command("-c", program, **reach(plain_hub)).returncode == 0
+    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **reach(plain_hub))
+    assert pushed.returncode == 0, pushed.stderr
+    tree = set(plain_hub.store.repos["model", REPO].at("main").tree)
+    assert "notes.md" in tree and not {"training_args.bin", "eval/old/predictions.parquet"} & tree
+    assert commits(plain_hub, REPO) == ["Publish quickstart-uzbek", "earlier", "initial commit"]
+
+
+def test_the_repository_of_the_base_is_refused(plain_hub: HubDouble, quickstart_run: Path, command: Command) -> None:
+    refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", BASE_REPO, **reach(plain_hub))
+    assert refused.returncode == 1 and "is the repository of the base" in refused.stderr
+    assert not plain_hub.store.repos
+
+
+def test_a_run_that_is_not_evaluated_is_refused(
+    plain_hub: HubDouble, quickstart_run: Path, command: Command, tmp_path: Path
+) -> None:
+    shutil.copytree(quickstart_run, tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
+    refused = command("cards/push.py", "--run", str(tmp_path / "run"), "--repo", REPO, **reach(plain_hub))
+    assert refused.returncode == 1 and "results.json: no such record yet; escoita eval writes it" in refused.stderr
+    assert not plain_hub.store.repos
 
 
 def test_pushing_the_same_again_changes_nothing(plain_hub: HubDouble, quickstart_run: Path, command: Command) -> None:
@@ -150,12 +205,17 @@ def test_train_and_push_in_one_command(
     done = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
     assert done.returncode == 0, done.stderr
     assert commits(plain_hub, REPO)[0] == "Publish quickstart-uzbek"
+    assert (recipe.run_path / "README.md").is_file()
     adapter = (recipe.run_path / "adapter/adapter_model.safetensors").read_bytes()
     assert content(plain_hub, REPO, "adapter_model.safetensors") == adapter
 
 
 def test_a_base_of_the_same_name_with_other_weights_is_refused(
-    plain_hub: HubDouble, quickstart_run: Path, command: Command, tmp_path: Path
+    plain_hub: HubDouble,
+    quickstart_run: Path,
+    short_recipe: Callable[..., Recipe],
+    command: Command,
+    tmp_path: Path,
 ) -> None:
     program = (
         "from huggingface_hub import CommitOperationAdd, HfApi\n"
@@ -164,9 +224,15 @@ def test_a_base_of_the_same_name_with_other_weights_is_refused(
         f"api.create_commit('{BASE_REPO}', [operation], commit_message='other')\n"
     )
     assert command("-c", program, **reach(plain_hub)).returncode == 0
-    refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **reach(plain_hub))
-    assert refused.returncode == 1 and "holds another model.safetensors" in refused.stderr
-    assert ("model", REPO) not in plain_hub.store.repos
+    recipe = short_recipe(f"hub.repo={REPO}")
+    recipe.write(tmp_path / "recipe.yaml")
+    for script, *arguments in (
+        ("cards/push.py", "--run", str(quickstart_run), "--repo", REPO),
+        ("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push"),
+    ):
+        refused = command(script, *arguments, **reach(plain_hub))
+        assert refused.returncode == 1 and "holds another model.safetensors" in refused.stderr
+    assert ("model", REPO) not in plain_hub.store.repos and not recipe.run_path.exists()
 
 
 def test_no_hub_at_all_is_one_line(quickstart_run: Path, command: Command) -> None:

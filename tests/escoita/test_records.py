@@ -69,12 +69,12 @@ def test_what_is_not_a_record_is_refused(path: Path, content: bytes) -> None:
 
 
 def test_a_missing_record(path: Path) -> None:
-    with pytest.raises(RecordError, match="escoita.json: no such record$"):
+    with pytest.raises(RecordError, match="escoita.json: no such record yet; escoita train writes it$"):
         AdapterRecord.read(path)
 
 
 def test_a_folder_is_no_record(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such record$"):
+    with pytest.raises(RecordError, match="no such record yet; escoita train writes it$"):
         AdapterRecord.read(tmp_path)
 
 

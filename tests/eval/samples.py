@@ -28,7 +28,6 @@ def write_rows(
     heard = [Transcript(text, 2.0, 0.5) for _, text, _ in rows]
     base_heard = [Transcript(text, 2.0, 1.0) for _, _, text in rows if text is not None] or None
     path = folder / corpus / "predictions.parquet"
-    write_predictions(
-        predictions_table(clips, heard, base_heard, Provenance(corpus, "user/base", adapter, rejected)), path
-    )
+    made = Provenance(corpus, "user/base", "b" * 64, adapter, "a" * 64 if adapter else None, rejected)
+    write_predictions(predictions_table(clips, heard, base_heard, made), path)
     return path

@@ -13,7 +13,7 @@ from tests.eval.samples import clip, write_rows
 def test_round_trip(tmp_path: Path) -> None:
     path = write_rows(tmp_path, [("toʻrt", "tort", "a"), ("besh", "", "b")], rejected=3)
     table, provenance = read_predictions(path)
-    assert provenance == Provenance(corpus="clips", base="user/base", adapter="adapter", rejected=3)
+    assert provenance == Provenance("clips", "user/base", "b" * 64, "adapter", "a" * 64, 3)
     assert table.to_pylist() == [
         {
             "id": f"clips-{row}",
@@ -38,7 +38,7 @@ def test_a_base_that_was_not_run_is_null(tmp_path: Path) -> None:
 
 def test_columns_must_be_of_one_length() -> None:
     with pytest.raises(pa.ArrowInvalid):
-        predictions_table([clip("bir")], [], None, Provenance("clips", "base", None, 0))
+        predictions_table([clip("bir")], [], None, Provenance("clips", "base", "b" * 64, None, None, 0))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Base and adapter on test clips, through the same Transcriber as everything else."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from safetensors.torch import load_file, save_file
 
 from escoita.audio import read_audio
 from escoita.errors import AudioError, EscoitaError
@@ -18,7 +21,7 @@ from eval.run import evaluate_manifests
 from tests.conftest import CORPUS, write_manifest
 
 
-BASE = "quickstart/gemma4"
+BASE = "./quickstart/gemma4"
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +58,24 @@ def test_any_adapter_on_any_manifest(
     arguments = ["--base", BASE, "--adapter", adapter, "--corpus", str(manifest), "--out", str(tmp_path / "out")]
     done = command("eval/run.py", *arguments)
     assert done.returncode == 0, done.stderr
-    assert f"Not used: {manifest}:5: {tmp_path / 'gone.ogg'}: no such file" in done.stderr.replace("\n", "")
+    assert f"Not used: {manifest}:5: {tmp_path / 'gone.ogg'}: no such file" in done.stderr
     result = EvaluationRecord.read(tmp_path / "out/results.json").pooled
     assert (result.n, result.rejected) == (4, 1)
     assert command("eval/run.py", "--base", BASE).returncode == 2
 
 
-def test_an_adapter_of_another_base_is_refused(quickstart_run: Path, tmp_path: Path) -> None:
+def test_an_adapter_whose_weights_find_no_place_is_refused(quickstart_run: Path, tmp_path: Path) -> None:
+    """PEFT itself would only warn, and the base would answer alone."""
+    adapter = tmp_path / "adapter"
+    shutil.copytree(RunDirectory(quickstart_run).adapter, adapter)
+    weights = load_file(adapter / "adapter_model.safetensors")
+    renamed = {key.replace("audio_tower", "audio_model"): value for key, value in weights.items()}
+    save_file(renamed, adapter / "adapter_model.safetensors")
+    with pytest.raises(EscoitaError, match=r"does not fit this base \(\d+ weights find no place\)"):
+        Transcriber.load(BASE, str(adapter))
+
+
+def test_what_is_not_there_is_said(quickstart_run: Path, tmp_path: Path) -> None:
     adapter = RunDirectory(quickstart_run).adapter
     with pytest.raises(EscoitaError, match=r"escoita.json"):
         evaluate_manifests(BASE, str(adapter.parent), [CORPUS / "test.jsonl"], tmp_path)
@@ -70,8 +84,6 @@ def test_an_adapter_of_another_base_is_refused(quickstart_run: Path, tmp_path: P
 
 
 def test_one_file_or_a_clear_message(transcriber: Transcriber, tmp_path: Path) -> None:
-    import soundfile
-
     heard = transcriber.transcribe_file(CORPUS / "test/0001.ogg")
     assert heard.text and heard.audio_seconds == pytest.approx(0.765, abs=0.01) and heard.compute_seconds > 0
     soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)

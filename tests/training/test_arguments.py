@@ -64,6 +64,17 @@ def test_impossible_arguments_are_refused_in_one_line(tmp_path: Path, training: 
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["hub_token", "hub_model_id", "push_to_hub", "output_dir"])
+def test_what_is_not_a_recipes_to_say(tmp_path: Path, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"^training.{key}: is set by escoita; leave it out$"):
+        sft_config(recipe({key: "hf_secret"}), RunDirectory(tmp_path))
+
+
+def test_evaluating_on_no_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"^training.eval_strategy: there is no corpus in corpora.validation"):
+        sft_config(recipe({"eval_strategy": "epoch", "bf16": False}), RunDirectory(tmp_path))
+
+
 def test_no_may_be_written_without_quotes(tmp_path: Path) -> None:
     config = sft_config(
         recipe({"save_strategy": False, "eval_strategy": False, "bf16": False}), RunDirectory(tmp_path)

@@ -1,0 +1,86 @@
+"""The base that a card names: a repository that a reader can find, with the weights that were trained on."""
+
+import hashlib
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from cards.access import clear_refusals, require_write
+from escoita.errors import PublishError
+from escoita.recipe import Recipe
+
+
+PUBLISHED_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors"}
+
+
+def published_base(recipe: Recipe, repo: str) -> str:
+    """Repository of the base: its own, or for a folder the one it is published as, under the owner of the adapter."""
+    if not Path(recipe.base).is_dir():
+        return recipe.base
+    return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"
+
+
+def require_base(api: HfApi, recipe: Recipe, repo: str) -> str:
+    """
+    Checks that the base is on the Hub, or can be published there from its folder.
+
+    Args:
+        api (`HfApi`): Client of the Hub.
+        recipe ([`Recipe`]): Names the base.
+        repo (`str`): Where the adapter goes, `user/name`.
+
+    Returns:
+        `str`: The base's repository.
+
+    Raises:
+        PublishError: Says in one line what is wrong.
+    """
+    base = published_base(recipe, repo)
+    if base == repo:
+        raise PublishError(f"{repo}: is the repository of the base; give the adapter another")
+    if Path(recipe.base).is_dir():
+        require_write(api, base)
+        base_is_there(api, Path(recipe.base), base)
+    else:
+        with clear_refusals(f"base {base}"):
+            api.model_info(base, revision=recipe.base_revision)
+    return base
+
+
+def base_is_there(api: HfApi, folder: Path, repo: str) -> bool:
+    """
+    Whether a repository holds the weights of a folder already.
+
+    Raises:
+        PublishError: It holds others.
+    """
+    with clear_refusals(repo):
+        try:
+            siblings = api.model_info(repo, files_metadata=True).siblings or []
+        except RepositoryNotFoundError:
+            return False
+    there = {file.rfilename: file.lfs.sha256 for file in siblings if file.lfs}
+    for name, path in base_files(folder).items():
+        if name.endswith(".safetensors") and there.get(name) != sha256(path):
+            raise PublishError(f"{repo}: holds another {name} than {folder}; set hub.publish_base_as to another name")
+    return True
+
+
+def base_files(folder: Path) -> dict[str, Path]:
+    """
+    Collects a base that is a local folder: configuration, tokenizer, processor, weights as safetensors, its README.
+
+    Raises:
+        PublishError: It holds no safetensors.
+    """
+    files = {path.name: path for path in sorted(folder.iterdir()) if path.suffix in PUBLISHED_SUFFIXES}
+    if not any(name.endswith(".safetensors") for name in files):
+        raise PublishError(f"{folder}: holds no safetensors, so it cannot be published as a base")
+    return files
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, without holding it in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
