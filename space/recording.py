@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from escoita.transcribe import Transcriber, Transcript
 
 
+# What libsndfile says of a flac whose header does not say how long it is.
+UNKNOWN_FRAMES = 2**62
 # As Gradio counts when it refuses an upload.
 MEGABYTE = 2**20
 
@@ -65,8 +67,10 @@ def is_longer(path: Path, limit: float) -> bool:
     A file that cannot be read is not: decoding it says why.
     """
     try:
-        return bool(soundfile.info(path).duration > limit)
-    except soundfile.LibsndfileError:
+        header = soundfile.info(path)
+        if header.frames < UNKNOWN_FRAMES:
+            return bool(header.duration > limit)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a file called .raw
         pass
     heard = 0.0
     try:

@@ -196,6 +196,13 @@ def test_the_card_of_a_run_is_written_beside_its_records(tmp_path: Path) -> None
     assert run.card.read_text("utf-8") == build_card(run, recipe(), "quickstart/gemma4", str(run.adapter))
 
 
+@pytest.mark.parametrize("digest", ["base_sha256", "adapter_sha256"])
+def test_figures_of_other_weights_make_no_card(tmp_path: Path, digest: str) -> None:
+    run = write_run(tmp_path / "run", recipe(), evaluation_record=evaluation().model_copy(update={digest: "00" * 32}))
+    with pytest.raises(RecordError, match="measured another base or adapter than was trained here; evaluate again$"):
+        write_card(run.path)
+
+
 @pytest.mark.parametrize("missing", ["training", "results"])
 def test_without_its_records_there_is_no_card(tmp_path: Path, missing: str) -> None:
     run = write_run(tmp_path / "run", recipe())

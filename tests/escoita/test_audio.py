@@ -71,6 +71,16 @@ def test_what_pyav_reads(tmp_path: Path, name: str, codec: str) -> None:
     np.testing.assert_array_equal(read_audio(path.read_bytes()), samples)
 
 
+def test_a_flac_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+    """As a pipe writes it: the 36 bits of the header that count the samples are zero."""
+    path = write_clip(tmp_path / "piped.flac")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert seconds(read_audio(path)) == pytest.approx(0.5)
+
+
 def test_stereo_is_averaged(tmp_path: Path) -> None:
     left, right = tone(440, level=0.4), tone(880, level=0.2)
     path = write_clip(tmp_path / "clip.wav", np.stack([left, right], axis=1), subtype="FLOAT")

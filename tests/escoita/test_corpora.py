@@ -68,6 +68,8 @@ def test_rows_are_counted_as_an_editor_does(tmp_path: Path, content: str, rows: 
         ({"audio_filepath": 3, "text": "un"}, "row", "not an object"),
         ({"audio_filepath": "a.wav", "text": ""}, "a.wav", "empty transcript"),
         ({"audio_filepath": "a.wav", "text": " \t\n"}, "a.wav", "empty transcript"),
+        ({"audio_filepath": "a.wav", "text": "un", "offset": 0.5, "duration": 1}, "a.wav", "names a part"),
+        ('{"audio_filepath": "a.wav", "text": "\\ud800"}', "a.wav", "the transcript is not valid Unicode"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, Any] | str, audio: str, reason: str) -> None:
@@ -160,6 +162,18 @@ def test_over_the_share_is_refused_in_one_line(usable: int, bad: int, share: flo
     assert str(refusal.value).startswith(said)
     assert str(refusal.value).endswith("the first: m.jsonl:1: 1.wav: no such file")
     assert "\n" not in str(refusal.value)
+
+
+def test_a_transcript_that_holds_a_mark_of_the_model_is_rejected(tmp_path: Path, good: Path) -> None:
+    manifest = write_manifest(tmp_path / "marked.jsonl", [GOOD, GOOD | {"text": "un <|audio|> dous"}])
+    corpora = [Corpus(name="marked", manifest=str(manifest), language="gl")]
+    usable, (rejected,) = gather(corpora, "gl", 30.0, 0.5, ["<|turn>", "<|audio|>"])
+    assert len(usable) == 1 and rejected.reason == "the transcript holds <|audio|>, which is a mark of the model"
+
+
+def test_records_name_no_folder_of_this_machine() -> None:
+    assert Rejected("/srv/m.jsonl", 3, "/srv/a.wav", "no such file").public() == "m.jsonl:3: a.wav: no such file"
+    assert Rejected("uz/m.jsonl", 3, "uz/a.wav", "no such file").public() == "uz/m.jsonl:3: uz/a.wav: no such file"
 
 
 def test_the_share_is_of_each_corpus(tmp_path: Path, good: Path) -> None:

@@ -65,9 +65,7 @@ def test_a_visitor_reads_a_transcript_and_a_message(address: str, transcriber: T
         expect(page.get_by_role("heading", name="Uzbek speech")).to_be_visible(timeout=30_000)
 
         box, width = page.locator("main").bounding_box(), page.evaluate("innerWidth")
-        assert box is not None and box["x"] == pytest.approx(
-            width - box["x"] - box["width"], abs=20
-        )  # in the middle, scroll bar or not
+        assert box is not None and box["x"] == pytest.approx(width - box["x"] - box["width"], abs=20)
 
         button.click()
         expect(message).to_have_text("Nothing to transcribe yet: record something, or choose a file.")

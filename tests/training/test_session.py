@@ -53,6 +53,13 @@ def test_the_newest_by_step(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
 
 
+def test_the_last_step_is_not_gone_on_from(tmp_path: Path) -> None:
+    """The trainer would take one more."""
+    checkpoint(tmp_path, "checkpoint-20", '{"global_step": 20, "max_steps": 30}')
+    checkpoint(tmp_path, "checkpoint-30", '{"global_step": 30, "max_steps": 30}')
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-20"
+
+
 @pytest.mark.parametrize("state", [None, "", '{"global_step": 3', "\x00" * 20])
 def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path: Path, state: str | None) -> None:
     checkpoint(tmp_path, "checkpoint-20")
