@@ -65,7 +65,9 @@ def serve(
     """
     from escoita.transcribe import Transcriber
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell starts what runs in the background with SIGINT ignored.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="escoita-space-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         page = build(Transcriber.load(base, adapter, None, revision, dtype), settings, title, base, adapter)

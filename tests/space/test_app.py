@@ -116,12 +116,15 @@ def test_serve_says_its_address_and_ends_quietly(tmp_path: Path, ending: signal.
     with subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert re.match(rf"Listening on http://127\.0\.0\.1:{port}/ ", line), process.communicate()
-        assert list(tmp_path.glob("escoita-space-*"))
-        process.send_signal(ending)
-        assert process.communicate(timeout=60) == ("", "")
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert re.match(rf"Listening on http://127\.0\.0\.1:{port}/ ", line), process.communicate(timeout=60)
+            assert list(tmp_path.glob("escoita-space-*"))
+            process.send_signal(ending)
+            assert process.communicate(timeout=60) == ("", "")
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert not list(tmp_path.glob("escoita-space-*"))
 
