@@ -1,6 +1,7 @@
 """One way from samples to text, for evaluation, the Space and anybody's script."""
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,8 @@ class Transcriber:
 
         device = next(self.model.parameters()).device.type
         try:
-            with hub_errors(f"adapter {adapter}"):
+            with hub_errors(f"adapter {adapter}"), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Found missing adapter keys")  # counted below
                 model = PeftModel.from_pretrained(self.model, adapter, torch_device=device)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
