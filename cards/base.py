@@ -1,6 +1,5 @@
 """The base that a card names: a repository that a reader can find, with the weights that were trained on."""
 
-import hashlib
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -8,6 +7,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from cards.access import clear_refusals, require_write
 from escoita.errors import PublishError
+from escoita.files import sha256
 from escoita.recipe import Recipe
 
 
@@ -21,7 +21,7 @@ def published_base(recipe: Recipe, repo: str) -> str:
     return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"
 
 
-def require_base(api: HfApi, recipe: Recipe, repo: str) -> str:
+def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
     """
     Checks that the base is on the Hub, or can be published there from its folder.
 
@@ -31,7 +31,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> str:
         repo (`str`): Where the adapter goes, `user/name`.
 
     Returns:
-        `str`: The base's repository.
+        `tuple[str, bool]`: The base's repository, and whether it is still to be published from its folder.
 
     Raises:
         PublishError: Says in one line what is wrong.
@@ -41,11 +41,10 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> str:
         raise PublishError(f"{repo}: is the repository of the base; give the adapter another")
     if Path(recipe.base).is_dir():
         require_write(api, base)
-        base_is_there(api, Path(recipe.base), base)
-    else:
-        with clear_refusals(f"base {base}"):
-            api.model_info(base, revision=recipe.base_revision)
-    return base
+        return base, not base_is_there(api, Path(recipe.base), base)
+    with clear_refusals(f"base {base}"):
+        api.model_info(base, revision=recipe.base_revision)
+    return base, False
 
 
 def base_is_there(api: HfApi, folder: Path, repo: str) -> bool:
@@ -78,9 +77,3 @@ def base_files(folder: Path) -> dict[str, Path]:
     if not any(name.endswith(".safetensors") for name in files):
         raise PublishError(f"{folder}: holds no safetensors, so it cannot be published as a base")
     return files
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file, without holding it in memory."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,7 +21,7 @@ def preflight(recipe: Recipe) -> None:
     """
     api = HfApi()
     repo = require_write(api, recipe.hub.repo)
-    base = require_base(api, recipe, repo)
+    base, _ = require_base(api, recipe, repo)
     validate_card(f"---\n{metadata(recipe, None, base)}\n---\n")
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from cards.access import clear_refusals, require_write
-from cards.base import base_files, base_is_there, require_base, sha256
+from cards.base import base_files, require_base
 from cards.preflight import validate_card
 from cards.publication import publication
 from escoita.errors import PublishError
+from escoita.files import sha256
 from escoita.rundir import RunDirectory
 
 
@@ -44,13 +45,12 @@ def push(path: Path, repo: str | None = None) -> str:
     recipe = run.load_recipe()
     api = HfApi()
     repo = require_write(api, repo or recipe.hub.repo)
-    base = require_base(api, recipe, repo)
+    base, base_missing = require_base(api, recipe, repo)
     files = publication(run, recipe, repo, base)
     validate_card(files["README.md"].decode())
-    folder, private = Path(recipe.base), recipe.hub.private
-    if folder.is_dir() and not base_is_there(api, folder, base):
-        publish(api, base, base_files(folder), "Publish the base of an adapter", private)
-    return publish(api, repo, files, f"Publish {recipe.name}", private, LEFTOVERS)
+    if base_missing:
+        publish(api, base, base_files(Path(recipe.base)), "Publish the base of an adapter", recipe.hub.private)
+    return publish(api, repo, files, f"Publish {recipe.name}", recipe.hub.private, LEFTOVERS)
 
 
 def publish(

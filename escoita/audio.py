@@ -13,6 +13,8 @@ from escoita.errors import AudioError
 SAMPLING_RATE = 16_000
 # Nothing can be said in less, and a feature extractor may make no frame of it.
 SHORTEST_SECONDS = 0.05
+# What libsndfile says of a flac whose header does not say how long it is.
+UNKNOWN_FRAMES = 2**62
 # Root mean square under which nothing can be heard: -60 dB of full scale.
 SILENCE_LEVEL = 1e-3
 
@@ -63,6 +65,32 @@ def is_silent(samples: np.ndarray) -> bool:
 def seconds(samples: np.ndarray) -> float:
     """Length of samples at 16 kHz."""
     return len(samples) / SAMPLING_RATE
+
+
+def is_longer(path: Path, limit: float) -> bool:
+    """
+    Whether a recording is longer than `limit` seconds, from its header, or else decoded no further than the limit.
+
+    A file that cannot be read is not: decoding it says why.
+    """
+    try:
+        header = soundfile.info(path)
+        if header.frames < UNKNOWN_FRAMES:
+            return bool(header.duration > limit)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a file called .raw
+        pass
+    import av
+
+    heard = 0.0
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(audio=0):
+                heard += frame.samples / frame.sample_rate
+                if heard > limit:
+                    return True
+    except (av.FFmpegError, IndexError, ValueError):
+        pass
+    return False
 
 
 def _read_with_av(source: str | Path | bytes, name: str) -> tuple[np.ndarray, int]:

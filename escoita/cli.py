@@ -3,19 +3,22 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from escoita.errors import EscoitaError
 
 
+STYLE: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 app = typer.Typer(
     name="escoita",
     help="From a folder of recordings to a published speech adapter whose card can be trusted.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **STYLE,
 )
 space = typer.Typer(help="The demo: base plus adapter on a page.", no_args_is_help=True)
 app.add_typer(space, name="space")
@@ -134,9 +137,7 @@ def main() -> None:
 
 def script(command: Callable[..., None]) -> None:
     """Runs one command as a script of its own."""
-    single = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
+    single = typer.Typer(add_completion=False, **STYLE)
     single.command()(command)
     _run(single)
 

@@ -10,7 +10,7 @@ from typing import Any
 from escoita.audio import read_audio, seconds
 from escoita.errors import AudioError, CorpusError
 from escoita.files import public_name
-from escoita.progress import track
+from escoita.progress import say, track
 from escoita.recipe import Corpus
 
 
@@ -201,7 +201,7 @@ def gather(
     marks: Collection[str] = (),
 ) -> tuple[list[Utterance], list[Rejected]]:
     """
-    Reads and checks the corpora of one split.
+    Reads and checks the corpora of one split, and says of each row that cannot be used why.
 
     Args:
         corpora (`list[Corpus]`): As the recipe lists them.
@@ -222,6 +222,8 @@ def gather(
         rows, malformed = read_manifest(corpus.manifest, corpus.name, corpus.language or language)
         usable, broken = check_clips(rows, max_audio_seconds, marks, title=f"Checking {corpus.manifest}")
         refuse_over_share(len(usable), malformed + broken, max_rejected_share)
+        for row in malformed + broken:
+            say(f"Not used: {row}")
         utterances += usable
         rejected += malformed + broken
     return utterances, rejected

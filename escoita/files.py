@@ -1,5 +1,6 @@
 """Files that are either as they were or whole: a kill in the middle of a write must not spoil a run."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -13,6 +14,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         file.write(data)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, without holding it in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def public_name(source: str) -> str:

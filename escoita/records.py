@@ -218,3 +218,8 @@ class EvaluationRecord(Record):
     resamples: int
     corpora: list[CorpusResult]
     pooled: CorpusResult
+
+    @property
+    def rows(self) -> list[CorpusResult]:
+        """What a table shows: each corpus, and the pool where it says more than they do."""
+        return [*self.corpora, self.pooled] if len(self.corpora) > 1 else self.corpora

@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from escoita.errors import EscoitaError
+from escoita.files import sha256
 from escoita.records import AdapterRecord
 
 
 @contextmanager
 def hub_errors(what: str) -> Iterator[None]:
     """Turns what loading raises, when a folder or repository is not there, into one clear line."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         yield
-    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+    except (OSError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EscoitaError(f"{what}: neither a folder here nor to be had from the Hub ({reason})") from error
 
@@ -44,7 +45,7 @@ def adapter_record(adapter: str, revision: str | None = None) -> AdapterRecord:
     Prompt, language and limits of an adapter, from its `escoita.json`.
 
     Raises:
-        EscoitaError: It holds none; say the prompt.
+        EscoitaError: It holds none.
     """
     return AdapterRecord.read(local_file(adapter, "escoita.json", revision))
 
@@ -63,6 +64,5 @@ def weights_digest(source: str, revision: str | None = None) -> str:
             folder = Path(snapshot_download(source, revision=revision, local_files_only=True))
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()

@@ -21,7 +21,7 @@ def print_summary(path: Path) -> None:
     table = Table(title=training.name)
     for column, justify in (("corpus", "left"), ("N", "right"), ("", "left"), ("WER", "right"), ("CER", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for result in [*evaluation.corpora, *([evaluation.pooled] if len(evaluation.corpora) > 1 else [])]:
+    for result in evaluation.rows:
         for row in _rows(result):
             table.add_row(*row)
     console = Console()

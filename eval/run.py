@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from escoita.audio import read_audio
 from escoita.corpora import Utterance, gather
 from escoita.errors import CorpusError
+from escoita.families import family_of
 from escoita.files import public_name
-from escoita.progress import say, track
+from escoita.progress import track
 from escoita.recipe import Corpus, Evaluation, Recipe
 from escoita.records import AdapterRecord, EvaluationRecord
 from escoita.resolve import adapter_record, weights_digest
@@ -88,16 +89,11 @@ def evaluate(
     """
     spoken: AdapterRecord = adapter_record(adapter)
     revision, dtype = (recipe.base_revision, recipe.dtype) if recipe else (None, "auto")
-    transcriber = Transcriber.load(base, None, spoken, revision, dtype, settings.batch_size)
+    # Before the weights are loaded: a mistyped manifest is found at once.
+    longest = family_of(base, revision).max_audio_seconds
     max_share = recipe.corpora.max_rejected_share if recipe else 1.0
-    gathered = {
-        corpus.name: gather([corpus], spoken.language, transcriber.family.max_audio_seconds, max_share)
-        for corpus in corpora
-    }
-    for _, rejected in gathered.values():
-        for row in rejected:
-            say(f"Not used: {row}")
-
+    gathered = {corpus.name: gather([corpus], spoken.language, longest, max_share) for corpus in corpora}
+    transcriber = Transcriber.load(base, None, spoken, revision, dtype, settings.batch_size)
     base_heard = {
         name: hear(transcriber, clips, f"{name}, base") for name, (clips, _) in gathered.items() if settings.base
     }

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
-import soundfile
-
+from escoita.audio import is_longer
 from escoita.errors import AudioError, EscoitaError
 from escoita.recipe import Space
 
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from escoita.transcribe import Transcriber, Transcript
 
 
-# What libsndfile says of a flac whose header does not say how long it is.
-UNKNOWN_FRAMES = 2**62
 # As Gradio counts when it refuses an upload.
 MEGABYTE = 2**20
 
@@ -58,30 +54,6 @@ def check_limits(path: Path, settings: Space) -> None:
         raise AudioError(path.name, f"{size / MEGABYTE:.1f} MB is over the {limit} that this page takes")
     if is_longer(path, settings.max_minutes * 60):
         raise AudioError(path.name, f"longer than the {spoken_time(settings.max_minutes * 60)} that this page takes")
-
-
-def is_longer(path: Path, limit: float) -> bool:
-    """
-    Whether a recording is longer than `limit` seconds, from its header, or else decoded no further than the limit.
-
-    A file that cannot be read is not: decoding it says why.
-    """
-    try:
-        header = soundfile.info(path)
-        if header.frames < UNKNOWN_FRAMES:
-            return bool(header.duration > limit)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a file called .raw
-        pass
-    heard = 0.0
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(audio=0):
-                heard += frame.samples / frame.sample_rate
-                if heard > limit:
-                    return True
-    except (av.FFmpegError, IndexError, ValueError):
-        pass
-    return False
 
 
 def limits(transcriber: "Transcriber", settings: Space) -> str:

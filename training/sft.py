@@ -107,7 +107,7 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
 def clips_by_split(
     recipe: Recipe, splits: list[str], max_audio_seconds: float, marks: list[str]
 ) -> tuple[dict[str, list[Utterance]], dict[str, list[Rejected]]]:
-    """Usable and rejected rows of each split; every rejected row is named."""
+    """Usable and rejected rows of each split."""
     clips, rejected = {}, {}
     for split in splits:
         clips[split], rejected[split] = gather(
@@ -117,8 +117,6 @@ def clips_by_split(
             recipe.corpora.max_rejected_share,
             marks,
         )
-        for row in rejected[split]:
-            say(f"Not used: {row}")
     return clips, rejected
 
 

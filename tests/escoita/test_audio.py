@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
+from escoita.audio import SAMPLING_RATE, is_longer, is_silent, read_audio, seconds
 from escoita.errors import AudioError
 from tests.escoita.samples import pitch, tone, write_clip
 
@@ -79,6 +79,7 @@ def test_a_flac_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
     content[22:26] = bytes(4)
     path.write_bytes(content)
     assert seconds(read_audio(path)) == pytest.approx(0.5)
+    assert is_longer(path, 0.2) and not is_longer(path, 0.8)
 
 
 def test_stereo_is_averaged(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from escoita.audio import is_longer
 from escoita.errors import AudioError, EscoitaError
 from escoita.recipe import Space
-from space.recording import MEGABYTE, hear, is_longer, limits, spoken_time
+from space.recording import MEGABYTE, hear, limits, spoken_time
 from tests.space.stub import CLIP, FORMATS, Stub, write_clip
 
 
