@@ -1,6 +1,7 @@
 """Any recording becomes mono float32 samples at 16 kHz, or an error that names the file."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,19 @@ from escoita.errors import AudioError
 SAMPLING_RATE = 16_000
 # Nothing can be said in less, and a feature extractor may make no frame of it.
 SHORTEST_SECONDS = 0.05
+# By so much a manifest may name more than there is.
+ROUNDED_SECONDS = 0.05
 # What libsndfile says of a flac whose header does not say how long it is.
 UNKNOWN_FRAMES = 2**62
 # Root mean square under which nothing can be heard: -60 dB of full scale.
 SILENCE_LEVEL = 1e-3
 
 
-def read_audio(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+def read_audio(
+    source: str | Path | bytes, name: str | None = None, offset: float = 0.0, duration: float | None = None
+) -> np.ndarray:
     """
-    Decodes a recording.
+    Decodes a recording, or a part of it.
 
     soundfile reads wav, flac, ogg, opus and mp3; what it does not know (m4a, webm, mp4) is read by PyAV, whose
     wheels carry FFmpeg. Channels are averaged, other rates resampled.
@@ -29,21 +34,32 @@ def read_audio(source: str | Path | bytes, name: str | None = None) -> np.ndarra
     Args:
         source (`str`, `Path` or `bytes`): A path, or the encoded file itself.
         name (`str`, *optional*): What errors call the recording; the path unless given.
+        offset (`float`, *optional*, defaults to 0): Where the part begins, in seconds.
+        duration (`float`, *optional*): Its length in seconds; to the end of the recording unless given.
 
     Returns:
         `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz, finite.
 
     Raises:
-        AudioError: The file is missing, cannot be decoded, holds no samples or too few, or holds samples that are not
-            numbers.
+        AudioError: The file is missing, cannot be decoded, does not hold the part, holds no samples or too few, or
+            holds samples that are not numbers.
     """
     name = name or (str(source) if not isinstance(source, bytes) else "audio")
-    if not isinstance(source, bytes) and not Path(source).is_file():
+    if not isinstance(source, bytes) and not os.path.isfile(source):
         raise AudioError(name, "no such file")
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        samples, rate = soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
+        with soundfile.SoundFile(opened) as file:
+            if file.frames >= UNKNOWN_FRAMES:
+                raise ValueError
+            part = _part(offset, duration, file.frames, file.samplerate, name)
+            if part.start:
+                file.seek(part.start)
+            samples, rate = file.read(len(part), dtype="float32"), file.samplerate
     except (soundfile.LibsndfileError, TypeError, ValueError):  # called .raw; a flac that does not say how long it is
         samples, rate = _read_with_av(source, name)
+        part = _part(offset, duration, len(samples), rate, name)
+        samples = samples[part.start : part.stop]
     if samples.ndim > 1:
         samples = samples.mean(axis=1)
     if not np.isfinite(samples).all():
@@ -91,6 +107,16 @@ def is_longer(path: Path, limit: float) -> bool:
     except (av.FFmpegError, IndexError, ValueError):
         pass
     return False
+
+
+def _part(offset: float, duration: float | None, frames: int, rate: int, name: str) -> range:
+    """The frames of a part; a manifest may round its ends, but not name what is not there."""
+    start = round(offset * rate)
+    stop = frames if duration is None else start + round(duration * rate)
+    if start < 0 or stop < start or (start, stop) != (0, frames) and stop > frames + ROUNDED_SECONDS * rate:
+        wanted = f"from {offset:g} s" + (f" for {duration:g} s" if duration is not None else "")
+        raise AudioError(name, f"holds {frames / rate:.2f} s, not the part {wanted}")
+    return range(start, min(stop, frames))
 
 
 def _read_with_av(source: str | Path | bytes, name: str) -> tuple[np.ndarray, int]:

@@ -14,6 +14,7 @@ from escoita.records import Prompt
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+Column = Literal["id", "audio", "text", "language", "speaker", "gender", "accent", "offset", "duration", "split"]
 Expectation = Literal["none", "some"] | Annotated[int, Field(ge=0)]
 
 
@@ -40,15 +41,36 @@ class Lora(Section):
 
 
 class Corpus(Section):
-    """A manifest and what is known of it."""
+    """Recordings and transcripts in one of the layouts that a reader knows, and what is known of them."""
 
     name: Name
-    manifest: str = Field(description="Path of a JSONL manifest, relative to where the command runs")
+    path: str = Field(description="File or folder, relative to where the command runs; for hub, a repository")
+    reader: Literal["manifest", "common_voice", "fleurs", "openslr", "audiofolder", "parquet", "hub"] = Field(
+        "manifest", description="The layout; manifest: rows in JSON lines, csv or tsv"
+    )
+    split: str | None = Field(None, description="The part of the corpus that is read, as the corpus calls it")
+    columns: dict[Column, str] = Field(
+        {}, description="What the corpus calls a column, where it has another name; an empty name leaves it out"
+    )
+    config: str | None = Field(None, description="Configuration of a dataset of the Hub")
+    revision: str | None = Field(None, description="Of a dataset of the Hub")
+    streaming: bool = Field(False, description="Read from the Hub without keeping the whole dataset")
+    limit: int | None = Field(None, gt=0, description="Read the first rows only")
+    weight: float = Field(1.0, gt=0, description="In training: 2 hears every clip twice in an epoch, 0.5 one half")
     language: Language | None = Field(None, description="Of rows that name none; the recipe's unless given")
     title: str | None = Field(None, description="What the card calls it")
     url: str | None = Field(None, description="Where it can be had")
     license: str | None = None
     description: str | None = None
+    publish_audio: bool = Field(False, description="Its licence lets clips be shipped inside the report")
+
+    @field_validator("name")
+    @classmethod
+    def _not_taken(cls, name: str) -> str:
+        taken = {"pooled": "all of them together", "probes": "clips in which nothing is said"}
+        if name in taken:
+            raise ValueError(f"no corpus can be called {name}: that is what records call {taken[name]}")
+        return name
 
 
 class Corpora(Section):
@@ -65,19 +87,24 @@ class Corpora(Section):
         names = [corpus.name for corpus in corpora]
         if len(set(names)) < len(names):
             raise ValueError(f"two corpora have the same name among {', '.join(names)}; records tell them apart by it")
-        if "pooled" in names:
-            raise ValueError("no corpus can be called pooled: that is what records call all of them together")
         return corpora
 
 
 class Evaluation(Section):
     """How the adapter is measured."""
 
-    batch_size: int = Field(16, gt=0)
+    batch_seconds: float = Field(120, gt=0, description="Most audio in a batch, padding counted, in seconds")
     max_new_tokens: int = Field(256, gt=0)
-    normalizer: Literal["raw", "basic"] = Field("raw", description="basic: as Whisper's BasicTextNormalizer")
+    normalizer: Literal["raw", "basic", "uzbek", "uzbek-latin", "galician"] = Field(
+        "raw", description="basic: as Whisper's BasicTextNormalizer; results carry the raw rates beside it"
+    )
     resamples: int = Field(1000, gt=0, description="Bootstrap resamples of an interval")
     base: bool = Field(True, description="Evaluate the base beside the adapter")
+    baselines: list[str] = Field([], description="Whisper or CTC models to stand beside: folders or repositories")
+    against: str | None = Field(
+        None, description="An earlier run directory, or repository[@revision], whose predictions are compared with"
+    )
+    probes: bool = Field(True, description="Listen to silence and noise too, and count the text heard in it")
 
 
 class Card(Section):

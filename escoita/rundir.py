@@ -67,3 +67,11 @@ class RunDirectory:
     @property
     def card(self) -> Path:
         return self.path / "README.md"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def durations(self) -> Path:
+        return self.path / "data/durations.svg"

@@ -25,6 +25,12 @@ def in_the_checkout() -> Iterator[None]:
     os.chdir(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is measured of clips is kept here, not among what the user has measured; commands inherit it."""
+    os.environ["ESCOITA_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def write_manifest(path: Path, split: str, count: int, **broken: dict) -> Path:
     """A manifest of the first clips of a split; `broken` rows are appended as they are."""
     rows = [json.loads(line) for line in (CORPUS / f"{split}.jsonl").read_text("utf-8").splitlines()[:count]]
@@ -45,9 +51,9 @@ def short_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Reci
             ROOT / "recipes/quickstart-uzbek.yaml",
             [
                 f"run_dir={tmp_path_factory.mktemp('run') / 'quickstart-uzbek'}",
-                f"corpora.train=[{{name: escoita-quickstart-uz, manifest: {train}}}]",
+                f"corpora.train=[{{name: escoita-quickstart-uz, path: {train}}}]",
                 "corpora.validation=[]",
-                f"corpora.test=[{{name: escoita-quickstart-uz, manifest: {test}}}]",
+                f"corpora.test=[{{name: escoita-quickstart-uz, path: {test}}}]",
                 "training.max_steps=4",
                 "training.eval_strategy=no",
                 "training.per_device_train_batch_size=8",

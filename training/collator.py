@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from escoita.audio import read_audio
+from escoita.corpora.clips import read_clip
+from escoita.corpora.rows import SCHEMA, Utterance
 from escoita.families.chat import ChatFamily
 from escoita.records import Prompt
 
@@ -27,6 +28,6 @@ class SpeechCollator:
     prompt: Prompt
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Batches rows with the keys `audio` (a path) and `text`; see [`ChatFamily.encode_with_targets`]."""
-        audio = [read_audio(row["audio"]) for row in rows]
+        """Batches rows with the fields of [`Utterance`]; see [`ChatFamily.encode_with_targets`]."""
+        audio = [read_clip(Utterance(**{name: row[name] for name in SCHEMA.names})) for row in rows]
         return self.family.encode_with_targets(self.processor, audio, [row["text"] for row in rows], self.prompt)

@@ -1,17 +1,15 @@
 """What is kept of a training: the adapter, all that is needed to use it, and the record."""
 
 import importlib.metadata
-import resource
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from escoita.corpora import Rejected, Utterance
+from escoita.corpora.gather import Gathered
 from escoita.families.chat import ChatFamily
 from escoita.files import public_name
+from escoita.hardware import peak_memory_bytes
 from escoita.recipe import Recipe
 from escoita.records import AdapterRecord, CorpusUse, LossPoint, TrainingRecord
 from escoita.resolve import weights_digest
@@ -51,8 +49,7 @@ def training_record(
     adapter: Path,
     clock: Clock,
     trainable: dict[str, int],
-    clips: dict[str, list[Utterance]],
-    rejected: dict[str, list[Rejected]],
+    clips: dict[str, Gathered],
 ) -> TrainingRecord:
     """
     Collects what happened.
@@ -64,8 +61,7 @@ def training_record(
         adapter (`Path`): The folder of the saved adapter.
         clock ([`Clock`]): Of this training.
         trainable (`dict[str, int]`): Trained parameters of each tower.
-        clips (`dict[str, list[Utterance]]`): Used, by split.
-        rejected (`dict[str, list[Rejected]]`): Not usable, by split.
+        clips (`dict[str, Gathered]`): Used and not usable, by split and corpus.
     """
     state = trainer.state
     return TrainingRecord(
@@ -76,8 +72,8 @@ def training_record(
         adapter_sha256=weights_digest(str(adapter)),
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         trainable_parameters=trainable,
-        corpora=[use for split in clips for use in corpus_uses(recipe, split, clips[split], rejected[split])],
-        rejected=[row.public() for rows in rejected.values() for row in rows],
+        corpora=corpus_uses(clips),
+        rejected=[row.public() for corpora in clips.values() for _, rejected in corpora.values() for row in rejected],
         steps=state.global_step,
         epochs=state.epoch or 0.0,
         train_seconds=clock.seconds,
@@ -90,20 +86,16 @@ def training_record(
     )
 
 
-def corpus_uses(recipe: Recipe, split: str, clips: list[Utterance], rejected: list[Rejected]) -> list[CorpusUse]:
-    """What each corpus of a split gave."""
-    uses = []
-    for corpus in getattr(recipe.corpora, split):
-        lengths = [clip.audio_seconds for clip in clips if clip.corpus == corpus.name]
-        bad = sum(row.manifest == str(Path(corpus.manifest)) for row in rejected)
-        uses.append(
-            CorpusUse(name=corpus.name, split=split, utterances=len(lengths), audio_seconds=sum(lengths), rejected=bad)
+def corpus_uses(clips: dict[str, Gathered]) -> list[CorpusUse]:
+    """What each corpus of each split gave."""
+    return [
+        CorpusUse(
+            name=name,
+            split=split,
+            utterances=len(found),
+            audio_seconds=sum(found.column("audio_seconds")),
+            rejected=len(rejected),
         )
-    return uses
-
-
-def peak_memory_bytes() -> int:
-    """Peak memory of the GPU where there is one, else peak resident memory of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        for split, corpora in clips.items()
+        for name, (found, rejected) in corpora.items()
+    ]

@@ -14,6 +14,10 @@ from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 
 
+# What is only said of a corpus, and does not change what is heard.
+TOLD = {"title", "url", "license", "description", "publish_audio"}
+
+
 class Clock(TrainerCallback, ExportableState):
     """Seconds of training and count of sessions; travels inside the checkpoints."""
 
@@ -70,7 +74,7 @@ def _read_by_training(recipe: Recipe) -> dict[str, Any]:
     asked = recipe.model_dump(include={"base", "base_revision", "dtype", "language", "method", "prompt", "training"})
     for split in ("train", "validation"):
         corpora = getattr(recipe.corpora, split)
-        asked[f"corpora.{split}"] = [corpus.model_dump(include={"name", "manifest", "language"}) for corpus in corpora]
+        asked[f"corpora.{split}"] = [corpus.model_dump(exclude=TOLD) for corpus in corpora]
     return asked
 
 

@@ -13,9 +13,11 @@ nothing touches the network, unless the base is a repository that is not in the 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import pyarrow.compute as pc
 import typer
 
-from escoita.corpora import Rejected, Utterance, gather
+from escoita.corpora.gather import Gathered, gather, weighted
+from escoita.corpora.rows import Utterances
 from escoita.progress import say
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
@@ -63,10 +65,11 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     processor = family.load_processor(recipe.base, recipe.base_revision)
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
     marks = processor.tokenizer.all_special_tokens
-    clips, rejected = clips_by_split(recipe, splits, family.max_audio_seconds, marks)
+    clips = clips_by_split(recipe, splits, family.max_audio_seconds, marks)
+    train_rows = table(weighted(clips["train"], recipe.corpora.train, arguments.seed))
 
     collator = SpeechCollator(family, processor, recipe.prompt)
-    rows = table(clips["train"]).select(range(min(len(clips["train"]), arguments.per_device_train_batch_size)))
+    rows = train_rows.select(range(min(len(train_rows), arguments.per_device_train_batch_size)))
     check_batch(family, processor, collator(rows.to_list()), rows["text"])
 
     set_seed(arguments.seed)  # before the adapter is initialised
@@ -80,8 +83,8 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     trainer = SFTTrainer(
         model=family.load_model(recipe.base, recipe.base_revision, recipe.dtype),
         args=arguments,
-        train_dataset=table(clips["train"]),
-        eval_dataset=table(clips["validation"]) if "validation" in splits else None,
+        train_dataset=train_rows,
+        eval_dataset=table(everything(clips["validation"])) if "validation" in splits else None,
         data_collator=collator,
         processing_class=processor,
         peft_config=lora_config(recipe),
@@ -99,33 +102,33 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     save_adapter(trainer, family, recipe, run.adapter)
     # Not the clock that went in: going on from a checkpoint puts the one from there in its place.
     clock = trainer.pop_callback(Clock)
-    record = training_record(trainer, family, recipe, run.adapter, clock, counts, clips, rejected)
+    record = training_record(trainer, family, recipe, run.adapter, clock, counts, clips)
     record.write(run.training)
     return record
 
 
 def clips_by_split(
     recipe: Recipe, splits: list[str], max_audio_seconds: float, marks: list[str]
-) -> tuple[dict[str, list[Utterance]], dict[str, list[Rejected]]]:
+) -> dict[str, Gathered]:
     """Usable and rejected rows of each split."""
-    clips, rejected = {}, {}
-    for split in splits:
-        clips[split], rejected[split] = gather(
-            getattr(recipe.corpora, split),
-            recipe.language,
-            max_audio_seconds,
-            recipe.corpora.max_rejected_share,
-            marks,
-        )
-    return clips, rejected
+    share = recipe.corpora.max_rejected_share
+    return {
+        split: gather(getattr(recipe.corpora, split), recipe.language, max_audio_seconds, share, marks)
+        for split in splits
+    }
 
 
-def table(clips: list[Utterance]) -> "Dataset":
-    """Paths and texts, never decoded audio; `length` lets the sampler group clips of like length."""
+def everything(gathered: Gathered) -> Utterances:
+    """All usable rows of a split."""
+    return Utterances.concatenated([utterances for utterances, _ in gathered.values()])
+
+
+def table(clips: Utterances) -> "Dataset":
+    """The rows, never decoded audio; `length` lets the sampler group clips of like length."""
     from datasets import Dataset
 
-    rows = [{"audio": clip.audio, "text": clip.text, "length": round(clip.audio_seconds * 100)} for clip in clips]
-    return Dataset.from_list(rows)
+    lengths = pc.multiply(clips.table["audio_seconds"], 100.0).cast("int64", safe=False)
+    return Dataset(clips.table.append_column("length", lengths)).select(clips.order)
 
 
 def untrained(recipe: Recipe) -> Any:

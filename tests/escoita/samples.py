@@ -20,10 +20,10 @@ method:
 prompt: {user: Please transcribe this audio.}
 corpora:
   train:
-    - {name: clips, manifest: train.jsonl, license: cc0-1.0}
+    - {name: clips, path: train.jsonl, license: cc0-1.0}
   test:
     - name: clips
-      manifest: test.jsonl
+      path: test.jsonl
       title: Some clips
 training:
   learning_rate: 3.0e-3

@@ -5,15 +5,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import soxr
 
 from escoita.audio import SAMPLING_RATE, is_longer, is_silent, read_audio, seconds
 from escoita.errors import AudioError
 from tests.escoita.samples import pitch, tone, write_clip
 
 
-def encode_with_av(path: Path, codec: str) -> Path:
-    """Half a second of 440 Hz in stereo at 48 kHz, as phones and browsers record it."""
-    samples = tone(rate=48_000)
+def encode_with_av(path: Path, codec: str, mono: np.ndarray | None = None) -> Path:
+    """Samples, or half a second of 440 Hz, in stereo at 48 kHz, as phones and browsers record it."""
+    samples = tone(rate=48_000) if mono is None else soxr.resample(mono, SAMPLING_RATE, 48_000)
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=48_000, layout="stereo")
         frame = av.AudioFrame.from_ndarray(np.stack([samples, samples]), format="fltp", layout="stereo")
@@ -103,6 +104,66 @@ def test_16_khz_is_left_alone(tmp_path: Path) -> None:
 def test_bytes_are_read_as_the_file_is(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.flac")
     np.testing.assert_array_equal(read_audio(path.read_bytes()), read_audio(str(path)))
+
+
+def encoded(path: Path) -> Path:
+    """Half a second of 440 Hz, half a second of 880 Hz."""
+    samples = np.concatenate([tone(440), tone(880)])
+    return encode_with_av(path, "aac", samples) if path.suffix == ".m4a" else write_clip(path, samples)
+
+
+@pytest.mark.parametrize("name", ["clip.wav", "clip.flac", "clip.mp3", "clip.m4a"])
+@pytest.mark.parametrize(
+    "offset, duration, length, hertz",
+    [(0.0, 0.4, 0.4, 440), (0.6, 0.3, 0.3, 880), (0.6, None, 0.4, 880), (0.1, 0.25, 0.25, 440)],
+)
+def test_a_part_of_a_recording(
+    tmp_path: Path, name: str, offset: float, duration: float | None, length: float, hertz: float
+) -> None:
+    path = encoded(tmp_path / name)
+    samples = read_audio(path, offset=offset, duration=duration)
+    assert seconds(samples) == pytest.approx(length, abs=0 if duration else 0.1)  # aac and mp3 pad their end
+    assert pitch(samples[:4_800]) == pytest.approx(hertz, abs=5)
+    np.testing.assert_array_equal(read_audio(path.read_bytes(), offset=offset, duration=duration), samples)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_parts_together_are_the_whole(tmp_path: Path, rate: int) -> None:
+    path = write_clip(tmp_path / "clip.wav", tone(seconds=1.0, rate=rate), rate)
+    parts = [read_audio(path, offset=offset, duration=0.25) for offset in (0.0, 0.25, 0.5, 0.75)]
+    assert [len(part) for part in parts] == [SAMPLING_RATE // 4] * 4
+    np.testing.assert_allclose(np.concatenate(parts), read_audio(path), atol=0 if rate == SAMPLING_RATE else 0.1)
+
+
+def test_the_end_of_a_part_may_be_rounded(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.wav")
+    assert seconds(read_audio(path, offset=0.2, duration=0.34)) == pytest.approx(0.3)
+    assert seconds(read_audio(path, duration=0.5)) == seconds(read_audio(path, duration=0.54)) == 0.5
+
+
+@pytest.mark.parametrize("name", ["clip.wav", "clip.m4a"])
+@pytest.mark.parametrize(
+    "offset, duration, reason",
+    [
+        (0.8, 0.5, "holds 1.00 s, not the part from 0.8 s for 0.5 s"),
+        (0.0, 1.2, "holds 1.00 s, not the part from 0 s for 1.2 s"),
+        (2.0, None, "holds 1.00 s, not the part from 2 s"),
+        (-0.5, 0.2, "not the part from -0.5 s for 0.2 s"),
+        (0.5, -0.2, "not the part from 0.5 s for -0.2 s"),
+        (0.5, 0.0, "holds no samples"),
+        (0.5, 0.04, "is shorter than 0.05 s"),
+        (0.0, 0.0, "holds no samples"),
+    ],
+)
+def test_a_part_that_is_not_there(
+    tmp_path: Path, name: str, offset: float, duration: float | None, reason: str
+) -> None:
+    path = encoded(tmp_path / name)
+    if path.suffix == ".m4a":
+        reason = reason.replace("holds 1.00 s, ", "")  # the encoder adds a little
+    with pytest.raises(AudioError) as refusal:
+        read_audio(path, offset=offset, duration=duration)
+    assert refusal.value.name == str(path) and reason in refusal.value.reason
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_norwegian_must_be_quoted(path: Path) -> None:
         ("language: uz\n", "", ": language: Field required"),
         ("{user: Please transcribe this audio.}", "{}", ":7: prompt.user: Field required"),
         ("  title: A small adapter\n", "", ":18: card.title: Field required"),
-        ("      manifest: test.jsonl\n", "", ":12: corpora.test.0.manifest: Field required"),
+        ("      path: test.jsonl\n", "", ":12: corpora.test.0.path: Field required"),
     ],
 )
 def test_a_missing_key_is_named_with_its_section(path: Path, old: str, new: str, said: str) -> None:
@@ -104,13 +104,13 @@ def test_every_mistake_is_said_at_once(path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_corpora_of_a_split_have_names_of_their_own(path: Path, split: str) -> None:
-    said = refusal(path, f"  {split}:\n", f"  {split}:\n    - {{name: clips, manifest: more.jsonl}}\n")
+    said = refusal(path, f"  {split}:\n", f"  {split}:\n    - {{name: clips, path: more.jsonl}}\n")
     assert f"corpora.{split}: " in said and "the same name" in said
 
 
 def test_no_corpus_is_called_what_records_call_all_of_them(path: Path) -> None:
     said = refusal(path, "  test:\n    - name: clips\n", "  test:\n    - name: pooled\n")
-    assert "corpora.test: " in said and "no corpus can be called pooled" in said
+    assert "corpora.test.0.name: " in said and "no corpus can be called pooled" in said
 
 
 @pytest.mark.parametrize(

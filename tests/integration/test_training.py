@@ -129,7 +129,7 @@ def broken_rows(folder: Path) -> dict[str, dict]:
 
 def test_bad_rows_are_named_counted_and_never_dropped(short_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "bad.jsonl", "train", 24, **broken_rows(tmp_path))
-    corpus = f"corpora.train=[{{name: bad, manifest: {manifest}}}]"
+    corpus = f"corpora.train=[{{name: bad, path: {manifest}}}]"
 
     refused = short_recipe(corpus)
     with pytest.raises(CorpusError, match=r"7 of 33 rows cannot be used, over the 1.0% .*: .*bad.jsonl:\d+"):
@@ -147,7 +147,7 @@ def test_bad_rows_are_named_counted_and_never_dropped(short_recipe: Callable[...
         "28: .*long.wav": "31.0 s is over the 30 s",
         "29: .*text.wav": "not a recording that can be read",
         "32: .*stereo.wav": "empty transcript",
-        "33: row": "not an object with strings",
+        "33: row": "has no column that is known as audio",
     }.items():
         assert re.search(f"bad.jsonl:{row}: {reason}", named), (row, named)
 

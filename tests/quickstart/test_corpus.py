@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from escoita.corpora import check_clips, read_manifest
+from escoita.corpora.gather import gather
+from escoita.recipe import Corpus
 
 
 QUICKSTART = Path(__file__).parents[2] / "quickstart"
@@ -31,13 +32,13 @@ def weight(folder: Path, pattern: str = "*") -> int:
 
 @pytest.mark.parametrize("language, split", CLIPS)
 def test_every_row_has_its_clip(language: str, split: str) -> None:
-    utterances, malformed = read_manifest(manifest(language, split))
-    usable, broken = check_clips(utterances, max_audio_seconds=30.0)
-    assert malformed + broken == []
+    corpus = Corpus(name=language, path=str(manifest(language, split)))
+    ((usable, rejected),) = gather([corpus], "", 30.0, 0.0).values()
+    assert rejected == []
     assert len(usable) == CLIPS[language, split]
-    assert {utterance.language for utterance in usable} == {language}
+    assert set(usable.column("language")) == {language}
     lengths = [row["duration"] for row in rows(language, split)]
-    assert [utterance.audio_seconds for utterance in usable] == pytest.approx(lengths, abs=0.02)
+    assert usable.column("audio_seconds") == pytest.approx(lengths, abs=0.02)
 
 
 @pytest.mark.parametrize("language, split", CLIPS)

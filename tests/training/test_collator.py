@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from escoita.corpora.rows import Utterance
 from escoita.errors import AudioError
 from escoita.records import Prompt
 from tests.escoita.samples import tone, write_clip
@@ -25,10 +27,14 @@ def collator() -> SpeechCollator:
     return SpeechCollator(family, "processor", Prompt(user="Listen."))
 
 
+def row(path: Path, text: str, **fields: Any) -> dict[str, Any]:
+    return asdict(Utterance("a", str(path), text, "clips", "gl", "m.jsonl", 1, **fields))
+
+
 def test_clips_are_decoded_and_put_beside_their_texts(tmp_path: Path, collator: SpeechCollator) -> None:
-    rows: list[dict[str, Any]] = [
-        {"audio": str(write_clip(tmp_path / "a.wav", subtype="FLOAT")), "text": "un", "length": 50},
-        {"audio": str(write_clip(tmp_path / "b.wav", tone(seconds=0.25, rate=8_000), 8_000)), "text": "dous"},
+    rows = [
+        row(write_clip(tmp_path / "a.wav", subtype="FLOAT"), "un") | {"length": 50},
+        row(write_clip(tmp_path / "b.wav", tone(seconds=0.25, rate=8_000), 8_000), "dous"),
     ]
     batch = collator(rows)
     family: Any = collator.family
@@ -40,4 +46,12 @@ def test_clips_are_decoded_and_put_beside_their_texts(tmp_path: Path, collator: 
 
 def test_a_clip_that_went_away_is_named(tmp_path: Path, collator: SpeechCollator) -> None:
     with pytest.raises(AudioError, match="gone.wav: no such file"):
-        collator([{"audio": str(tmp_path / "gone.wav"), "text": "un"}])
+        collator([row(tmp_path / "gone.wav", "un")])
+
+
+def test_parts_and_embedded_recordings_are_heard(tmp_path: Path, collator: SpeechCollator) -> None:
+    path = write_clip(tmp_path / "a.wav", tone(seconds=2.0), subtype="FLOAT")
+    collator([row(path, "un", offset=0.5, duration=0.25), row(Path("a.wav"), "dous", embedded=path.read_bytes())])
+    family: Any = collator.family
+    np.testing.assert_array_equal(family.audio[0], tone(seconds=2.0)[8_000:12_000])
+    np.testing.assert_array_equal(family.audio[1], tone(seconds=2.0))

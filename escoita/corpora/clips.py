@@ -1,0 +1,193 @@
+"""Clips: decoded where they are needed, measured once, remembered in a cache, and refused with a reason."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from escoita.audio import read_audio, seconds
+from escoita.corpora.fingerprint import fingerprint
+from escoita.corpora.rows import Rejected, Utterance, Utterances
+from escoita.errors import AudioError
+from escoita.progress import say, track
+
+
+# Another number whenever a measure would come out otherwise, so that old caches are not believed.
+CACHE = "clips-1.sqlite"
+# Rows whose recordings, where embedded, are in memory together.
+_AT_ONCE, _KEYS_AT_ONCE = 512, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """
+    What decoding a clip once told.
+
+    Args:
+        seconds (`float`): Its length; 0 where it cannot be read.
+        fingerprint (`bytes`): See [`~escoita.corpora.fingerprint.fingerprint`]; empty where there is nothing to hear.
+        reason (`str`): Why it cannot be read; empty where it can.
+    """
+
+    seconds: float
+    fingerprint: bytes
+    reason: str
+
+
+def read_clip(utterance: Utterance) -> np.ndarray:
+    """
+    Decodes the recording of an utterance, or its part.
+
+    Returns:
+        `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz.
+
+    Raises:
+        AudioError: It cannot be read.
+    """
+    part = (utterance.offset, utterance.duration) if utterance.offset is not None else (0.0, None)
+    source = utterance.audio if utterance.embedded is None else utterance.embedded
+    return read_audio(source, utterance.audio, *part)
+
+
+def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iterator[Measure]:
+    """
+    Decodes every clip that is not in the cache of this user yet, on all cores.
+
+    A file is known by its path, size and time of change, an embedded recording by its digest. What cannot be read is
+    tried again each time.
+
+    Args:
+        utterances ([`Utterances`]): Rows of one or more corpora.
+        title (`str`, *optional*, defaults to `"Checking clips"`): Label of the progress bar.
+
+    Returns:
+        `Iterator[Measure]`: In the order of the rows.
+    """
+    with closing(_cache()) as cache, ThreadPoolExecutor() as pool:
+        rows = iter(track(utterances, total=len(utterances), title=title))
+        writable = True
+        while block := list(islice(rows, _AT_ONCE)):
+            # Some at a time, as a thread takes longer to start than a key to make.
+            parts = [block[start : start + _KEYS_AT_ONCE] for start in range(0, len(block), _KEYS_AT_ONCE)]
+            keys = [key for part in pool.map(lambda part: [*map(_key, part)], parts) for key in part]
+            known = _known(cache, keys)
+            new = [index for index, key in enumerate(keys) if key not in known]
+            measured = dict(zip(new, pool.map(_measure, [block[index] for index in new]), strict=True))
+            if writable:
+                writable = _remember(cache, {keys[index]: measure for index, measure in measured.items()})
+            for index, key in enumerate(keys):
+                yield measured[index] if index in measured else known[key]
+
+
+def check_clips(
+    utterances: Utterances,
+    max_audio_seconds: float | None,
+    marks: Collection[str] = (),
+    title: str = "Checking clips",
+) -> tuple[Utterances, list[Rejected]]:
+    """
+    Measures every clip, and tells the usable ones from the others.
+
+    Args:
+        utterances ([`Utterances`]): Rows of one or more corpora.
+        max_audio_seconds (`float`, *optional*): Longest clip that the model hears whole, in seconds. Longer ones are
+            rejected: a feature extractor would cut them without a word while the transcript stayed whole. No limit
+            unless given, for who cuts long recordings into segments.
+        marks (`Collection[str]`, *optional*): Special tokens of the model; a transcript that holds one is rejected.
+        title (`str`, *optional*, defaults to `"Checking clips"`): Label of the progress bar.
+
+    Returns:
+        `tuple[Utterances, list[Rejected]]`: The usable rows with their lengths, and the others with the reason.
+    """
+    lengths = np.zeros(len(utterances))
+    rejected: dict[int, Rejected] = {}
+    for index, (utterance, measure) in enumerate(zip(utterances, measure_clips(utterances, title), strict=True)):
+        lengths[index] = measure.seconds
+        reason = measure.reason
+        if held := [mark for mark in marks if mark in utterance.text]:
+            reason = f"the transcript holds {held[0]}, which is a mark of the model"
+        elif max_audio_seconds is not None and measure.seconds > max_audio_seconds:
+            reason = f"{measure.seconds:.1f} s is over the {max_audio_seconds:g} s that the model hears; split it"
+        if reason:
+            rejected[index] = Rejected(utterance.source, utterance.row, utterance.audio, reason)
+    usable = np.array([index not in rejected for index in range(len(utterances))], bool)
+    return utterances.with_audio_seconds(lengths).where(usable), list(rejected.values())
+
+
+def cache_folder() -> Path:
+    """`$ESCOITA_CACHE`, else the folder that the system gives to caches."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("ESCOITA_CACHE") or Path(home) / "escoita")
+
+
+def _cache() -> sqlite3.Connection:
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return _with_table(sqlite3.connect(cache_folder() / CACHE, timeout=60))
+    except (OSError, sqlite3.Error) as error:
+        _say_not_kept(error)
+        return _with_table(sqlite3.connect(":memory:"))
+
+
+def _with_table(cache: sqlite3.Connection) -> sqlite3.Connection:
+    cache.execute(
+        "CREATE TABLE IF NOT EXISTS clips (key BLOB PRIMARY KEY, seconds REAL, fingerprint BLOB) WITHOUT ROWID"
+    )
+    return cache
+
+
+def _say_not_kept(error: Exception) -> None:
+    say(f"{cache_folder()}: cannot keep what is measured of the clips ({error}); set ESCOITA_CACHE")
+
+
+def _known(cache: sqlite3.Connection, keys: Iterable[bytes | None]) -> dict[bytes | None, Measure]:
+    """What the cache holds of these."""
+    asked = list({key for key in keys if key})
+    query = f"SELECT key, seconds, fingerprint FROM clips WHERE key IN ({', '.join('?' * len(asked))})"  # noqa: S608
+    try:
+        return {key: Measure(length, heard, "") for key, length, heard in cache.execute(query, asked)}
+    except sqlite3.DatabaseError:  # damaged: measured anew
+        return {}
+
+
+def _remember(cache: sqlite3.Connection, measured: dict[bytes | None, Measure]) -> bool:
+    """Whether it could be: a disk may be full, or may not be written to."""
+    rows = [(key, each.seconds, each.fingerprint) for key, each in measured.items() if key and not each.reason]
+    try:
+        with cache:
+            cache.executemany("INSERT OR REPLACE INTO clips VALUES (?, ?, ?)", rows)
+    except sqlite3.Error as error:
+        _say_not_kept(error)
+        return False
+    return True
+
+
+def _key(utterance: Utterance) -> bytes | None:
+    """What a clip is known by; nothing for a file that is not there."""
+    digest = hashlib.blake2b(digest_size=16)
+    if utterance.embedded is not None:
+        digest.update(utterance.embedded)
+    else:
+        try:
+            status = os.stat(utterance.audio)
+        except (OSError, ValueError):  # ValueError: no path may hold a null character
+            return None
+        digest.update(f"{os.path.abspath(utterance.audio)}\0{status.st_size}\0{status.st_mtime_ns}".encode())
+    if utterance.offset is not None:
+        digest.update(f"\0{utterance.offset}\0{utterance.duration}".encode())
+    return digest.digest()
+
+
+def _measure(utterance: Utterance) -> Measure:
+    try:
+        samples = read_clip(utterance)
+    except AudioError as error:
+        return Measure(0.0, b"", error.reason)
+    return Measure(seconds(samples), fingerprint(samples), "")

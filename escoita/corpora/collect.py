@@ -1,0 +1,187 @@
+"""What readers have in common: a row of a corpus becomes that of an utterance, or is rejected with a reason."""
+
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from escoita.corpora.columns import Names
+from escoita.corpora.rows import Rejected, Utterances
+from escoita.recipe import Corpus
+
+
+# Its line or row, counted from 1; what stands there; and what the corpus calls it.
+Record = tuple[int, Mapping[Any, Any], Names]
+# Of an utterance, in the order of the schema of rows: an object for each of a million rows would take seconds.
+Values = tuple[Any, ...]
+_CODE = re.compile(r"([a-z]{2,3})(?:[-_].*)?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """
+    Where rows come from.
+
+    Args:
+        corpus (`str`): Name of the corpus.
+        language (`str`): Of rows that name none.
+        source (`str`): The file or dataset that names them.
+        folder (`str`): What paths are relative to.
+        split (`str`, *optional*, defaults to `""`): Of rows that name none.
+    """
+
+    corpus: str
+    language: str
+    source: str
+    folder: str
+    split: str = ""
+
+    @classmethod
+    def of(cls, corpus: Corpus, language: str, path: Path, folder: Path | None = None, split: str = "") -> Self:
+        """A file of a corpus, to whose folder paths are relative unless another is given."""
+        folder = folder or path.parent
+        return cls(corpus.name, language, str(path), "" if folder == Path() else str(folder), split)
+
+
+def collect(rows: Iterable[Values | Rejected], limit: int | None = None) -> tuple[Utterances, list[Rejected]]:
+    """
+    Sorts usable rows from rejected ones, in one pass that keeps few of them in Python.
+
+    Args:
+        rows (`Iterable[Values | Rejected]`): As [`judged`] makes them.
+        limit (`int`, *optional*): Rows that are read, rejected ones counted; all unless given.
+
+    Returns:
+        `tuple[Utterances, list[Rejected]]`: Both in their order.
+    """
+    rejected: list[Rejected] = []
+
+    def usable() -> Iterator[Values]:
+        for row in islice(rows, limit):
+            if isinstance(row, Rejected):
+                rejected.append(row)
+            else:
+                yield row
+
+    return Utterances.of_values(usable()), rejected
+
+
+def judged(
+    records: Iterable[Record | Rejected], origin: Origin, split: str | None = None, seen: set[str] | None = None
+) -> Iterator[Values | Rejected]:
+    """
+    Tells which records can be utterances.
+
+    Args:
+        records (`Iterable[Record | Rejected]`): As a file has them; what cannot even be parsed is rejected already.
+        origin ([`Origin`]): Where they come from.
+        split (`str`, *optional*): Only of records whose column of the split says so; of all unless given.
+        seen (`set[str]`, *optional*): Takes the splits that are met, where one is asked for.
+
+    Returns:
+        `Iterator[Values | Rejected]`: In their order.
+    """
+    for record in records:
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        row, fields, names = record
+        if split is not None:
+            part = str(fields.get(names.split) or "").strip()
+            if seen is not None and part:
+                seen.add(part)
+            if part != split:
+                continue
+        yield judge(fields, names, origin, row)
+
+
+def judge(fields: Mapping[Any, Any], names: Names, origin: Origin, row: int) -> Values | Rejected:
+    """
+    Tells whether a row can be an utterance.
+
+    Args:
+        fields (`Mapping[Any, Any]`): Values by the names that the corpus has for them.
+        names ([`Names`]): Those names.
+        origin ([`Origin`]): Where the row comes from.
+        row (`int`): Its line or row, counted from 1.
+
+    Returns:
+        `Values` or `Rejected`: With an offset a part of a recording; without one the whole of it.
+    """
+    get = fields.get
+    audio, text = get(names.audio), get(names.text)
+    if not isinstance(audio, str) or not audio.strip():
+        return Rejected(origin.source, row, "", f"{names.audio!r} is not the name of a recording")
+    path = audio if not origin.folder or audio.startswith(os.sep) else f"{origin.folder}{os.sep}{audio}"
+    try:
+        if not isinstance(text, str):
+            raise ValueError(f"{names.text!r} is not a text")
+        text = text.strip()
+        words = [_word(column, get(column)) if column else "" for column in names.words]
+        _refuse_broken("".join((path, text, *words)), text)
+        name, language, speaker, gender, accent, part = words
+        language = _language(language) or origin.language
+        offset, duration = _part(get(names.offset), get(names.duration))
+    except ValueError as error:
+        return Rejected(origin.source, row, _shown(path), str(error))
+    name = name or os.path.splitext(os.path.basename(audio))[0]
+    about = origin.source, row, part or origin.split, speaker, gender, accent
+    return name, path, text, origin.corpus, language, *about, offset, duration, None, 0.0
+
+
+def _part(offset: Any, duration: Any) -> tuple[float | None, float | None]:
+    start, length = _seconds("offset", offset), _seconds("duration", duration)
+    if start is not None and not length:
+        raise ValueError("has an offset but no duration over 0; a part of a recording needs both")
+    return start, length
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{name} {str(value)[:40]!r} is not a number of seconds")
+    return seconds
+
+
+def _word(name: str | None, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name!r} is not a text or a number")
+    return str(value)
+
+
+@cache
+def _language(value: str) -> str:
+    match = _CODE.fullmatch(value)
+    if value and not match:
+        raise ValueError(f"language {value[:40]!r} is not a code such as gl; columns.language: '' leaves it out")
+    return match[1].lower() if match else ""
+
+
+def _refuse_broken(together: str, text: str) -> None:
+    if not text:
+        raise ValueError("empty transcript")
+    if "\0" in together:
+        raise ValueError("holds a NUL byte")
+    try:
+        together.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("is not valid Unicode") from error
+
+
+def _shown(path: str) -> str:
+    """What is not fit to be printed may come from a damaged row."""
+    return "".join(letter if letter.isprintable() else "?" for letter in path)

@@ -1,0 +1,219 @@
+"""
+The same recording found again, in train and test or twice in one corpus, though it was encoded anew, resampled, made
+louder or softer, or padded with silence.
+
+A fingerprint is 512 bits: how the spectrum changes over the clip, as signs of differences between neighbours in time
+and frequency (Haitsma and Kalker 2002, "A Highly Robust Audio Fingerprinting System"), on a grid that is laid over the
+clip by where its energy is, so that silence at the edges does not move it. Copies differ in few bits, other clips in
+half of them, the same sentence from another mouth included.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+
+from escoita.audio import SAMPLING_RATE
+
+
+# Share of bits in which copies may differ. Measured on 1,776 clips of synthetic voices, 20 of FLEURS and 63 cuts of
+# these: of copies in mp3, vorbis, opus, flac, at 8 and 48 kHz, at a tenth of the level, padded by half a second, with
+# noise at 30 dB, or with most of these at once, 99.5 % are found. Of 1.7 million other pairs two were as near, the
+# same synthetic voice saying the same sentence twice; the nearest of another voice or sentence differed in 0.145. Of
+# 10^9 pairs of cuts that share no sound none was as near; cuts that share most of their energy are.
+MAX_DISTANCE = 0.125
+# A value that so many clips share tells nothing apart; a copy has others.
+LARGEST_BUCKET = 256
+
+BANDS, CELLS = 17, 33
+# Root mean square of what rounding to 16 bits leaves, -101 dB of full scale: under it there is no recording.
+NOTHING = 9e-6
+# What is left of a copy at 8 kHz, and what a telephone passes, give or take.
+LOWEST_HERTZ, HIGHEST_HERTZ = 200.0, 3300.0
+_WINDOW = 1024
+_LONGEST_HOP = 256
+# Frames of a short clip: several for each cell.
+_FRAMES = 160
+# Reach of the grid from the middle of the energy, in standard deviations; 1.73 would span a clip of even energy.
+_REACH = 1.6
+# Cells overlap: each is so many times as long as the grid is wide.
+_OVERLAP = 3.0
+# The same of bands.
+_BREADTH = 1.5
+# Share of the mean that is added to each cell, so that noise in quiet ones decides nothing.
+_FLOOR = 0.01
+# Candidates compared at once: 32 MB of fingerprints.
+_AT_ONCE = 1 << 18
+
+
+def fingerprint(samples: np.ndarray) -> bytes:
+    """
+    Fingerprint of a recording.
+
+    Args:
+        samples (`np.ndarray`): Mono samples of shape `(samples,)`, float32, 16 kHz.
+
+    Returns:
+        `bytes`: 64 bytes: 32 steps in time of 16 bits, a bit for each pair of neighbouring bands. Empty where nothing
+        can be heard; that matches nothing.
+    """
+    if not len(samples) or samples.std(dtype=np.float64) < NOTHING:
+        return b""
+    energies = _energies(samples - samples.mean())
+    if not energies.any():
+        return b""
+    slopes = np.diff(np.log(energies + _FLOOR * energies.mean()), axis=1)
+    return np.packbits(np.diff(slopes, axis=0) > 0).tobytes()
+
+
+def matches(
+    left: Sequence[bytes], right: Sequence[bytes], max_distance: float = MAX_DISTANCE
+) -> list[tuple[int, int]]:
+    """
+    All pairs of a fingerprint on the left and one on the right that are of the same recording.
+
+    Only pairs that agree in all 32 bits of one of 48 blocks are compared (locality-sensitive hashing, Indyk and
+    Motwani 1998, "Approximate Nearest Neighbors: Towards Removing the Curse of Dimensionality"). A block's value that
+    more than `LARGEST_BUCKET` fingerprints of the longer list have is passed over, so that no more than 48 times as
+    many are compared with any of the shorter. Equal fingerprints count once, however many there are.
+
+    Args:
+        left (`Sequence[bytes]`): Fingerprints.
+        right (`Sequence[bytes]`): Fingerprints.
+        max_distance (`float`, *optional*, defaults to `MAX_DISTANCE`): Share of bits in which copies may differ.
+
+    Returns:
+        `list[tuple[int, int]]`: Indices into `left` and `right`, ascending.
+    """
+    if len(left) < len(right):
+        return sorted((ours, theirs) for theirs, ours in matches(right, left, max_distance))
+    lefts, rights = _places(left), _places(right)
+    members_left, members_right = list(lefts.values()), list(rights.values())
+    near = [np.zeros((0, 2), np.int64), *_near(_array(lefts), _array(rights), max_distance)]
+    return sorted(
+        (index_left, index_right)
+        for one, other in np.unique(np.concatenate(near), axis=0).tolist()
+        for index_left in members_left[one]
+        for index_right in members_right[other]
+    )
+
+
+def duplicates(prints: Sequence[bytes], max_distance: float = MAX_DISTANCE) -> list[tuple[int, int]]:
+    """
+    Recordings that come again in a list.
+
+    Args:
+        prints (`Sequence[bytes]`): Fingerprints.
+        max_distance (`float`, *optional*, defaults to `MAX_DISTANCE`): As in [`matches`].
+
+    Returns:
+        `list[tuple[int, int]]`: For each that matches an earlier one, the index of the earliest of these and its own,
+        ascending by its own; every one comes at most once, so that leaving them out leaves one of each recording.
+    """
+    places = _places(prints)
+    members, array = list(places.values()), _array(places)
+    earliest = np.arange(len(members))
+    for pairs in _near(array, array, max_distance):
+        np.minimum.at(earliest, pairs[:, 1], pairs[:, 0])
+    again = [
+        (members[first][0], index)
+        for first, own in zip(earliest.tolist(), members, strict=True)
+        for index in own
+        if index != members[first][0]
+    ]
+    return sorted(again, key=lambda pair: pair[1])
+
+
+def _energies(samples: np.ndarray) -> np.ndarray:
+    """Mean energy of each cell of the grid, of shape `(cells, bands)`; cells outside the clip have none."""
+    hop = int(np.clip(len(samples) // _FRAMES, 1, _LONGEST_HOP))
+    padded = np.pad(samples.astype(np.float32), _WINDOW // 2)
+    window, weights = _window_and_weights()
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop] * window
+    spectrum = np.fft.rfft(frames, axis=1)[:, : len(weights)]
+    powers = (spectrum.real**2 + spectrum.imag**2) @ weights
+    total = powers.sum(axis=1, dtype=np.float64) + np.finfo(np.float64).tiny
+    # Mean and spread of the energy in time, unlike edges found by a threshold, move little with noise and codecs.
+    times = np.arange(len(total)) + 0.5
+    middle = np.average(times, weights=total)
+    reach = _REACH * np.sqrt(np.average((times - middle) ** 2, weights=total))
+    width = 2 * reach / CELLS
+    centers = middle - reach + width * (np.arange(CELLS) + 0.5)
+    sums = np.concatenate([np.zeros((1, BANDS)), np.cumsum(powers, axis=0, dtype=np.float64)])
+    half = _OVERLAP / 2 * width
+    return (_at(sums, centers + half) - _at(sums, centers - half)) / (2 * half)
+
+
+def _at(sums: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Rows between rows, in a straight line; before the first and after the last these themselves."""
+    times = np.clip(times, 0, len(sums) - 1)
+    before = np.minimum(times.astype(np.int64), len(sums) - 2)
+    return sums[before] + (times - before)[:, None] * (sums[before + 1] - sums[before])
+
+
+@cache
+def _window_and_weights() -> tuple[np.ndarray, np.ndarray]:
+    """A Hann window, and triangles spread evenly over the mel scale, of shape `(bins, bands)`; they overlap."""
+    lowest, highest = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST_HERTZ, HIGHEST_HERTZ))
+    edges = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
+    bins = np.fft.rfftfreq(_WINDOW, 1 / SAMPLING_RATE)
+    bins = bins[bins < edges[-2] + _BREADTH * (edges[-1] - edges[-2])]
+    center = edges[1:-1]
+    rising = 1 - (center - bins[:, None]) / (_BREADTH * (center - edges[:-2]))
+    falling = 1 - (bins[:, None] - center) / (_BREADTH * (edges[2:] - center))
+    weights = np.maximum(0, np.minimum(rising, falling))
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)
+    return window.astype(np.float32), (weights / weights.sum(axis=0)).astype(np.float32)
+
+
+def _places(prints: Sequence[bytes]) -> dict[bytes, list[int]]:
+    """Where each different fingerprint stands, in order of first appearance; empty ones nowhere."""
+    places: dict[bytes, list[int]] = {}
+    for index, bits in enumerate(prints):
+        if bits:
+            places.setdefault(bits, []).append(index)
+    return places
+
+
+def _array(places: dict[bytes, list[int]]) -> np.ndarray:
+    """Of shape `(fingerprints, 8)`, uint64."""
+    return np.frombuffer(b"".join(places), np.uint64).reshape(-1, 8)
+
+
+def _near(left: np.ndarray, right: np.ndarray, max_distance: float) -> Iterator[np.ndarray]:
+    """Index pairs of near fingerprints, of shape `(pairs, 2)`, some at a time; a pair may come again."""
+    limit = max_distance * left.shape[1] * 64
+    for keys_left, keys_right in zip(_blocks(left), _blocks(right), strict=True):
+        for pairs in _agreeing(keys_left, keys_right):
+            distance = np.bitwise_count(left[pairs[:, 0]] ^ right[pairs[:, 1]]).sum(axis=1)
+            yield pairs[distance <= limit]
+
+
+def _blocks(prints: np.ndarray) -> Iterator[np.ndarray]:
+    """
+    Values of 48 blocks of 32 bits, each of shape `(fingerprints,)`, uint32.
+
+    Blocks of three shapes, long in frequency or in time: noise and codecs spoil now a moment, now a band.
+    """
+    steps = prints.view(np.uint16)
+    for bits in (16, 8, 4):
+        for start in range(0, 32, 32 // bits):
+            for shift in range(0, 16, bits):
+                key = np.zeros(len(prints), np.uint32)
+                for step in range(start, start + 32 // bits):
+                    key = key << bits | steps[:, step] >> shift & (1 << bits) - 1
+                yield key
+
+
+def _agreeing(left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:
+    """Index pairs of equal values, of shape `(pairs, 2)`, some at a time; no value that too many on the left have."""
+    order, order_right = np.argsort(left), np.argsort(right)
+    left, right = left[order], right[order_right]
+    first = np.searchsorted(left, right, "left")
+    count = np.searchsorted(left, right, "right") - first
+    rows = np.flatnonzero((count > 0) & (count <= LARGEST_BUCKET))
+    ends = np.cumsum(count[rows])
+    for part in np.split(rows, np.searchsorted(ends, np.arange(_AT_ONCE, ends[-1] if len(ends) else 0, _AT_ONCE))):
+        counts = count[part]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield np.stack([order[np.repeat(first[part], counts) + within], np.repeat(order_right[part], counts)], axis=1)

@@ -1,0 +1,97 @@
+"""The clips of one corpus in one split, measured: what everything that is said of the data is made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from escoita.corpora.characters import compared_form
+from escoita.corpora.clips import measure_clips
+from escoita.corpora.readers import read_corpus
+from escoita.corpora.rows import Rejected, Utterances
+from escoita.data_record import Clip, Split
+from escoita.errors import CorpusError
+from escoita.files import public_name
+from escoita.recipe import Corpus
+
+
+# Of a transcript in an example.
+SHOWN_CHARACTERS = 160
+
+
+def shortened(text: str) -> str:
+    """A transcript as an example shows it."""
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """
+    Usable clips of one corpus.
+
+    Args:
+        corpus (`str`): Its name.
+        split (`str`): Of the recipe.
+        utterances ([`Utterances`]): With their measured lengths.
+        prints (`list[bytes]`): Fingerprint of each; empty where nothing can be heard.
+    """
+
+    corpus: str
+    split: Split
+    utterances: Utterances
+    prints: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @cached_property
+    def seconds(self) -> np.ndarray:
+        """Length of each clip."""
+        return np.fromiter(self.utterances.each("audio_seconds"), np.float64, len(self))
+
+    @cached_property
+    def transcripts(self) -> np.ndarray:
+        """Keys of the transcripts: equal where the words are."""
+        return self.keys("text", compared_form)
+
+    def keys(self, column: str, form: Callable[[str], str]) -> np.ndarray:
+        """For each clip an integer that is equal, in this process, where a form of a column is; 0 for an empty one."""
+        return np.fromiter((hash(form(value)) for value in self.utterances.each(column)), np.int64, len(self))
+
+    def clip(self, index: int) -> Clip:
+        """One clip as an example names it."""
+        row = self.utterances[index]
+        return Clip(split=self.split, corpus=self.corpus, id=public_name(row.id), text=shortened(row.text))
+
+
+def measure(corpus: Corpus, split: Split, language: str) -> tuple[Measured, list[Rejected]]:
+    """
+    Reads a corpus and measures its clips; of those that this machine has measured before, the cache tells.
+
+    Args:
+        corpus ([`~escoita.recipe.Corpus`]): As the recipe says.
+        split (`str`): Of the recipe.
+        language (`str`): Of rows that name none, in a corpus that names none.
+
+    Returns:
+        `tuple[Measured, list[Rejected]]`: The usable clips, however long, and the rows that cannot be used.
+
+    Raises:
+        CorpusError: It cannot be read, or no clip of it can.
+    """
+    rows, rejected = read_corpus(corpus, language)
+    lengths, usable, prints = np.zeros(len(rows)), np.zeros(len(rows), bool), []
+    broken: list[tuple[int, str]] = []
+    for index, clip in enumerate(measure_clips(rows, f"Checking {corpus.name} ({split})")):
+        if clip.reason:
+            broken.append((index, clip.reason))
+        else:
+            lengths[index], usable[index] = clip.seconds, True
+            prints.append(clip.fingerprint)
+    for index, reason in broken:
+        row = rows[index]
+        rejected.append(Rejected(row.source, row.row, row.audio, reason))
+    if not usable.any():
+        raise CorpusError(f"none of {len(rejected)} rows can be used; the first: {rejected[0]}")
+    return Measured(corpus.name, split, rows.with_audio_seconds(lengths).where(usable), prints), rejected

@@ -1,0 +1,68 @@
+"""Common Voice, as Mozilla Data Collective gives it: the folder of one language."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from escoita.corpora.collect import Origin, Record, collect, judged
+from escoita.corpora.rows import Rejected, Utterances
+from escoita.corpora.splits import asked_split
+from escoita.corpora.tables import read_records
+from escoita.recipe import Column, Corpus
+
+
+SPLITS = ("train", "dev", "test", "validated", "invalidated", "other")
+DURATIONS = "clip_durations.tsv"
+
+
+def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
+    """
+    Reads one split of a language folder.
+
+        cv-corpus-23.0-2025-09-05/gl/
+          train.tsv dev.tsv test.tsv validated.tsv invalidated.tsv other.tsv
+          clip_durations.tsv
+          clips/common_voice_gl_1.mp3 …
+
+    The speaker is the `client_id`, the language the `locale`. Older releases lack some columns, and may name a clip
+    without `.mp3`. Durations come from `clip_durations.tsv` where it is there.
+
+    Args:
+        corpus ([`~escoita.recipe.Corpus`]): With the `split`, one of `SPLITS` or any other table that is there.
+        language (`str`): Of rows that name none.
+
+    Raises:
+        CorpusError: The split is not named or not there, or its table has other columns.
+    """
+    folder = Path(corpus.path)
+    there = [path.stem for path in folder.glob("*.tsv") if path.stem in (*SPLITS, corpus.split)]
+    split = asked_split(corpus, there)
+    index = folder / f"{split}.tsv"
+    origin = Origin.of(corpus, language, index, folder / "clips", split)
+    records = _with_durations(read_records(index, corpus.columns), _durations(folder / DURATIONS))
+    return collect(judged(records, origin), corpus.limit)
+
+
+def _with_durations(records: Iterator[Record | Rejected], durations: dict[str, float]) -> Iterator[Record | Rejected]:
+    for record in records:
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        row, fields, names = record
+        clip = fields[names.audio]
+        if clip and "." not in clip:
+            clip = f"{clip}.mp3"
+        yield row, {**fields, names.audio: clip, DURATIONS: durations.get(clip)}, names._replace(duration=DURATIONS)
+
+
+def _durations(path: Path) -> dict[str, float]:
+    """Seconds by the name of a clip. They decide nothing, so one that cannot be read is left out."""
+    durations: dict[str, float] = {}
+    if path.is_file():
+        chosen: dict[Column, str] = {"audio": "clip", "duration": "duration[ms]"}
+        for record in read_records(path, chosen, needed=("audio", "duration")):
+            if not isinstance(record, Rejected):
+                _, fields, names = record
+                with suppress(ValueError):
+                    durations[fields[names.audio]] = float(fields[names.duration]) / 1000
+    return durations

@@ -1,0 +1,107 @@
+"""Plots as SVG text: the same bytes for the same figures, legible on white and on near-black."""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Told apart by most eyes (after Okabe and Ito), each at least 3:1 against white and against near-black.
+COLOURS = ("#3a87c8", "#c9711b", "#1f9a6e", "#b8649c", "#8a7f1e", "#7d74d1")
+GREY = "#7c7c7c"
+# Comes with matplotlib, so that text measures alike everywhere.
+_FONT = "DejaVu Sans"
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text, in the sans-serif of the reader
+    "font.family": "sans-serif",
+    "font.sans-serif": [_FONT],
+    "font.size": 9,
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "text.color": GREY,
+    "axes.labelcolor": GREY,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.5,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+}
+
+
+def svg(title: str, draw: Callable[["Axes"], object], inches: tuple[float, float] = (7.0, 3.0)) -> str:
+    """
+    Draws one plot in the common style.
+
+    Args:
+        title (`str`): What it shows; read out by screen readers, not drawn.
+        draw (`Callable[[Axes], object]`): Draws on the axes that it is given.
+        inches (`tuple[float, float]`, *optional*, defaults to `(7.0, 3.0)`): Width and height.
+
+    Returns:
+        `str`: An `<svg>` element, fit for a file of its own and for the inside of a page.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    # The ids of a page must not clash, so the salt of each plot is its own.
+    style: Any = _STYLE | {"svg.hashsalt": title}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=inches, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        drawn = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Title": title, **nothing})
+    return _bare(drawn.getvalue())
+
+
+def _bare(text: str) -> str:
+    """The element alone, without what reaches beyond it in a page: ids that come in every plot, a style for all."""
+    text = text[text.index("<svg") :].replace(f"'{_FONT}', ", "")
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    return text.replace("<svg ", '<svg role="img" style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
+
+
+def duration_plot(edges: Sequence[float], clips: Mapping[str, Sequence[int]]) -> str:
+    """
+    How long the clips are, one line for each name, in shares, so that a small split stands beside a large one.
+
+    Args:
+        edges (`Sequence[float]`): Lower ends of the bins, in seconds; the last has no upper.
+        clips (`Mapping[str, Sequence[int]]`): Clips in each bin, by name.
+    """
+    return svg("Durations of clips", lambda axes: _durations(axes, edges, clips))
+
+
+def _durations(axes: "Axes", edges: Sequence[float], clips: Mapping[str, Sequence[int]]) -> None:
+    width = edges[1] - edges[0] if len(edges) > 1 else 1.0
+    ends = [*edges, edges[-1] + width]
+    for place, (name, counts) in enumerate(clips.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        shares = [100 * count / max(1, sum(counts)) for count in counts]
+        label = f"{name} ({sum(counts):,})"
+        axes.stairs(shares, ends, fill=True, color=colour, alpha=0.12)
+        axes.stairs(shares, ends, color=colour, linewidth=1.6, linestyle=("-", "--", ":")[place % 3], label=label)
+    axes.set_xlim(0, ends[-1])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("% of clips")
+    axes.grid(axis="y")
+    step = len(edges) // 8 + 1
+    ticks = [*(edge for edge in edges[:-1:step] if edges[-1] - edge > step * width / 2), edges[-1]]
+    over = "+" if any(counts[-1] for counts in clips.values()) else ""
+    axes.set_xticks(ticks, [*(f"{edge:g}" for edge in ticks[:-1]), f"{edges[-1]:g}{over}"])
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)

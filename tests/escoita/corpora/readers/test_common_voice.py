@@ -1,0 +1,88 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from escoita.corpora.clips import check_clips
+from escoita.corpora.readers import read_corpus
+from escoita.corpora.rows import Rejected, Utterances
+from escoita.errors import CorpusError
+from escoita.recipe import Corpus
+from tests.escoita.samples import tone, write_clip
+
+
+HEADER = (
+    "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
+).split()
+CLIP = "common_voice_gl_{}.mp3"
+
+
+def line(number: int, sentence: str, gender: str = "", accents: str = "") -> str:
+    row = [f"client{number}", CLIP.format(number), f"s{number}", sentence, "", "2", "0", "thirties", gender, accents]
+    return "\t".join([*row, "", "gl", ""])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The third clip of the test split is missing."""
+    folder = tmp_path / "cv-corpus-23.0/gl"
+    (folder / "clips").mkdir(parents=True)
+    for number in (1, 2, 4):
+        write_clip(folder / "clips" / CLIP.format(number), tone(rate=32_000), 32_000)
+    test = [line(1, '"Ola, dixo.', "female_feminine", "Galego occidental"), line(2, "Bo día"), line(3, "Tres"), ""]
+    tables = {"test": test, "train": [line(4, "Catro"), line(4, "  ")], "other": []}
+    for split, lines in tables.items():
+        (folder / f"{split}.tsv").write_text("\n".join(["\t".join(HEADER), *lines]), "utf-8")
+    durations = ["clip\tduration[ms]", f"{CLIP.format(1)}\t504", f"{CLIP.format(2)}\t-", f"{CLIP.format(9)}\t1"]
+    (folder / "clip_durations.tsv").write_text("\n".join(durations))
+    return folder
+
+
+def read(folder: Path, **keys: Any) -> tuple[Utterances, list[Rejected]]:
+    return read_corpus(Corpus(name="cv", path=str(folder), reader="common_voice", **keys), "uz")
+
+
+def test_a_split_is_read_with_all_that_is_known_of_its_speakers(folder: Path) -> None:
+    utterances, rejected = read(folder, split="test")
+    assert not rejected and [row.text for row in utterances] == ['"Ola, dixo.', "Bo día", "Tres"]
+    first = utterances[0]
+    assert (first.id, first.audio) == ("common_voice_gl_1", str(folder / "clips" / CLIP.format(1)))
+    assert (first.speaker, first.gender, first.accent) == ("client1", "female_feminine", "Galego occidental")
+    assert (first.language, first.split, first.corpus) == ("gl", "test", "cv")
+    assert (first.source, first.row) == (str(folder / "test.tsv"), 2)
+    assert [row.duration for row in utterances] == [0.504, None, None]
+    usable, (missing,) = check_clips(utterances, 30.0)
+    assert len(usable) == 2 and (missing.row, missing.reason) == (4, "no such file")
+
+
+def test_an_empty_sentence_is_named(folder: Path) -> None:
+    (utterance,), (rejected,) = read(folder, split="train")
+    assert utterance.text == "Catro" and (rejected.row, rejected.reason) == (3, "empty transcript")
+
+
+def test_an_older_release_with_fewer_columns_and_bare_names(folder: Path) -> None:
+    (folder / "clip_durations.tsv").unlink()
+    name = CLIP.format(1).removesuffix(".mp3")
+    (folder / "dev.tsv").write_text(f"client_id\tpath\tsentence\taccent\nabc\t{name}\tola\tA Mariña\n", "utf-8")
+    usable, rejected = check_clips(read(folder, split="dev")[0], 30.0)
+    assert not rejected and (usable[0].speaker, usable[0].accent, usable[0].language) == ("abc", "A Mariña", "uz")
+
+
+def test_a_limit_and_another_column(folder: Path) -> None:
+    utterances, _ = read(folder, split="test", limit=1, columns={"text": "sentence_id"})
+    assert [row.text for row in utterances] == ["s1"]
+
+
+@pytest.mark.parametrize(
+    "keys, said",
+    [
+        ({}, "set the split of corpus 'cv' to one of other, test, train"),
+        ({"split": "dev"}, "has no split 'dev'; it has other, test, train"),
+        ({"split": "other"}, "has no rows of split 'other'"),
+        ({"split": "clip_durations"}, "has no column that is known as audio; set columns.audio to one of 'clip'"),
+    ],
+)
+def test_a_split_that_cannot_be_read(folder: Path, keys: dict, said: str) -> None:
+    with pytest.raises(CorpusError) as refusal:
+        read(folder, **keys)
+    assert said in str(refusal.value) and str(folder) in str(refusal.value)

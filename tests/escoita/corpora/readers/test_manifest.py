@@ -1,0 +1,315 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.corpora.clips import check_clips
+from escoita.corpora.readers import read_corpus
+from escoita.corpora.rows import Rejected, Utterances
+from escoita.errors import CorpusError
+from escoita.recipe import Corpus
+from tests.escoita.samples import tone, write_clip, write_manifest
+
+
+GOOD = {"audio_filepath": "good.wav", "text": "bir"}
+PLAIN = '{"audio_filepath": "a.wav", "text": "un"}'
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+KEYS = st.sampled_from("id audio path text lang speaker gender offset duration split other".split())
+LINES = st.lists(st.dictionaries(KEYS, VALUES).map(json.dumps).map(str.encode) | st.binary(max_size=20), max_size=5)
+
+
+def read(path: Path, language: str = "uz", **keys: Any) -> tuple[Utterances, list[Rejected]]:
+    return read_corpus(Corpus(name="voices", path=str(path), **keys), language)
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_a_row_is_read_whole(tmp_path: Path) -> None:
+    row: dict[str, Any] = {
+        "id": "a1",
+        "audio_filepath": "clips/a.ogg",
+        "text": " toʻqson ",
+        "lang": "uz",
+        "speaker": "m6",
+    }
+    row |= {"gender": "male", "accent": "Toshkent", "split": "test", "duration": 1.5}
+    path = write_manifest(tmp_path / "test.jsonl", [row])
+    (utterance,), rejected = read(path, "gl")
+    assert not rejected
+    assert (utterance.id, utterance.text, utterance.speaker) == ("a1", "toʻqson", "m6")
+    assert (utterance.corpus, utterance.language, utterance.split) == ("voices", "uz", "test")
+    assert (utterance.gender, utterance.accent) == ("male", "Toshkent")
+    assert (utterance.audio, utterance.source, utterance.row) == (str(tmp_path / "clips/a.ogg"), str(path), 1)
+    assert (utterance.offset, utterance.duration, utterance.embedded) == (None, 1.5, None)
+
+
+def test_what_a_row_leaves_out(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path / "test.jsonl", [{"audio_filepath": "/data/a.ogg", "text": "un"}])
+    (utterance,), _ = read(path, "gl")
+    assert (utterance.id, utterance.language, utterance.audio) == ("a", "gl", "/data/a.ogg")
+    assert (utterance.speaker, utterance.gender, utterance.accent, utterance.split) == ("", "", "", "")
+    assert (utterance.offset, utterance.duration) == (None, None)
+
+
+def test_the_language_of_the_corpus_is_that_of_rows_that_name_none(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path / "m.jsonl", [GOOD, GOOD | {"lang": "gl-ES"}, GOOD | {"lang": "PT"}])
+    assert [row.language for row in read(path, "uz")[0]] == ["uz", "gl", "pt"]
+    rows, _ = read_corpus(Corpus(name="voices", path=str(path), language="es"), "uz")
+    assert [row.language for row in rows] == ["es", "gl", "pt"]
+
+
+def test_a_manifest_in_the_folder_where_the_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_manifest(tmp_path / "m.jsonl", [GOOD])
+    monkeypatch.chdir(tmp_path)
+    (utterance,), _ = read(Path("m.jsonl"))
+    assert (utterance.source, utterance.audio) == ("m.jsonl", "good.wav")
+
+
+def test_an_offset_makes_a_row_a_part_of_its_recording(tmp_path: Path) -> None:
+    write_clip(tmp_path / "good.wav", tone(seconds=2))
+    rows: list[dict[str, Any] | str] = [
+        GOOD | {"offset": 0.0, "duration": 0.5},
+        GOOD | {"offset": 1, "duration": "0.25"},
+        GOOD | {"duration": 9},
+    ]
+    usable, rejected = check_clips(read(write_manifest(tmp_path / "m.jsonl", rows))[0], None)
+    assert not rejected and [row.audio_seconds for row in usable] == [0.5, 0.25, 2.0]
+    assert [(row.offset, row.duration) for row in usable] == [(0.0, 0.5), (1.0, 0.25), (None, 9.0)]
+    assert len({row.id for row in usable}) == 3
+
+
+@pytest.mark.parametrize(
+    "content, rows",
+    [
+        (PLAIN, [1]),
+        (f"\n\n{PLAIN}\n \n{PLAIN}\n", [3, 5]),
+        (f"{PLAIN}\r\n{PLAIN}\r\n", [1, 2]),
+        (f"\ufeff{PLAIN}\n", [1]),
+        ('{"audio_filepath": "a.wav", "text": "un\u2028dous\x85tres"}\n' + PLAIN, [1, 2]),
+    ],
+    ids=["no final newline", "blank lines", "Windows", "byte order mark", "line separators within a text"],
+)
+def test_rows_are_counted_as_an_editor_does(tmp_path: Path, content: str, rows: list[int]) -> None:
+    utterances, rejected = read(written(tmp_path / "test.jsonl", content))
+    assert [utterance.row for utterance in utterances] == rows and not rejected
+
+
+@pytest.mark.parametrize(
+    "row, audio, reason",
+    [
+        ('{"audio_filepath": "a.wav", "text": ', "row", "not one JSON object"),
+        ('{"audio_filepath": "a.wav", "text": "un"} {}', "row", "not one JSON object"),
+        ("[" * 100_000, "row", "not one JSON object"),
+        ("[1, 2]", "row", "not one JSON object"),
+        ("null", "row", "not one JSON object"),
+        ('{"audio_filepath": "a.wav", "text": "\0"}', "row", "not one JSON object"),
+        ({"text": "un"}, "row", "has no column that is known as audio; set columns.audio to one of 'text'"),
+        ({"audio_filepath": "a.wav"}, "row", "has no column that is known as text; set columns.text to one of"),
+        (GOOD | {"path": "b.wav"}, "row", "has the columns 'audio_filepath', 'path', each of which may be the audio"),
+        ({"audio_filepath": 3, "text": "un"}, "row", "'audio_filepath' is not the name of a recording"),
+        ({"audio_filepath": " ", "text": "un"}, "row", "'audio_filepath' is not the name of a recording"),
+        ({"audio_filepath": "a.wav", "text": None}, "a.wav", "'text' is not a text"),
+        ({"audio_filepath": "a.wav", "text": 5}, "a.wav", "'text' is not a text"),
+        ({"audio_filepath": "a.wav", "text": ""}, "a.wav", "empty transcript"),
+        ({"audio_filepath": "a.wav", "text": " \t\n"}, "a.wav", "empty transcript"),
+        ({"audio_filepath": "a\0.wav", "text": "un"}, "a?.wav", "holds a NUL byte"),
+        ('{"audio_filepath": "a.wav", "text": "\\ud800"}', "a.wav", "is not valid Unicode"),
+        ('{"audio_filepath": "\\ud800.wav", "text": "un"}', "?.wav", "is not valid Unicode"),
+        ('{"audio_filepath": "a.wav", "text": "un", "speaker": "\\ud800"}', "a.wav", "is not valid Unicode"),
+        (GOOD | {"speaker": ["f1"]}, "good.wav", "'speaker' is not a text or a number"),
+        (GOOD | {"offset": 0.5}, "good.wav", "has an offset but no duration over 0"),
+        (GOOD | {"offset": 0.5, "duration": 0}, "good.wav", "has an offset but no duration over 0"),
+        (GOOD | {"offset": -1, "duration": 1}, "good.wav", "offset '-1' is not a number of seconds"),
+        (GOOD | {"offset": True, "duration": 1}, "good.wav", "offset 'True' is not a number of seconds"),
+        (GOOD | {"duration": "long"}, "good.wav", "duration 'long' is not a number of seconds"),
+        (GOOD | {"duration": float("nan")}, "good.wav", "duration 'nan' is not a number of seconds"),
+        (GOOD | {"duration": 10**400}, "good.wav", "duration '1000"),
+        (GOOD | {"duration": {}}, "good.wav", "duration '{}' is not a number of seconds"),
+        (GOOD | {"lang": "Galician"}, "good.wav", "language 'Galician' is not a code such as gl"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, Any] | str, audio: str, reason: str) -> None:
+    path = write_manifest(tmp_path / "test.jsonl", [GOOD, row, GOOD])
+    utterances, (rejected,) = read(path)
+    assert [utterance.row for utterance in utterances] == [1, 3]
+    name = audio if audio == "row" else tmp_path / audio
+    assert str(rejected).startswith(f"{path}:2: {name}: {reason}") and "\n" not in str(rejected)
+
+
+def test_a_line_that_is_not_utf_8_costs_no_other(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.jsonl", PLAIN.encode() + b'\n{"text": "\xff"}\n' + PLAIN.encode())
+    utterances, (rejected,) = read(path)
+    assert [row.row for row in utterances] == [1, 3]
+    assert str(rejected) == f"{path}:2: row: not UTF-8; save the file as UTF-8"
+
+
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("m.jsonl", None, "cannot be read (No such file or directory)"),
+        ("m.jsonl", PLAIN.encode("utf-16"), "cannot be read: it is UTF-16; save it as UTF-8"),
+        ("m.jsonl", b"", "has no rows"),
+        ("m.jsonl", b"\n \n", "has no rows"),
+        ("m.jsonl", b'{"wav": "a.wav", "frase": "un"}', "has no column that is known as text; set columns.text"),
+        ("m.csv", b"", "has no rows"),
+        ("m.csv", b"audio,text\n", "has no rows"),
+        ("m.csv", b"audio,frase\na.wav,un\n", "has no column that is known as text; set columns.text to one of 'aud"),
+        ("m.csv", b"audio,text,path\n", "has the columns 'audio', 'path', each of which may be the audio; set col"),
+        ("m.csv", b"text,text,path\n", "has the columns 'text', 'text', each of which may be the text"),
+        ("m.csv", b'"audio,text\n', "its header is not a record of a table"),
+        ("m.csv", b"audio,\xff\n", "its header is not UTF-8"),
+        ("m.txt", b"a.wav un\n", "is not .jsonl, .json, .csv or .tsv"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CorpusError) as refusal:
+        read(path)
+    assert str(refusal.value).startswith(f"{path}: {reason}") and "\n" not in str(refusal.value)
+
+
+def test_a_manifest_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").mkdir()
+    with pytest.raises(CorpusError, match=r"m\.jsonl: cannot be read \(Is a directory\)"):
+        read(tmp_path / "m.jsonl")
+
+
+def test_a_csv_with_columns_of_its_own(tmp_path: Path) -> None:
+    table = 'Ficheiro,Transcrición,Locutor\naudios/1.wav,"ola, ""bo"" día",f017\naudios/2.wav,"dúas\nliñas",m002\n'
+    path = written(tmp_path / "falai.csv", table + "audios/3.wav,tres,\n")
+    columns = {"audio": "Ficheiro", "text": "Transcrición", "speaker": "Locutor"}
+    utterances, rejected = read(path, "gl", columns=columns)
+    assert not rejected and [row.row for row in utterances] == [2, 3, 5]
+    assert [row.text for row in utterances] == ['ola, "bo" día', "dúas\nliñas", "tres"]
+    assert [row.speaker for row in utterances] == ["f017", "m002", ""]
+    assert [row.audio for row in utterances] == [str(tmp_path / f"audios/{number}.wav") for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("header", ["file_name,Transcription", "PATH,Sentence", "Wav Filename,transcript"])
+def test_usual_names_of_columns_are_known_in_any_case(tmp_path: Path, header: str) -> None:
+    (utterance,), _ = read(written(tmp_path / "m.CSV", f"{header}\r\na.wav,un\r\n"))
+    assert (utterance.audio, utterance.text) == (str(tmp_path / "a.wav"), "un")
+
+
+def test_a_quote_in_a_tsv_is_a_letter(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.tsv", 'path\tsentence\na.mp3\t"Ola\nb.mp3\t"bo" día\n')
+    assert [row.text for row in read(path)[0]] == ['"Ola', '"bo" día']
+
+
+def test_broken_records_of_a_table_are_named_and_cost_no_other(tmp_path: Path) -> None:
+    rows = [
+        "audio,text",
+        "a.wav,un",
+        "b.wav",
+        "c.wav,tres,3",
+        'd.wav,"catro',
+        "e.wav,cinco",
+        'f.wav,"se"is',
+        "",
+        "g,7",
+    ]
+    path = written(
+        tmp_path / "m.csv", "\n".join(rows).encode() + b"\nh.wav,\xff\ni.wav,\0\nj.wav,un\rdous\nk.wav,11\n"
+    )
+    utterances, rejected = read(path)
+    assert [(row.row, row.text) for row in utterances] == [(2, "un"), (6, "cinco"), (9, "7"), (13, "11")]
+    assert {row.row: row.reason.split(" (")[0] for row in rejected} == {
+        3: "1 fields where there are 2 columns",
+        4: "3 fields where there are 2 columns",
+        5: "not a record of a table",
+        7: "not a record of a table",
+        10: "not UTF-8; save the file as UTF-8",
+        11: "holds a NUL byte",
+        12: "not a record of a table",
+    }
+
+
+def test_a_column_is_left_out_by_an_empty_name(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.csv", "audio,path,text,language\na.wav,x,un,Galician\n")
+    (utterance,), _ = read(path, "gl", columns={"audio": "audio", "language": ""})
+    assert (utterance.audio, utterance.language) == (str(tmp_path / "a.wav"), "gl")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_column_that_the_recipe_names_must_be_there(tmp_path: Path, suffix: str) -> None:
+    path = written(tmp_path / f"m.{suffix}", PLAIN if suffix == "jsonl" else "audio,text\na.wav,un\n")
+    with pytest.raises(CorpusError, match=r"no (row has|column) 'voz', which columns\.speaker names"):
+        read(path, columns={"speaker": "voz"})
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "tsv"])
+def test_a_split_is_the_rows_whose_column_says_so(tmp_path: Path, suffix: str) -> None:
+    rows = [("a.wav", "un", "train"), ("b.wav", "", "train"), ("c.wav", "tres", "test"), ("d.wav", "", "test")]
+    objects = [dict(zip(("audio", "text", "parte"), row, strict=True)) for row in rows]
+    tables = {"jsonl": map(json.dumps, objects), "tsv": ["audio\ttext\tparte", *map("\t".join, rows)]}
+    path = written(tmp_path / f"m.{suffix}", "\n".join(tables[suffix]))
+    columns = {"split": "parte"}
+    (utterance,), (rejected,) = read(path, columns=columns, split="test")
+    assert (utterance.text, utterance.split, rejected.reason) == ("tres", "test", "empty transcript")
+    with pytest.raises(CorpusError, match="has no split 'dev'; it has test, train"):
+        read(path, columns=columns, split="dev")
+    with pytest.raises(CorpusError, match=r"has no column that is known as split; set columns\.split"):
+        read(path, split="test")
+
+
+def test_a_split_may_be_a_number_and_is_missed_whatever_else_is_wrong(tmp_path: Path) -> None:
+    rows: list[dict[str, Any] | str] = [GOOD | {"split": 1}, "{", GOOD | {"split": 2}, GOOD | {"split": None}]
+    path = write_manifest(tmp_path / "m.jsonl", rows)
+    utterances, rejected = read(path, split="2")
+    assert [row.row for row in utterances] == [3] and [row.row for row in rejected] == [2]
+    with pytest.raises(CorpusError, match="has no split '3'; it has 1, 2"):
+        read(path, split="3")
+
+
+def test_a_limit_reads_the_first_rows_only(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path / "m.jsonl", [GOOD, "{", GOOD, "{", GOOD])
+    utterances, rejected = read(path, limit=3)
+    assert [row.row for row in utterances] == [1, 3] and [row.row for row in rejected] == [2]
+    assert len(read(path, limit=99)[0]) == 3
+
+
+def test_ids_that_several_rows_have_are_told_apart(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path / "m.jsonl", [GOOD | {"id": 7}, GOOD | {"id": 7}, GOOD])
+    assert [row.id for row in read(path)[0]] == ["7#1", "7#2", "good"]
+
+
+def test_a_missing_clip_is_named_when_clips_are_checked(tmp_path: Path) -> None:
+    write_clip(tmp_path / "good.wav")
+    utterances, rejected = read(write_manifest(tmp_path / "m.jsonl", [GOOD, {"audio": "no.wav", "text": "un"}]))
+    assert len(utterances) == 2 and not rejected
+    usable, (missing,) = check_clips(utterances, 30.0)
+    assert len(usable) == 1 and (missing.row, missing.reason) == (2, "no such file")
+
+
+@given(LINES, st.sampled_from([None, "test"]))
+def test_whatever_stands_in_a_file_each_line_is_a_row_or_is_named(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], split: str | None
+) -> None:
+    path = written(tmp_path_factory.mktemp("any") / "m.jsonl", PLAIN.encode() + b"\n" + b"\n".join(lines))
+    try:
+        utterances, rejected = read(path, split=split)
+    except CorpusError as refusal:
+        assert str(refusal).startswith(str(path)) and split
+        return
+    rows = sorted([row.row for row in utterances] + [row.row for row in rejected])
+    blank = [
+        number
+        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1)
+        if not line.decode(errors="replace").strip()
+    ]
+    expected = sorted({*range(1, path.read_bytes().count(b"\n") + 2)} - {*blank})
+    assert rows == expected if split is None else set(rows) <= set(expected)

@@ -1,0 +1,152 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from escoita.corpora.clips import check_clips
+from escoita.corpora.readers import read_corpus
+from escoita.corpora.rows import Rejected, Utterances
+from escoita.errors import CorpusError
+from escoita.recipe import Corpus
+from tests.escoita.samples import tone, write_clip
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> bytes:
+    return write_clip(tmp_path / "clip.wav").read_bytes()
+
+
+@pytest.fixture
+def mp3(tmp_path: Path) -> bytes:
+    return write_clip(tmp_path / "clip.mp3", tone(rate=32_000, seconds=1), 32_000).read_bytes()
+
+
+def write(target: Path, **columns: Any) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), target)
+    return target
+
+
+def read(path: Path | str, **keys: Any) -> tuple[Utterances, list[Rejected]]:
+    return read_corpus(Corpus(name="voices", path=str(path), reader="parquet", **keys), "gl")
+
+
+def test_audio_as_the_hub_writes_it(tmp_path: Path, wav: bytes, mp3: bytes) -> None:
+    (tmp_path / "data").mkdir()
+    write_clip(tmp_path / "data/loose.flac")
+    audio: list[dict | None] = [{"bytes": wav, "path": "a.wav"}, {"bytes": mp3, "path": None}]
+    audio += [{"bytes": None, "path": "loose.flac"}, {"bytes": None, "path": None}, None]
+    audio += [{"bytes": wav, "path": "b.wav"}, {"bytes": b"junk", "path": "c.wav"}, {"bytes": wav, "path": "d.wav"}]
+    path = write(
+        tmp_path / "data/voices.parquet",
+        audio=audio,
+        path=["x.wav"] * 8,
+        sentence=["un", "dous", "tres", "catro", "cinco", None, "sete", " oito "],
+        speaker_id=[1, 2, 3, 4, 5, 6, 7, None],
+        duration=[0.5, 1.0, float("nan"), 1, 1, 1, 1, 1],
+    )
+    utterances, rejected = read(path)
+    assert [(row.row, row.reason) for row in rejected] == [
+        (4, "the row does not hold the recording"),
+        (5, "the row does not hold the recording"),
+        (6, "'sentence' is not a text"),
+    ]
+    assert [(row.row, row.id, row.audio) for row in utterances] == [
+        (1, "a", "a.wav"),
+        (2, "row 2", "row 2"),
+        (3, "loose", str(tmp_path / "data/loose.flac")),
+        (7, "c", "c.wav"),
+        (8, "d", "d.wav"),
+    ]
+    assert [row.speaker for row in utterances] == ["1", "2", "3", "7", ""] and utterances[4].text == "oito"
+    assert [row.embedded for row in utterances] == [wav, mp3, None, b"junk", wav]
+    assert utterances[2].duration is None and {row.source for row in utterances} == {str(path)}
+    usable, (broken,) = check_clips(utterances, 30.0)
+    assert [row.audio_seconds for row in usable] == [0.5, 1.0, 0.5, 0.5]
+    assert str(broken).startswith(f"{path}:7: c.wav: not a recording that can be read")
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_a_plain_column_of_any_name(tmp_path: Path, wav: bytes, kind: pa.DataType) -> None:
+    path = write(tmp_path / "m.parquet", son=pa.array([wav, wav], kind), frase=["un", "dous"], id=["x", "x"])
+    utterances, rejected = read(path, columns={"text": "frase"})
+    assert not rejected and [(row.id, row.embedded) for row in utterances] == [("x#1", wav), ("x#2", wav)]
+
+
+def test_a_column_of_paths(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.parquet", file=["a.wav", "/b.wav"], text=["un", "dous"])
+    utterances, _ = read(path)
+    assert [row.audio for row in utterances] == [str(tmp_path / "a.wav"), "/b.wav"]
+
+
+def test_files_of_a_split_are_told_by_name_or_folder(tmp_path: Path, wav: bytes) -> None:
+    for name, text in {
+        "train-00000-of-00001": "un",
+        "test-00000-of-00002": "dous",
+        "test-00001-of-00002": "tres",
+    }.items():
+        write(tmp_path / f"data/{name}.parquet", audio=[wav], text=[text])
+    write(tmp_path / "extra/other/0000.parquet", audio=[wav], text=["catro"])
+    utterances, _ = read(tmp_path, split="test")
+    assert [(row.text, row.split, row.row) for row in utterances] == [("dous", "test", 1), ("tres", "test", 1)]
+    assert [row.text for row in read(tmp_path, split="other")[0]] == ["catro"]
+    assert [row.text for row in read(tmp_path / "data/test-*.parquet")[0]] == ["dous", "tres"]
+    assert [row.text for row in read(tmp_path / "**/0*.parquet")[0]] == ["catro"]
+    assert [row.text for row in read(tmp_path, split="test", limit=1)[0]] == ["dous"]
+    with pytest.raises(CorpusError, match="set the split of corpus 'voices' to one of test, train"):
+        read(tmp_path)
+    with pytest.raises(CorpusError, match="has no split 'dev'; it has test, train"):
+        read(tmp_path, split="dev")
+
+
+def test_rows_of_a_split_are_told_by_a_column(tmp_path: Path, wav: bytes) -> None:
+    for number, splits in enumerate([["train", "train"], ["test", "train"]]):
+        write(tmp_path / f"{number}.parquet", audio=[wav, wav], text=[f"a{number}", f"b{number}"], split=splits)
+    (utterance,), _ = read(tmp_path, split="test")
+    assert (utterance.text, utterance.split, utterance.embedded) == ("a1", "test", wav)
+    with pytest.raises(CorpusError, match="has no split 'dev'; it has test, train"):
+        read(tmp_path, split="dev")
+
+
+def test_recordings_stay_mapped_and_are_neither_copied_nor_written_twice(tmp_path: Path) -> None:
+    recordings = [os.urandom(50_000) for _ in range(200)]
+    texts = ["" if number % 7 == 3 else f"frase {number}" for number in range(200)]
+    path = write(tmp_path / "m.parquet", audio=[{"bytes": one, "path": None} for one in recordings], text=texts)
+    before = pa.total_allocated_bytes()
+    utterances, rejected = read(path)
+    assert pa.total_allocated_bytes() - before < 1_000_000
+    assert len(rejected) == 29 and len(utterances) == 171
+    for usable in (utterances, utterances.take([5, 3]), Utterances.concatenated([utterances, utterances])[150:]):
+        assert all(row.embedded == recordings[row.row - 1] for row in usable)
+    (mapped,) = [
+        item for item in Path(os.environ["ESCOITA_CACHE"], "recordings").iterdir() if item.stat().st_size > 9e6
+    ]
+    status = mapped.stat()
+    read(path)
+    assert mapped.stat() == status
+
+
+def test_the_other_column_of_a_file_is_not_mistaken_for_the_first(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.parquet", near=[b"near"], far=[b"far"], text=["un"])
+    for column in ("near", "far"):
+        assert read(path, columns={"audio": column})[0][0].embedded == column.encode()
+    with pytest.raises(CorpusError, match=r"several columns of recordings; set columns\.audio to one of near, far"):
+        read(path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, wav: bytes) -> None:
+    (tmp_path / "junk.parquet").write_bytes(b"junk")
+    write(tmp_path / "text.parquet", text=["un"])
+    write(tmp_path / "audio.parquet", audio=[wav], frase=["un"])
+    for path, reason in {
+        tmp_path / "no.parquet": "there is no parquet file",
+        tmp_path / "junk.parquet": "is not a parquet file that can be read",
+        tmp_path / "text.parquet": "has no column that is known as audio; set columns.audio to one of 'text'",
+        tmp_path / "audio.parquet": "has no column that is known as text; set columns.text to one of 'frase'",
+    }.items():
+        with pytest.raises(CorpusError) as refusal:
+            read(path)
+        assert str(refusal.value).startswith(f"{path}: {reason}") and "\n" not in str(refusal.value)

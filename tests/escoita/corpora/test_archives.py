@@ -1,0 +1,88 @@
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from escoita.corpora.archives import recordings_below, unpacked
+from escoita.errors import CorpusError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ESCOITA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def pack(archive: Path, *members: str | tarfile.TarInfo, content: bytes = b"RIFF") -> Path:
+    with tarfile.open(archive, "w:gz") as tar:
+        for member in members:
+            member = tarfile.TarInfo(member) if isinstance(member, str) else member
+            member.size = len(content) if member.isreg() else 0
+            tar.addfile(member, io.BytesIO(content))
+    return archive
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+def test_only_recordings_are_unpacked(tmp_path: Path) -> None:
+    members = ("./test/a.wav", "test/sub/b.FLAC", "test/notes.txt", "run.sh")
+    links = (link("c.wav", "/etc/passwd"), link("d.wav", "test/a.wav", tarfile.LNKTYPE), link("dir.wav", "/etc"))
+    folder = unpacked(pack(tmp_path / "test.tar.gz", *members, *links))
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    assert found == ["test/a.wav", "test/sub/b.FLAC"]
+    assert recordings_below(folder) == {"a.wav": folder / "test/a.wav", "b.FLAC": folder / "test/sub/b.FLAC"}
+
+
+@pytest.mark.parametrize("name", ["../a.wav", "test/../../a.wav", "/escoita-a.wav"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, cache: Path, name: str) -> None:
+    archive = pack(tmp_path / "test.tar.gz", "a.wav", name)
+    with pytest.raises(CorpusError, match="leads out of its folder"):
+        unpacked(archive)
+    written = [path.name for path in tmp_path.rglob("*.wav") if ".partial" not in str(path)]
+    assert not written and not Path("/escoita-a.wav").exists()
+
+
+def test_a_link_cannot_lead_out_either(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    folder = unpacked(pack(tmp_path / "test.tar.gz", link("in", str(tmp_path / "out")), "in/a.wav"))
+    assert (folder / "in/a.wav").is_file() and not list((tmp_path / "out").iterdir())
+
+
+def test_half_an_archive_is_refused_and_not_taken_for_whole_later(tmp_path: Path, cache: Path) -> None:
+    archive = pack(tmp_path / "whole.tar.gz", *(f"{number}.wav" for number in range(50)))
+    content = archive.read_bytes()
+    for kept in (len(content) // 2, 4, 0):
+        (tmp_path / "half.tar.gz").write_bytes(content[:kept])
+        for _ in range(2):
+            with pytest.raises(CorpusError, match=r"half\.tar\.gz: is not a whole tar archive"):
+                unpacked(tmp_path / "half.tar.gz")
+    assert len(list(unpacked(archive).iterdir())) == 50
+
+
+def test_what_a_killed_extraction_left_is_replaced(tmp_path: Path, cache: Path) -> None:
+    archive = pack(tmp_path / "test.tar.gz", "a.wav", "b.wav")
+    folder = unpacked(archive)
+    left = folder.rename(folder.with_name(f"{folder.name}.partial"))
+    (left / "b.wav").unlink()
+    (left / "stale.wav").touch()
+    assert sorted(path.name for path in unpacked(archive).iterdir()) == ["a.wav", "b.wav"]
+    assert not left.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, cache: Path) -> None:
+    archive = pack(tmp_path / "test.tar.gz", "a.wav")
+    cache.touch()
+    with pytest.raises(CorpusError, match=r"test\.tar\.gz: cannot be unpacked into .*; ESCOITA_CACHE names another"):
+        unpacked(archive)
+
+
+def test_of_recordings_of_one_name_that_beside_the_index_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for path in ("a/x.wav", "x.wav", "a/y.wav"):
+        (tmp_path / path).touch()
+    assert recordings_below(tmp_path) == {"x.wav": tmp_path / "x.wav", "y.wav": tmp_path / "a/y.wav"}

@@ -1,0 +1,211 @@
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from escoita.corpora import clips
+from escoita.corpora.clips import CACHE, Measure, cache_folder, check_clips, measure_clips, read_clip
+from escoita.corpora.rows import Rejected, Utterance, Utterances
+from escoita.errors import AudioError
+from tests.escoita.samples import pitch, tone, write_clip
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in which nothing is yet."""
+    monkeypatch.setenv("ESCOITA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / CACHE
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the recordings that are decoded, as it happens."""
+    names: list[str] = []
+    read = clips.read_clip
+
+    def listed(utterance: Utterance) -> np.ndarray:
+        names.append(Path(utterance.audio).name)
+        return read(utterance)
+
+    monkeypatch.setattr(clips, "read_clip", listed)
+    return names
+
+
+def clip(audio: str | Path, row: int = 1, **fields: Any) -> Utterance:
+    return Utterance(str(row), str(audio), fields.pop("text", "un"), "voices", "gl", "m.jsonl", row, **fields)
+
+
+def lengths(*rows: Utterance) -> list[float]:
+    return [measure.seconds for measure in measure_clips(Utterances.of(rows))]
+
+
+def test_a_clip_is_decoded_once(tmp_path: Path, decoded: list[str]) -> None:
+    rows = [clip(write_clip(tmp_path / f"{name}.wav", tone(seconds=size))) for name, size in (("a", 0.5), ("b", 1.5))]
+    first = list(measure_clips(Utterances.of(rows)))
+    assert [measure.seconds for measure in first] == [0.5, 1.5] and sorted(decoded) == ["a.wav", "b.wav"]
+    assert all(measure.fingerprint for measure in first)
+    again = list(measure_clips(Utterances.of(reversed(rows))))
+    assert again == first[::-1] and len(decoded) == 2
+
+
+def test_a_clip_that_changes_is_decoded_again(tmp_path: Path, decoded: list[str]) -> None:
+    path = write_clip(tmp_path / "a.wav")
+    before = path.stat()
+    assert lengths(clip(path)) == [0.5]
+    write_clip(path, tone(seconds=0.8))
+    assert lengths(clip(path)) == [0.8]
+    write_clip(path, tone(880, seconds=0.8))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert lengths(clip(path)) == [0.8]
+    assert decoded == ["a.wav"] * 3
+
+
+def test_the_same_file_by_another_way_to_it(
+    tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(tmp_path / "a.wav")
+    monkeypatch.chdir(tmp_path)
+    assert lengths(clip("a.wav")) + lengths(clip("./a.wav")) + lengths(clip(tmp_path / "a.wav")) == [0.5] * 3
+    assert decoded == ["a.wav"]
+
+
+def test_an_embedded_clip_is_known_by_what_it_holds(tmp_path: Path, decoded: list[str]) -> None:
+    content = write_clip(tmp_path / "a.flac").read_bytes()
+    other = write_clip(tmp_path / "b.flac", tone(seconds=0.7)).read_bytes()
+    assert lengths(clip("first.flac", embedded=content)) == [0.5]
+    assert lengths(clip("second.flac", embedded=content), clip("first.flac", embedded=other)) == [0.5, 0.7]
+    assert decoded == ["first.flac", "first.flac"]
+
+
+def test_each_part_of_a_recording_is_measured(tmp_path: Path, decoded: list[str]) -> None:
+    path = write_clip(tmp_path / "a.wav", np.concatenate([tone(440, 1.0), tone(880, 1.0)]))
+    whole, first = clip(path), clip(path, offset=0.0, duration=0.4)
+    second, rest = clip(path, offset=1.0, duration=0.6), clip(path, offset=0.5)
+    for _ in range(2):
+        assert lengths(whole, first, second, rest) == [2.0, 0.4, 0.6, 1.5]
+    assert len(decoded) == 4
+    assert pitch(read_clip(first)) == pytest.approx(440, abs=3) and pitch(read_clip(second)) == pytest.approx(
+        880, abs=3
+    )
+
+
+def test_a_claimed_length_without_an_offset_cuts_nothing(tmp_path: Path) -> None:
+    assert lengths(clip(write_clip(tmp_path / "a.wav"), duration=0.2)) == [0.5]
+
+
+def test_what_cannot_be_read_is_tried_again(tmp_path: Path, decoded: list[str]) -> None:
+    path = tmp_path / "a.wav"
+    missing, content = clip(path), clip("b.wav", embedded=b"junk")
+    assert [bool(measure.reason) for measure in measure_clips(Utterances.of([missing, content]))] == [True, True]
+    write_clip(path)
+    (now, still) = measure_clips(Utterances.of([missing, content]))
+    assert now.seconds == 0.5 and not now.reason
+    assert still == Measure(0.0, b"", still.reason) and "not a recording" in still.reason
+    assert sorted(decoded) == ["a.wav", "a.wav", "b.wav", "b.wav"]
+
+
+def test_a_path_that_no_file_can_have() -> None:
+    (measure,) = measure_clips(Utterances.of([clip("nu\0ll.wav")]))
+    assert measure.reason == "no such file"
+
+
+def test_more_clips_than_are_in_memory_at_once(tmp_path: Path, decoded: list[str]) -> None:
+    paths = [write_clip(tmp_path / f"{size}.wav", tone(seconds=size / 10)) for size in range(1, 8)]
+    places = np.random.default_rng(1).integers(0, 7, 1_200)
+    rows = [clip(paths[place]) for place in places]
+    for _ in range(2):
+        assert lengths(*rows) == [(place + 1) / 10 for place in places]
+    assert len(decoded) < 600, "a block may decode a recording that comes twice in it, the next must not"
+
+
+def blocked(cache: Path) -> None:
+    cache.parent.write_text("a file where the folder should be")
+
+
+def damaged(cache: Path) -> None:
+    cache.parent.mkdir()
+    cache.write_bytes(b"this is no database " * 100)
+
+
+def of_another_shape(cache: Path) -> None:
+    cache.parent.mkdir()
+    with sqlite3.connect(cache) as database:
+        database.execute("CREATE TABLE clips (key BLOB PRIMARY KEY)")
+
+
+@pytest.mark.parametrize("spoil", [blocked, damaged, of_another_shape])
+def test_without_a_cache_clips_are_measured_all_the_same(
+    tmp_path: Path, cache: Path, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(cache)
+    assert lengths(*[clip(write_clip(tmp_path / "a.wav"))] * 1_100) == [0.5] * 1_100
+    said = [line for line in capsys.readouterr().err.splitlines() if "cannot keep what is measured" in line]
+    assert len(said) == 1 and said[0].startswith(str(cache.parent)) and "ESCOITA_CACHE" in said[0]
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("ESCOITA_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
+    assert cache_folder() == Path("/var/cache/escoita")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache/escoita"
+
+
+def test_a_clip_as_long_as_the_model_hears_is_used(tmp_path: Path) -> None:
+    rows = Utterances.of([clip(write_clip(tmp_path / "good.wav"))])
+    usable, rejected = check_clips(rows, max_audio_seconds=0.5)
+    assert [each.audio_seconds for each in usable] == [0.5] and not rejected
+
+
+def test_every_clip_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path) -> None:
+    good, nan = write_clip(tmp_path / "good.wav"), tone()
+    nan[3] = np.nan
+    write_clip(tmp_path / "nan.wav", nan, subtype="FLOAT")
+    write_clip(tmp_path / "none.wav", np.zeros(0, np.float32))
+    write_clip(tmp_path / "long.wav", tone(seconds=1.5))
+    (tmp_path / "junk.wav").write_bytes(b"junk")
+    bad = {
+        "missing.wav": "no such file",
+        "nan.wav": "not numbers",
+        "none.wav": "holds no samples",
+        "long.wav": "1.5 s is over the 1 s that the model hears",
+        "junk.wav": "not a recording that can be read",
+    }
+    rows = [clip(path, row) for row, name in enumerate(bad, 1) for path in (good, tmp_path / name)]
+    usable, rejected = check_clips(Utterances.of(rows), max_audio_seconds=1.0)
+    assert [each.row for each in usable] == [1, 2, 3, 4, 5] and {each.audio_seconds for each in usable} == {0.5}
+    assert [(each.source, each.row, each.audio) for each in rejected] == [
+        ("m.jsonl", row, str(tmp_path / name)) for row, name in enumerate(bad, 1)
+    ]
+    assert all(reason in each.reason for each, reason in zip(rejected, bad.values(), strict=True))
+
+
+def test_who_cuts_long_recordings_into_segments_sets_no_limit(tmp_path: Path) -> None:
+    rows = Utterances.of([clip(write_clip(tmp_path / "long.wav", tone(seconds=31)))])
+    usable, rejected = check_clips(rows, max_audio_seconds=None)
+    assert [each.audio_seconds for each in usable] == [31.0] and not rejected
+
+
+def test_a_transcript_that_holds_a_mark_of_the_model_is_rejected(tmp_path: Path) -> None:
+    good = write_clip(tmp_path / "good.wav")
+    rows = Utterances.of([clip(good), clip(good, 2, text="un <|audio|> dous")])
+    usable, (rejected,) = check_clips(rows, 30.0, ["<|turn>", "<|audio|>"])
+    assert len(usable) == 1 and rejected.row == 2
+    assert rejected.reason == "the transcript holds <|audio|>, which is a mark of the model"
+
+
+def test_reading_a_clip_that_is_not_there_names_it(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"a\.wav: no such file"):
+        read_clip(clip(tmp_path / "a.wav"))
+    with pytest.raises(AudioError, match=r"^inside\.flac: not a recording"):
+        read_clip(clip("inside.flac", embedded=b"junk"))
+
+
+def test_records_name_no_folder_of_this_machine() -> None:
+    assert Rejected("/srv/m.jsonl", 3, "/srv/a.wav", "no such file").public() == "m.jsonl:3: a.wav: no such file"
+    assert Rejected("uz/m.jsonl", 3, "uz/a.wav", "no such file").public() == "uz/m.jsonl:3: uz/a.wav: no such file"

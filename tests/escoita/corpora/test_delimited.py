@@ -1,0 +1,38 @@
+import csv
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.corpora.delimited import read_delimited
+
+
+FIELDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=8)
+ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=6)
+
+
+@given(ROWS, st.sampled_from(["\n", "\r\n"]))
+def test_what_a_spreadsheet_writes_is_read_with_its_lines(rows: list[list[str]], end: str) -> None:
+    table = io.StringIO(newline="")
+    csv.writer(table, lineterminator=end).writerows(rows)
+    lines, starts = 1, []
+    for row in rows:
+        starts.append(lines)
+        lines += 1 + sum(field.count("\n") for field in row)
+    read = list(read_delimited(io.BytesIO(table.getvalue().encode()), ".csv"))
+    assert read == list(zip(starts, rows, strict=True))
+
+
+@given(st.lists(st.lists(FIELDS.filter(lambda field: not set(field) & set("\t\n")), min_size=2, max_size=4)))
+def test_a_tsv_is_split_at_its_tabs_alone(rows: list[list[str]]) -> None:
+    table = "\n".join("\t".join(row) for row in rows)
+    assert list(read_delimited(io.BytesIO(table.encode()), ".tsv")) == list(enumerate(rows, start=1))
+
+
+@given(st.lists(st.sampled_from([b"a,b", b'a,"b', b'"a",b"', b"\xff,a", b"", b'a,"b""', b"a\rb,c", b'"', b"a,\0"])))
+def test_each_line_of_any_table_is_in_one_record_or_blank(lines: list[bytes]) -> None:
+    read = list(read_delimited(io.BytesIO(b"\n".join(lines)), ".csv"))
+    numbers = [number for number, _ in read]
+    assert numbers == sorted(set(numbers)) and all(lines[number - 1] for number in numbers)
+    spanned = sum(field.count("\n") for _, fields in read if isinstance(fields, list) for field in fields)
+    assert len(read) + spanned + lines.count(b"") >= len(lines)

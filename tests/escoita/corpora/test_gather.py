@@ -1,0 +1,118 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.corpora.gather import Gathered, gather, refuse_over_share, weighted
+from escoita.corpora.rows import Rejected, Utterance, Utterances
+from escoita.errors import CorpusError
+from escoita.recipe import Corpus
+from tests.escoita.samples import tone, write_clip, write_manifest
+
+
+GOOD = {"audio_filepath": "good.wav", "text": "bir"}
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return write_clip(tmp_path / "good.wav")
+
+
+def bad_rows(count: int) -> list[Rejected]:
+    return [Rejected("m.jsonl", row, f"{row}.wav", "no such file") for row in range(1, count + 1)]
+
+
+def test_nothing_is_dropped_without_being_named(
+    tmp_path: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "long.wav", tone(seconds=1.5))
+    rows = [GOOD, GOOD | {"audio_filepath": "missing.wav"}, GOOD, GOOD | {"audio_filepath": "long.wav"}]
+    path = write_manifest(tmp_path / "test.jsonl", [*rows, "{", GOOD | {"text": ""}, GOOD])
+    gathered = gather([Corpus(name="clips", path=str(path))], "uz", 1.0, max_rejected_share=1.0)
+    usable, rejected = gathered["clips"]
+    assert [row.row for row in usable] == [1, 3, 7] and {row.audio_seconds for row in usable} == {0.5}
+    assert sorted(row.row for row in rejected) == [2, 4, 5, 6]
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("Not used: ")] == [f"Not used: {row}" for row in rejected]
+
+
+@pytest.mark.parametrize("usable, bad, share", [(10, 0, 0.0), (99, 1, 0.01), (1, 99, 1.0), (3, 1, 0.25)])
+def test_as_many_as_the_share_allows(usable: int, bad: int, share: float) -> None:
+    assert refuse_over_share(usable, bad_rows(bad), share) is None  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize(
+    "usable, bad, share, said",
+    [
+        (10, 1, 0.0, "1 of 11 rows cannot be used, over the 0.0%"),
+        (98, 2, 0.01, "2 of 100 rows cannot be used, over the 1.0%"),
+        (0, 2, 1.0, "none of 2 rows can be used"),
+    ],
+)
+def test_over_the_share_is_refused_in_one_line(usable: int, bad: int, share: float, said: str) -> None:
+    with pytest.raises(CorpusError) as refusal:
+        refuse_over_share(usable, bad_rows(bad), share)
+    assert str(refusal.value).startswith(said)
+    assert str(refusal.value).endswith("the first: m.jsonl:1: 1.wav: no such file")
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_share_is_of_each_corpus(tmp_path: Path, good: Path) -> None:
+    whole = write_manifest(tmp_path / "whole.jsonl", [GOOD] * 20)
+    broken = write_manifest(tmp_path / "broken.jsonl", [GOOD, "{"])
+    corpora = [Corpus(name=path.stem, path=str(path), language="gl") for path in (whole, broken)]
+    with pytest.raises(CorpusError, match="1 of 2 rows cannot be used, over the 10.0%"):
+        gather(corpora, "uz", 30.0, 0.1)
+    gathered = gather(corpora, "uz", 30.0, 0.5)
+    counts = {name: (len(usable), len(rejected)) for name, (usable, rejected) in gathered.items()}
+    assert counts == {"whole": (20, 0), "broken": (1, 1)}
+    assert {row.language for usable, _ in gathered.values() for row in usable} == {"gl"}
+
+
+def rows_of(counts: dict[str, int]) -> Gathered:
+    return {
+        name: (
+            Utterances.of(
+                Utterance(f"{name}{row}", f"{name}{row}.wav", "un", name, "gl", "m.jsonl", row)
+                for row in range(1, count + 1)
+            ),
+            [],
+        )
+        for name, count in counts.items()
+    }
+
+
+def corpora_of(weights: dict[str, float]) -> list[Corpus]:
+    return [Corpus(name=name, path=f"{name}.jsonl", weight=weight) for name, weight in weights.items()]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"), st.tuples(st.integers(0, 12), st.floats(0, 5, exclude_min=True)), min_size=1
+    ),
+    st.integers(0, 2**32),
+)
+def test_an_epoch_has_as_many_clips_as_the_weights_say(drawn: dict[str, tuple[int, float]], seed: int) -> None:
+    rows = rows_of({name: count for name, (count, _) in drawn.items()})
+    corpora = corpora_of({name: weight for name, (_, weight) in drawn.items()})
+    epoch = weighted(rows, corpora, seed)
+    heard = Counter(epoch.column("id"))
+    for name, (count, weight) in drawn.items():
+        times = [heard[f"{name}{row}"] for row in range(1, count + 1)]
+        assert sum(times) == round(weight * count)
+        assert not times or max(times) - min(times) <= 1, "no clip is heard twice more than another"
+    assert list(weighted(rows, corpora, seed)) == list(epoch)
+
+
+def test_another_seed_draws_other_clips() -> None:
+    rows, corpora = rows_of({"a": 100}), corpora_of({"a": 0.5})
+    drawn = [set(weighted(rows, corpora, seed).column("id")) for seed in range(5)]
+    assert all(len(each) == 50 for each in drawn) and len({frozenset(each) for each in drawn}) == 5
+
+
+def test_weights_of_one_leave_the_rows_as_they_are() -> None:
+    rows = rows_of({"a": 5, "b": 3})
+    epoch = weighted(rows, corpora_of({"a": 1, "b": 1}), seed=1)
+    assert epoch.column("id") == ["a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3"]
