@@ -1,10 +1,13 @@
+import sys
+from collections.abc import Callable
+
 import jiwer
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.scoring import character_edits, word_edits
+from escoita.scoring import Edits, character_edits, word_edits
 
 
 # Few letters, so that words repeat and alignments tie; every kind of space; apostrophes, marks and astral characters.
@@ -27,6 +30,28 @@ def test_words_are_counted_as_jiwer_does(pairs: list[tuple[str, str]]) -> None:
 def test_characters_are_counted_as_jiwer_does(pairs: list[tuple[str, str]]) -> None:
     references, hypotheses = map(list, zip(*pairs, strict=True))
     assert character_edits(references, hypotheses).rate == jiwer.cer(references, hypotheses)
+
+
+SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
+
+
+@given(st.lists(st.tuples(*[st.text(st.sampled_from([*SPACES, " ", "a", "ʻ"]))] * 2), min_size=1, max_size=4))
+def test_every_kind_of_space_is_counted_as_jiwer_does(pairs: list[tuple[str, str]]) -> None:
+    references, hypotheses = map(list, zip(*pairs, strict=True))
+    assert word_edits(references, hypotheses).rate == jiwer.wer(references, hypotheses)
+    assert character_edits(references, hypotheses).rate == jiwer.cer(references, hypotheses)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=ascii)
+def test_each_space_alone_doubled_and_at_the_edges(space: str) -> None:
+    texts = ["a b", f"a{space}b", f"a{space}{space}b", f"{space}a b", f"a b{space}", f"a {space}b", space, ""]
+    for reference in texts:
+        for hypothesis in texts:
+            words = jiwer.process_words(reference, hypothesis)
+            edits = word_edits([reference], [hypothesis])
+            assert edits.reference[0] == words.hits + words.substitutions + words.deletions
+            assert edits.total[0] == words.substitutions + words.deletions + words.insertions
+            assert character_edits([reference], [hypothesis]).rate == jiwer.cer(reference, hypothesis)
 
 
 @given(PAIRS)
@@ -72,6 +97,20 @@ def test_the_corpus_rate_is_not_the_mean_of_its_utterances() -> None:
     assert np.mean(edits.total / edits.reference) == 1 / 2
 
 
-def test_references_and_hypotheses_must_pair() -> None:
+def test_counts_are_integers_of_one_kind_even_of_no_utterance() -> None:
+    for edits in (
+        word_edits([], []),
+        word_edits(["un"], [""]),
+        character_edits([], []),
+        character_edits(["un"], [""]),
+    ):
+        assert {values.dtype for values in vars(edits).values()} == {np.dtype(np.int64)}
+    assert word_edits([], []).rate == 0.0
+
+
+@pytest.mark.parametrize("count", [word_edits, character_edits])
+def test_references_and_hypotheses_must_pair(count: Callable[[list[str], list[str]], Edits]) -> None:
     with pytest.raises(ValueError, match="zip"):
-        word_edits(["un"], ["un", "dous"])
+        count(["un"], ["un", "dous"])
+    with pytest.raises(ValueError, match="zip"):
+        count(["un", "dous"], ["un"])

@@ -1,0 +1,177 @@
+"""What audio language models do wrong beside plain edits, found in each utterance."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from unicodedata import category, name, normalize
+
+import numpy as np
+
+
+FAULTS = ("empty", "loop", "wrong_script", "wrong_language", "chat_like", "truncated")
+
+ROUNDS, LONGEST_PHRASE = 4, 8  # of a loop, and of what goes round in it, in words
+OWN_SCRIPT_SHARE = 0.05  # of the letters of all references
+FOREIGN_WORDS, FOREIGN_SHARE = 2, 0.3  # of the words of a hypothesis
+
+# Of the languages that models fall back on; hardly a word that Galician or Uzbek has too.
+FUNCTION_WORDS = {
+    "English": "i if the of and is that it you for was with are this have not be they we what your from there can "
+    "will would about which he she his her their but all been were my our",
+    "Spanish": "el los las y una es del su sus lo muy hay eso esto pero cuando donde también porque qué yo fue ella "
+    "ellos nosotros usted hasta sin más ya tiene puede ahora entonces bien siempre",
+    "Portuguese": "não um uma você também são isso muito mas em com ele eles então já estão pelo nós minha sua "
+    "quando há num numa às até depois fazer tem à bem mesmo nem sem",
+    "French": "le la les et est dans pour pas vous nous je il elle avec sur une ce cette qui plus sont au aux être "
+    "fait ils tout comme suis du ai mon bien ne",
+    "Italian": "il gli che è per una sono questo questa anche della del nel più ma ho hai ci mi quando perché molto "
+    "essere io hanno alla dei lui lei cosa di",
+    "German": "der die und ist nicht ich sie wir mit auf für eine ein den dem zu von auch wie aber wenn haben sind "
+    "war oder noch nur dass er hat was",
+    "Russian": "и в не на что с по это как но он она мы вы из за к от до для же бы так все его если или только "
+    "когда меня был было я нет",
+    "Turkish": "ve için değil çok olarak gibi daha ama sonra şey nasıl ile olan var yok evet hayır şimdi benim "
+    "senin onun bunu ben kadar diye olduğu ise şu hiç oldu eğer",
+    "Indonesian": "yang itu dengan untuk tidak ini dari dalam akan pada juga saya ke karena ada mereka lebih sudah "
+    "atau seperti kami kita dia oleh orang adalah telah bisa anda aku tapi",
+}
+
+# How answers begin that are no transcripts, or one with a preface.
+OPENINGS = (
+    r"```|\*\*\w|#+ \w",
+    r"note ?:|(?:the )?transcript(?:ion)?(?: (?:is|of the audio))? ?:",
+    r"(?:sure|certainly|of course|okay)[,.!]* (?:here|i can|i'll|i will|let me)\b",
+    r"here(?:'s| is| are) (?:the|a|your|what)\b",
+    r"(?:i'm|i am|we're) (?:sorry|afraid)\b[,.]* (?:but )?(?:i|we|as)\b",
+    r"(?:unfortunately|sorry)\b[,.]* (?:but )?i\b",
+    r"i (?:can't|cannot|can not|could not|couldn't|am unable to|am not able to) (?:hear|understand|transcribe|help)\b",
+    r"(?:i'm|i am|as) an? (?:ai|large language model|language model|audio)\b",
+    r"the (?:audio|speaker|recording|speech|clip) (?:says?|is|was|contains?|seems|appears|mentions)\b",
+    r"(?:claro|por supuesto)[,.!]* aquí (?:está|tienes?|va)\b|aquí (?:está|tienes?) la transcripción",
+    r"lo siento[,.]* (?:pero )?no puedo (?:escuchar|oír|transcribir|entender|procesar|ayudar)",
+    r"(?:como|soy) (?:una? )?(?:ia|modelo de lenguaje|asistente virtual)\b",
+    r"el (?:audio|hablante|orador) (?:dice|contiene|menciona)\b|(?:la )?transcripci[óo]n[^:\n]{,20}:",
+    r"claro[,.!]* aqui (?:está|vai|tem)\b|aqui está a transcrição",
+    r"(?:desculpe|sinto muito|lamento)[,.]* (?:mas )?(?:eu )?não (?:posso|consigo)\b",
+    r"(?:como|sou) (?:uma? )?(?:ia|modelo de linguagem|assistente virtual)\b",
+    r"o (?:áudio|falante|locutor) (?:diz|contém|menciona)\b|(?:a )?transcrição[^:\n]{,20}:",
+    r"конечно[,.!]* вот\b|вот (?:транскрипция|расшифровка|текст)\b",
+    r"(?:извините|простите|к сожалению)[,.]* (?:но )?я не (?:могу|слышу|понимаю)\b",
+    r"(?:как|я) (?:языковая модель|искусственный интеллект|ии)\b",
+    r"(?:говорящий|диктор) (?:говорит|произносит)\b|в аудио(?:записи)? (?:говорится|звучит)\b",
+    r"(?:транскрипция|транскрипт|расшифровка)[^:\n]{,20}:",
+    r"(?:tabii|elbette)[,.!]* (?:ki[,.!]* )?işte\b|işte (?:transkript|transkripsiyon|metin)",
+    r"üzgünüm[,.]* (?:ama|ancak|bu ses)\b|bir (?:yapay zeka|dil modeli)\b",
+    r"konuşmacı (?:diyor|şöyle)\b|ses kaydında\b|transkri(?:pt|psiyon|psiya)[^:\n]{,20}:",
+)
+
+_WORD = re.compile(r"[^\W_]+")
+_ROUND_AND_ROUND = re.compile(r"(?=\S{12})(?:(\S)\1{11,}|(\S\S)\2{5,}|(\S{3,8}?)\3{3,})")
+_CHAT = re.compile(rf"^[\s\"“”«»]*(?:{'|'.join(OPENINGS)})", re.IGNORECASE | re.MULTILINE)
+
+
+def find_faults(
+    references: Sequence[str], hypotheses: Sequence[str], truncated: Sequence[bool]
+) -> dict[str, np.ndarray]:
+    """
+    Finds what is wrong beside plain edits. Of a hypothesis that is its reference only `truncated` can be true.
+
+    - `empty`: the hypothesis holds no letter or digit, and its reference does.
+    - `loop`: one to eight words come four times or more in a row; or, without spaces between, one character twelve
+      times, two six times, three to eight four times. Not if something comes as often in its reference.
+    - `wrong_script`: most of its letters are of another script than most letters of its reference, and of one that
+      makes less than a twentieth of the letters of all references. Kanji and kana are one script.
+    - `wrong_language`: two of its words or more, and at least 30 % of them, are function words of one other language.
+      It has three words or more. Words that occur more often than in one of a thousand references (in fewer
+      references: at all), or in its own reference, are not held to be of another language.
+    - `chat_like`: it, or a line of it, begins as an answer to a person does, and no line of its reference does.
+    - `truncated`: as given.
+
+    Args:
+        references (`Sequence[str]`): Of a whole corpus, which says what script and words are its own; not normalised.
+        hypotheses (`Sequence[str]`): What was heard, in the same order; not normalised.
+        truncated (`Sequence[bool]`): Whether each was ended by the limit of tokens.
+
+    Returns:
+        `dict[str, np.ndarray]`: For each of `FAULTS` booleans of shape `(utterances,)`.
+
+    Raises:
+        ValueError: There are not as many of one as of the others.
+    """
+    found = {fault: np.zeros(len(references), dtype=bool) for fault in FAULTS}
+    scripts, languages = _own_scripts(references), _foreign_words(references)
+    for row, (reference, hypothesis, cut) in enumerate(zip(references, hypotheses, truncated, strict=True)):
+        found["truncated"][row] = cut
+        if hypothesis == reference:
+            continue
+        words, own_words = _words(hypothesis), _words(reference)
+        found["empty"][row] = bool(own_words) and not words
+        rounds = _rounds(hypothesis, words)
+        found["loop"][row] = rounds > 0 and rounds > _rounds(reference, own_words)
+        found["wrong_script"][row] = _is_in_another_script(_script(hypothesis), _script(reference), scripts)
+        found["wrong_language"][row] = _is_foreign(words, set(own_words), languages)
+        found["chat_like"][row] = _is_chat(hypothesis) and not _is_chat(reference)
+    return found
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(normalize("NFC", text.lower()))
+
+
+def _rounds(text: str, words: list[str]) -> int:
+    """How often something comes in a row; 0 where it is no loop."""
+    most = 0
+    if len(words) - len(set(words)) >= ROUNDS - 1:
+        for length in range(1, LONGEST_PHRASE + 1):
+            same = 0  # words in a row that are those of the round before
+            for word, before in zip(words[length:], words, strict=False):
+                same = same + 1 if word == before else 0
+                most = max(most, same // length + 1)
+    cycles = (len(cycle[0]) // len(cycle[cycle.lastindex or 0]) for cycle in _ROUND_AND_ROUND.finditer(text))
+    return max(cycles, default=0) or (most if most >= ROUNDS else 0)
+
+
+def _is_in_another_script(script: str | None, own: str | None, scripts: set[str]) -> bool:
+    return None not in (script, own) and script != own and script not in scripts
+
+
+def _script(text: str) -> str | None:
+    """The script of most letters; `None` where there is no letter."""
+    scripts = Counter(filter(None, map(_script_of, text)))
+    return scripts.most_common(1)[0][0] if scripts else None
+
+
+def _own_scripts(references: Sequence[str]) -> set[str]:
+    letters: Counter[str] = Counter()
+    for char, count in Counter("".join(references)).items():
+        if script := _script_of(char):
+            letters[script] += count
+    return {script for script, count in letters.items() if count >= OWN_SCRIPT_SHARE * letters.total()}
+
+
+@cache
+def _script_of(char: str) -> str | None:
+    if category(char) not in ("Ll", "Lu", "Lt", "Lo"):
+        return None
+    script = name(char, "UNKNOWN").split()[0]
+    return "CJK" if script in ("HIRAGANA", "KATAKANA") else script
+
+
+def _foreign_words(references: Sequence[str]) -> list[set[str]]:
+    spoken = Counter(_words("\n".join(references)))
+    return [
+        {word for word in words.split() if spoken[word] * 1000 <= len(references)} for words in FUNCTION_WORDS.values()
+    ]
+
+
+def _is_foreign(words: list[str], own: set[str], languages: list[set[str]]) -> bool:
+    needed = max(FOREIGN_WORDS, FOREIGN_SHARE * len(words))
+    misheard = [word for word in words if word not in own]
+    if len(words) < 3 or len(misheard) < needed:
+        return False
+    return any(sum(word in language for word in misheard) >= needed for language in languages)
+
+
+def _is_chat(text: str) -> bool:
+    return _CHAT.search(text.replace("’", "'")) is not None
