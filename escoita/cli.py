@@ -1,5 +1,6 @@
 """The front door: thin commands that call the rooms, each also a script of its room."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from escoita.errors import EscoitaError
+from escoita.progress import is_main_process
 
 
 STYLE: dict[str, Any] = {
@@ -25,6 +27,22 @@ app.add_typer(space, name="space")
 
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
+
+
+@app.command()
+def data(
+    recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
+) -> None:
+    """Shows what the corpora of a recipe hold, what stands out, and what training and test share."""
+    from escoita.corpora.survey import write_survey
+    from escoita.data_view import print_data
+    from escoita.recipe import load_recipe
+    from escoita.rundir import RunDirectory
+
+    loaded = load_recipe(recipe, overrides)
+    print_data(write_survey(loaded))
+    run = RunDirectory(loaded.run_path)
+    typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
 
 
 @app.command()
@@ -56,19 +74,51 @@ def evaluate(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory, evaluated on its test corpora.")] = None,
     base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or repository of an adapter.")] = None,
-    corpus: Annotated[list[Path] | None, typer.Option(help="JSONL manifest, repeatable.")] = None,
+    corpus: Annotated[list[Path] | None, typer.Option(help="Manifest, repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO code of the clips, where no adapter tells it.")] = None,
+    baseline: Annotated[
+        list[str] | None, typer.Option(help="Whisper or CTC model to stand beside: folder or repository, repeatable.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Earlier run directory, or user/name@revision, to compare with.")
+    ] = None,
     overrides: SetOption = None,
 ) -> None:
-    """Measures an adapter beside its base: predictions, WER and CER with intervals."""
+    """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
     from eval.run import evaluate_manifests, evaluate_run
 
-    if run is not None and not (base or adapter or corpus or out):
-        evaluate_run(run, overrides)
-    elif run is None and base and adapter and corpus and out:
-        evaluate_manifests(base, adapter, corpus, out)
+    if run is not None and not (base or adapter or corpus or out or language):
+        asked = [f"eval.baselines={json.dumps(baseline)}"] if baseline else []
+        asked += [f"eval.against={json.dumps(against)}"] if against else []
+        evaluate_run(run, [*(overrides or []), *asked])
+    elif run is None and base and corpus and out and not (against or overrides):
+        evaluate_manifests(base, adapter, corpus, out, language, baseline)
     else:
-        raise typer.BadParameter("give --run, or all of --base, --adapter, --corpus and --out")
+        raise typer.BadParameter("give --run, or --base, --corpus and --out, with --adapter or --language")
+
+
+@app.command()
+def gate(
+    new: Annotated[Path, typer.Argument(help="results.json that is judged, or its run directory.")],
+    old: Annotated[Path, typer.Argument(help="results.json that it is compared with, or its run directory.")],
+    max_wer: Annotated[float | None, typer.Option(min=0, help="Limit of the WER on every corpus, a fraction.")] = None,
+) -> None:
+    """Ends with 1 where an evaluation is worse than another, or over a limit; prints a table in Markdown."""
+    from eval.gate import gate as compare_evaluations
+
+    found = compare_evaluations(new, old, max_wer)
+    typer.echo(found.markdown())
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(run: RunOption) -> None:
+    """Writes the page of an evaluation anew, from its records and predictions."""
+    from eval.report import report_run
+
+    typer.echo(report_run(run))
 
 
 @app.command()
@@ -101,8 +151,6 @@ def summary(run: RunOption) -> None:
 @app.command()
 def schema() -> None:
     """Prints the JSON Schema of recipes, by which editors complete and check them."""
-    import json
-
     from escoita.recipe import Recipe
 
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
@@ -147,7 +195,8 @@ def _run(typer_app: typer.Typer) -> None:
     try:
         typer_app()
     except EscoitaError as error:
-        print(f"escoita: {error}", file=sys.stderr)
+        if is_main_process():
+            print(f"escoita: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,41 +1,72 @@
 """What came of a run, on one screen, from its records."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from escoita.records import CorpusResult, EvaluationRecord, TrainingRecord
+from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
+from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
 
-def print_summary(path: Path) -> None:
+def print_summary(path: Path, console: Console | None = None) -> None:
     """
-    Prints base beside adapter for each corpus, the minutes of training, and where the files are.
+    Prints what each system heard in each corpus, the minutes of training, and where the files are.
+
+    Args:
+        path (`Path`): The run directory.
+        console (`Console`, *optional*): Where to; standard output unless given.
 
     Raises:
         RecordError: The run is not trained or not evaluated yet.
     """
-    run = RunDirectory(path)
+    run, console = RunDirectory(path), console or Console()
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    table = Table(title=training.name)
-    for column, justify in (("corpus", "left"), ("N", "right"), ("", "left"), ("WER", "right"), ("CER", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table = Table(title=escape(training.name), box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("corpus", "N", "system", "WER", "95 %", "CER", f"{evaluation.judged.name} is"):
+        figure = heading in ("N", "WER", "CER")
+        table.add_column(heading, justify="right" if figure else "left", no_wrap=figure, overflow="fold")
     for result in evaluation.rows:
         for row in _rows(result):
             table.add_row(*row)
-    console = Console()
+        table.add_section()
+    for row in _means(evaluation) if len(evaluation.corpora) > 1 else ():
+        table.add_row(*row)
     console.print(table)
-    console.print(f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps", highlight=False)
-    for what, where in (("Adapter", run.adapter), ("Results", run.results), ("Card", run.card)):
-        if where.exists():
-            console.print(f"{what + ':':<9}{where}", highlight=False, markup=False, soft_wrap=True)
+    said = [f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps"]
+    if evaluation.normalizer != "raw":
+        said.append(f"Texts under the normaliser {evaluation.normalizer}; the raw rates are in the results")
+    where = (
+        ("Adapter", run.adapter),
+        ("Results", run.results),
+        ("Report", run.eval / "report.html"),
+        ("Card", run.card),
+    )
+    said += [f"{what + ':':<9}{file}" for what, file in where if file.exists()]
+    for line in said:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _rows(result: CorpusResult) -> list[list[str]]:
-    low, high = result.wer_ci95
-    adapter = ["adapter", f"{result.wer:.3f} (95 %: {low:.3f} to {high:.3f})", f"{result.cer:.3f}"]
-    if result.base_wer is None or result.base_cer is None:
-        return [[result.name, str(result.n), *adapter]]
-    base = ["base", f"{result.base_wer:.3f}", f"{result.base_cer:.3f}"]
-    return [[result.name, str(result.n), *base], ["", "", *adapter]]
+def _rows(result: CorpusResult) -> Iterator[list[str]]:
+    """The base, what is judged beside it, then the others."""
+    name, n = result.name, str(result.n)
+    for heard in sorted(result.systems, key=lambda heard: heard.system != BASE):
+        rates, difference = heard.normalized, result.against(heard.system)
+        verdict = difference.verdict if difference else ""
+        yield [name, n, heard.system, f"{rates.wer:.3f}", _interval(rates.wer_ci95), f"{rates.cer:.3f}", verdict]
+        name = n = ""
+
+
+def _means(evaluation: EvaluationRecord) -> Iterator[list[str]]:
+    name = "mean of the corpora"
+    for mean in sorted(evaluation.macro, key=lambda mean: mean.system != BASE):
+        yield [name, "", mean.system, f"{mean.wer:.3f}", _interval(mean.wer_ci95), f"{mean.cer:.3f}", ""]
+        name = ""
+
+
+def _interval(bounds: Interval) -> str:
+    return f"{bounds[0]:.3f}–{bounds[1]:.3f}"

@@ -1,51 +1,62 @@
-"""One way from samples to text, for evaluation, the Space and anybody's script."""
+"""One way from recordings to text, for evaluation, the Space and anybody's script."""
 
+import copy
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from escoita.audio import is_silent, read_audio, seconds
+from escoita.adapter import merged
+from escoita.ahead import ahead
+from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
 from escoita.errors import AudioError, EscoitaError
-from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, hub_errors, local_file
+from escoita.hardware import device
+from escoita.records import AdapterRecord
+from escoita.resolve import adapter_record, hub_errors
+from escoita.segments import cut_where_quiet, part_of
+from escoita.transcript import Segment, Transcript
 
 
 if TYPE_CHECKING:
-    from escoita.families.chat import ChatFamily
+    from escoita.families.family import Family
 
 
-@dataclass(frozen=True)
-class Transcript:
+@dataclass
+class Group:
     """
-    What was heard in a clip.
+    Parts of recordings that are heard together.
 
     Args:
-        text (`str`): Without special tokens and edge spaces.
-        audio_seconds (`float`): Length of the clip.
-        compute_seconds (`float`): Features, generation and decoding; in a batch, by share of the audio.
+        indices (`list[int]`): The batch of recordings that they belong to.
+        clips (`list[float]`): Lengths of these recordings, in seconds.
+        parts (`list[tuple[int, float, float]]`): Place in the batch, start and end of each part, in seconds.
+        features (`dict`): What the model takes; empty where nothing can be heard in the parts.
+        compute_seconds (`float`): Spent on the features.
+        last (`bool`): No more groups of this batch follow.
     """
 
-    text: str
-    audio_seconds: float
+    indices: list[int]
+    clips: list[float]
+    parts: list[tuple[int, float, float]]
+    features: dict[str, Any]
     compute_seconds: float
+    last: bool
 
 
 class Transcriber:
     """
-    A model that is ready to listen: greedy decoding, in batches of like length.
+    A model that is ready to listen: greedy decoding, in batches of like length, features made ahead of the model.
 
     Args:
-        family ([`~escoita.families.chat.ChatFamily`]): How this model is spoken to.
-        model: The base model, or base and adapter.
+        family ([`~escoita.families.family.Family`]): How this model is spoken to.
+        model: The base model, or base and adapter, or a baseline.
         processor: The family's processor.
-        prompt ([`Prompt`]): The prompt of the adapter.
-        max_new_tokens (`int`, *optional*, defaults to 256): Most tokens of a transcript.
-        batch_size (`int`, *optional*, defaults to 16): Most clips at once.
+        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
+        batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
 
     Example:
 
@@ -56,16 +67,12 @@ class Transcriber:
     """
 
     def __init__(
-        self,
-        family: "ChatFamily",
-        model: Any,
-        processor: Any,
-        prompt: Prompt,
-        max_new_tokens: int = 256,
-        batch_size: int = 16,
+        self, family: "Family", model: Any, processor: Any, spoken: AdapterRecord, batch_seconds: float = 120.0
     ):
         self.family, self.model, self.processor = family, model.eval(), processor
-        self.prompt, self.max_new_tokens, self.batch_size = prompt, max_new_tokens, batch_size
+        self.spoken, self.batch_seconds = spoken, batch_seconds
+        # Shrinks when memory runs out.
+        self.affordable_seconds = 1e9
 
     @classmethod
     def load(
@@ -75,10 +82,10 @@ class Transcriber:
         settings: AdapterRecord | None = None,
         revision: str | None = None,
         dtype: str = "auto",
-        batch_size: int = 16,
+        batch_seconds: float = 120.0,
     ) -> Self:
         """
-        Loads a base, and an adapter merged into it for speed.
+        Loads a base or a baseline, and an adapter merged into it for speed.
 
         Args:
             base (`str`): A folder, or a repository of the Hub.
@@ -86,26 +93,24 @@ class Transcriber:
             settings ([`AdapterRecord`], *optional*): Prompt and limits; the adapter's own unless given.
             revision (`str`, *optional*): Of the base.
             dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
-            batch_size (`int`, *optional*, defaults to 16): Most clips at once.
+            batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
 
         Raises:
             EscoitaError: The base or the adapter cannot be had, or nothing says which prompt to use.
         """
-        import torch
-
-        from escoita.families import family_of
+        from escoita.families import listener_of
 
         if settings is None:
             if adapter is None:
                 raise EscoitaError(f"base {base}: a base alone knows no prompt; give settings")
             settings = adapter_record(adapter)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = "float32" if dtype == "auto" and device == "cpu" else dtype
-        family = family_of(base, revision)
+        place = device()
+        dtype = "float32" if dtype == "auto" and place == "cpu" else dtype
+        family = listener_of(base, revision)
         with hub_errors(f"base {base}"):
-            model = family.load_model(base, revision, dtype, device)
+            model = family.load_model(base, revision, dtype, place)
             processor = family.load_processor(base, revision)
-        transcriber = cls(family, model, processor, settings.prompt, settings.max_new_tokens, batch_size)
+        transcriber = cls(family, model, processor, settings, batch_seconds)
         if adapter is not None:
             transcriber.merge_adapter(adapter)
         return transcriber
@@ -117,65 +122,132 @@ class Transcriber:
         Raises:
             EscoitaError: There is no such adapter, or it is not one for this base.
         """
-        from peft import PeftModel, get_peft_model_state_dict
-        from safetensors import safe_open
+        self.model = merged(self.model, adapter)
 
-        device = next(self.model.parameters()).device.type
-        try:
-            with hub_errors(f"adapter {adapter}"), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Found missing adapter keys")  # counted below
-                model = PeftModel.from_pretrained(self.model, adapter, torch_device=device)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise EscoitaError(f"adapter {adapter}: does not fit this base ({reason})") from error
-        with safe_open(local_file(adapter, "adapter_model.safetensors"), "pt") as weights:
-            # PEFT passes over what it does not know, and what is missing stays zero: the base would answer alone.
-            astray = set(weights.keys()) ^ set(get_peft_model_state_dict(model))
-        if astray:
-            raise EscoitaError(f"adapter {adapter}: does not fit this base ({len(astray)} weights find no place)")
-        self.model = model.merge_and_unload().eval()
+    def warm_up(self) -> None:
+        """Listens to a second of faint noise, so that what is done only once is not measured with the first clip."""
+        self.transcribe([np.random.default_rng(0).normal(0, 0.01, SAMPLING_RATE).astype(np.float32)])
 
     def transcribe_file(self, path: str | Path) -> Transcript:
         """
-        Transcribes one recording.
+        Transcribes one recording of any length.
 
         Raises:
-            AudioError: It cannot be read, is longer than the model hears, or nothing can be heard in it.
+            AudioError: It cannot be read, or nothing can be heard in it.
         """
         samples = read_audio(path)
-        name = Path(path).name
-        if seconds(samples) > self.family.max_audio_seconds:
-            limit = self.family.max_audio_seconds
-            raise AudioError(name, f"{seconds(samples):.1f} s is over the {limit:g} s that the model hears")
         if is_silent(samples):
-            raise AudioError(name, "nothing can be heard in it")
+            raise AudioError(Path(path).name, "nothing can be heard in it")
         return self.transcribe([samples])[0]
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
         """
-        Transcribes clips; the order of the results is theirs.
+        Transcribes recordings; the order of the results is theirs.
 
         Args:
-            clips (`Sequence[np.ndarray]`): Each of shape `(samples,)`, float32 at 16 kHz, within the model's limit.
+            clips (`Sequence[np.ndarray]`): Each of shape `(samples,)`, float32 at 16 kHz. One that is longer than the
+                model hears at once is cut where it is quiet; see [`~escoita.segments.cut_where_quiet`].
         """
-        transcripts: list[Transcript | None] = [None] * len(clips)
-        for indices in batches_by_length([len(clip) for clip in clips], self.batch_size):
-            for index, transcript in zip(indices, self._batch([clips[i] for i in indices]), strict=True):
-                transcripts[index] = transcript
-        return [transcript for transcript in transcripts if transcript is not None]
+        heard: dict[int, Transcript] = {}
+        batches = batches_by_seconds([seconds(clip) for clip in clips], self.batch_seconds)
+        for indices, transcripts in self.in_batches(clips.__getitem__, batches):
+            heard.update(zip(indices, transcripts, strict=True))
+        return [heard[index] for index in range(len(clips))]
 
-    def _batch(self, clips: list[np.ndarray]) -> list[Transcript]:
+    def in_batches(
+        self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]
+    ) -> Iterator[tuple[list[int], list[Transcript]]]:
+        """
+        Transcribes batch by batch, while the recordings of the next ones are decoded and their features made.
+
+        Args:
+            load (`Callable[[int], np.ndarray]`): Gives the samples of a recording; called on other threads.
+            batches (`Iterable[list[int]]`): Indices of recordings; see [`batches_by_seconds`].
+
+        Returns:
+            `Iterator[tuple[list[int], list[Transcript]]]`: Each batch with what was heard.
+        """
+        found: list[tuple[int, Segment, float, int]] = []
+        for group in ahead(self._prepared(load, batches), depth=2):
+            found += self._hear(group)
+            if group.last:
+                yield group.indices, [self._stitched(place, group, found) for place in range(len(group.indices))]
+                found = []
+
+    def _prepared(self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]) -> Iterator[Group]:
+        processor = copy.deepcopy(self.processor)  # that of the main thread turns tokens into text at the same time
+        with ThreadPoolExecutor() as decoders:
+            for indices in batches:
+                clips = list(decoders.map(load, indices))
+                parts = [(place, *part) for place, clip in enumerate(clips) for part in self._parts(clip)]
+                chosen = list(batches_by_seconds([end - start for _, start, end in parts], self.batch_seconds))
+                for number, group in enumerate(chosen, start=1):
+                    yield self._features(processor, indices, clips, [parts[i] for i in group], number == len(chosen))
+
+    def _parts(self, clip: np.ndarray) -> list[tuple[float, float]]:
+        """The whole of a clip, or the parts of a long recording in which something can be heard."""
+        parts = cut_where_quiet(clip, self.family.max_audio_seconds)
+        # What a model writes about a silent part would be made up; the first stays, so that something is heard.
+        return [part for index, part in enumerate(parts) if index == 0 or not is_silent(part_of(clip, *part))]
+
+    def _features(
+        self, processor: Any, indices: list[int], clips: list[np.ndarray], parts: list[tuple], last: bool
+    ) -> Group:
+        audio = [part_of(clips[place], start, end) for place, start, end in parts]
+        started = time.thread_time()
+        features = self.family.encode(processor, audio, self.spoken.prompt)
+        return Group(indices, [seconds(clip) for clip in clips], parts, features, time.thread_time() - started, last)
+
+    def _hear(self, group: Group) -> list[tuple[int, Segment, float, int]]:
+        """Place in the batch, segment, seconds of computing and tokens of each part."""
+        longest = max(end - start for _, start, end in group.parts)
+        rows = range(len(group.parts))
+        most = max(1, min(len(rows), round(self.affordable_seconds / longest)))
+        started = time.perf_counter()
+        texts: list[str] = []
+        counts: list[int] = []
+        for start in range(0, len(rows), most):
+            some_texts, some_counts = self._generate(group.features, rows[start : start + most], longest)
+            texts, counts = texts + some_texts, counts + some_counts
+        elapsed = time.perf_counter() - started + group.compute_seconds
+        share = elapsed / sum(end - start for _, start, end in group.parts)
+        return [
+            (place, Segment(start, end, text), share * (end - start), count)
+            for (place, start, end), text, count in zip(group.parts, texts, counts, strict=True)
+        ]
+
+    def _generate(self, features: dict[str, Any], rows: range, longest: float) -> tuple[list[str], list[int]]:
+        """Texts and counts of tokens of some rows of a group; half of them at a time when memory runs out."""
         import torch
 
-        started = time.perf_counter()
-        batch = self.family.encode(self.processor, clips, self.prompt)
-        inputs = {key: self._placed(value) for key, value in batch.items()}
-        with torch.inference_mode():
-            output = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False)
-        texts = self.family.decode(self.processor, output[:, batch["input_ids"].shape[1] :])
-        elapsed = time.perf_counter() - started
-        share = elapsed / sum(map(len, clips))
-        return [Transcript(text, seconds(clip), share * len(clip)) for text, clip in zip(texts, clips, strict=True)]
+        try:
+            inputs = {key: self._placed(value[rows.start : rows.stop]) for key, value in features.items()}
+            with torch.inference_mode():
+                tokens = self.family.generate(self.model, inputs, self.spoken).cpu()
+            return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            if len(rows) == 1:
+                raise EscoitaError(f"out of memory on a clip of {longest:.1f} s; use a smaller base") from error
+        self.affordable_seconds = longest * (len(rows) // 2)
+        torch.cuda.empty_cache()
+        half = len(rows) // 2
+        first, second = (self._generate(features, some, longest) for some in (rows[:half], rows[half:]))
+        return first[0] + second[0], first[1] + second[1]
+
+    def _stitched(self, place: int, group: Group, found: list[tuple[int, Segment, float, int]]) -> Transcript:
+        """The transcript of a recording from its parts, which were heard in any order."""
+        mine = sorted((item for item in found if item[0] == place), key=lambda item: item[1].start)
+        segments = tuple(segment for _, segment, _, _ in mine)
+        return Transcript(
+            text=" ".join(segment.text for segment in segments if segment.text),
+            audio_seconds=group.clips[place],
+            compute_seconds=sum(computing for _, _, computing, _ in mine),
+            tokens=sum(count for *_, count in mine),
+            truncated=any(count >= self.family.most_tokens(self.model, self.spoken) for *_, count in mine),
+            segments=segments,
+        )
 
     def _placed(self, value: Any) -> Any:
         """On the model's device, and where it is a fraction in the model's precision."""
@@ -183,8 +255,19 @@ class Transcriber:
         return value.to(self.model.device, dtype)
 
 
-def batches_by_length(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, the longest first, so that what will not fit in memory fails at once."""
-    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+def batches_by_seconds(lengths: Sequence[float], budget: float) -> Iterator[list[int]]:
+    """
+    Indices in batches of like length, the longest first, so that what will not fit in memory fails at once.
+
+    Args:
+        lengths (`Sequence[float]`): Of the clips, in seconds.
+        budget (`float`): Most seconds in a batch, padding counted; a longer clip is a batch of its own.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

@@ -28,7 +28,8 @@ from space.recording import MEGABYTE, hear, limits
 if TYPE_CHECKING:
     import gradio as gr
 
-    from escoita.transcribe import Transcriber, Transcript
+    from escoita.transcribe import Transcriber
+    from escoita.transcript import Transcript
 
 
 # Visitors who wait for the model at once; the next one is told to come back.
@@ -137,7 +138,7 @@ def build(
         if not Path(example).is_file():
             raise EscoitaError(f"space.examples: {example}: no such file")
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=UPLOAD_LIFE) as page:
-        gr.HTML(heading(title, limits(transcriber, settings), base, adapter), elem_id="heading")
+        gr.HTML(heading(title, limits(settings), base, adapter), elem_id="heading")
         transcription(transcriber, settings)
     page.queue(max_size=QUEUE_SIZE, api_open=False)
     return page

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gradio.themes import Base
 
-    from escoita.transcribe import Transcript
+    from escoita.transcript import Transcript
 
 
 # Gradio quotes the fonts of a theme, and a quoted system-ui is no keyword; so the variable is set here. Messages come

@@ -9,7 +9,8 @@ from escoita.recipe import Space
 
 
 if TYPE_CHECKING:
-    from escoita.transcribe import Transcriber, Transcript
+    from escoita.transcribe import Transcriber
+    from escoita.transcript import Transcript
 
 
 # As Gradio counts when it refuses an upload.
@@ -56,10 +57,9 @@ def check_limits(path: Path, settings: Space) -> None:
         raise AudioError(path.name, f"longer than the {spoken_time(settings.max_minutes * 60)} that this page takes")
 
 
-def limits(transcriber: "Transcriber", settings: Space) -> str:
+def limits(settings: Space) -> str:
     """What a recording may measure, as one says it: `30 seconds and 10 MB`."""
-    longest = min(settings.max_minutes * 60, transcriber.family.max_audio_seconds)
-    return f"{spoken_time(longest)} and {settings.max_megabytes:g} MB"
+    return f"{spoken_time(settings.max_minutes * 60)} and {settings.max_megabytes:g} MB"
 
 
 def spoken_time(seconds: float) -> str:

@@ -12,11 +12,12 @@ from escoita.errors import EscoitaError
 
 if TYPE_CHECKING:
     from escoita.families.chat import ChatFamily
+    from escoita.families.family import Family
 
 
 def family_of(base: str, revision: str | None = None) -> ChatFamily:
     """
-    Finds the family of a base model by the `model_type` of its configuration.
+    Finds the family of a base model, which can be trained, by the `model_type` of its configuration.
 
     Args:
         base (`str`): A folder, or a repository of the Hub.
@@ -28,25 +29,63 @@ def family_of(base: str, revision: str | None = None) -> ChatFamily:
     Raises:
         EscoitaError: There is no such model, or no family serves it.
     """
+    family, model_type = _families(base, revision)
+    if family is None:
+        raise EscoitaError(f"model {base}: its type {model_type!r} is not one of {', '.join(_trained())}")
+    return family
+
+
+def listener_of(model: str, revision: str | None = None) -> Family:
+    """
+    Finds the family of any model that can be evaluated: a base, or a baseline that stands beside it.
+
+    Args:
+        model (`str`): A folder, or a repository of the Hub.
+        revision (`str`, *optional*): Of the repository.
+
+    Returns:
+        [`Family`]: The family; every model type that transformers knows with a CTC head is served.
+
+    Raises:
+        EscoitaError: There is no such model, or no family serves it.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
+
+    from escoita.families.baselines import CtcFamily, WhisperFamily
+
+    family, model_type = _families(model, revision)
+    if family is not None:
+        return family
+    if model_type == "whisper":
+        return WhisperFamily()
+    if model_type in MODEL_FOR_CTC_MAPPING_NAMES:
+        return CtcFamily()
+    raise EscoitaError(f"model {model}: its type {model_type!r} is none that can listen here")
+
+
+def _trained() -> dict[str, type[ChatFamily]]:
+    from escoita.families.gemma4 import Gemma4Family
+
+    return {family.model_type: family for family in (Gemma4Family,)}
+
+
+def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]:
+    """The trained family of a model, if any, and its model type."""
     from transformers import AutoConfig
     from transformers.utils import logging
 
-    from escoita.families.gemma4 import Gemma4Family
-
-    families = {family.model_type: family for family in (Gemma4Family,)}
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     # transformers 5.23 deprecates under a new name what TRL and PEFT still set
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
     try:
-        config = AutoConfig.from_pretrained(base, revision=revision)
+        config = AutoConfig.from_pretrained(model, revision=revision)
     except (OSError, ValueError) as error:
         found = (
             "the folder holds no model configuration"
-            if Path(base).is_dir()
+            if Path(model).is_dir()
             else "neither a folder here nor a model of the Hub that can be reached"
         )
-        raise EscoitaError(f"base {base}: {found}") from error
-    if config.model_type not in families:
-        raise EscoitaError(f"base {base}: model type {config.model_type!r} is not one of {', '.join(families)}")
-    return families[config.model_type]()
+        raise EscoitaError(f"model {model}: {found}") from error
+    family = _trained().get(config.model_type)
+    return (family() if family else None), config.model_type

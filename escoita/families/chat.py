@@ -7,51 +7,31 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from escoita.audio import SAMPLING_RATE
-from escoita.records import Prompt
+from escoita.families.family import Family
+from escoita.records import AdapterRecord, Prompt
 
 
 IGNORED = -100
 
 
-class ChatFamily:
+class ChatFamily(Family):
     """
-    What a family says of itself; a subclass overrides what differs.
+    A family that can be trained.
 
     Attributes:
         model_type (`str`): As the configuration of a base says it.
         end_of_target (`str`): Ends the assistant's turn; carries loss and stops generation.
         audio_features (`str`): The key of a batch that holds the audio.
-        max_audio_seconds (`float`): Longest clip that is heard whole.
         towers (`dict[str, str]`): Regular expressions that find a tower's parameters, the first that matches counting.
     """
 
+    auto_model = "AutoModelForMultimodalLM"
     model_type: ClassVar[str]
     end_of_target: ClassVar[str]
     audio_features: ClassVar[str] = "input_features"
-    max_audio_seconds: ClassVar[float] = 30.0
     towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
-
-    def load_processor(self, source: str, revision: str | None = None) -> Any:
-        """Loads the processor from a folder or repository."""
-        return AutoProcessor.from_pretrained(source, revision=revision)
-
-    def load_model(
-        self, base: str, revision: str | None = None, dtype: str = "auto", device: str | None = None
-    ) -> Any:
-        """
-        Loads the base model.
-
-        Args:
-            base (`str`): A folder, or a repository of the Hub.
-            revision (`str`, *optional*): Of the repository.
-            dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name.
-            device (`str`, *optional*): Where to; the CPU unless given.
-        """
-        model = AutoModelForMultimodalLM.from_pretrained(base, revision=revision, dtype=dtype)
-        return model.to(device) if device else model
 
     def save_processor(self, processor: Any, folder: Path) -> None:
         """Saves the processor without the padding state of its last call, which would break the next one."""
@@ -71,18 +51,7 @@ class ChatFamily:
         return processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        """
-        Builds a batch that is ready to generate from.
-
-        Args:
-            processor: The family's processor.
-            audio (`Sequence[np.ndarray]`): Clips, each of shape `(samples,)`, float32 at 16 kHz.
-            prompt ([`Prompt`]): Told beside each clip.
-
-        Returns:
-            `dict[str, torch.Tensor]`: Token ids and masks of shape `(batch, length)`, padded on the left; audio
-            features, padded on the right.
-        """
+        """Token ids and masks of shape `(batch, length)`, padded on the left; audio features, padded on the right."""
         batch = processor(
             text=[self.render(processor, prompt)] * len(audio),
             audio=list(audio),
@@ -93,6 +62,11 @@ class ChatFamily:
             add_special_tokens=False,
         )
         return dict(batch)
+
+    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+        """What follows the prompt."""
+        output = model.generate(**inputs, max_new_tokens=spoken.max_new_tokens, do_sample=False)
+        return output[:, inputs["input_ids"].shape[1] :]
 
     def encode_with_targets(
         self, processor: Any, audio: Sequence[np.ndarray], texts: Sequence[str], prompt: Prompt
@@ -130,7 +104,3 @@ class ChatFamily:
                 rows, batch_first=True, padding_value=padding.get(key, 0), padding_side="left"
             )
         return batch
-
-    def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
-        """Texts of generated tokens of shape `(batch, length)`, without special tokens and edge spaces."""
-        return [text.strip() for text in processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)]

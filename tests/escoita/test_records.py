@@ -7,7 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from escoita.errors import RecordError
-from escoita.records import AdapterRecord, CorpusResult, LossPoint, Prompt, Record
+from escoita.evaluation import EvaluationRecord
+from escoita.records import AdapterRecord, LossPoint, Prompt, Record
+from tests.cards.samples import evaluation, heard, result, system
 
 
 RECORD = AdapterRecord(language="uz", prompt=Prompt(user="Transcrición, ñ"), max_new_tokens=64)
@@ -78,21 +80,36 @@ def test_a_folder_is_no_record(tmp_path: Path) -> None:
         AdapterRecord.read(tmp_path)
 
 
-def test_the_base_is_optional_in_a_result() -> None:
-    result = CorpusResult(
-        name="clips",
-        language="uz",
-        n=1,
-        rejected=0,
-        audio_seconds=1.0,
-        reference_words=2,
-        wer=0.5,
-        cer=0.25,
-        wer_ci95=(0.0, 1.0),
-        cer_ci95=(0.0, 0.5),
-        substitutions=1,
-        deletions=0,
-        insertions=0,
-        rtfx=3.0,
-    )
-    assert result.base_wer is result.base_cer is result.base_wer_ci95 is result.base_rtfx is None
+def test_a_result_is_asked_for_its_systems() -> None:
+    found = result(systems=[heard(), heard("base"), heard("whisper")])
+    assert found.judged.system == "adapter" and found.judged.normalized.wer == 0.07118
+    assert found.of("base") == heard("base") and found.of("ctc") is None
+    whisper = found.against("whisper")
+    assert whisper and whisper.other == "whisper"
+    assert found.against("adapter") is found.against("ctc") is None
+
+
+def test_a_table_shows_the_pool_only_where_it_says_more() -> None:
+    assert [row.name for row in evaluation().rows] == ["clips"]
+    assert [row.name for row in evaluation(result(), result("more")).rows] == ["clips", "more", "pooled"]
+
+
+@pytest.mark.parametrize(
+    "change, where",
+    [
+        ({"systems": []}, "systems: List should have at least 1 item"),
+        (
+            {"corpora": [result().model_dump() | {"systems": []}]},
+            "corpora.0.systems: List should have at least 1 item",
+        ),
+        ({"corpora": [result().model_dump() | {"name": "../a"}]}, "corpora.0.name: String should match pattern"),
+        ({"systems": [system().model_dump() | {"name": "a|b"}]}, "systems.0.name: String should match pattern"),
+        ({"corpora": [result().model_dump() | {"unit": "word"}]}, "corpora.0.unit: Input should be"),
+    ],
+)
+def test_results_of_others_are_no_trap(tmp_path: Path, change: dict[str, Any], where: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(evaluation().model_dump(mode="json", by_alias=True) | change), "utf-8")
+    with pytest.raises(RecordError) as refusal:
+        EvaluationRecord.read(path)
+    assert str(refusal.value).startswith(f"{path}: not a record of schema 1 ({where}")

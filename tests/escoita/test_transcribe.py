@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,90 +8,176 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from escoita.audio import SAMPLING_RATE
 from escoita.errors import AudioError, EscoitaError
-from escoita.records import Prompt
-from escoita.transcribe import Transcriber, batches_by_length
+from escoita.families.family import Family
+from escoita.records import AdapterRecord, Prompt
+from escoita.transcribe import Transcriber, batches_by_seconds
 from tests.escoita.samples import tone, write_clip
 
 
-class EchoFamily:
+SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=7)
+
+
+class Tokenizer:
+    all_special_ids = (0,)
+
+
+class Processor:
+    tokenizer = Tokenizer()
+
+
+class EchoFamily(Family):
     """Says how long each clip of a batch was, and how many stood beside it."""
 
     max_audio_seconds = 1.0
 
-    def encode(self, processor: Any, audio: list[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        lengths = torch.tensor([[len(clip)] for clip in audio])
-        return {"input_ids": torch.zeros(len(audio), 3, dtype=torch.long), "input_features": lengths.double()}
+    def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
+        return {"input_features": torch.tensor([[len(clip)] for clip in audio]).double()}
+
+    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+        return model.generate(**inputs)
 
     def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
         return [f"{row[0]} of {len(tokens)}" for row in tokens.tolist()]
 
 
 class EchoModel:
+    """Runs out of memory where more than `most` clips stand in a batch."""
+
     device, dtype = torch.device("cpu"), torch.float32
-    asked: dict[str, Any]
+
+    def __init__(self, most: int = 1000, refusal: RuntimeError | None = None):
+        self.most, self.refusal = most, refusal or torch.OutOfMemoryError("out of memory")
+        self.sizes: list[int] = []
 
     def eval(self) -> "EchoModel":
         return self
 
-    def generate(self, input_ids: torch.Tensor, input_features: torch.Tensor, **asked: Any) -> torch.Tensor:
-        assert input_features.dtype == self.dtype and input_ids.dtype == torch.long
-        self.asked = asked
-        return torch.cat([input_ids, input_features.long()], dim=1)
+    def generate(self, input_features: torch.Tensor) -> torch.Tensor:
+        assert input_features.dtype == self.dtype and torch.is_inference_mode_enabled()
+        self.sizes.append(len(input_features))
+        if len(input_features) > self.most:
+            raise self.refusal
+        return torch.cat([input_features.long(), torch.zeros(len(input_features), 2, dtype=torch.long)], dim=1)
 
 
-def echo(batch_size: int) -> Transcriber:
-    family: Any = EchoFamily()
-    return Transcriber(family, EchoModel(), None, Prompt(user="Listen."), max_new_tokens=7, batch_size=batch_size)
+def echo(batch_seconds: float = 100.0, model: EchoModel | None = None) -> Transcriber:
+    return Transcriber(EchoFamily(), model or EchoModel(), Processor(), SPOKEN, batch_seconds)
 
 
-@given(st.lists(st.integers(0, 1000)), st.integers(1, 9))
-def test_batches_hold_every_clip_once_the_longest_first(lengths: list[int], size: int) -> None:
-    batches = list(batches_by_length(lengths, size))
+def silence(samples: int) -> np.ndarray:
+    return np.zeros(samples, np.float32)
+
+
+@given(st.lists(st.floats(0, 40)), st.floats(0.5, 200))
+def test_batches_hold_every_clip_once_the_longest_first(lengths: list[float], budget: float) -> None:
+    batches = list(batches_by_seconds(lengths, budget))
     order = [index for batch in batches for index in batch]
     assert sorted(order) == list(range(len(lengths)))
     assert [lengths[index] for index in order] == sorted(lengths, reverse=True)
-    assert all(len(batch) == size for batch in batches[:-1]) and all(0 < len(batch) <= size for batch in batches)
+    assert all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in batches)
+    # No batch could have taken the next clip too.
+    assert all((len(batch) + 1) * lengths[batch[0]] > budget for batch in batches[:-1])
 
 
 def test_results_come_in_the_order_of_the_clips() -> None:
-    clips = [np.zeros(length, np.float32) for length in (300, 800, 100, 800, 500)]
-    heard = echo(batch_size=2).transcribe(clips)
-    assert [transcript.text for transcript in heard] == ["300 of 2", "800 of 2", "100 of 1", "800 of 2", "500 of 2"]
-    assert [transcript.audio_seconds for transcript in heard] == [len(clip) / 16_000 for clip in clips]
+    clips = [silence(length) for length in (300, 800, 100, 800, 500)]
+    heard = echo(batch_seconds=1600 / SAMPLING_RATE).transcribe(clips)
+    assert [transcript.text for transcript in heard] == ["300 of 3", "800 of 2", "100 of 3", "800 of 2", "500 of 3"]
+    assert [transcript.audio_seconds for transcript in heard] == [len(clip) / SAMPLING_RATE for clip in clips]
+    assert [transcript.tokens for transcript in heard] == [1] * 5
 
 
 def test_computing_is_shared_out_by_length() -> None:
-    first, second = echo(batch_size=2).transcribe([np.zeros(400, np.float32), np.zeros(1200, np.float32)])
+    first, second = echo().transcribe([silence(400), silence(1200)])
     assert first.compute_seconds > 0
     assert second.compute_seconds == pytest.approx(3 * first.compute_seconds)
 
 
-def test_decoding_is_greedy_and_bounded() -> None:
-    transcriber = echo(batch_size=1)
-    transcriber.transcribe([np.zeros(10, np.float32)])
-    assert transcriber.model.asked == {"max_new_tokens": 7, "do_sample": False}
+def test_a_transcript_that_the_limit_ended_says_so() -> None:
+    class Talker(EchoModel):
+        def generate(self, input_features: torch.Tensor) -> torch.Tensor:
+            tokens = torch.ones(len(input_features), 7, dtype=torch.long)
+            tokens[1:, 6] = 0
+            return tokens
+
+    long, short = echo(model=Talker()).transcribe([silence(1200), silence(400)])
+    assert (long.tokens, long.truncated) == (7, True)
+    assert (short.tokens, short.truncated) == (6, False)
 
 
 def test_nothing_in_nothing_out() -> None:
-    assert echo(batch_size=2).transcribe([]) == []
+    assert echo().transcribe([]) == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    "refusal", [None, RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …")]
+)
+def test_a_batch_that_does_not_fit_is_halved(most: int, refusal: RuntimeError | None) -> None:
+    model = EchoModel(most, refusal)
+    transcriber = echo(model=model)
+    clips = [silence(1000 - index) for index in range(7)]
+    assert [heard.text.split()[0] for heard in transcriber.transcribe(clips)] == [str(len(clip)) for clip in clips]
+    assert sum(size for size in model.sizes if size <= most) == 7
+    failed = len([size for size in model.sizes if size > most])
+    assert failed
+    # What was learnt is kept: the next batch of the kind does not fail first.
+    transcriber.transcribe(clips)
+    assert len([size for size in model.sizes if size > most]) == failed
+
+
+def test_a_clip_that_does_not_fit_alone_ends_with_one_line() -> None:
+    with pytest.raises(EscoitaError, match=r"^out of memory on a clip of 0\.5 s"):
+        echo(model=EchoModel(most=0)).transcribe([silence(8000)])
+
+
+def test_other_failures_of_the_model_are_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="a defect"):
+        echo(model=EchoModel(most=0, refusal=RuntimeError("a defect"))).transcribe([silence(8000)] * 2)
+
+
+def test_a_long_recording_is_heard_in_parts(tmp_path: Path) -> None:
+    """The model hears a second at once; the pauses are at 0.8 s and 1.6 s, and the last part is silent."""
+    pause = silence(3200)
+    spoken = np.concatenate([tone(seconds=0.7), pause, tone(seconds=0.6), pause, tone(seconds=0.4), silence(16_000)])
+    (heard,) = echo().transcribe([spoken])
+    starts_and_ends = [(part.start, part.end) for part in heard.segments]
+    assert starts_and_ends[0] == (0.0, pytest.approx(0.8, abs=0.02))
+    assert starts_and_ends[1] == (starts_and_ends[0][1], pytest.approx(1.6, abs=0.02))
+    assert heard.segments[-1].end < 3.1  # nothing is made up about silence
+    assert heard.text == " ".join(part.text for part in heard.segments)
+    assert heard.audio_seconds == pytest.approx(3.1) and heard.tokens == len(heard.segments)
+    assert echo().transcribe_file(write_clip(tmp_path / "long.wav", spoken, subtype="FLOAT")).text == heard.text
+
+
+def test_recordings_longer_than_a_batch_are_stitched_apart() -> None:
+    clips = [tone(seconds=3.3), tone(seconds=0.2), tone(seconds=2.5)]
+    heard = echo(batch_seconds=1.0).transcribe(clips)
+    assert [transcript.audio_seconds for transcript in heard] == [3.3, 0.2, 2.5]
+    for transcript, clip in zip(heard, clips, strict=True):
+        bounds = [(segment.start, segment.end) for segment in transcript.segments]
+        assert bounds[0][0] == 0.0 and bounds[-1][1] == len(clip) / SAMPLING_RATE
+        assert all(end == start for (_, end), (start, _) in zip(bounds, bounds[1:], strict=False))
+        assert max(end - start for start, end in bounds) <= 1.0
+
+
+def test_what_cannot_be_decoded_stops_the_work() -> None:
+    def load(index: int) -> np.ndarray:
+        raise AudioError("gone.wav", "no such file")
+
+    with pytest.raises(AudioError, match="gone.wav"):
+        list(echo().in_batches(load, [[0, 1]]))
 
 
 def test_a_file(tmp_path: Path) -> None:
-    assert echo(batch_size=2).transcribe_file(write_clip(tmp_path / "clip.wav")).text == "8000 of 1"
+    assert echo().transcribe_file(write_clip(tmp_path / "clip.wav")).text == "8000 of 1"
 
 
-@pytest.mark.parametrize(
-    "samples, reason",
-    [
-        (tone(seconds=1.5), "1.5 s is over the 1 s that the model hears"),
-        (tone(level=0), "nothing can be heard in it"),
-    ],
-)
-def test_a_file_that_cannot_be_heard(tmp_path: Path, samples: np.ndarray, reason: str) -> None:
-    with pytest.raises(AudioError) as refusal:
-        echo(batch_size=2).transcribe_file(write_clip(tmp_path / "clip.wav", samples))
-    assert str(refusal.value) == f"clip.wav: {reason}"
+def test_a_file_in_which_nothing_can_be_heard(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="^clip.wav: nothing can be heard in it$"):
+        echo().transcribe_file(write_clip(tmp_path / "clip.wav", tone(level=0)))
 
 
 def test_a_base_alone_needs_a_prompt() -> None:

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import av
@@ -12,8 +11,8 @@ import numpy as np
 import soundfile
 
 from escoita.audio import SAMPLING_RATE, seconds
-from escoita.families.chat import ChatFamily
-from escoita.transcribe import Transcriber, Transcript
+from escoita.transcribe import Transcriber
+from escoita.transcript import Transcript
 
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +51,6 @@ class Stub(Transcriber):
     """
 
     def __init__(self, text: str = "salom", delay: float = 0.0):
-        self.family = cast(ChatFamily, SimpleNamespace(max_audio_seconds=30.0))
         self.text, self.delay = text, delay
         self.lock, self.at_once, self.most_at_once = threading.Lock(), 0, 0
 

@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 
 from escoita.errors import EscoitaError
 from escoita.recipe import Space
-from escoita.transcribe import Transcript
+from escoita.transcript import Transcript
 from space import app
 from space.look import heading, short_name, status_line
 from tests.space.stub import CLIP, ROOT, Stub

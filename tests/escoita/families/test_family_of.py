@@ -16,7 +16,7 @@ def test_the_family_is_found_by_the_model_type(tmp_path: Path) -> None:
     "config, said",
     [
         (None, "the folder holds no model configuration"),
-        ('{"model_type": "bert"}', "model type 'bert' is not one of gemma4"),
+        ('{"model_type": "bert"}', "its type 'bert' is not one of gemma4"),
         ('{"model_type": "no-such-model"}', "the folder holds no model configuration"),
         ("{", "the folder holds no model configuration"),
     ],
@@ -26,4 +26,4 @@ def test_a_folder_that_is_no_base(tmp_path: Path, config: str | None, said: str)
         (tmp_path / "config.json").write_text(config, "utf-8")
     with pytest.raises(EscoitaError) as refusal:
         family_of(str(tmp_path))
-    assert str(refusal.value) == f"base {tmp_path}: {said}"
+    assert str(refusal.value) == f"model {tmp_path}: {said}"

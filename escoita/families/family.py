@@ -1,0 +1,89 @@
+"""What the Transcriber asks of every model that turns speech into text."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from escoita.records import AdapterRecord, Prompt
+
+
+class Family:
+    """
+    What a family says of itself; a subclass overrides what differs.
+
+    Attributes:
+        max_audio_seconds (`float`): Longest clip that is heard whole.
+        auto_model (`str`): Class of transformers that loads the model.
+    """
+
+    max_audio_seconds: ClassVar[float] = 30.0
+    auto_model: ClassVar[str]
+
+    def load_processor(self, source: str, revision: str | None = None) -> Any:
+        """Loads the processor from a folder or repository."""
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(source, revision=revision)
+
+    def load_model(
+        self, base: str, revision: str | None = None, dtype: str = "auto", device: str | None = None
+    ) -> Any:
+        """
+        Loads the base model.
+
+        Args:
+            base (`str`): A folder, or a repository of the Hub.
+            revision (`str`, *optional*): Of the repository.
+            dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name.
+            device (`str`, *optional*): Where to; the CPU unless given.
+        """
+        import transformers
+
+        # use_safetensors: the other format is a pickle, which runs whatever stands in it.
+        model = getattr(transformers, self.auto_model).from_pretrained(
+            base, revision=revision, dtype=dtype, use_safetensors=True
+        )
+        return model.to(device) if device else model
+
+    def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
+        """
+        Builds a batch that is ready to generate from.
+
+        Args:
+            processor: The family's processor.
+            audio (`Sequence[np.ndarray]`): Clips, each of shape `(samples,)`, float32 at 16 kHz.
+            prompt ([`Prompt`]): Told beside each clip, where the family takes one.
+
+        Returns:
+            `dict[str, torch.Tensor]`: What the model takes; the first dimension of each tensor is the batch.
+        """
+        raise NotImplementedError
+
+    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+        """
+        Listens, greedily.
+
+        Args:
+            model: The model.
+            inputs (`dict[str, torch.Tensor]`): A batch as encoded, on the model's device.
+            spoken ([`AdapterRecord`]): Language, and most tokens of a transcript.
+
+        Returns:
+            `torch.Tensor`: Generated tokens alone, of shape `(batch, length)`, padded on the right.
+        """
+        raise NotImplementedError
+
+    def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
+        """Texts of generated tokens of shape `(batch, length)`, without special tokens and edge spaces."""
+        return [text.strip() for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+
+    def most_tokens(self, model: Any, spoken: AdapterRecord) -> float:
+        """As many tokens end a transcript, whatever is left to say."""
+        return spoken.max_new_tokens
+
+    def token_counts(self, processor: Any, tokens: torch.Tensor) -> list[int]:
+        """Generated tokens of each row, those that end or pad it left out."""
+        special = torch.tensor(processor.tokenizer.all_special_ids, device=tokens.device)
+        return (~torch.isin(tokens, special)).sum(dim=1).tolist()

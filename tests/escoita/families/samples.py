@@ -1,0 +1,84 @@
+"""Baselines of a few thousand random weights."""
+
+import json
+from pathlib import Path
+
+import torch
+
+
+def write_whisper(folder: Path) -> str:
+    """Writes a Whisper that knows letters, Galician and Spanish."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    marks = ["<|endoftext|>", "<|startoftranscript|>", "<|gl|>", "<|es|>", "<|transcribe|>", "<|notimestamps|>"]
+    letters = [chr(code) for code in range(97, 123)] + ["Ġ"]
+    vocabulary = {token: index for index, token in enumerate([*letters, *marks])}
+    tokenizer = WhisperTokenizer(vocab=vocabulary, merges=[], unk_token="<|endoftext|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": marks[1:]})
+    tokenizer.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=16).save_pretrained(folder)
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "WhisperProcessor"}))
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_target_positions": 16}
+    end = vocabulary["<|endoftext|>"]
+    config = WhisperConfig(
+        vocab_size=len(tokenizer),
+        num_mel_bins=16,
+        **sizes,
+        **heads,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=vocabulary["<|startoftranscript|>"],
+        suppress_tokens=[],
+        begin_suppress_tokens=[],
+    )
+    model = WhisperForConditionalGeneration(config)
+    known = {
+        "is_multilingual": True,
+        "lang_to_id": {"<|gl|>": vocabulary["<|gl|>"], "<|es|>": vocabulary["<|es|>"]},
+        "task_to_id": {"transcribe": vocabulary["<|transcribe|>"]},
+        "no_timestamps_token_id": vocabulary["<|notimestamps|>"],
+        "max_length": 16,
+        "suppress_tokens": [vocabulary[mark] for mark in marks],  # so that letters are heard
+        "begin_suppress_tokens": [],
+        "_from_model_config": False,  # else it is made anew from the configuration when it is loaded
+    }
+    for name, value in known.items():
+        setattr(model.generation_config, name, value)
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def write_ctc(folder: Path) -> str:
+    """Writes a wav2vec 2.0 that knows eight letters."""
+    from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefgh"]
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
+    Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Wav2Vec2Processor"}))
+    torch.manual_seed(0)
+    model = Wav2Vec2ForCTC(
+        Wav2Vec2Config(
+            vocab_size=len(tokens),
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            conv_dim=(8, 8),
+            conv_kernel=(10, 8),
+            conv_stride=(20, 16),
+            feat_extract_norm="layer",
+            num_conv_pos_embeddings=4,
+            num_conv_pos_embedding_groups=2,
+            pad_token_id=0,
+        )
+    )
+    model.lm_head.bias.data[:4] = -1.0  # so that letters are heard
+    model.save_pretrained(folder)
+    return str(folder)

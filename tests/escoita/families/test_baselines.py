@@ -1,0 +1,90 @@
+"""Whisper and CTC models, tiny ones with random weights: what they hear is nonsense, but heard as it should be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from escoita.errors import EscoitaError
+from escoita.families import family_of, listener_of
+from escoita.families.baselines import CtcFamily, WhisperFamily
+from escoita.records import AdapterRecord, Prompt
+from escoita.transcribe import Transcriber
+from tests.escoita.families.samples import write_ctc, write_whisper
+from tests.escoita.samples import tone
+
+
+SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)
+CLIPS = [tone(seconds=1.0), tone(300, seconds=0.4), tone(700, seconds=0.7)]
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_whisper(tmp_path_factory.mktemp("whisper"))
+
+
+@pytest.fixture(scope="module")
+def ctc(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_ctc(tmp_path_factory.mktemp("ctc"))
+
+
+@pytest.mark.parametrize("name, family", [("whisper", WhisperFamily), ("ctc", CtcFamily)])
+def test_batches_hear_what_one_by_one_hears(name: str, family: type, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(name)
+    assert isinstance(listener_of(model), family)
+    transcriber = Transcriber.load(model, settings=SPOKEN)
+    alone = [transcriber.transcribe([clip])[0].text for clip in CLIPS]
+    together = transcriber.transcribe(CLIPS)
+    assert [transcript.text for transcript in together] == alone
+    assert any(alone) and not any("<" in text for text in alone)
+    assert all(transcript.tokens > 0 for transcript in together)
+
+
+def test_whisper_is_told_the_language_that_it_knows(whisper: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    transcriber = Transcriber.load(whisper, settings=SPOKEN)
+    asked: list[dict[str, Any]] = []
+    generate = transcriber.model.generate
+
+    def listening(**kwargs: Any) -> torch.Tensor:
+        asked.append(kwargs)
+        return generate(**kwargs)
+
+    monkeypatch.setattr(transcriber.model, "generate", listening)
+    transcriber.transcribe(CLIPS)
+    transcriber.spoken = SPOKEN.model_copy(update={"language": "uz", "max_new_tokens": 256})
+    transcriber.transcribe(CLIPS)
+    assert (asked[0]["language"], asked[0]["task"], asked[0]["max_length"]) == ("gl", "transcribe", 6)
+    assert "language" not in asked[1] and asked[1]["max_length"] == 12  # all that its decoder has places for
+
+
+def test_a_long_recording_is_cut_for_whisper_too(whisper: str) -> None:
+    (heard,) = Transcriber.load(whisper, settings=SPOKEN).transcribe([tone(seconds=65)])
+    assert len(heard.segments) >= 3 and heard.segments[-1].end == 65.0
+
+
+def test_letters_in_padding_do_not_count(ctc: str) -> None:
+    transcriber = Transcriber.load(ctc, settings=SPOKEN)
+    short, long = np.random.default_rng(0).normal(0, 0.1, (2, 32_000)).astype(np.float32)
+    (alone,) = transcriber.transcribe([short[:4_000]])
+    beside = transcriber.transcribe([short[:4_000], long])[0]
+    assert beside.text == alone.text and beside.tokens == len(alone.text) and not beside.truncated
+
+
+def test_baselines_cannot_be_trained(whisper: str, tmp_path: Path) -> None:
+    with pytest.raises(EscoitaError, match=r"its type 'whisper' is not one of gemma4"):
+        family_of(whisper)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(EscoitaError, match="its type 'bert' is none that can listen here"):
+        listener_of(str(tmp_path))
+
+
+def test_pickled_weights_are_refused(ctc: str, tmp_path: Path) -> None:
+    for path in Path(ctc).iterdir():
+        if path.suffix != ".safetensors":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(EscoitaError, match=r"safetensors"):
+        Transcriber.load(str(tmp_path), settings=SPOKEN)

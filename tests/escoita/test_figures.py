@@ -1,0 +1,35 @@
+import re
+
+import pytest
+
+from escoita import figures
+
+
+@pytest.mark.parametrize(
+    "value, shown_as",
+    [(0.07118, "7.12 %"), (0, "0.00 %"), (1.25167, "125.17 %"), (None, "–"), (0.00004, "0.00 %")],
+)
+def test_percent(value: float | None, shown_as: str) -> None:
+    assert figures.percent(value) == shown_as
+
+
+def test_intervals_and_thousands() -> None:
+    assert figures.interval((0.06512, 0.07731)) == "6.51 to 7.73 %"
+    assert figures.thousands(1234567) == "1,234,567"
+    assert re.fullmatch(r"\d", figures.thousands(7))
+
+
+@pytest.mark.parametrize(
+    "value, shown_as", [(0.0123, "+1.23"), (-1.5, "−150.00"), (0, "0.00"), (-0.00004, "0.00"), (0.00005001, "+0.01")]
+)
+def test_points(value: float, shown_as: str) -> None:
+    assert figures.points(value) == shown_as
+
+
+def test_an_interval_of_points_has_both_signs() -> None:
+    assert figures.points_interval((-0.02, 0.001)) == "−2.00 to +0.10"
+
+
+@pytest.mark.parametrize("value, shown_as", [(1.0, "1.000"), (0.0312, "0.031"), (0.00099, "< 0.001")])
+def test_probabilities(value: float, shown_as: str) -> None:
+    assert figures.probability(value) == shown_as

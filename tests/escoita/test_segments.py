@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.audio import SAMPLING_RATE
+from escoita.segments import cut_where_quiet, part_of
+from tests.escoita.samples import tone
+
+
+@given(st.integers(1, 60 * SAMPLING_RATE), st.floats(0.5, 30))
+def test_parts_cover_the_recording_and_none_is_too_long(samples: int, limit: float) -> None:
+    parts = cut_where_quiet(np.zeros(samples, np.float32), limit)
+    assert parts[0][0] == 0.0 and parts[-1][1] == samples / SAMPLING_RATE
+    assert all(end == start for (_, end), (start, _) in zip(parts, parts[1:], strict=False))
+    assert all(0 < end - start <= limit + 1e-9 for start, end in parts)
+    if len(parts) > 1:
+        assert all(end - start >= 0.09 * limit for start, end in parts)
+
+
+def test_a_short_recording_is_one_part() -> None:
+    assert cut_where_quiet(tone(seconds=2.0), 2.0) == [(0.0, 2.0)]
+
+
+@pytest.mark.parametrize("pause", [7.0, 8.0, 9.5])
+def test_the_cut_is_in_the_pause(pause: float) -> None:
+    samples = tone(seconds=15.0)
+    samples[round((pause - 0.15) * SAMPLING_RATE) : round((pause + 0.15) * SAMPLING_RATE)] *= 0.01
+    (_, cut), (start, end) = cut_where_quiet(samples, 10.0)
+    assert cut == start == pytest.approx(pause, abs=0.06) and end == 15.0
+
+
+def test_parts_put_together_are_the_recording() -> None:
+    samples = np.random.default_rng(0).normal(size=50_001).astype(np.float32)
+    parts = [part_of(samples, *part) for part in cut_where_quiet(samples, 0.9)]
+    np.testing.assert_array_equal(np.concatenate(parts), samples)

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from escoita.errors import RecordError
+from escoita.evaluation import EvaluationRecord
+from escoita.summary import print_summary
+from tests.cards.samples import difference, evaluation, heard, rates, recipe, result, training, write_run
+
+
+def printed(path: Path, record: EvaluationRecord, width: int = 80) -> list[str]:
+    run = write_run(path / "run", recipe(), evaluation_record=record)
+    console = Console(width=width, record=True, file=(path / "out").open("w", encoding="utf-8"))
+    print_summary(run.path, console)
+    return console.export_text().splitlines()
+
+
+def test_base_and_adapter_stand_one_above_the_other(tmp_path: Path) -> None:
+    lines = printed(tmp_path, evaluation())
+    base = next(line for line in lines if " base " in line)
+    adapter = lines[lines.index(base) + 1]
+    assert base.split() == ["clips", "1234", "base", "1.252", "1.200–1.300", "0.812", "better"]
+    assert adapter.split() == ["adapter", "0.071", "0.065–0.077", "0.023"]
+    assert "Trained in 12.6 minutes, 600 steps" in lines
+    assert f"Results: {tmp_path / 'run/eval/results.json'}" in lines
+
+
+def test_it_fits_eighty_columns(tmp_path: Path) -> None:
+    systems = [heard(), heard("base"), heard("whisper-large-v3-turbo", rates(0.5))]
+    same = [difference(), difference("whisper-large-v3-turbo", verdict="no measurable difference")]
+    corpora = [result(f"a-corpus-with-a-long-name-{place}", systems, differences=same) for place in range(2)]
+    lines = printed(tmp_path, evaluation(*corpora))
+    table = lines[: next(place for place, line in enumerate(lines) if line.startswith("Trained"))]
+    assert max(map(len, table)) <= 80
+    text = "".join(table)
+    for figure in ("0.071", "1.252", "0.500", "0.110", "0.333"):
+        assert figure in text
+    assert "pooled" in text and "mean of the" in text and "measurable" in text
+
+
+def test_one_corpus_needs_no_pool(tmp_path: Path) -> None:
+    text = "".join(printed(tmp_path, evaluation()))
+    assert "pooled" not in text and "mean of" not in text and "normaliser" not in text
+
+
+def test_a_normaliser_is_named(tmp_path: Path) -> None:
+    lines = printed(tmp_path, evaluation(normalizer="uzbek"))
+    assert "Texts under the normaliser uzbek; the raw rates are in the results" in lines
+
+
+def test_a_run_without_results_is_one_line(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe(), training())
+    run.results.unlink()
+    with pytest.raises(RecordError, match="no such record yet; escoita eval writes it$"):
+        print_summary(run.path)
