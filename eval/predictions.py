@@ -1,17 +1,20 @@
-"""`predictions.parquet`: what was said, what was heard, how long it took. Every rate is made from it alone."""
+"""`predictions.parquet`: what was said, what one system heard, how long it took. Rates are made from it alone."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
-from escoita.corpora import Utterance
+from escoita.corpora.rows import Utterances
 from escoita.errors import RecordError
+from escoita.evaluation import PROBES as PROBES
+from escoita.evaluation import SUBJECT, System
 from escoita.files import write_atomically
-from escoita.transcribe import Transcript
+from escoita.recipe import Name
+from escoita.records import Part
+from escoita.transcript import Transcript
 
 
 SCHEMA = pa.schema(
@@ -19,59 +22,61 @@ SCHEMA = pa.schema(
         ("id", pa.string()),
         ("language", pa.string()),
         ("speaker", pa.string()),
+        ("gender", pa.string()),
+        ("accent", pa.string()),
         ("reference", pa.string()),
         ("hypothesis", pa.string()),
         ("audio_seconds", pa.float64()),
         ("compute_seconds", pa.float64()),
-        ("base_hypothesis", pa.string()),  # null where the base was not run
-        ("base_compute_seconds", pa.float64()),
+        ("tokens", pa.int64()),
+        ("truncated", pa.bool_()),
     ]
 )
 _KEY = b"escoita"
 
 
-@dataclass(frozen=True)
-class Provenance:
+class Provenance(Part):
     """
     What the rows of a file do not say.
 
     Args:
         corpus (`str`): Name of the corpus.
-        base (`str`): Folder or repository of the base model.
-        base_sha256 (`str`): Digest of its weight files.
-        adapter (`str`, *optional*): Folder or repository of the adapter.
-        adapter_sha256 (`str`, *optional*): Digest of its weight file.
-        rejected (`int`): Rows of the manifest that could not be used.
+        rejected (`int`): Rows of the corpus that could not be used.
+        system ([`System`]): What heard the clips.
     """
 
-    corpus: str
-    base: str
-    base_sha256: str
-    adapter: str | None
-    adapter_sha256: str | None
+    schema_version: int = 1
+    corpus: Name
     rejected: int
+    system: System
 
 
-def predictions_table(
-    clips: Sequence[Utterance],
-    heard: Sequence[Transcript],
-    base_heard: Sequence[Transcript] | None,
-    provenance: Provenance,
-) -> pa.Table:
-    """Puts references, hypotheses and times of one corpus side by side, in the order of its manifest."""
+def predictions_path(folder: Path, corpus: str, system: str) -> Path:
+    """Where the predictions of a system stand: those of the adapter in `predictions.parquet`, others by their name."""
+    return folder / corpus / ("predictions.parquet" if system == SUBJECT else f"predictions-{system}.parquet")
+
+
+def predictions_table(clips: Utterances, heard: Sequence[Transcript], provenance: Provenance) -> pa.Table:
+    """Puts what was said beside what was heard, in the order of the corpus."""
     columns = {
-        "id": [clip.id for clip in clips],
-        "language": [clip.language for clip in clips],
-        "speaker": [clip.speaker for clip in clips],
-        "reference": [clip.text for clip in clips],
+        "id": clips.column("id"),
+        "language": clips.column("language"),
+        "speaker": clips.column("speaker"),
+        "gender": clips.column("gender"),
+        "accent": clips.column("accent"),
+        "reference": clips.column("text"),
         "hypothesis": [transcript.text for transcript in heard],
-        "audio_seconds": [clip.audio_seconds for clip in clips],
+        "audio_seconds": [transcript.audio_seconds for transcript in heard],
         "compute_seconds": [transcript.compute_seconds for transcript in heard],
-        "base_hypothesis": [transcript.text for transcript in base_heard] if base_heard else [None] * len(clips),
-        "base_compute_seconds": [t.compute_seconds for t in base_heard] if base_heard else [None] * len(clips),
+        "tokens": [transcript.tokens for transcript in heard],
+        "truncated": [transcript.truncated for transcript in heard],
     }
-    metadata = {_KEY: json.dumps({"schema": 1, **asdict(provenance)}).encode()}
-    return pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+    return described(pa.table(columns, schema=SCHEMA), provenance)
+
+
+def described(table: pa.Table, provenance: Provenance) -> pa.Table:
+    """The same rows with what is to be known of them."""
+    return table.replace_schema_metadata({_KEY: provenance.model_dump_json().encode()})
 
 
 def write_predictions(table: pa.Table, path: Path) -> None:
@@ -86,13 +91,17 @@ def read_predictions(path: Path) -> tuple[pa.Table, Provenance]:
     Reads one corpus' predictions.
 
     Raises:
-        RecordError: The file is not one of ours.
+        RecordError: The file is missing, or is not one of ours.
     """
+    if not path.is_file():
+        raise RecordError(f"{path}: no such predictions; escoita eval writes them")
     try:
         table = pq.read_table(path)
-        fields = json.loads(table.schema.metadata[_KEY])
-        if fields.pop("schema") != 1:
-            raise RecordError(f"{path}: predictions of another schema")
-        return table, Provenance(**fields)
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        provenance = Provenance.model_validate_json(table.schema.metadata[_KEY])
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValidationError) as error:
         raise RecordError(f"{path}: not a file of predictions") from error
+    if provenance.schema_version != 1 or not table.schema.equals(SCHEMA):
+        raise RecordError(f"{path}: predictions of another schema")
+    if missing := [name for name in SCHEMA.names if table[name].null_count]:
+        raise RecordError(f"{path}: predictions without a value in some rows of {missing[0]!r}")
+    return table, provenance

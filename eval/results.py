@@ -1,85 +1,198 @@
 """Predictions in, `results.json` out; nothing else goes in."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 from escoita.errors import RecordError
-from escoita.records import CorpusResult, EvaluationRecord
-from escoita.scoring import character_edits, word_edits
-from escoita.text import normalizer
+from escoita.evaluation import (
+    PROBES,
+    CorpusResult,
+    Difference,
+    EvaluationRecord,
+    Faults,
+    MacroMean,
+    ProbeResult,
+    Rates,
+    SystemResult,
+)
 from eval.bootstrap import interval
-from eval.predictions import read_predictions
+from eval.folder import CorpusPredictions, read_folder
+from eval.slices import By, slices
+from eval.tally import KINDS, Counts, Form, Tally, Tokens, count, forms_of, pooled, tally
 
 
-def score(paths: list[Path], normalizer_name: str = "raw", resamples: int = 1000) -> EvaluationRecord:
+# A speaker of one corpus and one of the same name in another may be two people.
+POOLED_SLICES: tuple[By, ...] = ("duration", "gender", "accent")
+SLICES: tuple[By, ...] = ("duration", "speaker", "gender", "accent")
+
+
+def score(
+    folder: Path,
+    normalizer_name: str = "raw",
+    resamples: int = 1000,
+    corpora: Sequence[str] | None = None,
+    systems: Sequence[str] | None = None,
+) -> EvaluationRecord:
     """
-    Scores the predictions of one or more corpora of the same base and adapter.
+    Scores predictions of one or more corpora, by one or more systems.
 
     Args:
-        paths (`list[Path]`): Files of predictions.
-        normalizer_name (`str`, *optional*, defaults to `"raw"`): Applied to references and hypotheses.
+        folder (`Path`): Holds `<corpus>/predictions*.parquet`, as a run's `eval` and a published one do.
+        normalizer_name (`str`, *optional*, defaults to `"raw"`): Applied to references and hypotheses; the rates of
+            the texts as they are stand beside.
         resamples (`int`, *optional*, defaults to 1000): Bootstrap resamples of an interval.
+        corpora (`Sequence[str]`, *optional*): Which, in their order, `probes` among them where they are to be counted;
+            all that the folder holds, by name, unless given.
+        systems (`Sequence[str]`, *optional*): Which; all that the folder holds unless given. The adapter is judged,
+            without one the base, without either what comes first by name.
+
+    Returns:
+        [`EvaluationRecord`]: The same whenever it is made from the same files.
 
     Raises:
-        RecordError: A file is not one of ours, or the files are of different models.
+        RecordError: A file is missing or not one of ours, is of another model than the others, holds other clips than
+            those beside it, or a system was not run on all corpora.
     """
-    read = [read_predictions(path) for path in paths]
-    models = {(made.base, made.base_sha256, made.adapter, made.adapter_sha256) for _, made in read}
-    if len(models) != 1:
-        raise RecordError(f"{paths[0].parent.parent}: the predictions are of {len(models)} different models")
-    base, base_sha256, adapter, adapter_sha256 = models.pop()
-    corpora = [
-        corpus_result(provenance.corpus, table, provenance.rejected, normalizer_name, resamples)
-        for table, provenance in read
+    described, read = read_folder(folder, corpora, systems)
+    tested = [corpus for corpus in read if corpus.name != PROBES]
+    if not tested:
+        raise RecordError(f"{folder}: holds no predictions of a test corpus; escoita eval writes them")
+    names = [system.name for system in described if any(system.name in corpus.tables for corpus in tested)]
+    for corpus in tested:
+        for name in names:
+            if name not in corpus.tables:
+                raise RecordError(
+                    f"{folder / corpus.name}: holds no predictions of {name}, which other corpora have; evaluate it"
+                    " there too, or remove the others"
+                )
+    counts = [count(corpus, normalizer_name) for corpus in tested]
+    tallies = [tally(corpus.name, counted, resamples) for corpus, counted in zip(tested, counts, strict=True)]
+    pool = pooled(tallies)
+    form = forms_of(normalizer_name)[0]
+    all_words = pool.observed[form, "words"]
+    results = [
+        corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words)
+        for corpus, counted, tallied in zip(tested, counts, tallies, strict=True)
     ]
-    pool = pa.concat_tables([table.replace_schema_metadata() for table, _ in read])
-    rejected = sum(provenance.rejected for _, provenance in read)
     return EvaluationRecord(
-        base=base,
-        base_sha256=base_sha256,
-        adapter=adapter,
-        adapter_sha256=adapter_sha256,
+        systems=[system for system in described if system.name in names],
         normalizer=normalizer_name,
         resamples=resamples,
-        corpora=corpora,
-        pooled=corpus_result("pooled", pool, rejected, normalizer_name, resamples),
+        corpora=results,
+        pooled=corpus_result("pooled", tested, counts, pool, form, "corpus", POOLED_SLICES, all_words),
+        macro=[macro_mean(name, tallies, form) for name in names],
+        probes=[
+            probe_result(name, corpus.tables[name])
+            for corpus in read
+            if corpus.name == PROBES
+            for name in names
+            if name in corpus.tables
+        ],
     )
 
 
-def corpus_result(name: str, table: pa.Table, rejected: int, normalizer_name: str, resamples: int) -> CorpusResult:
-    """Rates, counts, intervals and speed of one table of predictions."""
-    rows: dict[str, list[Any]] = table.to_pydict()
-    normalise = normalizer(normalizer_name)
-    references = [normalise(text) for text in rows["reference"]]
-    hypotheses = [normalise(text) for text in rows["hypothesis"]]
-    words, characters = word_edits(references, hypotheses), character_edits(references, hypotheses)
-    audio_seconds = sum(rows["audio_seconds"])
-    base: dict[str, Any] = {}
-    if rows["base_hypothesis"] and None not in rows["base_hypothesis"]:
-        base_hypotheses = [normalise(text) for text in rows["base_hypothesis"]]
-        base_words = word_edits(references, base_hypotheses)
-        base = {
-            "base_wer": base_words.rate,
-            "base_cer": character_edits(references, base_hypotheses).rate,
-            "base_wer_ci95": interval(base_words.total, base_words.reference, resamples),
-            "base_rtfx": audio_seconds / sum(rows["base_compute_seconds"]),
-        }
+def corpus_result(
+    name: str,
+    corpora: Sequence[CorpusPredictions],
+    counts: Sequence[Counts],
+    tallied: Tally,
+    form: Form,
+    unit: Literal["utterance", "speaker", "corpus"],
+    kinds: tuple[By, ...],
+    all_words: int,
+) -> CorpusResult:
+    """
+    All that is said of one corpus, or of several together.
+
+    Args:
+        name (`str`): The corpus, or `pooled`.
+        corpora (`Sequence[CorpusPredictions]`): What was heard.
+        counts (`Sequence[Counts]`): Of each of them.
+        tallied ([`~eval.tally.Tally`]): Of all of them together.
+        form (`str`): Of the texts under the normaliser, `raw` where that changes nothing.
+        unit (`str`): What was drawn.
+        kinds (`tuple[str, ...]`): Of slices.
+        all_words (`int`): Reference words of all corpora of the record.
+    """
+    clips = pa.concat_tables([corpus.clips.replace_schema_metadata() for corpus in corpora])
+    systems = list(corpora[0].tables)
+    columns = {key: np.concatenate([counted.columns[key] for counted in counts]) for key in counts[0].columns}
+    edits = {system: columns[form, "words", system] for system in systems}
     return CorpusResult(
         name=name,
-        language=", ".join(sorted(set(rows["language"]))),
-        n=len(references),
-        rejected=rejected,
-        audio_seconds=audio_seconds,
-        reference_words=int(words.reference.sum()),
-        wer=words.rate,
-        cer=characters.rate,
-        wer_ci95=interval(words.total, words.reference, resamples),
-        cer_ci95=interval(characters.total, characters.reference, resamples),
-        substitutions=int(words.substitutions.sum()),
-        deletions=int(words.deletions.sum()),
-        insertions=int(words.insertions.sum()),
-        rtfx=audio_seconds / sum(rows["compute_seconds"]),
-        **base,
+        language=", ".join(sorted(set(clips["language"].to_pylist()))),
+        n=clips.num_rows,
+        rejected=sum(corpus.rejected for corpus in corpora),
+        audio_seconds=float(clips["audio_seconds"].to_numpy().sum()),
+        word_share=tallied.observed[form, "words"] / max(1, all_words),
+        unit=unit,
+        units=len(corpora) if unit == "corpus" else tallied.units,
+        merged=sum(counted.merged for counted in counts),
+        split=sum(counted.split for counted in counts),
+        systems=[system_result(system, corpora, counts, tallied, form) for system in systems],
+        differences=[compared(tallied, form, systems[0], other) for other in systems[1:]],
+        slices=slices(clips, columns[form, "words"], edits, kinds),
     )
+
+
+def system_result(
+    name: str, corpora: Sequence[CorpusPredictions], counts: Sequence[Counts], tallied: Tally, form: Form
+) -> SystemResult:
+    """Rates, faults and speed of one system."""
+    tables = [corpus.tables[name] for corpus in corpora]
+    computing = _total(tables, "compute_seconds")
+    raw = made_rates(tallied, "raw", name)
+    return SystemResult(
+        system=name,
+        normalized=raw if form == "raw" else made_rates(tallied, form, name),
+        raw=raw,
+        faults=Faults(**{kind: sum(counted.faults[name][kind] for counted in counts) for kind in Faults.model_fields}),
+        rtfx=_total(tables, "audio_seconds") / computing if computing else 0.0,
+        tokens_per_second=_total(tables, "tokens") / computing if computing else 0.0,
+    )
+
+
+def made_rates(tallied: Tally, form: Form, system: str) -> Rates:
+    """Rates and their intervals from sums."""
+    (wer, drawn_wer), (cer, drawn_cer) = (tallied.rate(form, tokens, system) for tokens in ("words", "characters"))
+    return Rates(
+        wer=wer,
+        cer=cer,
+        wer_ci95=interval(drawn_wer),
+        cer_ci95=interval(drawn_cer),
+        **{kind: tallied.observed[form, kind, system] for kind in KINDS},
+        reference_words=tallied.observed[form, "words"],
+        reference_characters=tallied.observed[form, "characters"],
+    )
+
+
+def compared(tallied: Tally, form: Form, judged: str, other: str) -> Difference:
+    """The judged system against another."""
+    found = tallied.difference(form, judged, other)
+    return Difference(other=other, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=found.verdict)
+
+
+def macro_mean(system: str, tallies: Sequence[Tally], form: Form) -> MacroMean:
+    """The mean of the corpora's rates; of corpora without a reference word, which have none, only if all are such."""
+    spoken = [tallied for tallied in tallies if tallied.observed[form, "words"]] or tallies
+
+    def mean(tokens: Tokens) -> tuple[float, np.ndarray]:
+        observed, drawn = zip(*(tallied.rate(form, tokens, system) for tallied in spoken), strict=True)
+        return sum(observed) / len(spoken), np.mean(drawn, axis=0)
+
+    (wer, drawn_wer), (cer, drawn_cer) = mean("words"), mean("characters")
+    return MacroMean(system=system, wer=wer, cer=cer, wer_ci95=interval(drawn_wer), cer_ci95=interval(drawn_cer))
+
+
+def probe_result(system: str, table: pa.Table) -> ProbeResult:
+    """What a system heard in the probes; punctuation by itself is no word."""
+    heard = [sum(any(map(str.isalnum, word)) for word in text.split()) for text in table["hypothesis"].to_pylist()]
+    return ProbeResult(system=system, n=len(heard), with_text=sum(map(bool, heard)), words=sum(heard))
+
+
+def _total(tables: Sequence[pa.Table], column: str) -> float:
+    return float(sum(table[column].to_numpy().sum() for table in tables))

@@ -1,30 +1,38 @@
 """
-Measures an adapter beside its base on test corpora.
+Measures an adapter on test corpora, beside its base and whatever else it is to be compared with.
 
     python eval/run.py --run runs/quickstart-uzbek
+    python eval/run.py --run runs/quickstart-uzbek --baseline openai/whisper-small --against user/adapter@v1
     python eval/run.py --base quickstart/gemma4 --adapter user/adapter --corpus test.jsonl --out results
+    torchrun --nproc_per_node 2 -- eval/run.py --run runs/quickstart-uzbek
 
-Writes `<corpus>/predictions.parquet` and, from these alone, `results.json`.
+Writes the predictions of each corpus and system and, from these alone, `results.json` and `report.html`. A run that
+was killed goes on from what was heard when the command is given again. Several processes, on one machine or on several
+that share the folder, share the batches and hear the same as one.
 """
 
-from collections.abc import Sequence
+import re
+import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from escoita.audio import read_audio
-from escoita.corpora import Utterance, gather
-from escoita.errors import CorpusError
-from escoita.families import family_of
-from escoita.files import public_name
-from escoita.progress import track
-from escoita.recipe import Corpus, Evaluation, Recipe
-from escoita.records import AdapterRecord, EvaluationRecord
-from escoita.resolve import adapter_record, weights_digest
+from escoita.corpora.survey import write_survey
+from escoita.errors import CorpusError, EscoitaError
+from escoita.evaluation import BASE, SUBJECT, EvaluationRecord
+from escoita.families import listener_of
+from escoita.progress import is_main_process
+from escoita.recipe import Corpus, Evaluation
+from escoita.records import AdapterRecord, Prompt
+from escoita.resolve import adapter_record
 from escoita.rundir import RunDirectory
-from escoita.transcribe import Transcriber, Transcript, batches_by_length
-from eval.predictions import Provenance, predictions_table, write_predictions
+from eval.earlier import EARLIER, take_earlier
+from eval.material import Material, corpus_test, probe_test
+from eval.predictions import PROBES, predictions_path
+from eval.processes import main_first
+from eval.report import write_report
 from eval.results import score
+from eval.systems import JOURNAL, Candidate, hear_all
 
 
 def evaluate_run(path: Path, overrides: list[str] | None = None) -> EvaluationRecord:
@@ -40,92 +48,138 @@ def evaluate_run(path: Path, overrides: list[str] | None = None) -> EvaluationRe
     """
     run = RunDirectory(path)
     recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
-    return evaluate(recipe.base, adapter, recipe.corpora.test, run.eval, recipe.eval, recipe, "adapter")
+    spoken = adapter_record(adapter)
+    base = Candidate(BASE, recipe.base, spoken, recipe.base_revision, dtype=recipe.dtype)
+    # `adapter` is the folder beside `eval`: the record stays true wherever the run is moved.
+    judged = Candidate(SUBJECT, recipe.base, spoken, recipe.base_revision, adapter, "adapter", recipe.dtype)
+    candidates = [*([base] if recipe.eval.base else []), judged]
+    share, title = recipe.corpora.max_rejected_share, recipe.card.title
+    record = evaluate(candidates, recipe.corpora.test, run.eval, recipe.eval, share, title)
+    if is_main_process():
+        write_survey(recipe, missing_ok=True)  # how far train and test are apart; training may have been elsewhere
+    return record
 
 
-def evaluate_manifests(base: str, adapter: str, manifests: list[Path], out: Path) -> EvaluationRecord:
+def evaluate_manifests(
+    base: str,
+    adapter: str | None,
+    manifests: list[Path],
+    out: Path,
+    language: str | None = None,
+    baselines: list[str] | None = None,
+) -> EvaluationRecord:
     """
-    Evaluates any adapter on any manifests.
+    Evaluates any adapter, or any baseline alone, on any manifests.
 
     Args:
-        base (`str`): Folder or repository of the base model.
-        adapter (`str`): The same of the adapter.
-        manifests (`list[Path]`): JSONL manifests; each file's name is the corpus' name.
+        base (`str`): Folder or repository of the base model, or of a baseline.
+        adapter (`str`, *optional*): The same of the adapter.
+        manifests (`list[Path]`): Manifests; each file's name is the corpus' name.
         out (`Path`): Where predictions and results go.
+        language (`str`, *optional*): ISO code of the clips; needed where no adapter tells it.
+        baselines (`list[str]`, *optional*): Models to stand beside.
 
     Raises:
         EscoitaError: As [`evaluate_run`].
     """
     try:
-        corpora = [Corpus(name=path.stem, manifest=str(path)) for path in manifests]
+        corpora = [Corpus(name=path.stem, path=str(path)) for path in manifests]
     except ValidationError as error:
         raise CorpusError("a manifest's file name names its corpus: use letters, digits, '.', '_' and '-'") from error
     if len({corpus.name for corpus in corpora}) < len(corpora):
         raise CorpusError("two manifests have the same file name, which names their corpus; rename one")
-    return evaluate(base, adapter, corpora, out, Evaluation())
+    settings = Evaluation(baselines=baselines or [])
+    if adapter is not None:
+        spoken = adapter_record(adapter)
+        candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
+    elif language is None:
+        raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
+    else:
+        spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
+        candidates = [Candidate(BASE, base, spoken)]
+    return evaluate(candidates, corpora, out, settings)
 
 
 def evaluate(
-    base: str,
-    adapter: str,
+    candidates: list[Candidate],
     corpora: list[Corpus],
     out: Path,
     settings: Evaluation,
-    recipe: Recipe | None = None,
-    adapter_name: str | None = None,
+    max_rejected_share: float = 1.0,
+    title: str | None = None,
 ) -> EvaluationRecord:
     """
-    Runs the base and then the adapter over the corpora, writes the predictions, and scores what was written.
+    Lets base, adapter and baselines hear the corpora, writes the predictions, and scores what was written.
 
     Args:
-        base (`str`): Folder or repository of the base model.
-        adapter (`str`): The same of the adapter.
+        candidates (`list[Candidate]`): The base and its adapter.
         corpora (`list[Corpus]`): What to test on.
-        out (`Path`): Where predictions and results go.
-        settings ([`Evaluation`]): Batch size, normaliser, intervals, and whether to run the base.
-        recipe ([`Recipe`], *optional*): Gives revision, precision and the share of bad rows that is allowed.
-        adapter_name (`str`, *optional*): What the record calls the adapter; its path unless given. A run says
-            `adapter`, the folder beside `eval`, so that the record stays true wherever the run is moved.
+        out (`Path`): Where predictions, results and report go.
+        settings ([`Evaluation`]): Baselines, batches, normaliser, intervals, probes.
+        max_rejected_share (`float`, *optional*, defaults to 1): Largest fraction of a corpus that may be unusable.
+        title (`str`, *optional*): Heads the report.
+
+    Raises:
+        EscoitaError: A corpus or a model cannot be had, or earlier predictions are of other clips.
     """
-    spoken: AdapterRecord = adapter_record(adapter)
-    revision, dtype = (recipe.base_revision, recipe.dtype) if recipe else (None, "auto")
-    # Before the weights are loaded: a mistyped manifest is found at once.
-    longest = family_of(base, revision).max_audio_seconds
-    max_share = recipe.corpora.max_rejected_share if recipe else 1.0
-    gathered = {corpus.name: gather([corpus], spoken.language, longest, max_share) for corpus in corpora}
-    transcriber = Transcriber.load(base, None, spoken, revision, dtype, settings.batch_size)
-    base_heard = {
-        name: hear(transcriber, clips, f"{name}, base") for name, (clips, _) in gathered.items() if settings.base
-    }
-    transcriber.merge_adapter(adapter)
-    base_sha256, adapter_sha256 = weights_digest(base, revision), weights_digest(adapter)
-    paths = []
-    for name, (clips, rejected) in gathered.items():
-        heard = hear(transcriber, clips, f"{name}, adapter")
-        made = Provenance(
-            corpus=name,
-            base=public_name(base),
-            base_sha256=base_sha256,
-            adapter=adapter_name or public_name(adapter),
-            adapter_sha256=adapter_sha256,
-            rejected=len(rejected),
-        )
-        table = predictions_table(clips, heard, base_heard.get(name), made)
-        paths.append(out / name / "predictions.parquet")
-        write_predictions(table, paths[-1])
-    record = score(paths, settings.normalizer, settings.resamples)
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    spoken = candidates[0].spoken
+    candidates = [*candidates, *_baselines(settings.baselines, spoken)]
+    for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
+        listener_of(candidate.base, candidate.revision)
+
+    def gather_material() -> dict[str, Material]:
+        found = {corpus.name: corpus_test(corpus, spoken.language, max_rejected_share) for corpus in corpora}
+        if settings.against and state.is_main_process:
+            take_earlier(settings.against, {name: material.clips for name, material in found.items()}, out)
+        return found | ({PROBES: probe_test(spoken.language)} if settings.probes else {})
+
+    tests = main_first(gather_material, state)
+    hear_all(candidates, tests, out, settings.batch_seconds, state)
+
+    def finish() -> EvaluationRecord:
+        if state.is_main_process:
+            _finish(candidates, corpora, tests, out, settings, title)
+        return EvaluationRecord.read(out / "results.json")
+
+    return main_first(finish, state)
+
+
+def _baselines(models: list[str], spoken: AdapterRecord) -> list[Candidate]:
+    """Baselines under the last part of their names."""
+    names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
+    names = [name.lstrip("._-") or "baseline" for name in names]
+    for name in names:
+        if names.count(name) > 1 or name in (BASE, SUBJECT, EARLIER):
+            raise EscoitaError(f"eval.baselines: two systems would be called {name}; leave out one")
+    return [Candidate(name, model, spoken) for name, model in zip(names, models, strict=True)]
+
+
+def _finish(
+    candidates: list[Candidate],
+    corpora: list[Corpus],
+    tests: dict[str, Material],
+    out: Path,
+    settings: Evaluation,
+    title: str | None,
+) -> None:
+    """Scores what was heard, shows it, and leaves nothing behind of systems that were not asked for now."""
+    systems = [candidate.name for candidate in candidates] + ([EARLIER] if settings.against else [])
+    if PROBES not in tests:
+        shutil.rmtree(out / PROBES, ignore_errors=True)
+    for corpus in tests:
+        wanted = {predictions_path(out, corpus, system) for system in systems}
+        for path in set((out / corpus).glob("predictions*.parquet")) - wanted:
+            path.unlink()
+    record = score(out, settings.normalizer, settings.resamples, list(tests))
     record.write(out / "results.json")
-    return record
-
-
-def hear(transcriber: Transcriber, clips: Sequence[Utterance], title: str) -> list[Transcript]:
-    """Transcribes clips in batches of like length, decoding no more than a batch ahead; results in order."""
-    batches = list(batches_by_length([int(clip.audio_seconds * 1000) for clip in clips], transcriber.batch_size))
-    heard: dict[int, Transcript] = {}
-    for indices in track(batches, total=len(batches), title=f"Transcribing {title}: batches"):
-        transcripts = transcriber.transcribe([read_audio(clips[index].audio) for index in indices])
-        heard.update(zip(indices, transcripts, strict=True))
-    return [heard[index] for index in range(len(clips))]
+    clips = {name: material.clips for name, material in tests.items()}
+    write_report(out, record, clips, [corpus.name for corpus in corpora if corpus.publish_audio], title)
+    for journal in out.glob(f"*/{JOURNAL}*"):
+        shutil.rmtree(journal)
 
 
 if __name__ == "__main__":

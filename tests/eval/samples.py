@@ -1,33 +1,77 @@
 """Predictions of small corpora, made by hand."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from escoita.corpora import Utterance
-from escoita.transcribe import Transcript
-from eval.predictions import Provenance, predictions_table, write_predictions
-
-
-# reference, what the adapter heard, what the base heard
-Row = tuple[str, str, str | None]
+from escoita.corpora.rows import Utterance, Utterances
+from escoita.evaluation import System
+from escoita.transcript import Transcript
+from eval.predictions import Provenance, predictions_path, predictions_table, write_predictions
 
 
-def clip(text: str, row: int = 1, corpus: str = "clips", language: str = "uz", seconds: float = 2.0) -> Utterance:
-    return Utterance(f"{corpus}-{row}", f"{row}.ogg", text, corpus, language, "m6", "test.jsonl", row, seconds)
+# The reference, and what each system heard.
+Row = tuple[str, ...]
+PAIR = ("adapter", "base")
+ADAPTER_SHA256 = "a" * 64
+
+
+def clip(text: str, row: int = 1, corpus: str = "clips", language: str = "uz", **known: Any) -> Utterance:
+    fields: dict[str, Any] = {"audio": f"{row}.ogg", "source": "test.jsonl", "row": row, "audio_seconds": 2.0} | known
+    return Utterance(id=f"{corpus}-{row}", text=text, corpus=corpus, language=language, **fields)
+
+
+def system(name: str, **changes: Any) -> System:
+    fields = {
+        "name": name,
+        "base": "user/base",
+        "base_sha256": "b" * 64,
+        "adapter": "adapter" if name == "adapter" else None,
+        "adapter_sha256": ADAPTER_SHA256 if name == "adapter" else None,
+        "max_new_tokens": 64,
+        "batch_seconds": 60.0,
+        "processes": 1,
+        "device": "cpu",
+        "dtype": "float32",
+        "peak_memory_bytes": 1_500_000_000,
+    }
+    return System.model_validate(fields | changes)
 
 
 def write_rows(
     folder: Path,
-    rows: list[Row],
+    rows: Sequence[Row],
     corpus: str = "clips",
     language: str = "uz",
-    adapter: str | None = "adapter",
+    systems: Sequence[str] = PAIR,
     rejected: int = 0,
-) -> Path:
-    """Writes `<folder>/<corpus>/predictions.parquet`; clips of 2 s, heard in 0.5 s and by the base in 1 s."""
-    clips = [clip(reference, row, corpus, language) for row, (reference, _, _) in enumerate(rows, start=1)]
-    heard = [Transcript(text, 2.0, 0.5) for _, text, _ in rows]
-    base_heard = [Transcript(text, 2.0, 1.0) for _, _, text in rows if text is not None] or None
-    path = folder / corpus / "predictions.parquet"
-    made = Provenance(corpus, "user/base", "b" * 64, adapter, "a" * 64 if adapter else None, rejected)
-    write_predictions(predictions_table(clips, heard, base_heard, made), path)
-    return path
+    known: Sequence[Mapping[str, Any]] | None = None,
+    **of_the_system: Any,
+) -> list[Path]:
+    """
+    Writes what the systems heard in one corpus.
+
+    Clips are 2 s long; a system hears one in 0.5 s, the next system in 1 s, and so on, in two tokens for each word.
+
+    Args:
+        folder (`Path`): Of the predictions of all corpora.
+        rows (`Sequence[Row]`): The reference of each clip and what each system heard.
+        corpus (`str`): Its name.
+        language (`str`): ISO code.
+        systems (`Sequence[str]`): In the order of a row.
+        rejected (`int`): Rows that could not be used.
+        known (`Sequence[Mapping]`, *optional*): Speaker, gender and such of each clip.
+        of_the_system: What is said of the systems.
+    """
+    known = known or [{}] * len(rows)
+    clips = [clip(row[0], place, corpus, language, **known[place - 1]) for place, row in enumerate(rows, start=1)]
+    paths = []
+    for place, name in enumerate(systems, start=1):
+        heard = [
+            Transcript(row[place], utterance.audio_seconds, 0.5 * place, 2 * len(row[place].split()))
+            for row, utterance in zip(rows, clips, strict=True)
+        ]
+        made = Provenance(corpus=corpus, rejected=rejected, system=system(name, **of_the_system))
+        paths.append(predictions_path(folder, corpus, name))
+        write_predictions(predictions_table(Utterances.of(clips), heard, made), paths[-1])
+    return paths

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from escoita.errors import RecordError
-from escoita.records import EvaluationRecord
+from escoita.evaluation import EvaluationRecord, Rates, SystemResult
 from eval.results import score
 from tests.eval.samples import Row, write_rows
 
@@ -13,72 +15,267 @@ UZBEK: list[Row] = [
     ("oshxonada chiroqni yoq", "chiroqni och", ""),  # 1 deletion, 1 substitution; base: 3 deletions
 ]
 GALICIAN: list[Row] = [("un", "un dous", "un")]  # 1 insertion
+WORDS = st.text("abʻ ", max_size=12)
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> EvaluationRecord:
-    paths = [
-        write_rows(tmp_path, UZBEK, "uz-clips", rejected=2),
-        write_rows(tmp_path, GALICIAN, "gl-clips", "gl", rejected=1),
-    ]
-    return score(paths, resamples=50)
+    write_rows(tmp_path, UZBEK, "uz-clips", rejected=2)
+    write_rows(tmp_path, GALICIAN, "gl-clips", "gl", rejected=1)
+    return score(tmp_path, resamples=200, corpora=["uz-clips", "gl-clips"])
+
+
+def heard(record: EvaluationRecord, system: str) -> list[SystemResult]:
+    """In each corpus and in the pool."""
+    found = [result.of(system) for result in [*record.corpora, record.pooled]]
+    return [result for result in found if result]
+
+
+def kinds(rates: Rates) -> tuple[int, int, int]:
+    return rates.substitutions, rates.deletions, rates.insertions
 
 
 def test_one_corpus_by_hand(record: EvaluationRecord) -> None:
     uzbek, galician = record.corpora
-    assert (uzbek.name, uzbek.language, uzbek.n, uzbek.rejected) == ("uz-clips", "uz", 2, 2)
-    assert (uzbek.reference_words, uzbek.wer) == (5, 2 / 5)
-    assert (uzbek.substitutions, uzbek.deletions, uzbek.insertions) == (1, 1, 0)
+    assert (uzbek.name, uzbek.language, uzbek.n, uzbek.rejected, uzbek.audio_seconds) == ("uz-clips", "uz", 2, 2, 4.0)
+    rates = uzbek.judged.normalized
+    assert (rates.reference_words, rates.wer, kinds(rates)) == (5, 2 / 5, (1, 1, 0))
     # "oshxonada " is 10 characters gone, yoq to och 3 others, of 12 and 22
-    assert uzbek.cer == 13 / 34
-    assert uzbek.wer_ci95[0] <= uzbek.wer <= uzbek.wer_ci95[1]
-    assert (galician.reference_words, galician.wer, galician.insertions) == (1, 1.0, 1)
-    assert galician.wer_ci95 == (1.0, 1.0)
+    assert (rates.reference_characters, rates.cer) == (34, 13 / 34)
+    # two clips drawn of 0/2 and 2/3, each pair of one clip with 25 %
+    assert rates.wer_ci95 == (0.0, 2 / 3) and rates.cer_ci95 == (0.0, 13 / 22)
+    rates = galician.judged.normalized
+    assert (rates.reference_words, rates.wer, rates.wer_ci95, kinds(rates)) == (1, 1.0, (1.0, 1.0), (0, 0, 1))
+    assert rates.cer == 5 / 2  # " dous"
 
 
 def test_the_base_beside_it(record: EvaluationRecord) -> None:
-    uzbek, galician = record.corpora
-    assert uzbek.base_wer == 6 / 5 and uzbek.base_wer_ci95 == (1.0, 1.5)
-    assert galician.base_wer == galician.base_cer == 0
+    uzbek, galician, pooled = (result.normalized for result in heard(record, "base"))
+    assert (uzbek.wer, uzbek.wer_ci95, kinds(uzbek)) == (6 / 5, (1.0, 1.5), (2, 3, 1))
+    assert galician.wer == galician.cer == 0
+    assert (pooled.wer, kinds(pooled)) == (6 / 6, (2, 3, 1))
+
+
+def test_the_pool_is_by_words_and_the_mean_by_corpora(record: EvaluationRecord) -> None:
+    pooled = record.pooled
+    assert (pooled.name, pooled.language, pooled.n, pooled.rejected) == ("pooled", "gl, uz", 3, 3)
+    assert (pooled.judged.normalized.wer, pooled.unit, pooled.units, pooled.word_share) == (3 / 6, "corpus", 2, 1.0)
+    assert [result.word_share for result in record.corpora] == [5 / 6, 1 / 6]
+    assert [(mean.system, mean.wer) for mean in record.macro] == [("adapter", (2 / 5 + 1) / 2), ("base", 3 / 5)]
+    # The Galician clip adds 1 edit and 1 word to every draw: 0/4, 2/5 and 4/6 become 1/5, 3/6 and 5/7.
+    assert pooled.judged.normalized.wer_ci95 == (1 / 5, 5 / 7)
+    assert record.macro[0].wer_ci95 == ((0 + 1) / 2, (2 / 3 + 1) / 2)
 
 
 def test_speed_is_audio_over_computing(record: EvaluationRecord) -> None:
-    assert {result.rtfx for result in record.corpora} == {record.pooled.rtfx} == {4.0}
-    assert record.pooled.base_rtfx == 2.0
-    assert record.pooled.audio_seconds == 6.0
+    assert {result.rtfx for result in heard(record, "adapter")} == {2 / 0.5}
+    assert {result.rtfx for result in heard(record, "base")} == {2 / 1.0}
+    assert [result.tokens_per_second for result in heard(record, "adapter")] == [2 * 4 / 1, 2 * 2 / 0.5, 2 * 6 / 1.5]
 
 
-def test_the_pool_is_by_words_not_by_corpora(record: EvaluationRecord) -> None:
-    pooled = record.pooled
-    assert (pooled.name, pooled.language, pooled.n, pooled.rejected) == ("pooled", "gl, uz", 3, 3)
-    assert pooled.wer == 3 / 6 != sum(result.wer for result in record.corpora) / 2
-    assert pooled.base_wer == 6 / 6
+def test_a_system_against_the_other(tmp_path: Path) -> None:
+    # in each of ten clips the adapter is wrong in one word of two less
+    write_rows(tmp_path, [("bir ikki", "bir ikki", "bir uch")] * 5 + [("bir ikki", "ikki bir", "olti uch toʻrt")] * 5)
+    result = score(tmp_path, resamples=100).corpora[0]
+    (found,) = result.differences
+    assert (found.other, found.wer, found.ci95) == ("base", (10 - 20) / 20, pytest.approx((-0.5, -0.5)))
+    assert (found.verdict, result.against("base"), result.against("whisper")) == ("better", found, None)
+    # 2 / 101 of the draws; ten pairs alone would allow for 2 / 1024
+    assert found.p_value == pytest.approx(2 / 101)
 
 
-def test_the_record_says_whose_it_is_and_round_trips(record: EvaluationRecord, tmp_path: Path) -> None:
-    assert (record.base, record.adapter, record.normalizer, record.resamples) == ("user/base", "adapter", "raw", 50)
+@pytest.mark.parametrize(
+    "clips, verdict", [(1, "no measurable difference"), (5, "no measurable difference"), (6, "worse")]
+)
+def test_a_handful_of_clips_proves_nothing(tmp_path: Path, clips: int, verdict: str) -> None:
+    write_rows(tmp_path, [("bir", "", "bir")] * clips)
+    (found,) = score(tmp_path, resamples=2000).corpora[0].differences
+    assert (found.wer, found.ci95, found.verdict) == (1.0, (1.0, 1.0), verdict)
+    assert found.p_value == min(1, 2 / 2**clips)
+
+
+def test_equal_systems_are_told_as_equal(tmp_path: Path) -> None:
+    write_rows(tmp_path, [("bir ikki", "bir", "bir"), ("uch", "uch", "uch")] * 10)
+    (found,) = score(tmp_path, resamples=100).pooled.differences
+    assert (found.wer, found.ci95, found.p_value, found.verdict) == (0, (0, 0), 1.0, "no measurable difference")
+
+
+def test_speakers_are_drawn_where_they_are_known(tmp_path: Path) -> None:
+    known = [{"speaker": f"s{index % 12}"} for index in range(24)]
+    write_rows(tmp_path, [("bir ikki", "bir", "bir")] * 24, "named", known=known)
+    write_rows(tmp_path, [("bir ikki", "bir", "bir")] * 24, "unnamed", known=[*known[1:], {}])
+    named, unnamed = score(tmp_path, resamples=10).corpora
+    assert (named.unit, named.units, unnamed.unit, unnamed.units) == ("speaker", 12, "utterance", 24)
+
+
+def test_the_judged_one_comes_first(tmp_path: Path) -> None:
+    names = ["base", "whisper", "adapter", "ctc"]
+    write_rows(tmp_path, [("bir", *names)], systems=names)
+    record = score(tmp_path, resamples=5)
+    assert [system.name for system in record.systems] == ["adapter", "base", "ctc", "whisper"]
+    assert [difference.other for difference in record.pooled.differences] == ["base", "ctc", "whisper"]
+    chosen = score(tmp_path, resamples=5, systems=["whisper", "base"])
+    assert [system.name for system in chosen.systems] == ["base", "whisper"]
+    assert chosen.judged.name == chosen.pooled.judged.system == "base"
+
+
+def test_the_base_alone_is_judged_by_itself(tmp_path: Path) -> None:
+    write_rows(tmp_path, [("un", "un")], systems=["base"])
+    record = score(tmp_path, resamples=5)
+    assert (record.judged.name, record.judged.adapter, record.pooled.differences) == ("base", None, [])
+
+
+def test_corpora_stand_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    for name in ("c", "a", "b"):
+        write_rows(tmp_path, UZBEK, name)
+    assert [result.name for result in score(tmp_path, resamples=5).corpora] == ["a", "b", "c"]
+    assert [result.name for result in score(tmp_path, resamples=5, corpora=["c", "a"]).corpora] == ["c", "a"]
+
+
+def test_the_record_says_what_was_evaluated_and_round_trips(record: EvaluationRecord, tmp_path: Path) -> None:
+    assert (record.judged.base, record.judged.adapter, record.normalizer, record.resamples) == (
+        "user/base",
+        "adapter",
+        "raw",
+        200,
+    )
     record.write(tmp_path / "results.json")
     assert EvaluationRecord.read(tmp_path / "results.json") == record
 
 
 def test_scoring_again_gives_the_same_record(record: EvaluationRecord, tmp_path: Path) -> None:
-    paths = [tmp_path / name / "predictions.parquet" for name in ("uz-clips", "gl-clips")]
-    assert score(paths, resamples=50) == record
+    assert score(tmp_path, resamples=200, corpora=["uz-clips", "gl-clips"]) == record
 
 
-def test_without_the_base_its_figures_are_absent(tmp_path: Path) -> None:
-    (result,) = score([write_rows(tmp_path, [("un", "un", None)])], resamples=5).corpora
-    assert result.base_wer is result.base_cer is result.base_wer_ci95 is result.base_rtfx is None
+def test_the_draws_of_a_corpus_are_its_own(record: EvaluationRecord, tmp_path: Path) -> None:
+    assert score(tmp_path, resamples=200, corpora=["gl-clips", "uz-clips"]).corpora == record.corpora[::-1]
+    alone = score(tmp_path, resamples=200, corpora=["uz-clips"]).corpora[0]
+    assert alone == record.corpora[0].model_copy(update={"word_share": 1.0})
 
 
-@pytest.mark.parametrize("name, wer, base_wer", [("raw", 1.0, 1.0), ("basic", 0.0, 0.5)])
+@pytest.mark.parametrize("name, wer, base_wer", [("raw", 1.0, 1.0), ("basic", 0.0, 0.5), ("galician", 0.0, 0.5)])
 def test_the_normaliser_is_for_both_sides(tmp_path: Path, name: str, wer: float, base_wer: float) -> None:
-    path = write_rows(tmp_path, [("¡Mañá, Antón!", "mañá antón", "Mañá: Anton")])
-    record = score([path], name, resamples=5)
-    assert (record.normalizer, record.pooled.wer, record.pooled.base_wer) == (name, wer, base_wer)
+    write_rows(tmp_path, [("¡Mañá, Antón!", "mañá antón", "Mañá: Anton")])
+    record = score(tmp_path, name, resamples=5)
+    ours, base = record.pooled.systems
+    assert (record.normalizer, ours.normalized.wer, base.normalized.wer) == (name, wer, base_wer)
+    assert (ours.raw.wer, base.raw.wer, ours.raw.reference_characters) == (1.0, 1.0, 13)
+
+
+def test_what_a_normaliser_does_to_words_is_counted(tmp_path: Path) -> None:
+    write_rows(
+        tmp_path, [("asta-sekin", "a", "b"), ("(kulgi) ha", "a", "b"), ("yoʻq", "a", "b"), ("[kulgi]", "a", "b")]
+    )
+    pooled = score(tmp_path, "basic", resamples=5).pooled
+    assert (pooled.merged, pooled.split) == (2, 1)
+    assert score(tmp_path, resamples=5).pooled.merged == 0
+
+
+def test_faults_are_counted_in_the_raw_texts(tmp_path: Path) -> None:
+    rows = [("chiroqni yoq", "chiroqni yoq", ""), ("bir", "bir", "Sure, here is the transcription: bir")]
+    write_rows(tmp_path, rows, "a")
+    write_rows(tmp_path, rows[:1], "b")
+    ours, base = score(tmp_path, "basic", resamples=5).pooled.systems
+    assert set(ours.faults.model_dump().values()) == {0}
+    assert (base.faults.empty, base.faults.chat_like) == (2, 1)
+
+
+def test_probes_are_no_corpus(tmp_path: Path) -> None:
+    write_rows(tmp_path, UZBEK, "clips")
+    write_rows(tmp_path, [("", "", "you you"), ("", "...", "Thank you.")], "probes")
+    record = score(tmp_path, resamples=5)
+    assert [result.name for result in record.corpora] == ["clips"] and record.pooled.n == 2
+    assert [(probe.system, probe.n, probe.with_text, probe.words) for probe in record.probes] == [
+        ("adapter", 2, 0, 0),
+        ("base", 2, 2, 4),
+    ]
+    assert score(tmp_path, resamples=5, corpora=["clips"]).probes == []
+
+
+@pytest.mark.parametrize("rows", [[], [("", "")], [("", "bir ikki")]])
+def test_where_nothing_is_said_there_are_no_words_to_divide_by(tmp_path: Path, rows: list[Row]) -> None:
+    write_rows(tmp_path, rows, "empty", systems=["adapter"])
+    write_rows(tmp_path, [("bir ikki", "bir")], "full", systems=["adapter"])
+    empty, full = score(tmp_path, resamples=5).corpora
+    inserted = len(rows[0][1].split()) if rows else 0
+    assert (empty.judged.raw.wer, empty.word_share, full.word_share) == (inserted, 0.0, 1.0)
+    record = score(tmp_path, resamples=5, corpora=["empty"])
+    assert (record.pooled.word_share, record.macro[0].wer) == (0.0, inserted)
+    assert score(tmp_path, resamples=5).macro[0].wer == 1 / 2  # a corpus without words has no rate
+
+
+def test_no_time_measured_is_no_speed(tmp_path: Path) -> None:
+    write_rows(tmp_path, [], systems=["adapter"])
+    judged = score(tmp_path, resamples=5).pooled.judged
+    assert (judged.rtfx, judged.tokens_per_second) == (0.0, 0.0)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=5), min_size=1, max_size=3))
+def test_counts_of_the_pool_are_sums(tmp_path_factory: pytest.TempPathFactory, corpora: list[list[Row]]) -> None:
+    folder = tmp_path_factory.mktemp("predictions")
+    for place, rows in enumerate(corpora):
+        write_rows(folder, rows, f"corpus-{place}", rejected=place)
+    record = score(folder, "uzbek", resamples=3)
+    for name in ("n", "rejected", "audio_seconds", "merged", "split"):
+        assert getattr(record.pooled, name) == sum(getattr(result, name) for result in record.corpora)
+    for system in ("adapter", "base"):
+        *parts, pooled = heard(record, system)
+        for form in ("normalized", "raw"):
+            counts = {"substitutions", "deletions", "insertions", "reference_words", "reference_characters"}
+            sums = {name: sum(getattr(getattr(part, form), name) for part in parts) for name in counts}
+            assert getattr(pooled, form).model_dump(include=counts) == sums
+            edits = sums["substitutions"] + sums["deletions"] + sums["insertions"]
+            assert getattr(pooled, form).wer == edits / max(1, sums["reference_words"])
+        for fault, count in pooled.faults.model_dump().items():
+            assert count == sum(getattr(part.faults, fault) for part in parts)
 
 
 def test_predictions_of_different_models_are_refused(tmp_path: Path) -> None:
-    paths = [write_rows(tmp_path, GALICIAN, "one"), write_rows(tmp_path, GALICIAN, "two", adapter="another")]
-    with pytest.raises(RecordError, match="the predictions are of 2 different models$"):
-        score(paths)
+    write_rows(tmp_path, GALICIAN, "one")
+    write_rows(tmp_path, GALICIAN, "two", base_sha256="c" * 64)
+    one, two = tmp_path / "one/predictions.parquet", tmp_path / "two/predictions.parquet"
+    with pytest.raises(RecordError) as refusal:
+        score(tmp_path)
+    assert str(refusal.value) == f"{one} and {two}: of different models, by their base_sha256; evaluate again"
+
+
+@pytest.mark.parametrize(
+    "others, said",
+    [
+        ([("un", "b"), ("dous", "b")], "3 and 2 rows, not the same clips; evaluate again"),
+        ([("un", "b"), ("tres", "b"), ("dous", "b")], "not the same clips: row 2 has reference 'dous' and 'tres'"),
+    ],
+)
+def test_systems_must_have_heard_the_same_clips(tmp_path: Path, others: list[Row], said: str) -> None:
+    (adapter,) = write_rows(tmp_path, [("un", "a"), ("dous", "a"), ("tres", "a")], systems=["adapter"])
+    (base,) = write_rows(tmp_path, others, systems=["base"])
+    with pytest.raises(RecordError) as refusal:
+        score(tmp_path)
+    assert str(refusal.value).startswith(f"{adapter} and {base}: {said}")
+
+
+def test_a_system_must_have_heard_every_corpus(tmp_path: Path) -> None:
+    write_rows(tmp_path, [("un", "a", "b")], "one")
+    write_rows(tmp_path, [("un", "a")], "two", systems=["adapter"])
+    with pytest.raises(RecordError, match="two: holds no predictions of base, which other corpora have"):
+        score(tmp_path)
+    assert [system.name for system in score(tmp_path, resamples=5, systems=["adapter"]).systems] == ["adapter"]
+
+
+def test_a_file_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
+    (path,) = write_rows(tmp_path, [("un", "a")], systems=["adapter"])
+    path = path.rename(path.with_name("predictions-base.parquet"))
+    with pytest.raises(RecordError) as refusal:
+        score(tmp_path)
+    assert str(refusal.value) == f"{path}: holds what adapter heard in clips, so it cannot stand there"
+
+
+@pytest.mark.parametrize("corpora, where", [(None, ""), (["clips", "gone"], "/gone"), (["probes"], "")])
+def test_what_is_not_there_is_said(tmp_path: Path, corpora: list[str] | None, where: str) -> None:
+    if corpora:
+        write_rows(tmp_path, GALICIAN)
+        write_rows(tmp_path, [("", "", "")], "probes")
+    with pytest.raises(RecordError) as refusal:
+        score(tmp_path, corpora=corpora)
+    assert str(refusal.value).startswith(f"{tmp_path}{where}: holds no predictions")

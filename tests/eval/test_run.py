@@ -1,15 +1,13 @@
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from escoita.errors import CorpusError
-from escoita.transcribe import Transcript
-from eval.run import evaluate_manifests, hear
-from tests.escoita.samples import tone, write_clip
-from tests.eval.samples import clip
+from escoita.errors import CorpusError, EscoitaError
+from escoita.records import AdapterRecord, Prompt
+from eval.run import _baselines, evaluate_manifests
+
+
+SPOKEN = AdapterRecord(language="uz", prompt=Prompt(user=""))
 
 
 @pytest.mark.parametrize(
@@ -17,6 +15,7 @@ from tests.eval.samples import clip
     [
         (("uz/test.jsonl", "gl/test.jsonl"), "two manifests have the same file name"),
         (("test (1).jsonl",), "a manifest's file name names its corpus"),
+        (("pooled.jsonl",), "a manifest's file name names its corpus"),
     ],
 )
 def test_manifests_must_name_their_corpora(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
@@ -25,22 +24,21 @@ def test_manifests_must_name_their_corpora(tmp_path: Path, names: tuple[str, ...
     assert str(refusal.value).startswith(said) and "\n" not in str(refusal.value)
 
 
-def test_clips_are_heard_by_length_and_told_in_order(tmp_path: Path) -> None:
-    lengths = [0.1, 0.4, 0.2, 0.3]
-    clips = []
-    for row, length in enumerate(lengths):
-        path = write_clip(tmp_path / f"{row}.wav", tone(seconds=length))
-        clips.append(replace(clip("bir", row), audio=str(path), audio_seconds=length))
-    batches: list[list[int]] = []
+@pytest.mark.parametrize(
+    "model, name",
+    [
+        ("openai/whisper-small", "whisper-small"),
+        ("models/whisper/", "whisper"),
+        ("./.hidden", "hidden"),
+        ("a b(c)", "a-b-c-"),
+        ("..", "baseline"),
+    ],
+)
+def test_baselines_are_called_by_their_last_part(model: str, name: str) -> None:
+    assert [candidate.name for candidate in _baselines([model], SPOKEN)] == [name]
 
-    class Ear:
-        batch_size = 2
 
-        def transcribe(self, audio: list[np.ndarray]) -> list[Transcript]:
-            batches.append([len(samples) for samples in audio])
-            return [Transcript(str(len(samples)), len(samples) / 16_000, 0.1) for samples in audio]
-
-    ear: Any = Ear()
-    heard = hear(ear, clips, "clips")
-    assert batches == [[6400, 4800], [3200, 1600]]
-    assert [transcript.text for transcript in heard] == ["1600", "6400", "3200", "4800"]
+@pytest.mark.parametrize("models", [["a/whisper", "b/whisper"], ["user/base"], ["user/adapter"], ["user/earlier"]])
+def test_no_two_systems_have_one_name(models: list[str]) -> None:
+    with pytest.raises(EscoitaError, match="two systems would be called"):
+        _baselines(models, SPOKEN)

@@ -1,0 +1,35 @@
+"""Predictions of an earlier revision, taken beside those of the one that is judged now."""
+
+from pathlib import Path
+
+from escoita.corpora.rows import Utterances
+from escoita.errors import EscoitaError
+from escoita.evaluation import SUBJECT
+from escoita.resolve import local_file
+from eval.predictions import described, predictions_path, read_predictions, write_predictions
+
+
+EARLIER = "earlier"
+
+
+def take_earlier(against: str, tests: dict[str, Utterances], out: Path) -> None:
+    """
+    Copies what the adapter of another run, or of a published revision, heard in the same clips.
+
+    Args:
+        against (`str`): A run directory, or `user/name`, or `user/name@revision`.
+        tests (`dict[str, Utterances]`): The clips of each corpus.
+        out (`Path`): Where the predictions of this evaluation go.
+
+    Raises:
+        EscoitaError: There are none, or they are of other clips.
+    """
+    source, revision = (against, None) if Path(against).is_dir() else (against.partition("@")[::2])
+    for corpus, clips in tests.items():
+        found = local_file(source, str(predictions_path(Path("eval"), corpus, SUBJECT)), revision or None)
+        table, provenance = read_predictions(found)
+        if [table["id"].to_pylist(), table["reference"].to_pylist()] != [clips.column("id"), clips.column("text")]:
+            raise EscoitaError(f"{against}: heard other clips of {corpus}; compare on the same test corpus")
+        system = provenance.system.model_copy(update={"name": EARLIER})
+        renamed = described(table, provenance.model_copy(update={"system": system}))
+        write_predictions(renamed, predictions_path(out, corpus, EARLIER))

@@ -1,0 +1,149 @@
+"""
+Refuses what became worse.
+
+    python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
+
+Compares what was judged in one evaluation with what was judged in another, prints a table in Markdown, fit for
+`$GITHUB_STEP_SUMMARY`, and ends with 1 where the new one is worse with 95 % confidence on a corpus or on all together,
+or over the limit.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from escoita.errors import RecordError
+from escoita.evaluation import EvaluationRecord
+from escoita.figures import percent, points, points_interval, probability, thousands
+from escoita.markdown import code, line
+from escoita.rundir import RunDirectory
+from eval.bootstrap import Verdict
+from eval.compare import Compared, Evaluated, compare
+
+
+HEADS = ("Corpus", "Clips", "Old WER", "New WER", "Difference in points (95 %)", "p", "Verdict", "Compared by")
+ONLY_NEW, ONLY_OLD = "only in the new one", "only in the old one"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """
+    Two evaluations side by side.
+
+    Args:
+        title (`str`): What is compared, in Markdown.
+        compared (`list[Compared]`): Each corpus that both have, and all of them together where there are several.
+        only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that only the new one has.
+        only_old (`dict[str, tuple[int, float]]`): The same of the old one.
+        max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
+    """
+
+    title: str
+    compared: list[Compared]
+    only_new: dict[str, tuple[int, float]]
+    only_old: dict[str, tuple[int, float]]
+    max_wer: float | None = None
+
+    @property
+    def over(self) -> list[str]:
+        """Where the new WER is over the limit."""
+        rates = [(row.name, row.wer[0]) for row in self.compared]
+        rates += [(name, wer) for name, (_, wer) in self.only_new.items()]
+        return [name for name, wer in rates if self.max_wer is not None and wer > self.max_wer]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the new one may pass."""
+        return not self.found("worse") and not self.over
+
+    def found(self, verdict: Verdict) -> list[str]:
+        """Where a verdict was given."""
+        return [row.name for row in self.compared if row.verdict == verdict]
+
+    def markdown(self) -> str:
+        """Title, table, and a last line that says whether the new one passed and why."""
+        rows = [_cells(row) for row in self.compared]
+        for verdict, only, place in ((ONLY_NEW, self.only_new, 1), (ONLY_OLD, self.only_old, 0)):
+            for name, (clips, wer) in only.items():
+                rates = ["–", "–"]
+                rates[place] = percent(wer)
+                rows.append([line(name), thousands(clips), *rates, "–", "–", verdict, "–"])
+        table = [HEADS, ["---", *["---:"] * 5, "---", "---"], *rows]
+        return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", self.conclusion()])
+
+    def conclusion(self) -> str:
+        """The last line."""
+        reasons = {
+            "worse on": self.found("worse"),
+            f"over the limit of {percent(self.max_wer)} on": self.over,
+            "better on": self.found("better"),
+            "no measurable difference on": self.found("no measurable difference"),
+            f"{ONLY_NEW}:": list(self.only_new),
+            f"{ONLY_OLD}:": list(self.only_old),
+        }
+        said = [f"{reason} {', '.join(map(line, names))}" for reason, names in reasons.items() if names]
+        return f"**{'Pass' if self.passed else 'Fail'}:** {'; '.join(said)}."
+
+
+def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
+    """
+    Compares two evaluations.
+
+    Where the predictions of both stand beside the records and are of the same clips, clips are compared by a paired
+    bootstrap; else the intervals of the records are, which takes a larger difference to tell.
+
+    Args:
+        new (`Path`): `results.json`, the folder that holds it, or a run directory.
+        old (`Path`): The same of the evaluation that it is compared with.
+        max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
+
+    Raises:
+        RecordError: A record is missing, or they have no corpus in common.
+    """
+    paths = _results(new), _results(old)
+    records = [EvaluationRecord.read(path) for path in paths]
+    raw = records[0].normalizer != records[1].normalizer
+    ours, theirs = (Evaluated(path.parent, record, raw) for path, record in zip(paths, records, strict=True))
+    compared = compare(ours, theirs)
+    if not compared:
+        raise RecordError(f"{paths[0]} and {paths[1]}: have no corpus in common, so there is nothing to compare")
+    judged = [f"{code(record.judged.name)} in {code(path)}" for record, path in zip(records, paths, strict=True)]
+    texts = [code(record.normalizer) for record in records]
+    how = f"raw texts, as the normalisers differ ({texts[0]}, {texts[1]})" if raw else f"normaliser {texts[0]}"
+    title = f"WER of {judged[0]} against {judged[1]}; {how}."
+    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer)
+
+
+def _results(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    run = RunDirectory(path)
+    return run.results if run.eval.is_dir() else path / run.results.name
+
+
+def _only(one: Evaluated, other: Evaluated) -> dict[str, tuple[int, float]]:
+    """Corpora that only the one has."""
+    known = {result.name for result in other.record.corpora}
+    return {
+        result.name: (result.n, one.rates(result).wer) for result in one.record.corpora if result.name not in known
+    }
+
+
+def _cells(row: Compared) -> list[str]:
+    ours, theirs = row.clips
+    return [
+        line(row.name),
+        thousands(ours) if ours == theirs else f"{thousands(theirs)}, now {thousands(ours)}",
+        percent(row.wer[1]),
+        percent(row.wer[0]),
+        f"{points(row.difference)} ({points_interval(row.ci95)})",
+        "–" if row.p_value is None else probability(row.p_value),
+        row.verdict,
+        line(row.how),
+    ]
+
+
+if __name__ == "__main__":
+    from escoita.cli import gate as command
+    from escoita.cli import script
+
+    script(command)

@@ -1,0 +1,67 @@
+"""What was heard so far, batch by batch, so that a run that was killed at any point goes on from there."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from escoita.files import write_atomically
+from escoita.transcript import Segment, Transcript
+
+
+# Transcripts of a batch, in its order.
+Heard = dict[int, list[Transcript]]
+
+
+def read_journals(folder: Path, key: str) -> Heard:
+    """
+    Reads what all processes wrote so far.
+
+    Args:
+        folder (`Path`): Of one corpus and system; one file for each process.
+        key (`str`): What the transcripts depend on. A file that was written under another is not believed.
+
+    Returns:
+        `dict[int, list[Transcript]]`: Transcripts by number of the batch. A line that was cut off by a kill is left
+        out, and its batch heard again.
+    """
+    heard: Heard = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        heard |= _read(path, key)
+    return heard
+
+
+def append_batches(path: Path, key: str, batches: Iterable[tuple[int, list[Transcript]]]) -> None:
+    """
+    Writes each batch as soon as it is heard, behind what this process wrote before it was killed.
+
+    Args:
+        path (`Path`): The file of this process.
+        key (`str`): See [`read_journals`].
+        batches (`Iterable[tuple[int, list[Transcript]]]`): Number of the batch, and its transcripts.
+    """
+    before = _read(path, key).items() if path.is_file() else ()
+    write_atomically(path, "".join([json.dumps({"key": key}) + "\n", *(_line(*batch) for batch in before)]))
+    with path.open("a", encoding="utf-8") as journal:
+        for batch in batches:
+            journal.write(_line(*batch))
+            journal.flush()
+
+
+def _line(number: int, transcripts: list[Transcript]) -> str:
+    return json.dumps({"batch": number, "heard": [asdict(transcript) for transcript in transcripts]}) + "\n"
+
+
+def _read(path: Path, key: str) -> Heard:
+    heard: Heard = {}
+    first, *lines = path.read_text("utf-8").split("\n")
+    if first != json.dumps({"key": key}):
+        return heard
+    for line in lines[:-1]:  # behind the last newline stands nothing, or half a line
+        entry = json.loads(line)
+        heard[entry["batch"]] = [_transcript(**fields) for fields in entry["heard"]]
+    return heard
+
+
+def _transcript(segments: list[dict], **fields: object) -> Transcript:
+    return Transcript(**fields, segments=tuple(Segment(**segment) for segment in segments))  # type: ignore[arg-type]

@@ -1,0 +1,150 @@
+"""The plots of the report: error rates by corpus and by duration, and how they lie among the utterances."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from escoita.evaluation import CorpusResult, EvaluationRecord, Slice
+from escoita.plots import COLOURS, GREY, svg
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+
+# Systems are told apart by these too, for who sees no colours and for paper.
+_MARKERS = "oDs^vP"
+_FILLED = (1.0, 0.0, 0.45, 0.15, 0.75, 0.3)
+# How high a row is, and the frame around all rows, in inches.
+_ROW, _FRAME = 0.22, 0.85
+# Rows left free between two corpora.
+_APART = 0.9
+# More bars have no room for their figures.
+_MOST_LABELLED = 24
+# Bars of the distribution: no error, then the upper ends of tenths, in percent, then anything over.
+SHARES = [
+    "0",
+    *(f"\N{LESS-THAN OR EQUAL TO}\N{NO-BREAK SPACE}{10 * step}" for step in range(1, 11)),
+    ">\N{NO-BREAK SPACE}100",
+]
+
+
+def wer_by_corpus(record: EvaluationRecord) -> str:
+    """
+    Word error rates with their 95 % intervals: each corpus, and the pool where there are several.
+
+    Args:
+        record ([`~escoita.evaluation.EvaluationRecord`]): With one system or more.
+    """
+    height = _FRAME + _ROW * sum(len(result.systems) + _APART for result in record.rows)
+    return svg("Word error rate by corpus", lambda axes: _by_corpus(axes, record.rows), (7.0, height))
+
+
+def wer_by_duration(record: EvaluationRecord) -> str | None:
+    """
+    Word error rates of short and long clips, all corpora together.
+
+    Args:
+        record ([`~escoita.evaluation.EvaluationRecord`]): With one system or more.
+
+    Returns:
+        `str`: An `<svg>` element; nothing where the record has no slices by duration.
+    """
+    parts = [part for part in record.rows[-1].slices if part.by == "duration"]
+    systems = [system.name for system in record.systems]
+    return svg("Word error rate by duration", lambda axes: _by_duration(axes, parts, systems)) if parts else None
+
+
+def wer_distribution(rates: Mapping[str, np.ndarray]) -> str:
+    """
+    How many utterances have which word error rate.
+
+    Args:
+        rates (`Mapping[str, np.ndarray]`): Of each system the rate of every utterance, of shape `(utterances,)`.
+    """
+    return svg("Utterances by word error rate", lambda axes: _distribution(axes, rates))
+
+
+def shares(rates: np.ndarray) -> list[float]:
+    """
+    Fractions of the utterances, in the order of `SHARES`.
+
+    Args:
+        rates (`np.ndarray`): Word error rate of each, of shape `(utterances,)`.
+    """
+    # Rounded, as a rate that is 0.3 in words may lie a hair over it in floating point.
+    tenths = np.ceil(np.round(rates * 10, 9)).clip(0, 11).astype(int)
+    counts: list[int] = np.bincount(tenths, minlength=len(SHARES)).tolist()
+    return [count / max(1, len(rates)) for count in counts]
+
+
+def _by_corpus(axes: "Axes", rows: Sequence[CorpusResult]) -> None:
+    top = 0.0
+    ticks = []
+    for result in rows:
+        systems = len(result.systems)
+        for place, heard in enumerate(result.systems):
+            wer, y = 100 * heard.normalized.wer, top + place
+            low, high = (100 * bound for bound in heard.normalized.wer_ci95)
+            axes.hlines(y, low, high, color=_colour(place), linewidth=1.6)
+            label = heard.system if result is rows[0] else None
+            marker = _MARKERS[place % len(_MARKERS)]
+            axes.plot(wer, y, marker, color=_colour(place), markersize=5, label=label, clip_on=False)
+            axes.annotate(f"{wer:.1f}", (high, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
+        ticks.append(top + (systems - 1) / 2)
+        top += systems + _APART
+    axes.set_yticks(ticks, [result.name for result in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(top - _APART - 0.3, -0.7)
+    highest = max(heard.normalized.wer_ci95[1] for result in rows for heard in result.systems)
+    axes.set_xlim(0, max(1.0, 108 * highest))
+    axes.set_xlabel("WER, %, with 95 % interval")
+    axes.grid(axis="x")
+    _legend(axes, len(rows[0].systems))
+
+
+def _by_duration(axes: "Axes", parts: Sequence[Slice], systems: Sequence[str]) -> None:
+    drawn = _bars(axes, {system: [100 * part.wer[system] for part in parts] for system in systems})
+    if len(parts) * len(systems) <= _MOST_LABELLED:
+        for bars in drawn:
+            axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=GREY)
+    axes.set_xticks(range(len(parts)), [f"{part.value}\nn = {part.n:,}" for part in parts])
+    axes.set_ylabel("WER, %")
+
+
+def _distribution(axes: "Axes", rates: Mapping[str, np.ndarray]) -> None:
+    _bars(axes, {system: [100 * share for share in shares(found)] for system, found in rates.items()})
+    axes.set_xticks(range(len(SHARES)), SHARES)
+    axes.set_xlabel("WER of the utterance, %")
+    axes.set_ylabel("% of utterances")
+
+
+def _bars(axes: "Axes", heights: Mapping[str, Sequence[float]]) -> list["BarContainer"]:
+    """Groups of bars, one bar for each system, slim where there are few groups."""
+    from matplotlib.colors import to_rgba
+
+    groups = max(map(len, heights.values()))
+    width = 0.8 / len(heights) * min(1, groups / 5)
+    drawn = []
+    for place, (system, values) in enumerate(heights.items()):
+        offsets = np.arange(groups) + (place - (len(heights) - 1) / 2) * width
+        face = to_rgba(_colour(place), _FILLED[place % len(_FILLED)])
+        drawn.append(
+            axes.bar(offsets, values, 0.86 * width, color=face, edgecolor=_colour(place), linewidth=1, label=system)
+        )
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="y")
+    axes.set_xlim(-0.5, groups - 0.5)
+    axes.margins(y=0.1)
+    _legend(axes, len(heights))
+    return drawn
+
+
+def _legend(axes: "Axes", systems: int) -> None:
+    """Above the plot, so that it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(systems, 4), borderaxespad=0.2)
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]

@@ -1,0 +1,44 @@
+"""Several processes that share an evaluation: what one of them does before the others, and how all of them end."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from escoita.errors import EscoitaError
+
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+T = TypeVar("T")
+
+
+def main_first(work: Callable[[], T], state: "PartialState") -> T:
+    """
+    Lets the main process do a piece of work before the others do the same; where it is refused, all end alike.
+
+    Args:
+        work (`Callable[[], T]`): What every process does; the others find in caches what the main one put there.
+        state (`PartialState`): The processes, of accelerate.
+
+    Raises:
+        EscoitaError: The main process refused.
+    """
+    if state.num_processes == 1:
+        return work()
+    refusal = None
+    if state.is_main_process:
+        try:
+            done = work()
+        except EscoitaError as error:
+            refusal = error
+    (said, *_) = gathered(refusal and str(refusal), state)
+    if said is not None:
+        raise refusal or EscoitaError(said)
+    return done if state.is_main_process else work()
+
+
+def gathered(value: T, state: "PartialState") -> list[T]:
+    """What every process has, in the order of their ranks."""
+    from accelerate.utils import gather_object
+
+    return gather_object([value]) if state.num_processes > 1 else [value]

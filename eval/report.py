@@ -1,0 +1,140 @@
+"""
+Shows an evaluation on one page that opens anywhere: no server, no network, nothing beside the file.
+
+    python eval/report.py --run runs/quickstart-uzbek
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from escoita import figures
+from escoita.corpora.readers import read_corpus
+from escoita.corpora.rows import Utterances
+from escoita.errors import CorpusError
+from escoita.evaluation import EvaluationRecord
+from escoita.files import write_atomically
+from escoita.progress import say
+from escoita.rundir import RunDirectory
+from eval import wording
+from eval.alignment import confusions
+from eval.exhibits import confusion_tables, plots, slice_tables
+from eval.heard import read_heard
+from eval.worst import with_players, worst_utterances
+
+
+# As many as a person reads.
+WORST = 20
+
+
+def report_run(path: Path) -> Path:
+    """
+    Writes the report of a run anew, from its records, its predictions, and the recordings that may be shipped.
+
+    Args:
+        path (`Path`): The run directory.
+
+    Returns:
+        `Path`: The page.
+
+    Raises:
+        EscoitaError: It is not evaluated yet, or its predictions are not those of its record.
+    """
+    run = RunDirectory(path)
+    recipe = run.load_recipe()
+    clips: dict[str, Utterances] = {}
+    playable = {corpus.name for corpus in recipe.corpora.test if corpus.publish_audio}
+    for corpus in recipe.corpora.test:
+        if corpus.name in playable:
+            try:
+                clips[corpus.name], _ = read_corpus(corpus, recipe.language)
+            except CorpusError as error:
+                say(f"No recordings in the report: {error}")
+    return write_report(run.eval, EvaluationRecord.read(run.results), clips, playable, recipe.card.title)
+
+
+def write_report(
+    folder: Path,
+    record: EvaluationRecord,
+    clips: Mapping[str, Utterances] | None = None,
+    playable: Collection[str] = (),
+    title: str | None = None,
+) -> Path:
+    """
+    Writes `report.html` and its plots, `wer-by-corpus.svg`, `wer-by-duration.svg` and `wer-distribution.svg`.
+
+    Args:
+        folder (`Path`): Holds the predictions that the record was made from; the files go there.
+        record ([`~escoita.evaluation.EvaluationRecord`]): What they came to.
+        clips (`Mapping[str, Utterances]`, *optional*): Rows of each corpus, for players beside the worst utterances.
+        playable (`Collection[str]`, *optional*): Corpora whose licence lets clips be shipped; none unless given.
+        title (`str`, *optional*): Of the page; the adapter and its base, or the model that is judged, unless given.
+
+    Returns:
+        `Path`: The page. The same bytes whenever it is made from the same files.
+
+    Raises:
+        RecordError: The predictions are not those of the record.
+    """
+    heard = read_heard(folder, record)
+    judged = heard[record.judged.name]
+    drawn = plots(record, heard)
+    for plot in drawn:
+        write_atomically(folder / f"{plot.name}.svg", plot.svg)
+    for left_over in set(folder.glob("wer-*.svg")) - {folder / f"{plot.name}.svg" for plot in drawn}:
+        left_over.unlink()
+    worst, silent = with_players(worst_utterances(judged, WORST), clips or {}, playable)
+    references, hypotheses = (
+        [text for part in judged for text in getattr(part, name)] for name in ("references", "hypotheses")
+    )
+    template = _environment().get_template("report.html.jinja")
+    page = template.render(
+        title=title or wording.model_of(record.judged),
+        record=record,
+        judged=record.judged,
+        verdicts=wording.verdicts(record),
+        composition=wording.composition(record),
+        compared=bool(record.pooled.differences),
+        width=6 + 2 * (record.normalizer != "raw") + 3 * bool(record.pooled.differences),
+        faults=wording.FAULTS,
+        plots=drawn,
+        slices=slice_tables(record),
+        worst=worst,
+        silent=silent,
+        confusions=confusion_tables(confusions(references, hypotheses)),
+    )
+    write_atomically(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("eval"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    functions = (
+        figures.thousands,
+        figures.percent,
+        figures.interval,
+        figures.points,
+        figures.points_interval,
+        figures.probability,
+        wording.share,
+        wording.duration,
+        wording.digest,
+    )
+    environment.filters |= {function.__name__: function for function in functions}
+    environment.filters["name"] = wording.name_of
+    return environment
+
+
+if __name__ == "__main__":
+    from escoita.cli import report as command
+    from escoita.cli import script
+
+    script(command)

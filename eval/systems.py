@@ -1,0 +1,161 @@
+"""The models that are to be compared, and what each of them hears in every corpus."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from escoita.corpora.rows import Utterances
+from escoita.evaluation import System
+from escoita.files import public_name
+from escoita.hardware import device_name, peak_memory_bytes
+from escoita.progress import track
+from escoita.records import AdapterRecord
+from escoita.resolve import weights_digest
+from escoita.transcribe import Transcriber, batches_by_seconds
+from escoita.transcript import Transcript
+from eval.journal import append_batches, read_journals
+from eval.material import Material
+from eval.predictions import Provenance, predictions_path, predictions_table, write_predictions
+from eval.processes import gathered
+
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+# Folders of what was heard so far, until all is scored.
+JOURNAL = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """
+    A model that is to be heard.
+
+    Args:
+        name (`str`): What records call it: `adapter`, `base`, or the name of a baseline.
+        base (`str`): Folder or repository of the model.
+        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
+        revision (`str`, *optional*): Of the base.
+        adapter (`str`, *optional*): Folder or repository of the adapter.
+        adapter_name (`str`, *optional*): What records call its folder or repository; as it is unless given.
+        dtype (`str`, *optional*, defaults to `"auto"`): Precision of the weights.
+    """
+
+    name: str
+    base: str
+    spoken: AdapterRecord
+    revision: str | None = None
+    adapter: str | None = None
+    adapter_name: str | None = None
+    dtype: str = "auto"
+
+
+def hear_all(
+    candidates: Sequence[Candidate], tests: dict[str, Material], out: Path, batch_seconds: float, state: "PartialState"
+) -> None:
+    """
+    Lets every candidate hear every corpus, and writes its predictions.
+
+    Args:
+        candidates (`Sequence[Candidate]`): A base stands right before its adapter, and is loaded once for both.
+        tests (`dict[str, Material]`): By the name of the corpus.
+        out (`Path`): Where the predictions go.
+        batch_seconds (`float`): Most audio in a batch.
+        state (`PartialState`): The processes that share the work, of accelerate.
+    """
+    digests: dict[str, str] = {}
+    before: Candidate | None = None
+    transcriber: Transcriber
+    for candidate in candidates:
+        if before is None or before.adapter or (before.base, before.revision) != (candidate.base, candidate.revision):
+            transcriber = Transcriber.load(
+                candidate.base, None, candidate.spoken, candidate.revision, candidate.dtype, batch_seconds
+            )
+            digests = {candidate.base: weights_digest(candidate.base, candidate.revision)}
+        if candidate.adapter:
+            transcriber.merge_adapter(candidate.adapter)
+        transcriber.warm_up()
+        system = _system(candidate, transcriber, digests[candidate.base], state.num_processes)
+        for name, test in tests.items():
+            heard = hear(transcriber, name, test, system, out, state)
+            peak = max(gathered(peak_memory_bytes(), state))
+            if state.is_main_process:
+                made = Provenance(
+                    corpus=name,
+                    rejected=test.rejected,
+                    system=system.model_copy(update={"peak_memory_bytes": peak}),
+                )
+                path = predictions_path(out, name, candidate.name)
+                write_predictions(predictions_table(test.clips, heard, made), path)
+        before = candidate
+
+
+def hear(
+    transcriber: Transcriber, corpus: str, test: Material, system: System, out: Path, state: "PartialState"
+) -> list[Transcript]:
+    """
+    Transcribes a corpus in batches of like length, each written as soon as it is heard.
+
+    Every process takes its share of the same batches as one alone would make, so that the texts are the same.
+
+    Returns:
+        `list[Transcript]`: What all processes heard, in the order of the clips.
+    """
+    lengths = test.clips.column("audio_seconds")
+    batches = list(batches_by_seconds(lengths, transcriber.batch_seconds))
+    folder, key = out / corpus / f"{JOURNAL}{system.name}", _key(transcriber, system, test.clips)
+    known = read_journals(folder, key) if folder.is_dir() else {}
+    # By the number of the batch alone, whatever is known already, as processes may start at different times.
+    mine = [
+        number
+        for number in range(len(batches))
+        if number % state.num_processes == state.process_index and number not in known
+    ]
+    heard = transcriber.in_batches(test.load, [batches[number] for number in mine])
+    told = track(heard, total=len(mine), title=f"Transcribing {corpus}, {system.name}: batches")
+    append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(mine, told))
+    state.wait_for_everyone()
+    known = read_journals(folder, key)
+    by_clip = {
+        index: transcript
+        for number, indices in enumerate(batches)
+        for index, transcript in zip(indices, known[number], strict=True)
+    }
+    return [by_clip[index] for index in range(len(lengths))]
+
+
+def _numbered(
+    numbers: Sequence[int], heard: Iterator[tuple[list[int], list[Transcript]]]
+) -> Iterator[tuple[int, list[Transcript]]]:
+    for number, (_, transcripts) in zip(numbers, heard, strict=True):
+        yield number, transcripts
+
+
+def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
+    adapter = candidate.adapter
+    return System(
+        name=candidate.name,
+        base=public_name(candidate.base),
+        base_sha256=base_sha256,
+        adapter=candidate.adapter_name or (public_name(adapter) if adapter else None),
+        adapter_sha256=weights_digest(adapter) if adapter else None,
+        max_new_tokens=candidate.spoken.max_new_tokens,
+        batch_seconds=transcriber.batch_seconds,
+        processes=processes,
+        device=device_name(str(transcriber.model.device)),
+        dtype=str(transcriber.model.dtype).removeprefix("torch."),
+        peak_memory_bytes=0,
+    )
+
+
+def _key(transcriber: Transcriber, system: System, clips: Utterances) -> str:
+    """Digest of all that the texts depend on."""
+    told: dict[str, Any] = {
+        "system": system.model_dump(exclude={"processes", "device", "peak_memory_bytes"}),
+        "spoken": transcriber.spoken.model_dump(),
+        "clips": [clips.column("id"), clips.column("audio_seconds")],
+    }
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -1,0 +1,74 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from escoita.evaluation import EvaluationRecord
+from eval.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
+from eval.results import score
+from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
+
+
+TEXTS = ["bir ikki uch toʻrt besh"] * 6
+
+
+def drawn_text(svg: str) -> list[str]:
+    """What a reader sees; raises where it is no XML."""
+    root = ElementTree.fromstring(svg)  # noqa: S314  # drawn a line before
+    return ["".join(element.itertext()) for element in root.iter() if element.tag.endswith("}text")]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> EvaluationRecord:
+    folder = tmp_path_factory.mktemp("eval")
+    for clips in (quickstart_clips(12), clips_of(TEXTS, "other")):
+        texts = clips.column("text")
+        write_heard(folder, clips, {"adapter": misheard(texts, 0.2), "base": misheard(texts, 0.8, 1), "tiny": texts})
+    return score(folder, "uzbek", 50)
+
+
+def test_every_corpus_the_pool_and_every_system_is_named(record: EvaluationRecord) -> None:
+    text = drawn_text(wer_by_corpus(record))
+    assert {"quickstart-uz", "other", "pooled", "adapter", "base", "tiny"} <= set(text)
+    # The figure of each system on each corpus and on the pool.
+    figures = [f"{100 * heard.normalized.wer:.1f}" for result in record.rows for heard in result.systems]
+    assert [figure for figure in text if "." in figure] == figures
+
+
+def test_bars_of_durations_say_how_many_clips_they_stand_for(record: EvaluationRecord) -> None:
+    svg = wer_by_duration(record)
+    assert svg is not None
+    parts = [part for part in record.pooled.slices if part.by == "duration"]
+    assert parts and {part.value for part in parts} <= set(drawn_text(svg))
+    assert {f"n = {part.n}" for part in parts} <= set(drawn_text(svg))
+
+
+def test_without_slices_by_duration_there_is_no_plot_of_them(record: EvaluationRecord) -> None:
+    pooled = record.pooled.model_copy(update={"slices": []})
+    assert wer_by_duration(record.model_copy(update={"pooled": pooled})) is None
+
+
+def test_shares_of_utterances_by_their_rate() -> None:
+    # 3 / 10 lies a hair over 0.3 in tenths; an exact tenth belongs to the bar that it ends.
+    found = dict(zip(SHARES, shares(np.array([0, 0.05, 0.1, 3 / 10, 0.1 + 0.2, 1.0, 1.01, 20.0])), strict=True))
+    assert {label.replace("\N{NO-BREAK SPACE}", ""): part * 8 for label, part in found.items() if part} == {
+        "0": 1,
+        "≤10": 2,
+        "≤30": 2,
+        "≤100": 1,
+        ">100": 2,
+    }
+    assert shares(np.zeros(0)) == [0.0] * len(SHARES)
+
+
+def test_a_perfect_system_and_no_utterance_at_all_are_drawn(tmp_path: Path) -> None:
+    write_heard(tmp_path, clips_of(TEXTS), {"adapter": TEXTS})
+    assert "0.0" in drawn_text(wer_by_corpus(score(tmp_path, resamples=20)))
+    assert drawn_text(wer_distribution({"adapter": np.zeros(0)}))
+
+
+def test_the_same_figures_give_the_same_bytes(record: EvaluationRecord) -> None:
+    assert wer_by_corpus(record) == wer_by_corpus(record)
+    assert wer_by_duration(record) == wer_by_duration(record)
+    assert wer_distribution({"a": np.ones(3)}) == wer_distribution({"a": np.ones(3)})

@@ -1,0 +1,124 @@
+"""The report in a browser that has no network: everything is in the file, and whatever the data hold is shown."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eval.report import write_report
+from eval.results import score
+from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
+from tests.space.test_page import FLAGS
+
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+LONG = "q" * 5000
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"quoted\" 'it' ]]> <!--",
+    "\u202eyoq\u202e \u200fmen \u2067",
+    LONG,
+    "مرحبا بالعالم",
+]
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("eval")
+    clips = quickstart_clips(30)
+    texts = clips.column("text")
+    write_heard(folder, clips, {"adapter": misheard(texts, 0.6), "base": misheard(texts, 0.8, 1)})
+    write_heard(folder, clips_of(HOSTILE, "hostile"), {"adapter": HOSTILE[1:] + HOSTILE[:1], "base": HOSTILE})
+    return write_report(folder, score(folder, resamples=50), {"quickstart-uz": clips}, {"quickstart-uz"})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: "Browser", report: Path) -> Iterator["Page"]:
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda entry: complaints.append(entry.text))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.goto(report.as_uri())
+    yield page
+    assert [request for request in requests if not request.startswith("data:")] == [report.as_uri()]
+    assert complaints == []
+    context.close()
+
+
+def test_a_reader_finds_rates_plots_and_the_worst_utterances(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    expect(page.get_by_role("table", name="Every system on every corpus.")).to_be_visible()
+    expect(page.get_by_role("img", name="Word error rate by corpus")).to_be_visible()
+    expect(page.locator("ol.worst > li")).to_have_count(20)
+    page.get_by_role("link", name="Confusions").click()
+    expect(page.get_by_role("heading", name="Confusions")).to_be_in_viewport()
+
+
+def test_players_play_what_the_page_holds(page: "Page") -> None:
+    from playwright.sync_api import expect
+
+    players = page.locator("audio")
+    expect(players.first).to_be_visible()
+    # Its length is known as soon as the recording is read from the page.
+    page.wait_for_function("[...document.querySelectorAll('audio')].every(player => player.duration > 0.2)")
+    assert players.evaluate_all("players => players.every(player => player.error === null)")
+
+
+def test_the_dark_scheme_darkens_the_page_and_keeps_the_plots_legible(page: "Page") -> None:
+    colours = (
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg text')).fill]"
+    )
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(colours) == ["rgb(255, 255, 255)", "rgb(89, 98, 108)"]
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(colours) == ["rgb(20, 23, 26)", "rgb(160, 170, 180)"]
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_page_never_scrolls_sideways(page: "Page", width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.locator("details").evaluate_all("all => all.forEach(details => details.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_what_is_wider_than_a_phone_scrolls_in_its_box_by_the_keyboard_too(page: "Page") -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    box = page.locator("#rates .scroll")
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#rates .scroll').scrollLeft > 0")
+
+
+def test_hostile_text_is_shown_as_text(page: "Page") -> None:
+    shown = page.locator("ol.worst").inner_text()
+    for text in HOSTILE:
+        assert all(word in shown for word in text.split())
+    assert page.locator("script").count() == 0
+    # A word that turns the direction around does so within its own box.
+    assert page.locator(".worst .note").evaluate_all(
+        "notes => notes.every(note => getComputedStyle(note).direction === 'ltr')"
+    )
+
+
+def test_a_text_from_right_to_left_is_aligned_from_right_to_left(page: "Page") -> None:
+    arabic = page.locator("li", has_text="hostile-5").locator(".alignment")
+    assert arabic.evaluate("line => getComputedStyle(line).direction") == "rtl"
