@@ -9,13 +9,33 @@ from pathlib import Path
 from jinja2 import PackageLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from cards import text
+from cards import results
 from cards.metadata import hub_id, metadata, titles_of_tests
+from cards.overlap import overlaps
+from escoita import figures, markdown
+from escoita.data_record import DataRecord
 from escoita.errors import RecordError
+from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.recipe import Recipe
-from escoita.records import EvaluationRecord, TrainingRecord
+from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
+
+
+# Drawn with the results, and shown where they are there.
+PLOTS = {"wer-by-corpus.svg": "Word error rate by corpus", "wer-by-duration.svg": "Word error rate by duration"}
+FILTERS = (
+    markdown.line,
+    markdown.prose,
+    markdown.link,
+    markdown.code,
+    markdown.code_cell,
+    figures.thousands,
+    figures.percent,
+    figures.interval,
+    figures.points,
+    figures.points_interval,
+)
 
 
 def write_card(path: Path) -> Path:
@@ -51,39 +71,41 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str) -> st
         `str`: Front matter and Markdown.
 
     Raises:
-        RecordError: A record is missing, or the evaluation is of another base or adapter than the run holds.
+        RecordError: A record is missing or broken, or the evaluation is of another base or adapter than the run
+            holds.
     """
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    if (evaluation.base_sha256, evaluation.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
+    judged = evaluation.judged
+    if (judged.base_sha256, judged.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
         raise RecordError(f"{run.results}: measured another base or adapter than was trained here; evaluate again")
+    data = DataRecord.read(run.data) if run.data.is_file() else None
+    plots = {name: title for name, title in PLOTS.items() if (run.eval / name).is_file()}
     front = metadata(recipe, evaluation, base)
-    return f"---\n{front}\n---\n\n{body(recipe, training, evaluation, base, adapter)}"
+    return f"---\n{front}\n---\n\n{body(recipe, training, evaluation, data, plots, base, adapter)}"
 
 
-def body(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord, base: str, adapter: str) -> str:
+def body(
+    recipe: Recipe,
+    training: TrainingRecord,
+    evaluation: EvaluationRecord,
+    data: DataRecord | None,
+    plots: dict[str, str],
+    base: str,
+    adapter: str,
+) -> str:
     """Renders the template."""
     environment = SandboxedEnvironment(
         loader=PackageLoader("cards"),
         undefined=StrictUndefined,
-        autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of cards.text
+        autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.markdown
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (
-        text.line,
-        text.prose,
-        text.link,
-        text.code,
-        text.code_cell,
-        text.thousands,
-        text.percent,
-        text.interval,
-    )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # Python reads no pairs of surrogates
-    environment.filters |= {function.__name__: function for function in filters}
-    corpora = {corpus.name: corpus for corpus in [*recipe.corpora.validation, *recipe.corpora.train]}
+    environment.filters |= {function.__name__: function for function in FILTERS}
     titles = {result.name: result.name for result in evaluation.corpora} | titles_of_tests(recipe)
+    named = titles | {"pooled": "All, pooled by words"}
     snippet = environment.get_template(f"snippets/{training.family}.py.jinja").render(
         base=base,
         revision=recipe.base_revision,
@@ -97,11 +119,22 @@ def body(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord,
         method=recipe.method,
         prompt=recipe.prompt,
         training=training,
-        evaluation=evaluation,
-        results=evaluation.rows,
-        titles=titles | {"pooled": "All, pooled by words"},
-        corpora=corpora,
         hyperparameters=recipe.training,
+        corpora={corpus.name: corpus for corpus in [*recipe.corpora.validation, *recipe.corpora.train]},
+        evaluation=evaluation,
+        judged=evaluation.judged,
+        pooled=evaluation.pooled,
+        normalised=evaluation.normalizer != "raw",
+        texts=results.TEXTS.get(evaluation.normalizer, f"normalised by {evaluation.normalizer}"),
+        rows=results.rows(evaluation, named),
+        others=results.others(evaluation, named),
+        composition=results.composition(evaluation.corpora, titles),
+        drawn=results.drawn(evaluation.corpora, titles),
+        faults=results.faults(evaluation.pooled),
+        probes=results.probes(evaluation),
+        plots=plots,
+        overlaps=overlaps(data, titles) if data else [],
+        missing=[f"{corpus.name} ({corpus.split})" for corpus in data.missing] if data else [],
         base=base,
         base_url=f"https://huggingface.co/{base}" if hub_id(base) else None,
         snippet_escoita=escoita_snippet(base, recipe.base_revision, adapter),

@@ -5,8 +5,8 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+from escoita.evaluation import EvaluationRecord
 from escoita.recipe import Recipe
-from escoita.records import EvaluationRecord
 
 
 def is_repo_id(name: str) -> bool:
@@ -50,7 +50,12 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> 
 
 
 def index_entries(recipe: Recipe, evaluation: EvaluationRecord) -> list[EvalResult]:
-    """WER and CER of each corpus, as fractions of four decimals, with the normaliser they were counted under."""
+    """
+    WER and CER of each corpus, as fractions of four decimals: under the recipe's normaliser, and of the raw texts.
+
+    Name and arguments of a metric tell these apart. Arguments of the dataset could not: huggingface_hub writes one
+    entry for each dataset and split, with the arguments of the first.
+    """
     titles = titles_of_tests(recipe)
     return [
         EvalResult(
@@ -59,13 +64,15 @@ def index_entries(recipe: Recipe, evaluation: EvaluationRecord) -> list[EvalResu
             dataset_type=result.name,
             dataset_name=titles.get(result.name, result.name),
             dataset_split="test",
-            dataset_args={"language": result.language, "normalizer": evaluation.normalizer, "n": result.n},
+            dataset_args={"language": result.language, "n": result.n},
             metric_type=metric,
-            metric_name=f"{metric.upper()} (fraction)",
+            metric_name=f"{metric.upper()} (fraction, {normalizer})",
             metric_value=round(rate, 4),
+            metric_args={"normalizer": normalizer},
         )
         for result in evaluation.corpora
-        for metric, rate in (("wer", result.wer), ("cer", result.cer))
+        for normalizer, rates in {evaluation.normalizer: result.judged.normalized, "raw": result.judged.raw}.items()
+        for metric, rate in (("wer", rates.wer), ("cer", rates.cer))
     ]
 
 

@@ -6,9 +6,9 @@ import yaml
 
 from cards.build import build_card
 from escoita.errors import PublishError
+from escoita.evaluation import PROBES, EvaluationRecord
 from escoita.files import public_name
 from escoita.recipe import Recipe
-from escoita.records import EvaluationRecord
 from escoita.rundir import RunDirectory
 
 
@@ -29,7 +29,7 @@ ADAPTER_FILES = (
 
 def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict[str, bytes]:
     """
-    Collects adapter, processor, card and records.
+    Collects adapter, processor, card, records, and what the figures were made from.
 
     Args:
         run ([`RunDirectory`]): Trained and evaluated.
@@ -54,9 +54,12 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
     files["recipe.yaml"] = public_recipe(recipe, base).encode()
     files["training.json"] = run.training.read_bytes()
     files["eval/results.json"] = run.results.read_bytes()
-    for corpus in EvaluationRecord.read(run.results).corpora:
-        name = f"{corpus.name}/predictions.parquet"
-        files[f"eval/{name}"] = (run.eval / name).read_bytes()
+    if run.data.is_file():
+        files["data.json"] = run.data.read_bytes()
+    corpora = [*(result.name for result in EvaluationRecord.read(run.results).corpora), PROBES]
+    measured = [path for name in corpora for path in sorted((run.eval / name).glob("predictions*.parquet"))]
+    for path in [*sorted(run.eval.glob("*.svg")), *measured]:
+        files[f"eval/{path.relative_to(run.eval).as_posix()}"] = path.read_bytes()
     files["README.md"] = card.encode()
     return files
 
@@ -67,6 +70,6 @@ def public_recipe(recipe: Recipe, base: str) -> str:
     document.pop("run_dir", None)
     for split in ("train", "validation", "test"):
         for corpus in document["corpora"][split]:
-            corpus["manifest"] = public_name(corpus["manifest"])
+            corpus["path"] = public_name(corpus["path"])
     document["space"]["examples"] = [public_name(example) for example in recipe.space.examples]
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

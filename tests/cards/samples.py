@@ -5,48 +5,131 @@ from typing import Any
 
 import yaml
 
+from escoita.data_record import Clip, DataRecord, Leak, Pair
+from escoita.evaluation import (
+    CorpusResult,
+    Difference,
+    EvaluationRecord,
+    Faults,
+    MacroMean,
+    ProbeResult,
+    Rates,
+    System,
+    SystemResult,
+)
 from escoita.recipe import Recipe
-from escoita.records import CorpusResult, CorpusUse, EvaluationRecord, LossPoint, TrainingRecord
+from escoita.records import CorpusUse, LossPoint, TrainingRecord
 from escoita.rundir import RunDirectory
 from tests.escoita.samples import RECIPE
 
 
-def result(name: str = "clips", **changes: Any) -> CorpusResult:
+def rates(wer: float = 0.07118, **changes: Any) -> Rates:
     fields = {
-        "name": name,
-        "language": "uz",
-        "n": 1234,
-        "rejected": 0,
-        "audio_seconds": 3456.5,
-        "reference_words": 4321,
-        "wer": 0.07118,
+        "wer": wer,
         "cer": 0.02342,
         "wer_ci95": (0.06512, 0.07731),
         "cer_ci95": (0.02011, 0.02688),
         "substitutions": 200,
         "deletions": 60,
         "insertions": 48,
-        "rtfx": 40.4,
-        "base_wer": 1.25167,
-        "base_cer": 0.81239,
-        "base_wer_ci95": (1.2, 1.3),
-        "base_rtfx": 20.2,
+        "reference_words": 4321,
+        "reference_characters": 22_222,
+    }
+    return Rates.model_validate(fields | changes)
+
+
+BASE_RATES = {"cer": 0.81239, "wer_ci95": (1.2, 1.3), "cer_ci95": (0.8, 0.9)}
+
+
+def heard(
+    system: str = "adapter", normalized: Rates | None = None, raw: Rates | None = None, **faults: int
+) -> SystemResult:
+    """What a system heard; the raw rates are the same unless given, and nothing went wrong unless told."""
+    own = rates() if system == "adapter" else rates(1.25167, **BASE_RATES)
+    counts = dict.fromkeys(Faults.model_fields, 0) | faults
+    return SystemResult(
+        system=system,
+        normalized=normalized or own,
+        raw=raw or normalized or own,
+        faults=Faults.model_validate(counts),
+        rtfx=40.4 if system == "adapter" else 20.2,
+        tokens_per_second=99.9,
+    )
+
+
+def difference(other: str = "base", **changes: Any) -> Difference:
+    fields = {"other": other, "wer": -1.18049, "ci95": (-1.2345, -1.1234), "p_value": 0.002, "verdict": "better"}
+    return Difference.model_validate(fields | changes)
+
+
+def result(name: str = "clips", systems: list[SystemResult] | None = None, **changes: Any) -> CorpusResult:
+    """Base beside adapter on one corpus; only the adapter if it is the only one of the systems."""
+    systems = systems or [heard(), heard("base")]
+    fields = {
+        "name": name,
+        "language": "uz",
+        "n": 1234,
+        "rejected": 0,
+        "audio_seconds": 3456.5,
+        "word_share": 1.0,
+        "unit": "utterance",
+        "units": 1234,
+        "merged": 0,
+        "split": 0,
+        "systems": systems,
+        "differences": [difference(system.system) for system in systems[1:]],
+        "slices": [],
     }
     return CorpusResult.model_validate(fields | changes)
 
 
-def evaluation(*corpora: CorpusResult) -> EvaluationRecord:
+def system(name: str = "adapter", **changes: Any) -> System:
+    fields = {
+        "name": name,
+        "base": "./quickstart/gemma4",
+        "base_sha256": "ab" * 32,
+        "adapter": "adapter" if name == "adapter" else None,
+        "adapter_sha256": "cd" * 32 if name == "adapter" else None,
+        "max_new_tokens": 64,
+        "batch_seconds": 60.0,
+        "processes": 1,
+        "device": "cpu",
+        "dtype": "float32",
+        "peak_memory_bytes": 2_300_000_000,
+    }
+    return System.model_validate(fields | changes)
+
+
+def macro(name: str = "adapter", **changes: Any) -> MacroMean:
+    fields = {"system": name, "wer": 0.33333, "cer": 0.11111, "wer_ci95": (0.3, 0.4), "cer_ci95": (0.1, 0.2)}
+    return MacroMean.model_validate(fields | changes)
+
+
+def evaluation(*corpora: CorpusResult, normalizer: str = "raw", **changes: Any) -> EvaluationRecord:
+    """Of the adapter and whatever else the corpora were heard by."""
     results = list(corpora) or [result()]
-    return EvaluationRecord(
-        base="./quickstart/gemma4",
-        base_sha256="ab" * 32,
-        adapter="adapter",
-        adapter_sha256="cd" * 32,
-        normalizer="raw",
-        resamples=1000,
-        corpora=results,
-        pooled=result("pooled", wer=0.10987, n=sum(item.n for item in results)),
-    )
+    names = [item.system for item in results[0].systems]
+    ours = heard(normalized=rates(0.10987))
+    fields = {
+        "systems": [system(name) for name in names],
+        "normalizer": normalizer,
+        "resamples": 1000,
+        "corpora": results,
+        "pooled": result(
+            "pooled",
+            [ours, *results[0].systems[1:]],
+            n=sum(item.n for item in results),
+            unit="corpus",
+            units=len(results),
+        ),
+        "macro": [macro(name) for name in names],
+        "probes": [],
+    }
+    return EvaluationRecord.model_validate(fields | changes)
+
+
+def probe(name: str, with_text: int) -> ProbeResult:
+    return ProbeResult(system=name, n=12, with_text=with_text, words=3 * with_text)
 
 
 def training(**changes: Any) -> TrainingRecord:
@@ -73,6 +156,39 @@ def training(**changes: Any) -> TrainingRecord:
     return TrainingRecord.model_validate(fields | changes)
 
 
+def leak(by: str, clips: int, corpus: str = "clips", **changes: Any) -> Leak:
+    """Clips of a test corpus of which training knows something."""
+    pair = Pair(
+        clip=Clip(split="test", corpus=corpus, id="t-7", text="chiroqni yoq"),
+        like=Clip(split="train", corpus="clips", id="l-9", text="Chiroqni yoq!"),
+    )
+    fields = {
+        "corpus": corpus,
+        "split": "test",
+        "seen": ["train", "validation"],
+        "by": by,
+        "compared": 160,
+        "clips": clips,
+        "share": clips / 160,
+        "distinct": clips // 2,
+        "examples": [pair] * min(clips, 3),
+    }
+    return Leak.model_validate(fields | changes)
+
+
+def data(*leaks: Leak) -> DataRecord:
+    return DataRecord(
+        name="small",
+        max_audio_seconds=30.0,
+        normalizer="raw",
+        duration_edges=[0.0],
+        corpora=[],
+        missing=[],
+        duplicates=[],
+        leaks=list(leaks),
+    )
+
+
 def recipe(**sections: dict[str, Any]) -> Recipe:
     """The small recipe, its sections updated."""
     document = yaml.safe_load(RECIPE)
@@ -86,9 +202,12 @@ def write_run(
     recipe: Recipe,
     training_record: TrainingRecord | None = None,
     evaluation_record: EvaluationRecord | None = None,
+    data_record: DataRecord | None = None,
 ) -> RunDirectory:
     run = RunDirectory(path)
     recipe.write(run.recipe)
     (training_record or training()).write(run.training)
     (evaluation_record or evaluation()).write(run.results)
+    if data_record:
+        data_record.write(run.data)
     return run

@@ -10,17 +10,32 @@ from markdown_it import MarkdownIt
 
 from cards.build import build_card, write_card
 from cards.metadata import metadata
+from escoita.data_record import DataRecord, Missing
 from escoita.errors import RecordError
+from escoita.evaluation import EvaluationRecord
 from escoita.recipe import Recipe
-from escoita.records import EvaluationRecord, TrainingRecord
-from tests.cards.samples import evaluation, recipe, result, training, write_run
+from escoita.records import TrainingRecord
+from tests.cards.samples import (
+    data,
+    difference,
+    evaluation,
+    heard,
+    leak,
+    probe,
+    rates,
+    recipe,
+    result,
+    system,
+    training,
+    write_run,
+)
 
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 TWO = {
     "test": [
-        {"name": "clips", "manifest": "a.jsonl", "title": "Some clips"},
-        {"name": "more", "manifest": "b.jsonl", "title": "More"},
+        {"name": "clips", "path": "a.jsonl", "title": "Some clips"},
+        {"name": "more", "path": "b.jsonl", "title": "More"},
     ]
 }
 HOSTILE = [
@@ -43,11 +58,13 @@ def card_of(
     chosen: Recipe | None = None,
     training_record: TrainingRecord | None = None,
     evaluation_record: EvaluationRecord | None = None,
+    data_record: DataRecord | None = None,
     base: str = "user/base",
     adapter: str = "user/adapter",
 ) -> str:
     chosen = chosen or recipe()
-    return build_card(write_run(path, chosen, training_record, evaluation_record), chosen, base, adapter)
+    run = write_run(path, chosen, training_record, evaluation_record, data_record)
+    return build_card(run, chosen, base, adapter)
 
 
 def table_rows(card: str, heading: str) -> list[list[str]]:
@@ -88,24 +105,147 @@ def test_built_twice_it_is_the_same(tmp_path: Path) -> None:
 
 
 def test_every_percentage_stands_in_a_record(tmp_path: Path) -> None:
-    record = evaluation(result(), result("more", wer=0.5, wer_ci95=(0.45678, 0.5432), base_wer=None, base_cer=None))
+    more = result("more", [heard(normalized=rates(0.5, wer_ci95=(0.45678, 0.5432)))], word_share=0.26)
+    record = evaluation(result(word_share=0.74), more)
     body = ModelCard(card_of(tmp_path, recipe(corpora=TWO), evaluation_record=record)).text
     figures = set(re.findall(r"[\d.]+(?= %)", body)) | set(re.findall(r"[\d.]+(?= to [\d.]+ %)", body))
     known = {f"{100 * number:.2f}" for number in numbers(json.loads(record.model_dump_json()))}
-    assert len(figures) == 12
+    assert len(figures) == 18
     assert figures - known == {"95", "100"}  # of the interval, and of the remark that a rate may be over 100 %
 
 
 def test_the_table_of_results(tmp_path: Path) -> None:
-    record = evaluation(result(), result("more", base_wer=None, base_cer=None))
-    first, second, pooled = table_rows(card_of(tmp_path, recipe(corpora=TWO), evaluation_record=record), "Results")[1:]
-    assert first == ["Some clips", "1,234", "125.17 %", "7.12 %", "6.51 to 7.73 %", "81.24 %", "2.34 %"]
-    assert (second[0], second[2], second[5]) == ("More", "–", "–")
+    record = evaluation(result(), result("more", [heard()]))
+    heads, first, second, pooled, mean = table_rows(
+        card_of(tmp_path, recipe(corpora=TWO), evaluation_record=record), "Results"
+    )
+    assert heads[-1] == "Adapter against base: WER in points (95 %)"
+    better = "better: −118.05 (−123.45 to −112.34)"
+    assert first == ["Some clips", "1,234", "125.17 %", "7.12 %", "6.51 to 7.73 %", "81.24 %", "2.34 %", better]
+    assert (second[0], second[2], second[5], second[7]) == ("More", "–", "–", "–")
     assert (pooled[0], pooled[1], pooled[3]) == ("All, pooled by words", "2,468", "10.99 %")
+    assert mean == ["Mean of the corpora", "–", "33.33 %", "33.33 %", "30.00 to 40.00 %", "11.11 %", "11.11 %", "–"]
+
+
+def test_no_measurable_difference_is_said_in_these_words(tmp_path: Path) -> None:
+    same = difference(wer=0.001, ci95=(-0.02, 0.0225), p_value=0.8, verdict="no measurable difference")
+    card = card_of(tmp_path, evaluation_record=evaluation(result(differences=[same])))
+    assert table_rows(card, "Results")[1][-1] == "no measurable difference: +0.10 (−2.00 to +2.25)"
 
 
 def test_one_corpus_needs_no_pool(tmp_path: Path) -> None:
-    assert len(table_rows(card_of(tmp_path), "Results")) == 2
+    card = card_of(tmp_path)
+    assert len(table_rows(card, "Results")) == 2
+    assert "pooled row" not in card and "Mean of the corpora" not in card
+
+
+def test_what_the_pool_is_made_of(tmp_path: Path) -> None:
+    record = evaluation(result(word_share=0.7401), result("more", word_share=0.2599))
+    card = card_of(tmp_path, recipe(corpora=TWO), evaluation_record=record)
+    assert "so that large corpora weigh more: Some clips 74.01 %, More 25.99 % of the words." in card
+
+
+def test_raw_rates_stand_beside_the_normalised(tmp_path: Path) -> None:
+    systems = [heard(raw=rates(0.2)), heard("base", raw=rates(1.5))]
+    record = evaluation(result(systems=systems, merged=3, split=4), normalizer="uzbek")
+    record = record.model_copy(update={"pooled": record.corpora[0].model_copy(update={"name": "pooled"})})
+    card = card_of(tmp_path, evaluation_record=record)
+    heads, normalised, raw = table_rows(card, "Results")
+    assert heads[1] == "Texts"
+    assert (normalised[1], normalised[3], normalised[4]) == ("normalised", "125.17 %", "7.12 %")
+    assert (raw[1], raw[3], raw[4], raw[-1]) == ("raw", "150.00 %", "20.00 %", "–")
+    assert "Texts were normalised for Uzbek" in card
+    assert "Normalising joins or drops words of 3 references and splits words of 4." in card
+
+
+def test_a_normaliser_of_another_time_is_named(tmp_path: Path) -> None:
+    card = card_of(tmp_path, evaluation_record=evaluation(normalizer="klingon"))
+    assert "Texts were normalised by klingon; raw rates" in card
+
+
+@pytest.mark.parametrize(
+    "units, said",
+    [
+        (("utterance", "utterance"), "bootstrap over utterances, 1,000"),
+        (("speaker", "speaker"), "bootstrap over speakers, 1,000"),
+        (("utterance", "speaker"), "bootstrap over speakers (More) and utterances (Some clips), 1,000"),
+    ],
+)
+def test_what_was_drawn_is_said(tmp_path: Path, units: tuple[str, str], said: str) -> None:
+    record = evaluation(result(unit=units[0]), result("more", unit=units[1]))
+    card = card_of(tmp_path, recipe(corpora=TWO), evaluation_record=record)
+    assert f"Intervals: {said} resamples; in the pool, each corpus by itself." in card
+
+
+def test_baselines_have_a_table_of_their_own(tmp_path: Path) -> None:
+    whisper = heard("whisper", rates(0.25, cer=0.125))
+    record = evaluation(result(systems=[heard(), heard("base"), whisper, heard("earlier", rates(0.0625))]))
+    systems = [*record.systems[:2], system("whisper", base="openai/whisper"), system("earlier", adapter="adapter")]
+    record = record.model_copy(update={"systems": systems})
+    assert "Other systems" not in card_of(tmp_path / "a")
+    card = card_of(tmp_path / "b", evaluation_record=record)
+    tables = [token.map for token in MARKDOWN.parse(card) if token.type == "table_open" and token.map]
+    lines = card.splitlines()[tables[1][0] : tables[1][1]]
+    assert lines[2].startswith("| Some clips | openai/whisper | 25.00 % | 6.51 to 7.73 % | 12.50 % | better: −118.05")
+    assert lines[3].startswith("| Some clips | earlier revision | 6.25 % |")
+
+
+def test_faults_that_happened_are_told(tmp_path: Path) -> None:
+    assert "Beside plain edits" not in card_of(tmp_path / "a")
+    systems = [heard(loop=2), heard("base", loop=1100, chat_like=5)]
+    record = evaluation().model_copy(update={"pooled": result("pooled", systems)})
+    card = card_of(tmp_path / "b", evaluation_record=record)
+    said = "loops 2 (1,100), an answer instead of a transcript 0 (5)."
+    assert f"in 1,234 clips of the adapter, those of the base in brackets: {said}" in card
+    alone = evaluation().model_copy(update={"pooled": result("pooled", [heard(truncated=1)])})
+    card = card_of(tmp_path / "c", evaluation_record=alone)
+    assert "in 1,234 clips of the adapter: cut off at the limit of tokens 1." in card
+
+
+def test_what_was_heard_in_silence_is_told(tmp_path: Path) -> None:
+    assert "probes" not in card_of(tmp_path / "a")
+    record = evaluation(probes=[probe("adapter", 1), probe("base", 11)])
+    said = "In 12 probes of silence and noise the adapter heard words in 1, the base in 11 of 12."
+    assert said in card_of(tmp_path / "b", evaluation_record=record)
+    assert "words in 1." in card_of(tmp_path / "c", evaluation_record=evaluation(probes=[probe("adapter", 1)]))
+
+
+def test_speed_is_told_with_the_machine(tmp_path: Path) -> None:
+    card = card_of(tmp_path / "run")
+    assert "transcribed 40.4 seconds of audio in a second of computing on `cpu` (`float32`, batches" in card
+    assert "batches of at most 60 seconds), peak memory 2.3 GB." in card
+    still = heard().model_copy(update={"rtfx": 0.0})
+    record = evaluation().model_copy(update={"pooled": result("pooled", [still])})
+    assert "in a second of computing" not in card_of(tmp_path / "still", evaluation_record=record)
+
+
+def test_what_the_test_shares_with_training(tmp_path: Path) -> None:
+    assert "What the test shares with training" not in headings(card_of(tmp_path / "a"))
+    assert "What the test shares with training" not in headings(card_of(tmp_path / "b", data_record=data()))
+    record = data(
+        leak("transcript", 40),
+        leak("speaker", 0, compared=0),
+        leak("audio", 0),
+        leak("transcript", 7, split="validation"),
+        leak("transcript", 7, "elsewhere"),
+    )
+    card = card_of(tmp_path / "c", data_record=record)
+    example = "“chiroqni yoq” (t-7; in train l-9)"
+    assert table_rows(card, "What the test shares with training")[1:] == [
+        ["Some clips", "words", "40 (25.00 %)", "20", example],
+        ["Some clips", "speaker", "not known", "–", "–"],
+        ["Some clips", "recording", "0 (0.00 %)", "0", "–"],
+    ]
+    assert "`data.json`" in card and "not compared" not in card
+    missing = record.model_copy(update={"missing": [Missing(split="train", name="more-clips")]})
+    assert "so not compared: more-clips (train)." in card_of(tmp_path / "d", data_record=missing)
+
+
+def test_plots_are_shown_where_they_are(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe())
+    (run.eval / "wer-by-duration.svg").write_text("<svg/>")
+    card = build_card(run, recipe(), "user/base", "user/adapter")
+    assert "![Word error rate by duration](eval/wer-by-duration.svg)" in card and "by-corpus" not in card
 
 
 def test_the_table_of_training_data(tmp_path: Path) -> None:
@@ -122,9 +262,9 @@ def test_what_happened_is_told(tmp_path: Path) -> None:
 
 
 def test_what_was_not_used_in_the_test_is_told(tmp_path: Path) -> None:
-    assert "of the test manifests could not be used" not in card_of(tmp_path / "a")
+    assert "of the test corpora could not be used" not in card_of(tmp_path / "a")
     record = evaluation().model_copy(update={"pooled": result("pooled", rejected=7)})
-    assert "7 rows of the test manifests could not be used" in card_of(tmp_path / "b", evaluation_record=record)
+    assert "7 rows of the test corpora could not be used" in card_of(tmp_path / "b", evaluation_record=record)
 
 
 def test_an_absent_fact_leaves_no_heading(tmp_path: Path) -> None:
@@ -146,10 +286,28 @@ def test_the_front_matter_survives_the_library(tmp_path: Path) -> None:
     ]
 
 
+def test_raw_and_normalised_rates_survive_the_library_apart(tmp_path: Path) -> None:
+    systems = [heard(raw=rates(0.25, cer=0.125))]
+    record = evaluation(result(systems=systems), result("more", systems), normalizer="uzbek")
+    card = ModelCard(card_of(tmp_path, recipe(corpora=TWO), evaluation_record=record))
+    entries = ModelCard(str(card)).data.get("eval_results")
+    found = [(entry.dataset_type, entry.metric_name, entry.metric_args, entry.metric_value) for entry in entries]
+    assert found == [
+        (name, f"{metric} (fraction, {normalizer})", {"normalizer": normalizer}, value)
+        for name in ("clips", "more")
+        for normalizer, metric, value in (
+            ("uzbek", "WER", 0.0712),
+            ("uzbek", "CER", 0.0234),
+            ("raw", "WER", 0.25),
+            ("raw", "CER", 0.125),
+        )
+    ]
+
+
 @pytest.mark.parametrize("title", HOSTILE)
 def test_hostile_titles_break_nothing(tmp_path: Path, title: str) -> None:
     corpora = {
-        split: [{"name": "clips", "manifest": "a.jsonl", "title": title, "license": title, "description": title}]
+        split: [{"name": "clips", "path": "a.jsonl", "title": title, "license": title, "description": title}]
         for split in ("train", "test")
     }
     texts = dict.fromkeys(
@@ -161,15 +319,25 @@ def test_hostile_titles_break_nothing(tmp_path: Path, title: str) -> None:
         training={"optim": title, title: title},
         prompt={"user": title, "system": title},
     )
-    content, shown = card_of(tmp_path / "hostile", chosen), " ".join(title.split())
+    leaks = leak("transcript", 40)
+    pair = leaks.examples[0].model_copy(update={"clip": leaks.examples[0].clip.model_copy(update={"text": title})})
+    record = data(leaks.model_copy(update={"examples": [pair]}))
+    systems = [system(device=title, dtype=title), *evaluation().systems[1:], system("whisper", base=title)]
+    hostile = evaluation(result(systems=[heard(), heard("base"), heard("whisper")])).model_copy(
+        update={"systems": systems}
+    )
+    content = card_of(tmp_path / "hostile", chosen, evaluation_record=hostile, data_record=record)
+    shown = " ".join(title.split())
     plain = {"description": "a", "base_terms": "a", "intended_use": "a", "limitations": "a", "developers": "a"}
 
     card = ModelCard(content)
     assert card.data.to_dict() == metadata(chosen, evaluation(), "user/base").to_dict()
     assert (card.data.get("license"), card.data.get("tags")) == (title, ["speech", "lora", title])
-    assert len(headings(content)) == len(headings(card_of(tmp_path / "plain", recipe(card=plain))))
-    assert {len(row) for row in table_rows(content, "Results")} == {7}
+    harmless = card_of(tmp_path / "plain", recipe(card=plain), data_record=data(leak("transcript", 40)))
+    assert len(headings(content)) == len(headings(harmless))
+    assert {len(row) for row in table_rows(content, "Results")} == {8}
     assert table_rows(content, "Results")[1][0] == shown
+    assert table_rows(content, "What the test shares with training")[1][-1] == f"“{shown}” (t-7; in train l-9)"
     assert table_rows(content, "Training data")[1] == [shown, "train", "800", "30.0", shown]
     assert table_rows(content, "Training procedure")[-1] == [shown, shown]
 
@@ -198,7 +366,8 @@ def test_the_card_of_a_run_is_written_beside_its_records(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("digest", ["base_sha256", "adapter_sha256"])
 def test_figures_of_other_weights_make_no_card(tmp_path: Path, digest: str) -> None:
-    run = write_run(tmp_path / "run", recipe(), evaluation_record=evaluation().model_copy(update={digest: "00" * 32}))
+    record = evaluation(systems=[system(**{digest: "00" * 32}), system("base")])
+    run = write_run(tmp_path / "run", recipe(), evaluation_record=record)
     with pytest.raises(RecordError, match="measured another base or adapter than was trained here; evaluate again$"):
         write_card(run.path)
 

@@ -5,7 +5,7 @@ import pytest
 
 from cards.base import published_base
 from cards.metadata import index_entries, is_repo_id, metadata
-from tests.cards.samples import evaluation, recipe, result
+from tests.cards.samples import evaluation, heard, rates, recipe, result
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,8 @@ def test_the_index_holds_fractions() -> None:
         "clips",
         "test",
     )
-    assert entry["dataset"]["args"] == {"language": "uz", "normalizer": "raw", "n": 1234}
+    assert entry["dataset"]["args"] == {"language": "uz", "n": 1234}
+    assert [metric["args"] for metric in entry["metrics"]] == [{"normalizer": "raw"}] * 2
     assert {metric["type"]: metric["value"] for metric in entry["metrics"]} == {"wer": 0.0712, "cer": 0.0234}
 
 
@@ -59,11 +60,16 @@ def test_a_folder_is_no_base_of_the_hub(folder: str) -> None:
 
 
 def test_every_corpus_has_its_entries() -> None:
-    tests = [{"name": name, "manifest": f"{name}.jsonl"} for name in ("clips", "more")]
+    tests = [{"name": name, "path": f"{name}.jsonl"} for name in ("clips", "more")]
     chosen = recipe(corpora={"test": tests})
-    (model,) = metadata(chosen, evaluation(result(), result("more", wer=0.5)), "user/base").to_dict()["model-index"]
+    (model,) = metadata(
+        chosen, evaluation(result(), result("more", [heard(normalized=rates(0.5))])), "user/base"
+    ).to_dict()["model-index"]
     assert [entry["dataset"]["type"] for entry in model["results"]] == ["clips", "more"]
-    assert [entry.metric_value for entry in index_entries(chosen, evaluation(result("more", wer=0.5)))] == [
+    assert [
+        entry.metric_value
+        for entry in index_entries(chosen, evaluation(result("more", [heard(normalized=rates(0.5))])))
+    ] == [
         0.5,
         0.0234,
     ]

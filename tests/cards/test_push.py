@@ -67,7 +67,9 @@ def test_push_is_one_commit_that_a_stranger_can_use(
 
     tree = set(hub.store.repos["model", REPO].at("main").tree)
     assert {"README.md", "adapter_model.safetensors", "escoita.json", "training.json", "eval/results.json"} <= tree
-    assert "eval/escoita-quickstart-uz/predictions.parquet" in tree
+    for system in ("", "-base"):
+        for corpus in ("escoita-quickstart-uz", "probes"):
+            assert f"eval/{corpus}/predictions{system}.parquet" in tree
     for name in ("adapter_model.safetensors", "tokenizer.json", "escoita.json"):
         assert content(hub, REPO, name) == (run.adapter / name).read_bytes()
     assert content(hub, REPO, "eval/results.json") == run.results.read_bytes()
@@ -97,7 +99,7 @@ def test_nothing_of_this_machine_is_published(
     train = write_manifest(tmp_path / "train.jsonl", "train", 8, **rows)
     recipe = short_recipe(
         f"base={ROOT / 'quickstart/gemma4'}",
-        f"corpora.train=[{{name: mine, manifest: {train}}}]",
+        f"corpora.train=[{{name: mine, path: {train}}}]",
         "corpora.max_rejected_share=0.5",
         "training.max_steps=1",
         f"space.examples=[{CORPUS / 'test/0001.ogg'}]",

@@ -1,0 +1,138 @@
+"""What a card says of an evaluation: rows of its tables, and sentences made of figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from escoita.evaluation import BASE, CorpusResult, Difference, EvaluationRecord, MacroMean, Rates, System
+from escoita.figures import percent, thousands
+
+
+TEXTS = {
+    "raw": "compared as they are",
+    "basic": "normalised as by Whisper's BasicTextNormalizer: lower case, no punctuation",
+    "galician": "normalised for Galician: lower case, no punctuation, accents and ñ kept",
+    "uzbek": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling",
+    "uzbek-latin": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling, all in Latin",
+}
+FAULTS = {
+    "empty": "nothing heard",
+    "loop": "loops",
+    "wrong_script": "another script",
+    "wrong_language": "another language",
+    "chat_like": "an answer instead of a transcript",
+    "truncated": "cut off at the limit of tokens",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    Base beside adapter in one row of the table.
+
+    Args:
+        title (`str`): Of the corpus.
+        texts (`str`): `normalised` or `raw`.
+        clips (`int`, *optional*): Utterances; none of a mean over corpora.
+        adapter ([`~escoita.evaluation.Rates`] or [`~escoita.evaluation.MacroMean`]): Its rates.
+        base ([`~escoita.evaluation.Rates`] or [`~escoita.evaluation.MacroMean`], *optional*): The same, if it was run.
+        difference ([`~escoita.evaluation.Difference`], *optional*): Adapter against base.
+    """
+
+    title: str
+    texts: str
+    clips: int | None
+    adapter: Rates | MacroMean
+    base: Rates | MacroMean | None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class Other:
+    """
+    Another system on one corpus.
+
+    Args:
+        title (`str`): Of the corpus.
+        system (`str`): What the card calls it.
+        rates ([`~escoita.evaluation.Rates`]): Under the normaliser.
+        difference ([`~escoita.evaluation.Difference`], *optional*): Adapter against it.
+    """
+
+    title: str
+    system: str
+    rates: Rates
+    difference: Difference | None
+
+
+def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
+    """
+    The table of results: each corpus, all pooled, and their mean; under a normaliser, the raw rates beside.
+
+    Args:
+        evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+        titles (`Mapping[str, str]`): What the card calls the corpora.
+    """
+    table = []
+    for result in evaluation.rows:
+        title, ours, base = titles[result.name], result.judged, result.of(BASE)
+        normalized, raw = (base.normalized, base.raw) if base else (None, None)
+        table.append(Row(title, "normalised", result.n, ours.normalized, normalized, result.against(BASE)))
+        if evaluation.normalizer != "raw":
+            table.append(Row(title, "raw", result.n, ours.raw, raw))
+    if len(evaluation.corpora) > 1:
+        means = {mean.system: mean for mean in evaluation.macro}
+        table.append(Row("Mean of the corpora", "normalised", None, means[evaluation.judged.name], means.get(BASE)))
+    return table
+
+
+def others(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Other]:
+    """Baselines, and an earlier revision, on each corpus and on all pooled."""
+    return [
+        Other(titles[result.name], called(system), heard.normalized, result.against(system.name))
+        for result in evaluation.rows
+        for system in evaluation.systems[1:]
+        if system.name != BASE and (heard := result.of(system.name))
+    ]
+
+
+def called(system: System) -> str:
+    """A model by its repository or folder; another adapter is an earlier revision of this one."""
+    return f"{system.name} revision" if system.adapter else system.base
+
+
+def composition(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:
+    """What the pool is made of."""
+    return ", ".join(f"{titles[result.name]} {percent(result.word_share)}" for result in corpora)
+
+
+def drawn(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:
+    """What the bootstrap drew: speakers or utterances, and of which corpora where they differ."""
+    by_unit = {
+        f"{unit}s": [titles[result.name] for result in corpora if result.unit == unit]
+        for unit in ("speaker", "utterance")
+    }
+    units = {unit: names for unit, names in by_unit.items() if names}
+    if len(units) == 1:
+        return next(iter(units))
+    return " and ".join(f"{unit} ({', '.join(names)})" for unit, names in units.items())
+
+
+def faults(pooled: CorpusResult) -> list[str]:
+    """What went wrong beside plain edits, where it did: in how many clips of the adapter, and of the base."""
+    ours, base = pooled.judged.faults, pooled.of(BASE)
+    said = []
+    for kind, fault in FAULTS.items():
+        counts = [getattr(ours, kind), *([getattr(base.faults, kind)] if base else [])]
+        if any(counts):
+            said.append(f"{fault} {thousands(counts[0])}" + (f" ({thousands(counts[1])})" if base else ""))
+    return said
+
+
+def probes(evaluation: EvaluationRecord) -> str:
+    """In how many probes of silence and noise words were heard."""
+    found = {probe.system: probe for probe in evaluation.probes}
+    ours, base = found.get(evaluation.judged.name), found.get(BASE)
+    if ours is None:
+        return ""
+    said = f"In {thousands(ours.n)} probes of silence and noise the adapter heard words in {thousands(ours.with_text)}"
+    return said + (f", the base in {thousands(base.with_text)} of {thousands(base.n)}." if base else ".")
