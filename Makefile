@@ -9,7 +9,7 @@ PORT ?= 7860
 BIN := .venv/bin
 RUN := runs/$(RECIPE)
 
-.PHONY: demo test test-demo lint schema clean
+.PHONY: demo test test-demo lint schema bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -43,6 +43,11 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The figures of docs/performance.md, on the quick start's run, which is trained where there is none.
+bench: .venv/installed
+	$(BIN)/python training/sft.py --recipe recipes/quickstart-uzbek.yaml
+	$(BIN)/python bench/run.py
 
 schema: .venv/installed
 	$(BIN)/escoita schema > recipes/recipe.schema.json

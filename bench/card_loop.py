@@ -1,0 +1,52 @@
+"""What the Uzbek card tells people to run: one clip at a time, the adapter beside the weights it was trained for."""
+
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from escoita.audio import SAMPLING_RATE
+from escoita.families.gemma4 import Gemma4AudioProcessor
+from escoita.records import AdapterRecord
+
+
+class CardLoop:
+    """
+    The card's own lines in plain Transformers and PEFT, without Unsloth, 4 bits and the streamer that prints.
+
+    Args:
+        base (`str`): Folder of the base.
+        adapter (`str`): Folder of the adapter.
+        spoken ([`AdapterRecord`]): Prompt and limit of tokens.
+    """
+
+    def __init__(self, base: str, adapter: str, spoken: AdapterRecord):
+        from peft import PeftModel
+        from transformers import AutoModelForMultimodalLM
+
+        model = AutoModelForMultimodalLM.from_pretrained(base, dtype="float32", use_safetensors=True)
+        self.model: Any = PeftModel.from_pretrained(model, adapter).eval()
+        # The library's own processor cannot be made without torchvision.
+        self.processor = Gemma4AudioProcessor.from_pretrained(adapter)
+        self.spoken = spoken
+
+    def transcribe(self, path: str | Path) -> str:
+        """What is heard in a recording, which must be mono at 16 kHz."""
+        samples, rate = soundfile.read(path, dtype="float32")
+        if rate != SAMPLING_RATE or samples.ndim > 1:
+            raise ValueError(f"{path}: is not mono at {SAMPLING_RATE} Hz")
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": self.spoken.prompt.system}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "audio", "audio": samples},
+                    {"type": "text", "text": self.spoken.prompt.user},
+                ],
+            },
+        ]
+        inputs = self.processor.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        )
+        tokens = self.model.generate(**inputs, max_new_tokens=self.spoken.max_new_tokens, do_sample=False)
+        return self.processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()

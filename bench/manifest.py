@@ -1,0 +1,105 @@
+"""Opening a manifest of as many rows as the Uzbek corpus has."""
+
+import json
+import random
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+from bench.measurement import Measurement
+from bench.quickstart import clips_of
+from escoita.corpora.readers import read_corpus
+from escoita.progress import say
+from escoita.recipe import Corpus
+
+
+ROWS = 650_429
+CHARACTERS = 50  # at least, of a text; about 60 with the last phrase
+SPEAKERS = 3000
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Opened:
+    """
+    What opening a manifest took.
+
+    Args:
+        rows (`int`): Usable rows.
+        rejected (`int`): The others.
+        seconds (`float`): Until all were read, by the clock of the wall.
+        growth_bytes (`int`): Most memory that was resident at any time, less what was before.
+    """
+
+    rows: int
+    rejected: int
+    seconds: float
+    growth_bytes: int
+
+
+def measure_manifest(rows: int = ROWS, rounds: int = ROUNDS) -> list[Measurement]:
+    """
+    Measures how long a manifest takes to open, and how much memory.
+
+    Args:
+        rows (`int`, *optional*, defaults to 650,429): Of the manifest.
+        rounds (`int`, *optional*, defaults to 3): How often it is opened, each time in a fresh process.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.jsonl"
+        say(f"Manifest: writing {rows:,} rows")
+        write_manifest(path, rows)
+        opened = []
+        for number in range(1, rounds + 1):
+            say(f"Manifest: opening, round {number} of {rounds}")
+            # Spawned, as a forked process would begin with the memory of this one.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+                opened.append(fresh.submit(open_manifest, path).result())
+    return [
+        Measurement(
+            f"Manifest of {rows:,} rows, time to open", median(each.seconds for each in opened), "s", at_most=10
+        ),
+        Measurement(
+            "Manifest, peak growth of memory", max(each.growth_bytes for each in opened) / 1e6, "MB", at_most=500
+        ),
+        Measurement(
+            "Manifest, rows that are missing", max(rows - each.rows for each in opened), f"of {rows:,}", at_most=0
+        ),
+    ]
+
+
+def write_manifest(path: Path, rows: int) -> None:
+    """Writes a manifest as NeMo has them; none of its recordings is there."""
+    said, draw = clips_of("uz").column("text"), random.Random(0)  # noqa: S311 - draws need no secrecy
+    with path.open("w", encoding="utf-8") as file:
+        for row in range(rows):
+            text = draw.choice(said)
+            while len(text) < CHARACTERS:
+                text += " " + draw.choice(said)
+            fields = {
+                "id": f"uz-{row:06}",
+                "audio_filepath": f"clips/{row // 1000:03}/{row:06}.flac",
+                "duration": round(draw.uniform(1, 20), 3),
+                "text": text,
+                "lang": "uz",
+                "speaker": f"s{draw.randrange(SPEAKERS):04}",
+            }
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
+
+
+def open_manifest(path: Path) -> Opened:
+    """Reads a manifest in this process, which should have done nothing before."""
+    before, started = _memory_bytes("VmRSS"), time.perf_counter()
+    rows, rejected = read_corpus(Corpus(name="manifest", path=str(path)), "uz")
+    return Opened(len(rows), len(rejected), time.perf_counter() - started, _memory_bytes("VmHWM") - before)
+
+
+def _memory_bytes(field: str) -> int:
+    """Resident memory of this process, `VmRSS` now and `VmHWM` at its peak."""
+    # Not by getrusage, whose peak a new process inherits from the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
+    return int(status[field].split()[0]) * 1024

@@ -1,0 +1,78 @@
+"""
+Measures what is claimed of speed and memory, in one run and beside what people would do without escoita.
+
+    make bench
+    python bench/run.py --run runs/quickstart-uzbek
+    python bench/run.py --only scoring
+
+Prints one table and writes it to `bench/results.json` and `docs/performance.md`; of a single benchmark it is only
+printed. Ends with 1 when a goal is missed. Takes two minutes on two idle cores.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # this room is not installed
+if __name__ == "__main__":
+    # Read when NumPy and torch are imported: with more, their threads wait for one another; see docs/performance.md.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+from bench.machine import machine
+from bench.manifest import measure_manifest
+from bench.measurement import Measurement
+from bench.scoring import measure_scoring
+from bench.table import markdown_table, write_document, write_results
+from bench.transcriber import measure_transcriber
+from escoita.cli import script
+from escoita.errors import EscoitaError
+
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench/results.json"
+DOCUMENT = ROOT / "docs/performance.md"
+
+
+def bench(
+    run: Annotated[Path, typer.Option(help="Trained run of the quick start.")] = Path("runs/quickstart-uzbek"),
+    only: Annotated[
+        Literal["transcriber", "scoring", "manifest"] | None, typer.Option(help="One benchmark; writes nothing.")
+    ] = None,
+) -> None:
+    """Measures speed and memory, and says whether the goals are met."""
+    benchmarks: dict[str, Callable[[], list[Measurement]]] = {
+        "transcriber": partial(measure_transcriber, run),
+        "scoring": measure_scoring,
+        "manifest": measure_manifest,
+    }
+    measured_on = machine()
+    chosen = [only] if only else benchmarks
+    measurements = [measurement for name in chosen for measurement in benchmarks[name]()]
+    typer.echo(f"{markdown_table(measurements)}\n\nMeasured on {measured_on}.")
+    if only is None:
+        write_results(measurements, RESULTS)
+        write_document(measurements, measured_on, DOCUMENT)
+    refuse_missed(measurements)
+
+
+def refuse_missed(measurements: list[Measurement]) -> None:
+    """
+    Says which goals were missed.
+
+    Raises:
+        EscoitaError: One was.
+    """
+    judged = [measurement for measurement in measurements if measurement.met is not None]
+    missed = [f"{each.name}: {each.figure} {each.unit}, not {each.goal}" for each in judged if not each.met]
+    if missed:
+        raise EscoitaError(f"{len(missed)} of {len(judged)} goals missed: {'; '.join(missed)}")
+
+
+if __name__ == "__main__":
+    script(bench)

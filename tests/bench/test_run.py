@@ -1,0 +1,74 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import run
+from bench.measurement import Measurement
+from bench.table import BEGIN, END
+from escoita.errors import EscoitaError
+
+
+@pytest.fixture
+def benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Benchmarks that take no time; the first one finds what it is told."""
+    (tmp_path / "performance.md").write_text(f"{BEGIN}{END}", "utf-8")
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(run, "DOCUMENT", tmp_path / "performance.md")
+    monkeypatch.setattr(run, "measure_scoring", lambda: [Measurement("Time", 3.0, "s")])
+    monkeypatch.setattr(run, "measure_manifest", lambda: [Measurement("Memory", 344.0, "MB", at_most=500)])
+
+    def find(speed: float) -> None:
+        found = [Measurement("Speed", speed, "times as fast", at_least=6)]
+        monkeypatch.setattr(run, "measure_transcriber", lambda directory: found)
+
+    return find
+
+
+def test_one_table_is_printed_and_written(
+    benchmarks: Callable[[float], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmarks(7.5)
+    run.bench()
+    printed = capsys.readouterr().out
+    assert printed.count("| met |") == 1 and "Measured on " in printed
+    table = printed.split("\n\n")[0]
+    assert table in (tmp_path / "performance.md").read_text("utf-8")
+    names = [measurement["name"] for measurement in json.loads((tmp_path / "results.json").read_text("utf-8"))]
+    assert names == ["Speed", "Time", "Memory"]
+
+
+def test_a_missed_goal_is_written_and_said(benchmarks: Callable[[float], None], tmp_path: Path) -> None:
+    benchmarks(5.5)
+    with pytest.raises(EscoitaError) as refusal:
+        run.bench()
+    assert str(refusal.value) == "1 of 2 goals missed: Speed: 5.5 times as fast, not at least 6"
+    assert [measurement["met"] for measurement in json.loads((tmp_path / "results.json").read_text("utf-8"))] == [
+        False,
+        None,
+        True,
+    ]
+
+
+def test_one_benchmark_alone_writes_nothing(
+    benchmarks: Callable[[float], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmarks(5.5)
+    run.bench(only="manifest")
+    assert "Memory" in (printed := capsys.readouterr().out) and "Speed" not in printed
+    assert not (tmp_path / "results.json").exists()
+    assert (tmp_path / "performance.md").read_text("utf-8") == f"{BEGIN}{END}"
+
+
+def test_the_script_can_be_called(command: Callable) -> None:
+    done = command("bench/run.py", "--help")
+    assert done.returncode == 0 and "--only" in done.stdout
+
+
+def test_a_run_without_an_adapter_is_one_clear_line(command: Callable, tmp_path: Path) -> None:
+    done = command("bench/run.py", "--only", "transcriber", "--run", str(tmp_path))
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"escoita: {tmp_path}: holds no adapter yet; escoita train makes it\n",
+    )
