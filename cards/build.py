@@ -35,6 +35,7 @@ FILTERS = (
     figures.interval,
     figures.points,
     figures.points_interval,
+    figures.speed,
 )
 
 
@@ -128,7 +129,7 @@ def body(
         texts=results.TEXTS.get(evaluation.normalizer, f"normalised by {evaluation.normalizer}"),
         rows=results.rows(evaluation, named),
         others=results.others(evaluation, named),
-        composition=results.composition(evaluation.corpora, titles),
+        composition=figures.composition((titles[result.name], result.word_share) for result in evaluation.corpora),
         drawn=results.drawn(evaluation.corpora, titles),
         faults=results.faults(evaluation.pooled),
         probes=results.probes(evaluation),

@@ -57,13 +57,14 @@ def index_entries(recipe: Recipe, evaluation: EvaluationRecord) -> list[EvalResu
     entry for each dataset and split, with the arguments of the first.
     """
     titles = titles_of_tests(recipe)
+    splits = {corpus.name: corpus.split for corpus in recipe.corpora.test}
     return [
         EvalResult(
             task_type="automatic-speech-recognition",
             task_name="Automatic Speech Recognition",
             dataset_type=result.name,
             dataset_name=titles.get(result.name, result.name),
-            dataset_split="test",
+            dataset_split=splits.get(result.name) or "test",
             dataset_args={"language": result.language, "n": result.n},
             metric_type=metric,
             metric_name=f"{metric.upper()} (fraction, {normalizer})",

@@ -71,5 +71,8 @@ def public_recipe(recipe: Recipe, base: str) -> str:
     for split in ("train", "validation", "test"):
         for corpus in document["corpora"][split]:
             corpus["path"] = public_name(corpus["path"])
+    document["eval"]["baselines"] = [public_name(baseline) for baseline in recipe.eval.baselines]
+    if recipe.eval.against:
+        document["eval"]["against"] = public_name(recipe.eval.against)
     document["space"]["examples"] = [public_name(example) for example in recipe.space.examples]
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from escoita.evaluation import BASE, CorpusResult, Difference, EvaluationRecord, MacroMean, Rates, System
-from escoita.figures import percent, thousands
+from escoita.figures import thousands
 
 
 TEXTS = {
@@ -96,13 +96,8 @@ def others(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Othe
 
 
 def called(system: System) -> str:
-    """A model by its repository or folder; another adapter is an earlier revision of this one."""
-    return f"{system.name} revision" if system.adapter else system.base
-
-
-def composition(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:
-    """What the pool is made of."""
-    return ", ".join(f"{titles[result.name]} {percent(result.word_share)}" for result in corpora)
+    """A model by its repository or folder; another adapter is an earlier revision of this one, told by where it is."""
+    return f"{system.name} revision, {system.adapter}" if system.adapter else system.base
 
 
 def drawn(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:

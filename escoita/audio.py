@@ -3,12 +3,17 @@
 import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 import soxr
 
 from escoita.errors import AudioError
+
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 
 SAMPLING_RATE = 16_000
@@ -18,6 +23,10 @@ SHORTEST_SECONDS = 0.05
 ROUNDED_SECONDS = 0.05
 # What libsndfile says of a flac whose header does not say how long it is.
 UNKNOWN_FRAMES = 2**62
+# Of mp3, in bytes; the first one tells how long the recording is.
+LONGEST_FRAME = 1441
+# FFmpeg also plays lists (HLS, concat, DASH), which name other files: a visitor's could name one of this machine.
+CONTAINERS = "mov,matroska,aac,flac,mp3,ogg,wav,aiff,caf,amr,asf,avi,flv,ac3,mpegts,mpeg"
 # Root mean square under which nothing can be heard: -60 dB of full scale.
 SILENCE_LEVEL = 1e-3
 
@@ -28,8 +37,9 @@ def read_audio(
     """
     Decodes a recording, or a part of it.
 
-    soundfile reads wav, flac, ogg, opus and mp3; what it does not know (m4a, webm, mp4) is read by PyAV, whose
-    wheels carry FFmpeg. Channels are averaged, other rates resampled.
+    soundfile reads wav, flac, ogg, opus and mp3; what it does not know (m4a, webm, mp4), or would not read to its end
+    (an mp3 that does not tell its length), is read by PyAV, whose wheels carry FFmpeg. Channels are averaged, other
+    rates resampled.
 
     Args:
         source (`str`, `Path` or `bytes`): A path, or the encoded file itself.
@@ -41,8 +51,8 @@ def read_audio(
         `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz, finite.
 
     Raises:
-        AudioError: The file is missing, cannot be decoded, does not hold the part, holds no samples or too few, or
-            holds samples that are not numbers.
+        AudioError: The file is missing, cannot be decoded, is cut off, does not hold the part, holds no samples or
+            too few, or holds samples that are not numbers.
     """
     name = name or (str(source) if not isinstance(source, bytes) else "audio")
     if not isinstance(source, bytes) and not os.path.isfile(source):
@@ -50,13 +60,16 @@ def read_audio(
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with soundfile.SoundFile(opened) as file:
-            if file.frames >= UNKNOWN_FRAMES:
+            if not _tells_length(file, source):
                 raise ValueError
-            part = _part(offset, duration, file.frames, file.samplerate, name)
+            rate, part = file.samplerate, _part(offset, duration, file.frames, file.samplerate, name)
             if part.start:
                 file.seek(part.start)
-            samples, rate = file.read(len(part), dtype="float32"), file.samplerate
-    except (soundfile.LibsndfileError, TypeError, ValueError):  # called .raw; a flac that does not say how long it is
+            samples = file.read(len(part), dtype="float32")
+            if len(samples) < len(part) - ROUNDED_SECONDS * rate:
+                raise AudioError(name, f"is cut off: its header tells of {file.frames / rate:.2f} s")
+    # TypeError: it is called .raw; MemoryError: a damaged header tells of more than any recording holds.
+    except (soundfile.LibsndfileError, TypeError, ValueError, MemoryError):
         samples, rate = _read_with_av(source, name)
         part = _part(offset, duration, len(samples), rate, name)
         samples = samples[part.start : part.stop]
@@ -90,16 +103,16 @@ def is_longer(path: Path, limit: float) -> bool:
     A file that cannot be read is not: decoding it says why.
     """
     try:
-        header = soundfile.info(path)
-        if header.frames < UNKNOWN_FRAMES:
-            return bool(header.duration > limit)
+        with soundfile.SoundFile(path) as file:
+            if _tells_length(file, path):
+                return bool(file.frames / file.samplerate > limit)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a file called .raw
         pass
     import av
 
     heard = 0.0
     try:
-        with av.open(str(path)) as container:
+        with _opened_by_av(path) as container:
             for frame in container.decode(audio=0):
                 heard += frame.samples / frame.sample_rate
                 if heard > limit:
@@ -107,6 +120,18 @@ def is_longer(path: Path, limit: float) -> bool:
     except (av.FFmpegError, IndexError, ValueError):
         pass
     return False
+
+
+def _tells_length(file: soundfile.SoundFile, source: str | Path | bytes) -> bool:
+    """Whether a header does; of an mp3 without one libsndfile guesses by the first frame, and reads no further."""
+    if file.format != "MP3":
+        return bool(file.frames < UNKNOWN_FRAMES)
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as encoded:
+        tag = encoded.read(10)  # may come before the first frame; of four bytes seven bits each are its length
+        length = sum(byte << bits for byte, bits in zip(tag[6:], (21, 14, 7, 0), strict=False))
+        encoded.seek(10 + length if tag.startswith(b"ID3") else 0)
+        first = encoded.read(LONGEST_FRAME)
+    return any(mark in first for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def _part(offset: float, duration: float | None, frames: int, rate: int, name: str) -> range:
@@ -123,7 +148,7 @@ def _read_with_av(source: str | Path | bytes, name: str) -> tuple[np.ndarray, in
     import av
 
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
+        with _opened_by_av(source) as container:
             resampler = av.AudioResampler(format="fltp")
             frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
     except (av.FFmpegError, IndexError, ValueError) as error:
@@ -131,3 +156,10 @@ def _read_with_av(source: str | Path | bytes, name: str) -> tuple[np.ndarray, in
     if not frames:
         raise AudioError(name, "holds no samples")
     return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, frames[0].sample_rate
+
+
+def _opened_by_av(source: str | Path | bytes) -> "InputContainer":
+    import av
+
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    return av.open(file, "r", container_options={"format_whitelist": CONTAINERS})

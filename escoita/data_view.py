@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from escoita.data_record import DataRecord, Leak, OutlierKind, Pair
+from escoita.visible import is_hidden, visible
 
 
 # Clips that are...
@@ -54,16 +55,6 @@ def print_data(record: DataRecord, console: Console | None = None) -> None:
         console.print(Text(title, "bold"))
         console.print(content)
         console.print()
-
-
-def visible(text: str) -> str:
-    """Text of a corpus as a terminal may show it: what would move the cursor or turn the line around is spelt out."""
-    return "".join(f"<U+{ord(each):04X}>" if _hidden(each) else each for each in text)
-
-
-def _hidden(character: str) -> bool:
-    joins = character in "\u200c\u200d"  # as Persian and many scripts of India write
-    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and not joins
 
 
 def _length(seconds: float) -> str:
@@ -170,7 +161,7 @@ def _signs(record: DataRecord, plain: bool) -> RenderableType:
     table = _table(plain, ["", "code", "name", "note"], ["count"])
     for character in list(odd)[:_SIGNS]:
         mark = unicodedata.category(character)[0] == "M"
-        shown = "" if _hidden(character) or character.isspace() else "◌" * mark + character
+        shown = "" if is_hidden(character) or character.isspace() else "◌" * mark + character
         name = names[character].lower() or "no name in Unicode"
         count = f"{counts[character].total():,}"
         table.add_row(Text(shown), f"U+{ord(character):04X}", name, odd[character], count)

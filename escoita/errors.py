@@ -1,5 +1,7 @@
 """What the person at the keyboard can mend: each is one clear line and ends a command with exit code 1."""
 
+from escoita.visible import visible
+
 
 class EscoitaError(Exception):
     """Names the file, row or key that is wrong and says what to do."""
@@ -15,7 +17,7 @@ class AudioError(EscoitaError):
     """
 
     def __init__(self, name: str, reason: str):
-        super().__init__(f"{name}: {reason}")
+        super().__init__(visible(f"{name}: {reason}"))
         self.name, self.reason = name, reason
 
 

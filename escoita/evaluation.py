@@ -216,15 +216,16 @@ class System(Part):
         name (`str`): `adapter`, `base`, the name of a baseline, or `earlier`.
         base (`str`): Folder or repository of the model.
         base_sha256 (`str`): Digest of its weight files.
-        adapter (`str`, *optional*): Folder or repository of the adapter; absent where there is none.
+        adapter (`str`, *optional*): Folder or repository of the adapter; of an earlier one, where its predictions are
+            from; absent where there is none.
         adapter_sha256 (`str`, *optional*): Digest of its weight file.
         max_new_tokens (`int`): Most tokens of a transcript, or of a segment of one.
         batch_seconds (`float`): Most audio in a batch.
         processes (`int`): Processes that shared the work.
         device (`str`): Where it ran.
         dtype (`str`): Precision of the weights.
-        peak_memory_bytes (`int`): Peak resident memory of the process, of the GPU where there is one; the largest of
-            several processes.
+        peak_memory_bytes (`int`): Peak resident memory of the process, of the GPU where there is one, since the model
+            was loaded; the largest of several processes.
     """
 
     name: Name

@@ -1,5 +1,8 @@
 """Figures as people read them: fractions become percent, differences of fractions percentage points."""
 
+from collections.abc import Iterable
+
+
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -11,6 +14,11 @@ def thousands(value: int) -> str:
 def percent(rate: float | None) -> str:
     """A fraction as percent; a dash where it was not measured."""
     return "–" if rate is None else f"{100 * rate:.2f} %"
+
+
+def composition(parts: Iterable[tuple[str, float]]) -> str:
+    """Of what a whole is made: each part with its share."""
+    return ", ".join(f"{name} {percent(share)}" for name, share in parts)
 
 
 def interval(bounds: tuple[float, float]) -> str:
@@ -27,6 +35,11 @@ def points(difference: float) -> str:
 def points_interval(bounds: tuple[float, float]) -> str:
     """Two such differences."""
     return f"{points(bounds[0])} to {points(bounds[1])}"
+
+
+def speed(factor: float) -> str:
+    """How many times as fast as real time, or how many in a second: three figures, or all before the point."""
+    return f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
 
 
 def probability(p_value: float) -> str:

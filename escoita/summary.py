@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
+from escoita.figures import composition
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
@@ -38,6 +39,9 @@ def print_summary(path: Path, console: Console | None = None) -> None:
         table.add_row(*row)
     console.print(table)
     said = [f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps"]
+    if len(evaluation.corpora) > 1:
+        parts = composition((result.name, result.word_share) for result in evaluation.corpora)
+        said.append(f"Pooled by words: {parts}")
     if evaluation.normalizer != "raw":
         said.append(f"Texts under the normaliser {evaluation.normalizer}; the raw rates are in the results")
     where = (

@@ -15,7 +15,7 @@ NORMALIZERS = ("raw", "basic", "uzbek", "uzbek-latin", "galician")
 TURNED_COMMA, TUTUQ = "ʻ", "ʼ"  # U+02BB, the second half of oʻ and gʻ, and U+02BC, the glottal stop of maʼno
 # What keyboards, word processors and web pages put in their place; \x91 and \x92 are Windows-1252 read as Latin-1.
 _TYPED = {"'": "'ˈ׳Ꞌꞌ＇", "`": "`ˋ‵｀", "‘": "‘‛ʽʿ῾❛\x91", "’": "’´ʹʾˊ΄՚᾽᾿′❜\x92", TURNED_COMMA: "ʻ", TUTUQ: "ʼ"}
-_APOSTROPHES = {sign: mark for mark, signs in _TYPED.items() for sign in signs}
+APOSTROPHES = {sign: mark for mark, signs in _TYPED.items() for sign in signs}
 _ANY = "".join(_TYPED)
 _SIGNS = re.compile(f"[{_ANY}]+")
 _QUOTES = [("''", "''"), ("‘‘", "’’"), ("``", "['’]{2}"), ("'", "'"), ("‘", "’"), ("’", "’"), ("`", "[`'’]")]
@@ -104,7 +104,7 @@ def _uzbek_latin(text: str) -> str:
     return _spelt(_undotted(_in_latin(_lower(text, _LETTERS_AND_APOSTROPHES))))
 
 
-def _lower(text: str, kept: "_Table") -> str:
+def _lower(text: str, kept: "CharacterTable") -> str:
     # Composed before, so that a sign and its stroke (= and U+0338) go together; after, for what stood apart.
     return normalize("NFC", normalize("NFC", text).translate(kept)).lower()
 
@@ -187,9 +187,8 @@ def _words(text: str) -> list[str]:
 def _boundaries(before: list[str], after: list[str]) -> tuple[bool, bool]:
     """Whether boundaries between words, or whole words, go missing; and whether there are new boundaries."""
     old, new = ([at for at, word in enumerate(words) for _ in word] for words in (before, after))
-    leads = [
-        0
-    ]  # by how many words the old text is ahead of the new one; at each letter that they share, and at the end
+    # By how many words the old text is ahead of the new one, at each letter that they share, and at the end.
+    leads = [0]
     for block in LCSseq.editops("".join(before), "".join(after)).as_matching_blocks():
         leads += [old[block.a + step] - new[block.b + step] for step in range(block.size)]
     leads.append(len(before) - len(after))
@@ -208,16 +207,16 @@ def _letters(char: str) -> str:
 
 
 def _letters_and_apostrophes(char: str) -> str:
-    return _APOSTROPHES.get(char) or _letters(char)
+    return APOSTROPHES.get(char) or _letters(char)
 
 
 def _bare(char: str) -> str:
     if char.isspace():
         return " "
-    return char if category(char)[0] in "LN" and char not in _APOSTROPHES else ""
+    return char if category(char)[0] in "LN" and char not in APOSTROPHES else ""
 
 
-class _Table(dict[int, str]):
+class CharacterTable(dict[int, str]):
     """For `str.translate`: asks once what becomes of each character."""
 
     def __init__(self, becomes: Callable[[str], str]) -> None:
@@ -229,5 +228,5 @@ class _Table(dict[int, str]):
 
 
 _NO_SYMBOLS, _LETTERS, _LETTERS_AND_APOSTROPHES, _BARE = map(
-    _Table, (_without_symbols, _letters, _letters_and_apostrophes, _bare)
+    CharacterTable, (_without_symbols, _letters, _letters_and_apostrophes, _bare)
 )

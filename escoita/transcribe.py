@@ -34,7 +34,7 @@ class Group:
         indices (`list[int]`): The batch of recordings that they belong to.
         clips (`list[float]`): Lengths of these recordings, in seconds.
         parts (`list[tuple[int, float, float]]`): Place in the batch, start and end of each part, in seconds.
-        features (`dict`): What the model takes; empty where nothing can be heard in the parts.
+        features (`dict`): What the model takes.
         compute_seconds (`float`): Spent on the features.
         last (`bool`): No more groups of this batch follow.
     """
@@ -71,6 +71,8 @@ class Transcriber:
     ):
         self.family, self.model, self.processor = family, model.eval(), processor
         self.spoken, self.batch_seconds = spoken, batch_seconds
+        # Makes features on another thread, while the first turns tokens into text: a tokenizer does one at a time.
+        self.encoder = copy.deepcopy(processor)
         # Shrinks when memory runs out.
         self.affordable_seconds = 1e9
 
@@ -175,27 +177,24 @@ class Transcriber:
                 found = []
 
     def _prepared(self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]) -> Iterator[Group]:
-        processor = copy.deepcopy(self.processor)  # that of the main thread turns tokens into text at the same time
         with ThreadPoolExecutor() as decoders:
             for indices in batches:
                 clips = list(decoders.map(load, indices))
                 parts = [(place, *part) for place, clip in enumerate(clips) for part in self._parts(clip)]
                 chosen = list(batches_by_seconds([end - start for _, start, end in parts], self.batch_seconds))
                 for number, group in enumerate(chosen, start=1):
-                    yield self._features(processor, indices, clips, [parts[i] for i in group], number == len(chosen))
+                    yield self._features(indices, clips, [parts[i] for i in group], number == len(chosen))
 
     def _parts(self, clip: np.ndarray) -> list[tuple[float, float]]:
         """The whole of a clip, or the parts of a long recording in which something can be heard."""
         parts = cut_where_quiet(clip, self.family.max_audio_seconds)
-        # What a model writes about a silent part would be made up; the first stays, so that something is heard.
-        return [part for index, part in enumerate(parts) if index == 0 or not is_silent(part_of(clip, *part))]
+        # What a model writes about a silent part would be made up; of a silent recording the first stays.
+        return [part for part in parts if not is_silent(part_of(clip, *part))] or parts[:1]
 
-    def _features(
-        self, processor: Any, indices: list[int], clips: list[np.ndarray], parts: list[tuple], last: bool
-    ) -> Group:
+    def _features(self, indices: list[int], clips: list[np.ndarray], parts: list[tuple], last: bool) -> Group:
         audio = [part_of(clips[place], start, end) for place, start, end in parts]
         started = time.thread_time()
-        features = self.family.encode(processor, audio, self.spoken.prompt)
+        features = self.family.encode(self.encoder, audio, self.spoken.prompt)
         return Group(indices, [seconds(clip) for clip in clips], parts, features, time.thread_time() - started, last)
 
     def _hear(self, group: Group) -> list[tuple[int, Segment, float, int]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from escoita.corpora.rows import Utterances
 from escoita.errors import EscoitaError
 from escoita.evaluation import SUBJECT
+from escoita.files import public_name
 from escoita.resolve import local_file
 from eval.predictions import described, predictions_path, read_predictions, write_predictions
 
@@ -22,14 +23,17 @@ def take_earlier(against: str, tests: dict[str, Utterances], out: Path) -> None:
         out (`Path`): Where the predictions of this evaluation go.
 
     Raises:
-        EscoitaError: There are none, or they are of other clips.
+        EscoitaError: There are none, they are of other clips, or those that are about to be written anew.
     """
     source, revision = (against, None) if Path(against).is_dir() else (against.partition("@")[::2])
+    if (Path(source) / "eval").resolve() == out.resolve():
+        raise EscoitaError(f"{against}: is what is evaluated here; compare with a copy of what it was before")
     for corpus, clips in tests.items():
         found = local_file(source, str(predictions_path(Path("eval"), corpus, SUBJECT)), revision or None)
         table, provenance = read_predictions(found)
         if [table["id"].to_pylist(), table["reference"].to_pylist()] != [clips.column("id"), clips.column("text")]:
             raise EscoitaError(f"{against}: heard other clips of {corpus}; compare on the same test corpus")
-        system = provenance.system.model_copy(update={"name": EARLIER})
+        # Its adapter stood beside its predictions: who reads of it here has to be told where.
+        system = provenance.system.model_copy(update={"name": EARLIER, "adapter": public_name(against)})
         renamed = described(table, provenance.model_copy(update={"system": system}))
         write_predictions(renamed, predictions_path(out, corpus, EARLIER))

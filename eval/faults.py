@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
-from unicodedata import category, name, normalize
+from unicodedata import normalize
 
 import numpy as np
+
+from escoita.corpora.characters import count_characters, count_scripts, main_script
 
 
 FAULTS = ("empty", "loop", "wrong_script", "wrong_language", "chat_like", "truncated")
@@ -109,7 +110,7 @@ def find_faults(
         found["empty"][row] = bool(own_words) and not words
         rounds = _rounds(hypothesis, words)
         found["loop"][row] = rounds > 0 and rounds > _rounds(reference, own_words)
-        found["wrong_script"][row] = _is_in_another_script(_script(hypothesis), _script(reference), scripts)
+        found["wrong_script"][row] = _is_in_another_script(hypothesis, reference, scripts)
         found["wrong_language"][row] = _is_foreign(words, set(own_words), languages)
         found["chat_like"][row] = _is_chat(hypothesis) and not _is_chat(reference)
     return found
@@ -132,30 +133,14 @@ def _rounds(text: str, words: list[str]) -> int:
     return max(cycles, default=0) or (most if most >= ROUNDS else 0)
 
 
-def _is_in_another_script(script: str | None, own: str | None, scripts: set[str]) -> bool:
-    return None not in (script, own) and script != own and script not in scripts
-
-
-def _script(text: str) -> str | None:
-    """The script of most letters; `None` where there is no letter."""
-    scripts = Counter(filter(None, map(_script_of, text)))
-    return scripts.most_common(1)[0][0] if scripts else None
+def _is_in_another_script(hypothesis: str, reference: str, scripts: set[str]) -> bool:
+    script, own = main_script(Counter(hypothesis)), main_script(Counter(reference))
+    return bool(script and own) and script != own and script not in scripts
 
 
 def _own_scripts(references: Sequence[str]) -> set[str]:
-    letters: Counter[str] = Counter()
-    for char, count in Counter("".join(references)).items():
-        if script := _script_of(char):
-            letters[script] += count
+    letters = count_scripts(count_characters(references))
     return {script for script, count in letters.items() if count >= OWN_SCRIPT_SHARE * letters.total()}
-
-
-@cache
-def _script_of(char: str) -> str | None:
-    if category(char) not in ("Ll", "Lu", "Lt", "Lo"):
-        return None
-    script = name(char, "UNKNOWN").split()[0]
-    return "CJK" if script in ("HIRAGANA", "KATAKANA") else script
 
 
 def _foreign_words(references: Sequence[str]) -> list[set[str]]:

@@ -1,6 +1,8 @@
 """Several processes that share an evaluation: what one of them does before the others, and how all of them end."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from escoita.errors import EscoitaError
@@ -35,6 +37,17 @@ def main_first(work: Callable[[], T], state: "PartialState") -> T:
     if said is not None:
         raise refusal or EscoitaError(said)
     return done if state.is_main_process else work()
+
+
+@contextmanager
+def each_says_why(state: "PartialState") -> Iterator[None]:
+    """Lets a process say what refuses its own share of the work: the main one, which speaks for all, cannot know."""
+    try:
+        yield
+    except EscoitaError as error:
+        if not state.is_main_process:
+            print(f"escoita: process {state.process_index}: {error}", file=sys.stderr)
+        raise
 
 
 def gathered(value: T, state: "PartialState") -> list[T]:

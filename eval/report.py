@@ -17,11 +17,11 @@ from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.progress import say
 from escoita.rundir import RunDirectory
-from eval import wording
-from eval.alignment import confusions
-from eval.exhibits import confusion_tables, plots, slice_tables
-from eval.heard import read_heard
-from eval.worst import with_players, worst_utterances
+from eval.page import wording
+from eval.page.alignment import confusions
+from eval.page.exhibits import confusion_tables, plots, slice_tables
+from eval.page.heard import read_heard
+from eval.page.worst import with_players, worst_utterances
 
 
 # As many as a person reads.
@@ -94,7 +94,7 @@ def write_report(
         record=record,
         judged=record.judged,
         verdicts=wording.verdicts(record),
-        composition=wording.composition(record),
+        composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
         width=6 + 2 * (record.normalizer != "raw") + 3 * bool(record.pooled.differences),
         faults=wording.FAULTS,
@@ -110,7 +110,7 @@ def write_report(
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("eval"),
+        loader=PackageLoader("eval.page"),
         undefined=StrictUndefined,
         autoescape=True,
         keep_trailing_newline=True,
@@ -124,6 +124,7 @@ def _environment() -> Environment:
         figures.points,
         figures.points_interval,
         figures.probability,
+        figures.speed,
         wording.share,
         wording.duration,
         wording.digest,

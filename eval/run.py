@@ -13,6 +13,7 @@ that share the folder, share the batches and hear the same as one.
 
 import re
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -48,7 +49,7 @@ def evaluate_run(path: Path, overrides: list[str] | None = None) -> EvaluationRe
     """
     run = RunDirectory(path)
     recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
-    spoken = adapter_record(adapter)
+    spoken = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
     base = Candidate(BASE, recipe.base, spoken, recipe.base_revision, dtype=recipe.dtype)
     # `adapter` is the folder beside `eval`: the record stays true wherever the run is moved.
     judged = Candidate(SUBJECT, recipe.base, spoken, recipe.base_revision, adapter, "adapter", recipe.dtype)
@@ -72,7 +73,7 @@ def evaluate_manifests(
     Evaluates any adapter, or any baseline alone, on any manifests.
 
     Args:
-        base (`str`): Folder or repository of the base model, or of a baseline.
+        base (`str`): Folder or repository of the base model, or, without an adapter, of a baseline.
         adapter (`str`, *optional*): The same of the adapter.
         manifests (`list[Path]`): Manifests; each file's name is the corpus' name.
         out (`Path`): Where predictions and results go.
@@ -82,6 +83,8 @@ def evaluate_manifests(
     Raises:
         EscoitaError: As [`evaluate_run`].
     """
+    from escoita.families.chat import ChatFamily
+
     try:
         corpora = [Corpus(name=path.stem, path=str(path)) for path in manifests]
     except ValidationError as error:
@@ -94,6 +97,8 @@ def evaluate_manifests(
         candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
     elif language is None:
         raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
+    elif isinstance(listener_of(base), ChatFamily):
+        raise EscoitaError(f"{base}: answers to a prompt, which an adapter tells; give --adapter")
     else:
         spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
         candidates = [Candidate(BASE, base, spoken)]
@@ -125,7 +130,8 @@ def evaluate(
     import torch
     from accelerate import PartialState
 
-    state = PartialState(cpu=not torch.cuda.is_available())
+    # The others wait while the first decodes whole corpora, which takes longer than what torch allows by itself.
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
     spoken = candidates[0].spoken
     candidates = [*candidates, *_baselines(settings.baselines, spoken)]
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once

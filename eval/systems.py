@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.corpora.rows import Utterances
 from escoita.evaluation import System
 from escoita.files import public_name
-from escoita.hardware import device_name, peak_memory_bytes
+from escoita.hardware import device_name, forget_peak_memory, peak_memory_bytes
 from escoita.progress import track
 from escoita.records import AdapterRecord
 from escoita.resolve import weights_digest
@@ -19,7 +20,7 @@ from escoita.transcript import Transcript
 from eval.journal import append_batches, read_journals
 from eval.material import Material
 from eval.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from eval.processes import gathered
+from eval.processes import each_says_why, gathered
 
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class Candidate:
     adapter_name: str | None = None
     dtype: str = "auto"
 
+    def carries(self, other: "Candidate") -> bool:
+        """Whether the other is this model, once its adapter is merged into it."""
+        return self.adapter is None and all(
+            getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "spoken")
+        )
+
 
 def hear_all(
     candidates: Sequence[Candidate], tests: dict[str, Material], out: Path, batch_seconds: float, state: "PartialState"
@@ -67,10 +74,12 @@ def hear_all(
         state (`PartialState`): The processes that share the work, of accelerate.
     """
     digests: dict[str, str] = {}
-    before: Candidate | None = None
-    transcriber: Transcriber
+    loaded: Candidate | None = None
+    transcriber: Transcriber | None = None
     for candidate in candidates:
-        if before is None or before.adapter or (before.base, before.revision) != (candidate.base, candidate.revision):
+        if transcriber is None or loaded is None or not loaded.carries(candidate):
+            transcriber = None  # before the next is loaded, so that there are never two models in memory
+            forget_peak_memory()
             transcriber = Transcriber.load(
                 candidate.base, None, candidate.spoken, candidate.revision, candidate.dtype, batch_seconds
             )
@@ -80,6 +89,7 @@ def hear_all(
         transcriber.warm_up()
         system = _system(candidate, transcriber, digests[candidate.base], state.num_processes)
         for name, test in tests.items():
+            transcriber.spoken = spoken_in(candidate.spoken, test.clips)
             heard = hear(transcriber, name, test, system, out, state)
             peak = max(gathered(peak_memory_bytes(), state))
             if state.is_main_process:
@@ -90,7 +100,13 @@ def hear_all(
                 )
                 path = predictions_path(out, name, candidate.name)
                 write_predictions(predictions_table(test.clips, heard, made), path)
-        before = candidate
+        loaded = candidate
+
+
+def spoken_in(spoken: AdapterRecord, clips: Utterances) -> AdapterRecord:
+    """What is told beside the clips, with their language where they have one in common: Whisper is told it."""
+    languages = set(clips.column("language"))
+    return spoken.model_copy(update={"language": languages.pop()}) if len(languages) == 1 else spoken
 
 
 def hear(
@@ -116,7 +132,8 @@ def hear(
     ]
     heard = transcriber.in_batches(test.load, [batches[number] for number in mine])
     told = track(heard, total=len(mine), title=f"Transcribing {corpus}, {system.name}: batches")
-    append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(mine, told))
+    with each_says_why(state):
+        append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(mine, told))
     state.wait_for_everyone()
     known = read_journals(folder, key)
     by_clip = {
@@ -152,10 +169,11 @@ def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, pr
 
 
 def _key(transcriber: Transcriber, system: System, clips: Utterances) -> str:
-    """Digest of all that the texts depend on."""
+    """Digest of what the texts depend on: model, prompt, batches, clips, and the libraries that hear them."""
     told: dict[str, Any] = {
         "system": system.model_dump(exclude={"processes", "device", "peak_memory_bytes"}),
         "spoken": transcriber.spoken.model_dump(),
         "clips": [clips.column("id"), clips.column("audio_seconds")],
+        "versions": [version(library) for library in ("torch", "transformers", "peft")],
     }
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

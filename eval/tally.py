@@ -81,8 +81,11 @@ class Tally:
         No p-value is below [`smallest_p_value`], and of too few pairs nothing can be said.
         """
         (observed, drawn), (other_observed, other_drawn) = (self.rate(form, "words", name) for name in (system, other))
-        found, least = difference(observed, other_observed, drawn, other_drawn), smallest_p_value(self.units)
-        return replace(found, p_value=max(found.p_value, least), verdict=verdict_of(found.ci95, self.units))
+        found = difference(observed, other_observed, drawn, other_drawn)
+        p_value = max(found.p_value, smallest_p_value(self.units))
+        # Of few draws the interval may say more than the p-value: both must.
+        verdict = found.verdict if p_value <= 0.05 else "no measurable difference"
+        return replace(found, p_value=p_value, verdict=verdict)
 
 
 def smallest_p_value(units: int) -> float:

@@ -130,7 +130,7 @@ def table(clips: Utterances) -> "Dataset":
 
     lengths = pc.round(pc.multiply(clips.table["audio_seconds"], 100.0)).cast("int64")
     rows = clips.table.append_column("length", lengths)
-    # Unless it is given one, a dataset pickles all of its recordings to make a fingerprint, which nothing here asks for.
+    # Unless it is given one, a dataset pickles all of its recordings to make a fingerprint, which nobody asks for.
     return Dataset(rows, fingerprint=generate_random_fingerprint()).select(clips.order)
 
 

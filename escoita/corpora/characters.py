@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from escoita.data_record import Character
+from escoita.text import APOSTROPHES, CharacterTable
 
 
 # Scripts by which one text is written in one language.
@@ -52,12 +53,18 @@ def script_of(character: str) -> str:
     return _ONE_SCRIPT.get(word, word.capitalize())
 
 
-def main_script(counts: Counter[str]) -> str:
-    """Script of most letters, empty where there are none."""
+def count_scripts(counts: Counter[str]) -> Counter[str]:
+    """Letters of each script."""
     scripts: Counter[str] = Counter()
     for character, count in counts.items():
         if script := script_of(character):
             scripts[script] += count
+    return scripts
+
+
+def main_script(counts: Counter[str]) -> str:
+    """Script of most letters, empty where there are none."""
+    scripts = count_scripts(counts)
     return max(scripts, key=lambda script: scripts[script], default="")
 
 
@@ -73,18 +80,11 @@ def compared_form(text: str) -> str:
 
     Apostrophes go whichever of their many signs stands there, letters or punctuation, since corpora differ in them.
     """
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).translate(_KEPT)
+    return unicodedata.normalize("NFC", text.casefold()).translate(_KEPT)
 
 
-class _Kept(dict[int, str]):
-    """For `str.translate`: letters, marks and digits as they are, all else gone; each looked up once."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        # U+02B0 to U+02FF are letters to Unicode, and apostrophes to those who type.
-        keep = unicodedata.category(character)[0] in "LMN" and not 0x2B0 <= code <= 0x2FF
-        self[code] = character if keep else ""
-        return self[code]
+def _kept(character: str) -> str:
+    return character if unicodedata.category(character)[0] in "LMN" and character not in APOSTROPHES else ""
 
 
-_KEPT = _Kept()
+_KEPT = CharacterTable(_kept)

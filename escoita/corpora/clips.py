@@ -7,22 +7,21 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from escoita.audio import read_audio, seconds
 from escoita.corpora.fingerprint import fingerprint
-from escoita.corpora.rows import Rejected, Utterance, Utterances
+from escoita.corpora.rows import Rejected, Utterance, Utterances, batched
 from escoita.errors import AudioError
 from escoita.progress import say, track
 
 
 # Another number whenever a measure would come out otherwise, so that old caches are not believed.
-CACHE = "clips-1.sqlite"
-# Rows whose recordings, where embedded, are in memory together.
-_AT_ONCE, _KEYS_AT_ONCE = 512, 32
+CACHE = "clips-2.sqlite"
+# Rows whose recordings, where embedded, are in memory together with those of the block before.
+_AT_ONCE, _KEYS_AT_ONCE = 128, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,10 @@ def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iter
         `Iterator[Measure]`: In the order of the rows.
     """
     with closing(_cache()) as cache, ThreadPoolExecutor() as pool:
-        rows = iter(track(utterances, total=len(utterances), title=title))
         writable = True
-        while block := list(islice(rows, _AT_ONCE)):
+        for block in batched(track(utterances, total=len(utterances), title=title), _AT_ONCE):
             # Some at a time, as a thread takes longer to start than a key to make.
-            parts = [block[start : start + _KEYS_AT_ONCE] for start in range(0, len(block), _KEYS_AT_ONCE)]
+            parts = batched(block, _KEYS_AT_ONCE)
             keys = [key for part in pool.map(lambda part: [*map(_key, part)], parts) for key in part]
             known = _known(cache, keys)
             new = [index for index, key in enumerate(keys) if key not in known]

@@ -128,7 +128,7 @@ def judge(fields: Mapping[Any, Any], names: Names, origin: Origin, row: int) -> 
         language = _language(language) or origin.language
         offset, duration = _part(get(names.offset), get(names.duration))
     except ValueError as error:
-        return Rejected(origin.source, row, _shown(path), str(error))
+        return Rejected(origin.source, row, path, str(error))
     name = name or os.path.splitext(os.path.basename(audio))[0]
     about = origin.source, row, part or origin.split, speaker, gender, accent
     return name, path, text, origin.corpus, language, *about, offset, duration, None, 0.0
@@ -180,8 +180,3 @@ def _refuse_broken(together: str, text: str) -> None:
         together.encode()
     except UnicodeEncodeError as error:
         raise ValueError("is not valid Unicode") from error
-
-
-def _shown(path: str) -> str:
-    """What is not fit to be printed may come from a damaged row."""
-    return "".join(letter if letter.isprintable() else "?" for letter in path)

@@ -34,6 +34,8 @@ _WINDOW = 1024
 _LONGEST_HOP = 256
 # Frames of a short clip: several for each cell.
 _FRAMES = 160
+# Frames of a long recording whose spectra are in memory together.
+_FRAMES_AT_ONCE = 2048
 # Reach of the grid from the middle of the energy, in standard deviations; 1.73 would span a clip of even energy.
 _REACH = 1.6
 # Cells overlap: each is so many times as long as the grid is wide.
@@ -128,10 +130,9 @@ def _energies(samples: np.ndarray) -> np.ndarray:
     """Mean energy of each cell of the grid, of shape `(cells, bands)`; cells outside the clip have none."""
     hop = int(np.clip(len(samples) // _FRAMES, 1, _LONGEST_HOP))
     padded = np.pad(samples.astype(np.float32), _WINDOW // 2)
-    window, weights = _window_and_weights()
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop] * window
-    spectrum = np.fft.rfft(frames, axis=1)[:, : len(weights)]
-    powers = (spectrum.real**2 + spectrum.imag**2) @ weights
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop]
+    starts = range(0, len(frames), _FRAMES_AT_ONCE)
+    powers = np.concatenate([_powers(frames[start : start + _FRAMES_AT_ONCE]) for start in starts])
     total = powers.sum(axis=1, dtype=np.float64) + np.finfo(np.float64).tiny
     # Mean and spread of the energy in time, unlike edges found by a threshold, move little with noise and codecs.
     times = np.arange(len(total)) + 0.5
@@ -142,6 +143,13 @@ def _energies(samples: np.ndarray) -> np.ndarray:
     sums = np.concatenate([np.zeros((1, BANDS)), np.cumsum(powers, axis=0, dtype=np.float64)])
     half = _OVERLAP / 2 * width
     return (_at(sums, centers + half) - _at(sums, centers - half)) / (2 * half)
+
+
+def _powers(frames: np.ndarray) -> np.ndarray:
+    """Energy of each frame in each band, of shape `(frames, bands)`."""
+    window, weights = _window_and_weights()
+    spectrum = np.fft.rfft(frames * window, axis=1)[:, : len(weights)]
+    return (spectrum.real**2 + spectrum.imag**2) @ weights
 
 
 def _at(sums: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -44,10 +44,10 @@ def kept(source: Path, kind: str, make: Callable[[Path, Path], None], part: str 
                 make(source, partial)
                 os.replace(partial, target)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise CorpusError(
-            f"{source}: cannot be unpacked into {cache_folder()} ({reason}); ESCOITA_CACHE names another folder"
-        ) from error
+        if error.errno is None:  # a decoder says so, not the system
+            raise CorpusError(f"{source}: is damaged ({error}); fetch it again") from error
+        where = f"into {cache_folder()} ({error.strerror}); ESCOITA_CACHE names another folder"
+        raise CorpusError(f"{source}: cannot be unpacked {where}") from error
     return target
 
 

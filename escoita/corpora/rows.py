@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from escoita.files import public_name
+from escoita.visible import visible
 
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ class Rejected:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.row}: {self.audio or 'row'}: {self.reason}"
+        return visible(f"{self.source}:{self.row}: {self.audio or 'row'}: {self.reason}")
 
     def public(self) -> str:
         """The same without folders of this machine, for records."""

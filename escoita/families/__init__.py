@@ -44,11 +44,12 @@ def listener_of(model: str, revision: str | None = None) -> Family:
         revision (`str`, *optional*): Of the repository.
 
     Returns:
-        [`Family`]: The family; every model type that transformers knows with a CTC head is served.
+        [`Family`]: The family; of encoders with a CTC head, those of the kind of wav2vec 2.0 are served.
 
     Raises:
         EscoitaError: There is no such model, or no family serves it.
     """
+    import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
     from escoita.families.baselines import CtcFamily, WhisperFamily
@@ -58,7 +59,9 @@ def listener_of(model: str, revision: str | None = None) -> Family:
         return family
     if model_type == "whisper":
         return WhisperFamily()
-    if model_type in MODEL_FOR_CTC_MAPPING_NAMES:
+    encoder = getattr(transformers, MODEL_FOR_CTC_MAPPING_NAMES.get(model_type, ""), None)
+    # Others, such as Parakeet, write pieces of words, and count their frames in another way.
+    if hasattr(encoder, "_get_feat_extract_output_lengths"):
         return CtcFamily()
     raise EscoitaError(f"model {model}: its type {model_type!r} is none that can listen here")
 

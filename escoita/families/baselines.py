@@ -52,10 +52,19 @@ class CtcFamily(Family):
 
     def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
         """The likeliest letter of each frame; of frames that only fill up the batch, the blank."""
+        if getattr(model.config, "feat_extract_norm", None) == "group":
+            return self._one_by_one(model, inputs)
         letters = model(**inputs).logits.argmax(dim=-1)
         lengths = model._get_feat_extract_output_lengths(inputs["attention_mask"].sum(dim=1))
         beyond = torch.arange(letters.shape[1], device=letters.device)[None] >= lengths[:, None]
         return letters.masked_fill(beyond, model.config.pad_token_id)
+
+    def _one_by_one(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """For encoders such as wav2vec2-base, whose norm is over the whole row: beside padding they hear otherwise."""
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        clips = [row[None, :length] for row, length in zip(inputs["input_values"], lengths, strict=True)]
+        letters = [model(clip).logits[0].argmax(dim=-1) for clip in clips]
+        return torch.nn.utils.rnn.pad_sequence(letters, batch_first=True, padding_value=model.config.pad_token_id)
 
     def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
         """Letters that repeat are one, unless a blank stands between them."""

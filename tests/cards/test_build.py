@@ -180,14 +180,18 @@ def test_what_was_drawn_is_said(tmp_path: Path, units: tuple[str, str], said: st
 def test_baselines_have_a_table_of_their_own(tmp_path: Path) -> None:
     whisper = heard("whisper", rates(0.25, cer=0.125))
     record = evaluation(result(systems=[heard(), heard("base"), whisper, heard("earlier", rates(0.0625))]))
-    systems = [*record.systems[:2], system("whisper", base="openai/whisper"), system("earlier", adapter="adapter")]
+    systems = [
+        *record.systems[:2],
+        system("whisper", base="openai/whisper"),
+        system("earlier", adapter="ana/small@v1"),
+    ]
     record = record.model_copy(update={"systems": systems})
     assert "Other systems" not in card_of(tmp_path / "a")
     card = card_of(tmp_path / "b", evaluation_record=record)
     tables = [token.map for token in MARKDOWN.parse(card) if token.type == "table_open" and token.map]
     lines = card.splitlines()[tables[1][0] : tables[1][1]]
     assert lines[2].startswith("| Some clips | openai/whisper | 25.00 % | 6.51 to 7.73 % | 12.50 % | better: −118.05")
-    assert lines[3].startswith("| Some clips | earlier revision | 6.25 % |")
+    assert lines[3].startswith("| Some clips | earlier revision, ana/small@v1 | 6.25 % |")
 
 
 def test_faults_that_happened_are_told(tmp_path: Path) -> None:
@@ -200,6 +204,7 @@ def test_faults_that_happened_are_told(tmp_path: Path) -> None:
     alone = evaluation().model_copy(update={"pooled": result("pooled", [heard(truncated=1)])})
     card = card_of(tmp_path / "c", evaluation_record=alone)
     assert "in 1,234 clips of the adapter: cut off at the limit of tokens 1." in card
+    assert "base beside adapter" not in card
 
 
 def test_what_was_heard_in_silence_is_told(tmp_path: Path) -> None:

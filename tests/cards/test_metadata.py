@@ -49,6 +49,11 @@ def test_the_index_holds_fractions() -> None:
     assert {metric["type"]: metric["value"] for metric in entry["metrics"]} == {"wer": 0.0712, "cer": 0.0234}
 
 
+def test_the_index_names_the_split_that_was_heard() -> None:
+    chosen = recipe(corpora={"test": [{"name": "clips", "path": "fleurs", "reader": "fleurs", "split": "validation"}]})
+    assert {entry.dataset_split for entry in index_entries(chosen, evaluation())} == {"validation"}
+
+
 def test_before_evaluation_there_is_no_index() -> None:
     assert "model-index" not in metadata(recipe(), None, "user/base").to_dict()
 

@@ -2,8 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from cards.publication import publication
+from cards.publication import public_recipe, publication
 from escoita.errors import PublishError
 from escoita.rundir import RunDirectory
 from tests.cards.samples import data, evaluation, leak, probe, recipe, result, write_run
@@ -56,6 +57,13 @@ def test_everything_that_the_figures_are_made_from(run: RunDirectory) -> None:
     assert all(files[f"eval/{name}"] == name.encode() for name in made)
     assert files["data.json"] == run.data.read_bytes()
     assert "What the test shares with training" in files["README.md"].decode()
+
+
+def test_folders_of_this_machine_are_not_in_the_recipe() -> None:
+    asked = {"baselines": ["/models/whisper", "openai/whisper-small"], "against": "/home/ana/runs/old"}
+    told = yaml.safe_load(public_recipe(recipe(eval=asked), "user/base"))
+    assert told["eval"]["baselines"] == ["whisper", "openai/whisper-small"] and told["eval"]["against"] == "old"
+    assert "against" not in yaml.safe_load(public_recipe(recipe(), "user/base"))["eval"]
 
 
 def test_without_an_adapter_there_is_nothing_to_publish(run: RunDirectory) -> None:

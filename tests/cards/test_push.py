@@ -92,7 +92,7 @@ def test_push_is_one_commit_that_a_stranger_can_use(
         assert heard.stdout.strip() == local
 
 
-def test_nothing_of_this_machine_is_published(
+def test_train_and_push_in_one_command_and_nothing_of_this_machine(
     plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
 ) -> None:
     rows = {"gone": {"audio_filepath": str(tmp_path / "gone.wav"), "text": "bir"}}
@@ -102,12 +102,18 @@ def test_nothing_of_this_machine_is_published(
         f"corpora.train=[{{name: mine, path: {train}}}]",
         "corpora.max_rejected_share=0.5",
         "training.max_steps=1",
+        "eval.probes=false",
         f"space.examples=[{CORPUS / 'test/0001.ogg'}]",
         f"hub.repo={REPO}",
     )
     recipe.write(tmp_path / "recipe.yaml")
     done = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
     assert done.returncode == 0, done.stderr
+    assert commits(plain_hub, REPO)[0] == "Publish quickstart-uzbek"
+    run = RunDirectory(recipe.run_path)
+    assert run.card.is_file()
+    for name in ("adapter_model.safetensors", "escoita.json"):
+        assert content(plain_hub, REPO, name) == (run.adapter / name).read_bytes()
     assert "train.jsonl:9: gone.wav: no such file" in content(plain_hub, REPO, "training.json").decode()
     for name in plain_hub.store.repos["model", REPO].at("main").tree:
         for folder in (ROOT, recipe.run_path, tmp_path):
@@ -197,19 +203,6 @@ def test_metadata_that_the_hub_refuses_is_said_before_training(
         "except PublishError as error:\n    print(error)\n"
     )
     assert "card: the Hub refuses its metadata" in command("-c", program, **reach(plain_hub)).stdout
-
-
-def test_train_and_push_in_one_command(
-    plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
-) -> None:
-    recipe = short_recipe(f"hub.repo={REPO}")
-    recipe.write(tmp_path / "recipe.yaml")
-    done = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
-    assert done.returncode == 0, done.stderr
-    assert commits(plain_hub, REPO)[0] == "Publish quickstart-uzbek"
-    assert (recipe.run_path / "README.md").is_file()
-    adapter = (recipe.run_path / "adapter/adapter_model.safetensors").read_bytes()
-    assert content(plain_hub, REPO, "adapter_model.safetensors") == adapter
 
 
 def test_a_base_of_the_same_name_with_other_weights_is_refused(

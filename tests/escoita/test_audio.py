@@ -62,7 +62,9 @@ def test_what_soundfile_reads(tmp_path: Path, name: str, options: dict[str, Any]
     assert pitch(samples) == pytest.approx(440, abs=3)
 
 
-@pytest.mark.parametrize("name, codec", [("clip.m4a", "aac"), ("clip.webm", "libopus"), ("clip.mp4", "aac")])
+@pytest.mark.parametrize(
+    "name, codec", [("clip.m4a", "aac"), ("clip.webm", "libopus"), ("clip.mp4", "aac"), ("clip.aac", "aac")]
+)
 def test_what_pyav_reads(tmp_path: Path, name: str, codec: str) -> None:
     path = encode_with_av(tmp_path / name, codec)
     samples = read_audio(path)
@@ -192,12 +194,64 @@ def test_refusals_name_the_file(tmp_path: Path, name: str, make: Callable[[Path]
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("cut", ["clip.flac", "clip.m4a"])
-def test_half_a_file_is_refused(tmp_path: Path, cut: str) -> None:
+@pytest.mark.parametrize("tagged", [False, True], ids=["untagged", "tagged"])
+@pytest.mark.parametrize("told", [False, True], ids=["of a length that is not told", "of a length that is told"])
+def test_an_mp3_is_read_to_its_end(tmp_path: Path, tagged: bool, told: bool) -> None:
+    loud_then_quiet = np.random.default_rng(0).standard_normal(48_000) * np.where(np.arange(48_000) < 4_000, 0.2, 1e-4)
+    options = {"write_xing": "1" if told else "0", "id3v2_version": "3" if tagged else "0"}
+    with av.open(str(tmp_path / "clip.mp3"), "w", container_options=options) as container:
+        container.metadata["comment"] = "Xing, Info or VBRI " * 500
+        stream: Any = container.add_stream("libmp3lame", rate=SAMPLING_RATE, layout="mono")
+        stream.codec_context.flags |= 2  # of a bitrate that varies
+        stream.codec_context.global_quality = 2 * 118
+        frame = av.AudioFrame.from_ndarray(loud_then_quiet.astype(np.float32)[None], format="fltp", layout="mono")
+        frame.sample_rate = SAMPLING_RATE
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    for source in (path := tmp_path / "clip.mp3", path.read_bytes()):
+        assert seconds(read_audio(source)) == pytest.approx(3.0, abs=0.2)
+    assert is_longer(path, 2.5) and not is_longer(path, 3.5)
+
+
+@pytest.mark.parametrize(
+    "cut, reason",
+    [
+        ("clip.flac", "not a recording that"),
+        ("clip.m4a", "not a recording that"),
+        ("clip.mp3", "is cut off: its head"),
+    ],
+)
+def test_half_a_file_is_refused(tmp_path: Path, cut: str, reason: str) -> None:
     path = tmp_path / cut
-    write_clip(path) if path.suffix == ".flac" else encode_with_av(path, "aac")
-    with pytest.raises(AudioError, match="not a recording that can be read"):
+    encode_with_av(path, "aac") if path.suffix == ".m4a" else write_clip(path)
+    with pytest.raises(AudioError, match=reason):
         read_audio(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_header_that_claims_terabytes(tmp_path: Path) -> None:
+    content = bytearray(write_clip(tmp_path / "clip.mp3").read_bytes())
+    frames = content.index(b"Xing") + 8
+    content[frames : frames + 4] = b"\xff" * 4
+    assert seconds(read_audio(bytes(content))) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{}\n#EXT-X-ENDLIST\n"),
+        ("list.m4a", "ffconcat version 1.0\nfile 'private.mp3'\n"),
+    ],
+)
+def test_a_list_that_names_another_recording_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    private = write_clip(tmp_path / "private.mp3", tone(seconds=2.0))
+    path = tmp_path / name
+    path.write_text(content.format(private))
+    monkeypatch.chdir(tmp_path)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(AudioError, match="not a recording that can be read"):
+            read_audio(source)
+    assert not is_longer(path, 1.0)
 
 
 def test_refusals_use_the_name_that_is_given() -> None:

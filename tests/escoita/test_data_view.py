@@ -10,7 +10,7 @@ from escoita.corpora.leaks import find_duplicates, find_leaks
 from escoita.corpora.measured import Measured
 from escoita.corpora.rows import Rejected
 from escoita.data_record import DataRecord, Missing
-from escoita.data_view import print_data, visible
+from escoita.data_view import print_data
 from tests.escoita.corpora.measures import clip, measured
 
 
@@ -67,14 +67,6 @@ def test_elsewhere_than_in_a_terminal_it_is_plain_text(record: DataRecord) -> No
 def test_text_of_a_corpus_is_shown_as_it_is_and_moves_no_cursor(record: DataRecord) -> None:
     assert "[red]чироқни[/red] <U+001B>[2J ёқ<U+202E>" in printed(record)
     assert "\x1b[2J" not in printed(record, terminal=True)
-
-
-@pytest.mark.parametrize(
-    "text, shown",
-    [("un\ndous", "un<U+000A>dous"), ("a\u200bb", "a<U+200B>b"), ("می\u200cروم", "می\u200cروم"), ("oʻn ñ", "oʻn ñ")],
-)
-def test_what_cannot_be_seen_is_spelt_out(text: str, shown: str) -> None:
-    assert visible(text) == shown
 
 
 def test_what_is_found_is_said(record: DataRecord) -> None:

@@ -19,6 +19,10 @@ def test_intervals_and_thousands() -> None:
     assert re.fullmatch(r"\d", figures.thousands(7))
 
 
+def test_a_whole_says_what_it_is_made_of() -> None:
+    assert figures.composition([("large", 0.75), ("small", 0.25)]) == "large 75.00 %, small 25.00 %"
+
+
 @pytest.mark.parametrize(
     "value, shown_as", [(0.0123, "+1.23"), (-1.5, "−150.00"), (0, "0.00"), (-0.00004, "0.00"), (0.00005001, "+0.01")]
 )
@@ -33,3 +37,10 @@ def test_an_interval_of_points_has_both_signs() -> None:
 @pytest.mark.parametrize("value, shown_as", [(1.0, "1.000"), (0.0312, "0.031"), (0.00099, "< 0.001")])
 def test_probabilities(value: float, shown_as: str) -> None:
     assert figures.probability(value) == shown_as
+
+
+@pytest.mark.parametrize(
+    "factor, shown_as", [(0.0412, "0.0412"), (14.42, "14.4"), (99.97, "100"), (1234.5, "1,234"), (0.0, "0")]
+)
+def test_speeds(factor: float, shown_as: str) -> None:
+    assert figures.speed(factor) == shown_as

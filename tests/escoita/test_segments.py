@@ -8,10 +8,12 @@ from escoita.segments import cut_where_quiet, part_of
 from tests.escoita.samples import tone
 
 
-@given(st.integers(1, 60 * SAMPLING_RATE), st.floats(0.5, 30))
-def test_parts_cover_the_recording_and_none_is_too_long(samples: int, limit: float) -> None:
-    parts = cut_where_quiet(np.zeros(samples, np.float32), limit)
-    assert parts[0][0] == 0.0 and parts[-1][1] == samples / SAMPLING_RATE
+@given(st.integers(1, 60 * SAMPLING_RATE), st.floats(0.5, 30), st.floats(0, 1))
+def test_parts_cover_the_recording_and_none_is_too_long(length: int, limit: float, pause: float) -> None:
+    samples = np.ones(length, np.float32)
+    samples[int(pause * length) :][: SAMPLING_RATE // 4] = 0
+    parts = cut_where_quiet(samples, limit)
+    assert parts[0][0] == 0.0 and parts[-1][1] == length / SAMPLING_RATE
     assert all(end == start for (_, end), (start, _) in zip(parts, parts[1:], strict=False))
     assert all(0 < end - start <= limit + 1e-9 for start, end in parts)
     if len(parts) > 1:
@@ -28,6 +30,16 @@ def test_the_cut_is_in_the_pause(pause: float) -> None:
     samples[round((pause - 0.15) * SAMPLING_RATE) : round((pause + 0.15) * SAMPLING_RATE)] *= 0.01
     (_, cut), (start, end) = cut_where_quiet(samples, 10.0)
     assert cut == start == pytest.approx(pause, abs=0.06) and end == 15.0
+
+
+def test_no_part_is_much_shorter_than_what_is_heard_at_once() -> None:
+    samples = tone(seconds=15.0)
+    samples[2 * SAMPLING_RATE : 3 * SAMPLING_RATE] = 0  # too early
+    samples[-SAMPLING_RATE // 2 :] = 0  # too late
+    (_, cut), _ = cut_where_quiet(samples, 10.0)
+    assert 6.0 <= cut <= 10.0
+    (_, cut), (_, end) = cut_where_quiet(samples[: round(10.2 * SAMPLING_RATE)], 10.0)
+    assert end - cut >= 1.0
 
 
 def test_parts_put_together_are_the_recording() -> None:

@@ -37,6 +37,8 @@ def test_it_fits_eighty_columns(tmp_path: Path) -> None:
     for figure in ("0.071", "1.252", "0.500", "0.110", "0.333"):
         assert figure in text
     assert "pooled" in text and "mean of the" in text and "measurable" in text
+    shares = "a-corpus-with-a-long-name-0 100.00 %, a-corpus-with-a-long-name-1 100.00 %"
+    assert f"Pooled by words: {shares}" in lines
 
 
 def test_one_corpus_needs_no_pool(tmp_path: Path) -> None:

@@ -152,6 +152,29 @@ def test_a_long_recording_is_heard_in_parts(tmp_path: Path) -> None:
     assert echo().transcribe_file(write_clip(tmp_path / "long.wav", spoken, subtype="FLOAT")).text == heard.text
 
 
+def test_nothing_is_made_up_about_a_silent_beginning() -> None:
+    (heard,) = echo().transcribe([np.concatenate([silence(20_000), tone(seconds=0.7)])])
+    assert heard.segments[0].start > 0 and heard.segments[-1].end == pytest.approx(1.95)
+    # Of silence alone as much is heard as of a short clip.
+    (heard,) = echo().transcribe([silence(40_000)])
+    assert len(heard.segments) == 1 and heard.audio_seconds == 2.5
+
+
+def test_the_processor_is_copied_once() -> None:
+    """A tokenizer of 262,144 words takes half a second to copy; a page hears one clip at a time."""
+    copies = []
+
+    class Copied(Processor):
+        def __deepcopy__(self, memo: object) -> "Copied":
+            copies.append(self)
+            return Copied()
+
+    transcriber = Transcriber(EchoFamily(), EchoModel(), Copied(), SPOKEN)
+    for _ in range(3):
+        transcriber.transcribe([silence(400)])
+    assert len(copies) == 1
+
+
 def test_recordings_longer_than_a_batch_are_stitched_apart() -> None:
     clips = [tone(seconds=3.3), tone(seconds=0.2), tone(seconds=2.5)]
     heard = echo(batch_seconds=1.0).transcribe(clips)

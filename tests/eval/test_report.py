@@ -18,7 +18,7 @@ from tests.escoita.samples import RECIPE
 from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
 
 
-CSS = Path(__file__).parent.parent.parent / "eval/templates/report.css"
+CSS = Path(__file__).parent.parent.parent / "eval/page/templates/report.css"
 VOID = {"meta", "link", "br", "img", "use", "path"}
 
 
@@ -97,7 +97,7 @@ def test_every_rate_of_the_record_stands_on_the_page(page: str, evaluated: tuple
 
 def test_what_the_pool_and_the_mean_are_made_of_stands_beside_them(page: str) -> None:
     text = words(Outline(page).text)
-    assert re.search(r"Pooled by words 60 clips, .* quickstart-uz \d\d\.\d %, other \d\d\.\d %", text)
+    assert re.search(r"Pooled by words 60 clips, .* quickstart-uz \d\d\.\d\d %, other \d\d\.\d\d %", text)
     assert re.search(r"Macro mean The plain mean of the corpora, each weighing the same, 50\.0 %", text)
     assert "2 rows could not be used and are not scored." in text
 

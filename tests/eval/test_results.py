@@ -94,6 +94,13 @@ def test_a_handful_of_clips_proves_nothing(tmp_path: Path, clips: int, verdict: 
     assert found.p_value == min(1, 2 / 2**clips)
 
 
+def test_a_handful_of_draws_proves_nothing(tmp_path: Path) -> None:
+    write_rows(tmp_path, [("bir ikki", "bir", "bir ikki")] * 20)
+    (found,) = score(tmp_path, resamples=20).corpora[0].differences
+    assert found.ci95 == (0.5, 0.5) and found.p_value == pytest.approx(2 / 21)
+    assert found.verdict == "no measurable difference"
+
+
 def test_equal_systems_are_told_as_equal(tmp_path: Path) -> None:
     write_rows(tmp_path, [("bir ikki", "bir", "bir"), ("uch", "uch", "uch")] * 10)
     (found,) = score(tmp_path, resamples=100).pooled.differences

@@ -24,6 +24,16 @@ def test_manifests_must_name_their_corpora(tmp_path: Path, names: tuple[str, ...
     assert str(refusal.value).startswith(said) and "\n" not in str(refusal.value)
 
 
+def test_without_an_adapter_the_language_is_to_be_said(tmp_path: Path) -> None:
+    with pytest.raises(EscoitaError, match=r"^base: no adapter tells the language; say it with --language$"):
+        evaluate_manifests("base", None, [tmp_path / "test.jsonl"], tmp_path)
+
+
+def test_a_base_is_not_heard_without_its_prompt(tmp_path: Path) -> None:
+    with pytest.raises(EscoitaError, match=r"^quickstart/gemma4: answers to a prompt, which an adapter tells"):
+        evaluate_manifests("quickstart/gemma4", None, [tmp_path / "test.jsonl"], tmp_path, language="uz")
+
+
 @pytest.mark.parametrize(
     "model, name",
     [

@@ -15,11 +15,14 @@ from safetensors.torch import load_file, save_file
 from escoita.audio import read_audio
 from escoita.errors import EscoitaError
 from escoita.evaluation import EvaluationRecord
+from escoita.recipe import Corpus, Evaluation
+from escoita.resolve import adapter_record
 from escoita.rundir import RunDirectory
 from escoita.transcribe import Transcriber
 from eval.predictions import predictions_path, read_predictions
 from eval.results import score
-from eval.run import evaluate_manifests
+from eval.run import evaluate, evaluate_manifests, evaluate_run
+from eval.systems import Candidate
 from tests.conftest import CORPUS, ROOT, write_manifest
 from tests.escoita.families.samples import write_ctc, write_whisper
 
@@ -86,34 +89,29 @@ def test_any_adapter_on_any_manifest(quickstart_run: Path, tmp_path: Path, comma
     result = EvaluationRecord.read(tmp_path / "out/results.json").pooled
     assert (result.n, result.rejected) == (4, 1)
     assert command("eval/run.py", "--base", BASE).returncode == 2
-    refused = command("eval/run.py", "--base", BASE, "--corpus", str(manifest), "--out", str(tmp_path / "alone"))
-    assert refused.returncode == 1 and "no adapter tells the language; say it with --language" in refused.stderr
+
+
+def hear_adapter(adapter: str, manifest: str, out: str) -> None:
+    candidate = Candidate("adapter", BASE, adapter_record(adapter), adapter=adapter, adapter_name="adapter")
+    settings = Evaluation(batch_seconds=4, probes=False, resamples=50)
+    evaluate([candidate], [Corpus(name="mine", path=manifest)], Path(out), settings)
 
 
 def test_a_killed_run_goes_on_from_what_was_heard(quickstart_run: Path, tmp_path: Path) -> None:
-    manifest = write_manifest(tmp_path / "mine.jsonl", "test", 60)
+    manifest = str(write_manifest(tmp_path / "mine.jsonl", "test", 60))
     adapter = str(RunDirectory(quickstart_run).adapter)
-    script = (
-        "import sys; from pathlib import Path; from escoita.recipe import Corpus, Evaluation;"
-        "from escoita.resolve import adapter_record; from eval.run import Candidate, evaluate;"
-        f"spoken = adapter_record({adapter!r});"
-        f"evaluate([Candidate('adapter', {BASE!r}, spoken, adapter={adapter!r}, adapter_name='adapter')],"
-        f"[Corpus(name='mine', path={str(manifest)!r})], Path(sys.argv[1]),"
-        "Evaluation(batch_seconds=4, probes=False, resamples=50))"
-    )
-
-    def start(out: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", script, str(tmp_path / out)], cwd=ROOT)
-
     journal = tmp_path / "killed/mine/.unfinished-adapter/0.jsonl"
-    process = start("killed")
+    called = (adapter, manifest, str(tmp_path / "killed"))
+    script = f"from tests.integration.test_evaluation import hear_adapter; hear_adapter{called!r}"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     while process.poll() is None and not (journal.is_file() and journal.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -9 and not (tmp_path / "killed/mine/predictions.parquet").exists()
     known = [json.loads(line) for line in journal.read_text("utf-8").split("\n")[1:-1]]
 
-    assert start("whole").wait() == start("killed").wait() == 0
+    for out in ("whole", "killed"):
+        hear_adapter(adapter, manifest, str(tmp_path / out))
     whole, resumed = (tmp_path / out / "mine/predictions.parquet" for out in ("whole", "killed"))
     assert heard(resumed).equals(heard(whole)) and heard(whole).num_rows == 60
     # What was known was not heard again: that would have taken another time.
@@ -126,14 +124,12 @@ def test_two_processes_hear_what_one_hears(quickstart_run: Path, tmp_path: Path,
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(quickstart_run, run.path)
     shutil.rmtree(run.eval)
-    arguments = ["--run", str(run.path), "--set", "eval.batch_seconds=4"]
-    alone = command("eval/run.py", *arguments)
-    assert alone.returncode == 0, alone.stderr
+    evaluate_run(run.path, ["eval.batch_seconds=4"])
     before = {name: heard(predictions_path(run.eval, NAME, name)) for name in ("adapter", "base")}
     rates = EvaluationRecord.read(run.results).pooled.judged.raw
     shutil.rmtree(run.eval)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--", "eval/run.py"]
-    together = command(*launch, *arguments, OMP_NUM_THREADS="1")
+    together = command(*launch, "--run", str(run.path), "--set", "eval.batch_seconds=4", OMP_NUM_THREADS="1")
     assert together.returncode == 0, together.stderr
     assert {name: heard(predictions_path(run.eval, NAME, name)) for name in before} == before
     record = EvaluationRecord.read(run.results)
@@ -161,7 +157,8 @@ def test_baselines_and_an_earlier_revision_stand_beside(
     assert (run.eval / NAME / "predictions-tiny-whisper.parquet").is_file()
 
     # What is not asked for any more goes, so that predictions and results agree.
-    assert command("eval/run.py", "--run", str(run.path), "--set", "eval.base=false").returncode == 0
+    evaluate_run(run.path, ["eval.base=false", "eval.max_new_tokens=5"])
+    assert EvaluationRecord.read(run.results).judged.max_new_tokens == 5
     assert sorted(path.name for path in (run.eval / NAME).glob("*.parquet")) == ["predictions.parquet"]
 
 
@@ -171,20 +168,6 @@ def test_a_baseline_alone(tmp_path: Path) -> None:
     record = evaluate_manifests(whisper, None, [manifest], tmp_path / "out", language="uz")
     assert [system.name for system in record.systems] == ["base"] and record.pooled.n == 4
     assert record.judged.adapter is None and record.judged.base == "tiny-whisper"
-
-
-@pytest.mark.parametrize("others, said", [("mine.jsonl", "heard other clips"), (None, "holds no eval")])
-def test_an_earlier_revision_must_have_heard_the_same(
-    quickstart_run: Path, tmp_path: Path, command: Command, others: str | None, said: str
-) -> None:
-    earlier = tmp_path / "earlier"
-    earlier.mkdir()
-    if others:
-        shutil.copytree(RunDirectory(quickstart_run).eval, earlier / "eval")
-    manifest = write_manifest(tmp_path / f"{NAME}.jsonl", "test", 4)
-    corpus = f"corpora.test=[{{name: {NAME}, path: {manifest}}}]"
-    done = command("eval/run.py", "--run", str(quickstart_run), "--against", str(earlier), "--set", corpus)
-    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_adapter_whose_weights_find_no_place_is_refused(quickstart_run: Path, tmp_path: Path) -> None:

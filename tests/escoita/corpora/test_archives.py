@@ -1,4 +1,5 @@
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -62,6 +63,15 @@ def test_half_an_archive_is_refused_and_not_taken_for_whole_later(tmp_path: Path
             with pytest.raises(CorpusError, match=r"half\.tar\.gz: is not a whole tar archive"):
                 unpacked(tmp_path / "half.tar.gz")
     assert len(list(unpacked(archive).iterdir())) == 50
+
+
+def test_an_archive_that_changes_is_unpacked_again(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "test.tar.gz", "a.wav", content=b"RIFF")
+    before, first = archive.stat(), unpacked(archive)
+    assert unpacked(archive) == first
+    pack(archive, "a.wav", content=b"FFIR")
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert (first / "a.wav").read_bytes() == b"RIFF" and (unpacked(archive) / "a.wav").read_bytes() == b"FFIR"
 
 
 def test_what_a_killed_extraction_left_is_replaced(tmp_path: Path, cache: Path) -> None:

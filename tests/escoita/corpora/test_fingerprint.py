@@ -1,5 +1,6 @@
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,17 @@ def test_any_samples_have_a_fingerprint_or_none(samples: np.ndarray) -> None:
     print_ = fingerprint(samples)
     assert len(print_) in (0, 64)
     assert print_ == fingerprint(samples.copy())
+
+
+def test_a_long_recording_takes_little_memory_beside_itself() -> None:
+    samples = np.random.default_rng(0).standard_normal(600 * 16_000, np.float32)
+    tracemalloc.start()
+    try:
+        assert fingerprint(samples)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * samples.nbytes
 
 
 @pytest.mark.parametrize("level", [2.0, 0.5, 2**-6])

@@ -52,15 +52,15 @@ def write_whisper(folder: Path) -> str:
     return str(folder)
 
 
-def write_ctc(folder: Path) -> str:
-    """Writes a wav2vec 2.0 that knows eight letters."""
+def write_ctc(folder: Path, norm: str = "layer") -> str:
+    """Writes a wav2vec 2.0 that knows eight letters; its norm is that of large ones or, `group`, of wav2vec2-base."""
     from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     folder.mkdir(parents=True, exist_ok=True)
     tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefgh"]
     (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
     Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer").save_pretrained(folder)
     (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Wav2Vec2Processor"}))
     torch.manual_seed(0)
     model = Wav2Vec2ForCTC(
@@ -73,7 +73,7 @@ def write_ctc(folder: Path) -> str:
             conv_dim=(8, 8),
             conv_kernel=(10, 8),
             conv_stride=(20, 16),
-            feat_extract_norm="layer",
+            feat_extract_norm=norm,
             num_conv_pos_embeddings=4,
             num_conv_pos_embedding_groups=2,
             pad_token_id=0,

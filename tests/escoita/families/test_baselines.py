@@ -65,8 +65,9 @@ def test_a_long_recording_is_cut_for_whisper_too(whisper: str) -> None:
     assert len(heard.segments) >= 3 and heard.segments[-1].end == 65.0
 
 
-def test_letters_in_padding_do_not_count(ctc: str) -> None:
-    transcriber = Transcriber.load(ctc, settings=SPOKEN)
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_letters_in_padding_do_not_count(norm: str, tmp_path: Path) -> None:
+    transcriber = Transcriber.load(write_ctc(tmp_path, norm), settings=SPOKEN)
     short, long = np.random.default_rng(0).normal(0, 0.1, (2, 32_000)).astype(np.float32)
     (alone,) = transcriber.transcribe([short[:4_000]])
     beside = transcriber.transcribe([short[:4_000], long])[0]
@@ -76,9 +77,10 @@ def test_letters_in_padding_do_not_count(ctc: str) -> None:
 def test_baselines_cannot_be_trained(whisper: str, tmp_path: Path) -> None:
     with pytest.raises(EscoitaError, match=r"its type 'whisper' is not one of gemma4"):
         family_of(whisper)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(EscoitaError, match="its type 'bert' is none that can listen here"):
-        listener_of(str(tmp_path))
+    for other in ("bert", "parakeet_ctc"):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": other}))
+        with pytest.raises(EscoitaError, match=f"its type '{other}' is none that can listen here"):
+            listener_of(str(tmp_path))
 
 
 def test_pickled_weights_are_refused(ctc: str, tmp_path: Path) -> None:

@@ -137,6 +137,19 @@ def test_the_other_column_of_a_file_is_not_mistaken_for_the_first(tmp_path: Path
         read(path)
 
 
+def test_a_damaged_recording_is_not_laid_to_the_cache(tmp_path: Path) -> None:
+    path = tmp_path / "voices.parquet"
+    pq.write_table(
+        pa.table({"audio": [b"RIFF" * 10_000], "text": ["un"]}), path, compression="zstd", use_dictionary=False
+    )
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\x28\xb5\x2f\xfd")  # how a page of zstd begins
+    content[start + 4 : start + 12] = bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(CorpusError, match=r"voices\.parquet: is damaged \(.*\); fetch it again"):
+        read(path)
+
+
 def test_files_that_cannot_be_read(tmp_path: Path, wav: bytes) -> None:
     (tmp_path / "junk.parquet").write_bytes(b"junk")
     write(tmp_path / "text.parquet", text=["un"])

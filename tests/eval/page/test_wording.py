@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from escoita.evaluation import EvaluationRecord, Faults
+from eval.page.wording import FAULTS, duration, share, verdicts
 from eval.results import score
-from eval.wording import FAULTS, composition, duration, share, verdicts
 from tests.eval.report_samples import clips_of, write_heard
 
 
@@ -53,11 +53,6 @@ def test_a_system_alone_is_neither_better_nor_worse(tmp_path: Path) -> None:
     (sentence,) = sentences(evaluated(tmp_path, clips={"base": HALF}))
     assert sentence.startswith("The base: WER 16.67 % (95 %: ")
     assert "No other system was evaluated" in sentence
-
-
-def test_the_pool_says_what_it_is_made_of(tmp_path: Path) -> None:
-    write_heard(tmp_path, clips_of(SAID[:10], "small"), {"adapter": SAID[:10]})
-    assert composition(evaluated(tmp_path, large={"adapter": SAID})) == "large 75.0 %, small 25.0 %"
 
 
 def test_every_fault_of_the_record_has_a_name() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from escoita.evaluation import EvaluationRecord
-from eval.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
+from eval.page.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
 from eval.results import score
 from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from escoita.corpora.rows import Utterances
-from eval.alignment import Chunk, align
 from eval.faults import find_faults
-from eval.heard import Heard
-from eval.players import LARGEST, TOTAL, player
+from eval.page.alignment import Chunk, align
+from eval.page.heard import Heard
+from eval.page.players import LARGEST, TOTAL, player
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,6 @@ def model_of(system: System) -> str:
     return f"{system.adapter} on {system.base}" if system.adapter else system.base
 
 
-def composition(record: EvaluationRecord) -> str:
-    """Of what the pool and the mean are made: each corpus with its share of the words."""
-    return ", ".join(f"{corpus.name} {share(corpus.word_share)}" for corpus in record.corpora)
-
-
 def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
     """
     The judged system against each other, all corpora together, in words with figures.

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from escoita.corpora.rows import Utterance
-from eval.players import LARGEST, media_type, player
+from eval.page.players import LARGEST, media_type, player
 from tests.escoita.samples import pitch, tone, write_clip
 from tests.eval.report_samples import quickstart_clips
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from escoita.evaluation import EvaluationRecord, Slice
 from escoita.figures import percent, thousands
-from eval.alignment import Confusions
-from eval.heard import Heard
-from eval.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
-from eval.wording import share
+from eval.page.alignment import Confusions
+from eval.page.heard import Heard
+from eval.page.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
+from eval.page.wording import share
 
 
 # Words of each list of confusions: as many as a person reads.

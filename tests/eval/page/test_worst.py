@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from eval import worst as module
-from eval.heard import Heard, read_heard
+from eval.page import worst as module
+from eval.page.heard import Heard, read_heard
+from eval.page.worst import Worst, with_players, worst_utterances
 from eval.results import score
-from eval.worst import Worst, with_players, worst_utterances
 from tests.eval.report_samples import clips_of, quickstart_clips, write_heard
 
 

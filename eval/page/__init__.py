@@ -1,0 +1,1 @@
+"""The parts of the report: what it says, draws, aligns and plays."""
