@@ -79,11 +79,11 @@ def _read_by_training(recipe: Recipe) -> dict[str, Any]:
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Leaves of nested mappings under dotted keys."""
-    if not isinstance(tree, dict):
+    """Leaves of nested mappings and lists under dotted keys."""
+    if not isinstance(tree, dict | list):
         return {prefix: tree}
     return {
         key: value
-        for name, branch in tree.items()
+        for name, branch in (tree.items() if isinstance(tree, dict) else enumerate(tree))
         for key, value in _flat(branch, f"{prefix}.{name}".strip(".")).items()
     }

@@ -32,14 +32,12 @@ def test_the_cut_is_in_the_pause(pause: float) -> None:
     assert cut == start == pytest.approx(pause, abs=0.06) and end == 15.0
 
 
-def test_no_part_is_much_shorter_than_what_is_heard_at_once() -> None:
-    samples = tone(seconds=15.0)
-    samples[2 * SAMPLING_RATE : 3 * SAMPLING_RATE] = 0  # too early
-    samples[-SAMPLING_RATE // 2 :] = 0  # too late
+@pytest.mark.parametrize("start, end", [(2.0, 3.0), (9.6, 10.2)], ids=["too early", "too late"])
+def test_a_pause_that_would_leave_a_short_part_is_passed_over(start: float, end: float) -> None:
+    samples = tone(seconds=10.2)
+    samples[round(start * SAMPLING_RATE) : round(end * SAMPLING_RATE)] = 0
     (_, cut), _ = cut_where_quiet(samples, 10.0)
-    assert 6.0 <= cut <= 10.0
-    (_, cut), (_, end) = cut_where_quiet(samples[: round(10.2 * SAMPLING_RATE)], 10.0)
-    assert end - cut >= 1.0
+    assert 6.0 <= cut <= 9.2
 
 
 def test_parts_put_together_are_the_recording() -> None:

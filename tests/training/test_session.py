@@ -22,6 +22,13 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe.model_validate(yaml.safe_load(RECIPE) | changes)
 
 
+def trained_on(*changes: dict[str, Any]) -> dict[str, Any]:
+    """The corpora of the recipe, with the first of training changed, and others beside it."""
+    corpora = yaml.safe_load(RECIPE)["corpora"]
+    first, *others = changes
+    return {"corpora": corpora | {"train": [corpora["train"][0] | first, *others]}}
+
+
 def test_time_and_sessions_travel_in_the_checkpoint() -> None:
     clock = Clock(seconds=100.0, sessions=2)
     clock.on_train_begin(None, None, None)
@@ -74,6 +81,13 @@ def test_a_new_run_and_the_same_recipe_may_go_on(tmp_path: Path) -> None:
     assert refuse_other_recipe(run, recipe()) is None  # type: ignore[func-returns-value]
 
 
+def test_what_is_only_told_may_change(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    recipe().write(run.recipe)
+    told = {"title": "Clips", "url": "https://a", "license": "mit", "description": "Of a room.", "publish_audio": True}
+    refuse_other_recipe(run, recipe(**trained_on(told), card={"title": "Another", "license": "mit"}))
+
+
 @pytest.mark.parametrize(
     "changes, said",
     [
@@ -81,6 +95,9 @@ def test_a_new_run_and_the_same_recipe_may_go_on(tmp_path: Path) -> None:
         ({"training": {"learning_rate": 0.01, "bf16": False}}, "(training.learning_rate was 0.003, is 0.01)"),
         ({"training": {"bf16": False}}, "(training.learning_rate was 0.003, is None)"),
         ({"training": {"learning_rate": 0.003, "bf16": False, "seed": 1}}, "(training.seed was None, is 1)"),
+        (trained_on({"weight": 2}), "(corpora.train.0.weight was 1.0, is 2.0)"),
+        (trained_on({"columns": {"text": "frase"}}), "(corpora.train.0.columns.text was None, is 'frase')"),
+        (trained_on({}, {"name": "more", "path": "more.csv"}), "(corpora.train.1.name was None, is 'more')"),
     ],
 )
 def test_another_recipe_is_refused_with_a_key_that_differs(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

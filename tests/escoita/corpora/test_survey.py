@@ -57,6 +57,7 @@ def test_what_the_quick_start_holds(tmp_path: Path) -> None:
     assert train.seconds.max == pytest.approx(max(lengths), abs=0.01)
     assert train.seconds.median == pytest.approx(np.median(lengths), abs=0.01)
     assert sum(train.histogram) == 40 and len(train.histogram) == len(record.duration_edges)
+    assert record.histograms == {"train": train.histogram, "test": of(record, "test").histogram}
     assert (train.words, train.characters) == (sum(len(text.split()) for text in texts), len("".join(texts)))
     assert train.characters_per_second.min <= train.characters / train.audio_seconds <= train.characters_per_second.max
     assert train.speakers == len({row["speaker"] for row in rows}) and train.without_speaker == 0
