@@ -9,7 +9,6 @@ Prints one table and writes it to `bench/results.json` and `docs/performance.md`
 printed. Ends with 1 when a goal is missed. Takes two minutes on two idle cores.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,9 +19,6 @@ import typer
 
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # this room is not installed
-if __name__ == "__main__":
-    # Read when NumPy and torch are imported: with more, their threads wait for one another; see docs/performance.md.
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 from bench.machine import machine
 from bench.manifest import measure_manifest

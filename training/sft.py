@@ -13,7 +13,6 @@ nothing touches the network, unless the base is a repository that is not in the 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow.compute as pc
 import typer
 
 from escoita.corpora.gather import Gathered, gather, weighted
@@ -125,6 +124,7 @@ def everything(gathered: Gathered) -> Utterances:
 
 def table(clips: Utterances) -> "Dataset":
     """The rows, never decoded audio; `length` lets the sampler group clips of like length."""
+    import pyarrow.compute as pc
     from datasets import Dataset
     from datasets.fingerprint import generate_random_fingerprint
 
