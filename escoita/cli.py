@@ -75,7 +75,7 @@ def evaluate(
     base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder or repository of an adapter.")] = None,
     corpus: Annotated[list[Path] | None, typer.Option(help="Manifest, repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results.", file_okay=False)] = None,
     language: Annotated[str | None, typer.Option(help="ISO code of the clips, where no adapter tells it.")] = None,
     baseline: Annotated[
         list[str] | None, typer.Option(help="Whisper or CTC model to stand beside: folder or repository, repeatable.")
@@ -83,17 +83,28 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option(help="Earlier run directory, or user/name@revision, to compare with.")
     ] = None,
+    normalizer: Annotated[
+        str | None, typer.Option(help="What texts are made alike by; the recipe's unless given, or raw.")
+    ] = None,
     overrides: SetOption = None,
 ) -> None:
     """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
+    from escoita.rundir import RunDirectory
+    from escoita.summary import print_evaluation
     from eval.run import evaluate_manifests, evaluate_run
 
     if run is not None and not (base or adapter or corpus or out or language):
-        asked = [f"eval.baselines={json.dumps(baseline)}"] if baseline else []
-        asked += [f"eval.against={json.dumps(against)}"] if against else []
+        options = {"baselines": baseline, "against": against, "normalizer": normalizer}
+        asked = [f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value]
         evaluate_run(run, [*(overrides or []), *asked])
+        if is_main_process():
+            print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
     elif run is None and base and corpus and out and not (against or overrides):
-        evaluate_manifests(base, adapter, corpus, out, language, baseline)
+        evaluate_manifests(base, adapter, corpus, out, language, baseline, normalizer or "raw")
+        if is_main_process():
+            print_evaluation(out)
+    elif run is None and (against or overrides):
+        raise typer.BadParameter("--against and --set go with --run")
     else:
         raise typer.BadParameter("give --run, or --base, --corpus and --out, with --adapter or --language")
 

@@ -228,9 +228,14 @@ def _describe(error: ValidationError, path: Path, tree: yaml.Node | None) -> str
     lines = []
     for mistake in error.errors():
         location = [part for part in mistake["loc"] if part not in ("literal['none','some']", "constrained-int")]
-        message = mistake["msg"]
+        message = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "string_type" and isinstance(mistake["input"], bool):
             message += "; to YAML, no and yes are not words unless quoted: 'no'"
+        if mistake["type"] == "string_pattern_mismatch" and location[-1] == "language":
+            message += "; write its code, such as gl"
+        if location[-1] == "[key]":
+            location.pop()
+            message = f"unknown key; there are {mistake['ctx']['expected']}"
         if mistake["type"] == "extra_forbidden":
             known = list(_section(location[:-1]).model_fields)
             message = f"unknown key{nearest(str(location[-1]), known)}"

@@ -1,6 +1,6 @@
-"""What came of a run, on one screen, from its records."""
+"""What came of a run or of an evaluation, on one screen, from the records."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rich import box
@@ -12,6 +12,9 @@ from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
 from escoita.figures import composition
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
+
+
+REPORT = "report.html"
 
 
 def print_summary(path: Path, console: Console | None = None) -> None:
@@ -27,7 +30,34 @@ def print_summary(path: Path, console: Console | None = None) -> None:
     """
     run, console = RunDirectory(path), console or Console()
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    table = Table(title=escape(training.name), box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    console.print(_table(evaluation, training.name))
+    trained = f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps"
+    evaluated = {"Results": run.results, "Report": run.eval / REPORT}
+    _say([trained, *_notes(evaluation), *_places({"Adapter": run.adapter, **evaluated, "Card": run.card})], console)
+
+
+def print_evaluation(folder: Path, table: bool = True, console: Console | None = None) -> None:
+    """
+    Prints what came of an evaluation: what each system heard in each corpus, and where the files are.
+
+    Args:
+        folder (`Path`): Of the results.
+        table (`bool`, *optional*, defaults to `True`): Rates too; else only where the files are.
+        console (`Console`, *optional*): Where to; standard output unless given.
+
+    Raises:
+        RecordError: Nothing is evaluated there.
+    """
+    results, console = folder / "results.json", console or Console()
+    evaluation = EvaluationRecord.read(results)
+    if table:
+        console.print(_table(evaluation))
+        _say(_notes(evaluation), console)
+    _say(_places({"Results": results, "Report": folder / REPORT}), console)
+
+
+def _table(evaluation: EvaluationRecord, title: str = "") -> Table:
+    table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("corpus", "N", "system", "WER", "95 %", "CER", f"{evaluation.judged.name} is"):
         figure = heading in ("N", "WER", "CER")
         table.add_column(heading, justify="right" if figure else "left", no_wrap=figure, overflow="fold")
@@ -37,21 +67,22 @@ def print_summary(path: Path, console: Console | None = None) -> None:
         table.add_section()
     for row in _means(evaluation) if len(evaluation.corpora) > 1 else ():
         table.add_row(*row)
-    console.print(table)
-    said = [f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps"]
+    return table
+
+
+def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if len(evaluation.corpora) > 1:
-        parts = composition((result.name, result.word_share) for result in evaluation.corpora)
-        said.append(f"Pooled by words: {parts}")
+        yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
     if evaluation.normalizer != "raw":
-        said.append(f"Texts under the normaliser {evaluation.normalizer}; the raw rates are in the results")
-    where = (
-        ("Adapter", run.adapter),
-        ("Results", run.results),
-        ("Report", run.eval / "report.html"),
-        ("Card", run.card),
-    )
-    said += [f"{what + ':':<9}{file}" for what, file in where if file.exists()]
-    for line in said:
+        yield f"Texts under the normaliser {evaluation.normalizer}; the raw rates are in the results"
+
+
+def _places(files: Mapping[str, Path]) -> Iterator[str]:
+    return (f"{what + ':':<9}{file}" for what, file in files.items() if file.exists())
+
+
+def _say(lines: Iterable[str], console: Console) -> None:
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

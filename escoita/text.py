@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import islice, pairwise, zip_longest
 from unicodedata import category, normalize
 
 from rapidfuzz.distance import LCSseq
@@ -143,7 +143,7 @@ class WordChanges:
         merged (`int`): References in which words are joined or dropped.
         split (`int`): References in which a word becomes several.
         emptied (`int`): References of which no word is left; they are not counted as merged.
-        examples (`list[tuple[str, str]]`): Some of all these, as they were and normalised.
+        examples (`list[tuple[str, str]]`): Some of each of these, as they were and normalised.
     """
 
     merged: int
@@ -168,16 +168,17 @@ def word_changes(references: Sequence[str], normalised: Sequence[str]) -> WordCh
         ValueError: There are not as many of one as of the other.
     """
     merged = split = emptied = 0
-    examples: list[tuple[str, str]] = []
+    examples: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
     for reference, text in zip(references, normalised, strict=True):
         before, after = _words(reference), _words(text)
         if before == after:
             continue
         joins, splits = _boundaries(before, after) if after else (False, False)
         merged, split, emptied = merged + joins, split + splits, emptied + (not after)
-        if (joins or splits or not after) and len(examples) < _EXAMPLES:
-            examples.append((reference, text))
-    return WordChanges(merged, split, emptied, examples)
+        if (joins or splits or not after) and len(kind := examples.setdefault((joins, splits), [])) < _EXAMPLES:
+            kind.append((reference, text))
+    in_turn = (example for some in zip_longest(*examples.values()) for example in some if example)
+    return WordChanges(merged, split, emptied, list(islice(in_turn, _EXAMPLES)))
 
 
 def _words(text: str) -> list[str]:

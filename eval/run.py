@@ -27,6 +27,7 @@ from escoita.recipe import Corpus, Evaluation
 from escoita.records import AdapterRecord, Prompt
 from escoita.resolve import adapter_record
 from escoita.rundir import RunDirectory
+from escoita.text import NORMALIZERS
 from eval.earlier import EARLIER, take_earlier
 from eval.material import Material, corpus_test, probe_test
 from eval.predictions import PROBES, predictions_path
@@ -68,6 +69,7 @@ def evaluate_manifests(
     out: Path,
     language: str | None = None,
     baselines: list[str] | None = None,
+    normalizer: str = "raw",
 ) -> EvaluationRecord:
     """
     Evaluates any adapter, or any baseline alone, on any manifests.
@@ -75,23 +77,24 @@ def evaluate_manifests(
     Args:
         base (`str`): Folder or repository of the base model, or, without an adapter, of a baseline.
         adapter (`str`, *optional*): The same of the adapter.
-        manifests (`list[Path]`): Manifests; each file's name is the corpus' name.
+        manifests (`list[Path]`): Manifests; each file's name is the corpus' name, behind that of its folder where
+            several have the same.
         out (`Path`): Where predictions and results go.
         language (`str`, *optional*): ISO code of the clips; needed where no adapter tells it.
         baselines (`list[str]`, *optional*): Models to stand beside.
+        normalizer (`str`, *optional*, defaults to `"raw"`): One of `NORMALIZERS`.
 
     Raises:
-        EscoitaError: As [`evaluate_run`].
+        EscoitaError: As [`evaluate_run`], or the language is no code, or there is no such normaliser.
     """
     from escoita.families.chat import ChatFamily
 
-    try:
-        corpora = [Corpus(name=path.stem, path=str(path)) for path in manifests]
-    except ValidationError as error:
-        raise CorpusError("a manifest's file name names its corpus: use letters, digits, '.', '_' and '-'") from error
-    if len({corpus.name for corpus in corpora}) < len(corpora):
-        raise CorpusError("two manifests have the same file name, which names their corpus; rename one")
-    settings = Evaluation(baselines=baselines or [])
+    corpora = _named_by_file(manifests)
+    if language and not re.fullmatch("[a-z]{2,3}", language):
+        raise EscoitaError(f"--language {language}: write its code, such as gl")
+    if normalizer not in NORMALIZERS:
+        raise EscoitaError(f"--normalizer {normalizer}: there are {', '.join(NORMALIZERS)}")
+    settings = Evaluation.model_validate({"baselines": baselines or [], "normalizer": normalizer})
     if adapter is not None:
         spoken = adapter_record(adapter)
         candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
@@ -103,6 +106,19 @@ def evaluate_manifests(
         spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
         candidates = [Candidate(BASE, base, spoken)]
     return evaluate(candidates, corpora, out, settings)
+
+
+def _named_by_file(manifests: list[Path]) -> list[Corpus]:
+    """Corpora by the names of their files, `test`; where several have one, with those of their folders, `gl-test`."""
+    stems = [path.stem for path in manifests]
+    folders = [f"{path.resolve().parent.name}-" if stems.count(path.stem) > 1 else "" for path in manifests]
+    names = [folder + stem for folder, stem in zip(folders, stems, strict=True)]
+    if len(set(names)) < len(names):
+        raise CorpusError("two manifests and their folders have the same names, which name their corpora; rename one")
+    try:
+        return [Corpus(name=name, path=str(path)) for name, path in zip(names, manifests, strict=True)]
+    except ValidationError as error:
+        raise CorpusError("a manifest's file name names its corpus: use letters, digits, '.', '_' and '-'") from error
 
 
 def evaluate(

@@ -104,9 +104,9 @@ def hear_all(
 
 
 def spoken_in(spoken: AdapterRecord, clips: Utterances) -> AdapterRecord:
-    """What is told beside the clips, with their language where they have one in common: Whisper is told it."""
-    languages = set(clips.column("language"))
-    return spoken.model_copy(update={"language": languages.pop()}) if len(languages) == 1 else spoken
+    """What is told beside the clips: Whisper is told their language, and tells it itself where there are several."""
+    languages = set(clips.column("language")) or {spoken.language}
+    return spoken.model_copy(update={"language": languages.pop() if len(languages) == 1 else ""})
 
 
 def hear(

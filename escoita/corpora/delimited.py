@@ -1,6 +1,7 @@
 """Tables of text, csv and tsv: records with the line on which an editor shows them; a broken one costs no other."""
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -12,6 +13,7 @@ DIALECTS: dict[str, dict] = {
     ".csv": {"delimiter": ",", "quoting": csv.QUOTE_MINIMAL},
     ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
 }
+_QUOTED = re.compile(rb'"[^"]*"')
 
 
 def read_delimited(file: BinaryIO, suffix: str) -> Iterator[tuple[int, list[str] | str]]:
@@ -26,8 +28,9 @@ def read_delimited(file: BinaryIO, suffix: str) -> Iterator[tuple[int, list[str]
         `Iterator[tuple[int, list[str] | str]]`: The line on which a record begins, counted from 1, and its fields; or
         what is wrong with the record.
     """
+    dialect = DIALECTS[suffix] | ({"delimiter": _separator(file)} if suffix == ".csv" else {})
     lines = _Lines(file)
-    records = csv.reader(lines, strict=True, **DIALECTS[suffix])
+    records = csv.reader(lines, strict=True, **dialect)
     line = 1
     while True:
         lines.begin_record()
@@ -45,6 +48,14 @@ def read_delimited(file: BinaryIO, suffix: str) -> Iterator[tuple[int, list[str]
             elif len(fields) > 1 or any(map(bytes.strip, lines.taken)):
                 yield line, fields
         line += len(lines.taken)
+
+
+def _separator(file: BinaryIO) -> str:
+    """What parts the fields of a .csv: in countries whose numbers have commas, spreadsheets write semicolons."""
+    start = file.tell()
+    header = _QUOTED.sub(b"", file.readline())
+    file.seek(start)
+    return next((sign for sign in ",;\t" if sign.encode() in header and b'"' not in header), ",")
 
 
 class _Lines:

@@ -57,7 +57,7 @@ class Utterance:
         row (`int`): Its line or row there, counted from 1.
         split (`str`): Part of the corpus, empty where it has none.
         speaker (`str`): Who speaks, empty where unknown.
-        gender (`str`): As the corpus has it, empty where unknown.
+        gender (`str`): `female`, `male` or what else the corpus has, empty where unknown.
         accent (`str`): The same.
         offset (`float`, *optional*): Where in the recording it begins, in seconds; the whole recording unless given.
         duration (`float`, *optional*): With an offset, how long the part is, in seconds; else the length that the

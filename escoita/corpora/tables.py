@@ -41,6 +41,8 @@ def read_records(
         CorpusError: The file cannot be read, or its columns are not known.
     """
     suffix = path.suffix.lower()
+    if path.is_dir():
+        raise CorpusError(f"{path}: is a folder; name the manifest in it, or in a recipe the reader of its layout")
     if suffix not in (*JSON_LINES, *DIALECTS):
         raise CorpusError(
             f"{path}: is not {', '.join(JSON_LINES)}, {' or '.join(DIALECTS)}, which tell how it is read"

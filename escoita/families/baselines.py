@@ -13,7 +13,7 @@ from escoita.records import AdapterRecord, Prompt
 
 
 class WhisperFamily(Family):
-    """Whisper (Radford et al. 2022); told the language where it knows it."""
+    """Whisper (Radford et al. 2022); told the language where there is one and it knows it, else it finds out."""
 
     auto_model = "AutoModelForSpeechSeq2Seq"
 

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
-from escoita.summary import print_summary
+from escoita.summary import print_evaluation, print_summary
 from tests.cards.samples import difference, evaluation, heard, rates, recipe, result, training, write_run
 
 
@@ -49,6 +49,17 @@ def test_one_corpus_needs_no_pool(tmp_path: Path) -> None:
 def test_a_normaliser_is_named(tmp_path: Path) -> None:
     lines = printed(tmp_path, evaluation(normalizer="uzbek"))
     assert "Texts under the normaliser uzbek; the raw rates are in the results" in lines
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_an_evaluation_without_a_run_says_what_was_heard_and_where_it_is(tmp_path: Path, table: bool) -> None:
+    evaluation(normalizer="uzbek").write(tmp_path / "results.json")
+    (tmp_path / "report.html").touch()
+    console = Console(width=80, record=True, file=(tmp_path / "out").open("w", encoding="utf-8"))
+    print_evaluation(tmp_path, table, console)
+    text = console.export_text()
+    assert ("1.252" in text and "Texts under the normaliser uzbek" in text) is table
+    assert text.endswith(f"Results: {tmp_path / 'results.json'}\nReport:  {tmp_path / 'report.html'}\n")
 
 
 def test_a_run_without_results_is_one_line(tmp_path: Path) -> None:

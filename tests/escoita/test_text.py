@@ -195,6 +195,16 @@ def test_what_normalisers_do_to_the_words_of_a_corpus() -> None:
     ]
 
 
+def test_a_frequent_change_does_not_hide_a_rare_one() -> None:
+    corpus = ["[risas]"] * 9 + ["sen-fin", "ola (risas) mundo"]
+    examples = word_changes(corpus, list(map(normalizer("basic"), corpus))).examples
+    assert (
+        examples
+        == [*zip(["[risas]", "sen-fin", "ola (risas) mundo"], ["", "sen fin", "ola mundo"], strict=True)]
+        + [("[risas]", "")] * 2
+    )
+
+
 def test_examples_are_few() -> None:
     changes = word_changes(["a-b"] * 100, ["a b"] * 100)
     assert (changes.split, len(changes.examples)) == (100, 5)

@@ -65,7 +65,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluatio
     texts = clips.column("text")
     heard = {"adapter": misheard(texts, 0.2), "base": misheard(texts, 0.8, 1), "whisper-tiny": misheard(texts, 0.3, 2)}
     write_heard(folder, clips, heard)
-    others = ["Salom, dunyo!", "Rahmat. Xayr!"] * 10
+    others = ["Salom, dunyo!", "Rahmat. Xayr!"] * 9 + ["Asta-sekin yur", "Salom, dunyo!"]
     write_heard(
         folder, clips_of(others, "other"), dict.fromkeys(heard, ["Salom dunyo", "rahmat xayr men"] * 10), rejected=2
     )
@@ -99,7 +99,8 @@ def test_what_the_pool_and_the_mean_are_made_of_stands_beside_them(page: str) ->
     text = words(Outline(page).text)
     assert re.search(r"Pooled by words 60 clips, .* quickstart-uz \d\d\.\d\d %, other \d\d\.\d\d %", text)
     assert re.search(r"Macro mean The plain mean of the corpora, each weighing the same, 50\.0 %", text)
-    assert "2 rows could not be used and are not scored." in text
+    assert "2 rows could not be used and are not scored. Clips of which the normaliser makes more words: 1." in text
+    assert "makes fewer words" not in text
 
 
 def test_no_measurable_difference_is_said_in_these_words(page: str) -> None:

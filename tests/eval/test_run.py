@@ -4,7 +4,7 @@ import pytest
 
 from escoita.errors import CorpusError, EscoitaError
 from escoita.records import AdapterRecord, Prompt
-from eval.run import _baselines, evaluate_manifests
+from eval.run import _baselines, _named_by_file, evaluate_manifests
 
 
 SPOKEN = AdapterRecord(language="uz", prompt=Prompt(user=""))
@@ -13,7 +13,7 @@ SPOKEN = AdapterRecord(language="uz", prompt=Prompt(user=""))
 @pytest.mark.parametrize(
     "names, said",
     [
-        (("uz/test.jsonl", "gl/test.jsonl"), "two manifests have the same file name"),
+        (("gl/test.jsonl", "gl/test.csv"), "two manifests and their folders have the same names"),
         (("test (1).jsonl",), "a manifest's file name names its corpus"),
         (("pooled.jsonl",), "a manifest's file name names its corpus"),
     ],
@@ -22,6 +22,23 @@ def test_manifests_must_name_their_corpora(tmp_path: Path, names: tuple[str, ...
     with pytest.raises(CorpusError) as refusal:
         evaluate_manifests("base", "adapter", [tmp_path / name for name in names], tmp_path)
     assert str(refusal.value).startswith(said) and "\n" not in str(refusal.value)
+
+
+def test_manifests_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    manifests = [tmp_path / name for name in ("uz/test.jsonl", "gl/test.jsonl", "gl/hard.jsonl")]
+    assert [corpus.name for corpus in _named_by_file(manifests)] == ["uz-test", "gl-test", "hard"]
+
+
+@pytest.mark.parametrize(
+    "asked, said",
+    [
+        ({"language": "Galician"}, "--language Galician: write its code, such as gl"),
+        ({"normalizer": "spanish"}, "--normalizer spanish: there are raw, basic, uzbek, uzbek-latin, galician"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(tmp_path: Path, asked: dict, said: str) -> None:
+    with pytest.raises(EscoitaError, match=f"^{said}$"):
+        evaluate_manifests("base", None, [tmp_path / "test.jsonl"], tmp_path, **asked)
 
 
 def test_without_an_adapter_the_language_is_to_be_said(tmp_path: Path) -> None:

@@ -85,10 +85,13 @@ def test_any_adapter_on_any_manifest(quickstart_run: Path, tmp_path: Path, comma
     arguments = ["--base", BASE, "--adapter", adapter, "--corpus", str(manifest), "--out", str(tmp_path / "out")]
     done = command("eval/run.py", *arguments)
     assert done.returncode == 0, done.stderr
+    assert "adapter is" in done.stdout and f"Report:  {tmp_path / 'out/report.html'}\n" in done.stdout
     assert f"Not used: {manifest}:5: {tmp_path / 'gone.ogg'}: no such file" in done.stderr
     result = EvaluationRecord.read(tmp_path / "out/results.json").pooled
     assert (result.n, result.rejected) == (4, 1)
-    assert command("eval/run.py", "--base", BASE).returncode == 2
+    for wrong in (["--base", BASE], [*arguments, "--against", "run"], [*arguments, "--out", str(manifest)]):
+        refused = command("eval/run.py", *wrong)
+        assert refused.returncode == 2 and "Traceback" not in refused.stderr
 
 
 def hear_adapter(adapter: str, manifest: str, out: str) -> None:

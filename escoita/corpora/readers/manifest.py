@@ -31,7 +31,8 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
               path: falai/test.csv
               columns: {audio: Ficheiro, text: Transcrición, speaker: Locutor}
 
-    In a `.csv` a field may stand in quotes, as spreadsheets write it; in a `.tsv` a quote is a letter of the text.
+    In a `.csv` a field may stand in quotes, as spreadsheets write it; in a `.tsv` a quote is a letter of the text. A
+    `.csv` whose header has no comma is parted at its semicolons or tabs.
 
     Args:
         corpus ([`~escoita.recipe.Corpus`]): `split` keeps the rows whose column of that name says so.

@@ -1,6 +1,7 @@
 import csv
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,16 +12,30 @@ FIELDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r
 ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=6)
 
 
-@given(ROWS, st.sampled_from(["\n", "\r\n"]))
-def test_what_a_spreadsheet_writes_is_read_with_its_lines(rows: list[list[str]], end: str) -> None:
+@given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from(",;\t"))
+def test_what_a_spreadsheet_writes_is_read_with_its_lines(rows: list[list[str]], end: str, sign: str) -> None:
     table = io.StringIO(newline="")
-    csv.writer(table, lineterminator=end).writerows(rows)
+    rows = [["audio", "text"], *rows]
+    csv.writer(table, lineterminator=end, delimiter=sign).writerows(rows)
     lines, starts = 1, []
     for row in rows:
         starts.append(lines)
         lines += 1 + sum(field.count("\n") for field in row)
     read = list(read_delimited(io.BytesIO(table.getvalue().encode()), ".csv"))
     assert read == list(zip(starts, rows, strict=True))
+
+
+@pytest.mark.parametrize(
+    "header, fields",
+    [
+        (b"audio,text;raw", ["audio", "text;raw"]),
+        (b'"audio";"speaker, age"', ["audio", "speaker, age"]),
+        (b'"first;\nsecond",text', ["first;\nsecond", "text"]),
+        (b"audio", ["audio"]),
+    ],
+)
+def test_a_csv_shows_in_its_header_what_parts_it(header: bytes, fields: list[str]) -> None:
+    assert list(read_delimited(io.BytesIO(header), ".csv")) == [(1, fields)]
 
 
 @given(st.lists(st.lists(FIELDS.filter(lambda field: not set(field) & set("\t\n")), min_size=2, max_size=4)))

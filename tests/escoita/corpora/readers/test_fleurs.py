@@ -81,7 +81,7 @@ def test_tables_and_an_archive(tables: Path) -> None:
     utterances, rejected = read(tables, config="gl_es", split="test")
     assert not rejected and [row.id for row in utterances] == ["101", "102", "103"]
     assert [row.text for row in utterances] == ["ela dixo si", "ela dixo si", "o 3 de maio"]
-    assert [row.gender for row in utterances] == ["FEMALE", "MALE", "MALE"]
+    assert [row.gender for row in utterances] == ["female", "male", "male"]
     assert {(row.language, row.split, row.duration) for row in utterances} == {("gl", "test", 0.5)}
     usable, (missing,) = check_clips(utterances, 30.0)
     assert len(usable) == 2 and (missing.row, missing.reason) == (3, "no such file")

@@ -183,9 +183,10 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path, name: str, content: byte
 
 
 def test_a_manifest_that_is_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "m.jsonl").mkdir()
-    with pytest.raises(CorpusError, match=r"m\.jsonl: cannot be read \(Is a directory\)"):
-        read(tmp_path / "m.jsonl")
+    for name in ("m.jsonl", "clips"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(CorpusError, match=rf"{name}: is a folder; name the manifest in it, or "):
+            read(tmp_path / name)
 
 
 def test_a_csv_with_columns_of_its_own(tmp_path: Path) -> None:
@@ -197,6 +198,12 @@ def test_a_csv_with_columns_of_its_own(tmp_path: Path) -> None:
     assert [row.text for row in utterances] == ['ola, "bo" día', "dúas\nliñas", "tres"]
     assert [row.speaker for row in utterances] == ["f017", "m002", ""]
     assert [row.audio for row in utterances] == [str(tmp_path / f"audios/{number}.wav") for number in (1, 2, 3)]
+
+
+def test_a_csv_of_a_spreadsheet_in_whose_country_numbers_have_commas(tmp_path: Path) -> None:
+    table = '\ufeffarquivo;texto\r\n1.wav;"ola; bo día"\r\n2.wav;si, si\r\n'
+    utterances, rejected = read(written(tmp_path / "m.csv", table), columns={"audio": "arquivo", "text": "texto"})
+    assert not rejected and [row.text for row in utterances] == ["ola; bo día", "si, si"]
 
 
 @pytest.mark.parametrize("header", ["file_name,Transcription", "PATH,Sentence", "Wav Filename,transcript"])
