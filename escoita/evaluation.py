@@ -41,6 +41,11 @@ class Rates(Part):
     reference_words: int
     reference_characters: int
 
+    @property
+    def edits(self) -> int:
+        """Words that are wrong, missing or too many: the numerator of the WER."""
+        return self.substitutions + self.deletions + self.insertions
+
 
 class Faults(Part):
     """

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice, pairwise, zip_longest
+from typing import Literal, get_args
 from unicodedata import category, normalize
 
 from rapidfuzz.distance import LCSseq
 
 
-NORMALIZERS = ("raw", "basic", "uzbek", "uzbek-latin", "galician")
+Normalizer = Literal["raw", "basic", "uzbek", "uzbek-latin", "galician"]
+NORMALIZERS: tuple[str, ...] = get_args(Normalizer)
 
 TURNED_COMMA, TUTUQ = "ʻ", "ʼ"  # U+02BB, the second half of oʻ and gʻ, and U+02BC, the glottal stop of maʼno
 # What keyboards, word processors and web pages put in their place; \x91 and \x92 are Windows-1252 read as Latin-1.

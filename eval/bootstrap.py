@@ -37,8 +37,7 @@ class PairedDifference:
         value (`float`): Rate of the one minus rate of the other; below 0 the one is better.
         ci95 (`tuple[float, float]`): 95 % percentile interval of the difference.
         p_value (`float`): Two-sided: how often resampling alone would turn the difference around.
-        verdict (`str`): `better` or `worse` where the whole interval lies on one side of 0, else
-            `no measurable difference`.
+        verdict (`str`): See [`verdict_of`].
     """
 
     value: float
@@ -130,7 +129,31 @@ def interval(drawn: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def difference(observed_a: float, observed_b: float, rates_a: np.ndarray, rates_b: np.ndarray) -> PairedDifference:
+def smallest_p_value(units: int) -> float:
+    """
+    What a two-sided sign test gives when all pairs, speakers or utterances, point the same way.
+
+    A bootstrap takes a handful of pairs for certain; of one pair there is only one draw.
+    """
+    return min(1.0, 2 * 0.5**units)
+
+
+def verdict_of(ci95: tuple[float, float], p_value: float) -> Verdict:
+    """
+    What an interval and a p-value say together: of few draws the one may say more than the other, so both must.
+
+    Args:
+        ci95 (`tuple[float, float]`): Of the rate of the one minus that of the other.
+        p_value (`float`): Of the difference; where it is not known, the least that it can be.
+    """
+    if p_value > 0.05 or ci95[0] <= 0 <= ci95[1]:
+        return "no measurable difference"
+    return "better" if ci95[1] < 0 else "worse"
+
+
+def difference(
+    observed_a: float, observed_b: float, rates_a: np.ndarray, rates_b: np.ndarray, least_p_value: float = 0.0
+) -> PairedDifference:
     """
     Compares two systems by rates of the same draws (Bisani and Ney 2004).
 
@@ -143,16 +166,16 @@ def difference(observed_a: float, observed_b: float, rates_a: np.ndarray, rates_
         observed_b (`float`): Rate of the other.
         rates_a (`np.ndarray`): Of shape `(resamples,)`: rates of the one on corpora drawn anew.
         rates_b (`np.ndarray`): Of the other on the same corpora, in the same order.
+        least_p_value (`float`, *optional*, defaults to 0): No p-value is below; see [`smallest_p_value`].
 
     Returns:
         [`PairedDifference`]: Value, interval, p-value and verdict.
     """
     drawn = rates_a - rates_b
-    low, high = interval(drawn)
+    ci95 = interval(drawn)
     smaller = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "no measurable difference"
-    p_value = min(1.0, 2 * (smaller + 1) / (len(drawn) + 1))
-    return PairedDifference(observed_a - observed_b, (low, high), p_value, verdict)
+    p_value = max(least_p_value, min(1.0, 2 * (smaller + 1) / (len(drawn) + 1)))
+    return PairedDifference(observed_a - observed_b, ci95, p_value, verdict_of(ci95, p_value))
 
 
 def _summed(counts: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:

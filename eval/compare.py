@@ -10,9 +10,9 @@ import numpy as np
 from escoita.evaluation import CorpusResult, EvaluationRecord, Interval, Rates
 from escoita.scoring import word_edits
 from escoita.text import NORMALIZERS, normalizer
-from eval.bootstrap import Verdict, resampling_unit
+from eval.bootstrap import Verdict, resampling_unit, smallest_p_value, verdict_of
 from eval.predictions import predictions_path, read_predictions
-from eval.tally import Counts, Key, Tally, pooled, tally, verdict_of
+from eval.tally import Counts, Key, Tally, pooled, tally
 
 
 NEW, OLD = "new", "old"
@@ -137,8 +137,7 @@ def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusRe
     for which, side, result, table in zip((NEW, OLD), (new, old), (ours, theirs), tables, strict=True):
         edits = word_edits(references, [normalise(text) for text in table["hypothesis"].to_pylist()])
         rates = side.rates(result)
-        counted = (rates.substitutions + rates.deletions + rates.insertions, rates.reference_words)
-        if (edits.total.sum(), edits.reference.sum()) != counted:
+        if (edits.total.sum(), edits.reference.sum()) != (rates.edits, rates.reference_words):
             return "predictions of another time"
         columns |= {("raw", "words"): edits.reference, ("raw", "words", which): edits.total}
     speakers = tables[0]["speaker"].to_pylist()
@@ -163,7 +162,7 @@ def _by_intervals(
     wer = sum(weight * rates.wer for weight, rates in zip(our_weights, ours, strict=True))
     clips = (sum(result.n for result, _ in pairs), sum(result.n for _, result in pairs))
     units = sum(min(result.units, other.units) for result, other in pairs)
-    return Compared(name, clips, (wer, wer - value), value, ci95, None, verdict_of(ci95, units), how)
+    return Compared(name, clips, (wer, wer - value), value, ci95, None, verdict_of(ci95, smallest_p_value(units)), how)
 
 
 def _weights(rates: Sequence[Rates]) -> list[float]:

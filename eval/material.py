@@ -9,8 +9,8 @@ from escoita.audio import seconds
 from escoita.corpora.clips import read_clip
 from escoita.corpora.gather import gather
 from escoita.corpora.rows import Utterance, Utterances
+from escoita.evaluation import PROBES
 from escoita.recipe import Corpus
-from eval.predictions import PROBES
 from eval.probes import probes
 
 

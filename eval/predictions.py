@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from escoita.corpora.rows import Utterances
 from escoita.errors import RecordError
-from escoita.evaluation import PROBES as PROBES
 from escoita.evaluation import SUBJECT, System
 from escoita.files import write_atomically
 from escoita.recipe import Name

@@ -20,8 +20,9 @@ from pydantic import ValidationError
 
 from escoita.corpora.survey import write_survey
 from escoita.errors import CorpusError, EscoitaError
-from escoita.evaluation import BASE, SUBJECT, EvaluationRecord
+from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
 from escoita.families import listener_of
+from escoita.processes import main_first
 from escoita.progress import is_main_process
 from escoita.recipe import Corpus, Evaluation
 from escoita.records import AdapterRecord, Prompt
@@ -30,8 +31,7 @@ from escoita.rundir import RunDirectory
 from escoita.text import NORMALIZERS
 from eval.earlier import EARLIER, take_earlier
 from eval.material import Material, corpus_test, probe_test
-from eval.predictions import PROBES, predictions_path
-from eval.processes import main_first
+from eval.predictions import predictions_path
 from eval.report import write_report
 from eval.results import score
 from eval.systems import JOURNAL, Candidate, hear_all

@@ -12,6 +12,7 @@ from escoita.corpora.rows import Utterances
 from escoita.evaluation import System
 from escoita.files import public_name
 from escoita.hardware import device_name, forget_peak_memory, peak_memory_bytes
+from escoita.processes import each_says_why, gathered
 from escoita.progress import track
 from escoita.records import AdapterRecord
 from escoita.resolve import weights_digest
@@ -20,7 +21,6 @@ from escoita.transcript import Transcript
 from eval.journal import append_batches, read_journals
 from eval.material import Material
 from eval.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from eval.processes import each_says_why, gathered
 
 
 if TYPE_CHECKING:

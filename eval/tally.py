@@ -1,16 +1,15 @@
 """Edits of a corpus by utterance, their sums, and the sums over corpora drawn anew, from which all rates are made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
 import numpy as np
 
-from escoita.evaluation import Interval
 from escoita.scoring import character_edits, word_edits
 from escoita.text import normalizer, word_changes
-from eval.bootstrap import PairedDifference, Verdict, difference, rates, resampled, resampling_unit, seed_of
+from eval.bootstrap import PairedDifference, difference, rates, resampled, resampling_unit, seed_of, smallest_p_value
 from eval.faults import find_faults
 from eval.folder import CorpusPredictions
 
@@ -81,33 +80,7 @@ class Tally:
         No p-value is below [`smallest_p_value`], and of too few pairs nothing can be said.
         """
         (observed, drawn), (other_observed, other_drawn) = (self.rate(form, "words", name) for name in (system, other))
-        found = difference(observed, other_observed, drawn, other_drawn)
-        p_value = max(found.p_value, smallest_p_value(self.units))
-        # Of few draws the interval may say more than the p-value: both must.
-        verdict = found.verdict if p_value <= 0.05 else "no measurable difference"
-        return replace(found, p_value=p_value, verdict=verdict)
-
-
-def smallest_p_value(units: int) -> float:
-    """
-    What a two-sided sign test gives when all pairs, speakers or utterances, point the same way.
-
-    A bootstrap takes a handful of pairs for certain; of one pair there is only one draw.
-    """
-    return min(1.0, 2 * 0.5**units)
-
-
-def verdict_of(ci95: Interval, units: int) -> Verdict:
-    """
-    What the interval of a difference says.
-
-    Args:
-        ci95 (`tuple[float, float]`): Of the rate of the one minus that of the other.
-        units (`int`): Speakers or utterances behind it; of fewer than six, no difference could be told from chance.
-    """
-    if smallest_p_value(units) > 0.05 or ci95[0] <= 0 <= ci95[1]:
-        return "no measurable difference"
-    return "better" if ci95[1] < 0 else "worse"
+        return difference(observed, other_observed, drawn, other_drawn, smallest_p_value(self.units))
 
 
 def forms_of(normalizer_name: str) -> tuple[Form, ...]:

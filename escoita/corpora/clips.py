@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -104,19 +104,46 @@ def check_clips(
     Returns:
         `tuple[Utterances, list[Rejected]]`: The usable rows with their lengths, and the others with the reason.
     """
-    lengths = np.zeros(len(utterances))
-    rejected: dict[int, Rejected] = {}
-    for index, (utterance, measure) in enumerate(zip(utterances, measure_clips(utterances, title), strict=True)):
-        lengths[index] = measure.seconds
-        reason = measure.reason
-        if held := [mark for mark in marks if mark in utterance.text]:
-            reason = f"the transcript holds {held[0]}, which is a mark of the model"
-        elif max_audio_seconds is not None and measure.seconds > max_audio_seconds:
-            reason = f"{measure.seconds:.1f} s is over the {max_audio_seconds:g} s that the model hears; split it"
-        if reason:
-            rejected[index] = Rejected(utterance.source, utterance.row, utterance.audio, reason)
-    usable = np.array([index not in rejected for index in range(len(utterances))], bool)
-    return utterances.with_audio_seconds(lengths).where(usable), list(rejected.values())
+
+    def refused(text: str, measure: Measure) -> str:
+        if held := [mark for mark in marks if mark in text]:
+            return f"the transcript holds {held[0]}, which is a mark of the model"
+        if max_audio_seconds is not None and measure.seconds > max_audio_seconds:
+            return f"{measure.seconds:.1f} s is over the {max_audio_seconds:g} s that the model hears; split it"
+        return measure.reason
+
+    usable, _, rejected = sift(utterances, title, refused)
+    return usable, rejected
+
+
+def sift(
+    utterances: Utterances, title: str, refused: Callable[[str, Measure], str]
+) -> tuple[Utterances, list[bytes], list[Rejected]]:
+    """
+    Measures every clip, and takes out what is refused.
+
+    Args:
+        utterances ([`Utterances`]): Rows of one or more corpora.
+        title (`str`): Label of the progress bar.
+        refused (`Callable[[str, Measure], str]`): Why a clip of this transcript and measure cannot be used; empty
+            where it can.
+
+    Returns:
+        `tuple[Utterances, list[bytes], list[Rejected]]`: The usable rows with their lengths, their fingerprints, and
+        the other rows with the reason.
+    """
+    lengths, usable, prints = np.zeros(len(utterances)), np.zeros(len(utterances), bool), []
+    reasons: dict[int, str] = {}
+    texts = utterances.each("text")
+    for index, (text, measure) in enumerate(zip(texts, measure_clips(utterances, title), strict=True)):
+        if reason := refused(text, measure):
+            reasons[index] = reason
+        else:
+            lengths[index], usable[index] = measure.seconds, True
+            prints.append(measure.fingerprint)
+    rows = ((utterances[index], reason) for index, reason in reasons.items())
+    rejected = [Rejected(row.source, row.row, row.audio, reason) for row, reason in rows]
+    return utterances.with_audio_seconds(lengths).where(usable), prints, rejected
 
 
 def cache_folder() -> Path:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from escoita.corpora.characters import compared_form
-from escoita.corpora.clips import measure_clips
+from escoita.corpora.clips import sift
 from escoita.corpora.readers import read_corpus
 from escoita.corpora.rows import Rejected, Utterances
 from escoita.data_record import Clip, Split
@@ -81,17 +81,9 @@ def measure(corpus: Corpus, split: Split, language: str) -> tuple[Measured, list
         CorpusError: It cannot be read, or no clip of it can.
     """
     rows, rejected = read_corpus(corpus, language)
-    lengths, usable, prints = np.zeros(len(rows)), np.zeros(len(rows), bool), []
-    broken: list[tuple[int, str]] = []
-    for index, clip in enumerate(measure_clips(rows, f"Checking {corpus.name} ({split})")):
-        if clip.reason:
-            broken.append((index, clip.reason))
-        else:
-            lengths[index], usable[index] = clip.seconds, True
-            prints.append(clip.fingerprint)
-    for index, reason in broken:
-        row = rows[index]
-        rejected.append(Rejected(row.source, row.row, row.audio, reason))
-    if not usable.any():
+    title = f"Checking {corpus.name} ({split})"
+    usable, prints, broken = sift(rows, title, lambda text, clip: clip.reason)
+    rejected += broken
+    if not usable:
         raise CorpusError(f"none of {len(rejected)} rows can be used; the first: {rejected[0]}")
-    return Measured(corpus.name, split, rows.with_audio_seconds(lengths).where(usable), prints), rejected
+    return Measured(corpus.name, split, usable, prints), rejected

@@ -84,5 +84,4 @@ def _made_from(result: CorpusResult, system: str, part: Heard) -> bool:
     if (heard := result.of(system)) is None:
         return False
     rates = heard.normalized
-    edits = rates.substitutions + rates.deletions + rates.insertions
-    return (result.n, edits, rates.reference_words) == (len(part.edits), part.edits.sum(), part.words.sum())
+    return (result.n, rates.edits, rates.reference_words) == (len(part.edits), part.edits.sum(), part.words.sum())

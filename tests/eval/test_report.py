@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
+from escoita.evaluation import PROBES, EvaluationRecord
 from escoita.rundir import RunDirectory
-from eval.predictions import PROBES
 from eval.report import report_run, write_report
 from eval.results import score
 from tests.escoita.samples import RECIPE

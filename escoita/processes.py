@@ -1,4 +1,4 @@
-"""Several processes that share an evaluation: what one of them does before the others, and how all of them end."""
+"""Several processes that share a piece of work: what one of them does before the others, and how all of them end."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from escoita.errors import EscoitaError
-from eval.processes import each_says_why, gathered, main_first
+from escoita.processes import each_says_why, gathered, main_first
 
 
 @pytest.mark.parametrize("rank, said", [(0, ""), (1, "escoita: process 1: gone.wav: no such file\n")])
