@@ -1,10 +1,11 @@
 """The front door: thin commands that call the rooms, each also a script of its room."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -43,6 +44,30 @@ def data(
     print_data(write_survey(loaded))
     run = RunDirectory(loaded.run_path)
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
+) -> None:
+    """Looks for what would make a training fail, before it costs anything; ends with 1 where there is something."""
+    from escoita.recipe import load_recipe
+    from training.doctor.examination import examine
+    from training.doctor.finding import Finding
+    from training.doctor.view import print_findings
+
+    loaded = load_recipe(recipe, overrides)
+    findings = list(examine(loaded))
+    if loaded.hub.repo:
+        from cards.preflight import preflight
+
+        try:
+            preflight(loaded)
+            findings.append(Finding("ok", "Hub", f"the token may write to {loaded.hub.repo}; the card is accepted"))
+        except EscoitaError as error:  # training itself does not need it
+            findings.append(Finding("warning", "Hub", str(error), "escoita train --push would refuse to begin"))
+    if not print_findings(findings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -152,6 +177,21 @@ def push_run(
 
 
 @app.command()
+def merge(
+    run: RunOption,
+    out: Annotated[Path, typer.Option(help="Folder that is made.", file_okay=False)],
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Of the weights; the recipe's unless given."),
+    ] = None,
+) -> None:
+    """Writes base and adapter of a run as one full model."""
+    from training.merge import merge_run
+
+    typer.echo(merge_run(run, out, dtype))
+
+
+@app.command()
 def summary(run: RunOption) -> None:
     """Prints what came of a run: base beside adapter, minutes, where the files are."""
     from escoita.summary import print_summary
@@ -203,6 +243,8 @@ def script(command: Callable[..., None]) -> None:
 
 def _run(typer_app: typer.Typer) -> None:
     """Exit codes: 0 done, 1 refused or failed with a clear line, 2 usage; a traceback is a defect of ours."""
+    # PEFT imports bitsandbytes where it is there, which misses on some CPUs a package that none of us needs.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         typer_app()
     except EscoitaError as error:

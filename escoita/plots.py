@@ -1,9 +1,12 @@
 """Plots as SVG text: the same bytes for the same figures, legible on white and on near-black."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from escoita.records import TrainingRecord
 
 
 if TYPE_CHECKING:
@@ -38,14 +41,15 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def svg(title: str, draw: Callable[["Axes"], object], inches: tuple[float, float] = (7.0, 3.0)) -> str:
+def svg(title: str, draw: Callable[..., object], inches: tuple[float, float] = (7.0, 3.0), panels: int = 1) -> str:
     """
     Draws one plot in the common style.
 
     Args:
         title (`str`): What it shows; read out by screen readers, not drawn.
-        draw (`Callable[[Axes], object]`): Draws on the axes that it is given.
+        draw (`Callable[..., object]`): Draws on the axes that it is given, one for each panel.
         inches (`tuple[float, float]`, *optional*, defaults to `(7.0, 3.0)`): Width and height.
+        panels (`int`, *optional*, defaults to 1): Side by side.
 
     Returns:
         `str`: An `<svg>` element, fit for a file of its own and for the inside of a page.
@@ -59,7 +63,7 @@ def svg(title: str, draw: Callable[["Axes"], object], inches: tuple[float, float
     with matplotlib.rc_context(style):
         figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        draw(*figure.subplots(1, panels, squeeze=False)[0])
         drawn = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Title": title, **nothing})
@@ -105,3 +109,60 @@ def _durations(axes: "Axes", edges: Sequence[float], clips: Mapping[str, Sequenc
     over = "+" if any(counts[-1] for counts in clips.values()) else ""
     axes.set_xticks(ticks, [*(f"{edge:g}" for edge in ticks[:-1]), f"{edges[-1]:g}{over}"])
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+
+
+def training_plot(training: TrainingRecord) -> str | None:
+    """
+    How loss and error rates went while training, the step whose adapter was kept marked in both.
+
+    Args:
+        training ([`~escoita.records.TrainingRecord`]): All that is drawn stands in it.
+
+    Returns:
+        `str`: An `<svg>` element; nothing where nothing was evaluated while training.
+    """
+    if not training.validation:
+        return None
+    panels = 2 if any(point.wer is not None for point in training.validation) else 1
+    return svg("Training curve", lambda *axes: _training(axes, training), (7.0, 2.8), panels)
+
+
+def _training(panels: Sequence["Axes"], training: TrainingRecord) -> None:
+    found = training.validation
+    lines = [
+        ("training", {point.step: point.loss for point in training.loss}),
+        ("validation", {point.step: point.loss for point in found}),
+    ]
+    _curves(panels[0], lines, "loss", 0)
+    if len(panels) > 1:
+        wer = {point.step: 100 * point.wer for point in found if point.wer is not None}
+        cer = {point.step: 100 * point.cer for point in found if point.cer is not None}
+        _curves(panels[1], [("WER", wer), ("CER", cer)], "error rate, %", len(lines))
+        for step in (step for step in wer if step in (min(wer), training.kept_step)):
+            offset, side = ((5, 3), "left") if step == min(wer) else ((-4, 5), "right")
+            panels[1].annotate(
+                f"{wer[step]:.1f}", (step, wer[step]), offset, textcoords="offset points", ha=side, fontsize=8
+            )
+    last = max(1, training.steps, *(step for _, values in lines for step in values))
+    for axes in panels:
+        axes.set_xlim(0, last)
+        axes.set_xlabel("step")
+        if training.kept_step is not None:
+            axes.axvline(training.kept_step, color=GREY, linewidth=1, linestyle=":", label="kept")
+        # Not wider than its panel, which would make room for it.
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
+        )
+
+
+def _curves(axes: "Axes", lines: Sequence[tuple[str, Mapping[int, float]]], label: str, first_colour: int) -> None:
+    """Lines over steps, told apart by their strokes too; what is no number leaves a gap."""
+    for place, (name, values) in enumerate(lines):
+        heights = [value if math.isfinite(value) else math.nan for value in values.values()]
+        few = len(values) <= 60
+        style: dict[str, Any] = {"linestyle": "--" if place else "-", "marker": "oD"[place] if few else None}
+        colour = COLOURS[first_colour + place]
+        axes.plot(list(values), heights, color=colour, linewidth=1.4, markersize=3, label=name, clip_on=False, **style)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(label)
+    axes.grid(axis="y")

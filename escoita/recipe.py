@@ -1,15 +1,26 @@
 """The recipe: one YAML file that says all there is to say of one adapter."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    field_validator,
+)
 
 from escoita.errors import RecipeError
 from escoita.files import write_atomically
-from escoita.records import Prompt
+from escoita.records import AdapterRecord, Prompt
+from escoita.text import Normalizer
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -24,7 +35,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Lora(Section):
+class Method(Section):
+    """What is trained, and how much of it there must be."""
+
+    trainable: dict[str, Expectation] = Field(
+        {"language": "some", "audio": "some"},
+        description="Trained parameters of each tower: an exact count, 'some' or 'none'; checked before step 1",
+    )
+
+
+class Lora(Method):
     """Low-rank adapters (Hu et al. 2021) on the linear layers that a regular expression names."""
 
     kind: Literal["lora"] = "lora"
@@ -34,10 +54,33 @@ class Lora(Section):
     bias: Literal["none", "all", "lora_only"] = "none"
     use_rslora: bool = False
     target_modules: str = Field(description="One regular expression that matches the whole name of a linear layer")
+
+    @field_validator("target_modules")
+    @classmethod
+    def _compiles(cls, expression: str) -> str:
+        try:
+            re.compile(expression)
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error})") from error
+        return expression
+
+
+class Modules(Method):
+    """Some modules of the base, trained whole; everything else stays as it is."""
+
+    kind: Literal["modules"]
+    modules: list[str] = Field(min_length=1, description="What the names of the trained modules end with")
     trainable: dict[str, Expectation] = Field(
-        {"language": "some", "audio": "some"},
+        {"audio": "some"},
         description="Trained parameters of each tower: an exact count, 'some' or 'none'; checked before step 1",
     )
+
+
+METHODS: dict[str, type[Method]] = {"lora": Lora, "modules": Modules}
+
+
+def _kind(method: Any) -> Any:
+    return method.get("kind", "lora") if isinstance(method, dict) else getattr(method, "kind", None)
 
 
 class Corpus(Section):
@@ -90,12 +133,23 @@ class Corpora(Section):
         return corpora
 
 
+class Validation(Section):
+    """What is heard while training, each time that `training.eval_strategy` evaluates; the base before step 1."""
+
+    clips: int = Field(
+        200, ge=0, description="Of corpora.validation, always the same ones; 0: the loss alone is evaluated"
+    )
+    patience: int | None = Field(
+        None, gt=0, description="Training stops after so many evaluations that did not lower the WER"
+    )
+
+
 class Evaluation(Section):
     """How the adapter is measured."""
 
     batch_seconds: float = Field(120, gt=0, description="Most audio in a batch, padding counted, in seconds")
     max_new_tokens: int = Field(256, gt=0)
-    normalizer: Literal["raw", "basic", "uzbek", "uzbek-latin", "galician"] = Field(
+    normalizer: Normalizer = Field(
         "raw", description="basic: as Whisper's BasicTextNormalizer; results carry the raw rates beside it"
     )
     resamples: int = Field(1000, gt=0, description="Bootstrap resamples of an interval")
@@ -145,11 +199,16 @@ class Recipe(Section):
     base: str = Field(description="A folder, or a repository of the Hub")
     base_revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    load_in_4bit: bool = Field(False, description="Linear layers of the base in 4 bits (NF4, bitsandbytes)")
+    engine: Literal["transformers", "unsloth"] = Field(
+        "transformers", description="What loads the base and puts the adapter on it; unsloth needs escoita[unsloth]"
+    )
     language: Language
-    method: Lora
+    method: Annotated[Annotated[Lora, Tag("lora")] | Annotated[Modules, Tag("modules")], Discriminator(_kind)]
     prompt: Prompt
     corpora: Corpora
     training: dict[str, Any] = Field(description="Fields of TRL's SFTConfig under their own names")
+    validation: Validation = Validation()
     eval: Evaluation = Evaluation()
     card: Card
     hub: Hub = Hub()
@@ -159,6 +218,15 @@ class Recipe(Section):
     @property
     def run_path(self) -> Path:
         return Path(self.run_dir or f"runs/{self.name}")
+
+    def spoken(self) -> AdapterRecord:
+        """What a program is told beside the weights: prompt, language and limits."""
+        return AdapterRecord(
+            language=self.language,
+            prompt=self.prompt,
+            max_new_tokens=self.eval.max_new_tokens,
+            load_in_4bit=self.load_in_4bit,
+        )
 
     def write(self, path: Path) -> None:
         """Writes what was asked for, resolved, so that it loads again."""
@@ -239,6 +307,11 @@ def _describe(error: ValidationError, path: Path, tree: yaml.Node | None) -> str
         if mistake["type"] == "extra_forbidden":
             known = list(_section(location[:-1]).model_fields)
             message = f"unknown key{nearest(str(location[-1]), known)}"
+        if mistake["type"] == "union_tag_invalid":
+            location.append("kind")
+            message = f"there are {', '.join(METHODS)}"
+        if location[:1] == ["method"] and location[1:2] and location[1] in METHODS:
+            del location[1]  # which of the methods it is, says its own key
         line = _line(tree, location)
         lines.append(f"{path}{f':{line}' if line else ''}: {'.'.join(map(str, location))}: {message}")
     return "\n".join(lines)
@@ -248,10 +321,13 @@ def _section(location: list[Any]) -> type[BaseModel]:
     """The section that a location of pydantic leads to."""
     section: type[BaseModel] = Recipe
     for part in location:
-        if isinstance(part, str):
+        if part in METHODS:
+            section = METHODS[part]
+        elif isinstance(part, str):
             annotation = section.model_fields[part].annotation
             inner = [annotation, *getattr(annotation, "__args__", ())]
-            section = next(item for item in inner if isinstance(item, type) and issubclass(item, BaseModel))
+            known = (item for item in inner if isinstance(item, type) and issubclass(item, BaseModel))
+            section = next(known, section)  # of the methods, the kind that follows is the section
     return section
 
 

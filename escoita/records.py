@@ -66,6 +66,7 @@ class AdapterRecord(Record):
         language (`str`): ISO code, lower case.
         prompt ([`Prompt`]): The prompt it was trained with.
         max_new_tokens (`int`): Most tokens of a transcript.
+        load_in_4bit (`bool`): The linear layers of its base were in 4 bits.
     """
 
     made_by = "escoita train"
@@ -73,6 +74,7 @@ class AdapterRecord(Record):
     language: str
     prompt: Prompt
     max_new_tokens: int = 256
+    load_in_4bit: bool = False
 
 
 class CorpusUse(Part):
@@ -101,6 +103,48 @@ class LossPoint(Part):
     loss: float
 
 
+class ValidationPoint(Part):
+    """
+    What an evaluation while training found, at an optimizer step; at step 0 of the base.
+
+    Args:
+        step (`int`): Steps taken before.
+        loss (`float`): Of the validation split, as the Trainer takes it: the mean over clips of their batches' means.
+        wer (`float`, *optional*): Of the fixed sample, a fraction; none when nothing is heard.
+        cer (`float`, *optional*): The same of characters.
+        utterances (`int`): Clips of the sample.
+    """
+
+    step: int
+    loss: float
+    wer: float | None = None
+    cer: float | None = None
+    utterances: int = 0
+
+
+class Pace(Part):
+    """
+    How fast training went, over all sessions and processes.
+
+    Args:
+        step_seconds (`float`): Of an optimizer step, waiting for data included; the median.
+        waiting_share (`float`): Of the time of steps, spent waiting for the next batch, a fraction.
+        audio_seconds (`float`): Of all clips that steps were taken on, as often as they were heard.
+        audio_hours_per_hour (`float`): Hours of audio trained on in an hour of steps.
+        padding_share (`float`): Of the audio of all batches, added to make clips as long as the longest beside them, a
+            fraction.
+        halved_batches (`int`): That were taken in halves: they ran out of memory, or were cut beforehand, as others of
+            their size had.
+    """
+
+    step_seconds: float
+    waiting_share: float
+    audio_seconds: float
+    audio_hours_per_hour: float
+    padding_share: float
+    halved_batches: int
+
+
 class TrainingRecord(Record):
     """
     `training.json`: what happened.
@@ -120,6 +164,17 @@ class TrainingRecord(Record):
         train_seconds (`float`): Time spent in optimizer steps, checkpoints included, over all sessions of the run.
         sessions (`int`): 1, and one more for every time the run was killed and went on.
         loss (`list[LossPoint]`): The learning curve.
+        validation (`list[ValidationPoint]`): The same on clips that were not trained on.
+        normalizer (`str`): Under which the rates of `validation` were taken.
+        kept_step (`int`, *optional*): After which the adapter was kept, as no other had a lower WER; none when the
+            last one was kept unheard.
+        pace ([`Pace`], *optional*): Seconds, shares and audio.
+        processes (`int`): That trained together.
+        engine (`str`): What loaded the base: `transformers` or `unsloth`.
+        method (`str`): `lora`, or `modules` that were trained whole.
+        load_in_4bit (`bool`): The linear layers of the base were in 4 bits.
+        mixed_precision (`str`): What steps were computed in beside the precision of the weights: `bf16`, `fp16`, or
+            `no`.
         device (`str`): Where it ran.
         peak_memory_bytes (`int`): Peak resident memory of the process (of the GPU where there is one).
         versions (`dict[str, str]`): Framework versions.
@@ -142,6 +197,15 @@ class TrainingRecord(Record):
     train_seconds: float
     sessions: int
     loss: list[LossPoint]
+    validation: list[ValidationPoint] = []
+    normalizer: str = "raw"
+    kept_step: int | None = None
+    pace: Pace | None = None
+    processes: int = 1
+    engine: str = "transformers"
+    method: str = "lora"
+    load_in_4bit: bool = False
+    mixed_precision: str = "no"
     device: str
     peak_memory_bytes: int
     versions: dict[str, str]

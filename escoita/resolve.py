@@ -10,6 +10,10 @@ from escoita.files import sha256
 from escoita.records import AdapterRecord
 
 
+# Folder beside the weights of Phi-4-multimodal, which are not those of a model that hears without it.
+SPEECH_LORA = "speech-lora"
+
+
 @contextmanager
 def hub_errors(what: str) -> Iterator[None]:
     """Turns what loading raises, when a folder or repository is not there, into one clear line."""
@@ -50,11 +54,26 @@ def adapter_record(adapter: str, revision: str | None = None) -> AdapterRecord:
     return AdapterRecord.read(local_file(adapter, "escoita.json", revision))
 
 
-def weights_digest(source: str, revision: str | None = None) -> str:
+def file_if_any(source: str, name: str, revision: str | None = None) -> Path | None:
     """
-    SHA-256 over the safetensors files of a base or an adapter that was loaded, in the order of their names: what it
-    is, whatever it is called.
+    As [`local_file`], but `None` where the folder or repository holds no such file.
+
+    Raises:
+        EscoitaError: The repository cannot be asked.
     """
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return local_file(source, name, revision)
+    except EscoitaError as error:
+        why = error.__cause__  # none where a folder was looked into
+        if why is None or (isinstance(why, EntryNotFoundError) and not isinstance(why, LocalEntryNotFoundError)):
+            return None
+        raise
+
+
+def weight_files(source: str, revision: str | None = None) -> list[Path]:
+    """Safetensors files of a base or an adapter that was loaded, in the order of their names; a speech LoRA's last."""
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -62,7 +81,12 @@ def weights_digest(source: str, revision: str | None = None) -> str:
         with hub_errors(source):
             # Only what loading the model put into the cache: a repository may hold the same weights twice.
             folder = Path(snapshot_download(source, revision=revision, local_files_only=True))
+    return [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob(f"{SPEECH_LORA}/*.safetensors"))]
+
+
+def weights_digest(source: str, revision: str | None = None) -> str:
+    """SHA-256 over the files of [`weight_files`]: what a base or an adapter is, whatever it is called."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(source, revision):
         digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()

@@ -57,6 +57,10 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+    @property
     def eval(self) -> Path:
         return self.path / "eval"
 
@@ -67,6 +71,14 @@ class RunDirectory:
     @property
     def card(self) -> Path:
         return self.path / "README.md"
+
+    @property
+    def curve(self) -> Path:
+        return self.path / "training.svg"
+
+    @property
+    def tracking(self) -> Path:
+        return self.path / "tracking"
 
     @property
     def data(self) -> Path:

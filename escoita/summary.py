@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
-from escoita.figures import composition
+from escoita.figures import composition, speed
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
@@ -31,9 +31,9 @@ def print_summary(path: Path, console: Console | None = None) -> None:
     run, console = RunDirectory(path), console or Console()
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
     console.print(_table(evaluation, training.name))
-    trained = f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps"
     evaluated = {"Results": run.results, "Report": run.eval / REPORT}
-    _say([trained, *_notes(evaluation), *_places({"Adapter": run.adapter, **evaluated, "Card": run.card})], console)
+    places = _places({"Adapter": run.adapter, **evaluated, "Card": run.card})
+    _say([*_trained(training), *_notes(evaluation), *places], console)
 
 
 def print_evaluation(folder: Path, table: bool = True, console: Console | None = None) -> None:
@@ -68,6 +68,19 @@ def _table(evaluation: EvaluationRecord, title: str = "") -> Table:
     for row in _means(evaluation) if len(evaluation.corpora) > 1 else ():
         table.add_row(*row)
     return table
+
+
+def _trained(training: TrainingRecord) -> Iterator[str]:
+    """How long it took, how fast it went, and what was heard meanwhile."""
+    pace = training.pace
+    fast = f", {pace.step_seconds:.3g} s a step, {speed(pace.audio_hours_per_hour)} h of audio an hour" if pace else ""
+    yield f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps{fast}"
+    heard = {point.step: point.wer for point in training.validation if point.wer is not None}
+    if heard:
+        (first, before), (last, after) = list(heard.items())[0], list(heard.items())[-1]
+        step = training.kept_step
+        kept = f"; kept step {step}, WER {heard[step]:.3f}" if step in heard else ""
+        yield f"WER while training {before:.3f} at step {first}, {after:.3f} at step {last}{kept}"
 
 
 def _notes(evaluation: EvaluationRecord) -> Iterator[str]:

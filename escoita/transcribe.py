@@ -16,7 +16,7 @@ from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
 from escoita.errors import AudioError, EscoitaError
 from escoita.hardware import device
 from escoita.records import AdapterRecord
-from escoita.resolve import adapter_record, hub_errors
+from escoita.resolve import adapter_record, file_if_any, hub_errors
 from escoita.segments import cut_where_quiet, part_of
 from escoita.transcript import Segment, Transcript
 
@@ -103,14 +103,15 @@ class Transcriber:
         from escoita.families import listener_of
 
         if settings is None:
-            if adapter is None:
+            # `escoita merge` leaves the prompt beside the weights.
+            if adapter is None and not file_if_any(base, "escoita.json", revision):
                 raise EscoitaError(f"base {base}: a base alone knows no prompt; give settings")
-            settings = adapter_record(adapter)
+            settings = adapter_record(adapter) if adapter else adapter_record(base, revision)
         place = device()
         dtype = "float32" if dtype == "auto" and place == "cpu" else dtype
         family = listener_of(base, revision)
         with hub_errors(f"base {base}"):
-            model = family.load_model(base, revision, dtype, place)
+            model = family.load_model(base, revision, dtype, place, settings.load_in_4bit)
             processor = family.load_processor(base, revision)
         transcriber = cls(family, model, processor, settings, batch_seconds)
         if adapter is not None:
@@ -229,9 +230,9 @@ class Transcriber:
                 raise
             if len(rows) == 1:
                 raise EscoitaError(f"out of memory on a clip of {longest:.1f} s; use a smaller base") from error
-        self.affordable_seconds = longest * (len(rows) // 2)
-        torch.cuda.empty_cache()
         half = len(rows) // 2
+        self.affordable_seconds = longest * half
+        torch.cuda.empty_cache()
         first, second = (self._generate(features, some, longest) for some in (rows[:half], rows[half:]))
         return first[0] + second[0], first[1] + second[1]
 

@@ -60,6 +60,9 @@ def weighted(gathered: Gathered, corpora: list[Corpus], seed: int) -> Utterances
         gathered (`Gathered`): What was read of the corpora.
         corpora (`list[Corpus]`): With their weights: 2 hears every clip twice in an epoch, 0.5 one half of the clips.
         seed (`int`): Of the draw.
+
+    Raises:
+        CorpusError: No clip is left.
     """
     draw = np.random.default_rng(seed)
     parts = []
@@ -68,7 +71,10 @@ def weighted(gathered: Gathered, corpora: list[Corpus], seed: int) -> Utterances
         whole, part = divmod(round(corpus.weight * len(utterances)), max(1, len(utterances)))
         drawn = np.sort(draw.permutation(len(utterances))[:part])
         parts.append(utterances.take(np.concatenate([np.tile(np.arange(len(utterances)), whole), drawn])))
-    return Utterances.concatenated(parts)
+    epoch = Utterances.concatenated(parts)
+    if not len(epoch):
+        raise CorpusError("corpora.train: by their weights no clip is left to train on; raise weight")
+    return epoch
 
 
 def refuse_over_share(usable: int, rejected: list[Rejected], max_share: float) -> None:

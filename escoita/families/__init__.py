@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,19 @@ from escoita.errors import EscoitaError
 if TYPE_CHECKING:
     from escoita.families.chat import ChatFamily
     from escoita.families.family import Family
+
+
+# By the model type of a base. A module is imported only for a base of its own: each of them costs its classes.
+TRAINED = {
+    "gemma4": "gemma4:Gemma4Family",
+    "gemma3n": "gemma3n:Gemma3nFamily",
+    "phi4_multimodal": "phi4:Phi4Family",
+    "phi4mm": "phi4:Phi4Family",
+    "qwen2_audio": "qwen2_audio:Qwen2AudioFamily",
+    "qwen3_asr": "qwen3_asr:Qwen3AsrFamily",
+    "granite_speech": "granite_speech:GraniteSpeechFamily",
+    "voxtral": "voxtral:VoxtralFamily",
+}
 
 
 def family_of(base: str, revision: str | None = None) -> ChatFamily:
@@ -31,7 +45,7 @@ def family_of(base: str, revision: str | None = None) -> ChatFamily:
     """
     family, model_type = _families(base, revision)
     if family is None:
-        raise EscoitaError(f"model {base}: its type {model_type!r} is not one of {', '.join(_trained())}")
+        raise EscoitaError(f"model {base}: its type {model_type!r} is not one of {', '.join(TRAINED)}")
     return family
 
 
@@ -66,15 +80,9 @@ def listener_of(model: str, revision: str | None = None) -> Family:
     raise EscoitaError(f"model {model}: its type {model_type!r} is none that can listen here")
 
 
-def _trained() -> dict[str, type[ChatFamily]]:
-    from escoita.families.gemma4 import Gemma4Family
-
-    return {family.model_type: family for family in (Gemma4Family,)}
-
-
 def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]:
     """The trained family of a model, if any, and its model type."""
-    from transformers import AutoConfig
+    from transformers import PreTrainedConfig
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
@@ -82,13 +90,23 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
     # transformers 5.23 deprecates under a new name what TRL and PEFT still set
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
     try:
-        config = AutoConfig.from_pretrained(model, revision=revision)
-    except (OSError, ValueError) as error:
+        # Not AutoConfig, which refuses the older layout of Phi-4.
+        config, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
+        model_type = config["model_type"]
+    except (OSError, ValueError, KeyError) as error:
         found = (
             "the folder holds no model configuration"
             if Path(model).is_dir()
             else "neither a folder here nor a model of the Hub that can be reached"
         )
         raise EscoitaError(f"model {model}: {found}") from error
-    family = _trained().get(config.model_type)
-    return (family() if family else None), config.model_type
+    if model_type not in TRAINED:
+        return None, model_type
+    module, family = TRAINED[model_type].split(":")
+    try:
+        return getattr(import_module(f"escoita.families.{module}"), family)(), model_type
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise EscoitaError(
+            f"model {model}: for its type {model_type!r} something is not installed: {reason}"
+        ) from error

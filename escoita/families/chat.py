@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from escoita.audio import SAMPLING_RATE
+from escoita.errors import EscoitaError
 from escoita.families.family import Family
 from escoita.records import AdapterRecord, Prompt
 
@@ -16,22 +17,33 @@ from escoita.records import AdapterRecord, Prompt
 IGNORED = -100
 
 
+def filled(clip: np.ndarray, beyond: int, step: int = 1) -> np.ndarray:
+    """A clip with silence after it, of at least so many samples, and up to a multiple of some."""
+    return np.pad(clip, (0, -(-(len(clip) + beyond) // step) * step - len(clip)))
+
+
 class ChatFamily(Family):
     """
     A family that can be trained.
 
     Attributes:
-        model_type (`str`): As the configuration of a base says it.
+        model_types (`tuple[str, ...]`): As the configurations of its bases say it; records call it by the first.
         end_of_target (`str`): Ends the assistant's turn; carries loss and stops generation.
         audio_features (`str`): The key of a batch that holds the audio.
         towers (`dict[str, str]`): Regular expressions that find a tower's parameters, the first that matches counting.
     """
 
     auto_model = "AutoModelForMultimodalLM"
-    model_type: ClassVar[str]
+    complete = True
+    model_types: ClassVar[tuple[str, ...]]
     end_of_target: ClassVar[str]
     audio_features: ClassVar[str] = "input_features"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
+
+    @property
+    def whole_in_4bit(self) -> tuple[str, ...]:
+        """Every tower but the language tower, as in the bases that Unsloth publishes in 4 bits."""
+        return tuple(pattern for tower, pattern in self.towers.items() if tower != "language")
 
     def save_processor(self, processor: Any, folder: Path) -> None:
         """Saves the processor without the padding state of its last call, which would break the next one."""
@@ -44,16 +56,43 @@ class ChatFamily(Family):
         return next(tower for tower, pattern in self.towers.items() if re.search(pattern, parameter))
 
     def render(self, processor: Any, prompt: Prompt) -> str:
-        """The prompt as the model's own chat template writes it, up to where the transcript begins."""
+        """
+        The prompt as the model's own chat template writes it, up to where the transcript begins.
+
+        Raises:
+            EscoitaError: There is no template, or it leaves out a part of the prompt.
+        """
         messages = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}] if prompt.system else []
-        user = [{"type": "audio"}, {"type": "text", "text": prompt.user}]
-        messages.append({"role": "user", "content": user})
-        return processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        told = [{"type": "text", "text": prompt.user}] if prompt.user else []
+        messages.append({"role": "user", "content": [{"type": "audio"}, *told]})
+        return self.templated(processor, prompt, messages)
+
+    def templated(self, processor: Any, prompt: Prompt, messages: list[dict[str, Any]]) -> str:
+        """Messages as the chat template writes them, with everything in them that should be."""
+        if not processor.chat_template:
+            raise EscoitaError("the base has no chat template; take its variant for instructions, mostly called -it")
+        rendered = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        for part, text in prompt:
+            if text.strip() not in rendered:
+                raise EscoitaError(f"prompt.{part}: the chat template of the base leaves it out; leave it empty")
+        return rendered
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        """Token ids and masks of shape `(batch, length)`, padded on the left; audio features, padded on the right."""
+        """
+        Token ids and masks of shape `(batch, length)`, padded on the left; audio features, padded on the right.
+
+        Raises:
+            EscoitaError: The prompt, as the model is told it, has not one place for the audio.
+        """
+        rendered = self.render(processor, prompt)
+        places = rendered.count(processor.audio_token)
+        if places != 1:
+            raise EscoitaError(
+                f"prompt: as the base is told it, it has {places} places for the audio, not one"
+                f" ({processor.audio_token})"
+            )
         batch = processor(
-            text=[self.render(processor, prompt)] * len(audio),
+            text=[rendered] * len(audio),
             audio=list(audio),
             sampling_rate=SAMPLING_RATE,
             return_tensors="pt",
@@ -94,7 +133,7 @@ class ChatFamily(Family):
         tails = {"input_ids": targets, "labels": targets, "attention_mask": [[1] * len(target) for target in targets]}
         padding = {"input_ids": tokenizer.pad_token_id, "labels": IGNORED}
         # The mask of the audio features may happen to be as long.
-        of_tokens = [key for key in batch if batch[key].shape == shown.shape and self.audio_features not in key]
+        of_tokens = [key for key in batch if batch[key].shape == shown.shape and not re.search("audio|feature", key)]
         for key in of_tokens:
             rows = [
                 torch.cat([row[mask], torch.tensor(tail, dtype=row.dtype)])

@@ -1,5 +1,6 @@
 """What the Transcriber asks of every model that turns speech into text."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,17 +10,31 @@ import torch
 from escoita.records import AdapterRecord, Prompt
 
 
-class Family:
+class Family(ABC):
     """
     What a family says of itself; a subclass overrides what differs.
 
     Attributes:
         max_audio_seconds (`float`): Longest clip that is heard whole.
         auto_model (`str`): Class of transformers that loads the model.
+        complete (`bool`): A model that is stored without some of its parameters is refused.
     """
 
     max_audio_seconds: ClassVar[float] = 30.0
     auto_model: ClassVar[str]
+    complete: ClassVar[bool] = False
+
+    @property
+    def loader(self) -> Any:
+        """The class that loads the model."""
+        import transformers
+
+        return getattr(transformers, self.auto_model)
+
+    @property
+    def whole_in_4bit(self) -> tuple[str, ...]:
+        """Regular expressions; modules whose names hold a match keep their precision where a base is in 4 bits."""
+        return ()
 
     def load_processor(self, source: str, revision: str | None = None) -> Any:
         """Loads the processor from a folder or repository."""
@@ -28,7 +43,12 @@ class Family:
         return AutoProcessor.from_pretrained(source, revision=revision)
 
     def load_model(
-        self, base: str, revision: str | None = None, dtype: str = "auto", device: str | None = None
+        self,
+        base: str,
+        revision: str | None = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        load_in_4bit: bool = False,
     ) -> Any:
         """
         Loads the base model.
@@ -38,15 +58,21 @@ class Family:
             revision (`str`, *optional*): Of the repository.
             dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name.
             device (`str`, *optional*): Where to; the CPU unless given.
+            load_in_4bit (`bool`, *optional*, defaults to `False`): Linear layers in 4 bits; see
+                [`~escoita.families.loading.load`].
         """
+        from escoita.families.loading import load
+
+        return load(self.loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete)
+
+    def empty_model(self, base: str, revision: str | None = None) -> Any:
+        """The base model without its weights, in its configuration's shape; to be made on torch's meta device."""
         import transformers
 
-        # use_safetensors: the other format is a pickle, which runs whatever stands in it.
-        model = getattr(transformers, self.auto_model).from_pretrained(
-            base, revision=revision, dtype=dtype, use_safetensors=True
-        )
-        return model.to(device) if device else model
+        config = transformers.AutoConfig.from_pretrained(base, revision=revision)
+        return getattr(transformers, self.auto_model).from_config(config)
 
+    @abstractmethod
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """
         Builds a batch that is ready to generate from.
@@ -59,8 +85,8 @@ class Family:
         Returns:
             `dict[str, torch.Tensor]`: What the model takes; the first dimension of each tensor is the batch.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
         """
         Listens, greedily.
@@ -73,7 +99,6 @@ class Family:
         Returns:
             `torch.Tensor`: Generated tokens alone, of shape `(batch, length)`, padded on the right.
         """
-        raise NotImplementedError
 
     def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
         """Texts of generated tokens of shape `(batch, length)`, without special tokens and edge spaces."""
@@ -85,5 +110,11 @@ class Family:
 
     def token_counts(self, processor: Any, tokens: torch.Tensor) -> list[int]:
         """Generated tokens of each row, those that end or pad it left out."""
-        special = torch.tensor(processor.tokenizer.all_special_ids, device=tokens.device)
+        special = torch.tensor(sorted(marks_of(processor.tokenizer)), device=tokens.device)
         return (~torch.isin(tokens, special)).sum(dim=1).tolist()
+
+
+def marks_of(tokenizer: Any) -> dict[int, str]:
+    """Special tokens by their ids; those too that have no name, as the end of a turn has none in some tokenizers."""
+    named = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    return named | {index: token.content for index, token in tokenizer.added_tokens_decoder.items() if token.special}

@@ -42,6 +42,10 @@ class Gemma4AudioProcessor(Gemma4Processor):
             self, feature_extractor=feature_extractor, tokenizer=tokenizer, chat_template=chat_template
         )
 
+    def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
+        """Without the check of transformers 5.17 that counts a token of images, which there is none of here."""
+        ProcessorMixin.validate_inputs(self, images=images, text=text, videos=videos, audio=audio, **kwargs)
+
 
 class Gemma4Family(ChatFamily):
     """
@@ -50,7 +54,7 @@ class Gemma4Family(ChatFamily):
     Its extractor cuts at 30 s without a word, so nothing longer may reach it.
     """
 
-    model_type = "gemma4"
+    model_types = ("gemma4",)
     end_of_target = "<turn|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
 

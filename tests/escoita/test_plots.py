@@ -3,7 +3,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from escoita.plots import COLOURS, GREY, duration_plot, svg
+from escoita.plots import COLOURS, GREY, duration_plot, svg, training_plot
+from escoita.records import LossPoint
+from tests.cards.samples import heard_training
 
 
 EDGES = [0.0, 1.0, 2.0, 3.0]
@@ -82,3 +84,51 @@ def test_ids_of_two_plots_on_a_page_do_not_clash() -> None:
         return set(re.findall(r'<clipPath id="([^"]+)"', svg(title, lambda axes: axes.plot([1, 2], [3, 1]))))
 
     assert clipped("One") and clipped("Two") and not clipped("One") & clipped("Two")
+
+
+def line(plot: str, colour: str) -> list[tuple[float, float]]:
+    """Corners of the line in a colour, as the picture has them: y grows downwards."""
+    found = re.search(rf'<path d="([^"]+)"[^>]*style="fill: none;[^"]*stroke: {colour}; stroke-width: 1.4', plot)
+    assert found
+    return [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", found[1])]
+
+
+def test_the_training_plot_shows_loss_and_rates_and_the_kept_step() -> None:
+    plot = training_plot(heard_training())
+    assert plot is not None and plot == training_plot(heard_training())
+    said = words(plot)
+    assert {"training", "validation", "loss", "WER", "CER", "error rate, %", "126.5", "2.4"} <= set(said)
+    assert said.count("kept") == said.count("step") == 2
+    assert ElementTree.fromstring(plot).findtext(f"{SVG}title") == "Training curve"  # noqa: S314
+    assert not re.search(r"<script|<image|\b20\d\d-", plot)
+
+
+def test_lines_are_where_the_figures_are() -> None:
+    plot = training_plot(heard_training(kept_step=None))
+    assert plot is not None and "kept" not in words(plot)
+    (left, top), (middle, low), (right, last) = line(plot, COLOURS[2])
+    assert middle - left == pytest.approx(right - middle, rel=1e-3)  # steps 0, 300, 600
+    assert (low - top) / (last - top) == pytest.approx((1.26512 - 0.02371) / (1.26512 - 0.03125), rel=1e-3)
+
+
+def test_without_rates_the_loss_stands_alone_and_without_validation_nothing() -> None:
+    points = [point.model_copy(update={"wer": None, "cer": None}) for point in heard_training().validation]
+    plot = training_plot(heard_training(validation=points, kept_step=None))
+    assert plot is not None and "WER" not in words(plot) and words(plot).count("step") == 1
+    assert training_plot(heard_training(validation=[])) is None
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+def test_a_loss_that_is_no_number_leaves_a_gap(loss: float) -> None:
+    record = heard_training()
+    points = [*record.validation[:2], record.validation[2].model_copy(update={"loss": loss})]
+    plot = training_plot(heard_training(validation=points, loss=[LossPoint(step=3, loss=loss)]))
+    assert plot is not None and "nan" not in plot and "inf" not in plot
+    assert len(line(plot, COLOURS[1])) == 2
+
+
+def test_one_evaluation_and_thousands_of_steps_can_be_drawn() -> None:
+    record = heard_training(validation=heard_training().validation[:1], kept_step=None, steps=1)
+    assert training_plot(record) is not None
+    long = heard_training(loss=[LossPoint(step=step, loss=1 / step) for step in range(1, 20_001)], steps=20_000)
+    assert len(training_plot(long) or "") < 200_000

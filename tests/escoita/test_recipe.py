@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from escoita.errors import RecipeError
-from escoita.recipe import load_recipe
+from escoita.recipe import Lora, Modules, load_recipe
 from tests.escoita.samples import RECIPE
 
 
@@ -29,6 +29,7 @@ def refusal(path: Path, old: str = "", new: str = "", overrides: list[str] | Non
 
 def test_defaults(path: Path) -> None:
     recipe = load_recipe(path)
+    assert isinstance(recipe.method, Lora)
     assert (recipe.method.lora_alpha, recipe.eval.normalizer, recipe.hub.repo) == (16, "raw", None)
     assert recipe.run_path == Path("runs/small")
     assert recipe.corpora.validation == [] and recipe.corpora.max_rejected_share == 0.01
@@ -65,6 +66,7 @@ def test_an_unknown_key_gets_its_line_and_the_nearest_key(path: Path, old: str, 
     [
         ("r: 4", "r: four", ":5: method.r: Input should be a valid integer"),
         ("r: 4", "r: 0", ":5: method.r: Input should be greater than 0"),
+        (".*_proj", ".*(_proj", ":6: method.target_modules: no regular expression (missing ), unterminated subp"),
         (
             "r: 4",
             "r: 4\n  trainable: {audio: -1}",
@@ -85,6 +87,31 @@ def test_an_unknown_key_gets_its_line_and_the_nearest_key(path: Path, old: str, 
 )
 def test_a_bad_value_gets_its_line(path: Path, old: str, new: str, said: str) -> None:
     assert any(line.startswith(said) for line in refusal(path, old, new).splitlines())
+
+
+def test_modules_may_be_trained_whole(path: Path) -> None:
+    whole = "kind: modules\n  modules: [audio_embed.encoder]"
+    path.write_text(RECIPE.replace("r: 4\n  target_modules: .*_proj", whole), "utf-8")
+    recipe = load_recipe(path)
+    assert isinstance(recipe.method, Modules)
+    assert (recipe.method.modules, recipe.method.trainable) == (["audio_embed.encoder"], {"audio": "some"})
+    recipe.write(path)
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize(
+    "method, said",
+    [
+        ("kind: modules", ":4: method.modules: Field required"),
+        ("kind: modules\n  modules: []", ":6: method.modules: List should have at least 1 item"),
+        ("kind: modules\n  modules: [a]\n  r: 4", ":7: method.r: unknown key"),
+        ("kind: modules\n  modules: [a]\n  modles: 4", ":7: method.modles: unknown key; did you mean 'modules'?"),
+        ("kind: adapters", ":5: method.kind: there are lora, modules"),
+        ("kind: [lora]", ":5: method.kind: there are lora, modules"),
+    ],
+)
+def test_a_method_is_refused_by_its_own_keys(path: Path, method: str, said: str) -> None:
+    assert any(line.startswith(said) for line in refusal(path, "r: 4\n  target_modules: .*_proj", method).splitlines())
 
 
 def test_norwegian_must_be_quoted(path: Path) -> None:
@@ -166,6 +193,7 @@ def test_set_reaches_nested_values(path: Path) -> None:
             "eval.base=false",
         ],
     )
+    assert isinstance(recipe.method, Lora)
     assert (recipe.method.r, recipe.method.trainable) == (32, {"audio": 12})
     assert recipe.training == {"learning_rate": 0.003, "bf16": False, "num_train_epochs": 2, "optim": "adamw_torch"}
     assert (recipe.hub.repo, recipe.card.tags, recipe.eval.base) == ("user/name", ["a", "b"], False)

@@ -1,10 +1,12 @@
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from escoita.errors import EscoitaError
 from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, hub_errors, weights_digest
+from escoita.resolve import adapter_record, file_if_any, hub_errors, weights_digest
 
 
 def test_the_record_of_an_adapter(tmp_path: Path) -> None:
@@ -32,3 +34,26 @@ def test_what_the_hub_says_becomes_one_line() -> None:
     with pytest.raises(EscoitaError) as refusal, hub_errors("base user/name"):
         raise OSError("not found\nwith a long explanation")
     assert str(refusal.value) == "base user/name: neither a folder here nor to be had from the Hub (not found)"
+
+
+def test_a_file_that_a_folder_may_lack(tmp_path: Path) -> None:
+    (tmp_path / "there.json").write_text("{}")
+    assert file_if_any(str(tmp_path), "there.json") == tmp_path / "there.json"
+    assert file_if_any(str(tmp_path), "absent.json") is None
+
+
+def test_a_file_that_a_repository_may_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = RemoteEntryNotFoundError("404: not there", response=MagicMock())
+    unreachable = LocalEntryNotFoundError("no network, and not in the cache")
+
+    def answer(error: Exception) -> None:
+        def download(*arguments: object, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+
+    answer(absent)
+    assert file_if_any("user/name", "absent.json") is None
+    answer(unreachable)
+    with pytest.raises(EscoitaError, match="user/name, absent.json: .* the cache"):
+        file_if_any("user/name", "absent.json")

@@ -5,12 +5,23 @@ from rich.console import Console
 
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
+from escoita.records import TrainingRecord
 from escoita.summary import print_evaluation, print_summary
-from tests.cards.samples import difference, evaluation, heard, rates, recipe, result, training, write_run
+from tests.cards.samples import (
+    difference,
+    evaluation,
+    heard,
+    heard_training,
+    rates,
+    recipe,
+    result,
+    training,
+    write_run,
+)
 
 
-def printed(path: Path, record: EvaluationRecord, width: int = 80) -> list[str]:
-    run = write_run(path / "run", recipe(), evaluation_record=record)
+def printed(path: Path, record: EvaluationRecord, width: int = 80, trained: TrainingRecord | None = None) -> list[str]:
+    run = write_run(path / "run", recipe(), trained, evaluation_record=record)
     console = Console(width=width, record=True, file=(path / "out").open("w", encoding="utf-8"))
     print_summary(run.path, console)
     return console.export_text().splitlines()
@@ -44,6 +55,18 @@ def test_it_fits_eighty_columns(tmp_path: Path) -> None:
 def test_one_corpus_needs_no_pool(tmp_path: Path) -> None:
     text = "".join(printed(tmp_path, evaluation()))
     assert "pooled" not in text and "mean of" not in text and "normaliser" not in text
+
+
+def test_how_training_went(tmp_path: Path) -> None:
+    lines = printed(tmp_path, evaluation(), trained=heard_training())
+    assert "Trained in 12.6 minutes, 600 steps, 0.251 s a step, 143 h of audio an hour" in lines
+    assert "WER while training 1.265 at step 0, 0.031 at step 600; kept step 300, WER 0.024" in lines
+
+
+def test_where_nothing_was_heard_while_training_nothing_is_said_of_it(tmp_path: Path) -> None:
+    unheard = [point.model_copy(update={"wer": None, "cer": None}) for point in heard_training().validation]
+    lines = printed(tmp_path, evaluation(), trained=training(validation=unheard))
+    assert not any(line.startswith("WER while") for line in lines)
 
 
 def test_a_normaliser_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tok
 
 
 class Tokenizer:
-    all_special_ids = (0,)
+    all_special_ids, all_special_tokens = (0,), ("<pad>",)
+    added_tokens_decoder: dict[int, Any] = {}
 
 
 class Processor:

@@ -97,6 +97,10 @@ def corpora_of(weights: dict[str, float]) -> list[Corpus]:
 def test_an_epoch_has_as_many_clips_as_the_weights_say(drawn: dict[str, tuple[int, float]], seed: int) -> None:
     rows = rows_of({name: count for name, (count, _) in drawn.items()})
     corpora = corpora_of({name: weight for name, (_, weight) in drawn.items()})
+    if not any(round(weight * count) for count, weight in drawn.values()):
+        with pytest.raises(CorpusError, match=r"^corpora.train: by their weights no clip is left"):
+            weighted(rows, corpora, seed)
+        return
     epoch = weighted(rows, corpora, seed)
     heard = Counter(epoch.column("id"))
     for name, (count, weight) in drawn.items():

@@ -1,23 +1,42 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of
+from escoita.families import TRAINED, family_of
 
 
-def test_the_family_is_found_by_the_model_type(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma4"}), "utf-8")
-    assert family_of(str(tmp_path)).model_type == "gemma4"
+KNOWN = "gemma4, gemma3n, phi4_multimodal, phi4mm, qwen2_audio, qwen3_asr, granite_speech, voxtral"
+
+
+@pytest.mark.parametrize("model_type", TRAINED)
+def test_the_family_is_found_by_the_model_type(model_type: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}), "utf-8")
+    assert model_type in family_of(str(tmp_path)).model_types
+
+
+def test_a_base_imports_no_other_family(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_audio"}), "utf-8")
+    code = (
+        "import sys; from escoita.families import family_of; family_of(sys.argv[1]);"
+        "print([name for name in sys.modules if name.startswith('escoita.families.')])"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert set(json.loads(result.stdout.replace("'", '"'))) == {
+        f"escoita.families.{module}" for module in ("family", "chat", "qwen2_audio")
+    }
 
 
 @pytest.mark.parametrize(
     "config, said",
     [
         (None, "the folder holds no model configuration"),
-        ('{"model_type": "bert"}', "its type 'bert' is not one of gemma4"),
-        ('{"model_type": "no-such-model"}', "the folder holds no model configuration"),
+        ('{"model_type": "bert"}', f"its type 'bert' is not one of {KNOWN}"),
+        ('{"model_type": "no-such-model"}', f"its type 'no-such-model' is not one of {KNOWN}"),
+        ('{"architectures": []}', "the folder holds no model configuration"),
         ("{", "the folder holds no model configuration"),
     ],
 )
@@ -27,3 +46,10 @@ def test_a_folder_that_is_no_base(tmp_path: Path, config: str | None, said: str)
     with pytest.raises(EscoitaError) as refusal:
         family_of(str(tmp_path))
     assert str(refusal.value) == f"model {tmp_path}: {said}"
+
+
+def test_what_a_family_needs_and_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "voxtral"}), "utf-8")
+    monkeypatch.setitem(sys.modules, "escoita.families.voxtral", None)
+    with pytest.raises(EscoitaError, match="for its type 'voxtral' something is not installed: import of"):
+        family_of(str(tmp_path))

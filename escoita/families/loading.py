@@ -1,0 +1,131 @@
+"""How the weights of a base come into memory: as they are stored, or with most of them in 4 bits."""
+
+from collections.abc import Collection, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from escoita.errors import EscoitaError
+
+
+def load(
+    auto_model: Any,
+    base: str,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str | None = None,
+    load_in_4bit: bool = False,
+    whole: Sequence[str] = (),
+    complete: bool = False,
+    **options: Any,
+) -> Any:
+    """
+    Loads a model from safetensors alone.
+
+    In 4 bits, weights of linear layers are NF4 with doubly quantised scales, as in QLoRA (Dettmers et al. 2023). A
+    base that is stored so is loaded as it is; any other is quantised while it is read.
+
+    Args:
+        auto_model: Class of transformers that loads it.
+        base (`str`): A folder, or a repository of the Hub.
+        revision (`str`, *optional*): Of the repository.
+        dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name; of what
+            is not in 4 bits, and of what is computed with what is.
+        device (`str`, *optional*): Where to; the CPU unless given. In 4 bits, the accelerator if there is one.
+        load_in_4bit (`bool`, *optional*, defaults to `False`): Linear layers in 4 bits.
+        whole (`Sequence[str]`, *optional*): Regular expressions; a module whose name holds a match is not quantised.
+            The layer that makes logits never is.
+        complete (`bool`, *optional*, defaults to `False`): Refuse a base that is stored without some of its
+            parameters, in whose places transformers would put random ones.
+        options: For `from_pretrained`.
+
+    Raises:
+        EscoitaError: The base is stored in another precision than asked for, or without some of its parameters; or
+            bitsandbytes is not installed.
+    """
+    stored = stored_quantization(base, revision)
+    check_precision(base, stored, load_in_4bit)
+    if load_in_4bit:
+        options["device_map"] = {"": device} if device else None
+        if not stored:
+            options["quantization_config"] = in_4bit(dtype, whole)
+    # use_safetensors: the other format is a pickle, which runs whatever stands in it.
+    model, found = auto_model.from_pretrained(
+        base, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+    )
+    if complete:
+        refuse_missing(base, model, found["missing_keys"])
+    return model.to(device) if device and not load_in_4bit else model
+
+
+def refuse_missing(base: str, model: Any, names: Collection[str]) -> None:
+    """
+    Refuses a base that is stored without some of its parameters.
+
+    Args:
+        base (`str`): Its name.
+        model (`torch.nn.Module`): As loaded.
+        names (`Collection[str]`): Not found where it is stored, as transformers says it: without those that are tied
+            to others. Buffers do not count, as code makes them.
+
+    Raises:
+        EscoitaError: Names one of them.
+    """
+    missing = sorted(set(names) & {name for name, _ in model.named_parameters(remove_duplicate=False)})
+    if missing:
+        raise EscoitaError(
+            f"model {base}: the weight {missing[0]} is missing (and {len(missing) - 1} others); random ones would"
+            " stand in their places"
+        )
+
+
+def stored_quantization(base: str, revision: str | None = None) -> dict[str, Any]:
+    """How the weights of a base are quantised where they are stored, as its configuration says it; empty if not."""
+    from transformers import PreTrainedConfig
+
+    config, _ = PreTrainedConfig.get_config_dict(base, revision=revision)
+    return config.get("quantization_config") or {}
+
+
+def check_precision(base: str, stored: dict[str, Any], load_in_4bit: bool) -> None:
+    """
+    Compares how a base is stored with what is asked for.
+
+    Args:
+        base (`str`): Its name.
+        stored (`dict`): See [`stored_quantization`].
+        load_in_4bit (`bool`): What is asked for.
+
+    Raises:
+        EscoitaError: The two differ, or bitsandbytes is needed and not installed.
+    """
+    if stored.get("load_in_4bit") and not load_in_4bit:
+        raise EscoitaError(
+            f"model {base}: is stored in 4 bits; say load_in_4bit: true, or name the base it was made of"
+        )
+    if load_in_4bit and stored and not stored.get("load_in_4bit"):
+        method = stored.get("quant_method", "in a way of its own")
+        raise EscoitaError(f"model {base}: is quantised already ({method}); load_in_4bit needs one that is not")
+    if load_in_4bit and not find_spec("bitsandbytes"):
+        raise EscoitaError("load_in_4bit needs bitsandbytes: pip install 'escoita[4bit]'")
+
+
+def in_4bit(dtype: str, whole: Sequence[str]) -> Any:
+    """
+    What quantises a model while it is read.
+
+    Args:
+        dtype (`str`): In which is computed; bfloat16 for `"auto"`.
+        whole (`Sequence[str]`): See [`load`].
+
+    Returns:
+        `BitsAndBytesConfig`: For `from_pretrained`.
+    """
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype="bfloat16" if dtype == "auto" else dtype,
+        llm_int8_skip_modules=["lm_head", *(rf".*(?:{pattern})[^.]*" for pattern in whole)],
+    )

@@ -1,0 +1,183 @@
+"""Phi-4-multimodal: an audio encoder that can be trained whole, and a processor that needs no torchvision."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    Phi4MultimodalConfig,
+    Phi4MultimodalFeatureExtractor,
+    Phi4MultimodalForCausalLM,
+    Phi4MultimodalProcessor,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+)
+from transformers.processing_utils import ProcessorMixin
+
+from escoita.audio import SAMPLING_RATE
+from escoita.errors import EscoitaError
+from escoita.families.chat import ChatFamily
+from escoita.families.loading import load
+from escoita.families.phi4_encoder import hear_apart
+from escoita.families.phi4_layout import AUDIO_TOKEN, OLD_TYPE, OldLayout, native_config
+from escoita.families.phi4_speech import MERGED, merge_speech_lora, speech_lora
+from escoita.records import Prompt
+from escoita.resolve import SPEECH_LORA, local_file
+
+
+# How a prompt may say where the clip stands: `<|audio_1|>` is of the old code, and refused by the native processor.
+AUDIO_MARK = re.compile(r"<\|audio(_\d+)?\|>")
+ENDS = ("<|end|>", "<|endoftext|>")
+
+
+class Phi4AudioProcessor(Phi4MultimodalProcessor):
+    """
+    [`Phi4MultimodalProcessor`] for audio and text alone.
+
+    The image processor of the library needs torchvision; speech does not.
+
+    Args:
+        audio_processor ([`Phi4MultimodalFeatureExtractor`]): Turns samples at 16 kHz into log-mel frames.
+        tokenizer ([`PreTrainedTokenizerFast`]): With the audio token of Phi-4-multimodal.
+        chat_template (`str`, *optional*): Jinja source of the chat format.
+    """
+
+    def __init__(self, audio_processor, tokenizer, chat_template=None, **kwargs):
+        self.image_token = self.image_token_id = None
+        self.audio_token, self.audio_token_id = tokenizer.audio_token, tokenizer.audio_token_id
+        ProcessorMixin.__init__(
+            self, audio_processor=audio_processor, tokenizer=tokenizer, chat_template=chat_template
+        )
+
+
+class Phi4Family(ChatFamily):
+    """
+    Phi-4-multimodal in the native classes of Transformers, whichever of its two layouts a base is stored in.
+
+    The encoder makes a frame of 80 ms and has 500 places for them, which is 40 s; what is longer the library cuts into
+    pieces that do not hear one another.
+    """
+
+    max_audio_seconds = 40.0
+    auto_model = "Phi4MultimodalForCausalLM"
+    model_types = ("phi4_multimodal", OLD_TYPE)
+    end_of_target = "".join(ENDS)
+    audio_features = "audio_input_features"
+    towers: ClassVar[dict[str, str]] = {"audio": r"audio_embed", "vision": r"image_embed", "language": r""}
+
+    def load_processor(self, source: str, revision: str | None = None) -> Phi4AudioProcessor:
+        """The audio and text parts alone, from wherever the full processor is stored, in either layout."""
+        # By its own class: AutoTokenizer would split words in the way of GPT-2, whose class is named there.
+        old = _config_of(source, revision).get("model_type") == OLD_TYPE
+        named = {"extra_special_tokens": {"audio_token": AUDIO_TOKEN}} if old else {}
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(source, revision=revision, **named)
+        if not old:
+            extractor = Phi4MultimodalFeatureExtractor.from_pretrained(source, revision=revision)
+        else:
+            settings = json.loads(local_file(source, "preprocessor_config.json", revision).read_text("utf-8"))
+            kept = ("audio_compression_rate", "audio_downsample_rate", "audio_feat_stride")
+            extractor = Phi4MultimodalFeatureExtractor(**{key: settings[key] for key in kept if key in settings})
+        return Phi4AudioProcessor(extractor, tokenizer, chat_template=tokenizer.chat_template)
+
+    def load_model(
+        self,
+        base: str,
+        revision: str | None = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        load_in_4bit: bool = False,
+    ) -> Phi4MultimodalForCausalLM:
+        """
+        Loads the base model, its speech LoRA merged into it.
+
+        Args:
+            base (`str`): A folder, or a repository of the Hub, in either layout.
+            revision (`str`, *optional*): Of the repository.
+            dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name.
+            device (`str`, *optional*): Where to; the CPU unless given.
+            load_in_4bit (`bool`, *optional*, defaults to `False`): Linear layers in 4 bits; only where the speech LoRA
+                was merged before.
+
+        Raises:
+            EscoitaError: There is no speech LoRA, or it does not fit or does nothing.
+        """
+        written = _config_of(base, revision)
+        old = written if written["model_type"] == OLD_TYPE else {}
+        merged = bool(written.get(MERGED))
+        if load_in_4bit and not merged:
+            raise EscoitaError(f"model {base}: its {SPEECH_LORA} cannot be merged in 4 bits; leave out load_in_4bit")
+        loader, options = (OldLayout, {"config": native_config(old, base)}) if old else (Phi4MultimodalForCausalLM, {})
+        model = load(loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete, **options)
+        if not merged:
+            found = speech_lora(base, revision, old)
+            if found is None:
+                raise EscoitaError(
+                    f"model {base}: holds no {SPEECH_LORA}, without which Phi-4-multimodal is not meant to hear; where"
+                    f' it is in the weights already, write "{MERGED}": true into its config.json'
+                )
+            merge_speech_lora(model, base, *found)
+            setattr(model.config, MERGED, True)
+        hear_apart(model)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(base, revision=revision)
+        # Not all that was published says that the end of a turn is an end.
+        model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(list(ENDS))
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+        return model
+
+    def empty_model(self, base: str, revision: str | None = None) -> Phi4MultimodalForCausalLM:
+        """The base model without its weights, in its configuration's shape; to be made on torch's meta device."""
+        written = _config_of(base, revision)
+        old = written["model_type"] == OLD_TYPE
+        config = native_config(written, base) if old else Phi4MultimodalConfig.from_pretrained(base, revision=revision)
+        return Phi4MultimodalForCausalLM(config)
+
+    def render(self, processor: Any, prompt: Prompt) -> str:
+        """
+        The prompt up to where the transcript begins; the clip stands where the user's text marks it, else before it.
+
+        Written out here, as the template that came with the published weights takes no parts.
+
+        Raises:
+            EscoitaError: It marks several clips.
+        """
+        marks = AUDIO_MARK.findall(prompt.user)
+        if len(marks) > 1:
+            raise EscoitaError(f"prompt.user marks {len(marks)} clips; a transcript is of one")
+        user = AUDIO_MARK.sub(processor.audio_token, prompt.user) if marks else processor.audio_token + prompt.user
+        system = f"<|system|>{prompt.system}<|end|>" if prompt.system else ""
+        return f"{system}<|user|>{user}<|end|><|assistant|>"
+
+    def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
+        """Token ids and masks of shape `(batch, length)`, padded on the left; audio features, padded on the right."""
+        text, token = self.render(processor, prompt), processor.audio_token
+        # Clip by clip: the library's extractor fails on clips of almost the same length.
+        clips = [self._features(processor.audio_processor, clip) for clip in audio]
+        frames = torch.tensor([len(clip["audio_input_features"]) for clip in clips])
+        sizes = [int(clip["audio_embed_sizes"]) for clip in clips]
+        texts = [text.replace(token, token * size) for size in sizes]
+        rows = [torch.tensor(row) for row in processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        ids = pad_sequence(rows, batch_first=True, padding_value=processor.tokenizer.pad_token_id, padding_side="left")
+        lengths = torch.tensor([len(row) for row in rows])
+        return {
+            "input_ids": ids,
+            "attention_mask": (torch.arange(ids.shape[1]).flip(0) < lengths[:, None]).long(),
+            "audio_input_features": pad_sequence([clip["audio_input_features"] for clip in clips], batch_first=True),
+            "audio_attention_mask": torch.arange(int(frames.max())) < frames[:, None],
+            "audio_embed_sizes": torch.tensor(sizes),
+        }
+
+    @staticmethod
+    def _features(extractor: Phi4MultimodalFeatureExtractor, clip: np.ndarray) -> dict[str, torch.Tensor]:
+        """Frames of shape `(frames, bands)`, and how many tokens they become."""
+        clip = np.pad(clip, (0, max(0, extractor.win_length - len(clip))))  # a frame at least
+        found = extractor([clip], sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        return {key: found[key][0] for key in ("audio_input_features", "audio_embed_sizes")}
+
+
+def _config_of(source: str, revision: str | None) -> dict[str, Any]:
+    """A base's configuration as it is written; empty of a folder that holds none, such as an adapter's."""
+    return PreTrainedConfig.get_config_dict(source, revision=revision)[0]

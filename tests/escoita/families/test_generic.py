@@ -1,0 +1,286 @@
+"""
+Every family of the generic path, on a base of its genuine classes with random weights: what is heard is nonsense, but
+said, learnt and heard as it should be. Labels are compared with what is written here by hand.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from trl.trainer.utils import add_fused_lm_head
+
+from escoita.audio import SAMPLING_RATE, SHORTEST_SECONDS
+from escoita.errors import EscoitaError
+from escoita.families import family_of
+from escoita.families.chat import IGNORED, ChatFamily
+from escoita.families.family import marks_of
+from escoita.records import AdapterRecord, Prompt
+from escoita.transcribe import Transcriber
+from tests.escoita.families import bases
+from tests.escoita.samples import tone
+from training.checks import check_batch, count_trainable
+
+
+LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+WHISPER = r".*audio_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)|.*multi_modal_projector\.linear.*"
+
+
+@dataclass
+class Case:
+    """
+    What is expected of a family.
+
+    Args:
+        write (`Callable`): Writes the base.
+        user (`str`): Told beside the audio.
+        head (`str`): The prompt as the model sees it; `{audio}` stands for the audio tokens.
+        mark (`str`): The audio token.
+        tokens (`tuple[int, int]`): Audio tokens of the two clips.
+        end (`str`): Ends the target.
+        audio (`str`): As docs/families.md has it for the audio tower.
+        system (`str`, *optional*): The prompt with `Ti escoitas.` before it; Voxtral takes none.
+    """
+
+    write: Callable[..., None]
+    user: str
+    head: str
+    mark: str
+    tokens: tuple[int, int]
+    end: str
+    audio: str
+    system: str | None = None
+
+
+CASES = {
+    "gemma3n": Case(
+        bases.write_gemma3n,
+        "Escoita.",
+        "<bos><start_of_turn>user\n\n\n<start_of_audio>{audio}<end_of_audio>\n\nEscoita.<end_of_turn>\n"
+        "<start_of_turn>model\n",
+        "<audio_soft_token>",
+        (188, 188),  # whatever is said
+        "<end_of_turn>",
+        r".*audio_tower.*\.(post|linear_start|linear_end|ffw_layer_1|ffw_layer_2)"
+        r"|.*embed_audio\.embedding_projection",
+        "<bos><start_of_turn>system\nTi escoitas.<end_of_turn>\n<start_of_turn>user\n",
+    ),
+    "qwen2_audio": Case(
+        bases.write_qwen2_audio,
+        "Escoita.",
+        "<|im_start|>user\nAudio 1: <|audio_bos|>{audio}<|audio_eos|>\nEscoita.<|im_end|>\n<|im_start|>assistant\n",
+        "<|AUDIO|>",
+        (37, 17),  # 40 ms each
+        "<|im_end|>",
+        WHISPER,
+        "<|im_start|>system\nTi escoitas.<|im_end|>\n<|im_start|>user\n",
+    ),
+    "qwen3_asr": Case(
+        bases.write_qwen3_asr,
+        "language Galician<asr_text>",
+        "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n<|audio_start|>{audio}<|audio_end|><|im_end|>\n"
+        "<|im_start|>assistant\nlanguage Galician<asr_text>",
+        "<|audio_pad|>",
+        (20, 9),  # 13 in a second
+        "<|im_end|>",
+        WHISPER,
+        "<|im_start|>system\nTi escoitas.<|im_end|>\n<|im_start|>user\n",
+    ),
+    "granite_speech": Case(
+        bases.write_granite_speech,
+        "Escoita.",
+        "<|start_of_role|>user<|end_of_role|>{audio}Escoita.<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
+        "<|audio|>",
+        (18, 9),  # three for each 300 ms that are begun
+        "<|end_of_text|>",
+        r".*\.encoder\.layers\.\d+\.(attn\.to_(q|kv|out)|ff[12]\.(up|down)_proj)"
+        r"|.*projector\.(linear|qformer.*\.(query|key|value|dense))",
+        "<|start_of_role|>system<|end_of_role|>Ti escoitas.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>",
+    ),
+    "voxtral": Case(
+        bases.write_voxtral,
+        "Escoita.",
+        "<s>[INST][BEGIN_AUDIO]{audio}Escoita.[/INST]",
+        "[AUDIO]",
+        (375, 375),  # of 30 s, to which every clip is filled up
+        "</s>",
+        WHISPER,
+    ),
+}
+# Noise hides nothing of a clip's length, as a tone in silence would.
+LONG = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+SHORT = tone(seconds=0.7)
+
+
+@dataclass
+class Base:
+    """A base of a family, written and loaded."""
+
+    case: Case
+    family: ChatFamily
+    folder: str
+    processor: Any
+    model: Any
+
+    @property
+    def prompt(self) -> Prompt:
+        return Prompt(user=self.case.user)
+
+    def hear(self, clips: list[np.ndarray]) -> torch.Tensor:
+        """Tokens of a few steps."""
+        spoken = AdapterRecord(language="gl", prompt=self.prompt, max_new_tokens=6)
+        with torch.inference_mode():
+            return self.family.generate(self.model, self.family.encode(self.processor, clips, self.prompt), spoken)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    folder = tmp_path_factory.mktemp("base") / request.param
+    case = CASES[request.param]
+    case.write(folder)
+    family = family_of(str(folder))
+    assert family.model_types[0] == request.param
+    model = family.load_model(str(folder), dtype="float32").eval()
+    return Base(case, family, str(folder), family.load_processor(str(folder)), model)
+
+
+def test_the_prompt_is_as_the_model_was_taught_it(base: Base) -> None:
+    assert seen(base, 0) == base.case.head.replace("{audio}", base.case.mark * base.case.tokens[0])
+    assert seen(base, 1) == base.case.head.replace("{audio}", base.case.mark * base.case.tokens[1])
+
+
+def seen(base: Base, row: int) -> str:
+    """What the model sees of a row."""
+    batch = base.family.encode(base.processor, [LONG, SHORT], base.prompt)
+    return base.processor.tokenizer.decode(batch["input_ids"][row][batch["attention_mask"][row].bool()])
+
+
+def test_a_system_prompt_is_said_or_refused(base: Base) -> None:
+    prompt = Prompt(system="Ti escoitas.", user=base.case.user)
+    if base.case.system is None:
+        with pytest.raises(EscoitaError, match=r"^prompt\.system: Voxtral takes none beside audio"):
+            base.family.render(base.processor, prompt)
+    else:
+        assert base.family.render(base.processor, prompt).startswith(base.case.system)
+
+
+def test_labels_stand_on_the_transcripts_alone(base: Base) -> None:
+    texts = ["bir", "toʻrt on"]
+    batch = base.family.encode_with_targets(base.processor, [LONG, SHORT], texts, base.prompt)
+    # Letters as byte-level tokenizers write them: a space is Ġ, and ʻ is two bytes.
+    for row, target in enumerate((["b", "i", "r"], ["t", "o", "Ê", "»", "r", "t", "Ġ", "o", "n"])):
+        expected = base.processor.tokenizer.convert_tokens_to_ids([*target, base.case.end])
+        assert None not in expected
+        labels = batch["labels"][row].tolist()
+        assert labels[-len(expected) :] == expected
+        assert set(labels[: -len(expected)]) == {IGNORED}
+        assert batch["input_ids"][row, -len(expected) :].tolist() == expected
+        assert batch["attention_mask"][row, -len(expected) :].all()
+        before = batch["input_ids"][row][batch["attention_mask"][row].bool()][: -len(expected)]
+        assert base.processor.tokenizer.decode(before) == seen(base, row)
+    check_batch(base.family, base.processor, batch, texts)
+
+
+def test_a_step_trains_both_towers(base: Base) -> None:
+    model = base.family.load_model(base.folder, dtype="float32")
+    add_fused_lm_head(model)  # as SFTTrainer does, which takes the loss from it
+    tuned = get_peft_model(model, LoraConfig(r=2, target_modules=f"{LANGUAGE}|{base.case.audio}"))
+    counts = count_trainable(base.family, tuned)
+    assert counts["language"] > 0 and counts["audio"] > 0 and counts.get("vision", 0) == 0
+
+    texts = ["bir", "ikki on"]
+    batch = base.family.encode_with_targets(base.processor, [LONG, SHORT], texts, base.prompt)
+    trained = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-2)
+    buffers = {name: buffer.clone() for name, buffer in tuned.named_buffers()}
+    losses = []
+    for _ in range(8):
+        loss = tuned.train()(**batch, fused_lm_head=True).loss
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+        optimizer.zero_grad()
+    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 0.05
+    moved = [name for name, one in tuned.named_parameters() if "lora_B" in name and one.any()]
+    assert {base.family.tower_of(name) for name in moved} == {"audio", "language"}
+    # What is not a parameter is not in an adapter, so that training must leave it alone.
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in tuned.named_buffers())
+
+
+def test_only_what_follows_the_prompt_is_heard(base: Base) -> None:
+    tokens = base.hear([LONG, SHORT])
+    assert tokens.shape[0] == 2 and 1 <= tokens.shape[1] <= 6
+    alone = base.model(**base.family.encode(base.processor, [SHORT], base.prompt)).logits[0, -1].argmax()
+    assert tokens[1, 0] == alone
+
+
+def test_a_batch_is_heard_as_one_by_one(base: Base) -> None:
+    transcriber = Transcriber.load(
+        base.folder, settings=AdapterRecord(language="gl", prompt=base.prompt, max_new_tokens=6)
+    )
+    clips = [SHORT, LONG, LONG[:16_500]]
+    alone = [transcriber.transcribe([clip])[0].text for clip in clips]
+    assert [transcript.text for transcript in transcriber.transcribe(clips)] == alone
+    assert any(alone)
+
+
+def test_logits_are_those_of_the_clip_alone(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits: list[torch.Tensor] = []
+    generate = base.model.generate
+
+    def listening(**kwargs: Any) -> torch.Tensor:
+        logits.extend(base.model(**{key: kwargs[key] for key in kwargs if torch.is_tensor(kwargs[key])}).logits[:, -1])
+        return generate(**kwargs)
+
+    monkeypatch.setattr(base.model, "generate", listening)
+    base.hear([LONG, SHORT])
+    base.hear([LONG])
+    base.hear([SHORT])
+    long, short, long_alone, short_alone = logits
+    torch.testing.assert_close(long, long_alone, rtol=0, atol=1e-4)
+    torch.testing.assert_close(short, short_alone, rtol=0, atol=1e-4)
+    assert (long - short).abs().max() > 1e-2  # the model hears
+
+
+def test_half_a_minute_is_heard_to_its_end(base: Base) -> None:
+    clip = np.random.default_rng(1).normal(0, 0.1, 480_000).astype(np.float32)
+    other = clip.copy()
+    other[-4_800:] = 0
+    batches = [base.family.encode(base.processor, [samples], base.prompt) for samples in (clip, other)]
+    assert not torch.equal(*(batch[base.family.audio_features] for batch in batches))
+    # What is cut changes nothing: the last frames are there.
+    features, changed = (batch[base.family.audio_features] for batch in batches)
+    assert (features - changed).abs().amax().item() > 0.1
+
+
+def test_a_saved_processor_says_the_same(base: Base, tmp_path: Path) -> None:
+    before = base.family.encode(base.processor, [LONG, SHORT], base.prompt)
+    base.family.save_processor(base.processor, tmp_path)
+    again = base.family.encode(base.family.load_processor(str(tmp_path)), [LONG, SHORT], base.prompt)
+    assert "input_ids" in base.processor.model_input_names  # SFTTrainer asks for them
+    assert before.keys() == again.keys()
+    assert all(torch.equal(before[key], again[key]) for key in before)
+
+
+def test_the_end_of_the_turn_is_none_of_the_tokens_of_a_transcript(base: Base) -> None:
+    """Whether the tokenizer has a name for it or not."""
+    tokenizer = base.processor.tokenizer
+    tokens = tokenizer(["ola" + base.case.end], add_special_tokens=False, return_tensors="pt")["input_ids"]
+    assert base.family.token_counts(base.processor, tokens) == [3]
+    assert base.family.end_of_target in marks_of(tokenizer).values()
+
+
+def test_the_shortest_clip_is_heard(base: Base) -> None:
+    assert base.hear([LONG[: round(SHORTEST_SECONDS * SAMPLING_RATE)]]).shape[1] >= 1
+
+
+def test_a_model_that_was_saved_is_the_same(base: Base, tmp_path: Path) -> None:
+    base.family.load_model(base.folder, dtype="float32").save_pretrained(tmp_path)
+    again = base.family.load_model(str(tmp_path), dtype="float32").eval()
+    batch = base.family.encode(base.processor, [SHORT], base.prompt)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(**batch).logits, base.model(**batch).logits, rtol=0, atol=1e-5)

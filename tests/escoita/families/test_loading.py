@@ -1,0 +1,132 @@
+"""How a base comes into memory: whole; and in 4 bits, on a CPU, which bitsandbytes has kernels for too."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from escoita.errors import EscoitaError
+from escoita.families import family_of
+from escoita.families.gemma4 import Gemma4Family
+from escoita.families.loading import check_precision, in_4bit, stored_quantization
+from escoita.recipe import Recipe
+from escoita.records import AdapterRecord, TrainingRecord
+from escoita.rundir import RunDirectory
+from escoita.transcribe import Transcriber
+from tests.conftest import CORPUS
+
+
+BASE = "quickstart/gemma4"
+
+
+def kinds(model: torch.nn.Module) -> Counter[tuple[str, str]]:
+    """How many linear layers there are of a kind, by tower."""
+    family = Gemma4Family()
+    return Counter(
+        (family.tower_of(name), type(module).__name__)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    )
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base, stored in 4 bits."""
+    folder = tmp_path_factory.mktemp("stored")
+    family = family_of(BASE)
+    family.load_model(BASE, dtype="float32", load_in_4bit=True).save_pretrained(folder)
+    family.save_processor(family.load_processor(BASE), folder)
+    return folder
+
+
+def test_layers_of_the_language_tower_alone_are_in_4_bits(stored: Path) -> None:
+    expected = {("language", "Linear4bit"): 21, ("language", "Linear"): 1, ("audio", "Linear"): 47}
+    for base in (BASE, str(stored)):
+        model = family_of(base).load_model(base, dtype="float32", load_in_4bit=True)
+        assert kinds(model) == expected, base
+        assert model.is_loaded_in_4bit and model.device.type == "cpu"
+        layer = model.get_submodule("model.language_model.layers.0.mlp.up_proj")
+        assert layer.quant_state.quant_type == "nf4" and layer.quant_state.nested
+        assert layer.compute_dtype == torch.float32
+    assert kinds(family_of(BASE).load_model(BASE))[("language", "Linear")] == 22
+
+
+@pytest.mark.parametrize(
+    "dtype, computed", [("auto", torch.bfloat16), ("float32", torch.float32), ("float16", torch.float16)]
+)
+def test_it_computes_in_the_precision_of_the_recipe(dtype: str, computed: torch.dtype) -> None:
+    assert in_4bit(dtype, []).bnb_4bit_compute_dtype == computed
+
+
+def test_another_precision_than_the_stored_one_is_refused(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stored_quantization(BASE) == {}
+    with pytest.raises(EscoitaError, match=r"is stored in 4 bits; say load_in_4bit: true, or name the base it was"):
+        family_of(str(stored)).load_model(str(stored))
+    with pytest.raises(EscoitaError, match=r"model there: is quantised already \(gptq\); load_in_4bit needs one"):
+        check_precision("there", {"quant_method": "gptq"}, True)
+    check_precision("there", {"quant_method": "mxfp4"}, False)
+    monkeypatch.setattr("escoita.families.loading.find_spec", lambda name: None)
+    with pytest.raises(EscoitaError, match=r"^load_in_4bit needs bitsandbytes: pip install 'escoita\[4bit\]'$"):
+        family_of(BASE).load_model(BASE, load_in_4bit=True)
+
+
+def test_an_adapter_made_in_4_bits_fits_the_base_in_4_and_in_32(
+    short_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    from training.sft import train
+
+    recipe = short_recipe("load_in_4bit=true")
+    record = train(recipe)
+    assert isinstance(record, TrainingRecord) and record.load_in_4bit and record.steps == 4
+    assert sum(record.trainable_parameters.values()) == 159_104
+    adapter = RunDirectory(recipe.run_path).adapter
+    settings = json.loads((adapter / "escoita.json").read_text("utf-8"))
+    assert settings["load_in_4bit"] is True
+
+    in_4: Any = Transcriber.load(BASE, str(adapter), dtype="float32")
+    # Rounded to 4 bits again, the sum of base and adapter would be another model.
+    assert kinds(in_4.model)[("language", "Linear4bit")] == 21 and type(in_4.model).__name__.startswith("PeftModel")
+    elsewhere = shutil.copytree(adapter, tmp_path / "adapter")
+    AdapterRecord.model_validate(settings | {"load_in_4bit": False}).write(elsewhere / "escoita.json")
+    in_32 = Transcriber.load(BASE, str(elsewhere), dtype="float32")
+    clip = CORPUS / "test/0001.ogg"
+    assert in_4.transcribe_file(clip).text and in_32.transcribe_file(clip).text
+
+
+def without(folder: Path, dropped: str) -> str:
+    """The base, stored without a tensor."""
+    shutil.copytree(BASE, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: each for name, each in weights.items() if name != dropped},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
+    assert len(load_file(folder / "model.safetensors")) == len(weights) - 1
+    return str(folder)
+
+
+@pytest.mark.parametrize("load_in_4bit", [False, True])
+def test_a_base_without_all_of_its_weights_is_refused(tmp_path: Path, load_in_4bit: bool) -> None:
+    lost = "model.language_model.layers.0.mlp.up_proj.weight"
+    base = without(tmp_path / "base", lost)
+    with pytest.raises(EscoitaError, match=rf"^model {base}: the weight {lost} is missing \(and 0 others\); random"):
+        family_of(base).load_model(base, load_in_4bit=load_in_4bit)
+
+
+def test_tied_weights_and_buffers_may_be_missing(tmp_path: Path) -> None:
+    names = load_file(Path(BASE) / "model.safetensors").keys()
+    model = family_of(BASE).load_model(BASE)
+    assert (
+        "lm_head.weight" not in names
+        and dict(model.named_parameters(remove_duplicate=False))["lm_head.weight"] is not None
+    )
+    buffer = next(name for name, _ in model.named_buffers() if name in names)
+    base = without(tmp_path / "base", buffer)
+    family_of(base).load_model(base)

@@ -1,0 +1,214 @@
+"""Prompt, labels and listening of Phi-4-multimodal on a tiny random model of its own classes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from escoita.errors import EscoitaError
+from escoita.families import family_of
+from escoita.families.chat import IGNORED
+from escoita.families.phi4 import Phi4Family
+from escoita.records import AdapterRecord, Prompt
+from escoita.transcribe import Transcriber
+from tests.escoita.families.phi4_samples import MARKS, noise
+
+
+FAMILY = Phi4Family()
+PROMPT = Prompt(user="<|audio_1|> Transcribe the clip.")
+# 160 samples are a frame, 8 frames a token; the last frame ends inside the clip.
+CLIPS = [noise(1.0), noise(1.61, 1), noise(0.3, 2)]
+TOKENS = [13, 20, 4]
+HEAD = "<|user|>{audio} Transcribe the clip.<|end|><|assistant|>"
+TOKEN = "<|endoftext11|>"
+
+
+@pytest.fixture(scope="module")
+def processor(phi4_base: Path) -> Any:
+    return FAMILY.load_processor(str(phi4_base))
+
+
+@pytest.fixture(scope="module")
+def model(phi4_base: Path) -> Any:
+    return FAMILY.load_model(str(phi4_base)).eval()
+
+
+def shown(processor: Any, batch: dict[str, torch.Tensor], row: int) -> str:
+    """What the model sees of a row."""
+    return processor.tokenizer.decode(batch["input_ids"][row][batch["attention_mask"][row].bool()])
+
+
+@pytest.mark.parametrize(
+    "prompt, expected",
+    [
+        (PROMPT, f"<|user|>{TOKEN} Transcribe the clip.<|end|><|assistant|>"),
+        (Prompt(user="Escoita."), f"<|user|>{TOKEN}Escoita.<|end|><|assistant|>"),
+        (Prompt(user="<|audio|>Escoita."), f"<|user|>{TOKEN}Escoita.<|end|><|assistant|>"),
+        (Prompt(user="Escoita <|audio_1|>."), f"<|user|>Escoita {TOKEN}.<|end|><|assistant|>"),
+        (
+            Prompt(system="You transcribe.", user="Escoita."),
+            f"<|system|>You transcribe.<|end|><|user|>{TOKEN}Escoita.<|end|><|assistant|>",
+        ),
+    ],
+)
+def test_the_prompt_says_where_the_clip_stands(processor: Any, prompt: Prompt, expected: str) -> None:
+    assert FAMILY.render(processor, prompt) == expected
+
+
+def test_a_prompt_of_two_clips_is_refused(processor: Any) -> None:
+    with pytest.raises(EscoitaError, match="^prompt.user marks 2 clips; a transcript is of one$"):
+        FAMILY.render(processor, Prompt(user="<|audio_1|><|audio_2|> Compare."))
+
+
+def test_a_batch_is_padded_left_in_tokens_and_right_in_frames(processor: Any) -> None:
+    batch = FAMILY.encode(processor, CLIPS, PROMPT)
+    assert {len(tensor) for tensor in batch.values()} == {3}
+    assert batch["audio_embed_sizes"].tolist() == TOKENS
+    for row, tokens in enumerate(TOKENS):
+        assert shown(processor, batch, row) == HEAD.format(audio=TOKEN * tokens)
+        hidden = batch["attention_mask"][row] == 0
+        assert hidden.tolist() == sorted(hidden.tolist(), reverse=True) and not batch["input_ids"][row][hidden].any()
+        frames = int(batch["audio_attention_mask"][row].sum())
+        assert frames == (len(CLIPS[row]) - 400) // 160 + 1 and -(-frames // 8) == tokens
+        alone = processor.audio_processor([CLIPS[row]], sampling_rate=16000, return_tensors="pt")
+        assert torch.equal(batch["audio_input_features"][row, :frames], alone["audio_input_features"][0])
+        assert not batch["audio_input_features"][row, frames:].any()
+
+
+def test_clips_of_almost_one_length(processor: Any) -> None:
+    """On which the library's extractor fails, or counts frames of silence."""
+    clips = [noise(1.0)[: 16000 - cut] for cut in (0, 1, 80, 159, 160)]
+    batch = FAMILY.encode(processor, clips, PROMPT)
+    assert batch["audio_attention_mask"].sum(dim=1).tolist() == [98, 98, 98, 97, 97]
+
+
+@pytest.mark.parametrize("samples", [1, 399, 400, 559])
+def test_a_clip_shorter_than_a_frame_is_one(processor: Any, model: Any, samples: int) -> None:
+    batch = FAMILY.encode(processor, [noise(1.0)[:samples]], PROMPT)
+    assert batch["audio_embed_sizes"].tolist() == [1] and batch["audio_attention_mask"].tolist() == [[True]]
+    assert model(**batch).logits.isfinite().all()
+
+
+def test_labels_stand_on_the_transcripts_alone(processor: Any) -> None:
+    batch = FAMILY.encode_with_targets(processor, CLIPS, ["ola", "bo día", "si"], PROMPT)
+    ids = processor.tokenizer.convert_tokens_to_ids
+    for row, target in enumerate(([*"ola"], [*"bo▁día"], [*"si"])):
+        expected = [*ids(target), ids("<|end|>"), ids("<|endoftext|>")]
+        labels = batch["labels"][row].tolist()
+        assert labels[-len(expected) :] == batch["input_ids"][row, -len(expected) :].tolist() == expected
+        assert set(labels[: -len(expected)]) == {IGNORED}
+        text = "".join(target).replace("▁", " ")
+        assert shown(processor, batch, row) == HEAD.format(audio=TOKEN * TOKENS[row]) + f"{text}<|end|><|endoftext|>"
+
+
+def test_a_mask_of_frames_as_long_as_the_tokens_is_left_alone(processor: Any) -> None:
+    heard = FAMILY.encode(processor, [noise(0.6)], PROMPT)
+    prompt = Prompt(user="a" * (heard["audio_attention_mask"].shape[1] - heard["audio_embed_sizes"].item() - 3))
+    heard = FAMILY.encode(processor, [noise(0.6)], prompt)
+    assert heard["audio_attention_mask"].shape == heard["input_ids"].shape
+    taught = FAMILY.encode_with_targets(processor, [noise(0.6)], ["ola"], prompt)
+    assert torch.equal(taught["audio_attention_mask"], heard["audio_attention_mask"])
+
+
+def test_clips_are_heard_in_a_batch_as_alone(processor: Any, model: Any) -> None:
+    batch = FAMILY.encode_with_targets(processor, CLIPS, ["ola", "bo día", "si"], PROMPT)
+    together = model(**batch)
+    losses, tokens = 0.0, 0
+    for row, text in enumerate(("ola", "bo día", "si")):
+        alone = model(**FAMILY.encode_with_targets(processor, [CLIPS[row]], [text], PROMPT))
+        length = alone.logits.shape[1]
+        torch.testing.assert_close(together.logits[row, -length:], alone.logits[0], rtol=0, atol=1e-5)
+        losses, tokens = losses + alone.loss.item() * (len(text) + 2), tokens + len(text) + 2
+    assert together.loss.item() == pytest.approx(losses / tokens, abs=1e-5)
+
+
+def test_training_hears_as_listening_does(processor: Any, model: Any) -> None:
+    """The library draws at random where it would cut a stream, which no released model is."""
+    batch = FAMILY.encode(processor, CLIPS, PROMPT)
+    listening = model(**batch).logits
+    model.train()
+    try:
+        for seed in range(4):
+            np.random.seed(seed)
+            assert torch.equal(model(**batch).logits, listening)
+    finally:
+        model.eval()
+
+
+def test_texts_of_a_batch_are_those_of_its_clips(processor: Any, model: Any) -> None:
+    spoken = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
+    together = FAMILY.generate(model, FAMILY.encode(processor, CLIPS, PROMPT), spoken)
+    alone = [FAMILY.generate(model, FAMILY.encode(processor, [clip], PROMPT), spoken) for clip in CLIPS]
+    assert FAMILY.decode(processor, together) == [FAMILY.decode(processor, tokens)[0] for tokens in alone]
+
+
+def test_clips_longer_than_its_places_are_heard_in_a_batch_too(processor: Any, model: Any) -> None:
+    """The library raises there; see `unfold_tensor`."""
+    clips = [noise(1.0), noise(41.0, 1)]
+    batch = FAMILY.encode(processor, clips, PROMPT)
+    for row, clip in enumerate(clips):
+        alone = model(**FAMILY.encode(processor, [clip], PROMPT)).logits[0]
+        together = model(**{key: value[[row, 1 - row]] for key, value in batch.items()}).logits[0]
+        torch.testing.assert_close(together[-len(alone) :], alone, rtol=0, atol=2e-5)
+
+
+def test_the_longest_clip_has_a_place_for_each_of_its_frames(processor: Any) -> None:
+    for seconds, places in ((FAMILY.max_audio_seconds, 500), (FAMILY.max_audio_seconds + 0.1, 501)):
+        assert FAMILY.encode(processor, [noise(seconds)], PROMPT)["audio_embed_sizes"].item() == places
+
+
+def test_the_end_of_the_turn_ends_a_transcript(processor: Any, phi4_base: Path) -> None:
+    model = FAMILY.load_model(str(phi4_base)).eval()
+    model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
+    spoken = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
+    inputs = FAMILY.encode(processor, CLIPS[:1], PROMPT)
+    said = processor.tokenizer.convert_tokens_to_ids("o")
+    for token, length in ((said, 8), (MARKS.index("<|end|>"), 1), (MARKS.index("<|endoftext|>"), 1)):
+        model.lm_head.bias = torch.nn.Parameter(torch.zeros(len(processor.tokenizer)))
+        model.lm_head.bias.data[token] = 1.0
+        tokens = FAMILY.generate(model, inputs, spoken)
+        assert tokens.tolist() == [[token] * length]
+        assert FAMILY.decode(processor, tokens) == ["o" * 8 if token == said else ""]
+
+
+def test_the_end_of_the_turn_is_none_of_the_tokens_of_a_transcript(processor: Any) -> None:
+    """The tokenizer has no name for it."""
+    tokens = processor.tokenizer(["ola<|end|><|endoftext|>"], return_tensors="pt")["input_ids"]
+    assert tokens.shape == (1, 5) and FAMILY.token_counts(processor, tokens) == [3]
+
+
+def test_the_transcriber_hears_any_mix_of_lengths(phi4_base: Path) -> None:
+    settings = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=6)
+    transcriber = Transcriber.load(str(phi4_base), settings=settings)
+    together = [transcript.text for transcript in transcriber.transcribe(CLIPS)]
+    assert together == [transcriber.transcribe([clip])[0].text for clip in CLIPS]
+    transcriber.affordable_seconds = 2.0  # as after memory ran out: rows of a batch that was padded for others
+    assert [transcript.text for transcript in transcriber.transcribe(CLIPS)] == together
+
+
+def test_parameters_by_tower(model: Any, phi4_base: Path) -> None:
+    assert {FAMILY.tower_of(name) for name, _ in model.named_parameters()} == {"audio", "vision", "language"}
+    prefix = "base_model.model.model.embed_tokens_extend"
+    for name in (
+        f"{prefix}.audio_embed.encoder.modules_to_save.default.encoders.0.conv.glu.b1",
+        f"{prefix}.audio_embed.up_proj_for_speech.original_module.weight",
+    ):
+        assert FAMILY.tower_of(name) == "audio"
+    with torch.device("meta"):
+        empty = FAMILY.empty_model(str(phi4_base))
+    assert {name: tensor.shape for name, tensor in empty.named_parameters()} == {
+        name: tensor.shape for name, tensor in model.named_parameters()
+    }
+
+
+def test_a_saved_processor_is_the_same(processor: Any, tmp_path: Path) -> None:
+    FAMILY.save_processor(processor, tmp_path)
+    again = FAMILY.load_processor(str(tmp_path))
+    for key, value in FAMILY.encode(again, CLIPS, PROMPT).items():
+        assert torch.equal(value, FAMILY.encode(processor, CLIPS, PROMPT)[key])
+
+
+def test_the_family_is_found(phi4_base: Path) -> None:
+    assert isinstance(family_of(str(phi4_base)), Phi4Family)

@@ -1,0 +1,175 @@
+"""The speech LoRA: where it is found, that it is in the weights once, and what is said when it does nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.utils import set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from transformers import Phi4MultimodalForCausalLM
+
+from escoita.errors import EscoitaError
+from escoita.families import phi4_layout
+from escoita.families.phi4 import Phi4Family
+from escoita.resolve import weights_digest
+from tests.escoita.families.phi4_samples import (
+    LORA_LAYERS,
+    VISION,
+    speech_lora_tensors,
+    write_old,
+    write_phi4,
+    write_speech_lora,
+)
+
+
+FAMILY = Phi4Family()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A base without a speech LoRA."""
+    return Path(write_phi4(tmp_path / "base", lora=False))
+
+
+@pytest.fixture(autouse=True)
+def tiny_vision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phi4_layout, "VISION", VISION)
+
+
+def weights_of(base: Path, **options: Any) -> dict[str, torch.Tensor]:
+    return FAMILY.load_model(str(base), **options).state_dict()
+
+
+def merged_by_peft(base: Path) -> dict[str, torch.Tensor]:
+    """The same through PEFT, from tensors whose names fit."""
+    model = Phi4MultimodalForCausalLM.from_pretrained(base)
+    target = r".*model\.layers\.\d+\.((self_attn\.(qkv|o)_proj)|(mlp\.(gate_up|down)_proj))"
+    adapted = get_peft_model(model, LoraConfig(r=2, lora_alpha=6, target_modules=target))
+    tensors = {f"base_model.model.{name}": tensor for name, tensor in speech_lora_tensors().items()}
+    loaded = set_peft_model_state_dict(adapted, tensors)
+    assert not loaded.unexpected_keys
+    return adapted.merge_and_unload().state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "base_model.model."])
+def test_it_is_merged_as_peft_would(base: Path, prefix: str) -> None:
+    write_speech_lora(base, prefix)
+    expected, found = merged_by_peft(base), weights_of(base)
+    before = load_file(base / "model.safetensors")
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-6)
+    changed = {name for name in before if not torch.equal(found[name], before[name])}
+    assert changed == {f"{layer}.weight" for layer in LORA_LAYERS}
+
+
+def test_nothing_of_peft_is_left(phi4_base: Path) -> None:
+    model = FAMILY.load_model(str(phi4_base))
+    assert type(model) is Phi4MultimodalForCausalLM and not any("lora" in name for name, _ in model.named_modules())
+
+
+def test_half_precision_is_rounded_once(base: Path) -> None:
+    write_speech_lora(base)
+    plain = Phi4MultimodalForCausalLM.from_pretrained(base, dtype=torch.float16).state_dict()
+    found, tensors = weights_of(base, dtype="float16"), speech_lora_tensors()
+    for layer in LORA_LAYERS:
+        change = 3.0 * (tensors[f"{layer}.lora_B.weight"] @ tensors[f"{layer}.lora_A.weight"])
+        assert torch.equal(found[f"{layer}.weight"], (plain[f"{layer}.weight"].float() + change).half())
+
+
+def test_a_saved_model_does_not_take_it_twice(phi4_base: Path, tmp_path: Path) -> None:
+    model = FAMILY.load_model(str(phi4_base))
+    model.save_pretrained(tmp_path)
+    FAMILY.save_processor(FAMILY.load_processor(str(phi4_base)), tmp_path)
+    write_speech_lora(tmp_path)
+    again = weights_of(tmp_path)
+    assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_base_without_one_is_refused(base: Path) -> None:
+    with pytest.raises(
+        EscoitaError, match=r'holds no speech-lora, .* write "speech_lora_merged": true into its config'
+    ):
+        FAMILY.load_model(str(base))
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"speech_lora_merged": True}))
+    before, found = load_file(base / "model.safetensors"), weights_of(base)
+    assert all(torch.equal(found[name], before[name]) for name in before)
+
+
+def test_four_bits_want_it_merged_before(phi4_base: Path) -> None:
+    with pytest.raises(EscoitaError, match="speech-lora cannot be merged in 4 bits; leave out load_in_4bit$"):
+        FAMILY.load_model(str(phi4_base), load_in_4bit=True)
+
+
+@pytest.mark.parametrize("zero", [LORA_LAYERS[0], LORA_LAYERS[-1]])
+def test_one_that_does_nothing_is_refused(base: Path, zero: str) -> None:
+    write_speech_lora(base, zero=zero)
+    with pytest.raises(EscoitaError, match=f"its speech-lora does nothing: lora_B of {zero} is all zeros$"):
+        FAMILY.load_model(str(base))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({f"{LORA_LAYERS[0]}.lora_B.weight": None}, f"holds only one matrix of {LORA_LAYERS[0]}"),
+        ({"model.odd.lora_A.weight": (2, 32), "model.odd.lora_B.weight": (32, 2)}, "is of a layer model.odd, which"),
+        ({f"{LORA_LAYERS[0]}.lora_B.weight": (63, 2)}, f"does not fit {LORA_LAYERS[0]}"),
+        ({"model.norm.weight": (32,)}, "model.norm.weight is not of LoRA"),
+        (dict.fromkeys(speech_lora_tensors()), "holds no lora_A and lora_B"),
+    ],
+)
+def test_one_that_does_not_fit_is_refused(
+    base: Path, changes: dict[str, tuple[int, ...] | None], message: str
+) -> None:
+    write_speech_lora(base, prefix="")
+    tensors = speech_lora_tensors() | {name: shape and torch.ones(shape) for name, shape in changes.items()}
+    held = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    save_file(held, base / "speech-lora/adapter_model.safetensors")
+    with pytest.raises(EscoitaError, match=message):
+        FAMILY.load_model(str(base))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"use_dora": True}, {"bias": "all"}, {"peft_type": "LOHA"}, {"rank_pattern": {"a": 1}}]
+)
+def test_other_adapters_than_lora_are_refused(base: Path, settings: dict[str, Any]) -> None:
+    write_speech_lora(base, **settings)
+    with pytest.raises(EscoitaError, match="its speech-lora is not plain LoRA"):
+        FAMILY.load_model(str(base))
+
+
+def test_the_rank_stabilised_scale(base: Path) -> None:
+    write_speech_lora(base, use_rslora=True)
+    plain = load_file(base / "model.safetensors")[f"{LORA_LAYERS[0]}.weight"]
+    tensors = speech_lora_tensors()
+    change = tensors[f"{LORA_LAYERS[0]}.lora_B.weight"] @ tensors[f"{LORA_LAYERS[0]}.lora_A.weight"]
+    found = weights_of(base)[f"{LORA_LAYERS[0]}.weight"]
+    torch.testing.assert_close(found, plain + 6 / 2**0.5 * change)
+
+
+@pytest.mark.parametrize("inside, beside", [(True, False), (False, True), (True, True)])
+def test_in_the_published_layout(phi4_base: Path, tmp_path: Path, inside: bool, beside: bool) -> None:
+    old = Path(write_old(tmp_path / "old", phi4_base, inside, beside))
+    if inside and beside:  # among the weights it was trained further
+        weights = old / "speech-lora/adapter_model.safetensors"
+        save_file({name: tensor * 2 for name, tensor in load_file(weights).items()}, weights)
+    expected, found = weights_of(phi4_base), weights_of(old)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_the_published_layout_without_one_is_refused(phi4_base: Path, tmp_path: Path) -> None:
+    old = write_old(tmp_path / "old", phi4_base, inside=False)
+    with pytest.raises(EscoitaError, match="holds no speech-lora"):
+        FAMILY.load_model(old)
+
+
+def test_it_is_part_of_what_a_base_is(base: Path) -> None:
+    without = weights_digest(str(base))
+    write_speech_lora(base)
+    with_it = weights_digest(str(base))
+    write_speech_lora(base, prefix="")
+    assert len({without, with_it, weights_digest(str(base))}) == 3
