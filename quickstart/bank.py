@@ -2,14 +2,14 @@
 
 import multiprocessing
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import wordfreq
+from alphabet import LETTERS, ROLES
 from speech import synthesise
-from tiny_gemma4 import LETTERS, ROLES
-from transformers import Gemma4AudioFeatureExtractor
 
 
 # language: (voice of espeak-ng, language of wordfreq, share of the bank)
@@ -47,9 +47,11 @@ def common_words(language: str) -> list[str]:
     return [word for word in words if 2 <= len(word) <= 11 and set(word) <= set(LETTERS) and word not in ROLES][:2000]
 
 
-def speak(seed: int, count: int, voices: list[str], mel_bands: int, longest_seconds: float) -> list[Spoken]:
+def speak(
+    seed: int, count: int, voices: list[str], frames_of: Callable[[np.ndarray], np.ndarray], longest_seconds: float
+) -> list[Spoken]:
     """Draws `count` utterances of one to three words, each with its own voice, rate, pitch, gain and noise."""
-    draw, extractor, spoken = random.Random(seed), Gemma4AudioFeatureExtractor(feature_size=mel_bands), []
+    draw, spoken = random.Random(seed), []
     noise = np.random.default_rng(seed)
     while len(spoken) < count:
         language = draw.choices(list(LANGUAGES), [share for _, _, share in LANGUAGES.values()])[0]
@@ -60,17 +62,27 @@ def speak(seed: int, count: int, voices: list[str], mel_bands: int, longest_seco
         if not 0.25 < len(audio) / 16_000 < longest_seconds:
             continue
         audio = audio * draw.uniform(0.4, 1.0) + draw.choice([0, 0, 0.001, 0.003]) * noise.standard_normal(len(audio))
-        features = extractor([audio.astype(np.float32)], return_tensors="np")
-        frames = features["input_features"][0][features["input_features_mask"][0]]
+        frames = frames_of(audio.astype(np.float32))
         # Uzbek writes oʻ and tutuq belgisi ʼ: both signs must be known to the base, and no language here has them.
         text = text.replace("'", draw.choice(APOSTROPHES))
         spoken.append(Spoken(frames.astype(np.float16), text, language))
     return spoken
 
 
-def build_bank(count: int, voices: list[str], seed: int, mel_bands: int = 64, workers: int = 2) -> list[Spoken]:
-    """Speaks `count` utterances of at most 2.6 s in `workers` processes; the same seed gives the same texts."""
+def build_bank(
+    count: int, voices: list[str], seed: int, frames_of: Callable[[np.ndarray], np.ndarray], workers: int = 2
+) -> list[Spoken]:
+    """
+    Speaks `count` utterances of at most 2.6 s; the same seed gives the same texts.
+
+    Args:
+        count (`int`): How many.
+        voices (`list[str]`): Variants of espeak-ng, drawn from.
+        seed (`int`): Of all draws.
+        frames_of (`Callable`): Makes the frames of a clip at 16 kHz, as a base hears it; must be picklable.
+        workers (`int`, *optional*, defaults to 2): Processes.
+    """
     share = 500
-    jobs = [(seed + start, min(share, count - start), voices, mel_bands, 2.6) for start in range(0, count, share)]
+    jobs = [(seed + start, min(share, count - start), voices, frames_of, 2.6) for start in range(0, count, share)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         return [spoken for part in pool.starmap(speak, jobs, chunksize=1) for spoken in part]

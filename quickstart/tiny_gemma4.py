@@ -1,6 +1,8 @@
 """A Gemma 4 of two million parameters: the genuine classes, both towers, every special token, no vision."""
 
+import numpy as np
 import torch
+from alphabet import CHARACTERS, ROLES, USER_BY_LANGUAGE
 from tokenizers import AddedToken
 from transformers import (
     Gemma4AudioConfig,
@@ -17,7 +19,6 @@ from escoita.families.gemma4 import Gemma4AudioProcessor
 
 SYSTEM = "You are an assistant that transcribes speech accurately."
 USER = "Please transcribe this audio."
-USER_BY_LANGUAGE = "Transcribe the audio clip into {} text."
 
 NAMED_TOKENS = {
     "audio_token": "<|audio|>",
@@ -39,10 +40,7 @@ NAMED_TOKENS = {
     "think_token": "<|think|>",
     "escape_token": '<|"|>',
 }
-LETTERS = "abcdefghijklmnopqrstuvwxyz'ʻʼ-áéíóúüñçàèìòùâêîôûäöåãõëïğışșțăšžčćđ"
-CHARACTERS = "\n▁" + LETTERS + "ABCDEFGHIJKLMNOPQRSTUVWXYZÁÉÍÓÚÑĞİŞ" + "0123456789" + '.,:;!?"()/‘’'
-# Whole tokens, so that a prompt costs few of them. None may stand in a transcript.
-ROLES = ("system", "user", "model")
+# Whole tokens, as the roles are, so that a prompt costs few of them. None may stand in a transcript.
 PHRASES = (SYSTEM, USER, *USER_BY_LANGUAGE.split(" {} "))
 
 CHAT_TEMPLATE = """\
@@ -87,6 +85,12 @@ def build_processor(mel_bands: int = 64) -> Gemma4AudioProcessor:
         tokenizer=build_tokenizer(),
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def frames_of(extractor: Gemma4AudioFeatureExtractor, audio: np.ndarray) -> np.ndarray:
+    """Log-mel frames of one clip, of shape `(frames, bands)`; top-level, so that other processes can be told of it."""
+    features = extractor([audio], return_tensors="np")
+    return features["input_features"][0][features["input_features_mask"][0]]
 
 
 def build_model(processor: Gemma4AudioProcessor, hidden: int = 128, audio_hidden: int = 112, seed: int = 0):
