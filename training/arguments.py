@@ -6,12 +6,21 @@ from typing import Any, get_type_hints
 
 import torch
 from peft import LoraConfig
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from pydantic import TypeAdapter, ValidationError
+from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
 from escoita.errors import RecipeError
-from escoita.recipe import Recipe, nearest
+from escoita.recipe import Modules, Recipe, nearest
 from escoita.rundir import RunDirectory
+from training.tracking import require_trackers
+
+
+# By which the Trainer would choose among checkpoints; an evaluation that no checkpoint falls on would be passed over.
+CHOICE = {"load_best_model_at_end", "metric_for_best_model", "greater_is_better"}
+# SFTConfig takes any number of these.
+COUNTS = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
 
 
 def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
@@ -23,7 +32,8 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         run ([`RunDirectory`]): Where the checkpoints go.
 
     Raises:
-        RecipeError: A field is unknown, is not a recipe's to set, or has an impossible value.
+        RecipeError: A field is unknown, is not a recipe's to set, has an impossible value or contradicts another, or
+            what it reports to is not installed.
     """
     ours: dict[str, Any] = {
         "output_dir": str(run.checkpoints),
@@ -34,38 +44,115 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         "push_to_hub": False,
     }
     known = [field.name for field in dataclasses.fields(SFTConfig) if field.init]
-    types = get_type_hints(SFTConfig)
     asked: dict[str, Any] = {}
     for key, value in recipe.training.items():
+        if key in CHOICE:
+            raise RecipeError(f"training.{key}: escoita keeps the adapter of the lowest WER itself; leave it out")
         if key in ours or key.startswith("hub_"):
             raise RecipeError(f"training.{key}: is set by escoita; leave it out")
         if key not in known:
             raise RecipeError(f"training.{key}: SFTConfig has no such field{nearest(key, known)}")
-        asked[key] = _typed(key, value, types[key])
-    if asked.get("eval_strategy", "no") != "no" and not recipe.corpora.validation:
-        raise RecipeError("training.eval_strategy: there is no corpus in corpora.validation to evaluate on")
+        asked[key] = typed(key, value)
     defaults = {
         "report_to": "none",
+        "run_name": recipe.name,
+        "project": "escoita",
+        "trackio_space_id": None,  # tracked here, and nowhere else unless asked for
+        "train_sampling_strategy": "group_by_length",
+        "eval_strategy": "epoch" if recipe.corpora.validation else "no",
+        "bf16": bf16_by_default(recipe, asked),
+        "per_device_eval_batch_size": asked.get("per_device_train_batch_size", 8),  # what fits there, fits here
         "prediction_loss_only": True,  # logits of a whole validation split would not fit in memory
         "disable_tqdm": not sys.stderr.isatty(),
+        # Unless told, several processes on CPUs train each alone. With it bfloat16 would not be refused there.
+        "use_cpu": not (torch.accelerator.is_available() or asked.get("bf16")),
+        # Without a GPU the model computes on all cores, and a worker would only take them from it.
+        "dataloader_num_workers": 2 if torch.cuda.is_available() else 0,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
+    asked = defaults | {key: value for key, value in asked.items() if (key, value) != ("bf16", None)}
+    # What the base hears is where the curve begins.
+    asked.setdefault("eval_on_start", asked["eval_strategy"] != "no")
+    _refuse_contradictions(recipe, asked)
     try:
-        return SFTConfig(**(defaults | asked | ours))
+        config = SFTConfig(**(trl_defaults() | asked | ours))
     except (TypeError, ValueError) as error:
         raise RecipeError(f"training: {' '.join(str(error).split())}") from error
+    require_trackers(config.report_to)
+    return config
 
 
-def _typed(key: str, value: Any, kind: Any) -> Any:
-    """A value of YAML in the type that SFTConfig declares: to YAML `1e-4` is a string, and `no` is false."""
+def trl_defaults() -> dict[str, Any]:
+    """
+    What TRL takes where a recipe says nothing, to be said outright: Unsloth puts an SFTConfig with defaults of its own
+    in the place of TRL's, two steps of accumulation among them, and a recipe is to mean the same with both.
+    """
+    fields = [field for field in dataclasses.fields(SFTConfig) if field.init]
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+
+
+def bf16_by_default(recipe: Recipe, asked: dict[str, Any]) -> bool:
+    """
+    Whether steps are computed in bfloat16 where the recipe does not say.
+
+    Args:
+        recipe ([`Recipe`]): Not where its `dtype` is another.
+        asked (`dict[str, Any]`): Its other arguments; not where they ask for float16, or for the CPU.
+
+    Returns:
+        `bool`: Also only where there is a GPU that can. The record of training says what it came to.
+    """
+    elsewhere = asked.get("fp16") or asked.get("use_cpu")
+    return recipe.dtype in ("auto", "bfloat16") and not elsewhere and is_torch_bf16_gpu_available()
+
+
+def _refuse_contradictions(recipe: Recipe, asked: dict[str, Any]) -> None:
+    heard = asked["eval_strategy"] != "no"
+    if heard and not recipe.corpora.validation:
+        raise RecipeError("training.eval_strategy: there is no corpus in corpora.validation to evaluate on")
+    if asked["eval_on_start"] and not heard:
+        raise RecipeError("training.eval_on_start: nothing is evaluated, as training.eval_strategy is no")
+    if recipe.validation.patience and not (heard and recipe.validation.clips):
+        missing = "validation.clips is 0" if heard else "training.eval_strategy is no"
+        raise RecipeError(f"validation.patience: nothing is heard while training, as {missing}")
+    if asked.get("save_strategy") == "best":
+        raise RecipeError(
+            "training.save_strategy: the best adapter is kept beside the checkpoints; write steps, epoch or no"
+        )
+
+
+def typed(key: str, value: Any) -> Any:
+    """
+    A value of YAML in the type that SFTConfig declares: to YAML `1e-4` is a string, and `no` is false.
+
+    Args:
+        key (`str`): A field of SFTConfig.
+        value: As YAML has it.
+
+    Raises:
+        RecipeError: It is of another type, or no such count can be.
+    """
+    kind = get_type_hints(SFTConfig)[key]
     try:
-        return TypeAdapter(kind).validate_python(value)
+        found = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         if value is False:
-            return _typed(key, "no", kind)
+            return typed(key, "no")
         raise RecipeError(f"training.{key}: {error.errors()[0]['msg']}, not {value!r}") from error
+    if key in COUNTS and found < 1:
+        raise RecipeError(f"training.{key}: must be at least 1, not {value!r}")
+    return found
 
 
-def lora_config(recipe: Recipe) -> LoraConfig:
-    """Builds the adapter's configuration."""
+def peft_config(recipe: Recipe) -> LoraConfig:
+    """
+    Builds the adapter's configuration.
+
+    Modules that are trained whole are an adapter too, of copies in place of low-rank matrices, so that plain PEFT
+    saves, loads, switches off and merges them.
+    """
+    if isinstance(recipe.method, Modules):
+        return LoraConfig(
+            target_modules=DUMMY_TARGET_MODULES, modules_to_save=recipe.method.modules, task_type="CAUSAL_LM"
+        )
     return LoraConfig(**recipe.method.model_dump(exclude={"kind", "trainable"}), task_type="CAUSAL_LM")

@@ -11,6 +11,10 @@ from escoita.families.chat import IGNORED, ChatFamily
 from escoita.recipe import Expectation
 
 
+# Families whose numbers do not fit.
+NOT_IN_FP16 = ("gemma4",)
+
+
 def check_batch(family: ChatFamily, processor: Any, batch: dict[str, torch.Tensor], texts: Sequence[str]) -> None:
     """
     Checks that a batch holds audio, and labels on the transcripts and the end of the turn alone.
@@ -35,6 +39,19 @@ def check_batch(family: ChatFamily, processor: Any, batch: dict[str, torch.Tenso
             raise TrainingError(f"labels of {text!r} are not on its transcript alone; the prompt would carry loss")
         if batch["input_ids"][row, end:].tolist() != target:
             raise TrainingError(f"the model does not see what it is asked to say of {text!r}")
+
+
+def check_precision_of_steps(family: ChatFamily, fp16: bool) -> None:
+    """
+    Refuses fp16 with a family that it does not train.
+
+    Raises:
+        TrainingError: Of Gemma 4: a limit in its audio tower is no number of 16 bits, and gradients are not numbers.
+    """
+    if fp16 and family.model_types[0] in NOT_IN_FP16:
+        raise TrainingError(
+            f"training.fp16: {family.model_types[0]} does not train under it; set training.bf16: true, or neither"
+        )
 
 
 def count_trainable(family: ChatFamily, model: torch.nn.Module) -> dict[str, int]:
@@ -64,5 +81,5 @@ def check_trainable(counts: dict[str, int], expected: dict[str, Expectation]) ->
         if not holds:
             raise TrainingError(
                 f"method.trainable.{tower}: the recipe says {wanted}, but {count:,} parameters would be trained;"
-                " method.target_modules reaches other layers than meant"
+                " the method reaches other layers than meant"
             )

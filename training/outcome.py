@@ -11,35 +11,47 @@ from escoita.families.chat import ChatFamily
 from escoita.files import public_name
 from escoita.hardware import peak_memory_bytes
 from escoita.recipe import Recipe
-from escoita.records import AdapterRecord, CorpusUse, LossPoint, TrainingRecord
+from escoita.records import CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.resolve import weights_digest
+from escoita.rundir import RunDirectory
+from training.best import best_of, save_weights
 from training.session import Clock
 
 
 VERSIONS = ("escoita", "torch", "transformers", "trl", "peft", "datasets", "tokenizers")
 
 
-def save_adapter(trainer: Any, family: ChatFamily, recipe: Recipe, folder: Path) -> None:
+def save_adapter(
+    trainer: Any, family: ChatFamily, recipe: Recipe, run: RunDirectory, weights: dict[str, Any] | None = None
+) -> None:
     """
-    Writes the adapter, the processor and `escoita.json` into a folder, whole or not at all.
+    Writes the best adapter, or the last where none was heard, the processor and `escoita.json`, whole or not at all.
 
-    The README that PEFT writes beside an adapter is dropped: it names a local path as base. `Trainer.save_model` is
-    not used because it adds a pickle.
+    `Trainer.save_model` is not used because it adds a pickle.
+
+    Args:
+        trainer ([`SpeechTrainer`]): After training.
+        family ([`ChatFamily`]): Of the base.
+        recipe ([`Recipe`]): What was asked for.
+        run ([`RunDirectory`]): Where to.
+        weights (`dict[str, Any]`, *optional*): See [`SpeechTrainer.whole_weights`].
     """
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    unfinished = run.adapter.with_name(f"{run.adapter.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    trainer.model.save_pretrained(unfinished)
-    (unfinished / "README.md").unlink(missing_ok=True)
+    best = best_of(trainer).weights(trainer.args)
+    if best is not None:
+        shutil.copytree(best, unfinished)
+    else:
+        save_weights(trainer.model, unfinished, weights)
     family.save_processor(trainer.processing_class, unfinished)
     write_settings(recipe, unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    shutil.rmtree(run.adapter, ignore_errors=True)
+    unfinished.rename(run.adapter)
 
 
 def write_settings(recipe: Recipe, folder: Path) -> None:
     """Writes `escoita.json` into the folder of an adapter."""
-    settings = AdapterRecord(language=recipe.language, prompt=recipe.prompt, max_new_tokens=recipe.eval.max_new_tokens)
-    settings.write(folder / "escoita.json")
+    recipe.spoken().write(folder / "escoita.json")
 
 
 def training_record(
@@ -47,7 +59,6 @@ def training_record(
     family: ChatFamily,
     recipe: Recipe,
     adapter: Path,
-    clock: Clock,
     trainable: dict[str, int],
     clips: dict[str, Gathered],
 ) -> TrainingRecord:
@@ -55,19 +66,20 @@ def training_record(
     Collects what happened.
 
     Args:
-        trainer: The SFTTrainer, after training.
+        trainer ([`SpeechTrainer`]): After training.
         family ([`ChatFamily`]): Of the base.
         recipe ([`Recipe`]): What was asked for.
         adapter (`Path`): The folder of the saved adapter.
-        clock ([`Clock`]): Of this training.
         trainable (`dict[str, int]`): Trained parameters of each tower.
         clips (`dict[str, Gathered]`): Used and not usable, by split and corpus.
     """
     state = trainer.state
+    # Not the ones that went in: going on from a checkpoint puts those from there in their places.
+    clock = trainer.pop_callback(Clock)
     return TrainingRecord(
         name=recipe.name,
         base=public_name(recipe.base),
-        family=family.model_type,
+        family=family.model_types[0],
         base_sha256=weights_digest(recipe.base, recipe.base_revision),
         adapter_sha256=weights_digest(str(adapter)),
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
@@ -79,11 +91,35 @@ def training_record(
         train_seconds=clock.seconds,
         sessions=clock.sessions,
         loss=[LossPoint(step=entry["step"], loss=entry["loss"]) for entry in state.log_history if "loss" in entry],
+        validation=validation_points(state.log_history),
+        normalizer=recipe.eval.normalizer,
+        kept_step=best_of(trainer).step,
+        pace=trainer.pace.record(),
+        processes=trainer.args.world_size,
+        engine=recipe.engine,
+        method=recipe.method.kind,
+        load_in_4bit=recipe.load_in_4bit,
+        mixed_precision="bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "no",
         device=str(trainer.args.device),
         peak_memory_bytes=peak_memory_bytes(),
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def validation_points(history: list[dict[str, Any]]) -> list[ValidationPoint]:
+    """What each evaluation while training found, from the trainer's log."""
+    return [
+        ValidationPoint(
+            step=entry["step"],
+            loss=entry["eval_loss"],
+            wer=entry.get("eval_wer"),
+            cer=entry.get("eval_cer"),
+            utterances=entry.get("eval_utterances", 0),
+        )
+        for entry in history
+        if "eval_loss" in entry
+    ]
 
 
 def corpus_uses(clips: dict[str, Gathered]) -> list[CorpusUse]:

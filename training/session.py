@@ -1,19 +1,35 @@
-"""What survives a kill: the last whole checkpoint, the time spent, the count of sessions."""
+"""What survives a kill: the last whole checkpoint, time spent, count of sessions; and who may go on from there."""
 
 import json
 import math
+import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import TrainingError
+from escoita.processes import gathered
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 
 
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+# What a checkpoint holds beside the trainer's state; with FSDP some of these are folders.
+PARTS = ("*model*", "optimizer*", "scheduler.pt", "rng_state*")
+# What of a recipe decides what the weights become.
+READ = {"base", "base_revision", "dtype", "load_in_4bit", "engine", "language", "method", "prompt"}
+# What only changes how much is in memory at once, and how soon clips are there.
+UNHEARD = {"gradient_checkpointing", "dataloader_num_workers", "per_device_eval_batch_size"}
 # What is only said of a corpus, and does not change what is heard.
 TOLD = {"title", "url", "license", "description", "publish_audio"}
 
@@ -36,10 +52,25 @@ class Clock(TrainerCallback, ExportableState):
         return {"args": {"seconds": self.seconds, "sessions": self.sessions}, "attributes": {}}
 
 
+class LossUpToCheckpoint(TrainerCallback):
+    """
+    Logs before each checkpoint.
+
+    The loss since the entry before is not in a checkpoint: of steps after which nothing was logged, a run that goes on
+    would not know it.
+    """
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_log = control.should_log or control.should_save
+
+    on_epoch_end = on_step_end
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """
     The newest checkpoint to go on from: written whole, as the trainer's state, written last, is there and is JSON;
-    and not of the last step, after which the trainer would take one more.
+    not begun to be removed, as all other parts are there; and not of the last step, after which the trainer would take
+    one more.
     """
     found = {path.name.removeprefix("checkpoint-"): path for path in folder.glob("checkpoint-*")}
     for step in sorted(filter(str.isdecimal, found), key=int, reverse=True):
@@ -47,9 +78,106 @@ def last_checkpoint(folder: Path) -> Path | None:
             state = json.loads((found[step] / "trainer_state.json").read_text())
         except (OSError, ValueError):
             continue
-        if state.get("global_step", 0) < state.get("max_steps", math.inf):
+        whole = all(any(found[step].glob(part)) for part in PARTS)
+        if whole and state.get("global_step", 0) < state.get("max_steps", math.inf):
             return found[step]
     return None
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[None]:
+    """
+    Says in one line that a folder cannot be written, whichever library writes it; what was begun makes room again.
+
+    Args:
+        folder (`Path`): What is written.
+
+    Raises:
+        TrainingError: The disk is full, or the like.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+        shutil.rmtree(folder, ignore_errors=True)
+        there = next(parent for parent in folder.absolute().parents if parent.exists())
+        raise TrainingError(
+            f"{folder}: cannot be written ({' '.join(str(error).split())[:200]}), where"
+            f" {shutil.disk_usage(there).free / 1e6:,.0f} MB are free; make room, and give the command again to go on"
+            " from the last checkpoint"
+        ) from error
+
+
+@contextmanager
+def only_one(run: RunDirectory, state: "PartialState") -> Iterator[None]:
+    """
+    Keeps a run to one training at a time; what is killed keeps nothing.
+
+    Args:
+        run ([`RunDirectory`]): Its folder of checkpoints is made, and holds the lock.
+        state (`PartialState`): The processes that train together.
+
+    Raises:
+        TrainingError: Another command trains it now; on every process.
+    """
+    lock = FileLock(run.checkpoints / "lock")
+    refusal = ""
+    if state.is_main_process:
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            refusal = f"{run.path}: is being trained by another command; wait, or train under another name"
+    if said := gathered(refusal, state)[0]:
+        raise TrainingError(said)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def refuse_other_processes(checkpoint: Path, processes: int) -> None:
+    """
+    Refuses to go on with another number of processes, with which a step and an epoch would hold other clips.
+
+    Args:
+        checkpoint (`Path`): Holds the random numbers of each process that trained.
+        processes (`int`): That train now.
+
+    Raises:
+        TrainingError: They were fewer or more.
+    """
+    before = len(list(checkpoint.glob("rng_state*")))
+    if before != processes:
+        raise TrainingError(
+            f"{checkpoint}: was written by {before} processes, not {processes}; give the command with as many, or"
+            " train under another name with --set name=…"
+        )
+
+
+def refuse_strangers(processes: int, gpus: int = 1) -> None:
+    """
+    Refuses processes that were started together and do not know of one another: each would train alone, in one folder.
+    And one process with several GPUs, which Trainer would share out as DataParallel does, with batches so many times
+    as large as the recipe says.
+
+    Args:
+        processes (`int`): That train together, as far as they know.
+        gpus (`int`, *optional*, defaults to 1): That each of them would train on.
+
+    Raises:
+        TrainingError: More were started, or one has several GPUs.
+    """
+    if gpus > 1:
+        raise TrainingError(
+            f"there are {gpus} GPUs for one process: torchrun --standalone --nproc_per_node {gpus} training/sft.py …"
+            " trains on all of them, CUDA_VISIBLE_DEVICES=0 on one"
+        )
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if started != processes:
+        raise TrainingError(
+            f"{started} processes were started, but each would train alone; start them with torchrun, and leave"
+            " training.use_cpu out"
+        )
 
 
 def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
@@ -61,7 +189,8 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     """
     if not run.recipe.exists():
         return
-    before, now = (_flat(_read_by_training(each)) for each in (run.load_recipe(), recipe))
+    finished = run.training.exists()
+    before, now = (_flat(_read_by_training(each, finished)) for each in (run.load_recipe(), recipe))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         raise TrainingError(
@@ -70,8 +199,15 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
         )
 
 
-def _read_by_training(recipe: Recipe) -> dict[str, Any]:
-    asked = recipe.model_dump(include={"base", "base_revision", "dtype", "language", "method", "prompt", "training"})
+def _read_by_training(recipe: Recipe, finished: bool) -> dict[str, Any]:
+    asked = recipe.model_dump(include=READ)
+    if not finished:  # the curve so far is of these
+        asked |= {"validation.clips": recipe.validation.clips, "eval.normalizer": recipe.eval.normalizer}
+    training = {key: value for key, value in recipe.training.items() if key not in UNHEARD}
+    # A batch may be cut into smaller ones, as long as an optimizer step holds as many clips.
+    sizes = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
+    training[" * ".join(sizes)] = math.prod(training.pop(key, default) for key, default in sizes.items())
+    asked["training"] = training
     for split in ("train", "validation"):
         corpora = getattr(recipe.corpora, split)
         asked[f"corpora.{split}"] = [corpus.model_dump(exclude=TOLD) for corpus in corpora]

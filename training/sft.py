@@ -10,6 +10,7 @@ repository and the card are checked before training starts, and evaluation, card
 nothing touches the network, unless the base is a repository that is not in the cache yet.
 """
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ import typer
 
 from escoita.corpora.gather import Gathered, gather, weighted
 from escoita.corpora.rows import Utterances
+from escoita.errors import TrainingError
+from escoita.processes import main_first
 from escoita.progress import say
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
@@ -25,6 +28,11 @@ from escoita.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from trl import SFTConfig
+
+    from escoita.families.chat import ChatFamily
+    from training.collator import SpeechCollator
+    from training.trainer import SpeechTrainer
 
 
 def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
@@ -41,69 +49,173 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     Raises:
         EscoitaError: The recipe, a corpus or the base is not what it should be.
     """
+    from training.engine import import_first
+
+    import_first(recipe)
+    from accelerate import PartialState
     from transformers import set_seed
-    from trl import SFTTrainer
 
     from escoita.families import family_of
-    from training.arguments import lora_config, sft_config
-    from training.checks import check_batch, check_trainable, count_trainable
+    from escoita.families.family import marks_of
+    from training.arguments import sft_config
+    from training.checks import check_precision_of_steps
     from training.collator import SpeechCollator
+    from training.order import data_seed
     from training.outcome import save_adapter, training_record, write_settings
-    from training.session import Clock, last_checkpoint, refuse_other_recipe
+    from training.session import only_one, refuse_other_recipe, refuse_strangers
 
     run = RunDirectory(recipe.run_path)
     family = family_of(recipe.base, recipe.base_revision)
     arguments = sft_config(recipe, run)
+    state = PartialState()
+    refuse_strangers(state.num_processes, arguments.n_gpu)
     refuse_other_recipe(run, recipe)
     if run.training.exists() and not dry_run:
-        recipe.write(run.recipe)  # what only evaluation, card, Hub and page read may have changed
-        write_settings(recipe, run.adapter)
+        if state.is_main_process:
+            recipe.write(run.recipe)  # what only evaluation, card, Hub and page read may have changed
+            write_settings(recipe, run.adapter)
         say(f"Already trained: {run.training} (remove {run.path} to train again)")
         return TrainingRecord.read(run.training)
 
+    check_precision_of_steps(family, arguments.fp16)
     processor = family.load_processor(recipe.base, recipe.base_revision)
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
-    marks = processor.tokenizer.all_special_tokens
-    clips = clips_by_split(recipe, splits, family.max_audio_seconds, marks)
-    train_rows = table(weighted(clips["train"], recipe.corpora.train, arguments.seed))
-
-    collator = SpeechCollator(family, processor, recipe.prompt)
-    rows = train_rows.select(range(min(len(train_rows), arguments.per_device_train_batch_size)))
-    check_batch(family, processor, collator(rows.to_list()), rows["text"])
-
-    set_seed(arguments.seed)  # before the adapter is initialised
+    marks = sorted(marks_of(processor.tokenizer).values())
+    clips = main_first(lambda: clips_by_split(recipe, splits, family.max_audio_seconds, marks), state)
+    rows = table(weighted(clips["train"], recipe.corpora.train, data_seed(arguments)))
+    collator = SpeechCollator(family, processor, recipe.prompt, arguments.max_length)
+    counts = check_without_weights(recipe, family, collator, rows, arguments.per_device_train_batch_size)
     if dry_run:
-        counts = count_trainable(family, untrained(recipe))
-        check_trainable(counts, recipe.method.trainable)
         say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
         return None
 
-    recipe.write(run.recipe)
-    trainer = SFTTrainer(
-        model=family.load_model(recipe.base, recipe.base_revision, recipe.dtype),
+    with only_one(run, state):
+        set_seed(arguments.seed)  # before the adapter is initialised
+        if state.is_main_process:
+            recipe.write(run.recipe)
+        heard = everything(clips["validation"]) if "validation" in splits else None
+        trainer, counts = ready_trainer(recipe, family, arguments, collator, rows, heard)
+        take_steps(trainer, run)
+        weights = trainer.whole_weights()
+        if state.is_main_process:
+            save_adapter(trainer, family, recipe, run, weights)
+            training_record(trainer, family, recipe, run.adapter, counts, clips).write(run.training)
+            shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
+        state.wait_for_everyone()
+        return TrainingRecord.read(run.training)
+
+
+def check_without_weights(
+    recipe: Recipe, family: "ChatFamily", collator: "SpeechCollator", rows: "Dataset", batch_size: int
+) -> dict[str, int]:
+    """
+    Checks what would make a training worthless or impossible, as far as it shows before the weights are waited for.
+
+    Args:
+        recipe ([`Recipe`]): What is to be trained.
+        family ([`ChatFamily`]): Of the base.
+        collator ([`SpeechCollator`]): Makes the batches.
+        rows (`Dataset`): To train on.
+        batch_size (`int`): Of these, as many as are looked at.
+
+    Returns:
+        `dict[str, int]`: Trainable parameters of each tower.
+
+    Raises:
+        EscoitaError: A batch, the precision of the base, or what would be trained, is not what it should be.
+    """
+    from escoita.families.loading import check_precision, stored_quantization
+    from training.checks import check_batch, check_trainable, count_trainable
+
+    first = rows.select(range(min(len(rows), batch_size)))
+    check_batch(family, collator.processor, collator(first.to_list()), first["text"])
+    check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
+    counts = count_trainable(family, untrained(recipe))
+    check_trainable(counts, recipe.method.trainable)
+    return counts
+
+
+def ready_trainer(
+    recipe: Recipe,
+    family: "ChatFamily",
+    arguments: "SFTConfig",
+    collator: "SpeechCollator",
+    rows: "Dataset",
+    heard: Utterances | None,
+) -> tuple["SpeechTrainer", dict[str, int]]:
+    """
+    Loads the base, puts the adapter on it, and says what of it trains.
+
+    Args:
+        recipe ([`Recipe`]): What is to be trained.
+        family ([`ChatFamily`]): Of the base.
+        arguments (`SFTConfig`): Of the recipe.
+        collator ([`SpeechCollator`]): Makes the batches.
+        rows (`Dataset`): To train on.
+        heard ([`Utterances`], *optional*): To evaluate on.
+
+    Returns:
+        `tuple`: The trainer, and the trainable parameters of each tower.
+
+    Raises:
+        EscoitaError: The base cannot be loaded, or the adapter is not what the recipe says.
+    """
+    from training.best import BestAdapter
+    from training.checks import check_trainable, count_trainable
+    from training.engine import load_for_training
+    from training.finite import StopWithoutNumbers
+    from training.listening import Listening
+    from training.precision import prepare_precision
+    from training.session import Clock
+    from training.tracking import keep_inside
+    from training.trainer import SpeechTrainer
+
+    model, adapter = load_for_training(recipe, family)
+    keep_inside(RunDirectory(recipe.run_path), arguments.report_to)
+    processor = collator.processor
+    trainer = SpeechTrainer(
+        model=model,
         args=arguments,
-        train_dataset=train_rows,
-        eval_dataset=table(everything(clips["validation"])) if "validation" in splits else None,
+        train_dataset=rows,
+        eval_dataset=table(heard) if heard else None,
         data_collator=collator,
         processing_class=processor,
-        peft_config=lora_config(recipe),
-        callbacks=[Clock()],
+        peft_config=adapter,
+        callbacks=[Clock(), StopWithoutNumbers(), BestAdapter(recipe.validation.patience)],
+        listening=Listening.to(heard, recipe, family, processor) if heard and recipe.validation.clips else None,
     )
+    prepare_precision(trainer.model)
     counts = count_trainable(family, trainer.model)
     check_trainable(counts, recipe.method.trainable)
     say(trained_parameters(counts))
+    return trainer, counts
+
+
+def take_steps(trainer: "SpeechTrainer", run: RunDirectory) -> None:
+    """
+    Trains, from the last checkpoint of the run where there is one.
+
+    Raises:
+        EscoitaError: Other processes trained before, a clip or a checkpoint cannot be read or written, gradients are
+            not numbers, or memory runs out where no batch can be halved.
+    """
+    from training.halves import is_out_of_memory
+    from training.session import last_checkpoint, refuse_other_processes
 
     checkpoint = last_checkpoint(run.checkpoints)
     if checkpoint:
+        refuse_other_processes(checkpoint, trainer.args.world_size)
         say(f"Going on from {checkpoint}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-
-    save_adapter(trainer, family, recipe, run.adapter)
-    # Not the clock that went in: going on from a checkpoint puts the one from there in its place.
-    clock = trainer.pop_callback(Clock)
-    record = training_record(trainer, family, recipe, run.adapter, clock, counts, clips)
-    record.write(run.training)
-    return record
+        trainer.args.eval_on_start = False  # the base was heard when the run began
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            "training: out of memory outside of batches, which alone are taken in halves; set load_in_4bit, a"
+            " training.optim that needs less, such as adamw_8bit, or train fewer parameters"
+        ) from error
 
 
 def clips_by_split(
@@ -135,16 +247,26 @@ def table(clips: Utterances) -> "Dataset":
 
 
 def untrained(recipe: Recipe) -> Any:
-    """The model with its adapter, without weights: for counting."""
+    """
+    The model with its adapter, without weights: for counting.
+
+    Raises:
+        TrainingError: The base has no layers that the method names, or none that it takes.
+    """
     import torch
     from peft import get_peft_model
-    from transformers import AutoConfig, AutoModelForMultimodalLM
 
-    from training.arguments import lora_config
+    from escoita.families import family_of
+    from training.arguments import peft_config
 
-    config = AutoConfig.from_pretrained(recipe.base, revision=recipe.base_revision)
+    family = family_of(recipe.base, recipe.base_revision)
     with torch.device("meta"):
-        return get_peft_model(AutoModelForMultimodalLM.from_config(config), lora_config(recipe))
+        model = family.empty_model(recipe.base, recipe.base_revision)
+        try:
+            return get_peft_model(model, peft_config(recipe))
+        except ValueError as error:  # PEFT names targets that it does not find or take
+            reason = " ".join(str(error).split())[:300]
+            raise TrainingError(f"method: the adapter cannot be put on the base: {reason}") from error
 
 
 def trained_parameters(counts: dict[str, int]) -> str:

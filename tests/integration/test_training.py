@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,14 @@ def test_targets_that_miss_the_audio_tower_are_refused(short_recipe: Callable[..
         train(short_recipe(r"method.target_modules=.*language_model.*\.(q|v)_proj"))
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_targets_that_are_not_there_are_refused(short_recipe: Callable[..., Recipe], dry_run: bool) -> None:
+    recipe = short_recipe("method.target_modules=nothing")
+    with pytest.raises(TrainingError, match=r"^method: the adapter cannot be put on the base: Target modules nothing"):
+        train(recipe, dry_run)
+    assert not recipe.run_path.exists()
+
+
 def broken_rows(folder: Path) -> dict[str, dict]:
     """One row for each kind of bad input, and two clips that are unusual but can be used."""
     quiet = np.zeros(8000, np.float32)
@@ -153,8 +162,12 @@ def test_bad_rows_are_named_counted_and_never_dropped(short_recipe: Callable[...
 
 
 def test_training_touches_no_network(short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: socket.socket, address: object) -> None:
-        raise AssertionError(f"a connection to {address}")
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:  # by which workers pass on what they read
+            raise AssertionError(f"a connection to {address}")
+        connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     record = train(short_recipe("training.max_steps=1"))

@@ -6,8 +6,10 @@ import torch
 
 from escoita.errors import TrainingError
 from escoita.families.chat import IGNORED, ChatFamily
+from escoita.families.gemma4 import Gemma4Family
+from escoita.families.phi4 import Phi4Family
 from escoita.recipe import Expectation
-from training.checks import check_batch, check_trainable, count_trainable
+from training.checks import check_batch, check_precision_of_steps, check_trainable, count_trainable
 
 
 class LetterFamily(ChatFamily):
@@ -114,7 +116,7 @@ def test_what_trains_is_as_the_recipe_says(expected: dict[str, Expectation]) -> 
 @pytest.mark.parametrize(
     "expected, said",
     [
-        ({}, "method.trainable.language: the recipe says none, but 1,234 parameters would be trained"),
+        ({}, "method.trainable.language: the recipe says none, but 1,234 parameters would be trained; the method"),
         ({"language": "none"}, "method.trainable.language: the recipe says none, but 1,234"),
         ({"language": 1235}, "method.trainable.language: the recipe says 1235, but 1,234"),
         ({"language": 0}, "method.trainable.language: the recipe says 0, but 1,234"),
@@ -127,3 +129,10 @@ def test_what_trains_is_not_as_the_recipe_says(expected: dict[str, Expectation],
     with pytest.raises(TrainingError) as error:
         check_trainable(COUNTS, expected)
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
+
+
+def test_fp16_is_refused_where_it_trains_nothing() -> None:
+    check_precision_of_steps(Gemma4Family(), fp16=False)
+    check_precision_of_steps(Phi4Family(), fp16=True)
+    with pytest.raises(TrainingError, match=r"^training\.fp16: gemma4 does not train under it; set training\.bf16"):
+        check_precision_of_steps(Gemma4Family(), fp16=True)

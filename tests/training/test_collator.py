@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from escoita.corpora.rows import Utterance
-from escoita.errors import AudioError
+from escoita.errors import AudioError, TrainingError
 from escoita.records import Prompt
 from tests.escoita.samples import tone, write_clip
-from training.collator import SpeechCollator
+from training.collator import SECONDS, RefusedByWorker, SpeechCollator
 
 
 class KeepingFamily:
@@ -18,7 +19,9 @@ class KeepingFamily:
 
     def encode_with_targets(self, processor: Any, audio: list[np.ndarray], texts: list[str], prompt: Prompt) -> Any:
         self.processor, self.audio, self.texts, self.prompt = processor, audio, texts, prompt
-        return {"labels": torch.tensor([len(clip) for clip in audio])}
+        lengths = torch.tensor([len(clip) for clip in audio])
+        # One token for each tenth of a second
+        return {"labels": lengths, "attention_mask": torch.arange(100) < (lengths / 1600)[:, None]}
 
 
 @pytest.fixture
@@ -39,6 +42,7 @@ def test_clips_are_decoded_and_put_beside_their_texts(tmp_path: Path, collator: 
     batch = collator(rows)
     family: Any = collator.family
     assert batch["labels"].tolist() == [8_000, 4_000]
+    assert batch[SECONDS].tolist() == [0.5, 0.25]
     assert (family.processor, family.texts, family.prompt) == ("processor", ["un", "dous"], Prompt(user="Listen."))
     np.testing.assert_array_equal(family.audio[0], tone())
     assert family.audio[1].dtype == np.float32
@@ -55,3 +59,28 @@ def test_parts_and_embedded_recordings_are_heard(tmp_path: Path, collator: Speec
     family: Any = collator.family
     np.testing.assert_array_equal(family.audio[0], tone(seconds=2.0)[8_000:12_000])
     np.testing.assert_array_equal(family.audio[1], tone(seconds=2.0))
+
+
+def test_a_clip_of_too_many_tokens_is_named_and_not_cut(tmp_path: Path, collator: SpeechCollator) -> None:
+    rows = [row(write_clip(tmp_path / f"{name}.wav", tone(seconds=seconds)), "un") for name, seconds in CLIPS.items()]
+    collator.max_length = 20
+    collator(rows)
+    collator.max_length = 19
+    with pytest.raises(TrainingError, match=r"m.jsonl:1: .*long.wav: 20 tokens, over the 19 of training.max_length"):
+        collator(rows)
+
+
+CLIPS = {"short": 0.5, "long": 2.0}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_refused_is_one_line_wherever_it_is_read(
+    tmp_path: Path, collator: SpeechCollator, workers: int
+) -> None:
+    rows: Any = [row(write_clip(tmp_path / "a.wav"), "un"), row(tmp_path / "gone\nfor good.wav", "un")]
+    loader = iter(DataLoader(rows, collate_fn=collator, num_workers=workers))
+    assert next(loader)[SECONDS].tolist() == [0.5]
+    with pytest.raises(RefusedByWorker if workers else AudioError) as error:
+        next(loader)
+    assert str(error.value).endswith("gone<U+000A>for good.wav: no such file")
+    assert "\n" not in str(error.value) and "Traceback" not in str(error.value)

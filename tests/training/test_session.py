@@ -3,16 +3,29 @@ from typing import Any
 
 import pytest
 import yaml
+from accelerate import PartialState
+from transformers import TrainerControl
 
 from escoita.errors import TrainingError
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 from tests.escoita.samples import RECIPE
-from training.session import Clock, last_checkpoint, refuse_other_recipe
+from training.session import (
+    Clock,
+    LossUpToCheckpoint,
+    last_checkpoint,
+    only_one,
+    refuse_other_processes,
+    refuse_other_recipe,
+    refuse_strangers,
+    written_whole,
+)
 
 
 def checkpoint(folder: Path, name: str, state: str | None = '{"global_step": 1}') -> Path:
     (folder / name).mkdir(parents=True)
+    for part in ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (folder / name / part).touch()
     if state is not None:
         (folder / name / "trainer_state.json").write_text(state, "utf-8")
     return folder / name
@@ -74,6 +87,76 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path: Path, state: st
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-20"
 
 
+@pytest.mark.parametrize("part", ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_that_was_being_removed_is_passed_over(tmp_path: Path, part: str) -> None:
+    checkpoint(tmp_path, "checkpoint-20")
+    (checkpoint(tmp_path, "checkpoint-30") / part).unlink()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-20"
+
+
+def test_checkpoints_of_processes_that_share_a_model_are_whole_too(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-9").mkdir()
+    for part in ("pytorch_model_fsdp_0", "optimizer_0", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth"):
+        (tmp_path / "checkpoint-9" / part).touch()
+    (tmp_path / "checkpoint-9/trainer_state.json").write_text('{"global_step": 9}')
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
+
+
+@pytest.mark.parametrize("saves, logs, logged", [(True, False, True), (False, True, True), (False, False, False)])
+def test_the_loss_up_to_a_checkpoint_is_logged(saves: bool, logs: bool, logged: bool) -> None:
+    control = TrainerControl(should_save=saves, should_log=logs)
+    LossUpToCheckpoint().on_step_end(None, None, control)
+    assert control.should_log is logged
+
+
+def test_processes_that_would_train_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_strangers(1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refuse_strangers(2)
+    with pytest.raises(TrainingError, match="2 processes were started, but each would train alone"):
+        refuse_strangers(1)
+
+
+def test_one_process_does_not_train_on_several_gpus() -> None:
+    refuse_strangers(1, 0)
+    refuse_strangers(1, 1)
+    with pytest.raises(TrainingError, match=r"there are 2 GPUs for one process: .*--nproc_per_node 2 .*DEVICES=0"):
+        refuse_strangers(1, 2)
+
+
+@pytest.mark.parametrize("written", [1, 2])
+def test_another_number_of_processes_does_not_go_on(tmp_path: Path, written: int) -> None:
+    there = checkpoint(tmp_path, "checkpoint-20")
+    if written == 2:
+        (there / "rng_state.pth").rename(there / "rng_state_0.pth")
+        (there / "rng_state_1.pth").touch()
+    refuse_other_processes(there, written)
+    with pytest.raises(TrainingError, match=rf"checkpoint-20: was written by {written} processes, not 4; "):
+        refuse_other_processes(there, 4)
+
+
+def test_a_run_is_trained_by_one_command_at_a_time(tmp_path: Path) -> None:
+    state = PartialState()
+    run, other = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "other")
+    with only_one(run, state), only_one(other, state):
+        refused = pytest.raises(TrainingError, match=r"run: is being trained by another command")
+        with refused, only_one(run, state):
+            raise AssertionError("two at once")
+    with only_one(run, state):
+        pass
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("iostream\nerror")])
+def test_a_write_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, error: Exception) -> None:
+    folder = tmp_path / "checkpoint-4"
+    refused = pytest.raises(TrainingError, match=r"checkpoint-4: cannot be written \(.*\), where [\d,]+ MB are free")
+    with refused as said, written_whole(folder):
+        folder.mkdir()
+        (folder / "optimizer.pt").write_text("begun")
+        raise error
+    assert not folder.exists() and "\n" not in str(said.value)
+
+
 def test_a_new_run_and_the_same_recipe_may_go_on(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     assert refuse_other_recipe(run, recipe()) is None  # type: ignore[func-returns-value]
@@ -88,10 +171,32 @@ def test_what_is_only_told_may_change(tmp_path: Path) -> None:
     refuse_other_recipe(run, recipe(**trained_on(told), card={"title": "Another", "license": "mit"}))
 
 
+def test_how_a_finished_run_is_measured_may_change(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    recipe().write(run.recipe)
+    run.training.touch()
+    refuse_other_recipe(run, recipe(eval={"normalizer": "uzbek"}, validation={"clips": 3}))
+    with pytest.raises(TrainingError, match="load_in_4bit was False, is True"):
+        refuse_other_recipe(run, recipe(load_in_4bit=True))
+
+
+def test_a_batch_may_be_cut_where_memory_is_short(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    recipe(training={"per_device_train_batch_size": 16}).write(run.recipe)
+    smaller = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    refuse_other_recipe(run, recipe(training=smaller | {"gradient_checkpointing": True, "dataloader_num_workers": 3}))
+    with pytest.raises(TrainingError, match=r"train_batch_size \* gradient_accumulation_steps was 16, is 8"):
+        refuse_other_recipe(run, recipe(training={"gradient_accumulation_steps": 1}))
+
+
 @pytest.mark.parametrize(
     "changes, said",
     [
         ({"language": "gl"}, "(language was 'uz', is 'gl')"),
+        ({"load_in_4bit": True}, "(load_in_4bit was False, is True)"),
+        ({"engine": "unsloth"}, "(engine was 'transformers', is 'unsloth')"),
+        ({"validation": {"clips": 3}}, "(validation.clips was 200, is 3)"),
+        ({"eval": {"normalizer": "uzbek"}}, "(eval.normalizer was 'raw', is 'uzbek')"),
         ({"training": {"learning_rate": 0.01, "bf16": False}}, "(training.learning_rate was 0.003, is 0.01)"),
         ({"training": {"bf16": False}}, "(training.learning_rate was 0.003, is None)"),
         ({"training": {"learning_rate": 0.003, "bf16": False, "seed": 1}}, "(training.seed was None, is 1)"),

@@ -1,0 +1,104 @@
+"""Two processes on one machine, over gloo, train what one process does with twice the batch."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from escoita.recipe import Recipe
+from escoita.records import TrainingRecord
+from escoita.rundir import RunDirectory
+from tests.conftest import ROOT, write_manifest
+from training.sft import train
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "training/sft.py")
+
+
+@pytest.fixture
+def recipe(short_recipe: Callable[..., Recipe], tmp_path: Path) -> Callable[..., Recipe]:
+    """27 clips, of which three are left for the last step of an epoch: two for one process, and one for the other."""
+    clips = {"train": 27, "validation": 6}
+    corpora = [
+        f"corpora.{split}=[{{name: few, path: {write_manifest(tmp_path / f'{split}.jsonl', split, count)}}}]"
+        for split, count in clips.items()
+    ]
+    settings = ["training.max_steps=6", "training.eval_strategy=steps", "training.eval_steps=3", "validation.clips=4"]
+    return lambda *overrides: short_recipe(*corpora, *settings, *overrides)
+
+
+def test_two_processes_train_what_one_does_with_twice_the_batch(
+    recipe: Callable[..., Recipe], command: Command, tmp_path: Path
+) -> None:
+    single = recipe()
+    alone = train(single)
+    shared = recipe("training.per_device_train_batch_size=4")
+    shared.write(tmp_path / "shared.yaml")
+    ended = command(*TORCHRUN, "--recipe", str(tmp_path / "shared.yaml"))
+    assert ended.returncode == 0, ended.stderr
+    run = RunDirectory(shared.run_path)
+    both = TrainingRecord.read(run.training)
+
+    assert alone is not None and (alone.processes, both.processes) == (1, 2)
+    # What two sums of float32 differ by, and Adam makes of it: measured 1e-6 of the loss and 2e-5 of the weights.
+    assert [each.loss for each in both.loss] == pytest.approx([each.loss for each in alone.loss], abs=1e-4)
+    assert [each.wer for each in both.validation] == [each.wer for each in alone.validation]
+    folders = [RunDirectory(each.run_path).adapter for each in (single, shared)]
+    weights = [load_file(folder / "adapter_model.safetensors") for folder in folders]
+    assert weights[0].keys() == weights[1].keys()
+    for name, values in weights[0].items():
+        assert float((values - weights[1][name]).abs().max()) < 1e-3, name
+    assert both.pace is not None and alone.pace is not None
+    assert both.pace.audio_seconds == pytest.approx(alone.pace.audio_seconds)
+    # One speaks and writes for both.
+    assert ended.stderr.count("Trainable parameters") == 1
+    assert len(list(run.checkpoints.glob("*/trainer_state.json"))) == 2
+
+
+def test_processes_that_share_a_model_train_the_same_and_gather_it(
+    recipe: Callable[..., Recipe], command: Command, tmp_path: Path
+) -> None:
+    single = recipe()
+    alone = train(single)
+    shared = recipe("training.per_device_train_batch_size=4", "validation.clips=0", "training.use_cpu=false")
+    shared.write(tmp_path / "shared.yaml")
+    (tmp_path / "sft.py").write_text(FSDP_ON_CPU, "utf-8")
+    script = [*TORCHRUN[:-1], str(tmp_path / "sft.py"), "--recipe", str(tmp_path / "shared.yaml")]
+    settings = {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_TRANSFORMER_CLS_TO_WRAP": "Gemma4TextDecoderLayer",
+        "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+        "PYTHONPATH": str(ROOT),
+    }
+    ended = command(*script, **settings)
+    assert ended.returncode == 0, ended.stderr
+    both = TrainingRecord.read(RunDirectory(shared.run_path).training)
+    assert alone is not None and both.processes == 2
+    assert [each.loss for each in both.loss] == pytest.approx([each.loss for each in alone.loss], abs=1e-4)
+    folders = [RunDirectory(each.run_path).adapter for each in (single, shared)]
+    weights = [load_file(folder / "adapter_model.safetensors") for folder in folders]
+    assert weights[0].keys() == weights[1].keys()
+    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-3
+
+    heard = command(*script, "--set", "validation.clips=4", "--set", f"run_dir={tmp_path / 'heard'}", **settings)
+    assert heard.returncode != 0 and "give --set validation.clips=0" in heard.stderr
+
+
+# Accelerate shards models on GPUs alone; told that these are some, it does over gloo what it does there over NCCL.
+FSDP_ON_CPU = """
+import torch
+from accelerate.state import DistributedType, PartialState
+from escoita.cli import script
+
+PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
+PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
+
+from training.sft import main
+
+script(main)
+"""

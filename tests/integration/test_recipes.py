@@ -1,0 +1,89 @@
+"""
+The published recipes as they are, dry: everything but weights and steps, over HTTP against the Hub double.
+
+What is overridden is what a machine without a GPU and without their corpora cannot have: the sizes of the bases, in
+whose places tiny ones of the same classes stand under the same names, the recordings, bfloat16 unless the CPU is asked
+for, and the engine, as Unsloth will not be imported without a GPU; `tests/unsloth` is for it.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+from huggingface_hub import HfApi
+
+from escoita.families import family_of
+from tests.conftest import CORPUS
+from tests.escoita.families.phi4_samples import write_phi4
+from tests.hub_double import HubDouble, serve
+from tests.hub_double.store import MAIN
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+WITHOUT_GPU = ("engine=transformers", "training.use_cpu=true")
+GEMMA, PHI = "unsloth/gemma-4-e4b-it-unsloth-bnb-4bit", "microsoft/Phi-4-multimodal-instruct"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubDouble]:
+    """Holds tiny bases under the names of the real ones: one stored in 4 bits, one with its native layout in a PR."""
+    folder = tmp_path_factory.mktemp("bases")
+    family = family_of("quickstart/gemma4")
+    family.load_model("quickstart/gemma4", load_in_4bit=True).save_pretrained(folder / "gemma4")
+    family.save_processor(family.load_processor("quickstart/gemma4"), folder / "gemma4")
+    write_phi4(folder / "phi4")
+    with serve(folder / "hub", xet=True) as double:
+        for repo, base in ((GEMMA, "gemma4"), (PHI, "phi4")):
+            api = HfApi(endpoint=double.url, token=f"hf_{repo.split('/')[0]}")
+            api.create_repo(repo)
+            api.upload_folder(repo_id=repo, folder_path=folder / base)
+        phi = double.store.repos["model", PHI]
+        phi.refs["refs/pr/70"] = phi.refs[MAIN]
+        yield double
+
+
+@pytest.fixture
+def dry_run(command: Command, hub: HubDouble) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(recipe: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+        arguments = [argument for override in overrides for argument in ("--set", override)]
+        nowhere = {"HF_ENDPOINT": hub.url, "HTTP_PROXY": "", "HTTPS_PROXY": ""}
+        return command("training/sft.py", "--recipe", f"recipes/{recipe}.yaml", *arguments, "--dry-run", **nowhere)
+
+    return run
+
+
+def corpora(*names: str) -> list[str]:
+    """Overrides that put some clips of the quick start in the places of a recipe's corpora."""
+    return [
+        f"corpora.{split}=" + json.dumps([{"name": name, "path": str(CORPUS / f"{split}.jsonl"), "limit": 4}])
+        for split in ("train", "validation")
+        for name in names
+    ]
+
+
+def test_the_uzbek_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble) -> None:
+    towers = "method.trainable={language: 58368, audio: 100736, vision: none}"
+    ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, towers, *corpora("own"))
+    assert ran.returncode == 0, ran.stderr
+    assert "Trainable parameters: 159,104 (audio 100,736, vision 0, language 58,368)" in ran.stderr
+    assert "everything but weights and steps is in order" in ran.stderr
+    asked = {path for method, path, status in hub.log if method in ("GET", "HEAD") and GEMMA in path}
+    assert asked and not [path for path in asked if path.endswith(".safetensors")]
+
+
+def test_the_uzbek_recipe_needs_4_bits_and_exactly_its_layers(
+    dry_run: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, "load_in_4bit=false", *corpora("own"))
+    assert ran.returncode == 1 and f"model {GEMMA}: is stored in 4 bits" in ran.stderr
+    ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, *corpora("own"))
+    assert ran.returncode == 1 and "audio: the recipe says 2707456, but 100,736 parameters" in ran.stderr
+
+
+def test_the_galician_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble) -> None:
+    ran = dry_run("phi4-galician", "method.trainable.audio=some", *corpora("own"))
+    assert ran.returncode == 0, ran.stderr
+    assert "vision 0, language 0)" in ran.stderr and "everything but weights and steps is in order" in ran.stderr
+    assert not [path for _, path, _ in hub.log if PHI in path and path.endswith(".safetensors")]
+    assert [path for _, path, _ in hub.log if PHI in path and "refs%2Fpr%2F70" in path]

@@ -1,0 +1,75 @@
+"""A run that is killed again and again ends like one that was not: every loss, every evaluation, every weight."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from escoita.recipe import Recipe
+from escoita.records import TrainingRecord
+from escoita.rundir import RunDirectory
+from tests.conftest import ROOT, write_manifest
+from training.sft import train
+
+
+def started(recipe: Recipe, folder: Path) -> subprocess.Popen[bytes]:
+    recipe.write(folder / "recipe.yaml")
+    return subprocess.Popen(
+        [sys.executable, "training/sft.py", "--recipe", str(folder / "recipe.yaml")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(there: Path, process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL as soon as a file or folder is there."""
+    deadline = time.monotonic() + 240
+    while not there.exists():
+        assert process.poll() is None and time.monotonic() < deadline, f"{there} was never there"
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+
+
+def test_a_run_that_is_killed_in_any_epoch_ends_like_one_that_was_not(
+    short_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    # 20 clips in batches of 4: three steps an epoch, the last of one batch. Evaluations, checkpoints and entries of
+    # the log come at different steps.
+    clips = {"train": 20, "validation": 6}
+    corpora = [
+        f"corpora.{split}=[{{name: few, path: {write_manifest(tmp_path / f'{split}.jsonl', split, count)}}}]"
+        for split, count in clips.items()
+    ]
+    settings = [
+        *corpora,
+        "method.lora_dropout=0.1",
+        "training.max_steps=-1",
+        "training.num_train_epochs=3",
+        "training.per_device_train_batch_size=4",
+        "training.gradient_accumulation_steps=2",
+        "training.logging_steps=3",
+        "training.save_steps=2",
+        "training.eval_strategy=epoch",
+        "validation.clips=3",
+    ]
+    whole = train(short_recipe(*settings))
+
+    recipe = short_recipe(*settings)
+    run = RunDirectory(recipe.run_path)
+    # Within the second epoch, its checkpoint whole; then at the end of it, while a checkpoint is being written.
+    kill_when(run.checkpoints / "checkpoint-4/trainer_state.json", started(recipe, tmp_path))
+    kill_when(run.checkpoints / "checkpoint-6", started(recipe, tmp_path))
+    assert not run.training.exists()
+    resumed = train(recipe)
+
+    assert whole is not None and resumed is not None
+    assert [point.step for point in whole.loss] == [2, 3, 4, 6, 8, 9]
+    assert resumed.loss == whole.loss and resumed.validation == whole.validation
+    assert resumed.sessions in (2, 3) and resumed.steps == 9
+    assert resumed.adapter_sha256 == whole.adapter_sha256
+    assert resumed.pace is not None and whole.pace is not None
+    assert resumed.pace.audio_seconds == whole.pace.audio_seconds
+    assert TrainingRecord.read(run.training) == resumed

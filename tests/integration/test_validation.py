@@ -1,0 +1,175 @@
+"""What is heard while training: on the tiny base, killed and not, tracked without a network."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from escoita.recipe import Recipe
+from escoita.records import TrainingRecord
+from escoita.rundir import RunDirectory
+from tests.conftest import ROOT, write_manifest
+from training.sft import train
+
+
+@pytest.fixture(scope="module")
+def heard_recipe(
+    short_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Recipe]:
+    """The short recipe with an epoch of three steps, after each of which five clips are heard."""
+    folder = tmp_path_factory.mktemp("validation")
+    first, second = (write_manifest(folder / f"{name}.jsonl", "validation", 6) for name in ("a", "b"))
+
+    def make(*overrides: str) -> Recipe:
+        return short_recipe(
+            f"corpora.validation=[{{name: a, path: {first}}}, {{name: b, path: {second}}}]",
+            "training.eval_strategy=epoch",
+            "training.max_steps=8",
+            "training.save_steps=3",
+            "validation.clips=5",
+            *overrides,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(heard_recipe: Callable[..., Recipe]) -> tuple[Recipe, TrainingRecord]:
+    recipe = heard_recipe()
+    record = train(recipe)
+    assert record is not None
+    return recipe, record
+
+
+def test_base_and_every_epoch_and_the_last_step_are_heard(uninterrupted: tuple[Recipe, TrainingRecord]) -> None:
+    recipe, record = uninterrupted
+    assert [point.step for point in record.validation] == [0, 3, 6, 8]
+    assert {point.utterances for point in record.validation} == {5}
+    first, last = record.validation[0], record.validation[-1]
+    assert last.loss < first.loss and first.wer is not None and first.wer > 0.5
+    best = min(record.validation[1:], key=lambda point: (point.wer, point.cer, point.loss))
+    assert record.kept_step == best.step
+    assert not RunDirectory(recipe.run_path).best.exists()
+
+
+def test_a_killed_run_keeps_what_one_that_was_not_keeps(
+    uninterrupted: tuple[Recipe, TrainingRecord], heard_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    whole, expected = uninterrupted
+    recipe = heard_recipe()
+    run = RunDirectory(recipe.run_path)
+    recipe.write(tmp_path / "recipe.yaml")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AFTER_HEARING, str(tmp_path / "recipe.yaml")],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=300,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    state = json.loads((run.checkpoints / "checkpoint-3/trainer_state.json").read_text())
+    assert [entry["step"] for entry in state["log_history"] if "eval_wer" in entry] == [0, 3]
+    assert not (run.checkpoints / "checkpoint-6").exists()  # heard, but not saved yet
+
+    record = train(recipe)
+    assert record is not None and record.sessions == 2
+    assert record.validation == [
+        point.model_copy(update={"loss": pytest.approx(point.loss, abs=1e-5)}) for point in expected.validation
+    ]
+    assert record.kept_step == expected.kept_step
+    weights, others = (load_file(RunDirectory(each.run_path).adapter / WEIGHTS) for each in (recipe, whole))
+    assert weights.keys() == others.keys()
+    assert all(weights[name] == pytest.approx(others[name], abs=1e-5) for name in weights)
+
+
+WEIGHTS = "adapter_model.safetensors"
+KILLED_AFTER_HEARING = """
+import os, signal, sys
+from training import best
+from training.sft import train
+from escoita.recipe import load_recipe
+
+def kill_at_6(self, args, state, control, hear=best.BestAdapter.on_evaluate, **kwargs):
+    hear(self, args, state, control, **kwargs)
+    if state.global_step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+best.BestAdapter.on_evaluate = kill_at_6
+train(load_recipe(sys.argv[1]))
+"""
+
+
+def test_patience_ends_training(heard_recipe: Callable[..., Recipe], capfd: pytest.CaptureFixture[str]) -> None:
+    """With a learning rate of nothing, no step hears better."""
+    rate = ["training.learning_rate=0.0", "training.eval_strategy=steps", "training.eval_steps=1"]
+    record = train(heard_recipe("validation.patience=2", *rate))
+    assert record is not None and (record.steps, record.kept_step) == (3, 1)
+    said = capfd.readouterr().err
+    assert "Stopping after step 3: 2 evaluations did not lower the WER" in said
+    assert "Kept the adapter of step 1 (WER" in said and "better than the base did" in said
+
+
+def test_without_clips_the_loss_alone_is_evaluated(heard_recipe: Callable[..., Recipe]) -> None:
+    record = train(heard_recipe("validation.clips=0", "training.max_steps=1"))
+    assert record is not None and record.kept_step is None
+    assert [(point.step, point.wer, point.utterances) for point in record.validation] == [(0, None, 0), (1, None, 0)]
+
+
+TRACKED = """
+import socket, sys
+
+def refuse(self, address):
+    raise AssertionError(f"a connection to {address}")
+
+socket.socket.connect = refuse
+from training.sft import train
+from escoita.recipe import load_recipe
+train(load_recipe(sys.argv[1]))
+"""
+
+
+def test_tensorboard_and_trackio_get_loss_and_wer_without_a_network(
+    heard_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("trackio")
+    recipe = heard_recipe("training.max_steps=2", "training.report_to=[tensorboard, trackio]")
+    recipe.write(tmp_path / "recipe.yaml")
+    home = {"HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "home/hf"), "PYTHONPATH": str(ROOT)}
+    unset = {"TRACKIO_DIR", "TENSORBOARD_LOGGING_DIR"}
+    keep = {key: value for key, value in os.environ.items() if key not in unset}
+    done = subprocess.run(
+        [sys.executable, "-c", TRACKED, str(tmp_path / "recipe.yaml")],
+        cwd=ROOT,
+        env=keep | home,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    run = RunDirectory(recipe.run_path)
+    record = TrainingRecord.read(run.training)
+    wer = [(point.step, point.wer) for point in record.validation]
+    assert [step for step, _ in wer] == [0, 2]
+    losses = [(point.step, point.loss) for point in record.loss]
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.tracking / "tensorboard"))
+    events.Reload()
+    for tag, expected in ("train/loss", losses), ("eval/wer", wer):
+        found = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert found == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected]
+
+    with sqlite3.connect(run.tracking / "trackio/escoita.db") as database:
+        rows = database.execute("SELECT run_name, metrics FROM metrics ORDER BY id").fetchall()
+    logged = [json.loads(metrics) for name, metrics in rows if name == "quickstart-uzbek"]
+    for tag, expected in ("train/loss", losses), ("eval/wer", wer):
+        assert [(row["train/global_step"], row[tag]) for row in logged if tag in row] == expected
+    assert not (tmp_path / "home/.cache/huggingface/trackio").exists()

@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from escoita.recipe import Recipe
+from escoita.records import AdapterRecord, ValidationPoint
+from escoita.rundir import RunDirectory
+from tests.escoita.samples import RECIPE
+from training.best import BestAdapter
+from training.outcome import save_adapter, validation_points
+
+
+class Model:
+    def save_pretrained(self, folder: Path, **told: Any) -> None:
+        folder.mkdir(parents=True)
+        (folder / "adapter_model.safetensors").write_text("last")
+
+
+class Family:
+    def save_processor(self, processor: Any, folder: Path) -> None:
+        (folder / "tokenizer.json").write_text(processor)
+
+
+def trainer(run: RunDirectory, kept: int | None) -> SimpleNamespace:
+    """One that is done, and kept the adapter of a step or none."""
+    best = BestAdapter()
+    best.step = kept
+    if kept is not None:
+        folder = run.best / f"step-{kept}"
+        folder.mkdir(parents=True)
+        (folder / "adapter_model.safetensors").write_text("best")
+    handler, args = SimpleNamespace(callbacks=[best]), SimpleNamespace(output_dir=str(run.checkpoints))
+    return SimpleNamespace(callback_handler=handler, args=args, model=Model(), processing_class="tokens")
+
+
+@pytest.mark.parametrize("kept, weights", [(20, "best"), (None, "last")])
+def test_the_best_adapter_is_saved_or_the_last_where_none_was_heard(
+    tmp_path: Path, kept: int | None, weights: str
+) -> None:
+    run, recipe = RunDirectory(tmp_path / "run"), Recipe.model_validate(yaml.safe_load(RECIPE))
+    run.adapter.mkdir(parents=True)
+    (run.adapter / "of-an-earlier-run.txt").touch()
+    save_adapter(trainer(run, kept), Family(), recipe, run)  # type: ignore[arg-type]
+    files = {path.name: path.read_text() for path in run.adapter.iterdir()}
+    assert set(files) == {"adapter_model.safetensors", "tokenizer.json", "escoita.json"}
+    assert (files["adapter_model.safetensors"], files["tokenizer.json"]) == (weights, "tokens")
+    assert AdapterRecord.read(run.adapter / "escoita.json") == recipe.spoken()
+    assert [path.name for path in tmp_path.glob("run/adapter*")] == ["adapter"]
+
+
+def test_points_are_what_evaluations_logged() -> None:
+    heard = {"eval_wer": 1.25, "eval_cer": 0.5, "eval_utterances": 48, "eval_listening_seconds": 2.5}
+    history = [
+        {"step": 0, "eval_loss": 3.0, **heard},
+        {"step": 5, "loss": 2.0},
+        {"step": 5, "eval_loss": 1.5},
+        {"step": 5, "train_runtime": 7.0},
+    ]
+    assert validation_points(json.loads(json.dumps(history))) == [
+        ValidationPoint(step=0, loss=3.0, wer=1.25, cer=0.5, utterances=48),
+        ValidationPoint(step=5, loss=1.5),
+    ]

@@ -1,0 +1,241 @@
+"""The trainer on the tiny Gemma 4 base, whose model takes no count of label tokens by itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from escoita.errors import TrainingError
+from escoita.families import family_of
+from escoita.recipe import Recipe
+from escoita.rundir import RunDirectory
+from tests.conftest import write_manifest
+from training.arguments import sft_config
+from training.collator import SpeechCollator
+from training.engine import load_for_training
+from training.session import last_checkpoint
+from training.sft import clips_by_split, everything, table, train
+from training.trainer import SpeechTrainer
+
+
+@pytest.fixture(scope="module")
+def make(short_recipe: Callable[..., Recipe]) -> Callable[..., SpeechTrainer]:
+    """A trainer of 24 clips, with the same weights each time."""
+
+    def trainer(*overrides: str) -> SpeechTrainer:
+        recipe = short_recipe("training.dataloader_num_workers=0", *overrides)
+        family = family_of(recipe.base)
+        processor = family.load_processor(recipe.base)
+        rows = table(everything(clips_by_split(recipe, ["train"], 30.0, [])["train"]))
+        torch.manual_seed(0)
+        model, adapter = load_for_training(recipe, family)
+        made = SpeechTrainer(
+            model=model,
+            args=sft_config(recipe, RunDirectory(recipe.run_path)),
+            train_dataset=rows,
+            data_collator=SpeechCollator(family, processor, recipe.prompt),
+            processing_class=processor,
+            peft_config=adapter,
+        )
+        for name, weights in made.model.named_parameters():
+            if "lora_B" in name:  # all zero at first, where half of the gradients are
+                torch.nn.init.normal_(weights, std=0.02)
+        return made
+
+    return trainer
+
+
+def gradient(trainer: SpeechTrainer, batches: int) -> tuple[dict[str, torch.Tensor], float]:
+    """Of the first optimizer step, and its loss."""
+    trainer.model.zero_grad()
+    loader = trainer.get_train_dataloader()
+    inputs, items = trainer.get_batch_samples(iter(loader), batches, trainer.args.device)
+    trainer.current_gradient_accumulation_steps = batches
+    loss = sum(float(trainer.training_step(trainer.model, each, items)) for each in inputs)
+    return {name: each.grad.clone() for name, each in trainer.model.named_parameters() if each.requires_grad}, loss
+
+
+def assert_same(found: tuple[dict[str, torch.Tensor], float], expected: tuple[dict[str, torch.Tensor], float]) -> None:
+    """Within what the order of summation does to float32."""
+    assert found[1] == pytest.approx(expected[1], rel=1e-5)
+    assert found[0].keys() == expected[0].keys() and any(float(each.abs().max()) > 1e-3 for each in found[0].values())
+    for name in found[0]:
+        torch.testing.assert_close(found[0][name], expected[0][name], rtol=1e-3, atol=2e-6)
+
+
+@contextmanager
+def forward_fails(trainer: SpeechTrainer, room: int) -> Iterator[list[int]]:
+    """Memory runs out before the loss of more rows than there is room for; gives the rows of each attempt."""
+    attempts: list[int] = []
+
+    def hook(module: Any, args: Any, kwargs: Any) -> None:
+        attempts.append(len(kwargs["labels"]))
+        if attempts[-1] > room:
+            raise torch.OutOfMemoryError("out of memory")
+
+    handle = trainer.model.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield attempts
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def backward_fails(trainer: SpeechTrainer, room: int) -> Iterator[list[int]]:
+    """The same on the way back, when the gradients of the language tower are there and those of the audio are not."""
+    with forward_fails(trainer, room=10**6) as attempts:
+        first = next(each for name, each in trainer.model.named_parameters() if each.requires_grad and "audio" in name)
+        last = [each for name, each in trainer.model.named_parameters() if each.requires_grad][-1]
+
+        def hook(parameter: Any) -> None:
+            if attempts[-1] > room:
+                assert last.grad is not None
+                raise torch.OutOfMemoryError("out of memory")
+
+        handle = first.register_post_accumulate_grad_hook(hook)
+        try:
+            yield attempts
+        finally:
+            handle.remove()
+
+
+def test_accumulated_batches_give_the_gradient_of_one(make: Callable[..., SpeechTrainer]) -> None:
+    whole = gradient(make(), 1)
+    parts = make("training.per_device_train_batch_size=4", "training.gradient_accumulation_steps=2")
+    assert_same(gradient(parts, 2), whole)
+
+
+@pytest.mark.parametrize(
+    "fails, accumulation, room",
+    [(forward_fails, 1, 5), (forward_fails, 3, 2), (backward_fails, 1, 1), (backward_fails, 3, 3)],
+)
+def test_a_step_without_memory_has_the_gradient_of_one_with(
+    make: Callable[..., SpeechTrainer], fails: Callable, accumulation: int, room: int
+) -> None:
+    trainer = make(f"training.gradient_accumulation_steps={accumulation}")
+    undisturbed = gradient(trainer, accumulation)
+    assert trainer.pace.halved == 0
+    with fails(trainer, room) as attempts:
+        assert_same(gradient(trainer, accumulation), undisturbed)
+        assert max(attempts) == 8 and trainer.pace.halved == accumulation
+        attempts.clear()
+        assert_same(gradient(trainer, accumulation), undisturbed)
+        assert max(attempts) <= room and sum(attempts) == 8 * accumulation  # cut beforehand
+
+
+def test_memory_that_runs_out_in_a_later_batch_does_not_count_the_earlier_ones_twice(
+    make: Callable[..., SpeechTrainer],
+) -> None:
+    trainer = make("training.gradient_accumulation_steps=3")
+    undisturbed = gradient(trainer, 3)
+    fell: list[bool] = []
+    with backward_fails(trainer, room=10**6) as attempts:
+        audio = next(each for name, each in trainer.model.named_parameters() if each.requires_grad and "audio" in name)
+
+        def once(parameter: Any) -> None:
+            if len(attempts) == 3 and not fell:
+                fell.append(True)
+                raise torch.OutOfMemoryError("out of memory")
+
+        handle = audio.register_post_accumulate_grad_hook(once)
+        assert_same(gradient(trainer, 3), undisturbed)
+        handle.remove()
+    assert fell and attempts[:3] == [8, 8, 8] and trainer.pace.halved == 1
+
+
+def test_a_clip_that_does_not_fit_alone_ends_training_with_its_length(make: Callable[..., SpeechTrainer]) -> None:
+    trainer = make()
+    longest = max(trainer.train_dataset["length"][:]) / 100
+    with forward_fails(trainer, room=0), pytest.raises(TrainingError, match=rf"a single clip of {longest:.1f} s"):
+        gradient(trainer, 1)
+
+
+def test_evaluation_finds_the_same_loss_in_halves_and_draws_nothing(make: Callable[..., SpeechTrainer]) -> None:
+    trainer = make("training.per_device_eval_batch_size=8")
+    state = torch.random.get_rng_state()
+    whole = trainer.evaluate(trainer.train_dataset)["eval_loss"]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    with forward_fails(trainer, room=3) as attempts:
+        assert trainer.evaluate(trainer.train_dataset)["eval_loss"] == pytest.approx(whole, rel=1e-5)
+    assert max(attempts) == 8 and trainer.pace.halved == 0
+
+
+def test_clips_are_read_by_workers_in_the_same_order(make: Callable[..., SpeechTrainer]) -> None:
+    alone, helped = make(), make("training.dataloader_num_workers=2")
+    for first, second in zip(alone.get_train_dataloader(), helped.get_train_dataloader(), strict=True):
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_the_epoch_is_told_even_to_a_loader_that_skips(make: Callable[..., SpeechTrainer]) -> None:
+    from accelerate import skip_first_batches
+
+    trainer = make()
+    loader = trainer.get_train_dataloader()
+    loader.set_epoch(1)
+    whole = [batch["input_ids"] for batch in loader]
+    skipping = skip_first_batches(trainer.get_train_dataloader(), 1)
+    skipping.set_epoch(1)
+    skipping.batch_sampler.batch_sampler.set_epoch(1)  # as Trainer does
+    left = [batch["input_ids"] for batch in skipping]
+    assert len(left) == len(whole) - 1 and all(map(torch.equal, left, whole[1:]))
+
+
+def test_halves_under_a_gradient_scaler_leave_its_scale_and_the_gradient(make: Callable[..., SpeechTrainer]) -> None:
+    trainer = make("training.gradient_accumulation_steps=2")
+    undisturbed = gradient(trainer, 2)
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)  # what fp16 brings
+    with backward_fails(trainer, 3):
+        scaled, loss = gradient(trainer, 2)
+    assert_same(({name: each / 2.0**10 for name, each in scaled.items()}, loss), undisturbed)
+    assert trainer.pace.halved == 2 and trainer.accelerator.scaler.get_scale() == 2.0**10
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_training_in_one_line(
+    short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = short_recipe()
+    run = RunDirectory(recipe.run_path)
+    save = torch.save
+
+    def on_a_full_disk(what: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        if "checkpoint-4/optimizer" in str(path):
+            raise RuntimeError("basic_ios::clear: iostream error")
+        save(what, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", on_a_full_disk)
+    with pytest.raises(TrainingError, match=r"checkpoint-4: cannot be written \(basic_ios::clear: iostream error\)"):
+        train(recipe)
+    assert last_checkpoint(run.checkpoints) == run.checkpoints / "checkpoint-2"
+    assert not (run.checkpoints / "checkpoint-4").exists()
+
+
+def test_memory_that_runs_out_beside_the_batches_is_told(
+    short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(TrainingError, match=r"^training: out of memory outside of batches, .* training\.optim"):
+        train(short_recipe())
+
+
+@pytest.mark.parametrize("clips, steps", [(3, 1), (9, 1), (25, 2)])
+def test_an_epoch_of_fewer_clips_than_a_step_holds_is_a_step(
+    short_recipe: Callable[..., Recipe], tmp_path: Path, clips: int, steps: int
+) -> None:
+    few = write_manifest(tmp_path / "few.jsonl", "train", clips)
+    record = train(
+        short_recipe(
+            f"corpora.train=[{{name: few, path: {few}}}]",
+            "training.gradient_accumulation_steps=3",
+            "training.max_steps=-1",
+            "training.num_train_epochs=1",
+        )
+    )
+    assert record is not None and record.pace is not None and record.steps == steps and record.epochs == 1
+    assert record.pace.audio_seconds == pytest.approx(record.corpora[0].audio_seconds, rel=1e-5)

@@ -1,0 +1,174 @@
+"""
+Unsloth without a GPU: what it asks of one is answered here, Triton's kernels are interpreted, nothing is compiled.
+
+Run by `make test-unsloth` in a virtual environment of its own. Every test is a process of its own, as Unsloth has to
+be imported before everything else.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from escoita.recipe import Recipe, load_recipe
+
+
+pytestmark = pytest.mark.unsloth
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+WITHOUT_GPU = {
+    "UNSLOTH_ALLOW_CPU": "1",
+    "UNSLOTH_COMPILE_DISABLE": "1",
+    "TRITON_INTERPRET": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+BEGIN = """
+import json, sys
+from types import SimpleNamespace
+import torch
+from escoita.recipe import load_recipe
+from training.engine import import_first, load_for_training
+
+torch.cuda.get_device_properties = lambda *_: SimpleNamespace(
+    name="none", total_memory=2**34, major=8, minor=0, multi_processor_count=1
+)
+recipe = load_recipe(sys.argv[1], sys.argv[2:])
+import_first(recipe)
+"""
+
+TRAIN = f"""{BEGIN}
+from training.sft import train
+print(train(recipe).model_dump_json())
+"""
+
+# TRL's classes as Unsloth rewrites them where there is a GPU.
+ARGUMENTS = f"""{BEGIN}
+import os
+import unsloth
+from unsloth.models.rl import PatchFastRL
+os.environ["UNSLOTH_ALLOW_CPU"] = "0"
+PatchFastRL(FastLanguageModel=unsloth.FastLanguageModel)
+from escoita.rundir import RunDirectory
+from training.arguments import sft_config
+from training.trainer import SpeechTrainer
+config = sft_config(recipe, RunDirectory(recipe.run_path))
+asked = ("gradient_accumulation_steps", "weight_decay", "warmup_steps", "optim", "seed", "learning_rate")
+classes = [kind.__name__ for kind in SpeechTrainer.__mro__]
+print(json.dumps({{"classes": classes}} | {{key: getattr(config, key) for key in asked}}))
+"""
+
+LOSS = f"""{BEGIN}
+import hashlib
+from escoita.corpora.clips import read_clip
+from escoita.families import family_of
+from training.sft import clips_by_split, everything
+family = family_of(recipe.base)
+processor = family.load_processor(recipe.base)
+model, adapter = load_for_training(recipe, family)
+if adapter:
+    from peft import get_peft_model
+    model = get_peft_model(model, adapter)
+clips = everything(clips_by_split(recipe, ["train"], 30.0, [])["train"])
+audio, texts = [read_clip(clip) for clip in clips], clips.column("text")
+batch = family.encode_with_targets(processor, audio, texts, recipe.prompt)
+digest = hashlib.sha256(b"".join(batch[key].numpy().tobytes() for key in sorted(batch))).hexdigest()
+labels = batch.pop("labels")
+logits = model.train()(**batch).logits[:, :-1].float()
+loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
+loss.backward()
+trained = {{name: weights for name, weights in model.named_parameters() if weights.requires_grad}}
+norm = torch.linalg.vector_norm(torch.stack([weights.grad.norm() for weights in trained.values()]))
+shapes = {{name: list(weights.shape) for name, weights in trained.items()}}
+print(json.dumps({{"batch": digest, "loss": loss.item(), "norm": norm.item(), "shapes": shapes}}))
+"""
+
+RELOAD = """
+import json, sys
+import torch
+from peft import PeftModel
+from escoita.families import family_of
+assert "unsloth" not in sys.modules
+family = family_of("quickstart/gemma4")
+model = PeftModel.from_pretrained(family.load_model("quickstart/gemma4", dtype="float32"), sys.argv[1])
+weights = {name: tensor for name, tensor in model.named_parameters() if "lora_B" in name}
+print(json.dumps({tower: sum(
+    bool(tensor.any()) for name, tensor in weights.items() if family.tower_of(name) == tower
+) for tower in ("language", "audio")}))
+"""
+
+
+@pytest.fixture
+def recipe_file(short_recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
+    """The quick start's recipe on 24 clips."""
+    short_recipe("engine=unsloth").write(tmp_path / "recipe.yaml")
+    return tmp_path / "recipe.yaml"
+
+
+@pytest.fixture
+def told(command: Command) -> Callable[..., Any]:
+    """What a program prints last, read as JSON."""
+
+    def run(program: str, *arguments: str, **environment: str) -> Any:
+        ran = command("-c", program, *arguments, **WITHOUT_GPU, **environment)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout.splitlines()[-1])
+
+    return run
+
+
+def refusal(command: Command, *arguments: str, **environment: str) -> str:
+    ran = command("training/sft.py", "--recipe", *arguments, **environment)
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr
+    return ran.stderr.splitlines()[-1]
+
+
+def test_without_a_gpu_it_is_refused_in_one_line(command: Command, recipe_file: Path) -> None:
+    assert "engine: unsloth: " in refusal(command, str(recipe_file), CUDA_VISIBLE_DEVICES="")
+
+
+def test_importing_transformers_first_is_refused(command: Command, recipe_file: Path) -> None:
+    ran = command("-c", f"import transformers\n{TRAIN}", str(recipe_file), **WITHOUT_GPU)
+    assert "engine: unsloth rewrites transformers, which is imported already" in ran.stderr
+
+
+def test_batch_loss_gradient_and_layers_are_those_of_plain_peft(told: Callable[..., Any], recipe_file: Path) -> None:
+    mine = told(LOSS, str(recipe_file), UNSLOTH_RETURN_LOGITS="1")
+    plain = told(LOSS, str(recipe_file), "engine=transformers")
+    assert mine["batch"] == plain["batch"] and mine["shapes"] == plain["shapes"]
+    assert mine["loss"] == pytest.approx(plain["loss"], abs=1e-3)
+    # Matrices A are drawn anew; the gradient of B depends on them.
+    assert mine["norm"] == pytest.approx(plain["norm"], rel=0.2)
+
+
+def test_a_recipe_means_the_same_with_the_arguments_that_unsloth_puts_in_place(
+    told: Callable[..., Any], recipe_file: Path
+) -> None:
+    """Its own defaults are two steps of accumulation, 0.001, 0.1, adamw_8bit and 3407."""
+    found = told(ARGUMENTS, str(recipe_file), "training={learning_rate: 1e-3, eval_strategy: 'no'}")
+    assert found.pop("classes")[:2] == ["SpeechTrainer", "UnslothSFTTrainer"]
+    optimizer = found.pop("optim")
+    assert optimizer.startswith("adamw_torch")
+    assert found == {
+        "gradient_accumulation_steps": 1,
+        "weight_decay": 0.0,
+        "warmup_steps": 0,
+        "seed": 42,
+        "learning_rate": 1e-3,
+    }
+
+
+def test_it_trains_hears_and_is_loaded_by_plain_peft(told: Callable[..., Any], recipe_file: Path) -> None:
+    clips = json.dumps([{"name": "few", "path": "quickstart/corpus/uz/validation.jsonl", "limit": 4}])
+    evaluated = [f"corpora.validation={clips}", "training.eval_strategy=steps", "training.eval_steps=2"]
+    record = told(TRAIN, str(recipe_file), *evaluated)
+    assert record["trainable_parameters"] == {"language": 58_368, "audio": 100_736, "vision": 0}
+    assert record["steps"] == 4 and record["engine"] == "unsloth" and record["method"] == "lora"
+    losses = [point["loss"] for point in record["loss"]]
+    assert all(0 < loss < 10 for loss in losses)
+    assert [point["step"] for point in record["validation"]] == [0, 2, 4]
+    reached = told(RELOAD, str(load_recipe(recipe_file).run_path / "adapter"))
+    assert reached == {"language": 21, "audio": 30}

@@ -1,0 +1,134 @@
+"""All that is looked at before a training, from what is cheap to what needs the model's shapes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from escoita.errors import EscoitaError
+from escoita.families import family_of
+from escoita.families.chat import ChatFamily
+from escoita.families.family import Family, marks_of
+from escoita.recipe import Recipe
+from escoita.rundir import RunDirectory
+from training.doctor.base import Base, find_base, find_licence, look_up
+from training.doctor.corpora import Sampled, find_corpora
+from training.doctor.disk import find_disk
+from training.doctor.finding import Finding, findings_of
+from training.doctor.machine import find_machine
+from training.doctor.model import Longest, encode_longest, find_lengths, find_memory, find_trainable
+from training.doctor.prompt import find_prompt
+from training.doctor.settings import asked, precision
+from training.doctor.versions import find_versions
+
+
+def examine(recipe: Recipe) -> Iterator[Finding]:
+    """
+    Looks at everything that can be looked at without weights and without a step.
+
+    Args:
+        recipe ([`Recipe`]): About to be trained.
+
+    Returns:
+        `Iterator[Finding]`: One after the other; a base that cannot be had is one of them, and what needs it is left
+        out.
+    """
+    about = look_up(recipe)
+    family, missing = _family(recipe, about)
+    model_type = family.model_types[0] if family else None
+
+    yield from findings_of("libraries", lambda: find_versions(recipe, model_type))
+    yield from findings_of("machine", lambda: find_machine(recipe))
+    yield from findings_of("recipe", lambda: find_settings(recipe, model_type))
+    if family is None:
+        yield Finding("refusal", "base", missing, "name a folder or a repository, or look at network and token")
+        yield from find_corpora(recipe, Family.max_audio_seconds, (), Sampled())
+        yield Finding("warning", "base", "without it prompt, trained parameters, memory and disk were not looked at")
+        return
+
+    yield from find_base(recipe, about, family.model_types[0])
+    yield from find_licence(recipe, about)
+    yield from _with_base(recipe, family, about)
+
+
+def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
+    """
+    What the recipe asks of TRL, and what is known not to work with a family.
+
+    Args:
+        recipe ([`Recipe`]): Its training section.
+        model_type (`str`, *optional*): Of the base, where it is known.
+    """
+    from training.arguments import sft_config
+    from training.checks import NOT_IN_FP16
+    from training.session import refuse_other_recipe
+
+    run = RunDirectory(recipe.run_path)
+    # Precision is looked at with the machine; where it is refused, the rest is still to be read.
+    sft_config(recipe.model_copy(update={"training": recipe.training | {"bf16": False, "fp16": False}}), run)
+    batch, steps = (asked(recipe, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps"))
+    yield Finding("ok", "recipe", f"{recipe.method.kind}, {recipe.engine}, batch {batch} × {steps}")
+    if model_type in NOT_IN_FP16 and precision(recipe) == "fp16":
+        found = f"{model_type} does not train under fp16"
+        yield Finding("refusal", "precision", found, "set training.fp16: false and training.bf16: true")
+    refuse_other_recipe(run, recipe)
+
+
+def _family(recipe: Recipe, about: Base) -> tuple[ChatFamily | None, str]:
+    """The family of the base, or why there is none."""
+    if not about.at_hand:
+        return None, f"model {recipe.base}: no folder here, not in the cache, and {about.unknown}"
+    try:
+        return family_of(recipe.base, recipe.base_revision), ""
+    except EscoitaError as error:
+        return None, str(error)
+
+
+def _with_base(recipe: Recipe, family: ChatFamily, about: Base) -> Iterator[Finding]:
+    """What is looked at with processor and configuration of the base."""
+    loaded: dict[str, Any] = {}
+    sampled = Sampled()
+
+    def load() -> Iterator[Finding]:
+        try:
+            loaded["processor"] = family.load_processor(recipe.base, recipe.base_revision)
+        except (OSError, ValueError) as error:
+            raise EscoitaError(f"its processor cannot be loaded ({_line(error)})") from error
+        yield from ()
+
+    yield from findings_of("base", load)
+    processor = loaded.get("processor")
+    marks = sorted(marks_of(processor.tokenizer).values()) if processor else ()
+    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled)
+    if processor and sampled.clips:
+        clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
+        yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
+        yield from findings_of("model", lambda: _find_model(recipe, family, processor, sampled, about))
+
+
+def _find_model(
+    recipe: Recipe, family: ChatFamily, processor: Any, sampled: Sampled, about: Base
+) -> Iterator[Finding]:
+    from training.sft import untrained
+
+    model = untrained(recipe)
+    yield from findings_of("trained", lambda: find_trainable(recipe, family, model))
+    text = max((clip.text for clip in sampled.clips), key=len)
+    seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
+    longest = Longest(seconds, text, sampled.all_known)
+    rows = asked(recipe, "per_device_train_batch_size")
+    batches = {count: encode_longest(recipe, family, processor, longest, count) for count in {1, rows}}
+    clip = max(sampled.clips, key=lambda clip: clip.audio_seconds)
+    heard = encode_longest(recipe, family, processor, Longest(clip.audio_seconds, clip.text, True), 1)
+    tokens, certain = (batch["input_ids"].shape[1] for batch in (batches[rows], heard))
+    yield from find_lengths(recipe, family, longest, tokens, certain)
+    try:
+        found, taken = find_memory(recipe, model, batches, longest)
+    except (RuntimeError, ValueError, TypeError) as error:
+        advice = "take one step with --set training.max_steps=1 and read peak_memory_bytes in training.json"
+        yield Finding("warning", "memory", f"cannot be told for this model ({_line(error)})", advice)
+        return
+    yield from found
+    yield from find_disk(recipe, taken, about.download_bytes)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

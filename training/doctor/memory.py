@@ -1,0 +1,188 @@
+"""What a training takes of the memory of a GPU, added up part by part."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from training.doctor.activations import Activations
+
+
+GIGABYTE = 1e9
+# Bytes for each weight: four bits, an 8-bit scale for every 64 of them, and a float32 for every 256 scales: double
+# quantisation, Dettmers et al. 2023, QLoRA, section 3.
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+# A CUDA context with cuBLAS and its kernels; not measured here, as there is no GPU: users see 0.3 to 0.8 GB.
+CONTEXT = 0.6e9
+# As bitsandbytes has it: smaller tensors keep their states in float32.
+_EIGHT_BIT_FROM = 4096
+# Rows and columns of the buffer through which TRL computes the head, and copies in float32 that it makes of a piece
+# where there is no Triton; see trl/kernels/chunked_logprob.py.
+_HEAD_ROWS, _HEAD_COLUMNS, _HEAD_COPIES = 4096, 32768, 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """
+    Bytes of each part at its peak.
+
+    Args:
+        base (`float`): Frozen weights, without what follows.
+        tables (`float`): Frozen embeddings that are only looked up, not those that are the head too; quantisation
+            leaves them as they are, and they could lie in the memory of the host.
+        trained (`float`): Trained weights, in float32.
+        copies (`float`): That autocast makes of weights in the precision of the products: of the trained ones, and of
+            frozen ones that are stored in another.
+        gradients (`float`): Of the trained weights.
+        optimizer (`float`): Its states.
+        activations (`float`): What the forward pass keeps for the backward one.
+        workspace (`float`): What a step needs for moments: gradients of activations, pieces of logits, weights that
+            come out of their four bits.
+        context (`float`): CUDA and its kernels.
+    """
+
+    base: float
+    tables: float
+    trained: float
+    copies: float
+    gradients: float
+    optimizer: float
+    activations: float
+    workspace: float
+    context: float
+
+    @property
+    def total(self) -> float:
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class Load:
+    """
+    How a recipe uses memory.
+
+    Args:
+        dtype_bytes (`int`): Of a frozen weight that is not quantised.
+        compute_bytes (`int`): Of a number in a product: 2 under bf16 or fp16, else 4.
+        recast (`bool`): Frozen weights are stored in another type than that of the products.
+        four_bit (`bool`): Linear layers are in NF4.
+        skipped (`Collection[str]`): What the names of linear layers hold that are left as they are.
+        optimizer (`str`): As `training.optim` calls it.
+        checkpointing (`bool`): Layers are computed again in the backward pass.
+        tokens (`int`): Of a batch that go through the head: those with labels, or all where there is no Triton.
+        on_gpu (`bool`): Else there is no CUDA context, and no Triton.
+    """
+
+    dtype_bytes: int
+    compute_bytes: int
+    recast: bool
+    four_bit: bool
+    optimizer: str
+    checkpointing: bool
+    tokens: int
+    skipped: Collection[str] = ()
+    on_gpu: bool = True
+
+
+def estimate(model: Any, load: Load, activations: Activations) -> Estimate:
+    """
+    Adds up the peak of a training step.
+
+    How near it comes for Gemma 4 E4B stands in docs/doctor.md, as far as others said what they measured.
+
+    Args:
+        model: A PEFT model without weights; what of it requires a gradient is trained.
+        load ([`Load`]): What the recipe says.
+        activations ([`Activations`]): Of the largest batch.
+
+    Returns:
+        [`Estimate`]: Bytes by part. Fragments between tensors are not counted.
+    """
+    base = tables = trained = optimizer = largest = 0.0
+    looked_up = {id(weight) for weight in _tables(model)}
+    quantised = (
+        {id(weight) for weight in _linear(model, load.skipped, model.get_output_embeddings())}
+        if load.four_bit
+        else set()
+    )
+    for weight in model.parameters():
+        if weight.requires_grad:
+            trained += weight.numel()
+            optimizer += weight.numel() * state_bytes(load.optimizer, weight.numel())
+        elif id(weight) in looked_up:
+            tables += weight.numel() * load.dtype_bytes
+        elif id(weight) in quantised:
+            base += weight.numel() * NF4
+            largest = max(largest, weight.numel() * load.compute_bytes)
+        else:
+            base += weight.numel() * load.dtype_bytes
+    return Estimate(
+        base=base,
+        tables=tables,
+        trained=4 * trained,
+        copies=(trained * load.compute_bytes if load.compute_bytes < 4 else 0) + _recast_bytes(model, load),
+        gradients=4 * trained,
+        optimizer=optimizer,
+        activations=activations.kept(load.checkpointing),
+        # The head is done before the first gradient of a layer is there.
+        workspace=max(_head_bytes(model, load), 2 * activations.largest + largest),
+        context=CONTEXT if load.on_gpu else 0.0,
+    )
+
+
+def state_bytes(optimizer: str, size: int) -> float:
+    """
+    Bytes of an optimizer's states for each trained weight.
+
+    Args:
+        optimizer (`str`): As `training.optim` calls it: two states for Adam and LAMB, in one byte each where it is an
+            8-bit one; one for those with momentum alone; next to none for Adafactor and plain SGD.
+        size (`int`): Of the tensor.
+    """
+    states = 2
+    if re.search(r"lion|rmsprop|adagrad", optimizer):
+        states = 1
+    elif re.search(r"adafactor|^sgd|apollo|galore", optimizer):
+        states = 0
+    eight_bit = "8bit" in optimizer and size >= _EIGHT_BIT_FROM
+    return states * (1 + 4 / 256 if eight_bit else 4)  # with a float32 for each 256 of them
+
+
+def _recast_bytes(model: Any, load: Load) -> float:
+    """Of frozen linear layers, as the backward pass needs the copies again: of all, or of one checkpointed layer."""
+    if not load.recast or load.four_bit:
+        return 0.0
+    inside = [
+        sum(weight.numel() for weight in _linear(layer) if not weight.requires_grad)
+        for layer in model.modules()
+        if isinstance(layer, GradientCheckpointingLayer)
+    ]
+    return load.compute_bytes * (max(inside, default=0) if load.checkpointing else sum(inside))
+
+
+def _head_bytes(model: Any, load: Load) -> float:
+    vocabulary, width = model.get_output_embeddings().weight.shape
+    rows = min(load.tokens, _HEAD_ROWS)
+    copies = 0 if load.on_gpu else 4 * _HEAD_COPIES * min(vocabulary, _HEAD_COLUMNS)
+    return rows * (_HEAD_COLUMNS * load.compute_bytes + copies) + load.tokens * width * (load.compute_bytes + 4)
+
+
+def _tables(model: Any) -> list[torch.Tensor]:
+    head = model.get_output_embeddings().weight
+    return [
+        module.weight
+        for module in model.modules()
+        if isinstance(module, torch.nn.Embedding) and module.weight is not head
+    ]
+
+
+def _linear(model: Any, skipped: Collection[str] = (), head: Any = None) -> list[torch.Tensor]:
+    """Weights of linear layers; bitsandbytes leaves the head alone, and what is to be skipped."""
+    return [
+        module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head and not any(skip in name for skip in skipped)
+    ]

@@ -1,0 +1,141 @@
+"""What the model hears while it trains: always the same clips of the validation corpora."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from escoita.corpora.clips import read_clip
+from escoita.corpora.rows import Utterances
+from escoita.errors import EscoitaError, TrainingError
+from escoita.families.chat import ChatFamily
+from escoita.processes import gathered
+from escoita.recipe import Recipe
+from escoita.records import AdapterRecord
+from escoita.scoring import character_edits, word_edits
+from escoita.text import normalizer
+from escoita.transcribe import Transcriber, batches_by_seconds
+
+
+# Not the training's own, so that runs of several seeds are heard on the same clips.
+SEED = 0
+
+
+@dataclass
+class Listening:
+    """
+    A fixed sample of the validation clips, and how they are heard.
+
+    Args:
+        clips ([`Utterances`]): The sample.
+        family ([`ChatFamily`]): How the model is spoken to.
+        processor: The family's processor.
+        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
+        normalizer (`str`): Makes texts alike before they are compared.
+        batch_seconds (`float`): Most audio at once, padding counted.
+    """
+
+    clips: Utterances
+    family: ChatFamily
+    processor: Any
+    spoken: AdapterRecord
+    normalizer: str
+    batch_seconds: float
+    # Kept, as it remembers what fits in memory.
+    _transcriber: Transcriber | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def to(cls, clips: Utterances, recipe: Recipe, family: ChatFamily, processor: Any) -> Self:
+        """Draws the sample that a recipe asks for from all clips of the validation corpora."""
+        drawn = clips.take(sample(clips.column("corpus"), recipe.validation.clips))
+        return cls(drawn, family, processor, recipe.spoken(), recipe.eval.normalizer, recipe.eval.batch_seconds)
+
+    def rates(self, model: Any) -> dict[str, float]:
+        """
+        Hears the sample, each process its share of the batches.
+
+        Args:
+            model: In the midst of training, not wrapped; left as it was.
+
+        Returns:
+            `dict[str, float]`: `wer` and `cer` of the whole sample, fractions, the same on every process; the
+            `utterances` heard and the `listening_seconds` that it took.
+
+        Raises:
+            TrainingError: A clip cannot be read any more; on every process.
+        """
+        started = time.perf_counter()
+        state = PartialState()
+        batches = list(batches_by_seconds(self.clips.column("audio_seconds"), self.batch_seconds))
+        mine: dict[int, str] = {}
+        refusal = ""
+        try:
+            with undisturbed(model):
+                mine = self._heard(model, batches[state.process_index :: state.num_processes])
+        except EscoitaError as error:
+            refusal = str(error)
+        shares = gathered((mine, refusal), state)
+        if refused := [said for _, said in shares if said]:
+            raise TrainingError(f"validation: {refused[0]}; give the command again to go on from the last checkpoint")
+        heard = {index: text for share, _ in shares for index, text in share.items()}
+        alike = normalizer(self.normalizer)
+        references = [alike(text) for text in self.clips.column("text")]
+        hypotheses = [alike(heard[index]) for index in range(len(references))]
+        return {
+            "wer": word_edits(references, hypotheses).rate,
+            "cer": character_edits(references, hypotheses).rate,
+            "utterances": len(references),
+            "listening_seconds": round(time.perf_counter() - started, 3),
+        }
+
+    def _heard(self, model: Any, batches: Iterable[list[int]]) -> dict[int, str]:
+        """What is heard in these batches, by the place of the clip in the sample."""
+        if self._transcriber is None:
+            self._transcriber = Transcriber(self.family, model, self.processor, self.spoken, self.batch_seconds)
+        self._transcriber.model = model.eval()
+        found = self._transcriber.in_batches(lambda index: read_clip(self.clips[index]), batches)
+        return {
+            index: transcript.text
+            for indices, transcripts in found
+            for index, transcript in zip(indices, transcripts, strict=True)
+        }
+
+
+def sample(corpora: list[str], clips: int) -> list[int]:
+    """
+    Draws clips in proportion to their corpora, at least one of each, always the same ones.
+
+    Args:
+        corpora (`list[str]`): The corpus of every clip.
+        clips (`int`): How many are wanted; one of each corpus comes even so.
+
+    Returns:
+        `list[int]`: Indices, rising.
+    """
+    draw = np.random.default_rng(SEED)
+    names, which, sizes = np.unique(np.array(corpora, object), return_inverse=True, return_counts=True)
+    # One of each, and of the others as many of each corpus as its share; what rounding left over, by what it took.
+    left = max(0, min(clips, len(corpora)) - len(names))
+    exact = left * (sizes - 1) / max(1, sum(sizes - 1))
+    counts = exact.astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: left - counts.sum()]] += 1
+    drawn = [draw.permutation(np.flatnonzero(which == place))[: 1 + count] for place, count in enumerate(counts)]
+    return sorted(int(index) for part in drawn for index in part)
+
+
+@contextmanager
+def undisturbed(model: Any) -> Iterator[None]:
+    """Lets a model be used in the midst of training: puts its modules' modes and torch's random numbers back."""
+    modes = [(module, module.training) for module in model.modules()]
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training

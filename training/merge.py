@@ -1,0 +1,51 @@
+"""Base and adapter of a run as one full model, which needs neither PEFT nor the base."""
+
+import shutil
+from pathlib import Path
+
+from escoita.adapter import merged, on_shared_weight
+from escoita.errors import EscoitaError
+from escoita.families import family_of
+from escoita.resolve import adapter_record, hub_errors
+from escoita.rundir import RunDirectory
+
+
+def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
+    """
+    Merges the adapter of a run into its base, and writes the model, its processor, and `escoita.json`.
+
+    Args:
+        run (`Path`): The run directory.
+        out (`Path`): The folder that is made; nothing stands there before the model is whole.
+        dtype (`str`, *optional*): In which is merged and written, a type of torch by name; the recipe's unless given.
+
+    Returns:
+        `Path`: The folder. [`~escoita.transcribe.Transcriber.load`] takes it as a base without an adapter, and so does
+        `escoita eval --base`.
+
+    Raises:
+        EscoitaError: The folder is there, the run is not trained, its base was in 4 bits, or what it trained cannot be
+            merged.
+    """
+    if out.exists():
+        raise EscoitaError(f"{out}: is there already; remove it, or merge into another folder")
+    recipe, adapter = RunDirectory(run).load_recipe(), RunDirectory(run).trained_adapter()
+    spoken = adapter_record(adapter)
+    if spoken.load_in_4bit:
+        raise EscoitaError(
+            f"{run}: was trained on a base in 4 bits; merged, it would be another model than was measured. Use base"
+            " and adapter together, as the card shows"
+        )
+    family = family_of(recipe.base, recipe.base_revision)
+    with hub_errors(f"base {recipe.base}"):
+        model = family.load_model(recipe.base, recipe.base_revision, dtype or recipe.dtype)
+    model = merged(model, adapter)
+    if on_shared_weight(model):
+        raise EscoitaError(f"{run}: its adapter is on a weight that two layers share; merged, it would change both")
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    family.save_processor(family.load_processor(recipe.base, recipe.base_revision), unfinished)
+    spoken.write(unfinished / "escoita.json")
+    unfinished.rename(out)
+    return out
