@@ -68,12 +68,19 @@ def base_is_there(api: HfApi, folder: Path, repo: str) -> bool:
 
 def base_files(folder: Path) -> dict[str, Path]:
     """
-    Collects a base that is a local folder: configuration, tokenizer, processor, weights as safetensors, its README.
+    Collects a base that is a local folder: configuration, tokenizer, processor, weights as safetensors, its README,
+    and the adapters that belong to it, as Phi-4's for speech, each in a folder of its own.
 
     Raises:
         PublishError: It holds no safetensors.
     """
-    files = {path.name: path for path in sorted(folder.iterdir()) if path.suffix in PUBLISHED_SUFFIXES}
+    folders = [folder, *(config.parent for config in sorted(folder.glob("*/adapter_config.json")))]
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for each in folders
+        for path in sorted(each.iterdir())
+        if path.suffix in PUBLISHED_SUFFIXES
+    }
     if not any(name.endswith(".safetensors") for name in files):
         raise PublishError(f"{folder}: holds no safetensors, so it cannot be published as a base")
     return files

@@ -4,12 +4,14 @@ Writes the model card of a run, from its records alone.
     python cards/build.py --run runs/quickstart-uzbek
 """
 
+import json
+from functools import partial
 from pathlib import Path
 
 from jinja2 import PackageLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from cards import results
+from cards import procedure, results
 from cards.metadata import hub_id, metadata, titles_of_tests
 from cards.overlap import overlaps
 from escoita import figures, markdown
@@ -17,6 +19,7 @@ from escoita.data_record import DataRecord
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
+from escoita.plots import training_plot
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
@@ -41,7 +44,8 @@ FILTERS = (
 
 def write_card(path: Path) -> Path:
     """
-    Writes `README.md` of a run. What it names is where it is now: folders of this machine until it is published.
+    Writes `README.md` of a run, and beside it the plot of its training. What the card names is where it is now:
+    folders of this machine until it is published.
 
     Args:
         path (`Path`): The run directory.
@@ -54,7 +58,10 @@ def write_card(path: Path) -> Path:
     """
     run = RunDirectory(path)
     recipe = run.load_recipe()
-    write_atomically(run.card, build_card(run, recipe, recipe.base, str(run.adapter)))
+    card = build_card(run, recipe, recipe.base, str(run.adapter))
+    if curve := training_plot(TrainingRecord.read(run.training)):
+        write_atomically(run.curve, curve)
+    write_atomically(run.card, card)
     return run.card
 
 
@@ -103,21 +110,32 @@ def body(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # Python reads no pairs of surrogates
+    # Not as HTML, which would escape < and >; and not as ASCII, as Python reads no pairs of surrogates.
+    environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
     environment.filters |= {function.__name__: function for function in FILTERS}
     titles = {result.name: result.name for result in evaluation.corpora} | titles_of_tests(recipe)
     named = titles | {"pooled": "All, pooled by words"}
-    snippet = environment.get_template(f"snippets/{training.family}.py.jinja").render(
-        base=base,
-        revision=recipe.base_revision,
-        adapter=adapter,
-        prompt=recipe.prompt,
-        max_new_tokens=recipe.eval.max_new_tokens,
-    )
+    # Only of families of which one was run: others need packages or turns of their own, which escoita spares them.
+    plain = f"snippets/{training.family}.py.jinja"
+    snippet = ""
+    if plain in environment.list_templates():
+        snippet = environment.get_template(plain).render(
+            base=base,
+            revision=recipe.base_revision,
+            adapter=adapter,
+            prompt=recipe.prompt,
+            max_new_tokens=recipe.eval.max_new_tokens,
+        )
     return environment.get_template("adapter.md.jinja").render(
         recipe=recipe,
         card=recipe.card,
-        method=recipe.method,
+        method=procedure.method(recipe),
+        parameters=procedure.parameters(training),
+        targets=procedure.targets(recipe),
+        surroundings=procedure.surroundings(training),
+        pace=procedure.pace(training.pace) if training.pace else "",
+        curve=procedure.curve(training),
+        curve_title=procedure.CURVE,
         prompt=recipe.prompt,
         training=training,
         hyperparameters=recipe.training,
@@ -126,7 +144,8 @@ def body(
         judged=evaluation.judged,
         pooled=evaluation.pooled,
         normalised=evaluation.normalizer != "raw",
-        texts=results.TEXTS.get(evaluation.normalizer, f"normalised by {evaluation.normalizer}"),
+        texts=results.texts(evaluation.normalizer),
+        heard_texts=results.texts(training.normalizer),
         rows=results.rows(evaluation, named),
         others=results.others(evaluation, named),
         composition=figures.composition((titles[result.name], result.word_share) for result in evaluation.corpora),

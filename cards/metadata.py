@@ -36,6 +36,7 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> 
         [`ModelCardData`]: As huggingface_hub writes it.
     """
     results = index_entries(recipe, evaluation) if evaluation else []
+    kind = ["lora"] if recipe.method.kind == "lora" else []
     return ModelCardData(
         model_name=recipe.name if results else None,
         eval_results=results or None,
@@ -44,7 +45,7 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> 
         license=recipe.card.license,
         library_name="peft",
         pipeline_tag="automatic-speech-recognition",
-        tags=[*dict.fromkeys(["speech", "lora", *recipe.card.tags])],
+        tags=[*dict.fromkeys(["speech", *kind, *recipe.card.tags])],
         base_model_relation="adapter" if hub_id(base) else None,
     )
 

@@ -8,7 +8,9 @@ from cards.build import build_card
 from escoita.errors import PublishError
 from escoita.evaluation import PROBES, EvaluationRecord
 from escoita.files import public_name
+from escoita.plots import training_plot
 from escoita.recipe import Recipe
+from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
 
@@ -53,6 +55,8 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
     files["adapter_config.json"] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
     files["recipe.yaml"] = public_recipe(recipe, base).encode()
     files["training.json"] = run.training.read_bytes()
+    if curve := training_plot(TrainingRecord.read(run.training)):
+        files[run.curve.name] = curve.encode()
     files["eval/results.json"] = run.results.read_bytes()
     if run.data.is_file():
         files["data.json"] = run.data.read_bytes()

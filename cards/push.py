@@ -22,7 +22,7 @@ from escoita.rundir import RunDirectory
 
 
 # Of an earlier publication: figures that this card does not speak of, and pickles.
-LEFTOVERS = re.compile(r"eval/.*|data\.json|(.*/)?[^/]*\.(bin|ckpt|pickle|pkl|pt|pth)")
+LEFTOVERS = re.compile(r"eval/.*|data\.json|training\.svg|(.*/)?[^/]*\.(bin|ckpt|pickle|pkl|pt|pth)")
 
 
 def push(path: Path, repo: str | None = None) -> str:

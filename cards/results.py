@@ -64,6 +64,11 @@ class Other:
     difference: Difference | None
 
 
+def texts(normalizer: str) -> str:
+    """How texts were made alike, to follow on "Texts were"."""
+    return TEXTS.get(normalizer, f"normalised by {normalizer}")
+
+
 def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
     """
     The table of results: each corpus, all pooled, and their mean; under a normaliser, the raw rates beside.

@@ -26,7 +26,7 @@ from escoita.processes import main_first
 from escoita.progress import is_main_process
 from escoita.recipe import Corpus, Evaluation
 from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record
+from escoita.resolve import adapter_record, file_if_any
 from escoita.rundir import RunDirectory
 from escoita.text import NORMALIZERS
 from eval.earlier import EARLIER, take_earlier
@@ -75,7 +75,7 @@ def evaluate_manifests(
     Evaluates any adapter, or any baseline alone, on any manifests.
 
     Args:
-        base (`str`): Folder or repository of the base model, or, without an adapter, of a baseline.
+        base (`str`): Folder or repository of the base model, or, without an adapter, of a baseline, or a merged model.
         adapter (`str`, *optional*): The same of the adapter.
         manifests (`list[Path]`): Manifests; each file's name is the corpus' name, behind that of its folder where
             several have the same.
@@ -98,10 +98,12 @@ def evaluate_manifests(
     if adapter is not None:
         spoken = adapter_record(adapter)
         candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
+    elif isinstance(listener_of(base), ChatFamily):
+        if not file_if_any(base, "escoita.json"):
+            raise EscoitaError(f"{base}: answers to a prompt, which an adapter tells; give --adapter")
+        candidates = [Candidate(BASE, base, adapter_record(base))]  # both in one, as `escoita merge` writes them
     elif language is None:
         raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
-    elif isinstance(listener_of(base), ChatFamily):
-        raise EscoitaError(f"{base}: answers to a prompt, which an adapter tells; give --adapter")
     else:
         spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
         candidates = [Candidate(BASE, base, spoken)]
@@ -177,6 +179,7 @@ def _baselines(models: list[str], spoken: AdapterRecord) -> list[Candidate]:
     for name in names:
         if names.count(name) > 1 or name in (BASE, SUBJECT, EARLIER):
             raise EscoitaError(f"eval.baselines: two systems would be called {name}; leave out one")
+    spoken = spoken.model_copy(update={"load_in_4bit": False})
     return [Candidate(name, model, spoken) for name, model in zip(names, models, strict=True)]
 
 

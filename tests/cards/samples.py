@@ -18,7 +18,7 @@ from escoita.evaluation import (
     SystemResult,
 )
 from escoita.recipe import Recipe
-from escoita.records import CorpusUse, LossPoint, TrainingRecord
+from escoita.records import CorpusUse, LossPoint, Pace, TrainingRecord, ValidationPoint
 from escoita.rundir import RunDirectory
 from tests.escoita.samples import RECIPE
 
@@ -154,6 +154,23 @@ def training(**changes: Any) -> TrainingRecord:
         "finished": "2026-01-01T00:00:00+00:00",
     }
     return TrainingRecord.model_validate(fields | changes)
+
+
+def heard_training(**changes: Any) -> TrainingRecord:
+    """One in which 48 clips were heard three times, the second time best."""
+    points = [(0, 3.11, 1.26512, 0.53481), (300, 0.52, 0.02371, 0.00561), (600, 0.43, 0.03125, 0.00672)]
+    validation = [
+        ValidationPoint(step=step, loss=loss, wer=wer, cer=cer, utterances=48) for step, loss, wer, cer in points
+    ]
+    pace = Pace(
+        step_seconds=0.2512,
+        waiting_share=0.0123,
+        audio_seconds=21_600.0,
+        audio_hours_per_hour=143.2,
+        padding_share=0.0456,
+        halved_batches=0,
+    )
+    return training(**({"validation": validation, "kept_step": 300, "pace": pace} | changes))
 
 
 def leak(by: str, clips: int, corpus: str = "clips", **changes: Any) -> Leak:

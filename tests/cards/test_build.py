@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
@@ -13,6 +14,7 @@ from cards.metadata import metadata
 from escoita.data_record import DataRecord, Missing
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
+from escoita.plots import training_plot
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 from tests.cards.samples import (
@@ -20,6 +22,7 @@ from tests.cards.samples import (
     difference,
     evaluation,
     heard,
+    heard_training,
     leak,
     probe,
     rates,
@@ -266,6 +269,75 @@ def test_what_happened_is_told(tmp_path: Path) -> None:
     assert "ab" * 32 in card and "torch 2.13.0, peft 0.21.2." in card
 
 
+def test_how_training_went_is_told_and_drawn(tmp_path: Path) -> None:
+    assert "Training curve" not in headings(card_of(tmp_path / "a"))
+    card = card_of(tmp_path / "b", training_record=heard_training())
+    assert "Training curve" in headings(card)
+    images = [child.attrs for token in MARKDOWN.parse(card) for child in token.children or [] if child.type == "image"]
+    assert [attributes["src"] for attributes in images] == ["training.svg"]
+    assert "The validation loss went from 3.11 (the base) to 0.43 (step 600)." in card
+    assert "48 clips of the validation corpora, always the same ones, were heard each time:" in card
+    assert "WER went from 126.51 % (the base) to 3.12 % (step 600), CER went from 53.48 % to 0.67 %." in card
+    assert "This adapter is that of step 300, of the lowest WER of all adapters, 2.37 %." in card
+    assert "Texts were compared as they are. Which adapter is kept was chosen by these clips" in card
+    assert "hold every figure above and all that is drawn" in card
+    card = card_of(tmp_path / "c", training_record=heard_training(normalizer="uzbek"))
+    assert "Texts were normalised for Uzbek: lower case" in card and "Texts were compared as they are;" not in card
+
+
+def test_where_only_the_loss_was_evaluated_nothing_is_said_of_rates(tmp_path: Path) -> None:
+    points = [point.model_copy(update={"wer": None, "cer": None}) for point in heard_training().validation[1:]]
+    card = card_of(tmp_path, training_record=heard_training(validation=points, kept_step=None))
+    assert "The validation loss went from 0.52 (step 300) to 0.43 (step 600)." in card
+    assert "always the same ones" not in card and "This adapter is that" not in card and "chosen by" not in card
+
+
+def test_what_decides_how_training_comes_out_is_told(tmp_path: Path) -> None:
+    plain = card_of(tmp_path / "a")
+    assert "peak memory 1.5 GB.\n" in plain and "A step took" not in plain
+    unusual = {"load_in_4bit": True, "processes": 2, "engine": "unsloth", "mixed_precision": "bf16"}
+    card = card_of(tmp_path / "b", training_record=heard_training(**unusual))
+    said = "; base in 4 bits; steps in mixed precision, bfloat16; 2 processes; engine unsloth.\n"
+    assert f"peak memory 1.5 GB{said}" in card
+    assert "A step took 0.251 seconds (median), 1.23 % of the time spent waiting for data; 143 hours of audio" in card
+    assert "audio were trained on in an hour, 4.56 % of what was computed being padding.\n" in card
+    halved = heard_training().pace.model_copy(update={"halved_batches": 1200})  # type: ignore[union-attr]
+    card = card_of(tmp_path / "c", training_record=heard_training(pace=halved))
+    assert "being padding. Batches taken in halves, for want of memory: 1,200." in card
+
+
+def test_an_adapter_that_heard_no_better_than_the_base_is_called_that(tmp_path: Path) -> None:
+    base, *others = heard_training().validation
+    deaf = heard_training(validation=[base.model_copy(update={"wer": 0.02371}), *others])
+    assert "2.37 %; none heard these clips better than the base." in card_of(tmp_path / "a", training_record=deaf)
+    card = card_of(tmp_path / "b", training_record=heard_training(validation=others))
+    assert "of all adapters, 2.37 %." in card
+
+
+def test_a_prompt_that_says_where_the_audio_is_stands_as_it_is(tmp_path: Path) -> None:
+    card = card_of(tmp_path, recipe(prompt={"user": "<|audio_1|> Escoita!"}))
+    assert "User prompt: `<|audio_1|> Escoita!`" in card
+    assert '"text": "<|audio_1|> Escoita!"' in card  # the snippet
+
+
+def test_a_single_evaluation_goes_nowhere(tmp_path: Path) -> None:
+    once = heard_training(validation=heard_training().validation[1:2])
+    card = card_of(tmp_path, training_record=once)
+    assert "The validation loss was 0.52 (step 300)." in card
+    assert "WER was 2.37 % (step 300), CER was 0.56 %." in card
+
+
+def test_modules_that_were_trained_whole_are_named(tmp_path: Path) -> None:
+    document = yaml.safe_load(recipe().to_yaml())
+    document["method"] = {"kind": "modules", "modules": ["audio_embed.encoder", "a`b|c"]}
+    whole = training(trainable_parameters={"audio": 655_712, "vision": 0, "language": 0})
+    card = card_of(tmp_path, Recipe.model_validate(document), whole)
+    assert "- **Method:** whole modules (`audio_embed.encoder`, ``a`b|c``), everything else frozen; trained" in card
+    assert "; trained parameters: audio tower 655,712, of 2,000,000 in all\n" in card
+    assert "LoRA" not in card and "Targets of the adapter" not in card
+    assert "LoRA, rank 4, alpha 16;" in card_of(tmp_path / "lora")
+
+
 def test_what_was_not_used_in_the_test_is_told(tmp_path: Path) -> None:
     assert "of the test corpora could not be used" not in card_of(tmp_path / "a")
     record = evaluation().model_copy(update={"pooled": result("pooled", rejected=7)})
@@ -367,6 +439,14 @@ def test_the_card_of_a_run_is_written_beside_its_records(tmp_path: Path) -> None
     run = write_run(tmp_path / "run", recipe())
     assert write_card(run.path) == run.path / "README.md"
     assert run.card.read_text("utf-8") == build_card(run, recipe(), "quickstart/gemma4", str(run.adapter))
+    assert not run.curve.exists()
+
+
+def test_the_plot_of_training_is_drawn_beside_the_card_from_the_record_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", recipe(), heard_training())
+    write_card(run.path)
+    assert run.curve.read_text("utf-8") == training_plot(heard_training())
+    assert f"]({run.curve.name})" in run.card.read_text("utf-8")
 
 
 @pytest.mark.parametrize("digest", ["base_sha256", "adapter_sha256"])

@@ -6,8 +6,9 @@ import yaml
 
 from cards.publication import public_recipe, publication
 from escoita.errors import PublishError
+from escoita.plots import training_plot
 from escoita.rundir import RunDirectory
-from tests.cards.samples import data, evaluation, leak, probe, recipe, result, write_run
+from tests.cards.samples import data, evaluation, heard_training, leak, probe, recipe, result, write_run
 
 
 PLAIN = {
@@ -57,6 +58,14 @@ def test_everything_that_the_figures_are_made_from(run: RunDirectory) -> None:
     assert all(files[f"eval/{name}"] == name.encode() for name in made)
     assert files["data.json"] == run.data.read_bytes()
     assert "What the test shares with training" in files["README.md"].decode()
+
+
+def test_the_plot_of_training_goes_with_the_card_that_shows_it(run: RunDirectory) -> None:
+    heard_training().write(run.training)
+    files = published(run)
+    assert set(files) == PLAIN | {"training.svg"}
+    assert files["training.svg"].decode() == training_plot(heard_training())
+    assert "](training.svg)" in files["README.md"].decode()
 
 
 def test_folders_of_this_machine_are_not_in_the_recipe() -> None:

@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import CorpusError, EscoitaError
+from escoita.families import family_of
 from escoita.records import AdapterRecord, Prompt
 from eval.run import _baselines, _named_by_file, evaluate_manifests
+from eval.systems import Candidate
+from tests.escoita.families.samples import write_whisper
 
 
 SPOKEN = AdapterRecord(language="uz", prompt=Prompt(user=""))
@@ -42,13 +45,23 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_read(tmp_path: Path,
 
 
 def test_without_an_adapter_the_language_is_to_be_said(tmp_path: Path) -> None:
-    with pytest.raises(EscoitaError, match=r"^base: no adapter tells the language; say it with --language$"):
-        evaluate_manifests("base", None, [tmp_path / "test.jsonl"], tmp_path)
+    base = write_whisper(tmp_path / "whisper")
+    with pytest.raises(EscoitaError, match=r"whisper: no adapter tells the language; say it with --language$"):
+        evaluate_manifests(base, None, [tmp_path / "test.jsonl"], tmp_path)
 
 
 def test_a_base_is_not_heard_without_its_prompt(tmp_path: Path) -> None:
     with pytest.raises(EscoitaError, match=r"^quickstart/gemma4: answers to a prompt, which an adapter tells"):
-        evaluate_manifests("quickstart/gemma4", None, [tmp_path / "test.jsonl"], tmp_path, language="uz")
+        evaluate_manifests("quickstart/gemma4", None, [tmp_path / "test.jsonl"], tmp_path)
+
+
+def test_a_merged_model_of_the_hub_has_its_prompt_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SPOKEN.write(tmp_path / "escoita.json")
+    monkeypatch.setattr("eval.run.listener_of", lambda model: family_of("quickstart/gemma4"))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
+    monkeypatch.setattr("eval.run.evaluate", lambda candidates, *_: candidates)
+    asked = evaluate_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
+    assert asked == [Candidate("base", "user/merged", SPOKEN)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""What a card shows of Transformers and PEFT is run as it stands, and hears what escoita hears."""
+
+import ast
+import contextlib
+import io
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from markdown_it import MarkdownIt
+from peft import LoraConfig, get_peft_model
+
+from cards.build import build_card
+from cards.metadata import metadata
+from escoita.families import family_of
+from escoita.families.phi4 import Phi4Family
+from escoita.records import AdapterRecord, Prompt
+from escoita.transcribe import Transcriber
+from tests.cards.samples import recipe, training, write_run
+from tests.escoita.families.phi4_samples import noise, write_phi4
+from tests.escoita.samples import write_clip
+from training.arguments import peft_config
+from training.best import save_weights
+
+
+FAMILY = Phi4Family()
+MODULES = [f"audio_embed.{name}" for name in ("encoder", "up_proj_for_speech", "down_proj_for_speech")]
+# The first says where the clip stands, the second leaves it to the family.
+PROMPTS = [Prompt(user="<|audio_1|> Transcribe the clip."), Prompt(system="You transcribe.", user="Escoita.")]
+
+
+def chosen(base: str = "user/base", prompt: Prompt = PROMPTS[0], **changes: Any) -> Any:
+    asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
+    document = asked.model_dump() | {
+        "base": base,
+        "dtype": "float32",
+        "method": {"kind": "modules", "modules": MODULES},
+    }
+    return type(asked).model_validate(document | changes)
+
+
+def snippet_of(tmp_path: Path, asked: Any, base: str, adapter: str, family: str = "phi4_multimodal") -> str:
+    """The plain one: what the card shows besides escoita's own."""
+    card = build_card(write_run(tmp_path / "run", asked, training(family=family)), asked, base, adapter)
+    blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
+    return next(block for block in blocks if "PeftModel" in block)
+
+
+def run(code: str, clip: Path) -> tuple[str, dict[str, Any]]:
+    """What a snippet prints of a clip, and the names that it leaves."""
+    shown, names = io.StringIO(), dict[str, Any]()
+    with contextlib.redirect_stdout(shown), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(code.replace("clip.wav", str(clip)), "snippet", "exec"), names)  # noqa: S102
+    return shown.getvalue().strip(), names
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(write_phi4(tmp_path_factory.mktemp("phi4") / "base"))
+
+
+@pytest.fixture(scope="module")
+def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phi4") / "adapter"
+    torch.manual_seed(0)
+    model = get_peft_model(FAMILY.load_model(str(base)), peft_config(chosen()))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    save_weights(model, folder)
+    FAMILY.save_processor(FAMILY.load_processor(str(base)), folder)
+    return folder
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("speech_lora", ["beside", "merged"])
+def test_the_snippet_of_phi4_hears_what_escoita_hears(
+    base: Path, adapter: Path, tmp_path: Path, prompt: Prompt, speech_lora: str
+) -> None:
+    if speech_lora == "merged":
+        FAMILY.load_model(str(base)).save_pretrained(tmp_path / "base")
+        FAMILY.save_processor(FAMILY.load_processor(str(base)), tmp_path / "base")
+        base = tmp_path / "base"
+    code = snippet_of(tmp_path, chosen(str(base), prompt), str(base), str(adapter))
+    clip = write_clip(tmp_path / "clip.wav", noise(1.3))
+    text, names = run(code, clip)
+    assert "escoita" not in re.sub(r'".*?"', "", code)
+
+    spoken = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
+    ours = Transcriber.load(str(base), str(adapter), spoken)
+    assert text == ours.transcribe_file(clip).text != ""
+    inputs = FAMILY.encode(ours.processor, [names["audio"]], prompt)
+    assert torch.equal(names["inputs"]["input_ids"], inputs["input_ids"])
+    with torch.no_grad():
+        assert torch.equal(names["model"].eval()(**names["inputs"]).logits, ours.model(**inputs).logits)
+
+
+def test_a_pinned_base_is_pinned_wherever_it_is_read(tmp_path: Path) -> None:
+    code = snippet_of(tmp_path, chosen(base_revision="refs/pr/70"), "user/base", "user/adapter")
+    assert 'revision = "refs/pr/70"' in code and code.count("revision=revision") == 2
+    ast.parse(code)
+
+
+def test_the_snippet_of_qwen2_audio_hears_what_escoita_hears(tmp_path: Path) -> None:
+    from tests.escoita.families.bases import write_qwen2_audio
+
+    base, folder = tmp_path / "base", tmp_path / "adapter"
+    write_qwen2_audio(base)
+    settings = LoraConfig(r=2, target_modules=r".*\.q_proj", task_type="CAUSAL_LM", init_lora_weights=False)
+    save_weights(get_peft_model(family_of(str(base)).load_model(str(base)), settings), folder)
+    prompt = Prompt(system="You transcribe.", user="Escoita.")
+    asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
+    code = snippet_of(tmp_path, asked, str(base), str(folder), "qwen2_audio")
+    clip = write_clip(tmp_path / "clip.wav", noise(1.3))
+    spoken = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
+    assert run(code, clip)[0] == Transcriber.load(str(base), str(folder), spoken).transcribe_file(clip).text != ""
+
+
+def test_of_a_family_without_a_plain_snippet_only_escoitas_is_shown(tmp_path: Path) -> None:
+    held = write_run(tmp_path / "run", recipe(), training(family="voxtral"))
+    card = build_card(held, recipe(), "user/base", "user/adapter")
+    assert "Transcriber.load" in card and "PeftModel" not in card and "With Transformers" not in card
+
+
+def test_only_low_rank_adapters_are_tagged_so() -> None:
+    assert metadata(chosen(), None, "user/base").tags == ["speech"]
+    assert metadata(recipe(), None, "user/base").tags == ["speech", "lora"]
