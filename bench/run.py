@@ -6,7 +6,7 @@ Measures what is claimed of speed and memory, in one run and beside what people 
     python bench/run.py --only scoring
 
 Prints one table and writes it to `bench/results.json` and `docs/performance.md`; of a single benchmark it is only
-printed. Ends with 1 when a goal is missed. Takes two minutes on two idle cores.
+printed. Ends with 1 when a goal is missed. Takes five minutes on two idle cores.
 """
 
 import sys
@@ -25,6 +25,7 @@ from bench.manifest import measure_manifest
 from bench.measurement import Measurement
 from bench.scoring import measure_scoring
 from bench.table import markdown_table, write_document, write_results
+from bench.training import measure_training
 from bench.transcriber import measure_transcriber
 from escoita.cli import script
 from escoita.errors import EscoitaError
@@ -38,7 +39,8 @@ DOCUMENT = ROOT / "docs/performance.md"
 def bench(
     run: Annotated[Path, typer.Option(help="Trained run of the quick start.")] = Path("runs/quickstart-uzbek"),
     only: Annotated[
-        Literal["transcriber", "scoring", "manifest"] | None, typer.Option(help="One benchmark; writes nothing.")
+        Literal["transcriber", "scoring", "manifest", "training"] | None,
+        typer.Option(help="One benchmark; writes nothing."),
     ] = None,
 ) -> None:
     """Measures speed and memory, and says whether the goals are met."""
@@ -46,6 +48,7 @@ def bench(
         "transcriber": partial(measure_transcriber, run),
         "scoring": measure_scoring,
         "manifest": measure_manifest,
+        "training": measure_training,
     }
     measured_on = machine()
     chosen = [only] if only else benchmarks
