@@ -8,17 +8,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import commits, files, lfs, refs, repos, xet
+from . import collections, commits, discussions, files, lfs, oidc, refs, repos, spaces, xet
 from .errors import HubError
+from .faults import Fault, Faults
+from .headers import EveryAnswer
 from .routing import RawPath
 from .store import Store
 
 
-ROUTES = [*repos.routes, *refs.routes, *commits.routes, *lfs.routes, *xet.routes, *files.routes]
+ROUTES = [
+    *oidc.routes,
+    *collections.routes,
+    *spaces.routes,
+    *repos.routes,
+    *refs.routes,
+    *discussions.routes,
+    *commits.routes,
+    *lfs.routes,
+    *xet.routes,
+    *files.routes,
+]
 
 
 class LogEntry(NamedTuple):
-    """A request that was answered; `path` is as it was sent, without the query."""
+    """
+    A request; `path` is as it was sent, without the query, and `status` what the client saw: 0 when the connection was
+    closed before the answer began.
+    """
 
     method: str
     path: str
@@ -26,22 +42,28 @@ class LogEntry(NamedTuple):
 
 
 class RequestLog:
-    """ASGI middleware: append each request to `log`, before the client sees the answer."""
+    """ASGI middleware: append each request to `log`, before the client sees the answer, or once it never will."""
 
     def __init__(self, app: ASGIApp, log: list[LogEntry]) -> None:
         self.app = app
         self.log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_answered = False
+
         async def log_and_send(message: Message) -> None:
+            nonlocal is_answered
             if message["type"] == "http.response.start":
+                is_answered = True
                 self.log.append(LogEntry(scope["method"], scope["path"], message["status"]))
             await send(message)
 
         await self.app(scope, receive, log_and_send)
+        if not is_answered:
+            self.log.append(LogEntry(scope["method"], scope["path"], 0))
 
 
-def create_app(store: Store, log: list[LogEntry]) -> ASGIApp:
+def create_app(store: Store, log: list[LogEntry], faults: list[Fault]) -> ASGIApp:
     """
     Build the application.
 
@@ -50,11 +72,13 @@ def create_app(store: Store, log: list[LogEntry]) -> ASGIApp:
             What it serves; handlers find it as `request.app.state.store`.
         log (`list[LogEntry]`):
             Where it writes what it was asked.
+        faults (`list[Fault]`):
+            What goes wrong.
     """
     app = Starlette(routes=ROUTES, exception_handlers={HubError: _refuse, HTTPException: _no_such_route})
     app.router.redirect_slashes = False
     app.state.store = store
-    return RawPath(RequestLog(app, log))
+    return RawPath(RequestLog(EveryAnswer(Faults(app, faults)), log))
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -97,6 +97,11 @@ class BlobStore:
             self.adopt(part, sha256)
         return FileEntry(size=len(content), oid=git_oid(content), sha256=sha256)
 
+    def add(self, path: str, content: bytes) -> FileEntry:
+        """Store the content of a file that was never uploaded, in git or LFS as its path says."""
+        entry = self.add_regular(content)
+        return self.lfs_entry(entry.sha256, entry.size) if path.endswith(LFS_EXTENSIONS) else entry
+
     def lfs_entry(self, sha256: str, size: int) -> FileEntry:
         """
         The entry of an LFS file whose content was uploaded before, by plain LFS or through Xet.

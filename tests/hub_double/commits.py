@@ -17,17 +17,19 @@ from starlette.routing import Route
 from .blobs import LFS_EXTENSIONS, BlobStore
 from .card_check import check_card
 from .errors import HubError
+from .pulls import find_pull, open_pull
 from .routing import REPO_API, Call
 from .store import Repo, Tree
 
 
 LARGEST_REGULAR_FILE = 10 * 2**20
+PULLS = "refs/pr/"
 
 
 async def preupload(request: Request) -> Response:
     """Say of each file whether it goes into git or LFS, whether it is ignored, and what is there already."""
     call = Call.of(request)
-    repo, body = _repo_to_commit_to(call), await call.json()
+    repo, body = repo_to_commit_to(call), await call.json()
     tree = repo.at(call.param("revision")).tree
     ignored = [line.strip() for line in body.get("gitIgnore", "").splitlines() if line.strip()]
     return JSONResponse({"files": [_upload_plan(file, tree, ignored) for file in body["files"]]})
@@ -38,26 +40,29 @@ async def commit(request: Request) -> Response:
     Commit a list of operations: a header line, then one JSON line each.
 
     Raises:
-        [`HubError`]: 412 when `parentCommit` is no longer the head of the branch; 400 for an invalid card, a file that
-        was not uploaded or an unknown operation; 404 `EntryNotFound` when a file to delete does not exist. Nothing is
-        changed then.
+        [`HubError`]: 412 when `parentCommit` is no longer the head of the branch (a new pull request starts from it);
+        400 for an invalid card, a file that was not uploaded or an unknown operation; 404 `EntryNotFound` when a file
+        to delete does not exist. Nothing is changed then.
     """
     call = Call.of(request)
     body = await request.body()
-    repo, user, revision = _repo_to_commit_to(call), call.signed_in(), call.param("revision")
+    repo, user, revision = repo_to_commit_to(call), call.signed_in(), call.param("revision")
     header, operations = _parse_operations(body)
-    branch = repo.find_ref(revision)
-    if branch is None or not branch.startswith("refs/heads/"):
-        raise HubError(404, f"Invalid rev id: {revision}", code="RevisionNotFound")
-    parent = repo.at(branch)
-    if not parent.id.startswith(header.get("parentCommit") or ""):
+    branch, wanted_parent = _branch(repo, revision), header.get("parentCommit") or ""
+    is_proposal = call.flag("create_pr")
+    parent = repo.at(wanted_parent) if is_proposal and wanted_parent else repo.at(branch)
+    if not parent.id.startswith(wanted_parent):
         raise HubError(412, "A commit has happened since. Please refresh and try again.")
     tree = apply_operations(parent.tree, operations, call.store.blobs)
     _check_readme(repo, parent.tree, tree, call.store.blobs)
     title, description = header["summary"], header.get("description") or ""
+    url = f"{call.base_url}{repo.url_path}"
+    answer: dict[str, Any] = {"success": True, "hookOutput": ""}
+    if is_proposal:
+        pull = open_pull(repo, parent, title=title, description=description, author=user.name)
+        branch, answer["pullRequestUrl"] = pull.ref, f"{url}/discussions/{pull.number}"
     new = repo.add_commit(branch, tree, author=user.name, title=title, message=description)
-    url = f"{call.base_url}{repo.url_path}/commit/{new.id}"
-    return JSONResponse({"success": True, "commitOid": new.id, "commitUrl": url, "hookOutput": ""})
+    return JSONResponse(answer | {"commitOid": new.id, "commitUrl": f"{url}/commit/{new.id}"})
 
 
 def apply_operations(parent: Tree, operations: list[dict[str, Any]], blobs: BlobStore) -> Tree:
@@ -84,11 +89,33 @@ def apply_operations(parent: Tree, operations: list[dict[str, Any]], blobs: Blob
     return tree
 
 
-def _repo_to_commit_to(call: Call) -> Repo:
-    """The repository of a call that writes to a branch."""
+def repo_to_commit_to(call: Call) -> Repo:
+    """The repository of a call that writes to a branch, or to a pull request, which whoever opened it may too."""
     if call.flag("create_pr"):
-        raise HubError(501, "This Hub double has no pull requests")
-    return call.repo(write=True)
+        return call.repo_to_propose_to()
+    revision = call.param("revision")
+    if not revision.startswith(PULLS):
+        return call.repo(write=True)
+    repo = call.repo_to_propose_to()
+    pull = find_pull(repo, revision.removeprefix(PULLS))
+    return repo if pull.author == call.signed_in().name else call.repo(write=True)
+
+
+def _branch(repo: Repo, revision: str) -> str:
+    """
+    The ref that a commit moves.
+
+    Raises:
+        [`HubError`]: 404 `RevisionNotFound` when there is no such branch; 409 when the pull request is closed.
+    """
+    ref = repo.find_ref(revision)
+    if ref is None or not ref.startswith(("refs/heads/", PULLS)):
+        raise HubError(404, f"Invalid rev id: {revision}", code="RevisionNotFound")
+    if ref.startswith(PULLS):
+        pull = find_pull(repo, ref.removeprefix(PULLS))
+        if pull.status not in ("open", "draft"):
+            raise HubError(409, f"Pull request {pull.number} is {pull.status}")
+    return ref
 
 
 def _parse_operations(body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -5,6 +5,9 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 
+INVALID_CREDENTIALS = "Invalid credentials in Authorization header"  # the client tells a bad token by these words
+
+
 class HubError(Exception):
     """
     A refusal, turned into an HTTP response by the application.

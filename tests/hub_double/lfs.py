@@ -18,7 +18,10 @@ async def batch(request: Request) -> Response:
     """Upload addresses for the files the double does not have yet."""
     call = Call.of(request)
     body = await call.json()
-    call.repo(write=body.get("operation") == "upload")
+    if body.get("operation") == "upload":
+        call.repo_to_propose_to()  # the request does not say whether it is for a branch or a pull request
+    else:
+        call.repo()
     return JSONResponse({"transfer": "basic", "objects": [_upload_actions(call, file) for file in body["objects"]]})
 
 

@@ -1,5 +1,7 @@
 """Handlers: branches, tags and the history of commits."""
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -7,6 +9,9 @@ from starlette.routing import Route
 from .errors import HubError
 from .routing import REPO_API, Call
 from .store import MAIN, Repo, hub_date
+
+
+_REF = re.compile(r"refs/(heads|tags)/(?![./-])(?!.*(\.\.|//|/\.|@\{))[^\s~^:?*\[\\\x00-\x1f\x7f]+(?<![./])")
 
 
 async def list_refs(request: Request) -> Response:
@@ -42,7 +47,13 @@ async def create_branch(request: Request) -> Response:
 
 
 async def create_tag(request: Request) -> Response:
-    """Tag a revision: the path names the revision, and the body the tag."""
+    """
+    Tag a revision: the path names the revision, and the body the tag.
+
+    Raises:
+        [`HubError`]: 404 `RevisionNotFound`; 400 when git takes no such name; 409 when there is a tag of this name,
+        even of the same commit.
+    """
     call = Call.of(request)
     repo, body = call.repo(write=True), await call.json()
     return _create_ref(repo, f"refs/tags/{body['tag']}", call.param("revision"))
@@ -59,6 +70,8 @@ async def delete_tag(request: Request) -> Response:
 
 
 def _create_ref(repo: Repo, ref: str, revision: str) -> Response:
+    if _REF.fullmatch(ref) is None:
+        raise HubError(400, f"Invalid reference name: {ref}")
     if ref in repo.refs:
         raise HubError(409, f"Reference already exists: {ref}")
     repo.refs[ref] = repo.at(revision).id

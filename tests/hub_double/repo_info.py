@@ -47,6 +47,7 @@ def repo_info(repo: Repo, commit: Commit, blobs: BlobStore, *, with_blobs: bool 
     if repo.repo_type == "space":
         info["sdk"] = metadata.get("sdk", repo.sdk)
         info["subdomain"] = repo.id.replace("/", "-").lower()
+        info["host"] = repo.space.host or f"https://{info['subdomain']}.hf.space"
         info |= {key: as_list(metadata.get(key)) for key in ("models", "datasets")}
     return info
 

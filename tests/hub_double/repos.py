@@ -8,13 +8,24 @@ from starlette.routing import Route
 
 from .card_check import check_card
 from .errors import HubError, header_text
+from .eval_results import read_eval_results
 from .repo_info import object_id, repo_info
 from .routing import REPO_API, Call
-from .store import URL_PREFIXES, Repo, is_repo_id
+from .spaces import new_space
+from .store import URL_PREFIXES, Repo, is_repo_id, resource_of
 
 
 async def whoami(request: Request) -> Response:
+    """
+    The user of a token.
+
+    Raises:
+        [`HubError`]: 403 for the token of a CI job. What the Hub answers there is not known; that it tells nothing
+        is the worst case.
+    """
     user = Call.of(request).signed_in()
+    if user.resource is not None:
+        raise HubError(403, "This token may not be used here")
     return JSONResponse(
         {
             "type": "user",
@@ -34,7 +45,9 @@ async def create_repo(request: Request) -> Response:
     repo_type, repo_id = _named_repo(body, user.name)
     if not is_repo_id(repo_id):
         raise HubError(400, f"Invalid repo name: {repo_id}")
-    if not user.may_write(repo_id):
+    if user.resource is not None:
+        raise HubError(401, "Invalid username or password.")  # a token of a CI job may not create
+    if not user.may_write(resource_of(repo_type, repo_id)):
         namespace = repo_id.split("/")[0]
         raise HubError(403, f'You don\'t have the rights to create a {repo_type} under the namespace "{namespace}"')
     existing = call.store.find(repo_type, repo_id)
@@ -42,7 +55,7 @@ async def create_repo(request: Request) -> Response:
         created = _created(call, existing)
         raise HubError(409, f"You already created this {repo_type} repo", body=created)
     private = body.get("visibility") == "private" or bool(body.get("private"))
-    repo = Repo(repo_type, repo_id, private=private, sdk=body.get("sdk"))
+    repo = Repo(repo_type, repo_id, private=private, sdk=body.get("sdk"), space=new_space(repo_type, body))
     return JSONResponse(_created(call, call.store.create(repo, author=user.name)))
 
 
@@ -69,11 +82,17 @@ async def list_repos(request: Request) -> Response:
 
 
 async def get_repo(request: Request) -> Response:
-    """Info on a repository, at `main` or at the revision the path names."""
+    """Info on a repository, at `main` or at the revision the path names; `expand` says which keys of it."""
     call = Call.of(request)
     repo = call.repo()
     commit = repo.at(request.path_params.get("revision", "main"))
-    return JSONResponse(repo_info(repo, commit, call.store.blobs, with_blobs=call.flag("blobs")))
+    info = repo_info(repo, commit, call.store.blobs, with_blobs=call.flag("blobs"))
+    wanted = request.query_params.getlist("expand")
+    if "evalResults" in wanted:
+        info["evalResults"] = read_eval_results(commit.tree, call.store.blobs)
+    if wanted:
+        info = {key: value for key, value in info.items() if key in ("_id", "id", "modelId", *wanted)}
+    return JSONResponse(info)
 
 
 async def auth_check(request: Request) -> Response:

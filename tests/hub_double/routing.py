@@ -102,7 +102,7 @@ class Call:
         Raises:
             [`HubError`]: 401 when the request carries an unknown token.
         """
-        return cls(request, user_from_header(request.headers.get("authorization", "")))
+        return cls(request, user_from_header(request.headers.get("authorization", ""), store_of(request).grants))
 
     @property
     def store(self) -> Store:
@@ -163,12 +163,24 @@ class Call:
         repo = self.store.find(repo_type, repo_id)
         if repo is None or not self.may_see(repo):
             raise HubError(404 if self.user else 401, "Repository not found", code="RepoNotFound")
-        if write and not self.signed_in().may_write(repo.id):
+        if write and not self.signed_in().may_write(repo.resource):
             raise HubError(403, f"You don't have the required permissions to write to {repo.id}")
         return repo
 
+    def repo_to_propose_to(self) -> Repo:
+        """
+        The repository the path names, when the caller may open pull requests on it.
+
+        Raises:
+            [`HubError`]: as `repo_for`; 401 or 403 when the caller may not.
+        """
+        repo = self.repo()
+        if not self.signed_in().may_propose(repo.resource):
+            raise HubError(403, f"You don't have the required permissions to open a pull request on {repo.id}")
+        return repo
+
     def may_see(self, repo: Repo) -> bool:
-        return not repo.private or (self.user is not None and self.user.may_read(repo.id))
+        return not repo.private or (self.user is not None and self.user.may_read(repo.resource))
 
 
 def store_of(request: Request) -> Store:

@@ -1,17 +1,21 @@
 """Serve the double on a free port of this machine, from a thread."""
 
+import asyncio
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import LogEntry, create_app
-from .store import Store
+from .faults import Fault
+from .oidc import start_job
+from .store import Commit, Store
 
 
 HOST = "127.0.0.1"
@@ -30,11 +34,61 @@ class HubDouble:
             What it holds.
         log (`list[LogEntry]`):
             The requests it answered so far: (method, path, status).
+        faults (`list[Fault]`):
+            What goes wrong with the requests to come; the first that matches happens.
     """
 
     url: str
     store: Store
     log: list[LogEntry] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def commit(
+        self,
+        repo: str,
+        files: Mapping[str, bytes | None],
+        title: str,
+        repo_type: str = "model",
+        *,
+        revision: str = "main",
+        author: str = "bea",
+    ) -> Commit:
+        """
+        Commit as somebody else would, straight into the store.
+
+        Args:
+            repo (`str`):
+                Id of a repository that exists.
+            files (`Mapping[str, bytes | None]`):
+                Contents by path; None deletes a file.
+            title (`str`):
+                Title of the commit.
+            repo_type (`str`, *optional*, defaults to `"model"`):
+                `"model"`, `"dataset"` or `"space"`.
+            revision (`str`, *optional*, defaults to `"main"`):
+                A branch, or `refs/pr/N`.
+            author (`str`, *optional*, defaults to `"bea"`):
+                Who commits.
+        """
+        return self.store.commit(
+            self.store.repos[repo_type, repo], files, title=title, author=author, revision=revision
+        )
+
+    def trust(self, resource: str, **claims: str) -> None:
+        """Let CI jobs of these claims publish to a repository: `trust("acme/adapter", repository="acme/train")`."""
+        self.store.publishers[resource] = claims
+
+    def ci_job(self, **claims: str) -> dict[str, str]:
+        """The environment of a job of GitHub Actions; `HF_ENDPOINT` and `HF_OIDC_RESOURCE` are not in it."""
+        return start_job(self.store, self.url, claims)
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, which faults can close: its transport is in the state of each request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
 
 
 @contextlib.contextmanager
@@ -52,7 +106,9 @@ def serve(root: Path | str, *, port: int = 0, xet: bool = False) -> Iterator[Hub
     """
     with socket.create_server((HOST, port)) as listener:
         hub = HubDouble(url=f"http://{HOST}:{listener.getsockname()[1]}", store=Store(Path(root), xet=xet))
-        config = uvicorn.Config(create_app(hub.store, hub.log), log_level="warning", lifespan="off")
+        config = uvicorn.Config(
+            create_app(hub.store, hub.log, hub.faults), http=Connection, log_level="warning", lifespan="off"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .access import Grant
 from .blobs import BlobStore, FileEntry, gitattributes
 from .cas import XetCas
 from .errors import HubError
@@ -34,6 +35,106 @@ class Commit:
 
 
 @dataclass
+class PullRequest:
+    """
+    A pull request.
+
+    Args:
+        number (`int`):
+            Its number, from 1; its commits are those of `refs/pr/<number>`.
+        title (`str`):
+            Its title.
+        description (`str`):
+            Its first comment, in Markdown.
+        author (`str`):
+            Who opened it.
+        status (`str`):
+            `"draft"`, `"open"`, `"closed"` or `"merged"`.
+        comments (`list[str]`):
+            Further comments.
+        merge_commit (`str`, *optional*):
+            Id of the commit that brought it into main.
+    """
+
+    number: int
+    title: str
+    description: str
+    author: str
+    status: str
+    comments: list[str] = field(default_factory=list)
+    merge_commit: str | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def ref(self) -> str:
+        return f"refs/pr/{self.number}"
+
+
+@dataclass
+class Collection:
+    """
+    A collection of repositories.
+
+    Args:
+        slug (`str`):
+            `namespace/title-id`.
+        title (`str`):
+            Its title.
+        description (`str`, *optional*):
+            What it is.
+        private (`bool`, *optional*, defaults to `False`):
+            Whether only members of the namespace see it.
+        items (`dict[tuple[str, str], str | None]`):
+            Notes by (type, id) of what it holds.
+    """
+
+    slug: str
+    title: str
+    description: str | None = None
+    private: bool = False
+    items: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def namespace(self) -> str:
+        return self.slug.split("/")[0]
+
+
+@dataclass
+class SpaceState:
+    """
+    What a Space has beside its files, and what becomes of it.
+
+    Args:
+        hardware (`str`):
+            Hardware that was asked for.
+        variables (`dict[str, str]`):
+            Values that its owners may see.
+        secrets (`dict[str, str]`):
+            Values that the API never tells.
+        course (`tuple[str, ...]`):
+            Stages that it goes through after each change, one each time that somebody looks; it stays in the last.
+        error (`str`, *optional*):
+            What the API says of a stage that is an error.
+        host (`str`, *optional*):
+            Where its page answers.
+        sha (`str`, *optional*):
+            Commit of which its stage is; the one before the newest until somebody has looked.
+        ahead (`list[str]`):
+            Stages to come.
+    """
+
+    hardware: str = "cpu-basic"
+    variables: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    course: tuple[str, ...] = ("BUILDING", "APP_STARTING", "RUNNING")
+    error: str | None = None
+    host: str | None = None
+    sha: str | None = None
+    ahead: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Repo:
     """
     A repository.
@@ -49,6 +150,10 @@ class Repo:
             SDK a Space was created with.
         refs (`dict[str, str]`):
             Commit ids by full ref name, such as `refs/heads/main`.
+        pulls (`list[PullRequest]`):
+            Its pull requests, oldest first.
+        space (`SpaceState`):
+            What it has beside its files, if it is a Space.
     """
 
     repo_type: str
@@ -58,6 +163,8 @@ class Repo:
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     commits: dict[str, Commit] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
+    pulls: list[PullRequest] = field(default_factory=list)
+    space: SpaceState = field(default_factory=SpaceState)
 
     @property
     def namespace(self) -> str:
@@ -66,7 +173,12 @@ class Repo:
     @property
     def url_path(self) -> str:
         """Path of the repository's page."""
-        return f"/{URL_PREFIXES[self.repo_type]}{self.id}"
+        return f"/{self.resource}"
+
+    @property
+    def resource(self) -> str:
+        """Its name among those of all types: `acme/adapter`, `datasets/acme/clips`, `spaces/acme/demo`."""
+        return resource_of(self.repo_type, self.id)
 
     def find_ref(self, revision: str) -> str | None:
         """The full name of the ref that `revision` names: a branch, a tag or a full ref name."""
@@ -131,6 +243,11 @@ class Store:
         self.cas = XetCas(root / "cas") if xet else None
         self.blobs = BlobStore(root / "blobs", self.cas)
         self.repos: dict[tuple[str, str], Repo] = {}
+        self.collections: dict[str, Collection] = {}
+        self.publishers: dict[str, dict[str, str]] = {}  # claims of the CI job that a resource trusts
+        self.jobs: dict[str, dict[str, str]] = {}  # claims of running CI jobs, by request token
+        self.id_tokens: dict[str, dict[str, str]] = {}  # claims, by id token
+        self.grants: dict[str, Grant] = {}  # by token
 
     def find(self, repo_type: str, repo_id: str) -> Repo | None:
         return self.repos.get((repo_type, repo_id))
@@ -142,8 +259,26 @@ class Store:
         self.repos[repo.repo_type, repo.id] = repo
         return repo
 
+    def commit(
+        self, repo: Repo, files: Mapping[str, bytes | None], *, title: str, author: str, revision: str = "main"
+    ) -> Commit:
+        """Commit contents by path on a branch; None deletes a file. See `HubDouble.commit`."""
+        ref = repo.find_ref(revision) or f"refs/heads/{revision}"
+        tree = dict(repo.at(revision).tree)
+        for path, content in files.items():
+            if content is None:
+                del tree[path]
+            else:
+                tree[path] = self.blobs.add(path, content)
+        return repo.add_commit(ref, tree, author=author, title=title)
+
     def delete(self, repo: Repo) -> None:
         del self.repos[repo.repo_type, repo.id]
+
+
+def resource_of(repo_type: str, repo_id: str) -> str:
+    """A repository's name among those of all types."""
+    return f"{URL_PREFIXES[repo_type]}{repo_id}"
 
 
 def is_repo_id(text: str) -> bool:

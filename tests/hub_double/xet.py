@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .cas import access_token, token_expiry
+from .commits import repo_to_commit_to
 from .errors import HubError
 from .routing import REPO_API, Call
 
@@ -17,9 +18,11 @@ async def read_token(request: Request) -> Response:
 
 
 async def write_token(request: Request) -> Response:
+    """A token to upload with. For a new pull request the client names the revision `None`."""
     call = Call.of(request)
-    repo = call.repo(write=True)
-    repo.at(call.param("revision"))
+    repo = repo_to_commit_to(call)
+    if not call.flag("create_pr"):
+        repo.at(call.param("revision"))
     return _token(call)
 
 

@@ -1,0 +1,105 @@
+"""Handlers: publishing without a stored token, as a job of GitHub Actions does.
+
+The job asks its issuer for an id token, and exchanges it at the Hub for a token that is good for one repository and
+one hour. The double is both. The rules are those of the Hub's documentation on trusted publishers: claims are compared
+exactly, the audience is the Hub, and a refusal does not say which check failed.
+"""
+
+import secrets
+import time
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .access import Grant
+from .errors import HubError
+from .routing import Call, store_of
+from .store import URL_PREFIXES, Repo, Store
+
+
+ISSUER_PATH = "/_actions/id-token"
+LIFETIME_SECONDS = 3600
+_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+
+
+def start_job(store: Store, url: str, claims: dict[str, str]) -> dict[str, str]:
+    """The environment of a job of GitHub Actions with `id-token: write`, whose id tokens carry `claims`."""
+    request_token = secrets.token_hex(8)
+    store.jobs[request_token] = claims
+    return {
+        "GITHUB_ACTIONS": "true",
+        "ACTIONS_ID_TOKEN_REQUEST_URL": f"{url}{ISSUER_PATH}?api-version=2.0",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": request_token,
+    }
+
+
+async def issue(request: Request) -> Response:
+    """
+    An id token of a running job, for the audience it asks for. The real ones are signed; those of the double are known
+    to it.
+
+    Raises:
+        [`HubError`]: 401 when no job has this request token.
+    """
+    store = store_of(request)
+    claims = store.jobs.get(request.headers.get("authorization", "").removeprefix("Bearer "))
+    if claims is None:
+        raise HubError(401, "The request token is not that of a running job")
+    id_token = secrets.token_hex(16)
+    store.id_tokens[id_token] = {**claims, "aud": request.query_params.get("audience", "")}
+    return JSONResponse({"value": id_token})
+
+
+async def exchange(request: Request) -> Response:
+    """
+    A Hub token for an id token.
+
+    Raises:
+        [`HubError`]: 400 `invalid_request` when a parameter is missing or wrong, 400 `invalid_grant` when the id token
+        is not known or was meant for somebody else, when there is no such repository, or when the repository trusts no
+        such job.
+    """
+    call = Call(request, user=None)
+    body: dict[str, Any] = await call.json()
+    resource = body.get("resource")
+    kinds = (body.get("grant_type"), body.get("subject_token_type"))
+    if kinds != (_GRANT_TYPE, _ID_TOKEN) or not isinstance(resource, str) or "/" not in resource:
+        raise _refusal("invalid_request")
+    claims = call.store.id_tokens.get(body.get("subject_token", ""), {})
+    wanted = call.store.publishers.get(resource)
+    if wanted is None or find_resource(call.store, resource) is None or claims.get("aud") != call.base_url:
+        raise _refusal("invalid_grant")
+    if any(claims.get(name) != value for name, value in wanted.items()):
+        raise _refusal("invalid_grant")
+    token = f"hf_jwt_{secrets.token_hex(16)}"
+    call.store.grants[token] = Grant(resource, time.time() + LIFETIME_SECONDS)
+    return JSONResponse(
+        {
+            "access_token": token,
+            "token_type": "bearer",
+            "expires_in": LIFETIME_SECONDS,
+            "issued_token_type": _ACCESS_TOKEN,
+        }
+    )
+
+
+def find_resource(store: Store, resource: str) -> Repo | None:
+    """The repository that a resource names: `acme/adapter`, or with `datasets/` or `spaces/` before it."""
+    kinds = {prefix: repo_type for repo_type, prefix in URL_PREFIXES.items() if prefix}
+    first, _, rest = resource.partition("/")
+    repo_type = kinds.get(f"{first}/")
+    return store.find(repo_type, rest) if repo_type else store.find("model", resource)
+
+
+def _refusal(error: str) -> HubError:
+    return HubError(400, error, body={"error": error, "error_description": "The token exchange was refused"})
+
+
+routes = [
+    Route(ISSUER_PATH, issue),
+    Route("/oauth/token", exchange, methods=["POST"]),
+]
