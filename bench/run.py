@@ -24,6 +24,7 @@ from bench.machine import machine
 from bench.manifest import measure_manifest
 from bench.measurement import Measurement
 from bench.scoring import measure_scoring
+from bench.streaming import measure_streaming
 from bench.table import markdown_table, write_document, write_results
 from bench.training import measure_training
 from bench.transcriber import measure_transcriber
@@ -39,13 +40,14 @@ DOCUMENT = ROOT / "docs/performance.md"
 def bench(
     run: Annotated[Path, typer.Option(help="Trained run of the quick start.")] = Path("runs/quickstart-uzbek"),
     only: Annotated[
-        Literal["transcriber", "scoring", "manifest", "training"] | None,
+        Literal["transcriber", "streaming", "scoring", "manifest", "training"] | None,
         typer.Option(help="One benchmark; writes nothing."),
     ] = None,
 ) -> None:
     """Measures speed and memory, and says whether the goals are met."""
     benchmarks: dict[str, Callable[[], list[Measurement]]] = {
         "transcriber": partial(measure_transcriber, run),
+        "streaming": partial(measure_streaming, run),
         "scoring": measure_scoring,
         "manifest": measure_manifest,
         "training": measure_training,

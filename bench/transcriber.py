@@ -11,12 +11,13 @@ import numpy as np
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
+from escoita.batches import batches_by_seconds
 from escoita.corpora.clips import read_clip
 from escoita.corpora.rows import Utterances
 from escoita.progress import say
 from escoita.resolve import adapter_record
 from escoita.rundir import RunDirectory
-from escoita.transcribe import Transcriber, batches_by_seconds
+from escoita.transcribe import Transcriber
 
 
 if TYPE_CHECKING:

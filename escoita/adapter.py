@@ -23,30 +23,57 @@ def merged(model: Any, adapter: str) -> Any:
         The base with the adapter in it; where it is not merged, [`PeftModel`] with the adapter on it.
 
     Raises:
+        EscoitaError: See [`attached`].
+    """
+    model = attached(model, adapter)
+    in_4bit = getattr(model.base_model.model, "is_loaded_in_4bit", False)
+    return (model if in_4bit or on_shared_weight(model) else model.merge_and_unload()).eval()
+
+
+def attached(model: Any, adapter: str, base_kept: bool = False) -> Any:
+    """
+    Puts an adapter on a base, all of it and nothing else.
+
+    Args:
+        model: The base, loaded; modules of it are replaced, also where the adapter is then refused, but none of its
+            weights is written to before it is known that the adapter fits.
+        adapter (`str`): A folder, or a repository of the Hub.
+        base_kept (`bool`, *optional*, defaults to `False`): Refuse an adapter that holds weights of the base itself
+            which are not as they are here: embeddings, which may be saved beside low-rank matrices.
+
+    Returns:
+        [`PeftModel`]: The base with the adapter on it.
+
+    Raises:
         EscoitaError: There is no such adapter, or it is not one for this base.
     """
-    from peft import PeftModel, get_peft_model_state_dict
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
     from safetensors import safe_open
+    from torch import equal
 
     path = local_file(adapter, "adapter_model.safetensors")  # without it PEFT would read a pickle
     try:
-        with hub_errors(f"adapter {adapter}"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # counted below
-            model = PeftModel.from_pretrained(model, adapter, torch_device=str(model.device))
+        with hub_errors(f"adapter {adapter}"), warnings.catch_warnings(), safe_open(path, "pt") as weights:
+            warnings.filterwarnings("ignore", message=".*base_model_name_or_path.*")  # it may lie elsewhere now
+            config = PeftConfig.from_pretrained(adapter)
+            config.inference_mode = True
+            model = get_peft_model(model, config)
+            # Of what it does not know PEFT says nothing, what is missing stays zero, and what has the name of a weight
+            # of the base would be written into it. An adapter may hold the base's embeddings too; unless told, PEFT
+            # asks the Hub if they have grown.
+            needed, allowed = (get_peft_model_state_dict(model, save_embedding_layers=more) for more in (False, True))
+            held = set(weights.keys())
+            astray = (needed.keys() - held) | (held - allowed.keys())
+            if astray:
+                raise EscoitaError(f"adapter {adapter}: does not fit this base ({len(astray)} weights find no place)")
+            own = {name: weights.get_tensor(name).to(allowed[name]) for name in held - needed.keys()}
+            if base_kept and not all(equal(allowed[name], tensor) for name, tensor in own.items()):
+                raise EscoitaError(f"adapter {adapter}: changes the base's embeddings, and cannot be switched off")
+            model.load_adapter(adapter, "default", torch_device=str(model.device))
     except (RuntimeError, ValueError, KeyError) as error:
-        # A KeyError names a weight of a module that was trained whole and is not there.
-        reason = f"it holds no {error.args[0]}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise EscoitaError(f"adapter {adapter}: does not fit this base ({reason})") from error
-    with safe_open(path, "pt") as weights:
-        held = set(weights.keys())
-    # PEFT passes over what it does not know, and what is missing stays zero: the base would answer alone. An adapter
-    # may hold the base's embeddings too; unless told, PEFT asks the Hub if they have grown.
-    needed, allowed = (set(get_peft_model_state_dict(model, save_embedding_layers=more)) for more in (False, True))
-    astray = (needed - held) | (held - allowed)
-    if astray:
-        raise EscoitaError(f"adapter {adapter}: does not fit this base ({len(astray)} weights find no place)")
-    in_4bit = getattr(model.base_model.model, "is_loaded_in_4bit", False)
-    return (model if in_4bit or on_shared_weight(model) else model.merge_and_unload()).eval()
+    return model.eval()
 
 
 def on_shared_weight(model: Any) -> bool:

@@ -86,6 +86,19 @@ def read_audio(
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
+def read_audible(path: str | Path) -> np.ndarray:
+    """
+    Decodes a recording in which something can be heard; see [`read_audio`].
+
+    Raises:
+        AudioError: It cannot be read, or nothing can be heard in it.
+    """
+    samples = read_audio(path)
+    if is_silent(samples):
+        raise AudioError(Path(path).name, "nothing can be heard in it")
+    return samples
+
+
 def is_silent(samples: np.ndarray) -> bool:
     """Whether nothing can be heard: the root mean square lies under -60 dB of full scale."""
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENCE_LEVEL

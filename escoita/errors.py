@@ -20,6 +20,10 @@ class AudioError(EscoitaError):
         super().__init__(visible(f"{name}: {reason}"))
         self.name, self.reason = name, reason
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # Another process, such as that of ZeroGPU, gets it whole.
+        return type(self), (self.name, self.reason)
+
 
 class CorpusError(EscoitaError):
     """A manifest that cannot be read, or of which too much cannot be used."""
@@ -31,6 +35,10 @@ class RecipeError(EscoitaError):
 
 class TrainingError(EscoitaError):
     """Training was refused before it began: the batch or the model is not what the recipe says."""
+
+
+class BusyError(EscoitaError):
+    """Too many others wait for the model already."""
 
 
 class RecordError(EscoitaError):

@@ -12,8 +12,9 @@ import numpy as np
 
 from escoita.adapter import merged
 from escoita.ahead import ahead
-from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
-from escoita.errors import AudioError, EscoitaError
+from escoita.audio import SAMPLING_RATE, is_silent, read_audible, seconds
+from escoita.batches import batches_by_seconds
+from escoita.errors import EscoitaError
 from escoita.hardware import device
 from escoita.records import AdapterRecord
 from escoita.resolve import adapter_record, file_if_any, hub_errors
@@ -23,6 +24,7 @@ from escoita.transcript import Segment, Transcript
 
 if TYPE_CHECKING:
     from escoita.families.family import Family
+    from escoita.families.watching import Watch
 
 
 @dataclass
@@ -138,10 +140,7 @@ class Transcriber:
         Raises:
             AudioError: It cannot be read, or nothing can be heard in it.
         """
-        samples = read_audio(path)
-        if is_silent(samples):
-            raise AudioError(Path(path).name, "nothing can be heard in it")
-        return self.transcribe([samples])[0]
+        return self.transcribe([read_audible(path)])[0]
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
         """
@@ -157,6 +156,12 @@ class Transcriber:
             heard.update(zip(indices, transcripts, strict=True))
         return [heard[index] for index in range(len(clips))]
 
+    def told(self, spoken: AdapterRecord) -> Self:
+        """The same model, told something else."""
+        other = copy.copy(self)
+        other.spoken = spoken
+        return other
+
     def in_batches(
         self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]
     ) -> Iterator[tuple[list[int], list[Transcript]]]:
@@ -165,7 +170,7 @@ class Transcriber:
 
         Args:
             load (`Callable[[int], np.ndarray]`): Gives the samples of a recording; called on other threads.
-            batches (`Iterable[list[int]]`): Indices of recordings; see [`batches_by_seconds`].
+            batches (`Iterable[list[int]]`): Indices of recordings; see [`~escoita.batches.batches_by_seconds`].
 
         Returns:
             `Iterator[tuple[list[int], list[Transcript]]]`: Each batch with what was heard.
@@ -181,13 +186,22 @@ class Transcriber:
         with ThreadPoolExecutor() as decoders:
             for indices in batches:
                 clips = list(decoders.map(load, indices))
-                parts = [(place, *part) for place, clip in enumerate(clips) for part in self._parts(clip)]
+                parts = [(place, *part) for place, clip in enumerate(clips) for part in self.parts(clip)]
                 chosen = list(batches_by_seconds([end - start for _, start, end in parts], self.batch_seconds))
                 for number, group in enumerate(chosen, start=1):
                     yield self._features(indices, clips, [parts[i] for i in group], number == len(chosen))
 
-    def _parts(self, clip: np.ndarray) -> list[tuple[float, float]]:
-        """The whole of a clip, or the parts of a long recording in which something can be heard."""
+    def parts(self, clip: np.ndarray) -> list[tuple[float, float]]:
+        """
+        What of a recording is heard.
+
+        Args:
+            clip (`np.ndarray`): Of shape `(samples,)`, float32 at 16 kHz.
+
+        Returns:
+            `list[tuple[float, float]]`: Start and end, in seconds: the whole of a clip, or the parts of a long
+            recording in which something can be heard.
+        """
         parts = cut_where_quiet(clip, self.family.max_audio_seconds)
         # What a model writes about a silent part would be made up; of a silent recording the first stays.
         return [part for part in parts if not is_silent(part_of(clip, *part))] or parts[:1]
@@ -200,15 +214,8 @@ class Transcriber:
 
     def _hear(self, group: Group) -> list[tuple[int, Segment, float, int]]:
         """Place in the batch, segment, seconds of computing and tokens of each part."""
-        longest = max(end - start for _, start, end in group.parts)
-        rows = range(len(group.parts))
-        most = max(1, min(len(rows), round(self.affordable_seconds / longest)))
         started = time.perf_counter()
-        texts: list[str] = []
-        counts: list[int] = []
-        for start in range(0, len(rows), most):
-            some_texts, some_counts = self._generate(group.features, rows[start : start + most], longest)
-            texts, counts = texts + some_texts, counts + some_counts
+        texts, counts = self._within_memory(group.features, [end - start for _, start, end in group.parts])
         elapsed = time.perf_counter() - started + group.compute_seconds
         share = elapsed / sum(end - start for _, start, end in group.parts)
         return [
@@ -216,14 +223,48 @@ class Transcriber:
             for (place, start, end), text, count in zip(group.parts, texts, counts, strict=True)
         ]
 
-    def _generate(self, features: dict[str, Any], rows: range, longest: float) -> tuple[list[str], list[int]]:
+    def hear_parts(self, audio: Sequence[np.ndarray], watch: "Watch | None" = None) -> tuple[list[str], list[int]]:
+        """
+        Listens to one batch on this thread.
+
+        Args:
+            audio (`Sequence[np.ndarray]`): Recordings, or parts of them, none longer than the model hears at once.
+            watch ([`~escoita.families.watching.Watch`], *optional*): Told of each token as it comes.
+
+        Returns:
+            `tuple[list[str], list[int]]`: What was heard in each, and of how many tokens.
+
+        Raises:
+            EscoitaError: Memory does not suffice for one of them alone.
+        """
+        features = self.family.encode(self.encoder, audio, self.spoken.prompt)
+        return self._within_memory(features, [seconds(part) for part in audio], watch)
+
+    def _within_memory(
+        self, features: dict[str, Any], lengths: Sequence[float], watch: "Watch | None" = None
+    ) -> tuple[list[str], list[int]]:
+        """Texts and counts of tokens of parts of these lengths, as many at once as could be afforded before."""
+        longest, rows = max(lengths), range(len(lengths))
+        most = max(1, min(len(rows), round(self.affordable_seconds / longest)))
+        texts: list[str] = []
+        counts: list[int] = []
+        for start in range(0, len(rows), most):
+            some_texts, some_counts = self._generate(features, rows[start : start + most], longest, watch)
+            texts, counts = texts + some_texts, counts + some_counts
+        return texts, counts
+
+    def _generate(
+        self, features: dict[str, Any], rows: range, longest: float, watch: "Watch | None"
+    ) -> tuple[list[str], list[int]]:
         """Texts and counts of tokens of some rows of a group; half of them at a time when memory runs out."""
         import torch
 
         try:
             inputs = {key: self._placed(value[rows.start : rows.stop]) for key, value in features.items()}
+            # Rows are counted from the first of these.
+            row_watch = watch and (lambda row, place, token: watch(rows.start + row, place, token))
             with torch.inference_mode():
-                tokens = self.family.generate(self.model, inputs, self.spoken).cpu()
+                tokens = self.family.generate(self.model, inputs, self.spoken, row_watch).cpu()
             return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
@@ -233,7 +274,7 @@ class Transcriber:
         half = len(rows) // 2
         self.affordable_seconds = longest * half
         torch.cuda.empty_cache()
-        first, second = (self._generate(features, some, longest) for some in (rows[:half], rows[half:]))
+        first, second = (self._generate(features, some, longest, watch) for some in (rows[:half], rows[half:]))
         return first[0] + second[0], first[1] + second[1]
 
     def _stitched(self, place: int, group: Group, found: list[tuple[int, Segment, float, int]]) -> Transcript:
@@ -253,21 +294,3 @@ class Transcriber:
         """On the model's device, and where it is a fraction in the model's precision."""
         dtype = self.model.dtype if value.is_floating_point() else value.dtype
         return value.to(self.model.device, dtype)
-
-
-def batches_by_seconds(lengths: Sequence[float], budget: float) -> Iterator[list[int]]:
-    """
-    Indices in batches of like length, the longest first, so that what will not fit in memory fails at once.
-
-    Args:
-        lengths (`Sequence[float]`): Of the clips, in seconds.
-        budget (`float`): Most seconds in a batch, padding counted; a longer clip is a batch of its own.
-    """
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

@@ -8,19 +8,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from escoita.batches import batches_by_seconds
 from escoita.corpora.rows import Utterances
 from escoita.evaluation import System
 from escoita.files import public_name
 from escoita.hardware import device_name, forget_peak_memory, peak_memory_bytes
+from escoita.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.processes import each_says_why, gathered
 from escoita.progress import track
 from escoita.records import AdapterRecord
 from escoita.resolve import weights_digest
-from escoita.transcribe import Transcriber, batches_by_seconds
+from escoita.transcribe import Transcriber
 from escoita.transcript import Transcript
 from eval.journal import append_batches, read_journals
 from eval.material import Material
-from eval.predictions import Provenance, predictions_path, predictions_table, write_predictions
 
 
 if TYPE_CHECKING:

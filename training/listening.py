@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
+from escoita.batches import batches_by_seconds
 from escoita.corpora.clips import read_clip
 from escoita.corpora.rows import Utterances
 from escoita.errors import EscoitaError, TrainingError
@@ -19,7 +20,7 @@ from escoita.recipe import Recipe
 from escoita.records import AdapterRecord
 from escoita.scoring import character_edits, word_edits
 from escoita.text import normalizer
-from escoita.transcribe import Transcriber, batches_by_seconds
+from escoita.transcribe import Transcriber
 
 
 # Not the training's own, so that runs of several seeds are heard on the same clips.

@@ -9,6 +9,7 @@ import torch
 
 from escoita.audio import SAMPLING_RATE
 from escoita.families.family import Family
+from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
 
 
@@ -24,7 +25,9 @@ class WhisperFamily(Family):
         )
         return dict(features)
 
-    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+    def generate(
+        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+    ) -> torch.Tensor:
         """Without timestamps and without a second try at another temperature."""
         known = getattr(model.generation_config, "lang_to_id", None) or {}
         asked = {"language": spoken.language, "task": "transcribe"} if f"<|{spoken.language}|>" in known else {}
@@ -50,7 +53,9 @@ class CtcFamily(Family):
         )
         return dict(features)
 
-    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+    def generate(
+        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+    ) -> torch.Tensor:
         """The likeliest letter of each frame; of frames that only fill up the batch, the blank."""
         if getattr(model.config, "feat_extract_norm", None) == "group":
             return self._one_by_one(model, inputs)

@@ -11,6 +11,7 @@ import torch
 from escoita.audio import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.families.family import Family
+from escoita.families.watching import Watch, watched
 from escoita.records import AdapterRecord, Prompt
 
 
@@ -102,10 +103,15 @@ class ChatFamily(Family):
         )
         return dict(batch)
 
-    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+    def generate(
+        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+    ) -> torch.Tensor:
         """What follows the prompt."""
-        output = model.generate(**inputs, max_new_tokens=spoken.max_new_tokens, do_sample=False)
-        return output[:, inputs["input_ids"].shape[1] :]
+        told = inputs["input_ids"].shape[1]
+        output = model.generate(
+            **inputs, **watched(watch, told), max_new_tokens=spoken.max_new_tokens, do_sample=False
+        )
+        return output[:, told:]
 
     def encode_with_targets(
         self, processor: Any, audio: Sequence[np.ndarray], texts: Sequence[str], prompt: Prompt

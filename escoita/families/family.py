@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
 
 
@@ -87,7 +88,9 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+    def generate(
+        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+    ) -> torch.Tensor:
         """
         Listens, greedily.
 
@@ -95,6 +98,8 @@ class Family(ABC):
             model: The model.
             inputs (`dict[str, torch.Tensor]`): A batch as encoded, on the model's device.
             spoken ([`AdapterRecord`]): Language, and most tokens of a transcript.
+            watch ([`~escoita.families.watching.Watch`], *optional*): Told of each token as it comes; baselines, which
+                are served on no page, tell nothing before the end.
 
         Returns:
             `torch.Tensor`: Generated tokens alone, of shape `(batch, length)`, padded on the right.

@@ -11,6 +11,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from escoita.errors import EscoitaError
 from escoita.families.chat import ChatFamily, filled
+from escoita.families.watching import Watch, of_row
 from escoita.records import AdapterRecord, Prompt
 
 
@@ -122,7 +123,9 @@ class GraniteSpeechFamily(ChatFamily):
         # A transform reaches over the end of a clip by half its length.
         return super().encode(processor, [filled(clip, extractor.n_fft // 2, step) for clip in audio], prompt)
 
-    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+    def generate(
+        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+    ) -> torch.Tensor:
         """One by one, each without its padding."""
         heard = []
         for row, seen in enumerate(inputs["attention_mask"].bool()):
@@ -134,7 +137,8 @@ class GraniteSpeechFamily(ChatFamily):
                 "input_features": inputs["input_features"][row][: tokens * model.config.downsample_rate],
                 "input_features_mask": sizes[:tokens],
             }
-            heard.append(super().generate(model, {key: value[None] for key, value in alone.items()}, spoken)[0])
+            batch = {key: value[None] for key, value in alone.items()}
+            heard.append(super().generate(model, batch, spoken, watch and of_row(watch, row))[0])
         end = model.generation_config.pad_token_id
         end = end if end is not None else model.config.get_text_config().pad_token_id
         return torch.nn.utils.rnn.pad_sequence(heard, batch_first=True, padding_value=end or 0)

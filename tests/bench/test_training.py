@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import soundfile
 
 from bench.plain_script import PlainCollator
@@ -13,6 +14,7 @@ PROMPT = Prompt(
 )
 
 
+@pytest.mark.slow
 def test_two_steps_of_each_way_give_three_figures() -> None:
     found = {each.name: each for each in measure_training(steps=2, rounds=1)}
     padding = found.pop("Training, padding")

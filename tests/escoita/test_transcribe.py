@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from escoita.audio import SAMPLING_RATE
 from escoita.errors import AudioError, EscoitaError
 from escoita.families.family import Family
+from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber, batches_by_seconds
+from escoita.transcribe import Transcriber
 from tests.escoita.samples import tone, write_clip
 
 
@@ -36,7 +35,9 @@ class EchoFamily(Family):
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         return {"input_features": torch.tensor([[len(clip)] for clip in audio]).double()}
 
-    def generate(self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> torch.Tensor:
+    def generate(
+        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+    ) -> torch.Tensor:
         return model.generate(**inputs)
 
     def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
@@ -69,17 +70,6 @@ def echo(batch_seconds: float = 100.0, model: EchoModel | None = None) -> Transc
 
 def silence(samples: int) -> np.ndarray:
     return np.zeros(samples, np.float32)
-
-
-@given(st.lists(st.floats(0, 40)), st.floats(0.5, 200))
-def test_batches_hold_every_clip_once_the_longest_first(lengths: list[float], budget: float) -> None:
-    batches = list(batches_by_seconds(lengths, budget))
-    order = [index for batch in batches for index in batch]
-    assert sorted(order) == list(range(len(lengths)))
-    assert [lengths[index] for index in order] == sorted(lengths, reverse=True)
-    assert all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in batches)
-    # No batch could have taken the next clip too.
-    assert all((len(batch) + 1) * lengths[batch[0]] > budget for batch in batches[:-1])
 
 
 def test_results_come_in_the_order_of_the_clips() -> None:

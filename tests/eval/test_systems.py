@@ -8,9 +8,9 @@ from accelerate import PartialState
 
 from escoita.corpora.rows import Utterances
 from escoita.families.baselines import WhisperFamily
+from escoita.predictions import predictions_path, read_predictions
 from escoita.records import AdapterRecord, Prompt
 from eval.material import Material
-from eval.predictions import predictions_path, read_predictions
 from eval.systems import Candidate, hear_all, spoken_in
 from tests.escoita.families.samples import write_whisper
 from tests.escoita.samples import tone
@@ -33,7 +33,9 @@ def test_clips_tell_their_language(languages: list[str], told: str) -> None:
 def test_whisper_is_told_the_language_of_each_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
-    def generate(self: WhisperFamily, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord) -> Any:
+    def generate(
+        self: WhisperFamily, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: None
+    ) -> Any:
         told.append(spoken.language)
         return torch.zeros(len(inputs["input_features"]), 1, dtype=torch.long)
 

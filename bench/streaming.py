@@ -1,0 +1,154 @@
+"""The engine of the page: how soon the first word is there, and what visitors gain by being heard together."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from bench.clock import timed
+from bench.measurement import Measurement
+from bench.quickstart import clips_of
+from escoita.audio import SAMPLING_RATE, read_audio
+from escoita.engine import Engine
+from escoita.families import family_of
+from escoita.hardware import forget_peak_memory, peak_memory_bytes
+from escoita.progress import say
+from escoita.resolve import adapter_record
+from escoita.rundir import RunDirectory
+
+
+VISITORS = 20
+ROUNDS = 9
+CLIP_SECONDS = 3
+ADAPTER = "adapter"
+PLAIN = "PEFT's generate"
+
+
+def measure_streaming(run: Path, visitors: int = VISITORS, rounds: int = ROUNDS) -> list[Measurement]:
+    """
+    Measures the time to the first text, and many visitors against one after another.
+
+    The first text is timed from samples, features counted, beside the time that plain `generate` of base and adapter
+    under PEFT takes for its first token from the same samples; one after the other in each round. Visitors come all at
+    once with files, a thread for each, as on the page; or each when the one before has the transcript.
+
+    Args:
+        run (`Path`): Directory of a trained run of the quick start.
+        visitors (`int`, *optional*, defaults to 20): Each with a clip of its own.
+        rounds (`int`, *optional*, defaults to 9): How often one is measured after the other.
+
+    Raises:
+        EscoitaError: The run holds no adapter.
+    """
+    adapter, base = RunDirectory(run).trained_adapter(), RunDirectory(run).load_recipe().base
+    files = clips_of("uz")[:visitors].column("audio")
+    with Engine.load(base, {ADAPTER: adapter}) as engine:
+        say("Streaming: the first text")
+        first, plain = first_text(engine, base, adapter, rounds)
+        say(f"Streaming: {visitors} visitors")
+        alone, together, different = crowd(engine, files, rounds)
+    # Spawned, as a forked process would begin with the memory of this one.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        peak_alone, peak = fresh.submit(peaks, base, adapter, files).result()
+    return [
+        Measurement(
+            f"Page, first text of {CLIP_SECONDS} s",
+            median(ours / theirs for ours, theirs in zip(first, plain, strict=True)),
+            "times as long",
+            f"{PLAIN}, its first token",
+            at_most=1.3,
+        ),
+        Measurement(
+            f"Page, time to the first text of {CLIP_SECONDS} s",
+            1000 * median(first),
+            "ms",
+            f"{PLAIN}: {1000 * median(plain):.3g} ms",
+        ),
+        Measurement(
+            f"Page, {visitors} visitors at once",
+            median(one / many for one, many in zip(alone, together, strict=True)),
+            "times as fast",
+            "one after another",
+            at_least=1.5,
+        ),
+        Measurement("Page, texts that differ", different, f"of {len(files)}", "one after another", at_most=0),
+        Measurement(
+            f"Page, peak memory, {visitors} visitors at once",
+            peak / 1e6,
+            "MB",
+            f"one after another: {peak_alone / 1e6:.3g} MB",
+        ),
+    ]
+
+
+def first_text(engine: Engine, base: str, adapter: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds to the first text, and to the first token of plain `generate`, in each round."""
+    import torch
+    from peft import PeftModel
+
+    family, spoken = family_of(base), adapter_record(adapter)
+    model = PeftModel.from_pretrained(family.load_model(base, dtype="float32"), adapter).eval()
+    processor = family.load_processor(base)
+    spoken_clips = np.concatenate([read_audio(path) for path in clips_of("uz")[:20].column("audio")])
+    clip = spoken_clips[: CLIP_SECONDS * SAMPLING_RATE]
+
+    @torch.inference_mode()
+    def token() -> None:
+        inputs = family.encode(processor, [clip], spoken.prompt)
+        model.generate(**inputs, max_new_tokens=1, do_sample=False)
+
+    ours: list[float] = []
+    theirs: list[float] = []
+    for number in range(rounds + 1):
+        first, plain = seconds_to_text(engine, clip), timed(token)[1].wall
+        if number:  # what is done only once is not counted
+            ours, theirs = [*ours, first], [*theirs, plain]
+    return ours, theirs
+
+
+def seconds_to_text(engine: Engine, clip: np.ndarray) -> float:
+    """From the request to the first text; the rest is heard too."""
+    started = time.perf_counter()
+    shown = (time.perf_counter() - started for known in engine.stream(clip, ADAPTER) if known.text)
+    first = next(shown)
+    list(shown)
+    return first
+
+
+def crowd(engine: Engine, files: Sequence[str], rounds: int) -> tuple[list[float], list[float], int]:
+    """Seconds one after another and all at once in each round, and how many texts differ in the last one."""
+    alone, together = [], []
+    transcribed(engine, files, visitors=1)
+    for _ in range(rounds):
+        one, spent = timed(partial(transcribed, engine, files, visitors=1))
+        alone.append(spent.wall)
+        many, spent = timed(partial(transcribed, engine, files, visitors=len(files)))
+        together.append(spent.wall)
+    return alone, together, sum(one[index] != many[index] for index in range(len(files)))
+
+
+def transcribed(engine: Engine, files: Sequence[str], visitors: int) -> list[str]:
+    """What is heard in each recording by so many visitors at once."""
+    with ThreadPoolExecutor(visitors) as people:
+        return list(people.map(partial(_text, engine), files))
+
+
+def peaks(base: str, adapter: str, files: Sequence[str]) -> tuple[int, int]:
+    """Most memory of this process, in bytes: one visitor after another, and all at once."""
+    with Engine.load(base, {ADAPTER: adapter}) as engine:
+        found = []
+        for visitors in (1, len(files)):
+            forget_peak_memory()
+            transcribed(engine, files, visitors)
+            found.append(peak_memory_bytes())
+    return found[0], found[1]
+
+
+def _text(engine: Engine, file: str) -> str:
+    *_, last = engine.stream(file, ADAPTER)
+    return last.text

@@ -1,0 +1,72 @@
+"""What is heard together: recordings, or parts of them, of like length."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+
+# Of parts that are heard together for visitors: rows wait for the one that says most.
+MOST_ROWS = 32
+# The longest may be so many times as long as the shortest, or so many seconds longer.
+LIKE_FACTOR, LIKE_SECONDS = 2.0, 4.0
+
+
+class Waiting(Protocol):
+    """A part of a recording that waits to be heard."""
+
+    @property
+    def turn(self) -> int:
+        """Number of the batch in which it may be heard at the earliest, were it alone."""
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+
+    @property
+    def together(self) -> Hashable:
+        """What those that are heard together have in common: adapter and prompt."""
+
+
+Part = TypeVar("Part", bound=Waiting)
+
+
+def batches_by_seconds(lengths: Sequence[float], budget: float) -> Iterator[list[int]]:
+    """
+    Indices in batches of like length, the longest first, so that what will not fit in memory fails at once.
+
+    Args:
+        lengths (`Sequence[float]`): Of the clips, in seconds.
+        budget (`float`): Most seconds in a batch, padding counted; a longer clip is a batch of its own.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def next_batch(waiting: Sequence[Part], budget: float, most: int = MOST_ROWS) -> list[Part]:
+    """
+    Chooses what is heard next: whoever's turn came first, and of the others what goes together with it.
+
+    The parts of a long recording have one turn after another, beginning with the batch in which it came; so nobody
+    waits longer for a place than as many batches as came before, however many come later.
+
+    Args:
+        waiting (`Sequence[Part]`): In the order in which they came; at least one.
+        budget (`float`): Most seconds in a batch, padding counted; a longer part is a batch of its own.
+        most (`int`, *optional*, defaults to 32): Most parts in a batch.
+    """
+    first, *others = sorted(waiting, key=lambda part: part.turn)
+    batch, shortest, longest = [first], first.seconds, first.seconds
+    for part in others:
+        if len(batch) == most:
+            break
+        low, high = min(shortest, part.seconds), max(longest, part.seconds)
+        like = high <= max(LIKE_FACTOR * low, low + LIKE_SECONDS)
+        if part.together == first.together and like and (len(batch) + 1) * high <= budget:
+            batch.append(part)
+            shortest, longest = low, high
+    return batch

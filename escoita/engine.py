@@ -1,0 +1,276 @@
+"""The engine of the page: one base, its adapters, and visitors who are heard together while text streams to each."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from escoita.adapters import Adapters
+from escoita.audio import is_silent, read_audible
+from escoita.batches import next_batch
+from escoita.errors import AudioError, BusyError, EscoitaError
+from escoita.hearing import Hearing, Part, listen
+from escoita.partial import Partial, Queued
+from escoita.records import AdapterRecord
+from escoita.resolve import adapter_record, local_file
+from escoita.transcribe import Transcriber
+
+
+class Engine:
+    """
+    Hears recordings for many visitors at once.
+
+    Requests for the same adapter are heard together, in batches of like length, by one thread that owns the model.
+    What comes while a batch is heard waits for the next one.
+
+    Args:
+        transcriber ([`~escoita.transcribe.Transcriber`]): The base, loaded.
+        adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; no others
+            are ever loaded.
+        spoken (`Mapping[str, AdapterRecord]`): Prompt, language and limit of tokens of each.
+        most_waiting (`int`, *optional*, defaults to 20): Recordings that wait at once.
+
+    Example:
+
+    ```python
+    with Engine.load("quickstart/gemma4", {"uzbek": "runs/quickstart-uzbek/adapter"}) as engine:
+        for partial in engine.stream("clip.ogg", "uzbek"):
+            print(partial.text)
+        print(partial.transcript.compute_seconds)
+    ```
+    """
+
+    def __init__(
+        self,
+        transcriber: Transcriber,
+        adapters: Mapping[str, str],
+        spoken: Mapping[str, AdapterRecord],
+        most_waiting: int = 20,
+    ):
+        self.adapters = Adapters(transcriber.model, adapters)
+        self.most_waiting = most_waiting
+        self._transcriber = transcriber
+        self._told = {name: transcriber.told(record) for name, record in spoken.items()}
+        self._ends = _ends(transcriber.model)
+        self._waiting: list[Part] = []
+        self._changed = threading.Condition()
+        self._model = threading.Lock()
+        self._batches = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def load(
+        cls,
+        base: str,
+        adapters: Mapping[str, str],
+        revision: str | None = None,
+        dtype: str = "auto",
+        batch_seconds: float = 120.0,
+        most_waiting: int = 20,
+    ) -> Self:
+        """
+        Loads a base; its adapters follow when they are first asked for.
+
+        Args:
+            base (`str`): A folder, or a repository of the Hub.
+            adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; the
+                base alone where there is none, which then needs a prompt of its own.
+            revision (`str`, *optional*): Of the base.
+            dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
+            batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
+            most_waiting (`int`, *optional*, defaults to 20): Recordings that wait at once.
+
+        Raises:
+            EscoitaError: The base cannot be had, or what an adapter says of itself; or adapters want it in different
+                precisions.
+        """
+        spoken = {name: adapter_record(source) for name, source in adapters.items()}
+        if len({record.load_in_4bit for record in spoken.values()}) > 1:
+            raise EscoitaError("adapters: some were trained on a base in 4 bits and some not; serve them apart")
+        transcriber = Transcriber.load(base, None, next(iter(spoken.values()), None), revision, dtype, batch_seconds)
+        return cls(transcriber, adapters, spoken, most_waiting)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stream(
+        self, source: str | Path | np.ndarray, adapter: str | None = None, beside: str | None = None
+    ) -> Iterator[Partial]:
+        """
+        Hears a recording, together with those of others.
+
+        Closing the iterator gives the place free.
+
+        Args:
+            source (`str`, `Path` or `np.ndarray`): A recording of any length; or its samples, of shape `(samples,)`,
+                float32 at 16 kHz.
+            adapter (`str`, *optional*): Name of the adapter; the base alone unless given.
+            beside (`str`, *optional*): Where the base is alone, the adapter whose prompt it is told; the first unless
+                given.
+
+        Returns:
+            `Iterator[Partial]`: What is known so far, whenever that has changed; the last one holds the transcript.
+
+        Raises:
+            AudioError: The recording cannot be read, or nothing can be heard in it.
+            BusyError: Too many wait already.
+            EscoitaError: There is no such adapter, it cannot be had, memory does not suffice, or the engine is closed.
+        """
+        hearing = self._asked(source, adapter, beside)
+        self._enqueue(hearing)
+        with closing(hearing):
+            yield from hearing.partials()
+
+    def stream_alone(
+        self, source: str | Path | np.ndarray, adapter: str | None = None, beside: str | None = None
+    ) -> Iterator[Partial]:
+        """
+        Hears a recording now, apart from those of others.
+
+        For ZeroGPU, where a decorated function runs in a process of its own, to which what waits elsewhere is not
+        known. The model is asked on a thread that lives no longer than the iterator; nobody is ever too many.
+
+        Args, what is returned, and what is raised are those of [`~Engine.stream`].
+        """
+        hearing = self._asked(source, adapter, beside)
+        thread = threading.Thread(target=self._hear_alone, args=(hearing,), daemon=True)
+        thread.start()
+        try:
+            with closing(hearing):
+                yield from hearing.partials()
+        finally:
+            thread.join()
+
+    def prepare(self, adapter: str) -> None:
+        """
+        Loads an adapter before it is asked for.
+
+        On ZeroGPU all of them must be loaded so before the page is served: what a call's own process loads goes with
+        it.
+
+        Raises:
+            EscoitaError: There is no such adapter, it cannot be had, or it does not fit.
+        """
+        self._fetch(adapter)
+        with self._model:
+            self.adapters.use(adapter)
+
+    def close(self) -> None:
+        """Ends: who waits or is heard is told so, and the thread stops after the token that it is at."""
+        with self._changed:
+            self._closed = True
+            for hearing in {part.hearing for part in self._waiting}:
+                hearing.fail(_leave_taking())
+            self._waiting = []
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _asked(self, source: str | Path | np.ndarray, adapter: str | None, beside: str | None) -> Hearing:
+        """What a visitor asks for, decoded and fetched on the visitor's own thread."""
+        started = time.perf_counter()
+        prompt = adapter or beside or next(iter(self._told), None)
+        for name in (adapter, prompt):
+            if name is not None and name not in self._told:
+                raise EscoitaError(f"adapter {name}: is not offered here ({', '.join(self._told) or 'none is'})")
+        if adapter is not None:
+            self._fetch(adapter)
+        samples = _checked(source) if isinstance(source, np.ndarray) else read_audible(source)
+        transcriber = self._transcriber if prompt is None else self._told[prompt]
+        return Hearing(transcriber, samples, (adapter, prompt), started)
+
+    def _fetch(self, adapter: str) -> None:
+        """Fetches the files of an adapter, so that nobody waits for the network with the model in hand."""
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            local_file(self.adapters.sources[adapter], name)
+
+    def _enqueue(self, hearing: Hearing) -> None:
+        with self._changed:
+            if self._closed:
+                raise _leave_taking()
+            before = len(self._in_line())
+            if before >= self.most_waiting:
+                raise BusyError(f"{before} others are waiting already; try again in a minute")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="escoita-engine", daemon=True)
+                self._thread.start()
+            hearing.events.put(Queued(before))
+            self._waiting += hearing.parts_from(self._batches)
+            self._changed.notify()
+
+    def _in_line(self) -> list[Hearing]:
+        """Recordings of which nothing is heard yet, in their order; those whose visitor left are let go."""
+        self._waiting = [part for part in self._waiting if not part.hearing.over]
+        return [part.hearing for part in self._waiting if part.number == 0]
+
+    def _serve(self) -> None:
+        while batch := self._next():
+            self._hear(batch)
+
+    def _next(self) -> list[Part]:
+        """Waits for something to hear; nothing when the engine is closed."""
+        with self._changed:
+            while True:
+                line = self._in_line()
+                if self._closed:
+                    return []
+                if self._waiting:
+                    break
+                self._changed.wait()
+            batch = next_batch(self._waiting, self._transcriber.batch_seconds)
+            self._batches += 1
+            self._waiting = [part for part in self._waiting if part not in batch]
+            heard = {part.hearing for part in batch}
+            for before, hearing in enumerate(each for each in line if each not in heard):
+                hearing.events.put(Queued(before))
+        return batch
+
+    def _hear_alone(self, hearing: Hearing) -> None:
+        waiting = hearing.parts_from(0)
+        while waiting and not hearing.over:
+            batch = next_batch(waiting, self._transcriber.batch_seconds)
+            waiting = [part for part in waiting if part not in batch]
+            self._hear(batch)
+
+    def _hear(self, batch: Sequence[Part]) -> None:
+        """Hears a batch; where that fails, each recording of it apart, so that no visitor bears another's fault."""
+        try:
+            with self._model:
+                self.adapters.use(batch[0].together[0])
+                listen(batch, self._ends, lambda: self._closed)
+        except Exception as error:  # whatever it is, the visitor is told, and the thread goes on
+            left = [part for part in batch if not part.ended]
+            hearings = list(dict.fromkeys(part.hearing for part in left))
+            for hearing in hearings:
+                if self._closed or len(hearings) == 1:
+                    hearing.fail(_leave_taking() if self._closed else error)
+                else:
+                    self._hear([part for part in left if part.hearing is hearing])
+
+
+def _ends(model: Any) -> set[int]:
+    """Tokens after which a row is done."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return {ends} if isinstance(ends, int) else set(ends or ())
+
+
+def _leave_taking() -> EscoitaError:
+    return EscoitaError("the page is being closed; come back later")
+
+
+def _checked(samples: np.ndarray) -> np.ndarray:
+    """Samples that are given instead of a file, as [`read_audible`] would give them."""
+    if samples.ndim != 1 or not len(samples) or samples.dtype.kind != "f" or not np.isfinite(samples).all():
+        reason = f"{samples.dtype} of shape {samples.shape}; float32 of shape (samples,) is needed, finite, not empty"
+        raise AudioError("samples", reason)
+    if is_silent(samples):
+        raise AudioError("samples", "nothing can be heard in them")
+    return samples.astype(np.float32, copy=False)

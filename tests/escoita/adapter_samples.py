@@ -1,0 +1,38 @@
+"""Adapters of both kinds with random weights, moved as by training."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+
+from escoita.families import family_of
+from escoita.records import AdapterRecord
+from training.best import save_weights
+
+
+PHI4_MODULES: dict[str, Any] = {
+    "target_modules": "dummy-target-modules",
+    "modules_to_save": ["audio_embed.encoder", "audio_embed.up_proj_for_speech", "audio_embed.down_proj_for_speech"],
+}
+PHI4_LORA: dict[str, Any] = {
+    "target_modules": r".*\.layers\.\d+\.self_attn\.(qkv|o)_proj|.*audio_embed\.encoder\..*\.[qv]_proj"
+}
+GEMMA4_LORA: dict[str, Any] = {
+    "target_modules": r".*language_model.*\.(q|v|up)_proj|.*audio_tower.*\.ffw_layer_1\.linear"
+}
+
+
+def write_adapter(base: str, folder: Path, spoken: AdapterRecord, seed: int = 0, **settings: Any) -> str:
+    """Writes an adapter for a base, and what it says of itself."""
+    torch.manual_seed(seed)
+    model = get_peft_model(
+        family_of(base).load_model(base, dtype="float32"), LoraConfig(r=4, task_type="CAUSAL_LM", **settings)
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1 * max(0.1, float(parameter.std(correction=0))))
+    save_weights(model, folder)
+    spoken.write(folder / "escoita.json")
+    return str(folder)

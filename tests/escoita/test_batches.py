@@ -1,0 +1,59 @@
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.batches import batches_by_seconds, next_batch
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    turn: int
+    seconds: float
+    together: str = "a"
+
+
+PARTS = st.lists(
+    st.builds(Part, st.integers(0, 20), st.floats(0.05, 30), st.sampled_from("ab")), min_size=1, max_size=60
+)
+
+
+@given(st.lists(st.floats(0, 40)), st.floats(0.5, 200))
+def test_batches_hold_every_clip_once_the_longest_first(lengths: list[float], budget: float) -> None:
+    batches = list(batches_by_seconds(lengths, budget))
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[index] for index in order] == sorted(lengths, reverse=True)
+    assert all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in batches)
+    # No batch could have taken the next clip too.
+    assert all((len(batch) + 1) * lengths[batch[0]] > budget for batch in batches[:-1])
+
+
+@given(PARTS, st.floats(1, 200), st.integers(1, 40))
+def test_a_batch_is_of_one_adapter_of_like_length_and_within_its_limits(
+    parts: list[Part], budget: float, most: int
+) -> None:
+    batch = next_batch(parts, budget, most)
+    lengths = [part.seconds for part in batch]
+    assert len({id(part) for part in batch}) == len(batch) <= most
+    assert len({part.together for part in batch}) == 1
+    assert max(lengths) <= max(2 * min(lengths), min(lengths) + 4)
+    assert len(batch) == 1 or len(batch) * max(lengths) <= budget
+
+
+@given(PARTS, st.floats(1, 200))
+def test_whoever_came_first_is_in_the_next_batch(parts: list[Part], budget: float) -> None:
+    assert next_batch(parts, budget)[0] is min(parts, key=lambda part: part.turn)
+
+
+def test_a_long_recording_does_not_hold_up_who_comes_later_and_is_not_held_up_for_ever() -> None:
+    """A part of 30 s fills a batch; in each batch's time another visitor comes for an adapter of her own."""
+    long = [Part(turn, 30.0) for turn in range(10)]
+    waiting, heard = list(long), []
+    for number in range(1, 40):
+        (part,) = next_batch(waiting, 30.0)
+        heard.append(part)
+        waiting.remove(part)
+        waiting.append(Part(number, 2.0, f"b{number}"))
+    places = [heard.index(part) for part in long]
+    assert places == [0, *range(1, 19, 2)]

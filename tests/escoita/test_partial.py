@@ -1,0 +1,98 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.families import family_of
+from escoita.partial import UNDECODED, Ended, Event, Failed, Heard, Progress, Queued, grown
+from escoita.transcript import Segment
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=f"<>{UNDECODED}"), max_size=40)
+
+
+@pytest.fixture(scope="module", params=["gemma4", "phi4"])
+def tokenizer(request: pytest.FixtureRequest) -> Any:
+    base = str(Path("quickstart") / request.param)
+    return family_of(base).load_processor(base).tokenizer
+
+
+def letters(tokens: Any) -> str:
+    return "".join(map(chr, tokens))
+
+
+def progress(parts: int = 2) -> Progress:
+    return Progress([(float(n), n + 1.0) for n in range(parts)], float(parts), letters, most_tokens=5, started=0.0)
+
+
+def heard(part: int, text: str) -> Heard:
+    return Heard(part, tuple(map(ord, text)))
+
+
+@given(st.data())
+def test_text_grows_at_its_end_and_never_shows_half_a_character(tokenizer: Any, data: st.DataObject) -> None:
+    """Whatever is written: many of these letters the tiny tokenizers know only as bytes."""
+    tokens = tokenizer(data.draw(TEXTS), add_special_tokens=False)["input_ids"]
+    whole = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    shown = ""
+    for count in range(len(tokens) + 1):
+        after = grown(shown, tokenizer.decode(tokens[:count], skip_special_tokens=True))
+        assert after.startswith(shown) and not after.endswith(UNDECODED)
+        shown = after
+    if UNDECODED not in whole:
+        assert whole.startswith(shown)
+
+
+def test_a_character_of_four_bytes_appears_whole(tokenizer: Any) -> None:
+    tokens = tokenizer("on 😀 yoq", add_special_tokens=False)["input_ids"]
+    shown = [""]
+    for count in range(len(tokens) + 1):
+        shown.append(grown(shown[-1], tokenizer.decode(tokens[:count])))
+    assert shown[-1] == "on 😀 yoq"
+    assert all("on 😀 yoq".startswith(text) for text in shown)
+    # What a tokenizer gives up while a second character of bytes is unfinished stays.
+    assert grown("你", UNDECODED * 4) == "你"
+
+
+def test_segments_are_shown_in_order_whichever_ends_first() -> None:
+    known = progress(parts=3)
+    seen = []
+    events: list[Event] = [
+        Queued(2),
+        Queued(None),
+        heard(1, "b"),
+        heard(0, "a"),
+        Ended(1, "bb", 2, 0.5),
+        heard(0, "aa"),
+        Ended(0, "aa", 2, 0.5),
+        heard(2, "c"),
+        Ended(2, "", 0, 0.25),
+    ]
+    for event in events:
+        known.take(event)
+        seen.append(known.partial())
+    assert [partial.text for partial in seen] == ["", "", "", "a", "a", "aa", "aa bb", "aa bb c", "aa bb"]
+    assert [partial.before for partial in seen[:3]] == [2, None, None]
+    assert [partial.done_seconds for partial in seen] == [0, 0, 0, 0, 0, 0, 2, 2, 3]
+    assert [len(partial.segments) for partial in seen] == [0, 0, 0, 0, 0, 0, 2, 2, 3]
+    assert seen[2].first_text_seconds is None
+    assert {partial.first_text_seconds for partial in seen[3:]} == {known.first_text_seconds}
+    assert all(partial.transcript is None for partial in seen[:-1])
+    transcript = seen[-1].transcript
+    assert transcript and transcript.segments == (Segment(0, 1, "aa"), Segment(1, 2, "bb"), Segment(2, 3, ""))
+    assert (transcript.text, transcript.audio_seconds, transcript.tokens) == ("aa bb", 3, 4)
+    assert transcript.compute_seconds == 1.25 and not transcript.truncated
+
+
+def test_a_part_that_the_limit_ended_says_so() -> None:
+    known = progress(parts=1)
+    known.take(Ended(0, "abcde", 5, 1.0))
+    transcript = known.partial().transcript
+    assert transcript and transcript.truncated
+
+
+def test_a_failure_is_raised_where_the_text_is_read() -> None:
+    with pytest.raises(ValueError, match="broken"):
+        progress().take(Failed(ValueError("broken")))
