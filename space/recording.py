@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from escoita.audio import is_longer
 from escoita.errors import AudioError, EscoitaError
 from escoita.recipe import Space
+from space.texts import say, spoken_time
 
 
 if TYPE_CHECKING:
@@ -57,12 +58,7 @@ def check_limits(path: Path, settings: Space) -> None:
         raise AudioError(path.name, f"longer than the {spoken_time(settings.max_minutes * 60)} that this page takes")
 
 
-def limits(settings: Space) -> str:
+def limits(settings: Space, language: str = "en") -> str:
     """What a recording may measure, as one says it: `30 seconds and 10 MB`."""
-    return f"{spoken_time(settings.max_minutes * 60)} and {settings.max_megabytes:g} MB"
-
-
-def spoken_time(seconds: float) -> str:
-    """A limit as one says it: `30 seconds`, `2 minutes`."""
-    amount, unit = (seconds, "second") if seconds < 120 else (seconds / 60, "minute")
-    return f"{amount:g} {unit}{'' if amount == 1 else 's'}"
+    time = spoken_time(settings.max_minutes * 60, language)
+    return say("limits.both", language, time=time, megabytes=f"{settings.max_megabytes:g}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from escoita.evaluation import EvaluationRecord, Slice
 from escoita.figures import percent, thousands
-from eval.page.alignment import Confusions
+from eval.page.confusions import Confusions
 from eval.page.heard import Heard
 from eval.page.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
 from eval.page.wording import share

@@ -20,7 +20,7 @@ class Heard:
 
     Args:
         corpus (`str`): Name of the corpus.
-        rows (`pa.Table`): As [`~eval.predictions.read_predictions`] gives them.
+        rows (`pa.Table`): As [`~escoita.predictions.read_predictions`] gives them.
         references (`list[str]`): Normalised.
         hypotheses (`list[str]`): Normalised.
         edits (`np.ndarray`): Word edits of each utterance.
@@ -58,6 +58,8 @@ def read_heard(folder: Path, record: EvaluationRecord) -> dict[str, list[Heard]]
     _, read = read_folder(folder, [corpus.name for corpus in record.corpora], names)
     heard: dict[str, list[Heard]] = {name: [] for name in names}
     for result, corpus in zip(record.corpora, read, strict=True):
+        if corpus.counts:
+            raise RecordError(f"{folder / result.name}: its references were not published, and a report shows them")
         for name in names:
             if name not in corpus.tables:
                 raise RecordError(f"{folder / result.name}: holds no predictions of {name}; evaluate again")

@@ -38,7 +38,11 @@ def wer_by_corpus(record: EvaluationRecord) -> str:
         record ([`~escoita.evaluation.EvaluationRecord`]): With one system or more.
     """
     height = _FRAME + _ROW * sum(len(result.systems) + _APART for result in record.rows)
-    return svg("Word error rate by corpus", lambda axes: _by_corpus(axes, record.rows), (7.0, height))
+    figures = {
+        result.name: {heard.system: [heard.normalized.wer, *heard.normalized.wer_ci95] for heard in result.systems}
+        for result in record.rows
+    }
+    return svg("Word error rate by corpus", lambda axes: _by_corpus(axes, record.rows), (7.0, height), figures=figures)
 
 
 def wer_by_duration(record: EvaluationRecord) -> str | None:
@@ -53,7 +57,10 @@ def wer_by_duration(record: EvaluationRecord) -> str | None:
     """
     parts = [part for part in record.rows[-1].slices if part.by == "duration"]
     systems = [system.name for system in record.systems]
-    return svg("Word error rate by duration", lambda axes: _by_duration(axes, parts, systems)) if parts else None
+    if not parts:
+        return None
+    figures = {part.value: {"n": part.n, "wer": {system: part.wer[system] for system in systems}} for part in parts}
+    return svg("Word error rate by duration", lambda axes: _by_duration(axes, parts, systems), figures=figures)
 
 
 def wer_distribution(rates: Mapping[str, np.ndarray]) -> str:
@@ -63,7 +70,8 @@ def wer_distribution(rates: Mapping[str, np.ndarray]) -> str:
     Args:
         rates (`Mapping[str, np.ndarray]`): Of each system the rate of every utterance, of shape `(utterances,)`.
     """
-    return svg("Utterances by word error rate", lambda axes: _distribution(axes, rates))
+    figures = {system: dict(zip(SHARES, shares(found), strict=True)) for system, found in rates.items()}
+    return svg("Utterances by word error rate", lambda axes: _distribution(axes, rates), figures=figures)
 
 
 def shares(rates: np.ndarray) -> list[float]:

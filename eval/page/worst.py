@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from escoita.alignment import Chunk, align
 from escoita.corpora.rows import Utterances
 from eval.faults import find_faults
-from eval.page.alignment import Chunk, align
 from eval.page.heard import Heard
 from eval.page.players import LARGEST, TOTAL, player
 

@@ -7,7 +7,7 @@ import soundfile
 from escoita.audio import is_longer
 from escoita.errors import AudioError, EscoitaError
 from escoita.recipe import Space
-from space.recording import MEGABYTE, hear, limits, spoken_time
+from space.recording import MEGABYTE, hear, limits
 from tests.space.stub import CLIP, FORMATS, Stub, write_clip
 
 
@@ -81,7 +81,7 @@ def test_longer_than_the_model_hears_at_once(tmp_path: Path) -> None:
 def test_a_small_file_that_holds_hours_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("escoita.transcribe.read_audio", lambda path: pytest.fail("decoded"))
+    monkeypatch.setattr("escoita.transcribe.read_audible", lambda path: pytest.fail("decoded"))
     with soundfile.SoundFile(tmp_path / "bomb.flac", "w", 16_000, 1) as file:
         for _ in range(60):
             file.write(np.zeros(60 * 16_000, np.float32))
@@ -93,14 +93,7 @@ def test_a_small_file_that_holds_hours_is_refused_before_it_is_decoded(
 def test_limits_as_one_says_them() -> None:
     assert limits(Space(max_minutes=5)) == "5 minutes and 10 MB"
     assert limits(Space(max_minutes=0.2, max_megabytes=0.5)) == "12 seconds and 0.5 MB"
-
-
-@pytest.mark.parametrize(
-    "seconds, words",
-    [(1, "1 second"), (30, "30 seconds"), (90, "90 seconds"), (150, "2.5 minutes")],
-)
-def test_spoken_time(seconds: float, words: str) -> None:
-    assert spoken_time(seconds) == words
+    assert limits(Space(max_minutes=0.5), "gl") == "30 segundos e 10 MB"
 
 
 def test_a_real_clip() -> None:

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from escoita.evaluation import EvaluationRecord
+from escoita.plots import figures_in
+from eval.page.drawings import drawings
 from eval.page.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
+from eval.report import write_report
 from eval.results import score
 from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
 
@@ -20,8 +23,12 @@ def drawn_text(svg: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> EvaluationRecord:
-    folder = tmp_path_factory.mktemp("eval")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("eval")
+
+
+@pytest.fixture(scope="module")
+def record(folder: Path) -> EvaluationRecord:
     for clips in (quickstart_clips(12), clips_of(TEXTS, "other")):
         texts = clips.column("text")
         write_heard(folder, clips, {"adapter": misheard(texts, 0.2), "base": misheard(texts, 0.8, 1), "tiny": texts})
@@ -72,3 +79,19 @@ def test_the_same_figures_give_the_same_bytes(record: EvaluationRecord) -> None:
     assert wer_by_corpus(record) == wer_by_corpus(record)
     assert wer_by_duration(record) == wer_by_duration(record)
     assert wer_distribution({"a": np.ones(3)}) == wer_distribution({"a": np.ones(3)})
+
+
+def test_plots_hold_what_they_draw(record: EvaluationRecord) -> None:
+    ours = record.pooled.judged.normalized
+    figures = figures_in(wer_by_corpus(record))
+    assert list(figures) == ["other", "quickstart-uz", "pooled"]
+    assert figures["pooled"]["adapter"] == [ours.wer, *ours.wer_ci95]
+    by_duration = figures_in(wer_by_duration(record) or "")
+    assert sum(part["n"] for part in by_duration.values()) == record.pooled.n
+    assert figures_in(wer_distribution({"a": np.zeros(3)}))["a"]["0"] == 1
+
+
+def test_what_is_drawn_anew_is_what_the_report_drew(record: EvaluationRecord, folder: Path) -> None:
+    write_report(folder, record)
+    drawn = drawings(folder, record)
+    assert {path.name: path.read_text("utf-8") for path in folder.glob("*.svg")} == drawn and len(drawn) == 3

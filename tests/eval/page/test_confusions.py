@@ -1,0 +1,24 @@
+import jiwer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.page.confusions import confusions
+
+
+WORDS = st.lists(st.sampled_from(["oʻn", "besh", "yuz", "uch", "\u202emen", "a\tb", "-"]), max_size=8).map(" ".join)
+
+
+def test_confusions_of_many_are_counted() -> None:
+    counted = confusions(["bir ikki", "bir ikki", "uch", "toʻrt"], ["bir yetti", "bir yetti", "uch", "a toʻrt"])
+    assert counted.substituted == {("ikki", "yetti"): 2}
+    assert counted.deleted == {}
+    assert counted.inserted == {("a",): 1}
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), max_size=6))
+def test_confusions_add_up_to_what_jiwer_counts(pairs: list[tuple[str, str]]) -> None:
+    references, hypotheses = [said for said, _ in pairs], [heard for _, heard in pairs]
+    counted, output = confusions(references, hypotheses), jiwer.process_words(references, hypotheses)
+    assert counted.substituted.total() == output.substitutions
+    assert counted.deleted.total() == output.deletions
+    assert counted.inserted.total() == output.insertions

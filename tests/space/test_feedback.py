@@ -1,0 +1,308 @@
+"""Corrections over HTTP, with the real client against the Hub double, and back into a corpus."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import pytest
+import soundfile
+from huggingface_hub import HfApi, constants
+
+from escoita.errors import EscoitaError
+from escoita.recipe import Space
+from space import sending
+from space.feedback import MOST_CHARACTERS, Corrections, corrected, open_corrections
+from space.sending import CARD, MANIFEST
+from tests.hub_double import HubDouble, Repo, serve
+from tests.space.stub import CLIP, FORMATS, tone, write_clip
+
+
+Open = Callable[..., Corrections]
+REPO = "ana/corrections"
+SETTINGS = Space(feedback=REPO, max_minutes=1)
+
+
+@pytest.fixture(params=["lfs", "xet"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", request.param == "lfs")
+    with serve(tmp_path / "hub", xet=request.param == "xet") as double:
+        yield double
+
+
+@pytest.fixture
+def plain_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with serve(tmp_path / "hub") as double:
+        yield double
+
+
+def client(hub: HubDouble, user: str = "ana") -> HfApi:
+    return HfApi(endpoint=hub.url, token=f"hf_{user}")
+
+
+@pytest.fixture
+def opened(plain_hub: HubDouble, tmp_path: Path) -> Iterator[Open]:
+    """Opens pages whose corrections are only sent when a test says so."""
+    with ExitStack() as pages:
+
+        def make(name: str = "waiting", settings: Space = SETTINGS, user: str = "ana") -> Corrections:
+            page = open_corrections(settings, tmp_path / name, "uz", every=600, api=client(plain_hub, user))
+            corrections = pages.enter_context(page)
+            assert corrections is not None
+            while not hasattr(corrections.sender, "last_future"):  # set by its thread, which sends once at the start
+                time.sleep(0.01)
+            corrections.sender.last_future.result()
+            return corrections
+
+        yield make
+
+
+def send(corrections: Corrections) -> None:
+    corrections.sender.trigger().result()
+
+
+def tree(hub: HubDouble) -> dict[str, bytes]:
+    found = hub.store.repos["dataset", REPO].at("main").tree
+    return {name: hub.store.blobs.path(entry.sha256).read_bytes() for name, entry in found.items()}
+
+
+def rows(hub: HubDouble) -> list[dict[str, object]]:
+    return [json.loads(line) for line in tree(hub)[MANIFEST].decode().splitlines()]
+
+
+def test_what_visitors_correct_is_what_training_reads(
+    hub: HubDouble, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    with open_corrections(SETTINGS, tmp_path / "waiting", "uz", every=600, api=client(hub)) as corrections:
+        assert corrections is not None
+        corrections.keep(CLIP, " chiroqni\n yoq ", consent=True)
+        corrections.keep(str(write_clip(tmp_path / "mine.webm", 2)), "oʻn besh", consent=True)
+    assert hub.store.repos["dataset", REPO].private
+    assert not list((tmp_path / "waiting").iterdir())
+    folder = Path(client(hub).snapshot_download(REPO, repo_type="dataset", local_dir=tmp_path / "corpora/feedback"))
+    corpus = f"[{{name: feedback, path: {folder / MANIFEST}}}]"
+    told = command(
+        "-m", "escoita", "data", "recipes/quickstart-uzbek.yaml", "--set", f"run_dir={tmp_path / 'run'}",
+        "--set", f"corpora.train={corpus}", "--set", "corpora.validation=[]",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    record = json.loads((tmp_path / "run/data.json").read_text("utf-8"))
+    (described,) = [part for part in record["corpora"] if part["name"] == "feedback"]
+    assert (described["clips"], described["rejected"], described["words"]) == (2, 0, 4)
+
+
+@pytest.mark.parametrize("consent", [False, None, "yes", 1])
+def test_without_consent_nothing_is_stored_anywhere(
+    opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consent: object
+) -> None:
+    corrections = opened()
+    monkeypatch.setattr("space.feedback.read_audio", lambda *arguments: pytest.fail("read"))
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(EscoitaError, match="^Nothing was stored: tick the box"):
+        corrections.keep(CLIP, "salom", consent=cast(bool, consent))
+    send(corrections)
+    assert set(tmp_path.rglob("*")) == before
+    assert set(tree(plain_hub)) == {".gitattributes"}
+
+
+def test_a_recipe_that_names_no_dataset_keeps_nothing(tmp_path: Path) -> None:
+    with open_corrections(Space(), tmp_path / "waiting", "uz") as corrections:
+        assert corrections is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_clip_tells_nothing_but_what_was_said(opened: Open, plain_hub: HubDouble, tmp_path: Path, kind: str) -> None:
+    clip = tmp_path / f"Maria Pérez phone.{kind}"
+    write_clip(clip)
+    corrections = opened()
+    corrections.keep(clip, "salom", consent=True)
+    send(corrections)
+    (row,) = rows(plain_hub)
+    assert set(row) == {"audio_filepath", "text", "lang", "duration"} and row["lang"] == "uz"
+    assert row["duration"] == pytest.approx(1, abs=0.1)
+    assert not any(b"Maria" in content or b"Maria" in name.encode() for name, content in tree(plain_hub).items())
+
+
+def test_tags_of_a_recording_stay_behind(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "a.flac", "w", 44_100, 2) as file:
+        file.title, file.artist = "at home", "Maria"
+        file.write(tone(2).repeat(2).reshape(-1, 2))
+    corrections = opened()
+    corrections.keep(tmp_path / "a.flac", "salom", consent=True)
+    send(corrections)
+    (row,) = rows(plain_hub)
+    clip = tmp_path / "sent.flac"
+    clip.write_bytes(tree(plain_hub)[str(row["audio_filepath"])])
+    with av.open(str(clip)) as container:
+        assert not {key.lower() for key in container.metadata} & {"title", "artist"}
+    assert (soundfile.info(clip).samplerate, soundfile.info(clip).channels) == (16_000, 1)
+
+
+def test_rows_of_many_visitors_and_of_another_page_stand_one_after_the_other(
+    opened: Open, plain_hub: HubDouble, tmp_path: Path
+) -> None:
+    here, there = opened("here"), opened("there")
+    with ThreadPoolExecutor(8) as visitors:
+        list(visitors.map(lambda number: here.keep(CLIP, f"here {number}", consent=True), range(12)))
+    send(here)
+    there.keep(CLIP, "there", consent=True)
+    send(there)
+    here.keep(CLIP, "again", consent=True)
+    send(here)
+    found = rows(plain_hub)
+    assert sorted(str(row["text"]) for row in found[:12]) == sorted(f"here {number}" for number in range(12))
+    assert [row["text"] for row in found[12:]] == ["there", "again"]
+    assert {str(row["audio_filepath"]) for row in found} == set(tree(plain_hub)) - {MANIFEST, CARD, ".gitattributes"}
+
+
+def test_a_correction_that_came_between_is_not_written_over(
+    opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = opened("here"), opened("there")
+    here.keep(CLIP, "here", consent=True)
+    there.keep(CLIP, "there", consent=True)
+    create_commit = here.sender.api.create_commit
+
+    def late(*arguments: Any, **keys: Any) -> object:
+        send(there)
+        return create_commit(*arguments, **keys)
+
+    monkeypatch.setattr(here.sender.api, "create_commit", late)
+    with pytest.raises(OSError, match="412"):
+        send(here)
+    monkeypatch.undo()
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    send(here)
+    assert [row["text"] for row in rows(plain_hub)] == ["there", "here"]
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+    corrections = opened()
+    corrections.keep(CLIP, "salom", consent=True)
+    kept = {path: path.read_bytes() for path in (tmp_path / "waiting").iterdir()}
+    send(corrections)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    send(corrections)
+    assert len(rows(plain_hub)) == 1 and not list((tmp_path / "waiting").iterdir())
+
+
+def test_a_clip_without_its_row_is_never_sent(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+    (tmp_path / "waiting").mkdir()
+    for name in ("killed.flac", ".half.flac.x1", ".half.json.x2"):
+        (tmp_path / "waiting" / name).write_bytes(b"fLaC")
+    send(opened())
+    assert not list((tmp_path / "waiting").iterdir()) and set(tree(plain_hub)) == {".gitattributes"}
+
+
+def test_a_correction_is_stored_whole_or_not_at_all(
+    opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrections = opened()
+    write = sending.write_atomically
+
+    def full(path: Path, content: str | bytes) -> None:
+        if path.suffix == ".json":
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(sending, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        corrections.keep(CLIP, "salom", consent=True)
+    assert not list((tmp_path / "waiting").iterdir())
+
+
+def test_the_card_says_what_was_agreed_to_and_is_written_once(
+    opened: Open, plain_hub: HubDouble, tmp_path: Path
+) -> None:
+    corrections = opened()
+    corrections.keep(CLIP, "salom", consent=True)
+    send(corrections)
+    assert b"I agree that this recording" in tree(plain_hub)[CARD]
+    client(plain_hub).upload_file(path_or_fileobj=b"# Ours\n", path_in_repo=CARD, repo_id=REPO, repo_type="dataset")
+    corrections.keep(CLIP, "salom", consent=True)
+    send(corrections)
+    assert tree(plain_hub)[CARD] == b"# Ours\n" and len(rows(plain_hub)) == 2
+
+
+def test_a_public_dataset_is_refused_unless_the_recipe_says_so(
+    opened: Open, plain_hub: HubDouble, tmp_path: Path
+) -> None:
+    plain_hub.store.create(Repo("dataset", REPO), author="ana")
+    with pytest.raises(EscoitaError, match=r"anybody can listen.*space\.feedback_private to false$"):
+        opened()
+    opened(settings=SETTINGS.model_copy(update={"feedback_private": False}))
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("user", ["bea", "read_ana"])
+def test_a_token_that_may_not_write_is_told_before_anybody_corrects(
+    opened: Open, plain_hub: HubDouble, user: str, there: bool
+) -> None:
+    if there:
+        plain_hub.store.create(Repo("dataset", REPO, private=True), author="ana")
+    with pytest.raises(EscoitaError, match=rf"^space\.feedback: {REPO}: .*takes a token that writes") as caught:
+        opened(user=user)
+    assert "\n" not in str(caught.value) and "hf_" not in str(caught.value)
+
+
+def test_a_hub_that_is_gone_loses_nothing(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+    with (
+        pytest.raises(EscoitaError, match=r"what was not sent is in .*waiting$"),
+        open_corrections(SETTINGS, tmp_path / "waiting", "uz", every=600, api=client(plain_hub)) as corrections,
+    ):
+        assert corrections is not None
+        corrections.keep(CLIP, "salom", consent=True)
+        plain_hub.store.repos.clear()
+    assert {path.suffix for path in (tmp_path / "waiting").iterdir()} == {".flac", ".json"}
+    send(opened())
+    assert [row["text"] for row in rows(plain_hub)] == ["salom"]
+
+
+def test_no_more_wait_than_the_disk_can_hold(
+    opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MOST_WAITING", 1)
+    corrections = opened()
+    corrections.keep(CLIP, "salom", consent=True)
+    with pytest.raises(EscoitaError, match="^Too many corrections are waiting"):
+        corrections.keep(CLIP, "salom", consent=True)
+    assert len(list((tmp_path / "waiting").iterdir())) == 2
+
+
+def test_what_cannot_be_trained_on_is_refused(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+    corrections = opened()
+
+    def message(recording: Path | None) -> str:
+        with pytest.raises(EscoitaError) as caught:
+            corrections.keep(recording, "salom", consent=True)
+        return str(caught.value)
+
+    (tmp_path / "letter.wav").write_bytes(b"%PDF-1.7")
+    assert message(None).startswith("There is nothing to correct yet")
+    assert message(tmp_path / "gone.wav").startswith("gone.wav: deleted here meanwhile")
+    assert message(tmp_path / "letter.wav").startswith("letter.wav: not a recording that can be read")
+    assert (
+        message(write_clip(tmp_path / "a.wav", 31)) == "a.wav: 31.0 s are over the 30 s of a clip that training hears"
+    )
+    assert not list((tmp_path / "waiting").iterdir())
+
+
+@pytest.mark.parametrize("text", ["", " \n", "…!", "\x00\x1b"])
+def test_an_empty_correction_is_refused(text: str) -> None:
+    with pytest.raises(EscoitaError, match="^The correction is empty"):
+        corrected(text)
+
+
+def test_a_correction_is_one_line_of_bounded_length() -> None:
+    assert corrected("  oʻn\r\n besh\u2028\x00 ") == "oʻn besh"
+    assert len(corrected("a" * MOST_CHARACTERS)) == MOST_CHARACTERS
+    with pytest.raises(EscoitaError, match="2001 characters, over the 2000 that are taken"):
+        corrected("a" * (MOST_CHARACTERS + 1))
