@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from escoita.cli_publish import card, push_run, verify
 from escoita.errors import EscoitaError
 from escoita.progress import is_main_process
 
@@ -41,8 +42,8 @@ def data(
     from escoita.rundir import RunDirectory
 
     loaded = load_recipe(recipe, overrides)
-    print_data(write_survey(loaded))
     run = RunDirectory(loaded.run_path)
+    print_data(write_survey(loaded, run))
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
 
 
@@ -157,23 +158,9 @@ def report(run: RunOption) -> None:
     typer.echo(report_run(run))
 
 
-@app.command()
-def card(run: RunOption) -> None:
-    """Writes the model card of a run from its records."""
-    from cards.build import write_card
-
-    typer.echo(write_card(run))
-
-
-@app.command("push")
-def push_run(
-    run: RunOption,
-    repo: Annotated[str | None, typer.Option(help="user/name; the recipe's hub.repo unless given.")] = None,
-) -> None:
-    """Publishes adapter, processor, card and records in one commit, and reads them back."""
-    from cards.push import push
-
-    typer.echo(push(run, repo))
+app.command()(card)
+app.command("push")(push_run)
+app.command()(verify)
 
 
 @app.command()

@@ -76,12 +76,14 @@ class Clip(Part):
         corpus (`str`): Its corpus.
         id (`str`): Its id there.
         text (`str`): Its transcript, or the beginning of one that is long.
+        public_id (`str`): What stands in the place of an id that names who speaks; empty where it does not.
     """
 
     split: Split
     corpus: str
     id: str
     text: str
+    public_id: str = ""
 
 
 class Odd(Part):

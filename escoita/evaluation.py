@@ -264,7 +264,7 @@ class EvaluationRecord(Record):
 
     systems: list[System] = Field(min_length=1)
     normalizer: str
-    resamples: int
+    resamples: int = Field(gt=0)
     corpora: list[CorpusResult]
     pooled: CorpusResult
     macro: list[MacroMean]

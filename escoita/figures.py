@@ -37,6 +37,21 @@ def points_interval(bounds: tuple[float, float]) -> str:
     return f"{points(bounds[0])} to {points(bounds[1])}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them: hours from one on, else minutes."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+
+
+def gigabytes(size: int) -> str:
+    """Bytes in billions."""
+    return f"{size / 1e9:.1f} GB"
+
+
+def kilowatt_hours(joules: float) -> str:
+    """Energy as it is paid for, to three figures."""
+    return f"{joules / 3.6e6:.3g} kWh"
+
+
 def speed(factor: float) -> str:
     """How many times as fast as real time, or how many in a second: three figures, or all before the point."""
     return f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"

@@ -1,10 +1,16 @@
-"""Plots as SVG text: the same bytes for the same figures, legible on white and on near-black."""
+"""
+Plots as SVG text: the same bytes for the same figures, legible on white and on near-black.
+
+What is drawn stands in the plot as JSON too, in its `<metadata>`, so that it can be compared with the records.
+"""
 
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape, unescape
 
 from escoita.records import TrainingRecord
 
@@ -15,6 +21,9 @@ if TYPE_CHECKING:
 # Told apart by most eyes (after Okabe and Ito), each at least 3:1 against white and against near-black.
 COLOURS = ("#3a87c8", "#c9711b", "#1f9a6e", "#b8649c", "#8a7f1e", "#7d74d1")
 GREY = "#7c7c7c"
+# Of the training loss, which has a point for every few steps, so many at most stand in the plot as figures.
+MOST_FIGURES = 1000
+_METADATA = re.compile(r"<metadata>(?P<figures>[^<]*)</metadata>")
 # Comes with matplotlib, so that text measures alike everywhere.
 _FONT = "DejaVu Sans"
 _STYLE: dict[str, Any] = {
@@ -41,7 +50,13 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def svg(title: str, draw: Callable[..., object], inches: tuple[float, float] = (7.0, 3.0), panels: int = 1) -> str:
+def svg(
+    title: str,
+    draw: Callable[..., object],
+    inches: tuple[float, float] = (7.0, 3.0),
+    panels: int = 1,
+    figures: object = None,
+) -> str:
     """
     Draws one plot in the common style.
 
@@ -50,6 +65,7 @@ def svg(title: str, draw: Callable[..., object], inches: tuple[float, float] = (
         draw (`Callable[..., object]`): Draws on the axes that it is given, one for each panel.
         inches (`tuple[float, float]`, *optional*, defaults to `(7.0, 3.0)`): Width and height.
         panels (`int`, *optional*, defaults to 1): Side by side.
+        figures (`object`, *optional*): What is drawn, as JSON can hold it; [`figures_in`] reads it back.
 
     Returns:
         `str`: An `<svg>` element, fit for a file of its own and for the inside of a page.
@@ -67,7 +83,28 @@ def svg(title: str, draw: Callable[..., object], inches: tuple[float, float] = (
         drawn = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Title": title, **nothing})
-    return _bare(drawn.getvalue())
+    text = _bare(drawn.getvalue())
+    if figures is None:
+        return text
+    held = escape(json.dumps(figures, ensure_ascii=False))
+    return text.replace("</title>", f"</title>\n <metadata>{held}</metadata>", 1)
+
+
+def figures_in(plot: str) -> Any:
+    """
+    What is drawn in a plot.
+
+    Args:
+        plot (`str`): An `<svg>` element that [`svg`] made.
+
+    Returns:
+        The figures, or `None` where it holds none that can be read.
+    """
+    found = _METADATA.search(plot)
+    try:
+        return json.loads(unescape(found["figures"])) if found else None
+    except (json.JSONDecodeError, RecursionError):
+        return None
 
 
 def _bare(text: str) -> str:
@@ -87,7 +124,8 @@ def duration_plot(edges: Sequence[float], clips: Mapping[str, Sequence[int]]) ->
         edges (`Sequence[float]`): Lower ends of the bins, in seconds; the last has no upper.
         clips (`Mapping[str, Sequence[int]]`): Clips in each bin, by name.
     """
-    return svg("Durations of clips", lambda axes: _durations(axes, edges, clips))
+    figures = {"seconds": list(edges), "clips": {name: list(counts) for name, counts in clips.items()}}
+    return svg("Durations of clips", lambda axes: _durations(axes, edges, clips), figures=figures)
 
 
 def _durations(axes: "Axes", edges: Sequence[float], clips: Mapping[str, Sequence[int]]) -> None:
@@ -108,7 +146,8 @@ def _durations(axes: "Axes", edges: Sequence[float], clips: Mapping[str, Sequenc
     ticks = [*(edge for edge in edges[:-1:step] if edges[-1] - edge > step * width / 2), edges[-1]]
     over = "+" if any(counts[-1] for counts in clips.values()) else ""
     axes.set_xticks(ticks, [*(f"{edge:g}" for edge in ticks[:-1]), f"{edges[-1]:g}{over}"])
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    if clips:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
 
 
 def training_plot(training: TrainingRecord) -> str | None:
@@ -124,7 +163,22 @@ def training_plot(training: TrainingRecord) -> str | None:
     if not training.validation:
         return None
     panels = 2 if any(point.wer is not None for point in training.validation) else 1
-    return svg("Training curve", lambda *axes: _training(axes, training), (7.0, 2.8), panels)
+    thinned = training.loss[:: len(training.loss) // MOST_FIGURES + 1]
+    figures = {
+        "loss": [[point.step, _number(point.loss)] for point in thinned],
+        "validation": [
+            [point.step, *(_number(value) for value in (point.loss, point.wer, point.cer))]
+            for point in training.validation
+        ],
+        "kept_step": training.kept_step,
+        "steps": training.steps,
+    }
+    return svg("Training curve", lambda *axes: _training(axes, training), (7.0, 2.8), panels, figures)
+
+
+def _number(value: float | None) -> float | None:
+    """As JSON can hold it: what is no number leaves a gap there too."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _training(panels: Sequence["Axes"], training: TrainingRecord) -> None:

@@ -1,24 +1,23 @@
 """The recipe: one YAML file that says all there is to say of one adapter."""
 
-import difflib
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
     Tag,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
 from escoita.errors import RecipeError
 from escoita.files import write_atomically
+from escoita.method import METHODS, Lora, Modules, Section, kind_of
+from escoita.mistakes import described
 from escoita.records import AdapterRecord, Prompt
 from escoita.text import Normalizer
 
@@ -26,61 +25,8 @@ from escoita.text import Normalizer
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 Column = Literal["id", "audio", "text", "language", "speaker", "gender", "accent", "offset", "duration", "split"]
-Expectation = Literal["none", "some"] | Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """A part of a recipe; keys that it does not know are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Method(Section):
-    """What is trained, and how much of it there must be."""
-
-    trainable: dict[str, Expectation] = Field(
-        {"language": "some", "audio": "some"},
-        description="Trained parameters of each tower: an exact count, 'some' or 'none'; checked before step 1",
-    )
-
-
-class Lora(Method):
-    """Low-rank adapters (Hu et al. 2021) on the linear layers that a regular expression names."""
-
-    kind: Literal["lora"] = "lora"
-    r: int = Field(8, gt=0, description="Rank")
-    lora_alpha: int = Field(16, gt=0, description="Scale: alpha / r")
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
-    bias: Literal["none", "all", "lora_only"] = "none"
-    use_rslora: bool = False
-    target_modules: str = Field(description="One regular expression that matches the whole name of a linear layer")
-
-    @field_validator("target_modules")
-    @classmethod
-    def _compiles(cls, expression: str) -> str:
-        try:
-            re.compile(expression)
-        except re.error as error:
-            raise ValueError(f"no regular expression ({error})") from error
-        return expression
-
-
-class Modules(Method):
-    """Some modules of the base, trained whole; everything else stays as it is."""
-
-    kind: Literal["modules"]
-    modules: list[str] = Field(min_length=1, description="What the names of the trained modules end with")
-    trainable: dict[str, Expectation] = Field(
-        {"audio": "some"},
-        description="Trained parameters of each tower: an exact count, 'some' or 'none'; checked before step 1",
-    )
-
-
-METHODS: dict[str, type[Method]] = {"lora": Lora, "modules": Modules}
-
-
-def _kind(method: Any) -> Any:
-    return method.get("kind", "lora") if isinstance(method, dict) else getattr(method, "kind", None)
+# What the page is written in.
+PageLanguage = Literal["en", "gl", "uz"]
 
 
 class Corpus(Section):
@@ -106,6 +52,9 @@ class Corpus(Section):
     license: str | None = None
     description: str | None = None
     publish_audio: bool = Field(False, description="Its licence lets clips be shipped inside the report")
+    publish_references: bool = Field(
+        True, description="Its transcripts may be published beside what was heard; else their hashes and counts are"
+    )
 
     @field_validator("name")
     @classmethod
@@ -167,11 +116,34 @@ class Card(Section):
     title: str
     description: str = ""
     license: str = Field(description="Identifier of the adapter's licence as the Hub knows it, apache-2.0")
+    license_name: str | None = Field(None, description="What it is called, where license is other")
+    license_link: str | None = Field(None, description="Its address, or a file of the repository, likewise")
     developers: str = ""
+    architecture: str = Field(
+        "", description="How the base hears, in a few lines; what is known of its family unless given"
+    )
     base_terms: str = Field("", description="What the licence of the base obliges")
     intended_use: str = ""
+    out_of_scope: str = ""
     limitations: str = ""
+    contact: str = ""
+    acknowledgements: str = ""
+    funding: str = ""
+    citation: str = Field("", description="BibTeX; made of title, developers and address unless given")
     tags: list[str] = []
+    template: str | None = Field(
+        None, description="A Jinja template of yours, whose blocks stand in the place of those of adapter.md.jinja"
+    )
+
+
+class Benchmark(Section):
+    """A test corpus that is a registered benchmark of the Hub, whose leaderboard reads `.eval_results/`."""
+
+    corpus: Name = Field(description="Of corpora.test")
+    dataset: str = Field(description="Repository of the benchmark, hf-audio/open-asr-leaderboard")
+    task: str = Field(description="The task's id in the benchmark's eval.yaml")
+    metric: Literal["wer", "cer"] = "wer"
+    percent: bool = Field(True, description="The benchmark counts in percent, not in fractions")
 
 
 class Hub(Section):
@@ -179,6 +151,8 @@ class Hub(Section):
 
     repo: str | None = Field(None, description="user/name")
     private: bool = False
+    collection: str | None = Field(None, description="Slug of a collection that it is put into, user/title-hash")
+    benchmarks: list[Benchmark] = Field([], description="Rates that are also written to .eval_results/")
     publish_base_as: Name | None = Field(
         None, description="A base that is a local folder is published under this name of the same user"
     )
@@ -189,7 +163,22 @@ class Space(Section):
 
     max_minutes: float = Field(0.5, gt=0, description="Longest recording a visitor may send, in minutes")
     max_megabytes: float = Field(10, gt=0)
+    max_queue: int = Field(20, gt=0, description="Visitors who wait at once; the next one is told to come back")
+    max_seconds: float = Field(120, gt=0, description="Longest that one request may take, in seconds")
     examples: list[str] = Field([], description="Clips offered with one click")
+    adapters: list[str] = Field(
+        [], description="Further adapters of the same base that visitors may choose; no other is ever loaded"
+    )
+    languages: list[PageLanguage] = Field(
+        ["en", "gl", "uz"], min_length=1, description="Of the page; the first where the browser asks for none of them"
+    )
+    feedback: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="Dataset repository, user/dataset, to which corrections go with their clips if visitors consent",
+    )
+    feedback_private: bool = Field(True, description="That repository is private; one that is not is refused")
+    mcp: bool = Field(False, description="Language models may call the page over the Model Context Protocol")
 
 
 class Recipe(Section):
@@ -204,7 +193,7 @@ class Recipe(Section):
         "transformers", description="What loads the base and puts the adapter on it; unsloth needs escoita[unsloth]"
     )
     language: Language
-    method: Annotated[Annotated[Lora, Tag("lora")] | Annotated[Modules, Tag("modules")], Discriminator(_kind)]
+    method: Annotated[Annotated[Lora, Tag("lora")] | Annotated[Modules, Tag("modules")], Discriminator(kind_of)]
     prompt: Prompt
     corpora: Corpora
     training: dict[str, Any] = Field(description="Fields of TRL's SFTConfig under their own names")
@@ -214,6 +203,18 @@ class Recipe(Section):
     hub: Hub = Hub()
     space: Space = Space()
     run_dir: str | None = Field(None, description="runs/<name> unless given")
+
+    @field_validator("hub")
+    @classmethod
+    def _benchmarks_are_tested(cls, hub: Hub, others: ValidationInfo) -> Hub:
+        corpora = others.data.get("corpora")  # absent where it has mistakes of its own
+        tested = {corpus.name for corpus in corpora.test} if corpora else {each.corpus for each in hub.benchmarks}
+        for benchmark in hub.benchmarks:
+            if benchmark.corpus not in tested:
+                raise ValueError(
+                    f"benchmarks: {benchmark.corpus} is none of corpora.test ({', '.join(sorted(tested))})"
+                )
+        return hub
 
     @property
     def run_path(self) -> Path:
@@ -267,13 +268,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(_describe(error, path, tree)) from error
-
-
-def nearest(key: str, known: list[str]) -> str:
-    """A hint at the known key that a misspelt one resembles, or an empty string."""
-    matches = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+        raise RecipeError(described(error, path, tree, Recipe, METHODS)) from error
 
 
 def _set(document: dict[str, Any], override: str) -> None:
@@ -289,58 +284,3 @@ def _set(document: dict[str, Any], override: str) -> None:
         document[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: the value is not YAML") from error
-
-
-def _describe(error: ValidationError, path: Path, tree: yaml.Node | None) -> str:
-    """All mistakes, one a line, each with its line in the file where it has one."""
-    lines = []
-    for mistake in error.errors():
-        location = [part for part in mistake["loc"] if part not in ("literal['none','some']", "constrained-int")]
-        message = mistake["msg"].removeprefix("Value error, ")
-        if mistake["type"] == "string_type" and isinstance(mistake["input"], bool):
-            message += "; to YAML, no and yes are not words unless quoted: 'no'"
-        if mistake["type"] == "string_pattern_mismatch" and location[-1] == "language":
-            message += "; write its code, such as gl"
-        if location[-1] == "[key]":
-            location.pop()
-            message = f"unknown key; there are {mistake['ctx']['expected']}"
-        if mistake["type"] == "extra_forbidden":
-            known = list(_section(location[:-1]).model_fields)
-            message = f"unknown key{nearest(str(location[-1]), known)}"
-        if mistake["type"] == "union_tag_invalid":
-            location.append("kind")
-            message = f"there are {', '.join(METHODS)}"
-        if location[:1] == ["method"] and location[1:2] and location[1] in METHODS:
-            del location[1]  # which of the methods it is, says its own key
-        line = _line(tree, location)
-        lines.append(f"{path}{f':{line}' if line else ''}: {'.'.join(map(str, location))}: {message}")
-    return "\n".join(lines)
-
-
-def _section(location: list[Any]) -> type[BaseModel]:
-    """The section that a location of pydantic leads to."""
-    section: type[BaseModel] = Recipe
-    for part in location:
-        if part in METHODS:
-            section = METHODS[part]
-        elif isinstance(part, str):
-            annotation = section.model_fields[part].annotation
-            inner = [annotation, *getattr(annotation, "__args__", ())]
-            known = (item for item in inner if isinstance(item, type) and issubclass(item, BaseModel))
-            section = next(known, section)  # of the methods, the kind that follows is the section
-    return section
-
-
-def _line(node: yaml.Node | None, location: list[Any]) -> int | None:
-    """The line, counted from 1, of the deepest key of a location that stands in the file; none for an override."""
-    line = None
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
-            if not found:
-                return line
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line

@@ -23,9 +23,13 @@ class Record(Part):
 
     schema_version: Literal[1] = Field(1, alias="schema")
 
+    def to_json(self) -> str:
+        """The record as its file has it: indented JSON."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
     def write(self, path: Path) -> None:
-        """Writes the record as indented JSON."""
-        write_atomically(path, self.model_dump_json(by_alias=True, indent=2) + "\n")
+        """Writes the record."""
+        write_atomically(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -177,6 +181,7 @@ class TrainingRecord(Record):
             `no`.
         device (`str`): Where it ran.
         peak_memory_bytes (`int`): Peak resident memory of the process (of the GPU where there is one).
+        energy_joules (`float`, *optional*): That its GPUs took, over all sessions; none where it was not measured.
         versions (`dict[str, str]`): Framework versions.
         finished (`str`): Date and time, ISO 8601, UTC.
     """
@@ -208,5 +213,6 @@ class TrainingRecord(Record):
     mixed_precision: str = "no"
     device: str
     peak_memory_bytes: int
+    energy_joules: float | None = None
     versions: dict[str, str]
     finished: str

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from escoita.evaluation import CorpusResult, EvaluationRecord, Interval, Rates
+from escoita.predictions import predictions_path, public, read_predictions
 from escoita.scoring import word_edits
 from escoita.text import NORMALIZERS, normalizer
 from eval.bootstrap import Verdict, resampling_unit, smallest_p_value, verdict_of
-from eval.predictions import predictions_path, read_predictions
 from eval.tally import Counts, Key, Tally, pooled, tally
 
 
@@ -120,19 +120,25 @@ def recovered(parts: Sequence[tuple[float, float, Interval]]) -> tuple[float, In
 
 def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusResult) -> Tally | str:
     """Sums of both over the same draws of their clips; or why there are none."""
-    tables = []
+    tables, told, open_references = [], [], []
     for side in (new, old):
         path = predictions_path(side.folder, ours.name, side.record.judged.name)
         if not path.is_file():
             return "no predictions"
-        tables.append(read_predictions(path)[0])
-    if not all(tables[0][column].equals(tables[1][column]) for column in ("id", "reference")):
+        table, provenance = read_predictions(path)
+        tables.append(table)
+        told.append(public(table, provenance, withheld=True)[0])  # the same, whichever side was published
+        if provenance.references == "open":
+            open_references = table["reference"].to_pylist()
+    if not all(told[0][column].equals(told[1][column]) for column in ("id", "reference")):
         return "other clips"
+    if not open_references and len(tables[0]):
+        return "references not published"
     name = "raw" if new.raw else new.record.normalizer
     if name not in NORMALIZERS:
         return f"no normaliser {name} here"
     normalise = normalizer(name)
-    references = [normalise(text) for text in tables[0]["reference"].to_pylist()]
+    references = [normalise(text) for text in open_references]
     columns: dict[Key, np.ndarray] = {}
     for which, side, result, table in zip((NEW, OLD), (new, old), (ours, theirs), tables, strict=True):
         edits = word_edits(references, [normalise(text) for text in table["hypothesis"].to_pylist()])
@@ -140,7 +146,7 @@ def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusRe
         if (edits.total.sum(), edits.reference.sum()) != (rates.edits, rates.reference_words):
             return "predictions of another time"
         columns |= {("raw", "words"): edits.reference, ("raw", "words", which): edits.total}
-    speakers = tables[0]["speaker"].to_pylist()
+    speakers = told[0]["speaker"].to_pylist()
     counts = Counts(columns, *resampling_unit(speakers), speakers, 0, 0, {})
     return tally(ours.name, counts, new.record.resamples)
 

@@ -3,11 +3,19 @@
 from pathlib import Path
 
 from escoita.corpora.rows import Utterances
-from escoita.errors import EscoitaError
+from escoita.errors import EscoitaError, RecordError
 from escoita.evaluation import SUBJECT
 from escoita.files import public_name
+from escoita.predictions import (
+    described,
+    opened,
+    predictions_path,
+    public_ids,
+    read_predictions,
+    replaced,
+    write_predictions,
+)
 from escoita.resolve import local_file
-from eval.predictions import described, predictions_path, read_predictions, write_predictions
 
 
 EARLIER = "earlier"
@@ -31,9 +39,19 @@ def take_earlier(against: str, tests: dict[str, Utterances], out: Path) -> None:
     for corpus, clips in tests.items():
         found = local_file(source, str(predictions_path(Path("eval"), corpus, SUBJECT)), revision or None)
         table, provenance = read_predictions(found)
-        if [table["id"].to_pylist(), table["reference"].to_pylist()] != [clips.column("id"), clips.column("text")]:
-            raise EscoitaError(f"{against}: heard other clips of {corpus}; compare on the same test corpus")
+        ids, speakers = clips.column("id"), clips.column("speaker")
+        try:
+            table, provenance = opened(table, provenance, clips.column("text"))
+        except RecordError as error:
+            raise _other_clips(against, corpus) from error
+        if table["id"].to_pylist() not in (ids, public_ids(ids, speakers)):
+            raise _other_clips(against, corpus)
+        table = replaced(table, {"id": ids, "speaker": speakers})  # which were not published as they are
         # Its adapter stood beside its predictions: who reads of it here has to be told where.
         system = provenance.system.model_copy(update={"name": EARLIER, "adapter": public_name(against)})
         renamed = described(table, provenance.model_copy(update={"system": system}))
         write_predictions(renamed, predictions_path(out, corpus, EARLIER))
+
+
+def _other_clips(against: str, corpus: str) -> EscoitaError:
+    return EscoitaError(f"{against}: heard other clips of {corpus}; compare on the same test corpus")

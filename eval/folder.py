@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from escoita.errors import RecordError
 from escoita.evaluation import BASE, SUBJECT, System
-from eval.predictions import Provenance, predictions_path, read_predictions
+from escoita.predictions import Provenance, counts_path, predictions_path, read_predictions
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class CorpusPredictions:
         name (`str`): The corpus.
         rejected (`int`): Rows of it that could not be used.
         tables (`dict[str, pa.Table]`): Predictions of each system, the judged one first.
+        counts (`Path`, *optional*): Where the counts of each utterance stand, if the references are hashed.
     """
 
     name: str
     rejected: int
     tables: dict[str, pa.Table]
+    counts: Path | None = None
 
     @property
     def clips(self) -> pa.Table:
@@ -75,7 +77,8 @@ def read_folder(
         for path, table, _ in files[1:]:
             _require_same_clips(*files[0][:2], path, table)
         tables = {provenance.system.name: table for _, table, provenance in files}
-        read.append(CorpusPredictions(corpus, files[0][2].rejected, tables))
+        counts = counts_path(folder, corpus) if files[0][2].references == "hashed" else None
+        read.append(CorpusPredictions(corpus, files[0][2].rejected, tables, counts))
     return list(described.values()), read
 
 

@@ -17,8 +17,9 @@ from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.progress import say
 from escoita.rundir import RunDirectory
+from eval.counts import write_counts
 from eval.page import wording
-from eval.page.alignment import confusions
+from eval.page.confusions import confusions
 from eval.page.exhibits import confusion_tables, plots, slice_tables
 from eval.page.heard import read_heard
 from eval.page.worst import with_players, worst_utterances
@@ -30,7 +31,8 @@ WORST = 20
 
 def report_run(path: Path) -> Path:
     """
-    Writes the report of a run anew, from its records, its predictions, and the recordings that may be shipped.
+    Writes the report of a run anew, from its records, its predictions, and the recordings that may be shipped; and the
+    counts of corpora whose references may not be published, where the recipe says so only now.
 
     Args:
         path (`Path`): The run directory.
@@ -51,7 +53,11 @@ def report_run(path: Path) -> Path:
                 clips[corpus.name], _ = read_corpus(corpus, recipe.language)
             except CorpusError as error:
                 say(f"No recordings in the report: {error}")
-    return write_report(run.eval, EvaluationRecord.read(run.results), clips, playable, recipe.card.title)
+    record = EvaluationRecord.read(run.results)
+    page = write_report(run.eval, record, clips, playable, recipe.card.title)
+    tested = {result.name for result in record.corpora}
+    write_counts(run.eval, [corpus for corpus in recipe.corpora.test if corpus.name in tested], record.normalizer)
+    return page
 
 
 def write_report(

@@ -20,9 +20,10 @@ from escoita.evaluation import (
     SystemResult,
 )
 from eval.bootstrap import interval
+from eval.counts import KINDS, Form, Tokens, forms_of
 from eval.folder import CorpusPredictions, read_folder
 from eval.slices import By, slices
-from eval.tally import KINDS, Counts, Form, Tally, Tokens, count, forms_of, pooled, tally
+from eval.tally import Counts, Tally, count, pooled, tally
 
 
 # A speaker of one corpus and one of the same name in another may be two people.
@@ -41,7 +42,8 @@ def score(
     Scores predictions of one or more corpora, by one or more systems.
 
     Args:
-        folder (`Path`): Holds `<corpus>/predictions*.parquet`, as a run's `eval` and a published one do.
+        folder (`Path`): Holds `<corpus>/predictions*.parquet`, as a run's `eval` and a published one do, and beside
+            those whose references are hashed `counts.parquet`, which stand for them.
         normalizer_name (`str`, *optional*, defaults to `"raw"`): Applied to references and hypotheses; the rates of
             the texts as they are stand beside.
         resamples (`int`, *optional*, defaults to 1000): Bootstrap resamples of an interval.
@@ -55,7 +57,8 @@ def score(
 
     Raises:
         RecordError: A file is missing or not one of ours, is of another model than the others, holds other clips than
-            those beside it, or a system was not run on all corpora.
+            those beside it, or a system was not run on all corpora; or references are hashed, and were not counted
+            under this normaliser.
     """
     described, read = read_folder(folder, corpora, systems)
     tested = [corpus for corpus in read if corpus.name != PROBES]

@@ -22,6 +22,7 @@ from escoita.corpora.survey import write_survey
 from escoita.errors import CorpusError, EscoitaError
 from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
 from escoita.families import listener_of
+from escoita.predictions import predictions_path
 from escoita.processes import main_first
 from escoita.progress import is_main_process
 from escoita.recipe import Corpus, Evaluation
@@ -29,9 +30,9 @@ from escoita.records import AdapterRecord, Prompt
 from escoita.resolve import adapter_record, file_if_any
 from escoita.rundir import RunDirectory
 from escoita.text import NORMALIZERS
+from eval.counts import write_counts
 from eval.earlier import EARLIER, take_earlier
 from eval.material import Material, corpus_test, probe_test
-from eval.predictions import predictions_path
 from eval.report import write_report
 from eval.results import score
 from eval.systems import JOURNAL, Candidate, hear_all
@@ -58,7 +59,7 @@ def evaluate_run(path: Path, overrides: list[str] | None = None) -> EvaluationRe
     share, title = recipe.corpora.max_rejected_share, recipe.card.title
     record = evaluate(candidates, recipe.corpora.test, run.eval, recipe.eval, share, title)
     if is_main_process():
-        write_survey(recipe, missing_ok=True)  # how far train and test are apart; training may have been elsewhere
+        write_survey(recipe, run, missing_ok=True)  # how far train and test are apart; training may be elsewhere
     return record
 
 
@@ -70,6 +71,7 @@ def evaluate_manifests(
     language: str | None = None,
     baselines: list[str] | None = None,
     normalizer: str = "raw",
+    spoken: AdapterRecord | None = None,
 ) -> EvaluationRecord:
     """
     Evaluates any adapter, or any baseline alone, on any manifests.
@@ -83,6 +85,7 @@ def evaluate_manifests(
         language (`str`, *optional*): ISO code of the clips; needed where no adapter tells it.
         baselines (`list[str]`, *optional*): Models to stand beside.
         normalizer (`str`, *optional*, defaults to `"raw"`): One of `NORMALIZERS`.
+        spoken ([`AdapterRecord`], *optional*): How the adapter is spoken to; as it says itself unless given.
 
     Raises:
         EscoitaError: As [`evaluate_run`], or the language is no code, or there is no such normaliser.
@@ -96,7 +99,7 @@ def evaluate_manifests(
         raise EscoitaError(f"--normalizer {normalizer}: there are {', '.join(NORMALIZERS)}")
     settings = Evaluation.model_validate({"baselines": baselines or [], "normalizer": normalizer})
     if adapter is not None:
-        spoken = adapter_record(adapter)
+        spoken = spoken or adapter_record(adapter)
         candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
     elif isinstance(listener_of(base), ChatFamily):
         if not file_if_any(base, "escoita.json"):
@@ -201,6 +204,7 @@ def _finish(
             path.unlink()
     record = score(out, settings.normalizer, settings.resamples, list(tests))
     record.write(out / "results.json")
+    write_counts(out, corpora, settings.normalizer)
     clips = {name: material.clips for name, material in tests.items()}
     write_report(out, record, clips, [corpus.name for corpus in corpora if corpus.publish_audio], title)
     for journal in out.glob(f"*/{JOURNAL}*"):

@@ -7,18 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from escoita.scoring import character_edits, word_edits
-from escoita.text import normalizer, word_changes
 from eval.bootstrap import PairedDifference, difference, rates, resampled, resampling_unit, seed_of, smallest_p_value
-from eval.faults import find_faults
+from eval.counts import CHANGES, FORMS, KINDS, Form, Key, Tokens, count_utterances, read_counts
+from eval.faults import FAULTS
 from eval.folder import CorpusPredictions
-
-
-Form = Literal["normalized", "raw"]
-Tokens = Literal["words", "characters"]
-# (form, tokens) of the lengths of references, (form, tokens, system) of edits, (form, kind, system) of their kinds.
-Key = tuple[str, ...]
-KINDS = ("substitutions", "deletions", "insertions")
 
 
 @dataclass(frozen=True)
@@ -83,43 +75,30 @@ class Tally:
         return difference(observed, other_observed, drawn, other_drawn, smallest_p_value(self.units))
 
 
-def forms_of(normalizer_name: str) -> tuple[Form, ...]:
-    """The forms of the texts that differ: of texts as they are, there is one."""
-    return ("raw",) if normalizer_name == "raw" else ("normalized", "raw")
-
-
 def count(corpus: CorpusPredictions, normalizer_name: str) -> Counts:
     """
     Counts the edits and faults of all systems in one corpus.
 
     Args:
-        corpus ([`~eval.folder.CorpusPredictions`]): References and what was heard.
+        corpus ([`~eval.folder.CorpusPredictions`]): References and what was heard; where the references are hashed,
+            what was counted of them before.
         normalizer_name (`str`): Of the form `normalized`; the texts as they are, `raw`, are counted too.
+
+    Raises:
+        RecordError: The references are hashed, and their counts are missing or of something else.
     """
-    columns: dict[Key, np.ndarray] = {}
-    said: dict[str, list[str]] = {}
-    for form in forms_of(normalizer_name):
-        normalise = normalizer(normalizer_name if form == "normalized" else "raw")
-        references = said[form] = [normalise(text) for text in corpus.clips["reference"].to_pylist()]
-        for system, table in corpus.tables.items():
-            heard = [normalise(text) for text in table["hypothesis"].to_pylist()]
-            words, characters = word_edits(references, heard), character_edits(references, heard)
-            columns |= {(form, "words"): words.reference, (form, "characters"): characters.reference}
-            columns |= {(form, "words", system): words.total, (form, "characters", system): characters.total}
-            columns |= {(form, kind, system): getattr(words, kind) for kind in KINDS}
+    counted = (
+        read_counts(corpus.counts, corpus, normalizer_name)
+        if corpus.counts
+        else count_utterances(corpus, normalizer_name)
+    )
     speakers = corpus.clips["speaker"].to_pylist()
-    changes = word_changes(said["raw"], said.get("normalized", said["raw"]))
     faults = {
-        system: {
-            kind: int(found.sum())
-            for kind, found in find_faults(
-                said["raw"], table["hypothesis"].to_pylist(), table["truncated"].to_pylist()
-            ).items()
-        }
-        for system, table in corpus.tables.items()
+        system: {fault: int(counted["faults", fault, system].sum()) for fault in FAULTS} for system in corpus.tables
     }
-    merged = changes.merged + changes.emptied
-    return Counts(columns, *resampling_unit(speakers), speakers, merged, changes.split, faults)
+    merged, split = (int(counted["references", change].sum()) for change in CHANGES)
+    columns = {key: column for key, column in counted.items() if key[0] in FORMS}
+    return Counts(columns, *resampling_unit(speakers), speakers, merged, split, faults)
 
 
 def tally(name: str, counts: Counts, resamples: int) -> Tally:

@@ -12,7 +12,9 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
 from escoita.errors import RecipeError
-from escoita.recipe import Modules, Recipe, nearest
+from escoita.method import Modules
+from escoita.mistakes import nearest
+from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 from training.tracking import require_trackers
 

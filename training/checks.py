@@ -8,7 +8,7 @@ import torch
 
 from escoita.errors import TrainingError
 from escoita.families.chat import IGNORED, ChatFamily
-from escoita.recipe import Expectation
+from escoita.method import Expectation
 
 
 # Families whose numbers do not fit.

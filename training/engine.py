@@ -4,7 +4,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import RecipeError, TrainingError
-from escoita.recipe import Modules, Recipe
+from escoita.method import Modules
+from escoita.recipe import Recipe
 
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from typing import Any
 from escoita.corpora.gather import Gathered
 from escoita.families.chat import ChatFamily
 from escoita.files import public_name
-from escoita.hardware import peak_memory_bytes
+from escoita.hardware import device_name, peak_memory_bytes
 from escoita.recipe import Recipe
 from escoita.records import CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.resolve import weights_digest
 from escoita.rundir import RunDirectory
 from training.best import best_of, save_weights
+from training.energy import EnergyMeter
 from training.session import Clock
 
 
@@ -100,11 +101,18 @@ def training_record(
         method=recipe.method.kind,
         load_in_4bit=recipe.load_in_4bit,
         mixed_precision="bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "no",
-        device=str(trainer.args.device),
+        device=device_name(str(trainer.args.device)),
         peak_memory_bytes=peak_memory_bytes(),
-        versions={name: importlib.metadata.version(name) for name in VERSIONS},
+        energy_joules=trainer.pop_callback(EnergyMeter).joules,
+        versions=versions(recipe),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def versions(recipe: Recipe) -> dict[str, str]:
+    """Of what trained: of Unsloth and bitsandbytes only where they had a part in it."""
+    names = [*VERSIONS, *(["unsloth"] * (recipe.engine == "unsloth")), *(["bitsandbytes"] * recipe.load_in_4bit)]
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def validation_points(history: list[dict[str, Any]]) -> list[ValidationPoint]:

@@ -31,7 +31,7 @@ READ = {"base", "base_revision", "dtype", "load_in_4bit", "engine", "language", 
 # What only changes how much is in memory at once, and how soon clips are there.
 UNHEARD = {"gradient_checkpointing", "dataloader_num_workers", "per_device_eval_batch_size"}
 # What is only said of a corpus, and does not change what is heard.
-TOLD = {"title", "url", "license", "description", "publish_audio"}
+TOLD = {"title", "url", "license", "description", "publish_audio", "publish_references"}
 
 
 class Clock(TrainerCallback, ExportableState):

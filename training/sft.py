@@ -162,6 +162,7 @@ def ready_trainer(
     """
     from training.best import BestAdapter
     from training.checks import check_trainable, count_trainable
+    from training.energy import EnergyMeter
     from training.engine import load_for_training
     from training.finite import StopWithoutNumbers
     from training.listening import Listening
@@ -181,7 +182,7 @@ def ready_trainer(
         data_collator=collator,
         processing_class=processor,
         peft_config=adapter,
-        callbacks=[Clock(), StopWithoutNumbers(), BestAdapter(recipe.validation.patience)],
+        callbacks=[Clock(), EnergyMeter(), StopWithoutNumbers(), BestAdapter(recipe.validation.patience)],
         listening=Listening.to(heard, recipe, family, processor) if heard and recipe.validation.clips else None,
     )
     prepare_precision(trainer.model)

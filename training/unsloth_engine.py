@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from escoita.corpora.clips import cache_folder
 from escoita.errors import RecipeError
-from escoita.recipe import Lora, Recipe
+from escoita.method import Lora
+from escoita.recipe import Recipe
 
 
 # Unsloth fetches a file of the Hub to count its users; training is to touch the network for the base alone.

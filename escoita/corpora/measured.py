@@ -13,6 +13,7 @@ from escoita.corpora.rows import Rejected, Utterances
 from escoita.data_record import Clip, Split
 from escoita.errors import CorpusError
 from escoita.files import public_name
+from escoita.predictions import without_speaker
 from escoita.recipe import Corpus
 
 
@@ -62,7 +63,15 @@ class Measured:
     def clip(self, index: int) -> Clip:
         """One clip as an example names it."""
         row = self.utterances[index]
-        return Clip(split=self.split, corpus=self.corpus, id=public_name(row.id), text=shortened(row.text))
+        name = public_name(row.id)
+        public_id = without_speaker(name, row.speaker, "speaker")
+        return Clip(
+            split=self.split,
+            corpus=self.corpus,
+            id=name,
+            text=shortened(row.text),
+            public_id=public_id if public_id != name else "",
+        )
 
 
 def measure(corpus: Corpus, split: Split, language: str) -> tuple[Measured, list[Rejected]]:

@@ -21,18 +21,19 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SEEN: dict[Split, tuple[Split, ...]] = {"validation": ("train",), "test": ("train", "validation")}
 
 
-def write_survey(recipe: Recipe, missing_ok: bool = False) -> DataRecord:
+def write_survey(recipe: Recipe, run: RunDirectory, missing_ok: bool = False) -> DataRecord:
     """
-    Measures what the corpora of a recipe hold, and writes `data.json` and the plot of durations into its run.
+    Measures what the corpora of a recipe hold, and writes `data.json` and the plot of durations into a run.
 
     Args:
         recipe ([`~escoita.recipe.Recipe`]): Names the corpora and the normaliser.
+        run ([`~escoita.rundir.RunDirectory`]): Where to; not always where the recipe was trained, as runs are moved.
         missing_ok (`bool`, *optional*, defaults to `False`): As in [`survey`].
 
     Raises:
         CorpusError: A corpus cannot be read, unless `missing_ok`.
     """
-    record, run = survey(recipe, missing_ok), RunDirectory(recipe.run_path)
+    record = survey(recipe, missing_ok)
     record.write(run.data)
     write_atomically(run.durations, duration_plot(record.duration_edges, record.histograms))
     return record

@@ -44,3 +44,19 @@ def test_probabilities(value: float, shown_as: str) -> None:
 )
 def test_speeds(factor: float, shown_as: str) -> None:
     assert figures.speed(factor) == shown_as
+
+
+@pytest.mark.parametrize(
+    "seconds, shown_as", [(0.0, "0.0 min"), (754.0, "12.6 min"), (3600.0, "1.0 h"), (4.5e6, "1,250.0 h")]
+)
+def test_durations(seconds: float, shown_as: str) -> None:
+    assert figures.duration(seconds) == shown_as
+
+
+def test_memory_and_energy() -> None:
+    assert figures.gigabytes(2_340_000_000) == "2.3 GB"
+    assert [figures.kilowatt_hours(joules) for joules in (0.0, 4.5e6, 123_456.0)] == [
+        "0 kWh",
+        "1.25 kWh",
+        "0.0343 kWh",
+    ]

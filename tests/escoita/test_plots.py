@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from escoita.plots import COLOURS, GREY, duration_plot, svg, training_plot
+from escoita.plots import COLOURS, GREY, MOST_FIGURES, duration_plot, figures_in, svg, training_plot
 from escoita.records import LossPoint
 from tests.cards.samples import heard_training
 
@@ -132,3 +132,26 @@ def test_one_evaluation_and_thousands_of_steps_can_be_drawn() -> None:
     assert training_plot(record) is not None
     long = heard_training(loss=[LossPoint(step=step, loss=1 / step) for step in range(1, 20_001)], steps=20_000)
     assert len(training_plot(long) or "") < 200_000
+
+
+def test_a_plot_holds_what_it_draws() -> None:
+    assert figures_in(duration_plot(EDGES, CLIPS)) == {"seconds": EDGES, "clips": CLIPS}
+    record = heard_training()
+    figures = figures_in(training_plot(record) or "")
+    assert figures["loss"] == [[25, 2.5], [600, 0.125]] and figures["kept_step"] == 300
+    assert figures["validation"][1] == [300, 0.52, 0.02371, 0.00561]
+    long = heard_training(loss=[LossPoint(step=step, loss=1 / step) for step in range(1, 20_001)])
+    assert 0 < len(figures_in(training_plot(long) or "")["loss"]) <= MOST_FIGURES
+
+
+@pytest.mark.parametrize("name", ["</metadata><script>alert(1)</script>", "a & b < c > d", "]]>", "–ʻ\n\t\"'\\"])
+def test_names_among_the_figures_are_no_markup(name: str) -> None:
+    plot = svg("Anything", lambda axes: axes.plot([1]), figures={name: 1})
+    ElementTree.fromstring(plot)  # noqa: S314
+    assert "<script" not in plot and figures_in(plot) == {name: 1}
+
+
+def test_a_plot_of_others_holds_no_figures() -> None:
+    assert figures_in("<svg></svg>") is None
+    assert figures_in("<svg><metadata>no JSON</metadata></svg>") is None
+    assert figures_in(svg("Anything", lambda axes: axes.plot([1]))) is None

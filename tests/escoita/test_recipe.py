@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from escoita.errors import RecipeError
-from escoita.recipe import Lora, Modules, load_recipe
+from escoita.method import Lora, Modules
+from escoita.recipe import load_recipe
 from tests.escoita.samples import RECIPE
 
 
@@ -83,6 +84,11 @@ def test_an_unknown_key_gets_its_line_and_the_nearest_key(path: Path, old: str, 
         ("  test:", "  max_rejected_share: 2\n  test:", ":11: corpora.max_rejected_share: Input should be less than"),
         ("prompt: {user: Please transcribe this audio.}", "prompt: hello", ":7: prompt: Input should be a valid dict"),
         ("title: A small adapter", "title: 3", ":19: card.title: Input should be a valid string"),
+        (
+            "card:",
+            "hub:\n  benchmarks: [{corpus: fleurs, dataset: a/b, task: t}]\ncard:",
+            ":18: hub: benchmarks: fleurs is none of corpora.test (clips)",
+        ),
     ],
 )
 def test_a_bad_value_gets_its_line(path: Path, old: str, new: str, said: str) -> None:
@@ -222,3 +228,16 @@ def test_round_trip(path: Path, tmp_path: Path) -> None:
     recipe.write(tmp_path / "new" / "recipe.yaml")
     assert load_recipe(tmp_path / "new" / "recipe.yaml") == recipe
     assert yaml.safe_load((tmp_path / "new" / "recipe.yaml").read_text("utf-8"))["run_dir"] == "elsewhere"
+
+
+@pytest.mark.parametrize("repo", ["corrections", "ana/", "https://hub/ana/corrections", "ana/corrections/more"])
+def test_feedback_goes_to_a_dataset_with_an_owner(path: Path, repo: str) -> None:
+    assert "space.feedback: " in refusal(path, overrides=[f"space.feedback={repo}"])
+    assert load_recipe(path, ["space.feedback=ana/corrections"]).space.feedback == "ana/corrections"
+
+
+def test_the_page_speaks_the_languages_it_has_words_for(path: Path) -> None:
+    assert load_recipe(path).space.languages == ["en", "gl", "uz"]
+    assert load_recipe(path, ["space.languages=[gl]"]).space.languages == ["gl"]
+    assert "space.languages" in refusal(path, overrides=["space.languages=[]"])
+    assert "space.languages.0" in refusal(path, overrides=["space.languages=[pt]"])

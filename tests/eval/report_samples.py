@@ -8,8 +8,8 @@ import numpy as np
 
 from escoita.corpora.rows import Utterance, Utterances
 from escoita.evaluation import System
+from escoita.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.transcript import Transcript
-from eval.predictions import Provenance, predictions_path, predictions_table, write_predictions
 
 
 CORPUS = Path(__file__).parent.parent.parent / "quickstart/corpus/uz"

@@ -6,8 +6,8 @@ from typing import Any
 
 from escoita.corpora.rows import Utterance, Utterances
 from escoita.evaluation import System
+from escoita.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.transcript import Transcript
-from eval.predictions import Provenance, predictions_path, predictions_table, write_predictions
 
 
 # The reference, and what each system heard.

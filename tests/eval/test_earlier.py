@@ -4,8 +4,8 @@ import pytest
 
 from escoita.corpora.rows import Utterances
 from escoita.errors import EscoitaError
+from escoita.predictions import predictions_path, public, read_predictions, write_predictions
 from eval.earlier import take_earlier
-from eval.predictions import predictions_path, read_predictions
 from tests.eval.samples import Row, clip, write_rows
 
 
@@ -41,3 +41,19 @@ def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
     write_rows(tmp_path / "run/eval", [("bir", "bit")], systems=["adapter"])
     with pytest.raises(EscoitaError, match=r"run: is what is evaluated here"):
         take_earlier(str(tmp_path / "run"), CLIPS, tmp_path / "run/../run/eval")
+
+
+@pytest.mark.parametrize("withheld", [True, False])
+def test_what_was_published_is_given_its_names_and_texts_again(tmp_path: Path, withheld: bool) -> None:
+    known = [{"speaker": "clips"}]  # which stands in the id of the clip
+    (path,) = write_rows(tmp_path / "old/eval", [("bir", "bit")], systems=["adapter"], known=known)
+    table, made = public(*read_predictions(path), withheld)
+    write_predictions(table, path)
+    clips = Utterances.of([clip("bir", speaker="clips")])
+    take_earlier(str(tmp_path / "old"), {"clips": clips}, tmp_path / "new/eval")
+    table, provenance = read_predictions(predictions_path(tmp_path / "new/eval", "clips", "earlier"))
+    assert made.references == ("hashed" if withheld else "open") and provenance.references == "open"
+    row = table.select(["id", "speaker", "reference", "hypothesis"]).to_pylist()[0]
+    assert list(row.values()) == ["clips-1", "clips", "bir", "bit"]
+    with pytest.raises(EscoitaError, match="old: heard other clips of clips"):
+        take_earlier(str(tmp_path / "old"), {"clips": Utterances.of([clip("ikki")])}, tmp_path / "new/eval")

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
+from escoita.predictions import public, read_predictions, write_predictions
 from eval.compare import recovered
 from eval.gate import HEADS, Gate, gate
 from eval.results import score
@@ -48,6 +49,11 @@ def without_predictions(*records: Path) -> None:
     for record in records:
         for path in record.parent.glob("*/*.parquet"):
             path.unlink()
+
+
+def hide_references(folder: Path) -> None:
+    for path in folder.glob("*/predictions.parquet"):
+        write_predictions(public(*read_predictions(path), withheld=True)[0], path)
 
 
 def cells(markdown: str) -> list[list[str]]:
@@ -168,6 +174,21 @@ def test_other_clips_are_not_paired(pair: Pair) -> None:
     (row,) = gate(new, old).compared
     assert (row.clips, row.how) == ((30, 31), "intervals (other clips)")
     assert cells(gate(new, old).markdown())[0][1] == "31, now 30"
+
+
+@pytest.mark.parametrize("side", ["new", "old"])
+def test_what_was_published_is_paired_with_what_was_not(pair: Pair, side: str) -> None:
+    new, old = pair({"clips": rows(20)}, {"clips": rows(10)})
+    before = gate(new, old).compared
+    hide_references((new if side == "new" else old).parent)
+    assert gate(new, old).compared == before and before[0].how == "the same clips"
+
+
+def test_without_references_the_intervals_are_compared(pair: Pair) -> None:
+    new, old = pair({"clips": rows(20)}, {"clips": rows(10)})
+    hide_references(new.parent)
+    hide_references(old.parent)
+    assert [row.how for row in gate(new, old).compared] == ["intervals (references not published)"]
 
 
 def test_predictions_that_did_not_make_the_record_are_not_believed(pair: Pair) -> None:

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from escoita.corpora.rows import Utterances
 from escoita.evaluation import Slice
+from escoita.predictions import Provenance, predictions_table
 from escoita.transcript import Transcript
-from eval.predictions import Provenance, predictions_table
 from eval.slices import MOST_VALUES, By, slices
 from tests.eval.samples import clip, system
 

@@ -30,6 +30,7 @@ def recipe(short_recipe: Callable[..., Recipe], tmp_path: Path) -> Callable[...,
     return lambda *overrides: short_recipe(*corpora, *settings, *overrides)
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does_with_twice_the_batch(
     recipe: Callable[..., Recipe], command: Command, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_two_processes_train_what_one_does_with_twice_the_batch(
     assert len(list(run.checkpoints.glob("*/trainer_state.json"))) == 2
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_model_train_the_same_and_gather_it(
     recipe: Callable[..., Recipe], command: Command, tmp_path: Path
 ) -> None:

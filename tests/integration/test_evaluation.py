@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from escoita.audio import read_audio
 from escoita.errors import EscoitaError
 from escoita.evaluation import EvaluationRecord
+from escoita.predictions import predictions_path, read_predictions
 from escoita.recipe import Corpus, Evaluation
 from escoita.resolve import adapter_record
 from escoita.rundir import RunDirectory
 from escoita.transcribe import Transcriber
-from eval.predictions import predictions_path, read_predictions
 from eval.results import score
 from eval.run import evaluate, evaluate_manifests, evaluate_run
 from eval.systems import Candidate
@@ -123,6 +123,7 @@ def test_a_killed_run_goes_on_from_what_was_heard(quickstart_run: Path, tmp_path
     assert before <= set(read_predictions(resumed)[0]["compute_seconds"].to_pylist())
 
 
+@pytest.mark.slow
 def test_two_processes_hear_what_one_hears(quickstart_run: Path, tmp_path: Path, command: Command) -> None:
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(quickstart_run, run.path)
@@ -159,8 +160,11 @@ def test_baselines_and_an_earlier_revision_stand_beside(
     assert not any(str(tmp_path) in system.base for system in record.systems)
     assert (run.eval / NAME / "predictions-tiny-whisper.parquet").is_file()
 
-    # What is not asked for any more goes, so that predictions and results agree.
+    # What is not asked for any more goes, so that predictions and results agree; what is written stays in this run.
+    run.data.unlink()
+    trained_there = RunDirectory(quickstart_run).data.stat().st_mtime_ns
     evaluate_run(run.path, ["eval.base=false", "eval.max_new_tokens=5"])
+    assert run.data.is_file() and RunDirectory(quickstart_run).data.stat().st_mtime_ns == trained_there
     assert EvaluationRecord.read(run.results).judged.max_new_tokens == 5
     assert sorted(path.name for path in (run.eval / NAME).glob("*.parquet")) == ["predictions.parquet"]
 

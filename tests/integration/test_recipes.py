@@ -72,6 +72,7 @@ def test_the_uzbek_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str
     assert asked and not [path for path in asked if path.endswith(".safetensors")]
 
 
+@pytest.mark.slow
 def test_the_uzbek_recipe_needs_4_bits_and_exactly_its_layers(
     dry_run: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:

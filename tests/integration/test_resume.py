@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
@@ -33,6 +35,7 @@ def kill_when(there: Path, process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_any_epoch_ends_like_one_that_was_not(
     short_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_base_and_every_epoch_and_the_last_step_are_heard(uninterrupted: tuple[R
     assert not RunDirectory(recipe.run_path).best.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_what_one_that_was_not_keeps(
     uninterrupted: tuple[Recipe, TrainingRecord], heard_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ train(load_recipe(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_tensorboard_and_trackio_get_loss_and_wer_without_a_network(
     heard_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from escoita.families.phi4 import Phi4AudioProcessor, Phi4Family
-from escoita.recipe import Modules, Recipe, load_recipe
+from escoita.method import Modules
+from escoita.recipe import Recipe, load_recipe
 from tests.quickstart.test_corpus import QUICKSTART, rows, weight
 
 

@@ -8,7 +8,7 @@ from escoita.errors import TrainingError
 from escoita.families.chat import IGNORED, ChatFamily
 from escoita.families.gemma4 import Gemma4Family
 from escoita.families.phi4 import Phi4Family
-from escoita.recipe import Expectation
+from escoita.method import Expectation
 from training.checks import check_batch, check_precision_of_steps, check_trainable, count_trainable
 
 

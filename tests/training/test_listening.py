@@ -156,6 +156,7 @@ rates = ours.rates(adapted())
 """
 
 
+@pytest.mark.slow
 def test_two_processes_hear_a_share_each_and_find_the_same(tmp_path: Path) -> None:
     (tmp_path / "in_two.py").write_text(IN_TWO, "utf-8")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

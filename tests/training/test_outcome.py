@@ -11,7 +11,7 @@ from escoita.records import AdapterRecord, ValidationPoint
 from escoita.rundir import RunDirectory
 from tests.escoita.samples import RECIPE
 from training.best import BestAdapter
-from training.outcome import save_adapter, validation_points
+from training.outcome import VERSIONS, save_adapter, validation_points, versions
 
 
 class Model:
@@ -64,3 +64,11 @@ def test_points_are_what_evaluations_logged() -> None:
         ValidationPoint(step=0, loss=3.0, wer=1.25, cer=0.5, utterances=48),
         ValidationPoint(step=5, loss=1.5),
     ]
+
+
+def test_versions_are_of_what_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name}-1")
+    plain = Recipe.model_validate(yaml.safe_load(RECIPE))
+    assert set(versions(plain)) == set(VERSIONS)
+    changed = plain.model_copy(update={"engine": "unsloth", "load_in_4bit": True})
+    assert set(versions(changed)) - set(VERSIONS) == {"unsloth", "bitsandbytes"}

@@ -123,7 +123,8 @@ def test_everything_that_is_spoilt_is_found(broken: Recipe) -> None:
 def test_the_record_is_the_same_again_and_names_no_folder(
     broken: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, run = write_survey(broken), RunDirectory(broken.run_path)
+    run = RunDirectory(broken.run_path)
+    record = write_survey(broken, run)
     written = run.data.read_bytes(), run.durations.read_bytes()
     assert DataRecord.read(run.data) == record
     assert str(tmp_path).encode() not in written[0] and str(CORPUS).encode() not in written[0]
@@ -131,7 +132,7 @@ def test_the_record_is_the_same_again_and_names_no_folder(
     spared = broken.model_copy(update={"corpora": broken.corpora.model_copy(update={"test": broken.corpora.train})})
     survey(spared)
     monkeypatch.undo()
-    write_survey(broken)
+    write_survey(broken, run)
     assert (run.data.read_bytes(), run.durations.read_bytes()) == written
 
 

@@ -1,0 +1,82 @@
+"""The commands that write cards, publish, and prove what was published."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite what a person changed inside the blocks that are made from records.")
+]
+
+
+def card(
+    run: Annotated[Path | None, typer.Option("--run", help="Run directory, runs/<name>.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="user/name: a published adapter without scores, evaluated here.")
+    ] = None,
+    corpus: Annotated[list[Path] | None, typer.Option(help="Manifest to evaluate it on, repeatable.")] = None,
+    base: Annotated[str | None, typer.Option(help="Its base; what its adapter_config.json says unless given.")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO code of the clips, where the adapter tells none.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The user's words to the model, where it tells none.")] = None,
+    system: Annotated[str | None, typer.Option(help="The system's words, likewise.")] = None,
+    normalizer: Annotated[str | None, typer.Option(help="What texts are made alike by; raw unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of predictions, results and card.", file_okay=False)] = None,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request with the evaluation added.")] = False,
+    force: Force = False,
+) -> None:
+    """Writes the model card of a run from its records; or measures somebody's adapter and adds that to its card."""
+    if run is not None and not (source or corpus or base or language or prompt or system or normalizer or out or pr):
+        from cards.build import write_card
+
+        typer.echo(write_card(run, force))
+    elif run is None and source and corpus and out:
+        from cards.adopt import add_evaluation, adopted
+        from eval.run import evaluate_manifests
+
+        spoken, base = adopted(source, base, language, prompt, system, pr)
+        evaluate_manifests(base, source, corpus, out, normalizer=normalizer or "raw", spoken=spoken)
+        typer.echo(add_evaluation(source, base, out, pr, force))
+    else:
+        raise typer.BadParameter("give --run; or --from, --corpus and --out")
+
+
+def push_run(
+    run: RunOption,
+    repo: Annotated[str | None, typer.Option(help="user/name; the recipe's hub.repo unless given.")] = None,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request that says what changed.")] = False,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Of a repository made here; the recipe's unless given.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Of the commit, such as v1.")] = None,
+    collection: Annotated[str | None, typer.Option(help="Slug; the recipe's hub.collection unless given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    force: Force = False,
+) -> None:
+    """Publishes adapter, processor, card and records in one commit, and reads them back."""
+    from cards.push import push
+
+    typer.echo(push(run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force))
+
+
+def verify(
+    source: Annotated[str, typer.Argument(help="user/name, or a folder laid out as a repository is.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    transcribe: Annotated[
+        int, typer.Option(min=0, help="Hear so many clips of each public corpus again, and compare the texts.")
+    ] = 0,
+    references: Annotated[
+        list[str] | None,
+        typer.Option(help="corpus=MANIFEST, repeatable: the transcripts of a corpus that were not published."),
+    ] = None,
+) -> None:
+    """Recomputes what a published card says from what was published with it; ends with 1 where something differs."""
+    from cards.verify import print_checks
+    from cards.verify import verify as check
+    from eval.page.drawings import drawings
+    from eval.results import score
+
+    if not print_checks(check(source, score, drawings, revision, transcribe, references or [])):
+        raise typer.Exit(1)

@@ -1,0 +1,192 @@
+"""What is counted in each utterance: all that rates need of the references, which some licences keep at home."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from escoita.errors import RecordError
+from escoita.files import write_atomically
+from escoita.predictions import counts_path, hashed, parquet
+from escoita.recipe import Corpus, Name
+from escoita.records import Part
+from escoita.scoring import character_edits, word_edits
+from escoita.text import normalizer, word_changes
+from eval.faults import FAULTS, find_faults
+from eval.folder import CorpusPredictions, read_folder
+
+
+Form = Literal["normalized", "raw"]
+Tokens = Literal["words", "characters"]
+# (form, tokens) of the lengths of references, (form, tokens, system) of edits, (form, kind, system) of their kinds;
+# ("faults", fault, system); ("references", "merged") and ("references", "split").
+Key = tuple[str, ...]
+FORMS: tuple[Form, ...] = get_args(Form)
+KINDS = ("substitutions", "deletions", "insertions")
+CHANGES = ("merged", "split")
+_KEY = b"escoita"
+
+
+class CountsProvenance(Part):
+    """
+    What counts were made from.
+
+    Args:
+        corpus (`str`): Name of the corpus.
+        normalizer (`str`): Of the form `normalized`.
+        references (`str`): Digest of all references.
+        heard (`dict[str, str]`): Digest of what each system heard.
+    """
+
+    schema_version: Literal[1] = 1
+    corpus: Name
+    normalizer: str
+    references: str
+    heard: dict[Name, str]
+
+
+def forms_of(normalizer_name: str) -> tuple[Form, ...]:
+    """The forms of the texts that differ: of texts as they are, there is one."""
+    return ("raw",) if normalizer_name == "raw" else ("normalized", "raw")
+
+
+def keys_of(normalizer_name: str, systems: Sequence[str]) -> list[Key]:
+    """All that is counted of some systems under a normaliser."""
+    keys: list[Key] = []
+    for form in forms_of(normalizer_name):
+        keys += [(form, "words"), (form, "characters")]
+        keys += [(form, what, system) for system in systems for what in ("words", "characters", *KINDS)]
+    keys += [("faults", fault, system) for system in systems for fault in FAULTS]
+    return keys + [("references", change) for change in CHANGES]
+
+
+def count_utterances(corpus: CorpusPredictions, normalizer_name: str) -> dict[Key, np.ndarray]:
+    """
+    Counts lengths, edits and faults of each utterance.
+
+    Args:
+        corpus ([`~eval.folder.CorpusPredictions`]): References and what was heard.
+        normalizer_name (`str`): Of the form `normalized`; the texts as they are, `raw`, are counted too.
+
+    Returns:
+        `dict[tuple, np.ndarray]`: For each key the counts, of shape `(utterances,)`; booleans of faults and changes.
+    """
+    columns: dict[Key, np.ndarray] = {}
+    said: dict[str, list[str]] = {}
+    for form in forms_of(normalizer_name):
+        normalise = normalizer(normalizer_name if form == "normalized" else "raw")
+        references = said[form] = [normalise(text) for text in corpus.clips["reference"].to_pylist()]
+        for system, table in corpus.tables.items():
+            heard = [normalise(text) for text in table["hypothesis"].to_pylist()]
+            words, characters = word_edits(references, heard), character_edits(references, heard)
+            columns |= {(form, "words"): words.reference, (form, "characters"): characters.reference}
+            columns |= {(form, "words", system): words.total, (form, "characters", system): characters.total}
+            columns |= {(form, kind, system): getattr(words, kind) for kind in KINDS}
+    for system, table in corpus.tables.items():
+        found = find_faults(said["raw"], table["hypothesis"].to_pylist(), table["truncated"].to_pylist())
+        columns |= {("faults", fault, system): rows for fault, rows in found.items()}
+    changes = zip(CHANGES, _changes(said["raw"], said.get("normalized", said["raw"])), strict=True)
+    return columns | {("references", change): rows for change, rows in changes}
+
+
+def write_counts(folder: Path, corpora: Iterable[Corpus], normalizer_name: str) -> None:
+    """
+    Writes the counts of the corpora whose references may not be published, and removes those of others.
+
+    Args:
+        folder (`Path`): Holds the predictions of each corpus.
+        corpora (`Iterable[Corpus]`): As the recipe has them.
+        normalizer_name (`str`): Under which they were scored.
+
+    Raises:
+        RecordError: A file of predictions is missing, or not one of ours.
+    """
+    for asked in corpora:
+        path = counts_path(folder, asked.name)
+        if asked.publish_references:
+            path.unlink(missing_ok=True)
+            continue
+        (corpus,) = read_folder(folder, [asked.name])[1]
+        if corpus.counts:  # published before; the references are not here
+            continue
+        columns = count_utterances(corpus, normalizer_name)
+        made = CountsProvenance(
+            corpus=corpus.name,
+            normalizer=normalizer_name,
+            references=_digest(map(hashed, corpus.clips["reference"].to_pylist())),
+            heard={system: _heard(table) for system, table in corpus.tables.items()},
+        )
+        table = pa.table({"/".join(key): column for key, column in columns.items()})
+        write_atomically(path, parquet(table.replace_schema_metadata({_KEY: made.model_dump_json().encode()})))
+
+
+def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> dict[Key, np.ndarray]:
+    """
+    Reads what [`write_counts`] wrote of a corpus whose references are hashed.
+
+    Args:
+        path (`Path`): The file.
+        corpus ([`~eval.folder.CorpusPredictions`]): What stands beside it.
+        normalizer_name (`str`): The one that was counted under, or `raw`.
+
+    Returns:
+        `dict[tuple, np.ndarray]`: As [`count_utterances`] gives it.
+
+    Raises:
+        RecordError: The file is missing, not one of ours, of other predictions, or was counted under another
+            normaliser.
+    """
+    if not path.is_file():
+        raise RecordError(f"{path}: missing, and without it nothing can be counted, as the references are hashed")
+    try:
+        table = pq.read_table(path)
+        made = CountsProvenance.model_validate_json(table.schema.metadata[_KEY])
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValidationError) as error:
+        raise RecordError(f"{path}: not a file of counts") from error
+    if normalizer_name not in ("raw", made.normalizer):
+        raise RecordError(
+            f"{path}: counted under {made.normalizer}; nothing can be counted under {normalizer_name}, as the"
+            " references are hashed"
+        )
+    digests = {system: _heard(rows) for system, rows in corpus.tables.items()}
+    references = _digest(corpus.clips["reference"].to_pylist())
+    if (made.corpus, made.references) != (corpus.name, references) or not digests.items() <= made.heard.items():
+        raise RecordError(f"{path}: counts of other predictions than those beside it; evaluate again")
+    columns: dict[Key, np.ndarray] = {}
+    for key in keys_of(normalizer_name, list(corpus.tables)):
+        kind = pa.bool_() if key[0] in ("faults", "references") else pa.int64()
+        name = "/".join(key)
+        if name not in table.column_names or table[name].type != kind or table[name].null_count:
+            raise RecordError(f"{path}: holds no whole column {name}")
+        if len(table) != corpus.clips.num_rows or (kind == pa.int64() and min(table[name].to_pylist(), default=0) < 0):
+            raise RecordError(f"{path}: column {name} is no count of each of {corpus.clips.num_rows} utterances")
+        columns[key] = table[name].to_numpy()
+    if normalizer_name == "raw":
+        columns |= {("references", change): np.zeros(len(table), bool) for change in CHANGES}
+    return columns
+
+
+def _changes(references: Sequence[str], normalised: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Of which references a normaliser makes fewer words, or none; and of which more."""
+    merged, split = np.zeros((2, len(references)), bool)
+    for row, (said, made) in enumerate(zip(references, normalised, strict=True)):
+        if said != made:
+            found = word_changes([said], [made])
+            merged[row], split[row] = found.merged or found.emptied, found.split
+    return merged, split
+
+
+def _heard(table: pa.Table) -> str:
+    """Digest of all that is counted of a system beside the references."""
+    columns = (table[name].to_pylist() for name in ("hypothesis", "truncated"))
+    return _digest(f"{text}\0{cut}" for text, cut in zip(*columns, strict=True))
+
+
+def _digest(texts: Iterable[str]) -> str:
+    """Of texts in their order; each by its own digest, so that none can run into the next."""
+    return hashlib.sha256("".join(map(hashed, texts)).encode()).hexdigest()

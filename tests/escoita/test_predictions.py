@@ -1,0 +1,178 @@
+import json
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.corpora.rows import Utterances
+from escoita.errors import RecordError
+from escoita.predictions import (
+    SCHEMA,
+    Provenance,
+    hashed,
+    opened,
+    predictions_path,
+    predictions_table,
+    public,
+    public_ids,
+    public_speakers,
+    read_predictions,
+    write_predictions,
+)
+from tests.eval.samples import clip, system, write_rows
+
+
+MADE = Provenance(corpus="clips", rejected=3, system=system("base"))
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    known: list[dict[str, Any]] = [
+        {"speaker": "m6", "gender": "male"},
+        {"speaker": "f2", "accent": "Xorazm", "audio_seconds": 3.5},
+    ]
+    _, path = write_rows(tmp_path, [("toʻrt", "", "tort"), ("besh", "", "")], rejected=3, known=known)
+    table, provenance = read_predictions(path)
+    assert provenance == MADE
+    assert table.schema.equals(SCHEMA)
+    assert table.to_pylist() == [
+        {
+            "id": f"clips-{row}",
+            "language": "uz",
+            "speaker": speaker,
+            "gender": gender,
+            "accent": accent,
+            "reference": reference,
+            "hypothesis": heard,
+            "audio_seconds": seconds,
+            "compute_seconds": 1.0,
+            "tokens": tokens,
+            "truncated": False,
+        }
+        for row, speaker, gender, accent, reference, heard, seconds, tokens in (
+            (1, "m6", "male", "", "toʻrt", "tort", 2.0, 2),
+            (2, "f2", "", "Xorazm", "besh", "", 3.5, 0),
+        )
+    ]
+
+
+def test_each_system_has_a_file_of_its_own(tmp_path: Path) -> None:
+    assert predictions_path(tmp_path, "clips", "adapter") == tmp_path / "clips/predictions.parquet"
+    assert predictions_path(tmp_path, "clips", "whisper-tiny") == tmp_path / "clips/predictions-whisper-tiny.parquet"
+
+
+def test_columns_must_be_of_one_length() -> None:
+    with pytest.raises(pa.ArrowInvalid):
+        predictions_table(Utterances.of([clip("bir")]), [], MADE)
+
+
+@pytest.mark.parametrize(
+    "metadata, said",
+    [
+        (None, "not a file of predictions"),
+        ({b"pandas": b"{}"}, "not a file of predictions"),
+        ({b"escoita": b"{"}, "not a file of predictions"),
+        ({b"escoita": b"{}"}, "not a file of predictions"),
+        ({b"escoita": json.dumps({"schema": 1, "speed": 2}).encode()}, "not a file of predictions"),
+        ({b"escoita": MADE.model_dump_json().replace('"clips"', '"../clips"').encode()}, "not a file of predictions"),
+        ({b"escoita": MADE.model_copy(update={"schema_version": 2}).model_dump_json().encode()}, "another schema"),
+        ({b"escoita": MADE.model_dump_json().encode()}, "predictions of another schema"),
+    ],
+)
+def test_tables_of_others_are_refused(tmp_path: Path, metadata: dict[bytes, bytes] | None, said: str) -> None:
+    path = tmp_path / "predictions.parquet"
+    pq.write_table(pa.table({"id": ["a"]}).replace_schema_metadata(metadata), path)
+    with pytest.raises(RecordError) as refusal:
+        read_predictions(path)
+    assert str(refusal.value).startswith(f"{path}: ") and str(refusal.value).endswith(said)
+
+
+@pytest.mark.parametrize("content", [b"", b"not parquet at all"])
+def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "predictions.parquet"
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match="predictions.parquet: not a file of predictions$"):
+        read_predictions(path)
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no such predictions; escoita eval writes them$"):
+        read_predictions(tmp_path / "predictions.parquet")
+
+
+@pytest.mark.parametrize("column", ["hypothesis", "compute_seconds"])
+def test_a_missing_value_is_not_taken_for_an_empty_one(tmp_path: Path, column: str) -> None:
+    (path,) = write_rows(tmp_path, [("bir", "bir"), ("ikki", "ikki")], systems=["adapter"])
+    table = pq.read_table(path)
+    place = SCHEMA.get_field_index(column)
+    holed = pa.array([table[column][0].as_py(), None], SCHEMA.field(column).type)
+    pq.write_table(table.set_column(place, SCHEMA.field(column), holed), path)
+    with pytest.raises(RecordError, match=f"predictions without a value in some rows of '{column}'$"):
+        read_predictions(path)
+
+
+def test_speakers_are_numbered_in_their_order() -> None:
+    assert public_speakers(["m6", "", "f2", "m6"]) == {"": "", "f2": "s001", "m6": "s002"}
+    many = public_speakers(f"{place:05}" for place in range(1500))
+    assert list(many.values())[1:3] == ["s0001", "s0002"] and sorted(many.values()) == list(many.values())
+
+
+@pytest.mark.parametrize(
+    "id, speaker, public",
+    [
+        ("maria_0001", "maria", "s001_0001"),
+        ("Maria0001", "maria", "s0010001"),
+        ("glf_00295_00017", "00295", "glf_s001_00017"),
+        ("glF00295x17", "F00295", "gls001x17"),
+        ("1-11", "1", "s001-11"),
+        ("anabel_01", "ana", "anabel_01"),
+        ("clip-1", "", "clip-1"),
+        ("common_voice_gl_1", "0f" * 64, "common_voice_gl_1"),
+        ("/home/ana/0001", "f3", "0001"),
+    ],
+)
+def test_who_speaks_is_taken_out_of_the_id_of_a_clip(id: str, speaker: str, public: str) -> None:
+    assert public_ids([id], [speaker]) == [public]
+
+
+def test_clips_that_would_have_one_id_are_numbered() -> None:
+    assert public_ids(["ana_1", "s001_1"], ["ana", "ana"]) == ["000001", "000002"]
+
+
+@given(
+    st.lists(st.tuples(st.text("ab1_-", max_size=6), st.text("ab1_", max_size=2)), max_size=8, unique_by=itemgetter(0))
+)
+def test_what_is_public_stays_so_when_it_is_published_again(rows: list[tuple[str, str]]) -> None:
+    ids, speakers = [id for id, _ in rows], [speaker for _, speaker in rows]
+    names = public_speakers(speakers)
+    told, now = public_ids(ids, speakers), [names[speaker] for speaker in speakers]
+    assert public_ids(told, now) == told and public_speakers(now) == {name: name for name in names.values()} | {"": ""}
+    assert len(set(told)) == len(ids)
+
+
+def test_what_is_published_names_no_speaker_and_no_reference_that_is_withheld(tmp_path: Path) -> None:
+    known: list[dict[str, Any]] = [{"speaker": "maria"}, {"speaker": "ana"}, {}]
+    (path,) = write_rows(tmp_path, [("bir", "ber"), ("ikki", ""), ("uch", "")], systems=["base"], known=known)
+    table, provenance = public(*read_predictions(path), withheld=False)
+    assert table["speaker"].to_pylist() == ["s002", "s001", ""]
+    assert table["reference"].to_pylist() == ["bir", "ikki", "uch"] and provenance.references == "open"
+    table, provenance = public(table, provenance, withheld=True)
+    assert table["reference"].to_pylist() == [hashed("bir"), hashed("ikki"), hashed("uch")]
+    write_predictions(table, path)
+    assert read_predictions(path)[1].references == provenance.references == "hashed"
+    assert public(table, provenance, withheld=True)[0].equals(table)
+
+
+def test_who_has_the_references_opens_them(tmp_path: Path) -> None:
+    (path,) = write_rows(tmp_path, [("bir", "ber"), ("ikki", "")], systems=["base"])
+    closed = public(*read_predictions(path), withheld=True)
+    table, provenance = opened(*closed, ["bir", "ikki"])
+    assert (table["reference"].to_pylist(), provenance.references) == (["bir", "ikki"], "open")
+    with pytest.raises(RecordError, match="clips: clip 2 was measured with another transcript$"):
+        opened(*closed, ["bir", "uch"])
+    with pytest.raises(RecordError, match="clips: 1 transcripts for 2 clips$"):
+        opened(*closed, ["bir"])
