@@ -5,7 +5,8 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from cards.access import clear_refusals, require_write
+from cards.access import clear_refusals, require_write, trusted_resource
+from cards.patience import patiently
 from escoita.errors import PublishError
 from escoita.files import sha256
 from escoita.recipe import Recipe
@@ -40,30 +41,43 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
     if base == repo:
         raise PublishError(f"{repo}: is the repository of the base; give the adapter another")
     if Path(recipe.base).is_dir():
+        if base_is_there(api, Path(recipe.base), base):
+            return base, False
+        if trusted_resource(api):
+            raise PublishError(
+                f"{base}: the base is not there, and the token of a CI job writes to {repo} alone; publish it "
+                "first, by one push with a token of your own"
+            )
         require_write(api, base)
-        return base, not base_is_there(api, Path(recipe.base), base)
+        return base, True
     with clear_refusals(f"base {base}"):
-        api.model_info(base, revision=recipe.base_revision)
+        patiently(base, known=False)(api.model_info, base, revision=recipe.base_revision)
     return base, False
 
 
 def base_is_there(api: HfApi, folder: Path, repo: str) -> bool:
     """
-    Whether a repository holds the weights of a folder already.
+    Whether a repository holds the weights of a folder already. One without any is there where an earlier push made the
+    repository and was cut off; it is filled.
 
     Raises:
         PublishError: It holds others.
     """
     with clear_refusals(repo):
         try:
-            siblings = api.model_info(repo, files_metadata=True).siblings or []
+            siblings = patiently(repo, known=False)(api.model_info, repo, files_metadata=True).siblings or []
         except RepositoryNotFoundError:
             return False
     there = {file.rfilename: file.lfs.sha256 for file in siblings if file.lfs}
-    for name, path in base_files(folder).items():
-        if name.endswith(".safetensors") and there.get(name) != sha256(path):
+    weights = {name: path for name, path in base_files(folder).items() if name.endswith(".safetensors")}
+    for name, path in weights.items():
+        if name in there and there[name] != sha256(path):
             raise PublishError(f"{repo}: holds another {name} than {folder}; set hub.publish_base_as to another name")
-    return True
+    if weights.keys() <= there.keys():
+        return True
+    if other := next((name for name in there if name.endswith(".safetensors") and name not in weights), None):
+        raise PublishError(f"{repo}: holds {other}, {folder} does not; set hub.publish_base_as to another name")
+    return False
 
 
 def base_files(folder: Path) -> dict[str, Path]:

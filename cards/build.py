@@ -4,61 +4,73 @@ Writes the model card of a run, from its records alone.
     python cards/build.py --run runs/quickstart-uzbek
 """
 
-import json
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-
-from jinja2 import PackageLoader, StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
+from typing import Any
 
 from cards import procedure, results
+from cards.architecture import architecture
+from cards.citation import citation
+from cards.example import example
+from cards.measured import facts_of
 from cards.metadata import hub_id, metadata, titles_of_tests
 from cards.overlap import overlaps
-from escoita import figures, markdown
+from cards.redact import redacted_data
+from cards.revise import revise, sealed, standing_card
+from cards.snippets import snippets
+from cards.template import keep_template, render
 from escoita.data_record import DataRecord
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.plots import training_plot
-from escoita.recipe import Recipe
+from escoita.recipe import Corpus, Recipe
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
 
-# Drawn with the results, and shown where they are there.
-PLOTS = {"wer-by-corpus.svg": "Word error rate by corpus", "wer-by-duration.svg": "Word error rate by duration"}
-FILTERS = (
-    markdown.line,
-    markdown.prose,
-    markdown.link,
-    markdown.code,
-    markdown.code_cell,
-    figures.thousands,
-    figures.percent,
-    figures.interval,
-    figures.points,
-    figures.points_interval,
-    figures.speed,
-)
+@dataclass(frozen=True)
+class Use:
+    """
+    What one corpus was used for.
+
+    Args:
+        title (`str`): What the card calls it.
+        url (`str`, *optional*): Where it can be had.
+        split (`str`): `train`, `validation` or `test`.
+        clips (`int`): Those that were used.
+        audio_seconds (`float`): Their length together.
+        license (`str`, *optional*): As the recipe has it.
+    """
+
+    title: str
+    url: str | None
+    split: str
+    clips: int
+    audio_seconds: float
+    license: str | None
 
 
-def write_card(path: Path) -> Path:
+def write_card(path: Path, force: bool = False) -> Path:
     """
     Writes `README.md` of a run, and beside it the plot of its training. What the card names is where it is now:
-    folders of this machine until it is published.
+    folders of this machine until it is published. What a person wrote into it stays.
 
     Args:
         path (`Path`): The run directory.
+        force (`bool`, *optional*): Write over what a person changed inside the blocks that are made.
 
     Returns:
         `Path`: The card.
 
     Raises:
+        CardConflict: A person changed what is made; nothing is written.
         RecordError: The run is not trained or not evaluated yet.
     """
     run = RunDirectory(path)
     recipe = run.load_recipe()
-    card = build_card(run, recipe, recipe.base, str(run.adapter))
+    keep_template(recipe, run)
+    card = revise(standing_card(run.card), build_card(run, recipe, recipe.base, str(run.adapter)), force)
     if curve := training_plot(TrainingRecord.read(run.training)):
         write_atomically(run.curve, curve)
     write_atomically(run.card, card)
@@ -81,95 +93,89 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str) -> st
     Raises:
         RecordError: A record is missing or broken, or the evaluation is of another base or adapter than the run
             holds.
+        RecipeError: The recipe's own template has a mistake.
     """
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
     judged = evaluation.judged
     if (judged.base_sha256, judged.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
         raise RecordError(f"{run.results}: measured another base or adapter than was trained here; evaluate again")
-    data = DataRecord.read(run.data) if run.data.is_file() else None
-    plots = {name: title for name, title in PLOTS.items() if (run.eval / name).is_file()}
-    front = metadata(recipe, evaluation, base)
-    return f"---\n{front}\n---\n\n{body(recipe, training, evaluation, data, plots, base, adapter)}"
+    data = redacted_data(DataRecord.read(run.data), recipe) if run.data.is_file() else None
+    values = facts(run, recipe, training, evaluation, data, base, adapter)
+    front = metadata(recipe, evaluation, base, adapter)
+    return sealed(f"---\n{front}\n---\n\n{render(recipe, run, values).rstrip()}\n")
 
 
-def body(
+def facts(
+    run: RunDirectory,
     recipe: Recipe,
     training: TrainingRecord,
     evaluation: EvaluationRecord,
     data: DataRecord | None,
-    plots: dict[str, str],
     base: str,
     adapter: str,
-) -> str:
-    """Renders the template."""
-    environment = SandboxedEnvironment(
-        loader=PackageLoader("cards"),
-        undefined=StrictUndefined,
-        autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.markdown
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Not as HTML, which would escape < and >; and not as ASCII, as Python reads no pairs of surrogates.
-    environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
-    environment.filters |= {function.__name__: function for function in FILTERS}
+) -> dict[str, Any]:
+    """All that a template may show, by the names that it has there."""
     titles = {result.name: result.name for result in evaluation.corpora} | titles_of_tests(recipe)
-    named = titles | {"pooled": "All, pooled by words"}
-    # Only of families of which one was run: others need packages or turns of their own, which escoita spares them.
-    plain = f"snippets/{training.family}.py.jinja"
-    snippet = ""
-    if plain in environment.list_templates():
-        snippet = environment.get_template(plain).render(
-            base=base,
-            revision=recipe.base_revision,
-            adapter=adapter,
-            prompt=recipe.prompt,
-            max_new_tokens=recipe.eval.max_new_tokens,
-        )
-    return environment.get_template("adapter.md.jinja").render(
-        recipe=recipe,
-        card=recipe.card,
-        method=procedure.method(recipe),
-        parameters=procedure.parameters(training),
-        targets=procedure.targets(recipe),
-        surroundings=procedure.surroundings(training),
-        pace=procedure.pace(training.pace) if training.pace else "",
-        curve=procedure.curve(training),
-        curve_title=procedure.CURVE,
-        prompt=recipe.prompt,
-        training=training,
-        hyperparameters=recipe.training,
-        corpora={corpus.name: corpus for corpus in [*recipe.corpora.validation, *recipe.corpora.train]},
-        evaluation=evaluation,
-        judged=evaluation.judged,
-        pooled=evaluation.pooled,
-        normalised=evaluation.normalizer != "raw",
-        texts=results.texts(evaluation.normalizer),
-        heard_texts=results.texts(training.normalizer),
-        rows=results.rows(evaluation, named),
-        others=results.others(evaluation, named),
-        composition=figures.composition((titles[result.name], result.word_share) for result in evaluation.corpora),
-        drawn=results.drawn(evaluation.corpora, titles),
-        faults=results.faults(evaluation.pooled),
-        probes=results.probes(evaluation),
-        plots=plots,
-        overlaps=overlaps(data, titles) if data else [],
-        missing=[f"{corpus.name} ({corpus.split})" for corpus in data.missing] if data else [],
-        base=base,
-        base_url=f"https://huggingface.co/{base}" if hub_id(base) else None,
-        snippet_escoita=escoita_snippet(base, recipe.base_revision, adapter),
-        snippet=snippet.strip(),
-    )
+    shown = example(run, recipe, evaluation)
+    return facts_of(evaluation, titles, run.eval) | {
+        "recipe": recipe,
+        "card": recipe.card,
+        "adapter": adapter,
+        "verifiable": hub_id(adapter) is not None,
+        "kind": procedure.kind(recipe),
+        "trained_with": procedure.trained_with(training),
+        "method": procedure.method(recipe),
+        "adapted": procedure.adapted(recipe),
+        "turns": procedure.turns(recipe, training.family),
+        "parameters": procedure.parameters(training),
+        "surroundings": procedure.surroundings(training),
+        "pace": procedure.pace(training.pace) if training.pace else "",
+        "curve": procedure.curve(training),
+        "curve_title": procedure.CURVE,
+        "training": training,
+        "versions": [f"{name} {version}" for name, version in training.versions.items()],
+        "hyperparameters": recipe.training,
+        "uses": uses(recipe, training, evaluation),
+        "descriptions": descriptions(recipe),
+        "heard_texts": results.texts(training.normalizer),
+        "durations": run.durations.relative_to(run.path).as_posix() if run.durations.is_file() else "",
+        "overlaps": overlaps(data, titles) if data else [],
+        "missing": [f"{corpus.name} ({corpus.split})" for corpus in data.missing] if data else [],
+        "example": shown,
+        "example_clips": sum(result.n for result in evaluation.corpora if shown and result.name == shown.corpus),
+        "architecture": architecture(recipe, training.family),
+        "citation": citation(recipe, training, base, adapter),
+        "base": base,
+        "base_url": f"https://huggingface.co/{base}" if hub_id(base) else None,
+        "snippets": snippets(recipe, training, base, adapter),
+    }
 
 
-def escoita_snippet(base: str, revision: str | None, adapter: str) -> str:
-    """How to use the adapter with this project."""
-    pinned = f", revision={revision!r}" if revision else ""
-    return f"""\
-from escoita.transcribe import Transcriber
+def uses(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord) -> list[Use]:
+    """What each corpus gave to each split: training and validation as they were used, tests as they were scored."""
 
-transcriber = Transcriber.load({base!r}, adapter={adapter!r}{pinned})
-print(transcriber.transcribe_file("clip.wav").text)"""
+    def use(name: str, split: str, clips: int, audio_seconds: float) -> Use:
+        title, url, license_ = (_told(recipe, name, split, key) for key in ("title", "url", "license"))
+        return Use(title or name, url, split, clips, audio_seconds, license_)
+
+    trained = [use(each.name, each.split, each.utterances, each.audio_seconds) for each in training.corpora]
+    return trained + [use(result.name, "test", result.n, result.audio_seconds) for result in evaluation.corpora]
+
+
+def descriptions(recipe: Recipe) -> dict[str, str]:
+    """What is said of each corpus, once, by what the card calls it."""
+    return {corpus.title or corpus.name: corpus.description for corpus in everything(recipe) if corpus.description}
+
+
+def everything(recipe: Recipe) -> list[Corpus]:
+    """The corpora of all splits."""
+    return [*recipe.corpora.train, *recipe.corpora.validation, *recipe.corpora.test]
+
+
+def _told(recipe: Recipe, name: str, split: str, key: str) -> str | None:
+    """What a recipe says of a corpus: in that split, or where it is silent, in another."""
+    corpora = [*getattr(recipe.corpora, split), *everything(recipe)]
+    return next((said for corpus in corpora if corpus.name == name and (said := getattr(corpus, key))), None)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """The front matter of a card: what the Hub indexes."""
 
+import re
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Recipe
+from escoita.recipe import Corpus, Recipe
 
 
 def is_repo_id(name: str) -> bool:
@@ -23,7 +26,7 @@ def hub_id(base: str) -> str | None:
     return base if is_repo_id(base) and not Path(base).is_dir() else None
 
 
-def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> ModelCardData:
+def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, adapter: str = "") -> ModelCardData:
     """
     Builds the front matter.
 
@@ -31,51 +34,114 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str) -> 
         recipe ([`Recipe`]): Language, licence, tags.
         evaluation ([`EvaluationRecord`], *optional*): Its rates become the model-index, as fractions; none before.
         base (`str`): The base model; a folder is left out, as the Hub could only take it for somebody's repository.
+        adapter (`str`, *optional*): Repository of the adapter, where the results can be read; a folder is left out.
 
     Returns:
         [`ModelCardData`]: As huggingface_hub writes it.
     """
-    results = index_entries(recipe, evaluation) if evaluation else []
+    results = expected_index(recipe, evaluation, hub_id(adapter)) if evaluation else []
     kind = ["lora"] if recipe.method.kind == "lora" else []
+    datasets = dict.fromkeys(dataset_id(corpus) for corpus in recipe.corpora.train)
     return ModelCardData(
         model_name=recipe.name if results else None,
         eval_results=results or None,
         base_model=hub_id(base),
+        datasets=[dataset for dataset in datasets if dataset] or None,
         language=recipe.language,
         license=recipe.card.license,
+        license_name=recipe.card.license_name,
+        license_link=recipe.card.license_link,
         library_name="peft",
+        metrics=["wer", "cer"] if results else None,
         pipeline_tag="automatic-speech-recognition",
         tags=[*dict.fromkeys(["speech", *kind, *recipe.card.tags])],
         base_model_relation="adapter" if hub_id(base) else None,
     )
 
 
-def index_entries(recipe: Recipe, evaluation: EvaluationRecord) -> list[EvalResult]:
+def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | None = None) -> list[EvalResult]:
     """
-    WER and CER of each corpus, as fractions of four decimals: under the recipe's normaliser, and of the raw texts.
+    WER and CER of the adapter on each corpus, and on all pooled by words where there are several: under the recipe's
+    normaliser, and of the raw texts. Fractions, with as many decimals as tell one edit from none.
 
-    Name and arguments of a metric tell these apart. Arguments of the dataset could not: huggingface_hub writes one
-    entry for each dataset and split, with the arguments of the first.
+    Name and arguments of a metric tell normalisers apart. Arguments of the dataset could not: huggingface_hub writes
+    one entry for each type, configuration, split and revision of a dataset, with the arguments of the first. Corpora
+    that are alike in these go by their own names as types, and name their dataset in the arguments.
+
+    Args:
+        recipe ([`Recipe`]): Names the datasets.
+        evaluation ([`EvaluationRecord`]): Holds the rates.
+        repo (`str`, *optional*): Where the adapter is published, with its results.
+
+    Returns:
+        `list[EvalResult]`: The same whenever the rates are the same.
     """
     titles = titles_of_tests(recipe)
-    splits = {corpus.name: corpus.split for corpus in recipe.corpora.test}
-    return [
-        EvalResult(
-            task_type="automatic-speech-recognition",
-            task_name="Automatic Speech Recognition",
-            dataset_type=result.name,
-            dataset_name=titles.get(result.name, result.name),
-            dataset_split=splits.get(result.name) or "test",
-            dataset_args={"language": result.language, "n": result.n},
-            metric_type=metric,
-            metric_name=f"{metric.upper()} (fraction, {normalizer})",
-            metric_value=round(rate, 4),
-            metric_args={"normalizer": normalizer},
-        )
-        for result in evaluation.corpora
-        for normalizer, rates in {evaluation.normalizer: result.judged.normalized, "raw": result.judged.raw}.items()
-        for metric, rate in (("wer", rates.wer), ("cer", rates.cer))
-    ]
+    tests = {corpus.name: corpus for corpus in recipe.corpora.test}
+    places = {name: _place(corpus) for name, corpus in tests.items()}
+    alike = Counter(tuple(place.items()) for place in places.values())
+    source = results_url(repo) if repo else None
+    entries = []
+    for result in evaluation.rows:
+        name, place = titles.get(result.name, result.name), places.get(result.name, {})
+        told: dict[str, Any] = {}
+        if result.name == evaluation.pooled.name:
+            name = "All test corpora, pooled by words"
+            told = {"composition": {each.name: round(each.word_share, 4) for each in evaluation.corpora}}
+        elif place and alike[tuple(place.items())] > 1:
+            told = {"dataset": place["dataset_type"]}
+            place = place | {"dataset_type": result.name}
+        entries += [
+            EvalResult(
+                task_type="automatic-speech-recognition",
+                task_name="Automatic Speech Recognition",
+                dataset_name=name,
+                dataset_args={"language": result.language, "n": result.n} | told,
+                metric_type=metric,
+                metric_name=f"{metric.upper()} (fraction, {normalizer})",
+                metric_value=round(rate, len(str(units)) + 1),
+                metric_args={"normalizer": normalizer},
+                source_name="escoita" if source else None,
+                source_url=source,
+                dataset_type=place.get("dataset_type", result.name),
+                dataset_config=place.get("dataset_config"),
+                dataset_split=place.get("dataset_split", "test"),
+                dataset_revision=place.get("dataset_revision"),
+            )
+            for normalizer, rates in {
+                evaluation.normalizer: result.judged.normalized,
+                "raw": result.judged.raw,
+            }.items()
+            for metric, rate, units in (
+                ("wer", rates.wer, rates.reference_words),
+                ("cer", rates.cer, rates.reference_characters),
+            )
+        ]
+    return entries
+
+
+def dataset_id(corpus: Corpus) -> str | None:
+    """The dataset of the Hub that a corpus is: what it is read from, or what its address says; else none."""
+    if corpus.reader == "hub" and hub_id(corpus.path):
+        return corpus.path
+    address = re.match(r"https://(?:huggingface\.co|hf\.co)/datasets/([^/?#]+/[^/?#]+)", corpus.url or "")
+    return address[1] if address and is_repo_id(address[1]) else None
+
+
+def results_url(repo: str) -> str:
+    """Where the rates of a published adapter can be read."""
+    return f"https://huggingface.co/{repo}/blob/main/eval/results.json"
+
+
+def _place(corpus: Corpus) -> dict[str, str]:
+    """What the Hub finds a dataset by."""
+    place = {
+        "dataset_type": dataset_id(corpus) or corpus.name,
+        "dataset_config": corpus.config,
+        "dataset_split": corpus.split or "test",
+        "dataset_revision": corpus.revision,
+    }
+    return {key: value for key, value in place.items() if value}
 
 
 def titles_of_tests(recipe: Recipe) -> dict[str, str]:

@@ -5,6 +5,8 @@ from huggingface_hub import HfApi, ModelCard
 from cards.access import clear_refusals, require_write
 from cards.base import require_base
 from cards.metadata import metadata
+from cards.patience import patiently
+from cards.vocabulary import check
 from escoita.errors import PublishError
 from escoita.recipe import Recipe
 
@@ -27,13 +29,15 @@ def preflight(recipe: Recipe) -> None:
 
 def validate_card(content: str) -> None:
     """
-    Asks the Hub whether it accepts a card's metadata.
+    Checks a card's metadata against the Hub's lists, and asks the Hub whether it accepts it.
 
     Raises:
-        PublishError: It does not; says why.
+        PublishError: It does not, or a value is on no list; says why.
     """
     with clear_refusals("card"):
         try:
-            ModelCard(content).validate()
+            card = ModelCard(content)
+            check(card.data)
+            patiently("card", known=False)(card.validate)
         except ValueError as error:
             raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error

@@ -1,14 +1,17 @@
 """What a card says of a training: what was trained, how fast, and how it went."""
 
 import math
+import re
 
 from escoita.figures import percent, speed, thousands
-from escoita.markdown import code
-from escoita.recipe import Modules, Recipe
+from escoita.markdown import code, code_cell, line
+from escoita.method import Lora, Modules
+from escoita.recipe import Recipe
 from escoita.records import Pace, TrainingRecord, ValidationPoint
 
 
 CURVE = "Loss and error rates while training, by step"
+TOWERS = {"language": "language_model", "vision": "vision|image", "audio": "audio|speech|encoder|projector"}
 
 
 def method(recipe: Recipe) -> str:
@@ -20,17 +23,84 @@ def method(recipe: Recipe) -> str:
     return f"{kind}, rank {what.r}, alpha {what.lora_alpha:g}"
 
 
-def targets(recipe: Recipe) -> str:
-    """Which layers the adapter is on; of modules that were trained whole the method says it."""
+def adapted(recipe: Recipe) -> list[tuple[str, str]]:
+    """Each setting of a low-rank adapter with its value, as Markdown for a table; none of modules trained whole."""
     what = recipe.method
-    return "" if isinstance(what, Modules) else f"Targets of the adapter: {code(what.target_modules)}"
+    if isinstance(what, Modules):
+        return []
+    settings = {
+        "r": what.r,
+        "lora_alpha": what.lora_alpha,
+        "lora_dropout": f"{what.lora_dropout:g}",
+        "bias": what.bias,
+        "use_rslora": what.use_rslora,
+    }
+    rows = [(code_cell(name), code_cell(value)) for name, value in settings.items()]
+    return rows + [
+        (f"targets, {tower}", "<br>".join(map(code_cell, layers))) for tower, layers in targets(what).items()
+    ]
+
+
+def targets(lora: Lora) -> dict[str, list[str]]:
+    """
+    The layers that an adapter is on, by tower, as regular expressions.
+
+    Which alternative of the one expression is of which tower shows from the names in it, as the families' classes have
+    them; `any tower` has those that name none.
+    """
+    found: dict[str, list[str]] = {}
+    for layers in alternatives(lora.target_modules):
+        tower = next((tower for tower, names in TOWERS.items() if re.search(names, layers)), "any tower")
+        found.setdefault(tower, []).append(layers)
+    return found
+
+
+def alternatives(expression: str) -> list[str]:
+    """What stands between the outermost `|` of a regular expression: pieces are joined until each compiles."""
+    whole, held = [], ""
+    for piece in expression.split("|"):
+        held += ("|" if held else "") + piece
+        try:
+            re.compile(held)
+        except re.error:
+            continue
+        whole.append(held)
+        held = ""
+    return [expression] if held else whole
+
+
+def turns(recipe: Recipe, family: str) -> list[tuple[str, str]]:
+    """Each turn of the conversation that it was trained on, with what is in it, as Markdown for a table."""
+    prompt = recipe.prompt
+    system = [("system", code_cell(prompt.system))] if prompt.system else []
+    if family == "qwen3_asr":  # what the recipe says begins the answer
+        return [*system, ("user", "the audio"), ("assistant", f"{code_cell(prompt.user)}, then the transcript")]
+    if "<|audio" in prompt.user:
+        said = f"{code_cell(prompt.user)}, whose mark is where the audio stands"
+    else:
+        said = f"the audio, then {code_cell(prompt.user)}" if prompt.user else "the audio"
+    return [*system, ("user", said), ("assistant", "the transcript")]
 
 
 def parameters(training: TrainingRecord) -> str:
-    """How many parameters were trained, of how many, and in which towers."""
+    """How many parameters were trained, of how many, and in which towers, as Markdown."""
     towers = {tower: count for tower, count in training.trainable_parameters.items() if count}
-    parts = ", ".join(f"{tower} tower {thousands(count)}" for tower, count in towers.items())
+    parts = ", ".join(f"{line(tower)} tower {thousands(count)}" for tower, count in towers.items())
     return f"{parts}, of {thousands(training.parameters)} in all"
+
+
+def kind(recipe: Recipe) -> str:
+    """The type of the model, in the words of a reader who looks for one."""
+    if isinstance(recipe.method, Modules):
+        return "adapter of an audio language model: modules trained whole"
+    return "adapter of an audio language model: low-rank (LoRA)"
+
+
+def trained_with(training: TrainingRecord) -> list[str]:
+    """The programs that trained it, with their versions where the record has them."""
+    names = {"escoita": "escoita", "trl": "TRL SFTTrainer", "peft": "PEFT", "unsloth": "Unsloth"}
+    wanted = [name for name in names if name != "unsloth" or training.engine == "unsloth"]
+    return [f"{names[name]} {training.versions.get(name, '')}".strip() for name in wanted]
 
 
 def surroundings(training: TrainingRecord) -> list[str]:

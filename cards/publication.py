@@ -1,14 +1,22 @@
 """What is published: each file by its path in the repository, with the bytes it will have there."""
 
+import hashlib
 import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 
 import yaml
 
+from cards.benchmarks import benchmark_files
 from cards.build import build_card
-from escoita.errors import PublishError
+from cards.redact import redacted_data, redacted_evaluation, redacted_predictions, redacted_training
+from cards.template import template_files
+from escoita.data_record import DataRecord
+from escoita.errors import PublishError, RecordError
 from escoita.evaluation import PROBES, EvaluationRecord
-from escoita.files import public_name
-from escoita.plots import training_plot
+from escoita.files import public_name, write_atomically
+from escoita.plots import duration_plot, training_plot
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
@@ -27,45 +35,83 @@ ADAPTER_FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
+CARD = "README.md"
+# In the format of `sha256sum -c`; of everything but the card, which people edit.
+CHECKSUMS = "SHA256SUMS"
 
 
 def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict[str, bytes]:
     """
-    Collects adapter, processor, card, records, and what the figures were made from.
+    Collects adapter, processor, card, records, and what the figures were made from, laid out as a run directory is.
+
+    Transcripts that may not be published, and the names of speakers, are in none of them (see `cards/redact.py`). The
+    card is made from the other files as they are published, so that everybody can make it again.
 
     Args:
         run ([`RunDirectory`]): Trained and evaluated.
         recipe ([`Recipe`]): Of the run.
         repo (`str`): Where it goes, `user/name`.
-        base (`str`): Repository of the base, written wherever the adapter names it.
+        base (`str`): Repository of the base, written wherever a file names it.
 
     Returns:
         `dict[str, bytes]`: Content by path in the repository.
 
     Raises:
         PublishError: The run holds no adapter.
-        RecordError: It is not evaluated yet, or something else was evaluated.
+        RecordError: It is not evaluated yet, or something else was evaluated, or transcripts may not be published and
+            were not counted.
     """
     if not (run.adapter / "adapter_model.safetensors").is_file():
         raise PublishError(f"{run.adapter}: holds no adapter_model.safetensors; train first")
-    card = build_card(run, recipe, base, repo)
+    training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
     files = {name: (run.adapter / name).read_bytes() for name in ADAPTER_FILES if (run.adapter / name).is_file()}
     config = {"base_model_name_or_path": base, "revision": recipe.base_revision}
     config = json.loads(files["adapter_config.json"]) | config
     files["adapter_config.json"] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
     files["recipe.yaml"] = public_recipe(recipe, base).encode()
-    files["training.json"] = run.training.read_bytes()
-    if curve := training_plot(TrainingRecord.read(run.training)):
+    files |= template_files(recipe, run)
+    files["training.json"] = redacted_training(training, recipe, base).to_json().encode()
+    if curve := training_plot(training):
         files[run.curve.name] = curve.encode()
-    files["eval/results.json"] = run.results.read_bytes()
     if run.data.is_file():
-        files["data.json"] = run.data.read_bytes()
-    corpora = [*(result.name for result in EvaluationRecord.read(run.results).corpora), PROBES]
-    measured = [path for name in corpora for path in sorted((run.eval / name).glob("predictions*.parquet"))]
-    for path in [*sorted(run.eval.glob("*.svg")), *measured]:
-        files[f"eval/{path.relative_to(run.eval).as_posix()}"] = path.read_bytes()
-    files["README.md"] = card.encode()
+        data = redacted_data(DataRecord.read(run.data), recipe)
+        files["data.json"] = data.to_json().encode()
+        durations = duration_plot(data.duration_edges, data.histograms)
+        files[run.durations.relative_to(run.path).as_posix()] = durations.encode()
+    speakers = {}
+    for corpus in [*(result.name for result in evaluation.corpora), PROBES]:
+        heard, speakers[corpus] = redacted_predictions(run.eval, corpus, recipe, base, training.base_sha256)
+        files |= {f"eval/{corpus}/{name}": content for name, content in heard.items()}
+    evaluation = redacted_evaluation(evaluation, speakers, base, training.base_sha256)
+    files["eval/results.json"] = evaluation.to_json().encode()
+    files |= {f"eval/{plot.name}": plot.read_bytes() for plot in sorted(run.eval.glob("*.svg"))}
+    files |= benchmark_files(recipe, evaluation, repo)
+    files[CARD] = card_of(files, run, base, repo).encode()
+    files[CHECKSUMS] = checksums(files)
     return files
+
+
+def card_of(files: Mapping[str, bytes], run: RunDirectory, base: str, repo: str) -> str:
+    """The card as whoever has the published files makes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            if not name.endswith(".safetensors"):  # no card needs them, and they may be large
+                write_atomically(Path(folder) / name, content)
+        there = RunDirectory(Path(folder))
+        try:
+            return build_card(there, there.load_recipe(), base, repo)
+        except RecordError as error:
+            raise RecordError(str(error).replace(folder, str(run.path))) from error
+
+
+def checksums(files: Mapping[str, bytes]) -> bytes:
+    """Digests of all files but the card and this one, a line each, by name."""
+    lines = [
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+        for name, content in sorted(files.items())
+        if name not in (CARD, CHECKSUMS)
+    ]
+    return "".join(lines).encode()
 
 
 def public_recipe(recipe: Recipe, base: str) -> str:
@@ -78,5 +124,7 @@ def public_recipe(recipe: Recipe, base: str) -> str:
     document["eval"]["baselines"] = [public_name(baseline) for baseline in recipe.eval.baselines]
     if recipe.eval.against:
         document["eval"]["against"] = public_name(recipe.eval.against)
+    if recipe.card.template:
+        document["card"]["template"] = public_name(recipe.card.template)
     document["space"]["examples"] = [public_name(example) for example in recipe.space.examples]
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

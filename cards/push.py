@@ -4,28 +4,48 @@ Publishes a run: adapter, processor, card and records in one commit, then read b
     python cards/push.py --run runs/quickstart-uzbek --repo user/name
 """
 
-import hashlib
 import re
-import tempfile
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import HfApi
 
-from cards.access import clear_refusals, require_write
+from cards.access import clear_refusals, is_there, require_write
 from cards.base import base_files, require_base
+from cards.changes import Content, Head, counted, print_changes, real
+from cards.commit import CARD, Wanted, commit, read_file, read_head
+from cards.description import description
+from cards.marks import put_into_collection, put_tag, require_collection, require_tag
+from cards.patience import patiently
 from cards.preflight import validate_card
 from cards.publication import publication
+from cards.revise import by_hand, standing_card
+from cards.scan import scan
 from escoita.errors import PublishError
-from escoita.files import sha256
+from escoita.progress import say
+from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 
 
-# Of an earlier publication: figures that this card does not speak of, and pickles.
-LEFTOVERS = re.compile(r"eval/.*|data\.json|training\.svg|(.*/)?[^/]*\.(bin|ckpt|pickle|pkl|pt|pth)")
+# Of an earlier publication: figures that this card does not speak of, what made it, and pickles.
+LEFTOVERS = (
+    r"eval/.*|data\.json|data/durations\.svg|training\.svg|card\.md\.jinja"
+    r"|(.*/)?[^/]*\.(bin|ckpt|pickle|pkl|pt|pth)"
+)
+RESULTS = "eval/results.json"
 
 
-def push(path: Path, repo: str | None = None) -> str:
+def push(
+    path: Path,
+    repo: str | None = None,
+    *,
+    pr: bool = False,
+    private: bool | None = None,
+    tag: str | None = None,
+    collection: str | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+) -> str:
     """
     Publishes a run.
 
@@ -34,73 +54,102 @@ def push(path: Path, repo: str | None = None) -> str:
     Args:
         path (`Path`): The run directory, trained and evaluated.
         repo (`str`, *optional*): `user/name`; the recipe's `hub.repo` unless given.
+        pr (`bool`, *optional*, defaults to `False`): As a pull request that says what changes.
+        private (`bool`, *optional*): Whether a repository that is made here is private; the recipe's unless given.
+        tag (`str`, *optional*): Of the commit.
+        collection (`str`, *optional*): Slug of one that it is put into; the recipe's `hub.collection` unless given.
+        dry_run (`bool`, *optional*, defaults to `False`): Prints what would become of each file, and changes nothing.
+        force (`bool`, *optional*, defaults to `False`): Overwrites what a person changed in the blocks of the card.
 
     Returns:
-        `str`: Address of the commit.
+        `str`: Address of the commit or of the pull request.
 
     Raises:
         PublishError: The Hub refuses, or what is there afterwards is not what was sent. The run is left as it was.
+        CardConflict: A person has changed on the Hub what is made from records.
     """
-    run = RunDirectory(path)
+    if pr and tag:
+        raise PublishError(f"--tag {tag}: a pull request is tagged once it is merged; leave --tag away")
+    run, api = RunDirectory(path), HfApi()
     recipe = run.load_recipe()
-    api = HfApi()
-    repo = require_write(api, repo or recipe.hub.repo)
+    repo = require_write(api, repo or recipe.hub.repo, pr)
     base, base_missing = require_base(api, recipe, repo)
     files = publication(run, recipe, repo, base)
-    validate_card(files["README.md"].decode())
+    content: dict[str, Content] = dict(base_files(Path(recipe.base))) if base_missing else {}
+    scan(files)
+    scan(content)
+
+    head, base_head = head_or_none(api, repo), head_or_none(api, base) if base_missing else Head()
+    if private is not None and head.sha and head.private != private:
+        raise PublishError(
+            f"{repo}: is {'private' if head.private else 'public'} already; change that in its settings"
+        )
+    if CARD in base_head.files:  # whoever wrote the card of a base keeps it
+        content.pop(CARD, None)
+    wanted_base = Wanted(content, "Publish the base of an adapter")
+    local = standing_card(run.card)
+    wanted = Wanted(files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, force=force, local=local)
+    if by_hand(local):  # what is on the Hub alone is public already
+        scan({CARD: wanted.onto(head)[CARD]})
+    found = wanted.changes(head)
+    if tag and head.sha:
+        require_tag(api, repo, tag, "" if real(found) else head.sha)
+    slug = collection or recipe.hub.collection
+    missing_in = slug if slug and require_collection(api, slug, repo) else None
+    if dry_run:
+        if base_missing:
+            print_changes(base, wanted_base.changes(base_head))
+        print_changes(repo, found)
+        return f"{repo}: {counted(found)}; a dry run, nothing was changed"
+    if pr and not real(found):
+        raise PublishError(f"{repo}: holds all of it already; there is nothing to open a pull request for")
+    card = wanted.onto(head)[CARD]
+    validate_card(card.decode() if isinstance(card, bytes) else card.read_text("utf-8"))
+
+    private = recipe.hub.private if private is None else private
     if base_missing:
-        publish(api, base, base_files(Path(recipe.base)), "Publish the base of an adapter", recipe.hub.private)
-    return publish(api, repo, files, f"Publish {recipe.name}", recipe.hub.private, LEFTOVERS)
+        commit(api, base, wanted_base, made(api, base, base_head, private))
+    if pr:
+        wanted = replace(wanted, description=description(_results(api, repo, head), files[RESULTS], found))
+    landed = commit(api, repo, wanted, made(api, repo, head, private))
+    if landed.oid == head.sha:
+        say(f"{repo}: holds all of it already; nothing was changed")
+    if tag:
+        put_tag(api, repo, tag, landed)
+    if missing_in:
+        put_into_collection(api, missing_in, repo, landed)
+    return landed.url
 
 
-def publish(
-    api: HfApi,
-    repo: str,
-    files: Mapping[str, bytes | Path],
-    message: str,
-    private: bool,
-    leftovers: re.Pattern[str] | None = None,
-) -> str:
-    """
-    Writes files into a repository in one commit on top of what was read, and compares them byte for byte.
-
-    Args:
-        api (`HfApi`): Client of the Hub.
-        repo (`str`): `user/name`; made where it is missing.
-        files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository.
-        message (`str`): Summary of the commit.
-        private (`bool`): Whether a repository that is made here is private.
-        leftovers (`re.Pattern`, *optional*): What the same commit deletes, if it is there and not among the files.
-
-    Returns:
-        `str`: Address of the commit.
-
-    Raises:
-        PublishError: Nothing was written; or what is there afterwards differs.
-    """
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(name, content) for name, content in files.items()
-    ]
+def head_or_none(api: HfApi, repo: str) -> Head:
+    """What is there; an empty head where there is no repository yet."""
     with clear_refusals(repo):
-        api.create_repo(repo, private=private, exist_ok=True)
-        parent = api.model_info(repo).sha
-        there = api.list_repo_files(repo, revision=parent)
-        operations += [
-            CommitOperationDelete(name)
-            for name in there
-            if leftovers and leftovers.fullmatch(name) and name not in files
-        ]
-        commit = api.create_commit(repo, operations, commit_message=message, parent_commit=parent)
-        with tempfile.TemporaryDirectory() as folder:
-            api.snapshot_download(repo, revision=commit.oid, local_dir=folder)
-            for name, content in files.items():
-                sent = sha256(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
-                if sha256(Path(folder) / name) != sent:
-                    raise PublishError(f"{repo}: {name} does not read back as it was sent, in commit {commit.oid}")
-    return commit.commit_url
+        return read_head(api, repo) if is_there(api, repo) else Head()
+
+
+def made(api: HfApi, repo: str, head: Head, private: bool) -> Head:
+    """Makes the repository if it is missing; an empty one is all that a refusal after this leaves behind."""
+    if head.sha:
+        return head
+    with clear_refusals(repo):
+        patiently(repo)(api.create_repo, repo, private=private, exist_ok=True)
+        return read_head(api, repo)
+
+
+def _leftovers(recipe: Recipe) -> re.Pattern[str]:
+    """What an earlier publication may have left, rates of the tested corpora for leaderboards among it."""
+    tested = "|".join(re.escape(corpus.name) for corpus in recipe.corpora.test)
+    return re.compile(rf"{LEFTOVERS}|\.eval_results/({tested})\.yaml")
+
+
+def _results(api: HfApi, repo: str, head: Head) -> bytes | None:
+    """The evaluation that is there, if one is."""
+    with clear_refusals(repo):
+        return read_file(api, repo, head.sha, RESULTS) if RESULTS in head.files else None
 
 
 if __name__ == "__main__":
-    from escoita.cli import push_run, script
+    from escoita.cli import script
+    from escoita.cli_publish import push_run
 
     script(push_run)

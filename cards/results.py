@@ -71,7 +71,8 @@ def texts(normalizer: str) -> str:
 
 def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
     """
-    The table of results: each corpus, all pooled, and their mean; under a normaliser, the raw rates beside.
+    The table of results: each corpus, all pooled, and their mean; under a normaliser, the raw rates beside, where they
+    are others.
 
     Args:
         evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
@@ -82,7 +83,7 @@ def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
         title, ours, base = titles[result.name], result.judged, result.of(BASE)
         normalized, raw = (base.normalized, base.raw) if base else (None, None)
         table.append(Row(title, "normalised", result.n, ours.normalized, normalized, result.against(BASE)))
-        if evaluation.normalizer != "raw":
+        if (ours.raw, raw) != (ours.normalized, normalized):
             table.append(Row(title, "raw", result.n, ours.raw, raw))
     if len(evaluation.corpora) > 1:
         means = {mean.system: mean for mean in evaluation.macro}

@@ -2,10 +2,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cards.base import published_base
-from cards.metadata import index_entries, is_repo_id, metadata
+from cards.metadata import dataset_id, expected_index, is_repo_id, metadata
+from cards.vocabulary import check
+from escoita.evaluation import EvaluationRecord
+from escoita.recipe import Corpus, Recipe
 from tests.cards.samples import evaluation, heard, rates, recipe, result
+from tests.hub_double.card_check import check_card
 
 
 @pytest.mark.parametrize(
@@ -46,12 +53,12 @@ def test_the_index_holds_fractions() -> None:
     )
     assert entry["dataset"]["args"] == {"language": "uz", "n": 1234}
     assert [metric["args"] for metric in entry["metrics"]] == [{"normalizer": "raw"}] * 2
-    assert {metric["type"]: metric["value"] for metric in entry["metrics"]} == {"wer": 0.0712, "cer": 0.0234}
+    assert {metric["type"]: metric["value"] for metric in entry["metrics"]} == {"wer": 0.07118, "cer": 0.02342}
 
 
 def test_the_index_names_the_split_that_was_heard() -> None:
     chosen = recipe(corpora={"test": [{"name": "clips", "path": "fleurs", "reader": "fleurs", "split": "validation"}]})
-    assert {entry.dataset_split for entry in index_entries(chosen, evaluation())} == {"validation"}
+    assert {entry.dataset_split for entry in expected_index(chosen, evaluation())} == {"validation"}
 
 
 def test_before_evaluation_there_is_no_index() -> None:
@@ -70,13 +77,13 @@ def test_every_corpus_has_its_entries() -> None:
     (model,) = metadata(
         chosen, evaluation(result(), result("more", [heard(normalized=rates(0.5))])), "user/base"
     ).to_dict()["model-index"]
-    assert [entry["dataset"]["type"] for entry in model["results"]] == ["clips", "more"]
+    assert [entry["dataset"]["type"] for entry in model["results"]] == ["clips", "more", "pooled"]
     assert [
         entry.metric_value
-        for entry in index_entries(chosen, evaluation(result("more", [heard(normalized=rates(0.5))])))
+        for entry in expected_index(chosen, evaluation(result("more", [heard(normalized=rates(0.5))])))
     ] == [
         0.5,
-        0.0234,
+        0.02342,
     ]
 
 
@@ -93,3 +100,109 @@ def test_a_folder_is_published_under_the_owner_of_the_adapter(
 
 def test_a_repository_stays_what_it_is() -> None:
     assert published_base(recipe().model_copy(update={"base": "google/gemma"}), "user/adapter") == "google/gemma"
+
+
+SAME: dict[str, Any] = {"path": "acme/voices", "reader": "hub", "config": "gl", "split": "dev", "revision": "1f0c2a9"}
+MANY: list[dict[str, Any]] = [
+    {"name": "clips", "path": "a.jsonl", "title": "Some: 'clips' | {{ x }}"},
+    {
+        "name": "fleurs",
+        "path": "fleurs/gl_es",
+        "reader": "fleurs",
+        "url": "https://huggingface.co/datasets/google/fleurs",
+    },
+    {"name": "first", **SAME, "limit": 10},
+    {"name": "second", **SAME},
+    {"name": "third", **SAME, "config": "pt"},
+]
+
+
+def many(normalizer: str) -> tuple[Recipe, EvaluationRecord]:
+    systems = [heard(raw=rates(0.25, cer=0.125))] if normalizer != "raw" else [heard()]
+    results = [result(corpus["name"], systems, n=n, word_share=0.2) for n, corpus in enumerate(MANY, 1)]
+    return recipe(corpora={"test": MANY}), evaluation(*results, normalizer=normalizer)
+
+
+@pytest.mark.parametrize("normalizer", ["raw", "galician"])
+def test_the_index_survives_the_library_with_all_its_keys(normalizer: str) -> None:
+    chosen, record = many(normalizer)
+    written = f"---\n{metadata(chosen, record, 'user/base', 'user/adapter')}\n---\n"
+    card = ModelCard(written)
+    again = ModelCard(str(card))
+    expected = expected_index(chosen, record, "user/adapter")
+    assert card.data.get("eval_results") == again.data.get("eval_results") == expected
+    assert str(again) == str(card) == written
+    assert len(expected) == (len(MANY) + 1) * (2 if normalizer == "raw" else 4)
+    assert len({entry.unique_identifier for entry in expected}) == len(MANY) + 1
+    checked = check_card(written, "model")
+    assert (checked.errors, checked.warnings) == ([], [])
+    check(card.data)
+
+
+def test_the_index_names_datasets_as_the_hub_does() -> None:
+    chosen, record = many("raw")
+    found = {
+        entry.dataset_name: (
+            entry.dataset_type,
+            entry.dataset_config,
+            entry.dataset_split,
+            entry.dataset_revision,
+            (entry.dataset_args or {}).get("dataset"),
+        )
+        for entry in expected_index(chosen, record)
+    }
+    assert found == {
+        "Some: 'clips' | {{ x }}": ("clips", None, "test", None, None),
+        "fleurs": ("google/fleurs", None, "test", None, None),
+        "first": ("first", "gl", "dev", "1f0c2a9", "acme/voices"),
+        "second": ("second", "gl", "dev", "1f0c2a9", "acme/voices"),
+        "third": ("acme/voices", "pt", "dev", "1f0c2a9", None),
+        "All test corpora, pooled by words": ("pooled", None, "test", None, None),
+    }
+
+
+def test_the_pool_says_what_it_is_made_of() -> None:
+    chosen, record = many("raw")
+    pooled = expected_index(chosen, record, "user/adapter")[-2]
+    assert pooled.dataset_args == {
+        "language": "uz",
+        "n": 15,
+        "composition": dict.fromkeys(("clips", "fleurs", "first", "second", "third"), 0.2),
+    }
+    assert (pooled.metric_name, pooled.metric_value) == ("WER (fraction, raw)", 0.10987)
+    assert pooled.source_url == "https://huggingface.co/user/adapter/blob/main/eval/results.json"
+
+
+@given(st.integers(1, 10**7), st.data())
+def test_a_rate_of_the_index_tells_the_number_of_edits(words: int, data: st.DataObject) -> None:
+    edits = data.draw(st.integers(0, 3 * words))
+    record = evaluation(result(systems=[heard(normalized=rates(edits / words, reference_words=words))]))
+    assert round(expected_index(recipe(), record)[0].metric_value * words) == edits
+
+
+@pytest.mark.parametrize(
+    "corpus, expected",
+    [
+        ({"path": "acme/voices", "reader": "hub"}, "acme/voices"),
+        ({"path": "acme/voices"}, None),
+        ({"path": "a", "url": "https://huggingface.co/datasets/acme/voices/tree/main"}, "acme/voices"),
+        ({"path": "a", "url": "https://huggingface.co/acme/voices"}, None),
+        ({"path": "a", "url": "https://example.org/datasets/acme/voices"}, None),
+        ({"path": "a", "url": "https://huggingface.co/datasets/a cme/voi"}, None),
+    ],
+)
+def test_a_dataset_of_the_hub_is_known_by_its_address(corpus: dict[str, str], expected: str | None) -> None:
+    assert dataset_id(Corpus.model_validate({"name": "clips"} | corpus)) == expected
+
+
+def test_what_was_trained_on_is_listed_where_the_hub_has_it() -> None:
+    train = [{"name": "own", "path": "a.jsonl"}, {"name": "one", **SAME}, {"name": "two", **SAME}]
+    assert metadata(recipe(corpora={"train": train}), None, "user/base").to_dict()["datasets"] == ["acme/voices"]
+    assert "datasets" not in metadata(recipe(), None, "user/base").to_dict()
+
+
+def test_a_licence_of_another_name_has_a_name_and_an_address() -> None:
+    other = {"license": "other", "license_name": "nc-research", "license_link": "https://example.org/nc"}
+    data = metadata(recipe(card=other), None, "user/base")
+    assert {key: data.to_dict()[key] for key in other} == other
+    check(data)

@@ -1,24 +1,46 @@
+import hashlib
+import io
 import json
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
 
+from cards.build import build_card
 from cards.publication import public_recipe, publication
-from escoita.errors import PublishError
+from cards.scan import scan
+from escoita.data_record import Clip as Shown
+from escoita.data_record import CorpusData, Duplicates, Normalization, Odd, Outliers, Pair, Reason, Spread
+from escoita.errors import PublishError, RecordError
+from escoita.evaluation import EvaluationRecord
 from escoita.plots import training_plot
+from escoita.predictions import counts_path
+from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
-from tests.cards.samples import data, evaluation, heard_training, leak, probe, recipe, result, write_run
+from eval.counts import write_counts
+from eval.results import score
+from tests.cards.samples import data, evaluation, heard_training, leak, recipe, training, write_run
+from tests.eval.samples import write_rows
 
 
 PLAIN = {
     "README.md",
+    "SHA256SUMS",
     "adapter_config.json",
     "adapter_model.safetensors",
     "eval/results.json",
     "recipe.yaml",
     "training.json",
 }
+SHAS: dict[str, Any] = {"base_sha256": "ab" * 32, "adapter_sha256": "cd" * 32}
+# Nobody says these by accident, and no file of ours does.
+SAID = ["qwxz bir zzyx", "jkqv ikki vqkj", "xkcd uch dckx"]
+SPEAKERS = ["maria.lopez", "Oysha", "maria.lopez"]
 
 
 @pytest.fixture
@@ -26,38 +48,196 @@ def run(tmp_path: Path) -> RunDirectory:
     made = write_run(tmp_path / "run", recipe())
     made.adapter.mkdir()
     (made.adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "/home/ana/gemma4"}')
-    for name in ("adapter_model.safetensors", "training_args.bin", "README.md"):
+    for name in ("training_args.bin", "README.md"):
         (made.adapter / name).write_bytes(b"weights")
+    (made.adapter / "adapter_model.safetensors").write_bytes(save({}))
     return made
 
 
-def published(run: RunDirectory) -> dict[str, bytes]:
-    return publication(run, recipe(), "user/adapter", "user/base")
+def published(run: RunDirectory, asked: Recipe | None = None) -> dict[str, bytes]:
+    return publication(run, asked or run.load_recipe(), "user/adapter", "user/base")
+
+
+def evaluated(
+    run: RunDirectory, said: list[str], speakers: list[str], publish: bool, normalizer: str = "uzbek"
+) -> None:
+    """Puts a measured corpus into a run; what was heard is nowhere near what was said."""
+    asked = recipe().model_dump(mode="json")
+    asked["corpora"]["test"][0]["publish_references"] = publish
+    made = Recipe.model_validate(asked)
+    made.write(run.recipe)
+    known: list[dict[str, Any]] = [{"speaker": speaker} for speaker in speakers]
+    rows = [(text, f"heard {place}", "") for place, text in enumerate(said)]
+    write_rows(run.eval, rows, known=known, **SHAS)
+    score(run.eval, normalizer, 20).write(run.results)
+    write_counts(run.eval, made.corpora.test, normalizer)
+
+
+def unpacked(files: dict[str, bytes], folder: Path) -> RunDirectory:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return RunDirectory(folder)
+
+
+def told(files: dict[str, bytes]) -> str:
+    """Every byte that is published as text, and every value inside of a table."""
+    tables = [pq.read_table(io.BytesIO(content)) for name, content in files.items() if name.endswith(".parquet")]
+    values = [json.dumps(table.to_pylist(), ensure_ascii=False) + str(table.schema.metadata) for table in tables]
+    return "\n".join([*(content.decode("utf-8", "replace") for content in files.values()), *files, *values])
 
 
 def test_what_a_run_holds_at_least(run: RunDirectory) -> None:
     files = published(run)
     assert set(files) == PLAIN
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "user/base"
-    assert files["eval/results.json"] == run.results.read_bytes()
+    assert json.loads(files["training.json"])["base"] == "user/base"
+    systems = EvaluationRecord.model_validate_json(files["eval/results.json"]).systems
+    assert {system.base for system in systems} == {"user/base"}
 
 
 def test_everything_that_the_figures_are_made_from(run: RunDirectory) -> None:
-    evaluation(result(), result("more"), probes=[probe("adapter", 0)]).write(run.results)
+    evaluated(run, SAID, SPEAKERS, publish=True)
+    write_rows(run.eval, [("", "", "")], "probes", **SHAS)
     data(leak("audio", 2)).write(run.data)
-    made = [
-        f"{corpus}/predictions{system}.parquet" for corpus in ("clips", "more", "probes") for system in ("", "-base")
-    ]
-    made += ["clips/predictions-whisper.parquet", "wer-by-duration.svg"]
-    others = ["report.html", "gone/predictions.parquet", "clips/.unfinished-base/0.jsonl", "clips/notes.txt"]
-    for name in [*made, *others]:
+    made = [f"{corpus}/predictions{system}.parquet" for corpus in ("clips", "probes") for system in ("", "-base")]
+    others = ["report.html", "clips/.unfinished-base/0.jsonl", "clips/notes.txt", "wer-by-duration.svg"]
+    for name in others:
         (run.eval / name).parent.mkdir(parents=True, exist_ok=True)
         (run.eval / name).write_bytes(name.encode())
+    write_rows(run.eval, [("", "", "")], "gone", **SHAS)
+    run.durations.parent.mkdir()
+    run.durations.write_text("<svg/>")
     files = published(run)
-    assert set(files) == PLAIN | {"data.json"} | {f"eval/{name}" for name in made}
-    assert all(files[f"eval/{name}"] == name.encode() for name in made)
+    plots = {"data/durations.svg", "eval/wer-by-duration.svg"}
+    assert set(files) == PLAIN | {"data.json"} | plots | {f"eval/{name}" for name in made}
     assert files["data.json"] == run.data.read_bytes()
     assert "What the test shares with training" in files["README.md"].decode()
+    scan(files)
+
+
+@pytest.mark.parametrize("publish", [True, False])
+def test_what_is_published_scores_as_it_says(run: RunDirectory, tmp_path: Path, publish: bool) -> None:
+    evaluated(run, SAID * 4, [f"{speaker}-{place}" for place in range(4) for speaker in SPEAKERS], publish)
+    there = unpacked(published(run), tmp_path / "there")
+    record = EvaluationRecord.read(there.results)
+    assert record == score(there.eval, record.normalizer, record.resamples, ["clips"])
+    ours = EvaluationRecord.read(run.results)
+    assert record.pooled.judged == ours.pooled.judged and record.corpora[0].differences == ours.corpora[0].differences
+    assert build_card(there, there.load_recipe(), "user/base", "user/adapter") == there.card.read_text("utf-8")
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.text("ab не", max_size=9), st.text("ab1_ (", max_size=3)), min_size=1, max_size=40))
+def test_any_speakers_are_renamed_so_that_the_figures_stay(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    made = write_run(tmp_path_factory.mktemp("run"), recipe())
+    made.adapter.mkdir()
+    (made.adapter / "adapter_config.json").write_text("{}")
+    (made.adapter / "adapter_model.safetensors").write_bytes(save({}))
+    texts, speakers = [text for text, _ in rows], [speaker for _, speaker in rows]
+    evaluated(made, texts, [*speakers[:-1], "not stated"], publish=len(rows) % 2 == 0)
+    there = unpacked(published(made), tmp_path_factory.mktemp("there"))
+    record = EvaluationRecord.read(there.results)
+    assert record == score(there.eval, record.normalizer, record.resamples, ["clips"])
+
+
+def test_no_transcript_that_is_withheld_is_in_any_byte(run: RunDirectory) -> None:
+    evaluated(run, SAID, SPEAKERS, publish=False)
+    test, train = (
+        [Shown(split=split, corpus="clips", id=f"c-{row}", text=text) for row, text in enumerate(SAID)]
+        for split in ("test", "train")
+    )
+    pairs = [Pair(clip=one, like=other) for one, other in zip(test, train, strict=True)]
+    spread = Spread(min=1, p5=1, median=1, mean=1, p95=1, max=1)
+    described = CorpusData(
+        name="clips",
+        split="test",
+        language="uz",
+        clips=3,
+        audio_seconds=6.0,
+        rejected=1,
+        reasons=[Reason(reason=f"language {SAID[0]!r} is no code", rows=1, examples=[f"t.csv:1: {SAID[1]}.wav: no"])],
+        seconds=spread,
+        histogram=[3],
+        characters_per_second=spread,
+        words=9,
+        characters=39,
+        speakers=2,
+        without_speaker=0,
+        genders={},
+        normalization=Normalization(merged=1, split=0, emptied=0, examples=[(SAID[0], SAID[1])]),
+        outliers=[
+            Outliers(
+                kind="digits", clips=1, share=0.3, examples=[Odd(clip=test[2], detail=f"{SAID[2]} is not written")]
+            )
+        ],
+        inventory=[],
+        sha256="0" * 64,
+    )
+    again = Duplicates(split="test", by="transcript", clips=1, share=0.3, distinct=1, examples=pairs)
+    record = data(leak("transcript", 3, examples=pairs))
+    record.model_copy(update={"corpora": [described], "duplicates": [again]}).write(run.data)
+    everything = told(published(run))
+    assert "eval/clips/counts.parquet" in everything and hashlib.sha256(SAID[0].encode()).hexdigest() in everything
+    assert not [text for text in SAID if text in everything]
+    # The same search finds them where they may be published.
+    open_recipe = recipe()
+    open_recipe.write(run.recipe)
+    assert all(text in told(published(run)) for text in SAID)
+
+
+def test_speakers_are_not_named(run: RunDirectory) -> None:
+    evaluated(run, SAID, SPEAKERS, publish=True)
+    assert "maria" in run.results.read_text()
+    training(rejected=["train.jsonl:3: maria.lopez/7.wav: no audio"]).write(run.training)
+    clip = Shown(split="train", corpus="clips", id="Oysha_1", text="a", public_id="speaker_1")
+    data(leak("speaker", 1, examples=[Pair(clip=clip, like=clip)])).write(run.data)
+    files = published(run)
+    everything = told(files)
+    assert "maria" not in everything and "Oysha" not in everything
+    assert json.loads(files["training.json"])["rejected"] == ["train.jsonl:3: no audio"]
+    assert "speaker_1" in files["data.json"].decode()
+
+
+def test_transcripts_that_were_not_counted_are_not_published(run: RunDirectory) -> None:
+    evaluated(run, SAID, SPEAKERS, publish=False)
+    counts_path(run.eval, "clips").unlink()
+    with pytest.raises(RecordError, match="counts.parquet: missing; the transcripts of clips may not be published"):
+        published(run)
+
+
+def test_of_a_corpus_that_the_recipe_forgot_the_counts_say_that_it_is_withheld(run: RunDirectory) -> None:
+    evaluated(run, SAID, SPEAKERS, publish=False)
+    asked = recipe().model_dump(mode="json")
+    asked["corpora"]["test"][0]["name"] = "others"
+    assert not [text for text in SAID if text in told(published(run, Recipe.model_validate(asked)))]
+
+
+def test_results_of_other_speakers_are_refused(run: RunDirectory) -> None:
+    evaluated(run, SAID, SPEAKERS, publish=True)
+    write_rows(run.eval, [(text, "", "") for text in SAID], known=[{"speaker": "x"}] * 3, **SHAS)
+    with pytest.raises(
+        RecordError, match="names other speakers of clips than the predictions; run escoita eval again"
+    ):
+        published(run)
+
+
+def test_checksums_are_those_of_sha256sum(run: RunDirectory) -> None:
+    files = published(run)
+    lines = [line.split("  ") for line in files["SHA256SUMS"].decode().splitlines()]
+    assert [name for _, name in lines] == sorted(set(files) - {"README.md", "SHA256SUMS"})
+    assert all(hashlib.sha256(files[name]).hexdigest() == digest for digest, name in lines)
+
+
+def test_errors_name_the_run_and_no_folder_in_between(run: RunDirectory) -> None:
+    record = evaluation()
+    other = record.judged.model_copy(update={"adapter_sha256": "00" * 32})
+    record.model_copy(update={"systems": [other]}).write(run.results)
+    with pytest.raises(RecordError, match="measured another base or adapter") as refusal:
+        published(run)
+    assert str(refusal.value).startswith(f"{run.results}: ")
 
 
 def test_the_plot_of_training_goes_with_the_card_that_shows_it(run: RunDirectory) -> None:

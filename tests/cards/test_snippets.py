@@ -15,6 +15,7 @@ from peft import LoraConfig, get_peft_model
 
 from cards.build import build_card
 from cards.metadata import metadata
+from cards.snippets import snippets
 from escoita.families import family_of
 from escoita.families.phi4 import Phi4Family
 from escoita.records import AdapterRecord, Prompt
@@ -130,3 +131,27 @@ def test_of_a_family_without_a_plain_snippet_only_escoitas_is_shown(tmp_path: Pa
 def test_only_low_rank_adapters_are_tagged_so() -> None:
     assert metadata(chosen(), None, "user/base").tags == ["speech"]
     assert metadata(recipe(), None, "user/base").tags == ["speech", "lora"]
+
+
+def test_an_adapter_that_unsloth_trained_is_shown_with_it(tmp_path: Path) -> None:
+    asked = recipe(prompt={"system": "You transcribe.", "user": "Escoita."}).model_copy(update={"load_in_4bit": True})
+    made = snippets(asked, training(engine="unsloth"), "user/base", "user/adapter")
+    assert [snippet.title.split(",")[0].split(" (")[0] for snippet in made] == [
+        "With escoita",
+        "With Unsloth",
+        "With Transformers and PEFT alone",
+    ]
+    code = made[1].code
+    ast.parse(code)
+    assert code.startswith("from unsloth import") and "PeftModel" not in code
+    assert "FastModel.from_pretrained(adapter, max_seq_length=8192, load_in_4bit=True)" in code
+    assert code.split("features = ")[1] == made[2].code.split("features = ")[1]  # the same from there on
+    assert len(snippets(asked, training(family="phi4_multimodal"), "user/base", "user/adapter")) == 2
+
+
+def test_no_string_of_a_snippet_begins_a_comment_of_html(tmp_path: Path) -> None:
+    asked = recipe(prompt={"user": "<!-- escoita:end usage -->"})
+    for snippet in snippets(asked, training(), "user/base", "<!-- x"):
+        assert "<!--" not in snippet.code
+        texts = [node.value for node in ast.walk(ast.parse(snippet.code)) if isinstance(node, ast.Constant)]
+        assert "<!-- x" in texts

@@ -1,0 +1,61 @@
+"""The files themselves: their digests, and that weights are safetensors."""
+
+import re
+from pathlib import Path
+
+from cards.checks.check import Check, compared, skipped
+from cards.forbidden import PICKLES
+from escoita.files import sha256
+
+
+SUMS = "SHA256SUMS"
+# What people write on the Hub, and what the Hub writes.
+UNSUMMED = {SUMS, "README.md", ".gitattributes"}
+# What figures or weights are read from; without a digest they are not what was published together.
+MEANT = re.compile(r"(recipe\.yaml|training\.json|data\.json|eval/.+|.*\.safetensors|adapter_config\.json)")
+_LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
+
+
+def check_files(folder: Path) -> list[Check]:
+    """
+    Compares files with `SHA256SUMS`, in the format of `sha256sum -c`, and looks for weights that are no safetensors.
+
+    Args:
+        folder (`Path`): What was published.
+    """
+    return [*_sums(folder), _safetensors(folder)]
+
+
+def published_files(folder: Path) -> dict[str, Path]:
+    """All files by their names in the repository; what clients keep beside them is no part of it."""
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path for name, path in names.items() if not name.startswith((".cache/huggingface/", ".git/"))}
+
+
+def _sums(folder: Path) -> list[Check]:
+    files = published_files(folder)
+    if SUMS not in files:
+        return [skipped("checksums", f"there is no {SUMS}")]
+    told: dict[str, str] = {}
+    differences = []
+    for number, line in enumerate(files[SUMS].read_text("utf-8", "replace").splitlines(), start=1):
+        if found := _LINE.fullmatch(line):
+            told[found["name"]] = found["digest"]
+        elif line.strip():
+            differences.append(f"{SUMS}, line {number}: no digest and name")
+    for name, digest in told.items():
+        if name not in files:
+            differences.append(f"{name}: is not there")
+        elif sha256(files[name]) != digest:
+            differences.append(f"{name}: has another digest")
+    untold = files.keys() - told.keys() - UNSUMMED
+    differences += [f"{name}: has no digest in {SUMS}" for name in sorted(untold) if MEANT.fullmatch(name)]
+    checks = [compared("checksums", differences, f"{len(told)} files are as {SUMS} says")]
+    others = sorted(name for name in untold if not MEANT.fullmatch(name))
+    return checks + ([skipped("other files", ", ".join(others))] if others else [])
+
+
+def _safetensors(folder: Path) -> Check:
+    files = published_files(folder).items()
+    found = [f"{name}: may hold a pickle" for name, path in files if path.suffix.lower() in PICKLES]
+    return compared("safetensors alone", found, "no pickle is there")

@@ -1,0 +1,108 @@
+"""`eval/results.json` against what the published predictions come to."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cards.checks.check import Check, compared
+from escoita.errors import RecordError
+from escoita.evaluation import PROBES, EvaluationRecord
+from escoita.text import NORMALIZERS
+
+
+# (folder, normalizer, resamples, corpora) of `eval.results.score`, which this room does not import.
+Score = Callable[[Path, str, int, list[str]], EvaluationRecord]
+# Sums of floating point may come out otherwise on another machine, in the last digits.
+TOLERANCE = 1e-9
+# Intervals of more take hours and all memory, and are no better.
+MOST_RESAMPLES = 100_000
+# What tells apart the members of a list of a record.
+_NAMES = ("name", "system", "other", "value")
+
+
+def recomputed(folder: Path, published: EvaluationRecord, score: Score) -> EvaluationRecord:
+    """
+    Scores the published predictions as the record says that they were.
+
+    Args:
+        folder (`Path`): `eval` of what was published.
+        published ([`EvaluationRecord`]): Says which normaliser, how many resamples, which corpora.
+        score (`Callable`): `eval.results.score`.
+
+    Raises:
+        RecordError: Predictions are missing, not of ours, or do not fit together; or there are too many resamples.
+    """
+    require_scorable(published)
+    corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
+    return score(folder, published.normalizer, published.resamples, corpora)
+
+
+def require_scorable(published: EvaluationRecord) -> None:
+    """
+    Raises:
+        RecordError: No normaliser here is called as the record says, or its intervals would take too long.
+    """
+    if published.normalizer not in NORMALIZERS:
+        raise RecordError(f"eval/results.json: no normaliser is called {published.normalizer!r} here")
+    if published.resamples > MOST_RESAMPLES:
+        raise RecordError(f"eval/results.json: resamples is {published.resamples}; at most {MOST_RESAMPLES} are drawn")
+
+
+def check_rates(folder: Path, published: EvaluationRecord, counted: EvaluationRecord) -> Check:
+    """
+    Compares every figure of the record, and looks for predictions that it does not count.
+
+    Args:
+        folder (`Path`): `eval` of what was published.
+        published ([`EvaluationRecord`]): As it was published.
+        counted ([`EvaluationRecord`]): From [`recomputed`].
+    """
+    found = list(differences(published.model_dump(mode="json"), counted.model_dump(mode="json")))
+    known = {result.name for result in published.corpora} | ({PROBES} if published.probes else set())
+    uncounted = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - known
+    found += [f"eval/{name}: is published, but not in the record" for name in sorted(uncounted)]
+    rates = sum(len(result.systems) for result in published.rows)
+    held = f"{rates} pairs of WER and CER, intervals and all else are what the predictions come to"
+    return compared("eval/results.json", found, held)
+
+
+def differences(published: Any, counted: Any, where: str = "") -> Iterator[str]:
+    """
+    What two documents of JSON have otherwise, each with its place: names, not numbers, where members have them.
+
+    Args:
+        published (`Any`): What stands there.
+        counted (`Any`): What should.
+        where (`str`, *optional*): The place of both.
+    """
+    if isinstance(published, dict) and isinstance(counted, dict):
+        for key in dict.fromkeys([*published, *counted]):
+            yield from differences(published.get(key), counted.get(key), f"{where}.{key}" if where else str(key))
+    elif isinstance(published, list) and isinstance(counted, list):
+        if len(published) != len(counted):
+            yield f"{where}: {len(published)} published, {len(counted)} recomputed"
+            return
+        for place, (ours, theirs) in enumerate(zip(published, counted, strict=True)):
+            yield from differences(ours, theirs, f"{where}.{_name(ours, place)}")
+    elif not same(published, counted):
+        yield f"{where}: {_said(published)} published, {_said(counted)} recomputed"
+
+
+def same(published: Any, counted: Any) -> bool:
+    """Whether two values are the same, numbers but for the last digits."""
+    numbers = [
+        value for value in (published, counted) if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    if len(numbers) == 2:
+        return math.isclose(*numbers, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(published == counted)
+
+
+def _name(member: Any, place: int) -> str:
+    named = [str(member[key]) for key in _NAMES if key in member] if isinstance(member, Mapping) else []
+    return named[0] if named else str(place)
+
+
+def _said(value: Any) -> str:
+    return "nothing" if value is None else str(value)

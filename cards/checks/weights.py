@@ -1,0 +1,105 @@
+"""Adapter and base: their weights have the digests that the records give, and all name the same base."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+from cards.access import clear_refusals
+from cards.checks.check import Check, compared, skipped
+from cards.patience import patiently
+from escoita.errors import PublishError
+from escoita.files import sha256
+from escoita.resolve import SPEECH_LORA
+
+
+ADAPTER = "adapter_model.safetensors"
+
+
+def check_adapter(folder: Path, told: dict[str, str | None]) -> Check:
+    """
+    Compares the adapter's weights with the records.
+
+    Args:
+        folder (`Path`): What was published.
+        told (`dict[str, str]`): What each record says that their digest is, by its name.
+    """
+    path = folder / ADAPTER
+    if not path.is_file():
+        return Check("adapter's weights", "differs", [f"there is no {ADAPTER}"])
+    digest = hashlib.sha256(bytes.fromhex(sha256(path))).hexdigest()
+    wrong = [
+        f"{name} is of other weights, {(said or 'none')[:12]}…; these are {digest[:12]}…"
+        for name, said in told.items()
+        if said != digest
+    ]
+    return compared("adapter's weights", wrong, f"are those of {' and '.join(told)}")
+
+
+def base_of(folder: Path) -> str:
+    """
+    The base that the adapter says it is for.
+
+    Raises:
+        PublishError: `adapter_config.json` is missing, is not JSON, or names none.
+    """
+    path = folder / "adapter_config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        base = config.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise PublishError(f"{path.name}: is not there, or not JSON; so it is no adapter of PEFT") from error
+    if not base or not isinstance(base, str):
+        raise PublishError(f"{path.name}: names no base; give --base")
+    return base
+
+
+def check_named_base(told: dict[str, object], base: str) -> Check:
+    """
+    Whether all name the same base.
+
+    Args:
+        told (`dict[str, object]`): What each file says, by its name.
+        base (`str`): What the records say.
+    """
+    # A list of one is how the Hub's editor writes a value.
+    wrong = [
+        f"{name}: names {said or 'none'}, and not {base}" for name, said in told.items() if said not in (base, [base])
+    ]
+    return compared("name of the base", wrong, f"{base} in {', '.join(told)}")
+
+
+def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str) -> Check:
+    """
+    Compares the base's weights on the Hub with the digest of the records; nothing is downloaded.
+
+    Args:
+        api (`HfApi`): Client of the Hub.
+        base (`str`): Repository of the base.
+        revision (`str`, *optional*): The one that was trained on.
+        digest (`str`): Of [`~escoita.resolve.weights_digest`].
+    """
+    what = "base's weights"
+    try:
+        with clear_refusals(f"base {base}"):
+            info = patiently(base, known=False)(api.model_info, base, revision=revision, files_metadata=True)
+    except PublishError as error:
+        return skipped(what, str(error))
+    digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
+    names = [name for name in sorted(digests) if name.endswith(".safetensors")]
+    root = [name for name in names if "/" not in name]
+    # A repository may hold the same weights twice; loading takes those that are called as Transformers calls them.
+    usual = [name for name in root if name.startswith("model")]
+    speech = [name for name in names if name.startswith(f"{SPEECH_LORA}/") and name.count("/") == 1]
+    if not root or any(digests[name] is None for name in [*root, *speech]):
+        return skipped(what, f"the Hub tells no digest of the safetensors of {base}")
+    for chosen in (root, usual):
+        if digest == _digest([digests[name] or "" for name in [*chosen, *speech]]):
+            return Check(what, "holds", [f"{base} holds what was trained on, as the Hub tells its digests"])
+    at = f" at {revision}" if revision else ", at the head of main; the recipe names no revision"
+    return Check(what, "differs", [f"{base} holds others than were trained on ({digest[:12]}…){at}"])
+
+
+def _digest(digests: list[str]) -> str:
+    return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()

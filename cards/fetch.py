@@ -1,0 +1,77 @@
+"""What was published, as it is at one commit, or as it stands in a folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+from cards.access import clear_refusals
+from cards.metadata import is_repo_id
+from cards.patience import patiently
+from escoita.errors import PublishError
+from escoita.rundir import RunDirectory
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """
+    All files of a repository at one commit.
+
+    Args:
+        path (`Path`): Where they are; never written to.
+        repo (`str`, *optional*): `user/name`; none of a folder.
+        commit (`str`, *optional*): Its id; none of a folder.
+    """
+
+    path: Path
+    repo: str | None = None
+    commit: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The repository, or the folder's own name."""
+        return self.repo or self.path.resolve().name
+
+    @property
+    def run(self) -> RunDirectory:
+        """The same, as it is laid out."""
+        return RunDirectory(self.path)
+
+
+def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
+    """
+    Downloads a repository into the cache of huggingface_hub, or takes a folder as it is.
+
+    A download that is cut short, as by a full disk, leaves only what the next one goes on with: a file has its name
+    there when it is whole.
+
+    Args:
+        api (`HfApi`): Client of the Hub.
+        source (`str`): `user/name`, or a folder.
+        revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
+
+    Raises:
+        PublishError: Says in one line why it cannot be had.
+    """
+    if Path(source).is_dir():
+        if revision:
+            raise PublishError(f"{source}: a folder has no revisions; leave --revision away")
+        if RunDirectory(Path(source)).adapter.is_dir():
+            raise PublishError(f"{source}: is a run directory; what is verified is what escoita push makes of it")
+        return Snapshot(Path(source))
+    if not is_repo_id(source):
+        raise PublishError(f"{source}: neither a folder here nor the name of a repository, user/name")
+    at = f"{source}@{revision}" if revision else source
+    with clear_refusals(at):
+        try:
+            commit = patiently(source, known=False)(api.model_info, source, revision=revision).sha or ""
+        except RevisionNotFoundError as error:
+            raise PublishError(f"{source}: there is no branch, tag or commit {revision}") from error
+        except RepositoryNotFoundError as error:  # with 401 too, to who has no token
+            raise PublishError(f"{source}: there is no such repository, or the token may not see it") from error
+        try:
+            path = patiently(source)(api.snapshot_download, source, revision=commit)
+        except RuntimeError as error:  # hf_xet's own, whatever befell it
+            raise PublishError(f"{source}: cannot be downloaded ({' '.join(str(error).split())})") from error
+    return Snapshot(Path(path), source, commit)

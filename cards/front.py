@@ -1,0 +1,210 @@
+"""The front matter of a card: our keys are made anew, what a person wrote stays byte for byte."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.utils import yaml_dump
+
+from cards.blocks import digest
+from escoita.errors import PublishError
+
+
+BOM = "\ufeff"
+
+
+@dataclass(frozen=True)
+class Key:
+    """
+    A key of the front matter, where it stands.
+
+    Args:
+        name (`str`): The key.
+        value (`Any`): What it says.
+        start (`int`): Where the key begins in the front matter, in characters.
+        end (`int`): Where its value ends; a comment behind it comes after.
+    """
+
+    name: str
+    value: Any
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """
+    A person's change to what is made.
+
+    Args:
+        where (`str`): The block or the key.
+        theirs (`str`): What stands there.
+        ours (`str`): What would be written.
+    """
+
+    where: str
+    theirs: str
+    ours: str
+
+
+def split(card: str) -> tuple[str, str, str]:
+    """
+    Cuts a card as the Hub does.
+
+    Returns:
+        `tuple[str, str, str]`: What opens the front matter, the front matter, and the rest with what closes it; the
+            first two are empty where there is none.
+    """
+    bom = BOM if card.startswith(BOM) else ""
+    found = REGEX_YAML_BLOCK.match(card[len(bom) :])
+    if not found:
+        return "", "", card
+    return bom + found[1], found[2], card[len(bom) + found.end(2) :]
+
+
+def keys(front: str) -> list[Key]:
+    """
+    The keys of a front matter, in their order.
+
+    Raises:
+        PublishError: It is not YAML, or no mapping with a key on each line.
+    """
+    try:
+        tree, values = yaml.compose(front, yaml.SafeLoader), yaml.safe_load(front)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
+        raise PublishError(f"README.md: its front matter is not YAML: {' '.join(str(error).split())}") from error
+    if tree is None:
+        return []
+    if not isinstance(tree, yaml.MappingNode) or tree.flow_style or len(values) != len(tree.value):
+        raise PublishError("README.md: its front matter must be a mapping, each key once and on a line of its own")
+    places = [(key.value, key.start_mark.index, _end(value)) for key, value in tree.value]
+    return [
+        Key(name, value, start, start + len(front[start:end].rstrip()))
+        for (name, start, end), value in zip(places, values.values(), strict=True)
+    ]
+
+
+def key_digest(value: Any) -> str:
+    """
+    Of a value, however it is written: `gl` and a list of `gl` alone are the same, as the Hub's editor has it, and so
+    are 1.0 and 1, which JavaScript cannot tell apart.
+    """
+    plain = value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
+    return digest(json.dumps(_whole(plain), sort_keys=True, default=str))
+
+
+def front_digests(front: str) -> dict[str, str]:
+    """What the last mark says of a generated front matter."""
+    return {f"front.{key.name}": key_digest(key.value) for key in keys(front)}
+
+
+def merge(
+    existing: str, new: str, told: Mapping[str, str], force: bool, line_end: str = "\n"
+) -> tuple[str, list[Conflict]]:
+    """
+    Puts generated keys into a front matter.
+
+    A key that was not made before and says something else than ours, or was made and then changed, is a conflict. Tags
+    are none: those of a person stay beside ours, and one of ours that they took out comes back only when ours become
+    others. A key that a person took out stays out.
+
+    Args:
+        existing (`str`): As it stands, without its `---`.
+        new (`str`): As it is generated.
+        told (`Mapping[str, str]`): What the last mark of the card says was made.
+        force (`bool`): Ours is written in spite of a conflict.
+        line_end (`str`, *optional*): Of the card.
+
+    Returns:
+        `tuple[str, list[Conflict]]`: The front matter, and what stands in its way.
+
+    Raises:
+        PublishError: One of them cannot be read, or cannot be written without changing what a person wrote.
+    """
+    ours, there = {key.name: key for key in keys(new)}, keys(existing)
+    conflicts, expected, edits = [], {key.name: key.value for key in there}, []
+    indent = " " * (there[0].start - existing.rfind("\n", 0, there[0].start) - 1) if there else ""
+    for key in there:
+        untouched = told.get(f"front.{key.name}") == key_digest(key.value)
+        if key.name not in ours:
+            if untouched:
+                edits.append((key.start, _next_line(existing, key.end), ""))
+                del expected[key.name]
+            continue
+        standing, value = existing[key.start : key.end], ours[key.name].value
+        if key.name == "tags" and not untouched:
+            if told.get("front.tags") == key_digest(value):
+                continue
+            value = _tags(key.value, value)
+        if key_digest(value) == key_digest(key.value):
+            continue
+        text = _more_tags(standing, key.value, value, line_end) if key.name == "tags" and not untouched else ""
+        text = text or _written(key.name, value, line_end + indent)
+        changed = key.name != "tags" and not untouched
+        if (changed or (not text.startswith(standing) and _commented(standing, key))) and not force:
+            conflicts.append(Conflict(f"{key.name} of the front matter", standing, text))
+        edits.append((key.start, key.end, text))
+        expected[key.name] = value
+    merged = existing
+    for start, end, text in reversed(edits):
+        merged = merged[:start] + text + merged[end:]
+    for name in [name for name in ours if name not in expected and f"front.{name}" not in told]:
+        gap = line_end if merged.strip() and not merged.endswith("\n") else ""
+        merged += gap + indent + _written(name, ours[name].value, line_end + indent)
+        expected[name] = ours[name].value
+    if {key.name: key.value for key in keys(merged)} != expected:
+        raise PublishError("README.md: its front matter cannot be revised without changing what a person wrote there")
+    return merged, conflicts
+
+
+def _whole(value: Any) -> Any:
+    """A value with its whole numbers as integers."""
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _tags(theirs: Any, ours: Any) -> list[Any]:
+    """A person's tags, and those of ours that are not among them."""
+    theirs, ours = (each if isinstance(each, list) else [each] * (each is not None) for each in (theirs, ours))
+    return [*theirs, *(tag for tag in ours if tag not in theirs)]
+
+
+def _more_tags(standing: str, theirs: Any, tags: list[Any], line_end: str) -> str:
+    """A list in lines with some more at its end, so that a person's order and comments stay; else nothing."""
+    dash = re.match(r"[ \t]*- +", standing.splitlines()[-1])
+    if not dash or not isinstance(theirs, list):
+        return ""
+    lines = (yaml_dump([tag]).strip().removeprefix("- ") for tag in tags[len(theirs) :])
+    return standing + "".join(f"{line_end}{dash[0]}{line}" for line in lines)
+
+
+def _written(name: str, value: Any, line_end: str) -> str:
+    """A key as the front matter of a new card says it."""
+    return str(yaml_dump({name: value}, sort_keys=False)).strip().replace("\n", line_end)
+
+
+def _commented(standing: str, key: Key) -> bool:
+    """Whether a person may have put a comment into a value of ours."""
+    plain = " ".join(standing.split()) == " ".join(_written(key.name, key.value, "\n").split())
+    return not plain and bool(re.search(r"\s#", standing))
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a value ends; a collection in lines would else reach up to the next key, over comments between."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.index)
+
+
+def _next_line(text: str, at: int) -> int:
+    """The beginning of the next line where nothing but blanks is left on this one; else the place itself."""
+    rest = re.compile(r"[ \t]*(\r?\n|\Z)").match(text, at)
+    return rest.end() if rest else at

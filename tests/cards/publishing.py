@@ -1,0 +1,71 @@
+"""A run that is quickly published, and what the Hub double holds of it."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from escoita.evaluation import EvaluationRecord
+from escoita.rundir import RunDirectory
+from tests.cards.samples import recipe, write_run
+from tests.hub_double import HubDouble, Repo
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+REPO, BASE = "ana/uzbek", "ana/base"
+TITLE = "Publish small"
+CARD = "---\nlanguage: uz\n---\n\n# What somebody wrote by hand\n"
+EARLIER: dict[str, bytes | None] = {
+    "README.md": CARD.encode(),
+    "adapter_model.safetensors": b"of an earlier training",
+    "notes.md": b"kept",
+    "training_args.bin": b"a pickle",
+}
+
+
+def make_run(path: Path, evaluation: EvaluationRecord | None = None) -> RunDirectory:
+    """Trained and evaluated as far as records tell; its base is a repository."""
+    run = write_run(path, recipe().model_copy(update={"base": BASE}), evaluation_record=evaluation)
+    run.adapter.mkdir()
+    config = {"base_model_name_or_path": BASE, "peft_type": "LORA"}
+    (run.adapter / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+    (run.adapter / "tokenizer.model").write_bytes(bytes(range(256)) * 400)
+    (run.adapter / "adapter_model.safetensors").write_bytes(save({"weight": np.arange(50_000, dtype=np.float32)}))
+    return run
+
+
+def make_repositories(hub: HubDouble, *repos: str, earlier: bool = True) -> None:
+    """The base, and others in which something was published before."""
+    for repo in (BASE, *repos):
+        hub.store.create(Repo("model", repo), author="ana")
+    for repo in repos if earlier else ():
+        hub.commit(repo, EARLIER, "Earlier")
+
+
+def reach(hub: HubDouble, token: str | None = "hf_ana") -> dict[str, str]:  # noqa: S107
+    """Environment in which the real client talks to the double."""
+    environment = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "0" if hub.store.cas else "1"}
+    environment["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    return environment | ({"HF_TOKEN": token} if token else {})
+
+
+def commits(hub: HubDouble, repo: str = REPO) -> list[str]:
+    """Titles, the newest first."""
+    double = hub.store.repos["model", repo]
+    return [commit.title for commit in double.history(double.at("main"))]
+
+
+def content(hub: HubDouble, name: str, repo: str = REPO, revision: str = "main") -> bytes:
+    entry = hub.store.repos["model", repo].at(revision).tree[name]
+    return hub.store.blobs.path(entry.sha256).read_bytes()
+
+
+def tree(hub: HubDouble, repo: str = REPO, revision: str = "main") -> set[str]:
+    return set(hub.store.repos["model", repo].at(revision).tree)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

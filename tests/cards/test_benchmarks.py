@@ -1,0 +1,47 @@
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import parse_eval_result_entries
+
+from cards.benchmarks import benchmark_files
+from escoita.errors import PublishError
+from escoita.recipe import Recipe
+from tests.cards.samples import evaluation, recipe
+
+
+BENCHMARK = {"corpus": "clips", "dataset": "hf-audio/open-asr-leaderboard", "task": "fleurs"}
+
+
+def with_benchmarks(*changes: dict[str, Any]) -> Recipe:
+    """A recipe that tests on two corpora, of which only `clips` was evaluated."""
+    test = [{"name": name, "path": f"{name}.jsonl"} for name in ("clips", "fleurs")]
+    return recipe(corpora={"test": test}, hub={"benchmarks": [BENCHMARK | each for each in changes]})
+
+
+def test_nothing_is_written_unless_asked_for() -> None:
+    assert benchmark_files(recipe(), evaluation(), "user/adapter") == {}
+
+
+def test_a_benchmark_gets_the_rate_in_its_unit() -> None:
+    chosen = with_benchmarks({}, {"task": "other", "metric": "cer", "percent": False})
+    files = benchmark_files(chosen, evaluation(normalizer="basic"), "user/adapter")
+    assert list(files) == [".eval_results/clips.yaml"]
+    first, second = parse_eval_result_entries(yaml.safe_load(files[".eval_results/clips.yaml"]))
+    assert (first.dataset_id, first.task_id, first.value) == ("hf-audio/open-asr-leaderboard", "fleurs", 7.118)
+    assert (second.task_id, second.value) == ("other", 0.02342)
+    assert first.source_url == "https://huggingface.co/user/adapter/blob/main/eval/results.json"
+    assert first.notes == "WER in percent, normaliser basic, 1234 clips"
+    assert second.notes == "CER in fractions, normaliser basic, 1234 clips"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"corpus": "fleurs"}, "hub.benchmarks: fleurs was not tested; tested were clips"),
+        ({"dataset": "leaderboard"}, "hub.benchmarks: leaderboard: not the name of a repository; write user/name"),
+    ],
+)
+def test_what_cannot_be_a_benchmark_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(PublishError, match=f"^{message}$"):
+        benchmark_files(with_benchmarks(changes), evaluation(), "user/adapter")

@@ -1,0 +1,102 @@
+"""What two documents, cards and lists of digests have otherwise."""
+
+import hashlib
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cards.blocks import marked
+from cards.checks.check import MOST_LINES, compared
+from cards.checks.files import check_files
+from cards.checks.front import index_entries
+from cards.checks.names import check_names, check_versions, named
+from cards.checks.rates import differences
+from cards.checks.text import check_blocks, every_block, figures_of
+from tests.cards.proven import write_files
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+def test_a_document_is_as_itself(document: object) -> None:
+    assert not list(differences(document, document))
+
+
+@given(st.integers(-999, 999), st.integers(-999, 999))
+def test_one_number_is_one_difference(one: int, other: int) -> None:
+    found = list(differences({"corpora": [{"name": "a", "wer": one}]}, {"corpora": [{"name": "a", "wer": other}]}))
+    assert found == ([] if one == other else [f"corpora.a.wer: {one} published, {other} recomputed"])
+
+
+def test_the_last_digits_of_sums_may_differ_and_true_is_not_one() -> None:
+    assert not list(differences(0.1 + 0.2, 0.3))
+    assert list(differences(0.1000001, 0.1)) and list(differences(True, 1.5)) and list(differences([1], [1, 2]))
+    assert list(differences({"a": 1}, {})) == ["a: 1 published, nothing recomputed"]
+
+
+def test_of_many_differences_some_are_said() -> None:
+    check = compared("all", [str(number) for number in range(30)])
+    assert len(check.lines) == MOST_LINES + 1 and check.lines[-1] == f"and {30 - MOST_LINES} more"
+
+
+def test_figures_of_a_text() -> None:
+    text = "WER **7.12 %** (−1.5 to 1,234.5), +3, no measurable difference; better than 2e-05 of LoRA r8"
+    assert figures_of(text) == ["7.12", "−1.5", "1,234.5", "+3", "no measurable difference", "better", "2e-05", "8"]
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="<\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")))
+def test_a_card_is_as_itself_whatever_it_says(text: str) -> None:
+    card = "# Mine\n" + marked("results", f"WER 1\n{text}\nend")
+    assert all(check.verdict == "holds" for check in check_blocks(card, card))
+    assert len(every_block(card)) == 1
+
+
+def test_a_block_of_no_record_and_a_card_without_blocks() -> None:
+    made = marked("results", "WER 1 %")
+    (extra,) = [check for check in check_blocks(made + marked("more", "WER 0 %"), made) if check.what == "card: more"]
+    assert (extra.verdict, list(extra.lines)) == ("differs", ["no record gives such a block"])
+    assert [check.verdict for check in check_blocks("# Mine", made)] == ["differs"]
+
+
+def test_what_a_card_names() -> None:
+    card = marked(
+        "usage", """load("ana/base", adapter='ana/uz') `escoita verify ana/uz` <https://huggingface.co/bea/x>"""
+    )
+    assert named(card) == ["ana/base", "ana/uz", "ana/uz", "bea/x"]
+    assert check_names(card, marked("usage", "nothing"), "ana/uz", "ana/base").lines == [
+        "bea/x, instead of ana/uz or ana/base"
+    ]
+
+
+def test_versions_are_those_of_the_record() -> None:
+    card = marked("provenance", "Framework versions: python 3.11.1, torch 2.13.0+cpu, hf\\_xet 1.8.0.")
+    assert check_versions(card, {"python": "3.11.1", "torch": "2.13.0+cpu", "hf_xet": "1.8.0"}).verdict == "holds"
+    assert check_versions(card, {"torch": "2.13.0"}).verdict == "differs"
+    assert check_versions("", {"torch": "2.13.0"}).verdict == "not checked"
+
+
+def test_entries_of_an_index_are_told_apart() -> None:
+    metric = {"type": "wer", "value": 1, "name": "WER"}
+    result = {"dataset": {"type": "a", "args": {"n": [1]}}, "metrics": [metric, metric, metric | {"verified": True}]}
+    assert len(index_entries({"model-index": [{"results": [result]}]})) == 3
+    assert index_entries({}) == {}
+
+
+def test_sums_reach_no_further_than_the_folder(tmp_path: Path) -> None:
+    inside = hashlib.sha256(b"1").hexdigest()
+    write_files(tmp_path, {"outside": b"1", "there/a.md": b"1", "there/training.json": b"{}"})
+    (tmp_path / "there/SHA256SUMS").write_text(f"{inside}  ../outside\n{inside}  a.md\nnonsense\n", "utf-8")
+    sums = check_files(tmp_path / "there")[0]
+    assert list(sums.lines) == [
+        "SHA256SUMS, line 3: no digest and name",
+        "../outside: is not there",
+        "training.json: has no digest in SHA256SUMS",
+    ]
+    (tmp_path / "there/SHA256SUMS").unlink()
+    assert check_files(tmp_path / "there")[0].verdict == "not checked"

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cards.build import build_card
+from cards.example import example
+from escoita.predictions import SCHEMA, Provenance, described, write_predictions
+from escoita.rundir import RunDirectory
+from tests.cards.samples import evaluation, recipe, result, system, write_run
+
+
+TWO = {"test": [{"name": "clips", "path": "a.jsonl", "title": "Some clips"}, {"name": "more", "path": "b.jsonl"}]}
+
+
+def heard(run: RunDirectory, rows: list[tuple[str, str, float]], corpus: str = "clips", **changes: str) -> None:
+    """Writes what the adapter heard: reference, hypothesis and seconds of each clip."""
+    texts = dict.fromkeys(("language", "speaker", "gender", "accent"), "")
+    numbers = {"compute_seconds": 1.0, "tokens": 3, "truncated": False}
+    table = pa.Table.from_pylist(
+        [
+            {"id": f"c-{place}", "reference": said, "hypothesis": text, "audio_seconds": seconds} | texts | numbers
+            for place, (said, text, seconds) in enumerate(rows)
+        ],
+        schema=SCHEMA,
+    )
+    made = Provenance.model_validate({"corpus": corpus, "rejected": 0, "system": system()} | changes)
+    write_predictions(described(table, made), run.eval / corpus / "predictions.parquet")
+
+
+ROWS = [("one", "one", 1.0), ("two", "to", 2.0), ("three.", "Three", 2.5), ("four", "four", 9.0)]
+
+
+def test_a_clip_of_about_the_median_length_that_was_heard_right(tmp_path: Path) -> None:
+    run, chosen = write_run(tmp_path, recipe()), recipe()
+    assert example(run, chosen, evaluation()) is None
+    heard(run, ROWS)
+    found = example(run, chosen, evaluation())
+    assert found and (found.id, found.right, found.audio_seconds) == ("c-0", True, 1.0)
+    found = example(run, chosen, evaluation(normalizer="basic"))
+    assert found and (found.id, found.reference, found.hypothesis) == ("c-2", "three.", "Three")
+    card = build_card(run, chosen, "user/base", "user/adapter")
+    assert "of clip `c-0` of Some clips (1.0 seconds), which it heard as the reference has it:\n\n> one\n" in card
+
+
+def test_where_none_was_heard_right_both_texts_are_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe())
+    heard(run, [("one", "won", 1.0), ("*two*", "", 2.0), ("three", "tree", 3.0)])
+    card = build_card(run, recipe(), "user/base", "user/adapter")
+    assert "of clip `c-1` of Some clips (2.0 seconds); of the 1,234 clips there it heard none quite" in card
+    assert "\n> (nothing)\n\nThe reference: \\*two\\*\n" in card
+
+
+@pytest.mark.parametrize("form, silence", [("basic", "(laughs)"), ("raw", " ")])
+def test_a_clip_in_which_nothing_was_said_is_no_example_of_a_right_one(
+    tmp_path: Path, form: str, silence: str
+) -> None:
+    run = write_run(tmp_path, recipe())
+    heard(run, [(silence, silence, 1.0), ("one", "one", 9.0)])
+    found = example(run, recipe(), evaluation(normalizer=form))
+    assert found and (found.reference, found.right) == ("one", True)
+
+
+def test_a_corpus_with_a_right_clip_comes_before_one_without(tmp_path: Path) -> None:
+    chosen = recipe(corpora=TWO)
+    run, record = write_run(tmp_path, chosen), evaluation(result(), result("more"))
+    heard(run, ROWS[1:2])
+    heard(run, ROWS, "more")
+    found = example(run, chosen, record)
+    assert found and (found.corpus, found.id) == ("more", "c-0")
+
+
+def test_transcripts_that_may_not_be_published_are_no_example(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe())
+    heard(run, ROWS, references="hashed")
+    assert example(run, recipe(), evaluation()) is None
+    heard(run, ROWS)
+    secret = recipe(corpora={"test": [{"name": "clips", "path": "a.jsonl", "publish_references": False}]})
+    assert example(run, secret, evaluation()) is None
+    assert "Expected output" not in build_card(run, secret, "user/base", "user/adapter")

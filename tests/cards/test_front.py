@@ -1,0 +1,148 @@
+import pytest
+import yaml
+
+from cards.front import Conflict, front_digests, key_digest, keys, merge, split
+from escoita.errors import PublishError
+
+
+OURS = "language: gl\nlicense: mit\ntags:\n- speech\n- lora"
+TOLD = front_digests(OURS)
+
+
+def revised(existing: str, new: str = OURS, told: dict[str, str] = TOLD, force: bool = False) -> str:
+    merged, conflicts = merge(existing, new, told, force)
+    assert not conflicts or force
+    return merged
+
+
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_card_is_cut_as_the_hub_does(bom: str, line_end: str) -> None:
+    card = f"{bom}---\nlicense: mit\n---\nText.\n\n---\n".replace("\n", line_end)
+    opening, front, rest = split(card)
+    assert opening + front + rest == card
+    assert (opening, front) == (f"{bom}---{line_end}", "license: mit")
+    assert split(f"{bom}Text.\n---\n") == ("", "", f"{bom}Text.\n---\n")
+
+
+def test_keys_end_where_their_values_do() -> None:
+    front = 'a: 1 # one\n# of b\nb:\n- x # y\n\nc: {d: "}"}\ne: |\n  text\n\nf:\ng: [1,\n 2]\n'
+    found = {key.name: front[key.start : key.end] for key in keys(front)}
+    assert found == {
+        "a": "a: 1",
+        "b": "b:\n- x",
+        "c": 'c: {d: "}"}',
+        "e": "e: |\n  text",
+        "f": "f:",
+        "g": "g: [1,\n 2]",
+    }
+    assert {key.name: key.value for key in keys(front)} == yaml.safe_load(front)
+
+
+@pytest.mark.parametrize(
+    "front, message",
+    [
+        ("a: [", "not YAML"),
+        ("a: \x00", "not YAML"),
+        ("a: 2026-13-45", "not YAML: month must be"),
+        (f"a: {'[' * 9999}", "not YAML"),
+        ("- a", "must be a mapping"),
+        ("text", "must be a mapping"),
+        ("{a: 1}", "must be a mapping"),
+        ("a: 1\na: 2", "each key once"),
+    ],
+)
+def test_a_front_matter_that_cannot_be_revised_is_refused(front: str, message: str) -> None:
+    with pytest.raises(PublishError, match=f"^README.md: its front matter .*{message}"):
+        merge(front, OURS, {}, False)
+
+
+def test_a_value_is_the_same_however_it_is_written() -> None:
+    assert key_digest("gl") == key_digest(["gl"]) != key_digest(["gl", "pt"])
+    assert key_digest([{"value": 1.0}, 0.0]) == key_digest([{"value": 1}, 0]) != key_digest([{"value": 1.5}, 0])
+    assert key_digest({"a": 1, "b": 2}) == key_digest({"b": 2, "a": 1})
+
+
+def test_what_is_generated_is_made_anew_in_its_place() -> None:
+    assert revised(OURS) == OURS
+    assert (
+        revised("language: gl\nlicense: apache-2.0", told=front_digests("language: gl\nlicense: apache-2.0")) == OURS
+    )
+    assert revised("", told={}) == OURS
+
+
+def test_what_a_person_added_stays_with_its_comments() -> None:
+    mine = "mine: {a: 1} # mine\n\n# of tags"
+    existing = f"# first\nlanguage: gl # Galician\n{mine}\ntags: # which\n- speech\n- lora\nlast:   yes"
+    assert revised(existing, told=TOLD | {"front.license": "0" * 12}) == existing
+    assert revised(existing, told=front_digests("language: gl\ntags: [speech, lora]")) == f"{existing}\nlicense: mit"
+    other = revised(existing, OURS.replace("language: gl", "language:\n- gl\n- pt"), TOLD)
+    assert other == existing.replace("language: gl", "language:\n- gl\n- pt")
+
+
+def test_tags_of_a_person_stay_beside_ours() -> None:
+    existing = OURS.replace("- speech", "- mine # my own\n  # and\n- speech")
+    assert revised(existing) == existing
+    assert revised(existing, f"{OURS}\n- galician") == f"{existing}\n- galician"
+    assert revised(existing, OURS.replace("- lora", "- 'yes'")) == f"{existing}\n- 'yes'"
+    flow = "language: gl\nlicense: mit\ntags: [mine]"
+    assert yaml.safe_load(revised(flow, told={}))["tags"] == ["mine", "speech", "lora"]
+    assert yaml.safe_load(revised("tags: mine", told={}))["tags"] == ["mine", "speech", "lora"]
+
+
+@pytest.mark.parametrize("tags", ["tags:\n- speech", "tags: [mine, speech] # few", "tags:"])
+def test_a_tag_that_a_person_took_out_stays_out_until_ours_become_others(tags: str) -> None:
+    existing = f"language: gl\nlicense: mit\n{tags}"
+    assert revised(existing) == existing
+    assert "galician" in yaml.safe_load(revised(existing, f"{OURS}\n- galician"))["tags"]
+
+
+def test_tags_that_nobody_touched_are_ours_alone() -> None:
+    assert revised(OURS, OURS.replace("- lora", "- whole")) == OURS.replace("- lora", "- whole")
+
+
+@pytest.mark.parametrize("told", [TOLD, {}])
+def test_a_generated_key_that_a_person_changed_is_a_conflict(told: dict[str, str]) -> None:
+    existing = OURS.replace("license: mit", "license: gemma # as it says")
+    _, conflicts = merge(existing, OURS, told, False)
+    assert conflicts == [Conflict("license of the front matter", "license: gemma", "license: mit")]
+    assert revised(existing, told=told, force=True) == OURS.replace("mit", "mit # as it says")
+
+
+def test_a_comment_within_a_list_of_ours_is_not_lost_unasked() -> None:
+    existing = OURS.replace("language: gl", "language:\n- gl # Galego\n- pt")
+    told = front_digests(existing)
+    _, conflicts = merge(existing, OURS, told, False)
+    assert [conflict.where for conflict in conflicts] == ["language of the front matter"]
+    assert revised(existing, told=told, force=True) == OURS
+
+
+def test_a_key_that_a_person_took_out_stays_out() -> None:
+    existing = OURS.replace("license: mit\n", "")
+    assert revised(existing) == existing
+
+
+def test_a_key_that_is_no_longer_made_goes_unless_a_person_changed_it() -> None:
+    shorter = OURS.replace("license: mit\n", "")
+    assert revised(OURS, shorter) == shorter
+    changed = OURS.replace("mit", "gemma")
+    assert revised(changed, shorter) == changed
+    assert revised(OURS.replace("license: mit", "license: mit # why"), shorter) == shorter.replace(
+        "tags", " # why\ntags"
+    )
+
+
+def test_keys_that_are_moved_in_stay_so() -> None:
+    existing = "  mine: 1\n  license: mit"
+    assert yaml.safe_load(revised(existing, told={})) == {"mine": 1} | yaml.safe_load(OURS)
+    assert revised(existing, told={}).startswith(existing)
+
+
+def test_line_ends_are_those_of_the_card() -> None:
+    merged, _ = merge("mine: 1", OURS, {}, False, "\r\n")
+    assert merged == f"mine: 1\n{OURS}".replace("\n", "\r\n")
+
+
+def test_what_a_person_wrote_is_not_changed_by_an_anchor() -> None:
+    with pytest.raises(PublishError, match="front matter"):
+        merge("license: &l apache-2.0\nmine: *l", OURS, {}, True)

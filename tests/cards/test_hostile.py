@@ -1,0 +1,181 @@
+"""Text from data breaks neither YAML, Markdown, HTML nor Jinja, wherever on a card it comes to stand."""
+
+import re
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from cards.blocks import blocks
+from cards.build import build_card
+from escoita.data_record import Missing
+from escoita.evaluation import Slice
+from escoita.recipe import Recipe
+from escoita.records import CorpusUse
+from tests.cards.samples import (
+    data,
+    evaluation,
+    heard,
+    heard_training,
+    leak,
+    recipe,
+    result,
+    system,
+    write_run,
+)
+from tests.cards.test_example import heard as write_heard
+
+
+MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
+PIECES = [
+    *(
+        "\n",
+        " ",
+        "|",
+        "`",
+        "```",
+        "#",
+        "---",
+        "===",
+        "*",
+        "_",
+        "[a](https://x.example)",
+        "![",
+        "]: https://x.example",
+        "<",
+    ),
+    *(
+        ">",
+        "<!--",
+        "-->",
+        "<script>",
+        "</td>",
+        "<https://x.example>",
+        "{{ 7 * 7 }}",
+        "{% raw %}",
+        "{#",
+        "$",
+        "\\",
+        "&lt;",
+    ),
+    *("1.", "- ", "\t", '"', "'", ":", "@misc{", "}", "\r\n", "\u2028", "\x85", "a", "ʻ", "😀"),
+    *("<!-- escoita:begin results 000000000000 -->", "<!-- escoita:end results -->", "<!-- escoita:made summary -->"),
+]
+TEXTS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join) | st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]), min_size=1
+)
+CARD = (
+    *("title", "description", "license", "developers", "architecture", "base_terms", "intended_use", "out_of_scope"),
+    *("limitations", "contact", "acknowledgements", "funding", "citation"),
+)
+
+
+def told(text: str, kind: str) -> Recipe:
+    """A recipe that says the text wherever it may say anything."""
+    corpus = {"name": "clips", "path": "a.jsonl"} | dict.fromkeys(("title", "license", "description"), text)
+    method = {"target_modules": ".*_proj|" + re.escape(text)}
+    document = recipe(
+        card=dict.fromkeys(CARD, text) | {"tags": [text]},
+        corpora={split: [corpus | {"url": f"https://example.org/{text}"}] for split in ("train", "test")},
+        training={"optim": text, f"x{text}": text},
+        prompt={"user": text, "system": text},
+    ).model_dump()
+    document["method"] = {"kind": "modules", "modules": [text]} if kind == "modules" else method
+    return Recipe.model_validate(document | {"base_revision": text})
+
+
+def card_of(text: str, kind: str) -> tuple[Recipe, str]:
+    """A card on which every record says the text wherever it may say anything."""
+    chosen = told(text, kind)
+    trained = heard_training(
+        device=text,
+        engine=text,
+        base_sha256=text,
+        adapter_sha256=text,
+        finished=text,
+        versions={text: text},
+        trainable_parameters={text: 1},
+        rejected=[text],
+        corpora=[
+            CorpusUse(name=name, split="train", utterances=8, audio_seconds=18.0, rejected=0)
+            for name in ("clips", text)
+        ],
+    )
+    systems = [heard(loop=1), heard("base"), heard("whisper")]
+    slices = [
+        Slice.model_validate(
+            {"by": "gender", "value": value, "n": 9, "reference_words": 900, "wer": {"adapter": wer, "base": 1.0}}
+        )
+        for value, wer in (("f", 0.1), (text, 0.2))
+    ]
+    same = {"base_sha256": text, "adapter_sha256": text, "device": text, "dtype": text}
+    record = evaluation(result(systems=systems, slices=slices), normalizer="basic").model_copy(
+        update={"systems": [system(**same), system("base"), system("whisper", base=text)]}
+    )
+    leaks = leak("transcript", 40)
+    clip = leaks.examples[0].clip.model_copy(update={"text": text, "id": text})
+    pair = leaks.examples[0].model_copy(update={"clip": clip, "like": clip})
+    shared = data(leaks.model_copy(update={"examples": [pair]})).model_copy(
+        update={"missing": [Missing(split="train", name=text)]}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = write_run(Path(folder), chosen, trained, record, shared)
+        write_heard(run, [(text, f"{text} x", 1.0)])
+        return chosen, build_card(run, chosen, text, text)
+
+
+def tokens_of(card: str) -> list[Token]:
+    """All of the body, those within lines too."""
+    body = card.split("\n---\n", 1)[1]
+    return [inner for token in MARKDOWN.parse(body) for inner in (token, *(token.children or []))]
+
+
+def shape(card: str) -> dict[str, Any]:
+    """What of a card no text may change."""
+    tokens = tokens_of(card)
+    counts = {kind: sum(token.type == kind for token in tokens) for kind in ("heading_open", "tr_open", "td_open")}
+    return counts | {
+        "comments": [re.sub(" [0-9a-f]{12}", "", token.content) for token in tokens if token.type == "html_block"][
+            :-1
+        ],
+        "html": {token.content for token in tokens if token.type == "html_inline"} - {"<br>"},
+        "fences": sum(token.type == "fence" for token in tokens),
+        "images": [token.attrs["src"] for token in tokens if token.type == "image"],
+        "blocks": [block.name for block in blocks(card)],
+        # An address that is shown leads to nothing else; prose of the recipe may hold some.
+        "links": sum(token.type == "link_open" and token.markup != "autolink" for token in tokens),
+    }
+
+
+@cache
+def harmless(kind: str) -> dict[str, Any]:
+    """What a card looks like of which no text means harm."""
+    return shape(card_of("harmless", kind)[1])
+
+
+@given(TEXTS, st.sampled_from(["lora", "modules"]))
+@settings(max_examples=40)
+@example("<!-- escoita:end results -->\n\n# Owned", "lora")
+@example("```\n<!-- escoita:end citation -->\n<script>alert(1)</script>", "modules")
+@example("| --- | --- |\n| a | b |", "lora")
+@example("- a\n- b\n\n1. c", "modules")
+def test_whatever_a_text_says_a_card_keeps_its_shape(text: str, kind: str) -> None:
+    _, card = card_of(text, kind)
+    assert shape(card) == harmless(kind)
+    assert not any(block.edited for block in blocks(card))
+    if "\x85" not in text:  # which PyYAML writes as it is, and reads as the end of a line
+        front = yaml.safe_load(card.split("\n---\n", 1)[0].removeprefix("---\n"))
+        assert front["license"] == text and text in front["tags"]
+
+
+def test_what_is_said_is_shown_as_it_is() -> None:
+    text = "a | b *c* <d> [e](f) `g` {{ h }}"
+    _, card = card_of(text, "lora")
+    inlines = ["".join(child.content for child in token.children or []) for token in tokens_of(card) if token.children]
+    assert inlines.count(text) > 8

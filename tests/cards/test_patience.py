@@ -1,0 +1,76 @@
+"""What is tried again, how long, and what is not."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import httpx
+
+from cards.patience import ATTEMPTS, LONGEST_WAIT_SECONDS, asked_seconds, passes, patiently, status_of
+
+
+def answered(status: int, **headers: str) -> HfHubHTTPError:
+    request = httpx.Request("GET", "http://127.0.0.1/api")
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return HfHubHTTPError("refused", response=httpx.Response(status, headers=named, request=request))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (answered(429), True),
+        (answered(500), True),
+        (answered(504), True),
+        (answered(401), False),
+        (answered(412), False),
+        (httpx.ConnectError("nobody listens"), True),
+        (httpx.ReadError("cut"), True),
+        (httpx.RemoteProtocolError("cut"), True),
+        (ConnectionError("Network error: HTTP status client error (401 Unauthorized), domain: x"), False),
+        (ConnectionError("Network error: HTTP status server error (503 Service Unavailable), domain: x"), True),
+        (ConnectionError("cut"), True),
+        (OfflineModeIsEnabled("offline"), False),
+        (OSError(28, "No space left on device"), False),
+        (ValueError("ours"), False),
+    ],
+)
+def test_what_may_pass(error: Exception, expected: bool) -> None:
+    assert passes(error) is expected
+
+
+def test_the_hub_says_how_long_to_wait() -> None:
+    assert asked_seconds(answered(503, Retry_After="7")) == 7
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1))
+    assert 3500 < (asked_seconds(answered(429, Retry_After=later)) or 0) <= 3600
+    assert asked_seconds(answered(429, RateLimit='"api";r=0;t=55')) == 55
+    assert asked_seconds(answered(429, RateLimit='"api";r=3;t=55')) is None
+    assert asked_seconds(answered(429, Retry_After="soon")) is None
+    assert asked_seconds(ConnectionError("cut")) is None
+    assert status_of(answered(409)) == 409 and status_of(ValueError("HTTP status client error (401 x)")) is None
+
+
+def waits(error: Exception, known: bool = True) -> list[float]:
+    """The seconds that would be waited before an error is raised in the end."""
+    slept: list[float] = []
+
+    def fail() -> None:
+        raise error
+
+    trying = patiently("ana/uzbek", known).copy(sleep=slept.append)
+    with pytest.raises(type(error)):
+        trying(fail)
+    return slept
+
+
+def test_waits_grow_and_come_to_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    slept = waits(answered(503))
+    assert len(slept) == ATTEMPTS - 1 and slept[0] < slept[2] < slept[4] and sum(slept) < LONGEST_WAIT_SECONDS
+    assert capsys.readouterr().err.count("ana/uzbek: HTTP 503; trying again in ") == len(slept)
+    assert waits(answered(429, Retry_After="120")) == [120, 120]
+    assert waits(answered(429, Retry_After="3600")) == waits(answered(403)) == []
+
+
+def test_nobody_listening_is_waited_for_only_where_somebody_did_before() -> None:
+    assert waits(httpx.ConnectError("refused"), known=False) == []
+    assert len(waits(httpx.ConnectError("refused"))) == ATTEMPTS - 1

@@ -1,0 +1,259 @@
+"""
+What goes wrong on the way, injected in the Hub double: each time the repository is in the old or in the new state, the
+run is as it was, and what is said is one clear line. Over plain LFS and over Xet.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from escoita.rundir import RunDirectory
+from tests.cards.publishing import (
+    EARLIER,
+    REPO,
+    TITLE,
+    Command,
+    commits,
+    content,
+    make_repositories,
+    make_run,
+    reach,
+    snapshot,
+    tree,
+)
+from tests.hub_double import HubDouble, serve
+from tests.hub_double.faults import Fault
+
+
+pytestmark = pytest.mark.slow  # waits between attempts
+
+AT_ONCE = {"Retry-After": "0"}
+OLD = ["Earlier", "initial commit"]
+Push = Callable[..., str]
+
+
+@pytest.fixture(params=["lfs", "xet"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
+    with serve(tmp_path / "hub", xet=request.param == "xet") as double:
+        make_repositories(double, REPO)
+        yield double
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
+    """Publishes, looks whether it ended as told, that the run is as it was, and gives what was said on the way."""
+
+    def publish(*arguments: str, code: int = 0, **environment: str) -> str:
+        before = snapshot(run.path)
+        words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, *arguments)
+        done = command(*words, **(reach(hub) | environment))
+        assert done.returncode == code, done.stderr
+        assert snapshot(run.path) == before
+        assert "Traceback" not in done.stderr and "hf_ana" not in done.stderr
+        return done.stderr
+
+    return publish
+
+
+def assert_old(hub: HubDouble, title: str = "Earlier") -> None:
+    """Nothing was published; the newest commit is the one before, or somebody else's."""
+    assert commits(hub)[0] == title and TITLE not in commits(hub)
+    weights = EARLIER["adapter_model.safetensors"]
+    assert content(hub, "adapter_model.safetensors") == weights and "training_args.bin" in tree(hub)
+
+
+def assert_new(hub: HubDouble, run: RunDirectory, *between: str) -> None:
+    """All of it was published, in one commit."""
+    assert commits(hub) == [TITLE, *between, *OLD]
+    for name in ("adapter_model.safetensors", "tokenizer.model"):
+        assert content(hub, name) == (run.adapter / name).read_bytes()
+    assert content(hub, "notes.md") == EARLIER["notes.md"] and "training_args.bin" not in tree(hub)
+
+
+def last_line(said: str) -> str:
+    return said.strip().splitlines()[-1].removeprefix("escoita: ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/whoami", f"/api/models/{REPO}$", "/tree/", "/resolve/", "validate-yaml", "/preupload/", "/commit/"],
+)
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_hub_that_is_busy_for_a_moment_is_asked_again(
+    hub: HubDouble, run: RunDirectory, push: Push, path: str, status: int
+) -> None:
+    hub.faults.append(Fault("*", path, status=status, headers=AT_ONCE))
+    push()
+    assert_new(hub, run)
+    assert hub.faults[0].times == 0
+
+
+def test_a_commit_that_failed_is_made_again(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=500))
+    assert "ana/uzbek: HTTP 500; trying again in" in push()
+    assert_new(hub, run)
+
+
+@pytest.mark.parametrize("lost", [{"status": 500}, {"status": 504}, {"cut": True}])
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(
+    hub: HubDouble, run: RunDirectory, push: Push, lost: dict[str, Any]
+) -> None:
+    hub.faults.append(Fault("POST", "/commit/", applied=True, **lost))
+    push()
+    assert_new(hub, run)
+    assert sum(entry.path.endswith("/commit/main") for entry in hub.log) == 1
+
+
+def test_a_lost_answer_is_found_though_the_hub_fails_when_asked_for_it(
+    hub: HubDouble, run: RunDirectory, push: Push
+) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=500, applied=True))
+    hub.faults.append(Fault("GET", "/commits/", status=503, headers=AT_ONCE, times=8))
+    push()
+    assert_new(hub, run)
+
+
+def test_a_commit_that_fails_for_good_leaves_everything_and_the_next_push_goes_on(
+    hub: HubDouble, run: RunDirectory, push: Push
+) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=500, headers=AT_ONCE, times=99))
+    assert "ana/uzbek: the Hub failed; run the command again" in last_line(push(code=1))
+    assert_old(hub)
+    hub.faults.clear()
+    push()
+    assert_new(hub, run)
+    uploads = [entry.path for entry in hub.log if entry.method == "PUT"]
+    assert len(uploads) == len(set(uploads))
+
+
+def test_a_connection_that_is_cut_in_the_commit_is_opened_again(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+    hub.faults.append(Fault("POST", "/commit/", cut=True))
+    assert "ana/uzbek: the connection broke" in push()
+    assert_new(hub, run)
+
+
+def test_a_connection_that_is_cut_in_the_middle_of_an_upload_is_opened_again(
+    hub: HubDouble, run: RunDirectory, push: Push
+) -> None:
+    hub.faults.append(Fault("*", "^/_lfs/|/xet-write-token/", cut=True))
+    push()
+    assert_new(hub, run)
+    assert hub.faults[0].times == 0
+
+
+def test_an_upload_that_broke_off_is_resumed_by_the_next_push(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+    hub.faults.append(Fault("*", "^/_lfs/", after=1, status=403, times=99))
+    hub.faults.append(Fault("*", "/xet-write-token/", status=403, times=99))
+    push(code=1)
+    assert_old(hub)
+    hub.faults.clear()
+    push()
+    assert_new(hub, run)
+    uploads = [entry for entry in hub.log if entry.method == "PUT"]
+    assert len(uploads) == len(set(uploads))  # what went up the first time is not sent again
+
+
+def test_what_the_hub_asks_to_wait_is_waited(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=429, headers={"Retry-After": "1"}, times=2))
+    assert push().count("ana/uzbek: HTTP 429; trying again in 1 s") == 2
+    assert_new(hub, run)
+
+
+def test_who_asks_for_an_hour_is_told_so_at_once(hub: HubDouble, push: Push) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=429, headers={"Retry-After": "3600"}, times=99))
+    assert last_line(push(code=1)) == "ana/uzbek: too many requests; try again in 3600 s (HTTP 429)"
+    assert_old(hub)
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (401, "the token is not valid, or no longer; log in with `hf auth login` (HTTP 401)"),
+        (403, "the token may not write there; make one with write access (HTTP 403)"),
+        (404, "there is no such repository, or the token may not see it (HTTP 404)"),
+        (409, "it is being changed by somebody else; try again (HTTP 409)"),
+    ],
+)
+def test_a_refused_commit_is_one_line(hub: HubDouble, push: Push, status: int, line: str) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=status, times=99))
+    assert push(code=1).strip() == f"escoita: ana/uzbek: {line}"
+    assert_old(hub)
+
+
+def test_a_hub_that_says_changed_though_nothing_did_is_not_believed_for_ever(hub: HubDouble, push: Push) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=412, times=99))
+    assert "ana/uzbek: the Hub says that it changed since it was read, but it did not" in push(code=1)
+    assert_old(hub)
+
+
+@pytest.mark.parametrize("path", ["/api/whoami", "validate-yaml", "/preupload/", "^/_lfs/|/xet-write-token/"])
+def test_a_token_that_expires_on_the_way_leaves_everything(hub: HubDouble, push: Push, path: str) -> None:
+    hub.faults.append(Fault("*", path, status=401, times=99))
+    assert "the token is not valid, or no longer" in last_line(push(code=1))
+    assert_old(hub)
+
+
+def test_a_token_that_expires_after_the_commit_leaves_it_whole_and_says_so(
+    hub: HubDouble, run: RunDirectory, push: Push
+) -> None:
+    def expire() -> None:
+        hub.faults.append(Fault("GET", "/tree/|/revision/", status=401, times=99))
+
+    hub.faults.append(Fault("POST", "/commit/", before=expire))
+    line = last_line(push(code=1))
+    assert "is made, but cannot be read back: the token is not valid, or no longer" in line
+    assert_new(hub, run)
+
+
+def concurrently(hub: HubDouble, files: dict[str, bytes | None], times: int = 1) -> None:
+    """Somebody commits after everything was read, and before it is written."""
+    hub.faults.append(
+        Fault("POST", "/commit/", times=times, before=lambda: hub.commit(REPO, files, "Somebody else's"))
+    )
+
+
+def test_a_concurrent_commit_of_other_files_is_kept_and_ours_goes_on_top(
+    hub: HubDouble, run: RunDirectory, push: Push
+) -> None:
+    concurrently(hub, {"other.md": b"theirs", "tokenizer.model": (run.adapter / "tokenizer.model").read_bytes()})
+    assert "somebody else has just changed 2 file(s), none of ours; going on top of that" in push()
+    assert_new(hub, run, "Somebody else's")
+    assert content(hub, "other.md") == b"theirs"
+
+
+@pytest.mark.parametrize("name", ["training.json", "adapter_model.safetensors", "eval/theirs.parquet"])
+def test_a_concurrent_commit_of_the_same_files_is_not_overwritten(hub: HubDouble, push: Push, name: str) -> None:
+    concurrently(hub, {name: b"theirs"})
+    line = last_line(push(code=1))
+    assert line == f"ana/uzbek: somebody else has just changed {name}; look at that, and run the command again"
+    assert commits(hub) == ["Somebody else's", *OLD] and content(hub, name) == b"theirs"
+    assert "training_args.bin" in tree(hub)
+
+
+def test_a_concurrent_edit_of_the_card_is_merged(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+    push()
+    made = content(hub, "README.md").decode()
+    run.training.write_text(run.training.read_text("utf-8").replace('"steps": 600', '"steps": 700'), "utf-8")
+    concurrently(hub, {"README.md": (made + "\nA sentence of somebody else.\n").encode()})
+    push()
+    card = content(hub, "README.md").decode()
+    assert commits(hub) == [TITLE, "Somebody else's", TITLE, *OLD]
+    assert card.endswith("\nA sentence of somebody else.\n") and "700" in card
+
+
+def test_who_commits_all_the_time_is_given_way(hub: HubDouble, push: Push) -> None:
+    number = iter(range(99))
+
+    def edit() -> None:
+        hub.commit(REPO, {f"other-{next(number)}.md": b"theirs"}, "Somebody else's")
+
+    hub.faults.append(Fault("POST", "/commit/", times=99, before=edit))
+    assert last_line(push(code=1)) == "ana/uzbek: somebody else commits all the time; run the command again later"
+    assert_old(hub, "Somebody else's")

@@ -1,0 +1,192 @@
+"""Pull request, tag, collection, visibility and dry run, with the real client over HTTP."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from escoita.rundir import RunDirectory
+from tests.cards.publishing import (
+    BASE,
+    CARD,
+    REPO,
+    TITLE,
+    Command,
+    commits,
+    content,
+    make_repositories,
+    make_run,
+    reach,
+    snapshot,
+    tree,
+)
+from tests.cards.samples import evaluation, heard, rates, result
+from tests.hub_double import HubDouble, Repo, serve
+from tests.hub_double.faults import Fault
+from tests.hub_double.store import Collection
+
+
+Push = Callable[..., tuple[str, str]]
+SLUG = "ana/speech-0123456789abcdef01234567"
+
+
+@pytest.fixture(params=["lfs", "xet"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
+    with serve(tmp_path / "hub", xet=request.param == "xet") as double:
+        make_repositories(double, REPO)
+        yield double
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
+    """Publishes, looks whether it ended as told and left the run alone; gives what was printed, and the last line."""
+
+    def publish(*arguments: str, code: int = 0, repo: str = REPO) -> tuple[str, str]:
+        before = snapshot(run.path)
+        words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", repo, *arguments)
+        done = command(*words, **reach(hub))
+        assert done.returncode == code, done.stderr
+        assert snapshot(run.path) == before and "Traceback" not in done.stderr
+        return done.stdout, (done.stderr.strip().splitlines() or [""])[-1].removeprefix("escoita: ")
+
+    return publish
+
+
+def state(hub: HubDouble) -> dict[str, dict[str, str]]:
+    return {repo.id: dict(repo.refs) for repo in hub.store.repos.values()}
+
+
+def test_a_dry_run_shows_each_file_and_changes_nothing(hub: HubDouble, push: Push) -> None:
+    before = state(hub)
+    shown, _ = push("--dry-run", "--tag", "v1")
+    rows = {words[0]: words[-1] for line in shown.splitlines() if (words := line.split())}
+    assert (rows["README.md"], rows["adapter_model.safetensors"], rows["training.json"]) == (
+        "changed",
+        "changed",
+        "added",
+    )
+    assert rows["training_args.bin"] == "deleted" and "notes.md" not in rows
+    assert shown.splitlines()[-1].endswith("a dry run, nothing was changed")
+    assert state(hub) == before
+    assert {entry.method for entry in hub.log if "validate-yaml" not in entry.path} <= {"GET", "HEAD"}
+
+
+def test_a_dry_run_makes_no_repository_and_says_afterwards_that_nothing_would_change(
+    hub: HubDouble, push: Push
+) -> None:
+    shown, _ = push("--dry-run", repo="ana/new")
+    assert "added" in shown and ("model", "ana/new") not in hub.store.repos
+    push()
+    shown, _ = push("--dry-run")
+    assert f"{REPO}: " in shown.splitlines()[-1] and "unchanged;" in shown.splitlines()[-1]
+    assert not {"added", "changed", "deleted"} & {line.split()[-1] for line in shown.splitlines()[:-1] if line.split()}
+
+
+def test_a_pull_request_says_what_changes_and_leaves_the_branch(hub: HubDouble, push: Push, run: RunDirectory) -> None:
+    push()
+    old = state(hub)[REPO]["refs/heads/main"]
+    better = [heard(normalized=rates(0.05)), heard("base")]
+    evaluation(result("clips", better), result("more")).write(run.results)
+    shown, _ = push("--pr")
+    assert shown.strip() == f"{hub.url}/{REPO}/discussions/1"
+    assert state(hub)[REPO]["refs/heads/main"] == old
+    assert content(hub, "eval/results.json", revision="refs/pr/1") != content(hub, "eval/results.json")
+    repo = hub.store.repos["model", REPO]
+    said = repo.at("refs/pr/1").message
+    assert "| clips | 1234 | 7.12 % (6.51 to 7.73 %) | 5.00 % (6.51 to 7.73 %) |" in said
+    assert "| All, pooled by words |" in said and "Changed: `README.md`" in said
+
+
+def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(hub: HubDouble, push: Push) -> None:
+    hub.faults.append(Fault("POST", "/commit/", status=500, applied=True))
+    hub.faults.append(Fault("GET", "/refs$", after=1, status=503, headers={"Retry-After": "0"}, times=7))
+    shown, _ = push("--pr")
+    assert shown.strip() == f"{hub.url}/{REPO}/discussions/1"
+    assert [ref for ref in state(hub)[REPO] if ref.startswith("refs/pr/")] == ["refs/pr/1"]
+
+
+def test_somebody_elses_repository_takes_a_pull_request_and_no_push(hub: HubDouble, push: Push) -> None:
+    hub.store.create(Repo("model", "bea/uzbek"), author="bea")
+    hub.commit("bea/uzbek", {"README.md": CARD.encode()}, "Earlier")
+    assert push(repo="bea/uzbek", code=1)[1] == (
+        "bea/uzbek: the token belongs to ana, who is not bea nor a member of it"
+    )
+    shown, _ = push("--pr", repo="bea/uzbek")
+    assert shown.strip() == f"{hub.url}/bea/uzbek/discussions/1"
+    assert commits(hub, "bea/uzbek")[0] == "Earlier"
+    assert CARD.split("---\n")[-1].strip() in content(hub, "README.md", "bea/uzbek", "refs/pr/1").decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "repo", "line"),
+    [
+        (["--pr"], "ana/new", "ana/new: there is no such repository yet to open a pull request in; push without --pr"),
+        (["--pr", "--tag", "v1"], REPO, "--tag v1: a pull request is tagged once it is merged; leave --tag away"),
+        (["--private"], REPO, "ana/uzbek: is public already; change that in its settings"),
+        (["--collection", "ana/none-0123"], REPO, "ana/none-0123: there is no such collection"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    hub: HubDouble, push: Push, arguments: list[str], repo: str, line: str
+) -> None:
+    before = state(hub)
+    assert push(*arguments, repo=repo, code=1)[1].startswith(line)
+    assert state(hub) == before
+
+
+def test_nothing_new_is_no_pull_request(hub: HubDouble, push: Push) -> None:
+    push()
+    before = state(hub)
+    assert push("--pr", code=1)[1] == "ana/uzbek: holds all of it already; there is nothing to open a pull request for"
+    assert state(hub) == before
+
+
+def test_a_repository_is_made_private_where_that_is_asked(hub: HubDouble, push: Push) -> None:
+    push("--private", repo="ana/new")
+    assert hub.store.repos["model", "ana/new"].private and commits(hub, "ana/new")[0] == TITLE
+
+
+def test_a_tag_is_set_once_and_never_moved(hub: HubDouble, push: Push, run: RunDirectory) -> None:
+    push("--tag", "v1")
+    first = state(hub)[REPO]
+    assert first["refs/tags/v1"] == first["refs/heads/main"]
+    push("--tag", "v1")
+    assert state(hub)[REPO] == first
+    (run.adapter / "tokenizer.model").write_bytes(b"\0another")
+    line = push("--tag", "v1", code=1)[1]
+    assert line.startswith(f"{REPO}: the tag v1 is on commit {first['refs/heads/main'][:12]} already")
+    assert state(hub)[REPO] == first
+
+
+def test_a_tag_that_fails_leaves_the_commit_and_the_next_push_sets_it(hub: HubDouble, push: Push) -> None:
+    hub.faults.append(Fault("POST", "/tag/", status=403))
+    assert "is made, but not tagged v1: the token may not write there" in push("--tag", "v1", code=1)[1]
+    assert commits(hub)[0] == TITLE
+    push("--tag", "v1")
+    assert state(hub)[REPO]["refs/tags/v1"] == state(hub)[REPO]["refs/heads/main"] and commits(hub).count(TITLE) == 1
+
+
+def test_it_is_put_into_a_collection_once(hub: HubDouble, push: Push) -> None:
+    hub.store.collections[SLUG] = Collection(SLUG, "Speech")
+    for _ in range(2):
+        push("--collection", SLUG)
+    assert list(hub.store.collections[SLUG].items) == [("model", REPO)]
+
+
+def test_pickles_of_before_go_and_what_people_added_stays(hub: HubDouble, push: Push) -> None:
+    push()
+    assert "notes.md" in tree(hub) and "training_args.bin" not in tree(hub)
+    assert "# What somebody wrote by hand" in content(hub, "README.md").decode()
+
+
+def test_rates_for_leaderboards_that_are_no_longer_asked_for_go(hub: HubDouble, push: Push) -> None:
+    mine = ".eval_results/of-somebody.yaml"
+    hub.commit(REPO, {".eval_results/clips.yaml": b"- value: 0", mine: b"- value: 1", "card.md.jinja": b""}, "Before")
+    push()
+    assert mine in tree(hub) and not {".eval_results/clips.yaml", "card.md.jinja"} & tree(hub)
+    assert commits(hub, BASE) == ["initial commit"]

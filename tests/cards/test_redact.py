@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cards.redact import NO_TEXT, redacted_data, redacted_evaluation, redacted_row, redacted_training, withheld
+from escoita.data_record import Clip, Pair
+from escoita.errors import RecordError
+from escoita.evaluation import EvaluationRecord, Slice
+from escoita.predictions import public_speakers
+from escoita.recipe import Recipe
+from eval.results import score
+from tests.cards.samples import data, evaluation, leak, recipe, result, training
+from tests.eval.samples import write_rows
+
+
+def asked(split: str = "test") -> Recipe:
+    """A recipe that withholds the transcripts of its corpus in one split."""
+    document = recipe().model_dump(mode="json")
+    document["corpora"][split][0]["publish_references"] = False
+    return Recipe.model_validate(document)
+
+
+def sliced(*values: str) -> EvaluationRecord:
+    parts = [Slice(by="speaker", value=value, n=1, reference_words=1, wer={"adapter": 0.0}) for value in values]
+    return evaluation(result(slices=[Slice(by="duration", value="0-2 s", n=1, reference_words=1, wer={}), *parts]))
+
+
+def names(record: EvaluationRecord) -> list[str]:
+    return [part.value for part in record.corpora[0].slices if part.by == "speaker"]
+
+
+def redacted(record: EvaluationRecord, speakers: dict[str, str]) -> EvaluationRecord:
+    return redacted_evaluation(record, {"clips": speakers}, "user/base", "ab" * 32)
+
+
+def test_what_is_withheld_is_told_by_split_and_name() -> None:
+    assert withheld(recipe()) == set()
+    assert withheld(asked("train")) == {("train", "clips")}
+
+
+def test_only_speakers_are_renamed() -> None:
+    told = redacted(sliced("f3", "f1", "not stated"), {"": "", "f1": "s001", "f3": "s002"})
+    assert names(told) == ["s002", "s001", "not stated"]
+    assert told.corpora[0].slices[0].value == "0-2 s" and told.pooled == sliced().pooled
+
+
+def test_speakers_that_are_called_as_the_rest_are_speakers() -> None:
+    assert names(redacted(sliced("not stated", "not stated"), {"": "", "not stated": "s001"})) == [
+        "s001",
+        "not stated",
+    ]
+    many = {f"f{place:02}": f"s{place + 1:03}" for place in range(40)}
+    told = redacted(sliced(*list(many)[:30], "others (10)"), many)
+    assert names(told) == [*list(many.values())[:30], "others (10)"]
+    told = redacted(sliced(*list(many)[:30], "others (10)", "not stated"), many | {"": ""})
+    assert names(told)[-3:] == ["s030", "others (10)", "not stated"]
+
+
+def test_speakers_of_other_predictions_are_not_published() -> None:
+    for speakers in ({}, {"f1": "s001"}, {"f1": "s001", "f2": "s002", "": ""}):
+        with pytest.raises(RecordError, match="names other speakers of clips than the predictions"):
+            redacted(sliced("maria"), speakers)
+
+
+@given(st.lists(st.sampled_from(["", "f1", "not stated", "others (2)", *"abcdefghij"]), min_size=1, max_size=50))
+def test_real_slices_are_renamed_as_if_they_had_been_scored_so(
+    tmp_path_factory: pytest.TempPathFactory, speakers: list[str]
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("predictions")
+    told = public_speakers(speakers)
+    rows = [(f"bir {'a ' * place}", "bir") for place in range(len(speakers))]
+    write_rows(folder / "a", rows, systems=["adapter"], known=[{"speaker": who} for who in speakers])
+    write_rows(folder / "b", rows, systems=["adapter"], known=[{"speaker": told[who]} for who in speakers])
+    known = {who: name for who, name in told.items() if who in speakers}
+    assert redacted(score(folder / "a", resamples=3), known).corpora == score(folder / "b", resamples=3).corpora
+
+
+def test_a_base_is_where_a_reader_finds_it() -> None:
+    told = redacted(evaluation(), {})
+    assert {system.base for system in told.systems} == {"user/base"}
+    other = redacted_evaluation(evaluation(), {}, "user/base", "00" * 32)
+    assert {system.base for system in other.systems} == {"./quickstart/gemma4"}
+
+
+@pytest.mark.parametrize(
+    "row, told, silent",
+    [
+        ("train.jsonl:3: maria/7.wav: no audio", "train.jsonl:3: no audio", "train.jsonl:3: not used"),
+        ("t.csv:12: row: empty transcript", "t.csv:12: empty transcript", "t.csv:12: not used"),
+        ("t.csv:3: 'a.wav': cannot: no", "t.csv:3: cannot: no", "t.csv:3: not used"),
+        ("t.csv:3: no audio", "t.csv:3: no audio", "t.csv:3: not used"),
+        ("nothing known", "a row: not used", "a row: not used"),
+    ],
+)
+def test_rows_that_could_not_be_used_keep_their_place(row: str, told: str, silent: str) -> None:
+    assert (redacted_row(row, silent=False), redacted_row(row, silent=True)) == (told, silent)
+
+
+def test_reasons_are_kept_unless_a_transcript_might_be_in_them() -> None:
+    record = training(rejected=["t.csv:3: a.wav: language 'bir ikki' is no code"])
+    assert redacted_training(record, recipe(), "user/base").rejected == ["t.csv:3: language 'bir ikki' is no code"]
+    assert redacted_training(record, asked("test"), "user/base").rejected[0].endswith("no code")
+    assert redacted_training(record, asked("train"), "user/base").rejected == ["t.csv:3: not used"]
+    assert redacted_training(record, recipe(), "user/base").base == "user/base"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_text_that_is_withheld_on_one_side_is_not_told_by_the_other(split: str) -> None:
+    record = data(leak("transcript", 2))
+    assert redacted_data(record, recipe()) == record
+    told = redacted_data(record, asked(split))
+    for pair in told.leaks[0].examples:
+        assert (pair.clip.text, pair.like.text, pair.clip.id) == (NO_TEXT, NO_TEXT, "t-7")
+    assert redacted_data(told, asked(split)) == told
+
+
+def test_the_id_of_a_clip_names_nobody() -> None:
+    clip = Clip(split="train", corpus="clips", id="maria_1", text="a", public_id="speaker_1")
+    record = data(leak("speaker", 1, examples=[Pair(clip=clip, like=clip)]))
+    told = redacted_data(record, recipe())
+    assert "maria" not in told.model_dump_json() and told.leaks[0].examples[0].clip.id == "speaker_1"
+    assert redacted_data(told, recipe()) == told

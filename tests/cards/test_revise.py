@@ -1,0 +1,204 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cards.blocks import blocks, made, marked
+from cards.revise import CardConflict, combine, revise, sealed, standing_card
+from escoita.errors import PublishError
+
+
+FRONT = "language: gl\nlicense: mit\ntags:\n- speech"
+SECTIONS = {"about": "# Small", "results": "| WER |\n|---|\n| 0.1 |", "use": "```python\nrun()\n```"}
+
+
+def card(front: str = FRONT, **sections: str) -> str:
+    """A card as it is made; a section is left out where it is empty."""
+    chosen = SECTIONS | sections
+    return sealed(f"---\n{front}\n---\n\n" + "\n".join(marked(*each) for each in chosen.items() if each[1]))
+
+
+OLD = card()
+NEW = card("language: gl\nlicense: mit\ntags:\n- speech\n- lora", results="| WER |\n|---|\n| 0.05 |")
+FRONT_OF_NEW = NEW.split("---\n")[1].rstrip()
+# What a person may write: all that Unicode has, and what looks like ours.
+WORDS = st.sampled_from(
+    [
+        "---",
+        "\r\n",
+        "\n",
+        "\n\n",
+        "\ufeff",
+        "\x0c",
+        "\u2028",
+        "  \t\n",
+        "- a list\n  - with more\n",
+        f"<!-- escoita:begin results {'0' * 12} -->\n",
+        f"<!-- escoita:begin mine {'0' * 12} -->\n",
+        "<!-- escoita:end results -->\n",
+        "<!-- escoita:end mine -->\n",
+        f"<!-- escoita:made {'0' * 12} about:{'0' * 12} -->\n",
+        marked("results", "A forgery.") + "\n",
+    ]
+)
+HAND = st.lists(WORDS | st.text(st.characters(exclude_categories=["Cs"])), max_size=6).map("".join)
+
+
+@pytest.mark.parametrize("existing", ["", "\n", "\ufeff", OLD])
+def test_where_nobody_wrote_anything_the_new_card_stands(existing: str) -> None:
+    assert revise(existing, NEW) == NEW
+    assert revise(NEW, NEW) == NEW
+    assert sealed(NEW) == NEW
+
+
+@given(st.tuples(HAND, HAND, HAND, HAND), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_text_outside_the_blocks_survives_byte_for_byte(
+    hand: tuple[str, str, str, str], line_end: str, fewer: bool
+) -> None:
+    """Before, between and behind the blocks, whatever it is, in any rebuild."""
+    old = OLD.replace("\n", line_end)
+    places = [block.start for block in blocks(old)] + [len(old)]
+    pieces = [old[start:end] for start, end in zip([0, *places], [*places, len(old)], strict=True)]
+    written = [f"{line_end}{text}{line_end}" for text in hand]
+    existing = "".join(piece + text for piece, text in zip(pieces, [*written, ""], strict=True))
+    new = card(results="") if fewer else NEW
+    revised = revise(existing, new)
+    begun = revised
+    for text in written:
+        _, found, begun = begun.partition(text)
+        assert found == text
+    assert {block.name: block.text.replace("\r\n", "\n") for block in blocks(revised)} == {
+        block.name: block.text for block in blocks(new)
+    }
+    assert revise(revised, new) == revised
+    outside = [revised, existing]
+    for number, each in enumerate(outside):
+        for block in reversed(blocks(each)):
+            outside[number] = outside[number][: block.start] + outside[number][block.end :]
+    heads = ("license: mit", "tags:", "- speech", "- lora", "<!-- escoita:made")
+    kept = [[line for line in each.split("\n") if not line.startswith(heads)] for each in outside]
+    assert kept[0] == kept[1]
+
+
+@given(HAND, st.sampled_from(["\n", "\r\n"]))
+def test_a_card_without_marks_keeps_its_text_and_the_blocks_come_at_its_end(text: str, line_end: str) -> None:
+    theirs = f"---{line_end}license: mit # ours{line_end}mine: 1{line_end}---{line_end}Theirs.{line_end}{text}"
+    if made(theirs) or blocks(theirs):
+        return
+    revised = revise(theirs, NEW)
+    body = theirs.partition(f"mine: 1{line_end}")[2]
+    assert body in revised and "license: mit # ours" in revised
+    assert revised.index(body) < min(block.start for block in blocks(revised))
+    assert [block.name for block in blocks(revised)] == ["about", "results", "use"]
+    assert revise(revised, NEW) == revised
+
+
+def test_a_card_without_front_matter_gets_one() -> None:
+    assert (
+        revise("\ufeffTheirs.\n", NEW)
+        == f"\ufeff---\n{FRONT_OF_NEW}\n---\nTheirs.\n\n" + (NEW.partition("\n---\n\n")[2])
+    )
+
+
+def test_a_block_that_is_new_comes_where_it_stands_in_the_new_card() -> None:
+    for missing in (["about"], ["results"], ["use"], ["about", "results"], ["results", "use"]):
+        without = card(**dict.fromkeys(missing, "")).replace("<!-- escoita:end", "Mine.\n<!-- escoita:end", 0)
+        revised = revise(without, OLD)
+        assert [block.name for block in blocks(revised)] == ["about", "results", "use"]
+        assert revised == OLD
+
+
+def test_a_block_that_is_no_longer_made_goes() -> None:
+    revised = revise(OLD.replace("\n<!-- escoita:begin use", "\nMine.\n\n<!-- escoita:begin use"), card(results=""))
+    assert [block.name for block in blocks(revised)] == ["about", "use"]
+    assert "Mine." in revised and "WER" not in revised
+
+
+def test_a_block_that_a_person_took_out_stays_out_even_by_force() -> None:
+    results = next(block for block in blocks(OLD) if block.name == "results")
+    existing = OLD[: results.start] + OLD[results.end :]
+    revised = revise(revise(existing, card(results="")), NEW, force=True)
+    assert [block.name for block in blocks(revised)] == ["about", "use"]
+    last = made(revised)
+    assert last
+    wanted = revised.replace(f" results:{last.digests['results']}", "")
+    assert [block.name for block in blocks(revise(wanted, NEW))] == ["about", "results", "use"]
+
+
+def test_a_key_that_a_person_took_out_stays_out() -> None:
+    existing = OLD.replace("license: mit\n", "")
+    assert "license: mit" not in revise(revise(existing, card("language: gl")), NEW)
+
+
+def test_a_change_inside_a_block_is_a_conflict_shown_as_a_diff() -> None:
+    existing = OLD.replace("| 0.1 |", "| 0.01, and \x1b[31mbetter |").replace("license: mit", "license: gemma")
+    with pytest.raises(CardConflict) as caught:
+        revise(existing, NEW)
+    message = str(caught.value)
+    assert message.startswith(
+        "README.md: a person changed what is made (license of the front matter, block results); give --force"
+    )
+    assert "\n-license: gemma\n+license: mit\n" in message
+    assert "\n-| 0.01, and <U+001B>[31mbetter |\n+| 0.05 |" in message
+    assert revise(existing, NEW, force=True) == NEW
+
+
+def test_a_change_inside_a_block_that_is_no_longer_made_is_a_conflict() -> None:
+    existing = OLD.replace("| 0.1 |", "| 0.01 |")
+    with pytest.raises(CardConflict, match="block results"):
+        revise(existing, card(results=""))
+
+
+def test_a_change_to_what_would_be_written_is_none() -> None:
+    assert revise(OLD.replace("| 0.1 |", "| 0.05 |"), NEW) == NEW
+
+
+def test_a_card_whose_last_mark_is_gone_is_revised_by_its_blocks() -> None:
+    last = made(OLD)
+    assert last
+    assert revise(OLD[: last.start].rstrip() + "\n", NEW) == NEW
+
+
+def with_text(text: str) -> str:
+    return OLD.replace("\n<!-- escoita:begin results", f"\n{text}\n\n<!-- escoita:begin results")
+
+
+def test_text_of_the_run_reaches_the_hub() -> None:
+    local = with_text("Mine.")
+    assert combine(local, "", NEW) == combine(local, OLD, NEW) == revise(local, NEW)
+
+
+def test_text_on_the_hub_stays() -> None:
+    published = with_text("Theirs.")
+    assert combine("", published, NEW) == combine(OLD, published, NEW) == revise(published, NEW)
+
+
+def test_of_two_texts_the_one_that_holds_the_other_is_taken() -> None:
+    less, more = with_text("Mine."), with_text("Mine.\n\nMore.")
+    assert combine(less, more, NEW) == combine(more, less, NEW) == revise(more, NEW)
+
+
+def test_two_texts_that_differ_are_a_conflict() -> None:
+    local, published = with_text("Mine."), with_text("Theirs.").replace("\ntags:", "\nwidget: 1\ntags:")
+    with pytest.raises(CardConflict, match=r"(?s)^README.md: the run's and .*\n-widget: 1\n-Theirs.\n\+Mine."):
+        combine(local, published, NEW)
+    assert combine(local, published, NEW, force=True) == revise(local, NEW)
+
+
+def test_what_was_done_to_blocks_counts_as_written() -> None:
+    published = OLD.replace("# Small", "# Smaller")
+    with pytest.raises(CardConflict, match="block about"):
+        combine(OLD, published, NEW)
+    results = next(block for block in blocks(OLD) if block.name == "results")
+    assert "WER" not in combine(OLD, OLD[: results.start] + OLD[results.end :], NEW)
+
+
+def test_line_ends_are_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    assert standing_card(path) == ""
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\n")
+    assert standing_card(path) == "\ufeffa\r\nb\n"
+    path.write_bytes(b"\xff")
+    with pytest.raises(PublishError, match="README.md: not UTF-8"):
+        standing_card(path)

@@ -1,0 +1,132 @@
+"""What a stranger may publish so that verification says too much, hangs, or breaks."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi
+
+from cards import verify as module
+from cards.checks.check import Check
+from cards.checks.rates import MOST_RESAMPLES
+from cards.publication import checksums
+from cards.verify import verify
+from escoita.errors import EscoitaError
+from escoita.recipe import Recipe
+from escoita.rundir import RunDirectory
+from eval.page.drawings import drawings
+from eval.results import score
+from tests.cards.proven import make_proven_run, published, write_files
+
+
+Files = dict[str, bytes]
+CARD, RESULTS, BOARD = "README.md", "eval/results.json", ".eval_results/clips.yaml"
+OWN = """{% extends "adapter.md.jinja" %}
+{% block results %}{% call section("results") %}
+WER 0.01 %
+{% endcall %}{% endblock %}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """Nobody listens where the Hub should be: the base cannot be asked for."""
+    monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9", token=False))
+    return make_proven_run(tmp_path / "run")
+
+
+def with_recipe(run: RunDirectory, section: str, **changes: Any) -> Files:
+    """What is published of the run under another recipe."""
+    asked = run.load_recipe().model_dump(mode="json")
+    asked[section] |= changes
+    run.recipe.write_text(Recipe.model_validate(asked).to_yaml(), "utf-8")
+    return published(run)
+
+
+def checked(folder: Path, files: Mapping[str, bytes]) -> dict[str, Check]:
+    """Each check by what it is of; the digests were made to fit."""
+    there = write_files(folder, {**files, "SHA256SUMS": checksums(files)})
+    return {check.what: check for check in verify(str(there), score, drawings)}
+
+
+def test_a_template_proves_nothing_that_it_writes_itself(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "own.md.jinja").write_text(OWN, "utf-8")
+    files = with_recipe(run, "card", template=str(tmp_path / "own.md.jinja"))
+    checks = checked(tmp_path / "there", files)
+    assert "WER 0.01 %" in files[CARD].decode()
+    assert checks["card: results"].verdict == "not checked"
+    assert checks["card: evaluation"].verdict == "holds"
+    changed = files | {CARD: files[CARD].replace(b"WER 0.01 %", b"WER 0.00 %")}
+    assert list(checked(tmp_path / "changed", changed)["card: results"].lines) == ["0.00 on the card, 0.01 recomputed"]
+
+
+def test_columns_that_changed_their_names_are_not_said_to_hold(run: RunDirectory, tmp_path: Path) -> None:
+    files = published(run)
+    card = files[CARD].decode().replace("| WER |", "| right |")
+    assert card != files[CARD].decode()
+    assert checked(tmp_path / "there", files | {CARD: card.encode()})["card: results"].verdict == "not checked"
+
+
+def test_what_leaderboards_read_is_recomputed(run: RunDirectory, tmp_path: Path) -> None:
+    asked = {"corpus": "clips", "dataset": "hf-audio/open-asr-leaderboard", "task": "clips"}
+    files = with_recipe(run, "hub", benchmarks=[asked])
+    assert checked(tmp_path / "true", files)[BOARD].verdict == "holds"
+    better = files | {BOARD: files[BOARD].replace(b"value: 10.0", b"value: 1.0")}
+    assert list(checked(tmp_path / "better", better)[BOARD].lines) == ["entry 1.value: 1.0 published, 10.0 recomputed"]
+    for content in (b"- [", b"[" * 5000):
+        assert checked(tmp_path / "broken", files | {BOARD: content})[BOARD].verdict == "differs"
+    gone = {name: content for name, content in files.items() if name != BOARD}
+    assert checked(tmp_path / "gone", gone)[BOARD].verdict == "differs"
+    more = files | {".eval_results/more.yml": b"- {value: 0}"}
+    assert checked(tmp_path / "more", more)[".eval_results/more.yml"].verdict == "not checked"
+
+
+@pytest.mark.parametrize(
+    "change, line",
+    [
+        ({"resamples": 0}, "resamples"),
+        ({"resamples": -5}, "resamples"),
+        ({"resamples": MOST_RESAMPLES + 1}, f"at most {MOST_RESAMPLES} are drawn"),
+        ({"normalizer": "../x"}, "no normaliser is called '../x' here"),
+    ],
+)
+def test_a_record_that_nobody_could_have_scored_is_one_line(
+    run: RunDirectory, tmp_path: Path, change: dict[str, Any], line: str
+) -> None:
+    files = published(run)
+    record = json.dumps(json.loads(files[RESULTS]) | change).encode()
+    check = checked(tmp_path / "there", files | {RESULTS: record})["records"]
+    assert check.verdict == "differs" and line in check.lines[0]
+
+
+@pytest.mark.parametrize(("name", "what"), [("adapter_config.json", "card"), ("recipe.yaml", "recipe.yaml")])
+def test_what_is_nested_too_deep_to_read_is_one_line(run: RunDirectory, tmp_path: Path, name: str, what: str) -> None:
+    check = checked(tmp_path / "there", published(run) | {name: b"[" * 20_000})[what]
+    assert (check.verdict, list(check.lines)) == ("differs", ["a file is nested too deep to be read"])
+
+
+def test_of_very_many_figures_some_are_said(run: RunDirectory, tmp_path: Path) -> None:
+    files = published(run)
+    card = files[CARD].replace(b"## Results", b"## Results " + b"7 " * 500)
+    lines = checked(tmp_path / "there", files | {CARD: card})["card: results"].lines
+    assert lines[0].endswith("7, 7 and 480 more on the card, nothing recomputed")
+
+
+@pytest.mark.parametrize("name", ["extra.BIN", "folder/old.Pt", "x.npy", ".cache/x.bin"])
+def test_a_pickle_is_one_however_its_name_is_written(run: RunDirectory, tmp_path: Path, name: str) -> None:
+    checks = checked(tmp_path / "there", published(run) | {name: b"x"})
+    assert list(checks["safetensors alone"].lines) == [f"{name}: may hold a pickle"]
+
+
+@pytest.mark.parametrize(("corpus", "text"), [("nope", "a"), ("probes", "a"), ("../clips", "a"), ("clips", None)])
+def test_transcripts_that_are_of_nothing_are_refused(
+    run: RunDirectory, tmp_path: Path, corpus: str, text: str | None
+) -> None:
+    manifest = tmp_path / "test.jsonl"
+    manifest.write_text(json.dumps({"audio_filepath": "a.ogg", "text": text}) if text else "no manifest", "utf-8")
+    folder = str(write_files(tmp_path / "there", published(run)))
+    with pytest.raises(EscoitaError, match="there are clips" if text else "no row can be used"):
+        verify(folder, score, drawings, references=[f"{corpus}={manifest}"])
