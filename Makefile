@@ -9,7 +9,7 @@ PORT ?= 7860
 BIN := .venv/bin
 RUN := runs/$(RECIPE)
 
-.PHONY: demo test test-demo test-unsloth lint schema bench clean
+.PHONY: demo test test-slow test-demo test-unsloth lint schema bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -33,7 +33,10 @@ ifneq ($(SERVE),0)
 endif
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow
 
 test-demo: .venv/installed-dev
 	$(MAKE) demo SERVE=0
