@@ -11,6 +11,7 @@ import typer
 
 from escoita.cli_publish import card, push_run, verify
 from escoita.errors import EscoitaError
+from escoita.processes import leave
 from escoita.progress import is_main_process
 
 
@@ -234,6 +235,10 @@ def _run(typer_app: typer.Typer) -> None:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         typer_app()
+    except SystemExit as ended:  # as every command ends, also what went well
+        if not ended.code:
+            leave()
+        raise
     except EscoitaError as error:
         if is_main_process():
             print(f"escoita: {error}", file=sys.stderr)

@@ -55,3 +55,15 @@ def gathered(value: T, state: "PartialState") -> list[T]:
     from accelerate.utils import gather_object
 
     return gather_object([value]) if state.num_processes > 1 else [value]
+
+
+def leave() -> None:
+    """
+    Takes leave of the other processes, at the end of what went well.
+
+    A process that ends without it may abort: gloo's threads then outlive what they work on. After a failure it is left
+    out, as the others may still wait for this process, and with NCCL it for them.
+    """
+    distributed = sys.modules.get("torch.distributed")  # without torch there is nobody to leave
+    if distributed is not None and distributed.is_initialized():
+        distributed.destroy_process_group()

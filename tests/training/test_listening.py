@@ -153,6 +153,7 @@ ours = listening(clips(folder), "eval.batch_seconds=4")
 heard, ours._heard = [], lambda model, batches, listen=ours._heard: heard.extend(batches) or listen(model, batches)
 rates = ours.rates(adapted())
 (folder / "found.json").write_text(json.dumps([sum(map(len, heard)), rates["wer"], rates["cer"], rates["utterances"]]))
+state.destroy_process_group()
 """
 
 
