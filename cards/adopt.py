@@ -13,23 +13,23 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from pydantic import ValidationError
 
-from cards.access import clear_refusals, require_write
-from cards.changes import Head, real
 from cards.checks.weights import ADAPTER, base_of, check_adapter
-from cards.commit import CARD, Wanted, commit, read_file, read_head
 from cards.description import description
 from cards.fetch import Snapshot, fetched
 from cards.measured import evaluation_card, no_recipe
-from cards.metadata import hub_id, is_repo_id
+from cards.metadata import hub_id
 from cards.publication import CHECKSUMS, checksums
 from cards.redact import redacted_evaluation, redacted_predictions
-from cards.revise import revise
-from cards.scan import scan
+from cards.revise import revise, reviser
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation import PROBES, EvaluationRecord
 from escoita.files import write_atomically
+from escoita.hub.access import clear_refusals, require_write
+from escoita.hub.changes import Head, real
+from escoita.hub.commit import CARD, Wanted, commit, read_file, read_head
+from escoita.hub.scan import scan
 from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any, local_file
+from escoita.resolve import adapter_record, file_if_any, is_repo_id, local_file
 
 
 RESULTS = "eval/results.json"
@@ -122,7 +122,7 @@ def add_evaluation(source: str, base: str, out: Path, pr: bool = False, force: b
             f"{out / CARD}: the card with the evaluation added; --pr would propose it with {len(files) - 1} more files"
         )
     leftovers = LEFTOVERS if _is_ours(api, source, head) else None
-    wanted = Wanted(files, "Add an evaluation", leftovers=leftovers, pr=True, force=force)
+    wanted = Wanted(files, "Add an evaluation", leftovers=leftovers, pr=True, revise=reviser(force=force))
     found = wanted.changes(head)
     if not real(found):
         raise PublishError(f"{source}: holds all of it already; there is nothing to open a pull request for")

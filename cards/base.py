@@ -5,10 +5,10 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from cards.access import clear_refusals, require_write, trusted_resource
-from cards.patience import patiently
 from escoita.errors import PublishError
 from escoita.files import sha256
+from escoita.hub.access import clear_refusals, require_write, trusted_resource
+from escoita.hub.patience import patiently
 from escoita.recipe import Recipe
 
 

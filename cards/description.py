@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
-from cards.changes import STYLES, Change
 from escoita.evaluation import CorpusResult, EvaluationRecord
 from escoita.figures import interval, percent
+from escoita.hub.changes import STYLES, Change
 from escoita.markdown import code, line
 
 

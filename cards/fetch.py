@@ -6,10 +6,10 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from cards.access import clear_refusals
-from cards.metadata import is_repo_id
-from cards.patience import patiently
 from escoita.errors import PublishError
+from escoita.hub.access import clear_refusals
+from escoita.hub.patience import patiently
+from escoita.resolve import is_repo_id
 from escoita.rundir import RunDirectory
 
 

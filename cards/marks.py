@@ -2,10 +2,10 @@
 
 from huggingface_hub import HfApi
 
-from cards.access import clear_refusals, trusted_resource
-from cards.commit import Landed
-from cards.patience import patiently
 from escoita.errors import PublishError
+from escoita.hub.access import clear_refusals, trusted_resource
+from escoita.hub.commit import Landed
+from escoita.hub.patience import patiently
 
 
 def require_tag(api: HfApi, repo: str, tag: str, commit: str) -> None:

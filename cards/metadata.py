@@ -6,19 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from escoita.evaluation import EvaluationRecord
 from escoita.recipe import Corpus, Recipe
-
-
-def is_repo_id(name: str) -> bool:
-    """Whether a name has the form `owner/name` of a repository."""
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return name.count("/") == 1
+from escoita.resolve import is_repo_id
 
 
 def hub_id(base: str) -> str | None:

@@ -2,12 +2,12 @@
 
 from huggingface_hub import HfApi, ModelCard
 
-from cards.access import clear_refusals, require_write
 from cards.base import require_base
 from cards.metadata import metadata
-from cards.patience import patiently
 from cards.vocabulary import check
 from escoita.errors import PublishError
+from escoita.hub.access import clear_refusals, require_write
+from escoita.hub.patience import patiently
 from escoita.recipe import Recipe
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from cards.access import clear_refusals, is_there, require_write
 from cards.base import base_files, require_base
-from cards.changes import Content, Head, counted, print_changes, real
-from cards.commit import CARD, Wanted, commit, read_file, read_head
 from cards.description import description
 from cards.marks import put_into_collection, put_tag, require_collection, require_tag
-from cards.patience import patiently
 from cards.preflight import validate_card
 from cards.publication import publication
-from cards.revise import by_hand, standing_card
-from cards.scan import scan
+from cards.revise import by_hand, reviser, standing_card
 from escoita.errors import PublishError
+from escoita.hub.access import clear_refusals, is_there, require_write
+from escoita.hub.changes import Content, Head, counted, print_changes, real
+from escoita.hub.commit import CARD, Wanted, commit, read_file, read_head
+from escoita.hub.patience import patiently
+from escoita.hub.scan import scan
 from escoita.progress import say
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
@@ -88,7 +88,7 @@ def push(
         content.pop(CARD, None)
     wanted_base = Wanted(content, "Publish the base of an adapter")
     local = standing_card(run.card)
-    wanted = Wanted(files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, force=force, local=local)
+    wanted = Wanted(files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, revise=reviser(local, force))
     if by_hand(local):  # what is on the Hub alone is public already
         scan({CARD: wanted.onto(head)[CARD]})
     found = wanted.changes(head)

@@ -1,7 +1,7 @@
 """Puts what is made from records into a card that stands there already, and leaves every byte of a person alone."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cards.blocks import BEGIN, END, Block, blocks, digest, made, made_mark
@@ -107,6 +107,11 @@ def combine(local: str, published: str, new: str, force: bool = False) -> str:
     conflict = Conflict("the card on the Hub", "\n".join(there), "\n".join(here))
     reason = "the run's and the Hub's each hold text of a person that the other lacks; bring the Hub's into the run's"
     raise CardConflict([conflict], f"{reason}, or give --force to publish the run's")
+
+
+def reviser(local: str = "", force: bool = False) -> Callable[[str, str], str]:
+    """As a commit takes it: [`combine`] for a card that is made of blocks; any other goes as it is."""
+    return lambda published, new: combine(local, published, new, force) if blocks(new) else new
 
 
 def standing_card(path: Path) -> str:

@@ -14,6 +14,17 @@ from escoita.records import AdapterRecord
 SPEECH_LORA = "speech-lora"
 
 
+def is_repo_id(name: str) -> bool:
+    """Whether a name has the form `owner/name` of a repository."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
+
+
 @contextmanager
 def hub_errors(what: str) -> Iterator[None]:
     """Turns what loading raises, when a folder or repository is not there, into one clear line."""

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from cards.checks.check import Check, compared, skipped
-from cards.forbidden import PICKLES
 from escoita.files import sha256
+from escoita.hub.forbidden import PICKLES
 
 
 SUMS = "SHA256SUMS"

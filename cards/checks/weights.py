@@ -6,11 +6,11 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from cards.access import clear_refusals
 from cards.checks.check import Check, compared, skipped
-from cards.patience import patiently
 from escoita.errors import PublishError
 from escoita.files import sha256
+from escoita.hub.access import clear_refusals
+from escoita.hub.patience import patiently
 from escoita.resolve import SPEECH_LORA
 
 

@@ -1,5 +1,5 @@
-from cards.changes import Change
 from cards.description import description
+from escoita.hub.changes import Change
 from tests.cards.samples import evaluation, heard, rates, result
 
 

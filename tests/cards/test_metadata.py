@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cards.base import published_base
-from cards.metadata import dataset_id, expected_index, is_repo_id, metadata
+from cards.metadata import dataset_id, expected_index, metadata
 from cards.vocabulary import check
 from escoita.evaluation import EvaluationRecord
 from escoita.recipe import Corpus, Recipe
+from escoita.resolve import is_repo_id
 from tests.cards.samples import evaluation, heard, rates, recipe, result
 from tests.hub_double.card_check import check_card
 

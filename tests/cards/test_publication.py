@@ -13,11 +13,11 @@ from safetensors.numpy import save
 
 from cards.build import build_card
 from cards.publication import public_recipe, publication
-from cards.scan import scan
 from escoita.data_record import Clip as Shown
 from escoita.data_record import CorpusData, Duplicates, Normalization, Odd, Outliers, Pair, Reason, Spread
 from escoita.errors import PublishError, RecordError
 from escoita.evaluation import EvaluationRecord
+from escoita.hub.scan import scan
 from escoita.plots import training_plot
 from escoita.predictions import counts_path
 from escoita.recipe import Recipe

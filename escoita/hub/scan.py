@@ -11,8 +11,8 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cards.forbidden import PICKLES, Forbidden, paths, secrets
 from escoita.errors import PublishError
+from escoita.hub.forbidden import PICKLES, Forbidden, paths, secrets
 from escoita.visible import visible
 
 

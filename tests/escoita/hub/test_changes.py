@@ -7,8 +7,9 @@ from huggingface_hub import RepoFile
 from rich.console import Console
 
 from cards.blocks import marked
-from cards.changes import Change, Head, changes, counted, print_changes, real
-from cards.commit import Wanted
+from cards.revise import reviser
+from escoita.hub.changes import Change, Head, changes, counted, print_changes, real
+from escoita.hub.commit import Wanted
 from tests.hub_double.blobs import git_oid
 
 
@@ -65,6 +66,8 @@ def test_nothing_of_a_path_is_markup_or_moves_the_cursor() -> None:
 def test_a_card_of_blocks_goes_into_the_one_that_is_there_and_another_as_it_is() -> None:
     made = "---\nlanguage: uz\n---\n\n" + marked("head", "# Small")
     standing = head(card="---\nlanguage: uz\n---\n\nBy hand.\n")
-    revised = Wanted({"README.md": made.encode()}, "Publish").onto(standing)["README.md"]
+    revised = Wanted({"README.md": made.encode()}, "Publish", revise=reviser()).onto(standing)["README.md"]
     assert isinstance(revised, bytes) and b"By hand." in revised and b"# Small" in revised
-    assert Wanted({"README.md": b"# A base\n"}, "Publish").onto(standing)["README.md"] == b"# A base\n"
+    assert (
+        Wanted({"README.md": b"# A base\n"}, "Publish", revise=reviser()).onto(standing)["README.md"] == b"# A base\n"
+    )

@@ -10,7 +10,7 @@ import glob
 import re
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,10 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Re
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 
-from cards.access import clear_refusals
-from cards.blocks import blocks
-from cards.changes import Change, Content, Head, changes, digest, real, same
-from cards.patience import passes, patiently, status_of
-from cards.revise import combine
 from escoita.errors import PublishError
+from escoita.hub.access import clear_refusals
+from escoita.hub.changes import Change, Content, Head, changes, digest, real, same
+from escoita.hub.patience import passes, patiently, status_of
 from escoita.progress import say
 from escoita.visible import visible
 
@@ -38,14 +36,13 @@ class Wanted:
     What a commit is to bring.
 
     Args:
-        files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository. Of a card
-            that is made of blocks these alone are taken over, where there is one.
+        files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository.
         title (`str`): First line of the commit, and title of the pull request.
         description (`str`, *optional*): What stands below, in Markdown.
         leftovers (`re.Pattern`, *optional*): What the same commit deletes, if it is there and not among the files.
         pr (`bool`, *optional*, defaults to `False`): As a pull request.
-        force (`bool`, *optional*, defaults to `False`): Whether blocks are made anew that a person has changed.
-        local (`str`, *optional*): The card as it stands on this machine, for what a person wrote into it.
+        revise (`Callable`, *optional*): Given the card that is there, and ours, gives the one to commit; ours unless
+            given. It may refuse.
     """
 
     files: Mapping[str, Content]
@@ -53,19 +50,18 @@ class Wanted:
     description: str = ""
     leftovers: re.Pattern[str] | None = None
     pr: bool = False
-    force: bool = False
-    local: str = ""
+    revise: Callable[[str, str], str] | None = None
 
     def onto(self, head: Head) -> dict[str, Content]:
         """
         The files as they will be on top of what is there.
 
         Raises:
-            CardConflict: A person has changed what is made from records.
+            PublishError: `revise` refuses.
         """
         files, card = dict(self.files), self.files.get(CARD)
-        if isinstance(card, bytes) and blocks(card.decode()):
-            files[CARD] = combine(self.local, head.card, card.decode(), self.force).encode()
+        if self.revise and isinstance(card, bytes):
+            files[CARD] = self.revise(head.card, card.decode()).encode()
         return files
 
     def changes(self, head: Head) -> list[Change]:

@@ -9,9 +9,9 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, OIDCError, RepositoryNotFoundError
 from huggingface_hub.utils import httpx
 
-from cards.metadata import is_repo_id
-from cards.patience import asked_seconds, patiently, status_of
 from escoita.errors import PublishError
+from escoita.hub.patience import asked_seconds, patiently, status_of
+from escoita.resolve import is_repo_id
 
 
 ADVICE = {

@@ -15,8 +15,8 @@ from safetensors.numpy import save
 
 from cards.base import base_files
 from cards.publication import public_recipe
-from cards.scan import scan
 from escoita.errors import PublishError
+from escoita.hub.scan import scan
 from escoita.recipe import load_recipe
 
 
