@@ -1,8 +1,9 @@
 """The engine of the page: how soon the first word is there, and what visitors gain by being heard together."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -52,6 +53,8 @@ def measure_streaming(run: Path, visitors: int = VISITORS, rounds: int = ROUNDS)
         first, plain = first_text(engine, base, adapter, rounds)
         say(f"Streaming: {visitors} visitors")
         alone, together, different = crowd(engine, files, rounds)
+        say("Streaming: through the API of the page")
+        direct, through = first_text_through_the_api(engine, run, files[0], rounds)
     # Spawned, as a forked process would begin with the memory of this one.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         peak_alone, peak = fresh.submit(peaks, base, adapter, files).result()
@@ -68,6 +71,12 @@ def measure_streaming(run: Path, visitors: int = VISITORS, rounds: int = ROUNDS)
             1000 * median(first),
             "ms",
             f"{PLAIN}: {1000 * median(plain):.3g} ms",
+        ),
+        Measurement(
+            "Page, first text of a file, through its API",
+            1000 * median(through),
+            "ms",
+            f"the engine, without upload, queue and HTTP: {1000 * median(direct):.3g} ms",
         ),
         Measurement(
             f"Page, {visitors} visitors at once",
@@ -111,10 +120,40 @@ def first_text(engine: Engine, base: str, adapter: str, rounds: int) -> tuple[li
     return ours, theirs
 
 
-def seconds_to_text(engine: Engine, clip: np.ndarray) -> float:
+def first_text_through_the_api(engine: Engine, run: Path, file: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds to the first text of a file in each round: of the engine, and of a program that asks the page."""
+    from gradio_client import Client, handle_file
+
+    from space.app import build, start
+    from space.demo import of_run
+
+    demo = replace(of_run(run), adapters={ADAPTER: engine.adapters.sources[ADAPTER]}, ready=lambda: engine)
+    page = build(replace(demo, loading=lambda: False))
+    client = Client(start(page, demo), verbose=False, analytics_enabled=False)
+    clip = handle_file(file)
+    direct: list[float] = []
+    through: list[float] = []
+    try:
+        for number in range(rounds + 1):
+            ours = seconds_to_text(engine, file)
+            asked = seconds_to_first(lambda: client.submit(clip, ADAPTER, api_name="/transcribe"))
+            if number:
+                direct, through = [*direct, ours], [*through, asked]
+    finally:
+        client.close()
+        page.close(verbose=False)
+    return direct, through
+
+
+def seconds_to_text(engine: Engine, clip: "np.ndarray | str") -> float:
     """From the request to the first text; the rest is heard too."""
+    return seconds_to_first(lambda: (known.text for known in engine.stream(clip, ADAPTER)))
+
+
+def seconds_to_first(ask: Callable[[], Iterable[str]]) -> float:
+    """From asking to the first text that is not empty."""
     started = time.perf_counter()
-    shown = (time.perf_counter() - started for known in engine.stream(clip, ADAPTER) if known.text)
+    shown = (time.perf_counter() - started for text in ask() if text)
     first = next(shown)
     list(shown)
     return first

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from escoita.cli_jobs import jobs
 from escoita.cli_publish import card, push_run, verify
+from escoita.cli_space import space
 from escoita.errors import EscoitaError
 from escoita.processes import leave
 from escoita.progress import is_main_process
@@ -25,8 +27,8 @@ app = typer.Typer(
     no_args_is_help=True,
     **STYLE,
 )
-space = typer.Typer(help="The demo: base plus adapter on a page.", no_args_is_help=True)
 app.add_typer(space, name="space")
+app.add_typer(jobs, name="jobs")
 
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
@@ -113,21 +115,42 @@ def evaluate(
     normalizer: Annotated[
         str | None, typer.Option(help="What texts are made alike by; the recipe's unless given, or raw.")
     ] = None,
+    shard: Annotated[str | None, typer.Option(help="3/64: hear the third of 64 parts alone, score nothing.")] = None,
+    merge_shards: Annotated[bool, typer.Option("--merge", help="Hear nothing; score what all parts heard.")] = False,
     overrides: SetOption = None,
 ) -> None:
     """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
     from escoita.rundir import RunDirectory
     from escoita.summary import print_evaluation
-    from eval.run import evaluate_manifests, evaluate_run
+    from eval.asked import asked_of_manifests, asked_of_run
+    from eval.merge import merge_all
+    from eval.run import evaluate_manifests, evaluate_run, hear_shard
+    from eval.shards import Shard
+    from eval.systems import hear_all
 
+    if shard and merge_shards:
+        raise typer.BadParameter("--shard hears a part, --merge puts all parts together: give one of them")
+    part, hear = Shard.parse(shard) if shard else None, merge_all if merge_shards else hear_all
     if run is not None and not (base or adapter or corpus or out or language):
         options = {"baselines": baseline, "against": against, "normalizer": normalizer}
-        asked = [f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value]
-        evaluate_run(run, [*(overrides or []), *asked])
+        changes = [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
+        if part:
+            folder = hear_shard(asked_of_run(run, changes), part)
+            if is_main_process():
+                typer.echo(folder)
+            return
+        evaluate_run(run, changes, hear)
         if is_main_process():
             print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
     elif run is None and base and corpus and out and not (against or overrides):
-        evaluate_manifests(base, adapter, corpus, out, language, baseline, normalizer or "raw")
+        texts = normalizer or "raw"
+        if part:
+            asked = asked_of_manifests(base, adapter, corpus, out, language, baseline, texts)
+            folder = hear_shard(asked, part)
+            if is_main_process():
+                typer.echo(folder)
+            return
+        evaluate_manifests(base, adapter, corpus, out, language, baseline, texts, hear=hear)
         if is_main_process():
             print_evaluation(out)
     elif run is None and (against or overrides):
@@ -180,11 +203,17 @@ def merge(
 
 
 @app.command()
-def summary(run: RunOption) -> None:
+def summary(
+    run: RunOption,
+    markdown: Annotated[bool, typer.Option("--markdown", help="For the summary of a CI job.")] = False,
+) -> None:
     """Prints what came of a run: base beside adapter, minutes, where the files are."""
-    from escoita.summary import print_summary
+    from escoita.summary import markdown_summary, print_summary
 
-    print_summary(run)
+    if markdown:
+        typer.echo(markdown_summary(run))
+    else:
+        print_summary(run)
 
 
 @app.command()
@@ -193,28 +222,6 @@ def schema() -> None:
     from escoita.recipe import Recipe
 
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
-
-
-@space.command("run")
-def space_run(
-    run: Annotated[Path | None, typer.Option("--run", help="Run directory.")] = None,
-    base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or repository of an adapter.")] = None,
-    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 7860,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-) -> None:
-    """Serves the page on this machine."""
-    from escoita.recipe import Space
-    from escoita.rundir import RunDirectory
-    from space.app import serve
-
-    if run is not None and not (base or adapter):
-        recipe, adapter = RunDirectory(run).load_recipe(), RunDirectory(run).trained_adapter()
-        serve(recipe.base, adapter, recipe.space, recipe.card.title, port, host, recipe.base_revision, recipe.dtype)
-    elif run is None and base and adapter:
-        serve(base, adapter, Space(), Path(adapter).name, port, host)
-    else:
-        raise typer.BadParameter("give --run, or both --base and --adapter")
 
 
 def main() -> None:

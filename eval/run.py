@@ -13,53 +13,55 @@ that share the folder, share the batches and hear the same as one.
 
 import re
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from escoita.corpora.survey import write_survey
-from escoita.errors import CorpusError, EscoitaError
+from escoita.errors import EscoitaError
 from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
 from escoita.families import listener_of
 from escoita.predictions import predictions_path
 from escoita.processes import main_first
 from escoita.progress import is_main_process
 from escoita.recipe import Corpus, Evaluation
-from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any
+from escoita.records import AdapterRecord
 from escoita.rundir import RunDirectory
-from escoita.text import NORMALIZERS
+from eval.asked import Asked, asked_of_manifests, asked_of_run
 from eval.counts import write_counts
 from eval.earlier import EARLIER, take_earlier
 from eval.material import Material, corpus_test, probe_test
 from eval.report import write_report
 from eval.results import score
+from eval.shards import Shard
 from eval.systems import JOURNAL, Candidate, hear_all
 
 
-def evaluate_run(path: Path, overrides: list[str] | None = None) -> EvaluationRecord:
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+# How all candidates come to have heard all corpora: by hearing them, or out of the shards that did.
+Hear = Callable[[list[Candidate], dict[str, Material], Path, float, "PartialState"], None]
+
+
+def evaluate_run(path: Path, overrides: list[str] | None = None, hear: Hear = hear_all) -> EvaluationRecord:
     """
     Evaluates the adapter of a run on the test corpora of its recipe.
 
     Args:
         path (`Path`): The run directory.
         overrides (`list[str]`, *optional*): `section.key=value`, as for training.
+        hear (`Callable`, *optional*): [`~eval.merge.merge_all`] takes what shards heard.
 
     Raises:
         EscoitaError: The run is not finished, a corpus cannot be read, or the models cannot be loaded.
     """
-    run = RunDirectory(path)
-    recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
-    spoken = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
-    base = Candidate(BASE, recipe.base, spoken, recipe.base_revision, dtype=recipe.dtype)
-    # `adapter` is the folder beside `eval`: the record stays true wherever the run is moved.
-    judged = Candidate(SUBJECT, recipe.base, spoken, recipe.base_revision, adapter, "adapter", recipe.dtype)
-    candidates = [*([base] if recipe.eval.base else []), judged]
-    share, title = recipe.corpora.max_rejected_share, recipe.card.title
-    record = evaluate(candidates, recipe.corpora.test, run.eval, recipe.eval, share, title)
+    record = evaluate(*asked_of_run(path, overrides), hear=hear)
     if is_main_process():
-        write_survey(recipe, run, missing_ok=True)  # how far train and test are apart; training may be elsewhere
+        run = RunDirectory(path)
+        # How far train and test are apart; training may be elsewhere.
+        write_survey(run.load_recipe(overrides), run, missing_ok=True)
     return record
 
 
@@ -72,6 +74,7 @@ def evaluate_manifests(
     baselines: list[str] | None = None,
     normalizer: str = "raw",
     spoken: AdapterRecord | None = None,
+    hear: Hear = hear_all,
 ) -> EvaluationRecord:
     """
     Evaluates any adapter, or any baseline alone, on any manifests.
@@ -86,44 +89,13 @@ def evaluate_manifests(
         baselines (`list[str]`, *optional*): Models to stand beside.
         normalizer (`str`, *optional*, defaults to `"raw"`): One of `NORMALIZERS`.
         spoken ([`AdapterRecord`], *optional*): How the adapter is spoken to; as it says itself unless given.
+        hear (`Callable`, *optional*): See [`evaluate_run`].
 
     Raises:
         EscoitaError: As [`evaluate_run`], or the language is no code, or there is no such normaliser.
     """
-    from escoita.families.chat import ChatFamily
-
-    corpora = _named_by_file(manifests)
-    if language and not re.fullmatch("[a-z]{2,3}", language):
-        raise EscoitaError(f"--language {language}: write its code, such as gl")
-    if normalizer not in NORMALIZERS:
-        raise EscoitaError(f"--normalizer {normalizer}: there are {', '.join(NORMALIZERS)}")
-    settings = Evaluation.model_validate({"baselines": baselines or [], "normalizer": normalizer})
-    if adapter is not None:
-        spoken = spoken or adapter_record(adapter)
-        candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
-    elif isinstance(listener_of(base), ChatFamily):
-        if not file_if_any(base, "escoita.json"):
-            raise EscoitaError(f"{base}: answers to a prompt, which an adapter tells; give --adapter")
-        candidates = [Candidate(BASE, base, adapter_record(base))]  # both in one, as `escoita merge` writes them
-    elif language is None:
-        raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
-    else:
-        spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
-        candidates = [Candidate(BASE, base, spoken)]
-    return evaluate(candidates, corpora, out, settings)
-
-
-def _named_by_file(manifests: list[Path]) -> list[Corpus]:
-    """Corpora by the names of their files, `test`; where several have one, with those of their folders, `gl-test`."""
-    stems = [path.stem for path in manifests]
-    folders = [f"{path.resolve().parent.name}-" if stems.count(path.stem) > 1 else "" for path in manifests]
-    names = [folder + stem for folder, stem in zip(folders, stems, strict=True)]
-    if len(set(names)) < len(names):
-        raise CorpusError("two manifests and their folders have the same names, which name their corpora; rename one")
-    try:
-        return [Corpus(name=name, path=str(path)) for name, path in zip(names, manifests, strict=True)]
-    except ValidationError as error:
-        raise CorpusError("a manifest's file name names its corpus: use letters, digits, '.', '_' and '-'") from error
+    asked = asked_of_manifests(base, adapter, manifests, out, language, baselines, normalizer, spoken)
+    return evaluate(*asked, hear=hear)
 
 
 def evaluate(
@@ -133,6 +105,8 @@ def evaluate(
     settings: Evaluation,
     max_rejected_share: float = 1.0,
     title: str | None = None,
+    *,
+    hear: Hear = hear_all,
 ) -> EvaluationRecord:
     """
     Lets base, adapter and baselines hear the corpora, writes the predictions, and scores what was written.
@@ -144,15 +118,65 @@ def evaluate(
         settings ([`Evaluation`]): Baselines, batches, normaliser, intervals, probes.
         max_rejected_share (`float`, *optional*, defaults to 1): Largest fraction of a corpus that may be unusable.
         title (`str`, *optional*): Heads the report.
+        hear (`Callable`, *optional*): See [`evaluate_run`].
 
     Raises:
         EscoitaError: A corpus or a model cannot be had, or earlier predictions are of other clips.
     """
+    state = _processes()
+    candidates, tests = _prepared(candidates, corpora, out, settings, max_rejected_share, state)
+    hear(candidates, tests, out, settings.batch_seconds, state)
+
+    def finish() -> EvaluationRecord:
+        if state.is_main_process:
+            _finish(candidates, corpora, tests, out, settings, title)
+        return EvaluationRecord.read(out / "results.json")
+
+    return main_first(finish, state)
+
+
+def hear_shard(asked: Asked, shard: Shard) -> Path:
+    """
+    Hears a part of the corpora, which `eval/merge.py` puts together with the others, and scores nothing.
+
+    Args:
+        asked ([`Asked`]): What is to be measured, the same for all parts.
+        shard ([`~eval.shards.Shard`]): Which part.
+
+    Returns:
+        `Path`: The folder of what it heard.
+
+    Raises:
+        EscoitaError: As [`evaluate`].
+    """
+    state = _processes()
+    settings = asked.settings.model_copy(update={"against": None})  # asked for where the parts are put together
+    candidates, tests = _prepared(*asked[:3], settings, asked.max_rejected_share, state)
+    hear_all(candidates, tests, asked.out, settings.batch_seconds, state, shard)
+    folder = shard.folder(asked.out)
+    if state.is_main_process:
+        for journal in folder.glob(f"*/{JOURNAL}*"):
+            shutil.rmtree(journal)
+    return folder
+
+
+def _processes() -> "PartialState":
     import torch
     from accelerate import PartialState
 
     # The others wait while the first decodes whole corpora, which takes longer than what torch allows by itself.
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+
+
+def _prepared(
+    candidates: list[Candidate],
+    corpora: list[Corpus],
+    out: Path,
+    settings: Evaluation,
+    max_rejected_share: float,
+    state: "PartialState",
+) -> tuple[list[Candidate], dict[str, Material]]:
+    """The candidates with the baselines, and what all of them hear."""
     spoken = candidates[0].spoken
     candidates = [*candidates, *_baselines(settings.baselines, spoken)]
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
@@ -164,15 +188,7 @@ def evaluate(
             take_earlier(settings.against, {name: material.clips for name, material in found.items()}, out)
         return found | ({PROBES: probe_test(spoken.language)} if settings.probes else {})
 
-    tests = main_first(gather_material, state)
-    hear_all(candidates, tests, out, settings.batch_seconds, state)
-
-    def finish() -> EvaluationRecord:
-        if state.is_main_process:
-            _finish(candidates, corpora, tests, out, settings, title)
-        return EvaluationRecord.read(out / "results.json")
-
-    return main_first(finish, state)
+    return candidates, main_first(gather_material, state)
 
 
 def _baselines(models: list[str], spoken: AdapterRecord) -> list[Candidate]:

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from escoita.batches import batches_by_seconds
 from escoita.corpora.rows import Utterances
 from escoita.evaluation import System
@@ -22,6 +24,7 @@ from escoita.transcribe import Transcriber
 from escoita.transcript import Transcript
 from eval.journal import append_batches, read_journals
 from eval.material import Material
+from eval.shards import WHOLE, Shard, ShardProvenance, write_shard
 
 
 if TYPE_CHECKING:
@@ -62,7 +65,12 @@ class Candidate:
 
 
 def hear_all(
-    candidates: Sequence[Candidate], tests: dict[str, Material], out: Path, batch_seconds: float, state: "PartialState"
+    candidates: Sequence[Candidate],
+    tests: dict[str, Material],
+    out: Path,
+    batch_seconds: float,
+    state: "PartialState",
+    shard: Shard = WHOLE,
 ) -> None:
     """
     Lets every candidate hear every corpus, and writes its predictions.
@@ -73,6 +81,7 @@ def hear_all(
         out (`Path`): Where the predictions go.
         batch_seconds (`float`): Most audio in a batch.
         state (`PartialState`): The processes that share the work, of accelerate.
+        shard ([`~eval.shards.Shard`], *optional*): The part that is heard here; everything unless given.
     """
     digests: dict[str, str] = {}
     loaded: Candidate | None = None
@@ -91,7 +100,7 @@ def hear_all(
         system = _system(candidate, transcriber, digests[candidate.base], state.num_processes)
         for name, test in tests.items():
             transcriber.spoken = spoken_in(candidate.spoken, test.clips)
-            heard = hear(transcriber, name, test, system, out, state)
+            heard = hear(transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard)
             peak = max(gathered(peak_memory_bytes(), state))
             if state.is_main_process:
                 made = Provenance(
@@ -99,8 +108,15 @@ def hear_all(
                     rejected=test.rejected,
                     system=system.model_copy(update={"peak_memory_bytes": peak}),
                 )
-                path = predictions_path(out, name, candidate.name)
-                write_predictions(predictions_table(test.clips, heard, made), path)
+                places = sorted(heard)
+                clips = Utterances(test.clips.table, test.clips.order[np.array(places, np.int64)])
+                table = predictions_table(clips, [heard[place] for place in places], made)
+                if shard == WHOLE:
+                    write_predictions(table, predictions_path(out, name, candidate.name))
+                else:
+                    key = _key(transcriber, system, test.clips)
+                    part = ShardProvenance(index=shard.index, of=shard.of, key=key, rows=len(test.clips))
+                    write_shard(out, table, places, made, part)
         loaded = candidate
 
 
@@ -111,38 +127,40 @@ def spoken_in(spoken: AdapterRecord, clips: Utterances) -> AdapterRecord:
 
 
 def hear(
-    transcriber: Transcriber, corpus: str, test: Material, system: System, out: Path, state: "PartialState"
-) -> list[Transcript]:
+    transcriber: Transcriber,
+    corpus: str,
+    test: Material,
+    system: System,
+    out: Path,
+    state: "PartialState",
+    shard: Shard = WHOLE,
+) -> dict[int, Transcript]:
     """
     Transcribes a corpus in batches of like length, each written as soon as it is heard.
 
     Every process takes its share of the same batches as one alone would make, so that the texts are the same.
 
     Returns:
-        `list[Transcript]`: What all processes heard, in the order of the clips.
+        `dict[int, Transcript]`: What all processes heard, by the index of the clip; of a shard its clips alone.
     """
     lengths = test.clips.column("audio_seconds")
     batches = list(batches_by_seconds(lengths, transcriber.batch_seconds))
     folder, key = out / corpus / f"{JOURNAL}{system.name}", _key(transcriber, system, test.clips)
     known = read_journals(folder, key) if folder.is_dir() else {}
-    # By the number of the batch alone, whatever is known already, as processes may start at different times.
-    mine = [
-        number
-        for number in range(len(batches))
-        if number % state.num_processes == state.process_index and number not in known
-    ]
+    # By the place of the batch alone, whatever is known already, as processes may start at different times.
+    numbers = shard.numbers(len(batches))
+    mine = [number for number in numbers[state.process_index :: state.num_processes] if number not in known]
     heard = transcriber.in_batches(test.load, [batches[number] for number in mine])
     told = track(heard, total=len(mine), title=f"Transcribing {corpus}, {system.name}: batches")
     with each_says_why(state):
         append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(mine, told))
     state.wait_for_everyone()
     known = read_journals(folder, key)
-    by_clip = {
+    return {
         index: transcript
-        for number, indices in enumerate(batches)
-        for index, transcript in zip(indices, known[number], strict=True)
+        for number in numbers
+        for index, transcript in zip(batches[number], known[number], strict=True)
     }
-    return [by_clip[index] for index in range(len(lengths))]
 
 
 def _numbered(

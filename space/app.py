@@ -1,91 +1,98 @@
 """
-The demo: base plus adapter on a page, for the microphone or a file.
+The demo: a base and its adapters on a page, for the microphone or a file.
 
 ```
 python space/app.py --run runs/quickstart-uzbek --port 7860
-python space/app.py --base quickstart/gemma4 --adapter runs/quickstart-uzbek/adapter
+python space/app.py --base quickstart/gemma4 --adapter uzbek=runs/quickstart-uzbek/adapter
 ```
 
 Programs send a file and get the text: `Client("http://127.0.0.1:7860").predict(handle_file("clip.wav"),
 api_name="/transcribe")`.
 """
 
-import html
+import importlib.util
 import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from space.look import CSS, FORGET, heading, status_line, theme
-from space.recording import MEGABYTE, hear, limits
+from escoita.resolve import adapter_record
+from space import differences, page_about, page_compare, page_feedback, page_transcribe, waveform
+from space.languages import AcceptLanguage, page_texts, visitor_language
+from space.loading import Loading, alone, on_zero_gpu
+from space.look import CSS, heading, lead, theme
+from space.recording import MEGABYTE, limits
+from space.texts import say as said
+from space.texts import spoken_time
+from space.uploads import delete_what_models_send, refuse_addresses
 
 
 if TYPE_CHECKING:
     import gradio as gr
 
-    from escoita.transcribe import Transcriber
-    from escoita.transcript import Transcript
+    from escoita.engine import Engine
+    from space.demo import Demo
 
-
-# Visitors who wait for the model at once; the next one is told to come back.
-QUEUE_SIZE = 20
 # Seconds: how often uploads are looked through, and how old they grow.
 UPLOAD_LIFE = (300, 900)
+# Seconds between two looks at a model that is still loading.
+LOOK_AGAIN = 1.0
+# Seconds for which a page whose model could not be loaded says so to who waits.
+LAST_WORDS = 3.0
+# All styles of the page, as each part of it wants them.
+STYLES = [CSS, page_transcribe.CSS, page_compare.CSS, page_about.CSS, page_feedback.CSS, waveform.CSS, differences.CSS]
 
 
-def serve(
-    base: str,
-    adapter: str,
-    settings: Space,
-    title: str,
-    port: int,
-    host: str = "127.0.0.1",
-    revision: str | None = None,
-    dtype: str = "auto",
-) -> None:
+def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1") -> None:
     """
-    Loads the model once and serves the page until Ctrl-C; uploads go with it.
+    Serves the page until Ctrl-C, while the model loads; uploads go with it.
 
     Args:
-        base (`str`): A folder, or a repository of the Hub.
-        adapter (`str`): The same.
-        settings ([`~escoita.recipe.Space`]): Limits and examples.
-        title (`str`): Heads the page.
-        port (`int`): Where to listen.
+        demo ([`~space.demo.Demo`]): What the page is about; what hears, and what takes corrections, is put in here.
+        port (`int`, *optional*): Where to listen; unless given, what `GRADIO_SERVER_PORT` says, or a free one.
         host (`str`, *optional*, defaults to `"127.0.0.1"`): `"0.0.0.0"` lets other machines in.
-        revision (`str`, *optional*): Of the base.
-        dtype (`str`, *optional*, defaults to `"auto"`): Precision of the base.
 
     Raises:
-        EscoitaError: The model or an example cannot be had, or the port is taken.
+        EscoitaError: An example, an adapter or the model cannot be had, the port is taken, or the Hub does not take
+            corrections.
     """
-    from escoita.transcribe import Transcriber
-
     # A shell starts what runs in the background with SIGINT ignored.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="escoita-space-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        page = build(Transcriber.load(base, adapter, None, revision, dtype), settings, title, base, adapter)
-        try:
-            print(f"Listening on {start(page, settings, port, host)} (Ctrl-C ends)", flush=True)
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            page.close(verbose=False)
+    over = threading.Event()
+    try:
+        with ExitStack() as open_until_the_end:
+            enter = open_until_the_end.enter_context
+            os.environ["GRADIO_TEMP_DIR"] = enter(tempfile.TemporaryDirectory(prefix="escoita-space-"))
+            loading = _loading(demo)
+            demo = replace(demo, ready=loading.ready, loading=loading.loading)
+            demo = replace(demo, corrections=enter(_corrections(demo)))
+            page = build(demo)
+            address = start(page, demo, port, host)
+            open_until_the_end.callback(page.close, verbose=False)
+            print(f"Listening on {address} (Ctrl-C ends)", flush=True)
+            if loading.loading():
+                loading.start()
+            loading.failed(over.set)
+            over.wait()
+            threading.Event().wait(LAST_WORDS)
+            loading.done.result()
+    except KeyboardInterrupt:
+        return
 
 
-def start(page: "gr.Blocks", settings: Space, port: int | None = None, host: str = "127.0.0.1") -> str:
+def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = "127.0.0.1") -> str:
     """
     Opens the page to visitors, and returns.
 
     Args:
         page (`gr.Blocks`): As built.
-        settings ([`~escoita.recipe.Space`]): Limits.
+        demo ([`~space.demo.Demo`]): What it is about.
         port (`int`, *optional*): Any free one unless given.
         host (`str`, *optional*, defaults to `"127.0.0.1"`): Where to listen.
 
@@ -93,106 +100,139 @@ def start(page: "gr.Blocks", settings: Space, port: int | None = None, host: str
         `str`: The address.
 
     Raises:
-        EscoitaError: The port is taken.
+        EscoitaError: The port is taken, or a package is missing.
     """
+    from starlette.middleware import Middleware
+
+    settings = demo.settings
+    if settings.mcp and importlib.util.find_spec("mcp") is None:
+        raise EscoitaError("space.mcp: a package is missing; pip install 'gradio[mcp]', or set it to false")
     try:
         _, address, _ = page.launch(
             server_name=host,
             server_port=port,
             max_file_size=int(settings.max_megabytes * MEGABYTE),
+            # Each visitor who is heard or waits has a thread.
+            max_threads=40 + 4 * settings.max_queue,
             theme=theme(),
-            css=CSS,
+            css="\n".join(STYLES),
+            i18n=page_texts(settings.languages, repo=settings.feedback or ""),
+            app_kwargs={"middleware": [Middleware(AcceptLanguage)]},
             footer_links=[],
             run_history=False,
             share=False,
             ssr_mode=False,
             pwa=False,
-            mcp_server=False,
+            mcp_server=settings.mcp,
             quiet=True,
             prevent_thread_lock=True,
         )
     except OSError as error:
         raise EscoitaError(f"port {port}: taken, or not to be had on {host}; choose another with --port") from error
+    delete_what_models_send(page)
     return str(address)
 
 
-def build(
-    transcriber: "Transcriber", settings: Space, title: str, base: str, adapter: str | None = None
-) -> "gr.Blocks":
+def build(demo: "Demo") -> "gr.Blocks":
     """
     Lays out the page.
 
     Args:
-        transcriber ([`~escoita.transcribe.Transcriber`]): Base and adapter, loaded.
-        settings ([`~escoita.recipe.Space`]): Limits and examples.
-        title (`str`): Heads the page.
-        base (`str`): What the page calls the base.
-        adapter (`str`, *optional*): What it calls the adapter.
+        demo ([`~space.demo.Demo`]): What it is about.
 
     Raises:
         EscoitaError: An example is missing.
     """
     import gradio as gr
 
-    for example in settings.examples:
+    for example in demo.settings.examples:
         if not Path(example).is_file():
             raise EscoitaError(f"space.examples: {example}: no such file")
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=UPLOAD_LIFE) as page:
-        gr.HTML(heading(title, limits(settings), base, adapter), elem_id="heading")
-        transcription(transcriber, settings)
-    page.queue(max_size=QUEUE_SIZE, api_open=False)
+    texts = gr.I18n()
+
+    def say(key: str, **values: object) -> Any:
+        return texts(key)  # `page_texts` fills in the values
+
+    with gr.Blocks(title=demo.title, analytics_enabled=False, delete_cache=UPLOAD_LIFE) as page:
+        gr.HTML(heading(demo.title), elem_id="heading")
+        head(demo, page)
+        with gr.Tabs(overflow_behavior="wrap"):  # else on a phone the last one hides behind dots
+            with gr.Tab(say("tab.transcribe")):
+                page_transcribe.transcribe_tab(demo, say)
+            with gr.Tab(say("tab.compare")):
+                page_compare.compare_tab(demo, say)
+            with gr.Tab(say("tab.about")):
+                page_about.about_tab(demo, say)
+    for event in page.fns.values():
+        if event.fn is not None and event.api_visibility == "public":
+            event.fn.__name__ = str(event.api_name)  # what language models call it by
+    page.queue(max_size=demo.settings.max_queue, api_open=False)
+    refuse_addresses(page)
     return page
 
 
-def transcription(transcriber: "Transcriber", settings: Space) -> None:
-    """Lays out the part that takes one clip and shows its transcript, and opens the endpoint `/transcribe`."""
+def head(demo: "Demo", page: "gr.Blocks") -> None:
+    """Lays out what stands over the tabs: what the page is for, and that the model is loading for as long as it is."""
     import gradio as gr
 
-    def transcribe(audio: str | None) -> tuple[str, "Transcript"]:
-        """Transcribes a recording (wav, flac, ogg, mp3, m4a, webm)."""
+    def language_of(request: gr.Request) -> str:
+        return visitor_language(request, demo.settings.languages)
+
+    def opened(request: gr.Request) -> tuple[str, str, gr.Timer]:
+        language, life = language_of(request), sum(UPLOAD_LIFE)
+        words = limits(demo.settings, language), spoken_time(life, language)
+        loading = demo.loading()
+        notice = said("status.loading", language) if loading else ""
+        return lead(*words, demo.base, list(demo.adapters.values()), language), notice, gr.Timer(active=loading)
+
+    def look(request: gr.Request) -> tuple[Any, gr.Timer]:
+        if demo.loading():
+            return gr.skip(), gr.Timer(active=True)
         try:
-            transcript = hear(transcriber, settings, audio)
-        except EscoitaError as error:
-            # The page shows messages as HTML, and a file may be called anything.
-            message = html.escape(str(error), quote=False)
-            raise gr.Error(message, duration=None, print_exception=False) from error
-        return transcript.text, transcript
+            demo.ready()
+        except EscoitaError:
+            return said("refusal.not_loaded", language_of(request)), gr.Timer(active=False)
+        return said("status.ready", language_of(request)), gr.Timer(active=False)
 
-    audio = gr.Audio(
-        label="Recording",
-        sources=["microphone", "upload"],
-        type="filepath",
-        buttons=[],
-        elem_id="recording",
-    )
-    button = gr.Button("Transcribe", variant="primary", elem_id="transcribe")
-    text = gr.Textbox(
-        label="Transcript",
-        # Also what screen readers call the box: with a copy button in it, the label names the button.
-        placeholder="The transcript appears here.",
-        lines=4,
-        interactive=False,
-        buttons=["copy"],
-        elem_id="transcript",
-    )
-    status = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="status")
-    # A state is no part of the API: to programs the text alone is returned.
-    heard = gr.State()
+    told = gr.HTML(elem_id="lead")
+    notice = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="notice", elem_classes="status")
+    timer = gr.Timer(LOOK_AGAIN, active=False)
+    private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    page.load(opened, None, [told, notice, timer], **private)
+    timer.tick(look, None, [notice, timer], **private)
 
-    def transcribe_on(event: Callable[..., Any], **api: str) -> None:
-        done = event(transcribe, audio, [text, heard], concurrency_limit=1, concurrency_id="model", **api)
-        done.success(status_line, heard, status, queue=False, show_progress="hidden", api_visibility="private")
 
-    gr.on([audio.change, button.click], None, None, [text, status], js=FORGET, api_visibility="private")
-    transcribe_on(button.click, api_name="transcribe")
-    if settings.examples:
-        examples = gr.Examples(settings.examples, audio, cache_examples=False, api_visibility="private")
-        # Gradio would delete its copies of them with the uploads.
-        audio.keep_in_cache.update(audio.temp_files)
-        transcribe_on(examples.load_input_event.success, api_visibility="private")
+def _loading(demo: "Demo") -> Loading:
+    """The model on its way; whole already on ZeroGPU."""
+    for source in demo.adapters.values():
+        adapter_record(source)  # an adapter that cannot be had is told of before the page is opened
+
+    def load() -> "Engine":
+        from escoita.engine import Engine
+
+        settings = demo.settings
+        return Engine.load(demo.base, demo.adapters, demo.revision, demo.dtype, most_waiting=settings.max_queue)
+
+    if not on_zero_gpu():
+        return Loading(load)
+    loading = Loading(lambda: alone(load, demo.settings.max_seconds))
+    loading.run()
+    loading.done.result()
+    return loading
+
+
+def _corrections(demo: "Demo") -> Any:
+    """Takes corrections while the page is open; they wait where Gradio serves no files, and outlive a kill."""
+    from huggingface_hub.constants import HF_HOME
+
+    from space.feedback import open_corrections
+
+    waiting = Path(HF_HOME) / "escoita" / (demo.settings.feedback or "").replace("/", "--")
+    return open_corrections(demo.settings, waiting, demo.language or "und")
 
 
 if __name__ == "__main__":
-    from escoita.cli import script, space_run
+    from escoita.cli import script
+    from escoita.cli_space import space_run
 
     script(space_run)

@@ -1,42 +1,15 @@
-"""From the file that a visitor sent to what was heard, or a message that says what is wrong with the file."""
+"""What a recording of a visitor may measure, and what is said of one that measures more."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from escoita.audio import is_longer
-from escoita.errors import AudioError, EscoitaError
+from escoita.errors import AudioError
 from escoita.recipe import Space
 from space.texts import say, spoken_time
 
 
-if TYPE_CHECKING:
-    from escoita.transcribe import Transcriber
-    from escoita.transcript import Transcript
-
-
 # As Gradio counts when it refuses an upload.
 MEGABYTE = 2**20
-
-
-def hear(transcriber: "Transcriber", settings: Space, path: str | None) -> "Transcript":
-    """
-    Transcribes the recording of a visitor.
-
-    Args:
-        transcriber ([`~escoita.transcribe.Transcriber`]): Base and adapter.
-        settings ([`~escoita.recipe.Space`]): The limits of the page.
-        path (`str`, *optional*): The recording; none when the visitor gave none.
-
-    Raises:
-        EscoitaError: A message for the visitor; it names the file without the folder it was put into.
-    """
-    if path is None:
-        raise EscoitaError("Nothing to transcribe yet: record something, or choose a file.")
-    try:
-        check_limits(Path(path), settings)
-        return transcriber.transcribe_file(path)
-    except AudioError as error:
-        raise AudioError(Path(error.name).name, error.reason) from error
 
 
 def check_limits(path: Path, settings: Space) -> None:

@@ -79,8 +79,8 @@ def peaks(samples: np.ndarray, columns: int) -> np.ndarray:
 
 
 def clock(moment: float) -> str:
-    """A moment of a recording, in seconds, as players show it: `0:07`, `1:02:03`."""
-    minutes, whole = divmod(int(moment), 60)
+    """A moment of a recording, in seconds, to the nearest: `0:07`, `1:02:03`."""
+    minutes, whole = divmod(round(moment), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{whole:02}" if hours else f"{minutes}:{whole:02}"
 

@@ -10,7 +10,7 @@ import pytest
 from eval.report import write_report
 from eval.results import score
 from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
-from tests.space.test_page import FLAGS
+from tests.space.browsing import FLAGS
 
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ import pytest
 from escoita.errors import CorpusError, EscoitaError
 from escoita.families import family_of
 from escoita.records import AdapterRecord, Prompt
-from eval.run import _baselines, _named_by_file, evaluate_manifests
+from eval.asked import _named_by_file, asked_of_manifests
+from eval.run import _baselines, evaluate_manifests
 from eval.systems import Candidate
 from tests.escoita.families.samples import write_whisper
 
@@ -57,11 +58,10 @@ def test_a_base_is_not_heard_without_its_prompt(tmp_path: Path) -> None:
 
 def test_a_merged_model_of_the_hub_has_its_prompt_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SPOKEN.write(tmp_path / "escoita.json")
-    monkeypatch.setattr("eval.run.listener_of", lambda model: family_of("quickstart/gemma4"))
+    monkeypatch.setattr("eval.asked.listener_of", lambda model: family_of("quickstart/gemma4"))
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
-    monkeypatch.setattr("eval.run.evaluate", lambda candidates, *_: candidates)
-    asked = evaluate_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
-    assert asked == [Candidate("base", "user/merged", SPOKEN)]
+    asked = asked_of_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
+    assert asked.candidates == [Candidate("base", "user/merged", SPOKEN)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import collections, commits, discussions, files, lfs, oidc, refs, repos, spaces, xet
+from . import collections, commits, discussions, files, jobs, lfs, oidc, refs, repos, spaces, xet
 from .errors import HubError
 from .faults import Fault, Faults
 from .headers import EveryAnswer
@@ -20,6 +20,7 @@ ROUTES = [
     *oidc.routes,
     *collections.routes,
     *spaces.routes,
+    *jobs.routes,
     *repos.routes,
     *refs.routes,
     *discussions.routes,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from .access import Grant
 from .blobs import BlobStore, FileEntry, gitattributes
@@ -135,6 +136,24 @@ class SpaceState:
 
 
 @dataclass
+class JobBook:
+    """
+    Jobs that were sent, and what becomes of them.
+
+    Args:
+        sent (`dict[str, dict]`): What the client sent, by the job's id.
+        log (`list[str]`): Lines that every job prints.
+        stage (`str`): In which it ends, after it was seen running once.
+        message (`str`, *optional*): What the Hub says of that.
+    """
+
+    sent: dict[str, dict[str, Any]] = field(default_factory=dict)
+    log: list[str] = field(default_factory=lambda: ["===== Job started at 12:00 =====", "step 1", "done"])
+    stage: str = "COMPLETED"
+    message: str | None = None
+
+
+@dataclass
 class Repo:
     """
     A repository.
@@ -248,6 +267,7 @@ class Store:
         self.jobs: dict[str, dict[str, str]] = {}  # claims of running CI jobs, by request token
         self.id_tokens: dict[str, dict[str, str]] = {}  # claims, by id token
         self.grants: dict[str, Grant] = {}  # by token
+        self.job_book = JobBook()
 
     def find(self, repo_type: str, repo_id: str) -> Repo | None:
         return self.repos.get((repo_type, repo_id))

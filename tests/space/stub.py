@@ -1,8 +1,7 @@
-"""A transcriber without a model, and recordings in the formats that visitors send."""
+"""A listener without a model, and recordings in the formats that visitors send."""
 
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -10,9 +9,12 @@ import av
 import numpy as np
 import soundfile
 
-from escoita.audio import SAMPLING_RATE, seconds
-from escoita.transcribe import Transcriber
-from escoita.transcript import Transcript
+from escoita.audio import SAMPLING_RATE, read_audible, seconds
+from escoita.partial import Partial
+from escoita.recipe import Space
+from escoita.transcript import Segment, Transcript
+from space.demo import Demo
+from space.listening import listen
 
 
 ROOT = Path(__file__).parents[2]
@@ -41,24 +43,33 @@ def write_clip(path: Path, length: float = 1.0) -> Path:
     return path
 
 
-class Stub(Transcriber):
+class Stub:
     """
-    Reads and refuses files as a transcriber does, and always hears the same.
+    Reads and refuses files as the engine does, and always hears the same, a word at a time.
 
     Args:
         text (`str`, *optional*, defaults to `"salom"`): What it hears.
-        delay (`float`, *optional*, defaults to 0): Seconds that it takes.
+        delay (`float`, *optional*, defaults to 0): Seconds before each word.
     """
 
     def __init__(self, text: str = "salom", delay: float = 0.0):
         self.text, self.delay = text, delay
-        self.lock, self.at_once, self.most_at_once = threading.Lock(), 0, 0
 
-    def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
-        with self.lock:
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
+    def stream(self, source: str | Path, adapter: str | None = None, beside: str | None = None) -> Iterator[Partial]:
+        length, words = seconds(read_audible(source)), self.text.split()
+        for count in range(1, len(words)):
+            time.sleep(self.delay)
+            yield Partial(" ".join(words[:count]), (), 0.0, length, None, self.delay)
         time.sleep(self.delay)
-        with self.lock:
-            self.at_once -= 1
-        return [Transcript(self.text, seconds(clip), 0.5) for clip in clips]
+        segments = (Segment(0.0, length, self.text),)
+        transcript = Transcript(self.text, length, 0.5, len(words), False, segments)
+        yield Partial(self.text, segments, length, length, None, self.delay, transcript)
+
+
+def heard(recording: Path | None, settings: Space | None = None, text: str = "salom") -> Transcript:
+    """What the page hears in a file of a visitor, within its limits."""
+    stub = Stub(text)
+    demo = Demo("Demo", "acme/base", None, "auto", {}, settings or Space(), None, "uz", lambda: stub, lambda: False)
+    *_, last = listen(demo, str(recording) if recording else None, None)
+    assert last.transcript is not None
+    return last.transcript

@@ -15,21 +15,31 @@ from gradio_client.exceptions import AppError
 
 from escoita.errors import EscoitaError
 from escoita.recipe import Space
-from escoita.transcript import Transcript
 from space import app
-from space.look import heading, short_name, status_line
+from space.loading import Loading
+from space.look import heading, lead, short_name
 from tests.space.stub import CLIP, ROOT, Stub
+from tests.space.tabs import about_what
 
 
 SERVE = """
-import sys
-from escoita.recipe import Space
-from escoita.transcribe import Transcriber
+import sys, time
+from escoita.engine import Engine
+from escoita.errors import EscoitaError
 from space.app import serve
 from tests.space.stub import Stub
+from tests.space.tabs import about_what
 
-Transcriber.load = lambda *arguments: Stub()
-serve("acme/base", "acme/adapter", Space(), "Demo", int(sys.argv[1]))
+def load(*arguments, **settings):
+    if sys.argv[2] == "broken":
+        raise EscoitaError("acme/base: no such base")
+    return Stub()
+
+Engine.load = load
+try:
+    serve(about_what(adapters={"uzbek": sys.argv[3]}), int(sys.argv[1]))
+except EscoitaError as error:
+    sys.exit(f"escoita: {error}")
 """
 
 
@@ -45,11 +55,11 @@ def stub() -> Stub:
 
 
 @pytest.fixture
-def client(uploads: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def client(uploads: Path, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setattr(app, "UPLOAD_LIFE", (1, 1))
-    settings = Space(examples=[str(CLIP)])
-    page = app.build(stub, settings, "Demo", "acme/base")
-    client = Client(app.start(page, settings), verbose=False)
+    demo = about_what(adapters={"uzbek": str(tmp_path)}, settings=Space(examples=[str(CLIP)]), ready=lambda: stub)
+    page = app.build(demo)
+    client = Client(app.start(page, demo), verbose=False)
     yield client
     client.close()
     page.close(verbose=False)
@@ -63,7 +73,14 @@ def free_port() -> int:
 
 def test_a_file_in_and_its_text_out(client: Client) -> None:
     assert client.predict(handle_file(CLIP), api_name="/transcribe") == "salom <b>dunyo</b>"
-    assert list(client.view_api(print_info=False, return_format="dict")["named_endpoints"]) == ["/transcribe"]
+    endpoints = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
+    assert list(endpoints) == ["/transcribe", "/compare"]
+
+
+def test_a_program_reads_text_before_its_end(client: Client) -> None:
+    job = client.submit(handle_file(CLIP), api_name="/transcribe")
+    assert job.result(timeout=60) == "salom <b>dunyo</b>"
+    assert job.outputs() == ["salom", "salom <b>dunyo</b>"]
 
 
 def test_a_bad_file_is_a_message_and_no_traceback(
@@ -73,12 +90,6 @@ def test_a_bad_file_is_a_message_and_no_traceback(
     with pytest.raises(AppError, match=r"^letter\.wav: not a recording that can be read"):
         client.predict(handle_file(tmp_path / "letter.wav"), api_name="/transcribe")
     assert "Traceback" not in "".join(capfd.readouterr())
-
-
-def test_the_model_hears_one_visitor_at_a_time(client: Client, stub: Stub) -> None:
-    jobs = [client.submit(handle_file(CLIP), api_name="/transcribe") for _ in range(4)]
-    assert [job.result(timeout=60) for job in jobs] == ["salom <b>dunyo</b>"] * 4
-    assert stub.most_at_once == 1
 
 
 def test_uploads_are_deleted_and_examples_stay(client: Client, tmp_path: Path, uploads: Path) -> None:
@@ -93,29 +104,33 @@ def test_uploads_are_deleted_and_examples_stay(client: Client, tmp_path: Path, u
     assert list(uploads.rglob(CLIP.name))
 
 
-def test_a_missing_example_is_named(stub: Stub) -> None:
+def test_a_missing_example_is_named() -> None:
     with pytest.raises(EscoitaError, match=r"^space\.examples: clips/a\.wav: no such file$"):
-        app.build(stub, Space(examples=["clips/a.wav"]), "Demo", "acme/base")
+        app.build(about_what(settings=Space(examples=["clips/a.wav"])))
 
 
-def test_a_port_that_is_taken(stub: Stub, uploads: Path) -> None:
-    page = app.build(stub, Space(), "Demo", "acme/base")
+def test_a_port_that_is_taken(uploads: Path) -> None:
+    demo = about_what()
+    page = app.build(demo)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(EscoitaError, match=f"^port {port}: taken.*--port$"):
-            app.start(page, Space(), port)
+            app.start(page, demo, port)
+
+
+def served(home: Path, port: int, model: str) -> "subprocess.Popen[str]":
+    (home / "escoita.json").write_text('{"language": "uz", "prompt": {"user": "Transcribe."}, "schema_version": 1}')
+    command = [sys.executable, "-c", SERVE, str(port), model, str(home)]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(home), "TMPDIR": str(home)}
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_serve_says_its_address_and_ends_quietly(tmp_path: Path, ending: signal.Signals) -> None:
     port = free_port()
-    command = [sys.executable, "-c", SERVE, str(port)]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with served(tmp_path, port, "whole") as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
@@ -129,13 +144,45 @@ def test_serve_says_its_address_and_ends_quietly(tmp_path: Path, ending: signal.
     assert not list(tmp_path.glob("escoita-space-*"))
 
 
+def test_a_model_that_cannot_be_loaded_ends_the_page_with_one_line(tmp_path: Path) -> None:
+    with served(tmp_path, free_port(), "broken") as process:
+        said, why = process.communicate(timeout=60)
+    assert said.startswith("Listening on") and process.returncode == 1
+    assert why == "escoita: acme/base: no such base\n"
+
+
+def test_the_page_answers_while_the_model_loads(uploads: Path, stub: Stub) -> None:
+    loading = Loading(lambda: stub)
+    demo = about_what(ready=loading.ready, loading=loading.loading)
+    page = app.build(demo)
+    client = Client(app.start(page, demo), verbose=False)
+    job = client.submit(handle_file(CLIP), api_name="/transcribe")
+    with pytest.raises(TimeoutError):
+        job.result(timeout=0.5)
+    loading.start()
+    assert job.result(timeout=60) == "salom <b>dunyo</b>"
+    client.close()
+    page.close(verbose=False)
+
+
+def test_building_a_page_needs_no_model_library() -> None:
+    code = "import sys\nfrom space.app import build\nfrom tests.space.tabs import about_what\nbuild(about_what())\n"
+    code += "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_help_needs_no_model_library() -> None:
+    code = "import atexit, runpy, sys\n"
+    code += "heavy = ('torch', 'transformers', 'peft', 'gradio')\n"
+    code += "atexit.register(lambda: print([name for name in heavy if name in sys.modules]))\n"
+    code += "sys.argv = ['space/app.py', '--help']\nrunpy.run_path('space/app.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--adapter" in done.stdout and done.stdout.endswith("[]\n")
+
+
 def test_names_are_escaped_and_short() -> None:
-    page = heading("<i>Uzbek</i>", "30 seconds", "/srv/models/gemma <4>", "runs/demo/adapter")
-    assert "<i>" not in page and "&lt;i&gt;Uzbek&lt;/i&gt;" in page
-    assert "Base model: models/gemma &lt;4&gt;. Adapter: demo/adapter" in page
+    assert heading("<i>Uzbek</i>") == "<h1>&lt;i&gt;Uzbek&lt;/i&gt;</h1>"
+    told = lead("30 seconds", "20 minutes", "/srv/models/gemma <4>", ["runs/demo/adapter"])
+    assert "Base model: models/gemma &lt;4&gt;. Adapter: demo/adapter" in told
     assert short_name("acme/base") == "acme/base"
-
-
-def test_status_line() -> None:
-    assert status_line(Transcript("salom", 4.24, 0.82)) == "4.2 s of audio, transcribed in 0.8 s"
-    assert status_line(Transcript("", 4.24, 0.82)) == "4.2 s of audio, transcribed in 0.8 s: no words"

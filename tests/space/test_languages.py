@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from space.languages import AcceptLanguage, language_of, page_texts
 from space.texts import LANGUAGES, texts
-from tests.space.test_page import CHROMIUM, FLAGS
+from tests.space.browsing import CHROMIUM, FLAGS
 
 
 @pytest.mark.parametrize(

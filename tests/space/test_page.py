@@ -1,93 +1,175 @@
 """The page in a browser, as visitors use it, with a real model behind it."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
+from escoita.engine import Engine
 from escoita.recipe import Space
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
-from space.app import build, start
-from tests.space.stub import CLIP, ROOT
+from space.demo import Demo, Listener
+from space.loading import Loading
+from tests.space.browsing import Visit, in_chromium, served, upload
+from tests.space.stub import CLIP, ROOT, Stub
+from tests.space.tabs import about_what
 
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 BASE = str(ROOT / "quickstart/gemma4")
-SETTINGS = AdapterRecord(language="uz", prompt=Prompt(user="Transcribe."), max_new_tokens=24)
+TITLE = "Uzbek speech"
+
+pytestmark = in_chromium
 
 
 @pytest.fixture(scope="module")
-def transcriber() -> Transcriber:
-    return Transcriber.load(BASE, settings=SETTINGS)
+def engine(quickstart_run: Path) -> Iterator[Engine]:
+    with Engine.load(BASE, {"uzbek": str(quickstart_run / "adapter")}) as engine:
+        yield engine
 
 
-@pytest.fixture
-def address(transcriber: Transcriber, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    settings = Space(examples=[str(CLIP)])
-    page = build(transcriber, settings, "Uzbek speech", BASE)
-    yield start(page, settings)
-    page.close(verbose=False)
+@pytest.fixture(scope="module")
+def address(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        settings = Space(examples=[str(CLIP)], max_minutes=1)
+        adapters = dict(engine.adapters.sources)
+        demo = Demo(TITLE, BASE, None, "auto", adapters, settings, None, "uz", lambda: engine, lambda: False)
+        with served(demo) as address:
+            yield address
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
-def test_a_visitor_reads_a_transcript_and_a_message(address: str, transcriber: Transcriber, tmp_path: Path) -> None:
-    from playwright.sync_api import expect, sync_playwright
+def text_of(engine: Engine, recording: Path) -> str:
+    *_, last = engine.stream(recording, "uzbek")
+    return last.text
 
-    expected = transcriber.transcribe_file(CLIP).text
+
+def test_a_visitor_reads_a_transcript_and_a_message(visit: Visit, engine: Engine, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    expected = text_of(engine, CLIP)
     broken = tmp_path / "letter & co.wav"
     broken.write_bytes(b"%PDF-1.7 Dear Sir")
     hosts: set[str | None] = set()
-    complaints: list[str] = []
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
-        page = browser.new_page()
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda entry: complaints.append(entry.text) if entry.type == "error" else None)
-        page.goto(address)
-        button = page.get_by_role("button", name="Transcribe", exact=True)
-        transcript, status = page.get_by_role("textbox", name="The transcript appears here."), page.locator("#status")
-        message = page.get_by_test_id("toast-text")
-        expect(page.get_by_role("heading", name="Uzbek speech")).to_be_visible(timeout=30_000)
+    page = visit()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    page.reload()
+    button = page.get_by_role("button", name="Transcribe", exact=True)
+    transcript, status = page.get_by_role("textbox", name="The transcript appears here."), page.locator("#status")
+    message = page.get_by_test_id("toast-text")
+    expect(page.get_by_role("heading", name=TITLE)).to_be_visible(timeout=30_000)
 
-        box, width = page.locator("main").bounding_box(), page.evaluate("innerWidth")
-        assert box is not None and box["x"] == pytest.approx(width - box["x"] - box["width"], abs=20)
+    box, width = page.locator("main").bounding_box(), page.evaluate("innerWidth")
+    assert box is not None and box["x"] == pytest.approx(width - box["x"] - box["width"], abs=20)
 
-        button.click()
-        expect(message).to_have_text("Nothing to transcribe yet: record something, or choose a file.")
+    button.click()
+    expect(message).to_have_text("Nothing to transcribe yet: record something, or choose a file.")
 
-        page.get_by_label("Upload file").click()
-        page.locator("#recording input[type=file]").set_input_files(CLIP)
-        expect(page.locator("#recording").get_by_label("Clear")).to_be_visible()
-        button.click()
-        expect(status).to_contain_text("0.8 s of audio, transcribed in", timeout=30_000)
-        expect(transcript).to_have_value(expected)
-        expect(message).to_have_count(0)
+    upload(page, CLIP)
+    button.click()
+    expect(status).to_contain_text("0.8 s of audio, transcribed in", timeout=30_000)
+    expect(status).to_contain_text("RTFx")
+    expect(transcript).to_have_value(expected)
+    expect(message).to_have_count(0)
 
-        page.locator("#recording").get_by_label("Clear").click()
-        expect(transcript).to_have_value("")
-        assert complaints == []
-        page.locator("#recording input[type=file]").set_input_files(broken)
-        expect(page.locator("#recording").get_by_label("Clear")).to_be_visible()
-        button.click()
-        expect(message).to_contain_text("letter & co.wav: not a recording that can be read")
+    page.locator("#recording").get_by_label("Clear").click()
+    expect(transcript).to_have_value("")
+    page.locator("#recording input[type=file]").set_input_files(broken)
+    expect(page.locator("#recording").get_by_label("Clear")).to_be_visible()
+    button.click()
+    expect(message).to_contain_text("letter & co.wav: not a recording that can be read")
 
-        page.get_by_role("button", name=CLIP.name).click()
-        expect(transcript).to_have_value(expected, timeout=30_000)
+    page.get_by_role("button", name=CLIP.name).first.click()
+    expect(transcript).to_have_value(expected, timeout=30_000)
     assert hosts <= {"127.0.0.1", None}
-    # Gradio's player on the broken file.
-    assert all(complaint.startswith("Waveform load error") for complaint in complaints)
+
+
+def test_a_long_recording_has_segments_with_times_and_downloads(visit: Visit, engine: Engine, recording: Path) -> None:
+    from playwright.sync_api import expect
+
+    page, expected = visit(), text_of(engine, recording)
+    upload(page, recording)
+    page.locator("#transcribe").click()
+    expect(page.locator("#status")).to_contain_text("40.0 s of audio", timeout=60_000)
+    rows = page.locator("#segments li")
+    assert rows.count() >= 2
+    expect(rows.first).to_contain_text("0:00")
+    expect(page.locator("#waveform svg")).to_be_visible()
+    expect(page.locator("#downloads a")).to_have_count(4)
+    found = {
+        link.get_attribute("download") or "": page.request.get(link.get_attribute("href") or "").text()
+        for link in page.locator("#downloads a").all()
+    }
+    assert sorted(found) == ["long.json", "long.srt", "long.txt", "long.vtt"]
+    assert " ".join(found["long.txt"].split()) == " ".join(expected.split())
+    assert found["long.vtt"].startswith("WEBVTT") and "00:00:00,000 --> " in found["long.srt"]
+
+
+def test_the_microphone_is_heard(visit: Visit) -> None:
+    from playwright.sync_api import expect
+
+    page = visit()
+    page.locator("#recording").get_by_label("Record audio").click()
+    page.locator("#recording").get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(2_500)
+    page.locator("#recording").get_by_role("button", name="Stop", exact=True).click()
+    page.locator("#recording").get_by_label("Clear").wait_for()
+    page.locator("#transcribe").click()
+    expect(page.locator("#status")).to_contain_text("s of audio, transcribed in", timeout=30_000)
+    assert page.get_by_role("textbox", name="The transcript appears here.").input_value().strip()
+
+
+def test_text_is_read_before_its_end_and_can_be_stopped(
+    browser: "Browser", visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playwright.sync_api import expect
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with served(about_what(ready=lambda: Stub("bir ikki uch", delay=1.0))) as address:
+        page = visit(address)
+        transcript = page.get_by_role("textbox", name="The transcript appears here.")
+        upload(page, CLIP)
+        page.locator("#transcribe").click()
+        expect(transcript).to_have_value("bir")
+        expect(page.locator("#status")).to_contain_text("Listening")
+        expect(transcript).to_have_value("bir ikki uch")
+        page.locator("#transcribe").click()
+        expect(transcript).to_have_value("bir")
+        page.locator("#stop").click()
+        expect(page.locator("#status")).to_contain_text("Stopped")
+        page.wait_for_timeout(2_500)
+        expect(transcript).not_to_have_value("bir ikki uch")
+
+
+def test_the_page_says_while_the_model_loads(visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from playwright.sync_api import expect
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    loading = Loading(Stub)
+    with served(about_what(ready=loading.ready, loading=loading.loading)) as address:
+        page = visit(address, locale="uz-UZ")
+        notice = page.locator("#notice")
+        expect(notice).to_contain_text("yuklan")
+        loading.start()
+        expect(notice).to_contain_text("tayyor")
+
+
+def refused() -> Listener:
+    raise KeyError("a secret place")
+
+
+def test_a_model_that_could_not_be_loaded_is_told_of(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playwright.sync_api import expect
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    loading = Loading(refused)
+    with served(about_what(ready=loading.ready, loading=loading.loading)) as address:
+        page = visit(address)
+        expect(page.locator("#notice")).to_contain_text("loading")
+        loading.start()
+        expect(page.locator("#notice")).to_contain_text("could not be loaded; come back later")

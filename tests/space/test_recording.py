@@ -7,19 +7,19 @@ import soundfile
 from escoita.audio import is_longer
 from escoita.errors import AudioError, EscoitaError
 from escoita.recipe import Space
-from space.recording import MEGABYTE, hear, limits
-from tests.space.stub import CLIP, FORMATS, Stub, write_clip
+from space.recording import MEGABYTE, limits
+from tests.space.stub import CLIP, FORMATS, heard, write_clip
 
 
 def message(path: Path | None, settings: Space | None = None) -> str:
     with pytest.raises(EscoitaError) as caught:
-        hear(Stub(), settings or Space(), str(path) if path else None)
+        heard(path, settings)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_is_heard(tmp_path: Path, kind: str) -> None:
-    transcript = hear(Stub("salom"), Space(), str(write_clip(tmp_path / f"clip.{kind}")))
+    transcript = heard(write_clip(tmp_path / f"clip.{kind}"))
     assert transcript.text == "salom"
     assert transcript.audio_seconds == pytest.approx(1.0, abs=0.1)
 
@@ -75,19 +75,19 @@ def test_too_many_minutes(tmp_path: Path, kind: str) -> None:
 
 def test_longer_than_the_model_hears_at_once(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "long.flac", 31)
-    assert hear(Stub(), Space(max_minutes=5), str(path)).audio_seconds == 31.0
+    assert heard(path, Space(max_minutes=5)).audio_seconds == 31.0
 
 
 def test_a_small_file_that_holds_hours_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("escoita.transcribe.read_audible", lambda path: pytest.fail("decoded"))
+    monkeypatch.setattr("tests.space.stub.read_audible", lambda path: pytest.fail("decoded"))
     with soundfile.SoundFile(tmp_path / "bomb.flac", "w", 16_000, 1) as file:
         for _ in range(60):
             file.write(np.zeros(60 * 16_000, np.float32))
     assert (tmp_path / "bomb.flac").stat().st_size < MEGABYTE
     with pytest.raises(AudioError, match=r"^bomb\.flac: longer than the 30 seconds that this page takes$"):
-        hear(Stub(), Space(), str(tmp_path / "bomb.flac"))
+        heard(tmp_path / "bomb.flac")
 
 
 def test_limits_as_one_says_them() -> None:
@@ -97,4 +97,4 @@ def test_limits_as_one_says_them() -> None:
 
 
 def test_a_real_clip() -> None:
-    assert hear(Stub(), Space(), str(CLIP)).audio_seconds == pytest.approx(0.77, abs=0.01)
+    assert heard(CLIP).audio_seconds == pytest.approx(0.77, abs=0.01)

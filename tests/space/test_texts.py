@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from escoita.errors import EscoitaError
 from escoita.recipe import Space
 from escoita.text import APOSTROPHES
-from space.recording import hear
 from space.texts import LANGUAGES, fields, refusal, say, spoken_time, texts
-from tests.space.stub import Stub, write_clip
+from tests.space.stub import heard, write_clip
 
 
 def quiet(path: Path) -> None:
@@ -91,7 +90,7 @@ def test_what_a_recording_is_refused_for_is_told_in_every_language(
 ) -> None:
     prepare(tmp_path / name)
     with pytest.raises(EscoitaError) as caught:
-        hear(Stub(), Space(max_megabytes=1.5), str(tmp_path / name))
+        heard(tmp_path / name, Space(max_megabytes=1.5))
     message = str(caught.value)
     assert refusal(message, "en") == message
     for language in ("gl", "uz"):
@@ -102,7 +101,7 @@ def test_what_a_recording_is_refused_for_is_told_in_every_language(
 
 def test_nothing_sent() -> None:
     with pytest.raises(EscoitaError) as caught:
-        hear(Stub(), Space(), None)
+        heard(None)
     assert refusal(str(caught.value), "gl").startswith("Aínda non hai nada que transcribir")
 
 

@@ -1,0 +1,96 @@
+"""
+Takes the pictures of README: the page with a transcript, and the evaluation of an example card.
+
+    make demo SERVE=0
+    python docs/images/make.py
+"""
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CLIP = ROOT / "quickstart/corpus/uz/test/0001.ogg"
+CARD = ROOT / "docs/examples/gemma4-uzbek/README.md"
+FROM, TO = "## Evaluation", "## Data"  # headings of the card between which the picture is
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 860px; margin: 0 auto; padding: 1rem 2rem; }
+table { border-collapse: collapse; } td, th { border: 1px solid #d0d7de; padding: 4px 10px; } img { max-width: 100%; }
+pre { background: #f6f8fa; padding: 10px; overflow: auto; } code { overflow-wrap: anywhere; }
+"""
+
+
+def make(
+    run: Annotated[Path, typer.Argument(help="Run directory of the quick start.")] = ROOT / "runs/quickstart-uzbek",
+) -> None:
+    """Writes page.png and card.png."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu"]
+        with playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags) as browser:
+            for name, taken in (("page", page(browser, run)), ("card", card(browser))):
+                typer.echo(smaller(taken, HERE / f"{name}.png"))
+
+
+def page(browser: "Browser", run: Path) -> bytes:
+    """The page after its example was heard."""
+    from escoita.engine import Engine
+    from space.app import build, start
+    from space.demo import of_run
+
+    with tempfile.TemporaryDirectory() as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        demo = of_run(run)
+        with Engine.load(demo.base, demo.adapters, demo.revision, demo.dtype) as engine:
+            list(engine.stream(CLIP, next(iter(demo.adapters))))  # what only the first request waits for
+            settings = demo.settings.model_copy(update={"examples": [str(CLIP)]})
+            demo = replace(demo, settings=settings, ready=lambda: engine, loading=lambda: False)
+            blocks = build(demo)
+            shown = browser.new_page(viewport={"width": 900, "height": 1100}, color_scheme="light", locale="en")
+            shown.goto(start(blocks, demo))
+            shown.get_by_role("button", name=CLIP.name).first.click()
+            shown.locator("#waveform svg").wait_for()
+            shown.wait_for_timeout(1000)  # what fades in
+            taken = shown.screenshot(full_page=True)
+            blocks.close(verbose=False)
+    return taken
+
+
+def card(browser: "Browser") -> bytes:
+    """The part of the card with its figures, as Markdown renders it."""
+    from markdown_it import MarkdownIt
+
+    text = CARD.read_text("utf-8")
+    text = text[text.index(FROM) : text.index(TO)]
+    html = f"<meta charset=utf-8><style>{STYLE}</style>{MarkdownIt('commonmark').enable('table').render(text)}"
+    with tempfile.NamedTemporaryFile("w", suffix=".html", dir=CARD.parent, encoding="utf-8") as file:
+        file.write(html)
+        file.flush()
+        shown = browser.new_page(viewport={"width": 900, "height": 900})
+        shown.goto(Path(file.name).as_uri())
+        return shown.screenshot(full_page=True)
+
+
+def smaller(picture: bytes, path: Path) -> Path:
+    """Writes a picture with 64 colours, which is all that such pages show."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    Image.open(BytesIO(picture)).convert("RGB").quantize(64).save(path, optimize=True)
+    return path
+
+
+if __name__ == "__main__":
+    typer.run(make)

@@ -1,0 +1,100 @@
+"""The commands of the page: on this machine, and as a Space of the Hub."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+space = typer.Typer(help="The demo: base plus adapter on a page.", no_args_is_help=True)
+# As the Hub wants the names of variables and secrets.
+KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def space_run(
+    run: Annotated[Path | None, typer.Option("--run", help="Run directory.")] = None,
+    base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="Folder or repository of an adapter, or name=source; repeatable.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 7860,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+) -> None:
+    """Serves the page on this machine."""
+    from space.app import serve
+    from space.demo import of_run, of_sources
+
+    if run is not None and not (base or adapter):
+        serve(of_run(run), port, host)
+    elif run is None and base and adapter:
+        serve(of_sources(base, adapter), port, host)
+    else:
+        raise typer.BadParameter("give --run, or both --base and --adapter")
+
+
+def space_push(
+    repo: Annotated[str, typer.Option(help="The Space, user/space; made where it is missing.")],
+    adapter: Annotated[str, typer.Option(help="user/adapter, published; or name=user/adapter.")],
+    hardware: Annotated[
+        str | None, typer.Option(help="zero-a10g, cpu-basic, t4-small …; as it is unless given.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Whose section space holds, with its examples; else the published one.")
+    ] = None,
+    example: Annotated[list[Path] | None, typer.Option(help="Clip offered with one click, repeatable.")] = None,
+    clip: Annotated[Path | None, typer.Option(help="Clip to try it with; the first example unless given.")] = None,
+    variable: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that everybody may see, repeatable.")] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(help="KEY or KEY=NAME, NAME a variable of this shell; repeatable.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Of a Space that is made.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be pushed, and change nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until it runs, and try it.")] = True,
+    minutes: Annotated[float, typer.Option(min=0, help="Most to wait.")] = 30,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="space.key=value, repeatable.")] = None,
+) -> None:
+    """Makes a Space of a published adapter in one commit, waits until it runs, and tries it."""
+    from huggingface_hub import HfApi
+
+    from space.deploy import deploy
+    from space.settings import Settings
+
+    settings = Settings(hardware, private, dict(map(_variable, variable or ())), dict(map(_secret, secret or ())))
+    typer.echo(
+        deploy(
+            HfApi(),
+            repo,
+            adapter,
+            settings,
+            recipe=recipe,
+            overrides=overrides,
+            examples=example or (),
+            clip=clip,
+            dry_run=dry_run,
+            minutes=minutes if wait else None,
+        )
+    )
+
+
+space.command("run")(space_run)
+space.command("push")(space_push)
+
+
+def _variable(given: str) -> tuple[str, str]:
+    key, equals, value = given.partition("=")
+    if not equals or not KEY.fullmatch(key):
+        raise typer.BadParameter(f"--variable {given}: write KEY=VALUE")
+    return key, value
+
+
+def _secret(given: str) -> tuple[str, str]:
+    """A secret never stands in a command, which shells keep; what is shown of it is its name."""
+    key, _, name = given.partition("=")
+    if not KEY.fullmatch(key) or not KEY.fullmatch(name or key):
+        raise typer.BadParameter("--secret: write KEY, or KEY=NAME with the name of a variable of this shell")
+    value = os.environ.get(name or key)
+    if not value:
+        raise typer.BadParameter(f"--secret {key}: the variable {name or key} of this shell is not set")
+    return key, value

@@ -1,0 +1,1 @@
+"""A recipe that is trained or evaluated on hardware of the Hub."""

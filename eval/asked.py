@@ -1,0 +1,98 @@
+"""What an evaluation is to measure: of a run, or of any adapter on any manifests."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from escoita.errors import CorpusError, EscoitaError
+from escoita.evaluation import BASE, SUBJECT
+from escoita.families import listener_of
+from escoita.recipe import Corpus, Evaluation
+from escoita.records import AdapterRecord, Prompt
+from escoita.resolve import adapter_record, file_if_any
+from escoita.rundir import RunDirectory
+from escoita.text import NORMALIZERS
+from eval.systems import Candidate
+
+
+class Asked(NamedTuple):
+    """
+    What [`~eval.run.evaluate`] is to measure; its arguments.
+
+    Args:
+        candidates (`list[Candidate]`): The base and its adapter.
+        corpora (`list[Corpus]`): What to test on.
+        out (`Path`): Where predictions, results and report go.
+        settings ([`Evaluation`]): Baselines, batches, normaliser, intervals, probes.
+        max_rejected_share (`float`, *optional*, defaults to 1): Largest fraction of a corpus that may be unusable.
+        title (`str`, *optional*): Heads the report.
+    """
+
+    candidates: list[Candidate]
+    corpora: list[Corpus]
+    out: Path
+    settings: Evaluation
+    max_rejected_share: float = 1.0
+    title: str | None = None
+
+
+def asked_of_run(path: Path, overrides: list[str] | None = None) -> Asked:
+    """What is to be measured of a run, as [`~eval.run.evaluate_run`] does."""
+    run = RunDirectory(path)
+    recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
+    spoken = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
+    base = Candidate(BASE, recipe.base, spoken, recipe.base_revision, dtype=recipe.dtype)
+    # `adapter` is the folder beside `eval`: the record stays true wherever the run is moved.
+    judged = Candidate(SUBJECT, recipe.base, spoken, recipe.base_revision, adapter, "adapter", recipe.dtype)
+    candidates = [*([base] if recipe.eval.base else []), judged]
+    share = recipe.corpora.max_rejected_share
+    return Asked(candidates, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
+
+
+def asked_of_manifests(
+    base: str,
+    adapter: str | None,
+    manifests: list[Path],
+    out: Path,
+    language: str | None = None,
+    baselines: list[str] | None = None,
+    normalizer: str = "raw",
+    spoken: AdapterRecord | None = None,
+) -> Asked:
+    """What is to be measured on manifests, as [`~eval.run.evaluate_manifests`] does."""
+    from escoita.families.chat import ChatFamily
+
+    corpora = _named_by_file(manifests)
+    if language and not re.fullmatch("[a-z]{2,3}", language):
+        raise EscoitaError(f"--language {language}: write its code, such as gl")
+    if normalizer not in NORMALIZERS:
+        raise EscoitaError(f"--normalizer {normalizer}: there are {', '.join(NORMALIZERS)}")
+    settings = Evaluation.model_validate({"baselines": baselines or [], "normalizer": normalizer})
+    if adapter is not None:
+        spoken = spoken or adapter_record(adapter)
+        candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
+    elif isinstance(listener_of(base), ChatFamily):
+        if not file_if_any(base, "escoita.json"):
+            raise EscoitaError(f"{base}: answers to a prompt, which an adapter tells; give --adapter")
+        candidates = [Candidate(BASE, base, adapter_record(base))]  # both in one, as `escoita merge` writes them
+    elif language is None:
+        raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
+    else:
+        spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
+        candidates = [Candidate(BASE, base, spoken)]
+    return Asked(candidates, corpora, out, settings)
+
+
+def _named_by_file(manifests: list[Path]) -> list[Corpus]:
+    """Corpora by the names of their files, `test`; where several have one, with those of their folders, `gl-test`."""
+    stems = [path.stem for path in manifests]
+    folders = [f"{path.resolve().parent.name}-" if stems.count(path.stem) > 1 else "" for path in manifests]
+    names = [folder + stem for folder, stem in zip(folders, stems, strict=True)]
+    if len(set(names)) < len(names):
+        raise CorpusError("two manifests and their folders have the same names, which name their corpora; rename one")
+    try:
+        return [Corpus(name=name, path=str(path)) for name, path in zip(names, manifests, strict=True)]
+    except ValidationError as error:
+        raise CorpusError("a manifest's file name names its corpus: use letters, digits, '.', '_' and '-'") from error

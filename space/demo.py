@@ -1,0 +1,165 @@
+"""What the page is about: its models, its limits, and the engine behind it, which may still be loading."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Protocol
+
+from escoita.errors import EscoitaError
+from escoita.recipe import Space
+from escoita.resolve import adapter_record, hub_errors
+from escoita.rundir import RunDirectory
+from space.look import short_name
+from space.texts import say
+
+
+if TYPE_CHECKING:
+    from escoita.partial import Partial
+    from space.feedback import Corrections
+
+# Of a repository: all that the page reads beside the adapter itself.
+RECORDS = ["recipe.yaml", "training.json", "training.svg", "eval/results.json", "eval/*.svg"]
+
+
+def named(sources: list[str]) -> dict[str, str]:
+    """
+    Adapters by their names.
+
+    Args:
+        sources (`list[str]`): Each `name=source`, or a folder or repository, which is then called by the last two
+            parts of it.
+
+    Raises:
+        EscoitaError: Two have the same name.
+    """
+    adapters: dict[str, str] = {}
+    for asked in sources:
+        name, sign, source = asked.partition("=")
+        if not sign or "/" in name:
+            name, source = short_name(asked), asked
+        if not (name and source):
+            raise EscoitaError(f"adapter {asked}: give name=source, or a folder or repository")
+        if name in adapters:
+            raise EscoitaError(f"adapter {name}: is there twice; call one otherwise with name={source}")
+        adapters[name] = source
+    return adapters
+
+
+def records_of(adapter: str) -> RunDirectory | None:
+    """
+    The records that were published with an adapter.
+
+    Args:
+        adapter (`str`): A folder, or a repository of the Hub, of which what is small is fetched.
+
+    Returns:
+        [`~escoita.rundir.RunDirectory`]: None where a folder holds the adapter alone.
+
+    Raises:
+        EscoitaError: The repository cannot be had.
+    """
+    folder = Path(adapter)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        with hub_errors(adapter):
+            folder = Path(snapshot_download(adapter, allow_patterns=RECORDS))
+    found = RunDirectory(folder)
+    return found if any(path.is_file() for path in (found.recipe, found.training, found.results)) else None
+
+
+def of_run(run: Path) -> "Demo":
+    """
+    What a run directory made, with the limits of its recipe.
+
+    Args:
+        run (`Path`): Run directory.
+
+    Raises:
+        EscoitaError: It is none, or holds no adapter yet.
+    """
+    published = RunDirectory(run)
+    recipe = published.load_recipe()
+    adapters = named([f"{recipe.name}={published.trained_adapter()}", *recipe.space.adapters])
+    title, language = recipe.card.title, recipe.language
+    return Demo(title, recipe.base, recipe.base_revision, recipe.dtype, adapters, recipe.space, published, language)
+
+
+def of_sources(
+    base: str,
+    adapters: list[str],
+    settings: Space | None = None,
+    title: str | None = None,
+    revision: str | None = None,
+    dtype: str = "auto",
+) -> "Demo":
+    """
+    Somebody's base and adapters.
+
+    Args:
+        base (`str`): A folder, or a repository of the Hub.
+        adapters (`list[str]`): At least one; each as [`named`] takes it.
+        settings ([`~escoita.recipe.Space`], *optional*): Limits of the page; those of a recipe that names none
+            unless given.
+        title (`str`, *optional*): Heads the page; the name of the first adapter unless given.
+        revision (`str`, *optional*): Of the base.
+        dtype (`str`, *optional*, defaults to `"auto"`): Precision of the base.
+
+    Raises:
+        EscoitaError: An adapter cannot be had.
+    """
+    settings = settings or Space()
+    offered = named([*adapters, *settings.adapters])
+    first = next(iter(offered.values()))
+    title, language = title or PurePath(first).name, adapter_record(first).language
+    return Demo(title, base, revision, dtype, offered, settings, records_of(first), language)
+
+
+def _not_served() -> "Listener":
+    raise EscoitaError(say("refusal.not_loaded"))
+
+
+def _always() -> bool:
+    return True
+
+
+class Listener(Protocol):
+    """Hears a recording: an [`~escoita.engine.Engine`], or what stands before it on ZeroGPU."""
+
+    def stream(
+        self, source: str | Path, adapter: str | None = None, beside: str | None = None
+    ) -> "Iterator[Partial]": ...
+
+
+@dataclass(frozen=True)
+class Demo:
+    """
+    What every tab of the page is told.
+
+    Args:
+        title (`str`): Heads the page.
+        base (`str`): A folder, or a repository of the Hub.
+        revision (`str`, *optional*): Of the base.
+        dtype (`str`): Precision of the base.
+        adapters (`dict[str, str]`): Names of adapters, at least one, and the folder or repository of each; the first
+            is offered first, and no other is ever loaded.
+        settings ([`~escoita.recipe.Space`]): Limits, examples and languages of the page.
+        published ([`~escoita.rundir.RunDirectory`], *optional*): Records that are shown.
+        language (`str`, *optional*): ISO code of what is spoken.
+        ready (`Callable`, *optional*): Waits until the model is loaded, and gives what hears; raises
+            `EscoitaError` where it could not be loaded. [`~space.app.serve`] puts it in.
+        loading (`Callable`, *optional*): Whether it is still being loaded.
+        corrections ([`~space.feedback.Corrections`], *optional*): What takes corrections of visitors.
+    """
+
+    title: str
+    base: str
+    revision: str | None
+    dtype: str
+    adapters: dict[str, str]
+    settings: Space
+    published: RunDirectory | None
+    language: str | None
+    ready: Callable[[], Listener] = _not_served
+    loading: Callable[[], bool] = _always
+    corrections: "Corrections | None" = None

@@ -1,0 +1,216 @@
+"""Shards that are put together: what one process would have written, and what is refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.errors import EscoitaError, RecordError
+from escoita.evaluation import EvaluationRecord
+from escoita.predictions import SCHEMA, Provenance, read_predictions
+from eval.asked import asked_of_run
+from eval.merge import merge_all, merge_shards
+from eval.run import evaluate_run, hear_shard
+from eval.shards import Shard, ShardProvenance, read_shard, write_shard
+from eval.systems import JOURNAL
+from tests.eval.samples import system, write_rows
+
+
+N = 3
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """What one process heard of ten clips."""
+    rows = [(f"bir {row}", f"bir {row}", "ikki") for row in range(10)]
+    write_rows(tmp_path / "whole", rows, systems=("adapter", "base"))
+    return tmp_path / "whole/clips/predictions.parquet"
+
+
+def divided(whole: Path, out: Path, key: str = "k", of: int = N, **changes: Any) -> list[Path]:
+    """The same, every so many-th clip in another shard."""
+    table, made = read_predictions(whole)
+    made = made.model_copy(update={"system": made.system.model_copy(update=changes)})
+    paths = []
+    for index in range(1, of + 1):
+        places = list(range(index - 1, table.num_rows, of))
+        part = ShardProvenance(index=index, of=of, key=key, rows=table.num_rows)
+        paths.append(
+            write_shard(out, table.take(pa.array(places, pa.int64())).replace_schema_metadata(), places, made, part)
+        )
+    return paths
+
+
+def test_merged_is_what_one_process_heard(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.merge.WINDOW", 4)
+    monkeypatch.setattr("eval.merge.ROWS_AT_ONCE", 2)
+    divided(whole, tmp_path / "out")
+    merged, made = read_predictions(merge_shards(tmp_path / "out", "clips", "adapter"))
+    table, before = read_predictions(whole)
+    assert merged.equals(table)
+    assert made == before.model_copy(update={"system": before.system.model_copy(update={"processes": N})})
+    assert [path.name for path in (tmp_path / "out/clips").iterdir()] == ["predictions.parquet"]
+
+
+@given(rows=st.integers(0, 40), of=st.integers(1, 7), window=st.integers(1, 9))
+def test_however_it_is_divided(rows: int, of: int, window: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    (path,) = write_rows(folder / "whole", [(f"bir {row}", "bir") for row in range(rows)], systems=("adapter",))
+    divided(path, folder / "out", of=of)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eval.merge.WINDOW", window)
+        merged, _ = read_predictions(merge_shards(folder / "out", "clips", "adapter"))
+    assert merged.equals(read_predictions(path)[0])
+
+
+def test_a_missing_shard_is_named(whole: Path, tmp_path: Path) -> None:
+    divided(whole, tmp_path)[1].unlink()
+    with pytest.raises(RecordError, match=r"predictions.parquet is missing of shard 2/3; escoita eval --shard"):
+        merge_shards(tmp_path, "clips", "adapter")
+    with pytest.raises(RecordError, match="no shard holds clips/predictions-base.parquet"):
+        merge_shards(tmp_path, "clips", "base")
+
+
+def test_a_shard_that_is_there_twice_is_named(whole: Path, tmp_path: Path) -> None:
+    divided(whole, tmp_path)
+    shutil.copytree(tmp_path / "shards/2-of-3", tmp_path / "shards/2-of-3 (copy)")
+    with pytest.raises(RecordError, match=r"2-of-3 \(copy\).*holds what adapter heard in shard 2/3 of clips"):
+        merge_shards(tmp_path, "clips", "adapter")
+
+
+def test_another_division_beside_is_named(whole: Path, tmp_path: Path) -> None:
+    divided(whole, tmp_path)
+    divided(whole, tmp_path, of=2)
+    with pytest.raises(RecordError, match="parts of 2 and of 3|parts of 3 and of 2"):
+        merge_shards(tmp_path, "clips", "adapter")
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [({"key": "other"}, "with other clips, another model"), ({"base_sha256": "c" * 64}, "by their base_sha256")],
+)
+def test_shards_of_something_else_are_refused(changes: dict[str, Any], said: str, whole: Path, tmp_path: Path) -> None:
+    (_, second, _) = divided(whole, tmp_path / "other", **changes)
+    divided(whole, tmp_path)
+    shutil.copy(second, tmp_path / second.relative_to(tmp_path / "other"))
+    with pytest.raises(RecordError, match=said):
+        merge_shards(tmp_path, "clips", "adapter")
+
+
+@pytest.mark.parametrize(
+    "places, said",
+    [
+        ([1, 4, 6], r"clip 7 is in .*1-of-3.* and in .*2-of-3"),
+        ([1, 4], "clip 8 of 10 is in no shard of predictions.parquet"),
+        ([1, 4, 7, 99], "clips behind the last of the corpus, which has 10"),
+    ],
+)
+def test_a_clip_twice_or_in_no_shard_is_named(places: list[int], said: str, whole: Path, tmp_path: Path) -> None:
+    table, made = read_predictions(whole)
+    divided(whole, tmp_path)
+    part = ShardProvenance(index=2, of=N, key="k", rows=10)
+    write_shard(tmp_path, table.slice(0, len(places)).replace_schema_metadata(), places, made, part)
+    with pytest.raises(RecordError, match=said):
+        merge_shards(tmp_path, "clips", "adapter")
+    assert not list((tmp_path / "clips").iterdir())
+
+
+def test_a_file_of_something_else_is_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="not a file of a shard"):
+        read_shard(whole)
+    (tmp_path / "x").write_text("no parquet")
+    with pytest.raises(RecordError, match="not a file of a shard"):
+        read_shard(tmp_path / "x")
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "3", "a/b", "-1/4", "3/64/2", ""])
+def test_what_is_no_part_is_refused(text: str) -> None:
+    with pytest.raises(EscoitaError, match="write 3/64"):
+        Shard.parse(text)
+
+
+@given(of=st.integers(1, 50), batches=st.integers(0, 300))
+def test_every_batch_is_heard_in_one_shard(of: int, batches: int) -> None:
+    heard = [number for index in range(1, of + 1) for number in Shard(index, of).numbers(batches)]
+    assert sorted(heard) == list(range(batches)) and str(Shard.parse(f"{of}/{of}")) == f"{of}/{of}"
+
+
+def test_shards_of_a_run_score_as_one_process_does(quickstart_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(quickstart_run, tmp_path / "run")
+    asked = ["eval.resamples=50", "eval.batch_seconds=4"]
+    once = evaluate_run(run, asked)
+    before = {path: pq.read_table(path) for path in sorted((run / "eval").glob("*/predictions*.parquet"))}
+    shutil.rmtree(run / "eval")
+    with pytest.raises(RecordError, match="no shard holds"):
+        evaluate_run(run, asked, merge_all)
+    for index in (1, 2):
+        folder = hear_shard(asked_of_run(run, asked), Shard(index, 2))
+        assert folder.is_dir() and not list(folder.glob(f"*/{JOURNAL}*"))
+    merged = evaluate_run(run, asked, merge_all)
+    for path, table in before.items():
+        timed = table.schema.get_field_index("compute_seconds")
+        assert pq.read_table(path).remove_column(timed).equals(table.remove_column(timed))
+    assert told(merged) == told(once)
+
+
+def told(record: EvaluationRecord) -> object:
+    """A record without what depends on the clock and the machine."""
+    fields = json.loads(record.to_json())
+    for named in fields["systems"]:
+        del named["processes"], named["peak_memory_bytes"]
+    for corpus in [*fields["corpora"], fields["pooled"]]:
+        for heard in corpus["systems"]:
+            del heard["rtfx"], heard["tokens_per_second"]
+    return fields
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from eval.merge import merge_shards
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+merge_shards(Path(sys.argv[1]), "clips", "adapter")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def big_shards(out: Path, rows: int, of: int) -> None:
+    """Many rows, as long as those of a read corpus, written shard by shard."""
+    made = Provenance(corpus="clips", rejected=0, system=system("adapter"))
+    for index in range(1, of + 1):
+        places = range(index - 1, rows, of)
+        count = len(places)
+        same = {"language": "uz", "gender": "", "accent": "", "reference": "soat nechchi boʻldi " * 4}
+        columns = {name: pa.repeat(text, count) for name, text in same.items()}
+        columns |= {"id": pa.array([f"clip-{place:08}" for place in places])}
+        columns |= {"speaker": pa.array([f"s{place % 5000:04}" for place in places])}
+        columns |= {"hypothesis": columns["reference"], "tokens": pa.repeat(12, count)}
+        columns |= {"audio_seconds": pa.repeat(4.5, count), "compute_seconds": pa.repeat(0.1, count)}
+        columns |= {"truncated": pa.repeat(False, count)}
+        table = pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+        part = ShardProvenance(index=index, of=of, key="k", rows=rows)
+        write_shard(out, table, places, made, part)
+
+
+@pytest.mark.slow
+def test_ten_million_rows_take_the_memory_of_one_million(tmp_path: Path, record_property: Callable) -> None:
+    peaks = {}
+    for rows in (1_000_000, 10_000_000):
+        out = tmp_path / str(rows)
+        big_shards(out, rows, 64)
+        done = subprocess.run([sys.executable, "-c", MEASURED, out], capture_output=True, text=True, check=True)
+        peaks[rows] = int(done.stdout) * 1024
+        assert pq.read_metadata(out / "clips/predictions.parquet").num_rows == rows
+        shutil.rmtree(out)
+    record_property("peak_bytes", peaks)
+    print(peaks)
+    assert peaks[10_000_000] < 1.35 * peaks[1_000_000] and peaks[10_000_000] < 400e6
