@@ -1,0 +1,55 @@
+# syntax=docker/dockerfile:1
+# Two targets: `cpu`, and `cuda` with what trains in 4 bits. docs/containers.md says how to build and run them.
+# hadolint global ignore=DL3042
+FROM python:3.11.14-slim-bookworm AS python
+
+ENV PATH=/opt/escoita/bin:$PATH \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+FROM python AS source
+WORKDIR /source
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY escoita escoita
+COPY training training
+COPY eval eval
+COPY cards cards
+COPY space space
+
+FROM source AS build-cpu
+# Where wheels of torch without CUDA are; without it pip takes the usual ones, which run on CPUs too and are larger.
+ARG TORCH_INDEX=
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /opt/escoita && \
+    PIP_EXTRA_INDEX_URL="$TORCH_INDEX" /opt/escoita/bin/pip install -c constraints.txt .
+
+FROM source AS build-cuda
+# The wheels of torch bring CUDA with them: of the machine only the driver is needed.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /opt/escoita && \
+    /opt/escoita/bin/pip install -c constraints.txt ".[4bit]"
+
+FROM python AS house
+# Corpora and models are mounted below /work to be read; runs and cache to be written, so these belong to the user.
+RUN useradd --uid 1000 --create-home escoita && \
+    install --directory --owner escoita --group escoita /work /work/runs /work/cache
+ENV HF_HOME=/work/cache/huggingface \
+    ESCOITA_CACHE=/work/cache/escoita \
+    MPLCONFIGDIR=/tmp/matplotlib
+WORKDIR /work
+USER 1000:1000
+EXPOSE 7860
+# Of the page, which alone listens; compose.yaml switches it off for the others.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10m --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/', timeout=4)"]
+ENTRYPOINT ["escoita"]
+CMD ["--help"]
+
+FROM house AS cuda
+COPY --from=build-cuda /opt/escoita /opt/escoita
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM house AS cpu
+COPY --from=build-cpu /opt/escoita /opt/escoita
