@@ -9,7 +9,7 @@ PORT ?= 7860
 BIN := .venv/bin
 RUN := runs/$(RECIPE)
 
-.PHONY: demo test test-slow test-demo test-unsloth lint schema bench clean
+.PHONY: demo test test-slow test-browser test-demo test-unsloth lint docs schema bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -38,6 +38,11 @@ test: lint
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
 
+# What `make test` leaves out where there is no Chromium fails here.
+test-browser: .venv/installed-dev
+	chromium --version
+	$(BIN)/python -m pytest -m browser
+
 test-demo: .venv/installed-dev
 	$(MAKE) demo SERVE=0
 	$(MAKE) demo SERVE=0 RECIPE=quickstart-galician
@@ -58,14 +63,21 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/actionlint .github/workflows/*.yml
+	$(BIN)/zizmor --offline --pedantic --quiet .
+	$(BIN)/hadolint Dockerfile
 
 # The figures of docs/performance.md, on the quick start's run, which is trained where there is none.
 bench: .venv/installed
 	$(BIN)/python training/sft.py --recipe recipes/quickstart-uzbek.yaml
 	$(BIN)/python bench/run.py
 
+# The site, into site/: any broken link, and any page that no other leads to, ends it. `make test` builds it too.
+docs: .venv/installed-dev
+	$(BIN)/mkdocs build
+
 schema: .venv/installed
 	$(BIN)/escoita schema > recipes/recipe.schema.json
 
 clean:
-	rm -rf .venv .venv-unsloth runs
+	rm -rf .venv .venv-unsloth runs site

@@ -10,11 +10,13 @@ from rich.table import Table
 
 from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
 from escoita.figures import composition, speed
+from escoita.markdown import code, line
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
 
 REPORT = "report.html"
+FIGURES = ("N", "WER", "CER")
 
 
 def print_summary(path: Path, console: Console | None = None) -> None:
@@ -34,6 +36,28 @@ def print_summary(path: Path, console: Console | None = None) -> None:
     evaluated = {"Results": run.results, "Report": run.eval / REPORT}
     places = _places({"Adapter": run.adapter, **evaluated, "Card": run.card})
     _say([*_trained(training), *_notes(evaluation), *places], console)
+
+
+def markdown_summary(path: Path) -> str:
+    """
+    The same in Markdown, as the summary of a CI job shows it; not where the files are, which nobody there can open.
+
+    Args:
+        path (`Path`): The run directory.
+
+    Raises:
+        RecordError: The run is not trained or not evaluated yet.
+    """
+    run = RunDirectory(path)
+    training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
+    rows = [row for result in evaluation.rows for row in _rows(result)]
+    if len(evaluation.corpora) > 1:
+        rows += _means(evaluation)
+    rules = ["---:" if heading in FIGURES else "---" for heading in _headings(evaluation)]
+    cells = [map(line, _headings(evaluation)), rules, *(map(line, row) for row in rows)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    notes = "\n".join(f"- {line(note)}" for note in [*_trained(training), *_notes(evaluation)])
+    return f"### {code(training.name)}\n\n{table}\n\n{notes}\n"
 
 
 def print_evaluation(folder: Path, table: bool = True, console: Console | None = None) -> None:
@@ -58,8 +82,8 @@ def print_evaluation(folder: Path, table: bool = True, console: Console | None =
 
 def _table(evaluation: EvaluationRecord, title: str = "") -> Table:
     table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("corpus", "N", "system", "WER", "95 %", "CER", f"{evaluation.judged.name} is"):
-        figure = heading in ("N", "WER", "CER")
+    for heading in _headings(evaluation):
+        figure = heading in FIGURES
         table.add_column(heading, justify="right" if figure else "left", no_wrap=figure, overflow="fold")
     for result in evaluation.rows:
         for row in _rows(result):
@@ -68,6 +92,10 @@ def _table(evaluation: EvaluationRecord, title: str = "") -> Table:
     for row in _means(evaluation) if len(evaluation.corpora) > 1 else ():
         table.add_row(*row)
     return table
+
+
+def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
+    return ("corpus", "N", "system", "WER", "95 %", "CER", f"{evaluation.judged.name} is")
 
 
 def _trained(training: TrainingRecord) -> Iterator[str]:
@@ -95,8 +123,8 @@ def _places(files: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _say(lines: Iterable[str], console: Console) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for said in lines:
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _rows(result: CorpusResult) -> Iterator[list[str]]:

@@ -6,7 +6,7 @@ from rich.console import Console
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
 from escoita.records import TrainingRecord
-from escoita.summary import print_evaluation, print_summary
+from escoita.summary import markdown_summary, print_evaluation, print_summary
 from tests.cards.samples import (
     difference,
     evaluation,
@@ -90,3 +90,18 @@ def test_a_run_without_results_is_one_line(tmp_path: Path) -> None:
     run.results.unlink()
     with pytest.raises(RecordError, match="no such record yet; escoita eval writes it$"):
         print_summary(run.path)
+
+
+def test_in_markdown_it_is_a_table_and_what_stands_beneath_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe(), heard_training(), evaluation_record=evaluation(normalizer="uzbek"))
+    lines = markdown_summary(run.path).splitlines()
+    assert lines[0] == f"### `{heard_training().name}`"
+    base = next(row for row in lines if "| base |" in row)
+    assert base == "| clips | 1234 | base | 1.252 | 1.200–1.300 | 0.812 | better |"
+    assert lines[lines.index(base) + 1] == "|  |  | adapter | 0.071 | 0.065–0.077 | 0.023 |  |"
+    assert "- Texts under the normaliser uzbek; the raw rates are in the results" in lines
+
+
+def test_in_markdown_no_name_is_markup(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe(), evaluation_record=evaluation(result("a_b_c")))
+    assert "| a\\_b\\_c |" in markdown_summary(run.path)

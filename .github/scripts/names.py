@@ -1,0 +1,32 @@
+"""
+Says what a workflow must know of a recipe, as lines for `$GITHUB_OUTPUT`: its name, its run directory, and the
+repository that it is published in, which is empty where there is none.
+
+    python .github/scripts/names.py recipes/quickstart-uzbek.yaml --repo "$REPO" >> "$GITHUB_OUTPUT"
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escoita.cli import script
+from escoita.errors import EscoitaError
+from escoita.recipe import load_recipe
+from escoita.resolve import is_repo_id
+
+
+def names(
+    recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")],
+    repo: Annotated[str, typer.Option(help="user/name; hub.repo of the recipe where this is empty.")] = "",
+) -> None:
+    """Prints name, run and repo of a recipe."""
+    loaded = load_recipe(recipe)
+    published = repo or loaded.hub.repo or ""
+    if published and not is_repo_id(published):
+        raise EscoitaError(f"{' '.join(published.split())}: not the name of a repository; write user/name")
+    typer.echo(f"name={loaded.name}\nrun={loaded.run_path.as_posix()}\nrepo={published}")
+
+
+if __name__ == "__main__":
+    script(names)

@@ -1,0 +1,53 @@
+"""A clean clone: what git would commit of this checkout, and nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+
+# A checkout may belong to somebody else than who runs the tests, as in a container.
+OPTIONS = "-c user.name=test -c user.email=test@example.org -c commit.gpgsign=false -c safe.directory=*".split()
+
+
+def git(folder: Path, *words: str) -> str:
+    """Runs git in a folder."""
+    return subprocess.run(["git", *OPTIONS, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def clean_clone(folder: Path) -> Path:
+    """
+    Copies what is tracked, and what is new and not ignored.
+
+    Its `.venv` is that of the tests: what the Makefile installs is taken as installed.
+    """
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file():  # else it is deleted, and not committed yet
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    venv = folder / ".venv"
+    venv.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (venv / name).symlink_to(Path(sys.prefix) / name)
+    for mark in ("installed", "installed-dev"):
+        (venv / mark).touch()
+    return folder
+
+
+def plain_environment(clone: Path, home: Path) -> dict[str, str]:
+    """What a runner's shell knows, and the clone's code before that which the tests have installed."""
+    home.mkdir(exist_ok=True)
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "CI": "true",
+        "GITHUB_ACTIONS": "true",
+        "ESCOITA_CACHE": str(home / "escoita"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(clone),
+    }

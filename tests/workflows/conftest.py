@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from tests.workflows.checkout import clean_clone, plain_environment
+from tests.workflows.runner import Runner
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    """A machine with a clean clone, and nothing else of this checkout."""
+    (clone := tmp_path / "clone").mkdir()
+    clean_clone(clone)
+    return Runner(clone, plain_environment(clone, tmp_path / "home"), tmp_path / "scratch")
