@@ -1,0 +1,112 @@
+"""What pages show is what the code takes: commands, recipes, templates, and the results of small examples."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from cards.build import write_card
+from escoita.cli import app
+from escoita.recipe import Recipe
+from tests.cards.samples import recipe, write_run
+from tests.conftest import ROOT
+from tests.docs.blocks import PAGES, Block, blocks, spans
+
+
+COMMANDS = [block for page in PAGES for block in blocks(page, "bash", "console", "sh")]
+RECIPES = [block for page in PAGES for block in blocks(page, "yaml")]
+# Python whose results stand beside it; that of README and tutorial runs in test_walkthrough.
+SHOWN = [block for page in PAGES for block in blocks(page, "python") if "\n# " in block.text or ")  # " in block.text]
+SHOWN = [block for block in SHOWN if block.page.startswith(("docs/howto/", "docs/explanation/"))]
+RESULT = re.compile(r"^(?:print\(.*\)  )?# (.*)$", re.MULTILINE)
+
+
+def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = under | over
+    return both | {
+        key: merged(under[key], over[key])
+        for key in under.keys() & over.keys()
+        if isinstance(under[key], dict) and isinstance(over[key], dict)
+    }
+
+
+def refusal(line: str) -> str | None:
+    """Why a command of escoita would be wrong usage, so far as its names go."""
+    words = re.sub(r"^(?:[A-Z_]+=\S+ )*", "", line).split()
+    if not words or words[0] not in ("escoita", ".venv/bin/escoita", ".venv-unsloth/bin/escoita"):
+        return None
+    command, rest = typer.main.get_command(app), words[1:]
+    while rest and (known := getattr(command, "commands", None)) and rest[0].islower():
+        if rest[0] not in known:
+            return f"{line}: there is no {rest[0]}"
+        command, rest = known[rest[0]], rest[1:]
+    options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
+    asked = {word.split("=")[0].rstrip(",") for word in rest if word.startswith("--")}
+    return f"{line}: there is no {', '.join(sorted(asked - options))}" if asked - options else None
+
+
+def test_pages_have_blocks() -> None:
+    """Or all that follows would say nothing."""
+    assert len(PAGES) > 10 and len(COMMANDS) > 20 and len(RECIPES) > 5 and len(SHOWN) > 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_that_is_named_is_there_with_its_options(page: Path) -> None:
+    lines = [line for block in COMMANDS if ROOT / block.page == page for line in block.lines] + spans(page)
+    assert [said for line in lines if (said := refusal(line))] == []
+
+
+def test_a_command_that_is_not_there_is_found() -> None:
+    assert refusal("escoita train RECIPE --dry-run") is refusal("A=1 escoita space push --repo user/space") is None
+    assert refusal("escoita trian RECIPE") and refusal("escoita train RECIPE --dry") and refusal("escoita space fly")
+
+
+@pytest.mark.parametrize("block", RECIPES, ids=str)
+def test_every_recipe_that_is_shown_loads(block: Block) -> None:
+    shown = yaml.safe_load(block.text) or {}
+    if shown.keys() <= Recipe.model_fields.keys():
+        whole = yaml.safe_load((ROOT / "recipes/quickstart-uzbek.yaml").read_text("utf-8"))
+        Recipe.model_validate(merged(whole, shown))
+    else:  # of another program
+        assert not shown.keys() & Recipe.model_fields.keys()
+
+
+@pytest.mark.parametrize("block", SHOWN, ids=str)
+def test_every_result_that_is_shown_is_what_comes(block: Block) -> None:
+    ran = subprocess.run([sys.executable, "-"], input=block.text, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == RESULT.findall(block.text)
+
+
+def test_the_template_that_is_shown_makes_a_card(tmp_path: Path) -> None:
+    (shown,) = blocks(ROOT / "docs/howto/template.md", "jinja")
+    path = tmp_path / "own.md.jinja"
+    path.write_text(shown.text, "utf-8")
+    run = write_run(tmp_path / "run", recipe(card={"template": str(path), "description": "In a quiet room."}))
+    write_card(run.path)
+    card = run.card.read_text("utf-8")
+    assert "- **Made at:** our institute\n" in card and "## How we recorded\n\nIn a quiet room." in card
+
+
+def test_the_blocks_of_the_template_are_those_that_are_named() -> None:
+    template = (ROOT / "cards/templates/adapter.md.jinja").read_text("utf-8")
+    (named,) = re.findall(r"The blocks are (.*?)\. Text", (ROOT / "docs/howto/template.md").read_text("utf-8"), re.S)
+    assert re.findall(r"`(\w+)`", named) == re.findall(r"{% block (\w+) %}", template)
+
+
+def test_the_expression_that_is_shown_for_a_family_is_that_of_its_recipe() -> None:
+    language, gemma4, *_ = [block.text.strip() for block in blocks(ROOT / "docs/families.md", "")]
+    shown = f"{language}|{gemma4}"
+    for name in ("gemma4-uzbek", "quickstart-uzbek"):
+        whole = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text("utf-8"))
+        assert whole["method"]["target_modules"].strip() == shown
+
+
+def test_the_tutorials_recipe_loads() -> None:
+    (block,) = [block for block in blocks(ROOT / "docs/tutorial.md", "bash") if "household.yaml <<" in block.text]
+    Recipe.model_validate(yaml.safe_load(block.text.split("<<'EOF'\n")[1].removesuffix("EOF\n")))
