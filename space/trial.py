@@ -36,17 +36,20 @@ def wait_until_it_runs(api: HfApi, repo: str, oid: str, minutes: float, poll_sec
     """
     deadline = time.monotonic() + 60 * minutes
     page, told = f"{api.endpoint}/spaces/{repo}", ""
-    while True:
-        left = deadline - time.monotonic()
+
+    def settled() -> SpaceRuntime | None:
+        left = max(0.0, deadline - time.monotonic())
         try:
-            with clear_refusals(repo):
-                runtime: SpaceRuntime = patiently(repo)(
-                    api.wait_for_space, repo, timeout=max(0.0, left), poll_interval=poll_seconds
-                )
-        except PublishError as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise PublishError(_late(repo, minutes, page)) from error
-            raise
+            return api.wait_for_space(repo, timeout=left, poll_interval=poll_seconds)
+        except TimeoutError:  # else it would be taken for a line that broke, and waited for again
+            return None
+
+    while True:
+        with clear_refusals(repo):
+            runtime: SpaceRuntime | None = patiently(repo)(settled)
+        if runtime is None:
+            raise PublishError(_late(repo, minutes, page))
+        left = deadline - time.monotonic()
         # Of the newest commit the Hub may not speak at once.
         if runtime.raw.get("sha") in (None, oid) or runtime.stage in STILL or left <= 0:
             break
