@@ -9,7 +9,7 @@ PORT ?= 7860
 BIN := .venv/bin
 RUN := runs/$(RECIPE)
 
-.PHONY: demo test test-slow test-browser test-demo test-unsloth lint docs schema bench clean
+.PHONY: demo test test-slow test-browser test-demo test-unsloth fuzz audit lint docs schema bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,14 @@ test: lint
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# The inputs that `make test` tries, and many more of each kind; minutes.
+fuzz: .venv/installed-dev
+	ESCOITA_FUZZ=20000 $(BIN)/python -m pytest tests/fuzz --durations 0
+
+# Known vulnerabilities of what constraints.txt pins, asked of PyPI; strict, as what it does not know is not safe.
+audit: .venv/installed-dev
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 # What `make test` leaves out where there is no Chromium fails here.
 test-browser: .venv/installed-dev

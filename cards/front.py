@@ -12,6 +12,7 @@ from huggingface_hub.utils import yaml_dump
 
 from cards.blocks import digest
 from escoita.errors import PublishError
+from escoita.plain_yaml import read_yaml
 
 
 BOM = "\ufeff"
@@ -74,8 +75,8 @@ def keys(front: str) -> list[Key]:
         PublishError: It is not YAML, or no mapping with a key on each line.
     """
     try:
-        tree, values = yaml.compose(front, yaml.SafeLoader), yaml.safe_load(front)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
+        values, tree = read_yaml(front)
+    except yaml.YAMLError as error:
         raise PublishError(f"README.md: its front matter is not YAML: {' '.join(str(error).split())}") from error
     if tree is None:
         return []

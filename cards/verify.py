@@ -28,6 +28,7 @@ from cards.checks.rates import Score, check_rates, recomputed, require_scorable
 from cards.checks.references import asked_references, hashed_corpora, put_back, transcripts
 from cards.checks.text import check_blocks
 from cards.checks.weights import base_of, check_adapter, check_base_weights, check_named_base
+from cards.confined import build_confined
 from cards.fetch import Snapshot, fetched
 from cards.measured import evaluation_card
 from escoita.errors import PublishError
@@ -151,6 +152,8 @@ def _card(snapshot: Snapshot, copy: RunDirectory, recipe: Recipe | None) -> Iter
     adapter = snapshot.repo or next((name for name in named(card) if name != base), str(snapshot.path))
     if recipe is None:
         made = evaluation_card(EvaluationRecord.read(copy.results), copy.eval, adapter)
+    elif recipe.card.template:
+        made = build_confined(copy, recipe.base, adapter)
     else:
         made = build_card(copy, recipe, recipe.base, adapter)
     ours = None

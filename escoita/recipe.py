@@ -18,6 +18,7 @@ from escoita.errors import RecipeError
 from escoita.files import write_atomically
 from escoita.method import METHODS, Lora, Modules, Section, kind_of
 from escoita.mistakes import described
+from escoita.plain_yaml import read_yaml
 from escoita.records import AdapterRecord, Prompt
 from escoita.text import Normalizer
 
@@ -256,7 +257,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     path = Path(path)
     try:
         text = path.read_text("utf-8")
-        document, tree = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+        document, tree = read_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
@@ -281,6 +282,6 @@ def _set(document: dict[str, Any], override: str) -> None:
         if not isinstance(document, dict):
             raise RecipeError(f"--set {override}: {section!r} is not a section")
     try:
-        document[last] = yaml.safe_load(value)
+        document[last] = read_yaml(value)[0]
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: the value is not YAML") from error

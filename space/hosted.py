@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from escoita.errors import EscoitaError
 from escoita.method import Section
+from escoita.plain_yaml import read_yaml
 from escoita.recipe import Space
 
 
@@ -44,7 +45,7 @@ def read_hosted(path: Path) -> Hosted:
         EscoitaError: Names the file and the key that is wrong.
     """
     try:
-        return Hosted.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        return Hosted.model_validate(read_yaml(path.read_text("utf-8"))[0])
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise EscoitaError(f"{path.name}: cannot be read ({' '.join(str(error).split())})") from error
     except ValidationError as error:

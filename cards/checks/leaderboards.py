@@ -8,6 +8,7 @@ import yaml
 
 from cards.checks.check import Check, compared, skipped
 from cards.checks.rates import differences
+from escoita.plain_yaml import read_yaml
 
 
 FOLDER = ".eval_results"
@@ -36,7 +37,7 @@ def check_leaderboards(folder: Path, made: Mapping[str, bytes]) -> Iterator[Chec
 def _entries(content: bytes) -> dict[str, Any]:
     """What a file says, by its place there; of one that is not YAML nothing."""
     try:
-        said = yaml.safe_load(content)
-    except (yaml.YAMLError, RecursionError):
+        said, _ = read_yaml(content)
+    except yaml.YAMLError:
         return {}
     return {f"entry {place}": entry for place, entry in enumerate(said, start=1)} if isinstance(said, list) else {}

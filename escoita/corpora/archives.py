@@ -13,6 +13,9 @@ from escoita.errors import CorpusError
 
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".webm")
+# Recordings hardly pack: what grows by more than this, and to more bytes than that, was made to fill the disk.
+MOST_GROWTH = 100
+ALWAYS_BYTES = 256 << 20
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 
 
@@ -26,7 +29,8 @@ def unpacked(archive: Path) -> Path:
         archive (`Path`): Compressed or not.
 
     Raises:
-        CorpusError: It cannot be read whole, or a name in it leads out of the folder.
+        CorpusError: It cannot be read whole, a name in it leads out of the folder, or it unpacks to far more than it
+            is.
     """
     return kept(archive, "archives", _unpack)
 
@@ -46,9 +50,15 @@ def _unpack(archive: Path, folder: Path) -> None:
     # What tarfile's filter "data" asks of a regular file; Python 3.11 has that only since its fourth release.
     folder = folder.absolute()
     folder.mkdir()
+    most, bytes_told = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
+                bytes_told += member.size + tarfile.BLOCKSIZE
+                if bytes_told > most:  # by its header: what is too large is not even begun
+                    raise CorpusError(
+                        f"{archive}: unpacks to more than {MOST_GROWTH} times its size; recordings do not; left alone"
+                    )
                 if not member.isreg() or not member.name.lower().endswith(AUDIO_SUFFIXES):
                     continue
                 target = folder / member.name

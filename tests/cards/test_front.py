@@ -44,7 +44,7 @@ def test_keys_end_where_their_values_do() -> None:
     [
         ("a: [", "not YAML"),
         ("a: \x00", "not YAML"),
-        ("a: 2026-13-45", "not YAML: month must be"),
+        ("a: 2026-13-45", "not YAML: .*month must be"),
         (f"a: {'[' * 9999}", "not YAML"),
         ("- a", "must be a mapping"),
         ("text", "must be a mapping"),

@@ -82,6 +82,8 @@ def test_lines_can_be_seen_in_light_and_in_dark(scheme: dict[str, str]) -> None:
     assert f"fill: {scheme['band']};" in CSS
 
 
-@pytest.mark.parametrize("moment, shown", [(0, "0:00"), (59.4, "0:59"), (59.99, "1:00"), (0.77, "0:01"), (61, "1:01"), (3723, "1:02:03")])
+@pytest.mark.parametrize(
+    "moment, shown", [(0, "0:00"), (59.4, "0:59"), (59.99, "1:00"), (0.77, "0:01"), (61, "1:01"), (3723, "1:02:03")]
+)
 def test_clock(moment: float, shown: str) -> None:
     assert clock(moment) == shown

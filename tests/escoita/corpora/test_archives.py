@@ -96,3 +96,35 @@ def test_of_recordings_of_one_name_that_beside_the_index_is_taken(tmp_path: Path
     for path in ("a/x.wav", "x.wav", "a/y.wav"):
         (tmp_path / path).touch()
     assert recordings_below(tmp_path) == {"x.wav": tmp_path / "x.wav", "y.wav": tmp_path / "a/y.wav"}
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("escoita.corpora.archives.ALWAYS_BYTES", 1 << 20)
+    bomb = pack(tmp_path / "bomb.tar.gz", "small.wav", "zeros.wav", content=bytes(20 << 20))
+    assert bomb.stat().st_size * 100 < 20 << 20
+    with pytest.raises(CorpusError, match=r"bomb\.tar\.gz: unpacks to more than 100 times its size"):
+        unpacked(bomb)
+    assert sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) < 1 << 20
+
+
+def test_what_a_header_claims_is_not_begun(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("huge.wav")
+    member.size = 10 << 40
+    (tmp_path / "claims.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(CorpusError, match="unpacks to more than"):
+        unpacked(tmp_path / "claims.tar")
+
+
+def test_devices_are_left_out(tmp_path: Path) -> None:
+    kinds = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+    folder = unpacked(pack(tmp_path / "test.tar.gz", *(link(f"{kind!r}.wav", "", kind) for kind in kinds), "a.wav"))
+    assert [path.name for path in folder.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_a_link_and_then_a_recording_of_its_name_stays_inside(tmp_path: Path, kind: bytes) -> None:
+    (tmp_path / "victim.wav").write_bytes(b"mine")
+    folder = unpacked(pack(tmp_path / "test.tar.gz", link("a.wav", str(tmp_path / "victim.wav"), kind), "a.wav"))
+    assert (folder / "a.wav").read_bytes() == b"RIFF" and (tmp_path / "victim.wav").read_bytes() == b"mine"
