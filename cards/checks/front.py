@@ -57,9 +57,10 @@ def index_entries(front: Mapping[str, Any]) -> dict[Hashable, Any]:
     seen: Counter[Hashable] = Counter()
     for model in front.get(INDEX) or []:
         for result in model.get("results") or []:
+            dataset = dict((result.get("dataset") or {}).items())
             for metric in result.get("metrics") or []:
                 about = _fixed({key: value for key, value in metric.items() if key not in _ASIDE})
-                name = (_fixed(result.get("task")), _fixed(result.get("dataset")), about)
+                name = (_fixed(result.get("task")), _fixed(dataset), about)
                 values[*name, seen[name]] = metric.get("value")
                 seen[name] += 1
     return values
@@ -75,5 +76,5 @@ def _fixed(value: Any) -> Hashable:
 def _said(name: Any) -> str:
     """Corpus and metric of an entry."""
     _, dataset, metric, _ = name
-    corpus, what = dict(dataset or ()), dict(metric or ())
+    corpus, what = dict(dataset), dict(metric)
     return f"{corpus.get('name') or corpus.get('type')}, {what.get('name') or what.get('type')}"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cards.blocks import marked
 from cards.checks.check import MOST_LINES, compared
 from cards.checks.files import check_files
-from cards.checks.front import index_entries
+from cards.checks.front import check_index, index_entries
 from cards.checks.names import check_names, check_versions, named
 from cards.checks.rates import differences
 from cards.checks.text import check_blocks, every_block, figures_of
@@ -100,3 +100,12 @@ def test_sums_reach_no_further_than_the_folder(tmp_path: Path) -> None:
     ]
     (tmp_path / "there/SHA256SUMS").unlink()
     assert check_files(tmp_path / "there")[0].verdict == "not checked"
+
+
+@pytest.mark.parametrize("dataset", ["abc", "7", "[1]", "null", "{}"])
+def test_a_model_index_of_another_shape_is_a_line(dataset: str) -> None:
+    """Found by Atheris: a text in the place of a dataset ended in a traceback."""
+    results = f"[{{dataset: {dataset}, metrics: [{{type: wer, value: 3}}]}}]"
+    card = f"---\nmodel-index: [{{name: x, results: {results}}}]\n---\n\n# Title\n"
+    found = check_index(card, "---\nlanguage: uz\n---\n\n# Title\n")
+    assert found.verdict == "differs" and len(found.lines) == 1
