@@ -1,6 +1,7 @@
 """How the page looks: quiet colours, the fonts of the visitor's system, nothing fetched from elsewhere."""
 
 import html
+import json
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ CSS = """
 .gradio-container main { width: 100%; max-width: 46rem !important; margin-inline: auto !important; }
 .gradio-container .toast-wrap { top: auto; bottom: 1rem; }
 #heading, #lead, .status { overflow-wrap: anywhere; }
-#heading .html-container, #lead .html-container, .status .html-container { padding: 0; }
+#heading .html-container, #lead .html-container, #waveform .html-container, #segments .html-container,
+#comparison .html-container, #about .html-container, .status .html-container { padding: 0; }
 #heading h1 { font-size: 1.6rem; line-height: 1.25; font-weight: 650; margin: 0; }
 #lead p { margin: 0; color: var(--body-text-color); }
 #lead p.models { margin-top: .3rem; font-size: .9rem; color: var(--body-text-color-subdued); }
@@ -26,7 +28,7 @@ CSS = """
 .recording [data-testid="source-select"] button {
     display: flex; align-items: center; gap: .4rem; width: auto; height: 2rem; color: var(--body-text-color-subdued);
 }
-.recording [data-testid="source-select"] button::after { content: attr(aria-label); font-size: .9rem; }
+.recording [data-testid="source-select"] button::after { font-size: .9rem; }
 .recording [data-testid="source-select"] button.selected { color: var(--body-text-color); font-weight: 600; }
 .gradio-container [role="tab"][aria-selected="true"] { color: var(--link-text-color); }
 .recording .timestamps *, .recording .controls button { color: var(--body-text-color-subdued) !important; }
@@ -86,10 +88,20 @@ def lead(limits: str, life: str, base: str, adapters: Sequence[str], language: s
     models = [say("page.base", language, base=short_name(base))]
     models += [say("page.adapter", language, adapter=short_name(adapter)) for adapter in adapters]
     return (
+        f"<style>{sources(language)}</style>"
         f"<p>{html.escape(say('page.lead', language, limits=limits))}</p>"
         f'<p class="models">{html.escape(". ".join(models))}</p>'
         f'<p class="models">{html.escape(say("page.privacy", language, time=life))}</p>'
     )
+
+
+def sources(language: str) -> str:
+    """CSS that names where a recording comes from: Gradio's own names for it are English in most languages."""
+    rules = []
+    for place, key in enumerate(("recording.upload", "recording.microphone"), start=1):
+        button = f'.recording [data-testid="source-select"] button:nth-of-type({place})::after'
+        rules.append(f"{button} {{ content: {json.dumps(say(key, language), ensure_ascii=False)}; }}")
+    return "\n".join(rules)
 
 
 def short_name(source: str) -> str:

@@ -165,6 +165,11 @@ CSS = """
 .about small { display: block; font-weight: 400; color: var(--body-text-color-subdued); }
 .about .wide .figure { text-align: end; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .about .judged > :not([rowspan]) { font-weight: 650; }
+@media (max-width: 480px) {
+    .about table { font-size: .8rem; }
+    .about .wide th, .about .wide td { padding: .3rem; }
+    .about thead small { white-space: normal; }
+}
 .about figure { margin: .8rem 0; }
 .about figcaption { font-size: .9rem; font-weight: 600; }
 .about img { display: block; width: 100%; min-width: 34rem; margin: 0; }

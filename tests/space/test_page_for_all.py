@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from escoita.recipe import Space
+from space.texts import say
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.colours import contrast
 from tests.space.stub import CLIP, Stub
@@ -75,6 +76,10 @@ def test_the_page_speaks_the_language_of_the_browser(visit: Visit, locale: str, 
     page = visit(locale=locale)
     page.locator("#lead").get_by_text(lead).wait_for()
     assert page.get_by_role("tab").all_inner_texts() == tabs
+    shown = "node => JSON.parse(getComputedStyle(node, '::after').content)"
+    sources = [each.evaluate(shown) for each in page.locator("#recording [data-testid=source-select] button").all()]
+    language = locale[:2] if locale[:2] != "fr" else "en"
+    assert sources == [say("recording.upload", language), say("recording.microphone", language)]
 
 
 def test_all_of_it_can_be_done_without_a_mouse(visit: Visit) -> None:

@@ -12,7 +12,7 @@ from escoita.errors import EscoitaError
 from escoita.recipe import Space
 from escoita.text import APOSTROPHES
 from space.texts import LANGUAGES, fields, refusal, say, spoken_time, texts
-from tests.space.stub import heard, write_clip
+from tests.space.stub import ROOT, heard, write_clip
 
 
 def quiet(path: Path) -> None:
@@ -60,10 +60,10 @@ def test_uzbek_is_spelt_with_its_own_apostrophes() -> None:
 
 
 def test_placeholders_are_filled() -> None:
-    assert say("status.segment", number=2, count=5) == "Segment 2 of 5"
-    assert say("status.segment", "uz", number=2, count=5) == "5 ta boʻlakdan 2-boʻlak"
+    assert say("status.queued", place=2, size=5) == "Your place in the queue: 2 of 5"
+    assert say("status.queued", "gl", place=2, size=5) == "O teu posto na cola: 2 de 5"
     with pytest.raises(KeyError):
-        say("status.segment", number=2)
+        say("status.queued", place=2)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,11 @@ def test_every_refusal_is_found_again_by_its_words(key: str) -> None:
     values = dict.fromkeys(fields(texts("en")[key]), "7")
     english, galician = (values | ({"time": time} if "time" in values else {}) for time in ("7 minutes", "7 minutos"))
     assert refusal(say(key, **english), "gl") == say(key, "gl", **galician)
+
+
+@pytest.mark.parametrize("key", texts("en"))
+def test_every_text_is_shown_somewhere(key: str) -> None:
+    room = ROOT / "space"
+    code = "".join(path.read_text("utf-8") for path in [*room.glob("*.py"), *room.glob("templates/*")])
+    group = key.split(".")[0]
+    assert key in code or group in ("refusal", "time")  # found again by their words, and put together
