@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+import soundfile
 
 from escoita.engine import Engine
 from escoita.recipe import Space
 from space.demo import Demo, Listener
 from space.loading import Loading
+from space.recording import MEGABYTE
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.stub import CLIP, ROOT, Stub
 from tests.space.tabs import about_what
@@ -120,6 +123,30 @@ def test_the_microphone_is_heard(visit: Visit) -> None:
     page.locator("#transcribe").click()
     expect(page.locator("#status")).to_contain_text("s of audio, transcribed in", timeout=30_000)
     assert page.get_by_role("textbox", name="The transcript appears here.").input_value().strip()
+
+
+def test_what_is_over_a_limit_is_told_and_what_was_heard_can_be_copied(
+    visit: Visit, engine: Engine, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    message = page.get_by_test_id("toast-text")
+    long, large = tmp_path / "long.flac", tmp_path / "large.wav"
+    soundfile.write(long, np.zeros(70 * 16_000, np.float32), 16_000)
+    large.write_bytes(b"x" * 11 * MEGABYTE)
+    upload(page, long)
+    page.locator("#transcribe").click()
+    expect(message).to_have_text("long.flac: longer than the 60 seconds that this page takes")
+    page.locator("#recording").get_by_label("Clear").click()
+    page.locator("#recording input[type=file]").set_input_files(large)
+    expect(message.filter(has_text="10.0 M")).to_be_visible()
+    page.locator("#recording input[type=file]").set_input_files(CLIP)
+    page.locator("#recording .component-wrapper").wait_for()
+    page.locator("#transcribe").click()
+    expect(page.locator("#status")).to_contain_text("0.8 s of audio")
+    page.locator("#transcript").get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == text_of(engine, CLIP)
 
 
 def test_text_is_read_before_its_end_and_can_be_stopped(
