@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> None:
+    """For machines that do much else."""
+    if CHROMIUM is not None:
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=30_000)
+
+
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Spoken commands of 40 seconds, at the rate of a microphone."""
