@@ -20,7 +20,9 @@ from dataclasses import dataclass
 
 
 BEGIN, END, MADE = "<!-- escoita:begin {} {} -->", "<!-- escoita:end {} -->", "<!-- escoita:made {} {} -->"
-_MARK = re.compile(
+# Beyond it the Hub shows no card; in characters.
+LONGEST_CARD = 4_000_000
+MARK = re.compile(
     r"^<!-- escoita:(?:(?P<kind>begin|end) (?P<name>[a-z_]+)(?: (?P<digest>[0-9a-f]{12}))?"
     r"|made (?P<sum>[0-9a-f]{12}) (?P<list>[^\r\n>]*)) -->[ \t]*(?P<eol>\r?\n|\Z)",
     re.MULTILINE,
@@ -74,7 +76,7 @@ def marked(name: str, text: str) -> str:
 
     A line of the text that is a mark itself, as data could hold one, moves in by a blank, and is none any more.
     """
-    text = _MARK.sub(lambda mark: f" {mark[0]}", text.strip("\n"))
+    text = MARK.sub(lambda mark: f" {mark[0]}", text.strip("\n"))
     return f"{BEGIN.format(name, digest(text))}\n{text}\n{END.format(name)}\n" if text.strip() else ""
 
 
@@ -92,7 +94,7 @@ def blocks(card: str) -> list[Block]:
     """
     opened: dict[str, re.Match[str]] = {}
     found = []
-    for mark in _MARK.finditer(card):
+    for mark in MARK.finditer(card):
         name = mark["name"]
         if mark["kind"] == "begin" and mark["digest"]:
             opened[name] = mark
@@ -110,7 +112,7 @@ def blocks(card: str) -> list[Block]:
 
 def made(card: str) -> Made | None:
     """The last mark of a card; one whose sum fits rather than one that only looks like it."""
-    marks = [mark for mark in _MARK.finditer(card) if mark["sum"]]
+    marks = [mark for mark in MARK.finditer(card) if mark["sum"]]
     if not marks:
         return None
     mark = max(marks, key=lambda each: (digest(each["list"]) == each["sum"], each.start()))

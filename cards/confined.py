@@ -10,8 +10,10 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from cards.blocks import LONGEST_CARD
 from cards.build import build_card
 from escoita.errors import EscoitaError, RecipeError
 from escoita.rundir import RunDirectory
@@ -20,8 +22,6 @@ from escoita.rundir import RunDirectory
 # An honest card takes half a second, the start of Python included.
 MOST_SECONDS = 20
 MOST_MEMORY_BYTES = 2 << 30
-# Beyond it the Hub shows no card.
-LONGEST_CARD = 4_000_000
 # Nothing else is inherited: no token is within reach.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
@@ -75,10 +75,11 @@ def build_confined(run: RunDirectory, base: str, adapter: str, seconds: int = MO
 def main(folder: str, base: str, adapter: str, seconds: str) -> None:
     """What the process does: it writes the card, or why there is none, as JSON."""
     limit = int(seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no file
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_CPU, limit)
+    with suppress(ValueError, OSError):  # macOS knows no limit of memory; time is limited all the same
+        _lower(resource.RLIMIT_AS, MOST_MEMORY_BYTES)
+    _lower(resource.RLIMIT_FSIZE, 0)  # it writes no file
+    _lower(resource.RLIMIT_CORE, 0)
     run = RunDirectory(Path(folder))
     try:
         card = build_card(run, run.load_recipe(), base, adapter)
@@ -90,6 +91,13 @@ def main(folder: str, base: str, adapter: str, seconds: str) -> None:
     except MemoryError:
         said = {"too_much": ""}
     sys.stdout.write(json.dumps(said))
+
+
+def _lower(what: int, most: int) -> None:
+    """Sets a limit, unless a lower one holds already, which nobody but the system's administrator may raise."""
+    _, hard = resource.getrlimit(what)
+    limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from escoita.cli_space import space
 from escoita.errors import EscoitaError
 from escoita.processes import leave
 from escoita.progress import is_main_process
+from escoita.visible import visible
 
 
 STYLE: dict[str, Any] = {
@@ -248,7 +249,8 @@ def _run(typer_app: typer.Typer) -> None:
         raise
     except EscoitaError as error:
         if is_main_process():
-            print(f"escoita: {error}", file=sys.stderr)
+            said = "\n".join(map(visible, str(error).split("\n")))  # it may quote what a stranger wrote
+            print(f"escoita: {said}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

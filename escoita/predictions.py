@@ -213,8 +213,9 @@ def read_predictions(path: Path) -> tuple[pa.Table, Provenance]:
         raise RecordError(f"{path}: no such predictions; escoita eval writes them")
     try:
         table = pq.read_table(path)
+        table.validate(full=True)  # reading does not: a text need not be UTF-8
         provenance = Provenance.model_validate_json(table.schema.metadata[_KEY])
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValidationError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValidationError) as error:
         raise RecordError(f"{path}: not a file of predictions") from error
     if provenance.schema_version != 1 or not table.schema.equals(SCHEMA):
         raise RecordError(f"{path}: predictions of another schema")

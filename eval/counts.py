@@ -146,7 +146,7 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
     try:
         table = pq.read_table(path)
         made = CountsProvenance.model_validate_json(table.schema.metadata[_KEY])
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValidationError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValidationError) as error:
         raise RecordError(f"{path}: not a file of counts") from error
     if normalizer_name not in ("raw", made.normalizer):
         raise RecordError(

@@ -3,14 +3,17 @@
 import re
 from difflib import SequenceMatcher
 
-from cards.blocks import Block, blocks, made
+from cards.blocks import LONGEST_CARD, MARK, Block, blocks, made
 from cards.checks.check import Check, compared, skipped
+from escoita.errors import PublishError
 
 
 # What says how something came out: numbers, with a sign and separators, and the verdicts of a comparison.
 _FIGURES = re.compile(r"[+\-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:better|worse)\b|no measurable difference")
 # Of what differs in one place, so many are said.
 MOST_FIGURES = 20
+# A card of ours has about fifty. Each is looked for in all of the card: the time grows with their square.
+MOST_MARKS = 500
 
 
 def check_blocks(card: str, anew: str, ours: str | None = None) -> list[Check]:
@@ -40,7 +43,14 @@ def every_block(card: str) -> list[Block]:
     """
     All that stands between marks, twice where it stands twice. What the last mark of the card tells is not asked: a
     reader sees what stands there, whoever wrote it.
+
+    Raises:
+        PublishError: There are more marks than anybody makes, or the card is longer than the Hub shows.
     """
+    if len(card) > LONGEST_CARD or sum(1 for _ in MARK.finditer(card)) > MOST_MARKS:
+        raise PublishError(
+            f"README.md: holds more than {LONGEST_CARD:,} characters or {MOST_MARKS:,} marks of blocks; not looked at"
+        )
     while seal := made(card):
         card = card[: seal.start] + card[seal.end :]
     found: list[Block] = []

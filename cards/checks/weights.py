@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError
 
 from cards.checks.check import Check, compared, skipped
 from escoita.errors import PublishError
@@ -86,6 +87,8 @@ def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str)
             info = patiently(base, known=False)(api.model_info, base, revision=revision, files_metadata=True)
     except PublishError as error:
         return skipped(what, str(error))
+    except HFValidationError:
+        return skipped(what, f"{base} is no name of a repository, so the Hub is not asked")
     digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
     names = [name for name in sorted(digests) if name.endswith(".safetensors")]
     root = [name for name in names if "/" not in name]

@@ -1,5 +1,6 @@
 """A stranger's template: it may loop, grow and fail, and costs a line."""
 
+import resource
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from huggingface_hub import HfApi
 from cards import verify as module
 from cards.build import build_card
 from cards.checks.check import Check
-from cards.confined import build_confined
+from cards.confined import _lower, build_confined
 from cards.publication import checksums
 from cards.template import KEPT, keep_template
 from cards.verify import verify
@@ -75,6 +76,16 @@ def test_what_the_sandbox_refuses_is_one_line(tmp_path: Path, body: str, said: s
     with pytest.raises(EscoitaError, match=said) as caught:
         build_confined(run_of(tmp_path, body), "ana/base", "ana/uzbek")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("held", [10, resource.RLIM_INFINITY])
+def test_a_lower_limit_that_holds_already_stays(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    told: list[tuple[int, tuple[int, int]]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (held, held))
+    monkeypatch.setattr(resource, "setrlimit", lambda what, limits: told.append((what, limits)))
+    _lower(resource.RLIMIT_CPU, 20)
+    least = 10 if held == 10 else 20
+    assert told == [(resource.RLIMIT_CPU, (least, least))]
 
 
 def test_verification_goes_on_after_such_a_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

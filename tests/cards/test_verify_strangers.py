@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
@@ -15,15 +17,19 @@ from cards.checks.rates import MOST_RESAMPLES
 from cards.publication import checksums
 from cards.verify import verify
 from escoita.errors import EscoitaError
+from escoita.predictions import parquet
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 from eval.page.drawings import drawings
 from eval.results import score
 from tests.cards.proven import make_proven_run, published, write_files
+from tests.cards.publishing import BASE
+from tests.fuzz.inputs import no_text
 
 
 Files = dict[str, bytes]
 CARD, RESULTS, BOARD = "README.md", "eval/results.json", ".eval_results/clips.yaml"
+PREDICTIONS = "eval/clips/predictions.parquet"
 OWN = """{% extends "adapter.md.jinja" %}
 {% block results %}{% call section("results") %}
 WER 0.01 %
@@ -119,6 +125,41 @@ def test_of_very_many_figures_some_are_said(run: RunDirectory, tmp_path: Path) -
 def test_a_pickle_is_one_however_its_name_is_written(run: RunDirectory, tmp_path: Path, name: str) -> None:
     checks = checked(tmp_path / "there", published(run) | {name: b"x"})
     assert list(checks["safetensors alone"].lines) == [f"{name}: may hold a pickle"]
+
+
+MANY = {
+    "last marks": b"<!-- escoita:made 000000000000 x -->\n" * 50_000,
+    "blocks": b"<!-- escoita:begin a 000000000000 -->\nx\n<!-- escoita:end a -->\n" * 20_000,
+    "letters": b"x" * 5_000_000,
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_a_card_of_more_marks_than_anybody_makes_is_one_line(run: RunDirectory, tmp_path: Path, kind: str) -> None:
+    files = published(run)
+    checks = checked(tmp_path / "there", files | {CARD: files[CARD] + MANY[kind]})
+    assert checks["card"].verdict == "differs" and "or 500 marks of blocks; not looked at" in checks["card"].lines[0]
+    assert checks["eval/results.json"].verdict == "holds"
+
+
+def test_predictions_that_are_no_text_are_one_line(run: RunDirectory, tmp_path: Path) -> None:
+    files = published(run)
+    table = pq.read_table(BytesIO(files[PREDICTIONS]))
+    table = table.set_column(table.schema.get_field_index("hypothesis"), "hypothesis", no_text(len(table)))
+    check = checked(tmp_path / "there", files | {PREDICTIONS: parquet(table)})["records"]
+    assert list(check.lines) == [f"{PREDICTIONS}: not a file of predictions"]
+
+
+def test_a_base_that_is_no_repository_is_one_line(run: RunDirectory, tmp_path: Path) -> None:
+    asked = run.load_recipe().model_copy(update={"base": "../../../etc"})
+    asked.write(run.recipe)
+    files = published(run)
+    files["recipe.yaml"] = files["recipe.yaml"].replace(BASE.encode(), b"../../../etc")
+    check = checked(tmp_path / "there", files)["base's weights"]
+    assert (check.verdict, list(check.lines)) == (
+        "not checked",
+        ["../../../etc is no name of a repository, so the Hub is not asked"],
+    )
 
 
 @pytest.mark.parametrize(("corpus", "text"), [("nope", "a"), ("probes", "a"), ("../clips", "a"), ("clips", None)])

@@ -2,6 +2,7 @@
 
 import os
 
+import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -25,3 +26,9 @@ def mutated(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
         taken = draw(st.sampled_from([0, len(piece), 1, 16]))
         content[place : place + taken] = piece
     return bytes(content[: draw(st.integers(0, len(content)))] if draw(st.integers(0, 4)) == 0 else content)
+
+
+def no_text(rows: int) -> pa.Array:
+    """A column of text whose bytes are none; Arrow writes and reads it without a word."""
+    offsets = pa.array(range(rows + 1), pa.int32()).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), rows, [None, offsets, pa.py_buffer(b"\xff" * rows)])

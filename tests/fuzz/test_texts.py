@@ -12,10 +12,12 @@ from cards.checks.front import check_index
 from cards.revise import revise, sealed
 from escoita.corpora.readers.manifest import read
 from escoita.errors import EscoitaError
+from escoita.predictions import read_predictions
 from escoita.recipe import Corpus, load_recipe
 from escoita.records import TrainingRecord
 from tests.cards.samples import heard_training, recipe
 from tests.conftest import ROOT
+from tests.eval.samples import write_rows
 from tests.fuzz.inputs import fuzzed, mutated
 
 
@@ -67,6 +69,28 @@ def test_a_card_is_revised_and_checked_or_refused(content: bytes) -> None:
         revise(card, NEW, False)
     except EscoitaError as error:
         assert str(error)
+
+
+@pytest.fixture(scope="module")
+def predictions(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("eval")
+    write_rows(folder, [("chiroqni yoq", "chiroq yoq"), ("", "soat")], systems=["adapter"])
+    return next(folder.rglob("predictions.parquet")).read_bytes()
+
+
+def test_predictions_are_read_or_refused(predictions: bytes) -> None:
+    @fuzzed
+    @given(mutated([predictions]))
+    def tried(content: bytes) -> None:
+        with written(content, "predictions.parquet") as path:
+            try:
+                table, _ = read_predictions(path)
+            except EscoitaError as error:
+                assert "predictions.parquet" in str(error)
+            else:
+                assert len(table.to_pylist()) == len(table)
+
+    tried()
 
 
 @pytest.mark.parametrize("suffix", TABLES)

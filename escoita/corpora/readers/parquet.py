@@ -102,6 +102,8 @@ def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str 
         table = pq.read_table(path, columns=[name for name in dict.fromkeys(names) if name in schema.names])
         mapped = pa.memory_map(str(kept(path, "recordings", partial(_map, column=audio), audio)))
         recordings = pa.ipc.open_file(mapped).read_all()
+        for told in (table, recordings):
+            told.validate(full=True)  # reading does not: a text need not be UTF-8
         rows = with_labels(table, _labels(schema))
     except LookupError as error:
         raise CorpusError(f"{path}: {error}") from error

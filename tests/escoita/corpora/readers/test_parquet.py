@@ -12,6 +12,7 @@ from escoita.corpora.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe import Corpus
 from tests.escoita.samples import tone, write_clip
+from tests.fuzz.inputs import no_text
 
 
 @pytest.fixture
@@ -163,3 +164,13 @@ def test_files_that_cannot_be_read(tmp_path: Path, wav: bytes) -> None:
         with pytest.raises(CorpusError) as refusal:
             read(path)
         assert str(refusal.value).startswith(f"{path}: {reason}") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("column", ["text", "speaker", "path"])
+def test_a_text_that_is_none_is_refused(tmp_path: Path, wav: bytes, column: str) -> None:
+    columns = {"path": pa.array(["a.wav", "b.wav"]), "text": ["un", "dous"], "speaker": ["a", "b"]}
+    columns[column] = no_text(2)
+    audio = pa.StructArray.from_arrays([pa.array([wav, wav]), columns.pop("path")], ["bytes", "path"])
+    with pytest.raises(CorpusError, match="is not a parquet file that can be read .*UTF8") as refusal:
+        read(write(tmp_path / "voices.parquet", audio=audio, **columns))
+    assert "\n" not in str(refusal.value)
