@@ -18,7 +18,7 @@ from cards.overlap import overlaps
 from cards.redact import redacted_data
 from cards.revise import revise, sealed, standing_card
 from cards.snippets import snippets
-from cards.template import keep_template, render
+from cards.template import own_template, render
 from escoita.data_record import DataRecord
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
@@ -66,18 +66,19 @@ def write_card(path: Path, force: bool = False) -> Path:
     Raises:
         CardConflict: A person changed what is made; nothing is written.
         RecordError: The run is not trained or not evaluated yet.
+        RecipeError: The recipe's own template cannot be used.
     """
     run = RunDirectory(path)
     recipe = run.load_recipe()
-    keep_template(recipe, run)
-    card = revise(standing_card(run.card), build_card(run, recipe, recipe.base, str(run.adapter)), force)
+    card = build_card(run, recipe, recipe.base, str(run.adapter), own_template(recipe, run))
+    card = revise(standing_card(run.card), card, force)
     if curve := training_plot(TrainingRecord.read(run.training)):
         write_atomically(run.curve, curve)
     write_atomically(run.card, card)
     return run.card
 
 
-def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str) -> str:
+def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str, template: str | None = None) -> str:
     """
     Builds the card.
 
@@ -86,6 +87,8 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str) -> st
         recipe ([`Recipe`]): Of the run.
         base (`str`): Folder or repository of the base, as a reader will find it.
         adapter (`str`): The same of the adapter.
+        template (`str`, *optional*): Source of the template that the recipe names, from
+            [`~cards.template.own_template`]; the template of escoita if not given.
 
     Returns:
         `str`: Front matter and Markdown.
@@ -102,7 +105,8 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str) -> st
     data = redacted_data(DataRecord.read(run.data), recipe) if run.data.is_file() else None
     values = facts(run, recipe, training, evaluation, data, base, adapter)
     front = metadata(recipe, evaluation, base, adapter)
-    return sealed(f"---\n{front}\n---\n\n{render(recipe, run, values).rstrip()}\n")
+    body = render(values, template, recipe.card.template or "")
+    return sealed(f"---\n{front}\n---\n\n{body.rstrip()}\n")
 
 
 def facts(

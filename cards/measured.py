@@ -10,9 +10,9 @@ from cards import results
 from cards.blocks import marked
 from cards.interpretation import interpretation
 from cards.metadata import expected_index, hub_id
-from cards.template import OURS, environment
+from cards.template import OURS, environment, plain
 from escoita import figures
-from escoita.evaluation import EvaluationRecord
+from escoita.evaluation import BASE, EvaluationRecord
 from escoita.recipe import Corpora, Recipe
 
 
@@ -40,7 +40,8 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
     return {
         "evaluation": evaluation,
         "judged": evaluation.judged,
-        "pooled": evaluation.pooled,
+        "pooled": plain(evaluation.pooled)
+        | {"judged": plain(evaluation.pooled.judged), "base": plain(evaluation.pooled.of(BASE))},
         "normalised": evaluation.normalizer != "raw",
         "texts": results.texts(evaluation.normalizer),
         "titles": titles,
@@ -72,7 +73,7 @@ def evaluation_card(evaluation: EvaluationRecord, folder: Path, adapter: str) ->
     entries = expected_index(no_recipe(), evaluation, hub_id(adapter))
     front = ModelCardData(model_name=Path(adapter).name, eval_results=entries)
     template = environment().get_template(OURS)
-    context = template.new_context(facts_of(evaluation, titles, folder))
+    context = template.new_context(plain(facts_of(evaluation, titles, folder)))
     text = "\n".join(marked(name, "".join(template.blocks[name](context))) for name in BLOCKS)
     return f"---\n{front}\n---\n\n{text}"
 

@@ -1,6 +1,7 @@
 """What is published: each file by its path in the repository, with the bytes it will have there."""
 
 import hashlib
+import importlib.metadata
 import json
 import tempfile
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ import yaml
 from cards.benchmarks import benchmark_files
 from cards.build import build_card
 from cards.redact import redacted_data, redacted_evaluation, redacted_predictions, redacted_training
-from cards.template import template_files
+from cards.template import KEPT, template_digest, template_files
+from escoita import __version__
 from escoita.data_record import DataRecord
 from escoita.errors import PublishError, RecordError
 from escoita.evaluation import PROBES, EvaluationRecord
@@ -19,22 +21,11 @@ from escoita.files import public_name, write_atomically
 from escoita.plots import duration_plot, training_plot
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.rundir import UNCHANGED_FILES, RunDirectory
 
 
 # Of an adapter's folder; a pickle or a README of a trainer among them would not be published.
-ADAPTER_FILES = (
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "escoita.json",
-    "processor_config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-)
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json", *UNCHANGED_FILES)
 CARD = "README.md"
 # In the format of `sha256sum -c`; of everything but the card, which people edit.
 CHECKSUMS = "SHA256SUMS"
@@ -70,7 +61,13 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
     files["adapter_config.json"] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
     files["recipe.yaml"] = public_recipe(recipe, base).encode()
     files |= template_files(recipe, run)
-    files["training.json"] = redacted_training(training, recipe, base).to_json().encode()
+    written_by = {
+        "card_version": __version__,
+        "card_template_sha256": template_digest(),
+        "matplotlib_version": importlib.metadata.version("matplotlib"),
+    }
+    published_training = redacted_training(training, recipe, base).model_copy(update=written_by)
+    files["training.json"] = published_training.to_json().encode()
     if curve := training_plot(training):
         files[run.curve.name] = curve.encode()
     if run.data.is_file():
@@ -99,7 +96,8 @@ def card_of(files: Mapping[str, bytes], run: RunDirectory, base: str, repo: str)
                 write_atomically(Path(folder) / name, content)
         there = RunDirectory(Path(folder))
         try:
-            return build_card(there, there.load_recipe(), base, repo)
+            template = files[KEPT].decode() if KEPT in files else None
+            return build_card(there, there.load_recipe(), base, repo, template)
         except RecordError as error:
             raise RecordError(str(error).replace(folder, str(run.path))) from error
 

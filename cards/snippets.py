@@ -1,8 +1,9 @@
 """How an adapter is used, as code to copy: with escoita, with Unsloth, with Transformers and PEFT alone."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from cards.template import environment
+from cards.template import environment, plain
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 
@@ -42,9 +43,38 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     }
     if training.engine != "unsloth":
         del wanted["unsloth_" + training.family]
+    return [
+        Snippet(title, code)
+        for name, title in wanted.items()
+        if (code := _rendered(f"snippets/{name}.py.jinja", _values(recipe, base, adapter)))
+    ]
+
+
+def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -> set[str]:
+    """
+    Return the snippets that released versions of escoita write for an adapter, if they are others than today's. Their
+    templates are kept in `templates/released/VERSION/`.
+
+    Args:
+        recipe ([`~escoita.recipe.Recipe`]): Prompt, limits, revision of the base.
+        training ([`~escoita.records.TrainingRecord`]): Engine and family.
+        base (`str`): Folder or repository of the base.
+        adapter (`str`): The same of the adapter.
+    """
+    values = _values(recipe, base, adapter)
+    kinds = {"escoita.py.jinja", f"{training.family}.py.jinja", f"unsloth_{training.family}.py.jinja"}
+    names = [name for name in environment().list_templates() if name.startswith("released/")]
+    return {_rendered(name, values) for name in names if name.rpartition("/")[2] in kinds}
+
+
+def _rendered(name: str, values: dict[str, Any]) -> str:
+    """Return a snippet, or nothing if there is no such template."""
     made = environment()
-    known = set(made.list_templates())
-    values = {
+    return made.get_template(name).render(plain(values)).strip() if name in made.list_templates() else ""
+
+
+def _values(recipe: Recipe, base: str, adapter: str) -> dict[str, Any]:
+    return {
         "base": base,
         "revision": recipe.base_revision,
         "adapter": adapter,
@@ -53,8 +83,3 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
         "max_length": recipe.training.get("max_length") or 8192,
         "load_in_4bit": recipe.load_in_4bit,
     }
-    return [
-        Snippet(title, made.get_template(path).render(values).strip())
-        for name, title in wanted.items()
-        if (path := f"snippets/{name}.py.jinja") in known
-    ]

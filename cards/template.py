@@ -1,27 +1,41 @@
-"""The template of a card: ours, or one of the recipe that changes blocks of it."""
+"""Render the template of a card: the one that ships with escoita, or one of the recipe that changes its blocks."""
 
+import hashlib
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, FunctionLoader, PackageLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2.runtime import BlockReference, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel
 
 from cards.blocks import blocks, marked
 from escoita import figures, markdown
-from escoita.errors import RecipeError, RecordError
-from escoita.files import write_atomically
+from escoita.errors import RecipeError
+from escoita.files import sha256
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 
 
 OURS = "adapter.md.jinja"
-# What a run keeps of the template that its recipe names, and what is published of it.
+# Path in a repository of the template that the recipe names.
 KEPT = "card.md.jinja"
+# In bytes; the template of escoita has 13,000.
+LARGEST_TEMPLATE = 1_000_000
+# The methods that a template may call.
+METHODS: dict[type, frozenset[str]] = {
+    dict: frozenset({"get", "items", "keys", "values"}),
+    str: frozenset(
+        {"capitalize", "endswith", "lower", "lstrip", "replace", "rstrip", "split", "startswith", "strip", "upper"}
+    ),
+}
 FILTERS: tuple[Callable[..., str], ...] = (
     markdown.line,
     markdown.prose,
@@ -44,61 +58,86 @@ FILTERS: tuple[Callable[..., str], ...] = (
 
 def template_files(recipe: Recipe, run: RunDirectory) -> dict[str, bytes]:
     """
-    The template that a recipe names, by its path in a run and in a repository, so that a stranger can make the same
-    card; nothing where it names none.
+    Return the template that a recipe names, by its path in a repository; nothing if the recipe names none.
+
+    It is published for readers. `escoita verify` never renders it.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): `card.template` is relative to where the command runs.
-        run ([`~escoita.rundir.RunDirectory`]): Its copy of before stands where the file is not at hand.
+        recipe ([`~escoita.recipe.Recipe`]): `card.template` is relative to the current folder.
+        run ([`~escoita.rundir.RunDirectory`]): Must not contain the template.
 
     Raises:
-        RecipeError: The file cannot be read, and the run holds no copy.
+        RecipeError: See [`own_template`].
+    """
+    source = own_template(recipe, run)
+    return {} if source is None else {KEPT: source.encode()}
+
+
+def own_template(recipe: Recipe, run: RunDirectory) -> str | None:
+    """
+    Read the template that a recipe names.
+
+    A run directory may have been downloaded, so neither its copy of the template nor a file of another run directory
+    is read: the template must be a file of the current checkout.
+
+    Args:
+        recipe ([`~escoita.recipe.Recipe`]): `card.template` is relative to the current folder.
+        run ([`~escoita.rundir.RunDirectory`]): The run whose card is written.
+
+    Returns:
+        `str`: The source, or `None` if the recipe names no template.
+
+    Raises:
+        RecipeError: The file cannot be read, is larger than 1 MB, or is not part of the current checkout.
     """
     if not recipe.card.template:
-        return {}
-    source = Path(recipe.card.template)
+        return None
+    named, checkout = recipe.card.template, Path.cwd().resolve()
+    path = Path(named).resolve()
+    folders = [folder for folder in path.parents if folder != checkout and folder.is_relative_to(checkout)]
+    in_run = run.path.resolve() in path.parents or any(RunDirectory(folder).recipe.is_file() for folder in folders)
+    if not path.is_relative_to(checkout) or in_run:
+        raise RecipeError(
+            f"card.template: {named} is not a file of the current checkout; only such a template is rendered, because"
+            " a run directory may come from somebody else. Run the command in the checkout that holds the template"
+        )
     try:
-        return {KEPT: source.read_text("utf-8").encode()}
+        if path.stat().st_size > LARGEST_TEMPLATE:
+            raise RecipeError(f"card.template: {named} is larger than {LARGEST_TEMPLATE:,} bytes")
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        if (run.path / KEPT).is_file():
-            return {KEPT: (run.path / KEPT).read_bytes()}
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise RecipeError(f"card.template: {source} cannot be read ({reason}), from where the command runs") from error
+        raise RecipeError(f"card.template: {named} cannot be read in the current folder ({reason})") from error
 
 
-def keep_template(recipe: Recipe, run: RunDirectory) -> None:
-    """Copies the template that a recipe names into the run, as [`template_files`] finds it."""
-    for name, content in template_files(recipe, run).items():
-        write_atomically(run.path / name, content)
+class CardEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, restricted to plain data and a few methods of `str` and `dict` that cannot change anything."""
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Return whether a template may read an attribute; everything that is not listed is refused."""
+        if isinstance(obj, TemplateReference | BlockReference | Macro | LoopContext):
+            return super().is_safe_attribute(obj, attr, value)
+        return any(type(obj) is kind and attr in names for kind, names in METHODS.items())
 
-def kept_template(run: RunDirectory) -> str:
-    """
-    The template that a run keeps. The file that its recipe names is not looked for: the recipe may be a stranger's.
-
-    Raises:
-        RecordError: It keeps none.
-    """
-    try:
-        return (run.path / KEPT).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(
-            f"{run.path / KEPT}: no such template, which the recipe names; escoita card copies it"
-        ) from error
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return a value of a dictionary before a method of the same name, such as `items`."""
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
 
 @lru_cache(maxsize=8)
-def environment(own: str | None = None, name: str = KEPT) -> ImmutableSandboxedEnvironment:
+def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
     """
-    What templates are rendered in: no value can be changed, and none that begins with an underscore be read.
+    Return the environment in which templates are rendered.
 
     Args:
         own (`str`, *optional*): Source of the recipe's template.
-        name (`str`): What errors call it.
+        name (`str`): Name of this template in error messages.
     """
     package = PackageLoader("cards")
     wanted = FunctionLoader(lambda asked: (own, name, None) if asked == KEPT and own is not None else None)
-    made = ImmutableSandboxedEnvironment(
+    made = CardEnvironment(
         loader=package if own is None else ChoiceLoader([wanted, package]),
         undefined=StrictUndefined,
         autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.markdown
@@ -108,42 +147,82 @@ def environment(own: str | None = None, name: str = KEPT) -> ImmutableSandboxedE
     )
     made.filters["tojson"] = literal
     made.filters |= {function.__name__: function for function in FILTERS}
-    made.globals["section"] = lambda section, caller: (text := marked(section, caller())) and f"{text}\n"
+    made.globals = {"section": lambda section, caller: (text := marked(section, caller())) and f"{text}\n"}
     return made
 
 
 def literal(value: object) -> str:
     """
-    A string as JSON and Python both write it. Not as HTML, which would escape < and >; and not as ASCII, as Python
-    reads no pairs of surrogates. A comment of HTML cannot begin in it: that is how blocks of a card are marked.
+    Write a string as JSON and Python both write it. Not as HTML, which would escape < and >; and not as ASCII, because
+    Python reads no pairs of surrogates. No HTML comment can begin in it, because these mark the sections of a card.
     """
     return json.dumps(value, ensure_ascii=False).replace("<!--", "\\u003c!--")
 
 
-def render(recipe: Recipe, run: RunDirectory, values: Mapping[str, Any]) -> str:
+@lru_cache(maxsize=1)
+def template_digest() -> str:
+    """Return the SHA-256 over the names and contents of all templates that write a card: card and code snippets."""
+    folder, digest = Path(__file__).parent / "templates", hashlib.sha256()
+    for path in sorted([folder / OURS, *(folder / "snippets").iterdir()]):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def released_templates() -> dict[str, str]:
+    """Return the digest of the templates of each released version, as [`template_digest`] computes it."""
+    released = json.loads((Path(__file__).parent / "templates/released.json").read_text("utf-8"))
+    return {version: each["digest"] for version, each in released.items()}
+
+
+def plain(value: Any) -> Any:
     """
-    Renders the body of a card.
+    Convert a value to plain data, the only data that a template gets: `dict`, `list`, `str`, `int`, `float`, `bool`
+    and `None`. No object with methods that act on files, processes or other objects can be reached from these.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Says which template.
-        run ([`~escoita.rundir.RunDirectory`]): Keeps it.
-        values (`Mapping[str, Any]`): What the template may show.
+        value: Plain data, a pydantic model, a dataclass, a mapping, a sequence, or a YAML date.
 
     Raises:
-        RecipeError: The recipe's template has a mistake; names file and line. Or it writes outside of the sections.
-        RecordError: The run keeps no copy of it.
+        TypeError: The value is of another type; it must be converted before.
     """
-    if not recipe.card.template:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a template cannot get a value of type {type(value).__name__}")
+
+
+def render(values: Mapping[str, Any], own: str | None = None, name: str = KEPT) -> str:
+    """
+    Render the body of a card.
+
+    Args:
+        values (`Mapping[str, Any]`): The values that the template may show; they are converted by [`plain`].
+        own (`str`, *optional*): Source of a template of the recipe; the template of escoita if not given.
+        name (`str`): Name of this template in error messages.
+
+    Raises:
+        RecipeError: The recipe's template has a mistake, or writes outside of the sections; names file and line.
+    """
+    values = plain(values)
+    if own is None:
         return environment().get_template(OURS).render(values)
-    own = kept_template(run)
-    with mistakes_of(recipe.card.template):
-        body = environment(own, recipe.card.template).get_template(KEPT).render(values)
+    with mistakes_of(name):
+        body = environment(own, name).get_template(KEPT).render(values)
     outside = body
     for block in reversed(blocks(body)):
         outside = outside[: block.start] + outside[block.end :]
-    if lost := outside.strip():  # taken for a person's text, it would stay as it is when the figures change
+    if lost := outside.strip():  # taken for the author's text, it would stay when the figures change
         raise RecipeError(
-            f"{recipe.card.template}: {lost.splitlines()[0][:60]!r} stands outside of the sections; begin with"
+            f"{name}: {lost.splitlines()[0][:60]!r} stands outside of the sections; begin with"
             ' {% extends "adapter.md.jinja" %}, or write {% call section("name") %} around it, each name once and in'
             " small letters"
         )

@@ -1,14 +1,16 @@
 """
-Recomputes what a published card says from what was published with it, and says line by line what holds.
+Check what a repository claims against what was published with it.
 
-Whatever is checked is checked against something else that was published, or that the Hub tells of the base: a card
-whose figures were changed no longer fits its records, and records that were changed no longer fit the predictions.
+Nothing of the repository is executed or rendered: weights are read as tensors, records as data, and the card is made
+again by the template that is installed here. A figure that was changed no longer fits its record, and a record that
+was changed no longer fits the predictions or another record.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -17,20 +19,23 @@ from rich.text import Text
 
 from cards.benchmarks import benchmark_files
 from cards.build import build_card
-from cards.checks.check import Check, Verdict, refusals, skipped
+from cards.checks.check import Check, Verdict, refusals, skipped, unprovable
+from cards.checks.consistency import check_consistency, check_contributed, check_presence
 from cards.checks.drawings import check_drawings, drawn_of_records
 from cards.checks.files import check_files, published_files
-from cards.checks.front import check_index, front_matter
+from cards.checks.front import check_front, front_matter
 from cards.checks.hearing import check_hearing
 from cards.checks.leaderboards import check_leaderboards
 from cards.checks.names import check_names, check_versions, named
 from cards.checks.rates import Score, check_rates, recomputed, require_scorable
 from cards.checks.references import asked_references, hashed_corpora, put_back, transcripts
-from cards.checks.text import check_blocks
+from cards.checks.text import check_sections
+from cards.checks.version import check_template, is_same_matplotlib, is_same_template
 from cards.checks.weights import base_of, check_adapter, check_base_weights, check_named_base
-from cards.confined import build_confined
 from cards.fetch import Snapshot, fetched
 from cards.measured import evaluation_card
+from cards.snippets import released_code
+from escoita import __version__
 from escoita.errors import PublishError
 from escoita.evaluation import EvaluationRecord
 from escoita.progress import say
@@ -40,10 +45,28 @@ from escoita.rundir import RunDirectory
 from escoita.visible import visible
 
 
-# (folder, record) of `eval.page.drawings.drawings`, which this room does not import.
+# (folder, record) of `eval.page.drawings.drawings`, which this package does not import.
 Draw = Callable[[Path, EvaluationRecord], dict[str, str]]
-STYLES: dict[Verdict, str] = {"holds": "green", "differs": "bold red", "not checked": "yellow"}
-COUNTED: dict[Verdict, str] = {"holds": "hold", "differs": "differ", "not checked": "not checked"}
+STYLES: dict[Verdict, str] = {
+    "holds": "green",
+    "differs": "bold red",
+    "not checked": "yellow",
+    "cannot be proven": "dim",
+}
+COUNTED: dict[Verdict, str] = {
+    "holds": "hold",
+    "differs": "differ",
+    "not checked": "not checked",
+    "cannot be proven": "cannot be proven",
+}
+RECOMPUTED = (
+    "Recomputed here: error rates, intervals and verdicts from the published predictions; plots, front matter and the"
+    " sections of the card from the published records."
+)
+CONSISTENT = (
+    "Only consistent: recipe, training.json, data.json, the adapter and its settings agree with each other; the"
+    " publisher wrote all of them."
+)
 
 
 def verify(
@@ -55,21 +78,21 @@ def verify(
     references: Sequence[str] = (),
 ) -> list[Check]:
     """
-    Verifies a repository, or a folder that holds what one does.
+    Verify a repository, or a folder that holds the files of one.
 
     Args:
         source (`str`): `user/name`, or a folder.
         score (`Callable`): `eval.results.score`.
         draw (`Callable`): `eval.page.drawings.drawings`.
         revision (`str`, *optional*): Branch, tag or commit.
-        transcribe (`int`, *optional*, defaults to 0): Clips of each public corpus that are heard again.
+        transcribe (`int`, *optional*, defaults to 0): Number of clips of each public corpus to transcribe again.
         references (`Sequence[str]`, *optional*): `corpus=MANIFEST` of transcripts that were not published.
 
     Returns:
-        `list[Check]`: In the order of the card's making.
+        `list[Check]`: One result for each comparison.
 
     Raises:
-        EscoitaError: It cannot be had, or is not of escoita.
+        EscoitaError: The repository cannot be read, or was not published by escoita.
     """
     asked, api = asked_references(references), HfApi()
     snapshot = fetched(api, source, revision)
@@ -82,104 +105,193 @@ def verify(
     say(f"{source} at commit {snapshot.commit}" if snapshot.commit else f"{source}, a folder")
     checks = check_files(snapshot.path)
     with tempfile.TemporaryDirectory() as folder:
-        # A copy in which rates are recomputed; a link to the cache of the client becomes a file.
-        for name, path in published_files(snapshot.path).items():
+        # A copy in which rates are recomputed; a link into the cache of the client becomes a file.
+        files = published_files(snapshot.path)
+        for name, path in files.items():
             if path.suffix != ".safetensors":
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, Path(folder) / name)
         copy = RunDirectory(Path(folder))
+        trained = copy.recipe.is_file() or copy.training.is_file()
         recipe = None
+        if trained:
+            checks.append(check_presence(files))
         with refusals("recipe.yaml", checks):
             recipe = copy.load_recipe() if copy.recipe.is_file() else None
-        with refusals("records", checks):
+        with refusals("consistency", checks):
+            checks.extend(check_consistency(copy, recipe, snapshot.path) if recipe else check_contributed(copy))
+        with refusals("predictions", checks):
             checks.extend(_records(copy, asked, texts, score, draw))
         with refusals("card", checks):
             checks.extend(_card(snapshot, copy, recipe))
         with refusals("weights", checks):
             checks.extend(_weights(api, snapshot, recipe))
-        with refusals("clips heard again", checks):
+        with refusals("clips transcribed again", checks):
             checks.extend(_hearing(snapshot, recipe, transcribe))
-        return [replace(check, lines=[line.replace(f"{folder}/", "") for line in check.lines]) for check in checks]
+        with refusals("claims", checks):
+            checks.extend(_claims(copy, recipe, trained, any(_is_transcription(check) for check in checks)))
+        places = (f"{folder}/", f"{snapshot.path.resolve()}/", f"{snapshot.path}/")
+        return [_without(places, check) for check in checks]
 
 
-def print_checks(checks: Sequence[Check], console: Console | None = None) -> bool:
+def passed(checks: Sequence[Check], strict: bool = False, allow_custom_template: bool = False) -> bool:
     """
-    Prints a line for each check, and how many hold.
+    Return whether a verification succeeded.
 
     Args:
         checks (`Sequence[Check]`): From [`verify`].
-        console (`Console`, *optional*): Where to; standard output unless given.
+        strict (`bool`, *optional*, defaults to `False`): A check that was not made counts as a failure.
+        allow_custom_template (`bool`, *optional*, defaults to `False`): Except for sections that the publisher's own
+            template wrote.
+    """
+    failures = [check for check in checks if check.verdict == "differs"]
+    if strict:
+        skips = [check for check in checks if check.verdict == "not checked"]
+        failures += [check for check in skips if not (check.custom and allow_custom_template)]
+    return not failures
 
-    Returns:
-        `bool`: Whether nothing differs.
+
+def print_checks(checks: Sequence[Check], console: Console | None = None) -> None:
+    """
+    Print a line for each check, the number of each verdict, and what these prove.
+
+    Args:
+        checks (`Sequence[Check]`): From [`verify`].
+        console (`Console`, *optional*): Standard output if not given.
     """
     console = console or Console(soft_wrap=True)
+    width = max(map(len, STYLES)) + 2
     for check in checks:
-        said = [visible(line) for line in check.lines]
-        first = f": {said[0]}" if len(said) == 1 else ""
-        console.print(Text(f"{check.verdict:<11}  ", STYLES[check.verdict]) + Text(f"{visible(check.what)}{first}"))
-        for line in said if len(said) > 1 else ():
-            console.print(Text(f"{'':<13}{line}"))
-    counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in STYLES}
-    console.print(", ".join(f"{counts[verdict]} {word}" for verdict, word in COUNTED.items()))
-    return not counts["differs"]
+        lines = [visible(line) for line in check.lines]
+        first = f": {lines[0]}" if len(lines) == 1 else ""
+        console.print(Text(f"{check.verdict:<{width}}", STYLES[check.verdict]) + Text(f"{visible(check.what)}{first}"))
+        for line in lines if len(lines) > 1 else ():
+            console.print(Text(f"{'':<{width}}{line}"))
+    console.print(", ".join(f"{number} {COUNTED[verdict]}" for verdict, number in _counts(checks).items()))
+    for line in conclusions(checks):
+        console.print(Text(visible(line)))
+
+
+def to_json(source: str, checks: Sequence[Check]) -> str:
+    """
+    Return the checks as JSON, for programs.
+
+    Args:
+        source (`str`): The repository or folder.
+        checks (`Sequence[Check]`): From [`verify`].
+    """
+    document = {
+        "source": source,
+        "version": __version__,
+        "checks": [asdict(check) for check in checks],
+        "counts": _counts(checks),
+        "conclusions": conclusions(checks),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def conclusions(checks: Sequence[Check]) -> list[str]:
+    """Return what a verification proves, in plain words: recomputed, only consistent, and cannot be proven."""
+    wrong = [check.what for check in checks if check.verdict == "differs"]
+    unproven = [check.what for check in checks if check.verdict == "cannot be proven"]
+    return [
+        *([f"Do not rely on this card. It differs in: {', '.join(wrong)}."] if wrong else []),
+        RECOMPUTED,
+        *([CONSISTENT] if any(check.what.startswith("recipe and ") for check in checks) else []),
+        *([f"Cannot be proven by anything in a repository: {', '.join(unproven)}."] if unproven else []),
+    ]
+
+
+def _counts(checks: Sequence[Check]) -> dict[Verdict, int]:
+    return {verdict: sum(check.verdict == verdict for check in checks) for verdict in STYLES}
+
+
+def _without(places: Sequence[str], check: Check) -> Check:
+    """Return a check that names files without the folder in which they are on this machine."""
+    what, lines = check.what, list(check.lines)
+    for place in places:
+        what, lines = what.replace(place, ""), [line.replace(place, "") for line in lines]
+    return replace(check, what=what, lines=lines)
 
 
 def _records(
     copy: RunDirectory, asked: Mapping[str, Path], texts: Mapping[str, Mapping[str, str]], score: Score, draw: Draw
 ) -> Iterator[Check]:
-    """Rates and plots; afterwards the copy holds the recomputed record."""
+    """Check rates and plots; afterwards the copy holds the recomputed record."""
     published = EvaluationRecord.read(copy.results)
     hidden = hashed_corpora(copy.eval)
     for corpus, manifest in asked.items():
         yield put_back(copy.eval, corpus, manifest, texts[corpus])
     for corpus in sorted(hidden - asked.keys()):
-        why = "are digests; what was counted of them is taken as it stands, unless --references gives them"
+        why = "only digests are published; rates are recomputed from published counts, unless --references gives them"
         yield skipped(f"transcripts of {corpus}", why)
     counted = recomputed(copy.eval, published, score)
     yield check_rates(copy.eval, published, counted)
     counted.write(copy.results)
-    if not copy.data.is_file():
-        yield skipped("data.json", "what the corpora hold was not published")
-    anew = {f"eval/{name}": plot for name, plot in draw(copy.eval, counted).items()}
-    yield from check_drawings(copy.path, drawn_of_records(copy) | anew)
+    again = {f"eval/{name}": plot for name, plot in draw(copy.eval, counted).items()}
+    training = TrainingRecord.read(copy.training) if copy.training.is_file() else None
+    yield from check_drawings(published_files(copy.path), drawn_of_records(copy) | again, is_same_matplotlib(training))
 
 
 def _card(snapshot: Snapshot, copy: RunDirectory, recipe: Recipe | None) -> Iterator[Check]:
-    """The card against the same made from the copy."""
+    """Check the card against the card that is made from the copy."""
     require_scorable(EvaluationRecord.read(copy.results))
     card, base = copy.card.read_text("utf-8", "replace"), base_of(copy.path)
     adapter = snapshot.repo or next((name for name in named(card) if name != base), str(snapshot.path))
     if recipe is None:
         made = evaluation_card(EvaluationRecord.read(copy.results), copy.eval, adapter)
-    elif recipe.card.template:
-        made = build_confined(copy, recipe.base, adapter)
-    else:
-        made = build_card(copy, recipe, recipe.base, adapter)
-    ours = None
-    if recipe is not None and recipe.card.template:  # a stranger's: it may write what no record gives
-        plain = recipe.model_copy(update={"card": recipe.card.model_copy(update={"template": None})})
-        ours = build_card(copy, plain, plain.base, adapter)
-    yield from check_blocks(card, made, ours)
-    yield check_index(card, made)
-    if recipe is None:
-        yield skipped("training", "was not escoita's: neither recipe.yaml nor training.json was published")
+        yield from check_sections(card, made, same_version=False)
+        yield from check_front(card, made)
+        yield unprovable("training", "it was not done by escoita: no recipe.yaml and no training.json were published")
         return
-    yield check_names(card, made, adapter, recipe.base)
-    yield check_versions(card, TrainingRecord.read(copy.training).versions)
+    training = TrainingRecord.read(copy.training)
+    made = build_card(copy, recipe, recipe.base, adapter)
+    custom = recipe.card.template is not None
+    yield check_template(training)
+    code = released_code(recipe, training, recipe.base, adapter)
+    yield from check_sections(card, made, is_same_template(training), custom, code)
+    yield from check_front(card, made)
+    names = check_names(card, made, adapter, recipe.base)
+    yield replace(names, verdict="not checked", custom=True) if custom and names.verdict == "differs" else names
+    yield check_versions(card, training.versions)
     asked = benchmark_files(recipe, EvaluationRecord.read(copy.results), adapter)
     yield from check_leaderboards(copy.path, asked)
+
+
+def _is_transcription(check: Check) -> bool:
+    return check.what.endswith(" transcribed again") and check.verdict == "holds"
+
+
+def _claims(copy: RunDirectory, recipe: Recipe | None, trained: bool, transcribed: bool) -> Iterator[Check]:
+    """List what nothing in a repository could prove."""
+    evaluation = EvaluationRecord.read(copy.results)
+    names = ", ".join(result.name for result in evaluation.corpora)
+    yield unprovable(
+        "identity of the corpora",
+        f"that {names} are the clips, speakers and transcripts that the card names; names, titles and licenses are the"
+        " publisher's",
+    )
+    if not transcribed:
+        why = "that the systems wrote these texts; --transcribe N transcribes N clips again"
+        yield unprovable("origin of the predictions", why)
+    yield unprovable("speed and memory", "were measured on the publisher's machine")
+    if trained:
+        what = "losses and validation rates, hardware, time and energy, and which clips were trained on"
+        yield unprovable("course of training", what)
+    if recipe is not None:
+        what = "description, intended use, limitations and licenses are the publisher's"
+        yield unprovable("texts of the recipe", what)
 
 
 def _hearing(snapshot: Snapshot, recipe: Recipe | None, count: int) -> Iterator[Check]:
     if count and recipe:
         yield from check_hearing(snapshot.run, recipe, count)
     elif count:
-        yield skipped("clips heard again", "no recipe was published, which would name base and corpora")
+        yield skipped("clips transcribed again", "no recipe was published, which would name base and corpora")
 
 
 def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[Check]:
-    """The weights of adapter and base, and what the base is called."""
+    """Check the weights of adapter and base, and the name of the base."""
     run = snapshot.run
     judged = EvaluationRecord.read(run.results).judged
     digests = {"eval/results.json": judged.adapter_sha256}

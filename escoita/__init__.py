@@ -3,7 +3,7 @@
 import os
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The threads of NumPy's BLAS, woken by the features of every clip, spin beside those of torch and take their cores:
 # with one of them, two cores transcribe 1.6 times as fast. Read when NumPy is loaded, so it stands here.

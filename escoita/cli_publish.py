@@ -65,18 +65,31 @@ def verify(
     source: Annotated[str, typer.Argument(help="user/name, or a folder laid out as a repository is.")],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     transcribe: Annotated[
-        int, typer.Option(min=0, help="Hear so many clips of each public corpus again, and compare the texts.")
+        int, typer.Option(min=0, help="Transcribe N clips of each public corpus again and compare the texts.")
     ] = 0,
     references: Annotated[
         list[str] | None,
         typer.Option(help="corpus=MANIFEST, repeatable: the transcripts of a corpus that were not published."),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything was not checked.")] = False,
+    allow_custom_template: Annotated[
+        bool,
+        typer.Option(
+            "--allow-custom-template", help="With --strict: accept sections of the publisher's own template."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Recomputes what a published card says from what was published with it; ends with 1 where something differs."""
-    from cards.verify import print_checks
+    """Recompute what a published card claims; exit with status 1 if something differs."""
+    from cards.verify import passed, print_checks, to_json
     from cards.verify import verify as check
     from eval.page.drawings import drawings
     from eval.results import score
 
-    if not print_checks(check(source, score, drawings, revision, transcribe, references or [])):
+    checks = check(source, score, drawings, revision, transcribe, references or [])
+    if as_json:
+        typer.echo(to_json(source, checks))
+    else:
+        print_checks(checks)
+    if not passed(checks, strict, allow_custom_template):
         raise typer.Exit(1)

@@ -184,9 +184,17 @@ class TrainingRecord(Record):
         energy_joules (`float`, *optional*): That its GPUs took, over all sessions; none where it was not measured.
         versions (`dict[str, str]`): Framework versions.
         finished (`str`): Date and time, ISO 8601, UTC.
+        seed (`int`, *optional*): Seed of the training; `None` in records of schema 1.
+        adapter_files (`dict[str, str]`): SHA-256 of each file that training wrote next to the weights and that is
+            published unchanged: tokenizer, processor, chat template, `escoita.json`. Empty in records of schema 1.
+        card_version (`str`, *optional*): Version of escoita that wrote the published card; `None` before publication.
+        card_template_sha256 (`str`, *optional*): Digest of the templates of that version.
+        matplotlib_version (`str`, *optional*): Version that drew the published plots; `None` before publication.
     """
 
     made_by = "escoita train"
+
+    schema_version: Literal[1, 2] = Field(2, alias="schema")
 
     name: str
     base: str
@@ -216,3 +224,8 @@ class TrainingRecord(Record):
     energy_joules: float | None = None
     versions: dict[str, str]
     finished: str
+    seed: int | None = None
+    adapter_files: dict[str, str] = {}
+    card_version: str | None = None
+    card_template_sha256: str | None = None
+    matplotlib_version: str | None = None

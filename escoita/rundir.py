@@ -7,6 +7,19 @@ from escoita.errors import EscoitaError
 from escoita.recipe import Recipe, load_recipe
 
 
+# Files of an adapter's folder that are published as training wrote them.
+UNCHANGED_FILES = (
+    "escoita.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """

@@ -8,12 +8,12 @@ from typing import Any
 
 from escoita.corpora.gather import Gathered
 from escoita.families.chat import ChatFamily
-from escoita.files import public_name
+from escoita.files import public_name, sha256
 from escoita.hardware import device_name, peak_memory_bytes
 from escoita.recipe import Recipe
 from escoita.records import CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.resolve import weights_digest
-from escoita.rundir import RunDirectory
+from escoita.rundir import UNCHANGED_FILES, RunDirectory
 from training.best import best_of, save_weights
 from training.energy import EnergyMeter
 from training.session import Clock
@@ -53,6 +53,26 @@ def save_adapter(
 def write_settings(recipe: Recipe, folder: Path) -> None:
     """Writes `escoita.json` into the folder of an adapter."""
     recipe.spoken().write(folder / "escoita.json")
+
+
+def update_settings(recipe: Recipe, run: RunDirectory) -> None:
+    """
+    Write the settings of a changed recipe into a run that is already trained.
+
+    Args:
+        recipe ([`Recipe`]): Differs from that of the run only in keys that training does not read.
+        run ([`RunDirectory`]): Its `recipe.yaml`, `escoita.json` and the digest of the latter are replaced.
+    """
+    recipe.write(run.recipe)
+    write_settings(recipe, run.adapter)
+    record = TrainingRecord.read(run.training)
+    if record.adapter_files:
+        record.model_copy(update={"adapter_files": adapter_files(run.adapter)}).write(run.training)
+
+
+def adapter_files(adapter: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file next to the weights of an adapter that is published unchanged, by its name."""
+    return {path.name: sha256(path) for path in sorted(adapter.iterdir()) if path.name in UNCHANGED_FILES}
 
 
 def training_record(
@@ -106,6 +126,8 @@ def training_record(
         energy_joules=trainer.pop_callback(EnergyMeter).joules,
         versions=versions(recipe),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=trainer.args.seed,
+        adapter_files=adapter_files(adapter),
     )
 
 

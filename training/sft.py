@@ -61,7 +61,7 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     from training.checks import check_precision_of_steps
     from training.collator import SpeechCollator
     from training.order import data_seed
-    from training.outcome import save_adapter, training_record, write_settings
+    from training.outcome import save_adapter, training_record, update_settings
     from training.session import only_one, refuse_other_recipe, refuse_strangers
 
     run = RunDirectory(recipe.run_path)
@@ -72,8 +72,7 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     refuse_other_recipe(run, recipe)
     if run.training.exists() and not dry_run:
         if state.is_main_process:
-            recipe.write(run.recipe)  # what only evaluation, card, Hub and page read may have changed
-            write_settings(recipe, run.adapter)
+            update_settings(recipe, run)
         say(f"Already trained: {run.training} (remove {run.path} to train again)")
         return TrainingRecord.read(run.training)
 

@@ -1,9 +1,12 @@
-"""What is drawn in each published plot, against the records."""
+"""Compare each published plot with the same plot drawn again from the records."""
 
-from collections.abc import Mapping
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cards.checks.check import Check, compared, skipped
+from cards.checks.check import Check, compared, skipped, unprovable
 from cards.checks.rates import differences
 from escoita.data_record import DataRecord
 from escoita.plots import duration_plot, figures_in, training_plot
@@ -11,8 +14,19 @@ from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
 
+IMAGES = {".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ico"}
+# In points of a plot that is 504 wide: another processor rounds the last digits otherwise.
+TOLERANCE = 0.05
+# The largest plot of escoita has 60,000 characters.
+LARGEST_PLOT = 4_000_000
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+_ELSEWHERE = re.compile(r"url\((?!\s*[\"']?#)|@import|javascript:|expression\(", re.IGNORECASE)
+_ID = re.compile(r"#[\w.-]+")
+_ACTIVE = {"script", "foreignobject", "iframe", "object", "embed", "image", "a", "animate", "set", "handler", "style"}
+
+
 def drawn_of_records(run: RunDirectory) -> dict[str, str]:
-    """The plots of training and of the corpora, drawn anew from what was published; by their names there."""
+    """Draw the plots of training and corpora again from the published records; by their names there."""
     plots = {}
     if run.training.is_file() and (curve := training_plot(TrainingRecord.read(run.training))):
         plots[run.curve.name] = curve
@@ -23,33 +37,141 @@ def drawn_of_records(run: RunDirectory) -> dict[str, str]:
     return plots
 
 
-def check_drawings(folder: Path, drawn: Mapping[str, str]) -> list[Check]:
+def check_drawings(files: Mapping[str, Path], drawn: Mapping[str, str], same_matplotlib: bool) -> Iterator[Check]:
     """
-    Compares each plot with the same drawn anew.
-
-    Where the bytes are the same, all is. Where they are not, as with another version of Matplotlib, the figures that
-    the plot holds are compared, and it is said that the lines and bars themselves were not.
+    Compare each plot with the same plot drawn again, element by element, and report images that no record explains.
 
     Args:
-        folder (`Path`): What was published.
-        drawn (`Mapping[str, str]`): Plots made anew, by their names there.
+        files (`Mapping[str, Path]`): Published files by name.
+        drawn (`Mapping[str, str]`): Plots drawn again, by their names there.
+        same_matplotlib (`bool`): The plots were drawn by the version of Matplotlib that is installed here. Another
+            version may place elements otherwise; then figures, texts and kinds of elements are compared.
     """
-    published = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.svg"))}
-    checks = []
-    for name, path in published.items():
-        if name not in drawn:
-            checks.append(skipped(f"plot {name}", "no record says what it shows"))
+    for name, path in files.items():
+        if path.suffix.lower() not in IMAGES:
             continue
-        text = path.read_text("utf-8", "replace")
-        if text == drawn[name]:
-            checks.append(Check(f"plot {name}", "holds", ["drawn anew, byte for byte"]))
+        if path.suffix.lower() == ".svg":
+            yield _plot(name, path, drawn.get(name), same_matplotlib)
+        else:
+            yield unprovable(f"image {name}", "no record explains what it shows")
+    for name in drawn.keys() - files.keys():
+        yield Check(f"plot {name}", "differs", ["is missing; escoita push publishes it"])
+
+
+def _plot(name: str, path: Path, drawn: str | None, same_matplotlib: bool) -> Check:
+    what = f"plot {name}"
+    if path.stat().st_size > LARGEST_PLOT:
+        return Check(what, "differs", [f"is larger than {LARGEST_PLOT:,} bytes"])
+    text = path.read_text("utf-8", "replace")
+    if text == drawn:
+        return Check(what, "holds", ["drawn again, byte for byte"])
+    try:
+        tree = _parsed(text)
+    except ValueError as error:
+        return Check(what, "differs", [str(error)])
+    if active := sorted(set(_active(tree))):
+        return Check(what, "differs", [f"holds {', '.join(active)}, which a plot has no use for"])
+    if drawn is None:
+        return unprovable(f"image {name}", "no record explains what it shows")
+    figures = figures_in(text)
+    if figures is None:
+        return Check(what, "differs", ["holds no figures, and is not as it is drawn again"])
+    if found := list(differences(figures, figures_in(drawn))):
+        return compared(what, found)
+    other = _parsed(drawn)
+    if not (found := list(_elements(tree, other))):
+        return Check(what, "holds", ["drawn again, element by element"])
+    if not same_matplotlib and _inventory(tree) == _inventory(other):
+        return skipped(what, "figures, texts and elements are the same; another version of Matplotlib placed them")
+    return compared(what, found)
+
+
+def _parsed(text: str) -> ET.Element:
+    """
+    Parse an SVG file.
+
+    Raises:
+        ValueError: It is not XML, is nested too deeply, or declares entities.
+    """
+    if "<!DOCTYPE" in text.upper() or "<!ENTITY" in text.upper():
+        raise ValueError("declares a document type, which a plot of escoita does not")
+    try:
+        tree = ET.fromstring(text)  # noqa: S314  # without a document type there are no entities
+    except (ET.ParseError, RecursionError, ValueError) as error:
+        raise ValueError(f"is not XML ({error})") from error
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        if depth > 50:
+            raise ValueError("is nested too deeply")
+        level = [child for element in level for child in element]
+    return tree
+
+
+def _active(tree: ET.Element) -> Iterator[str]:
+    """Yield what could run, load or cover something: scripts, event handlers, references to elsewhere."""
+    for element in tree.iter():
+        if not isinstance(element.tag, str):
+            yield "a processing instruction"
             continue
-        figures = figures_in(text)
-        if figures is None:
-            why = "holds no figures, and looks otherwise than drawn anew; escoita report --run draws it"
-            checks.append(Check(f"plot {name}", "differs", [why]))
+        if _local(element.tag) in _ACTIVE:
+            yield f"<{_local(element.tag)}>"
+        for key, value in element.attrib.items():
+            name = _local(key)
+            if name.startswith("on"):
+                yield f"the event handler {name}"
+            elif (name in ("href", "src") and not value.startswith("#")) or _ELSEWHERE.search(value):
+                yield f"a reference to elsewhere ({name})"
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2].lower()
+
+
+def _elements(one: ET.Element, other: ET.Element) -> Iterator[str]:
+    """Compare two plots element by element; yields the first difference of structure and each other value."""
+    ours, theirs = list(one.iter()), list(other.iter())
+    if [element.tag for element in ours] != [element.tag for element in theirs]:
+        yield f"has {len(ours)} elements, drawn again {len(theirs)}, or in another order"
+        return
+    ids: dict[str, str] = {}
+    for place, (mine, its) in enumerate(zip(ours, theirs, strict=True)):
+        if _local(mine.tag) == "metadata":
             continue
-        found = list(differences(figures, figures_in(drawn[name])))
-        held = "its figures; its lines are drawn otherwise than here, which another version of Matplotlib does too"
-        checks.append(compared(f"plot {name}", found, held))
-    return checks
+        texts = [(mine.text or "", its.text or ""), (mine.tail or "", its.tail or "")]
+        pairs = [(key, mine.get(key), its.get(key)) for key in mine.attrib.keys() | its.attrib.keys()]
+        pairs += [("text", *(text.strip() for text in both)) for both in texts]
+        for key, published, drawn in pairs:
+            if not _alike(_local(key), published, drawn, ids):
+                yield f"element {place} <{_local(mine.tag)}>: {_local(key)} is not as it is drawn again"
+
+
+def _alike(key: str, published: str | None, drawn: str | None, ids: dict[str, str]) -> bool:
+    """Whether two values are the same: numbers within the tolerance, ids by a renaming that is always the same."""
+    if published is None or drawn is None:
+        return published == drawn
+    if published == drawn and key == "text":
+        return True
+    if key == "id":
+        return ids.setdefault(f"#{published}", f"#{drawn}") == f"#{drawn}"
+    if key == "text":
+        return False
+    ours, theirs = _ID.findall(published), _ID.findall(drawn)
+    # A color is written like an id, and must be the same.
+    references = key in ("href", "clip-path")
+    if references and any(ids.setdefault(a, b) != b for a, b in zip(ours, theirs, strict=False)):
+        return False
+    if references:
+        published, drawn = _ID.sub("#", published), _ID.sub("#", drawn)
+    if _NUMBER.sub("0", published) != _NUMBER.sub("0", drawn):
+        return False
+    numbers = zip(_NUMBER.findall(published), _NUMBER.findall(drawn), strict=True)
+    exact = key in ("style", "fill", "stroke", "opacity", "class")
+    return all(a == b or (not exact and abs(float(a) - float(b)) <= TOLERANCE) for a, b in numbers)
+
+
+def _inventory(tree: ET.Element) -> tuple[Counter[str], Counter[str]]:
+    """Count the kinds of elements, and the texts."""
+    kinds = Counter(_local(element.tag) for element in tree.iter())
+    texts = Counter((element.text or "").strip() for element in tree.iter() if _local(element.tag) != "metadata")
+    return kinds, texts

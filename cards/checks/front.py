@@ -1,23 +1,21 @@
-"""The front matter of a card: model-index value by value, and the base that it names."""
+"""Compare the front matter of a card with the front matter that the recomputed records give."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from cards.checks.check import Check, compared
+from cards.checks.check import Check, compared, unprovable
 from cards.checks.rates import same
-from cards.front import keys, split
+from cards.front import key_digest, keys, split
 from escoita.errors import PublishError
 
 
 INDEX = "model-index"
-# What the Hub adds to an entry or a person may, and no rate depends on.
-_ASIDE = {"value", "verified", "verifyToken"}
 
 
 def front_matter(card: str) -> dict[str, Any]:
     """
-    What a card says to the Hub.
+    Read the front matter of a card.
 
     Raises:
         PublishError: It is not YAML.
@@ -25,56 +23,92 @@ def front_matter(card: str) -> dict[str, Any]:
     return {key.name: key.value for key in keys(split(card)[1])}
 
 
-def check_index(card: str, made: str) -> Check:
+def check_front(card: str, made: str) -> Iterator[Check]:
     """
-    Compares model-index with that of the recomputed record: each value; and none is missing, and none there besides.
+    Compare every key that escoita writes; keys of the author, and more tags, are listed.
 
     Args:
-        card (`str`): As it was published.
-        made (`str`): As it is made from what was published with it.
+        card (`str`): The published card.
+        made (`str`): The card that is made from the published records.
     """
     try:
-        published, anew = (index_entries(front_matter(text)) for text in (card, made))
-    except (PublishError, TypeError, AttributeError) as error:
+        published, expected = front_matter(card), front_matter(made)
+    except PublishError as error:
+        yield Check("front matter", "differs", [str(error)])
+        return
+    found, more = [], []
+    for name, value in expected.items():
+        if name == INDEX:
+            continue
+        if name not in published:
+            found.append(f"{name}: is missing, the records give {value}")
+        elif name == "tags":
+            tags = published[name] if isinstance(published[name], list) else [published[name]]
+            found += [f"tags: {tag} is missing" for tag in value if tag not in tags]
+            more += [f"tag {tag}" for tag in tags if tag not in value]
+        elif key_digest(published[name]) != key_digest(value):
+            found.append(f"{name}: {str(published[name])[:80]} on the card, the records give {value}")
+    yield compared("front matter", found, f"{', '.join(name for name in expected if name != INDEX)}")
+    more += [str(name) for name in published if name not in expected and name != INDEX]
+    if more:
+        yield unprovable("front matter: the author's own", ", ".join(more[:20]))
+    yield _index(published, expected)
+
+
+def _index(published: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
+    """Compare each value of model-index with all that is said of it: task, dataset, metric, source, verified."""
+    try:
+        ours, theirs = index_entries(published), index_entries(expected)
+    except (TypeError, AttributeError) as error:
         return Check(INDEX, "differs", [f"cannot be read ({' '.join(str(error).split())})"])
     found = []
-    for name, value in anew.items():
-        if name not in published:
+    for name, value in theirs.items():
+        if name not in ours:
             found.append(f"{_said(name)}: is missing, {value} recomputed")
-        elif not same(published[name], value):
-            found.append(f"{_said(name)}: {published[name]} on the card, {value} recomputed")
-    found += [
-        f"{_said(name)}: {value} on the card, which no record gives"
-        for name, value in published.items()
-        if name not in anew
-    ]
-    return compared(INDEX, found, f"{len(anew)} values")
+        elif not same(ours[name], value):
+            found.append(f"{_said(name)}: {ours[name]} on the card, {value} recomputed")
+    more = {name: value for name, value in ours.items() if name not in theirs}
+    found += [f"{_said(name)}: {value} on the card, which no record gives" for name, value in more.items()]
+    names = [{str(model.get("name")) for model in front.get(INDEX) or []} for front in (published, expected)]
+    if names[0] != names[1]:
+        found.append(f"name: {', '.join(sorted(names[0]))} on the card, {', '.join(sorted(names[1]))} recomputed")
+    return compared(INDEX, found, f"{len(theirs)} values, with their datasets, metrics and sources")
 
 
 def index_entries(front: Mapping[str, Any]) -> dict[Hashable, Any]:
-    """The values of a model-index, each by all else that is said of it; of entries alike, by their number too."""
+    """
+    Return the values of a model-index, each by everything else that is said of it; equal entries get a number.
+
+    Raises:
+        TypeError: The index is not built as the Hub wants it.
+        AttributeError: The same.
+    """
     values: dict[Hashable, Any] = {}
     seen: Counter[Hashable] = Counter()
     for model in front.get(INDEX) or []:
         for result in model.get("results") or []:
-            dataset = dict((result.get("dataset") or {}).items())
+            dataset, source = result.get("dataset") or {}, _fixed(result.get("source") or {})
+            more = _fixed({key: each for key, each in result.items() if key not in _KNOWN})
             for metric in result.get("metrics") or []:
-                about = _fixed({key: value for key, value in metric.items() if key not in _ASIDE})
-                name = (_fixed(result.get("task")), _fixed(dataset), about)
+                about = _fixed({key: each for key, each in metric.items() if key != "value"})
+                name = (_fixed(result.get("task")), _fixed(dict(dataset.items())), about, source, more)
                 values[*name, seen[name]] = metric.get("value")
                 seen[name] += 1
     return values
 
 
+_KNOWN = {"task", "dataset", "metrics", "source"}
+
+
 def _fixed(value: Any) -> Hashable:
-    """The same as something that a dictionary can be asked for."""
+    """Return the same as something that can be a key of a dictionary."""
     if isinstance(value, dict):
         return tuple(sorted((str(key), _fixed(each)) for key, each in value.items()))
     return tuple(map(_fixed, value)) if isinstance(value, list) else str(value)
 
 
 def _said(name: Any) -> str:
-    """Corpus and metric of an entry."""
-    _, dataset, metric, _ = name
+    """Return corpus and metric of an entry."""
+    dataset, metric = name[1:3]
     corpus, what = dict(dataset), dict(metric)
     return f"{corpus.get('name') or corpus.get('type')}, {what.get('name') or what.get('type')}"

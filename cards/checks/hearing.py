@@ -1,4 +1,4 @@
-"""Some clips of the public corpora heard again with what was published, and compared with what stands there."""
+"""Some clips of the public corpora transcribed again with what was published, and compared with what stands there."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ def check_hearing(run: RunDirectory, recipe: Recipe, count: int) -> Iterator[Che
     """
     transcriber = None
     for corpus in recipe.corpora.test:
-        what = f"{corpus.name} heard again"
+        what = f"{corpus.name} transcribed again"
         if corpus.reader != "hub" and not Path(corpus.path).exists():
             yield skipped(what, f"its recordings are not here: there is no {corpus.path} where the command runs")
             continue

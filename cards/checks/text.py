@@ -1,55 +1,94 @@
-"""The blocks of a card against the same made anew from recomputed records."""
+"""Compare the sections of a card with the same sections made again from the recomputed records."""
 
 import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from difflib import SequenceMatcher
+from html.parser import HTMLParser
+from itertools import zip_longest
+
+from markdown_it import MarkdownIt
 
 from cards.blocks import LONGEST_CARD, MARK, Block, blocks, made
-from cards.checks.check import Check, compared, skipped
+from cards.checks.check import Check, compared, skipped, unprovable
+from cards.front import split
 from escoita.errors import PublishError
 
 
-# What says how something came out: numbers, with a sign and separators, and the verdicts of a comparison.
-_FIGURES = re.compile(r"[+\-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:better|worse)\b|no measurable difference")
-# Of what differs in one place, so many are said.
+# A figure of a card: a number with its sign, separators and unit, or the verdict of a comparison.
+_FIGURES = re.compile(
+    r"[+\-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?:\s?[%‰])?|\b(?:better|worse)\b|no measurable difference"
+)
+_LINKS = re.compile(r"https?://[^\s<>\"')\]]+|\]\((?P<target>[^)\s]*)\)")
+# The most figures that are printed of one difference.
 MOST_FIGURES = 20
-# A card of ours has about fifty. Each is looked for in all of the card: the time grows with their square.
+# A card of escoita has about fifty marks. Each is searched in the whole card, so the time grows with their square.
 MOST_MARKS = 500
+# Elements that have no end tag.
+_VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+_OWN_TEMPLATE = "custom template: the publisher's own template wrote this section, and is not rendered here"
 
 
-def check_blocks(card: str, anew: str, ours: str | None = None) -> list[Check]:
+def check_sections(
+    card: str, made_again: str, same_version: bool, custom: bool = False, released_code: Collection[str] = ()
+) -> Iterator[Check]:
     """
-    Compares the blocks of a card; what a person wrote around them is not looked at.
-
-    Where the words are others, as another version of escoita would have them, the figures must be the same, one after
-    the other; the words are not checked: columns of a table may have changed their names.
+    Compare each generated section of a card with the same section made again.
 
     Args:
-        card (`str`): As it was published.
-        anew (`str`): As it is made from what was published with it.
-        ours (`str`, *optional*): The same by escoita's own template, where another was published. Whatever that one
-            writes otherwise it may have made up, and is not checked.
+        card (`str`): The published card.
+        made_again (`str`): The card that escoita's template makes from the published records.
+        same_version (`bool`): The card was written by the templates that are installed here, so that every word must
+            be the same. Else figures, code and links are compared, and the words are not checked.
+        custom (`bool`, *optional*, defaults to `False`): The publisher used a template of their own; sections that it
+            changed are not checked.
+        released_code (`Collection[str]`, *optional*): Code snippets that released versions write for this adapter.
+
+    Raises:
+        PublishError: The card is too long, or has more marks than a card of escoita can have.
     """
-    published, made_anew = every_block(card), {block.name: block for block in every_block(anew)}
-    known = made_anew if ours is None else {block.name: block for block in every_block(ours)}
+    published, expected = every_block(card), {block.name: block for block in every_block(made_again)}
     if not published:
-        return [Check("card", "differs", ["holds no block that was made from records"])]
-    checks = [_compared(block, made_anew.get(block.name), known.get(block.name)) for block in published]
-    missing = made_anew.keys() - {block.name for block in published}
-    why = "the card has no such block; what it says of this is its author's"
-    return checks + [skipped(f"card: {name}", why) for name in made_anew if name in missing]
+        yield Check("card", "differs", ["holds no section that was made from records"])
+        return
+    count = Counter(block.name for block in published)
+    for block in published:
+        what = f"card: {block.name}"
+        if count[block.name] > 1:
+            yield Check(what, "differs", [f"the section stands {count[block.name]} times in the card"])
+            count[block.name] = 0
+        elif count[block.name]:
+            yield _compared(what, block, expected.get(block.name), same_version, custom, released_code)
+    for name in expected:
+        if name not in count:
+            what = f"card: {name}"
+            yield skipped(what, _OWN_TEMPLATE, True) if custom else Check(what, "differs", ["the section was removed"])
+    yield compared("card: visibility", list(_hidden(card, published)), f"all {len(published)} sections are shown")
+    yield from _author(card)
 
 
 def every_block(card: str) -> list[Block]:
     """
-    All that stands between marks, twice where it stands twice. What the last mark of the card tells is not asked: a
-    reader sees what stands there, whoever wrote it.
+    Return everything that stands between marks. The last mark of the card, which lists what was made, is not trusted:
+    a reader sees what stands there, whoever wrote it.
 
     Raises:
-        PublishError: There are more marks than anybody makes, or the card is longer than the Hub shows.
+        PublishError: The card is too long, or has more marks than a card of escoita can have.
     """
+    found, _ = _parts(card)
+    return found
+
+
+def figures_of(text: str) -> list[str]:
+    """Return the figures of a text, in their order, and the verdicts among them."""
+    return [re.sub(r"\s", " ", figure) for figure in _FIGURES.findall(text)]
+
+
+def _parts(card: str) -> tuple[list[Block], str]:
+    """Return the sections of a card, and the text that is left without them."""
     if len(card) > LONGEST_CARD or sum(1 for _ in MARK.finditer(card)) > MOST_MARKS:
         raise PublishError(
-            f"README.md: holds more than {LONGEST_CARD:,} characters or {MOST_MARKS:,} marks of blocks; not looked at"
+            f"README.md: is longer than {LONGEST_CARD:,} characters or has more than {MOST_MARKS:,} marks of sections"
         )
     while seal := made(card):
         card = card[: seal.start] + card[seal.end :]
@@ -58,41 +97,150 @@ def every_block(card: str) -> list[Block]:
         found += some
         for block in reversed(some):
             card = card[: block.start] + card[block.end :]
-    return found
+    return found, card
 
 
-def figures_of(text: str) -> list[str]:
-    """The figures of a text, in their order, and the verdicts among them."""
-    return _FIGURES.findall(text)
+def _body(card: str) -> str:
+    """Return a card without its front matter."""
+    opening, _, rest = split(card)
+    return rest.lstrip("\r\n").removeprefix("---") if opening else rest
 
 
-def _compared(block: Block, anew: Block | None, ours: Block | None) -> Check:
-    what = f"card: {block.name}"
-    if anew is None:
-        return Check(what, "differs", ["no record gives such a block"])
-    if found := list(_differences(figures_of(block.text), figures_of(anew.text))):
-        return compared(what, found)
-    if ours is None or not _alike(anew.text, ours.text):
-        return skipped(what, "is as the template makes it that was published, which may write any figures")
-    if _alike(block.text, anew.text):
+def _compared(
+    what: str, block: Block, expected: Block | None, same_version: bool, custom: bool, released_code: Collection[str]
+) -> Check:
+    if expected is not None and _lines(block.text) == _lines(expected.text):
         return Check(what, "holds")
-    by = "a person changed its words" if block.edited else "its words are of another version of escoita"
-    return skipped(what, f"its figures are the same, one after the other; but {by}, which nothing proves")
+    if custom:
+        known = Counter(figures_of(expected.text)) if expected else Counter[str]()
+        unknown = list((Counter(figures_of(block.text)) - known).elements())
+        more = f"; figures that escoita's template does not write there: {_listed(unknown)}" if unknown else ""
+        return skipped(what, _OWN_TEMPLATE + more, True)
+    if expected is None:
+        return Check(what, "differs", ["no record gives such a section"])
+    found = list(_figures(figures_of(block.text), figures_of(expected.text)))
+    if same_version:
+        return compared(what, found or [_first_difference(block.text, expected.text)])
+    code = set(_code(expected.text)) | set(released_code)
+    unknown = [each for each in _code(block.text) if each not in code]
+    found += [
+        f"a code block that no version of escoita writes: {each.splitlines()[0][:60]!r}" for each in unknown if each
+    ]
+    links = Counter(_links(block.text)) - Counter(_links(expected.text))
+    found += [f"a link that no record gives: {link}" for link in links]
+    if found:
+        return compared(what, found)
+    return skipped(what, "figures, code and links are the same; the words are those of another version of escoita")
 
 
-def _alike(one: str, other: str) -> bool:
-    return one.replace("\r\n", "\n").strip() == other.replace("\r\n", "\n").strip()
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").strip().split("\n")
 
 
-def _differences(published: list[str], anew: list[str]) -> list[str]:
-    said = []
-    for kind, from_, to, there, until in SequenceMatcher(None, published, anew, autojunk=False).get_opcodes():
+def _first_difference(published: str, expected: str) -> str:
+    for ours, theirs in zip_longest(_lines(published), _lines(expected), fillvalue=""):
+        if ours != theirs:
+            place = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
+            begin = max(0, place - 20)
+            return f"other words: {ours[begin : place + 40]!r} on the card, {theirs[begin : place + 40]!r} made again"
+    return "other words"
+
+
+def _figures(published: list[str], expected: list[str]) -> Iterator[str]:
+    for kind, from_, to, there, until in SequenceMatcher(None, published, expected, autojunk=False).get_opcodes():
         if kind != "equal":
-            ours, theirs = (_listed(part) for part in (published[from_:to], anew[there:until]))
-            said.append(f"{ours} on the card, {theirs} recomputed")
-    return said
+            yield f"{_listed(published[from_:to])} on the card, {_listed(expected[there:until])} recomputed"
 
 
-def _listed(figures: list[str]) -> str:
+def _listed(figures: Sequence[str]) -> str:
     more = f" and {len(figures) - MOST_FIGURES} more" if len(figures) > MOST_FIGURES else ""
     return f"{', '.join(figures[:MOST_FIGURES])}{more}" if figures else "nothing"
+
+
+def _parser() -> MarkdownIt:
+    """Return a parser of Markdown as the Hub reads it: with tables and HTML."""
+    return MarkdownIt("commonmark").enable("table")
+
+
+def _code(text: str) -> Iterator[str]:
+    """Yield the code blocks of a section, without the line end at their end."""
+    for token in _parser().parse(text):
+        if token.type in ("fence", "code_block"):
+            yield token.content.rstrip("\n")
+
+
+def _links(text: str) -> Iterator[str]:
+    for found in _LINKS.finditer(text):
+        yield found["target"] or found[0]
+
+
+def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
+    """
+    Yield a line for each section that a reader does not see as it stands: in a comment, in an element of HTML, in a
+    list, a quotation or code that was put around it.
+
+    The text of each section is replaced by a word of its own. The word must come out of Markdown as a paragraph that
+    is inside of no other element.
+    """
+    names: dict[str, str] = {}
+    body = _body(card)
+    for place, block in enumerate(published):
+        word = f"escoitasection{place}x"
+        if word in card:
+            yield f"{block.name}: the card holds the word {word}, which only this check uses"
+            return
+        names[word] = block.name
+    for found in reversed(blocks(body)):
+        word = next((word for word, name in names.items() if name == found.name), "")
+        begin = body.index("\n", found.start) + 1
+        close = body.rindex("<!-- escoita:end", found.start, found.end)
+        body = f"{body[:begin]}\n{word}\n\n{body[close:]}"
+    page = _Shown()
+    page.feed(_parser().render(body))
+    page.close()
+    for word, name in names.items():
+        around = page.around.get(word)
+        if around is None:
+            yield f"{name}: the section is not shown to a reader"
+        elif around:
+            yield f"{name}: the section stands inside of <{around[0]}>"
+    if page.styles:
+        yield "the card holds a <style> or <script> element, which can hide or change what a reader sees"
+
+
+class _Shown(HTMLParser):
+    """Notes which elements are open around the words that stand for sections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.around: dict[str, list[str]] = {}
+        self.styles = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.styles |= tag in ("style", "script")
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            del self.open[len(self.open) - 1 - self.open[::-1].index(tag) :]
+
+    def handle_data(self, data: str) -> None:
+        for word in re.findall(r"escoitasection\d+x", data):
+            inside = self.open[:-1] if self.open[-1:] == ["p"] else self.open
+            self.around[word] = list(inside) if data.strip() == word else ["other text"]
+
+
+def _author(card: str) -> Iterator[Check]:
+    """Say how much of a card stands outside of the sections: it is the author's own, and no record proves it."""
+    body = _body(_parts(card)[1]).strip()
+    if not body:
+        return
+    tokens = _parser().parse(body)
+    tables = sum(token.type == "table_open" for token in tokens) + len(re.findall(r"<table\b", body, re.IGNORECASE))
+    images = sum(child.type == "image" for token in tokens for child in token.children or [])
+    images += len(re.findall(r"<(?:img|picture|svg|video|iframe|object|embed)\b", body, re.IGNORECASE))
+    counts = {"words": len(body.split()), "figures": len(figures_of(body)), "tables": tables, "images": images}
+    said = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+    yield unprovable("card: text outside of the sections", f"the author's own: {said}")

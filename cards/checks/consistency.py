@@ -1,0 +1,417 @@
+"""Compare the published records with each other: every value that two files hold must be the same in both."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cards.checks.check import Check, compared, skipped
+from cards.checks.rates import same
+from cards.checks.weights import ADAPTER
+from escoita.data_record import CorpusData, DataRecord
+from escoita.errors import PublishError, RecordError
+from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord, System
+from escoita.files import sha256
+from escoita.method import Lora
+from escoita.predictions import Provenance, predictions_path, read_predictions
+from escoita.recipe import Corpus, Recipe
+from escoita.records import AdapterRecord, TrainingRecord
+from escoita.rundir import RunDirectory
+
+
+# Fewer bootstrap resamples give an interval whose ends are noise.
+FEWEST_RESAMPLES = 100
+# What every run writes and `escoita push` publishes.
+REQUIRED = (
+    "recipe.yaml",
+    "training.json",
+    "data.json",
+    "escoita.json",
+    "adapter_config.json",
+    ADAPTER,
+    "eval/results.json",
+    "SHA256SUMS",
+)
+# Lengths that were summed in another order differ in the last digits.
+SECONDS = 1e-3
+Differences = Iterator[str]
+
+
+def check_presence(files: Mapping[str, Path]) -> Check:
+    """
+    Check that the repository holds every record that a run writes.
+
+    Args:
+        files (`Mapping[str, Path]`): Published files by name.
+    """
+    missing = [f"{name}: is missing; every run writes it" for name in REQUIRED if name not in files]
+    return compared("records", missing, f"all {len(REQUIRED)} that every run writes are there")
+
+
+def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Iterator[Check]:
+    """
+    Compare the records of a repository with each other.
+
+    Args:
+        run ([`RunDirectory`]): Published files, laid out as a run directory; weights may be absent.
+        recipe ([`Recipe`]): `recipe.yaml` of the same files.
+        weights (`Path`): Folder that holds the adapter's weights.
+
+    Raises:
+        EscoitaError: A record is missing or cannot be read.
+    """
+    training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
+    files = list(_predictions(run.eval))
+    yield compared("recipe and training.json", list(_training(recipe, training)), "name, base, method, steps, corpora")
+    yield compared("course of training", list(_course(training)), "steps, losses and validation fit together")
+    yield compared("recipe and adapter", list(_adapter(run, recipe, training, weights)), "rank, targets, size, prompt")
+    yield _adapter_files(run, training)
+    yield compared(
+        "recipe and results.json", list(_evaluation(recipe, evaluation)), "corpora, systems, normalizer, limits"
+    )
+    yield compared("bases of all files", list(_bases(training, files)), "one digest in all records and predictions")
+    yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
+    if run.data.is_file():
+        data = DataRecord.read(run.data)
+        found = [*_data(recipe, training, data), *_tested(recipe, evaluation, data, files)]
+        yield compared("data.json and other records", found, "clips, durations and rejected rows")
+        yield from (
+            skipped(f"data.json: {each.name} ({each.split})", "the corpus was missing when data.json was written")
+            for each in data.missing
+        )
+
+
+def check_contributed(run: RunDirectory) -> Iterator[Check]:
+    """
+    Compare the records of an evaluation that was contributed to an adapter trained without escoita.
+
+    Args:
+        run ([`RunDirectory`]): Published files, laid out as a run directory.
+    """
+    evaluation = EvaluationRecord.read(run.results)
+    yield compared("results.json", list(_resamples(evaluation)), f"{evaluation.resamples} resamples")
+    yield compared("clips of the test corpora", list(_rows(list(_predictions(run.eval)))), "ids are unique")
+
+
+def _predictions(folder: Path) -> Iterator[tuple[Path, Any, Provenance]]:
+    for path in sorted(folder.glob("*/predictions*.parquet")):
+        table, provenance = read_predictions(path)
+        yield path, table, provenance
+
+
+def _pairs(pairs: Mapping[str, tuple[Any, Any]], first: str, second: str) -> Differences:
+    """Yield a line for each key whose two values differ."""
+    for key, (one, other) in pairs.items():
+        if not same(one, other):
+            yield f"{key}: {_shown(one)} in {first}, {_shown(other)} in {second}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else str(value)[:80]
+
+
+def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
+    pairs = {
+        "name": (recipe.name, training.name),
+        "base": (recipe.base, training.base),
+        "engine": (recipe.engine, training.engine),
+        "method": (recipe.method.kind, training.method),
+        "load_in_4bit": (recipe.load_in_4bit, training.load_in_4bit),
+    }
+    if training.seed is not None and "seed" in recipe.training:
+        pairs["seed"] = (recipe.training["seed"], training.seed)
+    yield from _pairs(pairs, "recipe.yaml", "training.json")
+    for tower, expected in recipe.method.trainable.items():
+        count = training.trainable_parameters.get(tower, 0)
+        wrong = count != expected if isinstance(expected, int) else (count > 0) != (expected == "some")
+        if wrong:
+            yield f"trainable parameters, {tower}: {expected} in recipe.yaml, {count} in training.json"
+    named = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
+    used = {(use.split, use.name) for use in training.corpora}
+    for split, name in sorted(used ^ named):
+        where = "training.json, not in recipe.yaml" if (split, name) in used else "recipe.yaml, not in training.json"
+        yield f"corpus {name} ({split}): is in {where}"
+    rejected = sum(use.rejected for use in training.corpora)
+    if rejected != len(training.rejected):
+        yield f"rejected rows: {rejected} counted, {len(training.rejected)} listed in training.json"
+    yield from _steps(recipe, training)
+
+
+def _splits(recipe: Recipe) -> dict[str, list[Corpus]]:
+    return {"train": recipe.corpora.train, "validation": recipe.corpora.validation}
+
+
+def _steps(recipe: Recipe, training: TrainingRecord) -> Differences:
+    """Compare steps and epochs with the limits of the recipe, and with the number of clips in a step."""
+    asked = recipe.training
+    most_steps = asked.get("max_steps") or -1
+    most_epochs = asked.get("num_train_epochs", 3.0)
+    if not all(isinstance(value, int | float) for value in (most_steps, most_epochs)):
+        yield "training: max_steps or num_train_epochs is not a number in recipe.yaml"
+        return
+    if most_steps > 0:
+        if training.steps > most_steps:
+            yield f"steps: at most {most_steps} in recipe.yaml, {training.steps} in training.json"
+    elif training.epochs > most_epochs + 0.01:
+        yield f"epochs: at most {most_epochs} in recipe.yaml, {training.epochs:g} in training.json"
+    sizes = [asked.get("per_device_train_batch_size", 8), asked.get("gradient_accumulation_steps", 1)]
+    weights = {corpus.name: corpus.weight for corpus in recipe.corpora.train}
+    clips = sum(use.utterances * weights.get(use.name, 1.0) for use in training.corpora if use.split == "train")
+    if not all(isinstance(size, int) and size > 0 for size in sizes) or not clips:
+        return
+    expected = training.epochs * clips / (sizes[0] * sizes[1] * training.processes)
+    # The last batch of an epoch is smaller; rounding of weights and of partial accumulation adds a little.
+    if abs(training.steps - expected) > 2 + 0.05 * expected + training.epochs:
+        yield (
+            f"steps: {training.steps} in training.json, but {training.epochs:g} epochs of {clips:g} clips in batches"
+            f" of {sizes[0] * sizes[1] * training.processes} are about {expected:.0f}"
+        )
+
+
+def _course(training: TrainingRecord) -> Differences:
+    points = [("loss", point.step) for point in training.loss]
+    points += [("validation", point.step) for point in training.validation]
+    for kind, step in points:
+        if not 0 <= step <= training.steps:
+            yield f"{kind}: has step {step} of {training.steps} in training.json"
+    for kind in ("loss", "validation"):
+        steps = [step for name, step in points if name == kind]
+        if steps != sorted(set(steps)):
+            yield f"{kind}: its steps are not in ascending order in training.json"
+    rates = {point.step: point.wer for point in training.validation if point.wer is not None}
+    kept = training.kept_step
+    if kept is not None and kept not in rates:
+        yield f"kept_step: {kept} was not evaluated according to training.json"
+    elif kept is not None and any(rate < rates[kept] for step, rate in rates.items() if step > 0):
+        yield f"kept_step: another step than {kept} has a lower validation WER in training.json"
+    if sum(training.trainable_parameters.values()) > training.parameters:
+        yield "parameters: more are trainable than there are in training.json"
+
+
+def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weights: Path) -> Differences:
+    config = adapter_config(run.path)
+    expected: dict[str, Any] = {"revision": recipe.base_revision}
+    if isinstance(recipe.method, Lora):
+        expected |= recipe.method.model_dump(exclude={"kind", "trainable"})
+        expected |= {"modules_to_save": None}
+    elif sorted(config.get("modules_to_save") or []) != sorted(recipe.method.modules):
+        yield "modules_to_save: the modules of adapter_config.json are not those of recipe.yaml"
+    expected |= {"rank_pattern": {}, "alpha_pattern": {}, "use_dora": False, "layers_to_transform": None}
+    yield from _pairs(
+        {key: (value, config.get(key, value if key in _DEFAULTED else None)) for key, value in expected.items()},
+        "recipe.yaml",
+        "adapter_config.json",
+    )
+    spoken = AdapterRecord.read(run.path / "escoita.json")
+    asked = recipe.spoken().model_dump()
+    told = spoken.model_dump()
+    yield from _pairs({key: (asked[key], told[key]) for key in asked}, "recipe.yaml", "escoita.json")
+    if not (weights / ADAPTER).is_file():
+        return
+    shapes = tensor_shapes(weights / ADAPTER)
+    if isinstance(recipe.method, Lora):
+        for name, shape in shapes.items():
+            rank = shape[0] if ".lora_A." in name else shape[1] if ".lora_B." in name and len(shape) > 1 else None
+            if rank is not None and rank != recipe.method.r:
+                yield f"{ADAPTER}: {name} has rank {rank}, recipe.yaml says {recipe.method.r}"
+    size = sum(_product(shape) for shape in shapes.values())
+    trained = sum(training.trainable_parameters.values())
+    if size != trained:
+        yield f"{ADAPTER}: holds {size:,} parameters, training.json says {trained:,} were trained"
+
+
+# Keys that PEFT versions before the first release of escoita's format may leave out.
+_DEFAULTED = {"rank_pattern", "alpha_pattern", "use_dora", "layers_to_transform", "modules_to_save", "use_rslora"}
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """
+    Read `adapter_config.json`.
+
+    Raises:
+        PublishError: It is missing, or not a JSON object.
+    """
+    path = folder / "adapter_config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise PublishError(f"{path.name}: missing, or not JSON") from error
+    if not isinstance(config, dict):
+        raise PublishError(f"{path.name}: is not a JSON object")
+    return config
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """
+    Read the shapes of the tensors of a safetensors file from its header; no tensor is loaded.
+
+    Raises:
+        PublishError: The file is not safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise PublishError(f"{path.name}: is not a safetensors file ({error})") from error
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _adapter_files(run: RunDirectory, training: TrainingRecord) -> Check:
+    """Compare tokenizer, processor, chat template and escoita.json with the digests recorded at training time."""
+    what = "files of the adapter"
+    if not training.adapter_files:
+        return skipped(what, "training.json records no digests of them, as escoita 0.1.0 did not")
+    found = []
+    for name, digest in training.adapter_files.items():
+        path = run.path / Path(name).name
+        if not path.is_file():
+            found.append(f"{name}: is missing; training.json records it")
+        elif sha256(path) != digest:
+            found.append(f"{name}: is not the file that training wrote")
+    return compared(what, found, f"{', '.join(training.adapter_files)} are as training wrote them")
+
+
+def _resamples(evaluation: EvaluationRecord) -> Differences:
+    if evaluation.resamples < FEWEST_RESAMPLES:
+        yield f"resamples: {evaluation.resamples} in results.json; an interval needs at least {FEWEST_RESAMPLES}"
+
+
+def _evaluation(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
+    judged = evaluation.judged
+    pairs = {
+        "normalizer": (recipe.eval.normalizer, evaluation.normalizer),
+        "resamples": (recipe.eval.resamples, evaluation.resamples),
+        "max_new_tokens": (recipe.eval.max_new_tokens, judged.max_new_tokens),
+        "batch_seconds": (recipe.eval.batch_seconds, judged.batch_seconds),
+    }
+    yield from _pairs(pairs, "recipe.yaml", "results.json")
+    yield from _resamples(evaluation)
+    asked = {corpus.name: corpus.language or recipe.language for corpus in recipe.corpora.test}
+    there = {result.name for result in evaluation.corpora}
+    missing = [name for name in asked if name not in there]
+    yield from (f"corpus {name}: recipe.yaml tests on it, results.json does not" for name in missing)
+    yield from (f"corpus {name}: is in results.json, not in recipe.yaml" for name in sorted(there - asked.keys()))
+    systems = [system.name for system in evaluation.systems]
+    if judged.name != SUBJECT:
+        yield f"system: results.json is about {judged.name}, not about the adapter"
+    if recipe.eval.base and BASE not in systems:
+        yield "system base: recipe.yaml compares with it, results.json does not"
+    others = len(set(systems) - {SUBJECT, BASE})
+    expected = len(recipe.eval.baselines) + bool(recipe.eval.against)
+    if others < expected:
+        yield f"systems: recipe.yaml compares with {expected} more, results.json with {others}"
+    if recipe.eval.probes and {probe.system for probe in evaluation.probes} != set(systems):
+        yield "probes: recipe.yaml asks for them, results.json does not have them for each system"
+
+
+def _bases(training: TrainingRecord, files: list[tuple[Path, Any, Provenance]]) -> Differences:
+    for path, _, provenance in files:
+        name, system = f"{path.parent.name}/{path.name}", provenance.system
+        if system.name not in (SUBJECT, BASE):
+            continue
+        yield from (f"{name}: {line}" for line in _digests(training, system))
+
+
+def _digests(training: TrainingRecord, system: System) -> Differences:
+    pairs = {
+        "base": (training.base, system.base),
+        "digest of the base": (training.base_sha256, system.base_sha256),
+        "digest of the adapter": (training.adapter_sha256 if system.name == SUBJECT else None, system.adapter_sha256),
+    }
+    yield from _pairs(pairs, "training.json", "the predictions")
+
+
+def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:
+    for path, table, provenance in files:
+        name, ids = f"{path.parent.name}/{path.name}", table["id"].to_pylist()
+        if provenance.corpus != path.parent.name:
+            yield f"{name}: holds predictions for {provenance.corpus}"
+        if predictions_path(path.parent.parent, path.parent.name, provenance.system.name) != path:
+            yield f"{name}: holds predictions of {provenance.system.name}"
+        if len(set(ids)) < len(ids):
+            yield f"{name}: {len(ids) - len(set(ids))} ids occur more than once"
+        if any(not 0 < seconds < float("inf") for seconds in table["audio_seconds"].to_pylist()):
+            yield f"{name}: the length of a clip is not a positive number of seconds"
+
+
+def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differences:
+    yield from _pairs(
+        {"name": (recipe.name, data.name), "normalizer": (recipe.eval.normalizer, data.normalizer)},
+        "recipe.yaml",
+        "data.json",
+    )
+    there = {(each.split, each.name) for each in [*data.corpora, *data.missing]}
+    asked = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
+    asked |= {("test", corpus.name) for corpus in recipe.corpora.test}
+    for split, name in sorted(asked ^ there):
+        where = "data.json, not in recipe.yaml" if (split, name) in there else "recipe.yaml, not in data.json"
+        yield f"corpus {name} ({split}): is in {where}"
+    for use in training.corpora:
+        measured = _of(data, use.split, use.name)
+        if measured is None:
+            continue
+        # Clips that are too long for the model count as rejected in training, and as usable in data.json.
+        if use.utterances + use.rejected != measured.clips + measured.rejected:
+            yield (
+                f"{use.name} ({use.split}): {use.utterances + use.rejected} rows in training.json,"
+                f" {measured.clips + measured.rejected} in data.json"
+            )
+        if use.utterances > measured.clips:
+            yield f"{use.name} ({use.split}): trained on {use.utterances} clips, data.json has {measured.clips}"
+        exact = use.utterances == measured.clips
+        if use.audio_seconds > measured.audio_seconds + SECONDS * measured.clips or (
+            exact and abs(use.audio_seconds - measured.audio_seconds) > SECONDS * (1 + measured.clips)
+        ):
+            yield (
+                f"{use.name} ({use.split}): {use.audio_seconds:.1f} seconds in training.json,"
+                f" {measured.audio_seconds:.1f} in data.json"
+            )
+
+
+def _of(data: DataRecord, split: str, name: str) -> CorpusData | None:
+    return next((each for each in data.corpora if (each.split, each.name) == (split, name)), None)
+
+
+def _tested(
+    recipe: Recipe, evaluation: EvaluationRecord, data: DataRecord, files: list[tuple[Path, Any, Provenance]]
+) -> Differences:
+    for path, table, provenance in files:
+        name = f"{path.parent.name}/{path.name}"
+        measured = _of(data, "test", path.parent.name)
+        if measured is None or path.parent.name == PROBES:
+            continue
+        rows = len(table)
+        if rows + provenance.rejected != measured.clips + measured.rejected:
+            yield (
+                f"{name}: {rows} clips and {provenance.rejected} rejected rows; data.json has {measured.clips} and"
+                f" {measured.rejected}"
+            )
+            continue
+        seconds = table["audio_seconds"].to_pylist()
+        if abs(sum(seconds) - measured.audio_seconds) > SECONDS * (1 + rows):
+            yield f"{name}: {sum(seconds):.1f} seconds of audio, {measured.audio_seconds:.1f} in data.json"
+        elif _histogram(seconds, data.duration_edges) != measured.histogram:
+            yield f"{name}: clips have other durations than data.json counts"
+        texts = table["reference"].to_pylist()
+        if provenance.references == "open" and sum(map(len, texts)) != measured.characters:
+            yield (
+                f"{name}: the references have {sum(map(len, texts)):,} characters, data.json has"
+                f" {measured.characters:,}"
+            )
+
+
+def _histogram(seconds: list[float], edges: list[float]) -> list[int]:
+    import numpy as np
+
+    if any(low >= high for low, high in zip(edges, edges[1:], strict=False)):
+        raise RecordError("data.json: the edges of the histogram are not in ascending order")
+    counts, _ = np.histogram(seconds, [*edges, float("inf")])
+    return [int(count) for count in counts]
