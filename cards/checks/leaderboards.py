@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from cards.checks.check import Check, compared, skipped
+from cards.checks.check import Check, compared, unprovable
 from cards.checks.rates import differences
 from escoita.plain_yaml import read_yaml
 
@@ -25,7 +25,7 @@ def check_leaderboards(folder: Path, made: Mapping[str, bytes]) -> Iterator[Chec
     there = {path.relative_to(folder).as_posix(): path for path in sorted((folder / FOLDER).rglob("*.y*ml"))}
     for name in sorted(there.keys() | made.keys()):
         if name not in made:
-            yield skipped(name, "the recipe asks for no such file, and no record gives what it says")
+            yield unprovable(name, "the recipe asks for no such file, and no record gives what it says")
         elif name not in there:
             yield Check(name, "differs", ["is missing"])
         else:

@@ -90,14 +90,20 @@ def _parts(card: str) -> tuple[list[Block], str]:
         raise PublishError(
             f"README.md: is longer than {LONGEST_CARD:,} characters or has more than {MOST_MARKS:,} marks of sections"
         )
-    while seal := made(card):
-        card = card[: seal.start] + card[seal.end :]
+    card = _unsealed(card)
     found: list[Block] = []
     while some := blocks(card):
         found += some
         for block in reversed(some):
             card = card[: block.start] + card[block.end :]
     return found, card
+
+
+def _unsealed(card: str) -> str:
+    """Return a card without the marks that list what was made."""
+    while seal := made(card):
+        card = card[: seal.start] + card[seal.end :]
+    return card
 
 
 def _body(card: str) -> str:
@@ -183,7 +189,7 @@ def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
     is inside of no other element.
     """
     names: dict[str, str] = {}
-    body = _body(card)
+    body = _unsealed(_body(card))
     for place, block in enumerate(published):
         word = f"escoitasection{place}x"
         if word in card:

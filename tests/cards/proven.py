@@ -9,10 +9,12 @@ import numpy as np
 from safetensors.numpy import save
 
 from cards.publication import publication
-from escoita.data_record import DataRecord
+from escoita import __version__
+from escoita.data_record import CorpusData, DataRecord, Normalization, Spread
 from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.plots import duration_plot
+from escoita.records import CorpusUse
 from escoita.resolve import weights_digest
 from escoita.rundir import RunDirectory
 from eval.counts import write_counts
@@ -21,6 +23,7 @@ from eval.results import score
 from tests.cards.publishing import BASE, REPO
 from tests.cards.samples import heard_training, recipe, write_run
 from tests.eval.samples import write_rows
+from training.outcome import adapter_files
 
 
 ROWS = [
@@ -29,11 +32,32 @@ ROWS = [
     ("musiqani toʻxtat endi", "musiqani toʻxtat", "musiqa"),
     ("soat nechchi boʻldi", "soat nechchi boʻldi", "soat soat soat"),
 ]
-WEIGHTS = {
-    "base": save({"weight": np.ones(64, dtype=np.float32)}),
-    "adapter": save({"lora": np.zeros(64, np.float32)}),
+RANK, TRAIN_CLIPS, VALIDATION_CLIPS = 4, 800, 48
+TARGETS = {"model.audio_tower.q_proj": (32, 16), "model.language_model.q_proj": (16, 24)}
+CONFIG = {
+    "base_model_name_or_path": BASE,
+    "peft_type": "LORA",
+    "r": RANK,
+    "lora_alpha": 16,
+    "lora_dropout": 0.0,
+    "bias": "none",
+    "use_rslora": False,
+    "target_modules": ".*_proj",
+    "modules_to_save": None,
 }
-OTHER_WEIGHTS = save({"lora": np.ones(64, np.float32)})
+
+
+def lora_weights(value: float = 0.5, rank: int = RANK) -> bytes:
+    """Return an adapter of two linear layers, one of each tower, whose values are all the same."""
+    tensors = {}
+    for name, (inputs, outputs) in TARGETS.items():
+        tensors[f"base_model.model.{name}.lora_A.weight"] = np.full((rank, inputs), value, np.float32)
+        tensors[f"base_model.model.{name}.lora_B.weight"] = np.full((outputs, rank), value, np.float32)
+    return save(tensors)
+
+
+WEIGHTS = {"base": save({"weight": np.ones(64, dtype=np.float32)}), "adapter": lora_weights()}
+OTHER_WEIGHTS = lora_weights(0.25)
 
 
 def digest_of(folder: Path, weights: bytes) -> str:
@@ -50,18 +74,38 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
         hidden (`bool`, *optional*): The transcripts of the test corpus may not be published.
     """
     test = {"name": "clips", "path": "test.jsonl", "title": "Some clips", "publish_references": not hidden}
-    asked = recipe(corpora={"test": [test]}, eval={"resamples": 50}).model_copy(update={"base": BASE})
+    validation = {"name": "clips", "path": "validation.jsonl"}
+    asked = recipe(
+        corpora={"test": [test], "validation": [validation]},
+        eval={"resamples": 100, "max_new_tokens": 64, "batch_seconds": 60},
+        training={"per_device_train_batch_size": 16, "num_train_epochs": 12, "seed": 3407},
+    ).model_copy(update={"base": BASE})
     digests = {
         "base_sha256": digest_of(path.parent / "base-weights", WEIGHTS["base"]),
         "adapter_sha256": digest_of(path.parent / "adapter-weights", WEIGHTS["adapter"]),
     }
-    training = heard_training(base=BASE, **digests)
+    sizes = {name.split(".")[1].split("_")[0]: RANK * sum(shape) for name, shape in TARGETS.items()}
+    used = [(TRAIN_CLIPS, "train", 1800.0), (VALIDATION_CLIPS, "validation", 96.0)]
+    training = heard_training(
+        base=BASE,
+        trainable_parameters=sizes,
+        corpora=[
+            CorpusUse(name="clips", split=split, utterances=clips, audio_seconds=seconds, rejected=0)
+            for clips, split, seconds in used
+        ],
+        versions={"escoita": __version__, "torch": "2.13.0", "peft": "0.21.2"},
+        seed=3407,
+        **digests,
+    )
+    characters = sum(len(row[0]) for row in ROWS)
+    corpora = [corpus_data(split, clips, seconds) for clips, split, seconds in used]
+    corpora.append(corpus_data("test", len(ROWS), 2.0 * len(ROWS), characters, [0, 0, len(ROWS)]))
     data = DataRecord(
         name="small",
         max_audio_seconds=30.0,
         normalizer="raw",
         duration_edges=[0.0, 1.0, 2.0],
-        corpora=[],
+        corpora=corpora,
         missing=[],
         duplicates=[],
         leaks=[],
@@ -79,17 +123,43 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
         **of_system,
     )
     write_rows(run.eval, [(row[0], row[2]) for row in ROWS], systems=["base"], known=known, **of_system)
-    record = score(run.eval, "raw", 50)
+    probes = [("", ""), ("", "")]
+    write_rows(run.eval, probes, "probes", systems=["adapter"], adapter_sha256=digests["adapter_sha256"], **of_system)
+    write_rows(run.eval, probes, "probes", systems=["base"], **of_system)
+    record = score(run.eval, "raw", 100)
     record.write(run.results)
     write_report(run.eval, record)
     write_counts(run.eval, asked.corpora.test, "raw")
     run.adapter.mkdir()
-    config = {"base_model_name_or_path": BASE, "peft_type": "LORA"}
-    write_atomically(run.adapter / "adapter_config.json", json.dumps(config))
+    write_atomically(run.adapter / "adapter_config.json", json.dumps(CONFIG))
     write_atomically(run.adapter / "adapter_model.safetensors", WEIGHTS["adapter"])
-    spoken = asked.spoken()
-    spoken.write(run.adapter / "escoita.json")
+    write_atomically(run.adapter / "tokenizer.json", json.dumps({"model": {"vocab": {"a": 0}}}))
+    write_atomically(run.adapter / "chat_template.jinja", "{{ messages }}")
+    asked.spoken().write(run.adapter / "escoita.json")
+    training.model_copy(update={"adapter_files": adapter_files(run.adapter)}).write(run.training)
     return run
+
+
+def corpus_data(
+    split: str, clips: int, seconds: float, characters: int = 10_000, histogram: list[int] | None = None
+) -> CorpusData:
+    """Return what data.json says of a corpus whose clips are alike."""
+    spread = Spread(min=2.0, p5=2.0, median=2.0, mean=2.0, p95=2.0, max=2.0)
+    fields: dict[str, Any] = dict.fromkeys(("rejected", "speakers", "without_speaker"), 0)
+    fields |= {"reasons": [], "genders": {}, "outliers": [], "inventory": [], "sha256": "e" * 64, "words": 2000}
+    return CorpusData(
+        name="clips",
+        split=split,
+        language="uz",
+        clips=clips,
+        audio_seconds=seconds,
+        seconds=spread,
+        histogram=histogram or [0, 0, clips],
+        characters_per_second=spread,
+        characters=characters,
+        normalization=Normalization(merged=0, split=0, emptied=0, examples=[]),
+        **fields,
+    )
 
 
 def published(run: RunDirectory) -> dict[str, bytes]:

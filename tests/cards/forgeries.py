@@ -1,0 +1,664 @@
+"""
+Ways to forge what a repository claims, each with the check that catches it and the verdict.
+
+    python -m tests.cards.forgeries
+
+prints the table of docs/security.md.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from cards.blocks import BEGIN, END, blocks, digest, marked
+from cards.build import build_card
+from cards.checks.check import Verdict
+from cards.checks.drawings import drawn_of_records
+from cards.front import keys, split
+from escoita.evaluation import EvaluationRecord
+from escoita.predictions import described, parquet, read_predictions, replaced
+from escoita.rundir import RunDirectory
+from eval.page.drawings import drawings
+from eval.results import score
+from tests.cards.proven import OTHER_WEIGHTS, lora_weights, write_files
+from tests.cards.publishing import BASE, REPO
+
+
+Files = dict[str, bytes]
+Change = Callable[[Files], None]
+CARD, RESULTS, TRAINING, RECIPE, DATA = "README.md", "eval/results.json", "training.json", "recipe.yaml", "data.json"
+CONFIG, SETTINGS, WEIGHTS = "adapter_config.json", "escoita.json", "adapter_model.safetensors"
+OURS, BASES = "eval/clips/predictions.parquet", "eval/clips/predictions-base.parquet"
+PLOT = "eval/wer-by-corpus.svg"
+PATH = r'(<path d="M [\d. ]+\nL )([\d.]+)'
+
+
+class Forgery(NamedTuple):
+    """
+    A way to forge a repository.
+
+    Args:
+        claim (`str`): What is forged, for the documentation.
+        change (`Callable`): Changes the published files in place; checksums are made again afterwards.
+        check (`str`): The check that answers.
+        verdict (`str`): Its verdict.
+    """
+
+    claim: str
+    change: Change
+    check: str
+    verdict: Verdict = "differs"
+
+
+def both(*changes: Change) -> Change:
+    def change(files: Files) -> None:
+        for each in changes:
+            each(files)
+
+    return change
+
+
+def text(name: str, pattern: str, replacement: str) -> Change:
+    """Replace the first match in a file of text."""
+
+    def change(files: Files) -> None:
+        new, times = re.subn(pattern, replacement, files[name].decode(), count=1, flags=re.DOTALL)
+        assert times == 1 and new.encode() != files[name], (name, pattern)
+        files[name] = new.encode()
+
+    return change
+
+
+def record(name: str, update: Callable[[dict[str, Any]], object]) -> Change:
+    """Change a record of JSON or YAML."""
+
+    def change(files: Files) -> None:
+        document = yaml.safe_load(files[name])
+        before = json.dumps(document)
+        update(document)
+        assert json.dumps(document) != before
+        written = yaml.safe_dump(document, sort_keys=False) if name.endswith(".yaml") else json.dumps(document)
+        files[name] = written.encode()
+
+    return change
+
+
+def put(name: str, *path: Any) -> Change:
+    """Set one value of a record: the keys that lead to it, and the value."""
+
+    def update(document: Any) -> None:
+        *places, last, value = path
+        for place in places:
+            document = document[place]
+        document[last] = value
+
+    return record(name, update)
+
+
+def rows(change: Callable[[Any], Any], *names: str) -> Change:
+    """Change the table of predictions."""
+
+    def apply(files: Files) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                path = write_files(Path(folder), {name: files[name]}) / name
+                table, provenance = read_predictions(path)
+                files[name] = parquet(described(change(table), provenance))
+
+    return apply
+
+
+def provenance(update: dict[str, Any], *names: str) -> Change:
+    def apply(files: Files) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                path = write_files(Path(folder), {name: files[name]}) / name
+                table, told = read_predictions(path)
+                system = told.system.model_copy(update=update)
+                files[name] = parquet(described(table, told.model_copy(update={"system": system})))
+
+    return apply
+
+
+def column(name: str, value: Callable[[Any, int], Any]) -> Callable[[Any], Any]:
+    def change(table: Any) -> Any:
+        import pyarrow as pa
+
+        values = [value(each, place) for place, each in enumerate(table[name].to_pylist())]
+        place = table.schema.get_field_index(name)
+        return table.set_column(place, table.schema.field(name), pa.array(values, table.schema.field(name).type))
+
+    return change
+
+
+def heard_all(table: Any) -> Any:
+    return replaced(table, {"hypothesis": table["reference"].to_pylist()})
+
+
+def repeated(table: Any) -> Any:
+    return table.take([0, 1, 2, 2])
+
+
+def again(files: Files) -> None:
+    """Score, draw and write the card again, as a forger does who has escoita."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(write_files(Path(folder), files))
+        published = EvaluationRecord.read(run.results)
+        names = [result.name for result in published.corpora] + (["probes"] if published.probes else [])
+        made = score(run.eval, published.normalizer, published.resamples, names)
+        made.write(run.results)
+        files[RESULTS] = run.results.read_bytes()
+        drawn = drawn_of_records(run) | {f"eval/{name}": plot for name, plot in drawings(run.eval, made).items()}
+        files |= {name: plot.encode() for name, plot in drawn.items()}
+        files[CARD] = build_card(run, run.load_recipe(), BASE, REPO).encode()
+
+
+def and_again(*changes: Change) -> Change:
+    return both(*changes, again)
+
+
+def section(name: str, write: Callable[[str], str]) -> Change:
+    """Write something in the place of a section, whose marks are a part of it."""
+
+    def change(files: Files) -> None:
+        card = files[CARD].decode()
+        found = next(block for block in blocks(card) if block.name == name)
+        files[CARD] = (card[: found.start] + write(card[found.start : found.end]) + card[found.end :]).encode()
+
+    return change
+
+
+def forged_digest(files: Files) -> None:
+    card = files[CARD].decode()
+    found = next(block for block in blocks(card) if block.name == "results")
+    files[CARD] = card.replace(
+        card[found.start : found.end], marked("results", found.text.replace("10.00", "1.00"))
+    ).encode()
+
+
+def new_section(whole: str) -> str:
+    made = "## Results\n\nWER 0.1 %"
+    return f"{whole}\n{BEGIN.format('awards', digest(made))}\n{made}\n{END.format('awards')}\n"
+
+
+def fence(whole: str) -> str:
+    return f"`````text\n{whole}`````\n"
+
+
+def around(before: str, after: str) -> Callable[[str], str]:
+    return lambda whole: f"{before}\n\n{whole}\n{after}\n\n"
+
+
+def written(addition: str) -> Change:
+    """Add text of the author at the beginning of the card."""
+
+    def change(files: Files) -> None:
+        opening, front, rest = split(files[CARD].decode())
+        head, mark, body = rest.partition("---\n")
+        files[CARD] = f"{opening}{front}{head}{mark}\n{addition}\n{body}".encode()
+
+    return change
+
+
+def front(key: str, value: Any) -> Change:
+    """Set or delete a key of the front matter."""
+
+    def change(files: Files) -> None:
+        opening, matter, rest = split(files[CARD].decode())
+        document = {each.name: each.value for each in keys(matter)}
+        document.pop(key, None) if value is None else document.update({key: value})
+        files[CARD] = f"{opening}{yaml.safe_dump(document, sort_keys=False).strip()}{rest}".encode()
+
+    return change
+
+
+def index(update: Callable[[dict[str, Any]], object]) -> Change:
+    """Change the first result of model-index."""
+
+    def change(files: Files) -> None:
+        document = {each.name: each.value for each in keys(split(files[CARD].decode())[1])}
+        update(document["model-index"][0]["results"][0])
+        front("model-index", document["model-index"])(files)
+
+    return change
+
+
+def without(*names: str) -> Change:
+    def change(files: Files) -> None:
+        for name in names:
+            del files[name]
+
+    return change
+
+
+def added(name: str, content: bytes) -> Change:
+    return lambda files: files.update({name: content})
+
+
+def version(number: str, *changes: Change) -> Change:
+    """Claim that another version wrote the card."""
+    return both(record(TRAINING, lambda it: it.update(card_version=number, card_template_sha256="a" * 64)), *changes)
+
+
+def in_plot(addition: str) -> Change:
+    return text(PLOT, "</svg>", f"{addition}</svg>")
+
+
+def no_probes(files: Files) -> None:
+    without("eval/probes/predictions.parquet", "eval/probes/predictions-base.parquet")(files)
+    put(RESULTS, "probes", [])(files)
+    again(files)
+
+
+def no_base(files: Files) -> None:
+    without(BASES, "eval/probes/predictions-base.parquet")(files)
+    again(files)
+
+
+def better_normalizer(files: Files) -> None:
+    put(RESULTS, "normalizer", "basic")(files)
+    again(files)
+
+
+def one_rate(document: dict[str, Any]) -> None:
+    document["corpora"][0]["systems"][0]["normalized"]["wer"] = 0.05
+
+
+def custom(files: Files) -> None:
+    put(RECIPE, "card", "template", "own.md.jinja")(files)
+    section("results", lambda whole: marked("results", "## Results\n\nWER 0.01 %"))(files)
+
+
+LATER = "99.0.0"
+FORGERIES: dict[str, Forgery] = {
+    # The sections of the card
+    "figure": Forgery("another WER in a section", text(CARD, r"\*\*10\.00 %", "**1.00 %"), "card: results"),
+    "figure-and-digest": Forgery("another WER, the digest of its section made to fit", forged_digest, "card: results"),
+    "second-section": Forgery(
+        "a second section of the same name", section("results", lambda whole: whole + whole), "card: results"
+    ),
+    "verdict": Forgery("another verdict", text(CARD, "no measurable difference", "better"), "card: results"),
+    "unit": Forgery("per mille instead of percent", text(CARD, r"10\.00 %", "10.00 ‰"), "card: results"),
+    "words": Forgery("other words", text(CARD, "Lower is better", "Higher is better"), "card: results"),
+    "column": Forgery("another name of a column", text(CARD, r"\| WER \|", "| Accuracy |"), "card: results"),
+    "interval": Forgery("another interval", text(CARD, r"\(0\.00 to", "(9.99 to"), "card: results"),
+    "code": Forgery(
+        "a line more in a code snippet", text(CARD, "transcriber = ", "import os\ntranscriber = "), "card: usage"
+    ),
+    "code-repository": Forgery(
+        "another repository in a code snippet",
+        text(CARD, 'adapter="ana/uzbek"', 'adapter="bea/uzbek"'),
+        "repositories in the code",
+    ),
+    "link": Forgery(
+        "a link to elsewhere", text(CARD, r"huggingface\.co/ana/base", "example.org/base"), "card: summary"
+    ),
+    "section-removed": Forgery("a section removed", section("evaluation", lambda whole: ""), "card: evaluation"),
+    "section-comment": Forgery(
+        "a section inside of a comment",
+        section("evaluation", lambda whole: "<!--" + whole.replace("<!--", "").replace("-->", "") + "-->\n"),
+        "card: evaluation",
+    ),
+    "section-details": Forgery(
+        "a section inside of `<details>`",
+        section("results", around("<details><summary>Old</summary>", "</details>")),
+        "card: visibility",
+    ),
+    "section-hidden": Forgery(
+        "a section inside of a hidden element",
+        section("results", around("<div hidden>", "</div>")),
+        "card: visibility",
+    ),
+    "section-open": Forgery(
+        "an element that is opened before a section and never closed",
+        section("results", around("<template>", "")),
+        "card: visibility",
+    ),
+    "section-code": Forgery("a section shown as code", section("results", fence), "card: visibility"),
+    "section-list": Forgery(
+        "a section inside of a list of HTML", section("results", around("<ul><li>", "</li></ul>")), "card: visibility"
+    ),
+    "section-struck": Forgery(
+        "a section struck out", section("results", around("<del>", "</del>")), "card: visibility"
+    ),
+    "style": Forgery("a style sheet", written("<style>table { display: none }</style>"), "card: visibility"),
+    "section-added": Forgery("a section that no record gives", section("results", new_section), "card: awards"),
+    "author-table": Forgery(
+        "a table of other results outside of the sections",
+        written("| Corpus | WER |\n|---|---|\n| FLEURS | 0.41 % |\n"),
+        "card: text outside of the sections",
+        "cannot be proven",
+    ),
+    "author-image": Forgery(
+        "a picture of other results outside of the sections",
+        written("![WER 0.41 %](https://example.org/wer.png)\n"),
+        "card: text outside of the sections",
+        "cannot be proven",
+    ),
+    "version-figure": Forgery(
+        "version 0.0.1 claimed, and a figure changed",
+        version("0.0.1", text(CARD, r"\*\*10\.00 %", "**1.00 %")),
+        "card: results",
+    ),
+    "version-code": Forgery(
+        "version 99 claimed, and code changed",
+        version(LATER, text(CARD, "transcriber = ", "import os\ntranscriber = ")),
+        "card: usage",
+    ),
+    "version-link": Forgery(
+        "version 99 claimed, and a link changed",
+        version(LATER, text(CARD, r"huggingface\.co/ana/base", "example.org/base")),
+        "card: summary",
+    ),
+    "version-unit": Forgery(
+        "version 99 claimed, and the unit changed", version(LATER, text(CARD, r"10\.00 %", "10.00 ‰")), "card: results"
+    ),
+    "version-words": Forgery(
+        "version 99 claimed, and words changed",
+        version(LATER, text(CARD, "Lower is better", "Higher is better")),
+        "card: results",
+        "not checked",
+    ),
+    "version-template": Forgery(
+        "version 0.1.0 claimed, but not with its templates", version("0.1.0"), "version of the card"
+    ),
+    "version-unknown": Forgery(
+        "an unknown version claimed, and nothing else", version("0.0.1"), "version of the card", "not checked"
+    ),
+    "custom-template": Forgery(
+        "a custom template claimed, and a figure changed", custom, "card: results", "not checked"
+    ),
+    "framework": Forgery(
+        "another version of a framework",
+        text(CARD, r"Framework versions: (.*?)peft 0\.21\.2", r"Framework versions: \1peft 0.99.0"),
+        "framework versions",
+    ),
+    # The front matter
+    "license": Forgery("another license", front("license", "mit"), "front matter"),
+    "language": Forgery("another language", front("language", "gl"), "front matter"),
+    "base-model": Forgery("another base", front("base_model", "bea/base"), "front matter"),
+    "relation": Forgery("another relation to the base", front("base_model_relation", "finetune"), "front matter"),
+    "library": Forgery("another library", front("library_name", "transformers"), "front matter"),
+    "task": Forgery("another task", front("pipeline_tag", "text-generation"), "front matter"),
+    "metrics": Forgery("another list of metrics", front("metrics", ["accuracy"]), "front matter"),
+    "tags": Forgery("a tag of the records removed", front("tags", ["fun"]), "front matter"),
+    "license-gone": Forgery("no license", front("license", None), "front matter"),
+    "datasets": Forgery(
+        "a dataset that no record names",
+        front("datasets", ["google/fleurs"]),
+        "front matter: the author's own",
+        "cannot be proven",
+    ),
+    "tag-added": Forgery(
+        "a tag more", front("tags", ["speech", "lora", "sota"]), "front matter: the author's own", "cannot be proven"
+    ),
+    "index-value": Forgery(
+        "another value in model-index", index(lambda it: it["metrics"][0].update(value=0.01)), "model-index"
+    ),
+    "index-gone": Forgery("a value of model-index removed", index(lambda it: it["metrics"].pop()), "model-index"),
+    "index-added": Forgery(
+        "a value more in model-index",
+        index(lambda it: it["metrics"].append({"type": "wer", "name": "WER", "value": 0})),
+        "model-index",
+    ),
+    "index-dataset": Forgery(
+        "another dataset in model-index", index(lambda it: it["dataset"].update(name="FLEURS")), "model-index"
+    ),
+    "index-metric": Forgery(
+        "another name of a metric", index(lambda it: it["metrics"][0].update(name="WER (percent)")), "model-index"
+    ),
+    "index-source": Forgery(
+        "another source in model-index",
+        index(lambda it: it["source"].update(url="https://example.org/results")),
+        "model-index",
+    ),
+    "index-verified": Forgery(
+        "a value marked as verified", index(lambda it: it["metrics"][0].update(verified=True)), "model-index"
+    ),
+    "index-name": Forgery(
+        "another name of the model",
+        text(CARD, "- name: small\n  results:", "- name: large\n  results:"),
+        "model-index",
+    ),
+    "leaderboard": Forgery(
+        "a file for leaderboards that no record gives",
+        added(".eval_results/asr.yaml", b"- {dataset: {id: a/b, task_id: x}, value: 1.0}\n"),
+        ".eval_results/asr.yaml",
+        "cannot be proven",
+    ),
+    # Predictions and rates
+    "rate": Forgery("another rate in results.json", record(RESULTS, one_rate), RESULTS),
+    "rate-and-card": Forgery(
+        "the same wrong rate in results.json and card",
+        both(record(RESULTS, one_rate), text(CARD, r"10\.00 %", "5.00 %")),
+        RESULTS,
+    ),
+    "hypotheses": Forgery("better hypotheses, the rest as it was", rows(heard_all, OURS), RESULTS),
+    "hypotheses-again": Forgery(
+        "better hypotheses, and all made again from them",
+        and_again(rows(heard_all, OURS)),
+        "origin of the predictions",
+        "cannot be proven",
+    ),
+    "row-gone": Forgery("a clip removed from one system", rows(lambda it: it.slice(0, 3), OURS), "predictions"),
+    "cherry-pick": Forgery(
+        "clips with errors removed from all systems, and all made again",
+        and_again(rows(lambda it: it.slice(0, 3), OURS, BASES)),
+        "data.json and other records",
+    ),
+    "repeated": Forgery(
+        "an easy clip in the place of a hard one, and all made again",
+        and_again(rows(repeated, OURS, BASES)),
+        "clips of the test corpora",
+    ),
+    "references": Forgery(
+        "references that fit the hypotheses, and all made again",
+        and_again(
+            rows(column("reference", lambda it, row: "musiqani toʻxtat" if row == 2 else it), OURS, BASES),
+        ),
+        "data.json and other records",
+    ),
+    "durations": Forgery(
+        "clips of other lengths, and all made again",
+        and_again(rows(column("audio_seconds", lambda it, row: it + 20.0), OURS, BASES)),
+        "data.json and other records",
+    ),
+    "normalizer": Forgery("a kinder normalizer, and all made again", better_normalizer, "recipe and results.json"),
+    "resamples": Forgery(
+        "two resamples, and all made again",
+        and_again(put(RECIPE, "eval", "resamples", 2), put(RESULTS, "resamples", 2)),
+        "recipe and results.json",
+    ),
+    "resamples-recipe": Forgery(
+        "other resamples than the recipe asks for",
+        and_again(put(RESULTS, "resamples", 150)),
+        "recipe and results.json",
+    ),
+    "token-limit": Forgery(
+        "another token limit of the adapter",
+        and_again(provenance({"max_new_tokens": 999}, OURS, "eval/probes/predictions.parquet")),
+        "recipe and results.json",
+    ),
+    "batch": Forgery(
+        "another batch size of the adapter",
+        and_again(provenance({"batch_seconds": 1.0}, OURS, "eval/probes/predictions.parquet")),
+        "recipe and results.json",
+    ),
+    "probes": Forgery("no probes, although the recipe asks for them", no_probes, "recipe and results.json"),
+    "base-system": Forgery("no base, although the recipe asks for it", no_base, "recipe and results.json"),
+    "uncounted": Forgery(
+        "predictions that results.json does not count",
+        lambda files: files.update({"eval/other/predictions.parquet": files[OURS]}),
+        RESULTS,
+    ),
+    "untested": Forgery(
+        "a test corpus of the recipe that was not evaluated",
+        record(RECIPE, lambda it: it["corpora"]["test"].append({"name": "hard", "path": "hard.jsonl"})),
+        "recipe and results.json",
+    ),
+    "base-digest": Forgery(
+        "predictions of another base",
+        and_again(provenance({"base_sha256": "f" * 64}, BASES, "eval/probes/predictions-base.parquet")),
+        "bases of all files",
+    ),
+    "adapter-digest": Forgery(
+        "predictions of another adapter",
+        provenance({"adapter_sha256": "f" * 64}, OURS, "eval/probes/predictions.parquet"),
+        "bases of all files",
+    ),
+    "title": Forgery(
+        "the corpus called by another name, and all made again",
+        and_again(record(RECIPE, lambda it: it["corpora"]["test"][0].update(title="FLEURS, Uzbek"))),
+        "identity of the corpora",
+        "cannot be proven",
+    ),
+    # Training and adapter
+    "steps": Forgery(
+        "other steps, and all made again", and_again(put(TRAINING, "steps", 6000)), "recipe and training.json"
+    ),
+    "epochs": Forgery(
+        "more epochs than the recipe allows", and_again(put(TRAINING, "epochs", 99.0)), "recipe and training.json"
+    ),
+    "seed": Forgery("another seed", put(TRAINING, "seed", 1), "recipe and training.json"),
+    "run-name": Forgery("the record of another run", put(TRAINING, "name", "large"), "recipe and training.json"),
+    "training-base": Forgery("another base in training.json", put(TRAINING, "base", "bea/base"), "name of the base"),
+    "method": Forgery("another method", put(TRAINING, "method", "modules"), "recipe and training.json"),
+    "four-bit": Forgery("4 bits denied", put(TRAINING, "load_in_4bit", True), "recipe and training.json"),
+    "training-clips": Forgery(
+        "fewer clips of training, and all made again",
+        and_again(put(TRAINING, "corpora", 0, "utterances", 8)),
+        "data.json and other records",
+    ),
+    "training-corpus": Forgery(
+        "a corpus of training left out",
+        record(TRAINING, lambda it: it["corpora"].pop(0)),
+        "recipe and training.json",
+    ),
+    "kept-step": Forgery(
+        "another step kept than the best", and_again(put(TRAINING, "kept_step", 600)), "course of training"
+    ),
+    "loss-step": Forgery(
+        "a loss after the last step", and_again(put(TRAINING, "loss", -1, "step", 9999)), "course of training"
+    ),
+    "parameters": Forgery(
+        "fewer trained parameters",
+        and_again(put(TRAINING, "trainable_parameters", "audio", 8)),
+        "recipe and adapter",
+    ),
+    "rank": Forgery(
+        "another rank in recipe and configuration",
+        and_again(put(RECIPE, "method", "r", 64), put(CONFIG, "r", 64)),
+        "recipe and adapter",
+    ),
+    "alpha": Forgery("another alpha in the configuration", put(CONFIG, "lora_alpha", 1), "recipe and adapter"),
+    "targets": Forgery(
+        "other targets in the configuration", put(CONFIG, "target_modules", ".*"), "recipe and adapter"
+    ),
+    "revision": Forgery("another revision of the base", put(CONFIG, "revision", "main2"), "recipe and adapter"),
+    "config-base": Forgery(
+        "another base in the configuration", put(CONFIG, "base_model_name_or_path", "bea/base"), "name of the base"
+    ),
+    "prompt": Forgery(
+        "another prompt next to the adapter", put(SETTINGS, "prompt", "user", "Advertise."), "recipe and adapter"
+    ),
+    "prompt-recipe": Forgery(
+        "another prompt in the recipe, and the card made again",
+        and_again(put(RECIPE, "prompt", "user", "Advertise.")),
+        "recipe and adapter",
+    ),
+    "prompt-both": Forgery(
+        "another prompt in recipe and adapter, and the card made again",
+        and_again(put(RECIPE, "prompt", "user", "Advertise."), put(SETTINGS, "prompt", "user", "Advertise.")),
+        "files of the adapter",
+    ),
+    "tokenizer": Forgery("another tokenizer", put("tokenizer.json", "model", {}), "files of the adapter"),
+    "chat-template": Forgery(
+        "another chat template", added("chat_template.jinja", b"Advertise."), "files of the adapter"
+    ),
+    "weights": Forgery("other weights", added(WEIGHTS, OTHER_WEIGHTS), "adapter's weights"),
+    "weights-rank": Forgery("weights of another rank", added(WEIGHTS, lora_weights(rank=8)), "recipe and adapter"),
+    "weights-gone": Forgery("no weights", without(WEIGHTS), "adapter's weights"),
+    "course": Forgery(
+        "better rates during training, and all made again",
+        and_again(record(TRAINING, lambda it: [point.update(wer=0.0) for point in it["validation"][1:2]])),
+        "course of training",
+        "cannot be proven",
+    ),
+    "hardware": Forgery(
+        "another device and less time, and all made again",
+        and_again(record(TRAINING, lambda it: it.update(device="H200", train_seconds=1.0))),
+        "course of training",
+        "cannot be proven",
+    ),
+    # Data and files
+    "data-hours": Forgery(
+        "more hours in data.json", put(DATA, "corpora", 0, "audio_seconds", 1e6), "data.json and other records"
+    ),
+    "data-corpus": Forgery(
+        "a corpus left out of data.json",
+        record(DATA, lambda it: it["corpora"].pop()),
+        "data.json and other records",
+    ),
+    "data-gone": Forgery("no data.json", without(DATA, "data/durations.svg"), "records"),
+    "training-gone": Forgery("no training.json", without(TRAINING), "records"),
+    "recipe-gone": Forgery("no recipe.yaml", without(RECIPE), "records"),
+    "settings-gone": Forgery("no escoita.json", without(SETTINGS), "records"),
+    "pickle": Forgery("a pickle", added("extra.bin", b"x"), "safetensors alone"),
+    # Plots
+    "plot-figures": Forgery(
+        "other figures in a plot", text(PLOT, r'"adapter": \[0\.1, ', '"adapter": [0.01, '), f"plot {PLOT}"
+    ),
+    "plot-path": Forgery("a longer bar, its figures kept", text(PLOT, PATH, r"\g<1>9.5"), f"plot {PLOT}"),
+    "plot-text": Forgery("a text over a plot", in_plot('<text x="9" y="9">WER 0.4 %</text>'), f"plot {PLOT}"),
+    "plot-script": Forgery("a script in a plot", in_plot("<script>alert(1)</script>"), f"plot {PLOT}"),
+    "plot-foreign": Forgery(
+        "HTML in a plot", in_plot("<foreignObject><b>WER 0.4 %</b></foreignObject>"), f"plot {PLOT}"
+    ),
+    "plot-event": Forgery(
+        "an event handler in a plot", text(PLOT, "<svg ", '<svg onload="alert(1)" '), f"plot {PLOT}"
+    ),
+    "plot-image": Forgery(
+        "an image from elsewhere in a plot",
+        in_plot('<image href="https://example.org/x.png"/>'),
+        f"plot {PLOT}",
+    ),
+    "plot-entity": Forgery(
+        "entities in a plot", text(PLOT, "^", '<!DOCTYPE svg [<!ENTITY a "aaaa">]>'), f"plot {PLOT}"
+    ),
+    "plot-gone": Forgery("a plot removed", without(PLOT), f"plot {PLOT}"),
+    "plot-version": Forgery(
+        "another Matplotlib claimed, and a text over a plot",
+        both(put(TRAINING, "matplotlib_version", "9.9.9"), in_plot('<text x="9" y="9">WER 0.4 %</text>')),
+        f"plot {PLOT}",
+    ),
+    "plot-moved": Forgery(
+        "another Matplotlib claimed, and a longer bar",
+        both(put(TRAINING, "matplotlib_version", "9.9.9"), text(PLOT, PATH, r"\g<1>9.5")),
+        f"plot {PLOT}",
+        "not checked",
+    ),
+    "picture": Forgery(
+        "a picture of other results", added("wer.png", b"\x89PNG"), "image wer.png", "cannot be proven"
+    ),
+    "picture-svg": Forgery(
+        "an SVG of other results that runs code",
+        added("wer.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>'),
+        "plot wer.svg",
+    ),
+}
+
+
+def table() -> str:
+    """Return the table of the documentation."""
+    lines = ["| forgery | caught by the check | verdict |", "|---|---|---|"]
+    lines += [f"| {each.claim} | `{each.check}` | {each.verdict} |" for each in FORGERIES.values()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,57 @@
+"""Each way to forge a repository is answered by the check and the verdict that the documentation names."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from cards import verify as module
+from cards.checks.check import Check
+from cards.publication import checksums
+from cards.verify import passed, verify
+from eval.page.drawings import drawings
+from eval.results import score
+from tests.cards.forgeries import FORGERIES, table
+from tests.cards.proven import make_proven_run, published, write_files
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+    return published(make_proven_run(tmp_path_factory.mktemp("proven") / "run"))
+
+
+@pytest.fixture(autouse=True)
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens at the address of the Hub."""
+    monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9", token=False))
+
+
+def verified(folder: Path, files: Mapping[str, bytes]) -> list[Check]:
+    return verify(str(write_files(folder, {**files, "SHA256SUMS": checksums(files)})), score, drawings)
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forgery_gets_its_verdict(files: Mapping[str, bytes], tmp_path: Path, name: str) -> None:
+    forgery, forged = FORGERIES[name], dict(files)
+    forgery.change(forged)
+    checks = verified(tmp_path, forged)
+    found = [check for check in checks if check.what == forgery.check]
+    verdicts = {check.verdict for check in found}
+    assert forgery.verdict in verdicts, [(check.what, check.lines) for check in checks if check.verdict == "differs"]
+    assert passed(checks) == (forgery.verdict != "differs")
+    assert all(str(tmp_path) not in line for check in checks for line in [check.what, *check.lines])
+
+
+def test_honest_repository_differs_in_nothing(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    checks = verified(tmp_path, files)
+    assert passed(checks)
+    assert {check.what for check in checks if check.verdict == "not checked"} == {"base's weights"}
+    assert not passed(checks, strict=True)
+
+
+def test_documentation_lists_each_forgery() -> None:
+    assert len(FORGERIES) >= 60
+    assert table() in (ROOT / "docs/security.md").read_text("utf-8")
