@@ -26,6 +26,7 @@ from cards.checks.leaderboards import check_leaderboards
 from cards.checks.names import check_names, check_versions, named
 from cards.checks.rates import Score, check_rates, recomputed, require_scorable
 from cards.checks.references import asked_references, hashed_corpora, put_back, transcripts
+from cards.checks.signature import Signer, check_signature
 from cards.checks.text import check_blocks
 from cards.checks.weights import base_of, check_adapter, check_base_weights, check_named_base
 from cards.confined import build_confined
@@ -42,8 +43,18 @@ from escoita.visible import visible
 
 # (folder, record) of `eval.page.drawings.drawings`, which this room does not import.
 Draw = Callable[[Path, EvaluationRecord], dict[str, str]]
-STYLES: dict[Verdict, str] = {"holds": "green", "differs": "bold red", "not checked": "yellow"}
-COUNTED: dict[Verdict, str] = {"holds": "hold", "differs": "differ", "not checked": "not checked"}
+STYLES: dict[Verdict, str] = {
+    "holds": "green",
+    "differs": "bold red",
+    "not checked": "yellow",
+    "cannot be proven": "yellow",
+}
+COUNTED: dict[Verdict, str] = {
+    "holds": "hold",
+    "differs": "differ",
+    "not checked": "not checked",
+    "cannot be proven": "cannot be proven",
+}
 
 
 def verify(
@@ -53,6 +64,7 @@ def verify(
     revision: str | None = None,
     transcribe: int = 0,
     references: Sequence[str] = (),
+    signer: Signer | None = None,
 ) -> list[Check]:
     """
     Verifies a repository, or a folder that holds what one does.
@@ -64,6 +76,7 @@ def verify(
         revision (`str`, *optional*): Branch, tag or commit.
         transcribe (`int`, *optional*, defaults to 0): Clips of each public corpus that are heard again.
         references (`Sequence[str]`, *optional*): `corpus=MANIFEST` of transcripts that were not published.
+        signer ([`Signer`], *optional*): Who must have signed.
 
     Returns:
         `list[Check]`: In the order of the card's making.
@@ -81,6 +94,8 @@ def verify(
     texts = {corpus: transcripts(snapshot.run.eval, corpus, manifest) for corpus, manifest in asked.items()}
     say(f"{source} at commit {snapshot.commit}" if snapshot.commit else f"{source}, a folder")
     checks = check_files(snapshot.path)
+    with refusals("signature", checks):
+        checks.append(check_signature(snapshot.path, signer))
     with tempfile.TemporaryDirectory() as folder:
         # A copy in which rates are recomputed; a link to the cache of the client becomes a file.
         for name, path in published_files(snapshot.path).items():

@@ -8,7 +8,7 @@ from typing import Literal
 from escoita.errors import EscoitaError
 
 
-Verdict = Literal["holds", "differs", "not checked"]
+Verdict = Literal["holds", "differs", "not checked", "cannot be proven"]
 # Of what differs in one place, so many lines are said, and how many more there are.
 MOST_LINES = 8
 
@@ -40,6 +40,11 @@ def compared(what: str, differences: Sequence[str], holds: str = "") -> Check:
 def skipped(what: str, why: str) -> Check:
     """What could not be looked at."""
     return Check(what, "not checked", [why])
+
+
+def unprovable(what: str, why: str) -> Check:
+    """Return a check of what no published file could prove."""
+    return Check(what, "cannot be proven", [why])
 
 
 @contextmanager
