@@ -131,23 +131,34 @@ def _of_key(content: bytes, public: bytes) -> Signature:
 
 def _of_identity(content: bytes) -> Signature:
     from model_signing._signing.signing import dsse_payload_to_manifest
-    from sigstore.errors import TUFError
     from sigstore.models import Bundle
-    from sigstore.verify import Verifier
 
-    try:
-        verifier = Verifier.production()
-    except TUFError:  # no network: with the trust root that came with the package
-        verifier = Verifier.production(offline=True)
     seen = _Certificate()
     try:
-        kind, payload = verifier.verify_dsse(Bundle.from_json(content), seen)
+        bundle = Bundle.from_json(content)
+        kind, payload = _sigstore_verifier().verify_dsse(bundle, seen)
         statement = json.loads(payload)
         if kind != PAYLOAD_TYPE or statement["_type"] != STATEMENT:
             raise ValueError("a statement of another type")
         return Signature(seen.identity, _digests(dsse_payload_to_manifest(statement)), seen.issuer)
-    except Exception as error:  # likewise
+    except SignatureUnchecked:
+        raise
+    except Exception as error:  # as in _of_key
         raise SignatureError(f"{SIGNATURE}: not a valid keyless signature") from error
+
+
+def _sigstore_verifier() -> Any:
+    """Return a verifier with Sigstore's newest keys, or with those that came with the package."""
+    from sigstore.errors import TUFError
+    from sigstore.verify import Verifier
+
+    try:
+        try:
+            return Verifier.production()
+        except TUFError:  # no network
+            return Verifier.production(offline=True)
+    except OSError as error:
+        raise SignatureUnchecked(f"{SIGNATURE}: the keys of Sigstore cannot be stored ({error.strerror})") from error
 
 
 class _Certificate:
