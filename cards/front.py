@@ -170,7 +170,8 @@ def merge(
 def _whole(value: Any) -> Any:
     """A value with its whole numbers as integers."""
     if isinstance(value, dict):
-        return {name: _whole(each) for name, each in value.items()}
+        # JSON sorts names of one type alone, and knows no dates as names.
+        return {name if isinstance(name, str) else str(name): _whole(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_whole(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

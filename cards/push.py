@@ -16,7 +16,7 @@ from cards.marks import put_into_collection, put_tag, require_collection, requir
 from cards.preflight import validate_card
 from cards.publication import publication
 from cards.revise import by_hand, reviser, standing_card
-from cards.signature import SIGNATURE
+from cards.signature import SIGNATURE, fingerprint
 from cards.signing import require_signer, with_signature
 from escoita.errors import PublishError
 from escoita.hub.access import clear_refusals, is_there, require_write
@@ -98,8 +98,10 @@ def push(
         scan({CARD: wanted.onto(head)[CARD]})
     if sign:
         wanted = with_signature(wanted, head, key, repo, _standing(api, repo, head, SIGNATURE) or b"", dry_run)
+        if key:
+            say(f"{repo}: signed with the key {fingerprint(key.public)}; tell readers this fingerprint")
     elif SIGNATURE in head.files:
-        say(f"{repo}: its signature goes, as it is not by this publication; give --sign to sign it")
+        say(f"{repo}: the signature there is removed, because this push is not signed; sign it with --sign")
     found = wanted.changes(head)
     if tag and head.sha:
         require_tag(api, repo, tag, "" if real(found) else head.sha)

@@ -169,6 +169,9 @@ HOLDS: dict[str, Callable[[Files], None]] = {
     ),
     "a tag of the author": edited_card(lambda card: card.replace("tags:\n", "tags:\n- mine\n")),
     "a key of the author": edited_card(lambda card: card.replace("license:", "mine: 1\nlicense:", 1)),
+    "names that JSON cannot sort": edited_card(
+        lambda card: card.replace("license:", "mine: {1: a, b: c, 2020-01-01: d}\nlicense:", 1)
+    ),
     "line ends": edited_card(lambda card: card.replace("\n", "\r\n")),
     ".gitattributes": added(".gitattributes", b"* text"),
     "an image of the author": added("photo.png", b"png"),
