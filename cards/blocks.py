@@ -82,7 +82,12 @@ def marked(name: str, text: str) -> str:
 
 def digest(text: str) -> str:
     """What the first mark says of the text: the beginning of its SHA-256, line ends taken alike."""
-    return hashlib.sha256(text.replace("\r\n", "\n").strip("\n").encode()).hexdigest()[:12]
+    return sha256_of(text)[:12]
+
+
+def sha256_of(text: str) -> str:
+    """Return the SHA-256 of a text, with line feeds as line ends and without blank lines around it."""
+    return hashlib.sha256(text.replace("\r\n", "\n").strip("\n").encode()).hexdigest()
 
 
 def blocks(card: str) -> list[Block]:

@@ -94,8 +94,13 @@ def key_digest(value: Any) -> str:
     Of a value, however it is written: `gl` and a list of `gl` alone are the same, as the Hub's editor has it, and so
     are 1.0 and 1, which JavaScript cannot tell apart.
     """
+    return digest(key_text(value))
+
+
+def key_text(value: Any) -> str:
+    """Return the text of a value from which digests are made; see [`key_digest`]."""
     plain = value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
-    return digest(json.dumps(_whole(plain), sort_keys=True, default=str))
+    return json.dumps(_whole(plain), sort_keys=True, default=str)
 
 
 def front_digests(front: str) -> dict[str, str]:
@@ -165,7 +170,8 @@ def merge(
 def _whole(value: Any) -> Any:
     """A value with its whole numbers as integers."""
     if isinstance(value, dict):
-        return {name: _whole(each) for name, each in value.items()}
+        # JSON sorts names of one type alone, and knows no dates as names.
+        return {name if isinstance(name, str) else str(name): _whole(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_whole(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -16,6 +16,8 @@ from cards.marks import put_into_collection, put_tag, require_collection, requir
 from cards.preflight import validate_card
 from cards.publication import publication
 from cards.revise import by_hand, reviser, standing_card
+from cards.signature import SIGNATURE, fingerprint
+from cards.signing import require_signer, with_signature
 from escoita.errors import PublishError
 from escoita.hub.access import clear_refusals, is_there, require_write
 from escoita.hub.changes import Content, Head, counted, print_changes, real
@@ -29,7 +31,7 @@ from escoita.rundir import RunDirectory
 
 # Of an earlier publication: figures that this card does not speak of, what made it, and pickles.
 LEFTOVERS = (
-    r"eval/.*|data\.json|data/durations\.svg|training\.svg|card\.md\.jinja"
+    r"eval/.*|data\.json|data/durations\.svg|training\.svg|card\.md\.jinja|model\.sig|signer\.pub|card\.sha256"
     r"|(.*/)?[^/]*\.(bin|ckpt|pickle|pkl|pt|pth)"
 )
 RESULTS = "eval/results.json"
@@ -45,6 +47,7 @@ def push(
     collection: str | None = None,
     dry_run: bool = False,
     force: bool = False,
+    sign: str | None = None,
 ) -> str:
     """
     Publishes a run.
@@ -60,6 +63,7 @@ def push(
         collection (`str`, *optional*): Slug of one that it is put into; the recipe's `hub.collection` unless given.
         dry_run (`bool`, *optional*, defaults to `False`): Prints what would become of each file, and changes nothing.
         force (`bool`, *optional*, defaults to `False`): Overwrites what a person changed in the blocks of the card.
+        sign (`str`, *optional*): Path of a private key to sign with, or `sigstore`; see `cards/signing.py`.
 
     Returns:
         `str`: Address of the commit or of the pull request.
@@ -70,6 +74,7 @@ def push(
     """
     if pr and tag:
         raise PublishError(f"--tag {tag}: a pull request is tagged once it is merged; leave --tag away")
+    key = require_signer(sign) if sign else None
     run, api = RunDirectory(path), HfApi()
     recipe = run.load_recipe()
     repo = require_write(api, repo or recipe.hub.repo, pr)
@@ -91,6 +96,12 @@ def push(
     wanted = Wanted(files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, revise=reviser(local, force))
     if by_hand(local):  # what is on the Hub alone is public already
         scan({CARD: wanted.onto(head)[CARD]})
+    if sign:
+        wanted = with_signature(wanted, head, key, repo, _standing(api, repo, head, SIGNATURE) or b"", dry_run)
+        if key:
+            say(f"{repo}: signed with the key {fingerprint(key.public)}; tell readers this fingerprint")
+    elif SIGNATURE in head.files:
+        say(f"{repo}: the signature there is removed, because this push is not signed; sign it with --sign")
     found = wanted.changes(head)
     if tag and head.sha:
         require_tag(api, repo, tag, "" if real(found) else head.sha)
@@ -110,7 +121,7 @@ def push(
     if base_missing:
         commit(api, base, wanted_base, made(api, base, base_head, private))
     if pr:
-        wanted = replace(wanted, description=description(_results(api, repo, head), files[RESULTS], found))
+        wanted = replace(wanted, description=description(_standing(api, repo, head, RESULTS), files[RESULTS], found))
     landed = commit(api, repo, wanted, made(api, repo, head, private))
     if landed.oid == head.sha:
         say(f"{repo}: holds all of it already; nothing was changed")
@@ -142,10 +153,10 @@ def _leftovers(recipe: Recipe) -> re.Pattern[str]:
     return re.compile(rf"{LEFTOVERS}|\.eval_results/({tested})\.yaml")
 
 
-def _results(api: HfApi, repo: str, head: Head) -> bytes | None:
-    """The evaluation that is there, if one is."""
+def _standing(api: HfApi, repo: str, head: Head, name: str) -> bytes | None:
+    """A file that is in the repository, if it is."""
     with clear_refusals(repo):
-        return read_file(api, repo, head.sha, RESULTS) if RESULTS in head.files else None
+        return read_file(api, repo, head.sha, name) if name in head.files else None
 
 
 if __name__ == "__main__":

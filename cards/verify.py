@@ -29,6 +29,7 @@ from cards.checks.leaderboards import check_leaderboards
 from cards.checks.names import check_names, check_versions, named
 from cards.checks.rates import Score, check_rates, recomputed, require_scorable
 from cards.checks.references import asked_references, hashed_corpora, put_back, transcripts
+from cards.checks.signature import Signer, check_signature
 from cards.checks.text import check_sections
 from cards.checks.version import check_template, is_same_matplotlib, is_same_template
 from cards.checks.weights import base_of, check_adapter, check_base_weights, check_named_base
@@ -76,6 +77,7 @@ def verify(
     revision: str | None = None,
     transcribe: int = 0,
     references: Sequence[str] = (),
+    signer: Signer | None = None,
 ) -> list[Check]:
     """
     Verify a repository, or a folder that holds the files of one.
@@ -87,6 +89,7 @@ def verify(
         revision (`str`, *optional*): Branch, tag or commit.
         transcribe (`int`, *optional*, defaults to 0): Number of clips of each public corpus to transcribe again.
         references (`Sequence[str]`, *optional*): `corpus=MANIFEST` of transcripts that were not published.
+        signer ([`Signer`], *optional*): Who must have signed.
 
     Returns:
         `list[Check]`: One result for each comparison.
@@ -104,6 +107,8 @@ def verify(
     texts = {corpus: transcripts(snapshot.run.eval, corpus, manifest) for corpus, manifest in asked.items()}
     say(f"{source} at commit {snapshot.commit}" if snapshot.commit else f"{source}, a folder")
     checks = check_files(snapshot.path)
+    with refusals("signature", checks):
+        checks.append(check_signature(snapshot.path, signer))
     with tempfile.TemporaryDirectory() as folder:
         # A copy in which rates are recomputed; a link into the cache of the client becomes a file.
         files = published_files(snapshot.path)

@@ -54,11 +54,18 @@ def push_run(
     collection: Annotated[str | None, typer.Option(help="Slug; the recipe's hub.collection unless given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     force: Force = False,
+    sign: Annotated[
+        str | None,
+        typer.Option(help="Private key (PEM) to sign with, or 'sigstore' for keyless signing in GitHub Actions."),
+    ] = None,
 ) -> None:
     """Publishes adapter, processor, card and records in one commit, and reads them back."""
     from cards.push import push
 
-    typer.echo(push(run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force))
+    published = push(
+        run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force, sign=sign
+    )
+    typer.echo(published)
 
 
 def verify(
@@ -71,6 +78,13 @@ def verify(
         list[str] | None,
         typer.Option(help="corpus=MANIFEST, repeatable: the transcripts of a corpus that were not published."),
     ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(help="Require a signature by this key (sha256:FINGERPRINT) or Sigstore identity."),
+    ] = None,
+    identity_provider: Annotated[
+        str | None, typer.Option(help="OpenID Connect issuer of a Sigstore identity (default: GitHub Actions).")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything was not checked.")] = False,
     allow_custom_template: Annotated[
         bool,
@@ -81,12 +95,14 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Recompute what a published card claims; exit with status 1 if something differs."""
+    from cards.checks.signature import required_signer
     from cards.verify import passed, print_checks, to_json
     from cards.verify import verify as check
     from eval.page.drawings import drawings
     from eval.results import score
 
-    checks = check(source, score, drawings, revision, transcribe, references or [])
+    signer = required_signer(identity, identity_provider)
+    checks = check(source, score, drawings, revision, transcribe, references or [], signer)
     if as_json:
         typer.echo(to_json(source, checks))
     else:

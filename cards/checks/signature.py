@@ -1,0 +1,171 @@
+"""Who signed what was published, and whether it is still what they signed."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cards.blocks import LONGEST_CARD
+from cards.checks.check import Check, compared, skipped, unprovable
+from cards.checks.files import MEANT, UNSUMMED, published_files
+from cards.publication import ADAPTER_FILES, CARD
+from cards.signature import (
+    LARGEST_KEY,
+    LARGEST_SIGNATURE,
+    PUBLIC_KEY,
+    SECTIONS,
+    SIGNATURE,
+    Signature,
+    SignatureError,
+    SignatureUnchecked,
+    read_signature,
+    require_extra,
+)
+from cards.signing import parts
+from escoita.errors import PublishError
+from escoita.files import sha256
+
+
+WHAT = "signature"
+GITHUB = "https://token.actions.githubusercontent.com"
+# More of a name, which anybody may have chosen, is not printed.
+LONGEST_NAME = 200
+_PART = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>(?:section|front|tag) .+)")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """
+    Who must have signed.
+
+    Args:
+        name (`str`): `sha256:` and the fingerprint of a key, or an identity that Sigstore vouches for.
+        issuer (`str`, *optional*): Provider of the identity; none of a key.
+    """
+
+    name: str
+    issuer: str | None = None
+
+
+def required_signer(identity: str | None, issuer: str | None) -> Signer | None:
+    """
+    Return the signer that `--identity` and `--identity-provider` require.
+
+    Args:
+        identity (`str`, *optional*): `sha256:` and the fingerprint of a key, with or without colons, or an identity.
+        issuer (`str`, *optional*): Provider of the identity; GitHub Actions for an address of GitHub unless given.
+
+    Raises:
+        PublishError: It is neither, or the packages are not installed.
+    """
+    if not identity:
+        if issuer:
+            raise PublishError("--identity-provider: give --identity with it")
+        return None
+    require_extra("--identity")
+    if identity.lower().startswith("sha256:"):
+        digits = identity[len("sha256:") :].replace(":", "").lower()
+        if not re.fullmatch("[0-9a-f]{64}", digits):
+            raise PublishError(f"--identity {identity}: not a fingerprint, which is sha256: and 64 hexadecimal digits")
+        return Signer(f"sha256:{digits}")
+    issuer = issuer or (GITHUB if identity.startswith("https://github.com/") else None)
+    if not issuer:
+        raise PublishError(f"--identity {identity}: say with --identity-provider who vouches for it")
+    return Signer(identity, issuer)
+
+
+def check_signature(folder: Path, required: Signer | None = None) -> Check:
+    """
+    Check `model.sig` against the files of a folder.
+
+    Args:
+        folder (`Path`): What was published.
+        required ([`Signer`], *optional*): Who must have signed.
+    """
+    files = published_files(folder)
+    if SIGNATURE not in files:
+        return _unsigned(files, required)
+    try:
+        public = _bounded(files[PUBLIC_KEY], LARGEST_KEY) if PUBLIC_KEY in files else None
+        signature = read_signature(_bounded(files[SIGNATURE], LARGEST_SIGNATURE), public)
+    except SignatureError as error:
+        return Check(WHAT, "differs", [str(error)])
+    except SignatureUnchecked as error:
+        if required:
+            return Check(WHAT, "differs", [f"{error}; --identity requires {required.name}"])
+        return skipped(WHAT, str(error))
+    differences = [*_other_signer(signature, required), *_changed(files, signature)]
+    parts_too = f" and the generated parts of {CARD}" if SECTIONS in signature.digests else ""
+    holds = f"signed by {signature.who}: {len(signature.digests)} files{parts_too} are unchanged"
+    if not signature.issuer and not required:
+        holds += "; nothing here says whose key it is: compare its fingerprint with one that you know (--identity)"
+    unsigned = sorted(files.keys() - signature.digests.keys() - UNSUMMED - {SIGNATURE})
+    if unsigned:
+        holds += f"; not signed: {', '.join(map(_short, unsigned))}"
+    return compared(WHAT, differences, holds)
+
+
+def _unsigned(files: Mapping[str, Path], required: Signer | None) -> Check:
+    left = sorted({PUBLIC_KEY, SECTIONS} & files.keys())
+    if left:
+        return Check(WHAT, "differs", [f"{SIGNATURE}: is missing, but {' and '.join(left)} of a signature are here"])
+    if required:
+        return Check(WHAT, "differs", [f"nobody signed this; --identity requires {required.name}"])
+    return unprovable(WHAT, "nobody signed this, so who made it is not known")
+
+
+def _other_signer(signature: Signature, required: Signer | None) -> Iterator[str]:
+    if required and (signature.signer, signature.issuer) != (required.name, required.issuer):
+        by = f" (by {required.issuer})" if required.issuer else ""
+        yield f"signed by {signature.who}; --identity requires {required.name}{by}"
+
+
+def _changed(files: Mapping[str, Path], signature: Signature) -> Iterator[str]:
+    """Files and generated parts of the card that are not as they were signed."""
+    since = f"after it was signed by {signature.who}"
+    for name, digest in signature.digests.items():
+        if name not in files:
+            yield f"{_short(name)}: was removed {since}"
+        elif sha256(files[name]) != digest:
+            yield f"{_short(name)}: was changed {since}"
+    for name in sorted(files.keys() - signature.digests.keys()):
+        if name in (*ADAPTER_FILES, PUBLIC_KEY, SECTIONS) or MEANT.fullmatch(name):
+            yield f"{_short(name)}: is not signed"
+    if SECTIONS in files and signature.digests.get(SECTIONS) == sha256(files[SECTIONS]):
+        yield from _changed_parts(files, since)
+
+
+def _changed_parts(files: Mapping[str, Path], since: str) -> Iterator[str]:
+    if CARD not in files:
+        yield f"{CARD}: was removed {since}"
+        return
+    if files[CARD].stat().st_size > 4 * LONGEST_CARD:
+        yield f"{CARD}: is too large to be read"
+        return
+    card = parts(files[CARD].read_text("utf-8", "replace"))
+    signed: dict[str, str] = {}
+    for number, line in enumerate(
+        _bounded(files[SECTIONS], LARGEST_SIGNATURE).decode("utf-8", "replace").splitlines(), 1
+    ):
+        if found := _PART.fullmatch(line):
+            signed[found["name"]] = found["digest"]
+        else:
+            yield f"{SECTIONS}, line {number}: no digest and name"
+    for name, digest in signed.items():
+        if name not in card:
+            yield f"{CARD}, {_short(name)}: was removed {since}"
+        elif card[name] != digest:
+            yield f"{CARD}, {_short(name)}: was changed {since}"
+    for name in card:
+        if name.startswith("section ") and name not in signed:
+            yield f"{CARD}, {_short(name)}: is not signed"
+
+
+def _bounded(path: Path, limit: int) -> bytes:
+    if path.stat().st_size > limit:
+        raise SignatureError(f"{path.name}: over {limit:,} bytes, so it is not read")
+    return path.read_bytes()
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
