@@ -119,6 +119,10 @@ class CardEnvironment(ImmutableSandboxedEnvironment):
             return super().is_safe_attribute(obj, attr, value)
         return any(type(obj) is kind and attr in names for kind, names in METHODS.items())
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Refuse `str.format`, which Jinja's sandbox would allow in a form of its own."""
+        return None
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return a value of a dictionary before a method of the same name, such as `items`."""
         if type(obj) is dict and attribute in obj:

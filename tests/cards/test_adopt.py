@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from cards import adopt, verify
 from cards.adopt import add_evaluation, adopted
 from cards.revise import CardConflict
-from cards.verify import print_checks
+from cards.verify import passed
 from escoita.errors import EscoitaError
 from escoita.records import AdapterRecord, Prompt
 from eval.page.drawings import drawings
@@ -121,7 +121,7 @@ def test_a_pull_request_adds_the_evaluation_and_verifies(hub: HubDouble, out: Pa
     assert b"maria" not in content(hub, "eval/clips/predictions.parquet", revision="refs/pr/1")
     assert content(hub, "README.md", revision="refs/pr/1") == (out / "README.md").read_bytes()
     checks = verify.verify(REPO, score, drawings, "refs/pr/1")
-    assert print_checks(checks), checks
+    assert passed(checks), checks
     assert [check.what for check in checks if check.verdict == "not checked"] == ["data.json", "training"]
 
     card = content(hub, "README.md", revision="refs/pr/1").replace(b"**10.00 %", b"**1.00 %")

@@ -41,7 +41,7 @@ def published_otherwise(run: RunDirectory, change: Callable[[list[str]], list[st
 
 def test_what_was_published_is_heard_again(there: RunDirectory) -> None:
     check = heard(there, there.load_recipe())
-    assert check == Check(f"{CORPUS} heard again", "holds", ["3 clips, all as was published"])
+    assert check == Check(f"{CORPUS} transcribed again", "holds", ["3 clips, all as was published"])
 
 
 def test_a_transcript_that_was_never_heard_differs(there: RunDirectory) -> None:

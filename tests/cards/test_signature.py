@@ -22,7 +22,7 @@ from cards.checks.signature import Signer, check_signature, required_signer
 from cards.publication import checksums
 from cards.signature import LARGEST_SIGNATURE, PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint
 from cards.signing import Key, require_signer, with_signature
-from cards.verify import print_checks, verify
+from cards.verify import passed, verify
 from escoita.errors import PublishError
 from escoita.files import sha256
 from escoita.hub.changes import Head
@@ -81,7 +81,7 @@ def test_over_http_signed_files_hold_and_the_signer_is_named(
         double.commit(BASE, {"model.safetensors": WEIGHTS["base"]}, "The base")
         double.commit(REPO, files, "Publish")
         checks = verify(REPO, score, drawings, signer=Signer(fingerprint(keys[0].public)))
-        assert print_checks(checks)
+        assert passed(checks)
         (check,) = (check for check in checks if check.what == "signature")
         assert check.verdict == "holds" and fingerprint(keys[0].public) in check.lines[0]
 
@@ -180,7 +180,7 @@ DIFFERS: dict[str, tuple[Callable[[Files], None], str]] = {
     "a record": (lambda files: files.update({RESULTS: with_record(files, wer=0.05)}), f"{RESULTS}: was changed"),
     "weights": (added("adapter_model.safetensors", b"other"), "adapter_model.safetensors: was changed"),
     "a removed file": (removed("data.json"), "data.json: was removed"),
-    "a chat template besides": (added("chat_template.jinja", b"other"), "chat_template.jinja: is not signed"),
+    "a vocabulary besides": (added("tokenizer.model", b"other"), "tokenizer.model: is not signed"),
     "weights besides": (added("model.safetensors", b"other"), "model.safetensors: is not signed"),
     "predictions besides": (
         added("eval/more/predictions.parquet", b"x"),

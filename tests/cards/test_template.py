@@ -1,14 +1,22 @@
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from jinja2 import Template
 
 from cards.blocks import blocks, marked
 from cards.build import build_card, write_card
-from cards.template import KEPT, environment, template_files
-from escoita.errors import RecipeError, RecordError
+from cards.template import KEPT, environment, plain, template_files
+from escoita.errors import RecipeError
+from escoita.files import sha256
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
+from tests.cards.proven import make_proven_run
 from tests.cards.samples import recipe, write_run
+from tests.conftest import ROOT
 
 
 OWN = """\
@@ -31,11 +39,16 @@ Words.
 """
 
 
+@pytest.fixture(autouse=True)
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs in a checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
-def chosen(tmp_path: Path) -> Recipe:
-    path = tmp_path / "own.md.jinja"
-    path.write_text(OWN)
-    return recipe(card={"template": str(path), "contact": "Write to us."})
+def chosen() -> Recipe:
+    Path("own.md.jinja").write_text(OWN)
+    return recipe(card={"template": "own.md.jinja", "contact": "Write to us."})
 
 
 def run_of(tmp_path: Path, chosen: Recipe) -> RunDirectory:
@@ -51,37 +64,49 @@ def test_a_template_of_the_recipe_changes_blocks_and_leaves_the_others(tmp_path:
     assert "contact" not in made and "results" in made
 
 
-def test_the_run_keeps_the_template_so_that_others_can_make_the_card(tmp_path: Path, chosen: Recipe) -> None:
+def test_a_template_that_changed_is_read_again(tmp_path: Path, chosen: Recipe) -> None:
     run = run_of(tmp_path, chosen)
     write_card(run.path)
-    Path(str(chosen.card.template)).unlink()
-    assert template_files(chosen, run) == {KEPT: OWN.encode()}
-    elsewhere = chosen.model_copy(update={"card": chosen.card.model_copy(update={"template": "/nowhere/else.jinja"})})
-    same = [build_card(run, each, "user/base", "user/adapter") for each in (chosen, elsewhere)]
-    assert same[0] == same[1] and "## Beware" in same[0]
-
-
-def test_a_template_that_changed_is_taken_anew(tmp_path: Path, chosen: Recipe) -> None:
-    run = run_of(tmp_path, chosen)
-    write_card(run.path)
-    Path(str(chosen.card.template)).write_text(OWN.replace("Beware", "Take care"))
+    Path("own.md.jinja").write_text(OWN.replace("Beware", "Take care"))
     run.card.unlink()
     write_card(run.path)
     assert "## Take care" in run.card.read_text("utf-8")
+    assert template_files(chosen, run) == {KEPT: Path("own.md.jinja").read_bytes()}
 
 
-def test_a_card_is_made_of_what_the_run_keeps_alone(tmp_path: Path, chosen: Recipe) -> None:
-    run = run_of(tmp_path, chosen)  # its recipe may be a stranger's, and name any file of this machine
-    with pytest.raises(
-        RecordError, match=f"{KEPT}: no such template, which the recipe names; escoita card copies it$"
-    ):
-        build_card(run, chosen, "user/base", "user/adapter")
+@pytest.mark.parametrize(
+    "place", ["run/card.md.jinja", "run/more/own.md.jinja", "other/own.md.jinja", "../own.md.jinja"]
+)
+def test_template_of_a_run_directory_is_not_rendered(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    run = run_of(Path(), recipe(card={"template": place}))
+    run_of(Path("other"), recipe()).recipe.rename("other/recipe.yaml")  # the run of somebody else
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    Path(place).write_text(OWN)
+    with pytest.raises(RecipeError, match="is not a file of the current checkout"):
+        write_card(run.path)
+    assert not run.card.exists()
+
+
+def test_link_to_a_template_outside_of_the_checkout_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "own.md.jinja").write_text(OWN)
+    monkeypatch.chdir(tmp_path / "checkout")
+    Path("own.md.jinja").symlink_to(tmp_path / "own.md.jinja")
+    with pytest.raises(RecipeError, match="is not a file of the current checkout"):
+        write_card(run_of(Path(), recipe(card={"template": "own.md.jinja"})).path)
 
 
 def test_a_missing_template_is_one_line(tmp_path: Path) -> None:
     run = run_of(tmp_path, recipe(card={"template": "no/such.jinja"}))
     with pytest.raises(
-        RecipeError, match=r"^card.template: no/such.jinja cannot be read \(No such file or directory\)"
+        RecipeError,
+        match=r"^card.template: no/such.jinja cannot be read in the current folder \(No such file or directory\)",
     ):
         write_card(run.path)
     assert template_files(recipe(), run) == {}
@@ -96,9 +121,9 @@ def test_a_missing_template_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_template_writes_outside_of_sections_would_never_be_made_anew(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "own.md.jinja"
+    path = Path("own.md.jinja")
     path.write_text(text)
-    run = run_of(tmp_path, recipe(card={"template": str(path)}))
+    run = run_of(tmp_path, recipe(card={"template": "own.md.jinja"}))
     with pytest.raises(RecipeError, match="stands outside of the sections; begin with"):
         write_card(run.path)
     assert not run.card.exists()
@@ -126,9 +151,89 @@ def test_a_section_is_rendered_once() -> None:
     ],
 )
 def test_a_mistake_in_a_template_is_one_line_with_its_place(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "own.md.jinja"
+    path = Path("own.md.jinja")
     path.write_text(text)
-    run = run_of(tmp_path, recipe(card={"template": str(path)}))
+    run = run_of(tmp_path, recipe(card={"template": "own.md.jinja"}))
     with pytest.raises(RecipeError, match=f"^{path}, {said}") as refused:
         write_card(run.path)
     assert "\n" not in str(refused.value)
+
+
+def test_templates_get_plain_data_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_proven_run(tmp_path / "run")
+    seen: list[Any] = []
+    rendered = Template.render
+
+    def spied(template: Template, *args: Any, **values: Any) -> str:
+        seen.append(dict(*args, **values))
+        return rendered(template, *args, **values)
+
+    monkeypatch.setattr(Template, "render", spied)
+    build_card(run, run.load_recipe(), "user/base", "user/adapter")
+    assert len(seen) >= 2  # the card and its snippets
+    kinds = {type(each) for each in walked(seen)}
+    assert kinds <= {dict, list, str, int, float, bool, type(None)}
+
+
+def walked(value: Any) -> Iterator[Any]:
+    yield value
+    parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    for part in parts:
+        yield from walked(part)
+
+
+@pytest.mark.parametrize("value", [Path("x"), {1}, object(), len, b"x", np.float64(1)])
+def test_other_data_is_our_defect(value: Any) -> None:
+    with pytest.raises(TypeError):
+        plain({"a": [value]})
+
+
+ATTACKS = [
+    "{{ recipe.run_path.unlink() }}",
+    "{{ recipe.prompt.parse_raw('x', proto='pickle', allow_pickle=True) }}",
+    "{{ recipe.prompt.model_construct() }}",
+    "{{ card.title.format(1) }}",
+    "{{ card.title.format_map(card) }}",
+    "{{ card.title.encode() }}",
+    "{{ card.title.join(rows) }}",
+    "{{ rows.append(1) }}",
+    "{{ card.update({}) }}",
+    "{{ card.__class__ }}",
+    "{{ card['__class__'].mro() }}",
+    "{{ section.__globals__ }}",
+    "{{ self.__init__ }}",
+    "{{ cycler.__init__ }}",
+    "{{ lipsum() }}",
+    "{{ range(9) }}",
+    "{{ (card | attr('items')).__self__ }}",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_template_reaches_no_method_but_a_few(tmp_path: Path, attack: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("here")
+    Path("own.md.jinja").write_text('{% extends "adapter.md.jinja" %}{% block more %}' + attack + "{% endblock %}")
+    with pytest.raises(RecipeError):
+        write_card(run_of(tmp_path, recipe(card={"template": "own.md.jinja"})).path)
+    assert victim.exists()
+
+
+def test_template_calls_the_methods_that_are_listed(tmp_path: Path) -> None:
+    text = (
+        "{% for name, value in card.items() %}{% if name.startswith('ti') %}{{ value.upper() }}{% endif %}{% endfor %}"
+    )
+    Path("own.md.jinja").write_text('{% extends "adapter.md.jinja" %}{% block more %}' + text + "{% endblock %}")
+    run = run_of(tmp_path, recipe(card={"template": "own.md.jinja"}))
+    write_card(run.path)
+    assert "A SMALL ADAPTER" in run.card.read_text("utf-8")
+
+
+def test_templates_of_released_versions_are_kept() -> None:
+    """A card that a released version wrote must still verify: its code snippets are rendered again."""
+    folder = ROOT / "cards/templates"
+    for number, release in json.loads((folder / "released.json").read_text("utf-8")).items():
+        for name, digest in release["files"].items():
+            kept = [folder / name, folder / "released" / number / name]
+            held = {sha256(path) for path in kept if path.is_file()}
+            assert digest in held or not name.startswith("snippets/"), f"{name} of {number} is not kept"

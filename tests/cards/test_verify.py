@@ -1,41 +1,40 @@
 """Each kind of tampering, in a repository of the Hub double and in a folder: verification names what was changed."""
 
 import json
-import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import huggingface_hub
-import pyarrow as pa
 import pytest
 from huggingface_hub import HfApi
 
 from cards import verify as module
-from cards.blocks import blocks, marked
+from cards.blocks import blocks
 from cards.checks.check import Check
 from cards.publication import checksums
-from cards.verify import print_checks, verify
+from cards.verify import passed, print_checks, to_json, verify
 from escoita.errors import EscoitaError
-from escoita.predictions import described, read_predictions, replaced, write_predictions
 from eval.page.drawings import drawings
 from eval.results import score
+from tests.cards.forgeries import FORGERIES
 from tests.cards.proven import (
     OTHER_WEIGHTS,
     ROWS,
     WEIGHTS,
     make_proven_run,
     published,
-    with_record,
     write_files,
 )
 from tests.cards.publishing import BASE, REPO, Command, reach
+from tests.conftest import ROOT
 from tests.hub_double import HubDouble, Repo, serve
 
 
 Files = dict[str, bytes]
 Tamper = Callable[[Files, Path], None]
-CARD, RESULTS, HEARD = "README.md", "eval/results.json", "eval/clips/predictions.parquet"
+CARD, RESULTS = "README.md", "eval/results.json"
 
 
 @pytest.fixture(scope="module")
@@ -73,197 +72,54 @@ def differing(checks: list[Check]) -> dict[str, str]:
     return {check.what: "\n".join(check.lines) for check in checks if check.verdict == "differs"}
 
 
-def replaced_once(name: str, pattern: str, replacement: str) -> Tamper:
-    def tamper(files: Files, folder: Path) -> None:
-        text, times = re.subn(pattern, replacement, files[name].decode(), count=1, flags=re.DOTALL)
-        assert times == 1
-        files[name] = text.encode()
-
-    return tamper
-
-
-def with_rates(**changes: float) -> Tamper:
-    def tamper(files: Files, folder: Path) -> None:
-        files[RESULTS] = with_record(files, **changes)
-
-    return tamper
+# One of each kind of file; all the others are tried in a folder by test_forgeries.py.
+TAMPERED = [
+    "figure",
+    "code-repository",
+    "index-value",
+    "rate",
+    "hypotheses",
+    "row-gone",
+    "plot-path",
+    "weights",
+    "prompt",
+]
 
 
-def with_table(change: Callable[[pa.Table], pa.Table]) -> Tamper:
-    def tamper(files: Files, folder: Path) -> None:
-        path = write_files(folder, {"heard.parquet": files[HEARD]}) / "heard.parquet"
-        table, provenance = read_predictions(path)
-        write_predictions(described(change(table), provenance), path)
-        files[HEARD] = path.read_bytes()
-
-    return tamper
-
-
-def heard_better(table: pa.Table) -> pa.Table:
-    return replaced(table, {"hypothesis": table["reference"].to_pylist()})
-
-
-def without(name: str) -> Tamper:
-    def tamper(files: Files, folder: Path) -> None:
-        del files[name]
-
-    return tamper
-
-
-def swapped(files: Files, folder: Path) -> None:
-    files["adapter_model.safetensors"] = OTHER_WEIGHTS
-
-
-def other_base(files: Files, folder: Path) -> None:
-    config = json.loads(files["adapter_config.json"]) | {"base_model_name_or_path": "bea/base"}
-    files["adapter_config.json"] = json.dumps(config).encode()
-
-
-def forged_block(files: Files, folder: Path) -> None:
-    """The number is changed, and the digest of the block is made to fit."""
-    card = files[CARD].decode()
-    block = next(block for block in blocks(card) if block.name == "results")
-    text = block.text.replace("10.00 %", "1.00 %")
-    files[CARD] = (card[: block.start] + marked("results", text) + card[block.end :]).encode()
-
-
-def second_block(files: Files, folder: Path) -> None:
-    """The true block is there too, at the end, where nobody looks."""
-    card = files[CARD].decode()
-    block = next(block for block in blocks(card) if block.name == "results")
-    forged_block(files, folder)
-    files[CARD] += card[block.start : block.end].encode()
-
-
-def consistent(files: Files, folder: Path) -> None:
-    """A lower rate in the record, and a card that says the same; only the predictions know better."""
-    with_rates(wer=0.05)(files, folder)
-    replaced_once(CARD, r"10\.00 %", "5.00 %")(files, folder)
-    replaced_once(CARD, r"value: 0\.1\n", "value: 0.05\n")(files, folder)
-
-
-TAMPERED: dict[str, tuple[Tamper, str, str]] = {
-    "number": (
-        replaced_once(CARD, r"\*\*10\.00 %", "**1.00 %"),
-        "card: results",
-        "1.00 on the card, 10.00 recomputed",
-    ),
-    "forged block": (forged_block, "card: results", "1.00 on the card, 10.00 recomputed"),
-    "second block": (second_block, "card: results", "1.00 on the card, 10.00 recomputed"),
-    "verdict": (
-        replaced_once(CARD, "no measurable difference", "better"),
-        "card: results",
-        "better on the card, no measurable difference recomputed",
-    ),
-    "rate": (
-        with_rates(wer=0.05),
-        RESULTS,
-        "corpora.clips.systems.adapter.normalized.wer: 0.05 published, 0.1 recomputed",
-    ),
-    "record and card": (consistent, RESULTS, "normalized.wer: 0.05 published, 0.1 recomputed"),
-    "index": (
-        replaced_once(CARD, r"value: 0\.1\n", "value: 0.01\n"),
-        "model-index",
-        "Some clips, WER (fraction, raw): 0.01 on the card, 0.1 recomputed",
-    ),
-    "index entry gone": (
-        replaced_once(CARD, r"    - type: cer.*?normalizer: raw\n", ""),
-        "model-index",
-        "CER (fraction, raw): is missing, 0.079 recomputed",
-    ),
-    "index entry added": (
-        replaced_once(CARD, r"    metrics:\n", "    metrics:\n    - {type: wer, name: WER of mine, value: 0.0}\n"),
-        "model-index",
-        "Some clips, WER of mine: 0.0 on the card, which no record gives",
-    ),
-    "hypothesis": (with_table(heard_better), RESULTS, "normalized.wer: 0.1 published, 0.0 recomputed"),
-    "row": (with_table(lambda table: table.slice(0, 3)), "records", "not the same clips"),
-    "plot": (
-        replaced_once("eval/wer-by-corpus.svg", r'"adapter": \[0\.1, ', '"adapter": [0.01, '),
-        "plot eval/wer-by-corpus.svg",
-        "clips.adapter.0: 0.01 published, 0.1 recomputed",
-    ),
-    "curve": (
-        replaced_once("training.svg", r"\[25, 2\.5\]", "[25, 0.5]"),
-        "plot training.svg",
-        "loss.0.1: 0.5 published, 2.5 recomputed",
-    ),
-    "durations": (
-        replaced_once("data/durations.svg", r"<metadata>.*?</metadata>", ""),
-        "plot data/durations.svg",
-        "holds no figures",
-    ),
-    "base on the card": (
-        replaced_once(CARD, "base_model: ana/base", "base_model: bea/base"),
-        "name of the base",
-        "README.md: names bea/base, and not ana/base",
-    ),
-    "base of the adapter": (other_base, "name of the base", "adapter_config.json: names bea/base, and not ana/base"),
-    "snippet": (
-        replaced_once(CARD, 'adapter="ana/uzbek"', 'adapter="bea/uzbek"'),
-        "repositories in the code",
-        "bea/uzbek, instead of ana/uzbek or ana/base",
-    ),
-    "weights": (swapped, "adapter's weights", "eval/results.json is of other weights"),
-    "no weights": (without("adapter_model.safetensors"), "adapter's weights", "there is no adapter_model.safetensors"),
-    "versions": (
-        replaced_once(CARD, r"Framework versions: (.*?)peft 0\.21\.2", r"Framework versions: \1peft 0.99.0"),
-        "framework versions",
-        "peft: 0.99.0 on the card, 0.21.2 in training.json",
-    ),
-    "pickle": (
-        lambda files, folder: files.update({"extra.bin": b"x"}),
-        "safetensors alone",
-        "extra.bin: may hold a pickle",
-    ),
-    "predictions besides": (
-        lambda files, folder: files.update({"eval/other/predictions.parquet": files[HEARD]}),
-        RESULTS,
-        "eval/other: is published, but not in the record",
-    ),
-    "unreadable": (lambda files, folder: files.update({HEARD: b"nothing"}), "records", "not a file of predictions"),
-}
-
-
-def test_what_was_published_holds(hub: HubDouble, files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+def test_honest_repository_passes_in_strict_mode(
+    hub: HubDouble, files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
     put(hub, files)
     checks = verify(REPO, score, drawings)
-    assert print_checks(checks) and not differing(checks)
+    assert passed(checks, strict=True)
+    print_checks(checks)
     said = capsys.readouterr()
     commit = hub.store.repos["model", REPO].at("main").id
     assert f"{REPO} at commit {commit}" in said.err
-    assert "holds        base's weights" in said.out and ", 0 differ, 0 not checked" in said.out
+    assert "Recomputed here: " in said.out and "Only consistent: " in said.out and "Cannot be proven" in said.out
+    document = json.loads(to_json(REPO, checks))
+    assert document["counts"] == {
+        "holds": len(checks) - document["counts"]["cannot be proven"],
+        "differs": 0,
+        "not checked": 0,
+        "cannot be proven": len([check for check in checks if check.verdict == "cannot be proven"]),
+    }
+    assert {check["verdict"] for check in document["checks"]} == {"holds", "cannot be proven"}
 
 
-@pytest.mark.parametrize("kind", TAMPERED)
+@pytest.mark.parametrize("name", TAMPERED)
 @pytest.mark.parametrize("sums", ["old sums", "new sums"])
-def test_what_was_changed_is_named(hub: HubDouble, files: Files, tmp_path: Path, kind: str, sums: str) -> None:
-    tamper, what, line = TAMPERED[kind]
-    changed = dict(files)
-    tamper(changed, tmp_path)
+def test_tampering_is_named(hub: HubDouble, files: Files, name: str, sums: str) -> None:
+    forgery, changed = FORGERIES[name], dict(files)
+    forgery.change(changed)
     if sums == "new sums":
         changed["SHA256SUMS"] = checksums(changed)
     put(hub, changed)
     checks = verify(REPO, score, drawings)
     found = differing(checks)
-    assert line in found[what], found
-    assert not print_checks(checks)
-    meant = changed.keys() - {CARD} != files.keys() - {CARD} or any(
-        changed[name] != content for name, content in files.items() if name not in (CARD, "SHA256SUMS")
-    )
-    assert ("checksums" in found) == (sums == "old sums" and meant and kind != "pickle")
-
-
-@pytest.mark.parametrize("kind", TAMPERED)
-def test_in_a_folder_too(hub: HubDouble, files: Files, tmp_path: Path, kind: str) -> None:
-    tamper, what, line = TAMPERED[kind]
-    if kind == "snippet":
-        pytest.skip("a folder has no name that its snippets could miss, but that of the first")
-    changed = dict(files)
-    tamper(changed, tmp_path)
-    found = differing(verify(str(write_files(tmp_path / "folder", changed)), score, drawings))
-    assert line in found[what], found
-    assert str(tmp_path) not in "".join(found.values())
+    assert forgery.check in found and not passed(checks)
+    listed = any(changed[each] != content for each, content in files.items() if each not in (CARD, "SHA256SUMS"))
+    assert ("checksums" in found) == (sums == "old sums" and listed)
 
 
 def test_text_around_the_blocks_is_the_authors(hub: HubDouble, files: Files, tmp_path: Path) -> None:
@@ -273,31 +129,40 @@ def test_text_around_the_blocks_is_the_authors(hub: HubDouble, files: Files, tmp
     assert not differing(verify(str(write_files(tmp_path, files | {CARD: mine.encode()})), score, drawings))
 
 
-def test_other_words_with_the_same_figures_are_not_checked(hub: HubDouble, files: Files, tmp_path: Path) -> None:
-    card = files[CARD].decode().replace("Lower is better.", "The lower the better.")
-    checks = verify(str(write_files(tmp_path, files | {CARD: card.encode()})), score, drawings)
-    assert not differing(checks)
-    (words,) = [check for check in checks if check.what == "card: results"]
-    assert words.verdict == "not checked"
-    assert list(words.lines) == [
-        "its figures are the same, one after the other; but a person changed its words, which nothing proves"
-    ]
-
-
-def test_a_block_that_was_taken_out_and_a_file_besides_are_not_checked(
-    hub: HubDouble, files: Files, tmp_path: Path
-) -> None:
-    card = files[CARD].decode()
-    block = next(block for block in blocks(card) if block.name == "citation")
-    card = card[: block.start] + card[block.end :]
-    changed = files | {CARD: card.encode(), "notes.md": b"mine"}
+def test_other_file_is_listed(hub: HubDouble, files: Files, tmp_path: Path) -> None:
+    changed = files | {"notes.md": b"mine"}
     checks = verify(str(write_files(tmp_path / "folder", changed)), score, drawings)
-    assert not differing(checks)
-    skipped = {check.what: check.lines[0] for check in checks if check.verdict == "not checked"}
-    assert skipped == {
-        "card: citation": "the card has no such block; what it says of this is its author's",
-        "other files": "notes.md",
-    }
+    assert passed(checks, strict=True)
+    (other,) = [check for check in checks if check.what == "other files"]
+    assert (other.verdict, list(other.lines)) == ("cannot be proven", ["notes.md"])
+
+
+def test_missing_checksums_differ(hub: HubDouble, files: Files, tmp_path: Path) -> None:
+    rest = {name: content for name, content in files.items() if name != "SHA256SUMS"}
+    assert "records" in differing(verify(str(write_files(tmp_path, rest)), score, drawings))
+
+
+def test_custom_template_passes_if_allowed(hub: HubDouble, files: Files, tmp_path: Path) -> None:
+    changed = dict(files)
+    FORGERIES["custom-template"].change(changed)
+    changed["SHA256SUMS"] = checksums(changed)
+    checks = verify(str(write_files(tmp_path, changed)), score, drawings)
+    assert passed(checks) and not passed(checks, strict=True)
+    assert passed(checks, strict=True, allow_custom_template=True)
+
+
+def test_repository_of_version_0_1_0_verifies(hub: HubDouble) -> None:
+    checks = verify(str(ROOT / "tests/fixtures/published-0.1.0"), score, drawings)
+    assert not differing(checks) and passed(checks) and not passed(checks, strict=True)
+    assert {check.what for check in checks if check.verdict == "not checked"} >= {"version of the card"}
+
+
+def test_repository_of_version_0_1_0_that_was_forged_differs(hub: HubDouble, tmp_path: Path) -> None:
+    folder = tmp_path / "forged"
+    shutil.copytree(ROOT / "tests/fixtures/published-0.1.0", folder)
+    card = (folder / CARD).read_text("utf-8")
+    (folder / CARD).write_text(card.replace("**4.37 %**", "**0.37 %**"), "utf-8")
+    assert list(differing(verify(str(folder), score, drawings))) == ["card: results"]
 
 
 def test_another_base_on_the_hub_is_said(hub: HubDouble, files: Files) -> None:
@@ -311,7 +176,7 @@ def test_a_base_that_cannot_be_asked_is_not_checked(hub: HubDouble, files: Files
     put(hub, files)
     del hub.store.repos["model", BASE]
     checks = verify(REPO, score, drawings)
-    assert print_checks(checks)
+    assert passed(checks) and not passed(checks, strict=True)
     assert [check.what for check in checks if check.verdict == "not checked"] == ["base's weights"]
 
 
@@ -321,7 +186,7 @@ def test_hashed_transcripts_are_counted_as_published_or_from_who_has_them(
     put(hub, hidden_files)
     first = {check.what: check for check in verify(REPO, score, drawings)}
     assert first[RESULTS].verdict == "holds" and first["transcripts of clips"].verdict == "not checked"
-    assert "taken as it stands, unless --references gives them" in first["transcripts of clips"].lines[0]
+    assert "--references" in first["transcripts of clips"].lines[0]
 
     manifest = tmp_path / "test.jsonl"
     rows = [json.dumps({"audio_filepath": f"{place}.ogg", "text": row[0]}) for place, row in enumerate(ROWS)]
@@ -375,7 +240,7 @@ def test_an_earlier_commit_is_verified_as_it_was(hub: HubDouble, files: Files) -
     put(hub, files)
     first = hub.store.repos["model", REPO].at("main").id
     changed = dict(files)
-    forged_block(changed, Path())
+    FORGERIES["figure-and-digest"].change(changed)
     hub.commit(REPO, changed, "Tampered")
     assert differing(verify(REPO, score, drawings)) and not differing(verify(REPO, score, drawings, first))
 
@@ -400,11 +265,11 @@ def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp
     good = command("-m", "escoita", "verify", REPO, **reach(real_hub, None))
     assert good.returncode == 0, good.stdout + good.stderr
     assert ", 0 differ, 0 not checked" in good.stdout
-    changed = published(run)
-    swapped(changed, tmp_path)
-    real_hub.commit(REPO, changed, "Tampered")
+    strict = command("-m", "escoita", "verify", REPO, "--strict", "--json", **reach(real_hub, None))
+    assert strict.returncode == 0 and json.loads(strict.stdout)["counts"]["differs"] == 0
+    real_hub.commit(REPO, {"adapter_model.safetensors": OTHER_WEIGHTS}, "Tampered")
     bad = command("-m", "escoita", "verify", REPO, **reach(real_hub, None))
-    assert bad.returncode == 1 and "differs      adapter's weights" in bad.stdout and "Traceback" not in bad.stderr
+    assert bad.returncode == 1 and "adapter's weights" in bad.stdout and "Traceback" not in bad.stderr
 
 
 def test_a_full_disk_is_one_line_and_the_next_attempt_goes_on(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from cards.checks.front import check_index
+from cards.checks.front import check_front
 from cards.revise import revise, sealed
 from escoita.corpora.readers.manifest import read
 from escoita.errors import EscoitaError
@@ -64,7 +64,7 @@ def test_a_record_is_read_or_refused(content: bytes) -> None:
 @given(mutated(CARDS))
 def test_a_card_is_revised_and_checked_or_refused(content: bytes) -> None:
     card = content.decode("utf-8", "replace")
-    assert check_index(card, NEW).verdict in ("holds", "differs")
+    assert {check.verdict for check in check_front(card, NEW)} <= {"holds", "differs", "cannot be proven"}
     try:
         revise(card, NEW, False)
     except EscoitaError as error:
