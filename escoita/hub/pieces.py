@@ -2,9 +2,10 @@
 
 import json
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
@@ -74,8 +75,12 @@ def pieces(name: str, data: bytes) -> Iterator[Piece]:
     suffix, text = path.suffix.lower(), decoded(data)
     content = data.decode("utf-8", "replace") if text is None else text
 
+    @cache
+    def line_ends() -> list[int]:
+        return list(accumulate((len(line) for line in content.split("\n")), lambda start, length: start + length + 1))
+
     def line(position: int) -> str:
-        return "" if text is None else f":{content.count(chr(10), 0, position) + 1}"
+        return "" if text is None else f":{bisect_left(line_ends(), position) + 1}"
 
     yield Piece(content, line, suffix in _VALUES, path.name in _VOCABULARIES, binary=text is None)
     if suffix == ".png":

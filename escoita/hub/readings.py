@@ -113,4 +113,4 @@ def _breaks(text: str) -> Iterator[tuple[int, int, str]]:
         end = around.end() if around else found.end()
         if start and _TOKEN_CHARACTER.match(text, start - 1) and _TOKEN_CHARACTER.match(text, end):
             yield start, end, ""
-            last = end
+        last = end

@@ -52,7 +52,8 @@ def scan(files: Mapping[str, bytes | Path]) -> None:
     search = _Search([*secrets(), *paths()])
     for name, content in files.items():
         search.add(name, content)
-    found = list(dict.fromkeys(f"{search.shown(name)}{where}: {what}" for name, where, what in search.findings()))
+    shown = {name: search.shown(name) for name in files}
+    found = list(dict.fromkeys(f"{shown[name]}{where}: {what}" for name, where, what in search.findings()))
     if found:
         rest = [f"and {len(found) - _MOST_SHOWN} more"] if len(found) > _MOST_SHOWN else []
         lines = "\n".join(f"  {each}" for each in found[:_MOST_SHOWN] + rest)

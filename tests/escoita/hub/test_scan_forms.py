@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import struct
+import time
 import wave
 import zipfile
 from pathlib import Path
@@ -236,10 +237,38 @@ def test_archives_over_the_limits_are_refused(monkeypatch: pytest.MonkeyPatch) -
         "report_to: wandb\nbase_revision: " + HEX * 2 + HEX[:8],
         json.dumps({"key": HEX * 2}),
         "-----BEGIN PUBLIC KEY-----",
+        "ACGT" * 8 + "ACCA" + "ACGT" * 8,
     ],
 )
 def test_lines_that_go_on_are_not_taken_for_tokens(text: str) -> None:
     assert found({"README.md": text.encode()}) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eyJ" * 300_000,
+        "eyJaaaaaaaaaaa." * 60_000,
+        "\n" * 1_000_000,
+        " \n" * 500_000,
+        "\\" * 1_000_000,
+        "machine a login b " * 50_000,
+        "://a" * 200_000,
+        "xoxb-" + "1-" * 400_000,
+        "/a" * 400_000,
+        "[" * 100_000,
+    ],
+    ids=lambda text: repr(text[:15]),
+)
+def test_no_text_takes_long(text: str) -> None:
+    started = time.process_time()
+    found({"a.json": text.encode()})
+    assert time.process_time() - started < 30, "seconds where less than one is usual"
+
+
+def test_many_findings_take_no_time_each() -> None:
+    manifest = b'{"audio_filepath": "/home/ana/corpus/a.wav"}\n' * 100_000
+    assert found({"train.jsonl": manifest})[-1] == "and 99980 more"
 
 
 def test_rows_and_words_that_do_not_belong_together_make_no_token() -> None:
