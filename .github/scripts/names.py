@@ -2,7 +2,7 @@
 Says what a workflow must know of a recipe, as lines for `$GITHUB_OUTPUT`: its name, its run directory, and the
 repository that it is published in, which is empty where there is none.
 
-    python .github/scripts/names.py recipes/quickstart-uzbek.yaml --repo "$REPO" >> "$GITHUB_OUTPUT"
+    python .github/scripts/names.py --repo "$REPO" -- recipes/quickstart-uzbek.yaml >> "$GITHUB_OUTPUT"
 """
 
 from pathlib import Path
@@ -25,7 +25,20 @@ def names(
     published = repo or loaded.hub.repo or ""
     if published and not is_repo_id(published):
         raise EscoitaError(f"{' '.join(published.split())}: not the name of a repository; write user/name")
-    typer.echo(f"name={loaded.name}\nrun={loaded.run_path.as_posix()}\nrepo={published}")
+    values = {"name": loaded.name, "run": loaded.run_path.as_posix(), "repo": published}
+    typer.echo("\n".join(output(key, value) for key, value in values.items()))
+
+
+def output(key: str, value: str) -> str:
+    """
+    Return a line of `$GITHUB_OUTPUT`.
+
+    Raises:
+        EscoitaError: The value contains a line break, after which GitHub would read another output.
+    """
+    if len(value.splitlines()) > 1 or value != value.strip():
+        raise EscoitaError(f"{key} of the recipe, {value!r}: remove line breaks and spaces at its ends")
+    return f"{key}={value}"
 
 
 if __name__ == "__main__":

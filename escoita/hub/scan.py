@@ -1,18 +1,19 @@
 """Looks through everything that is about to be published, and refuses what must not leave this machine."""
 
-import json
 import re
-import struct
 import zipfile
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import BytesIO
-from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from escoita.errors import PublishError
-from escoita.hub.forbidden import PICKLES, Forbidden, paths, secrets
+from escoita.hub.archives import MOST_LEVELS, Budget, NotLookedInto, is_archive, members
+from escoita.hub.forbidden import PICKLES, SAID_PATH, Forbidden, paths, secrets
+from escoita.hub.pieces import NotThisFormat, Piece, in_parquet, in_safetensors, is_known, pieces, transcripts
+from escoita.hub.readings import Reading, joined, readings
+from escoita.hub.rules import rule_matches
 from escoita.visible import visible
 
 
@@ -21,14 +22,12 @@ _CHECKPOINT = re.compile(
     r"|rng_state[^/]*)"
 )
 _OTHER_WEIGHTS = {".gguf", ".h5", ".keras", ".msgpack", ".onnx", ".ot", ".pb", ".pte", ".tflite"}
-# Beside text; nobody could say what is in others.
-_BINARY = {".safetensors", ".parquet", ".model", ".png", ".jpg", ".jpeg", ".wav", ".flac", ".ogg", ".opus", ".mp3"}
-_VALUES = {".json", ".jsonl", ".yaml", ".yml"}
-# Pieces of words, among them of paths that are nobody's.
-_VOCABULARIES = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "spiece.model"}
 _ADDRESS = re.compile(r"\b(?!file:)[a-z][a-z0-9+.-]*://[^\s\"'<>)\]]*", re.IGNORECASE)
-# Of a header that safetensors itself would read.
-_LONGEST_HEADER = 100_000_000
+# A path, as far as it can be told apart from what follows it.
+_WHOLE_PATH = re.compile(r"[^\s\"'<>)\]|]*")
+# In one token. A list of packages, one per line, may begin with hf_transfer and go on in small letters for many lines.
+_MOST_BREAKS = 2
+_NO_WORDS = re.compile(r"\d|[A-Z].*[A-Z].*[A-Z]")
 _MOST_SHOWN = 20
 # Where in a file, written behind its name; and what is there.
 Finding = tuple[str, str]
@@ -39,8 +38,10 @@ def scan(files: Mapping[str, bytes | Path]) -> None:
     Refuses secrets, absolute paths of a machine, the user name of who pushes where it is a part of a path, states of
     training, pickles, and weights in any format but safetensors.
 
-    Text is searched as it is, parquet in the values and names of its columns and in its metadata, safetensors in their
-    header, and other formats as the bytes that they are. What is neither text nor a known format is refused.
+    Text is searched as it is, and without escapes, invisible characters and line breaks within a token; parquet in the
+    values and names of its columns and in its metadata; safetensors in their header; PNG in its compressed texts too;
+    gzip and zip in the files that they contain; and other formats as the bytes that they are. What is neither text nor
+    a known format is refused. A path that a published transcript contains is text that somebody said, and passes.
 
     Args:
         files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository.
@@ -48,122 +49,169 @@ def scan(files: Mapping[str, bytes | Path]) -> None:
     Raises:
         PublishError: With a line for each finding: file, line or row, and what it is; never the secret itself.
     """
-    known = [*secrets(), *paths()]
-    found = [
-        f"{_shown(name, known)}{where}: {what}"
-        for name, content in files.items()
-        for where, what in _findings(name, content, known)
-    ]
-    found = list(dict.fromkeys(found))
+    search = _Search([*secrets(), *paths()])
+    for name, content in files.items():
+        search.add(name, content)
+    shown = {name: search.shown(name) for name in files}
+    found = list(dict.fromkeys(f"{shown[name]}{where}: {what}" for name, where, what in search.findings()))
     if found:
         rest = [f"and {len(found) - _MOST_SHOWN} more"] if len(found) > _MOST_SHOWN else []
         lines = "\n".join(f"  {each}" for each in found[:_MOST_SHOWN] + rest)
         raise PublishError(f"nothing is published, as this must not leave the machine; take it out first:\n{lines}")
 
 
-def _findings(name: str, content: bytes | Path, known: list[Forbidden]) -> Iterator[Finding]:
-    path = PurePosixPath(name)
-    suffix = path.suffix.lower()
-    if any(_matches(name, known)):
-        yield "", "a secret, a path or a user in its name"
-    if _CHECKPOINT.fullmatch(name):
-        yield "", "the state of a training, which is no part of an adapter"
-    elif suffix in PICKLES:
-        yield "", "a pickle, or a format that may hold one, which runs what it holds"
-    elif suffix in _OTHER_WEIGHTS:
-        yield "", "weights in another format than safetensors"
-    elif suffix == ".safetensors":
-        yield from _in_safetensors(content, known)
-    else:
-        data = content.read_bytes() if isinstance(content, Path) else content
-        if _is_pickle(data):
-            yield "", "a pickle, which runs what it holds"
-        elif suffix == ".parquet":
-            yield from _in_parquet(data, known)
-        elif suffix not in _BINARY and not _is_text(data):
-            yield "", "neither text nor a format that can be looked into"
+@dataclass
+class _Search:
+    """
+    A search in several files. All are read before any text is searched, as what is a path depends on all transcripts.
+
+    Args:
+        known (`list[Forbidden]`): What is searched for.
+        read (`list`, *optional*): What was read so far, by the name of the file: a piece, or a finding.
+        sources (`list`, *optional*): The texts that may be, or quote, transcripts, by the name of the file.
+    """
+
+    known: list[Forbidden]
+    read: list[tuple[str, Piece | Finding]] = field(default_factory=list)
+    sources: list[tuple[str, Piece]] = field(default_factory=list)
+
+    def add(self, name: str, content: bytes | Path) -> None:
+        """Read a file."""
+        for each in self._read(name, content, Budget(), MOST_LEVELS):
+            self.read.append((name, each))
+
+    def findings(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each finding: the name of the file, where in it, and what."""
+        for name, each in self.read:
+            if isinstance(each, Piece):
+                for where, what in self._in_piece(each):
+                    yield name, where, what
+            else:
+                yield name, *each
+
+    @cached_property
+    def said(self) -> set[str]:
+        """The paths that transcripts contain. Only a text with a path needs them."""
+        texts = (text for name, piece in self.sources for text in transcripts(name, piece))
+        return {_whole_path(text, found.start()) for text in texts for found in SAID_PATH.finditer(text)}
+
+    def shown(self, name: str) -> str:
+        """A name as a finding tells it: not where it is the secret."""
+        return "(a name)" if self._is_forbidden(name) else visible(name)
+
+    def _read(self, name: str, content: bytes | Path, budget: Budget, levels: int) -> Iterator[Piece | Finding]:
+        suffix = PurePosixPath(name).suffix.lower()
+        if self._is_forbidden(name):
+            yield "", "a secret, a path or a user in its name"
+        if _CHECKPOINT.fullmatch(name):
+            yield "", "the state of a training, which is no part of an adapter"
+        elif suffix in PICKLES:
+            yield "", "a pickle, or a format that may hold one, which runs what it holds"
+        elif suffix in _OTHER_WEIGHTS:
+            yield "", "weights in another format than safetensors"
+        elif suffix == ".safetensors":
+            yield from self._texts(in_safetensors(content, self.shown))
         else:
-            text = data.decode("utf-8", "replace")
-            wanted = [each for each in known if suffix in _VALUES or not each.in_values]
-            if path.name in _VOCABULARIES:
-                wanted = [each for each in known if each.in_vocabularies]
-            for forbidden, start in _matches(text, wanted):
-                yield f":{text.count(chr(10), 0, start) + 1}", forbidden.what
+            data = content.read_bytes() if isinstance(content, Path) else content
+            if _is_pickle(data):
+                yield "", "a pickle, which runs what it holds"
+            elif suffix == ".parquet":
+                yield from self._texts(in_parquet(name, data, self.shown))
+            else:
+                yield from self._in_data(name, data, budget, levels)
+
+    def _in_data(self, name: str, data: bytes, budget: Budget, levels: int) -> Iterator[Piece | Finding]:
+        packed = is_archive(data)
+        if packed:
+            yield from self._unpacked(name, data, budget, levels)
+        elif not is_known(name, data):
+            yield "", "neither text nor a format that can be looked into"
+        yield from self._texts(pieces(name, data), name)
+
+    def _unpacked(self, name: str, data: bytes, budget: Budget, levels: int) -> Iterator[Piece | Finding]:
+        if not levels:
+            yield "", f"archives in archives, more than {MOST_LEVELS} deep, which are not looked into"
+            return
+        try:
+            for member, content in members(name, data, budget):
+                for each in self._read(member, content, budget, levels - 1):
+                    yield _within(self.shown(member), each)
+        except NotLookedInto as error:
+            yield "", f"{error}, which is not looked into"
+
+    def _texts(self, found: Iterator[Piece], name: str = "") -> Iterator[Piece | Finding]:
+        """Yield the pieces, and remember them for their transcripts."""
+        try:
+            for piece in found:
+                self.sources.append((name, piece))
+                yield piece
+        except NotThisFormat as error:
+            yield "", f"not {error}, whatever its name says"
+
+    def _in_piece(self, piece: Piece) -> Iterator[Finding]:
+        wanted = [each for each in self.known if piece.values or not each.in_values]
+        if piece.vocabulary:
+            wanted = [each for each in self.known if each.in_vocabularies]
+        for forbidden, start, _ in _matches(piece.text, [each for each in wanted if not each.is_secret]):
+            if not (forbidden.may_be_said and _whole_path(piece.text, start) in self.said):
+                yield piece.where(start), forbidden.what
+        for what, start in _secrets(piece, [each for each in wanted if each.is_secret]):
+            yield piece.where(start), what
+
+    def _is_forbidden(self, name: str) -> bool:
+        return any(_matches(name, self.known)) or any(_secrets(Piece(name, str), self.known))
 
 
-def _matches(text: str, known: Sequence[Forbidden]) -> Iterator[tuple[Forbidden, int]]:
-    """What is found, and at which character."""
-    # As long as before, so that places stay.
-    plain = _ADDRESS.sub(lambda found: " " * len(found[0]), text) if "://" in text else text
+def _matches(text: str, known: Sequence[Forbidden]) -> Iterator[tuple[Forbidden, int, int]]:
+    """What is found, and at which characters it begins and ends."""
+    plain: str | None = None
     for forbidden in known:
-        for found in forbidden.expression.finditer(text if forbidden.in_addresses else plain):
-            yield forbidden, found.start()
+        spans = [found.span() for found in forbidden.found_in(text)]
+        if spans and not forbidden.in_addresses and "://" in text:
+            # As long as before, so that places stay.
+            plain = plain or _ADDRESS.sub(lambda found: " " * len(found[0]), text)
+            spans = [found.span() for found in forbidden.found_in(plain)]
+        for span in spans:
+            yield forbidden, *span
 
 
-def _in_safetensors(content: bytes | Path, known: list[Forbidden]) -> Iterator[Finding]:
-    """In the names of tensors, and in the metadata."""
-    try:
-        with content.open("rb") if isinstance(content, Path) else BytesIO(content) as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-        if not isinstance(header, dict):
-            raise ValueError("no header")
-    except (ValueError, struct.error):
-        yield "", "not safetensors, whatever its name says"
-        return
-    for key, value in header.items():
-        for forbidden, _ in _matches("\n".join([key, *_strings(value)]), known):
-            yield f", {_shown(key, known)}", forbidden.what
+def _secrets(piece: Piece, known: Sequence[Forbidden]) -> Iterator[tuple[str, int]]:
+    """
+    What is found in any reading of a text, and at which character it begins in the text as it is written. The rule set
+    adds what our own expressions do not find.
+    """
+    for reading in [Reading(piece.text), *_without_nul(piece.text)] if piece.binary else readings(piece.text):
+        spans = []
+        for forbidden, start, end in _matches(reading.text, known):
+            spans.append((start, end))
+            yield forbidden.what, reading.origin(start)
+        for rule, start, end in rule_matches(reading.text):
+            if not any(start < other_end and other_start < end for other_start, other_end in spans):
+                yield f"a secret ({rule})", reading.origin(start)
+    # In a list of words any line may end a token and begin one.
+    if not piece.vocabulary and not piece.binary and (unbroken := joined(reading)):
+        for forbidden, start, end in _matches(unbroken.text, [each for each in known if each.may_be_split]):
+            if unbroken.changes_within(start, end) <= _MOST_BREAKS and _NO_WORDS.search(unbroken.text, start, end):
+                yield forbidden.what, unbroken.origin(start)
 
 
-def _in_parquet(data: bytes, known: list[Forbidden]) -> Iterator[Finding]:
-    """In texts and bytes of all columns, in the names of these, and in the metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(BytesIO(data))
-        metadata = [pq.read_metadata(BytesIO(data)).metadata, table.schema.metadata]
-    except (pa.ArrowException, OSError):
-        yield "", "not parquet, whatever its name says"
-        return
-    metadata += [field.metadata for field in table.schema]
-    about = "\n".join([str(table.schema), *_strings(metadata)])
-    for forbidden, _ in _matches(about, known):
-        yield ", metadata", forbidden.what
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_primitive(column.type):
-            continue
-        # All rows at once: one by one a large corpus would take minutes.
-        rows = ["\n".join(_strings(value)) for value in column.to_pylist()]
-        starts = list(accumulate((len(row) + 1 for row in rows), initial=0))
-        for forbidden, start in _matches("\n".join(rows), known):
-            yield f", row {bisect_right(starts, start)}, {_shown(name, known)}", forbidden.what
+def _without_nul(text: str) -> Iterator[Reading]:
+    """Yield bytes that are not text without NUL, if there is any, as UTF-16 has it next to every ASCII letter."""
+    if "\0" in text:
+        yield Reading(text.replace("\0", ""))
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """All texts in a value, however deep."""
-    if isinstance(value, bytes):
-        yield value.decode("utf-8", "replace")
-    elif isinstance(value, dict):
-        yield from _strings([*value.keys(), *value.values()])
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _strings(each)
-    elif value is not None:
-        yield str(value)
+def _whole_path(text: str, start: int) -> str:
+    """The path that begins at a character, without the backslashes that JSON and Markdown add."""
+    found = _WHOLE_PATH.match(text, start)
+    return found[0].replace("\\", "").rstrip(".,;:!?`…") if found else ""
 
 
-def _shown(name: str, known: list[Forbidden]) -> str:
-    """A name as a finding tells it: not where it is the secret."""
-    return "(a name)" if any(_matches(name, known)) else visible(name)
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
+def _within(member: str, found: Piece | Finding) -> Piece | Finding:
+    """What is found in a member of an archive, as a finding of the archive."""
+    if isinstance(found, Piece):
+        return replace(found, where=lambda position: f", {member}{found.where(position)}")
+    return f", {member}{found[0]}", found[1]
 
 
 def _is_pickle(data: bytes) -> bool:

@@ -63,6 +63,17 @@ def test_a_name_is_a_name_whatever_stands_in_it(runner: Runner, recipe: str) -> 
     assert plan(runner, "workflow_dispatch", recipe) == {recipe: ""}
 
 
+def test_a_file_name_of_a_pull_request_is_one_recipe_and_one_line(runner: Runner) -> None:
+    names = [
+        "recipes/quickstart-o\u02bbzbek.yaml",
+        "recipes/quickstart-\n- Evaluated.yaml",
+        "recipes/quickstart-$(x).yaml",
+    ]
+    merge(runner, *names)
+    assert plan(runner, "pull_request") == dict.fromkeys(names, "")
+    assert len(runner.summary.splitlines()) == 3
+
+
 def test_with_a_token_the_hardware_of_jobs_is_taken(runner: Runner) -> None:
     assert plan(runner, "workflow_dispatch", REAL, "a10g-small", token=True) == {REAL: "a10g-small"}
 
