@@ -11,6 +11,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from cards.base import base_files, require_base
+from cards.checks.consistency import evaluation_differences
 from cards.description import description
 from cards.marks import put_into_collection, put_tag, require_collection, require_tag
 from cards.preflight import validate_card
@@ -19,6 +20,7 @@ from cards.revise import by_hand, reviser, standing_card
 from cards.signature import SIGNATURE, fingerprint
 from cards.signing import require_signer, with_signature
 from escoita.errors import PublishError
+from escoita.evaluation import EvaluationRecord
 from escoita.hub.access import clear_refusals, is_there, require_write
 from escoita.hub.changes import Content, Head, counted, print_changes, real
 from escoita.hub.commit import CARD, Wanted, commit, read_file, read_head
@@ -77,6 +79,7 @@ def push(
     key = require_signer(sign) if sign else None
     run, api = RunDirectory(path), HfApi()
     recipe = run.load_recipe()
+    require_evaluated_as_asked(run, recipe)
     repo = require_write(api, repo or recipe.hub.repo, pr)
     base, base_missing = require_base(api, recipe, repo)
     files = publication(run, recipe, repo, base)
@@ -130,6 +133,25 @@ def push(
     if missing_in:
         put_into_collection(api, missing_in, repo, landed)
     return landed.url
+
+
+def require_evaluated_as_asked(run: RunDirectory, recipe: Recipe) -> None:
+    """
+    Refuse results that were not made as the recipe says: what is published would fail `escoita verify`.
+
+    Args:
+        run ([`RunDirectory`]): Holds the results.
+        recipe ([`Recipe`]): The recipe of the run.
+
+    Raises:
+        PublishError: With the first difference, and what to do.
+        RecordError: The run is not evaluated yet.
+    """
+    if found := next(evaluation_differences(recipe, EvaluationRecord.read(run.results)), None):
+        raise PublishError(
+            f"{run.results}: was not made as {run.recipe} says ({found}); run escoita eval --run {run.path} without"
+            " options that change it, or change the recipe"
+        )
 
 
 def head_or_none(api: HfApi, repo: str) -> Head:

@@ -194,7 +194,7 @@ class TrainingRecord(Record):
 
     made_by = "escoita train"
 
-    schema_version: Literal[1, 2] = Field(2, alias="schema")
+    schema_version: Literal[1, 2] = Field(2, alias="schema")  # type: ignore[assignment]  # a newer schema
 
     name: str
     base: str

@@ -59,7 +59,7 @@ def short_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Reci
                 "training.per_device_train_batch_size=8",
                 "training.logging_steps=1",
                 "training.save_steps=2",
-                "eval.resamples=50",
+                "eval.resamples=100",
                 *overrides,
             ],
         )

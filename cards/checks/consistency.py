@@ -67,7 +67,9 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     yield compared("recipe and adapter", list(_adapter(run, recipe, training, weights)), "rank, targets, size, prompt")
     yield _adapter_files(run, training)
     yield compared(
-        "recipe and results.json", list(_evaluation(recipe, evaluation)), "corpora, systems, normalizer, limits"
+        "recipe and results.json",
+        list(evaluation_differences(recipe, evaluation)),
+        "corpora, systems, normalizer, limits",
     )
     yield compared("bases of all files", list(_bases(training, files)), "one digest in all records and predictions")
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
@@ -75,10 +77,9 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
         data = DataRecord.read(run.data)
         found = [*_data(recipe, training, data), *_tested(recipe, evaluation, data, files)]
         yield compared("data.json and other records", found, "clips, durations and rejected rows")
-        yield from (
-            skipped(f"data.json: {each.name} ({each.split})", "the corpus was missing when data.json was written")
-            for each in data.missing
-        )
+        for absent in data.missing:
+            what = f"data.json: {absent.name} ({absent.split})"
+            yield skipped(what, "the corpus was missing when data.json was written")
 
 
 def check_contributed(run: RunDirectory) -> Iterator[Check]:
@@ -284,7 +285,8 @@ def _resamples(evaluation: EvaluationRecord) -> Differences:
         yield f"resamples: {evaluation.resamples} in results.json; an interval needs at least {FEWEST_RESAMPLES}"
 
 
-def _evaluation(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
+def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
+    """Yield a line for each setting of the recipe with which the evaluation was not made."""
     judged = evaluation.judged
     pairs = {
         "normalizer": (recipe.eval.normalizer, evaluation.normalizer),

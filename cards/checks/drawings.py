@@ -140,7 +140,7 @@ def _elements(one: ET.Element, other: ET.Element) -> Iterator[str]:
             continue
         texts = [(mine.text or "", its.text or ""), (mine.tail or "", its.tail or "")]
         pairs = [(key, mine.get(key), its.get(key)) for key in mine.attrib.keys() | its.attrib.keys()]
-        pairs += [("text", *(text.strip() for text in both)) for both in texts]
+        pairs += [("text", ours_.strip(), theirs_.strip()) for ours_, theirs_ in texts]
         for key, published, drawn in pairs:
             if not _alike(_local(key), published, drawn, ids):
                 yield f"element {place} <{_local(mine.tag)}>: {_local(key)} is not as it is drawn again"

@@ -49,7 +49,7 @@ def machine(runner: Runner, hub: HubDouble) -> Runner:
     }
     recipe |= {"name": "short", "corpora": corpora}
     recipe["training"] |= {"max_steps": 4, "eval_strategy": "no", "per_device_train_batch_size": 8}
-    recipe["eval"] |= {"resamples": 50}
+    recipe["eval"] |= {"resamples": 100}
     (runner.clone / RECIPE).write_text(yaml.safe_dump(recipe), "utf-8")
     runner.environment |= reach(hub, token=None)
     return runner
@@ -141,7 +141,7 @@ def test_a_tag_publishes_what_was_trained_and_a_release_its_page(machine: Runner
     hub.commit(REPO, {"training.json": None}, "Lose a record")
     hub.trust(REPO, repository="ana/train", workflow="publish.yml")
     shutil.rmtree(machine.clone / RUN)
-    known |= {"inputs.repo": REPO, OF_TAG: "v1", "inputs.run_id || github.run_id": "1", "inputs.run_id != ''": False}
+    known |= {"inputs.repo": REPO, OF_TAG: "v1", "inputs.run_id || github.run_id": "1", "inputs.run_id != ''": ""}
     known["vars.ESCOITA_SIGN"] = ""
     trusted = hub.ci_job(repository="ana/train", workflow="publish.yml")
     machine.run(job("publish.yml", "publish"), known, **trusted)
