@@ -350,7 +350,8 @@ def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differe
         "recipe.yaml",
         "data.json",
     )
-    there = {(each.split, each.name) for each in [*data.corpora, *data.missing]}
+    there = {(str(each.split), each.name) for each in data.corpora}
+    there |= {(str(each.split), each.name) for each in data.missing}
     asked = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
     asked |= {("test", corpus.name) for corpus in recipe.corpora.test}
     for split, name in sorted(asked ^ there):

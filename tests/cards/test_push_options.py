@@ -92,6 +92,9 @@ def test_a_pull_request_says_what_changes_and_leaves_the_branch(hub: HubDouble, 
     old = state(hub)[REPO]["refs/heads/main"]
     better = [heard(normalized=rates(0.05)), heard("base")]
     evaluation(result("clips", better), result("more")).write(run.results)
+    asked = run.load_recipe()
+    tests = [*asked.corpora.test, asked.corpora.test[0].model_copy(update={"name": "more"})]
+    asked.model_copy(update={"corpora": asked.corpora.model_copy(update={"test": tests})}).write(run.recipe)
     shown, _ = push("--pr")
     assert shown.strip() == f"{hub.url}/{REPO}/discussions/1"
     assert state(hub)[REPO]["refs/heads/main"] == old
