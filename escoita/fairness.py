@@ -1,6 +1,8 @@
 """Share the serving engine fairly: who may wait, and whose request is transcribed next."""
 
-from collections.abc import Hashable, Iterable, Sequence
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -82,6 +84,36 @@ def require_seconds(seconds: float, waiting_seconds: float) -> None:
     """
     if waiting_seconds and waiting_seconds + seconds > MAX_WAITING_SECONDS:
         raise ShareError(f"{waiting_seconds:.0f} s of audio of this client wait already; wait for them")
+
+
+class Places:
+    """Places for requests that nobody puts into an order; of one client as many as may wait in the queue."""
+
+    def __init__(self) -> None:
+        self._taken: list[Client] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def take(self, client: Client, most: int) -> Iterator[None]:
+        """
+        Holds a place.
+
+        Args:
+            client ([`Client`]): Who asks.
+            most (`int`): Requests at once.
+
+        Raises:
+            ShareError: This client holds as many as one client may.
+            BusyError: All places are taken, or those for this address are.
+        """
+        with self._lock:
+            require_place(client, self._taken, most)
+            self._taken.append(client)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.remove(client)
 
 
 class FairOrder:

@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
 from escoita.errors import ShareError
-from escoita.fairness import Client
+from escoita.fairness import Client, Places
 from space.texts import say
 
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     import gradio as gr
 
 MEGABYTE = 2**20
-# Seconds over which uploads, calls and sessions are counted.
+# Seconds over which uploads and sessions are counted.
 WINDOW = 900.0
 # Uploads of one client in this time, and their bytes; and those of one address, however many clients it has.
 MAX_UPLOADS, MAX_UPLOADED = 20, 200 * MEGABYTE
 ADDRESS_UPLOADS, ADDRESS_UPLOADED = 50 * MAX_UPLOADS, 10 * MAX_UPLOADED
-# POST requests of one client in this time, and those of one address: 5 and 50 a second.
-MAX_CALLS, ADDRESS_CALLS = 4_500, 45_000
+# Seconds over which calls are counted (POST requests, and those for the page itself); of one client, of one address.
+CALL_WINDOW = 10.0
+MAX_CALLS, ADDRESS_CALLS = 100, 1_000
 # Sessions of one address in this time; further ones count as one client, together with requests without a session.
 ADDRESS_SESSIONS = 100
 # Keys of a window after which those that hold nothing any more are dropped.
@@ -36,14 +37,20 @@ SESSION = re.compile(r"[\w-]{20,64}")
 
 
 class Window:
-    """What each key has used in the last quarter of an hour."""
+    """
+    What each key has used lately.
 
-    def __init__(self) -> None:
+    Args:
+        seconds (`float`): How long an entry counts.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self._entries: dict[Hashable, deque[tuple[float, int]]] = {}
 
     def used(self, key: Hashable) -> tuple[int, int]:
         """How many entries of a key there are, and the sum of their amounts."""
-        entries, since = self._entries.get(key, deque()), time.monotonic() - WINDOW
+        entries, since = self._entries.get(key, deque()), time.monotonic() - self.seconds
         while entries and entries[0][0] < since:
             entries.popleft()
         return len(entries), sum(amount for _, amount in entries)
@@ -72,7 +79,9 @@ class Clients:
         self.cookie = f"escoita-{secrets.token_hex(4)}"  # pages on other ports of a machine get the same cookies
         self._secret = secrets.token_hex(16)
         self._lock = threading.Lock()
-        self._uploads, self._calls = Window(), Window()
+        self._uploads, self._calls = Window(WINDOW), Window(CALL_WINDOW)
+        # Requests that wait for the model to be loaded.
+        self.loading = Places()
         self._sessions: dict[str, dict[str, float]] = {}
 
     def of(self, request: "gr.Request") -> Client:
@@ -135,7 +144,7 @@ class Clients:
 
     def take_call(self, client: Client) -> None:
         """
-        Counts a POST request.
+        Counts a request.
 
         Raises:
             ShareError: The client has sent too many.
@@ -160,7 +169,7 @@ class Clients:
             for key, (most, most_bytes) in ((client, own), ((client.address,), shared)):
                 count, total = window.used(key)
                 if count >= most or total + size > most_bytes:
-                    raise ShareError(say("refusal.uploads", minutes=f"{WINDOW / 60:g}"))
+                    raise ShareError(say("refusal.sent"))
             for key in (client, (client.address,)):
                 window.add(key, size)
 

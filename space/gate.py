@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from escoita.errors import ShareError
 from escoita.fairness import Client
-from space.clients import HEADER, MEGABYTE, WINDOW, Clients
+from space.clients import CALL_WINDOW, HEADER, MEGABYTE, WINDOW, Clients
 from space.languages import language_of
 from space.texts import refusal
 
@@ -51,25 +51,28 @@ class Gate:
             *(each for each in scope["headers"] if each[0] != HEADER.encode()),
             (HEADER.encode(), self.clients.header(client).encode("latin-1", "replace")),
         ]
+        form, size = headers.get(b"content-type", "").lower().startswith("multipart/"), 0
         if scope["method"] == "POST":
-            form = headers.get(b"content-type", "").lower().startswith("multipart/")
             most = self._most(scope["path"], form)
             length = headers.get(b"content-length", "")
             size = int(length) if length.isdecimal() else most
             if size > most:
                 await _answer(send, 413, f"{size} bytes exceed the maximum allowed size of {most} bytes.")
                 return
-            try:
-                if inner is None:
-                    self.clients.take_call(client)
-                    if form:
-                        self.clients.take_upload(client, size)
-            except ShareError as error:
-                language = language_of(headers.get(b"accept-language"), self.languages)
-                await _answer(send, 429, refusal(str(error), language), retry=True)
-                return
             receive = _at_most(receive, most)
-        elif scope["path"] in ("/", "/config") and client.session is None:
+        pages = scope["path"] in ("/", "/config")
+        retry = CALL_WINDOW
+        try:
+            if inner is None and (pages or scope["method"] == "POST"):
+                self.clients.take_call(client)
+            if inner is None and form:
+                retry = WINDOW
+                self.clients.take_upload(client, size)
+        except ShareError as error:
+            language = language_of(headers.get(b"accept-language"), self.languages)
+            await _answer(send, 429, refusal(str(error), language), retry)
+            return
+        if pages and client.session is None:
             send = self._with_session(send, headers)
         try:
             await self.app(scope, receive, send)
@@ -116,9 +119,9 @@ def _at_most(receive: "Receive", most: int) -> "Receive":
     return received
 
 
-async def _answer(send: "Send", status: int, text: str, retry: bool = False) -> None:
+async def _answer(send: "Send", status: int, text: str, retry: float | None = None) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    if retry:
-        headers.append((b"retry-after", str(int(WINDOW)).encode()))
+    if retry is not None:
+        headers.append((b"retry-after", str(round(retry)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})

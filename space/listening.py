@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from escoita.errors import AudioError, BusyError, EscoitaError, ShareError
-from escoita.fairness import Client
+from escoita.fairness import Client, anyone
 from escoita.partial import Partial
 from space.recording import check_limits, page_words
 from space.texts import refusal, say, spoken_time
@@ -48,6 +48,13 @@ def listen(
     if recording is None:
         raise EscoitaError(say("refusal.nothing"))
     check_limits(Path(recording), demo.settings)
+    client = client or anyone()
+    if demo.loading():  # there is no queue yet in which to wait
+        try:
+            with demo.clients.loading.take(client, demo.settings.max_queue):
+                demo.ready()
+        except BusyError as error:
+            raise _refused(error, demo) from error
     engine = demo.ready()
     limit = demo.settings.max_seconds
     ends = time.monotonic() + (limit if seconds is None else seconds)
@@ -60,10 +67,14 @@ def listen(
                     raise EscoitaError(say("refusal.time", time=spoken_time(limit)))
     except AudioError as error:
         raise AudioError(Path(error.name).name, error.reason) from error
-    except ShareError as error:
-        raise EscoitaError(say("refusal.share")) from error
     except BusyError as error:
-        raise EscoitaError(say("refusal.queue_full", size=demo.settings.max_queue)) from error
+        raise _refused(error, demo) from error
+
+
+def _refused(error: BusyError, demo: "Demo") -> EscoitaError:
+    if isinstance(error, ShareError):
+        return EscoitaError(say("refusal.share"))
+    return EscoitaError(say("refusal.queue_full", size=demo.settings.max_queue))
 
 
 @contextmanager

@@ -5,14 +5,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
-from escoita.fairness import anyone, require_place
+from escoita.fairness import Places, anyone
 from space.texts import say
 
 
@@ -68,8 +67,7 @@ class Alone:
 
     heard: Callable[[str | Path, str | None, str | None], "Iterator[Partial]"]
     max_waiting: int
-    _asked: "list[Client]" = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _places: Places = field(default_factory=Places)
 
     def stream(
         self,
@@ -79,19 +77,8 @@ class Alone:
         client: "Client | None" = None,
     ) -> "Iterator[Partial]":
         """As [`~escoita.engine.Engine.stream`]."""
-        with self._place(client or anyone()):
+        with self._places.take(client or anyone(), self.max_waiting):
             yield from self.heard(source, adapter, beside)
-
-    @contextmanager
-    def _place(self, client: "Client") -> "Iterator[None]":
-        with self._lock:
-            require_place(client, self._asked, self.max_waiting)
-            self._asked.append(client)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asked.remove(client)
 
 
 class Loading:
