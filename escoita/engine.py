@@ -257,6 +257,7 @@ class Engine:
     def _serve(self) -> None:
         while batch := self._next():
             self._hear(batch)
+            del batch  # no recording is kept in memory until the next one comes
 
     def _next(self) -> list[Part]:
         """Waits for something to hear; nothing when the engine is closed."""
