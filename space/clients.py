@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
 from escoita.errors import ShareError
@@ -29,7 +28,7 @@ CALL_WINDOW = 10.0
 MAX_CALLS, ADDRESS_CALLS = 100, 1_000
 # Sessions of one address in this time; further ones count as one client, together with requests without a session.
 ADDRESS_SESSIONS = 100
-# Keys of a window after which those that hold nothing any more are dropped.
+# With so many keys, or twice as many as were left the last time, those that hold nothing any more are dropped.
 MANY_KEYS = 10_000
 # A header of requests within this process. A request from outside never keeps it.
 HEADER = "x-escoita-client"
@@ -47,6 +46,7 @@ class Window:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._entries: dict[Hashable, deque[tuple[float, int]]] = {}
+        self._many = MANY_KEYS
 
     def used(self, key: Hashable) -> tuple[int, int]:
         """How many entries of a key there are, and the sum of their amounts."""
@@ -57,8 +57,9 @@ class Window:
 
     def add(self, key: Hashable, amount: int = 0) -> None:
         """Notes an entry."""
-        if len(self._entries) > MANY_KEYS:
+        if len(self._entries) > self._many:
             self._entries = {each: kept for each, kept in self._entries.items() if self.used(each)[0]}
+            self._many = max(MANY_KEYS, 2 * len(self._entries))
         self._entries.setdefault(key, deque()).append((time.monotonic(), amount))
 
 
@@ -83,6 +84,7 @@ class Clients:
         # Requests that wait for the model to be loaded.
         self.loading = Places()
         self._sessions: dict[str, dict[str, float]] = {}
+        self._many = MANY_KEYS
 
     def of(self, request: "gr.Request") -> Client:
         """Who sent a request, as a function of the page gets it."""
@@ -121,26 +123,26 @@ class Clients:
             address (`str`): As [`~Clients.address`] gives it.
             cookies (`str`): The header Cookie.
         """
-        try:
-            found = SimpleCookie(cookies).get(self.cookie)
-        except CookieError:
-            found = None
-        if found is None or not SESSION.fullmatch(found.value):
+        from starlette.requests import cookie_parser
+
+        session = cookie_parser(cookies).get(self.cookie, "")
+        if not SESSION.fullmatch(session):
             return Client(address, None)
         now = time.monotonic()
         with self._lock:
-            if len(self._sessions) > MANY_KEYS:
+            if len(self._sessions) > self._many:
                 self._sessions = {
                     each: known for each, known in self._sessions.items() if max(known.values()) > now - WINDOW
                 }
+                self._many = max(MANY_KEYS, 2 * len(self._sessions))
             known = self._sessions.setdefault(address, {})
-            if found.value not in known and len(known) >= ADDRESS_SESSIONS:
+            if session not in known and len(known) >= ADDRESS_SESSIONS:
                 for each in [each for each, seen in known.items() if seen < now - WINDOW]:
                     del known[each]
                 if len(known) >= ADDRESS_SESSIONS:
                     return Client(address, None)
-            known[found.value] = now
-        return Client(address, found.value)
+            known[session] = now
+        return Client(address, session)
 
     def take_call(self, client: Client) -> None:
         """

@@ -18,7 +18,7 @@ from escoita.engine import Engine
 from escoita.fairness import MAX_WAITING
 from escoita.recipe import Space
 from space import app
-from space.clients import Clients
+from space.clients import MAX_UPLOADS, Clients
 from tests.escoita.talker import Gate, TalkerModel, talker
 from tests.space.tabs import about_what
 
@@ -160,6 +160,15 @@ def test_a_client_of_a_new_session_for_each_call_leaves_room_for_other_addresses
         gate.release()
         assert str(HONEST) in answer.result(60)
     assert HONEST in [*model.batches[0], *model.batches[1]]
+
+
+def test_who_forges_an_address_for_each_call_is_one_client(opened: Open) -> None:
+    address = opened(TalkerModel())
+    statuses = []
+    for number in range(MAX_UPLOADS + 1):
+        visitor = Visitor(address, f"1.1.1.{number}", session=False)
+        statuses.append(visitor.http.post("upload", files={"files": ("clip.wav", clip(800))}).status_code)
+    assert statuses == [200] * MAX_UPLOADS + [429]
 
 
 @pytest.mark.slow
