@@ -35,7 +35,7 @@ class Engine:
         adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; no others
             are ever loaded.
         spoken (`Mapping[str, AdapterRecord]`): Prompt, language and limit of tokens of each.
-        most_waiting (`int`, *optional*, defaults to 20): Recordings that wait at once.
+        most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
         max_seconds (`float`, *optional*, defaults to six hours): The longest recording; see
             [`~escoita.audio.read_audio`].
 
@@ -54,7 +54,7 @@ class Engine:
         transcriber: Transcriber,
         adapters: Mapping[str, str],
         spoken: Mapping[str, AdapterRecord],
-        most_waiting: int = 20,
+        most_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
     ):
         self.adapters = Adapters(transcriber.model, adapters)
@@ -80,7 +80,7 @@ class Engine:
         revision: str | None = None,
         dtype: str = "auto",
         batch_seconds: float = 120.0,
-        most_waiting: int = 20,
+        most_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
     ) -> Self:
         """
@@ -93,7 +93,7 @@ class Engine:
             revision (`str`, *optional*): Of the base.
             dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
             batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
-            most_waiting (`int`, *optional*, defaults to 20): Recordings that wait at once.
+            most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
             max_seconds (`float`, *optional*, defaults to six hours): The longest recording.
 
         Raises:

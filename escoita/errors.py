@@ -56,7 +56,17 @@ class TrainingError(EscoitaError):
 
 
 class BusyError(EscoitaError):
-    """Too many others wait for the model already."""
+    """
+    Too many others wait for the model already.
+
+    Args:
+        message (`str`): One line.
+        waiting (`int`, *optional*): How many requests wait.
+    """
+
+    def __init__(self, message: str, waiting: int | None = None):
+        super().__init__(message)
+        self.waiting = waiting
 
 
 class ShareError(BusyError):

@@ -74,7 +74,7 @@ def listen(
 def _refused(error: BusyError, demo: "Demo") -> EscoitaError:
     if isinstance(error, ShareError):
         return EscoitaError(say("refusal.share"))
-    return EscoitaError(say("refusal.queue_full", size=demo.settings.max_queue))
+    return EscoitaError(say("refusal.queue_full", size=error.waiting or demo.settings.max_queue))
 
 
 @contextmanager

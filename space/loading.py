@@ -29,14 +29,14 @@ def on_zero_gpu() -> bool:
     return asked in ("1", "t", "true") and importlib.util.find_spec("spaces") is not None
 
 
-def alone(load: Callable[[], "Engine"], seconds: float, max_waiting: int = 20) -> "Alone":
+def alone(load: Callable[[], "Engine"], seconds: float, max_waiting: int = 80) -> "Alone":
     """
     Loads a model for ZeroGPU, where it must be whole before the page is opened, all adapters with it.
 
     Args:
         load (`Callable`): Loads the engine.
         seconds (`float`): What one request may take.
-        max_waiting (`int`, *optional*, defaults to 20): Requests at once.
+        max_waiting (`int`, *optional*, defaults to 80): Requests at once.
 
     Raises:
         EscoitaError: It cannot be had.
