@@ -14,10 +14,6 @@ class Waiting(Protocol):
     """A part of a recording that waits to be heard."""
 
     @property
-    def turn(self) -> int:
-        """Number of the batch in which it may be heard at the earliest, were it alone."""
-
-    @property
     def seconds(self) -> float:
         """Its length."""
 
@@ -49,17 +45,14 @@ def batches_by_seconds(lengths: Sequence[float], budget: float) -> Iterator[list
 
 def next_batch(waiting: Sequence[Part], budget: float, most: int = MOST_ROWS) -> list[Part]:
     """
-    Chooses what is heard next: whoever's turn came first, and of the others what goes together with it.
-
-    The parts of a long recording have one turn after another, beginning with the batch in which it came; so nobody
-    waits longer for a place than as many batches as came before, however many come later.
+    Chooses the next batch: the segment whose turn it is, and of the others those that fit to it.
 
     Args:
-        waiting (`Sequence[Part]`): In the order in which they came; at least one.
+        waiting (`Sequence[Part]`): At least one, sorted by [`~escoita.fairness.FairOrder`].
         budget (`float`): Most seconds in a batch, padding counted; a longer part is a batch of its own.
         most (`int`, *optional*, defaults to 32): Most parts in a batch.
     """
-    first, *others = sorted(waiting, key=lambda part: part.turn)
+    first, *others = waiting
     batch, shortest, longest = [first], first.seconds, first.seconds
     for part in others:
         if len(batch) == most:

@@ -21,15 +21,18 @@ def space_run(
     ] = None,
     port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 7860,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    proxy_hops: Annotated[
+        int, typer.Option(help="Reverse proxies in front of the page whose X-Forwarded-For is believed.", min=0)
+    ] = 0,
 ) -> None:
     """Serves the page on this machine."""
     from space.app import serve
     from space.demo import of_run, of_sources
 
     if run is not None and not (base or adapter):
-        serve(of_run(run), port, host)
+        serve(of_run(run), port, host, proxy_hops)
     elif run is None and base and adapter:
-        serve(of_sources(base, adapter), port, host)
+        serve(of_sources(base, adapter), port, host, proxy_hops)
     else:
         raise typer.BadParameter("give --run, or both --base and --adapter")
 

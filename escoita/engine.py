@@ -10,9 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from escoita.adapters import Adapters
-from escoita.audio import is_silent, read_audible
+from escoita.audio import is_silent, read_audible, seconds
 from escoita.batches import next_batch
-from escoita.errors import AudioError, BusyError, EscoitaError
+from escoita.decoding import MAX_SECONDS
+from escoita.errors import AudioError, EscoitaError
+from escoita.fairness import Client, FairOrder, anyone, require_place, require_seconds
 from escoita.hearing import Hearing, Part, listen
 from escoita.partial import Partial, Queued
 from escoita.records import AdapterRecord
@@ -25,14 +27,17 @@ class Engine:
     Hears recordings for many visitors at once.
 
     Requests for the same adapter are heard together, in batches of like length, by one thread that owns the model.
-    What comes while a batch is heard waits for the next one.
+    What comes while a batch is heard waits for the next one. A request takes its place in the queue before its
+    recording is decoded; a client may have two that wait, and clients take turns (see [`~escoita.fairness`]).
 
     Args:
         transcriber ([`~escoita.transcribe.Transcriber`]): The base, loaded.
         adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; no others
             are ever loaded.
         spoken (`Mapping[str, AdapterRecord]`): Prompt, language and limit of tokens of each.
-        most_waiting (`int`, *optional*, defaults to 20): Recordings that wait at once.
+        most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
+        max_seconds (`float`, *optional*, defaults to six hours): The longest recording; see
+            [`~escoita.audio.read_audio`].
 
     Example:
 
@@ -49,14 +54,18 @@ class Engine:
         transcriber: Transcriber,
         adapters: Mapping[str, str],
         spoken: Mapping[str, AdapterRecord],
-        most_waiting: int = 20,
+        most_waiting: int = 80,
+        max_seconds: float = MAX_SECONDS,
     ):
         self.adapters = Adapters(transcriber.model, adapters)
-        self.most_waiting = most_waiting
+        self.most_waiting, self.max_seconds = most_waiting, max_seconds
         self._transcriber = transcriber
         self._told = {name: transcriber.told(record) for name, record in spoken.items()}
         self._ends = _ends(transcriber.model)
         self._waiting: list[Part] = []
+        # Who asked for the recordings that are being decoded; they have a place in the queue already.
+        self._decoding: list[Client] = []
+        self._order = FairOrder()
         self._changed = threading.Condition()
         self._model = threading.Lock()
         self._batches = 0
@@ -71,7 +80,8 @@ class Engine:
         revision: str | None = None,
         dtype: str = "auto",
         batch_seconds: float = 120.0,
-        most_waiting: int = 20,
+        most_waiting: int = 80,
+        max_seconds: float = MAX_SECONDS,
     ) -> Self:
         """
         Loads a base; its adapters follow when they are first asked for.
@@ -83,7 +93,8 @@ class Engine:
             revision (`str`, *optional*): Of the base.
             dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
             batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
-            most_waiting (`int`, *optional*, defaults to 20): Recordings that wait at once.
+            most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
+            max_seconds (`float`, *optional*, defaults to six hours): The longest recording.
 
         Raises:
             EscoitaError: The base cannot be had, or what an adapter says of itself; or adapters want it in different
@@ -93,7 +104,7 @@ class Engine:
         if len({record.load_in_4bit for record in spoken.values()}) > 1:
             raise EscoitaError("adapters: some were trained on a base in 4 bits and some not; serve them apart")
         transcriber = Transcriber.load(base, None, next(iter(spoken.values()), None), revision, dtype, batch_seconds)
-        return cls(transcriber, adapters, spoken, most_waiting)
+        return cls(transcriber, adapters, spoken, most_waiting, max_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +113,11 @@ class Engine:
         self.close()
 
     def stream(
-        self, source: str | Path | np.ndarray, adapter: str | None = None, beside: str | None = None
+        self,
+        source: str | Path | np.ndarray,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: Client | None = None,
     ) -> Iterator[Partial]:
         """
         Hears a recording, together with those of others.
@@ -115,6 +130,7 @@ class Engine:
             adapter (`str`, *optional*): Name of the adapter; the base alone unless given.
             beside (`str`, *optional*): Where the base is alone, the adapter whose prompt it is told; the first unless
                 given.
+            client ([`~escoita.fairness.Client`], *optional*): Who asks; unless given, a client of its own.
 
         Returns:
             `Iterator[Partial]`: What is known so far, whenever that has changed; the last one holds the transcript.
@@ -122,9 +138,17 @@ class Engine:
         Raises:
             AudioError: The recording cannot be read, or nothing can be heard in it.
             BusyError: Too many wait already.
+            ShareError: Too many of this client wait already.
             EscoitaError: There is no such adapter, it cannot be had, memory does not suffice, or the engine is closed.
         """
-        hearing = self._asked(source, adapter, beside)
+        client = client or anyone()
+        arrived = self._take_place(client)
+        try:
+            hearing = self._asked(source, adapter, beside, client, arrived)
+        except BaseException:
+            with self._changed:
+                self._decoding.remove(client)
+            raise
         self._enqueue(hearing)
         with closing(hearing):
             yield from hearing.partials()
@@ -174,7 +198,24 @@ class Engine:
         if self._thread is not None:
             self._thread.join()
 
-    def _asked(self, source: str | Path | np.ndarray, adapter: str | None, beside: str | None) -> Hearing:
+    def _take_place(self, client: Client) -> int:
+        """Takes a place in the queue, before anything is decoded; returns how many batches have been started."""
+        with self._changed:
+            if self._closed:
+                raise _leave_taking()
+            waiting = self._decoding + [hearing.client for hearing in self._in_line()]
+            require_place(client, waiting, self.most_waiting)
+            self._decoding.append(client)
+            return self._batches
+
+    def _asked(
+        self,
+        source: str | Path | np.ndarray,
+        adapter: str | None,
+        beside: str | None,
+        client: Client | None = None,
+        arrived: int = 0,
+    ) -> Hearing:
         """What a visitor asks for, decoded and fetched on the visitor's own thread."""
         started = time.perf_counter()
         prompt = adapter or beside or next(iter(self._told), None)
@@ -183,9 +224,10 @@ class Engine:
                 raise EscoitaError(f"adapter {name}: is not offered here ({', '.join(self._told) or 'none is'})")
         if adapter is not None:
             self._fetch(adapter)
-        samples = _checked(source) if isinstance(source, np.ndarray) else read_audible(source)
+        array = isinstance(source, np.ndarray)
+        samples = _checked(source) if array else read_audible(source, self.max_seconds)
         transcriber = self._transcriber if prompt is None else self._told[prompt]
-        return Hearing(transcriber, samples, (adapter, prompt), started)
+        return Hearing(transcriber, samples, (adapter, prompt), started, client, arrived)
 
     def _fetch(self, adapter: str) -> None:
         """Fetches the files of an adapter, so that nobody waits for the network with the model in hand."""
@@ -194,26 +236,28 @@ class Engine:
 
     def _enqueue(self, hearing: Hearing) -> None:
         with self._changed:
+            self._decoding.remove(hearing.client)
             if self._closed:
                 raise _leave_taking()
-            before = len(self._in_line())
-            if before >= self.most_waiting:
-                raise BusyError(f"{before} others are waiting already; try again in a minute")
+            self._in_line()
+            own = sum(part.seconds for part in self._waiting if part.client == hearing.client)
+            require_seconds(seconds(hearing.samples), own)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="escoita-engine", daemon=True)
                 self._thread.start()
-            hearing.events.put(Queued(before))
-            self._waiting += hearing.parts_from(self._batches)
+            self._waiting += hearing.segments()
+            hearing.events.put(Queued(self._in_line().index(hearing)))
             self._changed.notify()
 
     def _in_line(self) -> list[Hearing]:
-        """Recordings of which nothing is heard yet, in their order; those whose visitor left are let go."""
-        self._waiting = [part for part in self._waiting if not part.hearing.over]
+        """Recordings of which nothing is heard yet, by whose turn it is; those whose visitor left are let go."""
+        self._waiting = self._order.order(part for part in self._waiting if not part.hearing.over)
         return [part.hearing for part in self._waiting if part.number == 0]
 
     def _serve(self) -> None:
         while batch := self._next():
             self._hear(batch)
+            del batch  # no recording is kept in memory until the next one comes
 
     def _next(self) -> list[Part]:
         """Waits for something to hear; nothing when the engine is closed."""
@@ -227,6 +271,7 @@ class Engine:
                 self._changed.wait()
             batch = next_batch(self._waiting, self._transcriber.batch_seconds)
             self._batches += 1
+            self._order.serve(batch, self._batches)
             self._waiting = [part for part in self._waiting if part not in batch]
             heard = {part.hearing for part in batch}
             for before, hearing in enumerate(each for each in line if each not in heard):
@@ -234,7 +279,7 @@ class Engine:
         return batch
 
     def _hear_alone(self, hearing: Hearing) -> None:
-        waiting = hearing.parts_from(0)
+        waiting = hearing.segments()
         while waiting and not hearing.over:
             batch = next_batch(waiting, self._transcriber.batch_seconds)
             waiting = [part for part in waiting if part not in batch]

@@ -25,6 +25,24 @@ class AudioError(EscoitaError):
         return type(self), (self.name, self.reason)
 
 
+class AudioLimitError(AudioError):
+    """
+    A recording that is too long, or has too many samples, to be decoded.
+
+    Args:
+        name (`str`): The file, as the person knows it.
+        reason (`str`): See [`AudioError`].
+        max_seconds (`float`, *optional*): The limit, if the recording is too long.
+    """
+
+    def __init__(self, name: str, reason: str, max_seconds: float | None = None):
+        super().__init__(name, reason)
+        self.max_seconds = max_seconds
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, float | None]]:  # type: ignore[override]
+        return type(self), (self.name, self.reason, self.max_seconds)
+
+
 class CorpusError(EscoitaError):
     """A manifest that cannot be read, or of which too much cannot be used."""
 
@@ -38,7 +56,21 @@ class TrainingError(EscoitaError):
 
 
 class BusyError(EscoitaError):
-    """Too many others wait for the model already."""
+    """
+    Too many others wait for the model already.
+
+    Args:
+        message (`str`): One line.
+        waiting (`int`, *optional*): How many requests wait.
+    """
+
+    def __init__(self, message: str, waiting: int | None = None):
+        super().__init__(message)
+        self.waiting = waiting
+
+
+class ShareError(BusyError):
+    """As many requests of this client wait as one client may have; names no limit of the others."""
 
 
 class RecordError(EscoitaError):

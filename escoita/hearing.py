@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from escoita.audio import seconds
+from escoita.fairness import Client, anyone
 from escoita.partial import Ended, Event, Failed, Heard, Partial, Progress, Queued
 from escoita.segments import part_of
 from escoita.transcribe import Transcriber
@@ -32,6 +33,8 @@ class Hearing:
         together (`tuple[str | None, str | None]`): Adapter, and adapter whose prompt is told; what is heard in one
             batch has both in common.
         started (`float`): When it was asked for, by `time.perf_counter`.
+        client ([`~escoita.fairness.Client`], *optional*): Who asked for it.
+        arrived (`int`, *optional*, defaults to 0): How many batches had been started when it was asked for.
     """
 
     def __init__(
@@ -40,7 +43,10 @@ class Hearing:
         samples: np.ndarray,
         together: tuple[str | None, str | None],
         started: float | None = None,
+        client: Client | None = None,
+        arrived: int = 0,
     ):
+        self.client, self.arrived = client or anyone(), arrived
         self.transcriber, self.samples, self.together = transcriber, samples, together
         self.started = time.perf_counter() if started is None else started
         self.parts = transcriber.parts(samples)
@@ -50,9 +56,9 @@ class Hearing:
         # Nothing more is to be heard of it: it failed, or the visitor left.
         self.over = False
 
-    def parts_from(self, turn: int) -> "list[Part]":
-        """Its parts, with one turn after another."""
-        return [Part(self, number, turn + number) for number in range(len(self.parts))]
+    def segments(self) -> "list[Part]":
+        """Its segments, in order."""
+        return [Part(self, number) for number in range(len(self.parts))]
 
     def fail(self, error: Exception) -> None:
         """Tells the visitor why there is no transcript."""
@@ -103,12 +109,10 @@ class Part:
     Args:
         hearing ([`Hearing`]): The recording.
         number (`int`): Of this part.
-        turn (`int`): See [`~escoita.batches.Waiting`].
     """
 
     hearing: Hearing
     number: int
-    turn: int
 
     @property
     def seconds(self) -> float:
@@ -120,6 +124,16 @@ class Part:
     def together(self) -> tuple[str | None, str | None]:
         """See [`Hearing`]."""
         return self.hearing.together
+
+    @property
+    def client(self) -> Client:
+        """Who asked for it."""
+        return self.hearing.client
+
+    @property
+    def arrived(self) -> int:
+        """How many batches had been started when it was asked for."""
+        return self.hearing.arrived
 
     @property
     def ended(self) -> bool:

@@ -164,7 +164,7 @@ class Space(Section):
 
     max_minutes: float = Field(0.5, gt=0, description="Longest recording a visitor may send, in minutes")
     max_megabytes: float = Field(10, gt=0)
-    max_queue: int = Field(20, gt=0, description="Visitors who wait at once; the next one is told to come back")
+    max_queue: int = Field(80, gt=0, description="Visitors who wait at once; the next one is told to come back")
     max_seconds: float = Field(120, gt=0, description="Longest that one request may take, in seconds")
     examples: list[str] = Field([], description="Clips offered with one click")
     adapters: list[str] = Field(

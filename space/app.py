@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from escoita.errors import EscoitaError
 from escoita.resolve import adapter_record
 from space import differences, page_about, page_compare, page_feedback, page_transcribe, waveform
+from space.clients import Clients
+from space.gate import Gate
 from space.languages import AcceptLanguage, page_texts, visitor_language
 from space.loading import Loading, alone, on_zero_gpu
 from space.look import CSS, heading, lead, theme
@@ -48,7 +50,7 @@ LAST_WORDS = 3.0
 STYLES = [CSS, page_transcribe.CSS, page_compare.CSS, page_about.CSS, page_feedback.CSS, waveform.CSS, differences.CSS]
 
 
-def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1") -> None:
+def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1", proxy_hops: int = 0) -> None:
     """
     Serves the page until Ctrl-C, while the model loads; uploads go with it.
 
@@ -56,6 +58,7 @@ def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1") -> Non
         demo ([`~space.demo.Demo`]): What the page is about; what hears, and what takes corrections, is put in here.
         port (`int`, *optional*): Where to listen; unless given, what `GRADIO_SERVER_PORT` says, or a free one.
         host (`str`, *optional*, defaults to `"127.0.0.1"`): `"0.0.0.0"` lets other machines in.
+        proxy_hops (`int`, *optional*, defaults to 0): See [`~space.clients.Clients`].
 
     Raises:
         EscoitaError: An example, an adapter or the model cannot be had, the port is taken, or the Hub does not take
@@ -70,7 +73,7 @@ def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1") -> Non
             enter = open_until_the_end.enter_context
             os.environ["GRADIO_TEMP_DIR"] = enter(tempfile.TemporaryDirectory(prefix="escoita-space-"))
             loading = _loading(demo)
-            demo = replace(demo, ready=loading.ready, loading=loading.loading)
+            demo = replace(demo, ready=loading.ready, loading=loading.loading, clients=Clients(proxy_hops))
             demo = replace(demo, corrections=enter(_corrections(demo)))
             page = build(demo)
             address = start(page, demo, port, host)
@@ -105,6 +108,9 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
     from starlette.middleware import Middleware
 
     settings = demo.settings
+    # uvicorn believes X-Forwarded-For of whoever connects from this machine; here `Clients` alone reads it.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
+    gate = Middleware(Gate, demo.clients, settings.max_megabytes, settings.languages)
     if settings.mcp and importlib.util.find_spec("mcp") is None:
         raise EscoitaError("space.mcp: a package is missing; pip install 'gradio[mcp]', or set it to false")
     try:
@@ -117,7 +123,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
             theme=theme(),
             css="\n".join(STYLES),
             i18n=page_texts(settings.languages, repo=settings.feedback or ""),
-            app_kwargs={"middleware": [Middleware(AcceptLanguage)]},
+            app_kwargs={"middleware": [gate, Middleware(AcceptLanguage)]},
             footer_links=[],
             run_history=False,
             share=False,
@@ -129,7 +135,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
         )
     except OSError as error:
         raise EscoitaError(f"port {port}: taken, or not to be had on {host}; choose another with --port") from error
-    delete_what_models_send(page)
+    delete_what_models_send(page, demo.clients)
     return str(address)
 
 
@@ -166,7 +172,8 @@ def build(demo: "Demo") -> "gr.Blocks":
     for event in page.fns.values():
         if event.fn is not None and event.api_visibility == "public":
             event.fn.__name__ = str(event.api_name)  # what language models call it by
-    page.queue(max_size=demo.settings.max_queue, api_open=False)
+    # Without a size: one client could fill it. The engine says who waits too many, and does so at once.
+    page.queue(max_size=None, api_open=False)
     refuse_addresses(page)
     return page
 
@@ -211,11 +218,18 @@ def _loading(demo: "Demo") -> Loading:
         from escoita.engine import Engine
 
         settings = demo.settings
-        return Engine.load(demo.base, demo.adapters, demo.revision, demo.dtype, most_waiting=settings.max_queue)
+        return Engine.load(
+            demo.base,
+            demo.adapters,
+            demo.revision,
+            demo.dtype,
+            most_waiting=settings.max_queue,
+            max_seconds=settings.max_minutes * 60,
+        )
 
     if not on_zero_gpu():
         return Loading(load)
-    loading = Loading(lambda: alone(load, demo.settings.max_seconds))
+    loading = Loading(lambda: alone(load, demo.settings.max_seconds, demo.settings.max_queue))
     loading.run()
     loading.done.result()
     return loading

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from escoita.fairness import Client
 from escoita.partial import Partial
 from space.differences import compare, too_long
 from space.listening import listen
@@ -37,7 +38,7 @@ class Both:
         return first, second
 
 
-def both(demo: "Demo", recording: str | None, names: tuple[str, str]) -> Iterator[Both]:
+def both(demo: "Demo", recording: str | None, names: tuple[str, str], client: Client | None = None) -> Iterator[Both]:
     """
     Hears a recording with two models, one after the other.
 
@@ -45,6 +46,7 @@ def both(demo: "Demo", recording: str | None, names: tuple[str, str]) -> Iterato
         demo ([`~space.demo.Demo`]): What the page is about.
         recording (`str`, *optional*): As the visitor sent it.
         names (`tuple[str, str]`): `base`, or the name of an adapter. The base is told the prompt of the other.
+        client ([`~escoita.fairness.Client`], *optional*): Who asks.
 
     Raises:
         EscoitaError: See [`~space.listening.listen`].
@@ -54,7 +56,7 @@ def both(demo: "Demo", recording: str | None, names: tuple[str, str]) -> Iterato
         other = names[1 - place]
         adapter, beside = (None, None if other == BASE else other) if name == BASE else (name, None)
         left = demo.settings.max_seconds - (time.monotonic() - started)
-        for heard in listen(demo, recording, adapter, beside, left):
+        for heard in listen(demo, recording, adapter, beside, left, client):
             yield Both(names, (heard, None) if place == 0 else (first, heard))
         first = heard
 

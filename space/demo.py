@@ -1,7 +1,7 @@
 """What the page is about: its models, its limits, and the engine behind it, which may still be loading."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,11 +9,13 @@ from escoita.errors import EscoitaError
 from escoita.recipe import Space
 from escoita.resolve import adapter_record, hub_errors
 from escoita.rundir import RunDirectory
+from space.clients import Clients
 from space.look import short_name
 from space.texts import say
 
 
 if TYPE_CHECKING:
+    from escoita.fairness import Client
     from escoita.partial import Partial
     from space.feedback import Corrections
 
@@ -127,7 +129,11 @@ class Listener(Protocol):
     """Hears a recording: an [`~escoita.engine.Engine`], or what stands before it on ZeroGPU."""
 
     def stream(
-        self, source: str | Path, adapter: str | None = None, beside: str | None = None
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: "Client | None" = None,
     ) -> "Iterator[Partial]": ...
 
 
@@ -150,6 +156,7 @@ class Demo:
             `EscoitaError` where it could not be loaded. [`~space.app.serve`] puts it in.
         loading (`Callable`, *optional*): Whether it is still being loaded.
         corrections ([`~space.feedback.Corrections`], *optional*): What takes corrections of visitors.
+        clients ([`~space.clients.Clients`], *optional*): Tells clients apart; without proxies unless given.
     """
 
     title: str
@@ -163,3 +170,4 @@ class Demo:
     ready: Callable[[], Listener] = _not_served
     loading: Callable[[], bool] = _always
     corrections: "Corrections | None" = None
+    clients: Clients = field(default_factory=Clients)

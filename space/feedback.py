@@ -26,7 +26,7 @@ from huggingface_hub.utils import httpx
 from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
 from escoita.errors import AudioError, EscoitaError
 from escoita.recipe import Space
-from space.recording import check_limits
+from space.recording import check_limits, page_words
 from space.sending import Sender
 from space.texts import say
 
@@ -138,7 +138,8 @@ def encoded(recording: Path, settings: Space, longest_seconds: float) -> tuple[b
         AudioError: It is gone, over a limit, cannot be read, or is silent.
     """
     check_limits(recording, settings)
-    samples = read_audio(recording, recording.name)
+    with page_words(settings):
+        samples = read_audio(recording, recording.name, max_seconds=settings.max_minutes * 60)
     if is_silent(samples):
         raise AudioError(recording.name, "nothing can be heard in it")
     length = seconds(samples)

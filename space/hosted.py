@@ -31,6 +31,7 @@ class Hosted(Section):
         min_length=1, description="Repositories, or name=repository; the first is offered first"
     )
     space: Space = Space()
+    proxy_hops: int = Field(0, ge=0, description="Proxies in front of the page whose X-Forwarded-For is believed")
 
     def to_yaml(self) -> str:
         """As it stands in the file."""
@@ -70,6 +71,6 @@ def main(root: Path) -> None:
         from space.demo import of_sources
 
         demo = of_sources(hosted.base, hosted.adapters, hosted.space, hosted.title, hosted.base_revision, hosted.dtype)
-        serve(demo, int(port) if port else None, host)
+        serve(demo, int(port) if port else None, host, hosted.proxy_hops)
     except EscoitaError as error:
         sys.exit(f"escoita: {error}")

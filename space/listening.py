@@ -8,9 +8,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from escoita.errors import AudioError, BusyError, EscoitaError
+from escoita.errors import AudioError, BusyError, EscoitaError, ShareError
+from escoita.fairness import Client, anyone
 from escoita.partial import Partial
-from space.recording import check_limits
+from space.recording import check_limits, page_words
 from space.texts import refusal, say, spoken_time
 
 
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def listen(
-    demo: "Demo", recording: str | None, adapter: str | None, beside: str | None = None, seconds: float | None = None
+    demo: "Demo",
+    recording: str | None,
+    adapter: str | None,
+    beside: str | None = None,
+    seconds: float | None = None,
+    client: Client | None = None,
 ) -> Iterator[Partial]:
     """
     Hears a recording.
@@ -31,6 +37,7 @@ def listen(
         beside (`str`, *optional*): Where the base is alone, the adapter whose prompt it is told.
         seconds (`float`, *optional*): Most that listening may take from now on; `max_seconds` of the recipe unless
             given.
+        client ([`~escoita.fairness.Client`], *optional*): Who asks.
 
     Returns:
         `Iterator[Partial]`: What is known so far; closing it gives the place in the line free.
@@ -41,11 +48,19 @@ def listen(
     if recording is None:
         raise EscoitaError(say("refusal.nothing"))
     check_limits(Path(recording), demo.settings)
+    client = client or anyone()
+    if demo.loading():  # there is no queue yet in which to wait
+        try:
+            with demo.clients.loading.take(client, demo.settings.max_queue):
+                demo.ready()
+        except BusyError as error:
+            raise _refused(error, demo) from error
     engine = demo.ready()
     limit = demo.settings.max_seconds
     ends = time.monotonic() + (limit if seconds is None else seconds)
     try:
-        with closing(cast(Generator[Partial, None, None], engine.stream(recording, adapter, beside))) as partials:
+        stream = cast(Generator[Partial, None, None], engine.stream(recording, adapter, beside, client))
+        with page_words(demo.settings), closing(stream) as partials:
             for partial in partials:
                 yield partial
                 if partial.transcript is None and time.monotonic() > ends:
@@ -53,7 +68,13 @@ def listen(
     except AudioError as error:
         raise AudioError(Path(error.name).name, error.reason) from error
     except BusyError as error:
-        raise EscoitaError(say("refusal.queue_full", size=demo.settings.max_queue)) from error
+        raise _refused(error, demo) from error
+
+
+def _refused(error: BusyError, demo: "Demo") -> EscoitaError:
+    if isinstance(error, ShareError):
+        return EscoitaError(say("refusal.share"))
+    return EscoitaError(say("refusal.queue_full", size=error.waiting or demo.settings.max_queue))
 
 
 @contextmanager

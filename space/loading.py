@@ -5,17 +5,19 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
+from escoita.fairness import Places, anyone
 from space.texts import say
 
 
 if TYPE_CHECKING:
     from escoita.engine import Engine
+    from escoita.fairness import Client
     from escoita.partial import Partial
     from space.demo import Listener
 
@@ -27,13 +29,14 @@ def on_zero_gpu() -> bool:
     return asked in ("1", "t", "true") and importlib.util.find_spec("spaces") is not None
 
 
-def alone(load: Callable[[], "Engine"], seconds: float) -> "Alone":
+def alone(load: Callable[[], "Engine"], seconds: float, max_waiting: int = 80) -> "Alone":
     """
     Loads a model for ZeroGPU, where it must be whole before the page is opened, all adapters with it.
 
     Args:
         load (`Callable`): Loads the engine.
         seconds (`float`): What one request may take.
+        max_waiting (`int`, *optional*, defaults to 80): Requests at once.
 
     Raises:
         EscoitaError: It cannot be had.
@@ -49,7 +52,7 @@ def alone(load: Callable[[], "Engine"], seconds: float) -> "Alone":
     def heard(source: str | Path, adapter: str | None, beside: str | None) -> "Iterator[Partial]":
         yield from engine.stream_alone(source, adapter, beside)
 
-    return Alone(heard)
+    return Alone(heard, max_waiting)
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,23 @@ class Alone:
 
     Args:
         heard (`Callable`): Takes a recording, the name of an adapter, and that of the adapter beside it.
+        max_waiting (`int`): Requests at once; of one client as many as may wait elsewhere.
     """
 
     heard: Callable[[str | Path, str | None, str | None], "Iterator[Partial]"]
+    max_waiting: int
+    _places: Places = field(default_factory=Places)
 
-    def stream(self, source: str | Path, adapter: str | None = None, beside: str | None = None) -> "Iterator[Partial]":
+    def stream(
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: "Client | None" = None,
+    ) -> "Iterator[Partial]":
         """As [`~escoita.engine.Engine.stream`]."""
-        return self.heard(source, adapter, beside)
+        with self._places.take(client or anyone(), self.max_waiting):
+            yield from self.heard(source, adapter, beside)
 
 
 class Loading:

@@ -71,7 +71,7 @@ def compare_tab(demo: "Demo", say: Callable[..., Any]) -> None:
         with messages(language):
             if demo.loading():
                 yield "", "", said("status.loading", language)
-            for heard in both(demo, audio, (first, second)):
+            for heard in both(demo, audio, (first, second), demo.clients.of(request)):
                 yield *heard.texts, status_line(demo, heard, language)
 
     def judge(one: str, other: str, reference: str, first: str, second: str, request: gr.Request) -> str:
@@ -83,7 +83,7 @@ def compare_tab(demo: "Demo", say: Callable[..., Any]) -> None:
     ) -> Iterator[dict[str, Any]]:
         """Hears a recording with two models (`base`, or the name of an adapter); rates where a reference is given."""
         with messages(visitor_language(request, demo.settings.languages)):
-            for heard in both(demo, recording, (first, second)):
+            for heard in both(demo, recording, (first, second), demo.clients.of(request)):
                 yield answered(heard, reference, normalizer)
 
     def stopped(request: gr.Request) -> str:

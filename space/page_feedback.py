@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from space.languages import visitor_language
 from space.listening import messages
 from space.texts import say as said
+from space.transcribed import Transcribed, require_transcribed
 
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ HEED = """() => document.querySelectorAll('[data-testid="toast-close"]').forEach
 PREFILL = "(heard) => heard"
 
 
-def feedback_box(demo: "Demo", say: Callable[..., Any], recording: "gr.Audio", transcript: "gr.Textbox") -> None:
+def feedback_box(
+    demo: "Demo", say: Callable[..., Any], recording: "gr.Audio", transcript: "gr.Textbox", done: "gr.State"
+) -> None:
     """
     Lays out the box, where the recipe names a dataset; else nothing.
 
@@ -29,6 +32,7 @@ def feedback_box(demo: "Demo", say: Callable[..., Any], recording: "gr.Audio", t
         say (`Callable`): Text of a label, by its key and the values of its placeholders.
         recording (`gr.Audio`): What was heard.
         transcript (`gr.Textbox`): What the model heard in it; the box begins with it.
+        done (`gr.State`): The [`~space.transcribed.Transcribed`] of this session.
     """
     import gradio as gr
 
@@ -36,10 +40,14 @@ def feedback_box(demo: "Demo", say: Callable[..., Any], recording: "gr.Audio", t
     if corrections is None:
         return
 
-    def send(recording: str | None, text: str, consent: bool, request: gr.Request) -> tuple[str, bool]:
+    def send(
+        recording: str | None, text: str, consent: bool, done: Transcribed | None, request: gr.Request
+    ) -> tuple[str, bool]:
         language = visitor_language(request, demo.settings.languages)
         with messages(language):
+            transcribed = require_transcribed(done, recording)
             corrections.keep(recording, text, consent)
+            transcribed.corrected = True
         return said("feedback.thanks", language), False
 
     with gr.Column(elem_id="feedback"):
@@ -61,7 +69,7 @@ def feedback_box(demo: "Demo", say: Callable[..., Any], recording: "gr.Audio", t
     transcript.change(None, transcript, text, js=PREFILL, **private)
     recording.change(None, None, [text, consent, thanks], js=FORGET, **private)
     consent.input(None, None, None, js=HEED, **private)
-    button.click(send, [recording, text, consent], [thanks, consent], **private)
+    button.click(send, [recording, text, consent, done], [thanks, consent], **private)
 
 
 CSS = """

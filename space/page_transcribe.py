@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from escoita.audio import read_audio
 from escoita.errors import EscoitaError
 from escoita.resolve import adapter_record
-from escoita.transcript import Transcript
 from space.downloads import segments_of, write_downloads
 from space.languages import visitor_language
 from space.listening import listen, messages
 from space.page_feedback import feedback_box
+from space.recording import page_words
 from space.status import progress_line, segment_list, spoken_line
 from space.texts import say as said
+from space.transcribed import Transcribed
 from space.waveform import waveform
 
 
@@ -85,25 +86,28 @@ def transcribe_tab(demo: "Demo", say: Callable[..., Any]) -> None:
         with messages(language):
             if demo.loading():
                 yield "", said("status.loading", language), "", "", None, None
-            for known in listen(demo, audio, adapter or None):
+            for known in listen(demo, audio, adapter or None, client=demo.clients.of(request)):
                 line = progress_line(known, demo.settings, language)
                 rows = segment_list(known.segments, known.audio_seconds, language)
-                yield known.text, line, "", rows, None, known.transcript
+                done = Transcribed(audio, known.transcript) if audio and known.transcript else None
+                yield known.text, line, "", rows, None, done
 
-    def finish(recording: str, transcript: Transcript | None, request: gr.Request) -> tuple[str, list[str]]:
+    def finish(done: Transcribed | None, request: gr.Request) -> tuple[str, list[str]]:
         language = visitor_language(request, demo.settings.languages)
-        with messages(language):
-            if transcript is None:
+        with messages(language), page_words(demo.settings):
+            if done is None or done.drawn:
                 return "", []
+            done.drawn, transcript, recording = True, done.transcript, done.recording
             # Gradio deletes what it serves together with the uploads.
             paths = write_downloads(transcript, Path(files.GRADIO_CACHE) / uuid.uuid4().hex, recording)
-            drawn = waveform(read_audio(recording), segments_of(transcript), language)
+            samples = read_audio(recording, max_seconds=demo.settings.max_minutes * 60)
+            drawn = waveform(samples, segments_of(transcript), language)
         return drawn, [str(path) for path in paths]
 
     def tell(audio: str | None, adapter: str | None, request: gr.Request) -> Iterator[str]:
         """Transcribes a recording (wav, flac, ogg, mp3, m4a, webm); text grows until it is whole."""
         with messages(visitor_language(request, demo.settings.languages)):
-            for known in listen(demo, audio, adapter or None):
+            for known in listen(demo, audio, adapter or None, client=demo.clients.of(request)):
                 yield known.text
 
     def stopped(request: gr.Request) -> str:
@@ -124,10 +128,10 @@ def transcribe_tab(demo: "Demo", say: Callable[..., Any]) -> None:
         audio.keep_in_cache.update(audio.temp_files)
         hearing.append(examples.load_input_event.success(transcribe, [audio, adapter], shown, **together, **private))
     for event in hearing:
-        event.success(finish, [audio, heard], [wave, files], queue=False, **private)
+        event.success(finish, heard, [wave, files], queue=False, **private)
     stop.click(stopped, None, status, cancels=hearing, queue=False, **private)
     _tell_of_adapter(demo, adapter, spoken, private)
-    feedback_box(demo, say, audio, text)
+    feedback_box(demo, say, audio, text, heard)
 
 
 def most_at_once(demo: "Demo") -> int:

@@ -30,6 +30,8 @@ if __name__ == "__main__":
     main(Path(__file__).parent)
 """
 EXAMPLES = "examples"
+# Of a Space on the Hub: its proxy adds the address of the visitor to X-Forwarded-For.
+HUB_PROXY_HOPS = 1
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def plan_space(
         dtype=loaded.dtype if loaded else "auto",
         adapters=[adapter],
         space=settings.model_copy(update={"examples": list(clips)}),
+        proxy_hops=HUB_PROXY_HOPS,
     )
     sources = [base, *(require_repository(other, "space.adapters") for other in repositories(hosted))]
     closed = [each for each in dict.fromkeys(sources) if _needs_token(api, each)]

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from escoita.fairness import Client
+from space.clients import HEADER, Clients
 from space.texts import say
 
 
@@ -27,27 +29,39 @@ def refuse_addresses(page: "gr.Blocks") -> None:
             _guard(block)
 
 
-def delete_what_models_send(page: "gr.Blocks") -> None:
+def delete_what_models_send(page: "gr.Blocks", clients: Clients) -> None:
     """
-    Has recordings that come over the Model Context Protocol deleted as uploads are.
+    Has recordings that come over the Model Context Protocol counted and deleted as uploads are.
 
-    Gradio writes such a recording to a file before it uploads it to itself, and forgets that file.
+    Gradio writes such a recording to a file before it uploads it to itself, and forgets that file. It uploads it
+    without saying for whom; so it is counted here, and not as an upload of this machine.
 
     Args:
         page (`gr.Blocks`): Launched; nothing is done where it has no MCP server.
+        clients ([`~space.clients.Clients`]): Counts them.
     """
     server: Any = page.mcp_server_obj
     if server is None:
         return
-    convert = server.convert_strings_to_filedata
+    convert, connect = server.convert_strings_to_filedata, server._get_or_create_client
+    inner = clients.header(Client("mcp", None))
 
     def converted(value: Any, positions: list[list[str | int]]) -> Any:
         given = convert(value, positions)
-        files = (each["path"] for each in given.values() if isinstance(each, dict) and "path" in each)
+        files = [each["path"] for each in given.values() if isinstance(each, dict) and "path" in each]
         page.upload_file_set.update(files)
+        client = clients.known(server.mcp_server.request_context.request.headers)
+        for path in map(Path, files):
+            if client is not None and path.is_file():
+                clients.take_upload(client, path.stat().st_size)
         return given
 
-    server.convert_strings_to_filedata = converted
+    def connected() -> Any:
+        connection = connect()
+        connection.headers[HEADER] = inner
+        return connection
+
+    server.convert_strings_to_filedata, server._get_or_create_client = converted, connected
 
 
 def _guard(block: "gr.components.Component") -> None:

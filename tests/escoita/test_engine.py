@@ -1,6 +1,8 @@
 """Visitors of the engine: on a model that can be held between two letters, so that nothing hangs on the clock."""
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 
 from escoita.engine import Engine
-from escoita.errors import AudioError, BusyError, EscoitaError
+from escoita.errors import AudioError, AudioLimitError, BusyError, EscoitaError, ShareError
+from escoita.fairness import Client
 from escoita.partial import Partial
 from tests.escoita.samples import tone, write_clip
 from tests.escoita.talker import POISON, Gate, TalkerModel, clip, talker
@@ -216,3 +219,65 @@ def test_what_cannot_be_heard_is_refused_before_it_waits(tmp_path: Path) -> None
         with pytest.raises(EscoitaError, match="^adapter secret: is not offered here"):
             next(heard.stream(clip(800), "secret"))
         assert heard._thread is None
+
+
+def test_a_request_takes_its_place_before_its_recording_is_decoded(
+    gate: Gate, people: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, decoding, decoded = write_clip(tmp_path / "clip.wav"), threading.Event(), threading.Event()
+
+    def slow(source: Path, max_seconds: float) -> np.ndarray:
+        decoding.set()
+        assert decoded.wait(30)
+        return clip(800)
+
+    monkeypatch.setattr("escoita.engine.read_audible", slow)
+    with engine(TalkerModel(before_letter=gate), most_waiting=1) as heard:
+        first = people.submit(last, heard.stream(path))
+        assert decoding.wait(30)
+        monkeypatch.setattr("escoita.engine.read_audible", lambda *arguments: pytest.fail("decoded"))
+        with pytest.raises(BusyError):
+            next(heard.stream(path))
+        decoded.set()
+        gate.release()
+        assert first.result(30) == "800"
+        monkeypatch.undo()
+        with pytest.raises(AudioError):
+            next(heard.stream(tmp_path / "gone.wav"))
+        assert last(heard.stream(clip(900))) == "900"  # the place of what could not be decoded is free
+
+
+def test_a_recording_over_the_limit_is_refused(tmp_path: Path) -> None:
+    with Engine(talker(TalkerModel()), {}, {}, max_seconds=1.0) as heard:
+        assert last(heard.stream(write_clip(tmp_path / "short.wav", tone(seconds=0.9)))) == "14400"
+        with pytest.raises(AudioLimitError):
+            next(heard.stream(write_clip(tmp_path / "long.wav", tone(seconds=1.1))))
+
+
+def test_two_requests_of_one_client_wait_and_sixty_seconds(gate: Gate, people: ThreadPoolExecutor) -> None:
+    ours, other = Client("x", "a"), Client("x", "b")
+    with engine(TalkerModel(before_letter=gate)) as heard:
+        first = people.submit(last, heard.stream(clip(900), client=ours))
+        gate.wait()
+        long = in_line(heard.stream(clip(61 * 16_000), client=other))
+        with pytest.raises(ShareError):
+            next(heard.stream(clip(800), client=other))
+        long.close()  # type: ignore[attr-defined]
+        lines = [in_line(heard.stream(clip(length), client=ours)) for length in (1000, 1100)]
+        with pytest.raises(ShareError):
+            next(heard.stream(clip(1200), client=ours))
+        others = [people.submit(last, line) for line in (*lines, in_line(heard.stream(clip(1300), client=other)))]
+        gate.release()
+        assert [each.result(30) for each in (first, *others)] == ["900", "1000", "1100", "1300"]
+
+
+def test_no_recording_is_kept_when_nobody_asks() -> None:
+    with engine(TalkerModel()) as heard:
+        samples = clip(800)
+        held = weakref.ref(samples)
+        assert last(heard.stream(samples)) == "800"
+        del samples
+        deadline = time.monotonic() + 20
+        while held() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert held() is None

@@ -19,7 +19,7 @@ def asked(model: TalkerModel, *lengths: int) -> list[Hearing]:
 
 
 def parts_of(hearings: list[Hearing]) -> list[Part]:
-    return [part for hearing in hearings for part in hearing.parts_from(0)]
+    return [part for hearing in hearings for part in hearing.segments()]
 
 
 def told(hearing: Hearing) -> list[Event]:

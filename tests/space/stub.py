@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from escoita.audio import SAMPLING_RATE, read_audible, seconds
+from escoita.fairness import Client
 from escoita.partial import Partial
 from escoita.recipe import Space
 from escoita.transcript import Segment, Transcript
@@ -50,13 +51,20 @@ class Stub:
     Args:
         text (`str`, *optional*, defaults to `"salom"`): What it hears.
         delay (`float`, *optional*, defaults to 0): Seconds before each word.
+        max_seconds (`float`, *optional*, defaults to 30): The longest recording.
     """
 
-    def __init__(self, text: str = "salom", delay: float = 0.0):
-        self.text, self.delay = text, delay
+    def __init__(self, text: str = "salom", delay: float = 0.0, max_seconds: float = 30.0):
+        self.text, self.delay, self.max_seconds = text, delay, max_seconds
 
-    def stream(self, source: str | Path, adapter: str | None = None, beside: str | None = None) -> Iterator[Partial]:
-        length, words = seconds(read_audible(source)), self.text.split()
+    def stream(
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: Client | None = None,
+    ) -> Iterator[Partial]:
+        length, words = seconds(read_audible(source, self.max_seconds)), self.text.split()
         for count in range(1, len(words)):
             time.sleep(self.delay)
             yield Partial(" ".join(words[:count]), (), 0.0, length, None, self.delay)
@@ -68,8 +76,9 @@ class Stub:
 
 def heard(recording: Path | None, settings: Space | None = None, text: str = "salom") -> Transcript:
     """What the page hears in a file of a visitor, within its limits."""
-    stub = Stub(text)
-    demo = Demo("Demo", "acme/base", None, "auto", {}, settings or Space(), None, "uz", lambda: stub, lambda: False)
+    settings = settings or Space()
+    stub = Stub(text, max_seconds=settings.max_minutes * 60)
+    demo = Demo("Demo", "acme/base", None, "auto", {}, settings, None, "uz", lambda: stub, lambda: False)
     *_, last = listen(demo, str(recording) if recording else None, None)
     assert last.transcript is not None
     return last.transcript

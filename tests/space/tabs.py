@@ -10,6 +10,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from escoita.errors import EscoitaError
+from escoita.fairness import Client
 from escoita.partial import Partial
 from escoita.recipe import Space
 from escoita.rundir import RunDirectory
@@ -32,7 +33,13 @@ class Listening:
     def __init__(self, heard: dict[str | None, str]):
         self.heard, self.asked, self.closed = heard, list[tuple[str | None, str | None]](), 0
 
-    def stream(self, source: str | Path, adapter: str | None = None, beside: str | None = None) -> Iterator[Partial]:
+    def stream(
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: Client | None = None,
+    ) -> Iterator[Partial]:
         self.asked.append((adapter, beside))
         text = self.heard[adapter]
         if text == "fail":

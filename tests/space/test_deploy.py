@@ -81,6 +81,7 @@ def test_a_space_is_made_in_one_commit_with_all_that_it_has_beside(hub: HubDoubl
     assert "torch==2.11.0\n" in text(hub, "requirements.txt")
     about = yaml.safe_load(text(hub, "space.yaml"))
     assert about["adapters"] == [ADAPTER] and about["space"]["examples"] == [f"examples/{CLIP.name}"]
+    assert about["proxy_hops"] == 1, "the proxy of the Hub says who a visitor is"
 
 
 def test_pushing_again_changes_what_differs_alone(hub: HubDouble, push: Push) -> None:

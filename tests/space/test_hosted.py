@@ -11,7 +11,7 @@ from space.hosted import Hosted, main, read_hosted
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    hosted = Hosted(title="“Uzbek”: a", base="a/b", adapters=["x=a/c"], space=Space(max_minutes=3))
+    hosted = Hosted(title="“Uzbek”: a", base="a/b", adapters=["x=a/c"], space=Space(max_minutes=3), proxy_hops=2)
     (tmp_path / "space.yaml").write_text(hosted.to_yaml(), "utf-8")
     assert read_hosted(tmp_path / "space.yaml") == hosted
 

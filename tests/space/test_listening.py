@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 
 from escoita.errors import AudioError, BusyError, EscoitaError
+from escoita.fairness import Client
 from escoita.partial import Partial
 from escoita.recipe import Space
 from space.listening import listen, messages
@@ -21,7 +22,13 @@ class Raising:
     def __init__(self, error: Exception):
         self.error = error
 
-    def stream(self, source: str | Path, adapter: str | None = None, beside: str | None = None) -> Iterator[Partial]:
+    def stream(
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: Client | None = None,
+    ) -> Iterator[Partial]:
         yield from ()
         raise self.error
 

@@ -9,9 +9,11 @@ import pytest
 
 from escoita.errors import EscoitaError
 from escoita.recipe import Space
+from escoita.transcript import Transcript
 from space.demo import Demo
 from space.page_feedback import feedback_box
 from space.texts import say
+from space.transcribed import Transcribed
 from tests.space.browsing import CHROMIUM, FLAGS
 from tests.space.stub import CLIP
 from tests.space.tabs import about_what, opened
@@ -30,18 +32,23 @@ class Kept:
         self.texts.append(text)
 
 
+def transcribed(recording: str) -> tuple[str, Transcribed]:
+    return "salem dunya", Transcribed(recording, Transcript("salem dunya", 0.8, 0.1, 2, False, ()))
+
+
 def lay_out(demo: Demo, say: Callable[..., Any]) -> None:
     """A recording and its transcript, as the page has them."""
     recording = gr.Audio(sources=["upload"], type="filepath", elem_id="recording")
     transcript = gr.Textbox(label="Transcript", interactive=False)
-    feedback_box(demo, say, recording, transcript)
-    recording.upload(lambda: "salem dunya", None, transcript)
+    done = gr.State()
+    feedback_box(demo, say, recording, transcript, done)
+    recording.upload(transcribed, recording, [transcript, done])
 
 
 def test_there_is_no_box_unless_a_dataset_is_named() -> None:
     with gr.Blocks() as page:
-        feedback_box(about_what(), lambda key, **values: key, gr.Audio(), gr.Textbox())
-    assert len(page.blocks) == 3 and not page.fns
+        feedback_box(about_what(), lambda key, **values: key, gr.Audio(), gr.Textbox(), gr.State())
+    assert len(page.blocks) == 4 and not page.fns
 
 
 @pytest.mark.browser
@@ -79,6 +86,9 @@ def test_only_with_consent_is_a_correction_kept(tmp_path: Path, monkeypatch: pyt
         expect(consent).not_to_be_checked()
         assert kept.texts == ["salom dunyo"]
         consent.check()
+        send.click()
+        expect(page.get_by_test_id("toast-text")).to_contain_text("Xa corrixiches")
+        assert kept.texts == ["salom dunyo"]
         page.locator("#recording").get_by_label("Clear").click()
         expect(consent).not_to_be_checked()
         expect(text).to_have_value("")

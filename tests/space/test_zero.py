@@ -12,6 +12,7 @@ import pytest
 
 from escoita.engine import Engine
 from escoita.errors import EscoitaError
+from escoita.fairness import Client
 from escoita.partial import Partial
 from space import app
 from space.listening import listen
@@ -31,7 +32,13 @@ class Elsewhere(Stub):
     def prepare(self, adapter: str) -> None:
         self.prepared.append(adapter)
 
-    def stream(self, source: str | Path, adapter: str | None = None, beside: str | None = None) -> Iterator[Partial]:
+    def stream(
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: Client | None = None,
+    ) -> Iterator[Partial]:
         pytest.fail("asked together with others, whose process does not know them")
 
     def stream_alone(

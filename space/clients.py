@@ -1,0 +1,193 @@
+"""Tell clients apart by address and session, and bound what each of them may send in a quarter of an hour."""
+
+import ipaddress
+import re
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from escoita.errors import ShareError
+from escoita.fairness import Client, Places
+from space.texts import say
+
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+MEGABYTE = 2**20
+# Seconds over which uploads and sessions are counted.
+WINDOW = 900.0
+# Uploads of one client in this time, and their bytes; and those of one address, however many clients it has.
+MAX_UPLOADS, MAX_UPLOADED = 20, 200 * MEGABYTE
+ADDRESS_UPLOADS, ADDRESS_UPLOADED = 50 * MAX_UPLOADS, 10 * MAX_UPLOADED
+# Seconds over which calls are counted (POST requests, and those for the page itself); of one client, of one address.
+CALL_WINDOW = 10.0
+MAX_CALLS, ADDRESS_CALLS = 100, 1_000
+# Sessions of one address in this time; further ones count as one client, together with requests without a session.
+ADDRESS_SESSIONS = 100
+# With so many keys, or twice as many as were left the last time, those that hold nothing any more are dropped.
+MANY_KEYS = 10_000
+# A header of requests within this process. A request from outside never keeps it.
+HEADER = "x-escoita-client"
+SESSION = re.compile(r"[\w-]{20,64}")
+
+
+class Window:
+    """
+    What each key has used lately.
+
+    Args:
+        seconds (`float`): How long an entry counts.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._entries: dict[Hashable, deque[tuple[float, int]]] = {}
+        self._many = MANY_KEYS
+
+    def used(self, key: Hashable) -> tuple[int, int]:
+        """How many entries of a key there are, and the sum of their amounts."""
+        entries, since = self._entries.get(key, deque()), time.monotonic() - self.seconds
+        while entries and entries[0][0] < since:
+            entries.popleft()
+        return len(entries), sum(amount for _, amount in entries)
+
+    def add(self, key: Hashable, amount: int = 0) -> None:
+        """Notes an entry."""
+        if len(self._entries) > self._many:
+            self._entries = {each: kept for each, kept in self._entries.items() if self.used(each)[0]}
+            self._many = max(MANY_KEYS, 2 * len(self._entries))
+        self._entries.setdefault(key, deque()).append((time.monotonic(), amount))
+
+
+class Clients:
+    """
+    Tells clients apart, and counts what they send.
+
+    A client is a session at an address. The page gives each browser a session, by a cookie without any other meaning;
+    requests without one are, together, one client of their address.
+
+    Args:
+        proxy_hops (`int`, *optional*, defaults to 0): Proxies in front of the page, each of which adds the address of
+            its peer to the header X-Forwarded-For; without any the header is ignored.
+    """
+
+    def __init__(self, proxy_hops: int = 0):
+        self.proxy_hops = proxy_hops
+        self.cookie = f"escoita-{secrets.token_hex(4)}"  # pages on other ports of a machine get the same cookies
+        self._secret = secrets.token_hex(16)
+        self._lock = threading.Lock()
+        self._uploads, self._calls = Window(WINDOW), Window(CALL_WINDOW)
+        # Requests that wait for the model to be loaded.
+        self.loading = Places()
+        self._sessions: dict[str, dict[str, float]] = {}
+        self._many = MANY_KEYS
+
+    def of(self, request: "gr.Request") -> Client:
+        """Who sent a request, as a function of the page gets it."""
+        known = self.known(request.headers)
+        return known or Client(self.address(request.client.host, []), None)
+
+    def known(self, headers: Mapping[str, str]) -> Client | None:
+        """Who sent a request, by the header that this process adds; none if it has not."""
+        secret, _, rest = headers.get(HEADER, "").partition(" ")
+        if not secrets.compare_digest(secret.encode(), self._secret.encode()):
+            return None
+        address, _, session = rest.partition(" ")
+        return Client(address, session or None)
+
+    def header(self, client: Client) -> str:
+        """The value of the header that tells this process who a request is from."""
+        return f"{self._secret} {client.address} {client.session or ''}".rstrip()
+
+    def address(self, peer: str, forwarded: Sequence[str]) -> str:
+        """
+        The address that counts: the rightmost that no trusted proxy has.
+
+        Args:
+            peer (`str`): The address of the connection.
+            forwarded (`Sequence[str]`): Values of X-Forwarded-For, in order.
+        """
+        named = [each.strip() for value in forwarded for each in value.split(",") if each.strip()]
+        chain = [*named, peer] if self.proxy_hops else [peer]
+        return normalized(chain[-min(self.proxy_hops + 1, len(chain))])
+
+    def client(self, address: str, cookies: str) -> Client:
+        """
+        Who sends a request from outside.
+
+        Args:
+            address (`str`): As [`~Clients.address`] gives it.
+            cookies (`str`): The header Cookie.
+        """
+        from starlette.requests import cookie_parser
+
+        session = cookie_parser(cookies).get(self.cookie, "")
+        if not SESSION.fullmatch(session):
+            return Client(address, None)
+        now = time.monotonic()
+        with self._lock:
+            if len(self._sessions) > self._many:
+                self._sessions = {
+                    each: known for each, known in self._sessions.items() if max(known.values()) > now - WINDOW
+                }
+                self._many = max(MANY_KEYS, 2 * len(self._sessions))
+            known = self._sessions.setdefault(address, {})
+            if session not in known and len(known) >= ADDRESS_SESSIONS:
+                for each in [each for each, seen in known.items() if seen < now - WINDOW]:
+                    del known[each]
+                if len(known) >= ADDRESS_SESSIONS:
+                    return Client(address, None)
+            known[session] = now
+        return Client(address, session)
+
+    def take_call(self, client: Client) -> None:
+        """
+        Counts a request.
+
+        Raises:
+            ShareError: The client has sent too many.
+        """
+        self._take(self._calls, client, 0, (MAX_CALLS, 1), (ADDRESS_CALLS, 1))
+
+    def take_upload(self, client: Client, size: int) -> None:
+        """
+        Counts an upload, before it is stored.
+
+        Args:
+            client ([`~escoita.fairness.Client`]): Who sends it.
+            size (`int`): Its bytes.
+
+        Raises:
+            ShareError: The client, or its address, has sent too much.
+        """
+        self._take(self._uploads, client, size, (MAX_UPLOADS, MAX_UPLOADED), (ADDRESS_UPLOADS, ADDRESS_UPLOADED))
+
+    def _take(self, window: Window, client: Client, size: int, own: tuple[int, int], shared: tuple[int, int]) -> None:
+        with self._lock:
+            for key, (most, most_bytes) in ((client, own), ((client.address,), shared)):
+                count, total = window.used(key)
+                if count >= most or total + size > most_bytes:
+                    raise ShareError(say("refusal.sent"))
+            for key in (client, (client.address,)):
+                window.add(key, size)
+
+
+def normalized(address: str) -> str:
+    """An address without its port; of an IPv6 address the network of 64 bits, all of which one customer has."""
+    if address.startswith("["):
+        address = address[1:].partition("]")[0]
+    elif address.count(":") == 1:
+        address = address.partition(":")[0]
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return re.sub(r"[^\w.-]", "_", address[:64], flags=re.ASCII)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)

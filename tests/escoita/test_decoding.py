@@ -1,0 +1,168 @@
+"""Decoding in blocks gives what decoding at once gives, and ends at the limits."""
+
+import io
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from escoita import decoding
+from escoita.audio import read_audio, seconds
+from escoita.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, Mono, check_header
+from escoita.errors import AudioError, AudioLimitError
+from tests.escoita.samples import tone, write_clip
+
+
+def noise(length: float, rate: int, channels: int = 1) -> np.ndarray:
+    samples = np.random.default_rng(0).standard_normal((int(length * rate) + 17, channels)) * 0.1
+    return samples.astype(np.float32)
+
+
+def at_once(source: bytes) -> np.ndarray:
+    """As a script would decode it: the whole file, then mono, then 16 kHz."""
+    with soundfile.SoundFile(io.BytesIO(source)) as file:
+        samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    return np.asarray(mono if rate == SAMPLING_RATE else soxr.resample(mono, rate, SAMPLING_RATE))
+
+
+def bomb(path: Path, length: float = 29, rate: int = 655_350, channels: int = 8) -> Path:
+    """Half a second of a tone and then silence, at the highest rate of FLAC, in all its channels."""
+    with soundfile.SoundFile(path, "w", rate, channels) as file:
+        file.write(np.repeat(tone(seconds=0.5, rate=rate)[:, None], channels, axis=1))
+        left = int((length - 0.5) * rate)
+        while left > 0:
+            file.write(np.zeros((min(left, 2**18), channels), np.float32))
+            left -= 2**18
+    return path
+
+
+@given(st.integers(1, 60_000), st.integers(1, 4_000), st.sampled_from([8_000, 11_025, 16_000, 44_100, 48_000, 96_000]))
+@settings(max_examples=60, deadline=None)
+def test_resampling_in_blocks_is_resampling_at_once(length: int, block: int, rate: int) -> None:
+    samples = np.random.default_rng(length).standard_normal(length).astype(np.float32)
+    mono = Mono("clip", 1e6)
+    for start in range(0, length, block):
+        mono.add(samples[None, start : start + block], rate, axis=0)
+    expected = samples if rate == SAMPLING_RATE else soxr.resample(samples, rate, SAMPLING_RATE)
+    np.testing.assert_array_equal(mono.finish(), expected)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 48_000])
+@pytest.mark.parametrize(
+    ("kind", "subtype", "channels"),
+    [("WAV", "PCM_16", 2), ("WAV", "FLOAT", 6), ("FLAC", "PCM_16", 1), ("OGG", "VORBIS", 2), ("MP3", None, 2)],
+)
+def test_a_file_in_blocks_is_the_file_at_once(
+    monkeypatch: pytest.MonkeyPatch, kind: str, subtype: str | None, channels: int, rate: int
+) -> None:
+    monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 3_000)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(3, rate, channels), rate, format=kind, subtype=subtype)
+    np.testing.assert_array_equal(read_audio(buffer.getvalue()), at_once(buffer.getvalue()))
+
+
+def test_many_samples_are_refused_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = bomb(tmp_path / "bomb.flac")
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *arguments, **options: pytest.fail("decoded"))
+    with pytest.raises(AudioLimitError, match="too many channels or too high a sampling rate") as refusal:
+        read_audio(path, max_seconds=30)
+    assert refusal.value.max_seconds is None
+    with pytest.raises(AudioLimitError):
+        check_header(path, 30)
+    with pytest.raises(AudioLimitError, match="is longer than 20 s") as longer:
+        check_header(path, 20)
+    assert longer.value.max_seconds == 20
+
+
+def test_a_short_recording_may_have_many_channels(tmp_path: Path) -> None:
+    assert seconds(read_audio(bomb(tmp_path / "short.flac", 2), max_seconds=30)) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("name", ["long.flac", "long.wav"])
+def test_memory_holds_the_result_and_a_block(tmp_path: Path, name: str) -> None:
+    path = bomb(tmp_path / name, 10, 192_000, 2)
+    tracemalloc.start()
+    samples = read_audio(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * samples.nbytes + 8 * 4 * decoding.BLOCK_SAMPLES < 15e6
+
+
+def live(length: float, kind: str = "webm", codec: str = "libopus") -> bytes:
+    """As a browser records it: without a length, as it is not known at the start."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=kind, options={"live": "1"}) as container:
+        stream: Any = container.add_stream(codec, rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(seconds=length, rate=48_000)[None], format="flt", layout="mono")
+        frame.sample_rate = 48_000
+        resampler = av.AudioResampler(format=stream.codec_context.format.name, layout="mono", rate=48_000)
+        for out in [*resampler.resample(frame), None]:
+            for packet in stream.encode(out):
+                container.mux(packet)
+    return file.getvalue()
+
+
+def test_a_live_recording_is_refused_while_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "live.webm"
+    path.write_bytes(live(8))
+    check_header(path, 3)  # it declares nothing
+    assert seconds(read_audio(path, max_seconds=9)) == pytest.approx(8, abs=0.1)
+    with pytest.raises(AudioLimitError, match="is longer than 3 s"):
+        read_audio(path, max_seconds=3)
+
+
+def test_a_declared_length_of_an_m4a_is_believed_before_decoding(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "long.m4a"), "w", format="ipod") as container:
+        stream: Any = container.add_stream("aac", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(seconds=8, rate=48_000)[None], format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        for packets in (stream.encode(frame), stream.encode(None)):
+            container.mux(packets)
+    check_header(tmp_path / "long.m4a", 9)
+    with pytest.raises(AudioLimitError):
+        check_header(tmp_path / "long.m4a", 5)
+
+
+@pytest.mark.parametrize("content", [b"", b"%PDF-1.7", b"RIFF\x24\x00\x00\x00WAVE"])
+def test_a_header_that_cannot_be_read_passes(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "letter.wav").write_bytes(content)
+    check_header(tmp_path / "letter.wav", 1)
+    check_header(write_clip(tmp_path / "clip.wav"), 1)
+
+
+def test_a_segment_of_a_long_recording_is_within_the_limit(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "long.flac", tone(seconds=20.0))
+    with pytest.raises(AudioLimitError):
+        read_audio(path, max_seconds=5)
+    assert seconds(read_audio(path, offset=15.0, duration=4.0, max_seconds=5)) == 4.0
+
+
+def test_a_segment_ends_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "live.webm"
+    path.write_bytes(live(8))
+    whole = read_audio(path, max_seconds=9)
+    part = read_audio(path, offset=1.0, duration=2.0, max_seconds=5)
+    np.testing.assert_allclose(part[500:-500], whole[16_500:47_500], atol=1e-3)  # the edges are resampled otherwise
+    with pytest.raises(AudioError, match="not the part from 7 s for 3 s"):
+        read_audio(path, offset=7.0, duration=3.0)
+
+
+def test_an_mp3_that_declares_more_than_it_can_hold_is_read_to_its_end(tmp_path: Path) -> None:
+    content = bytearray(write_clip(tmp_path / "clip.mp3").read_bytes())
+    frames = content.index(b"Xing") + 8
+    content[frames : frames + 4] = b"\xff" * 4
+    (tmp_path / "clip.mp3").write_bytes(content)
+    check_header(tmp_path / "clip.mp3", 1)
+    assert seconds(read_audio(tmp_path / "clip.mp3", max_seconds=1)) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_limit_of_samples_lets_studio_recordings_through() -> None:
+    assert max(8 * 48_000, 2 * 192_000) <= SAMPLES_PER_SECOND

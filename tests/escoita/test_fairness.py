@@ -1,0 +1,99 @@
+"""Whose turn it is, and who may wait."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from escoita.errors import BusyError, ShareError
+from escoita.fairness import MAX_WAITING, Client, FairOrder, anyone, require_place, require_seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    client: Client
+    arrived: int = 0
+    name: str = field(default="")
+
+
+def client(address: str, session: str = "a") -> Client:
+    return Client(address, session)
+
+
+def served(waiting: list[Segment], arrivals: dict[int, list[Segment]], batches: int) -> list[Segment]:
+    """Serves one segment at a time; `arrivals` come while the batch of that number is transcribed."""
+    order, waiting, done = FairOrder(), list(waiting), []
+    for number in range(1, batches + 1):
+        if not waiting:
+            break
+        first, *waiting = order.order(waiting)
+        order.serve([first], number)
+        done.append(first)
+        waiting += arrivals.get(number, [])
+    return done
+
+
+def test_requests_of_one_client_are_served_in_their_order() -> None:
+    segments = [Segment(client("x"), name=str(number)) for number in range(5)]
+    assert served(segments, {}, 5) == segments
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abc"), st.integers(0, 9)), max_size=40))
+def test_nothing_is_lost_and_each_client_keeps_its_order(asked: list[tuple[str, str, int]]) -> None:
+    segments = [Segment(client(address, session), arrived) for address, session, arrived in asked]
+    ordered = FairOrder().order(segments)
+    assert len(ordered) == len(segments)
+    for each in {segment.client for segment in segments}:
+        assert [s for s in ordered if s.client == each] == [s for s in segments if s.client == each]
+
+
+def test_a_client_that_comes_later_waits_for_one_batch_of_a_flood() -> None:
+    flood = [Segment(client("x")) for _ in range(100)]
+    late = Segment(client("y"), arrived=1)
+    assert served(flood, {1: [late]}, 3).index(late) == 1
+
+
+def test_a_flood_of_sessions_counts_as_one_address() -> None:
+    flood = [Segment(client("x", str(number))) for number in range(100)]
+    late = Segment(client("y"), arrived=1)
+    assert served(flood, {1: [late]}, 3).index(late) == 1
+
+
+def test_sessions_of_one_address_take_turns() -> None:
+    flood = [Segment(client("x")) for _ in range(100)]
+    late = Segment(client("x", "b"), arrived=1)
+    assert served(flood, {1: [late]}, 3).index(late) == 1
+
+
+def test_no_stream_of_new_clients_holds_up_a_long_recording() -> None:
+    long = [Segment(client("x")) for _ in range(10)]
+    arrivals = {number: [Segment(client(f"new {number}"), arrived=number)] for number in range(1, 60)}
+    done = served(long, arrivals, 40)
+    places = [done.index(segment) for segment in long]
+    assert places == [0, *range(2, 20, 2)]
+
+
+def test_a_client_may_have_two_requests_that_wait() -> None:
+    ours, other = client("x"), client("x", "b")
+    require_place(ours, [ours] * (MAX_WAITING - 1), 20)
+    with pytest.raises(ShareError):
+        require_place(ours, [ours] * MAX_WAITING, 20)
+    require_place(other, [ours] * MAX_WAITING, 20)
+
+
+def test_one_address_never_fills_the_queue() -> None:
+    full = [client("x", str(number)) for number in range(15)]
+    with pytest.raises(BusyError):
+        require_place(client("x", "new"), full, 20)
+    require_place(client("y"), full, 20)
+    with pytest.raises(BusyError):
+        require_place(client("y"), [anyone() for _ in range(20)], 20)
+
+
+def test_a_long_recording_waits_if_nothing_else_of_the_client_does() -> None:
+    require_seconds(1800, 0)
+    require_seconds(30, 30)
+    for own, waiting in ((30, 31), (1800, 1), (1, 1800)):
+        with pytest.raises(ShareError):
+            require_seconds(own, waiting)

@@ -1,0 +1,119 @@
+"""A correction on the whole page: of a recording that this session has transcribed, and once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from escoita.errors import EscoitaError
+from escoita.recipe import Space
+from escoita.transcript import Transcript
+from space.texts import say
+from space.transcribed import Transcribed, require_transcribed
+from tests.space.browsing import Visit, in_chromium, served, upload
+from tests.space.stub import CLIP, Stub
+from tests.space.tabs import about_what
+
+
+class Kept:
+    """Notes what is kept."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def keep(self, recording: str | None, text: str, consent: bool) -> None:
+        assert consent and recording
+        self.texts.append(text)
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def address(kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    settings = Space(feedback="ana/corrections", examples=[str(CLIP)])
+    with served(about_what(ready=lambda: Stub("salem dunya"), settings=settings, corrections=kept)) as address:
+        yield address
+
+
+class Session:
+    """
+    A program that calls the events of the page as the page itself does.
+
+    Args:
+        address (`str`): Of the page.
+        name (`str`): What Gradio calls the session.
+    """
+
+    def __init__(self, address: str, name: str):
+        self.http, self.name = httpx.Client(base_url=address, timeout=60), name
+        self.events = {each["api_name"]: each["id"] for each in self.http.get("config").json()["dependencies"]}
+
+    def upload(self, name: str) -> dict[str, Any]:
+        answer = self.http.post("gradio_api/upload", files={"files": (name, CLIP.read_bytes())})
+        return {"path": answer.raise_for_status().json()[0], "meta": {"_type": "gradio.FileData"}}
+
+    def call(self, event: str, *data: object) -> dict[str, Any]:
+        asked = {"data": data, "fn_index": self.events[event], "session_hash": self.name}
+        self.http.post("gradio_api/queue/join", json=asked).raise_for_status()
+        with self.http.stream("GET", f"gradio_api/queue/data?session_hash={self.name}") as answer:
+            for line in answer.iter_lines():
+                message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+                if message.get("msg") == "process_completed":
+                    return dict(message)
+        raise AssertionError("no answer")
+
+
+def test_a_correction_needs_a_transcription_of_the_same_session(address: str, kept: Kept) -> None:
+    ours, other = Session(address, "ours"), Session(address, "other")
+    recording, second = ours.upload("a.ogg"), ours.upload("b.ogg")
+    correction = [recording, "salom", True, None]
+    refused = ours.call("send", *correction)
+    assert not refused["success"] and refused["output"]["error"] == say("refusal.not_heard")
+    assert ours.call("transcribe_1", recording, "uzbek")["success"]
+    assert not other.call("send", *correction)["success"]
+    assert not ours.call("send", second, "salom", True, None)["success"]
+    assert kept.texts == []
+    assert ours.call("send", *correction)["success"] and kept.texts == ["salom"]
+    again = ours.call("send", *correction)
+    assert not again["success"] and again["output"]["error"] == say("refusal.corrected")
+    assert kept.texts == ["salom"]
+
+
+def test_what_was_transcribed_is_corrected_once() -> None:
+    done = Transcribed("a.wav", Transcript("salom", 1.0, 0.1, 1, False, ()))
+    assert require_transcribed(done, "a.wav") is done
+    for transcribed, recording in ((None, "a.wav"), (done, "b.wav"), (done, None)):
+        with pytest.raises(EscoitaError, match="^There is nothing to correct yet"):
+            require_transcribed(transcribed, recording)
+    done.corrected = True
+    with pytest.raises(EscoitaError, match="^You have corrected this transcript already"):
+        require_transcribed(done, "a.wav")
+
+
+@pytest.mark.parametrize("example", [False, True], ids=["upload", "example"])
+@pytest.mark.browser
+@in_chromium[1]
+def test_a_visitor_transcribes_and_corrects(visit: Visit, kept: Kept, example: bool) -> None:
+    from playwright.sync_api import expect
+
+    page = visit()
+    if example:
+        page.locator(".gallery-item, .gallery button, [aria-label*=xample] td").first.click()
+    else:
+        upload(page, CLIP)
+        page.locator("#transcribe").click()
+    expect(page.locator("#transcript textarea")).to_have_value("salem dunya")
+    page.locator("#downloads a").first.wait_for()
+    page.locator("#waveform svg").wait_for()
+    page.locator("#correction textarea").fill("salom dunyo")
+    page.locator("#consent input").check()
+    page.locator("#send-correction").click()
+    expect(page.locator("#thanks")).to_contain_text("Thank you")
+    assert kept.texts == ["salom dunyo"]

@@ -1,0 +1,200 @@
+"""A whole page under load: a flood by one client, a school behind one address, and many small bombs."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from escoita.engine import Engine
+from escoita.fairness import MAX_WAITING
+from escoita.recipe import Space
+from space import app
+from space.clients import MAX_UPLOADS, Clients
+from tests.escoita.talker import Gate, TalkerModel, talker
+from tests.space.tabs import about_what
+
+
+Open = Callable[..., str]
+FLOOD, HONEST = 14_400, 12_000
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.release()
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Opens a page on a model that says how long each clip is."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    pages: list[Any] = []
+
+    def make(model: TalkerModel, proxy_hops: int = 0) -> str:
+        settings = Space()
+        engine = Engine(talker(model), {}, {}, settings.max_queue, settings.max_minutes * 60)
+        demo = about_what(adapters={"": ""}, ready=lambda: engine, settings=settings, clients=Clients(proxy_hops))
+        page = app.build(demo)
+        pages.append((page, engine))
+        return app.start(page, demo)
+
+    yield make
+    for page, engine in pages:
+        page.close(verbose=False)
+        engine.close()
+
+
+def clip(samples: int) -> bytes:
+    buffer = BytesIO()
+    soundfile.write(buffer, np.full(samples, 0.1, np.float32), 16_000, format="WAV")
+    return buffer.getvalue()
+
+
+class Visitor:
+    """
+    A program that speaks plain HTTP.
+
+    Args:
+        address (`str`): Of the page.
+        forwarded (`str`, *optional*): What a proxy says of it.
+        session (`bool`, *optional*, defaults to `True`): Whether it opens the page first.
+    """
+
+    def __init__(self, address: str, forwarded: str | None = None, session: bool = True):
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        self.http = httpx.Client(base_url=f"{address}gradio_api/", headers=headers, timeout=60)
+        if session:
+            self.http.get(f"{address}config").raise_for_status()
+
+    def upload(self, content: bytes) -> str:
+        answer = self.http.post("upload", files={"files": ("clip.wav", content)})
+        return str(answer.raise_for_status().json()[0])
+
+    def call(self, path: str) -> str:
+        return str(self.http.post("call/transcribe", json=self._data(path)).raise_for_status().json()["event_id"])
+
+    def flood(self, path: str) -> str | None:
+        """The event of a call, unless the call itself was refused."""
+        answer = self.http.post("call/transcribe", json=self._data(path))
+        return None if answer.status_code == 429 else str(answer.raise_for_status().json()["event_id"])
+
+    def answer(self, event: str) -> str:
+        return self.http.get(f"call/transcribe/{event}").raise_for_status().text
+
+    def _data(self, path: str) -> dict[str, Any]:
+        return {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, ""]}
+
+    def transcribe(self, content: bytes) -> str:
+        return self.answer(self.call(self.upload(content)))
+
+
+@pytest.mark.parametrize(
+    ("flood", "honest", "hops"),
+    [
+        ({"session": False}, {}, 0),
+        ({}, {}, 0),
+        ({"forwarded": "1.1.1.1", "session": False}, {"forwarded": "1.1.1.1"}, 1),
+        ({"forwarded": "1.1.1.1", "session": False}, {"forwarded": "2.2.2.2", "session": False}, 1),
+    ],
+    ids=["without a session", "of one session", "behind a proxy", "of another address"],
+)
+def test_200_calls_of_one_client_hold_up_another_for_two_of_them_at_most(
+    opened: Open, gate: Gate, flood: dict[str, Any], honest: dict[str, Any], hops: int
+) -> None:
+    model = TalkerModel(before_letter=gate)
+    address = opened(model, hops)
+    attacker, visitor = Visitor(address, **flood), Visitor(address, **honest)
+    path = attacker.upload(clip(FLOOD))
+    first = attacker.call(path)
+    gate.wait()
+    with ThreadPoolExecutor(20) as people:
+        events = [event for event in people.map(lambda _: attacker.flood(path), range(199)) if event]
+        own = visitor.call(visitor.upload(clip(HONEST)))
+        answer = people.submit(visitor.answer, own)
+        answers = people.submit(lambda: [attacker.answer(event) for event in events])
+        time.sleep(1)  # the request is in the queue, or would be
+        gate.release()
+        assert str(HONEST) in answer.result(60)
+        counted = Counter("event: error" in each for each in answers.result(120))
+    assert "event: complete" in attacker.answer(first)
+    assert counted[False] == MAX_WAITING and counted[True] > 50
+    before = [length for batch in model.batches for length in batch]
+    assert before[: before.index(HONEST)].count(FLOOD) <= 1 + MAX_WAITING
+
+
+def test_50_visitors_behind_one_address_all_work(opened: Open, gate: Gate) -> None:
+    address = opened(TalkerModel(before_letter=gate), 1)
+
+    def ask(number: int) -> tuple[Visitor, str]:
+        visitor = Visitor(address, "1.1.1.1")
+        return visitor, visitor.call(visitor.upload(clip(8_000 + number)))
+
+    with ThreadPoolExecutor(50) as people:
+        asked = list(people.map(ask, range(50)))
+        time.sleep(1)  # all of them wait
+        gate.release()
+        answers = list(people.map(lambda each: each[0].answer(each[1]), asked))
+    assert [str(8_000 + number) in answer for number, answer in enumerate(answers)] == [True] * 50
+
+
+def test_a_client_of_a_new_session_for_each_call_leaves_room_for_other_addresses(opened: Open, gate: Gate) -> None:
+    model = TalkerModel(before_letter=gate)
+    address = opened(model, 1)
+    path = Visitor(address, "1.1.1.1").upload(clip(FLOOD))
+    with ThreadPoolExecutor(20) as people:
+        list(people.map(lambda _: Visitor(address, "1.1.1.1").flood(path), range(90)))
+        visitor = Visitor(address, "2.2.2.2")
+        own = visitor.call(visitor.upload(clip(HONEST)))
+        answer = people.submit(visitor.answer, own)
+        time.sleep(1)
+        gate.release()
+        assert str(HONEST) in answer.result(60)
+    assert HONEST in [*model.batches[0], *model.batches[1]]
+
+
+def test_who_forges_an_address_for_each_call_is_one_client(opened: Open) -> None:
+    address = opened(TalkerModel())
+    statuses = []
+    for number in range(MAX_UPLOADS + 1):
+        visitor = Visitor(address, f"1.1.1.{number}", session=False)
+        statuses.append(visitor.http.post("upload", files={"files": ("clip.wav", clip(800))}).status_code)
+    assert statuses == [200] * MAX_UPLOADS + [429]
+
+
+@pytest.mark.slow
+def test_eight_bombs_take_no_memory(opened: Open) -> None:
+    rate = 655_350
+    buffer = BytesIO()
+    with soundfile.SoundFile(buffer, "w", rate, 8, format="FLAC") as file:
+        for _ in range(29):
+            file.write(np.zeros((rate, 8), np.int16))
+    address = opened(TalkerModel())
+    peak, over = [_resident()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            peak.append(_resident())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with ThreadPoolExecutor(8) as people:
+        answers = list(people.map(lambda _: Visitor(address).transcribe(buffer.getvalue()), range(8)))
+    over.set()
+    watching.join()
+    assert all("event: error" in answer and "too many channels" in answer for answer in answers)
+    assert max(peak) - peak[0] < 150 * 2**20
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[1]) * 4096
