@@ -1,15 +1,18 @@
 """
-What `escoita verify` looks at, one concern a file.
+The comparisons of `escoita verify`, one subject in each module.
 
-    check.py        a line of the answer: what, and whether it holds
+    check.py        the result of one comparison, and its four verdicts
     files.py        SHA256SUMS; that nothing but safetensors holds weights
-    references.py   transcripts that were not published, from who has them
-    rates.py        eval/results.json against what the predictions come to
-    drawings.py     what is drawn in each plot
+    signature.py    who signed, and whether a file was changed afterwards
+    consistency.py  recipe, records, adapter and predictions with each other
+    references.py   transcripts that were not published, from somebody who has them
+    rates.py        eval/results.json with the rates of the predictions
+    drawings.py     the plots
     leaderboards.py .eval_results, which leaderboards of the Hub read
-    text.py         the blocks of the card
-    front.py        model-index
+    version.py      which version of escoita wrote the card
+    text.py         the sections of the card
+    front.py        the front matter, with model-index
     names.py        repositories in the code of the card, framework versions
     weights.py      adapter and base: the digests that the records give
-    hearing.py      some clips heard again
+    hearing.py      some clips transcribed again
 """
