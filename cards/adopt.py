@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from pydantic import ValidationError
 
 from cards.checks.weights import ADAPTER, base_of, check_adapter
 from cards.description import description
@@ -197,8 +196,8 @@ def _is_ours(api: HfApi, repo: str, head: Head) -> bool:
     if found is None:
         return False
     try:
-        EvaluationRecord.model_validate_json(found)
-    except ValidationError as error:
+        EvaluationRecord.from_json(found)
+    except ValueError as error:
         raise PublishError(f"{repo}: holds a {RESULTS} that is not of escoita, and would be overwritten") from error
     return True
 

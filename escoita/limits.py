@@ -43,12 +43,18 @@ PREDICTION_ROWS = 1_000_000
 PARQUET_BYTES = 256 * MEBIBYTE
 # Of all columns after decompression, in one file. Scoring takes two to three times as much again.
 DECODED_BYTES = 1024 * MEBIBYTE
-# A lecture of two hours has 15,000 to 20,000 words. Counting edits takes time that grows with the square of it.
+# Of the predictions of all corpora and systems together, in memory.
+FOLDER_BYTES = 4096 * MEBIBYTE
+# A lecture of an hour has 8,000 to 10,000 words, 50,000 to 80,000 characters. Counting edits takes time that grows
+# with the square of it, and to find out which words a normalizer joins 1.3 GB of memory at this limit.
 TRANSCRIPT_WORDS = 20_000
-TRANSCRIPT_CHARACTERS = 150_000
+TRANSCRIPT_CHARACTERS = 100_000
+# Combining marks in a row. Text that is safe for streams has 30 at most (Unicode Standard Annex 15); to put them in
+# order takes time that grows with the square of their number.
+COMBINING_MARKS = 30
 # The sum over all rows of characters of the reference times characters of the hypothesis: a million clips come to
-# 1e10, 250 lectures of an hour to 1e12, for which edits are counted in a minute.
-ALIGNMENT_CELLS = 1_000_000_000_000
+# 1e10, 100 lectures of an hour to 4e11.
+ALIGNMENT_CELLS = 500_000_000_000
 # Utterances times bootstrap resamples: a million clips and 1,000 resamples come to 1e9, which takes 15 s.
 DRAWS = 10_000_000_000
 
