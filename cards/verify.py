@@ -19,7 +19,7 @@ from cards.benchmarks import benchmark_files
 from cards.build import build_card
 from cards.checks.check import Check, Verdict, refusals, skipped
 from cards.checks.drawings import check_drawings, drawn_of_records
-from cards.checks.files import check_files, published_files
+from cards.checks.files import check_files
 from cards.checks.front import check_index, front_matter
 from cards.checks.hearing import check_hearing
 from cards.checks.leaderboards import check_leaderboards
@@ -30,6 +30,7 @@ from cards.checks.text import check_blocks
 from cards.checks.weights import base_of, check_adapter, check_base_weights, check_named_base
 from cards.confined import build_confined
 from cards.fetch import Snapshot, fetched
+from cards.listing import published_files
 from cards.measured import evaluation_card
 from escoita.errors import PublishError
 from escoita.evaluation import EvaluationRecord
@@ -99,7 +100,16 @@ def verify(
             checks.extend(_weights(api, snapshot, recipe))
         with refusals("clips heard again", checks):
             checks.extend(_hearing(snapshot, recipe, transcribe))
-        return [replace(check, lines=[line.replace(f"{folder}/", "") for line in check.lines]) for check in checks]
+        return [
+            replace(check, lines=[_without(line, folder, snapshot.path) for line in check.lines]) for check in checks
+        ]
+
+
+def _without(line: str, *folders: str | Path) -> str:
+    """A line without the folders of this machine that hold what was published, or its copy."""
+    for folder in folders:
+        line = line.replace(f"{folder}/", "")
+    return line
 
 
 def print_checks(checks: Sequence[Check], console: Console | None = None) -> bool:

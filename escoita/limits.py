@@ -76,8 +76,9 @@ REPOSITORY_BYTES = 2048 * MEBIBYTE
 # Weights of an adapter; whole modules that were trained have some gigabytes.
 WEIGHTS_BYTES = 20 * 1024 * MEBIBYTE
 
+# The format says that a Git LFS pointer is smaller.
+POINTER_BYTES = 1024
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_POINTER_BYTES = 1024
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
@@ -108,7 +109,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 def is_pointer(content: bytes) -> bool:
     """Whether this is the content of a Git LFS pointer, which a clone without git-lfs leaves instead of a file."""
-    return len(content) < _POINTER_BYTES and content.startswith(_POINTER)
+    return len(content) < POINTER_BYTES and content.startswith(_POINTER)
 
 
 def pointer_message(name: str) -> str:
@@ -142,7 +143,7 @@ def parse_json(content: bytes, digits: int = DIGITS) -> Any:
             content.decode("utf-8-sig"), parse_int=integer, parse_float=_finite, parse_constant=_refuse_constant
         )
     except RecursionError as error:
-        raise ValueError(f"nested more than {LEVELS} levels deep") from error
+        raise ValueError(f"nested too deep to be read: more than {LEVELS} levels") from error
     _require_shallow(document)
     return document
 
@@ -187,4 +188,4 @@ def _require_shallow(document: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"nested more than {LEVELS} levels deep")
+    raise ValueError(f"nested too deep to be read: more than {LEVELS} levels")

@@ -130,7 +130,6 @@ def test_a_pickle_is_one_however_its_name_is_written(run: RunDirectory, tmp_path
 MANY = {
     "last marks": b"<!-- escoita:made 000000000000 x -->\n" * 50_000,
     "blocks": b"<!-- escoita:begin a 000000000000 -->\nx\n<!-- escoita:end a -->\n" * 20_000,
-    "letters": b"x" * 5_000_000,
 }
 
 
