@@ -159,7 +159,7 @@ def _card(snapshot: Snapshot, copy: RunDirectory, recipe: Recipe | None) -> Iter
     """The card against the same made from the copy."""
     require_scorable(EvaluationRecord.read(copy.results))
     card, base = copy.card.read_text("utf-8", "replace"), base_of(copy.path)
-    adapter = snapshot.repo or next((name for name in named(card) if name != base), str(snapshot.path))
+    adapter = snapshot.repo or next((name for name in named(card) if name != base), snapshot.name)
     if recipe is None:
         made = evaluation_card(EvaluationRecord.read(copy.results), copy.eval, adapter)
     elif recipe.card.template:

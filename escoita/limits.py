@@ -21,6 +21,11 @@ README_BYTES = 4_000_000
 # Python objects of JSON take up to about 20 times the bytes of the file: 0.7 GB of memory. A record of ours has 5 kB
 # to 2 MB; `training.json` has a line of about 100 bytes for each row that could not be used.
 JSON_BYTES = 32 * MEBIBYTE
+# Commas in a file of JSON, which has at most one value more in its lists and mappings; an upper bound that is counted
+# before it is parsed. `tokenizer.json` of Gemma has 1.3 million.
+JSON_VALUES = 2_000_000
+# The same in a record, which has 400,000 for 200,000 points of the training loss.
+RECORD_VALUES = 1_000_000
 # SHA256SUMS has about 100 bytes for each file.
 SUMS_BYTES = 2 * MEBIBYTE
 # A plot of ours has 20 to 200 kB.
@@ -120,18 +125,21 @@ def pointer_message(name: str) -> str:
     )
 
 
-def parse_json(content: bytes, digits: int = DIGITS) -> Any:
+def parse_json(content: bytes, digits: int = DIGITS, values: int = JSON_VALUES) -> Any:
     """
     Parses JSON as the standard defines it, without what Python adds to it, and within limits.
 
     Args:
         content (`bytes`): In UTF-8.
         digits (`int`, *optional*): The most digits of an integer.
+        values (`int`, *optional*): About the most values; the commas are counted, those of texts too.
 
     Raises:
-        ValueError: It is not JSON, not UTF-8, is nested too deeply, or holds NaN, infinity, a number that is too large
-            for floating point, or an integer of too many digits.
+        ValueError: It is not JSON, not UTF-8, is nested too deeply, or holds too many values, NaN, infinity, a number
+            that is too large for floating point, or an integer of too many digits.
     """
+    if (commas := content.count(b",")) > values:
+        raise ValueError(f"{commas:,} commas, and so about as many values; at most {values:,} are read")
 
     def integer(text: str) -> int:
         if len(text) > digits + text.startswith("-"):

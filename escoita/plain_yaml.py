@@ -4,7 +4,10 @@ from typing import Any
 
 import yaml
 
-from escoita.limits import LEVELS, YAML_CHARACTERS, YAML_VALUES
+from escoita.limits import DIGITS, LEVELS, YAML_CHARACTERS, YAML_VALUES
+
+
+_INTEGER = "tag:yaml.org,2002:int"
 
 
 def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
@@ -40,6 +43,8 @@ def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
 def _values(node: yaml.Node | None, known: dict[int, int], depth: int) -> int:
     """How many values a node stands for, itself among them; aliases are the same node again."""
     if not isinstance(node, yaml.CollectionNode):
+        if isinstance(node, yaml.ScalarNode) and node.tag == _INTEGER and len(node.value) > DIGITS:
+            raise yaml.YAMLError(f"holds an integer of {len(node.value):,} digits")
         return 1
     if depth > LEVELS:
         raise yaml.YAMLError("is nested too deep to be read")

@@ -7,7 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from escoita.errors import RecordError
 from escoita.files import write_atomically
-from escoita.limits import JSON_BYTES, LOSS_POINTS, RECORD_DIGITS, VALIDATION_POINTS, parse_json, read_bounded
+from escoita.limits import (
+    JSON_BYTES,
+    LOSS_POINTS,
+    RECORD_DIGITS,
+    RECORD_VALUES,
+    VALIDATION_POINTS,
+    parse_json,
+    read_bounded,
+)
 
 
 _LONGEST_KEY = 100
@@ -27,7 +35,7 @@ class Part(BaseModel):
             ValueError: It is not JSON that can be used, or is not such a piece; one line says why.
         """
         try:
-            document = parse_json(content, RECORD_DIGITS)
+            document = parse_json(content, RECORD_DIGITS, RECORD_VALUES)
         except ValueError as error:
             raise ValueError(f"the file: not JSON that can be used: {error}") from error
         try:

@@ -1,7 +1,7 @@
 """Repositories and folders whose names or sizes are not those of what escoita publishes, each refused in one line."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tests.hub_double import HubDouble, Repo, serve
 
 GOOD = {"README.md": 20_000, "adapter_model.safetensors": 50_000_000, "eval/clips/predictions.parquet": 90_000}
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
-SIZES: dict[str, tuple[Mapping[str, int], str]] = {
+SIZES: dict[str, tuple[dict[str, int], str]] = {
     "a README of 500 MB": ({"README.md": 500_000_000}, "README.md: 500,000,000 bytes"),
     "a record": ({"eval/results.json": 40 << 20}, "at most 33,554,432"),
     "predictions": ({"eval/clips/predictions.parquet": 1 << 30}, "predictions.parquet: 1,073,741,824 bytes"),

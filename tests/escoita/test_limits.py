@@ -85,5 +85,11 @@ def test_integers_of_records_fit_in_64_bits() -> None:
         parse_json(b"9" * 19, digits=18)
 
 
+def test_the_values_are_counted_before_they_are_parsed() -> None:
+    assert parse_json(b"[1,2,3]", values=2) == [1, 2, 3]
+    with pytest.raises(ValueError, match="3 commas"):
+        parse_json(b"[1,2,3,not even JSON", values=2)
+
+
 def test_a_hundred_levels_are_allowed() -> None:
     assert parse_json(b"[" * LEVELS + b"]" * LEVELS)

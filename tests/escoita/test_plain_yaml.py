@@ -38,6 +38,8 @@ def test_an_alias_stands_for_what_it_names() -> None:
         ("a: 2026-99-99", "cannot be read"),
         ("{[a]: 1}", "unhashable"),
         ("a: !!int x", "cannot be read"),
+        ("a: 1" + "0" * 4000, "an integer of 4,001 digits"),
+        ("a: 1" + "0" * 5000, "an integer of 5,001 digits"),
         ("--- 1\n--- 2\n", "single document"),
     ],
 )
