@@ -54,6 +54,8 @@ FOLDER_BYTES = 4096 * MEBIBYTE
 # with the square of it, and to find out which words a normalizer joins 1.3 GB of memory at this limit.
 TRANSCRIPT_WORDS = 20_000
 TRANSCRIPT_CHARACTERS = 100_000
+# Ids, speakers and such of a clip; an id may be a path, which has 4,096 bytes at most on Linux.
+CELL_CHARACTERS = 4_096
 # Combining marks in a row. Text that is safe for streams has 30 at most (Unicode Standard Annex 15); to put them in
 # order takes time that grows with the square of their number.
 COMBINING_MARKS = 30

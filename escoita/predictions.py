@@ -18,7 +18,7 @@ from escoita.corpora.rows import Utterances
 from escoita.errors import RecordError
 from escoita.evaluation import SUBJECT, System
 from escoita.files import public_name, write_atomically
-from escoita.limits import ALIGNMENT_CELLS, COMBINING_MARKS, NAME_CHARACTERS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
+from escoita.limits import ALIGNMENT_CELLS, CELL_CHARACTERS, COMBINING_MARKS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
 from escoita.recipe import Name
 from escoita.records import Part
 from escoita.transcript import Transcript
@@ -244,9 +244,12 @@ def _require_scorable(path: Path, table: pa.Table) -> None:
         finite = pc.all(pc.is_finite(table[name])).as_py() is not False
         if len(table) and not (finite and found["min"].as_py() >= 0 and found["max"].as_py() <= _LARGEST):
             raise RecordError(f"{path}: {name} of some rows is negative, too large, or no number")
+    ours, theirs = (pc.utf8_length(table[name]).cast(pa.float64()) for name in ("reference", "hypothesis"))
+    if (pc.sum(pc.multiply(ours, theirs)).as_py() or 0) > ALIGNMENT_CELLS:
+        raise RecordError(f"{path}: so many long transcripts that scoring would take hours; split the test set")
     for name in TEXTS:
         transcript = name in ("reference", "hypothesis")
-        most = TRANSCRIPT_CHARACTERS if transcript else NAME_CHARACTERS
+        most = TRANSCRIPT_CHARACTERS if transcript else CELL_CHARACTERS
         lengths = pc.utf8_length(table[name])
         if (longest := pc.max(lengths).as_py() or 0) > most:
             raise RecordError(f"{path}: {name} of some row has {longest:,} characters; at most {most:,} are scored")
@@ -259,9 +262,6 @@ def _require_scorable(path: Path, table: pa.Table) -> None:
                 raise RecordError(
                     f"{path}: {name} of some row has more than {COMBINING_MARKS} combining marks in a row"
                 )
-    ours, theirs = (pc.utf8_length(table[name]).cast(pa.float64()) for name in ("reference", "hypothesis"))
-    if (pc.sum(pc.multiply(ours, theirs)).as_py() or 0) > ALIGNMENT_CELLS:
-        raise RecordError(f"{path}: so many long transcripts that scoring would take hours; split the test set")
 
 
 @cache

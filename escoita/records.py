@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from escoita.errors import RecordError
 from escoita.files import write_atomically
@@ -35,11 +35,11 @@ class Part(BaseModel):
             ValueError: It is not JSON that can be used, or is not such a piece; one line says why.
         """
         try:
-            document = parse_json(content, RECORD_DIGITS, RECORD_VALUES)
+            parse_json(content, RECORD_DIGITS, RECORD_VALUES)
         except ValueError as error:
             raise ValueError(f"the file: not JSON that can be used: {error}") from error
         try:
-            return cls.model_validate(document)
+            return cls.model_validate_json(content, strict=True)  # a text of 4,000 digits is no integer
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))[:_LONGEST_KEY] or "the file"
@@ -129,8 +129,12 @@ class CorpusUse(Part):
     rejected: int
 
 
-# JSON has no NaN and no infinity; such a loss is written as a string, "NaN".
-Loss = Annotated[float, Field(allow_inf_nan=True)]
+def _number(value: object) -> object:
+    """JSON has no NaN and no infinity; pydantic writes such a loss as a string."""
+    return float(value) if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity") else value
+
+
+Loss = Annotated[float, Field(allow_inf_nan=True), BeforeValidator(_number)]
 
 
 class LossPoint(Part):
