@@ -16,6 +16,7 @@ from escoita.limits import (
     parse_json,
     read_bounded,
 )
+from escoita.visible import visible
 
 
 _LONGEST_KEY = 100
@@ -43,7 +44,7 @@ class Part(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))[:_LONGEST_KEY] or "the file"
-            raise ValueError(f"{where}: {first['msg']}") from error
+            raise ValueError(visible(f"{where}: {first['msg']}")) from error  # a key may hold a line end
 
 
 class Record(Part):

@@ -54,11 +54,11 @@ def test_a_curve_has_a_limited_number_of_points(tmp_path: Path) -> None:
         TrainingRecord.read(tmp_path / "training.json")
 
 
-def test_a_long_key_is_cut_in_the_message(tmp_path: Path) -> None:
-    (tmp_path / "escoita.json").write_text(json.dumps({"x" * 100_000: 1}), "utf-8")
+def test_a_long_key_is_cut_and_visible_in_the_message(tmp_path: Path) -> None:
+    (tmp_path / "escoita.json").write_text(json.dumps({"\n\x1b" + "x" * 100_000: 1}), "utf-8")
     with pytest.raises(RecordError) as refusal:
         AdapterRecord.read(tmp_path / "escoita.json")
-    assert len(str(refusal.value)) < 500
+    assert len(str(refusal.value)) < 500 and str(refusal.value).isprintable()
 
 
 def test_records_are_frozen() -> None:
