@@ -40,8 +40,8 @@ _OF_NAMES = {
     **dict.fromkeys(("escoita.json", "adapter_config.json"), JSON_BYTES),
 }
 _OF_SUFFIXES = {
-    ".yaml": YAML_CHARACTERS,
-    ".yml": YAML_CHARACTERS,
+    ".yaml": 4 * YAML_CHARACTERS,  # in UTF-8
+    ".yml": 4 * YAML_CHARACTERS,
     ".parquet": PARQUET_BYTES,
     ".svg": PLOT_BYTES,
 }

@@ -16,22 +16,22 @@ from escoita.errors import RecordError
 
 MEBIBYTE = 1 << 20
 
-# The Hub shows no card of more characters. A card of ours has about 20,000.
+# The Hub shows no card of more characters. A card of ours has 10,000 to 20,000.
 README_BYTES = 4_000_000
-# Python objects of JSON take up to about 20 times the bytes of the file: 0.7 GB of memory. A record of ours has 5 kB
-# to 2 MB; `training.json` has a line of about 100 bytes for each row that could not be used.
+# Python objects of JSON take up to about 20 times the bytes of the file: 0.7 GB of memory. A record of ours has 5 to
+# 30 kB; `training.json` has a line of about 100 bytes for each row that could not be used.
 JSON_BYTES = 32 * MEBIBYTE
 # Commas in a file of JSON, which has at most one value more in its lists and mappings; an upper bound that is counted
-# before it is parsed. `tokenizer.json` of Gemma has 1.3 million.
+# before it is parsed. `tokenizer.json` has two or three for each entry of a vocabulary.
 JSON_VALUES = 2_000_000
 # The same in a record, which has 400,000 for 200,000 points of the training loss.
 RECORD_VALUES = 1_000_000
 # SHA256SUMS has about 100 bytes for each file.
 SUMS_BYTES = 2 * MEBIBYTE
-# A plot of ours has 20 to 200 kB.
+# A plot of ours has 8 to 35 kB, and 140 kB with 10,000 points.
 PLOT_BYTES = 8 * MEBIBYTE
-# The parser of PyYAML reads about 100,000 characters in a second.
-YAML_CHARACTERS = 2_000_000
+# The parser of PyYAML reads about 100,000 characters in a second. A recipe has 1,000 to 5,000.
+YAML_CHARACTERS = 200_000
 # Values of YAML once every alias stands for what it names. A few lines of aliases of aliases can stand for billions.
 YAML_VALUES = 200_000
 # Levels of JSON or YAML within each other. Records have 8; Python's own limit is about 1,000.
@@ -44,12 +44,12 @@ DIGITS = 100
 
 # A corpus of a million clips of 4 s is more than 1,000 hours.
 PREDICTION_ROWS = 1_000_000
-# The predictions of a million clips have 100 to 300 MB.
+# The predictions of a million clips of nine words have 78 MB, and 245 MB once decoded.
 PARQUET_BYTES = 256 * MEBIBYTE
-# Of all columns after decompression, in one file. Scoring takes two to three times as much again.
-DECODED_BYTES = 1024 * MEBIBYTE
+# Of all columns after decompression, in one file. To score a million clips takes 2.8 GB of memory.
+DECODED_BYTES = 512 * MEBIBYTE
 # Of the predictions of all corpora and systems together, in memory.
-FOLDER_BYTES = 4096 * MEBIBYTE
+FOLDER_BYTES = 2048 * MEBIBYTE
 # A lecture of an hour has 8,000 to 10,000 words, 50,000 to 80,000 characters. Counting edits takes time that grows
 # with the square of it, and to find out which words a normalizer joins 1.3 GB of memory at this limit.
 TRANSCRIPT_WORDS = 20_000
@@ -62,14 +62,15 @@ COMBINING_MARKS = 30
 # The sum over all rows of characters of the reference times characters of the hypothesis: a million clips come to
 # 1e10, 100 lectures of an hour to 4e11.
 ALIGNMENT_CELLS = 500_000_000_000
-# Utterances times bootstrap resamples: a million clips and 1,000 resamples come to 1e9, which takes 15 s.
-DRAWS = 10_000_000_000
+# Utterances times bootstrap resamples: a million clips and 1,000 resamples come to 1e9, which takes 1.5 minutes on two
+# busy cores.
+DRAWS = 3_000_000_000
 
 # Points of the training loss in a record and in a plot.
 LOSS_POINTS = 200_000
 # Evaluations during one training, each of which takes seconds to minutes.
 VALIDATION_POINTS = 10_000
-# Bins of a histogram of durations; `escoita data` makes about 30.
+# Bins of a histogram of durations; `escoita data` makes at most 21.
 HISTOGRAM_BINS = 1_000
 # Corpora of all splits of a recipe.
 CORPORA = 500

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from escoita import limits
 from escoita.errors import RecordError
 from escoita.limits import LEVELS, is_pointer, parse_json, read_bounded, read_json
+from tests.conftest import ROOT
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
@@ -93,3 +96,10 @@ def test_the_values_are_counted_before_they_are_parsed() -> None:
 
 def test_a_hundred_levels_are_allowed() -> None:
     assert parse_json(b"[" * LEVELS + b"]" * LEVELS)
+
+
+def test_the_limits_are_documented() -> None:
+    page = (ROOT / "docs/security.md").read_text("utf-8")
+    written = dict(re.findall(r"^\| `([A-Z_]+)` \| ([\d,]+) \|", page, re.MULTILINE))
+    known = {name: f"{value:,}" for name, value in vars(limits).items() if name.isupper() and name[0] != "_"}
+    assert written == {name: value for name, value in known.items() if name not in ("MEBIBYTE", "POINTER_BYTES")}
