@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from pydantic import ValidationError
 
 from cards.checks.weights import ADAPTER, base_of, check_adapter
 from cards.description import description
-from cards.fetch import Snapshot, fetched
+from cards.fetch import Snapshot, checked_commit, fetched
 from cards.measured import evaluation_card, no_recipe
 from cards.metadata import hub_id
 from cards.publication import CHECKSUMS, checksums
@@ -70,6 +69,8 @@ def adopted(
         if not is_repo_id(source) or Path(source).is_dir():
             raise PublishError(f"--pr: {source} is a folder; a pull request is opened in a repository, user/name")
         require_write(HfApi(), source, pr=True)
+    if is_repo_id(source) and not Path(source).is_dir():
+        checked_commit(HfApi(), source)  # before a single file is downloaded
     config = local_file(source, "adapter_config.json")
     told = base or base_of(config.parent)
     if not base and (Path(told).is_absolute() or not (is_repo_id(told) or Path(told).is_dir())):
@@ -197,8 +198,8 @@ def _is_ours(api: HfApi, repo: str, head: Head) -> bool:
     if found is None:
         return False
     try:
-        EvaluationRecord.model_validate_json(found)
-    except ValidationError as error:
+        EvaluationRecord.from_json(found)
+    except ValueError as error:
         raise PublishError(f"{repo}: holds a {RESULTS} that is not of escoita, and would be overwritten") from error
     return True
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from pydantic import ValidationError
-
 from escoita.evaluation import CorpusResult, EvaluationRecord
 from escoita.figures import interval, percent
 from escoita.hub.changes import STYLES, Change
@@ -25,12 +23,12 @@ def description(before: bytes | None, now: bytes, found: Iterable[Change]) -> st
     Returns:
         `str`: Markdown; rates in percent, with their 95 % bootstrap intervals.
     """
-    new, old = EvaluationRecord.model_validate_json(now), None
+    new, old = EvaluationRecord.from_json(now), None
     notes = []
     if before is not None:
         try:
-            old = EvaluationRecord.model_validate_json(before)
-        except ValidationError:
+            old = EvaluationRecord.from_json(before)
+        except ValueError:
             notes.append("The results that are there cannot be read, as they are of another schema.")
     if old and old.normalizer != new.normalizer:
         notes.append(

@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+from cards.listing import require_plain, require_plain_folder
 from escoita.errors import PublishError
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
@@ -43,8 +44,8 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
     """
     Downloads a repository into the cache of huggingface_hub, or takes a folder as it is.
 
-    A download that is cut short, as by a full disk, leaves only what the next one goes on with: a file has its name
-    there when it is whole.
+    Before anything is downloaded, the names and sizes of all files are looked at. A download that is cut short, as by
+    a full disk, leaves only what the next one goes on with: a file has its name there when it is whole.
 
     Args:
         api (`HfApi`): Client of the Hub.
@@ -52,26 +53,45 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
         revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
 
     Raises:
-        PublishError: Says in one line why it cannot be had.
+        PublishError: Says in one line why it cannot be had, or why it is not read.
     """
     if Path(source).is_dir():
         if revision:
             raise PublishError(f"{source}: a folder has no revisions; leave --revision away")
         if RunDirectory(Path(source)).adapter.is_dir():
             raise PublishError(f"{source}: is a run directory; what is verified is what escoita push makes of it")
+        require_plain_folder(source, Path(source))
         return Snapshot(Path(source))
     if not is_repo_id(source):
         raise PublishError(f"{source}: neither a folder here nor the name of a repository, user/name")
-    at = f"{source}@{revision}" if revision else source
-    with clear_refusals(at):
-        try:
-            commit = patiently(source, known=False)(api.model_info, source, revision=revision).sha or ""
-        except RevisionNotFoundError as error:
-            raise PublishError(f"{source}: there is no branch, tag or commit {revision}") from error
-        except RepositoryNotFoundError as error:  # with 401 too, to who has no token
-            raise PublishError(f"{source}: there is no such repository, or the token may not see it") from error
+    commit = checked_commit(api, source, revision)
+    with clear_refusals(f"{source}@{revision}" if revision else source):
         try:
             path = patiently(source)(api.snapshot_download, source, revision=commit)
         except RuntimeError as error:  # hf_xet's own, whatever befell it
             raise PublishError(f"{source}: cannot be downloaded ({' '.join(str(error).split())})") from error
+    require_plain_folder(source, Path(path))
     return Snapshot(Path(path), source, commit)
+
+
+def checked_commit(api: HfApi, repo: str, revision: str | None = None) -> str:
+    """
+    The commit of a repository whose file list is within the limits; nothing is downloaded.
+
+    Args:
+        api (`HfApi`): Client of the Hub.
+        repo (`str`): `user/name`.
+        revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
+
+    Raises:
+        PublishError: There is no such repository or revision, or it holds too much, or names that are not plain.
+    """
+    with clear_refusals(f"{repo}@{revision}" if revision else repo):
+        try:
+            info = patiently(repo, known=False)(api.model_info, repo, revision=revision, files_metadata=True)
+        except RevisionNotFoundError as error:
+            raise PublishError(f"{repo}: there is no branch, tag or commit {revision}") from error
+        except RepositoryNotFoundError as error:  # with 401 too, to who has no token
+            raise PublishError(f"{repo}: there is no such repository, or the token may not see it") from error
+    require_plain(repo, {file.rfilename: file.size or 0 for file in info.siblings or []})
+    return info.sha or ""

@@ -22,7 +22,7 @@ from cards.build import build_card
 from cards.checks.check import Check, Verdict, refusals, skipped, unprovable
 from cards.checks.consistency import check_consistency, check_contributed, check_presence
 from cards.checks.drawings import check_drawings, drawn_of_records
-from cards.checks.files import check_files, published_files
+from cards.checks.files import check_files
 from cards.checks.front import check_front, front_matter
 from cards.checks.hearing import check_hearing
 from cards.checks.leaderboards import check_leaderboards
@@ -34,6 +34,7 @@ from cards.checks.text import check_sections
 from cards.checks.version import check_template, is_same_matplotlib, is_same_template
 from cards.checks.weights import base_of, check_adapter, check_base_weights, check_named_base
 from cards.fetch import Snapshot, fetched
+from cards.listing import published_files
 from cards.measured import evaluation_card
 from cards.snippets import released_code
 from escoita import __version__
@@ -242,7 +243,7 @@ def _card(snapshot: Snapshot, copy: RunDirectory, recipe: Recipe | None) -> Iter
     """Check the card against the card that is made from the copy."""
     require_scorable(EvaluationRecord.read(copy.results))
     card, base = copy.card.read_text("utf-8", "replace"), base_of(copy.path)
-    adapter = snapshot.repo or next((name for name in named(card) if name != base), str(snapshot.path))
+    adapter = snapshot.repo or next((name for name in named(card) if name != base), snapshot.name)
     if recipe is None:
         made = evaluation_card(EvaluationRecord.read(copy.results), copy.eval, adapter)
         yield from check_sections(card, made, same_version=False)

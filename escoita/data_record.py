@@ -1,9 +1,11 @@
 """The data record: what the corpora of a recipe hold, what stands out in them, and what training and test share."""
 
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from escoita.limits import CORPORA, HISTOGRAM_BINS
 from escoita.records import Part, Record
 
 
@@ -278,11 +280,22 @@ class DataRecord(Record):
     name: str
     max_audio_seconds: float
     normalizer: str
-    duration_edges: list[float] = Field(min_length=1)
-    corpora: list[CorpusData]
+    duration_edges: list[float] = Field(min_length=1, max_length=HISTOGRAM_BINS)
+    corpora: list[CorpusData] = Field(max_length=CORPORA)
     missing: list[Missing]
     duplicates: list[Duplicates]
     leaks: list[Leak]
+
+    @model_validator(mode="after")
+    def _histograms_fit(self) -> Self:
+        if any(low >= high for low, high in pairwise(self.duration_edges)):
+            raise ValueError("duration_edges do not ascend")
+        for corpus in self.corpora:
+            if len(corpus.histogram) != len(self.duration_edges):
+                raise ValueError(
+                    f"the histogram of {corpus.name[:100]} has another number of bins than duration_edges"
+                )
+        return self
 
     def of(self, split: Split) -> list[CorpusData]:
         """The corpora of one split."""

@@ -4,12 +4,10 @@ from typing import Any
 
 import yaml
 
+from escoita.limits import DIGITS, LEVELS, YAML_CHARACTERS, YAML_VALUES
 
-# Of a text, in characters; the parser reads about a hundred thousand in a second.
-LONGEST_YAML = 2_000_000
-# Values once every alias stands for what it names. A few lines of aliases of aliases can stand for billions.
-MOST_VALUES = 200_000
-DEEPEST = 100
+
+_INTEGER = "tag:yaml.org,2002:int"
 
 
 def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
@@ -26,8 +24,8 @@ def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
         yaml.YAMLError: It is not YAML, names anything but plain values, is too long or nested too deep, or stands for
             too many values by its aliases.
     """
-    if len(text) > LONGEST_YAML:
-        raise yaml.YAMLError(f"is longer than {LONGEST_YAML:,} characters")
+    if len(text) > YAML_CHARACTERS:
+        raise yaml.YAMLError(f"is longer than {YAML_CHARACTERS:,} characters")
     try:
         loader = yaml.SafeLoader(text)
         try:
@@ -45,12 +43,14 @@ def read_yaml(text: str | bytes) -> tuple[Any, yaml.Node | None]:
 def _values(node: yaml.Node | None, known: dict[int, int], depth: int) -> int:
     """How many values a node stands for, itself among them; aliases are the same node again."""
     if not isinstance(node, yaml.CollectionNode):
+        if isinstance(node, yaml.ScalarNode) and node.tag == _INTEGER and len(node.value) > DIGITS:
+            raise yaml.YAMLError(f"holds an integer of {len(node.value):,} digits")
         return 1
-    if depth > DEEPEST:
+    if depth > LEVELS:
         raise yaml.YAMLError("is nested too deep to be read")
     if id(node) not in known:
         parts = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
         known[id(node)] = 1 + sum(_values(part, known, depth + 1) for part in parts)
-    if known[id(node)] > MOST_VALUES:
-        raise yaml.YAMLError(f"stands for more than {MOST_VALUES:,} values by its aliases; write them out")
+    if known[id(node)] > YAML_VALUES:
+        raise yaml.YAMLError(f"stands for more than {YAML_VALUES:,} values by its aliases; write them out")
     return known[id(node)]

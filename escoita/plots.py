@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, unescape
 
+from escoita.limits import RECORD_DIGITS, RECORD_VALUES, parse_json
 from escoita.records import TrainingRecord
 
 
@@ -102,8 +103,8 @@ def figures_in(plot: str) -> Any:
     """
     found = _METADATA.search(plot)
     try:
-        return json.loads(unescape(found["figures"])) if found else None
-    except (json.JSONDecodeError, RecursionError):
+        return parse_json(unescape(found["figures"]).encode(), RECORD_DIGITS, RECORD_VALUES) if found else None
+    except ValueError:
         return None
 
 

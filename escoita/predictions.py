@@ -2,18 +2,23 @@
 
 import hashlib
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
+from escoita.bounded_parquet import decoded, opened_parquet, plain_schema
 from escoita.corpora.rows import Utterances
 from escoita.errors import RecordError
 from escoita.evaluation import SUBJECT, System
 from escoita.files import public_name, write_atomically
+from escoita.limits import ALIGNMENT_CELLS, CELL_CHARACTERS, COMBINING_MARKS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
 from escoita.recipe import Name
 from escoita.records import Part
 from escoita.transcript import Transcript
@@ -34,7 +39,12 @@ SCHEMA = pa.schema(
         ("truncated", pa.bool_()),
     ]
 )
+TEXTS = tuple(field.name for field in SCHEMA if field.type == pa.string())
 _KEY = b"escoita"
+# Characters of a text that nothing takes long for, whatever it says.
+_SHORT = 500
+# Seconds and tokens of one clip; a billion seconds are 30 years.
+_LARGEST = 1_000_000_000
 # A speaker's id of so many characters stands in the id of a clip by no accident, whatever is beside it.
 _CERTAIN = 6
 
@@ -211,17 +221,54 @@ def read_predictions(path: Path) -> tuple[pa.Table, Provenance]:
     """
     if not path.is_file():
         raise RecordError(f"{path}: no such predictions; escoita eval writes them")
-    try:
-        table = pq.read_table(path)
-        table.validate(full=True)  # reading does not: a text need not be UTF-8
-        provenance = Provenance.model_validate_json(table.schema.metadata[_KEY])
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValidationError) as error:
-        raise RecordError(f"{path}: not a file of predictions") from error
-    if provenance.schema_version != 1 or not table.schema.equals(SCHEMA):
-        raise RecordError(f"{path}: predictions of another schema")
+    what = "a file of predictions"
+    with opened_parquet(path, what, TEXTS) as file:
+        schema = file.schema_arrow
+        try:
+            provenance = Provenance.from_json(schema.metadata[_KEY])
+        except ValueError as error:
+            raise RecordError(f"{path}: not {what} ({error})") from error
+        if provenance.schema_version != 1 or not plain_schema(schema).equals(SCHEMA):
+            raise RecordError(f"{path}: predictions of another schema")
+        table = decoded(path, file.read(use_threads=False), TEXTS)
     if missing := [name for name in SCHEMA.names if table[name].null_count]:
         raise RecordError(f"{path}: predictions without a value in some rows of {missing[0]!r}")
-    return table, provenance
+    _require_scorable(path, table)
+    return described(table, provenance), provenance
+
+
+def _require_scorable(path: Path, table: pa.Table) -> None:
+    """Refuses numbers that no measurement gives, and texts for which scoring would take hours."""
+    for name in ("audio_seconds", "compute_seconds", "tokens"):
+        found = pc.min_max(table[name])
+        finite = pc.all(pc.is_finite(table[name])).as_py() is not False
+        if len(table) and not (finite and found["min"].as_py() >= 0 and found["max"].as_py() <= _LARGEST):
+            raise RecordError(f"{path}: {name} of some rows is negative, too large, or no number")
+    ours, theirs = (pc.utf8_length(table[name]).cast(pa.float64()) for name in ("reference", "hypothesis"))
+    if (pc.sum(pc.multiply(ours, theirs)).as_py() or 0) > ALIGNMENT_CELLS:
+        raise RecordError(f"{path}: so many long transcripts that scoring would take hours; split the test set")
+    for name in TEXTS:
+        transcript = name in ("reference", "hypothesis")
+        most = TRANSCRIPT_CHARACTERS if transcript else CELL_CHARACTERS
+        lengths = pc.utf8_length(table[name])
+        if (longest := pc.max(lengths).as_py() or 0) > most:
+            raise RecordError(f"{path}: {name} of some row has {longest:,} characters; at most {most:,} are scored")
+        for text in table[name].filter(pc.greater(lengths, _SHORT)).to_pylist():
+            if len(text) > TRANSCRIPT_WORDS and (words := len(text.split())) > TRANSCRIPT_WORDS:
+                raise RecordError(
+                    f"{path}: {name} of some row has {words:,} words; at most {TRANSCRIPT_WORDS:,} are scored"
+                )
+            if _marks().search(text):
+                raise RecordError(
+                    f"{path}: {name} of some row has more than {COMBINING_MARKS} combining marks in a row"
+                )
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    """Too many combining marks in a row."""
+    combining = "".join(each for each in map(chr, range(sys.maxunicode)) if unicodedata.combining(each))
+    return re.compile(f"[{combining}]{{{COMBINING_MARKS + 1}}}")
 
 
 def _like(character: str) -> str:

@@ -1,18 +1,50 @@
 """The records: the contract between the rooms. Every figure of a card comes from one of them."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from escoita.errors import RecordError
 from escoita.files import write_atomically
+from escoita.limits import (
+    JSON_BYTES,
+    LOSS_POINTS,
+    RECORD_DIGITS,
+    RECORD_VALUES,
+    VALIDATION_POINTS,
+    parse_json,
+    read_bounded,
+)
+from escoita.visible import visible
+
+
+_LONGEST_KEY = 100
 
 
 class Part(BaseModel):
-    """A piece of a record: frozen, without unknown keys; a loss that is not a number comes back as what it was."""
+    """A piece of a record: frozen, without unknown keys; every number is finite unless its field says otherwise."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=False)
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """
+        Reads what may be a stranger's.
+
+        Raises:
+            ValueError: It is not JSON that can be used, or is not such a piece; one line says why.
+        """
+        try:
+            parse_json(content, RECORD_DIGITS, RECORD_VALUES)
+        except ValueError as error:
+            raise ValueError(f"the file: not JSON that can be used: {error}") from error
+        try:
+            return cls.model_validate_json(content, strict=True)  # a text of 4,000 digits is no integer
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))[:_LONGEST_KEY] or "the file"
+            raise ValueError(visible(f"{where}: {first['msg']}")) from error  # a key may hold a line end
 
 
 class Record(Part):
@@ -40,13 +72,11 @@ class Record(Part):
             RecordError: The file is missing, or is not a record of this schema.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.from_json(read_bounded(path, JSON_BYTES))
         except OSError as error:
             raise RecordError(f"{path}: no such record yet; {cls.made_by} writes it") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise RecordError(f"{path}: not a record of schema 1 ({where}: {first['msg']})") from error
+        except ValueError as error:
+            raise RecordError(f"{path}: not a record of schema 1 ({error})") from error
 
 
 class Prompt(Part):
@@ -100,11 +130,19 @@ class CorpusUse(Part):
     rejected: int
 
 
+def _number(value: object) -> object:
+    """JSON has no NaN and no infinity; pydantic writes such a loss as a string."""
+    return float(value) if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity") else value
+
+
+Loss = Annotated[float, Field(allow_inf_nan=True), BeforeValidator(_number)]
+
+
 class LossPoint(Part):
-    """Mean training loss since the point before, at an optimizer step."""
+    """Mean training loss since the point before, at an optimizer step; NaN or infinite where training diverged."""
 
     step: int
-    loss: float
+    loss: Loss
 
 
 class ValidationPoint(Part):
@@ -120,7 +158,7 @@ class ValidationPoint(Part):
     """
 
     step: int
-    loss: float
+    loss: Loss
     wer: float | None = None
     cer: float | None = None
     utterances: int = 0
@@ -209,8 +247,8 @@ class TrainingRecord(Record):
     epochs: float
     train_seconds: float
     sessions: int
-    loss: list[LossPoint]
-    validation: list[ValidationPoint] = []
+    loss: list[LossPoint] = Field(max_length=LOSS_POINTS)
+    validation: list[ValidationPoint] = Field([], max_length=VALIDATION_POINTS)
     normalizer: str = "raw"
     kept_step: int | None = None
     pace: Pace | None = None

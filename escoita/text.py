@@ -21,7 +21,8 @@ APOSTROPHES = {sign: mark for mark, signs in _TYPED.items() for sign in signs}
 _ANY = "".join(_TYPED)
 _SIGNS = re.compile(f"[{_ANY}]+")
 _QUOTES = [("''", "''"), ("‘‘", "’’"), ("``", "['’]{2}"), ("'", "'"), ("‘", "’"), ("’", "’"), ("`", "[`'’]")]
-_QUOTED = "|".join(f"{opening}(?=[^ {_ANY}])(.+?){closing}" for opening, closing in _QUOTES)
+# Of a limited length: in a text of opening signs alone, the end of each would be looked for up to the end of the text.
+_QUOTED = "|".join(f"{opening}(?=[^ {_ANY}])(.{{1,2000}}?){closing}" for opening, closing in _QUOTES)
 _QUOTATION = re.compile(f" (?:{_QUOTED})(?= )")
 
 _VOWELS = "аеёиоуўэюяы"
@@ -83,10 +84,13 @@ def normalizer(name: str) -> Callable[[str], str]:
 
 def _basic(text: str) -> str:
     text = text.lower()
+    # Only up to the last closing bracket: in a text of opening brackets alone, the time would grow with the square.
     if "[" in text or "<" in text:
-        text = _IN_BRACKETS.sub("", text)
+        end = max(text.rfind("]"), text.rfind(">")) + 1
+        text = _IN_BRACKETS.sub("", text[:end]) + text[end:]
     if "(" in text:
-        text = _IN_PARENTHESES.sub("", text)
+        end = text.rfind(")") + 1
+        text = _IN_PARENTHESES.sub("", text[:end]) + text[end:]
     text = normalize("NFKC", text)
     # What can be printed is a letter, a digit, or something that becomes a space; Whisper keeps what cannot.
     words = _ALPHANUMERIC.findall(text) if text.isprintable() else text.translate(_NO_SYMBOLS).split()

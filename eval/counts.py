@@ -7,11 +7,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import ValidationError
+import pyarrow.compute as pc
 
+from escoita.bounded_parquet import opened_parquet
 from escoita.errors import RecordError
 from escoita.files import write_atomically
+from escoita.limits import TRANSCRIPT_CHARACTERS
 from escoita.predictions import counts_path, hashed, parquet
 from escoita.recipe import Corpus, Name
 from escoita.records import Part
@@ -143,11 +144,15 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
     """
     if not path.is_file():
         raise RecordError(f"{path}: missing, and without it nothing can be counted, as the references are hashed")
-    try:
-        table = pq.read_table(path)
-        made = CountsProvenance.model_validate_json(table.schema.metadata[_KEY])
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValidationError) as error:
-        raise RecordError(f"{path}: not a file of counts") from error
+    keys = keys_of(normalizer_name, list(corpus.tables))
+    what = "a file of counts"
+    with opened_parquet(path, what) as file:
+        try:
+            made = CountsProvenance.from_json(file.schema_arrow.metadata[_KEY])
+        except ValueError as error:
+            raise RecordError(f"{path}: not {what} ({error})") from error
+        # Other columns, of another normaliser or of strangers, are not read.
+        table = file.read(columns=["/".join(key) for key in keys], use_threads=False)
     if normalizer_name not in ("raw", made.normalizer):
         raise RecordError(
             f"{path}: counted under {made.normalizer}; nothing can be counted under {normalizer_name}, as the"
@@ -158,17 +163,23 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
     if (made.corpus, made.references) != (corpus.name, references) or not digests.items() <= made.heard.items():
         raise RecordError(f"{path}: counts of other predictions than those beside it; evaluate again")
     columns: dict[Key, np.ndarray] = {}
-    for key in keys_of(normalizer_name, list(corpus.tables)):
+    for key in keys:
         kind = pa.bool_() if key[0] in ("faults", "references") else pa.int64()
         name = "/".join(key)
         if name not in table.column_names or table[name].type != kind or table[name].null_count:
             raise RecordError(f"{path}: holds no whole column {name}")
-        if len(table) != corpus.clips.num_rows or (kind == pa.int64() and min(table[name].to_pylist(), default=0) < 0):
+        if len(table) != corpus.clips.num_rows or (kind == pa.int64() and not _plausible(table[name])):
             raise RecordError(f"{path}: column {name} is no count of each of {corpus.clips.num_rows} utterances")
         columns[key] = table[name].to_numpy()
     if normalizer_name == "raw":
         columns |= {("references", change): np.zeros(len(table), bool) for change in CHANGES}
     return columns
+
+
+def _plausible(counts: pa.ChunkedArray) -> bool:
+    """Whether counts are of transcripts that [`read_predictions`] would take."""
+    found = pc.min_max(counts)
+    return not len(counts) or 0 <= found["min"].as_py() <= found["max"].as_py() <= 2 * TRANSCRIPT_CHARACTERS
 
 
 def _changes(references: Sequence[str], normalised: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ OPENINGS = (
 
 _WORD = re.compile(r"[^\W_]+")
 _ROUND_AND_ROUND = re.compile(r"(?=\S{12})(?:(\S)\1{11,}|(\S\S)\2{5,}|(\S{3,8}?)\3{3,})")
-_CHAT = re.compile(rf"^[\s\"“”«»]*(?:{'|'.join(OPENINGS)})", re.IGNORECASE | re.MULTILINE)
+_CHAT = re.compile(rf"^(?:[^\S\n]|[\"“”«»])*(?:{'|'.join(OPENINGS)})", re.IGNORECASE | re.MULTILINE)
 
 
 def find_faults(

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from escoita.errors import RecordError
 from escoita.evaluation import BASE, SUBJECT, System
+from escoita.limits import FOLDER_BYTES
 from escoita.predictions import Provenance, counts_path, predictions_path, read_predictions
 
 
@@ -55,10 +56,14 @@ def read_folder(
             of another model than those beside it.
     """
     found: dict[str, dict[str, tuple[Path, pa.Table, Provenance]]] = {}
+    size = 0
     for path in sorted(folder.glob("*/predictions*.parquet")):
         if corpora is not None and path.parent.name not in corpora:
             continue
         table, provenance = read_predictions(path)
+        size += table.nbytes
+        if size > FOLDER_BYTES:
+            raise RecordError(f"{folder}: its predictions take more than {FOLDER_BYTES:,} bytes of memory")
         name = provenance.system.name
         if path != predictions_path(folder, provenance.corpus, name):
             raise RecordError(f"{path}: holds what {name} heard in {provenance.corpus}, so it cannot stand there")

@@ -19,6 +19,7 @@ from escoita.evaluation import (
     Rates,
     SystemResult,
 )
+from escoita.limits import DRAWS
 from eval.bootstrap import interval
 from eval.counts import KINDS, Form, Tokens, forms_of
 from eval.folder import CorpusPredictions, read_folder
@@ -64,6 +65,12 @@ def score(
     tested = [corpus for corpus in read if corpus.name != PROBES]
     if not tested:
         raise RecordError(f"{folder}: holds no predictions of a test corpus; escoita eval writes them")
+    clips = sum(corpus.clips.num_rows for corpus in tested)
+    if clips * resamples > DRAWS:
+        raise RecordError(
+            f"{folder}: {resamples:,} bootstrap resamples of {clips:,} clips; at most {DRAWS // max(1, clips):,} are"
+            " drawn"
+        )
     names = [system.name for system in described if any(system.name in corpus.tables for corpus in tested)]
     for corpus in tested:
         for name in names:

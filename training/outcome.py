@@ -4,12 +4,13 @@ import importlib.metadata
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from escoita.corpora.gather import Gathered
 from escoita.families.chat import ChatFamily
 from escoita.files import public_name, sha256
 from escoita.hardware import device_name, peak_memory_bytes
+from escoita.limits import LOSS_POINTS, VALIDATION_POINTS
 from escoita.recipe import Recipe
 from escoita.records import CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.resolve import weights_digest
@@ -19,6 +20,7 @@ from training.energy import EnergyMeter
 from training.session import Clock
 
 
+Point = TypeVar("Point")
 VERSIONS = ("escoita", "torch", "transformers", "trl", "peft", "datasets", "tokenizers")
 
 
@@ -111,8 +113,8 @@ def training_record(
         epochs=state.epoch or 0.0,
         train_seconds=clock.seconds,
         sessions=clock.sessions,
-        loss=[LossPoint(step=entry["step"], loss=entry["loss"]) for entry in state.log_history if "loss" in entry],
-        validation=validation_points(state.log_history),
+        loss=thinned(loss_points(state.log_history), LOSS_POINTS),
+        validation=thinned(validation_points(state.log_history), VALIDATION_POINTS),
         normalizer=recipe.eval.normalizer,
         kept_step=best_of(trainer).step,
         pace=trainer.pace.record(),
@@ -135,6 +137,17 @@ def versions(recipe: Recipe) -> dict[str, str]:
     """Of what trained: of Unsloth and bitsandbytes only where they had a part in it."""
     names = [*VERSIONS, *(["unsloth"] * (recipe.engine == "unsloth")), *(["bitsandbytes"] * recipe.load_in_4bit)]
     return {name: importlib.metadata.version(name) for name in names}
+
+
+def thinned(points: list[Point], most: int) -> list[Point]:
+    """At most so many points at equal distances, the last among them; a record holds no more."""
+    step = -(-len(points) // most) or 1
+    return points[::-step][::-1]
+
+
+def loss_points(history: list[dict[str, Any]]) -> list[LossPoint]:
+    """The training loss, from the trainer's log."""
+    return [LossPoint(step=entry["step"], loss=entry["loss"]) for entry in history if "loss" in entry]
 
 
 def validation_points(history: list[dict[str, Any]]) -> list[ValidationPoint]:

@@ -1,11 +1,17 @@
-"""The files themselves: their digests, and that weights are safetensors."""
+"""The files themselves: their digests, that weights are safetensors, and that what a card shows are numbers."""
 
+import math
 import re
 from pathlib import Path
 
 from cards.checks.check import Check, compared, skipped, unprovable
+from cards.listing import published_files
+from escoita.errors import RecordError
 from escoita.files import sha256
 from escoita.hub.forbidden import PICKLES
+from escoita.limits import SUMS_BYTES, read_bounded
+from escoita.records import TrainingRecord
+from escoita.rundir import RunDirectory
 
 
 SUMS = "SHA256SUMS"
@@ -23,13 +29,7 @@ def check_files(folder: Path) -> list[Check]:
     Args:
         folder (`Path`): What was published.
     """
-    return [*_sums(folder), _safetensors(folder)]
-
-
-def published_files(folder: Path) -> dict[str, Path]:
-    """All files by their names in the repository; what clients keep beside them is no part of it."""
-    names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path for name, path in names.items() if not name.startswith((".cache/huggingface/", ".git/"))}
+    return [*_sums(folder), _safetensors(folder), *_numbers(folder)]
 
 
 def _sums(folder: Path) -> list[Check]:
@@ -38,7 +38,9 @@ def _sums(folder: Path) -> list[Check]:
         return [skipped("checksums", f"there is no {SUMS}")]
     told: dict[str, str] = {}
     differences = []
-    for number, line in enumerate(files[SUMS].read_text("utf-8", "replace").splitlines(), start=1):
+    for number, line in enumerate(
+        read_bounded(files[SUMS], SUMS_BYTES).decode("utf-8", "replace").splitlines(), start=1
+    ):
         if found := _LINE.fullmatch(line):
             told[found["name"]] = found["digest"]
         elif line.strip():
@@ -59,3 +61,14 @@ def _safetensors(folder: Path) -> Check:
     files = published_files(folder).items()
     found = [f"{name}: may hold a pickle" for name, path in files if path.suffix.lower() in PICKLES]
     return compared("safetensors alone", found, "no pickle is there")
+
+
+def _numbers(folder: Path) -> list[Check]:
+    """A record may hold a loss that is no number, as that of a training that diverged; a card may not show one."""
+    try:
+        points = TrainingRecord.read(RunDirectory(folder).training).validation
+    except RecordError:  # said where the record is compared
+        return []
+    found = [f"training.json: the validation loss of step {point.step} is {point.loss}" for point in points]
+    wrong = [line for line, point in zip(found, points, strict=True) if not math.isfinite(point.loss)]
+    return [compared("numbers", wrong)] if wrong else []

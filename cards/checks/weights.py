@@ -1,7 +1,6 @@
 """Adapter and base: their weights have the digests that the records give, and all name the same base."""
 
 import hashlib
-import json
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -12,6 +11,7 @@ from escoita.errors import PublishError
 from escoita.files import sha256
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
+from escoita.limits import JSON_BYTES, NAME_CHARACTERS, parse_json, read_bounded
 from escoita.resolve import SPEECH_LORA
 
 
@@ -43,16 +43,22 @@ def base_of(folder: Path) -> str:
     The base that the adapter says it is for.
 
     Raises:
-        PublishError: `adapter_config.json` is missing, is not JSON, or names none.
+        EscoitaError: `adapter_config.json` is missing, too large, not JSON, no mapping, or names none.
     """
     path = folder / "adapter_config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
-        base = config.get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError) as error:
-        raise PublishError(f"{path.name}: is not there, or not JSON; so it is no adapter of PEFT") from error
+        config = parse_json(read_bounded(path, JSON_BYTES))
+    except OSError as error:
+        raise PublishError(f"{path.name}: is not there; so it is no adapter of PEFT") from error
+    except ValueError as error:
+        raise PublishError(f"{path.name}: not JSON that can be used ({error})") from error
+    if not isinstance(config, dict):
+        raise PublishError(f"{path.name}: holds no keys and values; so it is no adapter of PEFT")
+    base = config.get("base_model_name_or_path")
     if not base or not isinstance(base, str):
         raise PublishError(f"{path.name}: names no base; give --base")
+    if len(base) > NAME_CHARACTERS:
+        raise PublishError(f"{path.name}: the name of its base has {len(base):,} characters")
     return base
 
 

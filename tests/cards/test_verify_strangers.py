@@ -1,6 +1,7 @@
 """What a stranger may publish so that verification says too much, hangs, or breaks."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from functools import partial
 from io import BytesIO
@@ -30,6 +31,7 @@ from tests.fuzz.inputs import no_text
 Files = dict[str, bytes]
 CARD, RESULTS, BOARD = "README.md", "eval/results.json", ".eval_results/clips.yaml"
 PREDICTIONS = "eval/clips/predictions.parquet"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
 OWN = """{% extends "adapter.md.jinja" %}
 {% block results %}{% call section("results") %}
 WER 0.01 %
@@ -126,7 +128,6 @@ def test_a_pickle_is_one_however_its_name_is_written(run: RunDirectory, tmp_path
 MANY = {
     "last marks": b"<!-- escoita:made 000000000000 x -->\n" * 50_000,
     "blocks": b"<!-- escoita:begin a 000000000000 -->\nx\n<!-- escoita:end a -->\n" * 20_000,
-    "letters": b"x" * 5_000_000,
 }
 
 
@@ -144,6 +145,63 @@ def test_predictions_that_are_no_text_are_one_line(run: RunDirectory, tmp_path: 
     table = table.set_column(table.schema.get_field_index("hypothesis"), "hypothesis", no_text(len(table)))
     check = checked(tmp_path / "there", files | {PREDICTIONS: parquet(table)})["predictions"]
     assert list(check.lines) == [f"{PREDICTIONS}: not a file of predictions"]
+
+
+@pytest.mark.parametrize("loss", ["NaN", "Infinity", "-Infinity"])
+def test_a_validation_loss_that_is_no_number_is_refused(run: RunDirectory, tmp_path: Path, loss: str) -> None:
+    files = published(run)
+    record = json.loads(files["training.json"])
+    record["validation"][-1]["loss"] = loss
+    check = checked(tmp_path / "there", files | {"training.json": json.dumps(record).encode()})["numbers"]
+    assert check.verdict == "differs" and f"the validation loss of step {record['validation'][-1]['step']}" in str(
+        check
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (b"[]", "holds no keys and values"),
+        (b'{"base_model_name_or_path": ["ana/base"]}', "names no base"),
+        (b'{"base_model_name_or_path": {"a": 1}}', "names no base"),
+        (b'{"base_model_name_or_path": 5}', "names no base"),
+        (b'{"base_model_name_or_path": "ana/base", "r": NaN}', "NaN, which is no number in JSON"),
+        (b'{"base_model_name_or_path": "ana/base", "r": 1' + b"0" * 5000 + b"}", "an integer of 5,001 digits"),
+        (b'{"base_model_name_or_path": "' + b"a" * 100_000 + b'"}', "the name of its base has 100,000 characters"),
+        (b"\xff", "not JSON that can be used"),
+    ],
+)
+def test_a_configuration_of_another_type_is_one_line(
+    run: RunDirectory, tmp_path: Path, config: bytes, line: str
+) -> None:
+    check = checked(tmp_path / "there", published(run) | {"adapter_config.json": config})["weights"]
+    assert check.verdict == "differs" and len(check.lines) == 1 and len(check.lines[0]) < 300
+    assert check.lines[0].startswith("adapter_config.json: ") and line in check.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("README.md", b"x" * 5_000_000, "README.md: 5,000,000 bytes; at most 4,000,000 are read"),
+        (PREDICTIONS, POINTER, f"{PREDICTIONS}: a Git LFS pointer instead of the file; install git-lfs"),
+        ("training.json", POINTER, "training.json: a Git LFS pointer instead of the file"),
+        ("\x1b[2Jx.bin", b"", "<U+001B>[2Jx.bin: control characters in its name"),
+    ],
+)
+def test_a_folder_that_is_not_plain_is_refused_in_one_line(
+    run: RunDirectory, tmp_path: Path, name: str, content: bytes, line: str
+) -> None:
+    folder = str(write_files(tmp_path / "there", published(run) | {name: content}))
+    with pytest.raises(EscoitaError) as refusal:
+        verify(folder, score, drawings)
+    assert str(refusal.value).startswith(f"{folder}: {line}")
+
+
+def test_what_is_said_of_a_repository_names_no_folder_of_this_machine(run: RunDirectory, tmp_path: Path) -> None:
+    files = published(run)
+    for name in ("training.json", "data.json", RESULTS, "adapter_config.json", "recipe.yaml", PREDICTIONS, CARD):
+        said = "\n".join(map(str, checked(tmp_path / "there", files | {name: b"{"}).values()))
+        assert str(tmp_path) not in said and tempfile.gettempdir() not in said, said
 
 
 def test_a_base_that_is_no_repository_is_one_line(run: RunDirectory, tmp_path: Path) -> None:

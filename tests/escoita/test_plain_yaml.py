@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from escoita.errors import RecipeError
-from escoita.plain_yaml import DEEPEST, LONGEST_YAML, read_yaml
+from escoita.limits import LEVELS, YAML_CHARACTERS
+from escoita.plain_yaml import read_yaml
 from escoita.recipe import load_recipe
 
 
@@ -30,13 +31,15 @@ def test_an_alias_stands_for_what_it_names() -> None:
         (BOMB, "by its aliases"),
         ("a: &a [*a]", "too deep"),
         ("[" * 20_000, "too deep"),
-        ("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), "too deep"),
-        ("x" * (LONGEST_YAML + 1), "longer than"),
+        ("[" * (LEVELS + 2) + "]" * (LEVELS + 2), "too deep"),
+        ("x" * (YAML_CHARACTERS + 1), "longer than"),
         ("!!python/object/apply:os.system [true]", "could not determine a constructor"),
         ("!!python/name:os.system", "could not determine a constructor"),
         ("a: 2026-99-99", "cannot be read"),
         ("{[a]: 1}", "unhashable"),
         ("a: !!int x", "cannot be read"),
+        ("a: 1" + "0" * 4000, "an integer of 4,001 digits"),
+        ("a: 1" + "0" * 5000, "an integer of 5,001 digits"),
         ("--- 1\n--- 2\n", "single document"),
     ],
 )

@@ -79,7 +79,10 @@ def test_columns_must_be_of_one_length() -> None:
         ({b"escoita": b"{}"}, "not a file of predictions"),
         ({b"escoita": json.dumps({"schema": 1, "speed": 2}).encode()}, "not a file of predictions"),
         ({b"escoita": MADE.model_dump_json().replace('"clips"', '"../clips"').encode()}, "not a file of predictions"),
-        ({b"escoita": MADE.model_copy(update={"schema_version": 2}).model_dump_json().encode()}, "another schema"),
+        (
+            {b"escoita": MADE.model_copy(update={"schema_version": 2}).model_dump_json().encode()},
+            "predictions of another schema",
+        ),
         ({b"escoita": MADE.model_dump_json().encode()}, "predictions of another schema"),
     ],
 )
@@ -88,7 +91,7 @@ def test_tables_of_others_are_refused(tmp_path: Path, metadata: dict[bytes, byte
     pq.write_table(pa.table({"id": ["a"]}).replace_schema_metadata(metadata), path)
     with pytest.raises(RecordError) as refusal:
         read_predictions(path)
-    assert str(refusal.value).startswith(f"{path}: ") and str(refusal.value).endswith(said)
+    assert str(refusal.value).startswith(f"{path}: {said}") and "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"not parquet at all"])

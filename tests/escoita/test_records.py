@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
-from escoita.records import AdapterRecord, LossPoint, Prompt, Record
-from tests.cards.samples import evaluation, heard, result, system
+from escoita.limits import LOSS_POINTS
+from escoita.records import AdapterRecord, LossPoint, Prompt, Record, TrainingRecord
+from tests.cards.samples import evaluation, heard, heard_training, result, system
 
 
 RECORD = AdapterRecord(language="uz", prompt=Prompt(user="Transcrición, ñ"), max_new_tokens=64)
@@ -33,6 +34,31 @@ def test_a_loss_that_is_no_number_stays_one(tmp_path: Path) -> None:
 
     Curve(loss=[LossPoint(step=1, loss=float("nan"))]).write(tmp_path / "curve.json")
     assert math.isnan(Curve.read(tmp_path / "curve.json").loss[0].loss)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", float("nan"), float("-inf"), 10**18, -(10**400), "1" * 4000])
+def test_no_figure_but_a_loss_is_infinite_or_has_many_digits(tmp_path: Path, value: Any) -> None:
+    document = heard_training().model_dump(mode="json", by_alias=True)
+    for change in ({"epochs": value}, {"steps": value}, {"validation": [document["validation"][1] | {"wer": value}]}):
+        (tmp_path / "training.json").write_text(json.dumps(document | change), "utf-8")
+        with pytest.raises(RecordError, match=r"training\.json: not a record of schema 1 \(") as refusal:
+            TrainingRecord.read(tmp_path / "training.json")
+        assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
+
+
+def test_a_curve_has_a_limited_number_of_points(tmp_path: Path) -> None:
+    document = heard_training().model_dump(mode="json", by_alias=True)
+    document["loss"] = [{"step": step, "loss": 1.0} for step in range(LOSS_POINTS + 1)]
+    (tmp_path / "training.json").write_text(json.dumps(document), "utf-8")
+    with pytest.raises(RecordError, match=f"at most {LOSS_POINTS} items"):
+        TrainingRecord.read(tmp_path / "training.json")
+
+
+def test_a_long_key_is_cut_and_visible_in_the_message(tmp_path: Path) -> None:
+    (tmp_path / "escoita.json").write_text(json.dumps({"\n\x1b" + "x" * 100_000: 1}), "utf-8")
+    with pytest.raises(RecordError) as refusal:
+        AdapterRecord.read(tmp_path / "escoita.json")
+    assert len(str(refusal.value)) < 500 and str(refusal.value).isprintable()
 
 
 def test_records_are_frozen() -> None:
@@ -76,7 +102,7 @@ def test_a_missing_record(path: Path) -> None:
 
 
 def test_a_folder_is_no_record(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such record yet; escoita train writes it$"):
+    with pytest.raises(RecordError, match="not a regular file"):
         AdapterRecord.read(tmp_path)
 
 

@@ -238,3 +238,10 @@ def test_joined_and_parted_words_are_found(plan: list[str]) -> None:
 def test_references_and_normalised_texts_must_pair() -> None:
     with pytest.raises(ValueError, match="zip"):
         word_changes(["un"], [])
+
+
+@pytest.mark.parametrize("piece", ["<", "[", "(", " 'a", " ‘‘a", " `a", "'", "1'", "ъе", "<]("])
+@pytest.mark.parametrize("name", NORMALIZERS)
+def test_a_long_text_of_one_sign_takes_no_time_that_grows_with_its_square(name: str, piece: str) -> None:
+    """Which would be minutes."""
+    normalizer(name)(piece * (100_000 // len(piece)))

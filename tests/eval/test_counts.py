@@ -123,7 +123,12 @@ def test_some_of_the_systems_can_be_scored(published: Path) -> None:
             lambda table: table.set_column(0, table.column_names[0], pa.array([None, 1])),
             "holds no whole column normalized/words",
         ),
+        (
+            lambda table: table.set_column(0, table.column_names[0], pa.array([1 << 62, 1])),
+            "is no count of each of 2 utterances",
+        ),
         (lambda table: table.replace_schema_metadata(None), "not a file of counts"),
+        (lambda table: table.replace_schema_metadata({b"escoita": b"{"}), "not a file of counts"),
     ],
 )
 def test_broken_counts_are_refused(published: Path, change: Any, said: str) -> None:

@@ -254,3 +254,14 @@ def test_all_must_pair() -> None:
     for references, hypotheses, truncated in ((["a"], [], []), (["a"], ["a"], []), ([], ["a"], [False])):
         with pytest.raises(ValueError, match="zip"):
             find_faults(references, hypotheses, truncated)
+
+
+@pytest.mark.parametrize("piece", ["\n", " ", " \n", '"\n', "a ", "ab", "note ", "a\n"])
+def test_a_long_text_of_one_piece_takes_no_time_that_grows_with_its_square(piece: str) -> None:
+    """Which would be minutes."""
+    find_faults(["chiroqni yoq"], [piece * (100_000 // len(piece))], [False])
+
+
+def test_an_answer_begins_after_blanks_and_quotation_marks() -> None:
+    for blanks in (" \n", "\n\n \t", "\u2028", "\r\n", '"\n“ '):
+        assert find_faults(["yoq"], [f"{blanks}Sure, here is the transcript: yoq"], [False])["chat_like"][0]

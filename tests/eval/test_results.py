@@ -286,3 +286,14 @@ def test_what_is_not_there_is_said(tmp_path: Path, corpora: list[str] | None, wh
     with pytest.raises(RecordError) as refusal:
         score(tmp_path, corpora=corpora)
     assert str(refusal.value).startswith(f"{tmp_path}{where}: holds no predictions")
+
+
+def test_what_would_take_hours_or_all_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rows(tmp_path, [("bir ikki", "bir", "ikki")] * 3)
+    monkeypatch.setattr("eval.results.DRAWS", 3_000)
+    score(tmp_path, resamples=1_000)
+    with pytest.raises(RecordError, match="1,001 bootstrap resamples of 3 clips; at most 1,000 are drawn"):
+        score(tmp_path, resamples=1_001)
+    monkeypatch.setattr("eval.folder.FOLDER_BYTES", 100)
+    with pytest.raises(RecordError, match="its predictions take more than 100 bytes of memory"):
+        score(tmp_path)

@@ -1,6 +1,9 @@
 """What fuzzing tries: how many inputs, and how one is made of a real file."""
 
+import copy
+import json
 import os
+from typing import Any
 
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
@@ -26,6 +29,60 @@ def mutated(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
         taken = draw(st.sampled_from([0, len(piece), 1, 16]))
         content[place : place + taken] = piece
     return bytes(content[: draw(st.integers(0, len(content)))] if draw(st.integers(0, 4)) == 0 else content)
+
+
+# What a value of a record or a configuration may be in the place of what is meant.
+HOSTILE: list[Any] = [
+    *(None, True, -1, 0, 10**17, -(10**17), 10**30, 10**400, 0.5, -0.5, 1e308, -1e308, 5e-324),
+    *(
+        float("nan"),
+        float("inf"),
+        "NaN",
+        "-Infinity",
+        "",
+        "\0",
+        "\ud800",
+        "\u202e",
+        "x" * 10_000,
+        "1" * 5000,
+        "../../etc",
+    ),
+    *([], {}, [[]], [None], {"": None}, [1.5] * 3, {"a": {"b": [{}]}}),
+]
+
+
+@st.composite
+def altered(draw: st.DrawFn, documents: list[Any]) -> bytes:
+    """JSON of which some values are others, missing, repeated, or under another key; now and then cut or no JSON."""
+    document = copy.deepcopy(draw(st.sampled_from(documents)))
+    for _ in range(draw(st.integers(1, 4))):
+        document = _altered(draw, document)
+    content = json.dumps(document, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    return draw(mutated([content])) if draw(st.integers(0, 9)) == 0 else content
+
+
+def _altered(draw: st.DrawFn, value: Any) -> Any:
+    """The same with another value at a place that is reached by going in at random."""
+    if isinstance(value, dict | list) and value and draw(st.integers(0, 5)):
+        if isinstance(value, list):
+            place = draw(st.integers(0, len(value) - 1))
+        else:
+            place = draw(st.sampled_from(sorted(value)))
+        kind = draw(st.integers(0, 20))
+        if kind == 0:
+            del value[place]
+        elif kind == 1 and isinstance(value, list):
+            value.append(copy.deepcopy(value[place]))
+        elif kind == 2 and isinstance(value, dict):
+            value[draw(st.text(max_size=5))] = value[place]
+        else:
+            value[place] = _altered(draw, value[place])
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and draw(st.booleans()):
+        return draw(st.integers() | st.floats() | st.sampled_from([-value, value + 1, value * 1000]))
+    if isinstance(value, str) and draw(st.booleans()):
+        return draw(st.text() | st.sampled_from([value * 2, value[:-1], f"{value}\n<!-- escoita:end results -->"]))
+    return copy.deepcopy(draw(st.sampled_from(HOSTILE)))  # it may be changed in turn
 
 
 def no_text(rows: int) -> pa.Array:

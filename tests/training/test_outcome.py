@@ -11,7 +11,7 @@ from escoita.records import AdapterRecord, ValidationPoint
 from escoita.rundir import RunDirectory
 from tests.escoita.samples import RECIPE
 from training.best import BestAdapter
-from training.outcome import VERSIONS, save_adapter, validation_points, versions
+from training.outcome import VERSIONS, save_adapter, thinned, validation_points, versions
 
 
 class Model:
@@ -64,6 +64,14 @@ def test_points_are_what_evaluations_logged() -> None:
         ValidationPoint(step=0, loss=3.0, wer=1.25, cer=0.5, utterances=48),
         ValidationPoint(step=5, loss=1.5),
     ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 1000])
+def test_a_long_curve_is_thinned_and_ends_where_it_ended(count: int) -> None:
+    points = list(range(count))
+    kept = thinned(points, 3)
+    assert len(kept) <= 3 and kept == sorted(kept) and kept[-1:] == points[-1:]
+    assert thinned(points, 1000) == points
 
 
 def test_versions_are_of_what_trained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,155 @@
+"""Parquet files that stand for far more than they hold are refused before they take memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from escoita import bounded_parquet
+from escoita.bounded_parquet import opened_parquet
+from escoita.errors import RecordError
+from escoita.limits import COMBINING_MARKS, PREDICTION_ROWS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
+from escoita.predictions import SCHEMA, TEXTS, described, read_predictions
+from tests.eval.samples import write_rows
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Predictions of two clips."""
+    write_rows(tmp_path, [("chiroqni yoq", "chiroq yoq"), ("soat", "soat")], systems=["adapter"])
+    return next(tmp_path.rglob("predictions.parquet"))
+
+
+def rewritten(path: Path, changes: dict[str, Any], rows: int = 2, **options: Any) -> None:
+    """The first row repeated, with other values in some columns."""
+    table, provenance = read_predictions(path)
+    arrays = [pa.repeat(pa.scalar(changes.get(f.name, table[f.name][0].as_py()), f.type), rows) for f in SCHEMA]
+    pq.write_table(described(pa.table(arrays, schema=SCHEMA), provenance), path, **options)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(RecordError) as refused:
+        read_predictions(path)
+    assert str(refused.value).startswith(f"{path}: ") and "\n" not in str(refused.value)
+    return str(refused.value).removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("stored", [pa.string(), pa.dictionary(pa.int32(), pa.string())])
+def test_what_is_written_once_and_repeated_is_not_decoded(
+    path: Path, stored: pa.DataType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_parquet, "DECODED_BYTES", 10_000_000)
+    rewritten(path, {"hypothesis": "a" * 50_000}, 1_000)
+    table = pq.read_table(path)
+    place = SCHEMA.get_field_index("hypothesis")
+    pq.write_table(table.set_column(place, "hypothesis", table["hypothesis"].cast(stored)), path)
+    assert path.stat().st_size < 200_000
+    assert "its texts take 50,0" in refusal(path)
+
+
+def test_too_many_rows_are_refused_unread(path: Path) -> None:
+    rewritten(path, {}, PREDICTION_ROWS + 1)
+    assert refusal(path) == "1,000,001 rows; at most 1,000,000 are read"
+
+
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "brotli", "lz4"])
+def test_another_compression_is_refused(path: Path, codec: str) -> None:
+    rewritten(path, {}, compression=codec)
+    assert "compressed with" in refusal(path)
+
+
+def test_no_compression_and_no_dictionary_are_read(path: Path) -> None:
+    rewritten(path, {}, compression="none", use_dictionary=False)
+    table, _ = read_predictions(path)
+    assert table["reference"].to_pylist() == ["chiroqni yoq"] * 2 and table.schema.equals(SCHEMA)
+
+
+def test_texts_that_share_beginnings_are_refused(path: Path) -> None:
+    options = {"use_dictionary": False, "column_encoding": {"hypothesis": "DELTA_BYTE_ARRAY"}}
+    rewritten(path, {"hypothesis": "a" * 90_000}, 1_000, **options)
+    assert path.stat().st_size < 1_000_000
+    assert refusal(path) == "not a file of predictions"
+
+
+def test_metadata_that_lie_about_rows_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lying:
+        def __init__(self, of: pq.FileMetaData):
+            self.of = of
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.of, name)
+
+    checked: Callable[[Path, Any], None] = bounded_parquet._require_small  # noqa: SLF001
+    lying: Any = Lying(pq.read_metadata(path))
+    lying.num_rows = 3
+    with pytest.raises(RecordError, match="its row groups have 2 rows, and not 3"):
+        checked(path, lying)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hypothesis": "ab " * (TRANSCRIPT_WORDS + 1)}, "hypothesis of some row has 20,001 words"),
+        ({"reference": "a" * (TRANSCRIPT_CHARACTERS + 1)}, "reference of some row has 100,001 characters"),
+        ({"id": "a" * 4097}, "id of some row has 4,097 characters"),
+        ({"speaker": "a" * 4097}, "speaker of some row"),
+        ({"hypothesis": "a" * 500 + "\u0301\u0323" * COMBINING_MARKS}, "combining marks in a row"),
+        ({"audio_seconds": float("nan")}, "audio_seconds of some rows is negative, too large, or no number"),
+        ({"audio_seconds": float("inf")}, "audio_seconds of some rows"),
+        ({"audio_seconds": -1.0}, "audio_seconds of some rows"),
+        ({"compute_seconds": 1e300}, "compute_seconds of some rows"),
+        ({"tokens": 1 << 62}, "tokens of some rows"),
+        ({"tokens": -1}, "tokens of some rows"),
+    ],
+)
+def test_what_nothing_measures_or_takes_hours_to_score_is_refused(
+    path: Path, changes: dict[str, Any], said: str
+) -> None:
+    rewritten(path, changes)
+    assert said in refusal(path)
+
+
+def test_long_transcripts_of_many_rows_are_refused(path: Path) -> None:
+    long = "a" * TRANSCRIPT_CHARACTERS
+    rewritten(path, {"reference": long, "hypothesis": long}, 51)
+    assert "scoring would take hours" in refusal(path)
+
+
+def test_a_lecture_is_read(path: Path) -> None:
+    lecture = "soʻz " * 12_000
+    rewritten(path, {"reference": lecture, "hypothesis": lecture})
+    assert len(read_predictions(path)[0]) == 2
+
+
+def test_a_pointer_is_named(path: Path) -> None:
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n")
+    assert "a Git LFS pointer instead of the file; install git-lfs" in refusal(path)
+
+
+def test_an_integer_of_the_provenance_fits_in_64_bits(path: Path) -> None:
+    table = pq.read_table(path)
+    found = table.schema.metadata[b"escoita"]
+    changed = found.replace(b'"rejected":', b'"rejected":1' + b"0" * 3000)
+    pq.write_table(table.replace_schema_metadata({b"escoita": changed}), path)
+    assert refusal(path).startswith(
+        "not a file of predictions (the file: not JSON that can be used: an integer of 3,0"
+    )
+
+
+def test_what_is_no_parquet_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "counts.parquet"
+    with (
+        pytest.raises(RecordError, match="counts.parquet: not a file of counts"),
+        opened_parquet(path, "a file of counts"),
+    ):
+        pass
+    path.write_bytes(b"PAR1nothingPAR1")
+    with (
+        pytest.raises(RecordError, match="counts.parquet: not a file of counts"),
+        opened_parquet(path, "a file of counts"),
+    ):
+        pass
+    assert "reference" in TEXTS and "tokens" not in TEXTS

@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from escoita.data_record import DataRecord
+from escoita.errors import RecordError
+from escoita.limits import CORPORA, HISTOGRAM_BINS
+from tests.escoita.corpora.measures import clip, measured
+from tests.escoita.test_data_view import record_of
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    record = record_of(measured(clip("bir", 3.0), clip("ikki", 7.0)))
+    return record.model_dump(mode="json", by_alias=True)
+
+
+def changed(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return document | changes
+
+
+def bins(document: dict[str, Any], count: int) -> dict[str, Any]:
+    corpora = [corpus | {"histogram": [1] * count} for corpus in document["corpora"]]
+    return document | {"duration_edges": list(range(count)), "corpora": corpora}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: changed(d, duration_edges=[]), "at least 1 item"),
+        (lambda d: changed(d, duration_edges=[*d["duration_edges"], 1e9]), "another number of bins"),
+        (lambda d: changed(d, duration_edges=d["duration_edges"][::-1]), "duration_edges do not ascend"),
+        (lambda d: changed(d, duration_edges=[0.0] * len(d["duration_edges"])), "duration_edges do not ascend"),
+        (lambda d: bins(d, HISTOGRAM_BINS + 1), f"at most {HISTOGRAM_BINS} items"),
+        (lambda d: changed(d, corpora=d["corpora"][:1] * (CORPORA + 1)), f"at most {CORPORA} items"),
+    ],
+)
+def test_a_histogram_that_cannot_be_drawn_is_refused(
+    document: dict[str, Any], tmp_path: Path, change: Any, said: str
+) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(document), "utf-8")
+    DataRecord.read(path)
+    path.write_text(json.dumps(change(document)), "utf-8")
+    with pytest.raises(RecordError, match=said):
+        DataRecord.read(path)

@@ -1,0 +1,193 @@
+"""Whatever a published file holds, it is read, compared or refused with a line of ours; verification never breaks."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from cards import verify as module
+from cards.checks.check import Check
+from cards.checks.files import check_files
+from cards.checks.front import front_matter
+from cards.checks.leaderboards import check_leaderboards
+from cards.checks.weights import base_of
+from cards.listing import require_plain
+from cards.publication import checksums
+from cards.verify import print_checks, verify
+from escoita.data_record import DataRecord
+from escoita.errors import EscoitaError
+from escoita.evaluation import EvaluationRecord
+from escoita.hub.scan import scan
+from escoita.plots import figures_in
+from escoita.records import AdapterRecord, TrainingRecord
+from escoita.visible import is_hidden
+from eval.counts import read_counts
+from eval.folder import read_folder
+from eval.page.drawings import drawings
+from eval.results import score
+from tests.cards.proven import make_proven_run, published, write_files
+from tests.fuzz.inputs import TRIED, altered, fuzzed, mutated
+from tests.fuzz.test_texts import written
+
+
+Files = Mapping[str, bytes]
+# Of the whole of verification, which takes a quarter of a second.
+few = settings(fuzzed, max_examples=max(5, TRIED // 20))
+JSON = ("training.json", "data.json", "eval/results.json", "adapter_config.json", "escoita.json")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return published(make_proven_run(tmp_path_factory.mktemp("open") / "run"))
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return published(make_proven_run(tmp_path_factory.mktemp("hidden") / "run", hidden=True))
+
+
+def tried_on(inputs: st.SearchStrategy[bytes], name: str, read: Callable[[Path], Any], profile: Any = fuzzed) -> None:
+    """Reads each input from a file; what is refused names the file, in one line."""
+
+    @profile
+    @given(inputs)
+    def tried(content: bytes) -> None:
+        with written(content, name) as path:
+            try:
+                read(path)
+            except EscoitaError as error:
+                assert path.name in str(error) and "\n" not in str(error) and len(str(error)) < 1000
+
+    tried()
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "training.json": lambda path: TrainingRecord.read(path).to_json(),
+    "data.json": lambda path: DataRecord.read(path).histograms,
+    "eval/results.json": lambda path: EvaluationRecord.read(path).to_json(),
+    "escoita.json": lambda path: AdapterRecord.read(path).to_json(),
+    "adapter_config.json": lambda path: base_of(path.parent),
+}
+
+
+@pytest.mark.parametrize("name", JSON)
+@pytest.mark.parametrize("how", ["values", "bytes"])
+def test_json_is_read_or_refused(files: Files, name: str, how: str) -> None:
+    inputs = altered([json.loads(files[name])]) if how == "values" else mutated([files[name]])
+    tried_on(inputs, Path(name).name, READERS[name])
+
+
+def test_digests_are_compared_or_refused(files: Files) -> None:
+    def read(path: Path) -> None:
+        (path.parent / "README.md").write_text("x")
+        for check in check_files(path.parent):
+            assert all("\n" not in line for line in check.lines)
+
+    tried_on(mutated([files["SHA256SUMS"]]), "SHA256SUMS", read)
+
+
+@pytest.mark.parametrize("name", ["training.svg", "data/durations.svg", "eval/wer-by-corpus.svg"])
+def test_the_figures_of_a_plot_are_read_or_none(files: Files, name: str) -> None:
+    plot = files[name].decode()
+    (figures,) = re.findall("<metadata>(.*?)</metadata>", plot)
+
+    @fuzzed
+    @given(altered([json.loads(figures)]) | mutated([files[name]]))
+    def tried(content: bytes) -> None:
+        text = content.decode("utf-8", "replace")
+        found = figures_in(text if text.startswith("<") else plot.replace(figures, text))
+        json.dumps(found, allow_nan=False)
+
+    tried()
+
+
+def test_the_header_of_safetensors_is_looked_into_or_refused(files: Files) -> None:
+    @fuzzed
+    @given(mutated([files["adapter_model.safetensors"]]))
+    def tried(content: bytes) -> None:
+        try:
+            scan({"adapter_model.safetensors": content})
+        except EscoitaError as error:
+            assert "\n  adapter_model.safetensors" in str(error)
+
+    tried()
+
+
+def test_front_matter_is_read_or_refused(files: Files) -> None:
+    front = files["README.md"].split(b"\n---\n")[0] + b"\n---\n"
+
+    @fuzzed
+    @given(mutated([front, b"---\nbase_model: [a]\nmodel-index:\n- results: []\n---\n"]))
+    def tried(content: bytes) -> None:
+        try:
+            front_matter(content.decode("utf-8", "replace"))
+        except EscoitaError as error:
+            assert str(error).startswith("README.md: ") and "\n" not in str(error)
+
+    tried()
+
+
+def test_leaderboard_files_are_compared(files: Files) -> None:
+    made = b"- dataset: {id: a/b, task_id: clips}\n  value: 10.0\n  date: '2026-01-01'\n"
+
+    @fuzzed
+    @given(mutated([made]) | altered([[{"value": 1.0}]]))
+    def tried(content: bytes) -> None:
+        with written(b"", "x") as path:
+            there = write_files(path.parent, {".eval_results/clips.yaml": content})
+            assert len(list(check_leaderboards(there, {".eval_results/clips.yaml": made}))) == 1
+
+    tried()
+
+
+def test_counts_are_read_or_refused(hidden: Files, tmp_path: Path) -> None:
+    folder = write_files(tmp_path, hidden) / "eval"
+    (corpus,) = read_folder(folder, ["clips"])[1]
+    tried_on(
+        mutated([hidden["eval/clips/counts.parquet"]]), "counts.parquet", lambda path: read_counts(path, corpus, "raw")
+    )
+
+
+@fuzzed
+@given(st.dictionaries(st.text() | st.text("a/.\\A:\0é", max_size=8), st.integers(0, 1 << 40), max_size=8))
+def test_a_list_of_files_is_taken_or_refused(sizes: dict[str, int]) -> None:
+    try:
+        require_plain("ana/uzbek", sizes)
+    except EscoitaError as error:
+        assert not any(map(is_hidden, str(error))) and len(str(error)) < 500
+    else:
+        assert not any(name.startswith("/") or ".." in name.split("/") or "\0" in name for name in sizes)
+        assert len({name.lower() for name in sizes}) == len(sizes)
+
+
+@pytest.mark.parametrize("name", [*JSON, "README.md", "recipe.yaml", "training.svg", "eval/clips/predictions.parquet"])
+def test_verification_ends_with_checks_or_one_line(files: Files, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens where the Hub should be."""
+    monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9", token=False))
+    inputs = altered([json.loads(files[name])]) if name in JSON else mutated([files[name]])
+
+    @few
+    @given(inputs)
+    def tried(content: bytes) -> None:
+        with written(b"", "x") as path:
+            changed = {**files, name: content}
+            there = write_files(path.parent / "there", changed | {"SHA256SUMS": checksums(changed)})
+            try:
+                checks: list[Check] = verify(str(there), score, drawings)
+            except EscoitaError as error:
+                assert "\n" not in str(error)
+                return
+            out = StringIO()
+            print_checks(checks, Console(file=out, soft_wrap=True))
+            assert str(path.parent) not in out.getvalue()
+
+    tried()
