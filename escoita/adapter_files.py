@@ -71,7 +71,7 @@ class AdapterSettings(BaseModel):
     bias: Literal["none", "all", "lora_only"] | None = "none"
     fan_in_fan_out: Literal[False] | None = False
     # The others change the weights of the base when they are loaded.
-    init_lora_weights: bool | Literal["gaussian", "orthogonal", "eva"] | None = True
+    init_lora_weights: Literal[True, False, None, "gaussian", "orthogonal", "eva"] = True
     target_modules: Annotated[str, Field(max_length=200_000)] | Names | None = None
     modules_to_save: Names | None = None
     rank_pattern: Annotated[dict[Name, Rank], Field(max_length=20_000)] | None = None

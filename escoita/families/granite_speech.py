@@ -85,7 +85,7 @@ class GraniteSpeechFamily(ChatFamily):
     end_of_target = "<|end_of_text|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"(^|\.)(encoder|projector)\.", "language": r""}
 
-    def load_processor(self, source: str, revision: str | None = None) -> GraniteSpeechProcessor:
+    def read_processor(self, source: str, revision: str | None = None) -> GraniteSpeechProcessor:
         """The library's, with our extractor."""
         extractor = GraniteSpeechFeatureExtractor.from_pretrained(source, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)

@@ -144,9 +144,7 @@ def test_weights_that_are_missing_are_found(trained: tuple[Any, Path], base: Pat
     weights = copied(trained[1], spoilt)
     del weights[min(weights)]
     save_file(weights, spoilt / "adapter_model.safetensors")
-    with pytest.raises(
-        EscoitaError, match=r"does not fit this base \(.* (is missing|no such tensor)"
-    ):
+    with pytest.raises(EscoitaError, match=r"does not fit this base \(.* (is missing|no such tensor)"):
         merged(FAMILY.load_model(str(base)), str(spoilt))
 
 
