@@ -1,4 +1,4 @@
-"""The first load of a `tokenizer.json`, which a process of its own makes; see [`~escoita.families.processor_files`]."""
+"""The trial of a `tokenizer.json` in a process of its own; see [`~escoita.families.processor_files`]."""
 
 from typing import Any
 
