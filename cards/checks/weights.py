@@ -1,15 +1,15 @@
 """Adapter and base: their weights have the digests that the records give, and all name the same base."""
 
 import hashlib
-import json
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
 
 from cards.checks.check import Check, compared, skipped
-from escoita.errors import PublishError
+from escoita.errors import EscoitaError, PublishError
 from escoita.files import sha256
+from escoita.foreign_json import read_object
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
 from escoita.resolve import SPEECH_LORA
@@ -47,9 +47,8 @@ def base_of(folder: Path) -> str:
     """
     path = folder / "adapter_config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
-        base = config.get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError) as error:
+        base = read_object(path, "adapter").get("base_model_name_or_path")
+    except (OSError, EscoitaError) as error:
         raise PublishError(f"{path.name}: is not there, or not JSON; so it is no adapter of PEFT") from error
     if not base or not isinstance(base, str):
         raise PublishError(f"{path.name}: names no base; give --base")

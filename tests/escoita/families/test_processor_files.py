@@ -24,8 +24,10 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def changed(base: Path) -> Callable[..., str]:
-    """The base with another `tokenizer.json`."""
+def changed(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """The base with another `tokenizer.json`; the limits are lower, for speed."""
+    monkeypatch.setattr(processor_files, "MOST_SECONDS", 3)
+    monkeypatch.setattr(processor_files, "MOST_MEMORY_BYTES", 1 << 29)
 
     def make(**parts: Any) -> str:
         path = base / "tokenizer.json"

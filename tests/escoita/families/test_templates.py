@@ -27,8 +27,10 @@ def processor(template: Any, **tokens: str) -> Any:
 
 
 @pytest.fixture
-def forgotten() -> None:
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept from another test, and the limit of time is lower, for speed."""
     templates._outcome.cache_clear()
+    monkeypatch.setattr(templates, "MOST_SECONDS", 3)
 
 
 @pytest.mark.parametrize(
