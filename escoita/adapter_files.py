@@ -43,6 +43,8 @@ UNUSED = {
     "qalora_group_size",
     "revision",
 }
+# Of ranks, and of alphas: PEFT compares a pattern for each with every module.
+MOST_VALUES = 100
 LITERAL = re.compile(r"\^?[\w.-]{1,500}")
 
 Value = TypeVar("Value", int, float)
@@ -151,6 +153,8 @@ def lora_config(
     _check_targets(modules, layers, saved, settings, what)
     ranks = {name: _rank(name, modules[name], parts, settings, what) for name, parts in layers.items()}
     alphas = {name: _by_name(settings.alpha_pattern, name, settings.lora_alpha) for name in layers}
+    if max(len(set(ranks.values())), len(set(alphas.values()))) > MOST_VALUES:
+        raise EscoitaError(f"{what}: adapter_config.json gives its layers more than {MOST_VALUES} ranks or alphas")
     rank, other_ranks = _grouped(ranks, settings.r)
     alpha, other_alphas = _grouped(alphas, settings.lora_alpha)
     return LoraConfig(
@@ -267,10 +271,8 @@ def _shapes(module: Any, rank: int) -> dict[str, tuple[int, ...]] | None:
 
 def _by_name(pattern: Mapping[str, Value] | None, name: str, default: Value) -> Value:
     """The value of the first key that is the name, or what follows one of its dots; after `^` only the name."""
-    for key, value in (pattern or {}).items():
-        if key == f"^{name}" or key in _endings(name):
-            return value
-    return default
+    keys = {f"^{name}", *_endings(name)}
+    return next((value for key, value in (pattern or {}).items() if key in keys), default)
 
 
 def _grouped(values: Mapping[str, Value], default: Value) -> tuple[Value, dict[str, Value]]:

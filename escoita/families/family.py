@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,9 +52,11 @@ class Family(ABC):
         check_processor_files(source, revision)
         try:
             return self.read_processor(source, revision)
-        except (OSError, EscoitaError):  # there is no such folder or repository
+        except EscoitaError:
             raise
         except Exception as error:  # anything can be in the files of somebody else
+            if isinstance(error, OSError) and not Path(source).is_dir():  # there is no such repository
+                raise
             reason = visible(str(error).strip())[:300]
             raise EscoitaError(
                 f"model {source}: its processor cannot be loaded ({type(error).__name__}: {reason})"

@@ -53,7 +53,7 @@ def load(
         EscoitaError: The base is stored in another precision than asked for, or without some of its parameters, or
             with an adapter; or a file is not a safetensors file, or bitsandbytes is not installed.
     """
-    from safetensors import SafetensorError
+    from torch import OutOfMemoryError
 
     stored = stored_quantization(base, revision)
     check_precision(base, stored, load_in_4bit)
@@ -74,8 +74,11 @@ def load(
             adapter_kwargs=NO_ADAPTER,
             **options,
         )
-    except SafetensorError as error:
-        raise EscoitaError(f"model {base}: a weight file is not valid ({visible(str(error))[:200]})") from error
+    except (OSError, EscoitaError, OutOfMemoryError):
+        raise
+    except Exception as error:  # anything can be in the files of somebody else
+        reason = visible(str(error).strip())[:300]
+        raise EscoitaError(f"model {base}: cannot be loaded ({type(error).__name__}: {reason})") from error
     if complete:
         refuse_missing(base, model, found["missing_keys"])
     return model.to(device) if device and not load_in_4bit else model

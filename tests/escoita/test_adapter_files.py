@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +163,14 @@ def test_no_regular_expression_of_an_adapter_is_executed(
 ) -> None:
     """This one alone would take years; that it is never compiled is asked of `re` itself."""
     foreign = "(.*.*.*.*.*.*.*.*)*[0-9]{9}x"
-    compiled = []
+    compiled: list[Any] = []
     compile_ = re._compile  # type: ignore[attr-defined]
-    monkeypatch.setattr(re, "_compile", lambda pattern, flags: (compiled.append(pattern), compile_(pattern, flags))[1])
+
+    def noted(pattern: Any, flags: int) -> Any:
+        compiled.append(pattern)
+        return compile_(pattern, flags)
+
+    monkeypatch.setattr(re, "_compile", noted)
     attached(load(BASE), spoilt(target_modules=foreign, exclude_modules=foreign, layers_pattern=[foreign]))
     assert any(Q_PROJ in str(pattern).replace("\\", "") for pattern in compiled)
     assert not any(foreign in str(pattern) for pattern in compiled)
@@ -222,7 +227,7 @@ class Small(nn.Module):
         self.inner = nn.ModuleDict({"head": nn.Linear(3, 2), "xhead": nn.Linear(3, 2)})
 
 
-def config_of(names: dict[str, tuple[int, ...]], **settings: Any) -> LoraConfig:
+def config_of(names: Mapping[str, tuple[int, ...]], **settings: Any) -> LoraConfig:
     found = AdapterSettings.model_validate({"peft_type": "LORA", "r": 1, "lora_alpha": 2} | settings)
     return lora_config(
         Small(), found, {f"base_model.model.{name}": shape for name, shape in names.items()}, "adapter a"
@@ -251,3 +256,14 @@ def test_a_layer_that_lora_cannot_be_on_is_refused() -> None:
 def test_the_settings_of_the_quick_start_are_read(tmp_path: Path, honest: Path) -> None:
     settings = read_settings(honest / "adapter_config.json", "adapter a")
     assert (settings.r, settings.lora_alpha, settings.bias, settings.use_rslora) == (4, 8.0, "none", False)
+
+
+def test_patterns_that_would_keep_peft_busy_are_refused() -> None:
+    """It compiles each of them again for every module."""
+    model = nn.ModuleDict({f"l{n}": nn.Linear(3, 2) for n in range(200)})
+    shapes = {f"base_model.model.{name}.{half}": shape for name in model for half, shape in
+              (("lora_A.weight", (1, 3)), ("lora_B.weight", (2, 1)))}  # fmt: skip
+    alphas = {name: float(value) for value, name in enumerate(model, 1)}
+    settings = AdapterSettings.model_validate({"peft_type": "LORA", "r": 1, "alpha_pattern": alphas})
+    with pytest.raises(EscoitaError, match="more than 100 ranks or alphas"):
+        lora_config(model, settings, shapes, "adapter a")

@@ -64,9 +64,14 @@ def test_a_hostile_template_is_one_line(template: Any, reason: str, forgotten: N
 
 
 def test_a_template_that_counts_its_calls_is_rendered_once(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[Any] = []
     limited = templates.limited
-    monkeypatch.setattr(templates, "limited", lambda *values: (calls.append(values), limited(*values))[1])
+
+    def noted(*values: Any) -> Any:
+        calls.append(values)
+        return limited(*values)
+
+    monkeypatch.setattr(templates, "limited", noted)
     template = "{{ bos_token }}{{ messages[0].role }}"
     for _ in range(3):
         assert rendered(processor(template, bos_token="<s>"), MESSAGES) == "<s>user"
