@@ -1,11 +1,15 @@
 """A base and the adapter that was trained for it."""
 
-import warnings
 from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from escoita.adapter_files import AdapterSettings, lora_config, read_settings
 from escoita.errors import EscoitaError
-from escoita.resolve import hub_errors, local_file
+from escoita.resolve import local_file
+from escoita.visible import visible
+from escoita.weight_files import opened_weights
 
 
 def merged(model: Any, adapter: str) -> Any:
@@ -34,12 +38,14 @@ def attached(model: Any, adapter: str, base_kept: bool = False) -> Any:
     """
     Puts an adapter on a base, all of it and nothing else.
 
+    Nothing of the adapter is executed, its regular expressions included; see [`~escoita.adapter_files.lora_config`].
+
     Args:
         model: The base, loaded; modules of it are replaced, also where the adapter is then refused, but none of its
             weights is written to before it is known that the adapter fits.
         adapter (`str`): A folder, or a repository of the Hub.
         base_kept (`bool`, *optional*, defaults to `False`): Refuse an adapter that holds weights of the base itself
-            which are not as they are here: embeddings, which may be saved beside low-rank matrices.
+            which are not as they are here: biases, or embeddings, which may be saved beside low-rank matrices.
 
     Returns:
         [`PeftModel`]: The base with the adapter on it.
@@ -47,33 +53,80 @@ def attached(model: Any, adapter: str, base_kept: bool = False) -> Any:
     Raises:
         EscoitaError: There is no such adapter, or it is not one for this base.
     """
-    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
-    from safetensors import safe_open
+    what = f"adapter {adapter}"
+    weights = local_file(adapter, "adapter_model.safetensors")  # without it PEFT would read a pickle
+    settings = read_settings(local_file(adapter, "adapter_config.json"), what)
+    if base_kept and settings.bias not in (None, "none"):
+        raise EscoitaError(f"{what}: with bias {settings.bias} it changes the base itself, and cannot be switched off")
+    return attach(model, settings, weights, what, base_kept)
+
+
+def attach(
+    model: Any,
+    settings: AdapterSettings,
+    path: Path,
+    what: str,
+    base_kept: bool = False,
+    renamed: Callable[[str], str] = str,
+) -> Any:
+    """
+    Puts an adapter on a base, as [`attached`] does.
+
+    Args:
+        model: The base, loaded.
+        settings ([`~escoita.adapter_files.AdapterSettings`]): Its configuration.
+        path (`Path`): Its weights.
+        what (`str`): Names it in errors.
+        base_kept (`bool`, *optional*, defaults to `False`): See [`attached`].
+        renamed (`Callable[[str], str]`, *optional*): Gives the name that a tensor has in this base.
+
+    Returns:
+        [`PeftModel`]: The base with the adapter on it.
+
+    Raises:
+        EscoitaError: It does not fit this base.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from torch import equal
 
-    path = local_file(adapter, "adapter_model.safetensors")  # without it PEFT would read a pickle
+    with opened_weights(path, what) as weights:
+        names = {renamed(name): name for name in weights.keys()}  # noqa: SIM118  not a dict
+        shapes = {name: tuple(weights.get_slice(stored).get_shape()) for name, stored in names.items()}
+        config = lora_config(model, settings, shapes, what)
+        tensors = {name: weights.get_tensor(stored) for name, stored in names.items()}
+    refuse_not_finite(tensors, what)
     try:
-        with hub_errors(f"adapter {adapter}"), warnings.catch_warnings(), safe_open(path, "pt") as weights:
-            warnings.filterwarnings("ignore", message=".*base_model_name_or_path.*")  # it may lie elsewhere now
-            config = PeftConfig.from_pretrained(adapter)
-            config.inference_mode = True
-            model = get_peft_model(model, config)
-            # Of what it does not know PEFT says nothing, what is missing stays zero, and what has the name of a weight
-            # of the base would be written into it. An adapter may hold the base's embeddings too; unless told, PEFT
-            # asks the Hub if they have grown.
-            needed, allowed = (get_peft_model_state_dict(model, save_embedding_layers=more) for more in (False, True))
-            held = set(weights.keys())
-            astray = (needed.keys() - held) | (held - allowed.keys())
-            if astray:
-                raise EscoitaError(f"adapter {adapter}: does not fit this base ({len(astray)} weights find no place)")
-            own = {name: weights.get_tensor(name).to(allowed[name]) for name in held - needed.keys()}
-            if base_kept and not all(equal(allowed[name], tensor) for name, tensor in own.items()):
-                raise EscoitaError(f"adapter {adapter}: changes the base's embeddings, and cannot be switched off")
-            model.load_adapter(adapter, "default", torch_device=str(model.device))
+        model = get_peft_model(model, config)
+        # Of what it does not know PEFT says nothing, what is missing stays zero, and what has the name of a weight of
+        # the base would be written into it. An adapter may hold the base's embeddings too; unless told, PEFT asks the
+        # Hub if they have grown.
+        needed, allowed = (get_peft_model_state_dict(model, save_embedding_layers=more) for more in (False, True))
+        different = (needed.keys() - tensors.keys()) | (tensors.keys() - allowed.keys())
+        different |= {name for name in tensors.keys() - different if tensors[name].shape != allowed[name].shape}
+        if different:
+            raise EscoitaError(f"{what}: does not fit this base ({len(different)} missing or unexpected weights)")
+        own = {name: tensors[name].to(allowed[name]) for name in tensors.keys() - needed.keys()}
+        if base_kept and not all(equal(allowed[name], tensor) for name, tensor in own.items()):
+            raise EscoitaError(f"{what}: changes the base's embeddings, and cannot be switched off")
+        set_peft_model_state_dict(model, tensors)
     except (RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise EscoitaError(f"adapter {adapter}: does not fit this base ({reason})") from error
+        reason = visible(str(error).splitlines()[0])[:300]
+        raise EscoitaError(f"{what}: does not fit this base ({reason})") from error
     return model.eval()
+
+
+def refuse_not_finite(tensors: Mapping[str, Any], what: str) -> None:
+    """
+    Refuses weights among which there is NaN or infinity.
+
+    Raises:
+        EscoitaError: Names the first such tensor.
+    """
+    from torch import isfinite
+
+    for name, tensor in sorted(tensors.items()):
+        if tensor.is_floating_point() and not isfinite(tensor).all():
+            raise EscoitaError(f"{what}: {visible(name)[:200]} contains NaN or infinity; its training has diverged")
 
 
 def on_shared_weight(model: Any) -> bool:

@@ -1,20 +1,10 @@
 """One base and several adapters for it, of which one at a time is on, or none."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from escoita.adapter import attached
 from escoita.errors import EscoitaError
-from escoita.resolve import local_file
-
-
-# In an adapter's configuration, the values with which PEFT leaves the base's own modules and weights as they are.
-KEPT: dict[str, tuple[Any, ...]] = {
-    "bias": (None, "none"),
-    "layer_replication": (None, []),
-    "init_lora_weights": (None, True, False, "gaussian", "orthogonal", "eva"),
-}
 
 
 class Adapters:
@@ -78,13 +68,6 @@ def modules_of(model: Any, adapter: str) -> dict[str, Any]:
         EscoitaError: There is no such adapter, it is not one for this base, or it is of a kind that cannot be switched
             off.
     """
-    config = json.loads(local_file(adapter, "adapter_config.json").read_text("utf-8"))
-    changing = [key for key, kept in KEPT.items() if config.get(key) not in kept]
-    if changing:
-        raise EscoitaError(
-            f"adapter {adapter}: with {changing[0]} {config[changing[0]]} it changes the base itself, and cannot be"
-            " switched off"
-        )
     before = dict(model.named_modules(remove_duplicate=False))
     modules: dict[str, Any] = {}
     try:

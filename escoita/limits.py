@@ -139,7 +139,7 @@ def parse_json(content: bytes, digits: int = DIGITS, values: int = JSON_VALUES) 
 
     Raises:
         ValueError: It is not JSON, not UTF-8, is nested too deeply, or holds too many values, NaN, infinity, a number
-            that is too large for floating point, or an integer of too many digits.
+            that is too large for floating point, an integer of too many digits, or a key twice in one object.
     """
     if (commas := content.count(b",")) > values:
         raise ValueError(f"{commas:,} commas, and so about as many values; at most {values:,} are read")
@@ -151,7 +151,11 @@ def parse_json(content: bytes, digits: int = DIGITS, values: int = JSON_VALUES) 
 
     try:
         document = json.loads(
-            content.decode("utf-8-sig"), parse_int=integer, parse_float=_finite, parse_constant=_refuse_constant
+            content.decode("utf-8-sig"),
+            parse_int=integer,
+            parse_float=_finite,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
         )
     except RecursionError as error:
         raise ValueError(f"nested too deep to be read: more than {LEVELS} levels") from error
@@ -176,6 +180,14 @@ def read_json(path: Path, limit: int = JSON_BYTES, digits: int = DIGITS) -> Any:
         return parse_json(read_bounded(path, limit), digits)
     except ValueError as error:
         raise RecordError(f"{path}: not JSON that can be used ({error})") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose keys are unique: of two equal ones, another program may read the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key that occurs twice in one object")
+    return found
 
 
 def _finite(text: str) -> float:

@@ -88,8 +88,8 @@ class Prompt(Part):
         user (`str`): The user's text, after the audio.
     """
 
-    system: str = ""
-    user: str
+    system: str = Field("", max_length=20_000)
+    user: str = Field(max_length=20_000)
 
 
 class AdapterRecord(Record):
@@ -107,7 +107,7 @@ class AdapterRecord(Record):
 
     language: str
     prompt: Prompt
-    max_new_tokens: int = 256
+    max_new_tokens: int = Field(256, gt=0, le=32_768)
     load_in_4bit: bool = False
 
 

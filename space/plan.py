@@ -1,6 +1,5 @@
 """What a Space will be, known before anything is changed: its files, and what it needs a token for."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from escoita.errors import EscoitaError, PublishError
+from escoita.foreign_json import read_object
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
 from escoita.recipe import Recipe, Space, load_recipe
@@ -159,12 +159,7 @@ def _recipe(adapter: str, recipe: Path | None, overrides: list[str] | None) -> R
 
 
 def _config(adapter: str) -> dict[str, str | None]:
-    path = local_file(adapter, "adapter_config.json")
-    try:
-        config: dict[str, str | None] = {"revision": None}
-        return config | json.loads(path.read_text("utf-8"))
-    except (ValueError, TypeError) as error:
-        raise PublishError(f"{adapter}: its adapter_config.json cannot be read ({error})") from error
+    return {"revision": None} | read_object(local_file(adapter, "adapter_config.json"), f"adapter {adapter}")
 
 
 def _needs_token(api: HfApi, repo: str) -> bool:

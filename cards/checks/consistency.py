@@ -1,6 +1,5 @@
 """Compare the published records with each other: every value that two files hold must be the same in both."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,16 @@ from cards.checks.check import Check, compared, skipped
 from cards.checks.rates import same
 from cards.checks.weights import ADAPTER
 from escoita.data_record import CorpusData, DataRecord
-from escoita.errors import PublishError, RecordError
+from escoita.errors import RecordError
 from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord, System
 from escoita.files import sha256
+from escoita.foreign_json import read_object
 from escoita.method import Lora
 from escoita.predictions import Provenance, predictions_path, read_predictions
 from escoita.recipe import Corpus, Recipe
 from escoita.records import AdapterRecord, TrainingRecord
 from escoita.rundir import RunDirectory
+from escoita.weight_files import non_finite_tensors, tensor_headers
 
 
 # Fewer bootstrap resamples give an interval whose ends are noise.
@@ -190,7 +191,7 @@ def _course(training: TrainingRecord) -> Differences:
 
 
 def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weights: Path) -> Differences:
-    config = adapter_config(run.path)
+    config = read_object(run.path / "adapter_config.json", "adapter")
     expected: dict[str, Any] = {"revision": recipe.base_revision}
     if isinstance(recipe.method, Lora):
         expected |= recipe.method.model_dump(exclude={"kind", "trainable"})
@@ -209,7 +210,10 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
     yield from _pairs({key: (asked[key], told[key]) for key in asked}, "recipe.yaml", "escoita.json")
     if not (weights / ADAPTER).is_file():
         return
-    shapes = tensor_shapes(weights / ADAPTER)
+    headers = tensor_headers(weights / ADAPTER, "adapter")
+    shapes = {name: tuple(each["shape"]) for name, each in headers.items()}
+    if wrong := non_finite_tensors(weights / ADAPTER, "adapter"):
+        yield f"{ADAPTER}: {len(wrong)} tensors hold NaN or infinity, such as {wrong[0]}"
     if isinstance(recipe.method, Lora):
         for name, shape in shapes.items():
             rank = shape[0] if ".lora_A." in name else shape[1] if ".lora_B." in name and len(shape) > 1 else None
@@ -223,39 +227,6 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
 
 # Keys that PEFT versions before the first release of escoita's format may leave out.
 _DEFAULTED = {"rank_pattern", "alpha_pattern", "use_dora", "layers_to_transform", "modules_to_save", "use_rslora"}
-
-
-def adapter_config(folder: Path) -> dict[str, Any]:
-    """
-    Read `adapter_config.json`.
-
-    Raises:
-        PublishError: It is missing, or not a JSON object.
-    """
-    path = folder / "adapter_config.json"
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise PublishError(f"{path.name}: missing, or not JSON") from error
-    if not isinstance(config, dict):
-        raise PublishError(f"{path.name}: is not a JSON object")
-    return config
-
-
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """
-    Read the shapes of the tensors of a safetensors file from its header; no tensor is loaded.
-
-    Raises:
-        PublishError: The file is not safetensors.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "np") as tensors:
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise PublishError(f"{path.name}: is not a safetensors file ({error})") from error
 
 
 def _product(shape: tuple[int, ...]) -> int:

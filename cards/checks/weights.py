@@ -7,11 +7,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
 
 from cards.checks.check import Check, compared, skipped
-from escoita.errors import PublishError
+from escoita.errors import EscoitaError, PublishError
 from escoita.files import sha256
+from escoita.foreign_json import read_object
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
-from escoita.limits import JSON_BYTES, NAME_CHARACTERS, parse_json, read_bounded
+from escoita.limits import NAME_CHARACTERS
 from escoita.resolve import SPEECH_LORA
 
 
@@ -47,13 +48,9 @@ def base_of(folder: Path) -> str:
     """
     path = folder / "adapter_config.json"
     try:
-        config = parse_json(read_bounded(path, JSON_BYTES))
-    except OSError as error:
-        raise PublishError(f"{path.name}: is not there; so it is no adapter of PEFT") from error
-    except ValueError as error:
-        raise PublishError(f"{path.name}: not JSON that can be used ({error})") from error
-    if not isinstance(config, dict):
-        raise PublishError(f"{path.name}: holds no keys and values; so it is no adapter of PEFT")
+        config = read_object(path, "adapter")
+    except EscoitaError as error:
+        raise PublishError(f"{error}; so it is no adapter of PEFT") from error
     base = config.get("base_model_name_or_path")
     if not base or not isinstance(base, str):
         raise PublishError(f"{path.name}: names no base; give --base")

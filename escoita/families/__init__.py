@@ -85,15 +85,21 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
     from transformers import PreTrainedConfig
     from transformers.utils import logging
 
+    from escoita.foreign_json import MOST_JSON_BYTES, refuse_large
+
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     # transformers 5.23 deprecates under a new name what TRL and PEFT still set
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
     try:
+        if (written := Path(model) / "config.json").is_file():
+            refuse_large(written, f"model {model}", MOST_JSON_BYTES)
         # Not AutoConfig, which refuses the older layout of Phi-4.
         config, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
         model_type = config["model_type"]
-    except (OSError, ValueError, KeyError) as error:
+        if not isinstance(model_type, str):
+            raise TypeError("model_type must be a string")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         found = (
             "the folder holds no model configuration"
             if Path(model).is_dir()

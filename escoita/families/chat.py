@@ -11,6 +11,7 @@ import torch
 from escoita.audio import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.families.family import Family
+from escoita.families.templates import rendered
 from escoita.families.watching import Watch, watched
 from escoita.records import AdapterRecord, Prompt
 
@@ -70,13 +71,11 @@ class ChatFamily(Family):
 
     def templated(self, processor: Any, prompt: Prompt, messages: list[dict[str, Any]]) -> str:
         """Messages as the chat template writes them, with everything in them that should be."""
-        if not processor.chat_template:
-            raise EscoitaError("the base has no chat template; take its variant for instructions, mostly called -it")
-        rendered = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        found = rendered(processor, messages)
         for part, text in prompt:
-            if text.strip() not in rendered:
+            if text.strip() not in found:
                 raise EscoitaError(f"prompt.{part}: the chat template of the base leaves it out; leave it empty")
-        return rendered
+        return found
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """

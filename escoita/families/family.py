@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from escoita.errors import EscoitaError
 from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
+from escoita.visible import visible
 
 
 class Family(ABC):
@@ -38,7 +41,29 @@ class Family(ABC):
         return ()
 
     def load_processor(self, source: str, revision: str | None = None) -> Any:
-        """Loads the processor from a folder or repository."""
+        """
+        Loads the processor from a folder or repository, whose files are checked before.
+
+        Raises:
+            EscoitaError: A file is too large, or the processor cannot be made of what the files contain.
+        """
+        from escoita.families.processor_files import check_processor_files
+
+        check_processor_files(source, revision)
+        try:
+            return self.read_processor(source, revision)
+        except EscoitaError:
+            raise
+        except Exception as error:  # anything can be in the files of somebody else
+            if isinstance(error, OSError) and not Path(source).is_dir():  # there is no such repository
+                raise
+            reason = visible(str(error).strip())[:300]
+            raise EscoitaError(
+                f"model {source}: its processor cannot be loaded ({type(error).__name__}: {reason})"
+            ) from error
+
+    def read_processor(self, source: str, revision: str | None = None) -> Any:
+        """Makes the processor of the files of a folder or repository."""
         from transformers import AutoProcessor
 
         return AutoProcessor.from_pretrained(source, revision=revision)

@@ -87,7 +87,7 @@ class Gemma3nFamily(ChatFamily):
     end_of_target = "<end_of_turn>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
 
-    def load_processor(self, source: str, revision: str | None = None) -> Gemma3nAudioProcessor:
+    def read_processor(self, source: str, revision: str | None = None) -> Gemma3nAudioProcessor:
         """The audio and text parts alone, from wherever the full processor is stored."""
         return Gemma3nAudioProcessor.from_pretrained(source, revision=revision)
 

@@ -58,6 +58,6 @@ class Gemma4Family(ChatFamily):
     end_of_target = "<turn|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
 
-    def load_processor(self, source: str, revision: str | None = None) -> Gemma4AudioProcessor:
+    def read_processor(self, source: str, revision: str | None = None) -> Gemma4AudioProcessor:
         """The audio and text parts alone, from wherever the full processor is stored."""
         return Gemma4AudioProcessor.from_pretrained(source, revision=revision)

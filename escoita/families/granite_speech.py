@@ -1,6 +1,8 @@
 """Granite Speech: a conformer, a projector and a Granite, with features that need no torchaudio."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,10 +11,14 @@ from transformers import AutoConfig, AutoTokenizer, BatchFeature, GraniteSpeechP
 from transformers import GraniteSpeechFeatureExtractor as TorchaudioExtractor
 from transformers.audio_utils import mel_filter_bank
 
+from escoita.adapter import attach
+from escoita.adapter_files import read_settings
 from escoita.errors import EscoitaError
 from escoita.families.chat import ChatFamily, filled
+from escoita.families.loading import load
 from escoita.families.watching import Watch, of_row
 from escoita.records import AdapterRecord, Prompt
+from escoita.resolve import file_if_any, local_file
 
 
 class GraniteSpeechFeatureExtractor(TorchaudioExtractor):
@@ -79,7 +85,7 @@ class GraniteSpeechFamily(ChatFamily):
     end_of_target = "<|end_of_text|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"(^|\.)(encoder|projector)\.", "language": r""}
 
-    def load_processor(self, source: str, revision: str | None = None) -> GraniteSpeechProcessor:
+    def read_processor(self, source: str, revision: str | None = None) -> GraniteSpeechProcessor:
         """The library's, with our extractor."""
         extractor = GraniteSpeechFeatureExtractor.from_pretrained(source, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
@@ -101,9 +107,11 @@ class GraniteSpeechFamily(ChatFamily):
         """
         if load_in_4bit and AutoConfig.from_pretrained(base, revision=revision).has_lora_adapter:
             raise EscoitaError(f"model {base}: its LoRA for speech cannot be merged in 4 bits; leave out load_in_4bit")
-        model = super().load_model(base, revision, dtype, device, load_in_4bit)
-        if model._hf_peft_config_loaded:
-            merge_own_lora(model, base)
+        model = load(self.loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete, True)
+        beside = Path(base).is_dir() or model.config.has_lora_adapter
+        weights = file_if_any(base, "adapter_model.safetensors", revision) if beside else None
+        if weights is not None:
+            model = merge_own_lora(model, base, weights, local_file(base, "adapter_config.json", revision))
         elif model.config.has_lora_adapter:
             raise EscoitaError(f"model {base}: its LoRA for speech is not there, without which it does not listen")
         model.config.has_lora_adapter = False
@@ -144,24 +152,37 @@ class GraniteSpeechFamily(ChatFamily):
         return torch.nn.utils.rnn.pad_sequence(heard, batch_first=True, padding_value=end or 0)
 
 
-def merge_own_lora(model: Any, base: str) -> None:
+def merge_own_lora(model: Any, base: str, weights: Path, settings: Path) -> Any:
     """
-    Merges the LoRA that transformers found beside the weights: two layers of adapters would switch one another off.
+    Merges the LoRA that lies beside the weights: of two adapters of PEFT on one model each switches the other off.
+
+    Args:
+        model: The base, loaded.
+        base (`str`): Its name, for errors.
+        weights (`Path`): Of the LoRA.
+        settings (`Path`): Its `adapter_config.json`.
+
+    Returns:
+        The model with the LoRA in it.
 
     Raises:
-        EscoitaError: It would change nothing.
+        EscoitaError: It does not fit, or would change nothing.
     """
     from peft.tuners.lora import LoraLayer
 
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, LoraLayer):
-            if not all(matrix.weight.any() for matrix in layer.lora_B.values()):
-                raise EscoitaError(f"model {base}: its LoRA for speech is zero in {name}")
-            layer.merge()
-            model.set_submodule(name, layer.get_base_layer())
-    model._hf_peft_config_loaded = False
-    del model.peft_config
-    model.__dict__.pop("_weight_conversions", None)  # by which saving would write names that PEFT gave
+    what = f"model {base}: its LoRA for speech"
+    adapted = attach(model, read_settings(settings, what), weights, what, renamed=_renamed)
+    for name, layer in adapted.get_base_model().named_modules():
+        if isinstance(layer, LoraLayer) and not all(matrix.weight.any() for matrix in layer.lora_B.values()):
+            raise EscoitaError(f"{what} is zero in {name}")
+    model = adapted.merge_and_unload()
+    model.__dict__.pop("peft_config", None)  # by which PEFT would take the next adapter for a second one
+    return model
+
+
+def _renamed(tensor: str) -> str:
+    """The name of a tensor of the LoRA in Transformers 5, which calls the language model of this family otherwise."""
+    return re.sub(r"^base_model\.model\.language_model\.model\.", "base_model.model.model.language_model.", tensor)
 
 
 def keep_statistics(model: torch.nn.Module) -> None:

@@ -2,9 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from escoita.errors import EscoitaError
+from escoita.visible import visible
+from escoita.weight_files import check_weights
+
+
+# Transformers loads an adapter that lies beside the weights of a base, and executes its regular expressions. It looks
+# for one in this subfolder, which no base has.
+NO_ADAPTER = {"subfolder": "escoita-loads-no-adapter-here"}
 
 
 def load(
@@ -16,6 +24,7 @@ def load(
     load_in_4bit: bool = False,
     whole: Sequence[str] = (),
     complete: bool = False,
+    own_adapter: bool = False,
     **options: Any,
 ) -> Any:
     """
@@ -36,25 +45,63 @@ def load(
             The layer that makes logits never is.
         complete (`bool`, *optional*, defaults to `False`): Refuse a base that is stored without some of its
             parameters, in whose places transformers would put random ones.
+        own_adapter (`bool`, *optional*, defaults to `False`): An adapter may lie beside the weights; the caller
+            loads it.
         options: For `from_pretrained`.
 
     Raises:
-        EscoitaError: The base is stored in another precision than asked for, or without some of its parameters; or
-            bitsandbytes is not installed.
+        EscoitaError: The base is stored in another precision than asked for, or without some of its parameters, or
+            with an adapter; or a file is not a safetensors file, or bitsandbytes is not installed.
     """
+    from torch import OutOfMemoryError
+
     stored = stored_quantization(base, revision)
     check_precision(base, stored, load_in_4bit)
     if load_in_4bit:
         options["device_map"] = {"": device} if device else None
         if not stored:
             options["quantization_config"] = in_4bit(dtype, whole)
-    # use_safetensors: the other format is a pickle, which runs whatever stands in it.
-    model, found = auto_model.from_pretrained(
-        base, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-    )
+    if Path(base).is_dir():
+        check_folder(Path(base), own_adapter)
+    try:
+        # use_safetensors: the other format is a pickle, which runs whatever stands in it.
+        model, found = auto_model.from_pretrained(
+            base,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            adapter_kwargs=NO_ADAPTER,
+            **options,
+        )
+    except (OSError, EscoitaError, OutOfMemoryError):
+        raise
+    except Exception as error:  # anything can be in the files of somebody else
+        reason = visible(str(error).strip())[:300]
+        raise EscoitaError(f"model {base}: cannot be loaded ({type(error).__name__}: {reason})") from error
     if complete:
         refuse_missing(base, model, found["missing_keys"])
     return model.to(device) if device and not load_in_4bit else model
+
+
+def check_folder(base: Path, own_adapter: bool = False) -> None:
+    """
+    Looks at the files of a base in a folder, before they are loaded.
+
+    Args:
+        base (`Path`): The folder.
+        own_adapter (`bool`, *optional*, defaults to `False`): It may contain an adapter.
+
+    Raises:
+        EscoitaError: A weight file is a Git LFS pointer or has an absurd header, or there is an adapter.
+    """
+    if not own_adapter and (base / "adapter_config.json").exists():
+        raise EscoitaError(
+            f"model {base}: contains an adapter beside its weights, which is not loaded; move adapter_config.json into"
+            " a folder of its own and name that as the adapter"
+        )
+    for path in sorted(base.glob("*.safetensors")):
+        check_weights(path, f"model {base}")
 
 
 def refuse_missing(base: str, model: Any, names: Collection[str]) -> None:

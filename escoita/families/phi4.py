@@ -25,6 +25,7 @@ from escoita.families.loading import load
 from escoita.families.phi4_encoder import hear_apart
 from escoita.families.phi4_layout import AUDIO_TOKEN, OLD_TYPE, OldLayout, native_config
 from escoita.families.phi4_speech import MERGED, merge_speech_lora, speech_lora
+from escoita.families.processor_files import check_processor_files
 from escoita.records import Prompt
 from escoita.resolve import SPEECH_LORA, local_file
 
@@ -69,7 +70,7 @@ class Phi4Family(ChatFamily):
     audio_features = "audio_input_features"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_embed", "vision": r"image_embed", "language": r""}
 
-    def load_processor(self, source: str, revision: str | None = None) -> Phi4AudioProcessor:
+    def read_processor(self, source: str, revision: str | None = None) -> Phi4AudioProcessor:
         """The audio and text parts alone, from wherever the full processor is stored, in either layout."""
         # By its own class: AutoTokenizer would split words in the way of GPT-2, whose class is named there.
         old = _config_of(source, revision).get("model_type") == OLD_TYPE
@@ -122,6 +123,7 @@ class Phi4Family(ChatFamily):
             merge_speech_lora(model, base, *found)
             setattr(model.config, MERGED, True)
         hear_apart(model)
+        check_processor_files(base, revision)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(base, revision=revision)
         # Not all that was published says that the end of a turn is an end.
         model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(list(ENDS))

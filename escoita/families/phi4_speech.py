@@ -5,7 +5,6 @@ It is published beside the weights, or among them, and is merged into them when 
 recipe stands on top of it, and of two adapters of PEFT on one model each switches the other off.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
+from escoita.adapter import refuse_not_finite
+from escoita.adapter_files import read_settings
 from escoita.errors import EscoitaError
 from escoita.resolve import SPEECH_LORA, file_if_any, local_file, weight_files
+from escoita.weight_files import opened_weights
 
 
 # In a configuration: the weights have their speech LoRA in them.
@@ -47,18 +48,19 @@ def speech_lora(base: str, revision: str | None, old: dict[str, Any]) -> tuple[l
         files = [path for path in weight_files(base, revision) if path.parent.name != SPEECH_LORA]
         files = [path for path in files if any(True for _ in _halves(path, among_weights=True))]
         if files:
-            return files, old["speech_lora"]["lora_alpha"] / old["speech_lora"]["r"]
+            alpha, rank = (_positive(old["speech_lora"], name, base) for name in ("lora_alpha", "r"))
+            _check_ranks(files, rank, f"model {base}: its {SPEECH_LORA}", among_weights=True)
+            return files, alpha / rank
     weights = file_if_any(base, f"{SPEECH_LORA}/adapter_model.safetensors", revision)
     if weights is None:
         return None
-    settings = json.loads(local_file(base, f"{SPEECH_LORA}/adapter_config.json", revision).read_text("utf-8"))
-    more = [name for name in MORE if settings.get(name)]
-    if settings.get("peft_type") != "LORA" or more or settings.get("bias", "none") != "none":
-        raise EscoitaError(
-            f"model {base}: its {SPEECH_LORA} is not plain LoRA ({', '.join(more) or 'peft_type, bias'})"
-        )
-    rank = settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"]
-    return [weights], settings["lora_alpha"] / rank
+    what = f"model {base}: its {SPEECH_LORA}"
+    settings = read_settings(local_file(base, f"{SPEECH_LORA}/adapter_config.json", revision), what)
+    more = [name for name in MORE if getattr(settings, name)]
+    if more or settings.bias not in (None, "none"):
+        raise EscoitaError(f"{what} is not plain LoRA ({', '.join(more) or 'bias'})")
+    _check_ranks([weights], settings.r, what, among_weights=False)
+    return [weights], settings.lora_alpha / (settings.r**0.5 if settings.use_rslora else settings.r)
 
 
 @torch.no_grad()
@@ -79,7 +81,7 @@ def merge_speech_lora(model: torch.nn.Module, base: str, files: list[Path], scal
     with ExitStack() as opened:
         found: dict[str, dict[str, Any]] = {}
         for path in files:
-            weights = opened.enter_context(safe_open(path, "pt"))
+            weights = opened.enter_context(opened_weights(path, f"model {base}"))
             for layer, half, name in _halves(path, among_weights=path.parent.name != SPEECH_LORA):
                 found.setdefault(layer, {})[half] = (weights, name)
         if not found:
@@ -94,6 +96,9 @@ def merge_speech_lora(model: torch.nn.Module, base: str, files: list[Path], scal
                     f"model {base}: its {SPEECH_LORA} is of a layer {layer}, which it has not"
                 ) from error
             low, high = (halves[half][0].get_tensor(halves[half][1]).to(weight.device).float() for half in "AB")
+            refuse_not_finite(
+                {f"lora_A of {layer}": low, f"lora_B of {layer}": high}, f"model {base}: its {SPEECH_LORA}"
+            )
             if not high.any():
                 raise EscoitaError(f"model {base}: its {SPEECH_LORA} does nothing: lora_B of {layer} is all zeros")
             if (high.shape[0], low.shape[1]) != weight.shape or high.shape[1] != low.shape[0]:
@@ -101,9 +106,26 @@ def merge_speech_lora(model: torch.nn.Module, base: str, files: list[Path], scal
             weight.copy_(weight.float() + scale * (high @ low))
 
 
+def _positive(settings: Any, name: str, base: str) -> float:
+    value = settings.get(name) if isinstance(settings, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise EscoitaError(f"model {base}: config.json: speech_lora.{name} must be a positive number")
+    return value
+
+
+def _check_ranks(files: list[Path], rank: float, what: str, among_weights: bool) -> None:
+    """Compares the configured rank, by which the scale is computed, with the first dimension of every lora_A."""
+    for path in files:
+        with opened_weights(path, what) as weights:
+            for layer, half, name in _halves(path, among_weights):
+                shape = weights.get_slice(name).get_shape()
+                if half == "A" and (not shape or shape[0] != rank):
+                    raise EscoitaError(f"{what} has shape {shape} for {layer}, not rank {rank}")
+
+
 def _halves(path: Path, among_weights: bool) -> Iterator[tuple[str, str, str]]:
     """Layer, A or B, and the name, of each low-rank matrix in a file."""
-    with safe_open(path, "pt") as weights:
+    with opened_weights(path, path.name) as weights:
         for name in weights.keys():  # noqa: SIM118  not a dict
             if among_weights and ".speech." not in name:
                 continue

@@ -49,7 +49,7 @@ class VoxtralFamily(ChatFamily):
     end_of_target = "</s>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
 
-    def load_processor(self, source: str, revision: str | None = None) -> VoxtralAudioProcessor:
+    def read_processor(self, source: str, revision: str | None = None) -> VoxtralAudioProcessor:
         """The extractor, and the tokenizer as Transformers itself makes it of Mistral's file."""
         extractor = WhisperFeatureExtractor.from_pretrained(source, revision=revision)
         # Of a repository, Transformers would find `tekken.json` only where the Hub can be asked what else there is.

@@ -582,6 +582,9 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "weights": Forgery("other weights", added(WEIGHTS, OTHER_WEIGHTS), "adapter's weights"),
     "weights-rank": Forgery("weights of another rank", added(WEIGHTS, lora_weights(rank=8)), "recipe and adapter"),
+    "weights-nan": Forgery(
+        "weights that are not numbers", added(WEIGHTS, lora_weights(float("nan"))), "recipe and adapter"
+    ),
     "weights-gone": Forgery("no weights", without(WEIGHTS), "adapter's weights"),
     "course": Forgery(
         "better rates during training, and all made again",

@@ -135,7 +135,7 @@ def test_weights_without_a_place_are_counted(trained: tuple[Any, Path], base: Pa
     spoilt = tmp_path / "spoilt"
     weights = copied(trained[1], spoilt)
     save_file(weights | {"base_model.model.model.odd.weight": torch.ones(2)}, spoilt / "adapter_model.safetensors")
-    with pytest.raises(EscoitaError, match=r"does not fit this base \(1 weights find no place\)$"):
+    with pytest.raises(EscoitaError, match=r"does not fit this base \(1 missing or unexpected weights\)$"):
         merged(FAMILY.load_model(str(base)), str(spoilt))
 
 
@@ -144,9 +144,7 @@ def test_weights_that_are_missing_are_found(trained: tuple[Any, Path], base: Pat
     weights = copied(trained[1], spoilt)
     del weights[min(weights)]
     save_file(weights, spoilt / "adapter_model.safetensors")
-    with pytest.raises(
-        EscoitaError, match=r"does not fit this base \((it holds no base_model|1 weights find no place)"
-    ):
+    with pytest.raises(EscoitaError, match=r"does not fit this base \(.* (is missing|no such tensor)"):
         merged(FAMILY.load_model(str(base)), str(spoilt))
 
 

@@ -184,7 +184,7 @@ def test_an_adapter_whose_weights_find_no_place_is_refused(quickstart_run: Path,
     weights = load_file(adapter / "adapter_model.safetensors")
     renamed = {key.replace("audio_tower", "audio_model"): value for key, value in weights.items()}
     save_file(renamed, adapter / "adapter_model.safetensors")
-    with pytest.raises(EscoitaError, match=r"does not fit this base \(\d+ weights find no place\)"):
+    with pytest.raises(EscoitaError, match=r"does not fit this base \("):
         Transcriber.load(BASE, str(adapter))
 
 

@@ -130,3 +130,28 @@ def test_tied_weights_and_buffers_may_be_missing(tmp_path: Path) -> None:
     buffer = next(name for name, _ in model.named_buffers() if name in names)
     base = without(tmp_path / "base", buffer)
     family_of(base).load_model(base)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [(POINTER.encode(), "install git-lfs"), (b"\xff" * 100, "not a safetensors file"), (b"", "cut off")],
+)
+def test_a_base_whose_weights_are_none_is_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    base = shutil.copytree(BASE, tmp_path / "base")
+    (base / "model.safetensors").write_bytes(content)
+    with pytest.raises(EscoitaError, match=reason) as error:
+        family_of(str(base)).load_model(str(base))
+    assert "\n" not in str(error.value)
+
+
+def test_an_adapter_beside_the_weights_of_a_base_is_not_loaded(tmp_path: Path) -> None:
+    """Transformers would load it, and take the base that it names."""
+    base = shutil.copytree(BASE, tmp_path / "base")
+    (base / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "acme/evil"})
+    )
+    with pytest.raises(EscoitaError, match="contains an adapter beside its weights"):
+        family_of(str(base)).load_model(str(base))

@@ -149,6 +149,32 @@ def test_the_lora_of_granite_becomes_a_part_of_it(tmp_path: Path) -> None:
         assert torch.equal(again(**batch).logits, heard)
 
 
+def test_nothing_of_the_lora_of_granite_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is its base taken from elsewhere."""
+    bases.write_granite_speech(tmp_path, own_lora=True)
+    expected = family_of(str(tmp_path)).load_model(str(tmp_path), dtype="float32").state_dict()
+    path = tmp_path / "adapter_config.json"
+    hostile = {"target_modules": "(.*.*.*.*.*.*.*.*)*[0-9]{9}x", "base_model_name_or_path": "acme/evil"}
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | hostile), "utf-8")
+    monkeypatch.setattr("peft.PeftConfig.from_pretrained", lambda *_, **__: pytest.fail("PEFT read the file"))
+    found = family_of(str(tmp_path)).load_model(str(tmp_path), dtype="float32").state_dict()
+    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_the_lora_of_granite_may_have_its_older_names(tmp_path: Path) -> None:
+    bases.write_granite_speech(tmp_path, own_lora=True)
+    expected = family_of(str(tmp_path)).load_model(str(tmp_path), dtype="float32").state_dict()
+    path = tmp_path / "adapter_model.safetensors"
+    older = {
+        name.replace(".model.model.language_model.", ".model.language_model.model."): one
+        for name, one in load_file(path).items()
+    }
+    assert all(name.startswith("base_model.model.language_model.model.layers.") for name in older)
+    save_file(older, path, {"format": "pt"})
+    found = family_of(str(tmp_path)).load_model(str(tmp_path), dtype="float32").state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_the_lora_of_granite_is_not_rounded_to_4_bits(tmp_path: Path) -> None:
     bases.write_granite_speech(tmp_path, own_lora=True)
     with pytest.raises(EscoitaError, match="its LoRA for speech cannot be merged in 4 bits; leave out load_in_4bit$"):

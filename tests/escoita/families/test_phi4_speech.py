@@ -138,7 +138,34 @@ def test_one_that_does_not_fit_is_refused(
 )
 def test_other_adapters_than_lora_are_refused(base: Path, settings: dict[str, Any]) -> None:
     write_speech_lora(base, **settings)
-    with pytest.raises(EscoitaError, match="its speech-lora is not plain LoRA"):
+    with pytest.raises(EscoitaError, match="its speech-lora(: adapter_config.json: peft_type| is not plain LoRA)"):
+        FAMILY.load_model(str(base))
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"r": 7}, "not rank 7"),
+        ({"r": "x"}, "adapter_config.json: r: "),
+        ({"lora_alpha": float("nan")}, "adapter_config.json cannot be read"),
+        ({"lora_alpha": None}, "adapter_config.json: lora_alpha: "),
+    ],
+)
+def test_a_rank_and_a_scale_that_are_not_of_its_tensors_are_refused(
+    base: Path, settings: dict[str, Any], message: str
+) -> None:
+    write_speech_lora(base)
+    path = base / "speech-lora/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | settings), "utf-8")
+    with pytest.raises(EscoitaError, match=message):
+        FAMILY.load_model(str(base))
+
+
+def test_one_with_infinity_is_refused(base: Path) -> None:
+    write_speech_lora(base, prefix="")
+    tensors = speech_lora_tensors() | {f"{LORA_LAYERS[0]}.lora_B.weight": torch.full((64, 2), torch.inf)}
+    save_file(tensors, base / "speech-lora/adapter_model.safetensors")
+    with pytest.raises(EscoitaError, match="contains NaN or infinity"):
         FAMILY.load_model(str(base))
 
 

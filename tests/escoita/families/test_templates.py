@@ -1,0 +1,128 @@
+"""Chat templates: rendered once, as Transformers renders them; hostile ones end with one line, in seconds."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trl
+
+from escoita.errors import EscoitaError
+from escoita.families import family_of, templates
+from escoita.families.known_templates import KNOWN_TEMPLATES
+from escoita.families.template_process import render
+from escoita.families.templates import LONGEST_TEMPLATE, digest, rendered
+from escoita.records import Prompt
+from tests.conftest import ROOT
+from tests.escoita.families import bases
+from tests.escoita.families.write_known_templates import found
+
+
+MESSAGES = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": "Escoita."}]}]
+
+
+def processor(template: Any, **tokens: str) -> Any:
+    return SimpleNamespace(chat_template=template, tokenizer=SimpleNamespace(special_tokens_map=tokens))
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept from another test, and the limit of time is lower, for speed."""
+    templates._outcome.cache_clear()
+    monkeypatch.setattr(templates, "MOST_SECONDS", 3)
+
+
+@pytest.mark.parametrize(
+    "template, reason",
+    [
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "takes more than"),
+        ("{{ 'x' * 10**10 }}", "takes more than"),
+        ("{{ messages[0].role * 10**9 * 10 }}", "takes more than"),
+        ("{{ 10**(10**10) }}", "takes more than"),
+        ("{{ 'x' * 900_000 }}", "writes 900,000 characters"),
+        ("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", "fails on this prompt|crashes"),
+        ("{{ " + 20_000 * "(" + "1" + 20_000 * ")" + " }}", "fails on this prompt|crashes"),
+        (9_000 * "{% if 1 %}" + 9_000 * "{% endif %}", "fails on this prompt|crashes"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "fails on this prompt .SecurityError"),
+        ("{{ messages.append(1) }}", "fails on this prompt .SecurityError"),
+        ("{{ range(10**9) | list }}", "fails on this prompt"),
+        ("{% include '/etc/passwd' %}", "fails on this prompt"),
+        ("{{ raise_exception('no system turn\x1b[2J') }}", "no system turn<U.001B>"),
+        ("{% for x in %}", "fails on this prompt .TemplateSyntaxError"),
+        ("{{ [1, 2, 3, 4, 5, 6, 7, 8, 9] | random }}{{ range(9999) | random }}", "writes another text each time"),
+        ("x" * (LONGEST_TEMPLATE + 1), "at most 200,000"),
+        ("", "no chat template"),
+        (None, "no chat template"),
+        ({"tools": "x"}, "no chat template"),
+    ],
+)
+def test_a_hostile_template_is_one_line(template: Any, reason: str, forgotten: None) -> None:
+    with pytest.raises(EscoitaError, match=reason) as error:
+        rendered(processor(template), MESSAGES)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_template_that_counts_its_calls_is_rendered_once(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    limited = templates.limited
+
+    def noted(*values: Any) -> Any:
+        calls.append(values)
+        return limited(*values)
+
+    monkeypatch.setattr(templates, "limited", noted)
+    template = "{{ bos_token }}{{ messages[0].role }}"
+    for _ in range(3):
+        assert rendered(processor(template, bos_token="<s>"), MESSAGES) == "<s>user"
+    assert rendered(processor(template, bos_token="<t>"), MESSAGES) == "<t>user"
+    assert rendered(processor({"default": template}, bos_token="<t>"), MESSAGES) == "<t>user"
+    assert len(calls) == 2
+    with pytest.raises(EscoitaError):
+        rendered(processor("{{ raise_exception('no') }}"), MESSAGES)
+    with pytest.raises(EscoitaError, match="no"):
+        rendered(processor("{{ raise_exception('no') }}"), MESSAGES)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("base", ["gemma4", "gemma3n", "qwen2_audio", "qwen3_asr", "granite_speech"])
+def test_it_is_as_transformers_renders_it(base: str, tmp_path: Path) -> None:
+    folder = ROOT / "quickstart" / base if base == "gemma4" else tmp_path
+    if base != "gemma4":
+        getattr(bases, f"write_{base}")(tmp_path)
+    family = family_of(str(folder))
+    theirs = family.load_processor(str(folder))
+    plain = [{"role": "user", "content": "Escoita."}] if base == "granite_speech" else MESSAGES
+    system = [{"role": "system", "content": plain[0]["content"] if base == "granite_speech" else
+               [{"type": "text", "text": "Ti escoitas."}]}]  # fmt: skip
+    for messages in (plain, system + plain):
+        expected = theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert rendered(theirs, messages) == expected
+        assert render(theirs.chat_template, messages, theirs.tokenizer.special_tokens_map) == expected
+
+
+@pytest.mark.parametrize("path", sorted((Path(trl.__file__).parent / "chat_templates").glob("gemma4*.jinja")), ids=str)
+def test_published_templates_of_gemma_are_rendered_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "limited", lambda *_: pytest.fail("a process was started"))
+    family = family_of("quickstart/gemma4")
+    theirs = family.load_processor("quickstart/gemma4")
+    theirs.chat_template = path.read_text("utf-8")
+    assert "Escoita." in family.render(theirs, Prompt(user="Escoita."))
+
+
+def test_the_list_of_known_templates_is_that_of_the_packages() -> None:
+    """After an update of TRL, `python -m tests.escoita.families.write_known_templates` writes it."""
+    assert found().keys() <= KNOWN_TEMPLATES.keys()
+    assert digest((ROOT / "quickstart/gemma4/chat_template.jinja").read_text("utf-8")) in KNOWN_TEMPLATES
+    assert digest("{{ messages }}") not in KNOWN_TEMPLATES
+
+
+def test_a_prompt_is_rendered_once_however_many_clips_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = family_of("quickstart/gemma4")
+    theirs = family.load_processor("quickstart/gemma4")
+    theirs.chat_template += "{# of somebody #}"
+    family.render(theirs, Prompt(user="Escoita."))
+    started = time.perf_counter()
+    for _ in range(100):
+        family.render(theirs, Prompt(user="Escoita."))
+    assert time.perf_counter() - started < 5  # a process for each would take a minute

@@ -1,0 +1,38 @@
+"""
+Writes `escoita/families/known_templates.py`: digests of chat templates that were read in this checkout and in TRL.
+
+`python -m tests.escoita.families.write_known_templates`; a template that an older TRL ships stays in the list.
+"""
+
+from pathlib import Path
+
+import trl
+
+from escoita.families.known_templates import KNOWN_TEMPLATES
+from escoita.families.templates import digest
+from tests.conftest import ROOT
+
+
+HEAD = '''"""
+Digests of chat templates that are rendered without a process of their own: those of the quick start's bases, and those
+that TRL ships, which are copies of what the publishers of well-known models have published.
+
+Written by `python -m tests.escoita.families.write_known_templates`.
+"""
+
+# By the SHA-256 of the source; see [`~escoita.families.templates.digest`].
+KNOWN_TEMPLATES: dict[str, str] = {
+'''
+
+
+def found() -> dict[str, str]:
+    """Names of the templates that are here, by their digests."""
+    ours = {f"quickstart/{path.parent.name}": path for path in ROOT.glob("quickstart/*/chat_template.jinja")}
+    theirs = {f"trl/{path.stem}": path for path in (Path(trl.__file__).parent / "chat_templates").glob("*.jinja")}
+    return {digest(path.read_text("utf-8")): name for name, path in sorted((ours | theirs).items())}
+
+
+if __name__ == "__main__":
+    entries = sorted((KNOWN_TEMPLATES | found()).items(), key=lambda entry: entry[1])
+    lines = "".join(f'    "{known}": "{name}",\n' for known, name in entries)
+    (ROOT / "escoita/families/known_templates.py").write_text(f"{HEAD}{lines}}}\n", "utf-8")

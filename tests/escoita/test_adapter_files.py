@@ -1,0 +1,269 @@
+"""Adapters of others: honest ones act as with plain PEFT, bit by bit, and of the others nothing is executed."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from escoita.adapter import attached
+from escoita.adapter_files import AdapterSettings, lora_config, read_settings
+from escoita.errors import EscoitaError
+from escoita.families import family_of
+from escoita.records import Prompt
+from tests.escoita.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES
+from tests.escoita.samples import tone
+from training.best import save_weights
+
+
+BASE = "quickstart/gemma4"
+LANGUAGE = r".*language_model.*\.(q|v|up)_proj"
+Q_PROJ = "model.language_model.layers.0.self_attn.q_proj"
+HONEST: dict[str, tuple[str, dict[str, Any]]] = {
+    "expression": (BASE, GEMMA4_LORA),
+    "list": (BASE, {"target_modules": ["o_proj", "down_proj"]}),
+    "bias of all": (BASE, GEMMA4_LORA | {"bias": "all"}),
+    "bias of layers": (BASE, GEMMA4_LORA | {"bias": "lora_only"}),
+    "rslora": (BASE, GEMMA4_LORA | {"use_rslora": True, "lora_alpha": 5}),
+    "dora": (BASE, {"target_modules": LANGUAGE, "use_dora": True}),
+    "bias of lora": (BASE, {"target_modules": LANGUAGE, "lora_bias": True}),
+    "dropout": (BASE, GEMMA4_LORA | {"lora_dropout": 0.5}),
+    "ranks": (BASE, {"target_modules": LANGUAGE, "rank_pattern": {f"^{Q_PROJ}": 7, "q_proj": 2}}),
+    "alphas": (BASE, {"target_modules": LANGUAGE, "alpha_pattern": {"self_attn.q_proj": 3, "up_proj": 16}}),
+    "convolution": (BASE, {"target_modules": ["layer0.conv", "up_proj"]}),
+    "modules beside lora": (BASE, {"target_modules": LANGUAGE, "modules_to_save": ["embed_audio"]}),
+    "head": (BASE, {"target_modules": r".*\.o_proj|lm_head"}),
+    "embeddings": (BASE, {"target_modules": r".*language_model\.embed_tokens"}),
+    "layers": (BASE, {"target_modules": ["up_proj"], "layers_to_transform": [0], "layers_pattern": "layers"}),
+    "phi4": ("quickstart/phi4", PHI4_LORA),
+    "modules": ("quickstart/phi4", PHI4_MODULES),
+}
+
+
+def load(base: str, **options: Any) -> Any:
+    return family_of(base).load_model(base, dtype="float32", **options).eval()
+
+
+def logits(model: Any, base: str) -> torch.Tensor:
+    family = family_of(base)
+    inputs = family.encode(family.load_processor(base), [tone(seconds=0.8)], Prompt(user="Listen."))
+    with torch.inference_mode():
+        return model.eval()(**inputs).logits
+
+
+def write(base: str, folder: Path, settings: dict[str, Any], **options: Any) -> Path:
+    """Writes an adapter that was moved from where it began."""
+    torch.manual_seed(0)
+    model = get_peft_model(load(base, **options), LoraConfig(**{"r": 4, "task_type": "CAUSAL_LM"} | settings))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    save_weights(model, folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_an_honest_adapter_acts_as_with_plain_peft(kind: str, tmp_path: Path) -> None:
+    base, settings = HONEST[kind]
+    folder = write(base, tmp_path / "adapter", settings)
+    expected = logits(PeftModel.from_pretrained(load(base), folder), base)
+    assert not torch.equal(expected, logits(load(base), base))
+    assert torch.equal(logits(attached(load(base), str(folder)), base), expected)
+
+
+@pytest.mark.slow
+def test_an_honest_adapter_acts_as_with_plain_peft_in_4_bits(tmp_path: Path) -> None:
+    folder = write(BASE, tmp_path / "adapter", GEMMA4_LORA, load_in_4bit=True)
+    expected = logits(PeftModel.from_pretrained(load(BASE, load_in_4bit=True), folder), BASE)
+    assert torch.equal(logits(attached(load(BASE, load_in_4bit=True), str(folder)), BASE), expected)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(BASE, tmp_path_factory.mktemp("honest") / "adapter", {"target_modules": LANGUAGE})
+
+
+@pytest.fixture
+def spoilt(honest: Path, tmp_path: Path) -> Callable[..., str]:
+    """Copies the adapter with other settings, or tensors that a function changed."""
+
+    def make(change: Callable[[dict[str, torch.Tensor]], object] = len, **settings: Any) -> str:
+        config = json.loads((honest / "adapter_config.json").read_text("utf-8"))
+        (tmp_path / "adapter_config.json").write_text(json.dumps(config | settings), "utf-8")
+        weights = load_file(honest / "adapter_model.safetensors")
+        change(weights)
+        save_file({name: each.contiguous() for name, each in weights.items()}, tmp_path / "adapter_model.safetensors")
+        return str(tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "settings, reason",
+    [
+        ({"r": 10**9}, "r: "),
+        ({"r": 8}, "rank 8"),
+        ({"r": "x", "lora_alpha": [1]}, "r: "),
+        ({"r": True}, "r: "),
+        ({"lora_alpha": -1}, "lora_alpha: "),
+        ({"use_rslora": "yes"}, "use_rslora: "),
+        ({"peft_type": "PROMPT_TUNING", "tokenizer_kwargs": {"trust_remote_code": True}}, "peft_type: "),
+        ({"peft_type": None}, "peft_type: "),
+        ({"task_type": "SEQ_CLS"}, "task_type: "),
+        ({"init_lora_weights": "pissa_niter_9999999"}, "init_lora_weights: "),
+        ({"layer_replication": [[0, 2]] * 2000}, "layer_replication is not supported"),
+        ({"megatron_config": {"x": 1}, "megatron_core": "tests.hub_double.__main__"}, "megatron_config is not"),
+        ({"target_parameters": ["weight"]}, "target_parameters is not supported"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices is not supported"),
+        ({"zzz": 1}, "zzz is not supported"),
+        ({"\x1b]0;own": 1}, "<U\\+001B>"),
+        ({"rank_pattern": {"(([a-z_.0-9]+)+)+Q": 4}}, "is a regular expression"),
+        ({"alpha_pattern": {".*q_proj": 4}}, "is a regular expression"),
+        ({"rank_pattern": {"q_proj": 5}}, "rank 5"),
+        ({"rank_pattern": [1]}, "rank_pattern: "),
+        ({"modules_to_save": ["embed_audio"]}, "no such tensor"),
+        ({"modules_to_save": ["nothing_such"]}, "it has no nothing_such"),
+        ({"target_modules": ["q_proj", "v_proj"]}, "target_modules and the tensors disagree"),
+        ({"target_modules": ["q_proj", "v_proj", "up_proj", "o_proj"]}, "target_modules and the tensors disagree"),
+        ({"target_modules": {"a": 1}}, "target_modules: "),
+        ({"use_dora": True}, "lora_magnitude_vector is missing"),
+        ({"lora_bias": True}, "lora_B.bias is missing"),
+    ],
+)
+def test_settings_that_are_not_of_the_tensors_are_refused(
+    spoilt: Callable[..., str], settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(EscoitaError, match=reason) as error:
+        attached(load(BASE), spoilt(**settings))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"auto_mapping": {"base_model_class": "X", "parent_library": "antigravity"}},
+        {"init_lora_weights": "eva", "eva_config": {"rho": 2.0}},
+        {"a_key_of_tomorrow": None},
+        {"lora_dropout": "x", "base_model_name_or_path": ["x"]},
+    ],
+)
+def test_settings_that_do_nothing_here_are_left_out(spoilt: Callable[..., str], settings: dict[str, Any]) -> None:
+    attached(load(BASE), spoilt(**settings))
+
+
+def test_no_regular_expression_of_an_adapter_is_executed(
+    spoilt: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one alone would take years; that it is never compiled is asked of `re` itself."""
+    foreign = "(.*.*.*.*.*.*.*.*)*[0-9]{9}x"
+    compiled: list[Any] = []
+    compile_ = re._compile  # type: ignore[attr-defined]
+
+    def noted(pattern: Any, flags: int) -> Any:
+        compiled.append(pattern)
+        return compile_(pattern, flags)
+
+    monkeypatch.setattr(re, "_compile", noted)
+    attached(load(BASE), spoilt(target_modules=foreign, exclude_modules=foreign, layers_pattern=[foreign]))
+    assert any(Q_PROJ in str(pattern).replace("\\", "") for pattern in compiled)
+    assert not any(foreign in str(pattern) for pattern in compiled)
+
+
+def test_settings_reach_peft_as_new_ones_alone(spoilt: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peft.PeftConfig.from_pretrained", lambda *_, **__: pytest.fail("PEFT read the file"))
+    monkeypatch.setattr("peft.PeftModel.load_adapter", lambda *_, **__: pytest.fail("PEFT read the folder"))
+    attached(load(BASE), spoilt())
+
+
+def key(part: str) -> str:
+    return f"base_model.model.{Q_PROJ}.{part}"
+
+
+def put(name: str, tensor: torch.Tensor) -> Callable[[dict[str, torch.Tensor]], object]:
+    return lambda weights: weights.update({name: tensor})
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (put(key("lora_A.weight"), torch.full((4, 128), torch.nan)), "contains NaN or infinity"),
+        (put(key("lora_B.weight"), torch.full((128, 4), -torch.inf)), "contains NaN or infinity"),
+        (put(key("lora_A.weight"), torch.ones(2**20, 0)), "lora_A.weight has shape"),
+        (put(key("lora_A.weight"), torch.ones(())), "lora_A.weight has shape"),
+        (put(key("lora_A.weight"), torch.ones(5_000, 1)), "lora_A.weight has shape"),
+        (put(key("lora_embedding_A"), torch.ones(4, 4)), "unexpected"),
+        (put("base_model.model.model.nothing.lora_A.weight", torch.ones(4, 4)), "it has no module model.nothing"),
+        (put("base_model.model.model.language_model.lora_A.weight", torch.ones(4, 4)), "lora_B.weight is missing"),
+        (put("model.language_model.norm.weight", torch.ones(4)), "1 missing or unexpected weights"),
+        (put("base_model.model.model.language_model.norm.weight", torch.ones(64)), "1 missing or unexpected weights"),
+        (lambda weights: weights.pop(key("lora_B.weight")), "lora_B.weight is missing"),
+        (lambda weights: weights.clear(), "has no tensors of LoRA"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(
+    spoilt: Callable[..., str], change: Callable[[dict[str, torch.Tensor]], object], reason: str
+) -> None:
+    model = load(BASE)
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    with pytest.raises(EscoitaError, match=reason):
+        attached(model, spoilt(change))
+    after = {name.replace("base_layer.", ""): each for name, each in model.state_dict().items()}
+    assert all(torch.equal(after[name], each) for name, each in before.items())
+
+
+class Small(nn.Module):
+    """Names of which one is the end of another, and a layer that LoRA cannot be on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.norm = nn.Linear(3, 2), nn.LayerNorm(3)
+        self.inner = nn.ModuleDict({"head": nn.Linear(3, 2), "xhead": nn.Linear(3, 2)})
+
+
+def config_of(names: Mapping[str, tuple[int, ...]], **settings: Any) -> LoraConfig:
+    found = AdapterSettings.model_validate({"peft_type": "LORA", "r": 1, "lora_alpha": 2} | settings)
+    return lora_config(
+        Small(), found, {f"base_model.model.{name}": shape for name, shape in names.items()}, "adapter a"
+    )
+
+
+def test_a_module_is_named_exactly() -> None:
+    config = config_of({"head.lora_A.weight": (1, 3), "head.lora_B.weight": (2, 1)})
+    model = get_peft_model(Small(), config)
+    assert [name for name, _ in model.named_modules() if name.endswith("lora_A")] == ["base_model.model.head.lora_A"]
+
+
+def test_patterns_are_compared_with_whole_names() -> None:
+    shapes = {f"{name}.lora_{half}.weight": shape for name in ("head", "inner.head", "inner.xhead")
+              for half, shape in (("A", (1, 3)), ("B", (2, 1)))}  # fmt: skip
+    model = get_peft_model(Small(), config_of(shapes, alpha_pattern={"^head": 5, "head": 7}))
+    assert [model.get_submodule(f"base_model.model.{name}").scaling["default"] for name in
+            ("head", "inner.head", "inner.xhead")] == [5, 7, 2]  # fmt: skip
+
+
+def test_a_layer_that_lora_cannot_be_on_is_refused() -> None:
+    with pytest.raises(EscoitaError, match="norm is a LayerNorm"):
+        config_of({"norm.lora_A.weight": (1, 3), "norm.lora_B.weight": (3, 1)})
+
+
+def test_the_settings_of_the_quick_start_are_read(tmp_path: Path, honest: Path) -> None:
+    settings = read_settings(honest / "adapter_config.json", "adapter a")
+    assert (settings.r, settings.lora_alpha, settings.bias, settings.use_rslora) == (4, 8.0, "none", False)
+
+
+def test_patterns_that_would_keep_peft_busy_are_refused() -> None:
+    """It compiles each of them again for every module."""
+    model = nn.ModuleDict({f"l{n}": nn.Linear(3, 2) for n in range(200)})
+    shapes = {f"base_model.model.{name}.{half}": shape for name in model for half, shape in
+              (("lora_A.weight", (1, 3)), ("lora_B.weight", (2, 1)))}  # fmt: skip
+    alphas = {name: float(value) for value, name in enumerate(model, 1)}
+    settings = AdapterSettings.model_validate({"peft_type": "LORA", "r": 1, "alpha_pattern": alphas})
+    with pytest.raises(EscoitaError, match="more than 100 ranks or alphas"):
+        lora_config(model, settings, shapes, "adapter a")
