@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from escoita.files import write_atomically
+from escoita.files import clear_write_errors, write_atomically
 from escoita.transcript import Segment, Transcript
 
 
@@ -42,10 +42,11 @@ def append_batches(path: Path, key: str, batches: Iterable[tuple[int, list[Trans
     """
     before = _read(path, key).items() if path.is_file() else ()
     write_atomically(path, "".join([json.dumps({"key": key}) + "\n", *(_line(*batch) for batch in before)]))
-    with path.open("a", encoding="utf-8") as journal:
+    # Not `with open`: what is not on the disk yet would be written once more when the file is closed.
+    with path.open("ab", buffering=0) as journal:
         for batch in batches:
-            journal.write(_line(*batch))
-            journal.flush()
+            with clear_write_errors(path):
+                journal.write(_line(*batch).encode())
 
 
 def _line(number: int, transcripts: list[Transcript]) -> str:
@@ -54,11 +55,14 @@ def _line(number: int, transcripts: list[Transcript]) -> str:
 
 def _read(path: Path, key: str) -> Heard:
     heard: Heard = {}
-    first, *lines = path.read_text("utf-8").split("\n")
-    if first != json.dumps({"key": key}):
+    first, *lines = path.read_bytes().split(b"\n")
+    if first != json.dumps({"key": key}).encode():
         return heard
     for line in lines[:-1]:  # behind the last newline stands nothing, or half a line
-        entry = json.loads(line)
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the machine lost power before this was on the disk
+            break
         heard[entry["batch"]] = [_transcript(**fields) for fields in entry["heard"]]
     return heard
 

@@ -15,6 +15,7 @@ from escoita.audio import read_audio, seconds
 from escoita.corpora.fingerprint import fingerprint
 from escoita.corpora.rows import Rejected, Utterance, Utterances, batched
 from escoita.errors import AudioError
+from escoita.files import free_bytes
 from escoita.progress import say, track
 
 
@@ -169,7 +170,8 @@ def _with_table(cache: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _say_not_kept(error: Exception) -> None:
-    say(f"{cache_folder()}: cannot keep what is measured of the clips ({error}); set ESCOITA_CACHE")
+    free = f"{free_bytes(cache_folder()) / 1e6:,.0f} MB are free there"
+    say(f"{cache_folder()}: measures of clips cannot be kept ({error}); {free}. ESCOITA_CACHE names another folder")
 
 
 def _known(cache: sqlite3.Connection, keys: Iterable[bytes | None]) -> dict[bytes | None, Measure]:
