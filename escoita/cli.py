@@ -248,11 +248,11 @@ def _run(typer_app: typer.Typer) -> None:
     Exit codes: 0 done, 1 refused or failed with a clear line, 2 usage, 130 and 143 stopped by SIGINT and SIGTERM; a
     traceback is a defect of ours.
     """
-    raise_on_signals()
     # PEFT imports bitsandbytes where it is there, which misses on some CPUs a package that none of us needs.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
-        typer_app()
+        with raise_on_signals():
+            typer_app()
     except SystemExit as ended:  # as every command ends, also what went well
         if not ended.code:
             leave()

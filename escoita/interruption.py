@@ -16,8 +16,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds in which another signal is the same request: `timeout` sends each one twice, and so may torchrun and SLURM.
 SAME_REQUEST = 1.0
 
-Handler = Callable[[int, object], None]
-
 
 class Interrupted(BaseException):
     """
@@ -56,24 +54,19 @@ class StopRequest:
                 line = f"{name}: finishing this step and writing a checkpoint; another signal stops at once\n"
                 os.write(2, line.encode())  # not print: the signal may have come in the middle of another print
 
-        handler = _handler(record)
-        before = {signum: signal.signal(signum, handler) for signum in SIGNALS}
-        try:
+        with _handled(record):
             yield self
-        finally:
-            for signum, previous in before.items():
-                signal.signal(signum, previous)
 
 
-def raise_on_signals() -> None:
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
     """Let SIGINT and SIGTERM raise [`Interrupted`] in the main thread, also where a shell had SIGINT ignored."""
 
     def interrupt(signum: int) -> None:
         raise Interrupted(signum)
 
-    handler = _handler(interrupt)
-    for signum in SIGNALS:
-        signal.signal(signum, handler)
+    with _handled(interrupt):
+        yield
 
 
 def shield_worker(_: int) -> None:
@@ -95,8 +88,9 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _handler(first: Callable[[int], None]) -> Handler:
-    """A handler that calls `first` once; a later signal ends the process without any cleanup."""
+@contextmanager
+def _handled(first: Callable[[int], None]) -> Iterator[None]:
+    """Call `first` with the first signal; a later signal ends the process without any cleanup."""
     owner = os.getpid()
     received: float | None = None
 
@@ -110,4 +104,9 @@ def _handler(first: Callable[[int], None]) -> Handler:
         elif time.monotonic() - received > SAME_REQUEST:
             os._exit(128 + signum)
 
-    return handle
+    before = {signum: signal.signal(signum, handle) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, previous in before.items():
+            signal.signal(signum, previous)

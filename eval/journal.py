@@ -42,11 +42,13 @@ def append_batches(path: Path, key: str, batches: Iterable[tuple[int, list[Trans
     """
     before = _read(path, key).items() if path.is_file() else ()
     write_atomically(path, "".join([json.dumps({"key": key}) + "\n", *(_line(*batch) for batch in before)]))
-    # Not `with open`: what is not on the disk yet would be written once more when the file is closed.
+    # Without a buffer: closing the file would try once more to write what did not fit on the disk.
     with path.open("ab", buffering=0) as journal:
         for batch in batches:
+            left = memoryview(_line(*batch).encode())
             with clear_write_errors(path):
-                journal.write(_line(*batch).encode())
+                while left:  # a disk that is nearly full takes a part of it
+                    left = left[journal.write(left) :]
 
 
 def _line(number: int, transcripts: list[Transcript]) -> str:

@@ -82,6 +82,26 @@ def quickstart_run(short_recipe: Callable[..., Recipe]) -> Path:
 
 
 @pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder into which this user may not write; root, who may write anywhere, is another user meanwhile."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:2]:  # which pytest makes for this user alone
+        parent.chmod(0o755)
+    folder.chmod(0o555)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a Python script or module in the checkout, with a home of its own and no way out to the real Hub."""
 
