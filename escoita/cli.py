@@ -261,9 +261,10 @@ def _run(typer_app: typer.Typer) -> None:
         _print_error(error)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        # Of a library that writes in places of its own, such as the cache of the Hub. On a full disk `tempfile` finds
+        # no folder that takes a file, which it reports as one that does not exist.
+        if error.errno not in NO_SPACE and "No usable temporary directory" not in str(error):
             raise
-        # Of a library that writes in places of its own, such as the cache of the Hub.
         _print_error(cannot_write(Path(error.filename or "."), error.strerror or str(error)))
         sys.exit(1)
     except Interrupted as stopped:

@@ -1,4 +1,4 @@
-"""Commands that a signal stops, a full or a read-only disk, and two commands at once: one line, and nothing is lost."""
+"""Signals, full and read-only disks, and two commands at once: each is one line, and nothing is lost."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from escoita.evaluation import EvaluationRecord
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 from eval.run import LOCK, evaluate_run
-from tests.conftest import ROOT
+from tests.conftest import CORPUS, ROOT
 from training.sft import train
 
 
@@ -84,9 +84,9 @@ def test_two_evaluations_of_a_run(quickstart_run: Path) -> None:
 
     run = RunDirectory(quickstart_run)
     before = run.results.read_bytes()
-    with locked(run.eval / LOCK, EscoitaError("the other"), PartialState()):
-        with pytest.raises(EscoitaError, match="another command evaluates") as refused:
-            evaluate_run(run.path)
+    refusing = pytest.raises(EscoitaError, match="another command evaluates")
+    with locked(run.eval / LOCK, EscoitaError("the other"), PartialState()), refusing as refused:
+        evaluate_run(run.path)
     assert str(run.eval) in str(refused.value) and run.results.read_bytes() == before
 
 
@@ -174,21 +174,23 @@ def test_a_full_disk_leaves_a_run_as_it_was(
 
 @pytest.mark.slow
 def test_a_full_disk_while_data_is_surveyed(quickstart_run: Path, command: Command, small_disk: Path) -> None:
-    """The cache of measures does without the disk; the record cannot."""
+    """The cache does without new measures, once with a message; the record cannot be written."""
     run = shutil.copytree(quickstart_run, small_disk / "run", ignore=shutil.ignore_patterns("checkpoints"))
-    cache = small_disk / "cache"
-    arguments = ["-m", "escoita", "data", str(run / "recipe.yaml")]
-    done = command(*arguments, ESCOITA_CACHE=str(cache))
+    arguments = ["-m", "escoita", "data", str(run / "recipe.yaml"), "--set", f"run_dir={run}"]
+    environment = {"ESCOITA_CACHE": str(small_disk / "cache")}
+    validation = f"corpora.validation=[{{name: more, path: {CORPUS / 'validation.jsonl'}}}]"
+    done = command(*arguments, **environment)
     assert done.returncode == 0, done.stderr
     fill(small_disk)
     before = files_of(small_disk)
-    ended = command(*arguments, "--set", "corpora.test=[]", ESCOITA_CACHE=str(cache))
-    assert ended.returncode == 1
-    ended = command(*arguments, ESCOITA_CACHE=str(small_disk / "another"))
+    ended = command(*arguments, "--set", validation, **environment)
     one_line(ended, small_disk)
     (line,) = [line for line in ended.stderr.splitlines() if "measures of clips cannot be kept" in line]
-    assert "MB are free" in line
-    assert {name: content for name, content in files_of(small_disk).items() if "another" not in name} == before
+    assert str(small_disk / "cache") in line and "MB are free" in line
+    assert files_of(small_disk) == before
+    (small_disk / "filler").unlink()
+    again = command(*arguments, "--set", validation, **environment)
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.slow
