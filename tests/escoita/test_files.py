@@ -28,8 +28,17 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     sync, replace = os.fsync, os.replace
-    monkeypatch.setattr("os.fsync", lambda number: done.append(f"sync {os.fstat(number).st_size}") or sync(number))
-    monkeypatch.setattr("os.replace", lambda *paths: done.append("replace") or replace(*paths))
+
+    def synced(number: int) -> None:
+        done.append(f"sync {os.fstat(number).st_size}")
+        sync(number)
+
+    def replaced(*paths: Path) -> None:
+        done.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr("os.replace", replaced)
     write_atomically(tmp_path / "record.json", "1234567")
     assert done == ["sync 7", "replace"]
     sync_files(tmp_path)
