@@ -98,7 +98,8 @@ class BestAdapter(TrainerCallback, ExportableState):
                     shutil.rmtree(folder, ignore_errors=True)
 
     def on_train_end(self, args, state, control, **kwargs):
-        if self.step is None:
+        stopped = state.global_step < state.max_steps and not self.out_of_patience  # by a signal
+        if self.step is None or stopped:
             return
         say(f"Kept the adapter of step {self.step} (WER {self.rates[0]:.3f})")
         base = next((entry.get("eval_wer") for entry in state.log_history if entry["step"] == 0), None)

@@ -174,6 +174,8 @@ class SpeechTrainer(SFTTrainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The steps of an epoch; none if all were taken before, or a signal came before the first."""
+        if self.state.global_step == self._initial_global_step and self.signal_received():
+            self.stopped = True  # nothing was done since the checkpoint that the run resumed from
         if self.stopped or self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:

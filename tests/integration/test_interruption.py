@@ -181,6 +181,27 @@ def test_a_signal_before_the_first_step_leaves_nothing_to_resume(recipe: Recipe,
 
 
 @pytest.mark.slow
+def test_a_signal_before_the_first_step_of_a_resumed_run_takes_none(
+    recipe: Recipe, whole: TrainingRecord, start: Start, tmp_path: Path
+) -> None:
+    run = RunDirectory(recipe.run_path)
+    for when in (IN_STEP.format(step=1), BEFORE_STEPS):
+        process = start("-c", SIGNALLED.format(when=when), "SIGTERM", "train", str(tmp_path / "recipe.yaml"))
+        assert "stopped at step 2; run the same command to resume" in finish(process) and process.returncode == 143
+        assert list(checkpoints_by_step(run.checkpoints)) == [2]
+    ends_like(whole, train(recipe))
+
+
+BEFORE_STEPS = """
+load = trainer.SpeechTrainer.get_train_dataloader
+def get_train_dataloader(self):
+    send(1)
+    return load(self)
+trainer.SpeechTrainer.get_train_dataloader = get_train_dataloader
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_signal_to_all_processes_of_a_run_stops_it_after_a_step(
     recipe: Recipe, start: Start, tmp_path: Path, workers: int
