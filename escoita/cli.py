@@ -13,6 +13,8 @@ from escoita.cli_jobs import jobs
 from escoita.cli_publish import card, push_run, verify
 from escoita.cli_space import space
 from escoita.errors import EscoitaError
+from escoita.files import NO_SPACE, cannot_write
+from escoita.interruption import Interrupted, raise_on_signals
 from escoita.processes import leave
 from escoita.progress import is_main_process
 from escoita.visible import visible
@@ -32,6 +34,9 @@ app.add_typer(space, name="space")
 app.add_typer(jobs, name="jobs")
 
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Remove checkpoints and adapter of the run, and train from the first step.")
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 
 
@@ -81,8 +86,9 @@ def train(
     push: Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")] = False,
     overrides: SetOption = None,
+    restart: RestartOption = False,
 ) -> None:
-    """Trains the adapter of a recipe; a killed run goes on from its last checkpoint."""
+    """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
@@ -92,7 +98,7 @@ def train(
         preflight(loaded)
     from training.sft import train as train_adapter
 
-    train_adapter(loaded, dry_run)
+    train_adapter(loaded, dry_run, restart)
     if push and not dry_run:
         evaluate(run=loaded.run_path)
         card(run=loaded.run_path)
@@ -238,19 +244,35 @@ def script(command: Callable[..., None]) -> None:
 
 
 def _run(typer_app: typer.Typer) -> None:
-    """Exit codes: 0 done, 1 refused or failed with a clear line, 2 usage; a traceback is a defect of ours."""
+    """
+    Exit codes: 0 done, 1 refused or failed with a clear line, 2 usage, 130 and 143 stopped by SIGINT and SIGTERM; a
+    traceback is a defect of ours.
+    """
     # PEFT imports bitsandbytes where it is there, which misses on some CPUs a package that none of us needs.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
-        typer_app()
+        with raise_on_signals():
+            typer_app()
     except SystemExit as ended:  # as every command ends, also what went well
         if not ended.code:
             leave()
         raise
     except EscoitaError as error:
-        if is_main_process():
-            said = "\n".join(map(visible, str(error).split("\n")))  # it may quote what a stranger wrote
-            print(f"escoita: {said}", file=sys.stderr)
+        _print_error(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except OSError as error:
+        # Of a library that writes in places of its own, such as the cache of the Hub. On a full disk `tempfile` finds
+        # no folder that takes a file, which it reports as one that does not exist.
+        if error.errno not in NO_SPACE and "No usable temporary directory" not in str(error):
+            raise
+        _print_error(cannot_write(Path(error.filename or "."), error.strerror or str(error)))
+        sys.exit(1)
+    except Interrupted as stopped:
+        _print_error(stopped)
+        sys.exit(stopped.status)
+
+
+def _print_error(error: BaseException) -> None:
+    if is_main_process():
+        said = "\n".join(map(visible, str(error).split("\n")))  # it may quote what a stranger wrote
+        print(f"escoita: {said}", file=sys.stderr)

@@ -1,5 +1,7 @@
 """What the person at the keyboard can mend: each is one clear line and ends a command with exit code 1."""
 
+from pathlib import Path
+
 from escoita.visible import visible
 
 
@@ -75,6 +77,21 @@ class ShareError(BusyError):
 
 class RecordError(EscoitaError):
     """A record that is missing or of another schema."""
+
+
+class WriteError(EscoitaError):
+    """
+    A file or folder that cannot be written: the disk is full, or may not be written to.
+
+    Args:
+        message (`str`): The whole line.
+        path (`Path`): The file or folder.
+        free (`int`): Free bytes on its disk.
+    """
+
+    def __init__(self, message: str, path: Path, free: int):
+        super().__init__(message)
+        self.path, self.free = path, free
 
 
 class PublishError(EscoitaError):

@@ -35,7 +35,7 @@ def read_object(path: Path, what: str, most_bytes: int = MOST_JSON_BYTES) -> dic
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise EscoitaError(f"{what}: {path.name}: cannot be read ({visible(str(reason))[:200]})") from error
     if not isinstance(value, dict):
-        raise EscoitaError(f"{what}: {path.name} must be a JSON object, not a {type(value).__name__}")
+        raise EscoitaError(f"{what}: {path.name}: must be a JSON object, not a {type(value).__name__}")
     return value
 
 

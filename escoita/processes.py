@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from escoita.errors import EscoitaError
+from escoita.files import clear_write_errors
 
 
 if TYPE_CHECKING:
@@ -37,6 +39,59 @@ def main_first(work: Callable[[], T], state: "PartialState") -> T:
     if said is not None:
         raise refusal or EscoitaError(said)
     return done if state.is_main_process else work()
+
+
+def main_only(work: Callable[[], T], state: "PartialState") -> T:
+    """
+    Let the main process alone do a piece of work, and give its result to all.
+
+    Args:
+        work (`Callable[[], T]`): What the main process does.
+        state (`PartialState`): The processes, of accelerate.
+
+    Raises:
+        EscoitaError: The main process refused; raised on every process.
+    """
+    done: T | None = None
+    refusal: EscoitaError | None = None
+    if state.is_main_process:
+        try:
+            done = work()
+        except EscoitaError as error:
+            refusal = error
+    said, result = gathered((refusal and str(refusal), done), state)[0]
+    if said is not None:
+        raise refusal or EscoitaError(said)
+    return cast(T, result)
+
+
+@contextmanager
+def locked(path: Path, refusal: EscoitaError, state: "PartialState") -> Iterator[None]:
+    """
+    Hold a lock file, which the system releases when the process ends in whatever way.
+
+    Args:
+        path (`Path`): The lock file; it and its folder are made.
+        refusal ([`~escoita.errors.EscoitaError`]): Raised on every process if another command holds the lock.
+        state (`PartialState`): The processes that work together; the main one holds the lock for all.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+
+    def acquire() -> None:
+        with clear_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise refusal from None
+
+    main_only(acquire, state)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from escoita.visible import visible
 
 # 150 to 200 bytes describe a tensor: this is room for 50,000, and the largest bases have some thousands in a file.
 MOST_HEADER_BYTES = 10_000_000
-# As which integers the floating-point formats are read, and the bits of their exponent (IEEE 754; BF16 is the upper half
-# of F32).
+# As which integers the floating-point formats are read, and the bits of their exponent (IEEE 754; BF16 is the upper
+# half of F32).
 EXPONENTS = {
     "F64": ("<u8", 0x7FF0_0000_0000_0000),
     "F32": ("<u4", 0x7F80_0000),
@@ -60,8 +60,8 @@ def tensor_headers(path: Path, what: str) -> dict[str, dict[str, Any]]:
         what (`str`): Names its owner in errors, such as `adapter user/name`.
 
     Returns:
-        `dict[str, dict]`: `dtype`, `shape` and `data_offsets` of each tensor, by its name. The offsets are counted from
-            the beginning of the file, in bytes.
+        `dict[str, dict]`: `dtype`, `shape` and `data_offsets` of each tensor, by its name. The offsets are counted
+            from the beginning of the file, in bytes.
 
     Raises:
         EscoitaError: See [`check_weights`]; or the header contradicts itself or the file.

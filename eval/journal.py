@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from escoita.files import write_atomically
+from escoita.files import clear_write_errors, write_atomically
 from escoita.transcript import Segment, Transcript
 
 
@@ -42,10 +42,13 @@ def append_batches(path: Path, key: str, batches: Iterable[tuple[int, list[Trans
     """
     before = _read(path, key).items() if path.is_file() else ()
     write_atomically(path, "".join([json.dumps({"key": key}) + "\n", *(_line(*batch) for batch in before)]))
-    with path.open("a", encoding="utf-8") as journal:
+    # Without a buffer: closing the file would try once more to write what did not fit on the disk.
+    with path.open("ab", buffering=0) as journal:
         for batch in batches:
-            journal.write(_line(*batch))
-            journal.flush()
+            left = memoryview(_line(*batch).encode())
+            with clear_write_errors(path):
+                while left:  # a disk that is nearly full takes a part of it
+                    left = left[journal.write(left) :]
 
 
 def _line(number: int, transcripts: list[Transcript]) -> str:
@@ -54,11 +57,14 @@ def _line(number: int, transcripts: list[Transcript]) -> str:
 
 def _read(path: Path, key: str) -> Heard:
     heard: Heard = {}
-    first, *lines = path.read_text("utf-8").split("\n")
-    if first != json.dumps({"key": key}):
+    first, *lines = path.read_bytes().split(b"\n")
+    if first != json.dumps({"key": key}).encode():
         return heard
     for line in lines[:-1]:  # behind the last newline stands nothing, or half a line
-        entry = json.loads(line)
+        try:
+            entry = json.loads(line)
+        except ValueError:  # the machine lost power before this was on the disk
+            break
         heard[entry["batch"]] = [_transcript(**fields) for fields in entry["heard"]]
     return heard
 

@@ -4,8 +4,6 @@ Shards in, the predictions of whole corpora out: row by row what one process wou
 A few thousand rows of each shard are in memory at once, however many there are.
 """
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from escoita.errors import RecordError
+from escoita.files import replacing
 from escoita.predictions import SCHEMA, Provenance, described, predictions_path
 from eval.shards import FOLDER, ROW, ROWS_AT_ONCE, SHARD_SCHEMA, ShardFile, read_shard
 
@@ -71,18 +70,10 @@ def merge_shards(out: Path, corpus: str, system: str) -> Path:
     files = _all_there(out, name, [read_shard(path) for path in sorted((out / FOLDER).glob(f"*/{name}"))])
     made = _together([file.provenance for file in files])
     path = predictions_path(out, corpus, system)
-    path.parent.mkdir(parents=True, exist_ok=True)
     schema = described(SCHEMA.empty_table(), made).schema
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as whole:
-        try:
-            with pq.ParquetWriter(whole, schema) as writer:
-                for window in _windows(files):
-                    writer.write_table(window.replace_schema_metadata(schema.metadata))
-        except BaseException:
-            os.unlink(whole.name)
-            raise
-    os.chmod(whole.name, 0o644)
-    os.replace(whole.name, path)
+    with replacing(path) as whole, pq.ParquetWriter(whole, schema) as writer:
+        for window in _windows(files):
+            writer.write_table(window.replace_schema_metadata(schema.metadata))
     return path
 
 

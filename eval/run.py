@@ -23,7 +23,7 @@ from escoita.errors import EscoitaError
 from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
 from escoita.families import listener_of
 from escoita.predictions import predictions_path
-from escoita.processes import main_first
+from escoita.processes import locked, main_first
 from escoita.progress import is_main_process
 from escoita.recipe import Corpus, Evaluation
 from escoita.records import AdapterRecord
@@ -41,6 +41,8 @@ from eval.systems import JOURNAL, Candidate, hear_all
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+# Held while an evaluation writes into its folder.
+LOCK = ".lock"
 # How all candidates come to have heard all corpora: by hearing them, or out of the shards that did.
 Hear = Callable[[list[Candidate], dict[str, Material], Path, float, "PartialState"], None]
 
@@ -125,14 +127,15 @@ def evaluate(
     """
     state = _processes()
     candidates, tests = _prepared(candidates, corpora, out, settings, max_rejected_share, state)
-    hear(candidates, tests, out, settings.batch_seconds, state)
 
     def finish() -> EvaluationRecord:
         if state.is_main_process:
             _finish(candidates, corpora, tests, out, settings, title)
         return EvaluationRecord.read(out / "results.json")
 
-    return main_first(finish, state)
+    with locked(out / LOCK, _busy(out), state):
+        hear(candidates, tests, out, settings.batch_seconds, state)
+        return main_first(finish, state)
 
 
 def hear_shard(asked: Asked, shard: Shard) -> Path:
@@ -152,12 +155,17 @@ def hear_shard(asked: Asked, shard: Shard) -> Path:
     state = _processes()
     settings = asked.settings.model_copy(update={"against": None})  # asked for where the parts are put together
     candidates, tests = _prepared(*asked[:3], settings, asked.max_rejected_share, state)
-    hear_all(candidates, tests, asked.out, settings.batch_seconds, state, shard)
     folder = shard.folder(asked.out)
-    if state.is_main_process:
-        for journal in folder.glob(f"*/{JOURNAL}*"):
-            shutil.rmtree(journal)
+    with locked(folder / LOCK, _busy(folder), state):
+        hear_all(candidates, tests, asked.out, settings.batch_seconds, state, shard)
+        if state.is_main_process:
+            for journal in folder.glob(f"*/{JOURNAL}*"):
+                shutil.rmtree(journal)
     return folder
+
+
+def _busy(folder: Path) -> EscoitaError:
+    return EscoitaError(f"{folder}: another command evaluates into this folder; wait until it has finished")
 
 
 def _processes() -> "PartialState":

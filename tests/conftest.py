@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -79,6 +80,20 @@ def quickstart_run(short_recipe: Callable[..., Recipe]) -> Path:
     evaluate_run(recipe.run_path)
     write_card(recipe.run_path)
     return recipe.run_path
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder into which this user may not write; for root, who may write anywhere, a disk that is read-only."""
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o555)
+    root = os.geteuid() == 0
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    if root and (not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode):
+        pytest.skip("root cannot mount a read-only disk here")
+    yield folder
+    if root:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

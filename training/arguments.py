@@ -21,6 +21,11 @@ from training.tracking import require_trackers
 
 # By which the Trainer would choose among checkpoints; an evaluation that no checkpoint falls on would be passed over.
 CHOICE = {"load_best_model_at_end", "metric_for_best_model", "greater_is_better"}
+# With these a run that was interrupted could not resume, or would be stopped in two ways at once.
+UNSAFE = {
+    "save_only_model": "a checkpoint without optimizer and scheduler cannot be resumed from",
+    "enable_jit_checkpoint": "escoita writes a checkpoint on SIGTERM and SIGINT itself",
+}
 # SFTConfig takes any number of these.
 COUNTS = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
 
@@ -55,6 +60,8 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         if key not in known:
             raise RecipeError(f"training.{key}: SFTConfig has no such field{nearest(key, known)}")
         asked[key] = typed(key, value)
+        if key in UNSAFE and asked[key]:
+            raise RecipeError(f"training.{key}: {UNSAFE[key]}; leave it out")
     defaults = {
         "report_to": "none",
         "run_name": recipe.name,

@@ -1,5 +1,6 @@
 """The adapter that heard best, kept while training goes on, and the end of training that hears no better."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,19 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from escoita.files import sync_files
 from escoita.processes import gathered
 from escoita.progress import say
 from escoita.rundir import RunDirectory
-from training.session import written_whole
+from training.checkpoints import checkpoints_by_step, written_whole
 
 
 class BestAdapter(TrainerCallback, ExportableState):
     """
     Keeps the adapter of the lowest WER in `best/step-N/` of the run; of equals that of lower CER, then of lower loss.
 
-    What it knows travels in the checkpoints. A folder stays until a later checkpoint knows of a better one, so that
-    whichever checkpoint a killed run goes on from, the adapter that it speaks of is there.
+    What it knows travels in the checkpoints. A folder stays as long as a checkpoint speaks of it, so that whichever
+    checkpoint a killed run goes on from, the adapter that it speaks of is there.
 
     Args:
         patience (`int`, *optional*): Training stops after so many evaluations that did not lower the WER.
@@ -51,6 +53,8 @@ class BestAdapter(TrainerCallback, ExportableState):
         if kept is not None and not gathered(kept.is_dir(), PartialState())[0]:
             say(f"{kept} is gone; the best adapter is looked for among the steps that follow")
             self.step, self.rates, self.in_vain = None, [], 0
+        if self.out_of_patience:  # before the run was killed
+            control.should_training_stop = True
 
     def on_step_end(self, args, state, control, **kwargs):
         """Lets the end of an epoch be heard before a checkpoint of this step is written, which then knows of it."""
@@ -65,8 +69,8 @@ class BestAdapter(TrainerCallback, ExportableState):
             control.should_evaluate = True
         if self.evaluated == state.global_step:
             control.should_evaluate = False
-        if self.out_of_patience:
-            control.should_save = False
+        if self.out_of_patience:  # the last checkpoint, from which the adapter is saved if the run is killed now
+            control.should_save = control.should_log = args.save_strategy != "no"
 
     def on_evaluate(self, args, state, control, metrics, model, **kwargs):
         self.evaluated = state.global_step
@@ -83,18 +87,19 @@ class BestAdapter(TrainerCallback, ExportableState):
             many = "s" if self.in_vain > 1 else ""
             say(f"Stopping after step {self.evaluated}: {self.in_vain} evaluation{many} did not lower the WER")
             control.should_training_stop = True
-            control.should_save = False  # going on from here would take one more step
+            control.should_save = False  # at the end of the epoch, which comes next
 
     def on_save(self, args, state, control, **kwargs):
         """Removes what the checkpoint that was just written does not speak of."""
-        # The checkpoint of the last step is not gone on from, but an earlier one may be.
         if state.is_world_process_zero and state.global_step < state.max_steps:
+            kept = {self.weights(args), *best_of_checkpoints(args)}
             for folder in best_folder(args).glob("*"):
-                if folder != self.weights(args):
+                if folder not in kept:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def on_train_end(self, args, state, control, **kwargs):
-        if self.step is None:
+        stopped = state.global_step < state.max_steps and not self.out_of_patience  # by a signal
+        if self.step is None or stopped:
             return
         say(f"Kept the adapter of step {self.step} (WER {self.rates[0]:.3f})")
         base = next((entry.get("eval_wer") for entry in state.log_history if entry["step"] == 0), None)
@@ -110,6 +115,18 @@ def best_of(trainer: Any) -> BestAdapter:
 def best_folder(args: Any) -> Path:
     """Where the run of these arguments keeps its best adapters; not a path of a checkpoint, as a run may be moved."""
     return RunDirectory(Path(args.output_dir).parent).best
+
+
+def best_of_checkpoints(args: Any) -> set[Path]:
+    """The folders of the best adapters that the checkpoints of a run speak of."""
+    steps = set()
+    for checkpoint in checkpoints_by_step(Path(args.output_dir)).values():
+        try:
+            callbacks = json.loads((checkpoint / "trainer_state.json").read_bytes())["stateful_callbacks"]
+            steps.add(callbacks[BestAdapter.__name__]["attributes"]["step"])
+        except (OSError, ValueError, KeyError):  # a damaged one, of which nothing is kept
+            continue
+    return {best_folder(args) / f"step-{step}" for step in steps}
 
 
 def save_weights(model: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
@@ -129,6 +146,7 @@ def save_weights(model: Any, folder: Path, weights: dict[str, Any] | None = None
     options = {"save_embedding_layers": False} | ({"state_dict": weights} if weights else {})
     with written_whole(unfinished):
         model.save_pretrained(unfinished, **options)
+        sync_files(unfinished)
     (unfinished / "README.md").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)

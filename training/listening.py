@@ -15,12 +15,14 @@ from escoita.corpora.clips import read_clip
 from escoita.corpora.rows import Utterances
 from escoita.errors import EscoitaError, TrainingError
 from escoita.families.chat import ChatFamily
+from escoita.interruption import StopRequest
 from escoita.processes import gathered
 from escoita.recipe import Recipe
 from escoita.records import AdapterRecord
 from escoita.scoring import character_edits, word_edits
 from escoita.text import normalizer
 from escoita.transcribe import Transcriber
+from training.interruption import ValidationInterrupted
 
 
 # Not the training's own, so that runs of several seeds are heard on the same clips.
@@ -56,12 +58,13 @@ class Listening:
         drawn = clips.take(sample(clips.column("corpus"), recipe.validation.clips))
         return cls(drawn, family, processor, recipe.spoken(), recipe.eval.normalizer, recipe.eval.batch_seconds)
 
-    def rates(self, model: Any) -> dict[str, float]:
+    def rates(self, model: Any, request: StopRequest) -> dict[str, float]:
         """
         Hears the sample, each process its share of the batches.
 
         Args:
             model: In the midst of training, not wrapped; left as it was.
+            request ([`StopRequest`]): Stops it after the batch of this process that is being transcribed.
 
         Returns:
             `dict[str, float]`: `wer` and `cer` of the whole sample, fractions, the same on every process; the
@@ -69,6 +72,7 @@ class Listening:
 
         Raises:
             TrainingError: A clip cannot be read any more; on every process.
+            ValidationInterrupted: One of the processes was asked to stop; on every process.
         """
         started = time.perf_counter()
         state = PartialState()
@@ -77,13 +81,15 @@ class Listening:
         refusal = ""
         try:
             with undisturbed(model):
-                mine = self._heard(model, batches[state.process_index :: state.num_processes])
+                mine = self._heard(model, batches[state.process_index :: state.num_processes], request)
         except EscoitaError as error:
             refusal = str(error)
-        shares = gathered((mine, refusal), state)
-        if refused := [said for _, said in shares if said]:
+        shares = gathered((mine, refusal, request.signum), state)
+        if refused := [said for _, said, _ in shares if said]:
             raise TrainingError(f"validation: {refused[0]}; give the command again to go on from the last checkpoint")
-        heard = {index: text for share, _ in shares for index, text in share.items()}
+        if any(signum for _, _, signum in shares):
+            raise ValidationInterrupted
+        heard = {index: text for share, _, _ in shares for index, text in share.items()}
         alike = normalizer(self.normalizer)
         references = [alike(text) for text in self.clips.column("text")]
         hypotheses = [alike(heard[index]) for index in range(len(references))]
@@ -94,17 +100,18 @@ class Listening:
             "listening_seconds": round(time.perf_counter() - started, 3),
         }
 
-    def _heard(self, model: Any, batches: Iterable[list[int]]) -> dict[int, str]:
+    def _heard(self, model: Any, batches: Iterable[list[int]], request: StopRequest) -> dict[int, str]:
         """What is heard in these batches, by the place of the clip in the sample."""
         if self._transcriber is None:
             self._transcriber = Transcriber(self.family, model, self.processor, self.spoken, self.batch_seconds)
         self._transcriber.model = model.eval()
         found = self._transcriber.in_batches(lambda index: read_clip(self.clips[index]), batches)
-        return {
-            index: transcript.text
-            for indices, transcripts in found
-            for index, transcript in zip(indices, transcripts, strict=True)
-        }
+        heard: dict[int, str] = {}
+        for indices, transcripts in found:
+            heard |= {index: transcript.text for index, transcript in zip(indices, transcripts, strict=True)}
+            if request.signum:
+                break
+        return heard
 
 
 def sample(corpora: list[str], clips: int) -> list[int]:

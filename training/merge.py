@@ -6,8 +6,10 @@ from pathlib import Path
 from escoita.adapter import merged, on_shared_weight
 from escoita.errors import EscoitaError
 from escoita.families import family_of
+from escoita.files import sync_files
 from escoita.resolve import adapter_record, hub_errors
 from escoita.rundir import RunDirectory
+from training.checkpoints import written_whole
 
 
 def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
@@ -44,8 +46,10 @@ def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
         raise EscoitaError(f"{run}: its adapter is on a weight that two layers share; merged, it would change both")
     unfinished = out.with_name(f"{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    family.save_processor(family.load_processor(recipe.base, recipe.base_revision), unfinished)
-    spoken.write(unfinished / "escoita.json")
+    with written_whole(unfinished):
+        model.save_pretrained(unfinished)
+        family.save_processor(family.load_processor(recipe.base, recipe.base_revision), unfinished)
+        spoken.write(unfinished / "escoita.json")
+        sync_files(unfinished)
     unfinished.rename(out)
     return out

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from escoita.corpora.gather import Gathered
 from escoita.families.chat import ChatFamily
-from escoita.files import public_name, sha256
+from escoita.files import public_name, sha256, sync_files
 from escoita.hardware import device_name, peak_memory_bytes
 from escoita.limits import LOSS_POINTS, VALIDATION_POINTS
 from escoita.recipe import Recipe
@@ -16,6 +16,7 @@ from escoita.records import CorpusUse, LossPoint, TrainingRecord, ValidationPoin
 from escoita.resolve import weights_digest
 from escoita.rundir import UNCHANGED_FILES, RunDirectory
 from training.best import best_of, save_weights
+from training.checkpoints import written_whole
 from training.energy import EnergyMeter
 from training.session import Clock
 
@@ -38,16 +39,21 @@ def save_adapter(
         recipe ([`Recipe`]): What was asked for.
         run ([`RunDirectory`]): Where to.
         weights (`dict[str, Any]`, *optional*): See [`SpeechTrainer.whole_weights`].
+
+    Raises:
+        WriteError: The disk is full, or may not be written to.
     """
     unfinished = run.adapter.with_name(f"{run.adapter.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     best = best_of(trainer).weights(trainer.args)
-    if best is not None:
-        shutil.copytree(best, unfinished)
-    else:
-        save_weights(trainer.model, unfinished, weights)
-    family.save_processor(trainer.processing_class, unfinished)
-    write_settings(recipe, unfinished)
+    with written_whole(unfinished):
+        if best is not None:
+            shutil.copytree(best, unfinished)
+        else:
+            save_weights(trainer.model, unfinished, weights)
+        family.save_processor(trainer.processing_class, unfinished)
+        write_settings(recipe, unfinished)
+        sync_files(unfinished)
     shutil.rmtree(run.adapter, ignore_errors=True)
     unfinished.rename(run.adapter)
 

@@ -1,22 +1,18 @@
-"""What survives a kill: the last whole checkpoint, time spent, count of sessions; and who may go on from there."""
+"""What survives a kill: time spent, count of sessions; and who may go on from a checkpoint."""
 
-import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import TrainingError
-from escoita.processes import gathered
+from escoita.processes import locked
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 
@@ -24,8 +20,6 @@ from escoita.rundir import RunDirectory
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-# What a checkpoint holds beside the trainer's state; with FSDP some of these are folders.
-PARTS = ("*model*", "optimizer*", "scheduler.pt", "rng_state*")
 # What of a recipe decides what the weights become.
 READ = {"base", "base_revision", "dtype", "load_in_4bit", "engine", "language", "method", "prompt"}
 # What only changes how much is in memory at once, and how soon clips are there.
@@ -66,47 +60,6 @@ class LossUpToCheckpoint(TrainerCallback):
     on_epoch_end = on_step_end
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """
-    The newest checkpoint to go on from: written whole, as the trainer's state, written last, is there and is JSON;
-    not begun to be removed, as all other parts are there; and not of the last step, after which the trainer would take
-    one more.
-    """
-    found = {path.name.removeprefix("checkpoint-"): path for path in folder.glob("checkpoint-*")}
-    for step in sorted(filter(str.isdecimal, found), key=int, reverse=True):
-        try:
-            state = json.loads((found[step] / "trainer_state.json").read_text())
-        except (OSError, ValueError):
-            continue
-        whole = all(any(found[step].glob(part)) for part in PARTS)
-        if whole and state.get("global_step", 0) < state.get("max_steps", math.inf):
-            return found[step]
-    return None
-
-
-@contextmanager
-def written_whole(folder: Path) -> Iterator[None]:
-    """
-    Says in one line that a folder cannot be written, whichever library writes it; what was begun makes room again.
-
-    Args:
-        folder (`Path`): What is written.
-
-    Raises:
-        TrainingError: The disk is full, or the like.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
-        shutil.rmtree(folder, ignore_errors=True)
-        there = next(parent for parent in folder.absolute().parents if parent.exists())
-        raise TrainingError(
-            f"{folder}: cannot be written ({' '.join(str(error).split())[:200]}), where"
-            f" {shutil.disk_usage(there).free / 1e6:,.0f} MB are free; make room, and give the command again to go on"
-            " from the last checkpoint"
-        ) from error
-
-
 @contextmanager
 def only_one(run: RunDirectory, state: "PartialState") -> Iterator[None]:
     """
@@ -119,20 +72,9 @@ def only_one(run: RunDirectory, state: "PartialState") -> Iterator[None]:
     Raises:
         TrainingError: Another command trains it now; on every process.
     """
-    lock = FileLock(run.checkpoints / "lock")
-    refusal = ""
-    if state.is_main_process:
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            refusal = f"{run.path}: is being trained by another command; wait, or train under another name"
-    if said := gathered(refusal, state)[0]:
-        raise TrainingError(said)
-    try:
+    refusal = TrainingError(f"{run.path}: is being trained by another command; wait, or train under another name")
+    with locked(run.checkpoints / "lock", refusal, state):
         yield
-    finally:
-        lock.release()
 
 
 def refuse_other_processes(checkpoint: Path, processes: int) -> None:

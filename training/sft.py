@@ -5,7 +5,8 @@ Trains a speech adapter with TRL's SFTTrainer, as a recipe says.
     python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set training.learning_rate=1e-3
     python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set hub.repo=user/name --push
 
-A run that was killed goes on from its last checkpoint when the command is given again. With `--push` the token, the
+A run that was interrupted resumes from its last checkpoint when the command is given again, and SIGTERM and SIGINT let
+it write one first; `--restart` trains from the first step. With `--push` the token, the
 repository and the card are checked before training starts, and evaluation, card and upload follow it; without it
 nothing touches the network, unless the base is a repository that is not in the cache yet.
 """
@@ -19,7 +20,8 @@ import typer
 from escoita.corpora.gather import Gathered, gather, weighted
 from escoita.corpora.rows import Utterances
 from escoita.errors import TrainingError
-from escoita.processes import main_first
+from escoita.interruption import Interrupted, StopRequest
+from escoita.processes import leave, main_first
 from escoita.progress import say
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
@@ -35,19 +37,22 @@ if TYPE_CHECKING:
     from training.trainer import SpeechTrainer
 
 
-def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
+def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> TrainingRecord | None:
     """
     Trains the adapter of a recipe; does nothing when the run is already finished.
 
     Args:
         recipe ([`Recipe`]): What to train on what.
         dry_run (`bool`, *optional*, defaults to `False`): Do everything but load weights and take steps.
+        restart (`bool`, *optional*, defaults to `False`): Remove checkpoints, adapter and record of the run before
+            training, whatever recipe they are of.
 
     Returns:
         [`TrainingRecord`]: What happened, also written to `training.json`; `None` after a dry run.
 
     Raises:
         EscoitaError: The recipe, a corpus or the base is not what it should be.
+        Interrupted: A signal stopped it after a step, of which a checkpoint was written.
     """
     from training.engine import import_first
 
@@ -58,6 +63,7 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     from escoita.families import family_of
     from escoita.families.family import marks_of
     from training.arguments import sft_config
+    from training.checkpoints import start_over
     from training.checks import check_precision_of_steps
     from training.collator import SpeechCollator
     from training.order import data_seed
@@ -69,11 +75,12 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     arguments = sft_config(recipe, run)
     state = PartialState()
     refuse_strangers(state.num_processes, arguments.n_gpu)
-    refuse_other_recipe(run, recipe)
-    if run.training.exists() and not dry_run:
+    if not restart:
+        refuse_other_recipe(run, recipe)
+    if run.training.exists() and not (dry_run or restart):
         if state.is_main_process:
             update_settings(recipe, run)
-        say(f"Already trained: {run.training} (remove {run.path} to train again)")
+        say(f"Already trained: {run.training} (--restart trains again)")
         return TrainingRecord.read(run.training)
 
     check_precision_of_steps(family, arguments.fp16)
@@ -91,16 +98,25 @@ def train(recipe: Recipe, dry_run: bool = False) -> TrainingRecord | None:
     with only_one(run, state):
         set_seed(arguments.seed)  # before the adapter is initialised
         if state.is_main_process:
+            if restart:
+                start_over(run)
             recipe.write(run.recipe)
         heard = everything(clips["validation"]) if "validation" in splits else None
-        trainer, counts = ready_trainer(recipe, family, arguments, collator, rows, heard)
-        take_steps(trainer, run)
-        weights = trainer.whole_weights()
-        if state.is_main_process:
-            save_adapter(trainer, family, recipe, run, weights)
-            training_record(trainer, family, recipe, run.adapter, counts, clips).write(run.training)
-            shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
-        state.wait_for_everyone()
+        request = StopRequest()
+        trainer, counts = ready_trainer(recipe, family, arguments, collator, rows, heard, request)
+        with request.deferring():
+            take_steps(trainer, run)
+            if not trainer.stopped:
+                weights = trainer.whole_weights()
+                if state.is_main_process:
+                    save_adapter(trainer, family, recipe, run, weights)
+                    training_record(trainer, family, recipe, run.adapter, counts, clips).write(run.training)
+                    shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
+                state.wait_for_everyone()
+        if signum := trainer.signal_received():
+            leave()
+            step = trainer.state.global_step
+            raise Interrupted(signum, f"stopped at step {step}; run the same command to resume")
         return TrainingRecord.read(run.training)
 
 
@@ -141,6 +157,7 @@ def ready_trainer(
     collator: "SpeechCollator",
     rows: "Dataset",
     heard: Utterances | None,
+    request: StopRequest,
 ) -> tuple["SpeechTrainer", dict[str, int]]:
     """
     Loads the base, puts the adapter on it, and says what of it trains.
@@ -152,6 +169,7 @@ def ready_trainer(
         collator ([`SpeechCollator`]): Makes the batches.
         rows (`Dataset`): To train on.
         heard ([`Utterances`], *optional*): To evaluate on.
+        request ([`StopRequest`]): Stops the training.
 
     Returns:
         `tuple`: The trainer, and the trainable parameters of each tower.
@@ -182,6 +200,7 @@ def ready_trainer(
         processing_class=processor,
         peft_config=adapter,
         callbacks=[Clock(), EnergyMeter(), StopWithoutNumbers(), BestAdapter(recipe.validation.patience)],
+        request=request,
         listening=Listening.to(heard, recipe, family, processor) if heard and recipe.validation.clips else None,
     )
     prepare_precision(trainer.model)
@@ -193,20 +212,22 @@ def ready_trainer(
 
 def take_steps(trainer: "SpeechTrainer", run: RunDirectory) -> None:
     """
-    Trains, from the last checkpoint of the run where there is one.
+    Trains, from the last checkpoint of the run that is not damaged; from one of the last step no step is taken.
 
     Raises:
         EscoitaError: Other processes trained before, a clip or a checkpoint cannot be read or written, gradients are
             not numbers, or memory runs out where no batch can be halved.
     """
-    from training.halves import is_out_of_memory
-    from training.session import last_checkpoint, refuse_other_processes
+    from accelerate import PartialState
 
-    checkpoint = last_checkpoint(run.checkpoints)
+    from training.checkpoints import usable_checkpoint
+    from training.halves import is_out_of_memory
+    from training.session import refuse_other_processes
+
+    checkpoint = usable_checkpoint(run, PartialState())
     if checkpoint:
         refuse_other_processes(checkpoint, trainer.args.world_size)
-        say(f"Going on from {checkpoint}")
-        trainer.args.eval_on_start = False  # the base was heard when the run began
+        say(f"Resuming from {checkpoint}")
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RuntimeError as error:
@@ -280,11 +301,15 @@ def main(
     push: Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")] = None,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Remove checkpoints and adapter of the run, and train from the first step."),
+    ] = False,
 ) -> None:
-    """Trains the adapter of a recipe; a killed run goes on from its last checkpoint."""
+    """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.cli import train as command
 
-    command(recipe, push, dry_run, overrides)
+    command(recipe, push, dry_run, overrides, restart)
 
 
 if __name__ == "__main__":

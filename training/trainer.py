@@ -1,6 +1,7 @@
 """TRL's SFTTrainer, for speech."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,15 @@ from torch.utils.data import DataLoader
 from trl import SFTTrainer
 
 from escoita.errors import TrainingError
+from escoita.interruption import StopRequest, shield_worker
+from training.checkpoints import PREFIX, UNFINISHED, finish_checkpoint, remove_checkpoints, written_whole
 from training.collator import SECONDS
 from training.halves import Batch, Halves
+from training.interruption import DueValidation, ValidationInterrupted
 from training.listening import Listening
 from training.order import Batches, data_seed, longest_first
 from training.pace import PaceMeter, audio_of
-from training.session import LossUpToCheckpoint, written_whole
+from training.session import LossUpToCheckpoint
 
 
 class SpeechTrainer(SFTTrainer):
@@ -29,9 +33,12 @@ class SpeechTrainer(SFTTrainer):
 
     Args:
         listening ([`Listening`], *optional*): Heard at each evaluation; nothing unless given.
+        request ([`StopRequest`], *optional*): Stops the training after a step, once a signal came.
     """
 
-    def __init__(self, *args: Any, listening: Listening | None = None, **kwargs: Any):
+    def __init__(
+        self, *args: Any, listening: Listening | None = None, request: StopRequest | None = None, **kwargs: Any
+    ):
         super().__init__(*args, **kwargs)
         if listening is not None and self.is_fsdp_enabled:
             raise TrainingError(
@@ -42,8 +49,12 @@ class SpeechTrainer(SFTTrainer):
         # be told the count, as Gemma 4 cannot; without it, the mean of batches' means would be trained on.
         self.model_accepts_loss_kwargs = True
         self.listening = listening
+        self.request = request or StopRequest()
+        self.stopped = False  # by a signal, with steps or their validation left to do
+        self._written_into: Path | None = None  # while a checkpoint is being written
         self.add_callback(PaceMeter())
         self.add_callback(LossUpToCheckpoint())
+        self.add_callback(DueValidation())
         processes = self.args.world_size
         self.halves = {mode: Halves(mode, processes) for mode in ("training", "evaluation")}
         self.taken: list[Batch] = []  # of this optimizer step
@@ -54,6 +65,18 @@ class SpeechTrainer(SFTTrainer):
     def pace(self) -> PaceMeter:
         """The callback that counts: not the one that went in, in whose place a checkpoint puts its own."""
         return next(each for each in self.callback_handler.callbacks if isinstance(each, PaceMeter))
+
+    @property
+    def due_validation(self) -> DueValidation:
+        """The callback that counts, as for [`pace`]."""
+        return next(each for each in self.callback_handler.callbacks if isinstance(each, DueValidation))
+
+    def signal_received(self) -> int:
+        """The signal that any of the processes received, the same on all of them; 0 if there was none."""
+        signum = self.request.signum or 0
+        if self.args.world_size == 1:
+            return signum
+        return int(self.accelerator.gather(torch.tensor([signum], device=self.args.device)).max())
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of this process; see [`Batches`]."""
@@ -76,9 +99,16 @@ class SpeechTrainer(SFTTrainer):
             prefetch_factor=args.dataloader_prefetch_factor,
             persistent_workers=args.dataloader_persistent_workers,
             pin_memory=args.dataloader_pin_memory,
+            worker_init_fn=shield_worker,
         )
         # One process, as the batches are those of this rank already.
         return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """The loader of Trainer, whose workers do not end at a signal that all processes get."""
+        loader = super().get_eval_dataloader(eval_dataset)
+        loader.worker_init_fn = shield_worker
+        return loader
 
     def _get_eval_sampler(self, eval_dataset: Any) -> list[int]:
         return longest_first(eval_dataset[self.args.length_column_name][:])
@@ -113,6 +143,8 @@ class SpeechTrainer(SFTTrainer):
         """The mean loss of the label tokens of a batch; in halves where memory is short."""
         if not prediction_loss_only:
             return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        if self.signal_received():
+            raise ValidationInterrupted
         mean = partial(super().prediction_step, prediction_loss_only=True)
         total = self.halves["evaluation"].take(
             lambda part: mean(model, part)[0] * label_tokens(part), inputs, forget=lambda: None
@@ -124,9 +156,71 @@ class SpeechTrainer(SFTTrainer):
         with torch.random.fork_rng([self.args.device] if self.args.device.type == "cuda" else []):
             return super().evaluate(*args, **kwargs)
 
+    def _evaluate(self, trial: Any, ignore_keys_for_eval: list[str] | None, skip_scheduler: bool = False) -> Any:
+        """
+        Evaluates; where a signal cuts it short, the validation is due when the run resumes.
+
+        Trainer asks to skip the scheduler of the evaluation before the first step alone.
+        """
+        due = self.due_validation
+        try:
+            metrics = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler and not due.due)
+        except ValidationInterrupted:
+            due.due = self.stopped = True
+            self.control.should_save = False
+            return {}
+        due.due = False
+        return metrics
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """The steps of an epoch; none if all were taken before, or a signal came before the first."""
+        if self.state.global_step == self._initial_global_step and self.signal_received():
+            self.stopped = True  # nothing was done since the checkpoint that the run resumed from
+        if self.stopped or self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Logs, evaluates and saves after a step; after a signal saves at once, and puts off the evaluation."""
+        if self.stopped:  # the end of the epoch in which the training stopped
+            return
+        control, saved = self.control, False
+        if self.signal_received():
+            self.due_validation.due = control.should_evaluate
+        else:
+            super()._maybe_log_save_evaluate(*args, **kwargs)
+            control, saved = self.control, self.control.should_save
+        if self.signal_received():
+            control.should_evaluate = False
+            if not saved:
+                control.should_log = control.should_save = True
+                super()._maybe_log_save_evaluate(*args, **kwargs)
+            self.stopped = self.control.should_training_stop = True
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._written_into or super()._get_output_dir(trial))
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        with written_whole(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
-            super()._save_checkpoint(model, trial)
+        """Writes a checkpoint into another folder, and moves it into place once it is whole."""
+        folder, step, writes = Path(self.args.output_dir), self.state.global_step, self.args.should_save
+        unfinished, name = folder / UNFINISHED, f"{PREFIX}{step}"
+        if writes:  # of a process that was killed
+            shutil.rmtree(unfinished, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._written_into = unfinished
+        try:
+            with written_whole(unfinished / name):
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if writes:
+                    finish_checkpoint(unfinished / name, folder / name)
+        finally:
+            self._written_into = None
+            if writes:
+                shutil.rmtree(unfinished, ignore_errors=True)
+        if writes:
+            remove_checkpoints(folder, step, self.args.save_total_limit)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Of every process, before the main one writes what says that the checkpoint is whole."""
@@ -146,7 +240,7 @@ class SpeechTrainer(SFTTrainer):
         if self.listening is not None and output.metrics is not None:
             # `generate` does not pass through the forward of the wrapped model, whose precision accelerate sees to.
             with self.accelerator.autocast():
-                rates = self.listening.rates(self.model)
+                rates = self.listening.rates(self.model, self.request)
             output.metrics.update({f"eval_{name}": value for name, value in rates.items()})
         return output
 

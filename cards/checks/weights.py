@@ -50,7 +50,7 @@ def base_of(folder: Path) -> str:
     try:
         config = read_object(path, "adapter")
     except EscoitaError as error:
-        raise PublishError(f"{error}; so it is no adapter of PEFT") from error
+        raise PublishError(f"{str(error).removeprefix('adapter: ')}; so it is no adapter of PEFT") from error
     base = config.get("base_model_name_or_path")
     if not base or not isinstance(base, str):
         raise PublishError(f"{path.name}: names no base; give --base")

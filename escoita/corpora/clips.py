@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from escoita.audio import read_audio, seconds
 from escoita.corpora.fingerprint import fingerprint
 from escoita.corpora.rows import Rejected, Utterance, Utterances, batched
 from escoita.errors import AudioError
+from escoita.files import free_bytes
 from escoita.progress import say, track
 
 
@@ -69,17 +71,17 @@ def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iter
     Returns:
         `Iterator[Measure]`: In the order of the rows.
     """
-    with closing(_cache()) as cache, ThreadPoolExecutor() as pool:
+    with closing(_cache()) as database, ThreadPoolExecutor() as pool:
         writable = True
         for block in batched(track(utterances, total=len(utterances), title=title), _AT_ONCE):
             # Some at a time, as a thread takes longer to start than a key to make.
             parts = batched(block, _KEYS_AT_ONCE)
             keys = [key for part in pool.map(lambda part: [*map(_key, part)], parts) for key in part]
-            known = _known(cache, keys)
+            known = _known(database, keys)
             new = [index for index, key in enumerate(keys) if key not in known]
             measured = dict(zip(new, pool.map(_measure, [block[index] for index in new]), strict=True))
             if writable:
-                writable = _remember(cache, {keys[index]: measure for index, measure in measured.items()})
+                writable = _remember(database, {keys[index]: measure for index, measure in measured.items()})
             for index, key in enumerate(keys):
                 yield measured[index] if index in measured else known[key]
 
@@ -157,7 +159,7 @@ def _cache() -> sqlite3.Connection:
         cache_folder().mkdir(parents=True, exist_ok=True)
         return _with_table(sqlite3.connect(cache_folder() / CACHE, timeout=60))
     except (OSError, sqlite3.Error) as error:
-        _say_not_kept(error)
+        _say_not_kept(cache_folder(), str(error))
         return _with_table(sqlite3.connect(":memory:"))
 
 
@@ -168,8 +170,11 @@ def _with_table(cache: sqlite3.Connection) -> sqlite3.Connection:
     return cache
 
 
-def _say_not_kept(error: Exception) -> None:
-    say(f"{cache_folder()}: cannot keep what is measured of the clips ({error}); set ESCOITA_CACHE")
+@cache
+def _say_not_kept(folder: Path, reason: str) -> None:
+    """Say it once, however many corpora are measured."""
+    free = f"{free_bytes(folder) / 1e6:,.0f} MB are free there"
+    say(f"{folder}: measures of clips cannot be kept ({reason}); {free}. ESCOITA_CACHE names another folder")
 
 
 def _known(cache: sqlite3.Connection, keys: Iterable[bytes | None]) -> dict[bytes | None, Measure]:
@@ -189,7 +194,7 @@ def _remember(cache: sqlite3.Connection, measured: dict[bytes | None, Measure]) 
         with cache:
             cache.executemany("INSERT OR REPLACE INTO clips VALUES (?, ?, ?)", rows)
     except sqlite3.Error as error:
-        _say_not_kept(error)
+        _say_not_kept(cache_folder(), str(error))
         return False
     return True
 

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from escoita.corpora.clips import cache_folder
 from escoita.errors import CorpusError
+from escoita.files import free_bytes
 
 
 def kept(source: Path, kind: str, make: Callable[[Path, Path], None], part: str = "") -> Path:
@@ -40,13 +41,18 @@ def kept(source: Path, kind: str, make: Callable[[Path, Path], None], part: str 
         with FileLock(f"{target}.lock"):
             if not target.exists():
                 partial = target.with_name(f"{target.name}.partial")
-                _remove(partial)
-                make(source, partial)
-                os.replace(partial, target)
+                _remove(partial)  # of a process that was killed
+                try:
+                    make(source, partial)
+                    os.replace(partial, target)
+                except BaseException:
+                    _remove(partial)
+                    raise
     except OSError as error:
         if error.errno is None:  # a decoder says so, not the system
             raise CorpusError(f"{source}: is damaged ({error}); fetch it again") from error
-        where = f"into {cache_folder()} ({error.strerror}); ESCOITA_CACHE names another folder"
+        free = f"{free_bytes(cache_folder()) / 1e6:,.0f} MB are free there"
+        where = f"into {cache_folder()} ({error.strerror}); {free}. ESCOITA_CACHE names another folder"
         raise CorpusError(f"{source}: cannot be unpacked {where}") from error
     return target
 

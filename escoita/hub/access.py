@@ -1,8 +1,10 @@
 """What a token may do, asked of the Hub before anything is trained or uploaded."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
@@ -10,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, OIDCErr
 from huggingface_hub.utils import httpx
 
 from escoita.errors import PublishError
+from escoita.files import NO_SPACE, cannot_write
 from escoita.hub.patience import asked_seconds, patiently, status_of
 from escoita.resolve import is_repo_id
 
@@ -45,6 +48,8 @@ def _why(error: Exception, kind: str) -> str:
         if isinstance(error, OfflineModeIsEnabled):
             return "the Hub is not asked, as HF_HUB_OFFLINE is set"
         if isinstance(error, OSError) and error.errno and error.strerror:  # of this machine, a full disk
+            if error.errno in NO_SPACE:
+                return str(cannot_write(Path(error.filename or tempfile.gettempdir()), error.strerror))
             return f"{error.strerror}; mend that and run the command again"
         if isinstance(error, PermissionError):  # of hf_xet, whose errors have no status
             return ADVICE[401]

@@ -272,6 +272,34 @@ def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp
     assert bad.returncode == 1 and "adapter's weights" in bad.stdout and "Traceback" not in bad.stderr
 
 
+@pytest.mark.parametrize("room", [0, 4096])
+def test_a_full_disk_while_publishing_changes_nothing(
+    real_hub: HubDouble, command: Command, tmp_path: Path, room: int
+) -> None:
+    run = make_proven_run(tmp_path / "run")
+    put_base(real_hub, WEIGHTS["base"])
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    arguments = ["push", "--run", str(run.path), "--repo", REPO]
+    full = command("-c", on_a_full_disk(room, *arguments), **reach(real_hub))
+    assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
+    assert [line for line in full.stderr.splitlines() if "MB are free" in line], full.stderr
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    again = command("-m", "escoita", *arguments, **reach(real_hub))
+    assert again.returncode == 0, again.stderr
+
+
+def on_a_full_disk(room: int, *arguments: str) -> str:
+    """A script that runs a command which can write no file of more bytes than there is room for."""
+    return (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+        "from escoita.cli import main\n"
+        f"sys.argv = {['escoita', *arguments]!r}\n"
+        "main()\n"
+    )
+
+
 def test_a_full_disk_is_one_line_and_the_next_attempt_goes_on(
     real_hub: HubDouble, command: Command, tmp_path: Path
 ) -> None:
@@ -279,15 +307,7 @@ def test_a_full_disk_is_one_line_and_the_next_attempt_goes_on(
     put_base(real_hub, WEIGHTS["base"])
     pushed = command("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, **reach(real_hub))
     assert pushed.returncode == 0, pushed.stderr
-    limited = (
-        "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "from escoita.cli import main\n"
-        f"sys.argv = ['escoita', 'verify', {REPO!r}]\n"
-        "main()\n"
-    )
-    full = command("-c", limited, **reach(real_hub, None))
+    full = command("-c", on_a_full_disk(4096, "verify", REPO), **reach(real_hub, None))
     assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
     assert [line for line in full.stderr.strip().splitlines() if "File too large" in line], full.stderr
     good = command("-m", "escoita", "verify", REPO, **reach(real_hub, None))

@@ -161,14 +161,14 @@ def test_a_validation_loss_that_is_no_number_is_refused(run: RunDirectory, tmp_p
 @pytest.mark.parametrize(
     ("config", "line"),
     [
-        (b"[]", "holds no keys and values"),
+        (b"[]", "must be a JSON object"),
         (b'{"base_model_name_or_path": ["ana/base"]}', "names no base"),
         (b'{"base_model_name_or_path": {"a": 1}}', "names no base"),
         (b'{"base_model_name_or_path": 5}', "names no base"),
         (b'{"base_model_name_or_path": "ana/base", "r": NaN}', "NaN, which is no number in JSON"),
         (b'{"base_model_name_or_path": "ana/base", "r": 1' + b"0" * 5000 + b"}", "an integer of 5,001 digits"),
         (b'{"base_model_name_or_path": "' + b"a" * 100_000 + b'"}', "the name of its base has 100,000 characters"),
-        (b"\xff", "not JSON that can be used"),
+        (b"\xff", "cannot be read"),
     ],
 )
 def test_a_configuration_of_another_type_is_one_line(

@@ -1,8 +1,13 @@
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from escoita.files import public_name, write_atomically
+from escoita.errors import WriteError
+from escoita.files import clear_write_errors, free_bytes, public_name, replacing, sync_files, write_atomically
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +22,78 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, "three")
-    assert path.read_bytes() == b"two"
+    assert path.read_bytes() == b"two" and [each.name for each in path.parent.iterdir()] == ["record.json"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(number: int) -> None:
+        done.append(f"sync {os.fstat(number).st_size}")
+        sync(number)
+
+    def replaced(*paths: Path) -> None:
+        done.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr("os.replace", replaced)
+    write_atomically(tmp_path / "record.json", "1234567")
+    assert done == ["sync 7", "replace"]
+    sync_files(tmp_path)
+    assert done[2:] == ["sync 7"]
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("call", ["os.fsync", "os.replace", "tempfile.mkstemp"])
+def test_a_disk_that_takes_no_more_is_one_line_and_the_old_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    path = tmp_path / "record.json"
+    write_atomically(path, "old")
+    monkeypatch.setattr(call, failing(number))
+    with pytest.raises(WriteError) as refused:
+        write_atomically(path, "new")
+    assert refused.value.path == path and refused.value.free > 0
+    assert str(path) in str(refused.value) and "MB are free" in str(refused.value) and "\n" not in str(refused.value)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_written_bit_by_bit(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with replacing(path) as file:
+        file.write(b"one")
+        file.write(b"two")
+        assert not path.exists()
+    assert path.read_bytes() == b"onetwo"
+    with pytest.raises(KeyError), replacing(path) as file:
+        file.write(b"three")
+        raise KeyError
+    assert path.read_bytes() == b"onetwo" and list(tmp_path.iterdir()) == [path]
+
+
+def test_another_error_is_no_matter_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), clear_write_errors(tmp_path):
+        (tmp_path / "gone").read_bytes()
+
+
+def test_free_space_of_what_is_not_there_yet(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "not/yet") > 0
+
+
+def test_a_folder_that_may_not_be_written_to(read_only: Path) -> None:
+    for path in (read_only / "record.json", read_only / "new/record.json"):
+        with pytest.raises(WriteError) as refused:
+            write_atomically(path, "new")
+        assert refused.value.path == path
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -6,8 +8,8 @@ from unittest.mock import patch
 import pytest
 
 from escoita.cli import script
-from escoita.errors import EscoitaError
-from escoita.processes import each_says_why, gathered, main_first
+from escoita.errors import EscoitaError, WriteError
+from escoita.processes import each_says_why, gathered, locked, main_first, main_only
 
 
 @pytest.mark.parametrize("rank, said", [(0, ""), (1, "escoita: process 1: gone.wav: no such file\n")])
@@ -22,6 +24,41 @@ def test_a_process_says_what_refused_its_share(rank: int, said: str, capsys: pyt
 def test_one_process_alone_waits_for_nobody() -> None:
     alone: Any = SimpleNamespace(num_processes=1)
     assert main_first(lambda: 7, alone) == 7 and gathered("x", alone) == ["x"]
+
+
+def test_a_lock_is_held_by_one_and_released_after_a_failure(tmp_path: Path) -> None:
+    alone: Any = SimpleNamespace(num_processes=1, is_main_process=True)
+    path, refusal = tmp_path / "new/.lock", EscoitaError("busy")
+    with pytest.raises(KeyError), locked(path, refusal, alone):
+        with pytest.raises(EscoitaError, match="busy"), locked(path, refusal, alone):
+            raise AssertionError("two at once")
+        raise KeyError
+    with locked(path, refusal, alone):
+        pass
+
+
+def test_a_lock_in_a_folder_that_may_not_be_written_to(read_only: Path) -> None:
+    alone: Any = SimpleNamespace(num_processes=1, is_main_process=True)
+    for path in (read_only / ".lock", read_only / "new/.lock"):
+        with pytest.raises(WriteError), locked(path, EscoitaError("busy"), alone):
+            pass
+
+
+@pytest.mark.parametrize("main, expected", [(True, 7), (False, 8)])
+def test_all_get_what_the_main_process_found(main: bool, expected: int) -> None:
+    state: Any = SimpleNamespace(num_processes=2, is_main_process=main)
+    with patch("escoita.processes.gathered", lambda value, state: [value if main else (None, 8), None]):
+        assert main_only(lambda: 7, state) == expected
+    refusing = patch("escoita.processes.gathered", lambda value, state: [value if main else ("no", None), None])
+    with refusing, pytest.raises(EscoitaError, match="no"):
+        main_only(raising(EscoitaError("no")), state)
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
 
 
 @pytest.mark.parametrize("code, left", [(0, True), (2, False)])

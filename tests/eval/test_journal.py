@@ -1,7 +1,9 @@
+import resource
 from pathlib import Path
 
 import pytest
 
+from escoita.errors import WriteError
 from escoita.transcript import Segment, Transcript
 from eval.journal import append_batches, read_journals
 
@@ -31,6 +33,28 @@ def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path, left: int) -> No
     assert read_journals(tmp_path, "k") == {0: heard("a")}
     append_batches(path, "k", [(1, heard("c"))])
     assert read_journals(tmp_path, "k") == {0: heard("a"), 1: heard("c")}
+
+
+@pytest.mark.parametrize("spoilt", [b"\0" * 40, b'{"batch": 1, "hea\0\0', b"\xff\xfe"])
+def test_a_line_that_was_not_on_the_disk_when_power_failed_is_left_out(tmp_path: Path, spoilt: bytes) -> None:
+    path = tmp_path / "0.jsonl"
+    append_batches(path, "k", [(0, heard("a"))])
+    path.write_bytes(path.read_bytes() + spoilt + b"\n")
+    assert read_journals(tmp_path, "k") == {0: heard("a")}
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_heard(tmp_path: Path) -> None:
+    path = tmp_path / "0.jsonl"
+    append_batches(path, "k", [(0, heard("a"))])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+        with pytest.raises(WriteError) as refused:
+            append_batches(path, "k", [(1, heard("b"))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.path == path and read_journals(tmp_path, "k") == {0: heard("a")}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_was_heard_under_other_conditions_is_not_believed(tmp_path: Path) -> None:

@@ -74,6 +74,13 @@ def test_impossible_arguments_are_refused_in_one_line(tmp_path: Path, training: 
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["save_only_model", "enable_jit_checkpoint"])
+def test_what_keeps_a_run_from_resuming_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"^training.{key}: .*; leave it out$"):
+        sft_config(recipe({key: True}), RunDirectory(tmp_path))
+    assert getattr(sft_config(recipe({key: False}), RunDirectory(tmp_path)), key) is False
+
+
 @pytest.mark.parametrize("key", ["hub_token", "hub_model_id", "push_to_hub", "output_dir"])
 def test_what_is_not_a_recipes_to_say(tmp_path: Path, key: str) -> None:
     with pytest.raises(RecipeError, match=f"^training.{key}: is set by escoita; leave it out$"):

@@ -166,7 +166,7 @@ def test_patience(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert training.evaluated == [1, 2, 3, 4]
     assert training.kept == "4"  # the CER was lower, which does not count as hope
     assert "Stopping after step 4: 2 evaluations did not lower the WER\n" in capsys.readouterr().err
-    assert 4 not in training.saved  # going on from it would take a step more
+    assert 4 in training.saved  # from which the adapter is saved if the run is killed now
 
 
 def test_patience_is_for_evaluations_one_after_the_other(tmp_path: Path) -> None:
@@ -174,10 +174,21 @@ def test_patience_is_for_evaluations_one_after_the_other(tmp_path: Path) -> None
     assert training.evaluated == [1, 2, 3, 4, 5, 6] and training.kept == "5"
 
 
-def test_patience_by_epochs_writes_no_checkpoint_either(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_out_of_patience_takes_no_step(tmp_path: Path) -> None:
+    training = Training(tmp_path, [1, 0.5, 0.4, 0.4, 0.5, 0.3, 0.2], patience=2).run().go_on(4)
+    assert training.control.should_training_stop and training.run().evaluated == []
+    assert training.kept == "2"
+
+
+def test_patience_without_checkpoints_writes_none(tmp_path: Path) -> None:
+    training = Training(tmp_path, [1, 0.5, 0.4, 0.4, 0.5, 0.3, 0.2], patience=2, save_strategy="no").run()
+    assert training.evaluated == [1, 2, 3, 4] and not training.saved
+
+
+def test_patience_by_epochs_writes_one_too(tmp_path: Path) -> None:
     found = [0.5] * 10
     training = Training(tmp_path, found, 9, 1, eval_strategy="epoch", save_strategy="epoch").run()
-    assert training.evaluated == [3, 6] and list(training.saved) == [3]
+    assert training.evaluated == [3, 6] and list(training.saved) == [3, 6]
 
 
 def test_patience_survives_a_kill(tmp_path: Path) -> None:
@@ -209,6 +220,16 @@ def test_a_later_checkpoint_lets_go_of_what_it_does_not_speak_of(tmp_path: Path)
     (tmp_path / "best/step-9.unfinished").mkdir()
     training.run(until=4)
     assert [folder.name for folder in (tmp_path / "best").iterdir()] == ["step-4"]
+
+
+def test_an_earlier_checkpoint_keeps_what_it_speaks_of(tmp_path: Path) -> None:
+    """As the newest checkpoint may turn out to be damaged."""
+    training = Training(tmp_path, [1, 0.5, 0.4, 0.3, 0.2, 0.1, 0.9]).run(until=2)
+    for step, state in (2, {"stateful_callbacks": {"BestAdapter": training.best.state()}}), (1, {}):
+        (tmp_path / f"checkpoints/checkpoint-{step}").mkdir(parents=True)
+        (tmp_path / f"checkpoints/checkpoint-{step}/trainer_state.json").write_text(json.dumps(state))
+    training.run(until=4)
+    assert {folder.name for folder in (tmp_path / "best").iterdir()} == {"step-2", "step-4"}
 
 
 def test_an_adapter_that_somebody_removed_is_missed_with_a_word(

@@ -1,10 +1,13 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +20,14 @@ from escoita.corpora.readers import read_corpus
 from escoita.corpora.rows import Utterances
 from escoita.errors import TrainingError
 from escoita.families import family_of
+from escoita.interruption import StopRequest
 from escoita.recipe import Corpus, Recipe, load_recipe
 from escoita.scoring import character_edits, word_edits
 from escoita.text import normalizer
 from escoita.transcribe import Transcriber
+from escoita.transcript import Transcript
 from tests.conftest import ROOT, write_manifest
+from training.interruption import ValidationInterrupted
 from training.listening import Listening, sample, undisturbed
 
 
@@ -80,7 +86,7 @@ def test_large_corpora_give_more() -> None:
 def test_what_is_heard_is_what_the_transcriber_hears(tmp_path: Path) -> None:
     found, model = clips(tmp_path), adapted()
     ours = listening(found, "validation.clips=5")
-    rates = ours.rates(model)
+    rates = ours.rates(model, StopRequest())
     assert len(ours.clips) == rates["utterances"] == 5
 
     family, alike = family_of(BASE), normalizer("uzbek")
@@ -100,12 +106,12 @@ def test_training_does_not_notice(tmp_path: Path) -> None:
     modes, before = [module.training for module in model.modules()], torch.random.get_rng_state()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     ours = listening(clips(tmp_path, 3))
-    first = ours.rates(model)
+    first = ours.rates(model, StopRequest())
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    again = ours.rates(model)
+    again = ours.rates(model, StopRequest())
     assert {**again, "listening_seconds": 0} == {**first, "listening_seconds": 0}
 
 
@@ -129,14 +135,14 @@ def test_it_hears_in_the_precision_that_training_has(tmp_path: Path) -> None:
         if "lora_" in name:
             parameter.data = parameter.data.float()
     with torch.autocast("cpu", torch.bfloat16):
-        assert listening(clips(tmp_path, 2)).rates(model)["utterances"] == 2
+        assert listening(clips(tmp_path, 2)).rates(model, StopRequest())["utterances"] == 2
 
 
 def test_a_clip_that_is_gone_ends_with_one_line(tmp_path: Path) -> None:
     found = clips(tmp_path, 2)
     gone = Utterances.of([*found, replace(found[0], audio=str(tmp_path / "gone.ogg"))])
     with pytest.raises(TrainingError, match=r"^validation: .*gone.ogg: .*; give the command again") as error:
-        listening(gone).rates(adapted())
+        listening(gone).rates(adapted(), StopRequest())
     assert "\n" not in str(error.value)
 
 
@@ -144,17 +150,37 @@ IN_TWO = """
 import json, sys, torch
 from pathlib import Path
 from accelerate import PartialState
+from escoita.interruption import StopRequest
 from tests.training.test_listening import adapted, clips, listening
 state = PartialState(cpu=True)
 folder = Path(sys.argv[1]) / str(state.process_index)
 folder.mkdir()
 assert state.num_processes == 2
 ours = listening(clips(folder), "eval.batch_seconds=4")
-heard, ours._heard = [], lambda model, batches, listen=ours._heard: heard.extend(batches) or listen(model, batches)
-rates = ours.rates(adapted())
+heard, ours._heard = [], lambda model, batches, request, listen=ours._heard: (
+    heard.extend(batches) or listen(model, batches, request)
+)
+rates = ours.rates(adapted(), StopRequest())
 (folder / "found.json").write_text(json.dumps([sum(map(len, heard)), rates["wer"], rates["cer"], rates["utterances"]]))
 state.destroy_process_group()
 """
+
+
+def test_it_stops_after_the_batch_in_which_a_signal_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, ours = StopRequest(), listening(clips(tmp_path, 6), "eval.batch_seconds=4")
+    transcribed, in_batches = [], Transcriber.in_batches
+
+    def signalled(self: Transcriber, *args: Any) -> Iterator[tuple[list[int], list[Transcript]]]:
+        for indices, transcripts in in_batches(self, *args):
+            transcribed.append(indices)
+            request.signum = signal.SIGTERM
+            yield indices, transcripts
+
+    monkeypatch.setattr(Transcriber, "in_batches", signalled)
+    model = adapted().train()
+    with pytest.raises(ValidationInterrupted):
+        ours.rates(model, request)
+    assert len(transcribed) == 1 and model.training
 
 
 @pytest.mark.slow
@@ -172,6 +198,6 @@ def test_two_processes_hear_a_share_each_and_find_the_same(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     (one, *first), (other, *second) = [json.loads((tmp_path / rank / "found.json").read_text()) for rank in "01"]
     (tmp_path / "alone").mkdir()
-    alone = listening(clips(tmp_path / "alone"), "eval.batch_seconds=4").rates(adapted())
+    alone = listening(clips(tmp_path / "alone"), "eval.batch_seconds=4").rates(adapted(), StopRequest())
     assert first == second == [alone["wer"], alone["cer"], 9]
     assert one + other == 9 and one and other

@@ -13,22 +13,11 @@ from tests.escoita.samples import RECIPE
 from training.session import (
     Clock,
     LossUpToCheckpoint,
-    last_checkpoint,
     only_one,
     refuse_other_processes,
     refuse_other_recipe,
     refuse_strangers,
-    written_whole,
 )
-
-
-def checkpoint(folder: Path, name: str, state: str | None = '{"global_step": 1}') -> Path:
-    (folder / name).mkdir(parents=True)
-    for part in ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
-        (folder / name / part).touch()
-    if state is not None:
-        (folder / name / "trainer_state.json").write_text(state, "utf-8")
-    return folder / name
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -59,49 +48,6 @@ def test_time_before_training_is_not_counted() -> None:
     assert clock.seconds < 1000
 
 
-@pytest.mark.parametrize("names", [[], ["runs"], ["checkpoint-best"]])
-def test_nothing_to_go_on_from(tmp_path: Path, names: list[str]) -> None:
-    for name in names:
-        checkpoint(tmp_path, name)
-    assert last_checkpoint(tmp_path) is None
-    assert last_checkpoint(tmp_path / "none") is None
-
-
-def test_the_newest_by_step(tmp_path: Path) -> None:
-    for name in ("checkpoint-20", "checkpoint-100", "checkpoint-9", "checkpoint-best"):
-        checkpoint(tmp_path, name)
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
-
-
-def test_the_last_step_is_not_gone_on_from(tmp_path: Path) -> None:
-    """The trainer would take one more."""
-    checkpoint(tmp_path, "checkpoint-20", '{"global_step": 20, "max_steps": 30}')
-    checkpoint(tmp_path, "checkpoint-30", '{"global_step": 30, "max_steps": 30}')
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-20"
-
-
-@pytest.mark.parametrize("state", [None, "", '{"global_step": 3', "\x00" * 20])
-def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path: Path, state: str | None) -> None:
-    checkpoint(tmp_path, "checkpoint-20")
-    checkpoint(tmp_path, "checkpoint-30", state)
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-20"
-
-
-@pytest.mark.parametrize("part", ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"])
-def test_a_checkpoint_that_was_being_removed_is_passed_over(tmp_path: Path, part: str) -> None:
-    checkpoint(tmp_path, "checkpoint-20")
-    (checkpoint(tmp_path, "checkpoint-30") / part).unlink()
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-20"
-
-
-def test_checkpoints_of_processes_that_share_a_model_are_whole_too(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-9").mkdir()
-    for part in ("pytorch_model_fsdp_0", "optimizer_0", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth"):
-        (tmp_path / "checkpoint-9" / part).touch()
-    (tmp_path / "checkpoint-9/trainer_state.json").write_text('{"global_step": 9}')
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
-
-
 @pytest.mark.parametrize("saves, logs, logged", [(True, False, True), (False, True, True), (False, False, False)])
 def test_the_loss_up_to_a_checkpoint_is_logged(saves: bool, logs: bool, logged: bool) -> None:
     control = TrainerControl(should_save=saves, should_log=logs)
@@ -126,10 +72,10 @@ def test_one_process_does_not_train_on_several_gpus() -> None:
 
 @pytest.mark.parametrize("written", [1, 2])
 def test_another_number_of_processes_does_not_go_on(tmp_path: Path, written: int) -> None:
-    there = checkpoint(tmp_path, "checkpoint-20")
-    if written == 2:
-        (there / "rng_state.pth").rename(there / "rng_state_0.pth")
-        (there / "rng_state_1.pth").touch()
+    there = tmp_path / "checkpoint-20"
+    there.mkdir()
+    for name in ["rng_state.pth"] if written == 1 else ["rng_state_0.pth", "rng_state_1.pth"]:
+        (there / name).touch()
     refuse_other_processes(there, written)
     with pytest.raises(TrainingError, match=rf"checkpoint-20: was written by {written} processes, not 4; "):
         refuse_other_processes(there, 4)
@@ -144,17 +90,6 @@ def test_a_run_is_trained_by_one_command_at_a_time(tmp_path: Path) -> None:
             raise AssertionError("two at once")
     with only_one(run, state):
         pass
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("iostream\nerror")])
-def test_a_write_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, error: Exception) -> None:
-    folder = tmp_path / "checkpoint-4"
-    refused = pytest.raises(TrainingError, match=r"checkpoint-4: cannot be written \(.*\), where [\d,]+ MB are free")
-    with refused as said, written_whole(folder):
-        folder.mkdir()
-        (folder / "optimizer.pt").write_text("begun")
-        raise error
-    assert not folder.exists() and "\n" not in str(said.value)
 
 
 def test_a_new_run_and_the_same_recipe_may_go_on(tmp_path: Path) -> None:

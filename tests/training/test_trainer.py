@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from escoita.errors import TrainingError
+from escoita.errors import TrainingError, WriteError
 from escoita.families import family_of
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 from tests.conftest import write_manifest
 from training.arguments import sft_config
+from training.checkpoints import checkpoints_by_step, damage
 from training.collator import SpeechCollator
 from training.engine import load_for_training
-from training.session import last_checkpoint
 from training.sft import clips_by_split, everything, table, train
 from training.trainer import SpeechTrainer
 
@@ -207,10 +207,11 @@ def test_a_checkpoint_that_cannot_be_written_ends_training_in_one_line(
         save(what, path, *args, **kwargs)
 
     monkeypatch.setattr(torch, "save", on_a_full_disk)
-    with pytest.raises(TrainingError, match=r"checkpoint-4: cannot be written \(basic_ios::clear: iostream error\)"):
+    with pytest.raises(WriteError, match=r"checkpoint-4: cannot be written \(basic_ios::clear: iostream error\)"):
         train(recipe)
-    assert last_checkpoint(run.checkpoints) == run.checkpoints / "checkpoint-2"
-    assert not (run.checkpoints / "checkpoint-4").exists()
+    found = checkpoints_by_step(run.checkpoints)
+    assert list(found) == [2] and not damage(found[2])
+    assert not (run.checkpoints / "unfinished").exists()
 
 
 def test_memory_that_runs_out_beside_the_batches_is_told(

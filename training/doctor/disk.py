@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from escoita.recipe import Recipe
+from training.checkpoints import FEWEST
 from training.doctor.finding import Finding
 from training.doctor.memory import GIGABYTE, Estimate
 from training.doctor.settings import asked
@@ -24,9 +25,9 @@ def find_disk(recipe: Recipe, taken: Estimate, download_bytes: int) -> Iterator[
         download_bytes (`int`): Of the base.
     """
     limit = asked(recipe, "save_total_limit")
-    # One more than are kept is there for a moment; the best adapter and the last stand beside them.
-    checkpoints = (int(limit) if limit else 1) + 1
-    needed = checkpoints * (taken.trained + taken.optimizer + _BESIDE) + 2 * (taken.trained + _BESIDE)
+    # One more than are kept is there for a moment; the best adapter of each and the last stand beside them.
+    checkpoints = max(int(limit or 0), FEWEST) + 1
+    needed = checkpoints * (taken.trained + taken.optimizer + _BESIDE) + (checkpoints + 1) * (taken.trained + _BESIDE)
     yield _compare("disk", "checkpoints and adapters", needed, recipe.run_path)
     if not limit:
         each = (taken.trained + taken.optimizer + _BESIDE) / GIGABYTE

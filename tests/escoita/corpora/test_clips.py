@@ -143,7 +143,7 @@ def test_without_a_cache_clips_are_measured_all_the_same(
 ) -> None:
     spoil(cache)
     assert lengths(*[clip(write_clip(tmp_path / "a.wav"))] * 1_100) == [0.5] * 1_100
-    said = [line for line in capsys.readouterr().err.splitlines() if "cannot keep what is measured" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "measures of clips cannot be kept" in line]
     assert len(said) == 1 and said[0].startswith(str(cache.parent)) and "ESCOITA_CACHE" in said[0]
 
 

@@ -1,0 +1,112 @@
+"""SIGINT and SIGTERM: a command stops with one line and a status of its own; training finishes its step first."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from escoita.progress import is_main_process
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Seconds in which another signal is the same request: `timeout` sends each one twice, and so may torchrun and SLURM.
+SAME_REQUEST = 1.0
+
+
+class Interrupted(BaseException):
+    """
+    The command was asked to stop by a signal. It is no `Exception`, so that no handler of errors takes it for one.
+
+    Args:
+        signum (`int`): The signal.
+        message (`str`, *optional*): What is printed; which signal it was unless given.
+    """
+
+    def __init__(self, signum: int, message: str | None = None):
+        name = signal.Signals(signum).name
+        super().__init__(message or f"stopped by {name}; run the same command again to continue")
+        self.signum = signum
+
+    @property
+    def status(self) -> int:
+        """The exit status: 130 after SIGINT, 143 after SIGTERM."""
+        return 128 + self.signum
+
+
+class StopRequest:
+    """A signal that is acted on later, at the end of a training step or of a validation batch."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+
+    @contextmanager
+    def deferring(self) -> Iterator[Self]:
+        """Record the first signal instead of raising [`Interrupted`]; a second one ends the process at once."""
+
+        def record(signum: int) -> None:
+            self.signum = signum
+            if is_main_process():
+                name = signal.Signals(signum).name
+                line = f"{name}: finishing this step and writing a checkpoint; another signal stops at once\n"
+                os.write(2, line.encode())  # not print: the signal may have come in the middle of another print
+
+        with _handled(record):
+            yield self
+
+
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise [`Interrupted`] in the main thread, also where a shell had SIGINT ignored."""
+
+    def interrupt(signum: int) -> None:
+        raise Interrupted(signum)
+
+    with _handled(interrupt):
+        yield
+
+
+def shield_worker(_: int) -> None:
+    """
+    Keep a worker process of a `DataLoader` alive when a signal is sent to all processes of a run.
+
+    The main process needs its workers until the end of the step, and ends them itself. The signal of any other
+    process is ignored.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # elsewhere the sender is not known
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
+
+
+@contextmanager
+def _handled(first: Callable[[int], None]) -> Iterator[None]:
+    """Call `first` with the first signal; a later signal ends the process without any cleanup."""
+    owner = os.getpid()
+    received: float | None = None
+
+    def handle(signum: int, _: object) -> None:
+        nonlocal received
+        if os.getpid() != owner:  # a worker that was forked from this process
+            return
+        if received is None:
+            received = time.monotonic()
+            first(signum)
+        elif time.monotonic() - received > SAME_REQUEST:
+            os._exit(128 + signum)
+
+    before = {signum: signal.signal(signum, handle) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, previous in before.items():
+            signal.signal(signum, previous)

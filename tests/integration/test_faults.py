@@ -1,0 +1,212 @@
+"""Signals, full and read-only disks, and two commands at once: each is one line, and nothing is lost."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from escoita import cli
+from escoita.errors import EscoitaError, TrainingError, WriteError
+from escoita.evaluation import EvaluationRecord
+from escoita.recipe import Recipe
+from escoita.rundir import RunDirectory
+from eval.run import LOCK, evaluate_run
+from tests.conftest import CORPUS, ROOT
+from training.sft import train
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+# Where each command is when the signal comes.
+WORK = {
+    "eval": "eval.run.evaluate_run",
+    "data": "escoita.corpora.survey.write_survey",
+    "push": "cards.push.push",
+    "card": "cards.build.write_card",
+}
+
+
+@pytest.mark.parametrize("signum, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("name", WORK)
+def test_a_signal_is_one_line_and_a_status_of_its_own(
+    quickstart_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    signum: int,
+    status: int,
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signum)
+        time.sleep(10)
+
+    monkeypatch.setattr(WORK[name], work)
+    subject = [str(quickstart_run / "recipe.yaml")] if name == "data" else ["--run", str(quickstart_run)]
+    monkeypatch.setattr(sys, "argv", ["escoita", name, *subject])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == status and line.startswith("escoita: stopped by SIG")
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_was_stopped_resumes(quickstart_run: Path, command: Command, tmp_path: Path) -> None:
+    run = RunDirectory(shutil.copytree(quickstart_run, tmp_path / "run"))
+    before = EvaluationRecord.read(run.results)
+    arguments = ["-m", "escoita", "eval", "--run", str(run.path), "--set", "eval.batch_seconds=1"]
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    while not list(run.eval.glob("*/.unfinished-base/*.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143 and "Traceback" not in said
+    assert said.splitlines()[-1].startswith("escoita: stopped by SIGTERM")
+    assert EvaluationRecord.read(run.results) == before
+    again = command(*arguments)
+    assert again.returncode == 0, again.stderr
+    after = EvaluationRecord.read(run.results)
+    assert [each.name for each in after.systems] == [each.name for each in before.systems]
+
+
+def test_two_evaluations_of_a_run(quickstart_run: Path) -> None:
+    from accelerate import PartialState
+
+    from escoita.processes import locked
+
+    run = RunDirectory(quickstart_run)
+    before = run.results.read_bytes()
+    refusing = pytest.raises(EscoitaError, match="another command evaluates")
+    with locked(run.eval / LOCK, EscoitaError("the other"), PartialState()), refusing as refused:
+        evaluate_run(run.path)
+    assert str(run.eval) in str(refused.value) and run.results.read_bytes() == before
+
+
+def test_an_evaluation_while_the_run_is_being_trained(short_recipe: Callable[..., Recipe]) -> None:
+    recipe = short_recipe()
+    recipe.write(RunDirectory(recipe.run_path).recipe)
+    with pytest.raises(EscoitaError, match="holds no adapter"):
+        evaluate_run(recipe.run_path)
+
+
+def test_two_trainings_of_a_run(short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = short_recipe()
+
+    def second(*_: object) -> None:
+        train(recipe)
+
+    monkeypatch.setattr("training.sft.take_steps", second)
+    with pytest.raises(TrainingError, match="is being trained by another command"):
+        train(recipe)
+
+
+def test_a_run_directory_that_may_not_be_written_to(short_recipe: Callable[..., Recipe], read_only: Path) -> None:
+    with pytest.raises(WriteError) as refused:
+        train(short_recipe(f"run_dir={read_only / 'run'}"))
+    assert refused.value.path.is_relative_to(read_only)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small file system, and not in every container")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(disk: Path, left: int = 0) -> None:
+    """Leaves so many bytes of a disk."""
+    (disk / "filler").unlink(missing_ok=True)
+    with (disk / "filler").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)) == 4096:
+                pass
+        except OSError:
+            pass
+        file.truncate(max(0, file.tell() - left))
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (LOCK, "lock", "filler")
+    }
+
+
+def one_line(ended: subprocess.CompletedProcess[str], disk: Path) -> None:
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("escoita: ")]
+    assert str(disk) in line and "MB are free" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [["eval", "--run"], ["card", "--force", "--run"], ["report", "--run"], ["merge", "--out", "MERGED", "--run"]],
+    ids=["eval", "card", "report", "merge"],
+)
+def test_a_full_disk_leaves_a_run_as_it_was(
+    quickstart_run: Path, command: Command, small_disk: Path, arguments: list[str]
+) -> None:
+    run = shutil.copytree(quickstart_run, small_disk / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    fill(small_disk)
+    before = files_of(small_disk)
+    arguments = [str(small_disk / "merged") if part == "MERGED" else part for part in arguments]
+    one_line(command("-m", "escoita", *arguments, str(run)), small_disk)
+    assert files_of(small_disk) == before
+    (small_disk / "filler").unlink()
+    again = command("-m", "escoita", *arguments, str(run))
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_while_data_is_surveyed(quickstart_run: Path, command: Command, small_disk: Path) -> None:
+    """The cache does without new measures, once with a message; the record cannot be written."""
+    run = shutil.copytree(quickstart_run, small_disk / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    arguments = ["-m", "escoita", "data", str(run / "recipe.yaml"), "--set", f"run_dir={run}"]
+    environment = {"ESCOITA_CACHE": str(small_disk / "cache")}
+    validation = f"corpora.validation=[{{name: more, path: {CORPUS / 'validation.jsonl'}}}]"
+    done = command(*arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    fill(small_disk)
+    before = files_of(small_disk)
+    ended = command(*arguments, "--set", validation, **environment)
+    one_line(ended, small_disk)
+    (line,) = [line for line in ended.stderr.splitlines() if "measures of clips cannot be kept" in line]
+    assert str(small_disk / "cache") in line and "MB are free" in line
+    assert files_of(small_disk) == before
+    (small_disk / "filler").unlink()
+    again = command(*arguments, "--set", validation, **environment)
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [0, 100_000, 1_500_000, 3_500_000])
+def test_a_full_disk_while_training(
+    short_recipe: Callable[..., Recipe], command: Command, small_disk: Path, tmp_path: Path, left: int
+) -> None:
+    """Without space for the recipe, the first checkpoint, the second, and the adapter."""
+    recipe = short_recipe(f"run_dir={small_disk / 'run'}")
+    recipe.write(tmp_path / "recipe.yaml")
+    fill(small_disk, left)
+    arguments = ["-m", "escoita", "train", str(tmp_path / "recipe.yaml")]
+    one_line(command(*arguments), small_disk)
+    run = RunDirectory(recipe.run_path)
+    assert not run.training.exists() and not run.adapter.exists()
+    assert not [path for path in run.path.rglob("*") if "unfinished" in path.name or path.name.startswith(".")]
+    (small_disk / "filler").unlink()
+    again = command(*arguments)
+    assert again.returncode == 0 and run.training.exists(), again.stderr
