@@ -48,7 +48,7 @@ def opened_parquet(path: Path, what: str, text: Sequence[str] = ()) -> Iterator[
         _require_small(path, file.metadata)
         fields = [field.name for field in file.schema_arrow if field.name in text and field.type == pa.string()]
         yield pq.ParquetFile(pa.BufferReader(content), read_dictionary=fields, **limits) if fields else file
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: not {what}") from error
 
 

@@ -139,6 +139,12 @@ def test_an_integer_of_the_provenance_fits_in_64_bits(path: Path) -> None:
     )
 
 
+def test_names_in_the_metadata_that_are_not_utf_8_are_one_line(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"audio_seconds", b"\x80udio_seconds"))
+    assert refusal(path) == "not a file of predictions"
+
+
 def test_what_is_no_parquet_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "counts.parquet"
     with (
