@@ -235,8 +235,8 @@ class Recipe(Section):
         write_atomically(path, self.to_yaml())
 
     def to_yaml(self) -> str:
-        """The recipe as a file says it."""
-        document = self.model_dump(mode="json", exclude_none=True)
+        """Return the recipe as YAML with every default written out, so that a later version reads the same recipe."""
+        document = self.model_dump(mode="json")
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 

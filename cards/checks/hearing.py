@@ -39,6 +39,9 @@ def check_hearing(run: RunDirectory, recipe: Recipe, count: int) -> Iterator[Che
     transcriber = None
     for corpus in recipe.corpora.test:
         what = f"{corpus.name} transcribed again"
+        if corpus.reader != "hub" and (Path(corpus.path).is_absolute() or ".." in Path(corpus.path).parts):
+            yield skipped(what, f"the recipe names {corpus.path}, which is outside of the current folder")
+            continue
         if corpus.reader != "hub" and not Path(corpus.path).exists():
             yield skipped(what, f"its recordings are not here: there is no {corpus.path} where the command runs")
             continue

@@ -18,11 +18,17 @@ CORPUS = "escoita-quickstart-uz"
 
 
 @pytest.fixture
-def there(quickstart_run: Path, tmp_path: Path) -> RunDirectory:
-    """The quick start's run as it would be published, its adapter at the root."""
+def there(quickstart_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """The quick start's run as it would be published, with its adapter at the root and a path that is relative."""
     shutil.copytree(quickstart_run / "adapter", tmp_path / "there")
     shutil.copytree(quickstart_run / "eval", tmp_path / "there/eval")
-    shutil.copyfile(quickstart_run / "recipe.yaml", tmp_path / "there/recipe.yaml")
+    recipe = RunDirectory(quickstart_run).load_recipe()
+    shutil.copyfile(recipe.corpora.test[0].path, tmp_path / "test.jsonl")
+    corpus = recipe.corpora.test[0].model_copy(update={"path": "test.jsonl"})
+    base = str(Path(recipe.base).resolve())
+    corpora = recipe.corpora.model_copy(update={"test": [corpus]})
+    recipe.model_copy(update={"corpora": corpora, "base": base}).write(tmp_path / "there/recipe.yaml")
+    monkeypatch.chdir(tmp_path)
     return RunDirectory(tmp_path / "there")
 
 
@@ -70,3 +76,12 @@ def test_other_clips_of_the_same_name_are_not_heard(there: RunDirectory) -> None
     write_predictions(described(replaced(table, {"reference": ["boshqa"] * len(table)}), provenance), path)
     check = heard(there, there.load_recipe())
     assert check.verdict == "not checked" and "none of its published clips" in check.lines[0]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../corpus/test.jsonl", "a/../../b.jsonl"])
+def test_no_file_outside_of_the_current_folder_is_read(there: RunDirectory, path: str) -> None:
+    recipe = there.load_recipe()
+    corpus = recipe.corpora.test[0].model_copy(update={"path": path})
+    elsewhere = recipe.model_copy(update={"corpora": recipe.corpora.model_copy(update={"test": [corpus]})})
+    check = heard(there, elsewhere)
+    assert check.verdict == "not checked" and "outside of the current folder" in check.lines[0]

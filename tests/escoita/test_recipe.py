@@ -5,7 +5,7 @@ import yaml
 
 from escoita.errors import RecipeError
 from escoita.method import Lora, Modules
-from escoita.recipe import load_recipe
+from escoita.recipe import Evaluation, Recipe, load_recipe
 from tests.escoita.samples import RECIPE
 
 
@@ -221,6 +221,14 @@ def test_set_reaches_nested_values(path: Path) -> None:
 )
 def test_a_bad_override_is_refused(path: Path, override: str, said: str) -> None:
     assert refusal(path, overrides=[override]) == said
+
+
+def test_defaults_are_written_out(path: Path, tmp_path: Path) -> None:
+    load_recipe(path).write(tmp_path / "resolved.yaml")
+    document = yaml.safe_load((tmp_path / "resolved.yaml").read_text("utf-8"))
+    assert document.keys() == Recipe.model_fields.keys()
+    assert document["eval"].keys() == Evaluation.model_fields.keys()
+    assert "base_revision" in document and document["base_revision"] is None
 
 
 def test_round_trip(path: Path, tmp_path: Path) -> None:
