@@ -42,8 +42,8 @@ def require_readable(source: str, folder: Path) -> None:
     if (broken := first_broken(list(files.values()))) is not None:
         name = visible(list(files)[broken])
         raise PublishError(
-            f"{source}: {name}: damaged; reading it takes more than {SECONDS} s or {MEMORY_BYTES >> 30} GiB, or ends the"
-            " process"
+            f"{source}: {name}: damaged; reading it takes more than {SECONDS} s or {MEMORY_BYTES >> 30} GiB, or ends"
+            " the process"
         )
 
 
