@@ -7,6 +7,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from cards.listing import require_plain, require_plain_folder
+from cards.parquet_probe import require_readable
 from escoita.errors import PublishError
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
@@ -61,6 +62,7 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
         if RunDirectory(Path(source)).adapter.is_dir():
             raise PublishError(f"{source}: is a run directory; what is verified is what escoita push makes of it")
         require_plain_folder(source, Path(source))
+        require_readable(source, Path(source))
         return Snapshot(Path(source))
     if not is_repo_id(source):
         raise PublishError(f"{source}: neither a folder here nor the name of a repository, user/name")
@@ -71,6 +73,7 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
         except RuntimeError as error:  # hf_xet's own, whatever befell it
             raise PublishError(f"{source}: cannot be downloaded ({' '.join(str(error).split())})") from error
     require_plain_folder(source, Path(path))
+    require_readable(source, Path(path))
     return Snapshot(Path(path), source, commit)
 
 

@@ -3,11 +3,17 @@
 import copy
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+from cards.parquet_probe import survives
 
 
 # `make fuzz` asks for more.
@@ -83,6 +89,35 @@ def _altered(draw: st.DrawFn, value: Any) -> Any:
     if isinstance(value, str) and draw(st.booleans()):
         return draw(st.text() | st.sampled_from([value * 2, value[:-1], f"{value}\n<!-- escoita:end results -->"]))
     return copy.deepcopy(draw(st.sampled_from(HOSTILE)))  # it may be changed in turn
+
+
+# Parquet files that Arrow may abort at go through a child process, some at once.
+IN_A_BATCH = 20
+batched = settings(fuzzed, max_examples=max(1, TRIED // IN_A_BATCH))
+
+
+def batches(inputs: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[bytes]]:
+    """Several inputs at once."""
+    return st.lists(inputs, min_size=IN_A_BATCH, max_size=IN_A_BATCH)
+
+
+@contextmanager
+def survivors(contents: list[bytes], name: str) -> Iterator[list[Path]]:
+    """Files with these contents, but those at which a process that reads them dies."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / str(place) / name for place in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            path.parent.mkdir()
+            path.write_bytes(content)
+        yield surviving(paths)
+
+
+def surviving(paths: list[Path]) -> list[Path]:
+    """The Parquet files that a process can read without being killed, found by halving."""
+    if not paths or survives(paths):
+        return paths
+    half = len(paths) // 2
+    return surviving(paths[:half]) + surviving(paths[half:]) if half else []
 
 
 def no_text(rows: int) -> pa.Array:

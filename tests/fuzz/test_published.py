@@ -35,7 +35,7 @@ from eval.folder import read_folder
 from eval.page.drawings import drawings
 from eval.results import score
 from tests.cards.proven import make_proven_run, published, write_files
-from tests.fuzz.inputs import TRIED, altered, fuzzed, mutated
+from tests.fuzz.inputs import TRIED, altered, batched, batches, fuzzed, mutated, survivors
 from tests.fuzz.test_texts import written
 
 
@@ -152,9 +152,18 @@ def test_leaderboard_files_are_compared(files: Files) -> None:
 def test_counts_are_read_or_refused(hidden: Files, tmp_path: Path) -> None:
     folder = write_files(tmp_path, hidden) / "eval"
     (corpus,) = read_folder(folder, ["clips"])[1]
-    tried_on(
-        mutated([hidden["eval/clips/counts.parquet"]]), "counts.parquet", lambda path: read_counts(path, corpus, "raw")
-    )
+
+    @batched
+    @given(batches(mutated([hidden["eval/clips/counts.parquet"]])))
+    def tried(contents: list[bytes]) -> None:
+        with survivors(contents, "counts.parquet") as paths:
+            for path in paths:
+                try:
+                    read_counts(path, corpus, "raw")
+                except EscoitaError as error:
+                    assert "counts.parquet" in str(error) and "\n" not in str(error)
+
+    tried()
 
 
 @fuzzed

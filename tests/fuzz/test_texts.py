@@ -18,7 +18,7 @@ from escoita.records import TrainingRecord
 from tests.cards.samples import heard_training, recipe
 from tests.conftest import ROOT
 from tests.eval.samples import write_rows
-from tests.fuzz.inputs import fuzzed, mutated
+from tests.fuzz.inputs import batched, batches, fuzzed, mutated, survivors
 
 
 RECIPES = [path.read_bytes() for path in sorted((ROOT / "recipes").glob("*.yaml"))]
@@ -79,16 +79,17 @@ def predictions(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def test_predictions_are_read_or_refused(predictions: bytes) -> None:
-    @fuzzed
-    @given(mutated([predictions]))
-    def tried(content: bytes) -> None:
-        with written(content, "predictions.parquet") as path:
-            try:
-                table, _ = read_predictions(path)
-            except EscoitaError as error:
-                assert "predictions.parquet" in str(error)
-            else:
-                assert len(table.to_pylist()) == len(table)
+    @batched
+    @given(batches(mutated([predictions])))
+    def tried(contents: list[bytes]) -> None:
+        with survivors(contents, "predictions.parquet") as paths:
+            for path in paths:
+                try:
+                    table, _ = read_predictions(path)
+                except EscoitaError as error:
+                    assert "predictions.parquet" in str(error) and "\n" not in str(error)
+                else:
+                    assert len(table.to_pylist()) == len(table)
 
     tried()
 

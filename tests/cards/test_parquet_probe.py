@@ -1,0 +1,48 @@
+"""Parquet files that end the process that reads them end a child alone."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import HfApi
+
+from cards.fetch import fetched
+from cards.parquet_probe import require_readable
+from escoita.errors import PublishError
+from tests.eval.samples import write_rows
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "eval", [("chiroqni yoq", "chiroq yoq")], systems=["adapter"])[0]
+
+
+def unknown_compression(path: Path) -> Path:
+    """Arrow has no name for it, and aborts."""
+    table = pa.table({"a": [1]})
+    pq.write_table(table, path, compression="snappy")
+    snappy, gzip = path.read_bytes(), path.with_suffix(".gz")
+    pq.write_table(table, gzip, compression="brotli")
+    other = gzip.read_bytes()
+    gzip.unlink()
+    # The compression is the one byte of the metadata in which both differ and the values are its numbers, times two.
+    places = [
+        place for place in range(1, min(len(snappy), len(other))) if (snappy[-place], other[-place]) == (2 * 1, 2 * 4)
+    ]
+    content = bytearray(snappy)
+    content[-places[-1]] = 2 * 60
+    path.write_bytes(content)
+    return path
+
+
+def test_file_that_is_refused_in_one_line_is_not_broken(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "refused.parquet").write_bytes(b"nothing")
+    require_readable("user/name", tmp_path)
+
+
+def test_a_folder_with_such_a_file_is_refused_in_one_line(good: Path, tmp_path: Path) -> None:
+    unknown_compression(good.parent / "counts.parquet")
+    with pytest.raises(PublishError) as refusal:
+        fetched(HfApi(), str(tmp_path))
+    assert str(refusal.value).startswith(f"{tmp_path}: eval/clips/counts.parquet: damaged; reading it takes more")
