@@ -1,6 +1,7 @@
 """Several processes that share a piece of work: what one of them does before the others, and how all of them end."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 T = TypeVar("T")
+# For which threads that still release tensors are waited for; without it, two processes of a busy machine hung.
+SECONDS_TO_RELEASE = 0.5
 
 
 def main_first(work: Callable[[], T], state: "PartialState") -> T:
@@ -114,11 +117,14 @@ def gathered(value: T, state: "PartialState") -> list[T]:
 
 def leave() -> None:
     """
-    Takes leave of the other processes, at the end of what went well.
+    Destroy the process group after a successful run, or after a run that all processes stopped together.
 
     A process that ends without it may abort: gloo's threads then outlive what they work on. After a failure it is left
-    out, as the others may still wait for this process, and with NCCL it for them.
+    out, because the other processes may still wait for this one, and with NCCL this one for them.
     """
-    distributed = sys.modules.get("torch.distributed")  # without torch there is nobody to leave
+    distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized():
+        # A thread of gloo releases the tensors of an operation after it has answered, and needs Python's global lock for
+        # it. Whoever destroys the group, now or when the last reference to it goes, holds that lock and joins the thread.
+        time.sleep(SECONDS_TO_RELEASE)
         distributed.destroy_process_group()
