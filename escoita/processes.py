@@ -124,7 +124,7 @@ def leave() -> None:
     """
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized():
-        # A thread of gloo releases the tensors of an operation after it has answered, and needs Python's global lock for
-        # it. Whoever destroys the group, now or when the last reference to it goes, holds that lock and joins the thread.
+        # A thread of gloo releases the tensors of an operation after it has answered, and needs Python's global lock
+        # for it. The destructor of the group runs with that lock held, and joins the thread.
         time.sleep(SECONDS_TO_RELEASE)
         distributed.destroy_process_group()
