@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from itertools import zip_longest
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from cards.blocks import LONGEST_CARD, MARK, Block, blocks, made
 from cards.checks.check import Check, compared, skipped, unprovable
@@ -24,6 +25,17 @@ _LINKS = re.compile(r"https?://[^\s<>\"')\]]+|\]\((?P<target>[^)\s]*)\)")
 MOST_FIGURES = 20
 # A card of escoita has about fifty marks. Each is searched in the whole card, so the time grows with their square.
 MOST_MARKS = 500
+# How HTML 5 reads elements that are not closed in their order: an end tag does not reach beyond a boundary, and a
+# formatting element stays open when the element around it ends, so that it reaches over the rest of the card.
+_BOUNDARY = {"applet", "caption", "html", "marquee", "object", "table", "td", "template", "th"}
+_FORMATTING = {"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}
+# Boundaries that the end tag of a table or row closes, although they are inside of it.
+_INNER = {"table": {"caption", "td", "th"}, "tr": {"td", "th"}} | dict.fromkeys(
+    ("tbody", "tfoot", "thead"), {"td", "th"}
+)
+# Elements that change the card around them, and styles with which an element covers what is around it.
+_REACHING = {"base", "link", "meta", "script", "style"}
+_COVERING = re.compile(r"position\s*:|transform\s*:|z-index\s*:|margin[\w-]*\s*:[^;]*-", re.IGNORECASE)
 # Elements that have no end tag.
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 _OWN_TEMPLATE = "custom template: the publisher's own template wrote this section, and is not rendered here"
@@ -134,13 +146,15 @@ def _compared(
     ]
     links = Counter(_links(block.text)) - Counter(_links(expected.text))
     found += [f"a link that no record gives: {link}" for link in links]
+    markup = Counter(_markup(block.text)) - Counter(_markup(expected.text))
+    found += [f"HTML that no version of escoita writes there: {each[:60]!r}" for each in markup]
     if found:
         return compared(what, found)
     return skipped(what, "figures, code and links are the same; the words are those of another version of escoita")
 
 
 def _lines(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").strip().split("\n")
+    return text.replace("\r\n", "\n").strip("\n").split("\n")
 
 
 def _first_difference(published: str, expected: str) -> str:
@@ -176,8 +190,25 @@ def _code(text: str) -> Iterator[str]:
 
 
 def _links(text: str) -> Iterator[str]:
+    """Yield the addresses of links and images, also of those that are written in two parts, and all web addresses."""
     for found in _LINKS.finditer(text):
         yield found["target"] or found[0]
+    for token in _tokens(text):
+        if address := token.attrGet("href") or token.attrGet("src"):
+            yield str(address)
+
+
+def _markup(text: str) -> Iterator[str]:
+    """Yield the HTML of a section, which could hide a part of it or show something else."""
+    for token in _tokens(text):
+        if token.type in ("html_block", "html_inline"):
+            yield token.content.strip()
+
+
+def _tokens(text: str) -> Iterator[Token]:
+    for token in _parser().parse(text):
+        yield token
+        yield from token.children or ()
 
 
 def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
@@ -204,38 +235,69 @@ def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
     page = _Shown()
     page.feed(_parser().render(body))
     page.close()
+    formulas = _in_formulas(body)
     for word, name in names.items():
         around = page.around.get(word)
         if around is None:
             yield f"{name}: the section is not shown to a reader"
         elif around:
-            yield f"{name}: the section stands inside of <{around[0]}>"
-    if page.styles:
-        yield "the card holds a <style> or <script> element, which can hide or change what a reader sees"
+            yield f"{name}: the section stands inside of {around[0]}"
+        elif word in formulas:
+            yield f"{name}: the section stands inside of a formula"
+    if page.reaching:
+        what = ", ".join(sorted(page.reaching))
+        yield f"the card holds {what}, which can hide or change what a reader sees elsewhere"
+
+
+def _in_formulas(body: str) -> set[str]:
+    """Return the words of sections that stand between two `$$`, where the Hub reads a formula and no Markdown."""
+    found, inside = set(), False
+    for token in _tokens(body):
+        if token.type == "text":
+            if inside:
+                found |= set(re.findall(r"escoitasection\d+x", token.content))
+            inside ^= token.content.count("$$") % 2 == 1
+    return found
 
 
 class _Shown(HTMLParser):
-    """Notes which elements are open around the words that stand for sections."""
+    """Notes which elements are open around the words that stand for sections, as HTML 5 says it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.around: dict[str, list[str]] = {}
-        self.styles = False
+        self.reaching: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.styles |= tag in ("style", "script")
-        if tag not in _VOID:
+        if tag in _REACHING:
+            self.reaching.add(f"<{tag}>")
+        if any(name == "style" and value and _COVERING.search(value) for name, value in attrs):
+            self.reaching.add(f"a <{tag}> whose style can cover other text")
+        if tag == "p" and self.open[-1:] == ["p"]:
+            self.open.pop()
+        # A name without an address is no link, however far it reaches.
+        if tag not in _VOID and (tag != "a" or any(name == "href" for name, _ in attrs)):
             self.open.append(tag)
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID and {"svg", "math"} & set(self.open):  # elsewhere HTML takes no notice of the slash
+            self.open.pop()
+
     def handle_endtag(self, tag: str) -> None:
-        if tag in self.open:
-            del self.open[len(self.open) - 1 - self.open[::-1].index(tag) :]
+        place = next((place for place in reversed(range(len(self.open))) if self.open[place] == tag), None)
+        if place is None or _BOUNDARY & set(self.open[place + 1 :]) - _INNER.get(tag, set()):
+            return
+        kept = [each for each in self.open[place + 1 :] if each in _FORMATTING and tag not in _BOUNDARY]
+        self.open[place:] = kept
 
     def handle_data(self, data: str) -> None:
         for word in re.findall(r"escoitasection\d+x", data):
-            inside = self.open[:-1] if self.open[-1:] == ["p"] else self.open
-            self.around[word] = list(inside) if data.strip() == word else ["other text"]
+            if data.strip() != word or self.open[-1:] != ["p"]:
+                self.around[word] = ["other text or unread Markdown", *self.open]
+            else:
+                self.around[word] = [f"<{tag}>" for tag in self.open[:-1]]
 
 
 def _author(card: str) -> Iterator[Check]:

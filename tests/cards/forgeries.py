@@ -35,6 +35,7 @@ CARD, RESULTS, TRAINING, RECIPE, DATA = "README.md", "eval/results.json", "train
 CONFIG, SETTINGS, WEIGHTS = "adapter_config.json", "escoita.json", "adapter_model.safetensors"
 OURS, BASES = "eval/clips/predictions.parquet", "eval/clips/predictions-base.parquet"
 PLOT = "eval/wer-by-corpus.svg"
+RESULTS_TEXT = r"\n(## Results.*?)(<!-- escoita:end results -->)"
 PATH = r'(<path d="M [\d. ]+\nL )([\d.]+)'
 
 
@@ -326,6 +327,36 @@ FORGERIES: dict[str, Forgery] = {
     "section-struck": Forgery(
         "a section struck out", section("results", around("<del>", "</del>")), "card: visibility"
     ),
+    "section-open-cell": Forgery(
+        "a section inside of `<details>`, which an end tag in a table seems to close",
+        written("<details><table><tr><td></details>"),
+        "card: visibility",
+    ),
+    "section-open-slash": Forgery(
+        "a section inside of `<details/>`, which HTML does not close", written("<details/>"), "card: visibility"
+    ),
+    "section-open-format": Forgery(
+        "sections struck out from the text of the author", written("Some <s> text"), "card: visibility"
+    ),
+    "section-unread": Forgery(
+        "a section that is not read as Markdown",
+        section("results", lambda whole: f"<?x\n\n{whole}\n?>\n"),
+        "card: visibility",
+    ),
+    "section-formula": Forgery(
+        "a section inside of a formula", section("results", around("$$", "$$")), "card: visibility"
+    ),
+    "section-indented": Forgery(
+        "a heading shown as code", text(CARD, "\n## Results", "\n    ## Results"), "card: results"
+    ),
+    "cover": Forgery(
+        "an element that covers the card",
+        written('<div style="position: fixed">WER 0.4 %</div>\n'),
+        "card: visibility",
+    ),
+    "page-base": Forgery(
+        "another address for all links and plots", written('<base href="https://example.org/">\n'), "card: visibility"
+    ),
     "style": Forgery("a style sheet", written("<style>table { display: none }</style>"), "card: visibility"),
     "section-added": Forgery("a section that no record gives", section("results", new_section), "card: awards"),
     "author-table": Forgery(
@@ -357,6 +388,21 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "version-unit": Forgery(
         "version 99 claimed, and the unit changed", version(LATER, text(CARD, r"10\.00 %", "10.00 ‰")), "card: results"
+    ),
+    "version-comment": Forgery(
+        "version 99 claimed, and a section hidden in a comment",
+        version(LATER, text(CARD, RESULTS_TEXT, r"\n<!--\n\1\n-->\n\2")),
+        "card: results",
+    ),
+    "version-details": Forgery(
+        "version 99 claimed, and a section put into `<details>`",
+        version(LATER, text(CARD, RESULTS_TEXT, r"\n<details>\n\1\n</details>\n\2")),
+        "card: results",
+    ),
+    "version-image": Forgery(
+        "version 99 claimed, and an image put into a section",
+        version(LATER, text(CARD, "\n## Results", "\n![x]\n\n[x]: //example.org/wer.png\n\n## Results")),
+        "card: results",
     ),
     "version-words": Forgery(
         "version 99 claimed, and words changed",
