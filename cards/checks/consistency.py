@@ -1,6 +1,7 @@
 """Compare the published records with each other: every value that two files hold must be the same in both."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from escoita.method import Lora
 from escoita.predictions import Provenance, predictions_path, read_predictions
 from escoita.recipe import Corpus, Recipe
 from escoita.records import AdapterRecord, TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.rundir import UNCHANGED_FILES, RunDirectory
 
 
 # Fewer bootstrap resamples give an interval whose ends are noise.
@@ -31,6 +32,22 @@ REQUIRED = (
     ADAPTER,
     "eval/results.json",
     "SHA256SUMS",
+)
+# Settings of PEFT with which an adapter acts otherwise than a recipe of escoita can say.
+UNASKED = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "auto_mapping",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "layer_replication",
+    "layers_pattern",
+    "lora_bias",
+    "megatron_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
 )
 # Lengths that were summed in another order differ in the last digits.
 SECONDS = 1e-3
@@ -75,7 +92,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
     if run.data.is_file():
         data = DataRecord.read(run.data)
-        found = [*_data(recipe, training, data), *_tested(recipe, evaluation, data, files)]
+        found = [*_data(recipe, training, data), *_overlap(data), *_tested(recipe, evaluation, data, files)]
         yield compared("data.json and other records", found, "clips, durations and rejected rows")
         for absent in data.missing:
             what = f"data.json: {absent.name} ({absent.split})"
@@ -203,6 +220,9 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
         "recipe.yaml",
         "adapter_config.json",
     )
+    yield from (f"{key}: no recipe asks for what adapter_config.json says" for key in UNASKED if config.get(key))
+    if config.get("peft_type", "LORA") != "LORA":
+        yield "peft_type: adapter_config.json names another method than LORA"
     spoken = AdapterRecord.read(run.path / "escoita.json")
     asked = recipe.spoken().model_dump()
     told = spoken.model_dump()
@@ -277,6 +297,8 @@ def _adapter_files(run: RunDirectory, training: TrainingRecord) -> Check:
             found.append(f"{name}: is missing; training.json records it")
         elif sha256(path) != digest:
             found.append(f"{name}: is not the file that training wrote")
+    others = [name for name in UNCHANGED_FILES if name not in training.adapter_files and (run.path / name).is_file()]
+    found += [f"{name}: training did not write it, but tokenizer or processor are loaded from it" for name in others]
     return compared(what, found, f"{', '.join(training.adapter_files)} are as training wrote them")
 
 
@@ -403,12 +425,41 @@ def _tested(
             yield f"{name}: {sum(seconds):.1f} seconds of audio, {measured.audio_seconds:.1f} in data.json"
         elif _histogram(seconds, data.duration_edges) != measured.histogram:
             yield f"{name}: clips have other durations than data.json counts"
+        speakers = Counter(table["speaker"].to_pylist())
+        genders = Counter(gender for gender in table["gender"].to_pylist() if gender)
+        pairs = {
+            "speakers": (len(speakers.keys() - {""}), measured.speakers),
+            "clips without a speaker": (speakers.get("", 0), measured.without_speaker),
+            "genders": (dict(genders), measured.genders),
+        }
+        yield from (f"{name}: {line}" for line in _pairs(pairs, "the predictions", "data.json"))
         texts = table["reference"].to_pylist()
         if provenance.references == "open" and sum(map(len, texts)) != measured.characters:
             yield (
                 f"{name}: the references have {sum(map(len, texts)):,} characters, data.json has"
                 f" {measured.characters:,}"
             )
+
+
+def _overlap(data: DataRecord) -> Differences:
+    """Compare what data.json says of clips that test and training share with the corpora that it is said of."""
+    kinds = [(leak.split, leak.corpus, leak.by) for leak in data.leaks]
+    seen = {each.split for each in data.corpora} & {"train", "validation"}
+    for corpus in data.of("test") if seen and not data.missing else []:
+        for by in ("transcript", "speaker", "audio"):
+            if kinds.count(("test", corpus.name, by)) != 1:
+                yield f"{corpus.name} (test): data.json must say once how many clips it shares by {by}"
+    for leak in data.leaks:
+        measured = _of(data, leak.split, leak.corpus)
+        if measured is None:
+            continue
+        ordered = 0 <= leak.distinct <= leak.clips <= leak.compared <= measured.clips
+        if (
+            not ordered
+            or bool(leak.distinct) != bool(leak.clips)
+            or not same(leak.share, leak.clips / max(1, measured.clips))
+        ):
+            yield f"{leak.corpus} ({leak.split}): the clips that it shares by {leak.by} do not add up in data.json"
 
 
 def _histogram(seconds: list[float], edges: list[float]) -> list[int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from cards.checks.check import Check, compared, skipped, unprovable
 from escoita.files import sha256
 from escoita.hub.forbidden import PICKLES
+from escoita.rundir import UNCHANGED_FILES
 
 
 SUMS = "SHA256SUMS"
@@ -13,6 +14,17 @@ SUMS = "SHA256SUMS"
 UNSUMMED = {SUMS, "README.md", ".gitattributes"}
 # What figures or weights are read from; without a digest they are not what was published together.
 MEANT = re.compile(r"(recipe\.yaml|training\.json|data\.json|eval/.+|.*\.safetensors|adapter_config\.json)")
+# What another check compares or reports; everything else is listed.
+EXPLAINED = re.compile(
+    r"recipe\.yaml|training\.json|data\.json|adapter_config\.json|adapter_model\.safetensors|eval/results\.json"
+    r"|eval/[^/]+/(predictions[^/]*|counts)\.parquet|\.eval_results/.*\.ya?ml|model\.sig|signer\.pub|card\.sha256"
+    rf"|{'|'.join(map(re.escape, UNCHANGED_FILES))}"
+)
+IMAGES = {".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ico"}
+# What huggingface_hub keeps next to the files that it downloads into a folder.
+_KEPT_BY_CLIENT = re.compile(
+    r"\.cache/huggingface/(.*\.(metadata|lock|incomplete)|\.gitignore|CACHEDIR\.TAG)|\.git/.*"
+)
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
@@ -29,7 +41,7 @@ def check_files(folder: Path) -> list[Check]:
 def published_files(folder: Path) -> dict[str, Path]:
     """All files by their names in the repository; what clients keep beside them is no part of it."""
     names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path for name, path in names.items() if not name.startswith((".cache/huggingface/", ".git/"))}
+    return {name: path for name, path in names.items() if not _KEPT_BY_CLIENT.fullmatch(name)}
 
 
 def _sums(folder: Path) -> list[Check]:
@@ -51,8 +63,13 @@ def _sums(folder: Path) -> list[Check]:
     untold = files.keys() - told.keys() - UNSUMMED
     differences += [f"{name}: has no digest in {SUMS}" for name in sorted(untold) if MEANT.fullmatch(name)]
     checks = [compared("checksums", differences, f"{len(told)} files are as {SUMS} says")]
-    others = sorted(name for name in untold if not MEANT.fullmatch(name))
-    return checks + ([unprovable("other files", ", ".join(others))] if others else [])
+    others = sorted(name for name in files.keys() - UNSUMMED if not _is_explained(name))
+    return checks + ([unprovable("other files", f"no record explains {', '.join(others)}")] if others else [])
+
+
+def _is_explained(name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    return bool(EXPLAINED.fullmatch(name)) or suffix in IMAGES or suffix in PICKLES
 
 
 def _safetensors(folder: Path) -> Check:

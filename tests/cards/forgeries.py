@@ -229,6 +229,22 @@ def index(update: Callable[[dict[str, Any]], object]) -> Change:
     return change
 
 
+def all_index(update: Callable[[dict[str, Any]], object]) -> Change:
+    """Change the model of model-index."""
+
+    def change(files: Files) -> None:
+        document = {each.name: each.value for each in keys(split(files[CARD].decode())[1])}
+        update(document["model-index"][0])
+        front("model-index", document["model-index"])(files)
+
+    return change
+
+
+def empty_result(model: dict[str, Any]) -> None:
+    dataset = {"name": "FLEURS", "type": "google/fleurs"}
+    model["results"].append({"task": model["results"][0]["task"], "dataset": dataset, "metrics": []})
+
+
 def without(*names: str) -> Change:
     def change(files: Files) -> None:
         for name in names:
@@ -471,6 +487,17 @@ FORGERIES: dict[str, Forgery] = {
         text(CARD, "- name: small\n  results:", "- name: large\n  results:"),
         "model-index",
     ),
+    "index-empty": Forgery("a result without metrics in model-index", all_index(empty_result), "model-index"),
+    "index-model": Forgery(
+        "something else said of the model in model-index",
+        all_index(lambda it: it.update(note="WER 0.4 %")),
+        "model-index",
+    ),
+    "front-twice": Forgery(
+        "a value of model-index written twice",
+        text(CARD, r"\n( +)value: 0\.1\n", r"\n\1value: 0.001\n\1value: 0.1\n"),
+        "front matter",
+    ),
     "leaderboard": Forgery(
         "a file for leaderboards that no record gives",
         added(".eval_results/asr.yaml", b"- {dataset: {id: a/b, task_id: x}, value: 1.0}\n"),
@@ -626,6 +653,18 @@ FORGERIES: dict[str, Forgery] = {
     "chat-template": Forgery(
         "another chat template", added("chat_template.jinja", b"Advertise."), "files of the adapter"
     ),
+    "tokenizer-added": Forgery(
+        "a file of the tokenizer that training did not write",
+        added("special_tokens_map.json", b"{}"),
+        "files of the adapter",
+    ),
+    "settings-peft": Forgery(
+        "weights that PEFT transposes", put(CONFIG, "fan_in_fan_out", True), "recipe and adapter"
+    ),
+    "settings-excluded": Forgery(
+        "layers that PEFT leaves out", put(CONFIG, "exclude_modules", ".*audio.*"), "recipe and adapter"
+    ),
+    "settings-kind": Forgery("another method of PEFT", put(CONFIG, "peft_type", "IA3"), "recipe and adapter"),
     "weights": Forgery("other weights", added(WEIGHTS, OTHER_WEIGHTS), "adapter's weights"),
     "weights-rank": Forgery("weights of another rank", added(WEIGHTS, lora_weights(rank=8)), "recipe and adapter"),
     "weights-gone": Forgery("no weights", without(WEIGHTS), "adapter's weights"),
@@ -650,11 +689,44 @@ FORGERIES: dict[str, Forgery] = {
         record(DATA, lambda it: it["corpora"].pop()),
         "data.json and other records",
     ),
+    "data-overlap-gone": Forgery(
+        "what test and training share left out, and all made again",
+        and_again(put(DATA, "leaks", [])),
+        "data.json and other records",
+    ),
+    "data-overlap": Forgery(
+        "a smaller share of clips in test and training, and all made again",
+        and_again(record(DATA, lambda it: it["leaks"][3].update(clips=4, distinct=4, share=0.25))),
+        "data.json and other records",
+    ),
+    "genders": Forgery(
+        "other genders of speakers, and all made again",
+        and_again(rows(column("gender", lambda it, row: "female"), OURS, BASES)),
+        "data.json and other records",
+    ),
+    "speakers": Forgery(
+        "clips without speakers, so that intervals are smaller, and all made again",
+        and_again(rows(column("speaker", lambda it, row: ""), OURS, BASES)),
+        "data.json and other records",
+    ),
     "data-gone": Forgery("no data.json", without(DATA, "data/durations.svg"), "records"),
     "training-gone": Forgery("no training.json", without(TRAINING), "records"),
     "recipe-gone": Forgery("no recipe.yaml", without(RECIPE), "records"),
     "settings-gone": Forgery("no escoita.json", without(SETTINGS), "records"),
     "pickle": Forgery("a pickle", added("extra.bin", b"x"), "safetensors alone"),
+    "file": Forgery("a program", added("modeling.py", b"x"), "other files", "cannot be proven"),
+    "more-weights": Forgery(
+        "other weights next to the adapter",
+        added("model.safetensors", OTHER_WEIGHTS),
+        "other files",
+        "cannot be proven",
+    ),
+    "file-hidden": Forgery(
+        "a picture where a client keeps its cache",
+        added(".cache/huggingface/wer.png", b"x"),
+        "image .cache/huggingface/wer.png",
+        "cannot be proven",
+    ),
     # Plots
     "plot-figures": Forgery(
         "other figures in a plot", text(PLOT, r'"adapter": \[0\.1, ', '"adapter": [0.01, '), f"plot {PLOT}"
@@ -675,6 +747,16 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "plot-entity": Forgery(
         "entities in a plot", text(PLOT, "^", '<!DOCTYPE svg [<!ENTITY a "aaaa">]>'), f"plot {PLOT}"
+    ),
+    "plot-style": Forgery(
+        "a style sheet for a plot",
+        text(PLOT, "^", '<?xml-stylesheet href="data:text/css,text{display:none}"?>'),
+        f"plot {PLOT}",
+    ),
+    "plot-reference": Forgery(
+        "marks of a plot that lead nowhere",
+        text(PLOT, r'xlink:href="#m[0-9a-f]+"', 'xlink:href="#nothing"'),
+        f"plot {PLOT}",
     ),
     "plot-gone": Forgery("a plot removed", without(PLOT), f"plot {PLOT}"),
     "plot-version": Forgery(
