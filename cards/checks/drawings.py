@@ -1,5 +1,6 @@
 """Compare each published plot with the same plot drawn again from the records."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -10,6 +11,7 @@ from cards.checks.check import Check, compared, skipped, unprovable
 from cards.checks.files import IMAGES
 from cards.checks.rates import differences
 from escoita.data_record import DataRecord
+from escoita.errors import RecordError
 from escoita.plots import duration_plot, figures_in, training_plot
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
@@ -34,6 +36,10 @@ def drawn_of_records(run: RunDirectory) -> dict[str, str]:
         plots[run.curve.name] = curve
     if run.data.is_file():
         data = DataRecord.read(run.data)
+        edges = data.duration_edges
+        ascending = all(low < high for low, high in zip(edges, [*edges[1:], math.inf], strict=True))
+        if not ascending or any(len(corpus.histogram) != len(edges) for corpus in data.corpora):
+            raise RecordError("data.json: its histograms do not fit their edges, or these are not in ascending order")
         name = run.durations.relative_to(run.path).as_posix()
         plots[name] = duration_plot(data.duration_edges, data.histograms)
     return plots
