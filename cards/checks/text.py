@@ -25,14 +25,14 @@ _LINKS = re.compile(r"https?://[^\s<>\"')\]]+|\]\((?P<target>[^)\s]*)\)")
 MOST_FIGURES = 20
 # A card of escoita has about fifty marks. Each is searched in the whole card, so the time grows with their square.
 MOST_MARKS = 500
-# How HTML 5 reads elements that are not closed in their order: an end tag does not reach beyond a boundary, and a
-# formatting element stays open when the element around it ends, so that it reaches over the rest of the card.
-_BOUNDARY = {"applet", "caption", "html", "marquee", "object", "table", "td", "template", "th"}
+# How HTML 5 reads elements that are not closed in their order: an end tag reaches beyond few others, and a formatting
+# element stays open when the element around it ends, so that it reaches over the rest of the card.
 _FORMATTING = {"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}
-# Boundaries that the end tag of a table or row closes, although they are inside of it.
-_INNER = {"table": {"caption", "td", "th"}, "tr": {"td", "th"}} | dict.fromkeys(
-    ("tbody", "tfoot", "thead"), {"td", "th"}
-)
+_INLINE = _FORMATTING | set("abbr bdi bdo cite del dfn ins kbd label mark q samp span sub sup time var".split())
+_IMPLIED = {"dd", "dt", "li", "optgroup", "option", "p", "rb", "rp", "rt", "rtc"}
+_CELLS = {"caption", "td", "th"}
+_ROWS = {"colgroup", "tbody", "tfoot", "thead", "tr"}
+_INNER = {"table": _CELLS | _ROWS} | dict.fromkeys(_ROWS, _CELLS | {"tr"})
 # Elements that change the card around them, and styles with which an element covers what is around it.
 _REACHING = {"base", "link", "meta", "script", "style"}
 _COVERING = re.compile(r"position\s*:|transform\s*:|z-index\s*:|margin[\w-]*\s*:[^;]*-", re.IGNORECASE)
@@ -287,10 +287,13 @@ class _Shown(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         place = next((place for place in reversed(range(len(self.open))) if self.open[place] == tag), None)
-        if place is None or _BOUNDARY & set(self.open[place + 1 :]) - _INNER.get(tag, set()):
+        if place is None:
             return
-        kept = [each for each in self.open[place + 1 :] if each in _FORMATTING and tag not in _BOUNDARY]
-        self.open[place:] = kept
+        inner = self.open[place + 1 :]
+        implied = _IMPLIED if tag not in _INLINE - _FORMATTING else set()
+        if set(inner) <= _INLINE | implied | _INNER.get(tag, set()):
+            cell = 0 if tag in _CELLS else next((i for i, each in enumerate(inner) if each in _CELLS), len(inner))
+            self.open[place:] = [each for each in inner[:cell] if each in _FORMATTING]
 
     def handle_data(self, data: str) -> None:
         for word in re.findall(r"escoitasection\d+x", data):

@@ -348,6 +348,17 @@ FORGERIES: dict[str, Forgery] = {
         written("<details><table><tr><td></details>"),
         "card: visibility",
     ),
+    "section-open-order": Forgery(
+        "a section struck out by elements that are closed in another order",
+        written("<div><del><div></del></div>"),
+        "card: visibility",
+    ),
+    "section-open-title": Forgery(
+        "a section inside of the title of a picture", written("<svg><title></svg>"), "card: visibility"
+    ),
+    "section-open-select": Forgery(
+        "a section inside of a list to choose from", written("<select><option>"), "card: visibility"
+    ),
     "section-open-slash": Forgery(
         "a section inside of `<details/>`, which HTML does not close", written("<details/>"), "card: visibility"
     ),
