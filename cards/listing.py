@@ -6,6 +6,7 @@ case, and a folder may hold links to files that were never published. Such a rep
 """
 
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,9 @@ from escoita.visible import is_hidden, visible
 
 # What clients keep in a folder; no part of what was published.
 OF_CLIENTS = (".cache/huggingface", ".git")
+OF_CLIENT_FILES = re.compile(
+    r"\.cache/huggingface/(.*\.(metadata|lock|incomplete)|\.gitignore|CACHEDIR\.TAG)|\.git(/.*)?"
+)
 _OF_NAMES = {
     "README.md": README_BYTES,
     "SHA256SUMS": SUMS_BYTES,
@@ -125,10 +129,10 @@ def _walked(folder: Path) -> Iterator[tuple[str, Path]]:
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
         names = {path: path.relative_to(folder).as_posix() for path in map(here.joinpath, sorted(folders + files))}
-        folders[:] = sorted(each for each in folders if names[here / each] not in OF_CLIENTS)
+        folders[:] = sorted(each for each in folders if names[here / each] != ".git")
         followed = set(map(here.joinpath, folders))
         for path, name in names.items():
-            if name not in OF_CLIENTS and (path not in followed or path.is_symlink()):
+            if not OF_CLIENT_FILES.fullmatch(name) and (path not in followed or path.is_symlink()):
                 yield name, path
 
 

@@ -11,6 +11,8 @@ from escoita.records import Pace, TrainingRecord, ValidationPoint
 
 
 CURVE = "Loss and error rates while training, by step"
+# Pieces of an expression that are told apart. Each is compiled with those before it: the time grows with the square.
+MOST_PIECES = 200
 TOWERS = {"language": "language_model", "vision": "vision|image", "audio": "audio|speech|encoder|projector"}
 
 
@@ -57,12 +59,14 @@ def targets(lora: Lora) -> dict[str, list[str]]:
 
 def alternatives(expression: str) -> list[str]:
     """What stands between the outermost `|` of a regular expression: pieces are joined until each compiles."""
+    if expression.count("|") > MOST_PIECES:
+        return [expression]
     whole, held = [], ""
     for piece in expression.split("|"):
         held += ("|" if held else "") + piece
         try:
             re.compile(held)
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             continue
         whole.append(held)
         held = ""

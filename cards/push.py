@@ -28,12 +28,13 @@ from escoita.hub.patience import patiently
 from escoita.hub.scan import scan
 from escoita.progress import say
 from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
+from escoita.rundir import UNCHANGED_FILES, RunDirectory
 
 
 # Of an earlier publication: figures that this card does not speak of, what made it, and pickles.
 LEFTOVERS = (
     r"eval/.*|data\.json|data/durations\.svg|training\.svg|card\.md\.jinja|model\.sig|signer\.pub|card\.sha256"
+    rf"|{'|'.join(map(re.escape, UNCHANGED_FILES))}"
     r"|(.*/)?[^/]*\.(bin|ckpt|pickle|pkl|pt|pth)"
 )
 RESULTS = "eval/results.json"

@@ -282,7 +282,10 @@ def _claims(copy: RunDirectory, recipe: Recipe | None, trained: bool, transcribe
         yield unprovable("origin of the predictions", why)
     yield unprovable("speed and memory", "were measured on the publisher's machine")
     if trained:
-        what = "losses and validation rates, hardware, time and energy, and which clips were trained on"
+        what = (
+            "hyperparameters, losses and validation rates, hardware, time and energy; which clips were trained on, and"
+            " so which of them the test shares"
+        )
         yield unprovable("course of training", what)
     if recipe is not None:
         what = "description, intended use, limitations and licenses are the publisher's"

@@ -40,7 +40,7 @@ class Lora(Method):
     def _compiles(cls, expression: str) -> str:
         try:
             re.compile(expression)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression ({error})") from error
         return expression
 

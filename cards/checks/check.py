@@ -58,5 +58,7 @@ def refusals(what: str, found: list[Check]) -> Iterator[None]:
         yield
     except EscoitaError as error:
         found.append(Check(what, "differs", str(error).splitlines()[:1]))
+    except ArithmeticError as error:  # such as a number of hundreds of digits
+        found.append(Check(what, "differs", [f"a number of a record cannot be computed with ({error})"]))
     except RecursionError:
         found.append(Check(what, "differs", ["a file is nested too deeply to be read"]))

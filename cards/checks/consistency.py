@@ -1,5 +1,6 @@
 """Compare the published records with each other: every value that two files hold must be the same in both."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from escoita.method import Lora
 from escoita.predictions import Provenance, predictions_path, read_predictions
 from escoita.recipe import Corpus, Recipe
 from escoita.records import AdapterRecord, TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.rundir import UNCHANGED_FILES, RunDirectory
 from escoita.weight_files import non_finite_tensors, tensor_headers
 
 
@@ -32,6 +33,22 @@ REQUIRED = (
     ADAPTER,
     "eval/results.json",
     "SHA256SUMS",
+)
+# Settings of PEFT with which an adapter acts otherwise than a recipe of escoita can say.
+UNASKED = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "auto_mapping",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "layer_replication",
+    "layers_pattern",
+    "lora_bias",
+    "megatron_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
 )
 # Lengths that were summed in another order differ in the last digits.
 SECONDS = 1e-3
@@ -76,7 +93,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
     if run.data.is_file():
         data = DataRecord.read(run.data)
-        found = [*_data(recipe, training, data), *_tested(recipe, evaluation, data, files)]
+        found = [*_data(recipe, training, data), *_overlap(data), *_tested(recipe, evaluation, data, files)]
         yield compared("data.json and other records", found, "clips, durations and rejected rows")
         for absent in data.missing:
             what = f"data.json: {absent.name} ({absent.split})"
@@ -204,6 +221,9 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
         "recipe.yaml",
         "adapter_config.json",
     )
+    yield from (f"{key}: no recipe asks for what adapter_config.json says" for key in UNASKED if config.get(key))
+    if config.get("peft_type", "LORA") != "LORA":
+        yield "peft_type: adapter_config.json names another method than LORA"
     spoken = AdapterRecord.read(run.path / "escoita.json")
     asked = recipe.spoken().model_dump()
     told = spoken.model_dump()
@@ -221,7 +241,8 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
                 yield f"{ADAPTER}: {name} has rank {rank}, recipe.yaml says {recipe.method.r}"
     size = sum(_product(shape) for shape in shapes.values())
     trained = sum(training.trainable_parameters.values())
-    if size != trained:
+    # Modules that were trained whole are saved with their buffers, such as the mean of the features.
+    if size != trained if isinstance(recipe.method, Lora) else size < trained:
         yield f"{ADAPTER}: holds {size:,} parameters, training.json says {trained:,} were trained"
 
 
@@ -248,6 +269,8 @@ def _adapter_files(run: RunDirectory, training: TrainingRecord) -> Check:
             found.append(f"{name}: is missing; training.json records it")
         elif sha256(path) != digest:
             found.append(f"{name}: is not the file that training wrote")
+    others = [name for name in UNCHANGED_FILES if name not in training.adapter_files and (run.path / name).is_file()]
+    found += [f"{name}: training did not write it, but tokenizer or processor are loaded from it" for name in others]
     return compared(what, found, f"{', '.join(training.adapter_files)} are as training wrote them")
 
 
@@ -341,9 +364,9 @@ def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differe
         if use.utterances > measured.clips:
             yield f"{use.name} ({use.split}): trained on {use.utterances} clips, data.json has {measured.clips}"
         exact = use.utterances == measured.clips
-        if use.audio_seconds > measured.audio_seconds + SECONDS * measured.clips or (
-            exact and abs(use.audio_seconds - measured.audio_seconds) > SECONDS * (1 + measured.clips)
-        ):
+        more = use.audio_seconds - measured.audio_seconds
+        # What is not a number is not within the tolerance either.
+        if not more <= SECONDS * measured.clips or (exact and not abs(more) <= SECONDS * (1 + measured.clips)):
             yield (
                 f"{use.name} ({use.split}): {use.audio_seconds:.1f} seconds in training.json,"
                 f" {measured.audio_seconds:.1f} in data.json"
@@ -370,16 +393,45 @@ def _tested(
             )
             continue
         seconds = table["audio_seconds"].to_pylist()
-        if abs(sum(seconds) - measured.audio_seconds) > SECONDS * (1 + rows):
+        if not abs(sum(seconds) - measured.audio_seconds) <= SECONDS * (1 + rows):
             yield f"{name}: {sum(seconds):.1f} seconds of audio, {measured.audio_seconds:.1f} in data.json"
         elif _histogram(seconds, data.duration_edges) != measured.histogram:
             yield f"{name}: clips have other durations than data.json counts"
+        speakers = Counter(table["speaker"].to_pylist())
+        genders = Counter(gender for gender in table["gender"].to_pylist() if gender)
+        pairs = {
+            "speakers": (len(speakers.keys() - {""}), measured.speakers),
+            "clips without a speaker": (speakers.get("", 0), measured.without_speaker),
+            "genders": (dict(genders), measured.genders),
+        }
+        yield from (f"{name}: {line}" for line in _pairs(pairs, "the predictions", "data.json"))
         texts = table["reference"].to_pylist()
         if provenance.references == "open" and sum(map(len, texts)) != measured.characters:
             yield (
                 f"{name}: the references have {sum(map(len, texts)):,} characters, data.json has"
                 f" {measured.characters:,}"
             )
+
+
+def _overlap(data: DataRecord) -> Differences:
+    """Compare what data.json says of clips that test and training share with the corpora that it is said of."""
+    kinds = [(leak.split, leak.corpus, leak.by) for leak in data.leaks]
+    seen = {each.split for each in data.corpora} & {"train", "validation"}
+    for corpus in data.of("test") if seen and not data.missing else []:
+        for by in ("transcript", "speaker", "audio"):
+            if kinds.count(("test", corpus.name, by)) != 1:
+                yield f"{corpus.name} (test): data.json must say once how many clips it shares by {by}"
+    for leak in data.leaks:
+        measured = _of(data, leak.split, leak.corpus)
+        if measured is None:
+            continue
+        ordered = 0 <= leak.distinct <= leak.clips <= leak.compared <= measured.clips
+        if (
+            not ordered
+            or bool(leak.distinct) != bool(leak.clips)
+            or not same(leak.share, leak.clips / max(1, measured.clips))
+        ):
+            yield f"{leak.corpus} ({leak.split}): the clips that it shares by {leak.by} do not add up in data.json"
 
 
 def _histogram(seconds: list[float], edges: list[float]) -> list[int]:

@@ -1,5 +1,6 @@
 """Compare each published plot with the same plot drawn again from the records."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -7,20 +8,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cards.checks.check import Check, compared, skipped, unprovable
+from cards.checks.files import IMAGES
 from cards.checks.rates import differences
 from escoita.data_record import DataRecord
+from escoita.errors import RecordError
 from escoita.plots import duration_plot, figures_in, training_plot
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 
 
-IMAGES = {".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ico"}
 # In points of a plot that is 504 wide: another processor rounds the last digits otherwise.
 TOLERANCE = 0.05
 # The largest plot of escoita has 60,000 characters.
 LARGEST_PLOT = 4_000_000
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _ELSEWHERE = re.compile(r"url\((?!\s*[\"']?#)|@import|javascript:|expression\(", re.IGNORECASE)
+# A style sheet could follow, and the parser of Python leaves processing instructions out.
+_DECLARATION = re.compile(r"\A\ufeff?<\?xml\s[^?<>]*\?>")
 _ID = re.compile(r"#[\w.-]+")
 _ACTIVE = {"script", "foreignobject", "iframe", "object", "embed", "image", "a", "animate", "set", "handler", "style"}
 
@@ -32,6 +36,10 @@ def drawn_of_records(run: RunDirectory) -> dict[str, str]:
         plots[run.curve.name] = curve
     if run.data.is_file():
         data = DataRecord.read(run.data)
+        edges = data.duration_edges
+        ascending = all(low < high for low, high in zip(edges, [*edges[1:], math.inf], strict=True))
+        if not ascending or any(len(corpus.histogram) != len(edges) for corpus in data.corpora):
+            raise RecordError("data.json: its histograms do not fit their edges, or these are not in ascending order")
         name = run.durations.relative_to(run.path).as_posix()
         plots[name] = duration_plot(data.duration_edges, data.histograms)
     return plots
@@ -95,6 +103,8 @@ def _parsed(text: str) -> ET.Element:
     """
     if "<!DOCTYPE" in text.upper() or "<!ENTITY" in text.upper():
         raise ValueError("declares a document type, which a plot of escoita does not")
+    if "<?" in _DECLARATION.sub("", text):
+        raise ValueError("holds a processing instruction, which a plot of escoita does not")
     try:
         tree = ET.fromstring(text)  # noqa: S314  # without a document type there are no entities
     except (ET.ParseError, RecursionError, ValueError) as error:
@@ -111,9 +121,6 @@ def _parsed(text: str) -> ET.Element:
 def _active(tree: ET.Element) -> Iterator[str]:
     """Yield what could run, load or cover something: scripts, event handlers, references to elsewhere."""
     for element in tree.iter():
-        if not isinstance(element.tag, str):
-            yield "a processing instruction"
-            continue
         if _local(element.tag) in _ACTIVE:
             yield f"<{_local(element.tag)}>"
         for key, value in element.attrib.items():
@@ -153,13 +160,13 @@ def _alike(key: str, published: str | None, drawn: str | None, ids: dict[str, st
     if published == drawn and key == "text":
         return True
     if key == "id":
-        return ids.setdefault(f"#{published}", f"#{drawn}") == f"#{drawn}"
+        return _renamed(f"#{published}", f"#{drawn}", ids)
     if key == "text":
         return False
     ours, theirs = _ID.findall(published), _ID.findall(drawn)
     # A color is written like an id, and must be the same.
     references = key in ("href", "clip-path")
-    if references and any(ids.setdefault(a, b) != b for a, b in zip(ours, theirs, strict=False)):
+    if references and not all(_renamed(a, b, ids) for a, b in zip(ours, theirs, strict=False)):
         return False
     if references:
         published, drawn = _ID.sub("#", published), _ID.sub("#", drawn)
@@ -168,6 +175,11 @@ def _alike(key: str, published: str | None, drawn: str | None, ids: dict[str, st
     numbers = zip(_NUMBER.findall(published), _NUMBER.findall(drawn), strict=True)
     exact = key in ("style", "fill", "stroke", "opacity", "class")
     return all(a == b or (not exact and abs(float(a) - float(b)) <= TOLERANCE) for a, b in numbers)
+
+
+def _renamed(published: str, drawn: str, ids: dict[str, str]) -> bool:
+    """Note a renaming in both directions: a reference to nothing must not stand for one that leads to an element."""
+    return ids.setdefault(published, drawn) == drawn and ids.setdefault(f"drawn {drawn}", published) == published
 
 
 def _inventory(tree: ET.Element) -> tuple[Counter[str], Counter[str]]:

@@ -11,7 +11,7 @@ from escoita.files import sha256
 from escoita.hub.forbidden import PICKLES
 from escoita.limits import SUMS_BYTES, read_bounded
 from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.rundir import UNCHANGED_FILES, RunDirectory
 
 
 SUMS = "SHA256SUMS"
@@ -19,6 +19,13 @@ SUMS = "SHA256SUMS"
 UNSUMMED = {SUMS, "README.md", ".gitattributes"}
 # What figures or weights are read from; without a digest they are not what was published together.
 MEANT = re.compile(r"(recipe\.yaml|training\.json|data\.json|eval/.+|.*\.safetensors|adapter_config\.json)")
+# What another check compares or reports; everything else is listed.
+EXPLAINED = re.compile(
+    r"recipe\.yaml|training\.json|data\.json|adapter_config\.json|adapter_model\.safetensors|eval/results\.json"
+    r"|eval/[^/]+/(predictions[^/]*|counts)\.parquet|\.eval_results/.*\.ya?ml|model\.sig|signer\.pub|card\.sha256"
+    rf"|{'|'.join(map(re.escape, UNCHANGED_FILES))}"
+)
+IMAGES = {".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ico"}
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
@@ -53,8 +60,13 @@ def _sums(folder: Path) -> list[Check]:
     untold = files.keys() - told.keys() - UNSUMMED
     differences += [f"{name}: has no digest in {SUMS}" for name in sorted(untold) if MEANT.fullmatch(name)]
     checks = [compared("checksums", differences, f"{len(told)} files are as {SUMS} says")]
-    others = sorted(name for name in untold if not MEANT.fullmatch(name))
-    return checks + ([unprovable("other files", ", ".join(others))] if others else [])
+    others = sorted(name for name in files.keys() - UNSUMMED if not _is_explained(name))
+    return checks + ([unprovable("other files", f"no record explains {', '.join(others)}")] if others else [])
+
+
+def _is_explained(name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    return bool(EXPLAINED.fullmatch(name)) or suffix in IMAGES or suffix in PICKLES
 
 
 def _safetensors(folder: Path) -> Check:

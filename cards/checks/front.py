@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
+import yaml
+
 from cards.checks.check import Check, compared, unprovable
 from cards.checks.rates import same
 from cards.front import key_digest, keys, split
 from escoita.errors import PublishError
+from escoita.plain_yaml import read_yaml
 
 
 INDEX = "model-index"
@@ -48,11 +51,25 @@ def check_front(card: str, made: str) -> Iterator[Check]:
             more += [f"tag {tag}" for tag in tags if tag not in value]
         elif key_digest(published[name]) != key_digest(value):
             found.append(f"{name}: {str(published[name])[:80]} on the card, the records give {value}")
+    twice = dict.fromkeys(_twice(read_yaml(split(card)[1])[1]))
+    found += [f"{name}: stands twice in one mapping, of which a reader sees both" for name in twice]
     yield compared("front matter", found, f"{', '.join(name for name in expected if name != INDEX)}")
     more += [str(name) for name in published if name not in expected and name != INDEX]
     if more:
         yield unprovable("front matter: the author's own", ", ".join(more[:20]))
     yield _index(published, expected)
+
+
+def _twice(node: yaml.Node | None) -> Iterator[str]:
+    """Yield the keys that a mapping holds more than once."""
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _twice(each)
+    elif isinstance(node, yaml.MappingNode):
+        names = Counter(str(key.value) for key, _ in node.value)
+        yield from (name for name, number in names.items() if number > 1)
+        for _, value in node.value:
+            yield from _twice(value)
 
 
 def _index(published: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
@@ -86,7 +103,11 @@ def index_entries(front: Mapping[str, Any]) -> dict[Hashable, Any]:
     values: dict[Hashable, Any] = {}
     seen: Counter[Hashable] = Counter()
     for model in front.get(INDEX) or []:
+        if more_of_model := _fixed({key: each for key, each in model.items() if key not in ("name", "results")}):
+            values["model", (), (), more_of_model] = "more than name and results"
         for result in model.get("results") or []:
+            if not result.get("metrics"):
+                values["result", _fixed(result.get("dataset") or {}), ()] = "a result without metrics"
             dataset, source = result.get("dataset") or {}, _fixed(result.get("source") or {})
             more = _fixed({key: each for key, each in result.items() if key not in _KNOWN})
             for metric in result.get("metrics") or []:

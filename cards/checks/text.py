@@ -4,10 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from difflib import SequenceMatcher
-from html.parser import HTMLParser
 from itertools import zip_longest
+from typing import Any
 
+import html5lib
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from cards.blocks import LONGEST_CARD, MARK, Block, blocks, made
 from cards.checks.check import Check, compared, skipped, unprovable
@@ -24,8 +26,11 @@ _LINKS = re.compile(r"https?://[^\s<>\"')\]]+|\]\((?P<target>[^)\s]*)\)")
 MOST_FIGURES = 20
 # A card of escoita has about fifty marks. Each is searched in the whole card, so the time grows with their square.
 MOST_MARKS = 500
-# Elements that have no end tag.
-_VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+# Elements that change the card around them, and styles with which an element covers what is around it.
+_REACHING = {"base", "link", "meta", "script", "style"}
+_COVERING = re.compile(r"position\s*:|transform\s*:|z-index\s*:|margin[\w-]*\s*:[^;]*-", re.IGNORECASE)
+# The most levels of elements that are looked at; a section stands in the second.
+DEEPEST = 100
 _OWN_TEMPLATE = "custom template: the publisher's own template wrote this section, and is not rendered here"
 
 
@@ -134,13 +139,15 @@ def _compared(
     ]
     links = Counter(_links(block.text)) - Counter(_links(expected.text))
     found += [f"a link that no record gives: {link}" for link in links]
+    markup = Counter(_markup(block.text)) - Counter(_markup(expected.text))
+    found += [f"HTML that no version of escoita writes there: {each[:60]!r}" for each in markup]
     if found:
         return compared(what, found)
     return skipped(what, "figures, code and links are the same; the words are those of another version of escoita")
 
 
 def _lines(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").strip().split("\n")
+    return text.replace("\r\n", "\n").strip("\n").split("\n")
 
 
 def _first_difference(published: str, expected: str) -> str:
@@ -176,8 +183,25 @@ def _code(text: str) -> Iterator[str]:
 
 
 def _links(text: str) -> Iterator[str]:
+    """Yield the addresses of links and images, also of those that are written in two parts, and all web addresses."""
     for found in _LINKS.finditer(text):
         yield found["target"] or found[0]
+    for token in _tokens(text):
+        if address := token.attrGet("href") or token.attrGet("src"):
+            yield str(address)
+
+
+def _markup(text: str) -> Iterator[str]:
+    """Yield the HTML of a section, which could hide a part of it or show something else."""
+    for token in _tokens(text):
+        if token.type in ("html_block", "html_inline"):
+            yield token.content.strip()
+
+
+def _tokens(text: str) -> Iterator[Token]:
+    for token in _parser().parse(text):
+        yield token
+        yield from token.children or ()
 
 
 def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
@@ -201,41 +225,46 @@ def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
         begin = body.index("\n", found.start) + 1
         close = body.rindex("<!-- escoita:end", found.start, found.end)
         body = f"{body[:begin]}\n{word}\n\n{body[close:]}"
-    page = _Shown()
-    page.feed(_parser().render(body))
-    page.close()
+    page = html5lib.parse(_parser().render(body), namespaceHTMLElements=False)
+    formulas = _in_formulas(body)
+    shown = {element.text: parents for element, parents in _elements(page, ()) if element.tag == "p"}
     for word, name in names.items():
-        around = page.around.get(word)
+        around = shown.get(word)
         if around is None:
-            yield f"{name}: the section is not shown to a reader"
-        elif around:
-            yield f"{name}: the section stands inside of <{around[0]}>"
-    if page.styles:
-        yield "the card holds a <style> or <script> element, which can hide or change what a reader sees"
+            yield f"{name}: the section is not shown to a reader as text of its own"
+        elif inside := [tag for tag in around if tag not in ("html", "body")]:
+            yield f"{name}: the section stands inside of <{inside[-1]}>"
+        elif word in formulas:
+            yield f"{name}: the section stands inside of a formula"
+    for element, _ in _elements(page, ()):
+        if element.tag in _REACHING and (element.text or element.attrib):
+            yield f"the card holds <{element.tag}>, which can hide or change what a reader sees elsewhere"
+        elif _COVERING.search(element.get("style", "")):
+            yield f"the card holds <{element.tag}> with a style that can cover other text"
 
 
-class _Shown(HTMLParser):
-    """Notes which elements are open around the words that stand for sections."""
+def _elements(element: Any, parents: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Yield the elements of a page, each with the tags around it, down to the deepest level that is looked at."""
+    level = [(element, parents)]
+    while level:
+        yield from level
+        level = [
+            (child, (*around, str(each.tag)))
+            for each, around in level
+            for child in each
+            if isinstance(child.tag, str) and len(around) < DEEPEST
+        ]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.around: dict[str, list[str]] = {}
-        self.styles = False
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.styles |= tag in ("style", "script")
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.open:
-            del self.open[len(self.open) - 1 - self.open[::-1].index(tag) :]
-
-    def handle_data(self, data: str) -> None:
-        for word in re.findall(r"escoitasection\d+x", data):
-            inside = self.open[:-1] if self.open[-1:] == ["p"] else self.open
-            self.around[word] = list(inside) if data.strip() == word else ["other text"]
+def _in_formulas(body: str) -> set[str]:
+    """Return the words of sections that stand between two `$$`, where the Hub reads a formula and no Markdown."""
+    found, inside = set(), False
+    for token in _tokens(body):
+        if token.type == "text":
+            if inside:
+                found |= set(re.findall(r"escoitasection\d+x", token.content))
+            inside ^= token.content.count("$$") % 2 == 1
+    return found
 
 
 def _author(card: str) -> Iterator[Check]:

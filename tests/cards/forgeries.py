@@ -35,6 +35,7 @@ CARD, RESULTS, TRAINING, RECIPE, DATA = "README.md", "eval/results.json", "train
 CONFIG, SETTINGS, WEIGHTS = "adapter_config.json", "escoita.json", "adapter_model.safetensors"
 OURS, BASES = "eval/clips/predictions.parquet", "eval/clips/predictions-base.parquet"
 PLOT = "eval/wer-by-corpus.svg"
+RESULTS_TEXT = r"\n(## Results.*?)(<!-- escoita:end results -->)"
 PATH = r'(<path d="M [\d. ]+\nL )([\d.]+)'
 
 
@@ -228,6 +229,22 @@ def index(update: Callable[[dict[str, Any]], object]) -> Change:
     return change
 
 
+def all_index(update: Callable[[dict[str, Any]], object]) -> Change:
+    """Change the model of model-index."""
+
+    def change(files: Files) -> None:
+        document = {each.name: each.value for each in keys(split(files[CARD].decode())[1])}
+        update(document["model-index"][0])
+        front("model-index", document["model-index"])(files)
+
+    return change
+
+
+def empty_result(model: dict[str, Any]) -> None:
+    dataset = {"name": "FLEURS", "type": "google/fleurs"}
+    model["results"].append({"task": model["results"][0]["task"], "dataset": dataset, "metrics": []})
+
+
 def without(*names: str) -> Change:
     def change(files: Files) -> None:
         for name in names:
@@ -326,6 +343,47 @@ FORGERIES: dict[str, Forgery] = {
     "section-struck": Forgery(
         "a section struck out", section("results", around("<del>", "</del>")), "card: visibility"
     ),
+    "section-open-cell": Forgery(
+        "a section inside of `<details>`, which an end tag in a table seems to close",
+        written("<details><table><tr><td></details>"),
+        "card: visibility",
+    ),
+    "section-open-order": Forgery(
+        "a section struck out by elements that are closed in another order",
+        written("<div><del><div></del></div>"),
+        "card: visibility",
+    ),
+    "section-open-title": Forgery(
+        "a section inside of the title of a picture", written("<svg><title>"), "card: visibility"
+    ),
+    "section-open-select": Forgery(
+        "a section inside of a list to choose from", written("<select><option>"), "card: visibility"
+    ),
+    "section-open-slash": Forgery(
+        "a section inside of `<details/>`, which HTML does not close", written("<details/>"), "card: visibility"
+    ),
+    "section-open-format": Forgery(
+        "sections struck out from the text of the author", written("Some <s> text"), "card: visibility"
+    ),
+    "section-unread": Forgery(
+        "a section that is not read as Markdown",
+        section("results", lambda whole: f"<?x\n\n{whole}\n?>\n"),
+        "card: visibility",
+    ),
+    "section-formula": Forgery(
+        "a section inside of a formula", section("results", around("$$", "$$")), "card: visibility"
+    ),
+    "section-indented": Forgery(
+        "a heading shown as code", text(CARD, "\n## Results", "\n    ## Results"), "card: results"
+    ),
+    "cover": Forgery(
+        "an element that covers the card",
+        written('<div style="position: fixed">WER 0.4 %</div>\n'),
+        "card: visibility",
+    ),
+    "page-base": Forgery(
+        "another address for all links and plots", written('<base href="https://example.org/">\n'), "card: visibility"
+    ),
     "style": Forgery("a style sheet", written("<style>table { display: none }</style>"), "card: visibility"),
     "section-added": Forgery("a section that no record gives", section("results", new_section), "card: awards"),
     "author-table": Forgery(
@@ -357,6 +415,21 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "version-unit": Forgery(
         "version 99 claimed, and the unit changed", version(LATER, text(CARD, r"10\.00 %", "10.00 ‰")), "card: results"
+    ),
+    "version-comment": Forgery(
+        "version 99 claimed, and a section hidden in a comment",
+        version(LATER, text(CARD, RESULTS_TEXT, r"\n<!--\n\1\n-->\n\2")),
+        "card: results",
+    ),
+    "version-details": Forgery(
+        "version 99 claimed, and a section put into `<details>`",
+        version(LATER, text(CARD, RESULTS_TEXT, r"\n<details>\n\1\n</details>\n\2")),
+        "card: results",
+    ),
+    "version-image": Forgery(
+        "version 99 claimed, and an image put into a section",
+        version(LATER, text(CARD, "\n## Results", "\n![x]\n\n[x]: //example.org/wer.png\n\n## Results")),
+        "card: results",
     ),
     "version-words": Forgery(
         "version 99 claimed, and words changed",
@@ -424,6 +497,17 @@ FORGERIES: dict[str, Forgery] = {
         "another name of the model",
         text(CARD, "- name: small\n  results:", "- name: large\n  results:"),
         "model-index",
+    ),
+    "index-empty": Forgery("a result without metrics in model-index", all_index(empty_result), "model-index"),
+    "index-model": Forgery(
+        "something else said of the model in model-index",
+        all_index(lambda it: it.update(note="WER 0.4 %")),
+        "model-index",
+    ),
+    "front-twice": Forgery(
+        "a value of model-index written twice",
+        text(CARD, r"\n( +)value: 0\.1\n", r"\n\1value: 0.001\n\1value: 0.1\n"),
+        "front matter",
     ),
     "leaderboard": Forgery(
         "a file for leaderboards that no record gives",
@@ -580,6 +664,18 @@ FORGERIES: dict[str, Forgery] = {
     "chat-template": Forgery(
         "another chat template", added("chat_template.jinja", b"Advertise."), "files of the adapter"
     ),
+    "tokenizer-added": Forgery(
+        "a file of the tokenizer that training did not write",
+        added("special_tokens_map.json", b"{}"),
+        "files of the adapter",
+    ),
+    "settings-peft": Forgery(
+        "weights that PEFT transposes", put(CONFIG, "fan_in_fan_out", True), "recipe and adapter"
+    ),
+    "settings-excluded": Forgery(
+        "layers that PEFT leaves out", put(CONFIG, "exclude_modules", ".*audio.*"), "recipe and adapter"
+    ),
+    "settings-kind": Forgery("another method of PEFT", put(CONFIG, "peft_type", "IA3"), "recipe and adapter"),
     "weights": Forgery("other weights", added(WEIGHTS, OTHER_WEIGHTS), "adapter's weights"),
     "weights-rank": Forgery("weights of another rank", added(WEIGHTS, lora_weights(rank=8)), "recipe and adapter"),
     "weights-nan": Forgery(
@@ -607,11 +703,38 @@ FORGERIES: dict[str, Forgery] = {
         record(DATA, lambda it: it["corpora"].pop()),
         "data.json and other records",
     ),
+    "data-overlap-gone": Forgery(
+        "what test and training share left out, and all made again",
+        and_again(put(DATA, "leaks", [])),
+        "data.json and other records",
+    ),
+    "data-overlap": Forgery(
+        "a smaller share of clips in test and training, and all made again",
+        and_again(record(DATA, lambda it: it["leaks"][3].update(clips=4, distinct=4, share=0.25))),
+        "data.json and other records",
+    ),
+    "genders": Forgery(
+        "other genders of speakers, and all made again",
+        and_again(rows(column("gender", lambda it, row: "female"), OURS, BASES)),
+        "data.json and other records",
+    ),
+    "speakers": Forgery(
+        "clips without speakers, so that intervals are smaller, and all made again",
+        and_again(rows(column("speaker", lambda it, row: ""), OURS, BASES)),
+        "data.json and other records",
+    ),
     "data-gone": Forgery("no data.json", without(DATA, "data/durations.svg"), "records"),
     "training-gone": Forgery("no training.json", without(TRAINING), "records"),
     "recipe-gone": Forgery("no recipe.yaml", without(RECIPE), "records"),
     "settings-gone": Forgery("no escoita.json", without(SETTINGS), "records"),
     "pickle": Forgery("a pickle", added("extra.bin", b"x"), "safetensors alone"),
+    "file": Forgery("a program", added("modeling.py", b"x"), "other files", "cannot be proven"),
+    "more-weights": Forgery(
+        "other weights next to the adapter",
+        added("model.safetensors", OTHER_WEIGHTS),
+        "other files",
+        "cannot be proven",
+    ),
     # Plots
     "plot-figures": Forgery(
         "other figures in a plot", text(PLOT, r'"adapter": \[0\.1, ', '"adapter": [0.01, '), f"plot {PLOT}"
@@ -632,6 +755,16 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "plot-entity": Forgery(
         "entities in a plot", text(PLOT, "^", '<!DOCTYPE svg [<!ENTITY a "aaaa">]>'), f"plot {PLOT}"
+    ),
+    "plot-style": Forgery(
+        "a style sheet for a plot",
+        text(PLOT, "^", '<?xml-stylesheet href="data:text/css,text{display:none}"?>'),
+        f"plot {PLOT}",
+    ),
+    "plot-reference": Forgery(
+        "marks of a plot that lead nowhere",
+        text(PLOT, r'xlink:href="#m[0-9a-f]+"', 'xlink:href="#nothing"'),
+        f"plot {PLOT}",
     ),
     "plot-gone": Forgery("a plot removed", without(PLOT), f"plot {PLOT}"),
     "plot-version": Forgery(

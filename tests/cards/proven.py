@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from cards.publication import publication
 from escoita import __version__
-from escoita.data_record import CorpusData, DataRecord, Normalization, Spread
+from escoita.data_record import CorpusData, DataRecord, Leak, Normalization, Spread
 from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.plots import duration_plot
@@ -99,7 +99,8 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
     )
     characters = sum(len(row[0]) for row in ROWS)
     corpora = [corpus_data(split, clips, seconds) for clips, split, seconds in used]
-    corpora.append(corpus_data("test", len(ROWS), 2.0 * len(ROWS), characters, [0, 0, len(ROWS)]))
+    test_data = corpus_data("test", len(ROWS), 2.0 * len(ROWS), characters, [0, 0, len(ROWS)])
+    corpora.append(test_data.model_copy(update={"speakers": 2}))
     data = DataRecord(
         name="small",
         max_audio_seconds=30.0,
@@ -108,7 +109,21 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
         corpora=corpora,
         missing=[],
         duplicates=[],
-        leaks=[],
+        leaks=[
+            Leak(
+                corpus="clips",
+                split=split,
+                seen=["train"],
+                by=by,
+                compared=4,
+                clips=0,
+                share=0.0,
+                distinct=0,
+                examples=[],
+            )
+            for split in ("validation", "test")
+            for by in ("transcript", "speaker", "audio")
+        ],
     )
     run = write_run(path, asked, training, None, data)
     write_atomically(run.durations, duration_plot(data.duration_edges, data.histograms))

@@ -9,11 +9,13 @@ from huggingface_hub import HfApi
 
 from cards import verify as module
 from cards.checks.check import Check
+from cards.checks.consistency import check_consistency
 from cards.publication import checksums
 from cards.verify import passed, verify
+from escoita.rundir import RunDirectory
 from eval.page.drawings import drawings
 from eval.results import score
-from tests.cards.forgeries import FORGERIES, table
+from tests.cards.forgeries import FORGERIES, Change, put, record, table
 from tests.cards.proven import make_proven_run, published, write_files
 from tests.conftest import ROOT
 
@@ -55,3 +57,34 @@ def test_honest_repository_differs_in_nothing(files: Mapping[str, bytes], tmp_pa
 def test_documentation_lists_each_forgery() -> None:
     assert len(FORGERIES) >= 60
     assert table() in (ROOT / "docs/security.md").read_text("utf-8")
+
+
+def test_buffers_of_whole_modules_are_no_trained_parameters(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    """PEFT saves modules that were trained whole with their buffers."""
+    modules = {"kind": "modules", "modules": ["audio_tower", "language_model"], "trainable": {"audio": 192}}
+    forged = dict(files)
+    record("recipe.yaml", lambda it: it.update(method=modules))(forged)
+    record("training.json", lambda it: it.update(method="modules", trainable_parameters={"audio": 192}))(forged)
+    record("adapter_config.json", lambda it: it.update(modules_to_save=modules["modules"]))(forged)
+    run = RunDirectory(write_files(tmp_path, forged))
+    checks = check_consistency(run, run.load_recipe(), tmp_path)
+    (adapter,) = [check for check in checks if check.what == "recipe and adapter"]
+    assert not any("parameters" in line for line in adapter.lines)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("training.json", "processes", 0),
+        put("training.json", "seed", 10**400),
+        put("data.json", "duration_edges", [0.0, "NaN", 2.0]),
+        put("data.json", "corpora", 0, "histogram", [1]),
+        put("data.json", "corpora", 0, "audio_seconds", "NaN"),
+        put("recipe.yaml", "method", "target_modules", "a{99999999999}"),
+        put("recipe.yaml", "method", "target_modules", f"({'a|' * 20_000}b)"),
+    ],
+)
+def test_odd_number_or_expression_is_a_line(files: Mapping[str, bytes], tmp_path: Path, change: Change) -> None:
+    forged = dict(files)
+    change(forged)
+    assert not passed(verify(str(write_files(tmp_path, forged)), score, drawings))

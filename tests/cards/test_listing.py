@@ -209,3 +209,10 @@ def test_what_clients_keep_is_no_part_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / ".git/link").symlink_to("/etc/passwd")
     require_plain_folder("folder", tmp_path)
     assert list(published_files(tmp_path)) == [".cache/x.bin", "README.md"]
+
+
+def test_other_file_in_the_cache_of_a_client_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".cache/huggingface").mkdir(parents=True)
+    (tmp_path / ".cache/huggingface/model.safetensors").write_text("x")
+    with pytest.raises(PublishError):
+        require_plain_folder("folder", tmp_path)

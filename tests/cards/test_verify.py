@@ -134,7 +134,7 @@ def test_other_file_is_listed(hub: HubDouble, files: Files, tmp_path: Path) -> N
     checks = verify(str(write_files(tmp_path / "folder", changed)), score, drawings)
     assert passed(checks, strict=True)
     (other,) = [check for check in checks if check.what == "other files"]
-    assert (other.verdict, list(other.lines)) == ("cannot be proven", ["notes.md"])
+    assert (other.verdict, list(other.lines)) == ("cannot be proven", ["no record explains notes.md"])
 
 
 def test_missing_checksums_differ(hub: HubDouble, files: Files, tmp_path: Path) -> None:
