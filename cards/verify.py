@@ -10,10 +10,12 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -40,6 +42,8 @@ from cards.snippets import released_code
 from escoita import __version__
 from escoita.errors import PublishError
 from escoita.evaluation import EvaluationRecord
+from escoita.hub.access import clear_refusals
+from escoita.hub.patience import patiently
 from escoita.progress import say
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
@@ -125,11 +129,15 @@ def verify(
         with refusals("recipe.yaml", checks):
             recipe = copy.load_recipe() if copy.recipe.is_file() else None
         with refusals("consistency", checks):
-            checks.extend(check_consistency(copy, recipe, snapshot.path) if recipe else check_contributed(copy))
+            if recipe is not None:
+                checks.extend(check_consistency(copy, recipe, snapshot.path))
+            elif not trained:
+                checks.extend(check_contributed(copy))
         with refusals("predictions", checks):
             checks.extend(_records(copy, asked, texts, score, draw))
         with refusals("card", checks):
-            checks.extend(_card(snapshot, copy, recipe))
+            if recipe is not None or not trained:  # without its recipe, nothing can say what the card should be
+                checks.extend(_card(api, snapshot, copy, recipe))
         with refusals("weights", checks):
             checks.extend(_weights(api, snapshot, recipe))
         with refusals("clips transcribed again", checks):
@@ -239,11 +247,26 @@ def _records(
     yield from check_drawings(published_files(copy.path), drawn_of_records(copy) | again, is_same_matplotlib(training))
 
 
-def _card(snapshot: Snapshot, copy: RunDirectory, recipe: Recipe | None) -> Iterator[Check]:
+def _adapter_name(api: HfApi, snapshot: Snapshot, card: str, base: str) -> str:
+    """
+    Return the repository that the card may name: the one that is verified, or the name that it had before, from which
+    the Hub leads to it; for a folder, the first repository that the card names.
+    """
+    first = next((name for name in named(card) if name != base), None)
+    if snapshot.repo is None:
+        return first or snapshot.name
+    if first is not None and first != snapshot.repo:
+        with suppress(PublishError, HfHubHTTPError, HFValidationError), clear_refusals(first):
+            if patiently(first, known=False)(api.model_info, first).id == snapshot.repo:
+                return first
+    return snapshot.repo
+
+
+def _card(api: HfApi, snapshot: Snapshot, copy: RunDirectory, recipe: Recipe | None) -> Iterator[Check]:
     """Check the card against the card that is made from the copy."""
     require_scorable(EvaluationRecord.read(copy.results))
     card, base = copy.card.read_text("utf-8", "replace"), base_of(copy.path)
-    adapter = snapshot.repo or next((name for name in named(card) if name != base), snapshot.name)
+    adapter = _adapter_name(api, snapshot, card, base)
     if recipe is None:
         made = evaluation_card(EvaluationRecord.read(copy.results), copy.eval, adapter)
         yield from check_sections(card, made, same_version=False)

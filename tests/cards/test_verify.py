@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -149,6 +150,27 @@ def test_custom_template_passes_if_allowed(hub: HubDouble, files: Files, tmp_pat
     checks = verify(str(write_files(tmp_path, changed)), score, drawings)
     assert passed(checks) and not passed(checks, strict=True)
     assert passed(checks, strict=True, allow_custom_template=True)
+
+
+def test_repository_that_was_renamed_verifies(
+    hub: HubDouble, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.store.create(Repo("model", "ana/renamed"), author="ana")
+    hub.commit("ana/renamed", files, "Publish")
+    assert "repositories in the code" in differing(verify("ana/renamed", score, drawings))
+    asked = HfApi.model_info
+
+    def redirected(api: HfApi, repo: str, **options: Any) -> Any:
+        return asked(api, "ana/renamed" if repo == REPO else repo, **options)
+
+    monkeypatch.setattr(HfApi, "model_info", redirected)
+    assert not differing(verify("ana/renamed", score, drawings))
+
+
+def test_broken_recipe_is_one_difference(hub: HubDouble, files: Files, tmp_path: Path) -> None:
+    changed = files | {"recipe.yaml": b"name: ["}
+    changed["SHA256SUMS"] = checksums(changed)
+    assert list(differing(verify(str(write_files(tmp_path, changed)), score, drawings))) == ["recipe.yaml"]
 
 
 def test_repository_of_version_0_1_0_verifies(hub: HubDouble) -> None:
