@@ -73,9 +73,9 @@ def update_settings(recipe: Recipe, run: RunDirectory) -> None:
     """
     recipe.write(run.recipe)
     write_settings(recipe, run.adapter)
-    record = TrainingRecord.read(run.training)
-    if record.adapter_files:
-        record.model_copy(update={"adapter_files": adapter_files(run.adapter)}).write(run.training)
+    record, digests = TrainingRecord.read(run.training), adapter_files(run.adapter)
+    if record.adapter_files and record.adapter_files != digests:
+        record.model_copy(update={"adapter_files": digests}).write(run.training)
 
 
 def adapter_files(adapter: Path) -> dict[str, str]:

@@ -1,17 +1,21 @@
 """Each way to forge a repository is answered by the check and the verdict that the documentation names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
 
+from cards import fetch
 from cards import verify as module
+from cards.checks import drawings as plots
 from cards.checks.check import Check
 from cards.checks.consistency import check_consistency
 from cards.publication import checksums
 from cards.verify import passed, verify
+from escoita.files import sha256
 from escoita.rundir import RunDirectory
 from eval.page.drawings import drawings
 from eval.results import score
@@ -27,12 +31,34 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing listens at the address of the Hub."""
+    """Nothing listens at the address of the Hub; and what is slow and always the same is done once."""
     monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9", token=False))
+    monkeypatch.setattr(fetch, "require_readable", lambda source, folder: None)  # see test_parquet_probe.py
+    monkeypatch.setattr(plots, "training_plot", drawn_once(plots.training_plot, lambda record: record.to_json()))
+    monkeypatch.setattr(plots, "duration_plot", drawn_once(plots.duration_plot, lambda *figures: repr(figures)))
+
+
+DRAWN: dict[tuple[str, str], Any] = {}
+
+
+def drawn_once(draw: Callable[..., Any], key: Callable[..., str]) -> Callable[..., Any]:
+    def drawn(*asked: Any) -> Any:
+        known = draw.__name__, key(*asked)
+        if known not in DRAWN:
+            DRAWN[known] = draw(*asked)
+        return DRAWN[known]
+
+    drawn.__name__ = draw.__name__
+    return drawn
+
+
+def of_predictions(folder: Path, record: Any) -> str:
+    return record.to_json() + "".join(sha256(path) for path in sorted(folder.glob("*/*.parquet")))
 
 
 def verified(folder: Path, files: Mapping[str, bytes]) -> list[Check]:
-    return verify(str(write_files(folder, {**files, "SHA256SUMS": checksums(files)})), score, drawings)
+    there = write_files(folder, {**files, "SHA256SUMS": checksums(files)})
+    return verify(str(there), score, drawn_once(drawings, of_predictions))
 
 
 @pytest.mark.parametrize("name", FORGERIES)

@@ -64,7 +64,7 @@ def test_on_another_machine_a_difference_is_told_but_not_counted(there: RunDirec
 
 
 def test_recordings_that_are_not_here_are_not_heard(there: RunDirectory, tmp_path: Path) -> None:
-    text = there.recipe.read_text("utf-8").replace("/test.jsonl", "/nowhere.jsonl")
+    text = there.recipe.read_text("utf-8").replace("test.jsonl", "nowhere.jsonl")
     write_atomically(there.recipe, text)
     check = heard(there, there.load_recipe())
     assert check.verdict == "not checked" and "its recordings are not here" in check.lines[0]

@@ -252,7 +252,7 @@ def test_folders_of_this_machine_are_not_in_the_recipe() -> None:
     asked = {"baselines": ["/models/whisper", "openai/whisper-small"], "against": "/home/ana/runs/old"}
     told = yaml.safe_load(public_recipe(recipe(eval=asked), "user/base"))
     assert told["eval"]["baselines"] == ["whisper", "openai/whisper-small"] and told["eval"]["against"] == "old"
-    assert "against" not in yaml.safe_load(public_recipe(recipe(), "user/base"))["eval"]
+    assert yaml.safe_load(public_recipe(recipe(), "user/base"))["eval"]["against"] is None
 
 
 def test_without_an_adapter_there_is_nothing_to_publish(run: RunDirectory) -> None:

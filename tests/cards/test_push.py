@@ -22,7 +22,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 REPO, BASE_REPO = "ana/uzbek", "ana/escoita-tiny-gemma4"
 
 
-@pytest.fixture(params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
     with serve(tmp_path / "hub", xet=request.param == "xet") as double:
         yield double

@@ -30,7 +30,7 @@ Push = Callable[..., tuple[str, str]]
 SLUG = "ana/speech-0123456789abcdef01234567"
 
 
-@pytest.fixture(params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
     with serve(tmp_path / "hub", xet=request.param == "xet") as double:
         make_repositories(double, REPO)

@@ -273,7 +273,7 @@ def test_hostile_text_moves_no_cursor(files: Files, tmp_path: Path, capsys: pyte
     assert "\x1b" not in said and "\r" not in said and "[red]" in said
 
 
-@pytest.fixture(params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def real_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
     with serve(tmp_path / "hub", xet=request.param == "xet") as double:
         yield double

@@ -83,11 +83,11 @@ def test_every_result_that_is_shown_is_what_comes(block: Block) -> None:
     assert ran.stdout.splitlines() == RESULT.findall(block.text)
 
 
-def test_the_template_that_is_shown_makes_a_card(tmp_path: Path) -> None:
+def test_the_template_that_is_shown_makes_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (shown,) = blocks(ROOT / "docs/howto/template.md", "jinja")
-    path = tmp_path / "own.md.jinja"
-    path.write_text(shown.text, "utf-8")
-    run = write_run(tmp_path / "run", recipe(card={"template": str(path), "description": "In a quiet room."}))
+    (tmp_path / "own.md.jinja").write_text(shown.text, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "run", recipe(card={"template": "own.md.jinja", "description": "In a quiet room."}))
     write_card(run.path)
     card = run.card.read_text("utf-8")
     assert "- **Made at:** our institute\n" in card and "## How we recorded\n\nIn a quiet room." in card

@@ -14,7 +14,7 @@ from tests.hub_double.faults import Fault
 CLAIMS = {"repository": "ana/train", "workflow": "publish.yml"}
 
 
-@pytest.fixture(params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
     with serve(tmp_path / "hub", xet=request.param == "xet") as double:
         make_repositories(double, REPO)

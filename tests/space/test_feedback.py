@@ -28,7 +28,7 @@ REPO = "ana/corrections"
 SETTINGS = Space(feedback=REPO, max_minutes=1)
 
 
-@pytest.fixture(params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def hub(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", request.param == "lfs")
     with serve(tmp_path / "hub", xet=request.param == "xet") as double:

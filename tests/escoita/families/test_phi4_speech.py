@@ -147,7 +147,7 @@ def test_other_adapters_than_lora_are_refused(base: Path, settings: dict[str, An
     [
         ({"r": 7}, "not rank 7"),
         ({"r": "x"}, "adapter_config.json: r: "),
-        ({"lora_alpha": float("nan")}, "adapter_config.json cannot be read"),
+        ({"lora_alpha": float("nan")}, "adapter_config.json: cannot be read"),
         ({"lora_alpha": None}, "adapter_config.json: lora_alpha: "),
     ],
 )

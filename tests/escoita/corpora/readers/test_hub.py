@@ -73,7 +73,7 @@ def loose(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["lfs", "xet"])
+@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
     with serve(tmp_path / "hub", xet=request.param == "xet") as double:
         yield double
