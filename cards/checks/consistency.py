@@ -224,10 +224,9 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
     yield from (f"{key}: no recipe asks for what adapter_config.json says" for key in UNASKED if config.get(key))
     if config.get("peft_type", "LORA") != "LORA":
         yield "peft_type: adapter_config.json names another method than LORA"
-    spoken = AdapterRecord.read(run.path / "escoita.json")
+    settings = AdapterRecord.read(run.path / "escoita.json").model_dump()
     asked = recipe.spoken().model_dump()
-    told = spoken.model_dump()
-    yield from _pairs({key: (asked[key], told[key]) for key in asked}, "recipe.yaml", "escoita.json")
+    yield from _pairs({key: (asked[key], settings[key]) for key in asked}, "recipe.yaml", "escoita.json")
     if not (weights / ADAPTER).is_file():
         return
     headers = tensor_headers(weights / ADAPTER, "adapter")

@@ -75,7 +75,7 @@ def check_sections(
 def every_block(card: str) -> list[Block]:
     """
     Return everything that stands between marks. The last mark of the card, which lists what was made, is not trusted:
-    a reader sees what stands there, whoever wrote it.
+    a reader sees what stands there, regardless of who wrote it.
 
     Raises:
         PublishError: The card is too long, or has more marks than a card of escoita can have.
