@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import pytest
+
 from bench.streaming import measure_streaming
 
 
+@pytest.mark.slow
 def test_what_visitors_wait_for_is_measured(quickstart_run: Path) -> None:
     ratio, first, asked, crowd, different, memory = measure_streaming(quickstart_run, visitors=4, rounds=1)
     assert (ratio.goal, crowd.goal) == ("at most 1.3", "at least 1.5")

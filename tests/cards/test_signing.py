@@ -66,6 +66,7 @@ def test_a_signed_publication_lists_every_file_but_the_card(hub: HubDouble, push
     assert b"PRIVATE" not in content(hub, PUBLIC_KEY)
 
 
+@pytest.mark.slow
 def test_signing_the_same_again_changes_nothing_and_not_signing_takes_the_signature_away(
     hub: HubDouble, push: Push, tmp_path: Path
 ) -> None:

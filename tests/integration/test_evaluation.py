@@ -79,6 +79,7 @@ def test_batches_hear_what_one_by_one_hears(quickstart_run: Path, transcriber: T
     assert len(set(single)) > 1  # it listens: not the same text for every clip
 
 
+@pytest.mark.slow
 def test_any_adapter_on_any_manifest(quickstart_run: Path, tmp_path: Path, command: Command) -> None:
     manifest = write_manifest(tmp_path / "mine.jsonl", "test", 4, gone={"audio_filepath": "gone.ogg", "text": "bir"})
     adapter = str(RunDirectory(quickstart_run).adapter)
@@ -140,6 +141,7 @@ def test_two_processes_hear_what_one_hears(quickstart_run: Path, tmp_path: Path,
     assert record.pooled.judged.raw == rates and record.judged.processes == 2
 
 
+@pytest.mark.slow
 def test_baselines_and_an_earlier_revision_stand_beside(
     quickstart_run: Path, tmp_path: Path, command: Command
 ) -> None:

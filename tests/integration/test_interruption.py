@@ -58,6 +58,17 @@ listening.Listening._heard = _heard
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Train in this process with one thread, as the processes that are started do: the sums are then the same bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Three steps an epoch, validation after each epoch; checkpoints, log and validation at different steps."""

@@ -144,6 +144,7 @@ def test_serve_says_its_address_and_ends_quietly(tmp_path: Path, ending: signal.
     assert not list(tmp_path.glob("escoita-space-*"))
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_ends_the_page_with_one_line(tmp_path: Path) -> None:
     with served(tmp_path, free_port(), "broken") as process:
         said, why = process.communicate(timeout=60)
