@@ -300,9 +300,12 @@ def _claims(copy: RunDirectory, recipe: Recipe | None, trained: bool, transcribe
         f"that {names} are the clips, speakers and transcripts that the card names; names, titles and licenses are the"
         " publisher's",
     )
-    if not transcribed:
-        why = "that the systems wrote these texts; --transcribe N transcribes N clips again"
-        yield unprovable("origin of the predictions", why)
+    others = (
+        " of the clips that were not transcribed again"
+        if transcribed
+        else "; --transcribe N transcribes N clips again"
+    )
+    yield unprovable("origin of the predictions", f"that the systems wrote these texts{others}")
     yield unprovable("speed and memory", "were measured on the publisher's machine")
     if trained:
         what = (
