@@ -38,7 +38,7 @@ def front_matter(
         `dict`: Keys and values of the front matter.
     """
     matter: dict[str, object] = {
-        "title": hosted.title,
+        "title": " ".join(hosted.title.split()),  # YAML reads some line ends of Unicode as spaces
         "sdk": "gradio",
         "sdk_version": installed("gradio"),
         "python_version": PYTHON,

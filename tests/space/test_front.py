@@ -1,7 +1,7 @@
 """README.md of a Space."""
 
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -22,6 +22,7 @@ def front_of(text: str) -> dict[str, object]:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
+@example("one\x85two")
 def test_no_title_breaks_the_front_matter_or_becomes_markup(title: str) -> None:
     hosted = about(title)
     matter = front_matter(hosted, SOURCES, None, "uz", "apache-2.0", [])
