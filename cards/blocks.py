@@ -18,10 +18,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from escoita.limits import README_BYTES
+
 
 BEGIN, END, MADE = "<!-- escoita:begin {} {} -->", "<!-- escoita:end {} -->", "<!-- escoita:made {} {} -->"
 # Beyond it the Hub shows no card; in characters.
-LONGEST_CARD = 4_000_000
+LONGEST_CARD = README_BYTES
 MARK = re.compile(
     r"^<!-- escoita:(?:(?P<kind>begin|end) (?P<name>[a-z_]+)(?: (?P<digest>[0-9a-f]{12}))?"
     r"|made (?P<sum>[0-9a-f]{12}) (?P<list>[^\r\n>]*)) -->[ \t]*(?P<eol>\r?\n|\Z)",
