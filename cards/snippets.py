@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cards.template import environment, plain
+from cards.template import environment, plain, released_environment, released_templates
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 
@@ -38,8 +38,8 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     """
     wanted = {
         "escoita": "With escoita, which cuts long recordings and reads any format (install it from its repository)",
-        "unsloth_" + training.family: "With Unsloth, as it was trained (`pip install unsloth soundfile`)",
-        training.family: "With Transformers and PEFT alone (`pip install transformers peft accelerate soundfile`)",
+        "unsloth_" + training.family: "With Unsloth, as it was trained (`pip install unsloth soundfile soxr`)",
+        training.family: "With Transformers and PEFT (`pip install transformers peft accelerate soundfile soxr`)",
     }
     if training.engine != "unsloth":
         del wanted["unsloth_" + training.family]
@@ -62,14 +62,15 @@ def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: 
         adapter (`str`): The same of the adapter.
     """
     values = _values(recipe, base, adapter)
-    kinds = {"escoita.py.jinja", f"{training.family}.py.jinja", f"unsloth_{training.family}.py.jinja"}
-    names = [name for name in environment().list_templates() if name.startswith("released/")]
-    return {_rendered(name, values) for name in names if name.rpartition("/")[2] in kinds}
+    kinds = ["escoita", training.family, f"unsloth_{training.family}"]
+    return {
+        _rendered(f"snippets/{kind}.py.jinja", values, version) for version in released_templates() for kind in kinds
+    }
 
 
-def _rendered(name: str, values: dict[str, Any]) -> str:
-    """Return a snippet, or nothing if there is no such template."""
-    made = environment()
+def _rendered(name: str, values: dict[str, Any], version: str | None = None) -> str:
+    """Return a snippet of today's templates or of those of a released version, or nothing if there is none."""
+    made = environment() if version is None else released_environment(version)
     return made.get_template(name).render(plain(values)).strip() if name in made.list_templates() else ""
 
 
@@ -78,6 +79,7 @@ def _values(recipe: Recipe, base: str, adapter: str) -> dict[str, Any]:
         "base": base,
         "revision": recipe.base_revision,
         "adapter": adapter,
+        "dtype": recipe.dtype,
         "prompt": recipe.prompt,
         "max_new_tokens": recipe.eval.max_new_tokens,
         "max_length": recipe.training.get("max_length") or 8192,

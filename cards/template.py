@@ -11,7 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, FunctionLoader, PackageLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    FunctionLoader,
+    PackageLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateSyntaxError,
+)
 from jinja2.runtime import BlockReference, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel
@@ -153,6 +162,18 @@ def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
     made.filters |= {function.__name__: function for function in FILTERS}
     made.globals = {"section": lambda section, caller: (text := marked(section, caller())) and f"{text}\n"}
     return made
+
+
+def released_environment(version: str) -> Environment:
+    """
+    Return the environment with the templates that a released version had; a template that has not changed since is
+    today's. A template extends one of the same version.
+
+    Args:
+        version (`str`): A version of `released.json`.
+    """
+    templates = Path(__file__).parent / "templates"
+    return environment().overlay(loader=FileSystemLoader([templates / "released" / version, templates]))
 
 
 def literal(value: object) -> str:

@@ -8,19 +8,24 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soxr
 import torch
 from markdown_it import MarkdownIt
 from peft import LoraConfig, get_peft_model
 
 from cards.build import build_card
 from cards.metadata import metadata
-from cards.snippets import snippets
+from cards.snippets import released_code, snippets
+from escoita.audio import read_audio
 from escoita.families import family_of
 from escoita.families.phi4 import Phi4Family
+from escoita.recipe import load_recipe
 from escoita.records import AdapterRecord, Prompt
 from escoita.transcribe import Transcriber
 from tests.cards.samples import recipe, training, write_run
+from tests.conftest import ROOT
 from tests.escoita.families.phi4_samples import noise, write_phi4
 from tests.escoita.samples import write_clip
 from training.arguments import peft_config
@@ -59,6 +64,12 @@ def run(code: str, clip: Path) -> tuple[str, dict[str, Any]]:
     return shown.getvalue().strip(), names
 
 
+def stereo_48_khz(path: Path, samples: np.ndarray) -> Path:
+    """A file as a recorder writes it: two channels that differ, 48 kHz."""
+    high = soxr.resample(samples, 16_000, 48_000)
+    return write_clip(path, np.stack([high, 0.5 * high], axis=1), 48_000)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(write_phi4(tmp_path_factory.mktemp("phi4") / "base"))
@@ -88,7 +99,7 @@ def test_the_snippet_of_phi4_hears_what_escoita_hears(
         FAMILY.save_processor(FAMILY.load_processor(str(base)), tmp_path / "base")
         base = tmp_path / "base"
     code = snippet_of(tmp_path, chosen(str(base), prompt), str(base), str(adapter))
-    clip = write_clip(tmp_path / "clip.wav", noise(1.3))
+    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
     text, names = run(code, clip)
     assert "escoita" not in re.sub(r'".*?"', "", code)
 
@@ -117,9 +128,53 @@ def test_the_snippet_of_qwen2_audio_hears_what_escoita_hears(tmp_path: Path) -> 
     prompt = Prompt(system="You transcribe.", user="Escoita.")
     asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
     code = snippet_of(tmp_path, asked, str(base), str(folder), "qwen2_audio")
-    clip = write_clip(tmp_path / "clip.wav", noise(1.3))
+    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
     spoken = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
     assert run(code, clip)[0] == Transcriber.load(str(base), str(folder), spoken).transcribe_file(clip).text != ""
+
+
+def test_the_snippet_of_gemma4_prints_what_escoita_transcribes(tmp_path: Path) -> None:
+    base, folder = ROOT / "quickstart/gemma4", tmp_path / "adapter"
+    asked = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
+    family = family_of(str(base))
+    torch.manual_seed(0)
+    model = get_peft_model(family.load_model(str(base)), peft_config(asked))
+    save_weights(model, folder)
+    family.save_processor(family.load_processor(str(base)), folder)
+    code = snippet_of(tmp_path, asked, str(base), str(folder), "gemma4")
+    speech = read_audio(ROOT / "quickstart/corpus/uz/test/0014.ogg")
+    clip = stereo_48_khz(tmp_path / "clip.wav", speech)
+    spoken = AdapterRecord(language="uz", prompt=asked.prompt, max_new_tokens=asked.eval.max_new_tokens)
+    ours = Transcriber.load(str(base), str(folder), spoken)
+    text, names = run(code, clip)
+    assert text == ours.transcribe_file(clip).text != ""
+    assert np.abs(names["audio"] - read_audio(clip)).max() < 1e-3
+
+    long = stereo_48_khz(tmp_path / "long.wav", np.tile(speech, 31 * 16_000 // len(speech) + 1))
+    with pytest.raises(AssertionError, match="30 seconds"):  # the extractor would cut it silently
+        run(code, long)
+
+
+def test_escoitas_own_snippet_is_run_too(tmp_path: Path) -> None:
+    base = ROOT / "quickstart/gemma4"
+    asked = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
+    family, folder = family_of(str(base)), tmp_path / "adapter"
+    save_weights(get_peft_model(family.load_model(str(base)), peft_config(asked)), folder)
+    settings = AdapterRecord(language="uz", prompt=asked.prompt, max_new_tokens=asked.eval.max_new_tokens)
+    settings.write(folder / "escoita.json")
+    clip = stereo_48_khz(tmp_path / "clip.wav", read_audio(ROOT / "quickstart/corpus/uz/test/0014.ogg"))
+    code = snippets(asked, training(family="gemma4"), str(base), str(folder))[0].code
+    assert run(code, clip)[0] == Transcriber.load(str(base), str(folder)).transcribe_file(clip).text != ""
+
+
+def test_snippets_of_released_versions_are_still_known() -> None:
+    """Unsloth's extends Gemma 4's, of the same version."""
+    asked = recipe(prompt={"user": "Please transcribe."})
+    old = released_code(asked, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
+    made = snippets(asked, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
+    changed = {code for code in old if "soundfile" in code}
+    assert len(changed) == 2 and all("soxr" not in code for code in changed)
+    assert not changed & {snippet.code for snippet in made} and made[0].code in old
 
 
 def test_of_a_family_without_a_plain_snippet_only_escoitas_is_shown(tmp_path: Path) -> None:
@@ -139,7 +194,7 @@ def test_an_adapter_that_unsloth_trained_is_shown_with_it(tmp_path: Path) -> Non
     assert [snippet.title.split(",")[0].split(" (")[0] for snippet in made] == [
         "With escoita",
         "With Unsloth",
-        "With Transformers and PEFT alone",
+        "With Transformers and PEFT",
     ]
     code = made[1].code
     ast.parse(code)
