@@ -92,9 +92,10 @@ class Family(ABC):
         Raises:
             ValueError: Extractor and encoder contradict each other.
         """
-        extractor = processor.feature_extractor if hasattr(processor, "feature_extractor") else None
-        samples = getattr(extractor, "n_samples", None)
-        return type(self).max_audio_seconds if samples is None else samples / extractor.sampling_rate
+        extractor: Any = getattr(processor, "feature_extractor", None)
+        if not hasattr(extractor, "n_samples"):
+            return type(self).max_audio_seconds
+        return extractor.n_samples / extractor.sampling_rate
 
     def load_model(
         self,
@@ -121,10 +122,20 @@ class Family(ABC):
 
     def empty_model(self, base: str, revision: str | None = None) -> Any:
         """The base model without its weights, in its configuration's shape; to be made on torch's meta device."""
-        import transformers
+        return self.from_config(self.read_config(base, revision))
 
-        config = transformers.AutoConfig.from_pretrained(base, revision=revision)
-        return getattr(transformers, self.auto_model).from_config(config)
+    def read_config(self, base: str, revision: str | None = None) -> Any:
+        """Read the configuration of a base, as the library has it."""
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(base, revision=revision)
+
+    def from_config(self, config: Any) -> Any:
+        """Make a model with random weights in the shape of a configuration."""
+        return self.loader.from_config(config)
+
+    def adjust(self, model: Any) -> None:  # noqa: B027 most families change nothing
+        """Change what is changed of every base that is loaded."""
 
     @abstractmethod
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:

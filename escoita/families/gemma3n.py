@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, Gemma3nForConditionalGeneration, Gemma3nModel, Gemma3nProcessor
+from transformers import AutoModel, Gemma3nForConditionalGeneration, Gemma3nModel, Gemma3nProcessor
 from transformers.models.gemma3n.modeling_gemma3n import Gemma3nMultimodalEmbedder, Gemma3nPreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
@@ -109,9 +109,9 @@ class Gemma3nFamily(ChatFamily):
         """The base without its vision tower."""
         return Gemma3nHearingForConditionalGeneration
 
-    def empty_model(self, base: str, revision: str | None = None) -> Any:
-        """The base without its weights and its vision tower."""
-        return Gemma3nHearingForConditionalGeneration(AutoConfig.from_pretrained(base, revision=revision))
+    def from_config(self, config: Any) -> Any:
+        """Make the model without its vision tower."""
+        return Gemma3nHearingForConditionalGeneration(config)
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """As any family, with some silence after each clip that is seen but not listened to, alone or in a batch."""

@@ -135,7 +135,7 @@ class Phi4Family(ChatFamily):
                 )
             merge_speech_lora(model, base, *found)
             setattr(model.config, MERGED, True)
-        hear_apart(model)
+        self.adjust(model)
         check_processor_files(base, revision)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(base, revision=revision)
         # Not all that was published says that the end of a turn is an end.
@@ -143,12 +143,19 @@ class Phi4Family(ChatFamily):
         model.generation_config.pad_token_id = tokenizer.pad_token_id
         return model
 
-    def empty_model(self, base: str, revision: str | None = None) -> Phi4MultimodalForCausalLM:
-        """The base model without its weights, in its configuration's shape; to be made on torch's meta device."""
+    def read_config(self, base: str, revision: str | None = None) -> Phi4MultimodalConfig:
+        """Read the configuration of a base in either layout."""
         written = _config_of(base, revision)
         old = written["model_type"] == OLD_TYPE
-        config = native_config(written, base) if old else Phi4MultimodalConfig.from_pretrained(base, revision=revision)
+        return native_config(written, base) if old else Phi4MultimodalConfig.from_pretrained(base, revision=revision)
+
+    def from_config(self, config: Phi4MultimodalConfig) -> Phi4MultimodalForCausalLM:
+        """Make a model with random weights in the shape of a configuration."""
         return Phi4MultimodalForCausalLM(config)
+
+    def adjust(self, model: Any) -> None:
+        """Let the encoder never see padding."""
+        hear_apart(model)
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """
