@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 ROWS = 2
 # The copies of all families have fewer parameters, most of them in the embeddings of the vocabulary.
 MOST_PARAMETERS = 200_000_000
+# What TRL turns on if a recipe says nothing.
+OFF = {"gradient_checkpointing": False}
 # The trial sets these itself.
 OF_THE_TRIAL = {"max_steps", "num_train_epochs", "save_strategy", "save_steps", "report_to"}
 
@@ -67,21 +69,29 @@ def check_by_trial(
     tried = _without(recipe, left_out)
     few = rows.select(range(min(ROWS, len(rows))))
     if reason := _refusal(tried, family, processor, few, adapted):
-        raise TrainingError(f"{_cause(tried, family, processor, few, adapted)}: {reason}")
+        raise TrainingError(f"{_cause(reason, tried, family, processor, few, adapted)}: {reason}")
 
 
-def _cause(recipe: Recipe, *others: Any) -> str:
+def _cause(reason: str, recipe: Recipe, *others: Any) -> str:
     """The field without which the step succeeds, or the section that is at fault."""
     fields = [key for key in recipe.training if key not in OF_THE_TRIAL]
-    for key in fields:
+    # Those first of which the reason speaks, because each takes a step.
+    for key in sorted(fields, key=lambda key: not (key in reason or str(recipe.training[key]) in reason)):
         if not _refusal(_without(recipe, [key]), *others):
             return f"training.{key}"
+    for key, value in OFF.items():
+        if key not in fields and not _refusal(_with(recipe, {key: value}), *others):
+            return f"training.{key} (set it to {str(value).lower()})"
     return "training" if fields and not _refusal(_without(recipe, fields), *others) else "method or base"
 
 
 def _without(recipe: Recipe, fields: Collection[str]) -> Recipe:
     kept = {key: value for key, value in recipe.training.items() if key not in fields}
     return recipe.model_copy(update={"training": kept})
+
+
+def _with(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
+    return recipe.model_copy(update={"training": recipe.training | fields})
 
 
 def _refusal(recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any) -> str:
@@ -151,8 +161,7 @@ def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":
     try:
         arguments = sft_config(recipe, run)
     except RecipeError:  # the check of the machine refuses the precision, and this is to find the rest
-        precision = {"bf16": False, "fp16": False}
-        arguments = sft_config(recipe.model_copy(update={"training": recipe.training | precision}), run)
+        arguments = sft_config(_with(recipe, {"bf16": False, "fp16": False}), run)
     arguments.max_steps = 1
     arguments.per_device_train_batch_size = min(arguments.per_device_train_batch_size, rows)
     arguments.per_device_eval_batch_size = min(arguments.per_device_eval_batch_size, rows)
