@@ -29,6 +29,7 @@ NO_EFFECT = {
     "packing_strategy": _NOT_PREPARED,
     "pad_to_multiple_of": "a batch is padded to its longest row",
     "pad_token": "the processor of the base names it",
+    "prediction_loss_only": "the evaluation of a batch yields its loss alone; validation.clips are transcribed apart",
     "resume_from_checkpoint": "the last checkpoint of the run is resumed from; --restart trains from the first step",
     "shuffle_dataset": "train_sampling_strategy orders the rows",
     "truncation_mode": "no row is truncated; one over max_length stops the training",
@@ -54,7 +55,7 @@ def without_effect(recipe: Recipe) -> Iterator[str]:
         recipe ([`Recipe`]): Its `training` section.
     """
     for field, value in recipe.training.items():
-        if field in NO_EFFECT and value not in (None, False):
+        if field in NO_EFFECT and value is not None:
             yield f"training.{field}: has no effect, because {NO_EFFECT[field]}"
         elif field in ONLY_WITH:
             other, beginnings = ONLY_WITH[field]
