@@ -96,12 +96,16 @@ def _with(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
 
 def _refusal(recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any) -> str:
     """Why the step fails, in one line; empty if it succeeds."""
+    from training.halves import is_out_of_memory
+
     with tempfile.TemporaryDirectory() as folder, _alone():
         try:
             _take_step(recipe, family, copy.deepcopy(processor), rows, adapted, Path(folder))
         except EscoitaError as error:
             return " ".join(str(error).split())
         except Exception as error:  # of SFTTrainer, PEFT, the model, or a package that a field names
+            if is_out_of_memory(error):  # the training itself says what to do then
+                return ""
             return f"refused ({type(error).__name__}: {_line(error)})"
     return ""
 
