@@ -222,7 +222,7 @@ def _kind(name: str) -> str:
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """Keep what a training changes in this process, and what it writes to the terminal, within the trial."""
-    from accelerate.state import AcceleratorState, GradientState
+    from accelerate.state import AcceleratorState, GradientState, PartialState
     from transformers.utils import logging as transformers_logging
 
     environment, random_state = dict(os.environ), (random.getstate(), np.random.get_state())  # noqa: NPY002 theirs
@@ -247,6 +247,8 @@ def _alone() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
-        # The training may have another precision than a trial without one of its fields.
-        AcceleratorState._reset_state()
-        GradientState._reset_state()
+        # The training may have another precision than a trial without one of its fields. Several processes keep the
+        # state, which says how they share a model and cannot be made twice.
+        if PartialState().num_processes == 1:
+            AcceleratorState._reset_state()
+            GradientState._reset_state()
