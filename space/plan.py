@@ -149,6 +149,24 @@ def example_files(paths: Iterable[Path]) -> dict[str, Path]:
     return clips
 
 
+def require_settings(space: Space, published: bool) -> None:
+    """
+    Check what a recipe says of the page, without asking the Hub.
+
+    Args:
+        space ([`~escoita.recipe.Space`]): The section of the recipe.
+        published (`bool`): The adapter goes to the Hub, and so the page may.
+
+    Raises:
+        EscoitaError: An example is not here or is called as another, or two adapters have one name.
+        PublishError: A published page cannot find one of the adapters.
+    """
+    example_files(map(Path, space.examples))
+    for source in named(space.adapters).values():
+        if published:
+            require_repository(source, "space.adapters")
+
+
 def _recipe(adapter: str, recipe: Path | None, overrides: list[str] | None) -> Recipe | None:
     path = recipe or file_if_any(adapter, "recipe.yaml")
     if path is not None:
