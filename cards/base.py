@@ -10,6 +10,7 @@ from escoita.files import sha256
 from escoita.hub.access import clear_refusals, require_write, trusted_resource
 from escoita.hub.patience import patiently
 from escoita.recipe import Recipe
+from escoita.resolve import is_repo_id
 
 
 PUBLISHED_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors"}
@@ -20,6 +21,29 @@ def published_base(recipe: Recipe, repo: str) -> str:
     if not Path(recipe.base).is_dir():
         return recipe.base
     return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"
+
+
+def base_apart(recipe: Recipe, repo: str) -> str:
+    """
+    Return the repository of the base, as far as it can be checked without asking the Hub.
+
+    Args:
+        recipe ([`Recipe`]): Names the base.
+        repo (`str`): Where the adapter goes, `user/name`.
+
+    Raises:
+        PublishError: It is that of the adapter, or its name is none of a repository, or its folder has no safetensors.
+    """
+    base = published_base(recipe, repo)
+    if base == repo:
+        raise PublishError(f"{repo}: is the repository of the base; give the adapter another")
+    if Path(recipe.base).is_dir():
+        base_files(Path(recipe.base))
+        if not is_repo_id(base):
+            raise PublishError(f"{base}: not the name of a repository; set hub.publish_base_as for the base")
+    elif not is_repo_id(base):
+        raise PublishError(f"base {base}: neither a folder here nor the name of a repository, user/name")
+    return base
 
 
 def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
@@ -37,9 +61,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
     Raises:
         PublishError: Says in one line what is wrong.
     """
-    base = published_base(recipe, repo)
-    if base == repo:
-        raise PublishError(f"{repo}: is the repository of the base; give the adapter another")
+    base = base_apart(recipe, repo)
     if Path(recipe.base).is_dir():
         if base_is_there(api, Path(recipe.base), base):
             return base, False

@@ -25,6 +25,7 @@ def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> 
     Raises:
         PublishError: A corpus was not tested, or a benchmark is no repository.
     """
+    require_benchmarks(recipe)
     files: dict[str, list[EvalResultEntry]] = {}
     for benchmark in recipe.hub.benchmarks:
         path = f".eval_results/{benchmark.corpus}.yaml"
@@ -35,12 +36,22 @@ def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> 
     }
 
 
+def require_benchmarks(recipe: Recipe) -> None:
+    """
+    Check that the benchmarks of a recipe can be repositories. That their corpora are tested, a recipe checks itself.
+
+    Raises:
+        PublishError: One cannot.
+    """
+    for benchmark in recipe.hub.benchmarks:
+        if not is_repo_id(benchmark.dataset):
+            raise PublishError(f"hub.benchmarks: {benchmark.dataset}: not the name of a repository; write user/name")
+
+
 def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> EvalResultEntry:
     tested = {result.name: result for result in evaluation.corpora}
     if benchmark.corpus not in tested:
         raise PublishError(f"hub.benchmarks: {benchmark.corpus} was not tested; tested were {', '.join(tested)}")
-    if not is_repo_id(benchmark.dataset):
-        raise PublishError(f"hub.benchmarks: {benchmark.dataset}: not the name of a repository; write user/name")
     result = tested[benchmark.corpus]
     rates = result.judged.normalized
     rate, units = {

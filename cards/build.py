@@ -19,6 +19,7 @@ from cards.redact import redacted_data
 from cards.revise import revise, sealed, standing_card
 from cards.snippets import snippets
 from cards.template import own_template, render
+from cards.vocabulary import check_card
 from escoita.data_record import DataRecord
 from escoita.errors import RecordError
 from escoita.evaluation import EvaluationRecord
@@ -65,6 +66,7 @@ def write_card(path: Path, force: bool = False) -> Path:
 
     Raises:
         CardConflict: A person changed what is made; nothing is written.
+        PublishError: The Hub would refuse the front matter, as far as that is known without it; nothing is written.
         RecordError: The run is not trained or not evaluated yet.
         RecipeError: The recipe's own template cannot be used.
     """
@@ -72,6 +74,7 @@ def write_card(path: Path, force: bool = False) -> Path:
     recipe = run.load_recipe()
     card = build_card(run, recipe, recipe.base, str(run.adapter), own_template(recipe, run))
     card = revise(standing_card(run.card), card, force)
+    check_card(card)
     if curve := training_plot(TrainingRecord.read(run.training)):
         write_atomically(run.curve, curve)
     write_atomically(run.card, card)

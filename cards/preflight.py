@@ -1,30 +1,86 @@
 """What can be known before training starts, so that hours of it do not end in a refusal."""
 
+from collections.abc import Callable, Iterator
+
 from huggingface_hub import HfApi, ModelCard
 
-from cards.base import require_base
+from cards.base import base_apart, require_base
+from cards.benchmarks import require_benchmarks
 from cards.metadata import metadata
-from cards.vocabulary import check
-from escoita.errors import PublishError
-from escoita.hub.access import clear_refusals, require_write
+from cards.publication import public_recipe
+from cards.template import template_files
+from cards.vocabulary import check_card
+from escoita.errors import EscoitaError, PublishError
+from escoita.hub.access import clear_refusals, require_name, require_write
 from escoita.hub.patience import patiently
+from escoita.hub.scan import scan
 from escoita.recipe import Recipe
+from escoita.rundir import RunDirectory
+from space.plan import require_settings
+
+
+# Stands for the repository of a recipe that names none.
+ANY_REPOSITORY = "user/adapter"
 
 
 def preflight(recipe: Recipe) -> None:
     """
-    Checks token, repository, write permission, base and the card's metadata against the Hub.
+    Checks what can be known without the Hub, and then token, repository, write permission, base and the card's
+    metadata against the Hub.
 
     Args:
         recipe ([`Recipe`]): About to be trained and published.
 
     Raises:
-        PublishError: Says in one line what is missing.
+        PublishError: Says what is missing, one line for each.
     """
+    require_publishable(recipe)
     api = HfApi()
     repo = require_write(api, recipe.hub.repo)
     base, _ = require_base(api, recipe, repo)
     validate_card(f"---\n{metadata(recipe, None, base)}\n---\n")
+
+
+def require_publishable(recipe: Recipe) -> None:
+    """
+    Check all that publishing would refuse and that is known without the Hub.
+
+    Args:
+        recipe ([`Recipe`]): About to be trained. A repository that it does not name is not asked for.
+
+    Raises:
+        PublishError: One line for each refusal.
+    """
+    if found := list(refusals(recipe)):
+        raise PublishError("\n".join(found))
+
+
+def refusals(recipe: Recipe) -> Iterator[str]:
+    """
+    Yield what publishing would refuse and what is known without the Hub: each by the function that refuses it then.
+
+    Args:
+        recipe ([`Recipe`]): About to be trained.
+    """
+    repo = recipe.hub.repo or ANY_REPOSITORY
+    for check in _checks(recipe, repo):
+        try:
+            check()
+        except EscoitaError as error:
+            yield from str(error).splitlines()
+
+
+def _checks(recipe: Recipe, repo: str) -> Iterator[Callable[[], object]]:
+    # What is made of an impossible name is not checked as well.
+    yield lambda: require_name(repo)
+    if "/" in repo:
+        yield lambda: base_apart(recipe, repo)
+        base = recipe.base
+        yield lambda: check_card(f"---\n{metadata(recipe, None, base)}\n---\n")
+    yield lambda: require_benchmarks(recipe)
+    yield lambda: scan({"recipe.yaml": public_recipe(recipe, "user/base").encode()})
+    yield lambda: scan(template_files(recipe, RunDirectory(recipe.run_path)))
+    yield lambda: require_settings(recipe.space, published=recipe.hub.repo is not None)
 
 
 def validate_card(content: str) -> None:
@@ -34,10 +90,9 @@ def validate_card(content: str) -> None:
     Raises:
         PublishError: It does not, or a value is on no list; says why.
     """
+    check_card(content)
     with clear_refusals("card"):
         try:
-            card = ModelCard(content)
-            check(card.data)
-            patiently("card", known=False)(card.validate)
+            patiently("card", known=False)(ModelCard(content).validate)
         except ValueError as error:
             raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error

@@ -111,15 +111,15 @@ def push(
         require_tag(api, repo, tag, "" if real(found) else head.sha)
     slug = collection or recipe.hub.collection
     missing_in = slug if slug and require_collection(api, slug, repo) else None
+    if pr and not real(found):
+        raise PublishError(f"{repo}: holds all of it already; there is nothing to open a pull request for")
+    card = wanted.onto(head)[CARD]
+    validate_card(card.decode() if isinstance(card, bytes) else card.read_text("utf-8"))
     if dry_run:
         if base_missing:
             print_changes(base, wanted_base.changes(base_head))
         print_changes(repo, found)
         return f"{repo}: {counted(found)}; a dry run, nothing was changed"
-    if pr and not real(found):
-        raise PublishError(f"{repo}: holds all of it already; there is nothing to open a pull request for")
-    card = wanted.onto(head)[CARD]
-    validate_card(card.decode() if isinstance(card, bytes) else card.read_text("utf-8"))
 
     private = recipe.hub.private if private is None else private
     if base_missing:

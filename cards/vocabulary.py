@@ -2,12 +2,14 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from huggingface_hub import CardData
+import yaml
+from huggingface_hub import CardData, ModelCard
 
 from escoita.errors import PublishError
 
@@ -19,6 +21,10 @@ LISTS = {
     "license": "licenses",
     "language": "languages",
 }
+
+
+_LICENSE_NAME = re.compile(r"[a-z0-9.-]+")
+_LICENSE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 
 def check(front: CardData) -> None:
@@ -33,6 +39,23 @@ def check(front: CardData) -> None:
     """
     if faults := [*_unknown(front), *_unnamed(front)]:
         raise PublishError(f"card: {'; '.join(faults)}")
+
+
+def check_card(content: str) -> None:
+    """
+    Check the front matter of a card without asking the Hub.
+
+    Args:
+        content (`str`): The card, or its front matter alone.
+
+    Raises:
+        PublishError: It is no front matter, or see [`check`].
+    """
+    try:
+        card = ModelCard(content)
+    except (ValueError, yaml.YAMLError) as error:
+        raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error
+    check(card.data)
 
 
 @cache
@@ -58,6 +81,11 @@ def _unnamed(front: CardData) -> Iterator[str]:
         for field in ("license_name", "license_link"):
             if not front.get(field):
                 yield f"license: other needs {field}; set card.{field} in the recipe"
+    name, link = (str(front.get(field) or "") for field in ("license_name", "license_link"))
+    if name and not _LICENSE_NAME.fullmatch(name):
+        yield f"license_name: the Hub takes small letters, digits, - and . alone, not {name!r}"
+    if link and link not in _LICENSE_FILES and not link.startswith(("https://", "http://")):
+        yield f"license_link: write an address, or one of {', '.join(_LICENSE_FILES)}, not {link!r}"
 
 
 def _listed(value: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from escoita.errors import EscoitaError
 from escoita.files import NO_SPACE, cannot_write
 from escoita.interruption import Interrupted, raise_on_signals
 from escoita.processes import leave
-from escoita.progress import is_main_process
+from escoita.progress import is_main_process, say
 from escoita.visible import visible
 
 
@@ -61,16 +61,17 @@ def doctor(
     recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
 ) -> None:
     """Looks for what would make a training fail, before it costs anything; ends with 1 where there is something."""
+    from cards.preflight import preflight, refusals
     from escoita.recipe import load_recipe
     from training.doctor.examination import examine
-    from training.doctor.finding import Finding
+    from training.doctor.finding import PUBLISHING, Finding
     from training.doctor.view import print_findings
 
     loaded = load_recipe(recipe, overrides)
     findings = list(examine(loaded))
-    if loaded.hub.repo:
-        from cards.preflight import preflight
-
+    refused = list(refusals(loaded))
+    findings += [Finding("refusal", PUBLISHING, line, "escoita push would refuse it") for line in refused]
+    if loaded.hub.repo and not refused:
         try:
             preflight(loaded)
             findings.append(Finding("ok", "Hub", f"the token may write to {loaded.hub.repo}; the card is accepted"))
@@ -92,10 +93,15 @@ def train(
     from escoita.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    if push:
-        from cards.preflight import preflight
+    from cards.preflight import preflight, refusals, require_publishable
 
+    if push:
         preflight(loaded)
+    elif dry_run:
+        require_publishable(loaded)
+    else:
+        for line in refusals(loaded):
+            say(f"{line}; escoita push would refuse it")
     from training.sft import train as train_adapter
 
     train_adapter(loaded, dry_run, restart)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
-from huggingface_hub import HfApi
+from huggingface_hub import CardData, HfApi
 
+from cards.vocabulary import check
 from escoita.errors import EscoitaError, PublishError
 from escoita.foreign_json import read_object
 from escoita.hub.access import clear_refusals
@@ -78,7 +80,8 @@ def plan_space(
         examples (`Iterable[Path]`): Further clips offered with one click.
 
     Raises:
-        EscoitaError: An adapter or the base are not on the Hub, or an example is not here.
+        EscoitaError: An adapter or the base are not on the Hub, or an example is not here, or the Hub would not take
+            the license.
     """
     source = require_repository(next(iter(named([adapter]).values())), "--adapter")
     config, spoken = _config(source), adapter_record(source)
@@ -102,6 +105,7 @@ def plan_space(
     early = [each for each in dict.fromkeys(sources) if each not in late]
     license_id = loaded.card.license if loaded and loaded.card.license != "other" else None
     matter = front_matter(hosted, sources, hardware, spoken.language, license_id, early)
+    check(CardData(**cast("dict[str, Any]", matter)))
     modules = bundle()
     files = modules | {name: path.read_bytes() for name, path in clips.items()}
     files |= {
@@ -147,6 +151,24 @@ def example_files(paths: Iterable[Path]) -> dict[str, Path]:
             raise EscoitaError(f"example {path}: another is called {path.name} too; rename one")
         clips[place] = path
     return clips
+
+
+def require_settings(space: Space, published: bool) -> None:
+    """
+    Check what a recipe says of the page, without asking the Hub.
+
+    Args:
+        space ([`~escoita.recipe.Space`]): The section of the recipe.
+        published (`bool`): The adapter goes to the Hub, and so the page may.
+
+    Raises:
+        EscoitaError: An example is not here or is called as another, or two adapters have one name.
+        PublishError: A published page cannot find one of the adapters.
+    """
+    example_files(map(Path, space.examples))
+    for source in named(space.adapters).values():
+        if published:
+            require_repository(source, "space.adapters")
 
 
 def _recipe(adapter: str, recipe: Path | None, overrides: list[str] | None) -> Recipe | None:

@@ -16,6 +16,7 @@ from escoita.method import Modules
 from escoita.mistakes import nearest
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
+from training.fields import UNSUPPORTED
 from training.tracking import require_trackers
 
 
@@ -40,7 +41,7 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
 
     Raises:
         RecipeError: A field is unknown, is not a recipe's to set, has an impossible value or contradicts another, or
-            what it reports to is not installed.
+            what it reports to, or another package that it needs, is not installed.
     """
     ours: dict[str, Any] = {
         "output_dir": str(run.checkpoints),
@@ -60,6 +61,8 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         if key not in known:
             raise RecipeError(f"training.{key}: SFTConfig has no such field{nearest(key, known)}")
         asked[key] = typed(key, value)
+        if key in UNSUPPORTED and asked[key]:
+            raise RecipeError(f"training.{key}: {UNSUPPORTED[key]}; leave it out")
         if key in UNSAFE and asked[key]:
             raise RecipeError(f"training.{key}: {UNSAFE[key]}; leave it out")
     defaults = {
@@ -85,7 +88,7 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
     _refuse_contradictions(recipe, asked)
     try:
         config = SFTConfig(**(trl_defaults() | asked | ours))
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # also of a package that a field needs and that is not installed
         raise RecipeError(f"training: {' '.join(str(error).split())}") from error
     require_trackers(config.report_to)
     return config

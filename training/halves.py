@@ -126,6 +126,6 @@ def halved(batch: Batch) -> tuple[Batch, Batch]:
     return some(slice(None, middle)), some(slice(middle, None))
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out, of a GPU or of the machine."""
     return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in SHORTAGES)

@@ -137,16 +137,23 @@ def check_without_weights(
         `dict[str, int]`: Trainable parameters of each tower.
 
     Raises:
-        EscoitaError: A batch, the precision of the base, or what would be trained, is not what it should be.
+        EscoitaError: A batch, the precision of the base, or what would be trained, is not what it should be, or
+            SFTTrainer, PEFT or the model refuses what the recipe says.
     """
     from escoita.families.loading import check_precision, stored_quantization
     from training.checks import check_batch, check_trainable, count_trainable
+    from training.fields import without_effect
+    from training.trial import check_by_trial
 
     first = rows.select(range(min(len(rows), batch_size)))
     check_batch(family, collator.processor, collator(first.to_list()), first["text"])
     check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
-    counts = count_trainable(family, untrained(recipe))
+    adapted = untrained(recipe)
+    counts = count_trainable(family, adapted)
     check_trainable(counts, recipe.method.trainable)
+    for line in without_effect(recipe):
+        say(line)
+    check_by_trial(recipe, family, collator.processor, rows, adapted)
     return counts
 
 

@@ -6,7 +6,7 @@ import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
 
@@ -72,12 +72,19 @@ def listener_of(model: str, revision: str | None = None) -> Family:
     if family is not None:
         return family
     if model_type == "whisper":
-        return WhisperFamily()
+        return WhisperFamily(_config(model, revision))
     encoder = getattr(transformers, MODEL_FOR_CTC_MAPPING_NAMES.get(model_type, ""), None)
     # Others, such as Parakeet, write pieces of words, and count their frames in another way.
     if hasattr(encoder, "_get_feat_extract_output_lengths"):
         return CtcFamily()
     raise EscoitaError(f"model {model}: its type {model_type!r} is none that can listen here")
+
+
+def _config(model: str, revision: str | None) -> dict[str, Any]:
+    """The written configuration of a model whose type is known."""
+    from transformers import PreTrainedConfig
+
+    return PreTrainedConfig.get_config_dict(model, revision=revision)[0]
 
 
 def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]:
@@ -110,7 +117,7 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
         return None, model_type
     module, family = TRAINED[model_type].split(":")
     try:
-        return getattr(import_module(f"escoita.families.{module}"), family)(), model_type
+        return getattr(import_module(f"escoita.families.{module}"), family)(config), model_type
     except ImportError as error:
         reason = str(error).splitlines()[0]
         raise EscoitaError(

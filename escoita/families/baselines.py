@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from escoita.audio import SAMPLING_RATE
-from escoita.families.family import Family
+from escoita.families.family import Family, whisper_seconds
 from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
 
@@ -17,6 +17,10 @@ class WhisperFamily(Family):
     """Whisper (Radford et al. 2022); told the language where there is one and it knows it, else it finds out."""
 
     auto_model = "AutoModelForSpeechSeq2Seq"
+
+    def longest_clip(self, processor: Any) -> float:
+        """Return what its encoder takes."""
+        return whisper_seconds(processor.feature_extractor, self.config)
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """Log-mel frames of 30 s for each clip, and which of them are audio."""

@@ -2,16 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from escoita.audio import SHORTEST_SECONDS
 from escoita.errors import EscoitaError
 from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
 from escoita.visible import visible
+
+
+# The longest clip that a base may state. Whisper's extractor pads every clip to it.
+MOST_SECONDS = 3600.0
 
 
 class Family(ABC):
@@ -19,14 +25,19 @@ class Family(ABC):
     What a family says of itself; a subclass overrides what differs.
 
     Attributes:
-        max_audio_seconds (`float`): Longest clip that is heard whole.
+        max_audio_seconds (`float`): Longest clip that is transcribed whole; once a processor is loaded, what
+            [`~Family.longest_clip`] finds.
+        config (`dict[str, Any]`): The base's `config.json`; empty if not given.
         auto_model (`str`): Class of transformers that loads the model.
         complete (`bool`): A model that is stored without some of its parameters is refused.
     """
 
-    max_audio_seconds: ClassVar[float] = 30.0
+    max_audio_seconds: float = 30.0
     auto_model: ClassVar[str]
     complete: ClassVar[bool] = False
+
+    def __init__(self, config: dict[str, Any] | None = None):
+        self.config = config or {}
 
     @property
     def loader(self) -> Any:
@@ -42,16 +53,19 @@ class Family(ABC):
 
     def load_processor(self, source: str, revision: str | None = None) -> Any:
         """
-        Loads the processor from a folder or repository, whose files are checked before.
+        Loads the processor from a folder or repository, whose files are checked before, and sets the longest clip.
 
         Raises:
-            EscoitaError: A file is too large, or the processor cannot be made of what the files contain.
+            EscoitaError: A file is too large, or the processor cannot be made of what the files contain, or it states
+                an impossible longest clip.
         """
         from escoita.families.processor_files import check_processor_files
 
         check_processor_files(source, revision)
         try:
-            return self.read_processor(source, revision)
+            processor = self.read_processor(source, revision)
+            self.max_audio_seconds = possible_seconds(self.longest_clip(processor), source)
+            return processor
         except EscoitaError:
             raise
         except Exception as error:  # anything can be in the files of somebody else
@@ -67,6 +81,21 @@ class Family(ABC):
         from transformers import AutoProcessor
 
         return AutoProcessor.from_pretrained(source, revision=revision)
+
+    def longest_clip(self, processor: Any) -> float:
+        """
+        Return the seconds of the longest clip that extractor and encoder take whole.
+
+        A family overrides this if its encoder has a limit. This one takes the length that the extractor is made for,
+        and [`~Family.max_audio_seconds`] of the class if it states none.
+
+        Raises:
+            ValueError: Extractor and encoder contradict each other.
+        """
+        extractor: Any = getattr(processor, "feature_extractor", None)
+        if not hasattr(extractor, "n_samples"):
+            return type(self).max_audio_seconds
+        return extractor.n_samples / extractor.sampling_rate
 
     def load_model(
         self,
@@ -93,10 +122,20 @@ class Family(ABC):
 
     def empty_model(self, base: str, revision: str | None = None) -> Any:
         """The base model without its weights, in its configuration's shape; to be made on torch's meta device."""
-        import transformers
+        return self.from_config(self.read_config(base, revision))
 
-        config = transformers.AutoConfig.from_pretrained(base, revision=revision)
-        return getattr(transformers, self.auto_model).from_config(config)
+    def read_config(self, base: str, revision: str | None = None) -> Any:
+        """Read the configuration of a base, as the library has it."""
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(base, revision=revision)
+
+    def from_config(self, config: Any) -> Any:
+        """Make a model with random weights in the shape of a configuration."""
+        return self.loader.from_config(config)
+
+    def adjust(self, model: Any) -> None:  # noqa: B027 most families change nothing
+        """Change what is changed of every base that is loaded."""
 
     @abstractmethod
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
@@ -142,6 +181,45 @@ class Family(ABC):
         """Generated tokens of each row, those that end or pad it left out."""
         special = torch.tensor(sorted(marks_of(processor.tokenizer)), device=tokens.device)
         return (~torch.isin(tokens, special)).sum(dim=1).tolist()
+
+
+def possible_seconds(longest: float, source: str) -> float:
+    """
+    Return the longest clip that a base states, in seconds.
+
+    Raises:
+        EscoitaError: No clip is so short, or the memory would not hold a batch.
+    """
+    if not SHORTEST_SECONDS <= longest <= MOST_SECONDS:
+        raise EscoitaError(
+            f"model {source}: its configuration states {longest:g} s as the longest clip, which is not possible"
+        )
+    return longest
+
+
+def whisper_seconds(extractor: Any, config: dict[str, Any]) -> float:
+    """
+    Return the seconds that an encoder in the form of Whisper's takes, to which its extractor pads every clip.
+
+    Args:
+        extractor (`WhisperFeatureExtractor`): Of the processor.
+        config (`dict[str, Any]`): The written configuration of the encoder.
+
+    Raises:
+        ValueError: The extractor makes another number of frames than the encoder takes.
+    """
+    places = 2 * config.get("max_source_positions", 1500)  # the second convolution halves the frames
+    if extractor.nb_max_frames != places:
+        raise ValueError(
+            f"its extractor makes {extractor.nb_max_frames} frames of every clip, but its encoder takes {places}"
+        )
+    return extractor.n_samples / extractor.sampling_rate
+
+
+def cut_seconds(extractor: Any) -> float:
+    """Return the seconds at which an extractor cuts a clip unless its call says otherwise."""
+    longest = signature(type(extractor).__call__).parameters["max_length"].default
+    return longest / extractor.sampling_rate
 
 
 def marks_of(tokenizer: Any) -> dict[int, str]:

@@ -1,17 +1,19 @@
 """Gemma 3n: an audio tower beside the language tower, heard without the packages that its pictures need."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, Gemma3nForConditionalGeneration, Gemma3nModel, Gemma3nProcessor
+from transformers import AutoModel, Gemma3nForConditionalGeneration, Gemma3nModel, Gemma3nProcessor
 from transformers.models.gemma3n.modeling_gemma3n import Gemma3nMultimodalEmbedder, Gemma3nPreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
 from escoita.audio import SAMPLING_RATE
 from escoita.families.chat import ChatFamily, filled
+from escoita.families.family import cut_seconds
 from escoita.records import Prompt
 
 
@@ -79,13 +81,24 @@ class Gemma3nFamily(ChatFamily):
     """
     Gemma 3n.
 
-    Its extractor cuts at 30 s without a word, and each clip takes 188 tokens, those that it does not fill stand for
-    nothing.
+    Its extractor cuts longer clips without a message. Each clip takes `audio_soft_tokens_per_image` tokens, mostly
+    188; those that it does not fill stand for nothing.
     """
 
     model_types = ("gemma3n",)
     end_of_target = "<end_of_turn>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
+
+    def longest_clip(self, processor: Any) -> float:
+        """Return the seconds at which the extractor cuts, or those that the audio tokens stand for, if fewer."""
+        extractor, audio = processor.feature_extractor, self.config.get("audio_config") or {}
+        strides = [time for time, _ in audio.get("sscp_conv_stride_size", ((2, 2), (2, 2)))]
+        samples = extractor.hop_length * math.prod(strides) * audio.get("conf_reduction_factor", 4)
+        tokens = self.config.get("audio_soft_tokens_per_image", 188)
+        if tokens != processor.audio_seq_length:
+            written = processor.audio_seq_length
+            raise ValueError(f"it writes {written} audio tokens for every clip, but the model takes {tokens}")
+        return min(cut_seconds(extractor), tokens * samples / extractor.sampling_rate)
 
     def read_processor(self, source: str, revision: str | None = None) -> Gemma3nAudioProcessor:
         """The audio and text parts alone, from wherever the full processor is stored."""
@@ -96,9 +109,9 @@ class Gemma3nFamily(ChatFamily):
         """The base without its vision tower."""
         return Gemma3nHearingForConditionalGeneration
 
-    def empty_model(self, base: str, revision: str | None = None) -> Any:
-        """The base without its weights and its vision tower."""
-        return Gemma3nHearingForConditionalGeneration(AutoConfig.from_pretrained(base, revision=revision))
+    def from_config(self, config: Any) -> Any:
+        """Make the model without its vision tower."""
+        return Gemma3nHearingForConditionalGeneration(config)
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """As any family, with some silence after each clip that is seen but not listened to, alone or in a batch."""

@@ -1,11 +1,12 @@
 """Gemma 4: an audio tower beside the language tower, and a processor that needs no torchvision."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import Gemma4Processor
 from transformers.processing_utils import ProcessorMixin
 
 from escoita.families.chat import ChatFamily
+from escoita.families.family import cut_seconds
 
 
 class Gemma4AudioProcessor(Gemma4Processor):
@@ -51,12 +52,18 @@ class Gemma4Family(ChatFamily):
     """
     Gemma 4 with an audio tower.
 
-    Its extractor cuts at 30 s without a word, so nothing longer may reach it.
+    Its extractor cuts longer clips without a message, and its processor writes no more audio tokens than its
+    `audio_seq_length`, so nothing longer may reach them.
     """
 
     model_types = ("gemma4",)
     end_of_target = "<turn|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
+
+    def longest_clip(self, processor: Any) -> float:
+        """Return the seconds at which the extractor cuts, or those that the audio tokens stand for, if fewer."""
+        tokens = processor.audio_seq_length * processor.audio_ms_per_token / 1000
+        return min(cut_seconds(processor.feature_extractor), tokens)
 
     def read_processor(self, source: str, revision: str | None = None) -> Gemma4AudioProcessor:
         """The audio and text parts alone, from wherever the full processor is stored."""

@@ -114,9 +114,13 @@ class GraniteSpeechFamily(ChatFamily):
             model = merge_own_lora(model, base, weights, local_file(base, "adapter_config.json", revision))
         elif model.config.has_lora_adapter:
             raise EscoitaError(f"model {base}: its LoRA for speech is not there, without which it does not listen")
+        self.adjust(model)
+        return model
+
+    def adjust(self, model: Any) -> None:
+        """Keep the statistics of batch norms; the model calls no LoRA of its own."""
         model.config.has_lora_adapter = False
         keep_statistics(model)
-        return model
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """Its template takes turns of plain text, with the audio token in it."""

@@ -32,6 +32,8 @@ from escoita.resolve import SPEECH_LORA, local_file
 
 # How a prompt may say where the clip stands: `<|audio_1|>` is of the old code, and refused by the native processor.
 AUDIO_MARK = re.compile(r"<\|audio(_\d+)?\|>")
+# `max_seq_len` in the forward of the library's encoder, which no configuration states.
+PLACES = 500
 ENDS = ("<|end|>", "<|endoftext|>")
 
 
@@ -59,8 +61,9 @@ class Phi4Family(ChatFamily):
     """
     Phi-4-multimodal in the native classes of Transformers, whichever of its two layouts a base is stored in.
 
-    The encoder makes a frame of 80 ms and has 500 places for them, which is 40 s; what is longer the library cuts into
-    pieces that do not hear one another.
+    The encoder makes one frame of `time_reduction` frames of the extractor, mostly 80 ms, and has [`PLACES`] places
+    for them. The library cuts what is longer into pieces that do not attend to each other, and fails on several clips
+    of one such length.
     """
 
     max_audio_seconds = 40.0
@@ -69,6 +72,16 @@ class Phi4Family(ChatFamily):
     end_of_target = "".join(ENDS)
     audio_features = "audio_input_features"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_embed", "vision": r"image_embed", "language": r""}
+
+    def longest_clip(self, processor: Any) -> float:
+        """Return the seconds that the places of the encoder hold."""
+        if self.config.get("model_type") == OLD_TYPE:
+            reduction = native_config(self.config, "").audio_config.time_reduction
+        else:
+            reduction = (self.config.get("audio_config") or {}).get("time_reduction", 8)
+        extractor = processor.audio_processor
+        frames = PLACES * reduction // extractor.audio_feat_stride
+        return frames * extractor.hop_length / extractor.sampling_rate
 
     def read_processor(self, source: str, revision: str | None = None) -> Phi4AudioProcessor:
         """The audio and text parts alone, from wherever the full processor is stored, in either layout."""
@@ -122,7 +135,7 @@ class Phi4Family(ChatFamily):
                 )
             merge_speech_lora(model, base, *found)
             setattr(model.config, MERGED, True)
-        hear_apart(model)
+        self.adjust(model)
         check_processor_files(base, revision)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(base, revision=revision)
         # Not all that was published says that the end of a turn is an end.
@@ -130,12 +143,19 @@ class Phi4Family(ChatFamily):
         model.generation_config.pad_token_id = tokenizer.pad_token_id
         return model
 
-    def empty_model(self, base: str, revision: str | None = None) -> Phi4MultimodalForCausalLM:
-        """The base model without its weights, in its configuration's shape; to be made on torch's meta device."""
+    def read_config(self, base: str, revision: str | None = None) -> Phi4MultimodalConfig:
+        """Read the configuration of a base in either layout."""
         written = _config_of(base, revision)
         old = written["model_type"] == OLD_TYPE
-        config = native_config(written, base) if old else Phi4MultimodalConfig.from_pretrained(base, revision=revision)
+        return native_config(written, base) if old else Phi4MultimodalConfig.from_pretrained(base, revision=revision)
+
+    def from_config(self, config: Phi4MultimodalConfig) -> Phi4MultimodalForCausalLM:
+        """Make a model with random weights in the shape of a configuration."""
         return Phi4MultimodalForCausalLM(config)
+
+    def adjust(self, model: Any) -> None:
+        """Let the encoder never see padding."""
+        hear_apart(model)
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """

@@ -10,7 +10,8 @@ class ApartAudioModel(Phi4MultimodalAudioModel):
     [`Phi4MultimodalAudioModel`] that never sees padding.
 
     The library's convolutions and attention take padding for audio, so that a clip is heard otherwise beside a longer
-    one; and a batch with a clip of more than 40 s fails. Here rows of one length go through together and others apart,
+    one. A batch with a clip for which it has not enough places, mostly of more than 40 s, fails; see
+    [`~escoita.families.phi4.Phi4Family.longest_clip`]. Here rows of one length go through together and others apart,
     as if each were alone.
     """
 

@@ -7,20 +7,24 @@ import numpy as np
 import torch
 
 from escoita.families.chat import ChatFamily, filled
+from escoita.families.family import whisper_seconds
 from escoita.records import Prompt
 
 
-SHORTEST = 1_280  # samples: two audio tokens; one alone the library takes for a mark that it is to multiply itself
-
-
 class Qwen2AudioFamily(ChatFamily):
-    """Qwen2-Audio; of every clip its encoder takes 30 s, filled up, and its extractor cuts there without a word."""
+    """Qwen2-Audio; its extractor pads every clip to what its encoder takes, mostly 30 s, and cuts longer ones."""
 
     model_types = ("qwen2_audio",)
     end_of_target = "<|im_end|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
 
+    def longest_clip(self, processor: Any) -> float:
+        """Return what its encoder takes."""
+        return whisper_seconds(processor.feature_extractor, self.config.get("audio_config") or {})
+
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        """As any family, with silence after clips of less than 80 ms."""
-        clips = [filled(clip, max(0, SHORTEST - len(clip))) for clip in audio]
+        """As any family, with silence after clips of less than two audio tokens, 80 ms."""
+        # The library takes one audio token alone for a mark that it is to multiply itself. A token is four frames.
+        shortest = 2 * 4 * processor.feature_extractor.hop_length
+        clips = [filled(clip, max(0, shortest - len(clip))) for clip in audio]
         return super().encode(processor, clips, prompt)

@@ -9,11 +9,11 @@ from transformers import BatchFeature, PreTrainedTokenizerFast, VoxtralProcessor
 
 from escoita.errors import EscoitaError
 from escoita.families.chat import ChatFamily
+from escoita.families.family import whisper_seconds
 from escoita.records import Prompt
 from escoita.resolve import file_if_any, local_file
 
 
-FRAMES_PER_TOKEN = 8  # two convolutions and four frames of the encoder in one: 80 ms
 NAMED = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
 
@@ -27,9 +27,11 @@ class VoxtralAudioProcessor(VoxtralProcessor):
     Args:
         feature_extractor ([`WhisperFeatureExtractor`]): Turns 30 s at 16 kHz into 3,000 log-mel frames.
         tokenizer ([`PreTrainedTokenizerFast`]): Made from `tekken.json`.
+        frames_per_token (`int`, *optional*, defaults to 8): Log-mel frames in one audio token.
     """
 
-    def __init__(self, feature_extractor, tokenizer):
+    def __init__(self, feature_extractor, tokenizer, frames_per_token=8):
+        self.frames_per_token = frames_per_token
         super().__init__(feature_extractor, tokenizer)
 
     def __call__(
@@ -37,17 +39,21 @@ class VoxtralAudioProcessor(VoxtralProcessor):
     ) -> BatchFeature:
         """Each clip, filled up to 30 s, and each text, in which the audio token stands for as many as the clip has."""
         features = self.feature_extractor(audio, sampling_rate=sampling_rate, return_tensors="pt")
-        tokens = self.audio_token * (features["input_features"].shape[-1] // FRAMES_PER_TOKEN)
+        tokens = self.audio_token * (features["input_features"].shape[-1] // self.frames_per_token)
         texts = [one.replace(self.audio_token, tokens) for one in text]
         return BatchFeature({**self.tokenizer(texts, **kwargs), **features})
 
 
 class VoxtralFamily(ChatFamily):
-    """Voxtral; of every clip its encoder takes 30 s, filled up, and its extractor cuts there without a word."""
+    """Voxtral; its extractor pads every clip to what its encoder takes, mostly 30 s, and cuts longer ones."""
 
     model_types = ("voxtral",)
     end_of_target = "</s>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
+
+    def longest_clip(self, processor: Any) -> float:
+        """Return what its encoder takes."""
+        return whisper_seconds(processor.feature_extractor, self.config.get("audio_config") or {})
 
     def read_processor(self, source: str, revision: str | None = None) -> VoxtralAudioProcessor:
         """The extractor, and the tokenizer as Transformers itself makes it of Mistral's file."""
@@ -58,7 +64,10 @@ class VoxtralFamily(ChatFamily):
         tokenizer = PreTrainedTokenizerFast.from_pretrained(found.parent, **NAMED)
         marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         tokenizer.add_special_tokens({"extra_special_tokens": [mark for mark in marks if mark not in NAMED.values()]})
-        return VoxtralAudioProcessor(extractor, tokenizer)
+        # Two frames become one in the encoder; the projector joins as many of those as its input is wide.
+        audio = self.config.get("audio_config") or {}
+        joined = audio.get("intermediate_size", 5120) // audio.get("hidden_size", 1280)
+        return VoxtralAudioProcessor(extractor, tokenizer, 2 * joined)
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """

@@ -87,10 +87,7 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
     Raises:
         PublishError: Says in one line what is missing.
     """
-    if not repo:
-        raise PublishError("no repository is named; give --repo user/name, or --set hub.repo=user/name when training")
-    if not is_repo_id(repo):
-        raise PublishError(f"{repo}: not the name of a repository; write user/name")
+    repo = require_name(repo)
     if resource := trusted_resource(api):
         _require_trusted(api, repo, resource, repo_type)
         return repo
@@ -106,6 +103,20 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
         raise PublishError(f"{repo}: the token belongs to {me['name']}, who is not {owner} nor a member of it")
     if not may_write(me, repo, exists, pr):
         raise PublishError(f"{repo}: the token may only read; make one with write access")
+    return repo
+
+
+def require_name(repo: str | None) -> str:
+    """
+    Check that a name can be that of a repository, without asking the Hub.
+
+    Raises:
+        PublishError: It cannot, or there is none.
+    """
+    if not repo:
+        raise PublishError("no repository is named; give --repo user/name, or --set hub.repo=user/name when training")
+    if not is_repo_id(repo):
+        raise PublishError(f"{repo}: not the name of a repository; write user/name")
     return repo
 
 

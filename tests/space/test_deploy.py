@@ -14,6 +14,7 @@ import pytest
 import yaml
 from gradio_client import Client, handle_file
 
+from escoita.recipe import load_recipe
 from tests.cards.publishing import Command, reach
 from tests.hub_double import Fault, HubDouble, Repo, serve
 from tests.hub_double.store import SpaceState
@@ -163,6 +164,14 @@ def test_what_cannot_be_pushed_is_one_line_and_changes_nothing(
     said = push(*arguments, code=code)
     assert message in re.sub(r"[\s│]+", " ", said)
     assert not [repo for repo in hub.store.repos if repo[0] == "space"]
+
+
+def test_a_license_that_the_hub_does_not_know_is_refused_by_the_dry_run_as_well(push: Push, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(load_recipe("recipes/quickstart-uzbek.yaml", ["card.license=CC BY 4.0"]).to_yaml(), "utf-8")
+    for options in ([], ["--dry-run"]):
+        said = push("--recipe", str(path), "--no-wait", *options, code=1)
+        assert "license: the Hub does not know 'CC BY 4.0'" in said
 
 
 def test_a_private_adapter_needs_a_token_that_is_a_secret(hub: HubDouble, push: Push) -> None:

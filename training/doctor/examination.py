@@ -17,6 +17,7 @@ from training.doctor.machine import find_machine
 from training.doctor.model import Longest, encode_longest, find_lengths, find_memory, find_trainable
 from training.doctor.prompt import find_prompt
 from training.doctor.settings import asked, precision
+from training.doctor.trial import find_trial
 from training.doctor.versions import find_versions
 
 
@@ -37,7 +38,8 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
 
     yield from findings_of("libraries", lambda: find_versions(recipe, model_type))
     yield from findings_of("machine", lambda: find_machine(recipe))
-    yield from findings_of("recipe", lambda: find_settings(recipe, model_type))
+    settings = findings_of("recipe", lambda: find_settings(recipe, model_type))
+    yield from settings
     if family is None:
         yield Finding("refusal", "base", missing, "name a folder or a repository, or look at network and token")
         yield from find_corpora(recipe, Family.max_audio_seconds, (), Sampled())
@@ -46,7 +48,9 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
 
     yield from find_base(recipe, about, family.model_types[0])
     yield from find_licence(recipe, about)
-    yield from _with_base(recipe, family, about)
+    # What is refused already is not tried.
+    accepted = not any(finding.mark == "refusal" for finding in settings)
+    yield from _with_base(recipe, family, about, accepted)
 
 
 def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
@@ -59,8 +63,10 @@ def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
     """
     from training.arguments import sft_config
     from training.checks import NOT_IN_FP16
+    from training.fields import without_effect
     from training.session import refuse_other_recipe
 
+    yield from (Finding("warning", "recipe", line, "leave it out") for line in without_effect(recipe))
     run = RunDirectory(recipe.run_path)
     # Precision is looked at with the machine; where it is refused, the rest is still to be read.
     sft_config(recipe.model_copy(update={"training": recipe.training | {"bf16": False, "fp16": False}}), run)
@@ -82,7 +88,7 @@ def _family(recipe: Recipe, about: Base) -> tuple[ChatFamily | None, str]:
         return None, str(error)
 
 
-def _with_base(recipe: Recipe, family: ChatFamily, about: Base) -> Iterator[Finding]:
+def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) -> Iterator[Finding]:
     """What is looked at with processor and configuration of the base."""
     loaded: dict[str, Any] = {}
     sampled = Sampled()
@@ -101,16 +107,18 @@ def _with_base(recipe: Recipe, family: ChatFamily, about: Base) -> Iterator[Find
     if processor and sampled.clips:
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
         yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
-        yield from findings_of("model", lambda: _find_model(recipe, family, processor, sampled, about))
+        yield from findings_of("model", lambda: _find_model(recipe, family, processor, sampled, about, accepted))
 
 
 def _find_model(
-    recipe: Recipe, family: ChatFamily, processor: Any, sampled: Sampled, about: Base
+    recipe: Recipe, family: ChatFamily, processor: Any, sampled: Sampled, about: Base, accepted: bool
 ) -> Iterator[Finding]:
     from training.sft import untrained
 
     model = untrained(recipe)
     yield from findings_of("trained", lambda: find_trainable(recipe, family, model))
+    if accepted:
+        yield from findings_of("trial", lambda: find_trial(recipe, family, processor, sampled.clips, model))
     text = max((clip.text for clip in sampled.clips), key=len)
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
     longest = Longest(seconds, text, sampled.all_known)

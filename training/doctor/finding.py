@@ -8,6 +8,8 @@ from escoita.errors import EscoitaError
 
 
 Mark = Literal["ok", "warning", "refusal"]
+# What a refusal is about that training survives.
+PUBLISHING = "publishing"
 
 
 @dataclass(frozen=True)

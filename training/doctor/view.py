@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from escoita.visible import visible
-from training.doctor.finding import Finding, Mark
+from training.doctor.finding import PUBLISHING, Finding, Mark
 
 
 STYLES: dict[Mark, str] = {"ok": "green", "warning": "yellow", "refusal": "bold red"}
@@ -37,6 +37,8 @@ def print_findings(findings: Iterable[Finding], console: Console | None = None) 
     refused, warned = marks.count("refusal"), marks.count("warning")
     console.print()
     verdict = "Training would fail." if refused else "Nothing found that would make training fail."
+    if refused and all(each.about == PUBLISHING for each in listed if each.mark == "refusal"):
+        verdict = "Training would succeed, but publishing would be refused."
     console.print(Text(f"{verdict} {_count(refused, 'refusal')}, {_count(warned, 'warning')}."))
     return not refused
 

@@ -1,0 +1,171 @@
+"""What publishing refuses and what is known without the Hub is refused by every dry run, in the same words."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cards.build import write_card
+from cards.preflight import refusals, require_publishable
+from cards.vocabulary import check_card
+from escoita.cli import app
+from escoita.errors import EscoitaError, PublishError
+from escoita.recipe import Recipe, load_recipe
+from escoita.rundir import RunDirectory
+from tests.cards.publishing import REPO, Command, make_repositories, make_run, reach
+from tests.conftest import ROOT
+from tests.hub_double import HubDouble, serve
+
+
+RECIPE = ROOT / "recipes/quickstart-uzbek.yaml"
+BENCHMARK = "{corpus: escoita-quickstart-uz, dataset: no name, task: uz}"
+# By what of a recipe is at fault: what is changed, and what is said.
+PUBLISHING: dict[str, tuple[str, str]] = {
+    "license": ("card.license=CC BY 4.0", "card: license: the Hub does not know 'CC BY 4.0'"),
+    "license by another case": ("card.license=Apache-2.0", "did you mean apache-2.0?"),
+    "other without name": ("card={title: A, license: other, license_link: LICENSE}", "other needs license_name"),
+    "other without link": ("card={title: A, license: other, license_name: a}", "other needs license_link"),
+    "license name": (
+        "card={title: A, license: other, license_name: My License, license_link: LICENSE}",
+        "license_name: the Hub takes small letters",
+    ),
+    "license link": (
+        "card={title: A, license: other, license_name: mine, license_link: terms.pdf}",
+        "license_link: write an address",
+    ),
+    "benchmark": (f"hub={{repo: {REPO}, benchmarks: [{BENCHMARK}]}}", "hub.benchmarks: no name: not the name"),
+    "secret": ("card.contact=hf_" + "a1B2" * 9, "a secret"),
+    "path of this machine": ("card.description=See /home/somebody/notes.txt", "an absolute path"),
+    "template": ("card.template=not/here.jinja", "card.template: not/here.jinja cannot be read"),
+    "repository": ("hub.repo=speech models", "speech models: not the name of a repository"),
+}
+PAGE: dict[str, tuple[str, str]] = {
+    "example": ("space.examples=[not/here.ogg]", "example not/here.ogg: no such file"),
+    "adapters of one name": ("space.adapters=['a=x/y', 'a=x/z']", "adapter a: is there twice"),
+    "adapter without a repository": (
+        f"hub.repo={REPO}|space.adapters=['a=runs/x/y']",
+        "space.adapters: 'runs/x/y' is no repository",
+    ),
+}
+ALL = PUBLISHING | PAGE
+
+
+def changed(*overrides: str) -> Recipe:
+    return load_recipe(RECIPE, list(overrides))
+
+
+def of(case: tuple[str, str]) -> tuple[list[str], str]:
+    return case[0].split("|"), case[1]
+
+
+def test_recipes_of_the_project_are_in_order() -> None:
+    for path in sorted((ROOT / "recipes").glob("*.yaml")):
+        recipe = load_recipe(path)
+        if not recipe.base.startswith("."):
+            recipe = recipe.model_copy(update={"base": "user/base"})
+        assert list(refusals(recipe)) == [], path
+        require_publishable(recipe)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_is_known_without_the_hub_in_one_line(name: str) -> None:
+    overrides, said = of(ALL[name])
+    found = list(refusals(changed(*overrides)))
+    assert any(said in line for line in found), found
+    assert len(found) == 1 or name in ("secret", "path of this machine")
+
+
+def test_the_repository_of_the_base_and_a_name_that_it_cannot_have() -> None:
+    (found,) = refusals(changed("hub.repo=ana/gemma4", "base=./quickstart/gemma4", "hub.publish_base_as=null"))
+    assert found.startswith("ana/gemma4: is the repository of the base")
+    (found,) = refusals(changed("hub.repo=ana/uzbek", "hub.publish_base_as=base-"))
+    assert found.startswith("ana/base-: not the name of a repository; set hub.publish_base_as")
+    (found,) = refusals(changed("base=./not/here"))
+    assert found.startswith("base ./not/here: neither a folder here")
+
+
+def test_a_folder_without_weights_is_no_base(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    assert any("holds no safetensors" in line for line in refusals(changed(f"base={tmp_path / 'base'}")))
+
+
+def test_several_are_told_together() -> None:
+    with pytest.raises(PublishError) as error:
+        require_publishable(changed("card.license=mine", "space.examples=[not/here.ogg]"))
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["license", "repository", "example"])
+def test_doctor_and_the_dry_run_of_training_refuse_it(
+    short_recipe: Callable[..., Recipe], tmp_path: Path, name: str
+) -> None:
+    overrides, said = of(ALL[name])
+    recipe = short_recipe(*overrides)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml(), "utf-8")
+    examined = CliRunner().invoke(app, ["doctor", str(path)])
+    assert examined.exit_code == 1 and "publishing would be refused. 1 refusal" in examined.output
+    assert "refusal  publishing" in examined.output
+    tried = CliRunner().invoke(app, ["train", str(path), "--dry-run"])
+    assert isinstance(tried.exception, PublishError) and said in str(tried.exception)
+    assert not recipe.run_path.exists()
+
+
+def test_the_card_of_a_run_is_not_written_with_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    write_card(run.path)
+    run.card.unlink()
+    edit(run, card={"license": "CC BY 4.0"})
+    with pytest.raises(PublishError, match="license: the Hub does not know 'CC BY 4.0'"):
+        write_card(run.path)
+    assert not run.card.exists()
+
+
+def edit(run: RunDirectory, **sections: dict[str, Any]) -> None:
+    """Changes the recipe of a run."""
+    document = yaml.safe_load(run.recipe.read_text("utf-8"))
+    for section, values in sections.items():
+        document[section] |= values
+    run.recipe.write_text(yaml.safe_dump(document), "utf-8")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubDouble]:
+    with serve(tmp_path / "hub", xet=False) as double:
+        make_repositories(double, REPO)
+        yield double
+
+
+PUSHED = {
+    "license": {"card": {"license": "CC BY 4.0"}},
+    "other without link": {"card": {"license": "other", "license_name": "a"}},
+    "license name": {"card": {"license": "other", "license_name": "My License", "license_link": "LICENSE"}},
+    "benchmark": {"hub": {"benchmarks": [{"corpus": "clips", "dataset": "no name", "task": "uz"}]}},
+    "secret": {"card": {"contact": "hf_" + "a1B2" * 9}},
+    "template": {"card": {"template": "not/here.jinja"}},
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "license" else pytest.param(name, marks=pytest.mark.slow) for name in PUSHED]
+)
+def test_the_dry_run_of_push_refuses_what_push_refuses(
+    hub: HubDouble, tmp_path: Path, command: Command, name: str
+) -> None:
+    run = make_run(tmp_path / "run")
+    edit(run, **PUSHED[name])
+    words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO)
+    real, dry = (command(*words, *option, **reach(hub)) for option in ((), ("--dry-run",)))
+    assert (real.returncode, dry.returncode) == (1, 1) and "Traceback" not in real.stderr + dry.stderr
+    assert real.stderr == dry.stderr
+    known = list(refusals(run.load_recipe()))
+    assert known and PUBLISHING[name][1] in " ".join(known) and PUBLISHING[name][1] in real.stderr
+
+
+@pytest.mark.parametrize("content", ["---\n- a list\n---\n", "---\nlicense: [\n---\n"])
+def test_what_is_no_front_matter_is_refused(content: str) -> None:
+    with pytest.raises(EscoitaError, match="^card: "):
+        check_card(content)

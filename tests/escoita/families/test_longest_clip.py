@@ -1,0 +1,175 @@
+"""The longest clip that a base takes whole, which its configuration and its processor state."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from escoita.audio import SAMPLING_RATE
+from escoita.corpora.clips import check_clips
+from escoita.corpora.rows import Utterance, Utterances
+from escoita.errors import EscoitaError
+from escoita.families import family_of, listener_of
+from escoita.families.family import Family
+from escoita.families.phi4 import PLACES
+from escoita.records import Prompt
+from tests.escoita.families import bases
+from tests.escoita.families.samples import write_ctc, write_whisper
+from tests.escoita.samples import tone, write_clip
+
+
+QUICKSTART = Path("quickstart")
+
+
+def edited(folder: Path, **changes: dict[str, Any]) -> str:
+    """Changes files of a base: by name without its suffix, what stands at a path of keys."""
+    for name, values in changes.items():
+        path = folder / f"{name}.json"
+        document = json.loads(path.read_text("utf-8"))
+        for keys, value in values.items():
+            *sections, last = keys.split(".")
+            inner = document
+            for section in sections:
+                inner = inner[section]
+            inner[last] = value
+        path.write_text(json.dumps(document), "utf-8")
+    return str(folder)
+
+
+def longest(base: str) -> float:
+    family: Family = listener_of(base)
+    family.load_processor(base)
+    return family.max_audio_seconds
+
+
+def copied(base: Path, to: Path) -> Path:
+    return Path(shutil.copytree(base, to))
+
+
+@pytest.mark.parametrize("reduction, seconds", [(2, 10.0), (4, 20.0), (8, 40.0)])
+def test_phi4_has_places_for_so_many_reduced_frames(tmp_path: Path, reduction: int, seconds: float) -> None:
+    base = edited(
+        copied(QUICKSTART / "phi4", tmp_path / "phi4"),
+        config={"audio_config.time_reduction": reduction},
+        processor_config={"audio_processor.audio_compression_rate": reduction},
+    )
+    assert longest(base) == seconds
+    family = family_of(base)
+    processor = family.load_processor(base)
+    exact = np.zeros(round(seconds * SAMPLING_RATE), np.float32)
+    sizes = family.encode(processor, [exact, np.append(exact, np.zeros(2000, np.float32))], Prompt(user="Escoita."))
+    first, second = sizes["audio_embed_sizes"].tolist()
+    assert PLACES - 1 <= first <= PLACES < second
+
+
+def test_the_older_layout_of_phi4_states_it_elsewhere(tmp_path: Path, phi4_base: Path) -> None:
+    from tests.escoita.families.phi4_samples import write_old
+
+    base = Path(write_old(tmp_path / "old", phi4_base))
+    assert longest(str(base)) == 40.0
+    changed = edited(base, config={"audio_processor.config.time_reduction": 4})
+    assert longest(changed) == 20.0
+
+
+@pytest.mark.parametrize("tokens, ms, seconds", [(750, 40, 30.0), (375, 40, 15.0), (1000, 40, 30.0), (750, 20, 15.0)])
+def test_gemma4_writes_so_many_audio_tokens(tmp_path: Path, tokens: int, ms: int, seconds: float) -> None:
+    base = copied(QUICKSTART / "gemma4", tmp_path / "gemma4")
+    edited(base, processor_config={"audio_seq_length": tokens, "audio_ms_per_token": ms})
+    assert longest(str(base)) == seconds
+
+
+@pytest.mark.parametrize("tokens, seconds", [(188, 30.0), (100, 16.0)])
+def test_gemma3n_takes_so_many_audio_tokens(tmp_path: Path, tokens: int, seconds: float) -> None:
+    bases.write_gemma3n(tmp_path)
+    edited(tmp_path, config={"audio_soft_tokens_per_image": tokens}, processor_config={"audio_seq_length": tokens})
+    assert longest(str(tmp_path)) == seconds
+    edited(tmp_path, processor_config={"audio_seq_length": tokens + 1})
+    with pytest.raises(EscoitaError, match=f"writes {tokens + 1} audio tokens .* takes {tokens}"):
+        longest(str(tmp_path))
+
+
+def whisper_files(folder: Path) -> tuple[Path, str]:
+    """The file that holds the extractor's settings, and where in it they are."""
+    alone = folder / "preprocessor_config.json"
+    return (alone, "") if alone.is_file() else (folder / "processor_config.json", "feature_extractor.")
+
+
+@pytest.mark.parametrize(
+    "write, section",
+    [(bases.write_qwen2_audio, "audio_config."), (bases.write_voxtral, "audio_config."), (write_whisper, "")],
+)
+def test_an_encoder_of_whisper_takes_so_many_positions(
+    tmp_path: Path, write: Callable[[Path], Any], section: str
+) -> None:
+    write(tmp_path)
+    assert longest(str(tmp_path)) == 30.0
+    path, where = whisper_files(tmp_path)
+    halved = {f"{where}chunk_length": 15, f"{where}n_samples": 240_000, f"{where}nb_max_frames": 1500}
+    edited(tmp_path, **{path.stem: halved})
+    with pytest.raises(EscoitaError, match="makes 1500 frames of every clip, but its encoder takes 3000"):
+        longest(str(tmp_path))
+    edited(tmp_path, config={f"{section}max_source_positions": 750})
+    assert longest(str(tmp_path)) == 15.0
+
+
+@pytest.mark.parametrize("seconds", [20, 30])
+def test_qwen3_asr_goes_by_its_extractor(tmp_path: Path, seconds: int) -> None:
+    bases.write_qwen3_asr(tmp_path)
+    path, where = whisper_files(tmp_path)
+    edited(tmp_path, **{path.stem: {f"{where}chunk_length": seconds, f"{where}n_samples": seconds * SAMPLING_RATE}})
+    assert longest(str(tmp_path)) == seconds
+
+
+def test_what_states_no_limit_has_that_of_the_class(tmp_path: Path) -> None:
+    bases.write_granite_speech(tmp_path / "granite")
+    write_ctc(tmp_path / "ctc")
+    assert longest(str(tmp_path / "granite")) == longest(str(tmp_path / "ctc")) == Family.max_audio_seconds
+
+
+@pytest.mark.parametrize("tokens", [0, -750, "many", None])
+def test_an_impossible_length_is_refused_in_one_line(tmp_path: Path, tokens: Any) -> None:
+    base = edited(copied(QUICKSTART / "gemma4", tmp_path / "gemma4"), processor_config={"audio_seq_length": tokens})
+    with pytest.raises(EscoitaError) as error:
+        longest(base)
+    assert str(error.value).startswith(f"model {base}: ") and "\n" not in str(error.value)
+
+
+def test_a_base_does_not_change_the_limit_of_another() -> None:
+    assert [longest(str(QUICKSTART / name)) for name in ("phi4", "gemma4", "phi4")] == [20.0, 30.0, 20.0]
+    assert Family.max_audio_seconds == 30.0
+
+
+def test_clips_over_the_limit_of_the_base_are_rejected_row_by_row(tmp_path: Path) -> None:
+    rows = [
+        Utterance(
+            id=str(index),
+            audio=str(write_clip(tmp_path / f"{index}.wav", tone(seconds=seconds))),
+            text="ola",
+            language="gl",
+            corpus="clips",
+            source="m.jsonl",
+            row=index,
+        )
+        for index, seconds in enumerate((25.0, 2.0, 25.0))
+    ]
+    usable, rejected = check_clips(Utterances.of(rows), longest(str(QUICKSTART / "phi4")))
+    assert [clip.row for clip in usable] == [1]
+    assert [each.row for each in rejected] == [0, 2]
+    assert all("25.0 s is over the 20 s" in each.reason for each in rejected)
+
+
+@pytest.mark.slow
+def test_two_equal_clips_of_the_longest_length_pass_the_encoder_of_phi4() -> None:
+    """With one frame more per row, the library's encoder fails on a batch."""
+    base = str(QUICKSTART / "phi4")
+    family = family_of(base)
+    model, processor = family.load_model(base, dtype="float32"), family.load_processor(base)
+    clip = tone(seconds=family.max_audio_seconds)
+    batch = family.encode_with_targets(processor, [clip, clip], ["ola", "ola"], Prompt(user="Escoita."))
+    with torch.no_grad():
+        assert torch.isfinite(model(**batch).loss)

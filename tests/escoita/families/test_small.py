@@ -1,0 +1,88 @@
+"""Copies with two layers of bases in their published sizes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from escoita.errors import EscoitaError
+from escoita.families import TRAINED
+from escoita.families.small import SIZES, small_config
+from tests.escoita.families.phi4_samples import OLD_CONFIG
+from tests.training.doctor.e4b import TEXT
+
+
+def whole_configs() -> dict[str, Any]:
+    """The configurations that the library has by default, which are those of published bases."""
+    import transformers
+
+    towers: dict[str, Any] = {"text_config": {}, "audio_config": {}, "vision_config": {}}
+    experts = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 64}
+    long = {"rope_type": "longrope", "partial_rotary_factor": 0.75, "rope_theta": 1e4}
+    long |= {"long_factor": [1.5] * 36, "short_factor": [1.0] * 36}
+    return {
+        "gemma4": transformers.Gemma4Config(**towers),
+        "gemma4 E4B": transformers.Gemma4Config(**towers | {"text_config": TEXT}),
+        "gemma4 with experts": transformers.Gemma4Config(**towers | {"text_config": experts}),
+        "gemma3n": transformers.Gemma3nConfig(**towers),
+        "phi4_multimodal": transformers.Phi4MultimodalConfig(rope_parameters=long, max_position_embeddings=131_072),
+        "qwen2_audio": transformers.Qwen2AudioConfig(),
+        "qwen3_asr": transformers.Qwen3ASRConfig(),
+        "granite_speech": transformers.GraniteSpeechConfig(),
+        "voxtral": transformers.VoxtralConfig(),
+    }
+
+
+def family_of_type(model_type: str) -> Any:
+    from importlib import import_module
+
+    module, name = TRAINED[model_type].split(":")
+    return getattr(import_module(f"escoita.families.{module}"), name)()
+
+
+@pytest.mark.parametrize("name", whole_configs())
+def test_every_published_size_becomes_small_with_its_vocabulary(name: str) -> None:
+    config = whole_configs()[name]
+    family, small = family_of_type(config.model_type), small_config(config)
+    with torch.device("meta"):
+        whole_model, model = family.from_config(config), family.from_config(small)
+    tables = [each.get_input_embeddings().num_embeddings for each in (whole_model, model)]
+    assert tables[0] == tables[1]
+    size = sum(parameter.numel() for parameter in model.parameters())
+    assert size < 30_000_000 < sum(parameter.numel() for parameter in whole_model.parameters())
+    kinds = {name.rpartition(".")[2] for name, _ in whole_model.named_parameters()}
+    assert kinds == {name.rpartition(".")[2] for name, _ in model.named_parameters()}
+
+
+def test_the_older_layout_of_phi4(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(OLD_CONFIG), "utf-8")
+    family = family_of_type("phi4mm")
+    config = small_config(family.read_config(str(tmp_path)))
+    assert len(config.rope_parameters["long_factor"]) == 12
+    with torch.device("meta"):
+        family.from_config(config)
+
+
+def test_what_cannot_be_made_small_is_refused_in_one_line() -> None:
+    class Broken:
+        name_or_path = "a/base"
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"model_type": "phi4_multimodal", "rope_parameters": {"long_factor": 3}}
+
+    with pytest.raises(EscoitaError, match="^model a/base: its configuration cannot be made small") as error:
+        small_config(Broken())  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+
+
+def test_each_family_that_is_trained_has_sizes() -> None:
+    types = {section.model_type for config in whole_configs().values() for section in _sections(config)}
+    assert {each for each in types if each not in SIZES} <= {"gemma4", "gemma3n", "qwen2_audio", "qwen3_asr",
+                                                            "granite_speech"}  # fmt: skip
+    assert {config.model_type for config in whole_configs().values()} == TRAINED.keys() - {"phi4mm"}
+
+
+def _sections(config: Any) -> list[Any]:
+    return [config, *(getattr(config, name) for name in config.sub_configs if getattr(config, name, None) is not None)]

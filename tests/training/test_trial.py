@@ -1,0 +1,169 @@
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from escoita.errors import TrainingError
+from escoita.recipe import Recipe, load_recipe
+from tests.escoita.families import bases
+from tests.escoita.families.test_generic import CASES
+from tests.training.trials import Case, quickstart, recipe_with
+from training.doctor.examination import examine
+from training.trial import corresponding
+
+
+LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+LM_HEAD = "method={r: 4, target_modules: '.*lm_head', trainable: {language: some}}"
+
+
+def test_the_quick_starts_are_accepted() -> None:
+    quickstart().check(recipe_with())
+    recipe = load_recipe("recipes/quickstart-galician.yaml")
+    Case(recipe.base).check(recipe)
+
+
+@pytest.mark.parametrize(
+    "training, field",
+    [
+        ({"optim": "lomo"}, "optim"),
+        ({"loss_type": "mse"}, "loss_type"),
+        ({"use_liger_kernel": True}, "use_liger_kernel"),
+        ({"lr_scheduler_kwargs": {"x": 1}}, "lr_scheduler_kwargs"),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, "lr_scheduler_type"),
+        ({"adam_beta1": 1.5, "weight_decay": 0.1}, "adam_beta1"),
+        ({"gradient_checkpointing_kwargs": {"x": 1}}, "gradient_checkpointing_kwargs"),
+        ({"router_aux_loss_coef": 0.5}, "router_aux_loss_coef"),
+        ({"dataloader_persistent_workers": True}, "dataloader_persistent_workers"),
+        ({"torch_compile": True, "torch_compile_backend": "nothing"}, "torch_compile_backend"),
+        ({"log_level": "loud"}, "log_level"),
+    ],
+)
+def test_a_refusal_names_its_field_and_reason_in_one_line(training: dict[str, Any], field: str) -> None:
+    with pytest.raises(TrainingError) as error:
+        quickstart().check(recipe_with(training))
+    assert str(error.value).startswith(f"training.{field}: refused (") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"neftune_noise_alpha": 5.0},
+        {"gradient_checkpointing": False, "max_grad_norm": 0.5},
+        {"optim": "adafactor", "lr_scheduler_type": "cosine"},
+        {"dataloader_num_workers": 2, "dataloader_persistent_workers": True},
+        {"max_steps": 400, "save_steps": 7, "logging_steps": 3},
+        {"loss_type": "dft"},
+        {"torch_compile": True},
+    ],
+)
+def test_what_trains_is_accepted(training: dict[str, Any]) -> None:
+    quickstart().check(recipe_with(training))
+
+
+def test_two_fields_at_fault_are_still_refused() -> None:
+    with pytest.raises(TrainingError, match=r"^training: refused \("):
+        quickstart().check(recipe_with({"optim": "lomo", "loss_type": "mse"}))
+
+
+def test_an_adapter_on_a_head_that_sfttrainer_would_not_train_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"^method or base: refused \(ValueError: .*lm_head"):
+        quickstart().check(recipe_with(None, LM_HEAD))
+
+
+def test_fields_of_several_processes_can_be_left_out() -> None:
+    recipe = recipe_with({"fsdp": "full_shard"})
+    quickstart().check(recipe, left_out=["fsdp"])
+    with pytest.raises(TrainingError, match=r"^training.fsdp: refused \(.*distributed"):
+        quickstart().check(recipe)
+
+
+def test_the_process_is_as_it_was() -> None:
+    def state() -> tuple[Any, ...]:
+        randoms = (torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+        chat = quickstart().processor
+        return randoms, dict(os.environ), logging.root.manager.disable, chat.tokenizer.eos_token, chat.chat_template
+
+    quickstart()
+    before, deterministic = state(), torch.are_deterministic_algorithms_enabled()
+    quickstart().check(recipe_with({"full_determinism": True, "torch_compile": True, "seed": 3}))
+    assert state() == before
+    assert torch.are_deterministic_algorithms_enabled() is deterministic
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_on_a_copy_of_every_family(tmp_path: Path, name: str) -> None:
+    CASES[name].write(tmp_path)
+    method = f"method={{r: 4, target_modules: '{LANGUAGE}|{CASES[name].audio}'}}"
+    prompt = f"prompt={{user: '{CASES[name].user}', system: ''}}"
+    case = Case(str(tmp_path))
+    case.check(recipe_with({"gradient_checkpointing": name != "granite_speech"}, f"base={tmp_path}", method, prompt))
+    if name == "granite_speech":
+        with pytest.raises(TrainingError, match=r"^training.gradient_checkpointing \(set it to false\): refused"):
+            case.check(recipe_with(None, f"base={tmp_path}", method, prompt))
+
+
+def test_the_layers_that_are_named_are_those_of_the_whole_base() -> None:
+    """A recipe may name the last layer, which no copy has."""
+    for layers in ("2", "(1|2)"):
+        target = rf"'.*language_model.layers.{layers}..*q_proj'"
+        method = f"method={{r: 4, target_modules: {target}, trainable: {{language: some}}}}"
+        quickstart().check(recipe_with(None, method))
+
+
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        (["layers.0.q"], ["layers.0.q"]),
+        (["layers.1.q", "layers.7.q"], ["layers.1.q"]),
+        (["layers.7.q"], ["layers.0.q", "layers.1.q"]),
+        (["mlp.2"], ["mlp.2"]),
+        (["layers.9"], ["layers.0", "layers.1"]),
+    ],
+)
+def test_modules_of_the_copy_that_stand_for_those_of_the_base(names: list[str], expected: list[str]) -> None:
+    layers = [torch.nn.ModuleDict({"q": torch.nn.Linear(1, 1)}) for _ in range(2)]
+    mlp = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU(), torch.nn.Linear(1, 1))
+    small = torch.nn.ModuleDict({"layers": torch.nn.ModuleList(layers), "mlp": mlp})
+    assert corresponding(names, small) == expected
+
+
+def test_doctor_and_training_refuse_before_the_base_is_loaded(
+    short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from escoita.families.gemma4 import Gemma4Family
+    from training.sft import train
+
+    def loaded(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("the base was loaded")
+
+    monkeypatch.setattr(Gemma4Family, "load_model", loaded)
+    recipe = short_recipe("training.optim=lomo")
+    (found,) = [each for each in examine(recipe) if each.mark == "refusal"]
+    assert found.about == "trial" and found.found.startswith("training.optim: refused (ImportError: ")
+    for dry_run in (True, False):
+        with pytest.raises(TrainingError, match=r"^training.optim: refused \(ImportError: "):
+            train(recipe, dry_run=dry_run)
+    assert not recipe.run_path.exists()
+
+
+def test_doctor_tries_nothing_that_the_recipe_is_refused_for_already(short_recipe: Callable[..., Recipe]) -> None:
+    refused = [each for each in examine(short_recipe("training.packing=true")) if each.mark == "refusal"]
+    assert [each.about for each in refused] == ["recipe"]
+
+
+def test_a_copy_that_is_still_large_is_refused(tmp_path: Path) -> None:
+    bases.write_qwen3_asr(tmp_path)
+    text = (tmp_path / "config.json").read_text("utf-8")
+    (tmp_path / "config.json").write_text(text.replace('"vocab_size": 2', '"vocab_size": 200000002'), "utf-8")
+    recipe = recipe_with(None, f"base={tmp_path}", f"method={{r: 4, target_modules: '{LANGUAGE}'}}")
+    started = time.monotonic()
+    with pytest.raises(TrainingError, match="parameters, too many for a trial"):
+        Case(str(tmp_path)).check(recipe)
+    assert time.monotonic() - started < 60
