@@ -139,7 +139,7 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
         yield double
 
 
-PUSHED = {
+PUSHED: dict[str, dict[str, Any]] = {
     "license": {"card": {"license": "CC BY 4.0"}},
     "other without link": {"card": {"license": "other", "license_name": "a"}},
     "license name": {"card": {"license": "other", "license_name": "My License", "license_link": "LICENSE"}},

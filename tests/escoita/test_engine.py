@@ -84,7 +84,7 @@ def test_who_comes_while_a_batch_is_heard_is_heard_in_the_next_with_all_others(
 def test_what_is_not_of_like_length_waits_for_its_turn(gate: Gate, people: ThreadPoolExecutor) -> None:
     model = TalkerModel(before_letter=gate)
     transcriber = talker(model)
-    transcriber.family.max_audio_seconds = 30.0  # type: ignore[misc]
+    transcriber.family.max_audio_seconds = 30.0
     with Engine(transcriber, {}, {}) as heard:
         first = people.submit(last, heard.stream(clip(900)))
         gate.wait()

@@ -82,14 +82,15 @@ def other_value(name: str) -> Any:
         return VALUES[name]
     field, kind = FIELDS[name], get_type_hints(SFTConfig)[name]
     kinds = get_args(kind) or (kind,)
+    default: Any = field.default
     if choices := field.metadata.get("choices"):
         return next(choice for choice in choices if choice != field.default)
     if bool in kinds:
         return not field.default
     if int in kinds:
-        return (field.default or 0) + 1
+        return int(default or 0) + 1
     if float in kinds:
-        return (field.default or 0.0) + 0.1
+        return float(default or 0.0) + 0.1
     if any(dict in (each, get_origin(each)) for each in kinds):
         return {"x": True}
     return ["x"] if any(list in (each, get_origin(each)) for each in kinds) else "x"

@@ -73,7 +73,7 @@ def test_what_cannot_be_made_small_is_refused_in_one_line() -> None:
             return {"model_type": "phi4_multimodal", "rope_parameters": {"long_factor": 3}}
 
     with pytest.raises(EscoitaError, match="^model a/base: its configuration cannot be made small") as error:
-        small_config(Broken())  # type: ignore[arg-type]
+        small_config(Broken())
     assert "\n" not in str(error.value)
 
 
