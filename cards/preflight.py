@@ -57,7 +57,7 @@ def require_publishable(recipe: Recipe) -> None:
 
 def refusals(recipe: Recipe) -> Iterator[str]:
     """
-    Yield what publishing would refuse and what is known without the Hub: each by the function that refuses it then.
+    Yield what publishing would refuse and what is known without the Hub. The functions that publishing calls find it.
 
     Args:
         recipe ([`Recipe`]): About to be trained.
@@ -71,12 +71,10 @@ def refusals(recipe: Recipe) -> Iterator[str]:
 
 
 def _checks(recipe: Recipe, repo: str) -> Iterator[Callable[[], object]]:
-    # What is made of an impossible name is not checked as well.
     yield lambda: require_name(repo)
-    if "/" in repo:
+    if "/" in repo:  # the name of the base and the metadata follow from the user's name
         yield lambda: base_apart(recipe, repo)
-        base = recipe.base
-        yield lambda: check_card(f"---\n{metadata(recipe, None, base)}\n---\n")
+        yield lambda: check_card(f"---\n{metadata(recipe, None, recipe.base)}\n---\n")
     yield lambda: require_benchmarks(recipe)
     yield lambda: scan({"recipe.yaml": public_recipe(recipe, "user/base").encode()})
     yield lambda: scan(template_files(recipe, RunDirectory(recipe.run_path)))

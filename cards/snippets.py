@@ -52,8 +52,8 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
 
 def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -> set[str]:
     """
-    Return the snippets that released versions of escoita write for an adapter, if they are others than today's. Their
-    templates are kept in `templates/released/VERSION/`.
+    Return the snippets that released versions of escoita write for an adapter. Templates that have changed since a
+    version are kept in `templates/released/VERSION/`.
 
     Args:
         recipe ([`~escoita.recipe.Recipe`]): Prompt, limits, revision of the base.

@@ -166,8 +166,8 @@ def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
 
 def released_environment(version: str) -> Environment:
     """
-    Return the environment with the templates that a released version had; a template that has not changed since is
-    today's. A template extends one of the same version.
+    Return the environment with the templates of a released version. A template that has not changed since is read
+    from the current ones, and a template extends one of the same version.
 
     Args:
         version (`str`): A version of `released.json`.

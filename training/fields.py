@@ -35,7 +35,7 @@ NO_EFFECT = {
     "truncation_mode": "no row is truncated; one over max_length stops the training",
     "trust_remote_code": "code of a repository is never run",
 }
-# Fields that have an effect together with another one alone: that field, and the beginnings of its values.
+# Fields that have an effect only together with another field: the other field, and the prefixes of its values.
 ONLY_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
     "liger_kernel_config": ("use_liger_kernel", (True,)),
     "optim_target_modules": ("optim", ("galore", "apollo")),
@@ -60,7 +60,7 @@ def without_effect(recipe: Recipe) -> Iterator[str]:
         elif field in ONLY_WITH:
             other, beginnings = ONLY_WITH[field]
             if not any(_begins(each, beginnings) for each in _listed(recipe.training.get(other))):
-                wanted = f" {' or '.join(f'{each}' for each in beginnings)}" if beginnings else ""
+                wanted = f" {' or '.join(map(str, beginnings))}" if beginnings else ""
                 yield f"training.{field}: has no effect without training.{other}{wanted}"
 
 

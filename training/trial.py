@@ -75,7 +75,7 @@ def check_by_trial(
 def _cause(reason: str, recipe: Recipe, *others: Any) -> str:
     """The field without which the step succeeds, or the section that is at fault."""
     fields = [key for key in recipe.training if key not in OF_THE_TRIAL]
-    # Those first of which the reason speaks, because each takes a step.
+    # The fields that the reason mentions come first, because each attempt takes a step.
     for key in sorted(fields, key=lambda key: not (key in reason or str(recipe.training[key]) in reason)):
         if not _refusal(_without(recipe, [key]), *others):
             return f"training.{key}"
@@ -157,7 +157,7 @@ def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":
     Args:
         recipe ([`Recipe`]): Its `training` section.
         folder (`Path`): An empty one, in place of the run directory.
-        rows (`int`): So many are there.
+        rows (`int`): Number of rows.
     """
     from training.arguments import sft_config
 
@@ -221,7 +221,7 @@ def _kind(name: str) -> str:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Keep what a training changes in this process, and what it writes to the terminal, within the trial."""
+    """Restore what a training changes in this process, and hide what it writes to the terminal."""
     from accelerate.state import AcceleratorState, GradientState, PartialState
     from transformers.utils import logging as transformers_logging
 
@@ -247,8 +247,8 @@ def _alone() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
-        # The training may have another precision than a trial without one of its fields. Several processes keep the
-        # state, which says how they share a model and cannot be made twice.
+        # The precision is part of this state, and the training may have another one than the trial. Several processes
+        # keep the state, because it says how they share a model and cannot be created twice.
         if PartialState().num_processes == 1:
             AcceleratorState._reset_state()
             GradientState._reset_state()

@@ -133,9 +133,8 @@ def _compared(
         found = list(_figures(figures_of(block.text), figures_of(expected.text)))
         return compared(what, found or [_first_difference(block.text, expected.text)])
     code = set(_code(expected.text)) | set(released_code)
-    # The code of another version may hold other numbers, such as a sampling rate; it is compared as a whole below.
-    texts = [_without(code, text) for text in (block.text, expected.text)]
-    found = list(_figures(*map(figures_of, texts)))
+    # The code of another version may hold other numbers, such as a sampling rate. It is compared as a whole below.
+    found = list(_figures(figures_of(_without(code, block.text)), figures_of(_without(code, expected.text))))
     unknown = [each for each in _code(block.text) if each not in code]
     found += [
         f"a code block that no version of escoita writes: {each.splitlines()[0][:60]!r}" for each in unknown if each

@@ -42,8 +42,8 @@ VALUES: dict[str, Any] = {
     "torch_compile_mode": "default",
     "train_sampling_strategy": "sequential",
 }
-# Used at other times than in one step of one process: where checkpoints are written and resumed from, where trackers
-# are told of steps, or between processes.
+# Not used in one step of one process, but when checkpoints are written and resumed from, by trackers, or between
+# processes.
 USED_ELSEWHERE = {
     "ddp_timeout",
     "ignore_data_skip",

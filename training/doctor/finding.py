@@ -8,7 +8,7 @@ from escoita.errors import EscoitaError
 
 
 Mark = Literal["ok", "warning", "refusal"]
-# What a refusal is about that training survives.
+# The subject of refusals that concern publishing and not training.
 PUBLISHING = "publishing"
 
 
