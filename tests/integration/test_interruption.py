@@ -206,7 +206,8 @@ def test_a_signal_before_the_first_step_of_a_resumed_run_takes_none(
 BEFORE_STEPS = """
 load = trainer.SpeechTrainer.get_train_dataloader
 def get_train_dataloader(self):
-    send(1)
+    if self.args.max_steps != 1:  # the trial takes one step
+        send(1)
     return load(self)
 trainer.SpeechTrainer.get_train_dataloader = get_train_dataloader
 """
