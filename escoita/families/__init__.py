@@ -80,6 +80,19 @@ def listener_of(model: str, revision: str | None = None) -> Family:
     raise EscoitaError(f"model {model}: its type {model_type!r} is none that can listen here")
 
 
+def trained_family(model_type: str) -> ChatFamily | None:
+    """
+    Return the family of a model type that can be trained, or `None`.
+
+    Raises:
+        ImportError: A class of Transformers, or a package that it needs, is missing.
+    """
+    if model_type not in TRAINED:
+        return None
+    module, family = TRAINED[model_type].split(":")
+    return getattr(import_module(f"escoita.families.{module}"), family)()
+
+
 def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]:
     """The trained family of a model, if any, and its model type."""
     from transformers import PreTrainedConfig
@@ -106,11 +119,8 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
             else "neither a folder here nor a model of the Hub that can be reached"
         )
         raise EscoitaError(f"model {model}: {found}") from error
-    if model_type not in TRAINED:
-        return None, model_type
-    module, family = TRAINED[model_type].split(":")
     try:
-        return getattr(import_module(f"escoita.families.{module}"), family)(), model_type
+        return trained_family(model_type), model_type
     except ImportError as error:
         reason = str(error).splitlines()[0]
         raise EscoitaError(

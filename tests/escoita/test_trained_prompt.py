@@ -11,8 +11,8 @@ from escoita import trained_prompt
 from escoita.errors import EscoitaError
 from escoita.families import family_of
 from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
 from escoita.trained_prompt import check_prompt, trained_processor
+from escoita.transcribe import Transcriber
 
 
 BASE = "quickstart/gemma4"
