@@ -60,7 +60,7 @@ class Engine:
         self.adapters = Adapters(transcriber.model, adapters)
         self.most_waiting, self.max_seconds = most_waiting, max_seconds
         self._transcriber = transcriber
-        self._told = {name: transcriber.told(record) for name, record in spoken.items()}
+        self._told = {name: transcriber.told(record, adapters.get(name)) for name, record in spoken.items()}
         self._ends = _ends(transcriber.model)
         self._waiting: list[Part] = []
         # Who asked for the recordings that are being decoded; they have a place in the queue already.

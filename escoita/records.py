@@ -101,6 +101,8 @@ class AdapterRecord(Record):
         prompt ([`Prompt`]): The prompt it was trained with.
         max_new_tokens (`int`): Most tokens of a transcript.
         load_in_4bit (`bool`): The linear layers of its base were in 4 bits.
+        rendered_prompt (`str`, *optional*): The prompt as the chat template wrote it in training, with the
+            placeholder of the audio; none in records of escoita 0.1.0.
     """
 
     made_by = "escoita train"
@@ -109,6 +111,7 @@ class AdapterRecord(Record):
     prompt: Prompt
     max_new_tokens: int = Field(256, gt=0, le=32_768)
     load_in_4bit: bool = False
+    rendered_prompt: str | None = Field(None, max_length=200_000)
 
 
 class CorpusUse(Part):

@@ -19,6 +19,7 @@ from escoita.hardware import device
 from escoita.records import AdapterRecord
 from escoita.resolve import adapter_record, file_if_any, hub_errors
 from escoita.segments import cut_where_quiet, part_of
+from escoita.trained_prompt import check_prompt, trained_processor
 from escoita.transcript import Segment, Transcript
 
 
@@ -104,6 +105,7 @@ class Transcriber:
         """
         from escoita.families import listener_of
 
+        own = settings is None
         if settings is None:
             # `escoita merge` leaves the prompt beside the weights.
             if adapter is None and not file_if_any(base, "escoita.json", revision):
@@ -115,6 +117,8 @@ class Transcriber:
         with hub_errors(f"base {base}"):
             model = family.load_model(base, revision, dtype, place, settings.load_in_4bit)
             processor = family.load_processor(base, revision)
+        if adapter is None and own:
+            check_prompt(f"model {base}", family, processor, settings)
         transcriber = cls(family, model, processor, settings, batch_seconds)
         if adapter is not None:
             transcriber.merge_adapter(adapter)
@@ -122,12 +126,14 @@ class Transcriber:
 
     def merge_adapter(self, adapter: str) -> None:
         """
-        Merges an adapter into the base that is loaded.
+        Merges an adapter into the base that is loaded, and takes the processor that the adapter was trained with.
 
         Raises:
-            EscoitaError: There is no such adapter, or it is not one for this base.
+            EscoitaError: There is no such adapter, or it is not one for this base, or another prompt would be told
+                than in its training.
         """
         self.model = merged(self.model, adapter)
+        self._take_processor_of(adapter)
 
     def warm_up(self) -> None:
         """Listens to a second of faint noise, so that what is done only once is not measured with the first clip."""
@@ -156,11 +162,18 @@ class Transcriber:
             heard.update(zip(indices, transcripts, strict=True))
         return [heard[index] for index in range(len(clips))]
 
-    def told(self, spoken: AdapterRecord) -> Self:
-        """The same model, told something else."""
+    def told(self, spoken: AdapterRecord, adapter: str | None = None) -> Self:
+        """The same model, told something else, with the processor that an adapter was trained with."""
         other = copy.copy(self)
         other.spoken = spoken
+        if adapter is not None:
+            other._take_processor_of(adapter)
         return other
+
+    def _take_processor_of(self, adapter: str) -> None:
+        processor = trained_processor(self.family, self.processor, adapter, self.spoken.prompt)
+        if processor is not self.processor:
+            self.processor, self.encoder = processor, copy.deepcopy(processor)
 
     def in_batches(
         self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]

@@ -27,7 +27,9 @@ from escoita.processes import locked, main_first
 from escoita.progress import is_main_process
 from escoita.recipe import Corpus, Evaluation
 from escoita.records import AdapterRecord
+from escoita.resolve import adapter_record, file_if_any
 from escoita.rundir import RunDirectory
+from escoita.trained_prompt import check_prompt, trained_processor
 from eval.asked import Asked, asked_of_manifests, asked_of_run
 from eval.counts import write_counts
 from eval.earlier import EARLIER, take_earlier
@@ -188,7 +190,7 @@ def _prepared(
     spoken = candidates[0].spoken
     candidates = [*candidates, *_baselines(settings.baselines, spoken)]
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
-        listener_of(candidate.base, candidate.revision)
+        _check_prompt(candidate)
 
     def gather_material() -> dict[str, Material]:
         found = {corpus.name: corpus_test(corpus, spoken.language, max_rejected_share) for corpus in corpora}
@@ -197,6 +199,18 @@ def _prepared(
         return found | ({PROBES: probe_test(spoken.language)} if settings.probes else {})
 
     return candidates, main_first(gather_material, state)
+
+
+def _check_prompt(candidate: Candidate) -> None:
+    """Refuse an adapter, or a merged model, that would be told another prompt than in training."""
+    family = listener_of(candidate.base, candidate.revision)
+    if candidate.adapter is None and not file_if_any(candidate.base, "escoita.json", candidate.revision):
+        return
+    processor = family.load_processor(candidate.base, candidate.revision)
+    if candidate.adapter is not None:
+        trained_processor(family, processor, candidate.adapter, candidate.spoken.prompt)
+    else:
+        check_prompt(f"model {candidate.base}", family, processor, adapter_record(candidate.base, candidate.revision))
 
 
 def _baselines(models: list[str], spoken: AdapterRecord) -> list[Candidate]:

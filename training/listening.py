@@ -1,13 +1,11 @@
 """What the model hears while it trains: always the same clips of the validation corpora."""
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import torch
 from accelerate import PartialState
 
 from escoita.batches import batches_by_seconds
@@ -22,6 +20,7 @@ from escoita.records import AdapterRecord
 from escoita.scoring import character_edits, word_edits
 from escoita.text import normalizer
 from escoita.transcribe import Transcriber
+from training.inference import inference_undone
 from training.interruption import ValidationInterrupted
 
 
@@ -80,7 +79,7 @@ class Listening:
         mine: dict[int, str] = {}
         refusal = ""
         try:
-            with undisturbed(model):
+            with inference_undone(model, self.processor):
                 mine = self._heard(model, batches[state.process_index :: state.num_processes], request)
         except EscoitaError as error:
             refusal = str(error)
@@ -134,16 +133,3 @@ def sample(corpora: list[str], clips: int) -> list[int]:
     counts[np.argsort(counts - exact, kind="stable")[: left - counts.sum()]] += 1
     drawn = [draw.permutation(np.flatnonzero(which == place))[: 1 + count] for place, count in enumerate(counts)]
     return sorted(int(index) for part in drawn for index in part)
-
-
-@contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
-    """Lets a model be used in the midst of training: puts its modules' modes and torch's random numbers back."""
-    modes = [(module, module.training) for module in model.modules()]
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training

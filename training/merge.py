@@ -9,6 +9,7 @@ from escoita.families import family_of
 from escoita.files import sync_files
 from escoita.resolve import adapter_record, hub_errors
 from escoita.rundir import RunDirectory
+from escoita.trained_prompt import trained_processor
 from training.checkpoints import written_whole
 
 
@@ -48,7 +49,9 @@ def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     with written_whole(unfinished):
         model.save_pretrained(unfinished)
-        family.save_processor(family.load_processor(recipe.base, recipe.base_revision), unfinished)
+        processor = family.load_processor(recipe.base, recipe.base_revision)
+        processor = trained_processor(family, processor, adapter, spoken.prompt)
+        family.save_processor(processor, unfinished)
         spoken.write(unfinished / "escoita.json")
         sync_files(unfinished)
     unfinished.rename(out)

@@ -13,7 +13,7 @@ from escoita.hardware import device_name, peak_memory_bytes
 from escoita.limits import LOSS_POINTS, VALIDATION_POINTS
 from escoita.recipe import Recipe
 from escoita.records import CorpusUse, LossPoint, TrainingRecord, ValidationPoint
-from escoita.resolve import weights_digest
+from escoita.resolve import adapter_record, weights_digest
 from escoita.rundir import UNCHANGED_FILES, RunDirectory
 from training.best import best_of, save_weights
 from training.checkpoints import written_whole
@@ -52,15 +52,15 @@ def save_adapter(
         else:
             save_weights(trainer.model, unfinished, weights)
         family.save_processor(trainer.processing_class, unfinished)
-        write_settings(recipe, unfinished)
+        write_settings(recipe, unfinished, family.render(trainer.processing_class, recipe.prompt))
         sync_files(unfinished)
     shutil.rmtree(run.adapter, ignore_errors=True)
     unfinished.rename(run.adapter)
 
 
-def write_settings(recipe: Recipe, folder: Path) -> None:
-    """Writes `escoita.json` into the folder of an adapter."""
-    recipe.spoken().write(folder / "escoita.json")
+def write_settings(recipe: Recipe, folder: Path, rendered_prompt: str | None) -> None:
+    """Writes `escoita.json` into the folder of an adapter, with the prompt as training rendered it."""
+    recipe.spoken().model_copy(update={"rendered_prompt": rendered_prompt}).write(folder / "escoita.json")
 
 
 def update_settings(recipe: Recipe, run: RunDirectory) -> None:
@@ -72,7 +72,7 @@ def update_settings(recipe: Recipe, run: RunDirectory) -> None:
         run ([`RunDirectory`]): Its `recipe.yaml`, `escoita.json` and the digest of the latter are replaced.
     """
     recipe.write(run.recipe)
-    write_settings(recipe, run.adapter)
+    write_settings(recipe, run.adapter, adapter_record(str(run.adapter)).rendered_prompt)
     record, digests = TrainingRecord.read(run.training), adapter_files(run.adapter)
     if record.adapter_files and record.adapter_files != digests:
         record.model_copy(update={"adapter_files": digests}).write(run.training)

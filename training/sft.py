@@ -189,6 +189,7 @@ def ready_trainer(
     from training.energy import EnergyMeter
     from training.engine import load_for_training
     from training.finite import StopWithoutNumbers
+    from training.inference import CheckpointingCheck
     from training.listening import Listening
     from training.precision import prepare_precision
     from training.session import Clock
@@ -206,7 +207,13 @@ def ready_trainer(
         data_collator=collator,
         processing_class=processor,
         peft_config=adapter,
-        callbacks=[Clock(), EnergyMeter(), StopWithoutNumbers(), BestAdapter(recipe.validation.patience)],
+        callbacks=[
+            Clock(),
+            EnergyMeter(),
+            StopWithoutNumbers(),
+            CheckpointingCheck(),
+            BestAdapter(recipe.validation.patience),
+        ],
         request=request,
         listening=Listening.to(heard, recipe, family, processor) if heard and recipe.validation.clips else None,
     )

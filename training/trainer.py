@@ -51,6 +51,7 @@ class SpeechTrainer(SFTTrainer):
         self.listening = listening
         self.request = request or StopRequest()
         self.stopped = False  # by a signal, with steps or their validation left to do
+        self._first_step: int | None = None  # that of the checkpoint, or 0
         self._written_into: Path | None = None  # while a checkpoint is being written
         self.add_callback(PaceMeter())
         self.add_callback(LossUpToCheckpoint())
@@ -174,7 +175,9 @@ class SpeechTrainer(SFTTrainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The steps of an epoch; none if all were taken before, or a signal came before the first."""
-        if self.state.global_step == self._initial_global_step and self.signal_received():
+        if self._first_step is None:
+            self._first_step = self.state.global_step
+        if self.state.global_step == self._first_step and self.signal_received():
             self.stopped = True  # nothing was done since the checkpoint that the run resumed from
         if self.stopped or self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True

@@ -43,6 +43,7 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
     """
     import torch
 
+    from escoita.families.four_bit import any_spelling, check_four_bit
     from escoita.families.loading import check_precision, stored_quantization
 
     method = recipe.method
@@ -53,17 +54,20 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
     # Unsloth has a way of its own to checkpoint gradients; both trainer and model have to be told.
     checkpointing = "unsloth" if recipe.training.get("gradient_checkpointing", True) else False
     length = recipe.training.get("max_length", 1024) or 8192  # TRL's default; null is no limit
-    model, _ = FastModel.from_pretrained(
-        recipe.base,
-        revision=recipe.base_revision,
-        max_seq_length=length,
-        dtype=None if recipe.dtype == "auto" else getattr(torch, recipe.dtype),
-        load_in_4bit=recipe.load_in_4bit,
-        load_in_16bit=not recipe.load_in_4bit,
-        use_gradient_checkpointing=checkpointing,
-        use_exact_model_name=True,  # otherwise it may take another repository than the one that records name
-        random_state=seed,
-    )
+    with any_spelling():
+        model, _ = FastModel.from_pretrained(
+            recipe.base,
+            revision=recipe.base_revision,
+            max_seq_length=length,
+            dtype=None if recipe.dtype == "auto" else getattr(torch, recipe.dtype),
+            load_in_4bit=recipe.load_in_4bit,
+            load_in_16bit=not recipe.load_in_4bit,
+            use_gradient_checkpointing=checkpointing,
+            use_exact_model_name=True,  # otherwise it may take another repository than the one that records name
+            random_state=seed,
+        )
+    if recipe.load_in_4bit:
+        check_four_bit(recipe.base, model, family.whole_in_4bit)
     return FastModel.get_peft_model(
         model,
         **method.model_dump(exclude={"kind", "trainable"}),

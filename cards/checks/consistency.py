@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cards.checks.check import Check, compared, skipped
+from cards.checks.prompt import check_rendered_prompt
 from cards.checks.rates import same
 from cards.checks.weights import ADAPTER
 from escoita.data_record import CorpusData, DataRecord
@@ -83,6 +84,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     yield compared("course of training", list(_course(training)), "steps, losses and validation fit together")
     yield compared("recipe and adapter", list(_adapter(run, recipe, training, weights)), "rank, targets, size, prompt")
     yield _adapter_files(run, training)
+    yield check_rendered_prompt(run, training)
     yield compared(
         "recipe and results.json",
         list(evaluation_differences(recipe, evaluation)),
@@ -224,7 +226,7 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
     if config.get("peft_type", "LORA") != "LORA":
         yield "peft_type: adapter_config.json names another method than LORA"
     settings = AdapterRecord.read(run.path / "escoita.json").model_dump()
-    asked = recipe.spoken().model_dump()
+    asked = recipe.spoken().model_dump(exclude={"rendered_prompt"})
     yield from _pairs({key: (asked[key], settings[key]) for key in asked}, "recipe.yaml", "escoita.json")
     if not (weights / ADAPTER).is_file():
         return

@@ -80,6 +80,23 @@ def listener_of(model: str, revision: str | None = None) -> Family:
     raise EscoitaError(f"model {model}: its type {model_type!r} is none that can listen here")
 
 
+def trained_family(model_type: str, config: dict[str, Any] | None = None) -> ChatFamily | None:
+    """
+    Return the family of a model type that can be trained, or `None`.
+
+    Args:
+        model_type (`str`): As a configuration names it.
+        config (`dict`, *optional*): The configuration of the base.
+
+    Raises:
+        ImportError: A class of Transformers, or a package that it needs, is missing.
+    """
+    if model_type not in TRAINED:
+        return None
+    module, family = TRAINED[model_type].split(":")
+    return getattr(import_module(f"escoita.families.{module}"), family)(config)
+
+
 def _config(model: str, revision: str | None) -> dict[str, Any]:
     """The written configuration of a model whose type is known."""
     from transformers import PreTrainedConfig
@@ -113,11 +130,8 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
             else "neither a folder here nor a model of the Hub that can be reached"
         )
         raise EscoitaError(f"model {model}: {found}") from error
-    if model_type not in TRAINED:
-        return None, model_type
-    module, family = TRAINED[model_type].split(":")
     try:
-        return getattr(import_module(f"escoita.families.{module}"), family)(config), model_type
+        return trained_family(model_type, config), model_type
     except ImportError as error:
         reason = str(error).splitlines()[0]
         raise EscoitaError(

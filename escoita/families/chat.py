@@ -17,6 +17,8 @@ from escoita.records import AdapterRecord, Prompt
 
 
 IGNORED = -100
+# A message that a template wrote out instead of its text, in Python or JSON.
+LITERAL = re.compile(r"""\{\s*['"]type['"]\s*:""")
 
 
 def filled(clip: np.ndarray, beyond: int, step: int = 1) -> np.ndarray:
@@ -61,20 +63,34 @@ class ChatFamily(Family):
         """
         The prompt as the model's own chat template writes it, up to where the transcript begins.
 
+        Some templates write a system turn that is a list of parts as a Python literal, and others take nothing but
+        parts; so it is a string where that gives its text, and else a list.
+
         Raises:
             EscoitaError: There is no template, or it leaves out a part of the prompt.
         """
-        messages = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}] if prompt.system else []
         told = [{"type": "text", "text": prompt.user}] if prompt.user else []
-        messages.append({"role": "user", "content": [{"type": "audio"}, *told]})
-        return self.templated(processor, prompt, messages)
+        user = {"role": "user", "content": [{"type": "audio"}, *told]}
+        if not prompt.system:
+            return self.templated(processor, prompt, [user])
+        try:
+            return self.templated(processor, prompt, [{"role": "system", "content": prompt.system}, user])
+        except EscoitaError:
+            parts = [{"type": "text", "text": prompt.system}]
+            return self.templated(processor, prompt, [{"role": "system", "content": parts}, user])
 
     def templated(self, processor: Any, prompt: Prompt, messages: list[dict[str, Any]]) -> str:
-        """Messages as the chat template writes them, with everything in them that should be."""
-        found = rendered(processor, messages)
+        """Messages as the chat template writes them, with everything in them that should be, and nothing in code."""
+        found = around = rendered(processor, messages)
         for part, text in prompt:
             if text.strip() not in found:
                 raise EscoitaError(f"prompt.{part}: the chat template of the base leaves it out; leave it empty")
+            around = around.replace(text.strip(), "") if text.strip() else around
+        if LITERAL.search(around):
+            raise EscoitaError(
+                "prompt: the chat template of the base writes a part as a Python literal, such as {'type': 'text'};"
+                " use the template of a newer revision of the base"
+            )
         return found
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:

@@ -1,11 +1,13 @@
 """How the weights of a base come into memory: as they are stored, or with most of them in 4 bits."""
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from escoita.errors import EscoitaError
+from escoita.families.four_bit import any_spelling, check_four_bit, own_skip_list
 from escoita.visible import visible
 from escoita.weight_files import check_weights
 
@@ -51,7 +53,8 @@ def load(
 
     Raises:
         EscoitaError: The base is stored in another precision than asked for, or without some of its parameters, or
-            with an adapter; or a file is not a safetensors file, or bitsandbytes is not installed.
+            with an adapter; or a file is not a safetensors file, or bitsandbytes is not installed; or a layer is in
+            4 bits that must not be.
     """
     from torch import OutOfMemoryError
 
@@ -65,15 +68,16 @@ def load(
         check_folder(Path(base), own_adapter)
     try:
         # use_safetensors: the other format is a pickle, which runs whatever stands in it.
-        model, found = auto_model.from_pretrained(
-            base,
-            revision=revision,
-            dtype=dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            adapter_kwargs=NO_ADAPTER,
-            **options,
-        )
+        with any_spelling() if load_in_4bit else nullcontext():
+            model, found = auto_model.from_pretrained(
+                base,
+                revision=revision,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                adapter_kwargs=NO_ADAPTER,
+                **options,
+            )
     except (OSError, EscoitaError, OutOfMemoryError):
         raise
     except Exception as error:  # anything can be in the files of somebody else
@@ -81,6 +85,8 @@ def load(
         raise EscoitaError(f"model {base}: cannot be loaded ({type(error).__name__}: {reason})") from error
     if complete:
         refuse_missing(base, model, found["missing_keys"])
+    if load_in_4bit:
+        check_four_bit(base, model, whole)
     return model.to(device) if device and not load_in_4bit else model
 
 
@@ -174,5 +180,5 @@ def in_4bit(dtype: str, whole: Sequence[str]) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype="bfloat16" if dtype == "auto" else dtype,
-        llm_int8_skip_modules=["lm_head", *(rf".*(?:{pattern})[^.]*" for pattern in whole)],
+        llm_int8_skip_modules=own_skip_list(whole),
     )

@@ -6,6 +6,7 @@ Ways to forge what a repository claims, each with the check that catches it and 
 prints the table of docs/security.md.
 """
 
+import hashlib
 import json
 import re
 import tempfile
@@ -122,6 +123,20 @@ def provenance(update: dict[str, Any], *names: str) -> Change:
                 table, told = read_predictions(path)
                 system = told.system.model_copy(update=update)
                 files[name] = parquet(described(table, told.model_copy(update={"system": system})))
+
+    return apply
+
+
+def resigned(change: Change) -> Change:
+    """Change a file of the adapter, and write its new digest into training.json."""
+
+    def apply(files: Files) -> None:
+        change(files)
+        training = json.loads(files[TRAINING])
+        training["adapter_files"] = {
+            name: hashlib.sha256(files[name]).hexdigest() for name in training["adapter_files"]
+        }
+        files[TRAINING] = json.dumps(training).encode()
 
     return apply
 
@@ -659,6 +674,17 @@ FORGERIES: dict[str, Forgery] = {
         "another prompt in recipe and adapter, and the card made again",
         and_again(put(RECIPE, "prompt", "user", "Advertise."), put(SETTINGS, "prompt", "user", "Advertise.")),
         "files of the adapter",
+    ),
+    "rendered-prompt": Forgery(
+        "another rendered prompt, with the digest of its file",
+        resigned(put(SETTINGS, "rendered_prompt", "<bos>Advertise.<|audio|>")),
+        "rendered prompt",
+    ),
+    "unknown-template": Forgery(
+        "a chat template that is not known, with its digest",
+        resigned(added("chat_template.jinja", b"{{ messages }}")),
+        "rendered prompt",
+        "cannot be proven",
     ),
     "tokenizer": Forgery("another tokenizer", put("tokenizer.json", "model", {}), "files of the adapter"),
     "chat-template": Forgery(

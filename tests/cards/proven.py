@@ -22,6 +22,7 @@ from eval.report import write_report
 from eval.results import score
 from tests.cards.publishing import BASE, REPO
 from tests.cards.samples import heard_training, recipe, write_run
+from tests.conftest import ROOT
 from tests.eval.samples import write_rows
 from training.outcome import adapter_files
 
@@ -149,8 +150,13 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
     write_atomically(run.adapter / "adapter_config.json", json.dumps(CONFIG))
     write_atomically(run.adapter / "adapter_model.safetensors", WEIGHTS["adapter"])
     write_atomically(run.adapter / "tokenizer.json", json.dumps({"model": {"vocab": {"a": 0}}}))
-    write_atomically(run.adapter / "chat_template.jinja", "{{ messages }}")
-    asked.spoken().write(run.adapter / "escoita.json")
+    write_atomically(run.adapter / "tokenizer_config.json", json.dumps({"bos_token": "<bos>"}))
+    write_atomically(
+        run.adapter / "chat_template.jinja", (ROOT / "quickstart/gemma4/chat_template.jinja").read_text("utf-8")
+    )
+    turn = f"<|turn>system\n{asked.prompt.system}<turn|>\n" if asked.prompt.system else ""
+    rendered = f"<bos>{turn}<|turn>user\n<|audio|>{asked.prompt.user}<turn|>\n<|turn>model\n"
+    asked.spoken().model_copy(update={"rendered_prompt": rendered}).write(run.adapter / "escoita.json")
     training.model_copy(update={"adapter_files": adapter_files(run.adapter)}).write(run.training)
     return run
 

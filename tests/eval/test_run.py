@@ -8,6 +8,7 @@ from escoita.records import AdapterRecord, Prompt
 from eval.asked import _named_by_file, asked_of_manifests
 from eval.run import _baselines, evaluate_manifests
 from eval.systems import Candidate
+from tests.conftest import write_manifest
 from tests.escoita.families.samples import write_whisper
 
 
@@ -82,3 +83,14 @@ def test_baselines_are_called_by_their_last_part(model: str, name: str) -> None:
 def test_no_two_systems_have_one_name(models: list[str]) -> None:
     with pytest.raises(EscoitaError, match="two systems would be called"):
         _baselines(models, SPOKEN)
+
+
+def test_an_adapter_that_would_be_told_another_prompt_is_refused_before_anything_is_transcribed(
+    tmp_path: Path,
+) -> None:
+    base, prompt = "quickstart/gemma4", Prompt(user="Transcribe.")
+    AdapterRecord(language="uz", prompt=prompt, rendered_prompt="<bos>old").write(tmp_path / "adapter/escoita.json")
+    manifest = write_manifest(tmp_path / "test.jsonl", "test", 2)
+    with pytest.raises(EscoitaError, match=r"^adapter .*: was trained with the prompt '<bos>old', but its chat"):
+        evaluate_manifests(base, str(tmp_path / "adapter"), [manifest], tmp_path / "out")
+    assert not list(tmp_path.glob("out/**/*.parquet"))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from escoita.recipe import Recipe
-from escoita.records import AdapterRecord, ValidationPoint
+from escoita.records import AdapterRecord, Prompt, ValidationPoint
 from escoita.rundir import RunDirectory
 from tests.escoita.samples import RECIPE
 from training.best import BestAdapter
@@ -23,6 +23,9 @@ class Model:
 class Family:
     def save_processor(self, processor: Any, folder: Path) -> None:
         (folder / "tokenizer.json").write_text(processor)
+
+    def render(self, processor: str, prompt: Prompt) -> str:
+        return f"<audio>{prompt.user}"
 
 
 def trainer(run: RunDirectory, kept: int | None) -> SimpleNamespace:
@@ -48,7 +51,8 @@ def test_the_best_adapter_is_saved_or_the_last_where_none_was_heard(
     files = {path.name: path.read_text() for path in run.adapter.iterdir()}
     assert set(files) == {"adapter_model.safetensors", "tokenizer.json", "escoita.json"}
     assert (files["adapter_model.safetensors"], files["tokenizer.json"]) == (weights, "tokens")
-    assert AdapterRecord.read(run.adapter / "escoita.json") == recipe.spoken()
+    expected = recipe.spoken().model_copy(update={"rendered_prompt": f"<audio>{recipe.prompt.user}"})
+    assert AdapterRecord.read(run.adapter / "escoita.json") == expected
     assert [path.name for path in tmp_path.glob("run/adapter*")] == ["adapter"]
 
 

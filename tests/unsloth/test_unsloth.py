@@ -86,6 +86,66 @@ shapes = {{name: list(weights.shape) for name, weights in trained.items()}}
 print(json.dumps({{"batch": digest, "loss": loss.item(), "norm": norm.item(), "shapes": shapes}}))
 """
 
+# Its own way of checkpointing needs the streams of a GPU; the usual one sets and clears the same flags.
+CHECKPOINTED = f"""{BEGIN}
+import training.unsloth_engine as engine
+original = engine.FastModel
+class Usual:
+    def from_pretrained(*args, **options):
+        return original.from_pretrained(*args, **options | {{"use_gradient_checkpointing": True}})
+    def get_peft_model(*args, **options):
+        return original.get_peft_model(*args, **options | {{"use_gradient_checkpointing": True}})
+engine.FastModel = Usual
+from training.inference import inference_state
+from training.listening import Listening
+from training.sft import train
+from training.trainer import SpeechTrainer
+steps, changed, cleared = [], [], []
+rates, step = Listening.rates, SpeechTrainer.training_step
+def checkpointed(model):
+    return sum(bool(getattr(module, "gradient_checkpointing", False)) for module in model.modules())
+def watched_rates(self, model, request):
+    before = inference_state(model, self.processor)
+    generate = self.family.generate
+    def watched(model, *arguments):
+        found = generate(model, *arguments)
+        cleared.append(checkpointed(model))
+        return found
+    self.family.generate = watched
+    found = rates(self, model, request)
+    del self.family.generate
+    after = inference_state(model, self.processor)
+    changed.append(sorted(key for key in before | after if before.get(key) != after.get(key)))
+    return found
+def watched_step(self, model, *arguments):
+    steps.append(checkpointed(model))
+    return step(self, model, *arguments)
+Listening.rates, SpeechTrainer.training_step = watched_rates, watched_step
+train(recipe)
+print(json.dumps({{"steps": steps, "changed": changed, "while": cleared}}))
+"""
+
+FOUR_BIT = f"""{BEGIN}
+from bitsandbytes.nn import Linear4bit
+from escoita.families import family_of
+model, _ = load_for_training(recipe, family_of(recipe.base))
+layers = {{name: layer for name, layer in model.named_modules() if isinstance(layer, Linear4bit)}}
+print(json.dumps([sum("audio" in name for name in layers), sum("audio" not in name for name in layers)]))
+"""
+
+STORE = """
+import json, sys
+from pathlib import Path
+from escoita.families import family_of
+family, folder = family_of("quickstart/gemma4"), Path(sys.argv[1])
+family.load_model("quickstart/gemma4", load_in_4bit=True).save_pretrained(folder)
+family.save_processor(family.load_processor("quickstart/gemma4"), folder)
+config = json.loads((folder / "config.json").read_text())
+config["quantization_config"]["llm_int8_skip_modules"] = sys.argv[2].split(",")
+(folder / "config.json").write_text(json.dumps(config))
+print("{}")
+"""
+
 RELOAD = """
 import json, sys
 import torch
@@ -172,3 +232,21 @@ def test_it_trains_hears_and_is_loaded_by_plain_peft(told: Callable[..., Any], r
     assert [point["step"] for point in record["validation"]] == [0, 2, 4]
     reached = told(RELOAD, str(load_recipe(recipe_file).run_path / "adapter"))
     assert reached == {"language": 21, "audio": 30}
+
+
+def test_validation_leaves_gradient_checkpointing_on(told: Callable[..., Any], recipe_file: Path) -> None:
+    """Unsloth's `generate` switches the model to inference, and nothing of it switches the model back."""
+    clips = json.dumps([{"name": "few", "path": "quickstart/corpus/uz/validation.jsonl", "limit": 4}])
+    evaluated = [f"corpora.validation={clips}", "training.eval_strategy=steps", "training.eval_steps=2"]
+    found = told(CHECKPOINTED, str(recipe_file), *evaluated, "training.gradient_checkpointing=true")
+    assert found["changed"] == [[], [], []]
+    assert set(found["while"]) == {0}, "Unsloth no longer clears the flags; this test then proves nothing"
+    assert len(found["steps"]) == 4 and len(set(found["steps"])) == 1 and found["steps"][0] > 0
+
+
+@pytest.mark.parametrize("names", ["lm_head,audio_tower,embed_audio", "lm_head,model.audio_tower,model.embed_audio"])
+def test_skip_lists_mean_the_same_with_unsloth(
+    told: Callable[..., Any], recipe_file: Path, tmp_path: Path, names: str
+) -> None:
+    told(STORE, str(tmp_path / "base"), names)
+    assert told(FOUR_BIT, str(recipe_file), f"base={tmp_path / 'base'}", "load_in_4bit=true") == [0, 21]

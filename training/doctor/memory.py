@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from escoita.families.four_bit import is_quantized
 from training.doctor.activations import Activations
 
 
@@ -69,7 +70,8 @@ class Load:
         compute_bytes (`int`): Of a number in a product: 2 under bf16 or fp16, else 4.
         recast (`bool`): Frozen weights are stored in another type than that of the products.
         four_bit (`bool`): Linear layers are in NF4.
-        skipped (`Collection[str]`): What the names of linear layers hold that are left as they are.
+        skipped (`Collection[str]`): Names of the modules that stay in 16 bits; see
+            [`~escoita.families.four_bit.skip_list`].
         optimizer (`str`): As `training.optim` calls it.
         checkpointing (`bool`): Layers are computed again in the backward pass.
         tokens (`int`): Of a batch that go through the head: those with labels, or all where there is no Triton.
@@ -184,5 +186,5 @@ def _linear(model: Any, skipped: Collection[str] = (), head: Any = None) -> list
     return [
         module.weight
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head and not any(skip in name for skip in skipped)
+        if isinstance(module, torch.nn.Linear) and module is not head and is_quantized(name, skipped)
     ]

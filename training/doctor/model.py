@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from escoita.audio import SAMPLING_RATE
+from escoita.families import family_of
 from escoita.families.chat import IGNORED, ChatFamily
+from escoita.families.four_bit import skip_list
 from escoita.recipe import Recipe
 from training.checks import check_trainable, count_trainable
 from training.doctor.activations import count_activations
@@ -145,18 +147,18 @@ def _load(recipe: Recipe, model: Any, batch: dict[str, torch.Tensor]) -> tuple[L
     config = model.get_base_model().config
     computed = COMPUTED[precision(recipe)]
     of_base = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-    stored = of_base if recipe.dtype == "auto" else recipe.dtype
-    quantisation = getattr(config, "quantization_config", None) or {}
-    skipped = quantisation.get("llm_int8_skip_modules") if isinstance(quantisation, dict) else None
+    dtype = of_base if recipe.dtype == "auto" else recipe.dtype
+    stored = getattr(config, "quantization_config", None) or {}
+    whole = family_of(recipe.base, recipe.base_revision).whole_in_4bit
     load = Load(
-        dtype_bytes=BYTES.get(stored, 4),
+        dtype_bytes=BYTES.get(dtype, 4),
         compute_bytes=computed.itemsize,
-        recast=computed.itemsize < 4 and str(computed) != f"torch.{stored}",
+        recast=computed.itemsize < 4 and str(computed) != f"torch.{dtype}",
         four_bit=recipe.load_in_4bit,
         optimizer=str(asked(recipe, "optim")),
         checkpointing=bool(asked(recipe, "gradient_checkpointing")),
         tokens=int((batch["labels"] != IGNORED).sum()) if torch.cuda.is_available() else batch["labels"].numel(),
-        skipped=tuple(skipped or ()),
+        skipped=skip_list(stored if isinstance(stored, dict) else {}, whole) if recipe.load_in_4bit else (),
         on_gpu=torch.cuda.is_available(),
     )
     return load, count_activations(model, batch, computed)

@@ -126,3 +126,40 @@ def test_a_prompt_is_rendered_once_however_many_clips_there_are(monkeypatch: pyt
     for _ in range(100):
         family.render(theirs, Prompt(user="Escoita."))
     assert time.perf_counter() - started < 5  # a process for each would take a minute
+
+
+GEMMA4 = sorted((Path(trl.__file__).parent / "chat_templates").glob("gemma4*.jinja"))
+SYSTEM, USER = "You are an assistant that transcribes speech accurately.", "Please transcribe this audio."
+
+
+@pytest.mark.parametrize("path", GEMMA4, ids=[path.stem for path in GEMMA4])
+@pytest.mark.parametrize("system", [SYSTEM, "Write {'type': 'text'} and [1] as it is said.\nNothing else.", ""])
+def test_the_turns_of_gemma_4_hold_exactly_the_prompt(path: Path, system: str) -> None:
+    """Two of the five templates that TRL ships write a list of parts in the system turn as a Python literal."""
+    family = family_of("quickstart/gemma4")
+    theirs = family.load_processor("quickstart/gemma4")
+    theirs.chat_template = path.read_text("utf-8")
+    turn = f"<|turn>system\n{system}<turn|>\n" if system else ""
+    expected = f"<bos>{turn}<|turn>user\n<|audio|>{USER}<turn|>\n<|turn>model\n"
+    assert family.render(theirs, Prompt(system=system, user=USER)) == expected
+
+
+def test_all_templates_of_gemma_4_are_tried() -> None:
+    assert len(GEMMA4) >= 5
+
+
+@pytest.mark.parametrize("written", ["{{ turn.content }}", "{{ turn.content | tojson }}"])
+def test_a_user_turn_that_is_written_as_a_literal_is_refused(written: str) -> None:
+    family = family_of("quickstart/gemma4")
+    theirs = family.load_processor("quickstart/gemma4")
+    theirs.chat_template = "{% for turn in messages %}" + written + "{% endfor %}<|audio|>"
+    with pytest.raises(EscoitaError, match="writes a part as a Python literal|leaves it out"):
+        family.render(theirs, Prompt(system=SYSTEM, user=USER))
+
+
+def test_a_template_that_takes_nothing_but_parts_gets_parts() -> None:
+    family = family_of("quickstart/gemma4")
+    theirs = family.load_processor("quickstart/gemma4")
+    theirs.chat_template = bases.CHATML
+    turns = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nAUDIO{USER}<|im_end|>\n"
+    assert family.render(theirs, Prompt(system=SYSTEM, user=USER)) == f"{turns}<|im_start|>assistant\n"

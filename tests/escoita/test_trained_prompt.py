@@ -1,0 +1,163 @@
+"""The processor of an adapter in the place of the base's, and the prompt that it must write."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from escoita import trained_prompt
+from escoita.errors import EscoitaError
+from escoita.families import family_of
+from escoita.records import AdapterRecord, Prompt
+from escoita.trained_prompt import check_prompt, trained_processor
+from escoita.transcribe import Transcriber
+
+
+BASE = "quickstart/gemma4"
+FAMILY = family_of(BASE)
+PROMPT = Prompt(system="You are an assistant.", user="Please transcribe this audio.")
+RENDERED = (
+    "<bos><|turn>system\nYou are an assistant.<turn|>\n<|turn>user\n<|audio|>Please transcribe this audio.<turn|>\n"
+    "<|turn>model\n"
+)
+
+
+@pytest.fixture(scope="module")
+def processor() -> Any:
+    return FAMILY.load_processor(BASE)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that a person reads."""
+    lines: list[str] = []
+    trained_prompt._say_once.cache_clear()
+    monkeypatch.setattr(trained_prompt, "say", lines.append)
+    return lines
+
+
+def adapter(folder: Path, processor: Any, rendered: str | None = RENDERED, **changed: str) -> Path:
+    """The files next to the weights of an adapter, with texts of its template changed."""
+    FAMILY.save_processor(processor, folder)
+    AdapterRecord(language="uz", prompt=PROMPT, rendered_prompt=rendered).write(folder / "escoita.json")
+    template = folder / "chat_template.jinja"
+    text = template.read_text("utf-8")
+    for old, new in changed.items():
+        assert old in text
+        text = text.replace(old, new)
+    template.write_text(text, "utf-8")
+    return folder
+
+
+def test_the_processor_of_the_base_serves_where_the_adapter_has_the_same(
+    tmp_path: Path, processor: Any, said: list[str]
+) -> None:
+    assert trained_processor(FAMILY, processor, str(adapter(tmp_path, processor)), PROMPT) is processor
+    assert said == []
+
+
+def test_the_template_of_the_adapter_is_used_and_the_difference_is_said_once(
+    tmp_path: Path, processor: Any, said: list[str]
+) -> None:
+    ours = RENDERED.replace("model", "assistant")
+    folder = adapter(tmp_path, processor, ours, model="assistant")
+    for _ in range(2):
+        own = trained_processor(FAMILY, processor, str(folder), PROMPT)
+        assert own is not processor and FAMILY.render(own, PROMPT) == ours
+    (line,) = said
+    assert repr(ours) in line and repr(RENDERED) in line and "\n" not in line
+    assert FAMILY.render(processor, PROMPT) == RENDERED
+
+
+def test_settings_of_the_feature_extractor_travel_with_the_adapter(tmp_path: Path, processor: Any) -> None:
+    folder = adapter(tmp_path, processor)
+    config = json.loads((folder / "processor_config.json").read_text("utf-8"))
+    config["audio_seq_length"] = 123
+    (folder / "processor_config.json").write_text(json.dumps(config))
+    assert trained_processor(FAMILY, processor, str(folder), PROMPT).audio_seq_length == 123
+
+
+def test_another_prompt_than_the_trained_one_is_refused_and_both_are_shown(tmp_path: Path, processor: Any) -> None:
+    folder = adapter(tmp_path, processor, model="assistant")
+    with pytest.raises(EscoitaError) as error:
+        trained_processor(FAMILY, processor, str(folder), PROMPT)
+    line = str(error.value)
+    assert repr(RENDERED) in line and repr(RENDERED.replace("model", "assistant")) in line and "\n" not in line
+
+
+def test_long_prompts_are_shown_from_their_difference() -> None:
+    record = AdapterRecord(language="uz", prompt=PROMPT, rendered_prompt=RENDERED.replace("You", "A" * 5_000))
+    with pytest.raises(EscoitaError) as error:
+        check_prompt("adapter a", FAMILY, FAMILY.load_processor(BASE), record)
+    assert len(str(error.value)) < 1_000 and "AAAA" in str(error.value) and "You are" in str(error.value)
+
+
+@pytest.mark.parametrize("rendered", [None, RENDERED])
+def test_an_adapter_without_processor_files_is_read_with_those_of_the_base(
+    tmp_path: Path, processor: Any, rendered: str | None
+) -> None:
+    AdapterRecord(language="uz", prompt=PROMPT, rendered_prompt=rendered).write(tmp_path / "escoita.json")
+    assert trained_processor(FAMILY, processor, str(tmp_path), PROMPT) is processor
+
+
+def test_of_an_adapter_without_a_record_the_template_alone_is_used(
+    tmp_path: Path, processor: Any, said: list[str]
+) -> None:
+    folder = adapter(tmp_path, processor, model="assistant")
+    (folder / "escoita.json").unlink()
+    (folder / "tokenizer.json").write_text("nothing that can be read")
+    own = trained_processor(FAMILY, processor, str(folder), PROMPT)
+    assert own.tokenizer is processor.tokenizer
+    assert FAMILY.render(own, PROMPT) == RENDERED.replace("model", "assistant") and len(said) == 1
+
+
+def test_a_tokenizer_of_another_base_is_refused(tmp_path: Path, processor: Any) -> None:
+    folder = adapter(tmp_path, processor)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(EscoitaError, match=r"its tokenizer is not that of the base: 2 tokens differ, such as 'a'"):
+        trained_processor(FAMILY, processor, str(folder), PROMPT)
+
+
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("tokenizer.json", b"{}", "tokenizer.json: cannot be used"),
+        ("chat_template.jinja", b"{{ " + b"x" * 2_000_000, "chat_template.jinja"),
+        ("chat_template.jinja", b"{% for i in x %}", "the chat template of the base: fails"),
+        ("processor_config.json", b"[1", "processor"),
+    ],
+)
+def test_a_hostile_file_of_an_adapter_is_one_line(
+    tmp_path: Path, processor: Any, name: str, content: bytes, reason: str
+) -> None:
+    folder = adapter(tmp_path, processor)
+    (folder / name).write_bytes(content)
+    with pytest.raises(EscoitaError, match=reason) as error:
+        trained_processor(FAMILY, processor, str(folder), PROMPT)
+    assert "\n" not in str(error.value)
+
+
+def test_a_transcriber_uses_the_processor_of_the_adapter(tmp_path: Path, processor: Any) -> None:
+    """The page tells one base the prompts of several adapters; the base alone keeps its own."""
+    folder = adapter(tmp_path, processor, None, model="assistant")
+    record = AdapterRecord.read(folder / "escoita.json")
+    base = Transcriber(FAMILY, FAMILY.load_model(BASE), processor, record)
+    of_adapter = base.told(record, str(folder))
+    assert FAMILY.render(of_adapter.processor, PROMPT) == FAMILY.render(of_adapter.encoder, PROMPT)
+    assert FAMILY.render(of_adapter.encoder, PROMPT).endswith("<|turn>assistant\n")
+    assert base.processor is processor and FAMILY.render(base.encoder, PROMPT) == RENDERED
+
+
+def test_a_merged_model_whose_template_was_changed_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(BASE, tmp_path / "merged")
+    AdapterRecord(language="uz", prompt=PROMPT, rendered_prompt=RENDERED).write(folder / "escoita.json")
+    assert Transcriber.load(str(folder)).spoken.rendered_prompt == RENDERED
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text("utf-8").replace("model", "assistant"), "utf-8")
+    with pytest.raises(EscoitaError, match=r"^model .*: was trained with the prompt"):
+        Transcriber.load(str(folder))
