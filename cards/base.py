@@ -10,6 +10,7 @@ from escoita.files import sha256
 from escoita.hub.access import clear_refusals, require_write, trusted_resource
 from escoita.hub.patience import patiently
 from escoita.recipe import Recipe
+from escoita.records import TrainingRecord
 
 
 PUBLISHED_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors"}
@@ -20,6 +21,11 @@ def published_base(recipe: Recipe, repo: str) -> str:
     if not Path(recipe.base).is_dir():
         return recipe.base
     return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"
+
+
+def base_revision(recipe: Recipe, training: TrainingRecord) -> str | None:
+    """Return the commit of the base that was trained on, or what the recipe says if no commit was recorded."""
+    return training.base_commit or recipe.base_revision
 
 
 def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:

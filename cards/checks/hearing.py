@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cards.base import base_revision
 from cards.checks.check import Check, skipped
 from escoita.corpora.clips import read_clip
 from escoita.corpora.readers import read_corpus
@@ -15,6 +16,7 @@ from escoita.figures import percent
 from escoita.hardware import device_name
 from escoita.predictions import Provenance, hashed, predictions_path, public_ids, read_predictions
 from escoita.recipe import Corpus, Recipe
+from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 from escoita.scoring import word_edits
 
@@ -79,10 +81,13 @@ def _loaded(run: RunDirectory, recipe: Recipe) -> "Transcriber":
     from escoita.transcribe import Transcriber
 
     system = read_predictions(next(iter(sorted(run.eval.glob("*/predictions.parquet")))))[1].system
+    other = system.expected_base_sha256 is not None
+    training = TrainingRecord.read(run.training)
     return Transcriber.load(
-        recipe.base,
+        system.base if other else recipe.base,
         adapter=str(run.path),
-        revision=recipe.base_revision,
+        revision=system.base_commit if other else base_revision(recipe, training),
+        allow_other_base=other,
         dtype=recipe.dtype,
         batch_seconds=system.batch_seconds,
     )
