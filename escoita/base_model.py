@@ -53,12 +53,14 @@ class Base:
         sha256 (`str`, *optional*): Digest of the weights, if an adapter records it and it is the same.
         expected_sha256 (`str`, *optional*): Digest that an adapter records, if the base has another one and that was
             accepted.
+        other (`bool`): An adapter was trained on another base, and that was accepted.
     """
 
     name: str
     revision: str | None = None
     sha256: str | None = None
     expected_sha256: str | None = None
+    other: bool = False
 
     def digest(self) -> str:
         """Return the digest of the weights; those of a repository must have been loaded."""
@@ -108,6 +110,7 @@ def resolve_base(
     known = _digests(base, commit) if any(pin.sha256 for pin in pins.values()) else set()
     same: str | None = None
     other: str | None = None
+    accepted = False
     for adapter, pin in pins.items():
         if pin.sha256 in known:
             same = pin.sha256
@@ -118,16 +121,17 @@ def resolve_base(
                 " weights"
             )
             _refuse_or_warn(reason, pin.sha256, allow_other)
-            other = pin.sha256
+            other, accepted = pin.sha256, True
         elif pin.revision and not revision and pin.revision != pinned:
             reason = f"adapter {adapter}: pins its base to {pin.revision}, and another adapter pins it to {pinned}"
             _refuse_or_warn(reason, pin.revision, allow_other)
+            accepted = True
         elif not pin.revision and not revision:
             _warn(
                 f"adapter {adapter}: records no digest and no revision of its base, so it was not checked that it was"
                 f" trained on {base}"
             )
-    return Base(base, commit, same if other is None else None, other)
+    return Base(base, commit, same if other is None else None, other, accepted)
 
 
 def pin_of(adapter: str, base: str) -> Pin:
@@ -207,7 +211,7 @@ def _warn(message: str) -> None:
     """Log a warning once, although a command may resolve the same base several times."""
     if message not in _warned:
         _warned.add(message)
-        _log.warning("%s", visible(message))
+        _log.warning("warning: %s", visible(message))
 
 
 def _training(adapter: str) -> TrainingRecord | None:
