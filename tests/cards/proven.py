@@ -14,7 +14,7 @@ from escoita.data_record import CorpusData, DataRecord, Leak, Normalization, Spr
 from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.plots import duration_plot
-from escoita.records import CorpusUse
+from escoita.records import BaseRecord, CorpusUse
 from escoita.resolve import weights_digest
 from escoita.rundir import RunDirectory
 from eval.counts import write_counts
@@ -150,7 +150,8 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
     write_atomically(run.adapter / "adapter_model.safetensors", WEIGHTS["adapter"])
     write_atomically(run.adapter / "tokenizer.json", json.dumps({"model": {"vocab": {"a": 0}}}))
     write_atomically(run.adapter / "chat_template.jinja", "{{ messages }}")
-    asked.spoken().write(run.adapter / "escoita.json")
+    base = BaseRecord(name=BASE, sha256=digests["base_sha256"])
+    asked.spoken().model_copy(update={"base": base}).write(run.adapter / "escoita.json")
     training.model_copy(update={"adapter_files": adapter_files(run.adapter)}).write(run.training)
     return run
 
