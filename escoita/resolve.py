@@ -107,6 +107,7 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
     Raises:
         EscoitaError: The repository cannot be asked.
     """
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
@@ -114,6 +115,10 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
     except EscoitaError as error:
         why = error.__cause__  # none where a folder was looked into
         if why is None or (isinstance(why, EntryNotFoundError) and not isinstance(why, LocalEntryNotFoundError)):
+            return None
+        repo, named = split_revision(source)
+        # Without a connection, the cache knows what the Hub answered before.
+        if try_to_load_from_cache(repo, name, revision=revision or named) is _CACHED_NO_EXIST:
             return None
         raise
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 from unittest.mock import MagicMock
 
+import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
@@ -57,6 +58,8 @@ def test_a_file_that_a_repository_may_lack(monkeypatch: pytest.MonkeyPatch) -> N
     answer(unreachable)
     with pytest.raises(EscoitaError, match="user/name, absent.json: .* the cache"):
         file_if_any("user/name", "absent.json")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: huggingface_hub._CACHED_NO_EXIST)
+    assert file_if_any("user/name", "absent.json") is None  # the Hub said so before
 
 
 @pytest.mark.parametrize(

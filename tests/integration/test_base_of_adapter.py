@@ -115,7 +115,7 @@ def test_training_records_commit_and_digest(run: RunDirectory, commits: list[str
 
 
 def test_the_commit_that_was_trained_on_is_evaluated(
-    run: RunDirectory, escoita: Run, commits: list[str], manifest: Path, tmp_path: Path
+    run: RunDirectory, hub: HubDouble, escoita: Run, commits: list[str], manifest: Path, tmp_path: Path
 ) -> None:
     digest = weights_digest("quickstart/gemma4")
     for name in (ADAPTER, f"{ADAPTER}@main", FOREIGN):
@@ -131,6 +131,23 @@ def test_the_commit_that_was_trained_on_is_evaluated(
     escoita("card", "--run", run.path)
     assert EvaluationRecord.read(run.results).judged.base_commit == commits[0]
     assert commits[0] in run.card.read_text("utf-8")
+    escoita("push", "--run", run.path, "--repo", "ana/pushed")
+    published = hub.store.repos["model", "ana/pushed"].at("main").tree["adapter_config.json"]
+    assert json.loads(hub.store.blobs.path(published.sha256).read_bytes())["revision"] == commits[0]
+    assert "base's weights: " in escoita("verify", "ana/pushed").stdout
+    judged = [
+        "eval",
+        "--base",
+        BASE,
+        "--adapter",
+        "ana/pushed@main",
+        "--corpus",
+        manifest,
+        "--out",
+        tmp_path / "pushed",
+    ]
+    escoita(*judged)
+    assert EvaluationRecord.read(tmp_path / "pushed/results.json").judged.base_commit == commits[0]
 
 
 def test_another_base_is_refused_or_recorded_and_shown(
