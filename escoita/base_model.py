@@ -175,7 +175,9 @@ def commit_of(repo: str, revision: str | None = None) -> str:
     """
     try:
         return hub_digests(repo, revision)[0]
-    except (OSError, ValueError) as error:
+    except ValueError as error:  # no name of a repository
+        raise EscoitaError(f"base {repo}: neither a folder here nor a model of the Hub, user/name") from error
+    except OSError as error:
         try:
             return cached_snapshot(repo, revision).name
         except EscoitaError:
