@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cards.base import base_revision
 from cards.checks.check import Check, skipped
+from escoita.base_model import resolve_base
 from escoita.corpora.clips import read_clip
 from escoita.corpora.readers import read_corpus
 from escoita.corpora.rows import Utterance
@@ -16,7 +16,6 @@ from escoita.figures import percent
 from escoita.hardware import device_name
 from escoita.predictions import Provenance, hashed, predictions_path, public_ids, read_predictions
 from escoita.recipe import Corpus, Recipe
-from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
 from escoita.scoring import word_edits
 
@@ -82,11 +81,17 @@ def _loaded(run: RunDirectory, recipe: Recipe) -> "Transcriber":
 
     system = read_predictions(next(iter(sorted(run.eval.glob("*/predictions.parquet")))))[1].system
     other = system.expected_base_sha256 is not None
-    training = TrainingRecord.read(run.training)
-    return Transcriber.load(
+    base = resolve_base(
         system.base if other else recipe.base,
+        [str(run.path)],
+        system.base_commit if other else None,
+        recipe.base_revision,
+        allow_other=other,
+    )
+    return Transcriber.load(
+        base.name,
         adapter=str(run.path),
-        revision=system.base_commit if other else base_revision(recipe, training),
+        revision=base.revision,
         allow_other_base=other,
         dtype=recipe.dtype,
         batch_seconds=system.batch_seconds,
