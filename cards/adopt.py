@@ -28,7 +28,7 @@ from escoita.hub.changes import Head, real
 from escoita.hub.commit import CARD, Wanted, commit, read_file, read_head
 from escoita.hub.scan import scan
 from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any, is_repo_id, local_file
+from escoita.resolve import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 
 
 RESULTS = "eval/results.json"
@@ -51,7 +51,7 @@ def adopted(
     opened.
 
     Args:
-        source (`str`): `user/name`, or a folder.
+        source (`str`): `user/name` or `user/name@revision`, or a folder.
         base (`str`, *optional*): Folder or repository of its base; what `adapter_config.json` says unless given.
         language (`str`, *optional*): ISO code; what its `escoita.json` says unless given.
         prompt (`str`, *optional*): The user's words to the model; likewise.
@@ -65,12 +65,15 @@ def adopted(
         EscoitaError: There is no such adapter, or something is missing that nobody told.
         PublishError: A pull request cannot be opened.
     """
+    repo, revision = split_revision(source)
     if pr:
+        if revision:
+            raise PublishError(f"--pr: a pull request is opened for the head of main; leave @{revision} away")
         if not is_repo_id(source) or Path(source).is_dir():
             raise PublishError(f"--pr: {source} is a folder; a pull request is opened in a repository, user/name")
         require_write(HfApi(), source, pr=True)
-    if is_repo_id(source) and not Path(source).is_dir():
-        checked_commit(HfApi(), source)  # before a single file is downloaded
+    if is_repo_id(repo) and not Path(repo).is_dir():
+        checked_commit(HfApi(), repo, revision)  # before a single file is downloaded
     config = local_file(source, "adapter_config.json")
     told = base or base_of(config.parent)
     if not base and (Path(told).is_absolute() or not (is_repo_id(told) or Path(told).is_dir())):
@@ -98,7 +101,7 @@ def add_evaluation(source: str, base: str, out: Path, pr: bool = False, force: b
     Puts an evaluation into the card of an adapter: written beside the results, or proposed in a pull request.
 
     Args:
-        source (`str`): `user/name`, or a folder.
+        source (`str`): `user/name` or `user/name@revision`, or a folder.
         base (`str`): Its base, as it was measured.
         out (`Path`): Holds predictions and results; the new card is written there.
         pr (`bool`, *optional*, defaults to `False`): Opens a pull request with card, results, predictions and plots.
@@ -113,7 +116,7 @@ def add_evaluation(source: str, base: str, out: Path, pr: bool = False, force: b
     """
     api = HfApi()
     snapshot = fetched(api, source)
-    head = _head(api, snapshot)
+    head = _head(api, snapshot, split_revision(source)[1])
     files = evaluation_files(snapshot, base, out)
     scan(files)
     card = revise(head.card, files[CARD].decode(), force)
@@ -168,7 +171,7 @@ def evaluation_files(snapshot: Snapshot, base: str, out: Path) -> dict[str, byte
     return files | {CARD: evaluation_card(public, out, snapshot.name).encode()}
 
 
-def _head(api: HfApi, snapshot: Snapshot) -> Head:
+def _head(api: HfApi, snapshot: Snapshot, revision: str | None = None) -> Head:
     """What is there now; of a folder its card."""
     if snapshot.repo is None:
         card = snapshot.run.card
@@ -176,7 +179,7 @@ def _head(api: HfApi, snapshot: Snapshot) -> Head:
         ours = [name for name in OURS if (snapshot.path / name).is_file()]
     else:
         with clear_refusals(snapshot.repo):
-            head = read_head(api, snapshot.repo)
+            head = read_head(api, snapshot.repo, revision)
         if head.sha != snapshot.commit:
             raise PublishError(f"{snapshot.repo}: somebody else has just changed it; run the command again")
         ours = [name for name in OURS if name in head.files]

@@ -10,6 +10,7 @@ from escoita.files import sha256
 from escoita.hub.access import clear_refusals, require_write, trusted_resource
 from escoita.hub.patience import patiently
 from escoita.recipe import Recipe
+from escoita.records import TrainingRecord
 from escoita.resolve import is_repo_id
 
 
@@ -44,6 +45,11 @@ def base_apart(recipe: Recipe, repo: str) -> str:
     elif not is_repo_id(base):
         raise PublishError(f"base {base}: neither a folder here nor the name of a repository, user/name")
     return base
+
+
+def base_revision(recipe: Recipe, training: TrainingRecord) -> str | None:
+    """Return the commit of the base that was trained on, or what the recipe says if no commit was recorded."""
+    return training.base_commit or recipe.base_revision
 
 
 def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:

@@ -11,7 +11,7 @@ from cards.parquet_probe import require_readable
 from escoita.errors import PublishError
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
-from escoita.resolve import is_repo_id
+from escoita.resolve import is_repo_id, split_revision
 from escoita.rundir import RunDirectory
 
 
@@ -50,7 +50,7 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
 
     Args:
         api (`HfApi`): Client of the Hub.
-        source (`str`): `user/name`, or a folder.
+        source (`str`): `user/name` or `user/name@revision`, or a folder.
         revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
 
     Raises:
@@ -64,6 +64,8 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
         require_plain_folder(source, Path(source))
         require_readable(source, Path(source))
         return Snapshot(Path(source))
+    source, named = split_revision(source)
+    revision = revision or named
     if not is_repo_id(source):
         raise PublishError(f"{source}: neither a folder here nor the name of a repository, user/name")
     commit = checked_commit(api, source, revision)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from cards.base import base_revision
 from cards.benchmarks import benchmark_files
 from cards.build import build_card
 from cards.redact import redacted_data, redacted_evaluation, redacted_predictions, redacted_training
@@ -56,7 +57,7 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
         raise PublishError(f"{run.adapter}: holds no adapter_model.safetensors; train first")
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
     files = {name: (run.adapter / name).read_bytes() for name in ADAPTER_FILES if (run.adapter / name).is_file()}
-    config = {"base_model_name_or_path": base, "revision": recipe.base_revision}
+    config = {"base_model_name_or_path": base, "revision": base_revision(recipe, training)}
     config = json.loads(files["adapter_config.json"]) | config
     files["adapter_config.json"] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
     files["recipe.yaml"] = public_recipe(recipe, base).encode()

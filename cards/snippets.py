@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cards.base import base_revision
 from cards.template import environment, plain, released_environment, released_templates
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
@@ -27,8 +28,8 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     The snippets of a card.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Prompt, limits, revision of the base.
-        training ([`~escoita.records.TrainingRecord`]): Engine and family.
+        recipe ([`~escoita.recipe.Recipe`]): Prompt, limits.
+        training ([`~escoita.records.TrainingRecord`]): Engine, family, commit of the base.
         base (`str`): Folder or repository of the base.
         adapter (`str`): The same of the adapter.
 
@@ -46,7 +47,7 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     return [
         Snippet(title, code)
         for name, title in wanted.items()
-        if (code := _rendered(f"snippets/{name}.py.jinja", _values(recipe, base, adapter)))
+        if (code := _rendered(f"snippets/{name}.py.jinja", _values(recipe, training, base, adapter)))
     ]
 
 
@@ -56,12 +57,12 @@ def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: 
     version are kept in `templates/released/VERSION/`.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Prompt, limits, revision of the base.
-        training ([`~escoita.records.TrainingRecord`]): Engine and family.
+        recipe ([`~escoita.recipe.Recipe`]): Prompt, limits.
+        training ([`~escoita.records.TrainingRecord`]): Engine, family, commit of the base.
         base (`str`): Folder or repository of the base.
         adapter (`str`): The same of the adapter.
     """
-    values = _values(recipe, base, adapter)
+    values = _values(recipe, training, base, adapter)
     kinds = ["escoita", training.family, f"unsloth_{training.family}"]
     return {
         _rendered(f"snippets/{kind}.py.jinja", values, version) for version in released_templates() for kind in kinds
@@ -74,10 +75,10 @@ def _rendered(name: str, values: dict[str, Any], version: str | None = None) -> 
     return made.get_template(name).render(plain(values)).strip() if name in made.list_templates() else ""
 
 
-def _values(recipe: Recipe, base: str, adapter: str) -> dict[str, Any]:
+def _values(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -> dict[str, Any]:
     return {
         "base": base,
-        "revision": recipe.base_revision,
+        "revision": base_revision(recipe, training),
         "adapter": adapter,
         "dtype": recipe.dtype,
         "prompt": recipe.prompt,

@@ -19,6 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from rich.console import Console
 from rich.text import Text
 
+from cards.base import base_revision
 from cards.benchmarks import benchmark_files
 from cards.build import build_card
 from cards.checks.check import Check, Verdict, refusals, skipped, unprovable
@@ -332,7 +333,7 @@ def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[
     digests = {"eval/results.json": judged.adapter_sha256}
     if recipe is None:
         yield check_adapter(run.path, digests)
-        yield check_base_weights(api, judged.base, None, judged.base_sha256)
+        yield check_base_weights(api, judged.base, judged.base_commit, judged.base_sha256)
         return
     training = TrainingRecord.read(run.training)
     yield check_adapter(run.path, digests | {"training.json": training.adapter_sha256})
@@ -343,4 +344,4 @@ def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[
         "README.md": front.get("base_model"),
     }
     yield check_named_base(names, recipe.base)
-    yield check_base_weights(api, recipe.base, recipe.base_revision, training.base_sha256)
+    yield check_base_weights(api, recipe.base, base_revision(recipe, training), training.base_sha256)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from escoita.cli_base import AllowOtherBaseOption, BaseRevisionOption
 from escoita.cli_jobs import jobs
 from escoita.cli_publish import card, push_run, verify
 from escoita.cli_space import space
@@ -115,7 +116,9 @@ def train(
 def evaluate(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory, evaluated on its test corpora.")] = None,
     base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or repository of an adapter.")] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="Folder or repository of an adapter, user/name or user/name@revision.")
+    ] = None,
     corpus: Annotated[list[Path] | None, typer.Option(help="Manifest, repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.", file_okay=False)] = None,
     language: Annotated[str | None, typer.Option(help="ISO code of the clips, where no adapter tells it.")] = None,
@@ -131,6 +134,8 @@ def evaluate(
     shard: Annotated[str | None, typer.Option(help="3/64: hear the third of 64 parts alone, score nothing.")] = None,
     merge_shards: Annotated[bool, typer.Option("--merge", help="Hear nothing; score what all parts heard.")] = False,
     overrides: SetOption = None,
+    base_revision: BaseRevisionOption = None,
+    allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
     from escoita.rundir import RunDirectory
@@ -148,22 +153,35 @@ def evaluate(
         options = {"baselines": baseline, "against": against, "normalizer": normalizer}
         changes = [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
         if part:
-            folder = hear_shard(asked_of_run(run, changes), part)
+            folder = hear_shard(asked_of_run(run, changes, base_revision, allow_other_base), part)
             if is_main_process():
                 typer.echo(folder)
             return
-        evaluate_run(run, changes, hear)
+        evaluate_run(run, changes, hear, base_revision, allow_other_base)
         if is_main_process():
             print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
     elif run is None and base and corpus and out and not (against or overrides):
         texts = normalizer or "raw"
         if part:
-            asked = asked_of_manifests(base, adapter, corpus, out, language, baseline, texts)
+            asked = asked_of_manifests(
+                base, adapter, corpus, out, language, baseline, texts, None, base_revision, allow_other_base
+            )
             folder = hear_shard(asked, part)
             if is_main_process():
                 typer.echo(folder)
             return
-        evaluate_manifests(base, adapter, corpus, out, language, baseline, texts, hear=hear)
+        evaluate_manifests(
+            base,
+            adapter,
+            corpus,
+            out,
+            language,
+            baseline,
+            texts,
+            hear=hear,
+            base_revision=base_revision,
+            allow_other_base=allow_other_base,
+        )
         if is_main_process():
             print_evaluation(out)
     elif run is None and (against or overrides):
@@ -208,11 +226,13 @@ def merge(
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option(help="Of the weights; the recipe's unless given."),
     ] = None,
+    base_revision: BaseRevisionOption = None,
+    allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Writes base and adapter of a run as one full model."""
     from training.merge import merge_run
 
-    typer.echo(merge_run(run, out, dtype))
+    typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
 
 
 @app.command()

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from escoita.cli_base import AllowOtherBaseOption, BaseRevisionOption
+
 
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
 Force = Annotated[
@@ -15,7 +17,10 @@ Force = Annotated[
 def card(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory, runs/<name>.")] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="user/name: a published adapter without scores, evaluated here.")
+        str | None,
+        typer.Option(
+            "--from", help="user/name or user/name@revision: a published adapter without scores, evaluated here."
+        ),
     ] = None,
     corpus: Annotated[list[Path] | None, typer.Option(help="Manifest to evaluate it on, repeatable.")] = None,
     base: Annotated[str | None, typer.Option(help="Its base; what its adapter_config.json says unless given.")] = None,
@@ -26,9 +31,13 @@ def card(
     out: Annotated[Path | None, typer.Option(help="Folder of predictions, results and card.", file_okay=False)] = None,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request with the evaluation added.")] = False,
     force: Force = False,
+    base_revision: BaseRevisionOption = None,
+    allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Writes the model card of a run from its records; or measures somebody's adapter and adds that to its card."""
-    if run is not None and not (source or corpus or base or language or prompt or system or normalizer or out or pr):
+    if run is not None and not (
+        source or corpus or base or language or prompt or system or normalizer or out or pr or base_revision
+    ):
         from cards.build import write_card
 
         typer.echo(write_card(run, force))
@@ -37,7 +46,16 @@ def card(
         from eval.run import evaluate_manifests
 
         spoken, base = adopted(source, base, language, prompt, system, pr)
-        evaluate_manifests(base, source, corpus, out, normalizer=normalizer or "raw", spoken=spoken)
+        evaluate_manifests(
+            base,
+            source,
+            corpus,
+            out,
+            normalizer=normalizer or "raw",
+            spoken=spoken,
+            base_revision=base_revision,
+            allow_other_base=allow_other_base,
+        )
         typer.echo(add_evaluation(source, base, out, pr, force))
     else:
         raise typer.BadParameter("give --run; or --from, --corpus and --out")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from escoita.cli_base import AllowOtherBaseOption, BaseRevisionOption
+
 
 space = typer.Typer(help="The demo: base plus adapter on a page.", no_args_is_help=True)
 # As the Hub wants the names of variables and secrets.
@@ -17,29 +19,35 @@ def space_run(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory.")] = None,
     base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
     adapter: Annotated[
-        list[str] | None, typer.Option(help="Folder or repository of an adapter, or name=source; repeatable.")
+        list[str] | None,
+        typer.Option(help="Folder or repository (user/name@revision) of an adapter, or name=source; repeatable."),
     ] = None,
     port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 7860,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     proxy_hops: Annotated[
         int, typer.Option(help="Reverse proxies in front of the page whose X-Forwarded-For is believed.", min=0)
     ] = 0,
+    base_revision: BaseRevisionOption = None,
+    allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Serves the page on this machine."""
     from space.app import serve
     from space.demo import of_run, of_sources
 
     if run is not None and not (base or adapter):
-        serve(of_run(run), port, host, proxy_hops)
+        serve(of_run(run, base_revision, allow_other_base), port, host, proxy_hops)
     elif run is None and base and adapter:
-        serve(of_sources(base, adapter), port, host, proxy_hops)
+        demo = of_sources(base, adapter, revision=base_revision, allow_other_base=allow_other_base)
+        serve(demo, port, host, proxy_hops)
     else:
         raise typer.BadParameter("give --run, or both --base and --adapter")
 
 
 def space_push(
     repo: Annotated[str, typer.Option(help="The Space, user/space; made where it is missing.")],
-    adapter: Annotated[str, typer.Option(help="user/adapter, published; or name=user/adapter.")],
+    adapter: Annotated[
+        str, typer.Option(help="user/adapter or user/adapter@revision, published; or name=user/adapter.")
+    ],
     hardware: Annotated[
         str | None, typer.Option(help="zero-a10g, cpu-basic, t4-small …; as it is unless given.")
     ] = None,
@@ -57,6 +65,8 @@ def space_push(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until it runs, and try it.")] = True,
     minutes: Annotated[float, typer.Option(min=0, help="Most to wait.")] = 30,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="space.key=value, repeatable.")] = None,
+    base_revision: BaseRevisionOption = None,
+    allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Makes a Space of a published adapter in one commit, waits until it runs, and tries it."""
     from huggingface_hub import HfApi
@@ -77,6 +87,8 @@ def space_push(
             clip=clip,
             dry_run=dry_run,
             minutes=minutes if wait else None,
+            base_revision=base_revision,
+            allow_other_base=allow_other_base,
         )
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from escoita.adapters import Adapters
 from escoita.audio import is_silent, read_audible, seconds
+from escoita.base_model import resolve_base
 from escoita.batches import next_batch
 from escoita.decoding import MAX_SECONDS
 from escoita.errors import AudioError, EscoitaError
@@ -82,27 +83,34 @@ class Engine:
         batch_seconds: float = 120.0,
         most_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
+        allow_other_base: bool = False,
     ) -> Self:
         """
         Loads a base; its adapters follow when they are first asked for.
 
         Args:
             base (`str`): A folder, or a repository of the Hub.
-            adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; the
-                base alone where there is none, which then needs a prompt of its own.
-            revision (`str`, *optional*): Of the base.
+            adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each,
+                `user/name` or `user/name@revision`; the base alone where there is none, which then needs a prompt of
+                its own.
+            revision (`str`, *optional*): Of the base; the commit that the adapters were trained on unless given.
             dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
             batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
             most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
             max_seconds (`float`, *optional*, defaults to six hours): The longest recording.
+            allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an
+                adapter was trained on.
 
         Raises:
+            OtherBaseError: The base has other weights than an adapter was trained on.
             EscoitaError: The base cannot be had, or what an adapter says of itself; or adapters want it in different
                 precisions.
         """
         spoken = {name: adapter_record(source) for name, source in adapters.items()}
         if len({record.load_in_4bit for record in spoken.values()}) > 1:
             raise EscoitaError("adapters: some were trained on a base in 4 bits and some not; serve them apart")
+        if adapters:
+            revision = resolve_base(base, list(adapters.values()), revision, allow_other=allow_other_base).revision
         transcriber = Transcriber.load(base, None, next(iter(spoken.values()), None), revision, dtype, batch_seconds)
         return cls(transcriber, adapters, spoken, most_waiting, max_seconds)
 

@@ -53,6 +53,23 @@ class RecipeError(EscoitaError):
     """A recipe that says something impossible; names the file, the line and the key."""
 
 
+class OtherBaseError(EscoitaError):
+    """
+    A base model whose weights are not those that an adapter was trained on.
+
+    Args:
+        message (`str`): Names the adapter and the base, and says what to do.
+        expected (`str`): Digest that the adapter records, or the revision that it pins.
+    """
+
+    def __init__(self, message: str, expected: str):
+        super().__init__(visible(message))
+        self.expected = expected
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self), self.expected)
+
+
 class TrainingError(EscoitaError):
     """Training was refused before it began: the batch or the model is not what the recipe says."""
 

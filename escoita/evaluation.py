@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from escoita.recipe import Name
-from escoita.records import Part, Record
+from escoita.records import Commit, Part, Record, Sha256
 
 
 Interval = tuple[float, float]
@@ -221,6 +221,10 @@ class System(Part):
         name (`str`): `adapter`, `base`, the name of a baseline, or `earlier`.
         base (`str`): Folder or repository of the model.
         base_sha256 (`str`): Digest of its weight files.
+        base_commit (`str`, *optional*): Commit of its repository that was loaded; none for a folder, and in records of
+            escoita 0.1.0.
+        expected_base_sha256 (`str`, *optional*): Digest of the base that the adapter was trained on, if
+            `--allow-other-base` accepted another one.
         adapter (`str`, *optional*): Folder or repository of the adapter; of an earlier one, where its predictions are
             from; absent where there is none.
         adapter_sha256 (`str`, *optional*): Digest of its weight file.
@@ -244,6 +248,8 @@ class System(Part):
     device: str
     dtype: str
     peak_memory_bytes: int
+    base_commit: Commit | None = None
+    expected_base_sha256: Sha256 | None = None
 
 
 class EvaluationRecord(Record):

@@ -3,10 +3,12 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +18,8 @@ from escoita.errors import WriteError
 # Errors of a file system that takes no more, and of one on which this user may not write.
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_WRITE = NO_SPACE | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+# Seconds after which a change of a file shows in its time of change on every file system.
+SECONDS_TO_SETTLE = 2.0
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -99,10 +103,38 @@ def sync_files(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
+def cache_folder() -> Path:
+    """`$ESCOITA_CACHE`, else the folder that the system gives to caches."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("ESCOITA_CACHE") or Path(home) / "escoita")
+
+
 def sha256(path: Path) -> str:
     """Digest of a file, without holding it in memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """
+    Return the digest of a file, computed once and kept in the cache until path, size or time of change differ.
+
+    Args:
+        path (`Path`): A large file, such as weights.
+    """
+    status = path.stat()
+    state = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
+    kept = cache_folder() / "digests" / hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+    with suppress(OSError, UnicodeDecodeError):
+        found = kept.read_text("ascii")
+        if re.fullmatch("[0-9a-f]{64}", found):
+            return found
+    digest = sha256(path)
+    # A file that was written just now may be written again within the resolution of its time of change.
+    if time.time() - status.st_mtime > SECONDS_TO_SETTLE:
+        with suppress(WriteError):  # a cache that cannot be written is only slower
+            write_atomically(kept, digest)
+    return digest
 
 
 def public_name(source: str) -> str:

@@ -20,6 +20,8 @@ from escoita.visible import visible
 
 
 _LONGEST_KEY = 100
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Part(BaseModel):
@@ -92,6 +94,24 @@ class Prompt(Part):
     user: str = Field(max_length=20_000)
 
 
+class BaseRecord(Part):
+    """
+    The base model of an adapter.
+
+    Args:
+        name (`str`): Repository of the Hub, or folder, as it was named at training time.
+        commit (`str`, *optional*): Commit of the repository; none for a folder.
+        sha256 (`str`): Digest of its weight files; see [`~escoita.resolve.weights_digest`].
+        expected_sha256 (`str`, *optional*): Of a merged model: digest of the base that the adapter was trained on, if
+            `--allow-other-base` accepted another one.
+    """
+
+    name: str = Field(max_length=1_000)
+    commit: Commit | None = None
+    sha256: Sha256
+    expected_sha256: Sha256 | None = None
+
+
 class AdapterRecord(Record):
     """
     `adapter/escoita.json`: what a program needs beside the weights in order to transcribe as in training.
@@ -103,6 +123,7 @@ class AdapterRecord(Record):
         load_in_4bit (`bool`): The linear layers of its base were in 4 bits.
         rendered_prompt (`str`, *optional*): The prompt as the chat template wrote it in training, with the
             placeholder of the audio; none in records of escoita 0.1.0.
+        base ([`BaseRecord`], *optional*): The base that it was trained on; none in records of escoita 0.1.0.
     """
 
     made_by = "escoita train"
@@ -112,6 +133,7 @@ class AdapterRecord(Record):
     max_new_tokens: int = Field(256, gt=0, le=32_768)
     load_in_4bit: bool = False
     rendered_prompt: str | None = Field(None, max_length=200_000)
+    base: BaseRecord | None = None
 
 
 class CorpusUse(Part):
@@ -199,6 +221,8 @@ class TrainingRecord(Record):
         base (`str`): Folder or repository of the base model.
         family (`str`): Model type of the base, `gemma4`.
         base_sha256 (`str`): Digest of the base's weight files, whatever the base is called.
+        base_commit (`str`, *optional*): Commit of the base's repository that was loaded; none for a folder, and in
+            records of schema 1.
         adapter_sha256 (`str`): Digest of the adapter's weight file.
         parameters (`int`): Parameters of base and adapter together.
         trainable_parameters (`dict[str, int]`): Trained parameters of each tower.
@@ -266,6 +290,7 @@ class TrainingRecord(Record):
     versions: dict[str, str]
     finished: str
     seed: int | None = None
+    base_commit: Commit | None = None
     adapter_files: dict[str, str] = {}
     card_version: str | None = None
     card_template_sha256: str | None = None

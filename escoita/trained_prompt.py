@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from escoita.errors import EscoitaError
 from escoita.progress import say
 from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any
+from escoita.resolve import adapter_record, file_if_any, split_revision
 from escoita.visible import visible
 
 
@@ -101,7 +101,7 @@ def _saved_processor(family: "ChatFamily", adapter: str) -> Any:
 
     if not _file(adapter, "tokenizer.json") or not any(_file(adapter, name) for name in PROCESSORS):
         return None
-    check_processor_files(adapter)
+    check_processor_files(*split_revision(adapter))
     # From the folder or the cache: some families look into the configuration of a model, which an adapter lacks.
     found = [path for name in LIMITS if (path := _file(adapter, name))]
     return family.load_processor(str(found[0].parent))

@@ -13,6 +13,7 @@ import numpy as np
 from escoita.adapter import merged
 from escoita.ahead import ahead
 from escoita.audio import SAMPLING_RATE, is_silent, read_audible, seconds
+from escoita.base_model import resolve_base
 from escoita.batches import batches_by_seconds
 from escoita.errors import EscoitaError
 from escoita.hardware import device
@@ -88,19 +89,24 @@ class Transcriber:
         revision: str | None = None,
         dtype: str = "auto",
         batch_seconds: float = 120.0,
+        allow_other_base: bool = False,
     ) -> Self:
         """
         Loads a base or a baseline, and an adapter merged into it for speed.
 
         Args:
             base (`str`): A folder, or a repository of the Hub.
-            adapter (`str`, *optional*): The same; the base alone unless given.
+            adapter (`str`, *optional*): A folder, or a repository of the Hub, `user/name` or `user/name@revision`; the
+                base alone unless given.
             settings ([`AdapterRecord`], *optional*): Prompt and limits; the adapter's own unless given.
-            revision (`str`, *optional*): Of the base.
+            revision (`str`, *optional*): Of the base; the commit that the adapter was trained on unless given.
             dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
             batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
+            allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than the
+                adapter was trained on.
 
         Raises:
+            OtherBaseError: The base has other weights than the adapter was trained on.
             EscoitaError: The base or the adapter cannot be had, or nothing says which prompt to use.
         """
         from escoita.families import listener_of
@@ -111,6 +117,8 @@ class Transcriber:
             if adapter is None and not file_if_any(base, "escoita.json", revision):
                 raise EscoitaError(f"base {base}: a base alone knows no prompt; give settings")
             settings = adapter_record(adapter) if adapter else adapter_record(base, revision)
+        if adapter is not None:
+            revision = resolve_base(base, [adapter], revision, allow_other=allow_other_base).revision
         place = device()
         dtype = "float32" if dtype == "auto" and place == "cpu" else dtype
         family = listener_of(base, revision)

@@ -1,6 +1,7 @@
 """What an evaluation is to measure: of a run, or of any adapter on any manifests."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,14 +39,30 @@ class Asked(NamedTuple):
     title: str | None = None
 
 
-def asked_of_run(path: Path, overrides: list[str] | None = None) -> Asked:
+def asked_of_run(
+    path: Path,
+    overrides: list[str] | None = None,
+    base_revision: str | None = None,
+    allow_other_base: bool = False,
+) -> Asked:
     """What is to be measured of a run, as [`~eval.run.evaluate_run`] does."""
     run = RunDirectory(path)
     recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
     spoken = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
-    base = Candidate(BASE, recipe.base, spoken, recipe.base_revision, dtype=recipe.dtype)
+    if recipe.base_revision != run.load_recipe().base_revision:  # --set base_revision=… is meant as --base-revision
+        base_revision = base_revision or recipe.base_revision
+    base = Candidate(
+        BASE,
+        recipe.base,
+        spoken,
+        base_revision,
+        dtype=recipe.dtype,
+        trained=adapter,
+        allow_other_base=allow_other_base,
+        recipe_revision=recipe.base_revision,
+    )
     # `adapter` is the folder beside `eval`: the record stays true wherever the run is moved.
-    judged = Candidate(SUBJECT, recipe.base, spoken, recipe.base_revision, adapter, "adapter", recipe.dtype)
+    judged = replace(base, name=SUBJECT, adapter=adapter, adapter_name="adapter")
     candidates = [*([base] if recipe.eval.base else []), judged]
     share = recipe.corpora.max_rejected_share
     return Asked(candidates, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
@@ -60,6 +77,8 @@ def asked_of_manifests(
     baselines: list[str] | None = None,
     normalizer: str = "raw",
     spoken: AdapterRecord | None = None,
+    base_revision: str | None = None,
+    allow_other_base: bool = False,
 ) -> Asked:
     """What is to be measured on manifests, as [`~eval.run.evaluate_manifests`] does."""
     from escoita.families.chat import ChatFamily
@@ -72,16 +91,19 @@ def asked_of_manifests(
     settings = Evaluation.model_validate({"baselines": baselines or [], "normalizer": normalizer})
     if adapter is not None:
         spoken = spoken or adapter_record(adapter)
-        candidates = [Candidate(BASE, base, spoken), Candidate(SUBJECT, base, spoken, adapter=adapter)]
-    elif isinstance(listener_of(base), ChatFamily):
-        if not file_if_any(base, "escoita.json"):
+        alone = Candidate(BASE, base, spoken, base_revision, trained=adapter, allow_other_base=allow_other_base)
+        candidates = [alone, replace(alone, name=SUBJECT, adapter=adapter)]
+    elif isinstance(listener_of(base, base_revision), ChatFamily):
+        if not file_if_any(base, "escoita.json", base_revision):
             raise EscoitaError(f"{base}: answers to a prompt, which an adapter tells; give --adapter")
-        candidates = [Candidate(BASE, base, adapter_record(base))]  # both in one, as `escoita merge` writes them
+        candidates = [
+            Candidate(BASE, base, adapter_record(base, base_revision), base_revision)
+        ]  # both in one, as `escoita merge` writes them
     elif language is None:
         raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
     else:
         spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
-        candidates = [Candidate(BASE, base, spoken)]
+        candidates = [Candidate(BASE, base, spoken, base_revision)]
     return Asked(candidates, corpora, out, settings)
 
 

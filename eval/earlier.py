@@ -15,7 +15,7 @@ from escoita.predictions import (
     replaced,
     write_predictions,
 )
-from escoita.resolve import local_file
+from escoita.resolve import local_file, split_revision
 
 
 EARLIER = "earlier"
@@ -33,11 +33,11 @@ def take_earlier(against: str, tests: dict[str, Utterances], out: Path) -> None:
     Raises:
         EscoitaError: There are none, they are of other clips, or those that are about to be written anew.
     """
-    source, revision = (against, None) if Path(against).is_dir() else (against.partition("@")[::2])
+    source, revision = split_revision(against)
     if (Path(source) / "eval").resolve() == out.resolve():
         raise EscoitaError(f"{against}: is what is evaluated here; compare with a copy of what it was before")
     for corpus, clips in tests.items():
-        found = local_file(source, str(predictions_path(Path("eval"), corpus, SUBJECT)), revision or None)
+        found = local_file(source, str(predictions_path(Path("eval"), corpus, SUBJECT)), revision)
         table, provenance = read_predictions(found)
         ids, speakers = clips.column("id"), clips.column("speaker")
         try:

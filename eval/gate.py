@@ -8,7 +8,8 @@ Compares what was judged in one evaluation with what was judged in another, prin
 or over the limit.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from escoita.errors import RecordError
@@ -35,6 +36,7 @@ class Gate:
         only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that only the new one has.
         only_old (`dict[str, tuple[int, float]]`): The same of the old one.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
+        notes (`list[str]`): What must be known of the bases, in Markdown.
     """
 
     title: str
@@ -42,6 +44,7 @@ class Gate:
     only_new: dict[str, tuple[int, float]]
     only_old: dict[str, tuple[int, float]]
     max_wer: float | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def over(self) -> list[str]:
@@ -68,7 +71,9 @@ class Gate:
                 rates[place] = percent(wer)
                 rows.append([line(name), thousands(clips), *rates, "–", "–", verdict, "–"])
         table = [HEADS, ["---", *["---:"] * 5, "---", "---"], *rows]
-        return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", self.conclusion()])
+        return "\n".join(
+            [self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", *self.notes, self.conclusion()]
+        )
 
     def conclusion(self) -> str:
         """The last line."""
@@ -110,7 +115,8 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     texts = [code(record.normalizer) for record in records]
     how = f"raw texts, as the normalisers differ ({texts[0]}, {texts[1]})" if raw else f"normaliser {texts[0]}"
     title = f"WER of {judged[0]} against {judged[1]}; {how}."
-    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer)
+    notes = list(_of_other_bases(dict(zip(("new", "old"), records, strict=True))))
+    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer, notes)
 
 
 def _results(path: Path) -> Path:
@@ -118,6 +124,23 @@ def _results(path: Path) -> Path:
         return path
     run = RunDirectory(path)
     return run.results if run.eval.is_dir() else path / run.results.name
+
+
+def _of_other_bases(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
+    """Say which evaluation was made on another base than its adapter was trained on, and whether the bases differ."""
+    bases = {name: record.judged for name, record in records.items()}
+    for name, system in bases.items():
+        if system.expected_base_sha256:
+            yield (
+                f"The {name} one was measured on another base ({code(system.base_sha256[:12])}) than its adapter was"
+                f" trained on ({code(system.expected_base_sha256[:12])}).\n"
+            )
+    if len({system.base_sha256 for system in bases.values()}) > 1:
+        yield (
+            f"They are of different bases: the new one of {code(bases['new'].base)}"
+            f" ({code(bases['new'].base_sha256[:12])}), the old one of {code(bases['old'].base)}"
+            f" ({code(bases['old'].base_sha256[:12])}).\n"
+        )
 
 
 def _only(one: Evaluated, other: Evaluated) -> dict[str, tuple[int, float]]:

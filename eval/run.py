@@ -23,7 +23,7 @@ from escoita.errors import EscoitaError
 from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
 from escoita.families import listener_of
 from escoita.predictions import predictions_path
-from escoita.processes import locked, main_first
+from escoita.processes import locked, main_first, main_only
 from escoita.progress import is_main_process
 from escoita.recipe import Corpus, Evaluation
 from escoita.records import AdapterRecord
@@ -37,7 +37,7 @@ from eval.material import Material, corpus_test, probe_test
 from eval.report import write_report
 from eval.results import score
 from eval.shards import Shard
-from eval.systems import JOURNAL, Candidate, hear_all
+from eval.systems import JOURNAL, Candidate, hear_all, located
 
 
 if TYPE_CHECKING:
@@ -49,7 +49,13 @@ LOCK = ".lock"
 Hear = Callable[[list[Candidate], dict[str, Material], Path, float, "PartialState"], None]
 
 
-def evaluate_run(path: Path, overrides: list[str] | None = None, hear: Hear = hear_all) -> EvaluationRecord:
+def evaluate_run(
+    path: Path,
+    overrides: list[str] | None = None,
+    hear: Hear = hear_all,
+    base_revision: str | None = None,
+    allow_other_base: bool = False,
+) -> EvaluationRecord:
     """
     Evaluates the adapter of a run on the test corpora of its recipe.
 
@@ -57,11 +63,14 @@ def evaluate_run(path: Path, overrides: list[str] | None = None, hear: Hear = he
         path (`Path`): The run directory.
         overrides (`list[str]`, *optional*): `section.key=value`, as for training.
         hear (`Callable`, *optional*): [`~eval.merge.merge_all`] takes what shards heard.
+        base_revision (`str`, *optional*): Revision of the base; the commit that was trained on unless given.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which the record
+            then says.
 
     Raises:
         EscoitaError: The run is not finished, a corpus cannot be read, or the models cannot be loaded.
     """
-    record = evaluate(*asked_of_run(path, overrides), hear=hear)
+    record = evaluate(*asked_of_run(path, overrides, base_revision, allow_other_base), hear=hear)
     if is_main_process():
         run = RunDirectory(path)
         # How far train and test are apart; training may be elsewhere.
@@ -79,6 +88,8 @@ def evaluate_manifests(
     normalizer: str = "raw",
     spoken: AdapterRecord | None = None,
     hear: Hear = hear_all,
+    base_revision: str | None = None,
+    allow_other_base: bool = False,
 ) -> EvaluationRecord:
     """
     Evaluates any adapter, or any baseline alone, on any manifests.
@@ -94,11 +105,15 @@ def evaluate_manifests(
         normalizer (`str`, *optional*, defaults to `"raw"`): One of `NORMALIZERS`.
         spoken ([`AdapterRecord`], *optional*): How the adapter is spoken to; as it says itself unless given.
         hear (`Callable`, *optional*): See [`evaluate_run`].
+        base_revision (`str`, *optional*): See [`evaluate_run`].
+        allow_other_base (`bool`, *optional*, defaults to `False`): See [`evaluate_run`].
 
     Raises:
         EscoitaError: As [`evaluate_run`], or the language is no code, or there is no such normaliser.
     """
-    asked = asked_of_manifests(base, adapter, manifests, out, language, baselines, normalizer, spoken)
+    asked = asked_of_manifests(
+        base, adapter, manifests, out, language, baselines, normalizer, spoken, base_revision, allow_other_base
+    )
     return evaluate(*asked, hear=hear)
 
 
@@ -128,7 +143,7 @@ def evaluate(
         EscoitaError: A corpus or a model cannot be had, or earlier predictions are of other clips.
     """
     state = _processes()
-    candidates, tests = _prepared(candidates, corpora, out, settings, max_rejected_share, state)
+    candidates, tests = _prepared(candidates, corpora, out, settings, max_rejected_share, state, hear is hear_all)
 
     def finish() -> EvaluationRecord:
         if state.is_main_process:
@@ -185,10 +200,13 @@ def _prepared(
     settings: Evaluation,
     max_rejected_share: float,
     state: "PartialState",
+    loaded: bool = True,
 ) -> tuple[list[Candidate], dict[str, Material]]:
-    """The candidates with the baselines, and what all of them hear."""
+    """The candidates with the baselines, their bases located if they will be loaded, and what all of them hear."""
     spoken = candidates[0].spoken
     candidates = [*candidates, *_baselines(settings.baselines, spoken)]
+    if loaded:
+        candidates = main_only(lambda: located(candidates), state)
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
         _check_prompt(candidate)
 

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from escoita.base_model import Base, resolve_base
 from escoita.batches import batches_by_seconds
 from escoita.corpora.rows import Utterances
 from escoita.evaluation import System
@@ -43,10 +44,15 @@ class Candidate:
         name (`str`): What records call it: `adapter`, `base`, or the name of a baseline.
         base (`str`): Folder or repository of the model.
         spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
-        revision (`str`, *optional*): Of the base.
+        revision (`str`, *optional*): Of the base; its commit once [`located`] has found it.
         adapter (`str`, *optional*): Folder or repository of the adapter.
         adapter_name (`str`, *optional*): What records call its folder or repository; as it is unless given.
         dtype (`str`, *optional*, defaults to `"auto"`): Precision of the weights.
+        trained (`str`, *optional*): Adapter whose record the base must fit; also of a base that is measured next to
+            its adapter.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base that does not fit it.
+        recipe_revision (`str`, *optional*): Revision of the base that the recipe names.
+        resolved ([`~escoita.base_model.Base`], *optional*): The base, once it is found.
     """
 
     name: str
@@ -56,12 +62,36 @@ class Candidate:
     adapter: str | None = None
     adapter_name: str | None = None
     dtype: str = "auto"
+    trained: str | None = None
+    allow_other_base: bool = False
+    recipe_revision: str | None = None
+    resolved: Base | None = None
 
     def carries(self, other: "Candidate") -> bool:
         """Whether the other is this model, once its adapter is merged into it."""
         return self.adapter is None and all(
             getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "spoken")
         )
+
+
+def located(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """
+    Find the commits of all bases, and compare the digests of their weights with the records of the adapters.
+
+    Args:
+        candidates (`Sequence[Candidate]`): Those that are about to be loaded.
+
+    Raises:
+        EscoitaError: A base cannot be found, or has other weights than its adapter was trained on.
+    """
+    found: dict[tuple[str, str | None, str | None], Base] = {}
+    for each in candidates:
+        key = each.base, each.revision, each.trained
+        if key not in found:
+            adapters = [each.trained] if each.trained else []
+            found[key] = resolve_base(each.base, adapters, each.revision, each.recipe_revision, each.allow_other_base)
+    bases = [found[each.base, each.revision, each.trained] for each in candidates]
+    return [replace(each, revision=base.revision, resolved=base) for each, base in zip(candidates, bases, strict=True)]
 
 
 def hear_all(
@@ -93,7 +123,8 @@ def hear_all(
             transcriber = Transcriber.load(
                 candidate.base, None, candidate.spoken, candidate.revision, candidate.dtype, batch_seconds
             )
-            digests = {candidate.base: weights_digest(candidate.base, candidate.revision)}
+            resolved = candidate.resolved or Base(candidate.base, candidate.revision)
+            digests = {candidate.base: resolved.digest()}
         if candidate.adapter:
             transcriber.merge_adapter(candidate.adapter)
         transcriber.warm_up()
@@ -176,6 +207,8 @@ def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, pr
         name=candidate.name,
         base=public_name(candidate.base),
         base_sha256=base_sha256,
+        base_commit=candidate.resolved.revision if candidate.resolved else None,
+        expected_base_sha256=candidate.resolved.expected_sha256 if candidate.resolved else None,
         adapter=candidate.adapter_name or (public_name(adapter) if adapter else None),
         adapter_sha256=weights_digest(adapter) if adapter else None,
         max_new_tokens=candidate.spoken.max_new_tokens,

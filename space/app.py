@@ -24,6 +24,7 @@ from escoita.errors import EscoitaError
 from escoita.resolve import adapter_record
 from space import differences, page_about, page_compare, page_feedback, page_transcribe, waveform
 from space.clients import Clients
+from space.demo import located
 from space.gate import Gate
 from space.languages import AcceptLanguage, page_texts, visitor_language
 from space.loading import Loading, alone, on_zero_gpu
@@ -72,6 +73,7 @@ def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1", proxy_
         with ExitStack() as open_until_the_end:
             enter = open_until_the_end.enter_context
             os.environ["GRADIO_TEMP_DIR"] = enter(tempfile.TemporaryDirectory(prefix="escoita-space-"))
+            demo = located(demo)
             loading = _loading(demo)
             demo = replace(demo, ready=loading.ready, loading=loading.loading, clients=Clients(proxy_hops))
             demo = replace(demo, corrections=enter(_corrections(demo)))
@@ -190,7 +192,8 @@ def head(demo: "Demo", page: "gr.Blocks") -> None:
         words = limits(demo.settings, language), spoken_time(life, language)
         loading = demo.loading()
         notice = said("status.loading", language) if loading else ""
-        return lead(*words, demo.base, list(demo.adapters.values()), language), notice, gr.Timer(active=loading)
+        text = lead(*words, demo.base, list(demo.adapters.values()), language, demo.other_base)
+        return text, notice, gr.Timer(active=loading)
 
     def look(request: gr.Request) -> tuple[Any, gr.Timer]:
         if demo.loading():
@@ -225,6 +228,7 @@ def _loading(demo: "Demo") -> Loading:
             demo.dtype,
             most_waiting=settings.max_queue,
             max_seconds=settings.max_minutes * 60,
+            allow_other_base=demo.allow_other_base,
         )
 
     if not on_zero_gpu():

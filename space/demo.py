@@ -1,13 +1,14 @@
 """What the page is about: its models, its limits, and the engine behind it, which may still be loading."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
+from escoita.base_model import pin_of, resolve_base
 from escoita.errors import EscoitaError
 from escoita.recipe import Space
-from escoita.resolve import adapter_record, hub_errors
+from escoita.resolve import adapter_record, hub_errors, split_revision
 from escoita.rundir import RunDirectory
 from space.clients import Clients
 from space.look import short_name
@@ -65,17 +66,20 @@ def records_of(adapter: str) -> RunDirectory | None:
         from huggingface_hub import snapshot_download
 
         with hub_errors(adapter):
-            folder = Path(snapshot_download(adapter, allow_patterns=RECORDS))
+            repo, revision = split_revision(adapter)
+            folder = Path(snapshot_download(repo, revision=revision, allow_patterns=RECORDS))
     found = RunDirectory(folder)
     return found if any(path.is_file() for path in (found.recipe, found.training, found.results)) else None
 
 
-def of_run(run: Path) -> "Demo":
+def of_run(run: Path, revision: str | None = None, allow_other_base: bool = False) -> "Demo":
     """
     What a run directory made, with the limits of its recipe.
 
     Args:
         run (`Path`): Run directory.
+        revision (`str`, *optional*): Of the base; the commit that was trained on unless given.
+        allow_other_base (`bool`, *optional*, defaults to `False`): See [`of_sources`].
 
     Raises:
         EscoitaError: It is none, or holds no adapter yet.
@@ -84,7 +88,10 @@ def of_run(run: Path) -> "Demo":
     recipe = published.load_recipe()
     adapters = named([f"{recipe.name}={published.trained_adapter()}", *recipe.space.adapters])
     title, language = recipe.card.title, recipe.language
-    return Demo(title, recipe.base, recipe.base_revision, recipe.dtype, adapters, recipe.space, published, language)
+    if not Path(recipe.base).is_dir():
+        revision = revision or pin_of(published.trained_adapter(), recipe.base).revision or recipe.base_revision
+    demo = Demo(title, recipe.base, revision, recipe.dtype, adapters, recipe.space, published, language)
+    return replace(demo, allow_other_base=allow_other_base)
 
 
 def of_sources(
@@ -94,6 +101,7 @@ def of_sources(
     title: str | None = None,
     revision: str | None = None,
     dtype: str = "auto",
+    allow_other_base: bool = False,
 ) -> "Demo":
     """
     Somebody's base and adapters.
@@ -104,8 +112,10 @@ def of_sources(
         settings ([`~escoita.recipe.Space`], *optional*): Limits of the page; those of a recipe that names none
             unless given.
         title (`str`, *optional*): Heads the page; the name of the first adapter unless given.
-        revision (`str`, *optional*): Of the base.
+        revision (`str`, *optional*): Of the base; the commit that the adapters were trained on unless given.
         dtype (`str`, *optional*, defaults to `"auto"`): Precision of the base.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an adapter
+            was trained on, which the page then says.
 
     Raises:
         EscoitaError: An adapter cannot be had.
@@ -113,8 +123,28 @@ def of_sources(
     settings = settings or Space()
     offered = named([*adapters, *settings.adapters])
     first = next(iter(offered.values()))
-    title, language = title or PurePath(first).name, adapter_record(first).language
-    return Demo(title, base, revision, dtype, offered, settings, records_of(first), language)
+    title, language = title or PurePath(split_revision(first)[0]).name, adapter_record(first).language
+    demo = Demo(title, base, revision, dtype, offered, settings, records_of(first), language)
+    return replace(demo, allow_other_base=allow_other_base)
+
+
+def located(demo: "Demo") -> "Demo":
+    """
+    Find the commit of the base, and compare its weights with the records of the adapters.
+
+    Args:
+        demo ([`~space.demo.Demo`]): What the page is about.
+
+    Returns:
+        [`~space.demo.Demo`]: With the commit that will be loaded, and whether it is another base.
+
+    Raises:
+        OtherBaseError: The base has other weights than an adapter was trained on.
+        EscoitaError: The base cannot be found.
+    """
+    adapters = list(demo.adapters.values())
+    base = resolve_base(demo.base, adapters, demo.revision, allow_other=demo.allow_other_base)
+    return replace(demo, revision=base.revision, other_base=base.other)
 
 
 def _not_served() -> "Listener":
@@ -157,6 +187,9 @@ class Demo:
         loading (`Callable`, *optional*): Whether it is still being loaded.
         corrections ([`~space.feedback.Corrections`], *optional*): What takes corrections of visitors.
         clients ([`~space.clients.Clients`], *optional*): Tells clients apart; without proxies unless given.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an adapter
+            was trained on.
+        other_base (`bool`, *optional*, defaults to `False`): The base is such a one; the page says it.
     """
 
     title: str
@@ -171,3 +204,5 @@ class Demo:
     loading: Callable[[], bool] = _always
     corrections: "Corrections | None" = None
     clients: Clients = field(default_factory=Clients)
+    allow_other_base: bool = False
+    other_base: bool = False

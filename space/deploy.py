@@ -37,6 +37,8 @@ def deploy(
     clip: Path | None = None,
     dry_run: bool = False,
     minutes: float | None = 30.0,
+    base_revision: str | None = None,
+    allow_other_base: bool = False,
 ) -> str:
     """
     Makes a Space of a published adapter, or makes it anew.
@@ -51,6 +53,7 @@ def deploy(
         clip (`Path`, *optional*): What it is asked for; its first example unless given.
         dry_run (`bool`, *optional*, defaults to `False`): Prints what would be pushed, and changes nothing.
         minutes (`float`, *optional*, defaults to 30): Most to wait until it runs; `None` does not wait, nor ask.
+        base_revision (`str`, *optional*): See [`~space.plan.plan_space`], and so `allow_other_base`.
 
     Returns:
         `str`: What came of it, in one line.
@@ -66,7 +69,7 @@ def deploy(
     if hardware is None and head.sha:
         with clear_refusals(repo):
             hardware = hardware_of(api, repo)
-    plan = plan_space(api, repo, adapter, hardware, recipe, overrides, examples)
+    plan = plan_space(api, repo, adapter, hardware, recipe, overrides, examples, base_revision, allow_other_base)
     require_fit(api, plan, settings, head)
     scan(plan.files)
     wanted = Wanted(plan.files, "Publish the page", leftovers=LEFTOVERS)

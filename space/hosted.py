@@ -26,6 +26,7 @@ class Hosted(Section):
     title: str
     base: str = Field(description="Repository of the base")
     base_revision: str | None = None
+    allow_other_base: bool = False
     dtype: str = "auto"
     adapters: list[str] = Field(
         min_length=1, description="Repositories, or name=repository; the first is offered first"
@@ -70,7 +71,15 @@ def main(root: Path) -> None:
         from space.app import serve
         from space.demo import of_sources
 
-        demo = of_sources(hosted.base, hosted.adapters, hosted.space, hosted.title, hosted.base_revision, hosted.dtype)
+        demo = of_sources(
+            hosted.base,
+            hosted.adapters,
+            hosted.space,
+            hosted.title,
+            hosted.base_revision,
+            hosted.dtype,
+            hosted.allow_other_base,
+        )
         serve(demo, int(port) if port else None, host, hosted.proxy_hops)
     except EscoitaError as error:
         sys.exit(f"escoita: {error}")

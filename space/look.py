@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from escoita.resolve import split_revision
 from space.texts import say
 
 
@@ -74,7 +75,9 @@ def heading(title: str) -> str:
     return f"<h1>{html.escape(title)}</h1>"
 
 
-def lead(limits: str, life: str, base: str, adapters: Sequence[str], language: str = "en") -> str:
+def lead(
+    limits: str, life: str, base: str, adapters: Sequence[str], language: str = "en", other_base: bool = False
+) -> str:
     """
     HTML of what the page is for, and which models listen.
 
@@ -84,13 +87,15 @@ def lead(limits: str, life: str, base: str, adapters: Sequence[str], language: s
         base (`str`): A folder, or a repository of the Hub.
         adapters (`Sequence[str]`): The same of each adapter.
         language (`str`, *optional*, defaults to `"en"`): Of the page.
+        other_base (`bool`, *optional*, defaults to `False`): The adapters were trained on another base.
     """
+    other = f"<p><strong>{html.escape(say('page.other_base', language))}</strong></p>" if other_base else ""
     models = [say("page.base", language, base=short_name(base))]
     models += [say("page.adapter", language, adapter=short_name(adapter)) for adapter in adapters]
     return (
         f"<style>{sources(language)}</style>"
         f"<p>{html.escape(say('page.lead', language, limits=limits))}</p>"
-        f'<p class="models">{html.escape(". ".join(models))}</p>'
+        f'<p class="models">{html.escape(". ".join(models))}</p>{other}'
         f'<p class="models">{html.escape(say("page.privacy", language, time=life))}</p>'
     )
 
@@ -106,4 +111,6 @@ def sources(language: str) -> str:
 
 def short_name(source: str) -> str:
     """`user/name` of a repository, the last two parts of a folder: where it lies is nobody's business."""
-    return "/".join(PurePath(source).parts[-2:])
+    name, revision = split_revision(source)
+    short = "/".join(PurePath(name).parts[-2:])
+    return f"{short}@{revision}" if revision else short

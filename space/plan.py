@@ -1,5 +1,6 @@
 """What a Space will be, known before anything is changed: its files, and what it needs a token for."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any, cast
 from huggingface_hub import CardData, HfApi
 
 from cards.vocabulary import check
+from escoita.base_model import Pin, pin_of, resolve_base
 from escoita.errors import EscoitaError, PublishError
 from escoita.foreign_json import read_object
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
 from escoita.recipe import Recipe, Space, load_recipe
-from escoita.resolve import adapter_record, file_if_any, is_repo_id, local_file
+from escoita.resolve import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from space.bundle import bundle, requirements
 from space.demo import named
 from space.front import front_matter, readme
@@ -32,6 +34,8 @@ if __name__ == "__main__":
     main(Path(__file__).parent)
 """
 EXAMPLES = "examples"
+# Of a repository, what a model or an adapter is loaded from.
+PRELOADED = re.compile(r"\.(safetensors|json|jinja|model|txt)$")
 # Of a Space on the Hub: its proxy adds the address of the visitor to X-Forwarded-For.
 HUB_PROXY_HOPS = 1
 
@@ -65,6 +69,8 @@ def plan_space(
     recipe: Path | None = None,
     overrides: list[str] | None = None,
     examples: Iterable[Path] = (),
+    base_revision: str | None = None,
+    allow_other_base: bool = False,
 ) -> Plan:
     """
     Reads what was published with an adapter, and assembles a Space for it.
@@ -72,14 +78,18 @@ def plan_space(
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`): The Space, `user/space`.
-        adapter (`str`): Repository of the adapter, `user/adapter`, or `name=user/adapter`.
+        adapter (`str`): Repository of the adapter, `user/adapter` or `user/adapter@revision`, or `name=user/adapter`.
         hardware (`str`, *optional*): What it will run on.
         recipe (`Path`, *optional*): Whose section `space` holds, and whose examples go along; the one published with
             the adapter unless given, of whose examples the names alone are known.
         overrides (`list[str]`, *optional*): `space.key=value`.
         examples (`Iterable[Path]`): Further clips offered with one click.
+        base_revision (`str`, *optional*): Of the base; the commit that the adapter was trained on unless given.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which the page
+            then says.
 
     Raises:
+        OtherBaseError: The base has other weights than the adapter was trained on.
         EscoitaError: An adapter or the base are not on the Hub, or an example is not here, or the Hub would not take
             the license.
     """
@@ -92,17 +102,24 @@ def plan_space(
     hosted = Hosted(
         title=loaded.card.title if loaded else source,
         base=base,
-        base_revision=config["revision"],
         dtype=loaded.dtype if loaded else "auto",
         adapters=[adapter],
         space=settings.model_copy(update={"examples": list(clips)}),
         proxy_hops=HUB_PROXY_HOPS,
+        allow_other_base=allow_other_base,
     )
-    sources = [base, *(require_repository(other, "space.adapters") for other in repositories(hosted))]
+    adapters = [require_repository(other, "space.adapters") for other in repositories(hosted)]
+    resolved = resolve_base(base, adapters, base_revision, allow_other=allow_other_base)
+    if base_revision or any(pin_of(each, base) != Pin() for each in adapters):
+        hosted = hosted.model_copy(update={"base_revision": resolved.revision})
+    sources = [base, *(split_revision(each)[0] for each in adapters)]
     closed = [each for each in dict.fromkeys(sources) if _needs_token(api, each)]
-    # What is fetched when the Space is built is fetched without a token, and the newest.
-    late = {*closed, *([base] if hosted.base_revision else [])}
-    early = [each for each in dict.fromkeys(sources) if each not in late]
+    # What is fetched when the Space is built is fetched without a token.
+    named_as = {base: _preloaded(api, base, hosted.base_revision)}
+    named_as |= {
+        name: _preloaded(api, *split_revision(each)) for name, each in zip(sources[1:], adapters, strict=True)
+    }
+    early = [entry for each, entry in named_as.items() if each not in closed and entry]
     license_id = loaded.card.license if loaded and loaded.card.license != "other" else None
     matter = front_matter(hosted, sources, hardware, spoken.language, license_id, early)
     check(CardData(**cast("dict[str, Any]", matter)))
@@ -130,7 +147,7 @@ def require_repository(name: str, what: str) -> str:
     Raises:
         PublishError: It cannot.
     """
-    if not is_repo_id(name) or Path(name).is_dir():
+    if not is_repo_id(split_revision(name)[0]) or Path(name).is_dir():
         raise PublishError(f"{what}: {name!r} is no repository of the Hub, user/name; publish it first")
     return name
 
@@ -181,7 +198,19 @@ def _recipe(adapter: str, recipe: Path | None, overrides: list[str] | None) -> R
 
 
 def _config(adapter: str) -> dict[str, str | None]:
-    return {"revision": None} | read_object(local_file(adapter, "adapter_config.json"), f"adapter {adapter}")
+    return read_object(local_file(adapter, "adapter_config.json"), f"adapter {adapter}")
+
+
+def _preloaded(api: HfApi, repo: str, revision: str | None) -> str:
+    """
+    Return the entry of `preload_from_hub`: of a revision, the Hub wants names of files and a commit.
+    """
+    if revision is None:
+        return repo
+    with clear_refusals(repo):
+        info = patiently(repo)(api.model_info, repo, revision=revision)
+    names = [file.rfilename for file in info.siblings or [] if PRELOADED.search(file.rfilename)]
+    return f"{repo} {','.join(names)} {info.sha}" if names and not any(set(", ") & set(name) for name in names) else ""
 
 
 def _needs_token(api: HfApi, repo: str) -> bool:

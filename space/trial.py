@@ -98,7 +98,8 @@ def heard_here(hosted: Hosted, clip: Path) -> str:
     from escoita.engine import Engine
 
     adapters = named(hosted.adapters)
-    with Engine.load(hosted.base, adapters, hosted.base_revision, hosted.dtype) as engine:
+    allowed = hosted.allow_other_base
+    with Engine.load(hosted.base, adapters, hosted.base_revision, hosted.dtype, allow_other_base=allowed) as engine:
         text = ""
         for partial in engine.stream(clip, next(iter(adapters))):
             text = partial.text

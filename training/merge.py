@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from escoita.adapter import merged, on_shared_weight
+from escoita.base_model import resolve_base
 from escoita.errors import EscoitaError
 from escoita.families import family_of
 from escoita.files import sync_files
@@ -13,7 +14,13 @@ from escoita.trained_prompt import trained_processor
 from training.checkpoints import written_whole
 
 
-def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
+def merge_run(
+    run: Path,
+    out: Path,
+    dtype: str | None = None,
+    base_revision: str | None = None,
+    allow_other_base: bool = False,
+) -> Path:
     """
     Merges the adapter of a run into its base, and writes the model, its processor, and `escoita.json`.
 
@@ -21,12 +28,16 @@ def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
         run (`Path`): The run directory.
         out (`Path`): The folder that is made; nothing stands there before the model is whole.
         dtype (`str`, *optional*): In which is merged and written, a type of torch by name; the recipe's unless given.
+        base_revision (`str`, *optional*): Revision of the base; the commit that was trained on unless given.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which
+            `escoita.json` of the merged model then says.
 
     Returns:
         `Path`: The folder. [`~escoita.transcribe.Transcriber.load`] takes it as a base without an adapter, and so does
         `escoita eval --base`.
 
     Raises:
+        OtherBaseError: The base has other weights than was trained on.
         EscoitaError: The folder is there, the run is not trained, its base was in 4 bits, or what it trained cannot be
             merged.
     """
@@ -39,9 +50,10 @@ def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
             f"{run}: was trained on a base in 4 bits; merged, it would be another model than was measured. Use base"
             " and adapter together, as the card shows"
         )
-    family = family_of(recipe.base, recipe.base_revision)
-    with hub_errors(f"base {recipe.base}"):
-        model = family.load_model(recipe.base, recipe.base_revision, dtype or recipe.dtype)
+    base = resolve_base(recipe.base, [adapter], base_revision, recipe.base_revision, allow_other_base)
+    family = family_of(base.name, base.revision)
+    with hub_errors(f"base {base.name}"):
+        model = family.load_model(base.name, base.revision, dtype or recipe.dtype)
     model = merged(model, adapter)
     if on_shared_weight(model):
         raise EscoitaError(f"{run}: its adapter is on a weight that two layers share; merged, it would change both")
@@ -49,10 +61,10 @@ def merge_run(run: Path, out: Path, dtype: str | None = None) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     with written_whole(unfinished):
         model.save_pretrained(unfinished)
-        processor = family.load_processor(recipe.base, recipe.base_revision)
+        processor = family.load_processor(base.name, base.revision)
         processor = trained_processor(family, processor, adapter, spoken.prompt)
         family.save_processor(processor, unfinished)
-        spoken.write(unfinished / "escoita.json")
+        spoken.model_copy(update={"base": base.record()}).write(unfinished / "escoita.json")
         sync_files(unfinished)
     unfinished.rename(out)
     return out

@@ -1,6 +1,7 @@
 """What is kept of a training: the adapter, all that is needed to use it, and the record."""
 
 import importlib.metadata
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any, TypeVar
 
 from escoita.corpora.gather import Gathered
 from escoita.families.chat import ChatFamily
-from escoita.files import public_name, sha256, sync_files
+from escoita.files import public_name, sha256, sync_files, write_atomically
 from escoita.hardware import device_name, peak_memory_bytes
 from escoita.limits import LOSS_POINTS, VALIDATION_POINTS
 from escoita.recipe import Recipe
-from escoita.records import CorpusUse, LossPoint, TrainingRecord, ValidationPoint
+from escoita.records import BaseRecord, CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.resolve import adapter_record, weights_digest
 from escoita.rundir import UNCHANGED_FILES, RunDirectory
 from training.best import best_of, save_weights
@@ -26,7 +27,12 @@ VERSIONS = ("escoita", "torch", "transformers", "trl", "peft", "datasets", "toke
 
 
 def save_adapter(
-    trainer: Any, family: ChatFamily, recipe: Recipe, run: RunDirectory, weights: dict[str, Any] | None = None
+    trainer: Any,
+    family: ChatFamily,
+    recipe: Recipe,
+    run: RunDirectory,
+    weights: dict[str, Any] | None = None,
+    base: BaseRecord | None = None,
 ) -> None:
     """
     Writes the best adapter, or the last where none was heard, the processor and `escoita.json`, whole or not at all.
@@ -39,6 +45,7 @@ def save_adapter(
         recipe ([`Recipe`]): What was asked for.
         run ([`RunDirectory`]): Where to.
         weights (`dict[str, Any]`, *optional*): See [`SpeechTrainer.whole_weights`].
+        base ([`BaseRecord`], *optional*): The base that was loaded, for `escoita.json` and `adapter_config.json`.
 
     Raises:
         WriteError: The disk is full, or may not be written to.
@@ -52,15 +59,26 @@ def save_adapter(
         else:
             save_weights(trainer.model, unfinished, weights)
         family.save_processor(trainer.processing_class, unfinished)
-        write_settings(recipe, unfinished, family.render(trainer.processing_class, recipe.prompt))
+        write_settings(recipe, unfinished, base, family.render(trainer.processing_class, recipe.prompt))
+        if base is not None:
+            pin_revision(unfinished / "adapter_config.json", base.commit)
         sync_files(unfinished)
     shutil.rmtree(run.adapter, ignore_errors=True)
     unfinished.rename(run.adapter)
 
 
-def write_settings(recipe: Recipe, folder: Path, rendered_prompt: str | None) -> None:
-    """Writes `escoita.json` into the folder of an adapter, with the prompt as training rendered it."""
-    recipe.spoken().model_copy(update={"rendered_prompt": rendered_prompt}).write(folder / "escoita.json")
+def write_settings(
+    recipe: Recipe, folder: Path, base: BaseRecord | None = None, rendered_prompt: str | None = None
+) -> None:
+    """Write `escoita.json` into the folder of an adapter, with the base and the prompt as training rendered it."""
+    measured = {"base": base, "rendered_prompt": rendered_prompt}
+    recipe.spoken().model_copy(update=measured).write(folder / "escoita.json")
+
+
+def pin_revision(path: Path, commit: str | None) -> None:
+    """Write the commit of the base into an `adapter_config.json` of PEFT, so that every program can load the same."""
+    config = json.loads(path.read_text("utf-8")) | {"revision": commit}
+    write_atomically(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def update_settings(recipe: Recipe, run: RunDirectory) -> None:
@@ -72,7 +90,8 @@ def update_settings(recipe: Recipe, run: RunDirectory) -> None:
         run ([`RunDirectory`]): Its `recipe.yaml`, `escoita.json` and the digest of the latter are replaced.
     """
     recipe.write(run.recipe)
-    write_settings(recipe, run.adapter, adapter_record(str(run.adapter)).rendered_prompt)
+    before = adapter_record(str(run.adapter))
+    write_settings(recipe, run.adapter, before.base, before.rendered_prompt)
     record, digests = TrainingRecord.read(run.training), adapter_files(run.adapter)
     if record.adapter_files and record.adapter_files != digests:
         record.model_copy(update={"adapter_files": digests}).write(run.training)
@@ -90,6 +109,7 @@ def training_record(
     adapter: Path,
     trainable: dict[str, int],
     clips: dict[str, Gathered],
+    base: BaseRecord,
 ) -> TrainingRecord:
     """
     Collects what happened.
@@ -101,6 +121,7 @@ def training_record(
         adapter (`Path`): The folder of the saved adapter.
         trainable (`dict[str, int]`): Trained parameters of each tower.
         clips (`dict[str, Gathered]`): Used and not usable, by split and corpus.
+        base ([`BaseRecord`]): The base that was loaded.
     """
     state = trainer.state
     # Not the ones that went in: going on from a checkpoint puts those from there in their places.
@@ -109,7 +130,8 @@ def training_record(
         name=recipe.name,
         base=public_name(recipe.base),
         family=family.model_types[0],
-        base_sha256=weights_digest(recipe.base, recipe.base_revision),
+        base_sha256=base.sha256,
+        base_commit=base.commit,
         adapter_sha256=weights_digest(str(adapter)),
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         trainable_parameters=trainable,

@@ -8,7 +8,8 @@ Trains a speech adapter with TRL's SFTTrainer, as a recipe says.
 A run that was interrupted resumes from its last checkpoint when the command is given again, and SIGTERM and SIGINT let
 it write one first; `--restart` trains from the first step. With `--push` the token, the
 repository and the card are checked before training starts, and evaluation, card and upload follow it; without it
-nothing touches the network, unless the base is a repository that is not in the cache yet.
+nothing touches the network, unless the base is a repository: the Hub is asked for its commit, and for what is not in
+the cache yet.
 """
 
 import shutil
@@ -21,7 +22,7 @@ from escoita.corpora.gather import Gathered, gather, weighted
 from escoita.corpora.rows import Utterances
 from escoita.errors import TrainingError
 from escoita.interruption import Interrupted, StopRequest
-from escoita.processes import leave, main_first
+from escoita.processes import leave, main_first, main_only
 from escoita.progress import say
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
@@ -63,6 +64,7 @@ def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> Train
     from escoita.families import family_of
     from escoita.families.family import marks_of
     from training.arguments import sft_config
+    from training.base import base_of_run, keep_base, pinned
     from training.checkpoints import start_over
     from training.checks import check_precision_of_steps
     from training.collator import SpeechCollator
@@ -71,7 +73,6 @@ def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> Train
     from training.session import only_one, refuse_other_recipe, refuse_strangers
 
     run = RunDirectory(recipe.run_path)
-    family = family_of(recipe.base, recipe.base_revision)
     arguments = sft_config(recipe, run)
     state = PartialState()
     refuse_strangers(state.num_processes, arguments.n_gpu)
@@ -83,14 +84,17 @@ def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> Train
         say(f"Already trained: {run.training} (--restart trains again)")
         return TrainingRecord.read(run.training)
 
+    base = base_of_run(recipe, run, state, restart)
+    resolved = pinned(recipe, base)
+    family = family_of(resolved.base, resolved.base_revision)
     check_precision_of_steps(family, arguments.fp16)
-    processor = family.load_processor(recipe.base, recipe.base_revision)
+    processor = family.load_processor(resolved.base, resolved.base_revision)
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
     marks = sorted(marks_of(processor.tokenizer).values())
     clips = main_first(lambda: clips_by_split(recipe, splits, family.max_audio_seconds, marks), state)
     rows = table(weighted(clips["train"], recipe.corpora.train, data_seed(arguments)))
     collator = SpeechCollator(family, processor, recipe.prompt, arguments.max_length)
-    counts = check_without_weights(recipe, family, collator, rows, arguments.per_device_train_batch_size)
+    counts = check_without_weights(resolved, family, collator, rows, arguments.per_device_train_batch_size)
     if dry_run:
         say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
         return None
@@ -103,14 +107,16 @@ def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> Train
             recipe.write(run.recipe)
         heard = everything(clips["validation"]) if "validation" in splits else None
         request = StopRequest()
-        trainer, counts = ready_trainer(recipe, family, arguments, collator, rows, heard, request)
+        trainer, counts = ready_trainer(resolved, family, arguments, collator, rows, heard, request)
+        loaded = main_only(lambda: keep_base(run, base), state)
         with request.deferring():
             take_steps(trainer, run)
             if not trainer.stopped:
                 weights = trainer.whole_weights()
                 if state.is_main_process:
-                    save_adapter(trainer, family, recipe, run, weights)
-                    training_record(trainer, family, recipe, run.adapter, counts, clips).write(run.training)
+                    save_adapter(trainer, family, recipe, run, weights, loaded)
+                    record = training_record(trainer, family, recipe, run.adapter, counts, clips, loaded)
+                    record.write(run.training)
                     shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
                 state.wait_for_everyone()
         if signum := trainer.signal_received():

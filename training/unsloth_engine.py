@@ -3,8 +3,8 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-from escoita.corpora.clips import cache_folder
 from escoita.errors import RecipeError
+from escoita.files import cache_folder
 from escoita.method import Lora
 from escoita.recipe import Recipe
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cards.base import base_revision
+from cards.checks.bases import base_differences, system_differences
 from cards.checks.check import Check, compared, skipped
 from cards.checks.prompt import check_rendered_prompt
-from cards.checks.rates import same
+from cards.checks.rates import Differences, differing, same
 from cards.checks.weights import ADAPTER
 from escoita.data_record import CorpusData, DataRecord
-from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord, System
+from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
 from escoita.files import sha256
 from escoita.foreign_json import read_object
 from escoita.method import Lora
@@ -52,7 +54,6 @@ UNASKED = (
 )
 # Lengths that were summed in another order differ in the last digits.
 SECONDS = 1e-3
-Differences = Iterator[str]
 
 
 def check_presence(files: Mapping[str, Path]) -> Check:
@@ -90,7 +91,9 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
         list(evaluation_differences(recipe, evaluation)),
         "corpora, systems, normalizer, limits",
     )
-    yield compared("bases of all files", list(_bases(training, files)), "one digest in all records and predictions")
+    yield compared(
+        "bases of all files", list(system_differences(training, files)), "one digest in all records and predictions"
+    )
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
     if run.data.is_file():
         data = DataRecord.read(run.data)
@@ -119,17 +122,6 @@ def _predictions(folder: Path) -> Iterator[tuple[Path, Any, Provenance]]:
         yield path, table, provenance
 
 
-def _pairs(pairs: Mapping[str, tuple[Any, Any]], first: str, second: str) -> Differences:
-    """Yield a line for each key whose two values differ."""
-    for key, (one, other) in pairs.items():
-        if not same(one, other):
-            yield f"{key}: {_shown(one)} in {first}, {_shown(other)} in {second}"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else str(value)[:80]
-
-
 def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
     pairs = {
         "name": (recipe.name, training.name),
@@ -140,7 +132,7 @@ def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
     }
     if training.seed is not None and "seed" in recipe.training:
         pairs["seed"] = (recipe.training["seed"], training.seed)
-    yield from _pairs(pairs, "recipe.yaml", "training.json")
+    yield from differing(pairs, "recipe.yaml", "training.json")
     for tower, expected in recipe.method.trainable.items():
         count = training.trainable_parameters.get(tower, 0)
         wrong = count != expected if isinstance(expected, int) else (count > 0) != (expected == "some")
@@ -210,14 +202,14 @@ def _course(training: TrainingRecord) -> Differences:
 
 def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weights: Path) -> Differences:
     config = read_object(run.path / "adapter_config.json", "adapter")
-    expected: dict[str, Any] = {"revision": recipe.base_revision}
+    expected: dict[str, Any] = {"revision": base_revision(recipe, training)}
     if isinstance(recipe.method, Lora):
         expected |= recipe.method.model_dump(exclude={"kind", "trainable"})
         expected |= {"modules_to_save": None}
     elif sorted(config.get("modules_to_save") or []) != sorted(recipe.method.modules):
         yield "modules_to_save: the modules of adapter_config.json are not those of recipe.yaml"
     expected |= {"rank_pattern": {}, "alpha_pattern": {}, "use_dora": False, "layers_to_transform": None}
-    yield from _pairs(
+    yield from differing(
         {key: (value, config.get(key, value if key in _DEFAULTED else None)) for key, value in expected.items()},
         "recipe.yaml",
         "adapter_config.json",
@@ -225,9 +217,10 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
     yield from (f"{key}: no recipe asks for what adapter_config.json says" for key in UNASKED if config.get(key))
     if config.get("peft_type", "LORA") != "LORA":
         yield "peft_type: adapter_config.json names another method than LORA"
-    settings = AdapterRecord.read(run.path / "escoita.json").model_dump()
-    asked = recipe.spoken().model_dump(exclude={"rendered_prompt"})
-    yield from _pairs({key: (asked[key], settings[key]) for key in asked}, "recipe.yaml", "escoita.json")
+    settings = AdapterRecord.read(run.path / "escoita.json")
+    asked, written = recipe.spoken().model_dump(exclude={"base", "rendered_prompt"}), settings.model_dump()
+    yield from differing({key: (asked[key], written[key]) for key in asked}, "recipe.yaml", "escoita.json")
+    yield from base_differences(recipe, training, settings.base)
     if not (weights / ADAPTER).is_file():
         return
     headers = tensor_headers(weights / ADAPTER, "adapter")
@@ -288,7 +281,7 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
         "max_new_tokens": (recipe.eval.max_new_tokens, judged.max_new_tokens),
         "batch_seconds": (recipe.eval.batch_seconds, judged.batch_seconds),
     }
-    yield from _pairs(pairs, "recipe.yaml", "results.json")
+    yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _resamples(evaluation)
     asked = {corpus.name: corpus.language or recipe.language for corpus in recipe.corpora.test}
     there = {result.name for result in evaluation.corpora}
@@ -308,23 +301,6 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
         yield "probes: recipe.yaml asks for them, results.json does not have them for each system"
 
 
-def _bases(training: TrainingRecord, files: list[tuple[Path, Any, Provenance]]) -> Differences:
-    for path, _, provenance in files:
-        name, system = f"{path.parent.name}/{path.name}", provenance.system
-        if system.name not in (SUBJECT, BASE):
-            continue
-        yield from (f"{name}: {line}" for line in _digests(training, system))
-
-
-def _digests(training: TrainingRecord, system: System) -> Differences:
-    pairs = {
-        "base": (training.base, system.base),
-        "digest of the base": (training.base_sha256, system.base_sha256),
-        "digest of the adapter": (training.adapter_sha256 if system.name == SUBJECT else None, system.adapter_sha256),
-    }
-    yield from _pairs(pairs, "training.json", "the predictions")
-
-
 def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:
     for path, table, provenance in files:
         name, ids = f"{path.parent.name}/{path.name}", table["id"].to_pylist()
@@ -339,7 +315,7 @@ def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:
 
 
 def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differences:
-    yield from _pairs(
+    yield from differing(
         {"name": (recipe.name, data.name), "normalizer": (recipe.eval.normalizer, data.normalizer)},
         "recipe.yaml",
         "data.json",
@@ -404,7 +380,7 @@ def _tested(
             "clips without a speaker": (speakers.get("", 0), measured.without_speaker),
             "genders": (dict(genders), measured.genders),
         }
-        yield from (f"{name}: {line}" for line in _pairs(pairs, "the predictions", "data.json"))
+        yield from (f"{name}: {line}" for line in differing(pairs, "the predictions", "data.json"))
         texts = table["reference"].to_pylist()
         if provenance.references == "open" and sum(map(len, texts)) != measured.characters:
             yield (

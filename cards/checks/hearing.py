@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cards.checks.check import Check, skipped
+from escoita.base_model import resolve_base
 from escoita.corpora.clips import read_clip
 from escoita.corpora.readers import read_corpus
 from escoita.corpora.rows import Utterance
@@ -79,10 +80,19 @@ def _loaded(run: RunDirectory, recipe: Recipe) -> "Transcriber":
     from escoita.transcribe import Transcriber
 
     system = read_predictions(next(iter(sorted(run.eval.glob("*/predictions.parquet")))))[1].system
+    other = system.expected_base_sha256 is not None
+    base = resolve_base(
+        system.base if other else recipe.base,
+        [str(run.path)],
+        system.base_commit if other else None,
+        recipe.base_revision,
+        allow_other=other,
+    )
     return Transcriber.load(
-        recipe.base,
+        base.name,
         adapter=str(run.path),
-        revision=recipe.base_revision,
+        revision=base.revision,
+        allow_other_base=other,
         dtype=recipe.dtype,
         batch_seconds=system.batch_seconds,
     )

@@ -13,6 +13,8 @@ from escoita.text import NORMALIZERS
 
 # (folder, normalizer, resamples, corpora) of `eval.results.score`, which this room does not import.
 Score = Callable[[Path, str, int, list[str]], EvaluationRecord]
+# Lines, each of which says what two files hold.
+Differences = Iterator[str]
 # Sums of floating point may come out otherwise on another machine, in the last digits.
 TOLERANCE = 1e-9
 # Intervals of more take hours and all memory, and are no better.
@@ -87,6 +89,17 @@ def differences(published: Any, counted: Any, where: str = "") -> Iterator[str]:
             yield from differences(ours, theirs, f"{where}.{_name(ours, place)}")
     elif not same(published, counted):
         yield f"{where}: {_said(published)} published, {_said(counted)} recomputed"
+
+
+def differing(pairs: Mapping[str, tuple[Any, Any]], first: str, second: str) -> Differences:
+    """Yield a line for each key whose two values, of the first and of the second file, differ."""
+    for key, (one, other) in pairs.items():
+        if not same(one, other):
+            yield f"{key}: {_shown(one)} in {first}, {_shown(other)} in {second}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else str(value)[:80]
 
 
 def same(published: Any, counted: Any) -> bool:

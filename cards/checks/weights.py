@@ -13,7 +13,7 @@ from escoita.foreign_json import read_object
 from escoita.hub.access import clear_refusals
 from escoita.hub.patience import patiently
 from escoita.limits import NAME_CHARACTERS
-from escoita.resolve import SPEECH_LORA
+from escoita.resolve import SPEECH_LORA, possible_digests
 
 
 ADAPTER = "adapter_model.safetensors"
@@ -95,17 +95,10 @@ def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str)
     digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
     names = [name for name in sorted(digests) if name.endswith(".safetensors")]
     root = [name for name in names if "/" not in name]
-    # A repository may hold the same weights twice; loading takes those that are called as Transformers calls them.
-    usual = [name for name in root if name.startswith("model")]
     speech = [name for name in names if name.startswith(f"{SPEECH_LORA}/") and name.count("/") == 1]
     if not root or any(digests[name] is None for name in [*root, *speech]):
         return skipped(what, f"the Hub tells no digest of the safetensors of {base}")
-    for chosen in (root, usual):
-        if digest == _digest([digests[name] or "" for name in [*chosen, *speech]]):
-            return Check(what, "holds", [f"{base} holds what was trained on, as the Hub tells its digests"])
-    at = f" at {revision}" if revision else ", at the head of main; the recipe names no revision"
+    if digest in possible_digests({name: digests[name] or "" for name in [*root, *speech]}):
+        return Check(what, "holds", [f"{base} holds what was trained on, as the Hub tells its digests"])
+    at = f" at {revision}" if revision else ", at the head of main; no record names a commit"
     return Check(what, "differs", [f"{base} holds others than were trained on ({digest[:12]}…){at}"])
-
-
-def _digest(digests: list[str]) -> str:
-    return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()

@@ -16,7 +16,7 @@ from escoita.audio import read_audio, seconds
 from escoita.corpora.fingerprint import fingerprint
 from escoita.corpora.rows import Rejected, Utterance, Utterances, batched
 from escoita.errors import AudioError
-from escoita.files import free_bytes
+from escoita.files import cache_folder, free_bytes
 from escoita.progress import say, track
 
 
@@ -146,12 +146,6 @@ def sift(
     rows = ((utterances[index], reason) for index, reason in reasons.items())
     rejected = [Rejected(row.source, row.row, row.audio, reason) for row, reason in rows]
     return utterances.with_audio_seconds(lengths).where(usable), prints, rejected
-
-
-def cache_folder() -> Path:
-    """`$ESCOITA_CACHE`, else the folder that the system gives to caches."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("ESCOITA_CACHE") or Path(home) / "escoita")
 
 
 def _cache() -> sqlite3.Connection:

@@ -625,6 +625,17 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "seed": Forgery("another seed", put(TRAINING, "seed", 1), "recipe and training.json"),
     "run-name": Forgery("the record of another run", put(TRAINING, "name", "large"), "recipe and training.json"),
+    "base-commit": Forgery(
+        "another commit of the base in training.json", put(TRAINING, "base_commit", "0" * 40), "recipe and adapter"
+    ),
+    "settings-base": Forgery(
+        "another base digest in escoita.json", put(SETTINGS, "base", "sha256", "f" * 64), "recipe and adapter"
+    ),
+    "accepted-base": Forgery(
+        "another base of the predictions, said to be accepted",
+        provenance({"expected_base_sha256": "f" * 64}, OURS),
+        "bases of all files",
+    ),
     "training-base": Forgery("another base in training.json", put(TRAINING, "base", "bea/base"), "name of the base"),
     "method": Forgery("another method", put(TRAINING, "method", "modules"), "recipe and training.json"),
     "four-bit": Forgery("4 bits denied", put(TRAINING, "load_in_4bit", True), "recipe and training.json"),

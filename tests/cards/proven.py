@@ -14,7 +14,7 @@ from escoita.data_record import CorpusData, DataRecord, Leak, Normalization, Spr
 from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.plots import duration_plot
-from escoita.records import CorpusUse
+from escoita.records import BaseRecord, CorpusUse
 from escoita.resolve import weights_digest
 from escoita.rundir import RunDirectory
 from eval.counts import write_counts
@@ -156,7 +156,9 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
     )
     turn = f"<|turn>system\n{asked.prompt.system}<turn|>\n" if asked.prompt.system else ""
     rendered = f"<bos>{turn}<|turn>user\n<|audio|>{asked.prompt.user}<turn|>\n<|turn>model\n"
-    asked.spoken().model_copy(update={"rendered_prompt": rendered}).write(run.adapter / "escoita.json")
+    base = BaseRecord(name=BASE, sha256=digests["base_sha256"])
+    settings = asked.spoken().model_copy(update={"base": base, "rendered_prompt": rendered})
+    settings.write(run.adapter / "escoita.json")
     training.model_copy(update={"adapter_files": adapter_files(run.adapter)}).write(run.training)
     return run
 

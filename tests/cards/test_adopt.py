@@ -99,6 +99,16 @@ def test_no_adapter_and_no_pull_request_of_a_folder(tmp_path: Path, adapter: Pat
         adopted(str(adapter), None, "uz", "Write it down.", pr=True)
 
 
+def test_a_revision_of_an_adapter_is_evaluated_and_not_proposed(hub: HubDouble, out: Path) -> None:
+    first = hub.store.repos["model", REPO].at("main").id
+    hub.commit(REPO, {"adapter_model.safetensors": OTHER_WEIGHTS}, "Trained again")
+    assert "the card with the evaluation added" in add_evaluation(f"{REPO}@{first}", BASE, out)
+    with pytest.raises(EscoitaError, match="changed since it was measured"):
+        add_evaluation(REPO, BASE, out)
+    with pytest.raises(EscoitaError, match="leave @v1 away"):
+        adopted(f"{REPO}@v1", pr=True)
+
+
 def test_without_a_pull_request_the_card_is_written_and_nothing_is_changed(hub: HubDouble, out: Path) -> None:
     before = tree(hub)
     said = add_evaluation(REPO, BASE, out)

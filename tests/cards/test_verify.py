@@ -17,7 +17,10 @@ from cards.checks.check import Check
 from cards.publication import checksums
 from cards.verify import passed, print_checks, to_json, verify
 from escoita.errors import EscoitaError
+from escoita.evaluation import EvaluationRecord
+from escoita.predictions import described, read_predictions, write_predictions
 from eval.page.drawings import drawings
+from eval.report import write_report
 from eval.results import score
 from tests.cards.forgeries import FORGERIES
 from tests.cards.proven import (
@@ -185,6 +188,23 @@ def test_repository_of_version_0_1_0_that_was_forged_differs(hub: HubDouble, tmp
     card = (folder / CARD).read_text("utf-8")
     (folder / CARD).write_text(card.replace("**4.37 %**", "**0.37 %**"), "utf-8")
     assert list(differing(verify(str(folder), score, drawings))) == ["card: results"]
+
+
+def test_another_base_that_was_accepted_is_shown_and_verifies(hub: HubDouble, tmp_path: Path) -> None:
+    run = make_proven_run(tmp_path / "run")
+    trained, other = EvaluationRecord.read(run.results).judged.base_sha256, "f" * 64
+    for path in run.eval.glob("*/predictions*.parquet"):
+        table, told = read_predictions(path)
+        changes = {"base_sha256": other, "base_commit": "c" * 40, "expected_base_sha256": trained}
+        system = told.system.model_copy(update=changes)
+        write_predictions(described(table, told.model_copy(update={"system": system})), path)
+    score(run.eval, "raw", 100).write(run.results)
+    write_report(run.eval, EvaluationRecord.read(run.results))
+    assert trained[:12] in (run.eval / "report.html").read_text("utf-8")
+    put(hub, published(run))
+    card = published(run)[CARD].decode()
+    assert "**Another base:**" in card and all(each in card for each in (trained, other, "c" * 40))
+    assert passed(verify(REPO, score, drawings), strict=True)
 
 
 def test_another_base_on_the_hub_is_said(hub: HubDouble, files: Files) -> None:

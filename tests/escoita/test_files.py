@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
+from escoita import files
 from escoita.errors import WriteError
-from escoita.files import clear_write_errors, free_bytes, public_name, replacing, sync_files, write_atomically
+from escoita.files import (
+    clear_write_errors,
+    free_bytes,
+    public_name,
+    remembered_sha256,
+    replacing,
+    sha256,
+    sync_files,
+    write_atomically,
+)
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +112,34 @@ def test_a_folder_that_may_not_be_written_to(read_only: Path) -> None:
 )
 def test_no_folder_of_this_machine_is_named(source: str, shown: str) -> None:
     assert public_name(source) == shown
+
+
+def test_a_digest_is_computed_once_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    monkeypatch.setenv("ESCOITA_CACHE", str(tmp_path / "cache"))
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr(files, "sha256", counted)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"one")
+    assert remembered_sha256(path) == remembered_sha256(path) == sha256(path)
+    assert len(hashed) == 2  # it was written just now
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    assert remembered_sha256(path) == remembered_sha256(path) == sha256(path) and len(hashed) == 3
+    path.write_bytes(b"two")
+    os.utime(path, (1_000_000_001, 1_000_000_001))
+    assert remembered_sha256(path) == sha256(path) and len(hashed) == 4
+    for kept in (tmp_path / "cache/digests").iterdir():
+        kept.write_bytes(b"\xff damaged")
+    assert remembered_sha256(path) == sha256(path)
+
+
+def test_a_digest_needs_no_cache(read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESCOITA_CACHE", str(read_only / "cache"))
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"one")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    assert remembered_sha256(path) == sha256(path)

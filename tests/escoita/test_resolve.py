@@ -1,12 +1,13 @@
 from pathlib import Path
 from unittest.mock import MagicMock
 
+import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from escoita.errors import EscoitaError
 from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any, hub_errors, weights_digest
+from escoita.resolve import adapter_record, file_if_any, hub_errors, local_file, split_revision, weights_digest
 
 
 def test_the_record_of_an_adapter(tmp_path: Path) -> None:
@@ -57,3 +58,43 @@ def test_a_file_that_a_repository_may_lack(monkeypatch: pytest.MonkeyPatch) -> N
     answer(unreachable)
     with pytest.raises(EscoitaError, match="user/name, absent.json: .* the cache"):
         file_if_any("user/name", "absent.json")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: huggingface_hub._CACHED_NO_EXIST)
+    assert file_if_any("user/name", "absent.json") is None  # the Hub said so before
+
+
+@pytest.mark.parametrize(
+    "source, expected",
+    [
+        ("user/adapter", ("user/adapter", None)),
+        ("user/adapter@v1", ("user/adapter", "v1")),
+        ("user/adapter@refs/pr/1", ("user/adapter", "refs/pr/1")),
+        ("./runs/a@b/adapter", ("./runs/a@b/adapter", None)),
+        ("/srv/runs@2/adapter", ("/srv/runs@2/adapter", None)),
+    ],
+)
+def test_a_revision_follows_the_name_of_a_repository(source: str, expected: tuple[str, str | None]) -> None:
+    assert split_revision(source) == expected
+
+
+def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs/a@v1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert split_revision("runs/a@v1") == ("runs/a@v1", None)
+    assert split_revision("runs/a@v2") == ("runs/a", "v2")
+
+
+def test_an_empty_revision_is_refused() -> None:
+    with pytest.raises(EscoitaError, match="no revision follows"):
+        split_revision("user/adapter@")
+
+
+def test_a_file_of_a_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def download(*told: str, **named: str) -> str:
+        asked.append((*told, named))
+        return "escoita.json"
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    local_file("user/adapter@refs/pr/1", "escoita.json")
+    assert asked == [("user/adapter", "escoita.json", {"revision": "refs/pr/1"})]

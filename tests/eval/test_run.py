@@ -59,7 +59,7 @@ def test_a_base_is_not_heard_without_its_prompt(tmp_path: Path) -> None:
 
 def test_a_merged_model_of_the_hub_has_its_prompt_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SPOKEN.write(tmp_path / "escoita.json")
-    monkeypatch.setattr("eval.asked.listener_of", lambda model: family_of("quickstart/gemma4"))
+    monkeypatch.setattr("eval.asked.listener_of", lambda model, revision: family_of("quickstart/gemma4"))
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
     asked = asked_of_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
     assert asked.candidates == [Candidate("base", "user/merged", SPOKEN)]

@@ -187,3 +187,10 @@ def test_names_are_escaped_and_short() -> None:
     told = lead("30 seconds", "20 minutes", "/srv/models/gemma <4>", ["runs/demo/adapter"])
     assert "Base model: models/gemma &lt;4&gt;. Adapter: demo/adapter" in told
     assert short_name("acme/base") == "acme/base"
+    assert short_name("acme/base@refs/pr/1") == "acme/base@refs/pr/1"
+
+
+def test_another_base_is_named_on_the_page() -> None:
+    words = ("30 seconds", "20 minutes", "acme/base", ["runs/demo/adapter"])
+    assert "not the one that the adapter was trained on" in lead(*words, other_base=True)
+    assert "not the one" not in lead(*words)

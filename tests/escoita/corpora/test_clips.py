@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from escoita.corpora import clips
-from escoita.corpora.clips import CACHE, Measure, cache_folder, check_clips, measure_clips, read_clip
+from escoita.corpora.clips import CACHE, Measure, check_clips, measure_clips, read_clip
 from escoita.corpora.rows import Rejected, Utterance, Utterances
 from escoita.errors import AudioError
+from escoita.files import cache_folder
 from tests.escoita.samples import pitch, tone, write_clip
 
 

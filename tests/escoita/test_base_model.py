@@ -1,0 +1,185 @@
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from escoita import base_model, resolve
+from escoita.base_model import Base, Pin, commit_of, pin_of, resolve_base
+from escoita.errors import EscoitaError, OtherBaseError
+from escoita.records import AdapterRecord, BaseRecord, Prompt
+from escoita.resolve import combined_digest, possible_digests, weights_digest
+from tests.cards.samples import training
+
+
+OLD, NEW = "a" * 40, "b" * 40
+FILES = {OLD: {"model.safetensors": "1" * 64}, NEW: {"model.safetensors": "2" * 64}}
+DIGESTS = {commit: combined_digest(files) for commit, files in FILES.items()}
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """A repository `acme/base` whose main is at the newer of two commits; returns the revisions that are asked for."""
+    asked: list[str | None] = []
+
+    def digests(repo: str, revision: str | None = None) -> tuple[str, dict[str, str]]:
+        asked.append(revision)
+        commit = {None: NEW, "main": NEW, "v1": OLD}.get(revision, revision)
+        if repo != "acme/base" or commit not in FILES:
+            raise OSError("404\nnot there")
+        return commit, FILES[commit]
+
+    monkeypatch.setattr(base_model, "hub_digests", digests)
+    monkeypatch.setattr(base_model, "_warned", set())
+    return asked
+
+
+def adapter(folder: Path, base: BaseRecord | None = None, revision: object = None, name: str = "acme/base") -> str:
+    folder.mkdir(parents=True)
+    AdapterRecord(language="gl", prompt=Prompt(user="Escoita."), base=base).write(folder / "escoita.json")
+    config = {"base_model_name_or_path": name, "revision": revision}
+    (folder / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+    return str(folder)
+
+
+def recorded(commit: str | None = OLD, name: str = "acme/base", digest: str = OLD) -> BaseRecord:
+    return BaseRecord(name=name, commit=commit, sha256=DIGESTS[digest])
+
+
+def write_weights(folder: Path, content: bytes) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(content)
+    return str(folder)
+
+
+def test_the_commit_of_escoita_json_comes_first(tmp_path: Path) -> None:
+    source = adapter(tmp_path / "a", recorded(OLD), revision=NEW)
+    assert resolve_base("acme/base", [source], recipe_revision=NEW) == Base("acme/base", OLD, DIGESTS[OLD])
+
+
+def test_then_come_peft_the_recipe_and_main(tmp_path: Path) -> None:
+    pinned, without = adapter(tmp_path / "a", revision="v1"), adapter(tmp_path / "b")
+    assert resolve_base("acme/base", [pinned], recipe_revision=NEW).revision == OLD
+    assert resolve_base("acme/base", [without], recipe_revision="v1").revision == OLD
+    assert resolve_base("acme/base", [without]).revision == NEW
+    assert resolve_base("acme/base").revision == NEW
+
+
+def test_a_given_revision_comes_before_all(tmp_path: Path) -> None:
+    assert resolve_base("acme/base", [adapter(tmp_path / "a", revision="v1")], "main").revision == NEW
+
+
+def test_other_weights_are_refused_or_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = adapter(tmp_path / "a", recorded())
+    with pytest.raises(OtherBaseError) as refusal:
+        resolve_base("acme/base", [source], "main")
+    assert refusal.value.expected == DIGESTS[OLD] and "\n" not in str(refusal.value)
+    base = resolve_base("acme/base", [source], "main", allow_other=True)
+    assert (base.revision, base.sha256, base.expected_sha256, base.other) == (NEW, None, DIGESTS[OLD], True)
+    assert len(caplog.records) == 1
+    assert not resolve_base("acme/base", [source], allow_other=True).other  # nothing to accept
+
+
+def test_the_base_may_be_a_folder_with_the_same_weights(tmp_path: Path) -> None:
+    folder = write_weights(tmp_path / "base", b"one")
+    same = BaseRecord(name="acme/base", commit=OLD, sha256=weights_digest(folder))
+    source = adapter(tmp_path / "a", same)
+    assert resolve_base(folder, [source]) == Base(folder, None, same.sha256)
+    assert resolve_base(folder, [source], recipe_revision="v1").revision is None
+    write_weights(tmp_path / "base", b"two")
+    with pytest.raises(OtherBaseError):
+        resolve_base(folder, [source])
+    with pytest.raises(EscoitaError, match="a folder has no revisions"):
+        resolve_base(folder, [source], "main")
+
+
+def test_records_of_another_repository_pin_no_revision(tmp_path: Path) -> None:
+    source = adapter(tmp_path / "a", recorded(name="acme/mirror"), revision="v1", name="acme/mirror")
+    assert pin_of(source, "acme/base") == Pin(None, DIGESTS[OLD])
+    with pytest.raises(OtherBaseError):  # the head of main has other weights
+        resolve_base("acme/base", [source])
+
+
+def test_an_adapter_without_records_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    source = adapter(tmp_path / "a")
+    for _ in range(2):
+        assert resolve_base("acme/base", [source]) == Base("acme/base", NEW)
+    assert len(caplog.records) == 1
+    resolve_base("acme/base", [adapter(tmp_path / "b", revision="v1"), adapter(tmp_path / "c", recorded())])
+    assert len(caplog.records) == 1
+
+
+def test_the_training_record_of_0_1_0_is_used(tmp_path: Path) -> None:
+    record = training(base="acme/base", base_sha256=DIGESTS[OLD])
+    source = adapter(tmp_path / "run/adapter")
+    record.write(tmp_path / "run/training.json")
+    assert pin_of(source, "acme/base") == Pin(None, DIGESTS[OLD])
+    published = adapter(tmp_path / "published", revision="v1")
+    record.write(tmp_path / "published/training.json")
+    assert resolve_base("acme/base", [published]) == Base("acme/base", OLD, DIGESTS[OLD])
+    (tmp_path / "published/training.json").write_text("{}", "utf-8")  # somebody else's
+    assert pin_of(published, "acme/base") == Pin("v1", None)
+
+
+def test_several_adapters_have_one_base(tmp_path: Path) -> None:
+    first, same = adapter(tmp_path / "a", revision="v1"), adapter(tmp_path / "b", recorded())
+    other, newer = adapter(tmp_path / "c", revision="v2"), adapter(tmp_path / "d", recorded(NEW, digest=NEW))
+    assert resolve_base("acme/base", [first, same]).revision == OLD
+    for adapters in ([first, other], [same, newer]):
+        with pytest.raises(OtherBaseError):
+            resolve_base("acme/base", adapters)
+        assert resolve_base("acme/base", adapters, allow_other=True).other
+
+
+@pytest.mark.parametrize("revision", ["../../x", "/etc/passwd", 7, {"a": 1}, "a\nb", ""])
+def test_what_is_no_revision_is_refused(tmp_path: Path, revision: object) -> None:
+    with pytest.raises(EscoitaError, match="no revision of a repository"):
+        resolve_base("acme/base", [adapter(tmp_path / "a", revision=revision)])
+
+
+@pytest.mark.parametrize("commit", ["main", "../x", "A" * 40])
+def test_a_recorded_commit_is_a_commit(tmp_path: Path, commit: str) -> None:
+    source = adapter(tmp_path / "a", recorded())
+    path = Path(source) / "escoita.json"
+    path.write_text(path.read_text("utf-8").replace(OLD, commit), "utf-8")
+    with pytest.raises(EscoitaError):
+        resolve_base("acme/base", [source])
+
+
+def test_a_base_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object, **__: object) -> str:
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", nothing)
+    with pytest.raises(EscoitaError, match=r"acme/other at v1: neither a folder here nor .* \(404\)"):
+        commit_of("acme/other", "v1")
+
+
+def test_without_the_hub_the_cache_gives_commit_and_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise OSError("no network")
+
+    write_weights(tmp_path / NEW, b"cached")
+    monkeypatch.setattr(base_model, "hub_digests", unreachable)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / NEW))
+    digest = weights_digest(str(tmp_path / NEW))
+    source = adapter(tmp_path / "a", BaseRecord(name="acme/base", commit=NEW, sha256=digest))
+    assert resolve_base("acme/base", [source]) == Base("acme/base", NEW, digest)
+
+
+def test_digests_of_files_are_those_that_the_hub_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_weights(tmp_path / NEW, b"cached")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / NEW))
+    hashed = weights_digest("acme/base")
+    monkeypatch.setitem(resolve._told, ("acme/base", NEW), FILES[NEW])
+    assert weights_digest("acme/base") == DIGESTS[NEW] != hashed
+
+
+def test_a_repository_may_hold_the_same_weights_twice() -> None:
+    shards = {f"model-0000{place}-of-00002.safetensors": str(place) * 64 for place in (1, 2)}
+    extra = {"consolidated.safetensors": "3" * 64, "model.fp32-00001-of-00001.safetensors": "4" * 64}
+    speech = {"speech-lora/adapter_model.safetensors": "5" * 64}
+    found = possible_digests(shards | extra | speech)
+    assert {combined_digest(shards | extra | speech), combined_digest(shards | speech)} <= found
+    assert combined_digest(shards) not in found
