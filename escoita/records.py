@@ -187,6 +187,27 @@ class Pace(Part):
     halved_batches: int
 
 
+class DataChange(Part):
+    """
+    Rows that were not the same when a run resumed; [`TrainingRecord.corpora`] counts those of the end.
+
+    Args:
+        step (`int`): Steps taken before, on the earlier rows.
+        added (`int`): Rows of training and validation that are new.
+        removed (`int`): Rows that are missing.
+        changed (`int`): Rows with another text, size or duration. All three are 0 if only the order differs.
+        earlier_corpora (`list[CorpusUse]`): What each corpus gave before.
+        earlier_rows_sha256 (`str`): Digest of the earlier rows.
+    """
+
+    step: int = Field(ge=0)
+    added: int = Field(ge=0)
+    removed: int = Field(ge=0)
+    changed: int = Field(ge=0)
+    earlier_corpora: list[CorpusUse] = Field(max_length=1000)
+    earlier_rows_sha256: str = Field(max_length=64)
+
+
 class TrainingRecord(Record):
     """
     `training.json`: what happened.
@@ -225,6 +246,8 @@ class TrainingRecord(Record):
         seed (`int`, *optional*): Seed of the training; `None` in records of schema 1.
         adapter_files (`dict[str, str]`): SHA-256 of each file that training wrote next to the weights and that is
             published unchanged: tokenizer, processor, chat template, `escoita.json`. Empty in records of schema 1.
+        rows_sha256 (`str`): Digest of the ids, texts, sizes and durations of the rows; empty if it is not known.
+        data_changes (`list[DataChange]`): Each time that the run resumed with other rows.
         card_version (`str`, *optional*): Version of escoita that wrote the published card; `None` before publication.
         card_template_sha256 (`str`, *optional*): Digest of the templates of that version.
         matplotlib_version (`str`, *optional*): Version that drew the published plots; `None` before publication.
@@ -264,6 +287,8 @@ class TrainingRecord(Record):
     finished: str
     seed: int | None = None
     adapter_files: dict[str, str] = {}
+    rows_sha256: str = Field("", max_length=64)
+    data_changes: list[DataChange] = Field([], max_length=1000)
     card_version: str | None = None
     card_template_sha256: str | None = None
     matplotlib_version: str | None = None

@@ -1,6 +1,7 @@
 """The recipe in TRL's and PEFT's own words."""
 
 import dataclasses
+import math
 import sys
 from typing import Any, get_type_hints
 
@@ -26,6 +27,8 @@ UNSAFE = {
     "save_only_model": "a checkpoint without optimizer and scheduler cannot be resumed from",
     "enable_jit_checkpoint": "escoita writes a checkpoint on SIGTERM and SIGINT itself",
 }
+# Schedules of the learning rate that pass over warmup_steps.
+WITHOUT_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
 # SFTConfig takes any number of these.
 COUNTS = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
 
@@ -48,6 +51,7 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         "dataset_kwargs": {"skip_prepare_dataset": True},  # TRL has no audio path and would train on text alone
         "length_column_name": "length",
         "restore_callback_states_from_checkpoint": True,
+        "logging_nan_inf_filter": False,  # it would log a finite loss for steps without one
         "push_to_hub": False,
     }
     known = [field.name for field in dataclasses.fields(SFTConfig) if field.init]
@@ -87,6 +91,7 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         config = SFTConfig(**(trl_defaults() | asked | ours))
     except (TypeError, ValueError) as error:
         raise RecipeError(f"training: {' '.join(str(error).split())}") from error
+    _refuse_no_steps(config)
     require_trackers(config.report_to)
     return config
 
@@ -127,6 +132,21 @@ def _refuse_contradictions(recipe: Recipe, asked: dict[str, Any]) -> None:
     if asked.get("save_strategy") == "best":
         raise RecipeError(
             "training.save_strategy: the best adapter is kept beside the checkpoints; write steps, epoch or no"
+        )
+
+
+def _refuse_no_steps(config: SFTConfig) -> None:
+    """Refuses arguments with which no step would be taken, or none would change a weight."""
+    if not 0 < config.learning_rate < math.inf:
+        raise RecipeError(f"training.learning_rate: {config.learning_rate} trains nothing; it must be above 0")
+    if config.max_steps == 0:
+        raise RecipeError("training.max_steps: 0 trains nothing; leave it out, and num_train_epochs counts")
+    if config.max_steps < 0 and not 0 < config.num_train_epochs < math.inf:
+        raise RecipeError(f"training.num_train_epochs: {config.num_train_epochs} trains nothing; it must be above 0")
+    if config.max_steps == 1 and config.get_warmup_steps(1) and config.lr_scheduler_type not in WITHOUT_WARMUP:
+        raise RecipeError(
+            "training.max_steps: the only step would be the first of the warm-up, whose learning rate is 0; take 2, or"
+            " set training.warmup_steps: 0"
         )
 
 
