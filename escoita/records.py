@@ -196,6 +196,7 @@ class DataChange(Part):
         added (`int`): Rows of training and validation that are new.
         removed (`int`): Rows that are missing.
         changed (`int`): Rows with another text, size or duration. All three are 0 if only the order differs.
+        validation (`bool`): Rows of validation are among them, so rates before and after are not comparable.
         earlier_corpora (`list[CorpusUse]`): What each corpus gave before.
         earlier_rows_sha256 (`str`): Digest of the earlier rows.
     """
@@ -204,6 +205,7 @@ class DataChange(Part):
     added: int = Field(ge=0)
     removed: int = Field(ge=0)
     changed: int = Field(ge=0)
+    validation: bool = False
     earlier_corpora: list[CorpusUse] = Field(max_length=1000)
     earlier_rows_sha256: str = Field(max_length=64)
 
@@ -292,3 +294,8 @@ class TrainingRecord(Record):
     card_version: str | None = None
     card_template_sha256: str | None = None
     matplotlib_version: str | None = None
+
+    @property
+    def comparable_since(self) -> int:
+        """The step after which all validations are of the same clips; -1 if those before step 1 are, too."""
+        return max((change.step for change in self.data_changes if change.validation), default=-1)

@@ -143,11 +143,33 @@ def _refuse_no_steps(config: SFTConfig) -> None:
         raise RecipeError("training.max_steps: 0 trains nothing; leave it out, and num_train_epochs counts")
     if config.max_steps < 0 and not 0 < config.num_train_epochs < math.inf:
         raise RecipeError(f"training.num_train_epochs: {config.num_train_epochs} trains nothing; it must be above 0")
-    if config.max_steps == 1 and config.get_warmup_steps(1) and config.lr_scheduler_type not in WITHOUT_WARMUP:
+    refuse_warmup_alone(config, config.max_steps)
+
+
+def refuse_warmup_alone(config: SFTConfig, steps: int) -> None:
+    """
+    Refuses a training whose only step is the first of the warm-up.
+
+    Args:
+        config (`SFTConfig`): Says how long the warm-up is.
+        steps (`int`): Optimizer steps in all.
+
+    Raises:
+        RecipeError: The learning rate of that step is 0.
+    """
+    if steps == 1 and config.get_warmup_steps(1) and config.lr_scheduler_type not in WITHOUT_WARMUP:
         raise RecipeError(
-            "training.max_steps: the only step would be the first of the warm-up, whose learning rate is 0; take 2, or"
-            " set training.warmup_steps: 0"
+            "training.warmup_steps: the only step would be the first of the warm-up, whose learning rate is 0; set it"
+            " to 0, or take more steps"
         )
+
+
+def planned_steps(config: SFTConfig, clips: int, processes: int) -> int:
+    """Optimizer steps of a training on so many clips in an epoch, by all processes together."""
+    if config.max_steps > 0:
+        return config.max_steps
+    batches = math.ceil(clips / (config.per_device_train_batch_size * processes))
+    return math.ceil(config.num_train_epochs * math.ceil(batches / config.gradient_accumulation_steps))
 
 
 def typed(key: str, value: Any) -> Any:

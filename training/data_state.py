@@ -144,6 +144,7 @@ def resumed_data(checkpoint: Path | None, now: DataState, accept_changed: bool) 
         added=total.added,
         removed=total.removed,
         changed=total.changed,
+        validation=not _same(before.rows, now.rows, "validation"),
         earlier_corpora=before.corpora,
         earlier_rows_sha256=before.sha256,
     )
@@ -192,6 +193,12 @@ def _digests(corpus: str, utterances: Utterances) -> Iterator[tuple[int, int]]:
 
 def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+def _same(before: pa.Table, now: pa.Table, split: str) -> bool:
+    """Whether the rows of a split are the same, in the same order."""
+    one, other = (table.filter(pc.equal(table["split"], split)) for table in (before, now))
+    return one.equals(other)
 
 
 def _difference(before: pa.Table, now: pa.Table) -> Difference:

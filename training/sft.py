@@ -67,7 +67,7 @@ def train(
 
     from escoita.families import family_of
     from escoita.families.family import marks_of
-    from training.arguments import sft_config
+    from training.arguments import planned_steps, refuse_warmup_alone, sft_config
     from training.checkpoints import start_over, usable_checkpoint
     from training.checks import check_precision_of_steps
     from training.collator import SpeechCollator
@@ -96,6 +96,7 @@ def train(
     marks = sorted(marks_of(processor.tokenizer).values())
     clips = main_first(lambda: clips_by_split(recipe, splits, family.max_audio_seconds, marks), state)
     rows = table(weighted(clips["train"], recipe.corpora.train, data_seed(arguments)))
+    refuse_warmup_alone(arguments, planned_steps(arguments, len(rows), state.num_processes))
     collator = SpeechCollator(family, processor, recipe.prompt, arguments.max_length)
     counts = check_without_weights(recipe, family, collator, rows, arguments.per_device_train_batch_size)
     today = DataState.of(clips, corpus_uses(clips))

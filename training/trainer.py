@@ -16,6 +16,7 @@ from trl import SFTTrainer
 
 from escoita.errors import TrainingError
 from escoita.interruption import StopRequest, shield_worker
+from training.best import best_of
 from training.checkpoints import PREFIX, UNFINISHED, finish_checkpoint, remove_checkpoints, written_whole
 from training.collator import SECONDS
 from training.data_state import DataState
@@ -180,6 +181,13 @@ class SpeechTrainer(SFTTrainer):
             return {}
         due.due = False
         return metrics
+
+    def _load_callback_state(self) -> None:
+        """Restores the callbacks; rates on validation clips that have changed since say nothing about later ones."""
+        super()._load_callback_state()
+        changes = self.data.changes if self.data is not None else []
+        if changes and changes[-1].validation and changes[-1].step == self.state.global_step:
+            best_of(self).forget()
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The steps of an epoch; none if all were taken before, or a signal came before the first."""
