@@ -123,3 +123,20 @@ def test_intervals_and_limits_may_change_when_a_run_resumes(short_recipe: Callab
         "checkpoint-4",
     ]
     assert resumed.adapter_sha256 == whole.adapter_sha256
+
+
+@pytest.mark.slow
+def test_rates_on_other_validation_clips_choose_no_adapter(short_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "validation.jsonl", "validation", 6)
+    steps = ["training.eval_strategy=steps", "training.eval_steps=1", "training.warmup_steps=0", "validation.clips=3"]
+    recipe = short_recipe(f"corpora.validation=[{{name: few, path: {manifest}}}]", *steps)
+    run = RunDirectory(recipe.run_path)
+    assert train(recipe) is not None
+    run.training.unlink()
+    shutil.rmtree(run.checkpoints / "checkpoint-4")
+    write_manifest(manifest, "validation", 9)
+    with pytest.raises(ChangedDataError, match="validation: 3 added"):
+        train(recipe)
+    resumed = train(recipe, accept_changed_data=True)
+    assert resumed is not None and resumed.kept_step in (3, 4)
+    assert resumed.data_changes[0].validation and resumed.comparable_since == 2

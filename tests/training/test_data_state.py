@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from escoita.corpora.gather import Gathered
 from escoita.corpora.rows import Utterance, Utterances
 from escoita.errors import ChangedDataError
 from escoita.records import CorpusUse
@@ -27,7 +28,7 @@ def row(folder: Path, number: int, **changes: Any) -> Utterance:
 
 
 def state(train: list[Utterance], validation: list[Utterance]) -> DataState:
-    clips = {
+    clips: dict[str, Gathered] = {
         split: {"clips": (Utterances.of(rows), [])} for split, rows in (("train", train), ("validation", validation))
     }
     use = CorpusUse(name="clips", split="train", utterances=len(train), audio_seconds=1.5 * len(train), rejected=0)
