@@ -126,7 +126,9 @@ def test_intervals_and_limits_may_change_when_a_run_resumes(short_recipe: Callab
 
 
 @pytest.mark.slow
-def test_rates_on_other_validation_clips_choose_no_adapter(short_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_rates_on_other_validation_clips_choose_no_adapter(
+    short_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
     manifest = write_manifest(tmp_path / "validation.jsonl", "validation", 6)
     steps = ["training.eval_strategy=steps", "training.eval_steps=1", "training.warmup_steps=0", "validation.clips=3"]
     recipe = short_recipe(f"corpora.validation=[{{name: few, path: {manifest}}}]", *steps)
