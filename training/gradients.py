@@ -1,5 +1,6 @@
 """Stop a training that does not train: gradients that are not finite or zero, LoRA matrices that stay zero."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +138,14 @@ def is_zero_at_first(name: str) -> bool:
 
 
 def _norm(parameters: list["Tensor"], device: torch.device, weights: bool = False) -> "Tensor":
-    """The norm of all gradients of some parameters, or of their weights: of the share of this process (FSDP)."""
+    """
+    The largest gradient of some parameters, or weight: of the share of this process (FSDP).
+
+    Unlike a sum of squares it is zero or infinite only if a number is.
+    """
     found = [each.detach() if weights else each.grad for each in parameters if weights or each.grad is not None]
-    return get_total_norm([each.to_local() if hasattr(each, "to_local") else each for each in found]).to(device)
+    local = [each.to_local() if hasattr(each, "to_local") else each for each in found]
+    return get_total_norm([each for each in local if each.numel()], math.inf).to(device)
 
 
 def _named(towers: tuple[str, ...]) -> str:

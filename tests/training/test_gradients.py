@@ -131,6 +131,12 @@ def test_a_run_that_resumes_at_its_last_step_has_no_window() -> None:
     watched.log()
 
 
+def test_tiny_and_huge_gradients_are_neither_zero_nor_infinite() -> None:
+    watched = Watched()
+    watched.step(audio=1e-30, language=1e30)
+    watched.log()
+
+
 def test_names_of_what_is_zero_at_first() -> None:
     assert is_zero_at_first("base_model.model.a.q_proj.lora_B.default.weight")
     assert is_zero_at_first("base_model.model.embed.lora_embedding_A.default")
