@@ -3,7 +3,7 @@
 import math
 import re
 
-from escoita.figures import percent, speed, thousands
+from escoita.figures import duration, percent, speed, thousands
 from escoita.markdown import code, code_cell, line
 from escoita.method import Lora, Modules
 from escoita.recipe import Recipe
@@ -132,7 +132,7 @@ def pace(measured: Pace) -> str:
 
 def curve(training: TrainingRecord) -> list[str]:
     """How it went, in sentences; none where nothing was evaluated."""
-    points = training.validation
+    points = [point for point in training.validation if point.step > training.comparable_since]
     if not points:
         return []
     losses = [f"{point.loss:.3g} {_at(point)}" for point in points]
@@ -152,6 +152,26 @@ def curve(training: TrainingRecord) -> list[str]:
             f"This adapter is that of step {thousands(training.kept_step)}, of the lowest WER of all adapters,"
             f" {percent(kept)}{vain}."
         )
+    return said
+
+
+def data_changes(training: TrainingRecord) -> list[str]:
+    """A sentence for each time that the run resumed with other rows, and one on the clips of validation."""
+    said = []
+    for change in training.data_changes:
+        counts = f"{thousands(change.added)} were added, {thousands(change.removed)} removed and"
+        counts += f" {thousands(change.changed)} changed"
+        if not (change.added or change.removed or change.changed):
+            counts = "only their order changed"
+        uses = [use for use in change.earlier_corpora if use.split == "train"]
+        clips, seconds = sum(use.utterances for use in uses), sum(use.audio_seconds for use in uses)
+        said.append(
+            f"After step {thousands(change.step)} the training resumed with other rows: {counts}. Before, it was"
+            f" trained on {thousands(clips)} clips ({duration(seconds)})."
+        )
+    if training.comparable_since >= 0:
+        step = thousands(training.comparable_since)
+        said.append(f"The clips of validation changed, too: the validations up to step {step} are of other clips.")
     return said
 
 

@@ -89,6 +89,9 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")] = False,
     overrides: SetOption = None,
     restart: RestartOption = False,
+    accept_changed_data: Annotated[
+        bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
+    ] = False,
 ) -> None:
     """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.recipe import load_recipe
@@ -105,7 +108,7 @@ def train(
             say(f"{line}; escoita push would refuse it")
     from training.sft import train as train_adapter
 
-    train_adapter(loaded, dry_run, restart)
+    train_adapter(loaded, dry_run, restart, accept_changed_data)
     if push and not dry_run:
         evaluate(run=loaded.run_path)
         card(run=loaded.run_path)

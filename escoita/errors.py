@@ -74,6 +74,37 @@ class TrainingError(EscoitaError):
     """Training was refused before it began: the batch or the model is not what the recipe says."""
 
 
+class UntrainedError(TrainingError):
+    """
+    A training that does not train, or did not.
+
+    Args:
+        message (`str`): The whole line.
+        towers (`tuple[str, ...]`): The towers concerned; empty if no step was taken.
+        step (`int`): Steps taken before.
+    """
+
+    def __init__(self, message: str, towers: tuple[str, ...] = (), step: int = 0):
+        super().__init__(message)
+        self.towers, self.step = towers, step
+
+
+class ChangedDataError(TrainingError):
+    """
+    A run would resume with other rows than it was trained on.
+
+    Args:
+        message (`str`): The whole line.
+        added (`int`): Rows that are new.
+        removed (`int`): Rows that are missing.
+        changed (`int`): Rows with another text, size or duration.
+    """
+
+    def __init__(self, message: str, added: int, removed: int, changed: int):
+        super().__init__(message)
+        self.added, self.removed, self.changed = added, removed, changed
+
+
 class BusyError(EscoitaError):
     """
     Too many others wait for the model already.

@@ -212,6 +212,29 @@ class Pace(Part):
     halved_batches: int
 
 
+class DataChange(Part):
+    """
+    Rows that were not the same when a run resumed; [`TrainingRecord.corpora`] counts those of the end.
+
+    Args:
+        step (`int`): Steps taken before, on the earlier rows.
+        added (`int`): Rows of training and validation that are new.
+        removed (`int`): Rows that are missing.
+        changed (`int`): Rows with another text, size or duration. All three are 0 if only the order differs.
+        validation (`bool`): Rows of validation are among them, so rates before and after are not comparable.
+        earlier_corpora (`list[CorpusUse]`): What each corpus gave before.
+        earlier_rows_sha256 (`str`): Digest of the earlier rows.
+    """
+
+    step: int = Field(ge=0)
+    added: int = Field(ge=0)
+    removed: int = Field(ge=0)
+    changed: int = Field(ge=0)
+    validation: bool = False
+    earlier_corpora: list[CorpusUse] = Field(max_length=1000)
+    earlier_rows_sha256: str = Field(max_length=64)
+
+
 class TrainingRecord(Record):
     """
     `training.json`: what happened.
@@ -252,6 +275,8 @@ class TrainingRecord(Record):
         seed (`int`, *optional*): Seed of the training; `None` in records of schema 1.
         adapter_files (`dict[str, str]`): SHA-256 of each file that training wrote next to the weights and that is
             published unchanged: tokenizer, processor, chat template, `escoita.json`. Empty in records of schema 1.
+        rows_sha256 (`str`): Digest of the ids, texts, sizes and durations of the rows; empty if it is not known.
+        data_changes (`list[DataChange]`): Each time that the run resumed with other rows.
         card_version (`str`, *optional*): Version of escoita that wrote the published card; `None` before publication.
         card_template_sha256 (`str`, *optional*): Digest of the templates of that version.
         matplotlib_version (`str`, *optional*): Version that drew the published plots; `None` before publication.
@@ -292,6 +317,13 @@ class TrainingRecord(Record):
     seed: int | None = None
     base_commit: Commit | None = None
     adapter_files: dict[str, str] = {}
+    rows_sha256: str = Field("", max_length=64)
+    data_changes: list[DataChange] = Field([], max_length=1000)
     card_version: str | None = None
     card_template_sha256: str | None = None
     matplotlib_version: str | None = None
+
+    @property
+    def comparable_since(self) -> int:
+        """The step after which all validations are of the same clips; -1 if those before step 1 are, too."""
+        return max((change.step for change in self.data_changes if change.validation), default=-1)

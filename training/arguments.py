@@ -1,6 +1,7 @@
 """The recipe in TRL's and PEFT's own words."""
 
 import dataclasses
+import math
 import sys
 from typing import Any, get_type_hints
 
@@ -27,6 +28,8 @@ UNSAFE = {
     "save_only_model": "a checkpoint without optimizer and scheduler cannot be resumed from",
     "enable_jit_checkpoint": "escoita writes a checkpoint on SIGTERM and SIGINT itself",
 }
+# Schedules of the learning rate that pass over warmup_steps.
+WITHOUT_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
 # SFTConfig takes any number of these.
 COUNTS = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
 
@@ -49,6 +52,7 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         "dataset_kwargs": {"skip_prepare_dataset": True},  # TRL has no audio path and would train on text alone
         "length_column_name": "length",
         "restore_callback_states_from_checkpoint": True,
+        "logging_nan_inf_filter": False,  # it would log a finite loss for steps without one
         "push_to_hub": False,
     }
     known = [field.name for field in dataclasses.fields(SFTConfig) if field.init]
@@ -90,6 +94,7 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         config = SFTConfig(**(trl_defaults() | asked | ours))
     except Exception as error:  # also of a package that a field needs and that is not installed
         raise RecipeError(f"training: {' '.join(str(error).split())}") from error
+    _refuse_no_steps(config)
     require_trackers(config.report_to)
     return config
 
@@ -131,6 +136,43 @@ def _refuse_contradictions(recipe: Recipe, asked: dict[str, Any]) -> None:
         raise RecipeError(
             "training.save_strategy: the best adapter is kept beside the checkpoints; write steps, epoch or no"
         )
+
+
+def _refuse_no_steps(config: SFTConfig) -> None:
+    """Refuses arguments with which no step would be taken, or none would change a weight."""
+    if not 0 < config.learning_rate < math.inf:
+        raise RecipeError(f"training.learning_rate: {config.learning_rate} trains nothing; it must be above 0")
+    if config.max_steps == 0:
+        raise RecipeError("training.max_steps: 0 trains nothing; leave it out, and num_train_epochs counts")
+    if config.max_steps < 0 and not 0 < config.num_train_epochs < math.inf:
+        raise RecipeError(f"training.num_train_epochs: {config.num_train_epochs} trains nothing; it must be above 0")
+    refuse_warmup_alone(config, config.max_steps)
+
+
+def refuse_warmup_alone(config: SFTConfig, steps: int) -> None:
+    """
+    Refuses a training whose only step is the first of the warm-up.
+
+    Args:
+        config (`SFTConfig`): Says how long the warm-up is.
+        steps (`int`): Optimizer steps in all.
+
+    Raises:
+        RecipeError: The learning rate of that step is 0.
+    """
+    if steps == 1 and config.get_warmup_steps(1) and config.lr_scheduler_type not in WITHOUT_WARMUP:
+        raise RecipeError(
+            "training.warmup_steps: the only step would be the first of the warm-up, whose learning rate is 0; set it"
+            " to 0, or take more steps"
+        )
+
+
+def planned_steps(config: SFTConfig, clips: int, processes: int) -> int:
+    """Optimizer steps of a training on so many clips in an epoch, by all processes together."""
+    if config.max_steps > 0:
+        return config.max_steps
+    batches = math.ceil(clips / (config.per_device_train_batch_size * processes))
+    return math.ceil(config.num_train_epochs * math.ceil(batches / config.gradient_accumulation_steps))
 
 
 def typed(key: str, value: Any) -> Any:

@@ -33,10 +33,11 @@ class BestAdapter(TrainerCallback, ExportableState):
         self.rates: list[float] = []  # WER, CER and loss at that step
         self.in_vain = 0  # evaluations since the WER was lowered
         self.evaluated: int | None = None  # the last step that was
+        self.trained = False  # a step was taken whose learning rate is not 0, as that of the first of a warm-up is
 
     def state(self) -> dict[str, Any]:
         """As it is written into a checkpoint."""
-        known = ("step", "rates", "in_vain", "evaluated")
+        known = ("step", "rates", "in_vain", "evaluated", "trained")
         return {"args": {"patience": self.patience}, "attributes": {name: getattr(self, name) for name in known}}
 
     @property
@@ -47,14 +48,22 @@ class BestAdapter(TrainerCallback, ExportableState):
         """The folder of the best adapter so far; none when nothing was heard."""
         return None if self.step is None else best_folder(args) / f"step-{self.step}"
 
+    def forget(self) -> None:
+        """Looks for the best adapter among the steps that follow alone."""
+        self.step, self.rates, self.in_vain = None, [], 0
+
     def on_train_begin(self, args, state, control, **kwargs):
         """Begins anew where somebody removed the adapter that a checkpoint speaks of."""
         kept = self.weights(args)
         if kept is not None and not gathered(kept.is_dir(), PartialState())[0]:
             say(f"{kept} is gone; the best adapter is looked for among the steps that follow")
-            self.step, self.rates, self.in_vain = None, [], 0
+            self.forget()
         if self.out_of_patience:  # before the run was killed
             control.should_training_stop = True
+
+    def on_pre_optimizer_step(self, args, state, control, optimizer, **kwargs):
+        """Learns whether the adapter is still the base."""
+        self.trained = self.trained or any(group["lr"] > 0 for group in optimizer.param_groups)
 
     def on_step_end(self, args, state, control, **kwargs):
         """Lets the end of an epoch be heard before a checkpoint of this step is written, which then knows of it."""
@@ -74,7 +83,7 @@ class BestAdapter(TrainerCallback, ExportableState):
 
     def on_evaluate(self, args, state, control, metrics, model, **kwargs):
         self.evaluated = state.global_step
-        if state.global_step == 0 or "eval_wer" not in metrics:
+        if not self.trained or "eval_wer" not in metrics:
             return
         rates = [metrics["eval_wer"], metrics["eval_cer"], metrics["eval_loss"]]
         lowered = not self.rates or rates[0] < self.rates[0]

@@ -72,6 +72,7 @@ class SpeechCollator:
                 if tokens > self.max_length:
                     raise TrainingError(
                         f"{visible(f'{clip.source}:{clip.row}: {clip.audio}')}: {tokens} tokens, over the"
-                        f" {self.max_length} of training.max_length; raise it, or leave the clip out: none is cut"
+                        f" {self.max_length} of training.max_length; raise it, or leave the clip out and give"
+                        " --accept-changed-data: none is cut"
                     )
         return batch | {SECONDS: torch.tensor([seconds(samples) for samples in audio])}

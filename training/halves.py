@@ -18,7 +18,10 @@ ADVICE = (
     "halve training.per_device_train_batch_size and double training.gradient_accumulation_steps, which leaves the"
     " effective batch as it is, or set training.gradient_checkpointing"
 )
-OF_ONE_CLIP = "set training.gradient_checkpointing or load_in_4bit, leave out the longest clips, or use a smaller base"
+OF_ONE_CLIP = (
+    "set training.gradient_checkpointing, or leave out the longest clips and give --accept-changed-data; or, with"
+    " --restart, set load_in_4bit or use a smaller base"
+)
 
 
 class Halves:

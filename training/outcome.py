@@ -18,8 +18,10 @@ from escoita.resolve import adapter_record, weights_digest
 from escoita.rundir import UNCHANGED_FILES, RunDirectory
 from training.best import best_of, save_weights
 from training.checkpoints import written_whole
+from training.data_state import DataState
 from training.energy import EnergyMeter
 from training.session import Clock
+from training.trained import check_saved
 
 
 Point = TypeVar("Point")
@@ -49,10 +51,12 @@ def save_adapter(
 
     Raises:
         WriteError: The disk is full, or may not be written to.
+        UntrainedError: The adapter is not finite, or is as it was before training; nothing is left.
     """
     unfinished = run.adapter.with_name(f"{run.adapter.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    best = best_of(trainer).weights(trainer.args)
+    kept = best_of(trainer)
+    best = kept.weights(trainer.args)
     with written_whole(unfinished):
         if best is not None:
             shutil.copytree(best, unfinished)
@@ -63,6 +67,7 @@ def save_adapter(
         if base is not None:
             pin_revision(unfinished / "adapter_config.json", base.commit)
         sync_files(unfinished)
+    check_saved(unfinished, family.tower_of, trainer.state.global_step if kept.step is None else kept.step)
     shutil.rmtree(run.adapter, ignore_errors=True)
     unfinished.rename(run.adapter)
 
@@ -110,6 +115,7 @@ def training_record(
     trainable: dict[str, int],
     clips: dict[str, Gathered],
     base: BaseRecord,
+    data: DataState,
 ) -> TrainingRecord:
     """
     Collects what happened.
@@ -122,6 +128,7 @@ def training_record(
         trainable (`dict[str, int]`): Trained parameters of each tower.
         clips (`dict[str, Gathered]`): Used and not usable, by split and corpus.
         base ([`BaseRecord`]): The base that was loaded.
+        data ([`DataState`]): Of these clips, and of earlier ones.
     """
     state = trainer.state
     # Not the ones that went in: going on from a checkpoint puts those from there in their places.
@@ -135,7 +142,7 @@ def training_record(
         adapter_sha256=weights_digest(str(adapter)),
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         trainable_parameters=trainable,
-        corpora=corpus_uses(clips),
+        corpora=data.corpora,
         rejected=[row.public() for corpora in clips.values() for _, rejected in corpora.values() for row in rejected],
         steps=state.global_step,
         epochs=state.epoch or 0.0,
@@ -158,6 +165,8 @@ def training_record(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=trainer.args.seed,
         adapter_files=adapter_files(adapter),
+        rows_sha256=data.sha256,
+        data_changes=data.changes,
     )
 
 

@@ -15,6 +15,7 @@ from escoita.errors import TrainingError
 from escoita.processes import locked
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
+from training.checkpoints import checkpoints_by_step
 
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 READ = {"base", "base_revision", "dtype", "load_in_4bit", "engine", "language", "method", "prompt"}
 # What only changes how much is in memory at once, and how soon clips are there.
 UNHEARD = {"gradient_checkpointing", "dataloader_num_workers", "per_device_eval_batch_size"}
+# What only says when something is written, or at which clip training stops; errors advise to change it.
+INTERVALS = {"logging_steps", "save_steps", "save_total_limit", "max_length"}
 # What is only said of a corpus, and does not change what is heard.
 TOLD = {"title", "url", "license", "description", "publish_audio", "publish_references"}
 
@@ -58,6 +61,13 @@ class LossUpToCheckpoint(TrainerCallback):
         control.should_log = control.should_log or control.should_save
 
     on_epoch_end = on_step_end
+
+
+class CurrentIntervals(TrainerCallback):
+    """Takes the intervals of logging and saving from the arguments, where a checkpoint holds those of its recipe."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        state.compute_steps(args, state.max_steps)
 
 
 @contextmanager
@@ -126,10 +136,12 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     """
     Refuses to continue a run with another recipe than it began with; what training does not read may change.
 
+    A run that has written neither a checkpoint nor its record begins at the first step, with whatever recipe.
+
     Raises:
         TrainingError: Names a key that differs.
     """
-    if not run.recipe.exists():
+    if not run.recipe.exists() or not (run.training.exists() or checkpoints_by_step(run.checkpoints)):
         return
     finished = run.training.exists()
     before, now = (_flat(_read_by_training(each, finished)) for each in (run.load_recipe(), recipe))
@@ -137,7 +149,8 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     if changed:
         raise TrainingError(
             f"{run.path} holds a run of another recipe ({changed[0]} was {before.get(changed[0])!r}, is"
-            f" {now.get(changed[0])!r}); remove the folder, or train under another name with --set name=…"
+            f" {now.get(changed[0])!r}); give --restart to train it from the first step, or train under another name"
+            " with --set name=…"
         )
 
 
@@ -145,7 +158,7 @@ def _read_by_training(recipe: Recipe, finished: bool) -> dict[str, Any]:
     asked = recipe.model_dump(include=READ)
     if not finished:  # the curve so far is of these
         asked |= {"validation.clips": recipe.validation.clips, "eval.normalizer": recipe.eval.normalizer}
-    training = {key: value for key, value in recipe.training.items() if key not in UNHEARD}
+    training = {key: value for key, value in recipe.training.items() if key not in UNHEARD | INTERVALS}
     # A batch may be cut into smaller ones, as long as an optimizer step holds as many clips.
     sizes = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
     training[" * ".join(sizes)] = math.prod(training.pop(key, default) for key, default in sizes.items())

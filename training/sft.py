@@ -35,10 +35,13 @@ if TYPE_CHECKING:
 
     from escoita.families.chat import ChatFamily
     from training.collator import SpeechCollator
+    from training.data_state import DataState
     from training.trainer import SpeechTrainer
 
 
-def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> TrainingRecord | None:
+def train(
+    recipe: Recipe, dry_run: bool = False, restart: bool = False, accept_changed_data: bool = False
+) -> TrainingRecord | None:
     """
     Trains the adapter of a recipe; does nothing when the run is already finished.
 
@@ -47,6 +50,8 @@ def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> Train
         dry_run (`bool`, *optional*, defaults to `False`): Do everything but load weights and take steps.
         restart (`bool`, *optional*, defaults to `False`): Remove checkpoints, adapter and record of the run before
             training, whatever recipe they are of.
+        accept_changed_data (`bool`, *optional*, defaults to `False`): Resume from a checkpoint though the rows are not
+            those that the run was trained on; `training.json` then tells of both.
 
     Returns:
         [`TrainingRecord`]: What happened, also written to `training.json`; `None` after a dry run.
@@ -63,14 +68,16 @@ def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> Train
 
     from escoita.families import family_of
     from escoita.families.family import marks_of
-    from training.arguments import sft_config
+    from training.arguments import planned_steps, refuse_warmup_alone, sft_config
     from training.base import base_of_run, keep_base, pinned
-    from training.checkpoints import start_over
+    from training.checkpoints import start_over, usable_checkpoint
     from training.checks import check_precision_of_steps
     from training.collator import SpeechCollator
+    from training.data_state import DataState, refuse_unused_data, resumed_data
     from training.order import data_seed
-    from training.outcome import save_adapter, training_record, update_settings
+    from training.outcome import corpus_uses, save_adapter, training_record, update_settings
     from training.session import only_one, refuse_other_recipe, refuse_strangers
+    from training.trained import check_trained
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
@@ -93,29 +100,40 @@ def train(recipe: Recipe, dry_run: bool = False, restart: bool = False) -> Train
     marks = sorted(marks_of(processor.tokenizer).values())
     clips = main_first(lambda: clips_by_split(recipe, splits, family.max_audio_seconds, marks), state)
     rows = table(weighted(clips["train"], recipe.corpora.train, data_seed(arguments)))
+    refuse_warmup_alone(arguments, planned_steps(arguments, len(rows), state.num_processes))
     collator = SpeechCollator(family, processor, recipe.prompt, arguments.max_length)
     counts = check_without_weights(resolved, family, collator, rows, arguments.per_device_train_batch_size)
+    today = DataState.of(clips, corpus_uses(clips))
+
+    def resume(checkpoint: Path | None) -> DataState:
+        return main_first(lambda: resumed_data(checkpoint, today, accept_changed_data), state)
+
     if dry_run:
+        resume(None if restart or run.training.exists() else usable_checkpoint(run, state))
         say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
         return None
 
     with only_one(run, state):
         set_seed(arguments.seed)  # before the adapter is initialised
+        if restart and state.is_main_process:
+            start_over(run)
+        checkpoint = usable_checkpoint(run, state)
+        data = resume(checkpoint)
         if state.is_main_process:
-            if restart:
-                start_over(run)
             recipe.write(run.recipe)
         heard = everything(clips["validation"]) if "validation" in splits else None
         request = StopRequest()
-        trainer, counts = ready_trainer(resolved, family, arguments, collator, rows, heard, request)
+        trainer, counts = ready_trainer(resolved, family, arguments, collator, rows, heard, request, data)
         loaded = main_only(lambda: keep_base(run, base), state)
         with request.deferring():
-            take_steps(trainer, run)
+            take_steps(trainer, checkpoint)
             if not trainer.stopped:
+                refuse_unused_data(checkpoint, data, trainer.state.global_step)
+                check_trained(trainer, family.tower_of)
                 weights = trainer.whole_weights()
                 if state.is_main_process:
                     save_adapter(trainer, family, recipe, run, weights, loaded)
-                    record = training_record(trainer, family, recipe, run.adapter, counts, clips, loaded)
+                    record = training_record(trainer, family, recipe, run.adapter, counts, clips, loaded, data)
                     record.write(run.training)
                     shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
                 state.wait_for_everyone()
@@ -171,6 +189,7 @@ def ready_trainer(
     rows: "Dataset",
     heard: Utterances | None,
     request: StopRequest,
+    data: "DataState | None" = None,
 ) -> tuple["SpeechTrainer", dict[str, int]]:
     """
     Loads the base, puts the adapter on it, and says what of it trains.
@@ -183,6 +202,7 @@ def ready_trainer(
         rows (`Dataset`): To train on.
         heard ([`Utterances`], *optional*): To evaluate on.
         request ([`StopRequest`]): Stops the training.
+        data ([`DataState`], *optional*): Is written into each checkpoint.
 
     Returns:
         `tuple`: The trainer, and the trainable parameters of each tower.
@@ -194,12 +214,13 @@ def ready_trainer(
     from training.checks import check_trainable, count_trainable
     from training.energy import EnergyMeter
     from training.engine import load_for_training
-    from training.finite import StopWithoutNumbers
+    from training.gradients import GradientWatch
     from training.inference import CheckpointingCheck
     from training.listening import Listening
     from training.precision import prepare_precision
     from training.session import Clock
     from training.tracking import keep_inside
+    from training.trained import InitialWeights
     from training.trainer import SpeechTrainer
 
     model, adapter = load_for_training(recipe, family)
@@ -216,11 +237,13 @@ def ready_trainer(
         callbacks=[
             Clock(),
             EnergyMeter(),
-            StopWithoutNumbers(),
+            GradientWatch(family.tower_of),
+            InitialWeights(),
             CheckpointingCheck(),
             BestAdapter(recipe.validation.patience),
         ],
         request=request,
+        data=data,
         listening=Listening.to(heard, recipe, family, processor) if heard and recipe.validation.clips else None,
     )
     prepare_precision(trainer.model)
@@ -230,21 +253,17 @@ def ready_trainer(
     return trainer, counts
 
 
-def take_steps(trainer: "SpeechTrainer", run: RunDirectory) -> None:
+def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None) -> None:
     """
-    Trains, from the last checkpoint of the run that is not damaged; from one of the last step no step is taken.
+    Trains, from a checkpoint if there is one; from one of the last step no step is taken.
 
     Raises:
         EscoitaError: Other processes trained before, a clip or a checkpoint cannot be read or written, gradients are
             not numbers, or memory runs out where no batch can be halved.
     """
-    from accelerate import PartialState
-
-    from training.checkpoints import usable_checkpoint
     from training.halves import is_out_of_memory
     from training.session import refuse_other_processes
 
-    checkpoint = usable_checkpoint(run, PartialState())
     if checkpoint:
         refuse_other_processes(checkpoint, trainer.args.world_size)
         say(f"Resuming from {checkpoint}")
@@ -254,8 +273,8 @@ def take_steps(trainer: "SpeechTrainer", run: RunDirectory) -> None:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(
-            "training: out of memory outside of batches, which alone are taken in halves; set load_in_4bit, a"
-            " training.optim that needs less, such as adamw_8bit, or train fewer parameters"
+            "training: out of memory outside of batches, which alone are taken in halves; give --restart and set"
+            " load_in_4bit, a training.optim that needs less, such as adamw_8bit, or train fewer parameters"
         ) from error
 
 
@@ -325,11 +344,14 @@ def main(
         bool,
         typer.Option("--restart", help="Remove checkpoints and adapter of the run, and train from the first step."),
     ] = False,
+    accept_changed_data: Annotated[
+        bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
+    ] = False,
 ) -> None:
     """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.cli import train as command
 
-    command(recipe, push, dry_run, overrides, restart)
+    command(recipe, push, dry_run, overrides, restart, accept_changed_data)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,16 @@ from trl import SFTTrainer
 
 from escoita.errors import TrainingError
 from escoita.interruption import StopRequest, shield_worker
+from training.best import best_of
 from training.checkpoints import PREFIX, UNFINISHED, finish_checkpoint, remove_checkpoints, written_whole
 from training.collator import SECONDS
+from training.data_state import DataState
 from training.halves import Batch, Halves
 from training.interruption import DueValidation, ValidationInterrupted
 from training.listening import Listening
 from training.order import Batches, data_seed, longest_first
 from training.pace import PaceMeter, audio_of
-from training.session import LossUpToCheckpoint
+from training.session import CurrentIntervals, LossUpToCheckpoint
 
 
 class SpeechTrainer(SFTTrainer):
@@ -34,10 +36,16 @@ class SpeechTrainer(SFTTrainer):
     Args:
         listening ([`Listening`], *optional*): Heard at each evaluation; nothing unless given.
         request ([`StopRequest`], *optional*): Stops the training after a step, once a signal came.
+        data ([`DataState`], *optional*): Is written into each checkpoint.
     """
 
     def __init__(
-        self, *args: Any, listening: Listening | None = None, request: StopRequest | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        listening: Listening | None = None,
+        request: StopRequest | None = None,
+        data: DataState | None = None,
+        **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         if listening is not None and self.is_fsdp_enabled:
@@ -50,11 +58,13 @@ class SpeechTrainer(SFTTrainer):
         self.model_accepts_loss_kwargs = True
         self.listening = listening
         self.request = request or StopRequest()
+        self.data = data
         self.stopped = False  # by a signal, with steps or their validation left to do
         self._first_step: int | None = None  # that of the checkpoint, or 0
         self._written_into: Path | None = None  # while a checkpoint is being written
         self.add_callback(PaceMeter())
         self.add_callback(LossUpToCheckpoint())
+        self.add_callback(CurrentIntervals())
         self.add_callback(DueValidation())
         processes = self.args.world_size
         self.halves = {mode: Halves(mode, processes) for mode in ("training", "evaluation")}
@@ -173,6 +183,13 @@ class SpeechTrainer(SFTTrainer):
         due.due = False
         return metrics
 
+    def _load_callback_state(self) -> None:
+        """Restores the callbacks; rates on validation clips that have changed since say nothing about later ones."""
+        super()._load_callback_state()
+        changes = self.data.changes if self.data is not None else []
+        if changes and changes[-1].validation and changes[-1].step == self.state.global_step:
+            best_of(self).forget()
+
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """The steps of an epoch; none if all were taken before, or a signal came before the first."""
         if self._first_step is None:
@@ -217,6 +234,8 @@ class SpeechTrainer(SFTTrainer):
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()
                 if writes:
+                    if self.data is not None:
+                        self.data.write(unfinished / name)
                     finish_checkpoint(unfinished / name, folder / name)
         finally:
             self._written_into = None

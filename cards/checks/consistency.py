@@ -190,7 +190,11 @@ def _course(training: TrainingRecord) -> Differences:
         steps = [step for name, step in points if name == kind]
         if steps != sorted(set(steps)):
             yield f"{kind}: its steps are not in ascending order in training.json"
-    rates = {point.step: point.wer for point in training.validation if point.wer is not None}
+    changes = [change.step for change in training.data_changes]
+    if changes != sorted(set(changes)) or any(not 0 < step < training.steps for step in changes):
+        yield f"data_changes: steps {changes} are not in ascending order, or not within the {training.steps} steps"
+    compared_steps = (point for point in training.validation if point.step > training.comparable_since)
+    rates = {point.step: point.wer for point in compared_steps if point.wer is not None}
     kept = training.kept_step
     if kept is not None and kept not in rates:
         yield f"kept_step: {kept} was not evaluated according to training.json"

@@ -37,6 +37,7 @@ CONFIG, SETTINGS, WEIGHTS = "adapter_config.json", "escoita.json", "adapter_mode
 OURS, BASES = "eval/clips/predictions.parquet", "eval/clips/predictions-base.parquet"
 PLOT = "eval/wer-by-corpus.svg"
 RESULTS_TEXT = r"\n(## Results.*?)(<!-- escoita:end results -->)"
+OTHER_ROWS = {"step": 9999, "added": 1, "removed": 0, "changed": 0, "earlier_corpora": [], "earlier_rows_sha256": ""}
 PATH = r'(<path d="M [\d. ]+\nL )([\d.]+)'
 
 
@@ -654,6 +655,11 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "loss-step": Forgery(
         "a loss after the last step", and_again(put(TRAINING, "loss", -1, "step", 9999)), "course of training"
+    ),
+    "data-change": Forgery(
+        "a change of the rows after the last step, and all made again",
+        and_again(put(TRAINING, "data_changes", [OTHER_ROWS])),
+        "course of training",
     ),
     "parameters": Forgery(
         "fewer trained parameters",

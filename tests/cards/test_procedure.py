@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from escoita.recipe import Recipe
+from escoita.records import CorpusUse, DataChange
 from tests.cards.cards_of import MARKDOWN, card_of, headings, table_rows
 from tests.cards.samples import (
     heard_training,
@@ -85,6 +87,29 @@ def test_a_single_evaluation_goes_nowhere(tmp_path: Path) -> None:
     card = card_of(tmp_path, training_record=once)
     assert "The validation loss was 0.52 (step 300)." in card
     assert "WER was 2.37 % (step 300), CER was 0.56 %." in card
+
+
+def changed(**changes: Any) -> DataChange:
+    use = CorpusUse(name="clips", split="train", utterances=1600, audio_seconds=3600.0, rejected=0)
+    fields = {"step": 100, "added": 40, "removed": 80, "changed": 1, "earlier_rows_sha256": "ab" * 32}
+    return DataChange.model_validate(fields | {"earlier_corpora": [use]} | changes)
+
+
+def test_a_run_that_resumed_with_other_rows_says_so(tmp_path: Path) -> None:
+    card = card_of(tmp_path / "a", training_record=heard_training(data_changes=[changed()]))
+    said = "After step 100 the training resumed with other rows: 40 were added, 80 removed and 1 changed."
+    assert f"{said} Before, it was trained on 1,600 clips (" in card
+    assert "validations up to" not in card and "WER went from 126.51 % (the base)" in card
+    only_order = changed(added=0, removed=0, changed=0)
+    assert "other rows: only their order changed." in card_of(
+        tmp_path / "b", training_record=training(loss=[], data_changes=[only_order])
+    )
+
+
+def test_rates_of_other_validation_clips_are_not_compared(tmp_path: Path) -> None:
+    card = card_of(tmp_path, training_record=heard_training(data_changes=[changed(validation=True)]))
+    assert "the validations up to step 100 are of other clips" in card
+    assert "WER went from 2.37 % (step 300) to 3.12 % (step 600)" in card and "126.51 %" not in card
 
 
 def test_modules_that_were_trained_whole_are_named(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_train_and_push_in_one_command_and_nothing_of_this_machine(
         f"base={ROOT / 'quickstart/gemma4'}",
         f"corpora.train=[{{name: mine, path: {train}}}]",
         "corpora.max_rejected_share=0.5",
-        "training.max_steps=1",
+        "training.max_steps=2",
         "eval.probes=false",
         f"space.examples=[{CORPUS / 'test/0001.ogg'}]",
         f"hub.repo={REPO}",

@@ -124,7 +124,9 @@ def test_the_snippet_of_qwen2_audio_hears_what_escoita_hears(tmp_path: Path) -> 
     base, folder = tmp_path / "base", tmp_path / "adapter"
     write_qwen2_audio(base)
     settings = LoraConfig(r=2, target_modules=r".*\.q_proj", task_type="CAUSAL_LM", init_lora_weights=False)
-    save_weights(get_peft_model(family_of(str(base)).load_model(str(base)), settings), folder)
+    family = family_of(str(base))
+    save_weights(get_peft_model(family.load_model(str(base)), settings), folder)
+    family.save_processor(family.load_processor(str(base)), folder)
     prompt = Prompt(system="You transcribe.", user="Escoita.")
     asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
     code = snippet_of(tmp_path, asked, str(base), str(folder), "qwen2_audio")

@@ -342,9 +342,9 @@ def test_a_finished_run_is_trained_again_only_when_asked(
     before = run.training.stat().st_mtime_ns
     train(recipe)
     assert run.training.stat().st_mtime_ns == before
-    changed = short_recipe(f"run_dir={run.path}", "training.max_steps=1")
+    changed = short_recipe(f"run_dir={run.path}", "training.max_steps=2")
     with pytest.raises(TrainingError):
         train(changed)
     record = train(changed, restart=True)
-    assert record is not None and record.steps == 1 and list(checkpoints_by_step(run.checkpoints)) == [1]
+    assert record is not None and record.steps == 2 and list(checkpoints_by_step(run.checkpoints)) == [2]
     assert TrainingRecord.read(run.training) == record

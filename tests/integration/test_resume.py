@@ -1,5 +1,6 @@
 """A run that is killed again and again ends like one that was not: every loss, every evaluation, every weight."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from escoita.errors import ChangedDataError
 from escoita.recipe import Recipe
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
@@ -76,3 +78,67 @@ def test_a_run_that_is_killed_in_any_epoch_ends_like_one_that_was_not(
     assert resumed.pace is not None and whole.pace is not None
     assert resumed.pace.audio_seconds == whole.pace.audio_seconds
     assert TrainingRecord.read(run.training) == resumed
+
+
+def test_a_run_resumes_on_other_rows_only_when_that_is_accepted(
+    short_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    manifest = write_manifest(tmp_path / "rows.jsonl", "train", 24)
+    rows = manifest.read_text("utf-8").splitlines(keepends=True)
+    corpus = f"corpora.train=[{{name: few, path: {manifest}}}]"
+    recipe = short_recipe(corpus)
+    run = RunDirectory(recipe.run_path)
+    first = train(recipe)
+    assert first is not None and first.data_changes == []
+    run.training.unlink()  # as a kill between the checkpoint of step 2 and that of step 4 leaves a run
+    for folder in (run.adapter, run.checkpoints / "checkpoint-4"):
+        shutil.rmtree(folder)
+
+    manifest.write_text("".join(rows[:20]), "utf-8")
+    for dry_run in (True, False):
+        with pytest.raises(ChangedDataError, match="--accept-changed-data") as refused:
+            train(recipe, dry_run)
+        assert (refused.value.added, refused.value.removed, refused.value.changed) == (0, 4, 0)
+    assert not run.training.exists() and not run.adapter.exists()
+    resumed = train(recipe, accept_changed_data=True)
+    assert resumed is not None and (resumed.steps, resumed.corpora[0].utterances) == (4, 20)
+    (change,) = resumed.data_changes
+    assert (change.step, change.removed, change.earlier_corpora) == (2, 4, first.corpora)
+    assert change.earlier_rows_sha256 == first.rows_sha256 != resumed.rows_sha256
+
+
+def test_intervals_and_limits_may_change_when_a_run_resumes(short_recipe: Callable[..., Recipe]) -> None:
+    recipe = short_recipe()
+    run = RunDirectory(recipe.run_path)
+    whole = train(recipe)
+    run.training.unlink()
+    for folder in (run.adapter, run.checkpoints / "checkpoint-4"):
+        shutil.rmtree(folder)
+    settings = ["save_steps=1", "save_total_limit=3", "logging_steps=2", "max_length=4000"]
+    resumed = train(short_recipe(f"run_dir={run.path}", *(f"training.{setting}" for setting in settings)))
+    assert whole is not None and resumed is not None
+    assert sorted(path.name for path in run.checkpoints.glob("checkpoint-*")) == [
+        "checkpoint-2",
+        "checkpoint-3",
+        "checkpoint-4",
+    ]
+    assert resumed.adapter_sha256 == whole.adapter_sha256
+
+
+@pytest.mark.slow
+def test_rates_on_other_validation_clips_choose_no_adapter(
+    short_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    manifest = write_manifest(tmp_path / "validation.jsonl", "validation", 6)
+    steps = ["training.eval_strategy=steps", "training.eval_steps=1", "training.warmup_steps=0", "validation.clips=3"]
+    recipe = short_recipe(f"corpora.validation=[{{name: few, path: {manifest}}}]", *steps)
+    run = RunDirectory(recipe.run_path)
+    assert train(recipe) is not None
+    run.training.unlink()
+    shutil.rmtree(run.checkpoints / "checkpoint-4")
+    write_manifest(manifest, "validation", 9)
+    with pytest.raises(ChangedDataError, match="validation: 3 added"):
+        train(recipe)
+    resumed = train(recipe, accept_changed_data=True)
+    assert resumed is not None and resumed.kept_step in (3, 4)
+    assert resumed.data_changes[0].validation and resumed.comparable_since == 2

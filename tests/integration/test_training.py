@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.errors import CorpusError, TrainingError
+from escoita.errors import CorpusError, RecipeError, TrainingError, UntrainedError
 from escoita.recipe import Recipe
 from escoita.records import AdapterRecord, TrainingRecord
 from escoita.rundir import RunDirectory
@@ -55,7 +55,7 @@ def test_a_finished_run_is_not_trained_again(quickstart_run: Path, short_recipe:
 def test_another_recipe_in_the_same_folder_is_refused(
     quickstart_run: Path, short_recipe: Callable[..., Recipe]
 ) -> None:
-    with pytest.raises(TrainingError, match=r"training.learning_rate was 0.003, is 0.1.*remove the folder"):
+    with pytest.raises(TrainingError, match=r"training.learning_rate was 0.003, is 0.1.*--restart"):
         train(short_recipe(f"run_dir={quickstart_run}", "training.learning_rate=0.1"))
 
 
@@ -108,6 +108,44 @@ def test_dry_run_counts_and_writes_nothing(
     assert not recipe.run_path.exists()
 
 
+DIVERGES = ("training.learning_rate=1e30", "training.lr_scheduler_type=constant", "training.warmup_steps=0")
+
+
+@pytest.mark.parametrize("logging_steps", [2, 25])
+def test_a_training_that_diverges_leaves_no_adapter(short_recipe: Callable[..., Recipe], logging_steps: int) -> None:
+    steps = [f"training.logging_steps={logging_steps}", "training.save_strategy=no"]
+    recipe = short_recipe(*DIVERGES, *steps)
+    with pytest.raises(UntrainedError) as refused:
+        train(recipe)
+    assert set(refused.value.towers) == {"audio", "language"}
+    assert {path.name for path in recipe.run_path.iterdir()} == {"recipe.yaml", "checkpoints"}
+
+
+def test_a_tower_without_a_gradient_ends_training(
+    short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder
+
+    forward = Gemma4MultimodalEmbedder.forward
+    monkeypatch.setattr(Gemma4MultimodalEmbedder, "forward", lambda *args, **kwargs: forward(*args, **kwargs).detach())
+    recipe = short_recipe("training.logging_steps=2")
+    with pytest.raises(UntrainedError) as refused:
+        train(recipe)
+    assert (refused.value.towers, refused.value.step) == (("audio",), 2)
+    assert not recipe.run_path.joinpath("adapter").exists()
+
+
+@pytest.mark.parametrize("nothing", ["learning_rate=0", "learning_rate=.nan", "num_train_epochs=0", "max_steps=0"])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_training_that_would_take_no_step_is_refused_before(
+    short_recipe: Callable[..., Recipe], nothing: str, dry_run: bool
+) -> None:
+    recipe = short_recipe("training.max_steps=-1", f"training.{nothing}")
+    with pytest.raises(RecipeError, match=f"training.{nothing.partition('=')[0]}"):
+        train(recipe, dry_run)
+    assert not recipe.run_path.exists()
+
+
 def test_targets_that_miss_the_audio_tower_are_refused(short_recipe: Callable[..., Recipe]) -> None:
     with pytest.raises(TrainingError, match=r"method.trainable.audio: the recipe says 100736, but 0 parameters"):
         train(short_recipe(r"method.target_modules=.*language_model.*\.(q|v)_proj"))
@@ -145,7 +183,7 @@ def test_bad_rows_are_named_counted_and_never_dropped(short_recipe: Callable[...
         train(refused)
     assert not refused.run_path.exists()
 
-    record = train(short_recipe(corpus, "corpora.max_rejected_share=0.5", "training.max_steps=1"))
+    record = train(short_recipe(corpus, "corpora.max_rejected_share=0.5", "training.max_steps=2"))
     assert record is not None
     assert (record.corpora[0].utterances, record.corpora[0].rejected) == (26, 7)
     named = "\n".join(record.rejected)
@@ -170,8 +208,8 @@ def test_training_touches_no_network(short_recipe: Callable[..., Recipe], monkey
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    record = train(short_recipe("training.max_steps=1"))
-    assert record is not None and record.steps == 1
+    record = train(short_recipe("training.max_steps=2"))
+    assert record is not None and record.steps == 2
 
 
 def test_script_and_recipe_errors_end_with_one_line(

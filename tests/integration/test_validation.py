@@ -107,8 +107,13 @@ train(load_recipe(sys.argv[1]))
 
 
 def test_patience_ends_training(heard_recipe: Callable[..., Recipe], capfd: pytest.CaptureFixture[str]) -> None:
-    """With a learning rate of nothing, no step hears better."""
-    rate = ["training.learning_rate=0.0", "training.eval_strategy=steps", "training.eval_steps=1"]
+    """With a learning rate of next to nothing, no step transcribes better."""
+    rate = [
+        "training.learning_rate=1e-12",
+        "training.eval_strategy=steps",
+        "training.eval_steps=1",
+        "training.warmup_steps=0",
+    ]
     record = train(heard_recipe("validation.patience=2", *rate))
     assert record is not None and (record.steps, record.kept_step) == (3, 1)
     said = capfd.readouterr().err
@@ -117,9 +122,9 @@ def test_patience_ends_training(heard_recipe: Callable[..., Recipe], capfd: pyte
 
 
 def test_without_clips_the_loss_alone_is_evaluated(heard_recipe: Callable[..., Recipe]) -> None:
-    record = train(heard_recipe("validation.clips=0", "training.max_steps=1"))
+    record = train(heard_recipe("validation.clips=0", "training.max_steps=2"))
     assert record is not None and record.kept_step is None
-    assert [(point.step, point.wer, point.utterances) for point in record.validation] == [(0, None, 0), (1, None, 0)]
+    assert [(point.step, point.wer, point.utterances) for point in record.validation] == [(0, None, 0), (2, None, 0)]
 
 
 TRACKED = """

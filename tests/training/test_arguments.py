@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from escoita.errors import RecipeError
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
 from tests.escoita.samples import RECIPE
-from training.arguments import peft_config, sft_config
+from training.arguments import peft_config, planned_steps, sft_config
 
 
 def recipe(training: dict[str, Any] | None = None, **method: Any) -> Recipe:
@@ -61,6 +62,13 @@ def test_numbers_may_be_written_as_people_write_them(tmp_path: Path, rate: str |
         ({"dataset_kwargs": {}}, "training.dataset_kwargs: is set by escoita; leave it out"),
         ({"learning_rate": "fast"}, "training.learning_rate: Input should be a valid number, unable to parse"),
         ({"save_steps": [1]}, "training.save_steps: Input should be a valid number, not [1]"),
+        ({"learning_rate": 0}, "training.learning_rate: 0.0 trains nothing"),
+        ({"learning_rate": -1e-4}, "training.learning_rate: -0.0001 trains nothing"),
+        ({"learning_rate": math.inf}, "training.learning_rate: inf trains nothing"),
+        ({"num_train_epochs": 0}, "training.num_train_epochs: 0.0 trains nothing"),
+        ({"max_steps": 0}, "training.max_steps: 0 trains nothing"),
+        ({"max_steps": 1, "warmup_steps": 0.03}, "training.warmup_steps: the only step"),
+        ({"logging_nan_inf_filter": True}, "training.logging_nan_inf_filter: is set by escoita"),
         ({"gradient_accumulation_steps": 0}, "training.gradient_accumulation_steps: must be at least 1, not 0"),
         ({"per_device_train_batch_size": -1}, "training.per_device_train_batch_size: must be at least 1, not -1"),
         ({"seed": 1.5}, "training.seed: Input should be a valid integer, got a number with a fractional part"),
@@ -72,6 +80,29 @@ def test_impossible_arguments_are_refused_in_one_line(tmp_path: Path, training: 
     with pytest.raises(RecipeError) as error:
         sft_config(recipe(training), RunDirectory(tmp_path))
     assert str(error.value).startswith(said) and "\n" not in str(error.value)
+
+
+def test_one_step_without_a_warmup_is_a_training(tmp_path: Path) -> None:
+    for training in ({}, {"warmup_steps": 2, "lr_scheduler_type": "constant"}, {"warmup_steps": 0.1, "max_steps": 2}):
+        arguments = sft_config(recipe({"max_steps": 1} | training), RunDirectory(tmp_path))
+        assert arguments.logging_nan_inf_filter is False
+
+
+@pytest.mark.parametrize(
+    "training, clips, processes, steps",
+    [
+        ({"max_steps": 7}, 100, 1, 7),
+        ({"num_train_epochs": 1}, 17, 1, 3),
+        ({"num_train_epochs": 1}, 17, 3, 1),
+        ({"num_train_epochs": 2, "gradient_accumulation_steps": 2}, 17, 1, 4),
+        ({"num_train_epochs": 0.1}, 80, 1, 1),
+    ],
+)
+def test_steps_are_counted_before(
+    tmp_path: Path, training: dict[str, Any], clips: int, processes: int, steps: int
+) -> None:
+    arguments = sft_config(recipe({"per_device_train_batch_size": 8} | training), RunDirectory(tmp_path))
+    assert planned_steps(arguments, clips, processes) == steps
 
 
 @pytest.mark.parametrize("key", ["save_only_model", "enable_jit_checkpoint"])

@@ -42,13 +42,16 @@ class Training:
         self.args = SimpleNamespace(**(others | usual | arguments))
         self.found, self.steps, self.best = found, steps, BestAdapter(patience)
         self.model = Model()
+        self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
         self.evaluated: list[int] = []
         self.saved: dict[int, str] = {}
         self.state = TrainerState(max_steps=steps, eval_steps=self.args.eval_steps, save_steps=self.args.save_steps)
         self.begin()
 
     def begin(self) -> None:
-        self.callback_handler = CallbackHandler([DefaultFlowCallback, self.best], self.model, None, None, None)
+        self.callback_handler = CallbackHandler(
+            [DefaultFlowCallback, self.best], self.model, None, self.optimizer, None
+        )
         self.control = TrainerControl()
         self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
 
@@ -73,6 +76,7 @@ class Training:
         """Up to the end, or to where it is killed."""
         while not self.control.should_training_stop:
             self.control = self.callback_handler.on_step_begin(self.args, self.state, self.control)
+            self.control = self.callback_handler.on_pre_optimizer_step(self.args, self.state, self.control)
             self.state.global_step += 1
             self.model.step = self.state.global_step
             self.state.epoch = self.state.global_step / 3
@@ -269,3 +273,22 @@ def test_weights_are_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "step-1/adapter_model.safetensors").is_file() and not (tmp_path / "step-2").exists()
     save_weights(Model(), tmp_path / "step-2")
     assert {path.name for path in tmp_path.glob("step-2*")} == {"step-2"}
+
+
+def test_what_is_still_the_base_is_not_kept(tmp_path: Path) -> None:
+    """The learning rate of the first step of a warm-up is 0."""
+    training = Training(tmp_path, [0.9, 0.1, 0.5, 0.4, 0.6, 0.7, 0.8])
+    training.optimizer.param_groups[0]["lr"] = 0.0
+    training.run(until=1)
+    assert training.evaluated == [1] and training.best.step is None and training.best.in_vain == 0
+    training.optimizer.param_groups[0]["lr"] = 0.1
+    training.run()
+    assert training.best.step == 3
+
+
+def test_the_best_of_other_clips_is_forgotten(tmp_path: Path) -> None:
+    training = Training(tmp_path, [0.9, 0.1, 0.5, 0.4, 0.3, 0.7, 0.8], patience=6)
+    training.run(until=2)
+    training.best.forget()
+    training.run()
+    assert training.best.step == 4

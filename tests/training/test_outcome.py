@@ -4,8 +4,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
+from escoita.errors import UntrainedError
 from escoita.recipe import Recipe
 from escoita.records import AdapterRecord, Prompt, ValidationPoint
 from escoita.rundir import RunDirectory
@@ -14,10 +17,17 @@ from training.best import BestAdapter
 from training.outcome import VERSIONS, save_adapter, thinned, validation_points, versions
 
 
+def write_weights(folder: Path, value: float) -> None:
+    folder.mkdir(parents=True)
+    tensors = {f"base_model.model.{tower}.q.lora_B.weight": torch.full((2, 2), value) for tower in ("audio", "text")}
+    save_file(tensors, folder / "adapter_model.safetensors")
+
+
 class Model:
+    value = 1.0
+
     def save_pretrained(self, folder: Path, **told: Any) -> None:
-        folder.mkdir(parents=True)
-        (folder / "adapter_model.safetensors").write_text("last")
+        write_weights(folder, self.value)
 
 
 class Family:
@@ -27,6 +37,9 @@ class Family:
     def render(self, processor: str, prompt: Prompt) -> str:
         return f"<audio>{prompt.user}"
 
+    def tower_of(self, name: str) -> str:
+        return "audio" if "audio" in name else "language"
+
 
 def trainer(run: RunDirectory, kept: int | None) -> SimpleNamespace:
     """One that is done, and kept the adapter of a step or none."""
@@ -34,26 +47,38 @@ def trainer(run: RunDirectory, kept: int | None) -> SimpleNamespace:
     best.step = kept
     if kept is not None:
         folder = run.best / f"step-{kept}"
-        folder.mkdir(parents=True)
-        (folder / "adapter_model.safetensors").write_text("best")
+        write_weights(folder, 2.0)
     handler, args = SimpleNamespace(callbacks=[best]), SimpleNamespace(output_dir=str(run.checkpoints))
-    return SimpleNamespace(callback_handler=handler, args=args, model=Model(), processing_class="tokens")
+    state = SimpleNamespace(global_step=30)
+    return SimpleNamespace(callback_handler=handler, args=args, model=Model(), processing_class="tokens", state=state)
 
 
-@pytest.mark.parametrize("kept, weights", [(20, "best"), (None, "last")])
+@pytest.mark.parametrize("kept, weights", [(20, 2.0), (None, 1.0)])
 def test_the_best_adapter_is_saved_or_the_last_where_none_was_heard(
-    tmp_path: Path, kept: int | None, weights: str
+    tmp_path: Path, kept: int | None, weights: float
 ) -> None:
     run, recipe = RunDirectory(tmp_path / "run"), Recipe.model_validate(yaml.safe_load(RECIPE))
     run.adapter.mkdir(parents=True)
     (run.adapter / "of-an-earlier-run.txt").touch()
     save_adapter(trainer(run, kept), Family(), recipe, run)  # type: ignore[arg-type]
-    files = {path.name: path.read_text() for path in run.adapter.iterdir()}
+    files = {path.name: path for path in run.adapter.iterdir()}
     assert set(files) == {"adapter_model.safetensors", "tokenizer.json", "escoita.json"}
-    assert (files["adapter_model.safetensors"], files["tokenizer.json"]) == (weights, "tokens")
+    assert files["tokenizer.json"].read_text() == "tokens"
+    assert all((each == weights).all() for each in load_file(files["adapter_model.safetensors"]).values())
     expected = recipe.spoken().model_copy(update={"rendered_prompt": f"<audio>{recipe.prompt.user}"})
     assert AdapterRecord.read(run.adapter / "escoita.json") == expected
     assert [path.name for path in tmp_path.glob("run/adapter*")] == ["adapter"]
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_an_adapter_that_was_not_trained_is_not_saved(tmp_path: Path, value: float) -> None:
+    run, recipe = RunDirectory(tmp_path / "run"), Recipe.model_validate(yaml.safe_load(RECIPE))
+    ended = trainer(run, None)
+    ended.model.value = value
+    with pytest.raises(UntrainedError) as refused:
+        save_adapter(ended, Family(), recipe, run)  # type: ignore[arg-type]
+    assert (refused.value.towers, refused.value.step) == (("audio", "language"), 30)
+    assert not list(run.path.glob("adapter*"))
 
 
 def test_points_are_what_evaluations_logged() -> None:

@@ -1,17 +1,25 @@
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from accelerate import PartialState
-from transformers import TrainerControl
+from transformers import TrainerControl, TrainerState
 
 from escoita.errors import TrainingError
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
+from tests.conftest import ROOT
 from tests.escoita.samples import RECIPE
 from training.session import (
+    INTERVALS,
+    UNHEARD,
     Clock,
+    CurrentIntervals,
     LossUpToCheckpoint,
     only_one,
     refuse_other_processes,
@@ -29,6 +37,14 @@ def trained_on(*changes: dict[str, Any]) -> dict[str, Any]:
     corpora = yaml.safe_load(RECIPE)["corpora"]
     first, *others = changes
     return {"corpora": corpora | {"train": [corpora["train"][0] | first, *others]}}
+
+
+def begun(folder: Path, **changes: Any) -> RunDirectory:
+    """A run that has written a checkpoint."""
+    run = RunDirectory(folder / "run")
+    recipe(**changes).write(run.recipe)
+    (run.checkpoints / "checkpoint-2").mkdir(parents=True)
+    return run
 
 
 def test_time_and_sessions_travel_in_the_checkpoint() -> None:
@@ -95,13 +111,12 @@ def test_a_run_is_trained_by_one_command_at_a_time(tmp_path: Path) -> None:
 def test_a_new_run_and_the_same_recipe_may_go_on(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     assert refuse_other_recipe(run, recipe()) is None  # type: ignore[func-returns-value]
-    recipe().write(run.recipe)
+    run = begun(tmp_path)
     assert refuse_other_recipe(run, recipe()) is None  # type: ignore[func-returns-value]
 
 
 def test_what_is_only_told_may_change(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    recipe().write(run.recipe)
+    run = begun(tmp_path)
     told = {"title": "Clips", "url": "https://a", "license": "mit", "description": "Of a room.", "publish_audio": True}
     refuse_other_recipe(run, recipe(**trained_on(told), card={"title": "Another", "license": "mit"}))
 
@@ -116,8 +131,7 @@ def test_how_a_finished_run_is_measured_may_change(tmp_path: Path) -> None:
 
 
 def test_a_batch_may_be_cut_where_memory_is_short(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    recipe(training={"per_device_train_batch_size": 16}).write(run.recipe)
+    run = begun(tmp_path, training={"per_device_train_batch_size": 16})
     smaller = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
     refuse_other_recipe(run, recipe(training=smaller | {"gradient_checkpointing": True, "dataloader_num_workers": 3}))
     with pytest.raises(TrainingError, match=r"train_batch_size \* gradient_accumulation_steps was 16, is 8"):
@@ -141,8 +155,71 @@ def test_a_batch_may_be_cut_where_memory_is_short(tmp_path: Path) -> None:
     ],
 )
 def test_another_recipe_is_refused_with_a_key_that_differs(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    run = RunDirectory(tmp_path / "run")
-    recipe().write(run.recipe)
+    run = begun(tmp_path)
     with pytest.raises(TrainingError) as error:
         refuse_other_recipe(run, recipe(**changes))
     assert said in str(error.value) and str(run.path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_run_without_a_checkpoint_begins_with_whatever_recipe(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    recipe().write(run.recipe)
+    refuse_other_recipe(run, recipe(load_in_4bit=True))
+    (run.checkpoints / "checkpoint-2").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="--restart"):
+        refuse_other_recipe(run, recipe(load_in_4bit=True))
+
+
+def test_what_says_when_something_is_written_may_change(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    before = yaml.safe_load(RECIPE)["training"]
+    refuse_other_recipe(run, recipe(training=before | dict.fromkeys(INTERVALS | UNHEARD, 7)))
+
+
+def test_intervals_are_those_of_the_arguments_not_of_the_checkpoint() -> None:
+    state = TrainerState(logging_steps=25, save_steps=100, eval_steps=100, max_steps=50)
+    CurrentIntervals().on_train_begin(SimpleNamespace(logging_steps=5, save_steps=0.1, eval_steps=None), state, None)
+    assert (state.logging_steps, state.save_steps) == (5, 5)
+
+
+def messages(module: Path) -> Iterator[str]:
+    """The texts of a module that are part of an error: literals, those of a name in capitals included."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "").endswith("Error"):
+            parts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            yield "".join(part for part in parts if isinstance(part, str))
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper():
+            yield str(getattr(node.value, "value", ""))
+
+
+# Errors of these can end a run that has written a checkpoint.
+WHILE_TRAINING = ("collator", "data_state", "gradients", "halves", "listening", "sft", "trained", "trainer")
+ADVISED = re.compile(r"training\.(\w+)|\b(load_in_4bit|engine)\b")
+
+
+@pytest.mark.parametrize("module", WHILE_TRAINING)
+def test_what_an_error_advises_to_change_may_be_changed_when_the_run_resumes(module: str, tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    for message in messages(ROOT / f"training/{module}.py"):
+        # What stands before is changed without starting again.
+        resumed = message.partition("--restart")[0]
+        keys = {training or other for training, other in ADVISED.findall(resumed)}
+        if "per_device_train_batch_size" in keys:
+            assert "gradient_accumulation_steps" in keys, message
+            keys -= {"per_device_train_batch_size", "gradient_accumulation_steps"}  # tested above
+        before = yaml.safe_load(RECIPE)["training"]
+        for key in keys - {
+            "num_train_epochs",
+            "max_steps",
+        }:  # named where no step was taken, so there is no checkpoint
+            refuse_other_recipe(run, recipe(training=before | {key: 7}))
+
+
+def test_the_test_above_finds_what_is_advised() -> None:
+    found = {
+        key
+        for module in WHILE_TRAINING
+        for text in messages(ROOT / f"training/{module}.py")
+        for key in ADVISED.findall(text)
+    }
+    assert {("max_length", ""), ("optim", ""), ("", "load_in_4bit"), ("gradient_checkpointing", "")} <= found

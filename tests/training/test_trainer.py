@@ -236,6 +236,7 @@ def test_an_epoch_of_fewer_clips_than_a_step_holds_is_a_step(
             "training.gradient_accumulation_steps=3",
             "training.max_steps=-1",
             "training.num_train_epochs=1",
+            "training.warmup_steps=0",
         )
     )
     assert record is not None and record.pace is not None and record.steps == steps and record.epochs == 1

@@ -28,11 +28,13 @@ class Sampled:
         clips (`list[Utterance]`): Decoded and usable.
         claimed (`float`): Longest length in seconds that a corpus claims of a usable clip; 0 where none does.
         all_known (`bool`): Of each clip either the corpus claims a length, or it was decoded.
+        in_epoch (`int`): Clips of an epoch, by the weights of the corpora.
     """
 
     clips: list[Utterance] = field(default_factory=list)
     claimed: float = 0.0
     all_known: bool = True
+    in_epoch: int = 0
 
     @property
     def longest(self) -> float:
@@ -61,6 +63,8 @@ def find_corpora(
             about = f"{split} {corpus.name}"
             for finding in findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into)):
                 yield finding if split in read else _not_read(finding)
+    if trained.clips and not trained.in_epoch:
+        yield Finding("refusal", "train", "by the weights of corpora.train, an epoch holds no clip", "raise weight")
 
 
 def spread(rows: Utterances, count: int) -> np.ndarray:
@@ -85,6 +89,7 @@ def _find_corpus(
     heard, broken = check_clips(rows.take(chosen), limit, marks, title=f"Hearing {corpus.name}")
     claims = [claim or 0.0 for claim in rows.each("duration")]
     into.clips.extend(heard)
+    into.in_epoch += round(corpus.weight * len(rows))
     into.claimed = max([into.claimed, *(claim for claim in claims if limit is None or claim <= limit)])
     into.all_known &= len(chosen) == len(rows) or all(claims)
     said = f"{len(rows):,} rows{_hours(claims)}; {len(chosen)} of them decoded"

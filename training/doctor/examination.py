@@ -131,7 +131,7 @@ def _find_model(
     try:
         found, taken = find_memory(recipe, model, batches, longest)
     except (RuntimeError, ValueError, TypeError) as error:
-        advice = "take one step with --set training.max_steps=1 and read peak_memory_bytes in training.json"
+        advice = "take two steps with --set training.max_steps=2 and read peak_memory_bytes in training.json"
         yield Finding("warning", "memory", f"cannot be told for this model ({_line(error)})", advice)
         return
     yield from found

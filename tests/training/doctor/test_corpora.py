@@ -125,3 +125,11 @@ def test_a_sample_has_the_first_the_last_and_the_longest(claims: list[float | No
         longest = max(claim or 0.0 for claim in claims)
         assert 0 in chosen and (count == 1 or len(claims) - 1 in chosen)
         assert any((claims[index] or 0.0) == longest for index in chosen)
+
+
+def test_weights_that_leave_no_clip_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", [GOOD] * 10)
+    (corpus,) = recipe.corpora.train
+    corpora = recipe.corpora.model_copy(update={"train": [corpus.model_copy(update={"weight": 0.01})]})
+    found = looked_at(recipe.model_copy(update={"corpora": corpora}))
+    assert [finding.about for finding in found if finding.mark == "refusal"] == ["train"]
