@@ -4,19 +4,19 @@ Refuses what became worse.
     python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
 
 Compares what was judged in one evaluation with what was judged in another, prints a table in Markdown, fit for
-`$GITHUB_STEP_SUMMARY`, and ends with 1 where the new one is worse with 95 % confidence on a corpus or on all together,
-or over the limit.
+`$GITHUB_STEP_SUMMARY`, and exits with status 1 if the new one is worse with 95 % confidence on a corpus or on all
+together, if its WER is over the limit, or if more than half of its hypotheses on a corpus are empty or loop.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
+from escoita.evaluation import EvaluationRecord, Verdict
 from escoita.figures import percent, points, points_interval, probability, thousands
 from escoita.markdown import code, line
 from escoita.rundir import RunDirectory
-from eval.bootstrap import Verdict
+from escoita.verdicts import insertions_note
 from eval.compare import Compared, Evaluated, compare
 
 
@@ -35,6 +35,8 @@ class Gate:
         only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that only the new one has.
         only_old (`dict[str, tuple[int, float]]`): The same of the old one.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
+        failed (`list[str]`, *optional*): Corpora on which more than half of the new hypotheses are empty or loop.
+        notes (`list[str]`, *optional*): Sentences on rates over 100 %.
     """
 
     title: str
@@ -42,6 +44,8 @@ class Gate:
     only_new: dict[str, tuple[int, float]]
     only_old: dict[str, tuple[int, float]]
     max_wer: float | None = None
+    failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def over(self) -> list[str]:
@@ -53,14 +57,14 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Whether the new one may pass."""
-        return not self.found("worse") and not self.over
+        return not self.found("worse") and not self.over and not self.failed
 
     def found(self, verdict: Verdict) -> list[str]:
         """Where a verdict was given."""
         return [row.name for row in self.compared if row.verdict == verdict]
 
     def markdown(self) -> str:
-        """Title, table, and a last line that says whether the new one passed and why."""
+        """Title, table, notes, and a last line that says whether the new one passed and why."""
         rows = [_cells(row) for row in self.compared]
         for verdict, only, place in ((ONLY_NEW, self.only_new, 1), (ONLY_OLD, self.only_old, 0)):
             for name, (clips, wer) in only.items():
@@ -68,15 +72,20 @@ class Gate:
                 rates[place] = percent(wer)
                 rows.append([line(name), thousands(clips), *rates, "–", "–", verdict, "–"])
         table = [HEADS, ["---", *["---:"] * 5, "---", "---"], *rows]
-        return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", self.conclusion()])
+        said = [f"{row.name}: {reason}" for row in self.compared for reason in row.reasons]
+        notes = [f"- {line(note)}." for note in [*said, *self.notes]]
+        notes += [""] * bool(notes)
+        return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", *notes, self.conclusion()])
 
     def conclusion(self) -> str:
         """The last line."""
         reasons = {
             "worse on": self.found("worse"),
             f"over the limit of {percent(self.max_wer)} on": self.over,
+            "more than half of the hypotheses are empty or loop on": list(self.failed),
             "better on": self.found("better"),
             "no measurable difference on": self.found("no measurable difference"),
+            "not comparable on": self.found("not comparable"),
             f"{ONLY_NEW}:": list(self.only_new),
             f"{ONLY_OLD}:": list(self.only_old),
         }
@@ -110,7 +119,11 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     texts = [code(record.normalizer) for record in records]
     how = f"raw texts, as the normalisers differ ({texts[0]}, {texts[1]})" if raw else f"normaliser {texts[0]}"
     title = f"WER of {judged[0]} against {judged[1]}; {how}."
-    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer)
+    outcomes = [(result, ours.outcome([result], "the new one")) for result in ours.record.corpora]
+    failed = [result.name for result, each in outcomes if each.failed]
+    failed += [row.name for row in compared if row.failed and row.name not in failed]  # the pool
+    notes = tuple(insertions_note(each, result.name) for result, each in outcomes if each.wer > 1)
+    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer, tuple(failed), notes)
 
 
 def _results(path: Path) -> Path:
@@ -137,7 +150,7 @@ def _cells(row: Compared) -> list[str]:
         percent(row.wer[0]),
         f"{points(row.difference)} ({points_interval(row.ci95)})",
         "–" if row.p_value is None else probability(row.p_value),
-        row.verdict,
+        f"{row.verdict}; WER and CER disagree" if row.disagree else row.verdict,
         line(row.how),
     ]
 

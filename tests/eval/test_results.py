@@ -88,7 +88,7 @@ def test_a_system_against_the_other(tmp_path: Path) -> None:
     "clips, verdict", [(1, "no measurable difference"), (5, "no measurable difference"), (6, "worse")]
 )
 def test_a_handful_of_clips_proves_nothing(tmp_path: Path, clips: int, verdict: str) -> None:
-    write_rows(tmp_path, [("bir", "", "bir")] * clips)
+    write_rows(tmp_path, [("bir", "besh", "bir")] * clips)
     (found,) = score(tmp_path, resamples=2000).corpora[0].differences
     assert (found.wer, found.ci95, found.verdict) == (1.0, (1.0, 1.0), verdict)
     assert found.p_value == min(1, 2 / 2**clips)
