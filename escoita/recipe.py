@@ -94,21 +94,37 @@ class Validation(Section):
     )
 
 
+class Baseline(Section):
+    """A model to compare with, and how it is evaluated."""
+
+    model: str = Field(description="A Whisper or CTC model: a folder, or a repository of the Hub")
+    max_new_tokens: int | None = Field(
+        None, gt=0, description="Most tokens of a transcript; the model's own limit unless given"
+    )
+
+
 class Evaluation(Section):
     """How the adapter is measured."""
 
     batch_seconds: float = Field(120, gt=0, description="Most audio in a batch, padding counted, in seconds")
-    max_new_tokens: int = Field(256, gt=0)
+    max_new_tokens: int = Field(256, gt=0, description="Most tokens of a transcript of the adapter and its base")
     normalizer: Normalizer = Field(
         "raw", description="basic: as Whisper's BasicTextNormalizer; results carry the raw rates beside it"
     )
     resamples: int = Field(1000, gt=0, description="Bootstrap resamples of an interval")
     base: bool = Field(True, description="Evaluate the base beside the adapter")
-    baselines: list[str] = Field([], description="Whisper or CTC models to stand beside: folders or repositories")
+    baselines: list[str | Baseline] = Field(
+        [], description="Whisper or CTC models to compare with: folders or repositories, or these with settings"
+    )
     against: str | None = Field(
         None, description="An earlier run directory, or repository[@revision], whose predictions are compared with"
     )
     probes: bool = Field(True, description="Listen to silence and noise too, and count the text heard in it")
+
+    @property
+    def compared_with(self) -> list[Baseline]:
+        """The baselines with their settings."""
+        return [each if isinstance(each, Baseline) else Baseline(model=each) for each in self.baselines]
 
 
 class Card(Section):

@@ -92,7 +92,9 @@ def weight_files(source: str, revision: str | None = None) -> list[Path]:
         with hub_errors(source):
             # Only what loading the model put into the cache: a repository may hold the same weights twice.
             folder = Path(snapshot_download(source, revision=revision, local_files_only=True))
-    return [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob(f"{SPEECH_LORA}/*.safetensors"))]
+    # The adapters of the languages of MMS are left out: the cache holds those of the languages that were transcribed.
+    own = [path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter.")]
+    return [*sorted(own), *sorted(folder.glob(f"{SPEECH_LORA}/*.safetensors"))]
 
 
 def weights_digest(source: str, revision: str | None = None) -> str:

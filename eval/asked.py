@@ -81,7 +81,7 @@ def asked_of_manifests(
         raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
     else:
         spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
-        candidates = [Candidate(BASE, base, spoken)]
+        candidates = [Candidate(BASE, base, spoken, own_limit=True)]
     return Asked(candidates, corpora, out, settings)
 
 

@@ -177,7 +177,9 @@ def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusRe
 def _by_clips(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, tallied: Tally) -> Compared:
     found = tallied.difference("raw", NEW, OLD)
     wer = (tallied.rate("raw", "words", NEW)[0], tallied.rate("raw", "words", OLD)[0])
-    return _compared(name, new, old, pairs, wer, found.value, found.ci95, found.p_value, found.verdict, "the same clips")
+    return _compared(
+        name, new, old, pairs, wer, found.value, found.ci95, found.p_value, found.verdict, "the same clips"
+    )
 
 
 def _by_intervals(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, how: str) -> Compared:

@@ -25,7 +25,7 @@ from escoita.families import listener_of
 from escoita.predictions import predictions_path
 from escoita.processes import locked, main_first
 from escoita.progress import is_main_process
-from escoita.recipe import Corpus, Evaluation
+from escoita.recipe import Baseline, Corpus, Evaluation
 from escoita.records import AdapterRecord
 from escoita.rundir import RunDirectory
 from eval.asked import Asked, asked_of_manifests, asked_of_run
@@ -186,9 +186,14 @@ def _prepared(
 ) -> tuple[list[Candidate], dict[str, Material]]:
     """The candidates with the baselines, and what all of them hear."""
     spoken = candidates[0].spoken
-    candidates = [*candidates, *_baselines(settings.baselines, spoken)]
+    candidates = [*candidates, *_baselines(settings.compared_with, spoken)]
+    from escoita.families.baselines import CtcFamily
+
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
-        listener_of(candidate.base, candidate.revision)
+        family = listener_of(candidate.base, candidate.revision)
+        limit = next((each.max_new_tokens for each in settings.compared_with if each.model == candidate.base), None)
+        if limit is not None and isinstance(family, CtcFamily):
+            raise EscoitaError(f"eval.baselines: {candidate.base} is a CTC model, which has no max_new_tokens")
 
     def gather_material() -> dict[str, Material]:
         found = {corpus.name: corpus_test(corpus, spoken.language, max_rejected_share) for corpus in corpora}
@@ -199,15 +204,21 @@ def _prepared(
     return candidates, main_first(gather_material, state)
 
 
-def _baselines(models: list[str], spoken: AdapterRecord) -> list[Candidate]:
+def _baselines(baselines: list[Baseline], spoken: AdapterRecord) -> list[Candidate]:
     """Baselines under the last part of their names."""
+    models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
     names = [name.lstrip("._-") or "baseline" for name in names]
     for name in names:
         if names.count(name) > 1 or name in (BASE, SUBJECT, EARLIER):
             raise EscoitaError(f"eval.baselines: two systems would be called {name}; leave out one")
     spoken = spoken.model_copy(update={"load_in_4bit": False})
-    return [Candidate(name, model, spoken) for name, model in zip(names, models, strict=True)]
+    candidates = []
+    for name, each in zip(names, baselines, strict=True):
+        limit = each.max_new_tokens
+        told = spoken if limit is None else spoken.model_copy(update={"max_new_tokens": limit})
+        candidates.append(Candidate(name, each.model, told, own_limit=limit is None))
+    return candidates
 
 
 def _finish(

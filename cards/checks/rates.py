@@ -31,9 +31,9 @@ def recomputed(
         folder (`Path`): `eval` of what was published.
         published ([`EvaluationRecord`]): Says which normaliser, how many resamples, which corpora.
         score (`Callable`): `eval.results.score`.
-        may_be_of_0_1 (`bool`, *optional*, defaults to `False`): The record may be of escoita 0.1.0, which did not count
-            unusable hypotheses. If it holds none of these counts, the recomputed record holds none either; the verdicts
-            depend on them nevertheless.
+        may_be_of_0_1 (`bool`, *optional*, defaults to `False`): The record may be of escoita 0.1.0, which did not
+            count unusable hypotheses. If it holds none of these counts, the recomputed record holds none either; the
+            verdicts depend on them nevertheless.
 
     Raises:
         RecordError: Predictions are missing, not of ours, or do not fit together; or there are too many resamples.

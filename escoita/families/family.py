@@ -1,5 +1,6 @@
 """What the Transcriber asks of every model that turns speech into text."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,10 @@ from escoita.errors import EscoitaError
 from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
 from escoita.visible import visible
+
+
+# As many as Whisper may write of its 30 seconds; people say about four words a second, of three tokens each.
+TOKENS_PER_SECOND = 15
 
 
 class Family(ABC):
@@ -137,6 +142,32 @@ class Family(ABC):
     def most_tokens(self, model: Any, spoken: AdapterRecord) -> float:
         """As many tokens end a transcript, whatever is left to say."""
         return spoken.max_new_tokens
+
+    def own_limit(self, model: Any) -> int:
+        """
+        Return the most tokens of a transcript for a model whose limit nobody has set, as of a baseline.
+
+        Args:
+            model: The model.
+        """
+        return math.ceil(TOKENS_PER_SECOND * self.max_audio_seconds)
+
+    def per_language(self, model: Any, processor: Any) -> bool:
+        """Return whether the model is given the language of each clip, so that a batch must be of one language."""
+        return False
+
+    def set_language(self, model: Any, processor: Any, language: str) -> None:  # noqa: B027  # nothing to do is right
+        """
+        Prepare model and processor for clips of a language; by default, nothing depends on it.
+
+        Args:
+            model: The model.
+            processor: The processor that decodes its tokens.
+            language (`str`): Code of ISO 639; empty if it is not known.
+
+        Raises:
+            EscoitaError: The model does not know the language.
+        """
 
     def token_counts(self, processor: Any, tokens: torch.Tensor) -> list[int]:
         """Generated tokens of each row, those that end or pad it left out."""
