@@ -120,7 +120,8 @@ def evaluate(
         str | None, typer.Option(help="Earlier run directory, or user/name@revision, to compare with.")
     ] = None,
     normalizer: Annotated[
-        str | None, typer.Option(help="What texts are made alike by; the recipe's unless given, or raw.")
+        str | None,
+        typer.Option(help="Text normalizer used for scoring (default: the recipe's, else that of the language)."),
     ] = None,
     shard: Annotated[str | None, typer.Option(help="3/64: hear the third of 64 parts alone, score nothing.")] = None,
     merge_shards: Annotated[bool, typer.Option("--merge", help="Hear nothing; score what all parts heard.")] = False,
@@ -150,14 +151,13 @@ def evaluate(
         if is_main_process():
             print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
     elif run is None and base and corpus and out and not (against or overrides):
-        texts = normalizer or "raw"
         if part:
-            asked = asked_of_manifests(base, adapter, corpus, out, language, baseline, texts)
+            asked = asked_of_manifests(base, adapter, corpus, out, language, baseline, normalizer)
             folder = hear_shard(asked, part)
             if is_main_process():
                 typer.echo(folder)
             return
-        evaluate_manifests(base, adapter, corpus, out, language, baseline, texts, hear=hear)
+        evaluate_manifests(base, adapter, corpus, out, language, baseline, normalizer, hear=hear)
         if is_main_process():
             print_evaluation(out)
     elif run is None and (against or overrides):
@@ -172,7 +172,11 @@ def gate(
     old: Annotated[Path, typer.Argument(help="results.json that it is compared with, or its run directory.")],
     max_wer: Annotated[float | None, typer.Option(min=0, help="Limit of the WER on every corpus, a fraction.")] = None,
 ) -> None:
-    """Ends with 1 where an evaluation is worse than another, or over a limit; prints a table in Markdown."""
+    """
+    Exit with status 1 if WER is significantly worse, above --max-wer, or most hypotheses are empty or loop.
+
+    Prints a table in Markdown.
+    """
     from eval.gate import gate as compare_evaluations
 
     found = compare_evaluations(new, old, max_wer)

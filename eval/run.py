@@ -74,7 +74,7 @@ def evaluate_manifests(
     out: Path,
     language: str | None = None,
     baselines: list[str] | None = None,
-    normalizer: str = "raw",
+    normalizer: str | None = None,
     spoken: AdapterRecord | None = None,
     hear: Hear = hear_all,
 ) -> EvaluationRecord:
@@ -89,7 +89,7 @@ def evaluate_manifests(
         out (`Path`): Where predictions and results go.
         language (`str`, *optional*): ISO code of the clips; needed where no adapter tells it.
         baselines (`list[str]`, *optional*): Models to stand beside.
-        normalizer (`str`, *optional*, defaults to `"raw"`): One of `NORMALIZERS`.
+        normalizer (`str`, *optional*): One of `NORMALIZERS`; that of the language unless given.
         spoken ([`AdapterRecord`], *optional*): How the adapter is spoken to; as it says itself unless given.
         hear (`Callable`, *optional*): See [`evaluate_run`].
 
@@ -186,12 +186,12 @@ def _prepared(
 ) -> tuple[list[Candidate], dict[str, Material]]:
     """The candidates with the baselines, and what all of them hear."""
     spoken = candidates[0].spoken
-    candidates = [*candidates, *_baselines(settings.compared_with, spoken)]
+    candidates = [*candidates, *_baselines(settings.baselines, spoken)]
     from escoita.families.baselines import CtcFamily
 
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
         family = listener_of(candidate.base, candidate.revision)
-        limit = next((each.max_new_tokens for each in settings.compared_with if each.model == candidate.base), None)
+        limit = next((each.max_new_tokens for each in settings.baselines if each.model == candidate.base), None)
         if limit is not None and isinstance(family, CtcFamily):
             raise EscoitaError(f"eval.baselines: {candidate.base} is a CTC model, which has no max_new_tokens")
 

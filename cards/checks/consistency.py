@@ -309,7 +309,7 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
 
 def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
     """Compare the token limits of the base, and of baselines for which the recipe sets one."""
-    asked = {public_name(each.model): each.max_new_tokens for each in recipe.eval.compared_with}
+    asked = {public_name(each.model): each.max_new_tokens for each in recipe.eval.baselines}
     for system in evaluation.systems[1:]:
         limit = recipe.eval.max_new_tokens if system.name == BASE else asked.get(system.base)
         if limit is None or system.adapter is not None:

@@ -4,7 +4,17 @@ from escoita.languages import matching
 
 
 WHISPER = ["en", "gl", "uz", "no", "jw", "yue"]
-MMS = ["eng", "glg", "uzb-script_cyrillic", "uzb-script_latin", "azj-script_cyrillic", "azj-script_latin", "kmr", "swh", "zlm"]
+MMS = [
+    "eng",
+    "glg",
+    "uzb-script_cyrillic",
+    "uzb-script_latin",
+    "azj-script_cyrillic",
+    "azj-script_latin",
+    "kmr",
+    "swh",
+    "zlm",
+]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def refusal(path: Path, old: str = "", new: str = "", overrides: list[str] | Non
 def test_defaults(path: Path) -> None:
     recipe = load_recipe(path)
     assert isinstance(recipe.method, Lora)
-    assert (recipe.method.lora_alpha, recipe.eval.normalizer, recipe.hub.repo) == (16, "raw", None)
+    assert (recipe.method.lora_alpha, recipe.eval.normalizer, recipe.hub.repo) == (16, "uzbek", None)
     assert recipe.run_path == Path("runs/small")
     assert recipe.corpora.validation == [] and recipe.corpora.max_rejected_share == 0.01
 
