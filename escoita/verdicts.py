@@ -156,5 +156,5 @@ def insertions_note(each: Outcome, where: str, name: Callable[[str], str] = str)
     """
     return (
         f"The WER of {name(each.system)} on {where} is {percent(each.wer)}, which is over 100 %, because it inserts"
-        f" {thousands(each.insertions)} words"
+        f" {thousands(each.insertions)} {'word' if each.insertions == 1 else 'words'}"
     )
