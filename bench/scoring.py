@@ -98,7 +98,7 @@ def counted(references: Sequence[str], hypotheses: Sequence[str]) -> Counts:
         ("raw", "words", SUBJECT): words.total,
         ("raw", "characters", SUBJECT): characters.total,
     } | {("raw", kind, SUBJECT): getattr(words, kind) for kind in KINDS}
-    return Counts(columns, "utterance", len(references), [""] * len(references), 0, 0, {})
+    return Counts(columns, "utterance", len(references), [""] * len(references), 0, 0, {}, {})
 
 
 def counted_with_faults(texts: Texts) -> list[Rates]:

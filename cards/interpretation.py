@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice
 from escoita.figures import interval, percent, points, points_interval, thousands
+from escoita.verdicts import reasons
 
 
 # Of fewer words a slice says little.
@@ -56,11 +57,14 @@ def against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str
     where = "all corpora pooled" if len(evaluation.corpora) > 1 else titles[result.name]
     went = f"from {percent(base.normalized.wer)} (the base) to {percent(result.judged.normalized.wer)}"
     bounds = f"{points(against.wer)} points (95 %: {points_interval(against.ci95)})"
+    limits = "".join(f"; {reason}" for reason in reasons(result, BASE, "the {}".format))
+    if against.verdict == "not comparable":
+        return f"On {where} the WER goes {went}, {bounds}, but the two are not comparable{limits}."
     if against.verdict == "no measurable difference":
-        return f"On {where} the WER goes {went}, {bounds}: the interval includes 0, so no difference was measured."
-    return (
-        f"On {where} the WER goes {went}, {bounds}: the interval leaves 0 out, and the adapter is {against.verdict}."
-    )
+        said = "the interval includes 0, so no difference was measured"
+    else:
+        said = f"the interval leaves 0 out, and the adapter is {against.verdict}"
+    return f"On {where} the WER goes {went}, {bounds}: {said}{limits}."
 
 
 def corpora_against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str:
@@ -70,7 +74,11 @@ def corpora_against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]
         return ""
     better = sum(verdict == "better" for verdict in verdicts.values())
     said = f"The adapter is better than the base on {better} of {len(verdicts)} corpora"
-    for verdict, words in (("worse", "worse on"), ("no measurable difference", "without a measurable difference on")):
+    for verdict, words in (
+        ("worse", "worse on"),
+        ("no measurable difference", "without a measurable difference on"),
+        ("not comparable", "not comparable on"),
+    ):
         if names := [titles[name] for name, found in verdicts.items() if found == verdict]:
             said += f"; {words} {', '.join(names)}"
     return f"{said}."

@@ -47,6 +47,8 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "titles": titles,
         "rows": rows,
         "with_raw": any(row.texts == "raw" for row in rows),
+        "notes": results.notes(evaluation, named),
+        "limits": results.limits(evaluation),
         "others": results.others(evaluation, named),
         "interpretation": interpretation(evaluation, named),
         "composition": figures.composition((titles[result.name], result.word_share) for result in evaluation.corpora),

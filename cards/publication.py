@@ -120,7 +120,10 @@ def public_recipe(recipe: Recipe, base: str) -> str:
     for split in ("train", "validation", "test"):
         for corpus in document["corpora"][split]:
             corpus["path"] = public_name(corpus["path"])
-    document["eval"]["baselines"] = [public_name(baseline) for baseline in recipe.eval.baselines]
+    document["eval"]["baselines"] = [
+        public_name(each) if isinstance(each, str) else each | {"model": public_name(each["model"])}
+        for each in document["eval"]["baselines"]
+    ]
     if recipe.eval.against:
         document["eval"]["against"] = public_name(recipe.eval.against)
     if recipe.card.template:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from escoita.evaluation import BASE, CorpusResult, Difference, EvaluationRecord, MacroMean, Rates, System
 from escoita.figures import thousands
+from escoita.verdicts import above_one, insertions_note, reasons, short
 
 
 TEXTS = {
@@ -36,6 +37,7 @@ class Row:
         adapter ([`~escoita.evaluation.Rates`] or [`~escoita.evaluation.MacroMean`]): Its rates.
         base ([`~escoita.evaluation.Rates`] or [`~escoita.evaluation.MacroMean`], *optional*): The same, if it was run.
         difference ([`~escoita.evaluation.Difference`], *optional*): Adapter against base.
+        verdict (`str`, *optional*): The verdict on the difference.
     """
 
     title: str
@@ -44,6 +46,7 @@ class Row:
     adapter: Rates | MacroMean
     base: Rates | MacroMean | None
     difference: Difference | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ class Other:
         system (`str`): What the card calls it.
         rates ([`~escoita.evaluation.Rates`]): Under the normaliser.
         difference ([`~escoita.evaluation.Difference`], *optional*): Adapter against it.
+        verdict (`str`): The verdict on the difference; empty without one.
     """
 
     title: str
     system: str
     rates: Rates
     difference: Difference | None
+    verdict: str
 
 
 def texts(normalizer: str) -> str:
@@ -82,7 +87,8 @@ def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
     for result in evaluation.rows:
         title, ours, base = titles[result.name], result.judged, result.of(BASE)
         normalized, raw = (base.normalized, base.raw) if base else (None, None)
-        table.append(Row(title, "normalised", result.n, ours.normalized, normalized, result.against(BASE)))
+        against, said = result.against(BASE), short(result, BASE)
+        table.append(Row(title, "normalised", result.n, ours.normalized, normalized, against, said))
         if (ours.raw, raw) != (ours.normalized, normalized):
             table.append(Row(title, "raw", result.n, ours.raw, raw))
     if len(evaluation.corpora) > 1:
@@ -94,7 +100,13 @@ def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
 def others(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Other]:
     """Baselines, and an earlier revision, on each corpus and on all pooled."""
     return [
-        Other(titles[result.name], called(system), heard.normalized, result.against(system.name))
+        Other(
+            titles[result.name],
+            called(system),
+            heard.normalized,
+            result.against(system.name),
+            short(result, system.name),
+        )
         for result in evaluation.rows
         for system in evaluation.systems[1:]
         if system.name != BASE and (heard := result.of(system.name))
@@ -104,6 +116,49 @@ def others(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Othe
 def called(system: System) -> str:
     """A model by its repository or folder; another adapter is an earlier revision of this one, told by where it is."""
     return f"{system.name} revision, {system.adapter}" if system.adapter else system.base
+
+
+def notes(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[str]:
+    """
+    Say what limits the verdicts, and explain rates over 100 %.
+
+    Args:
+        evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+        titles (`Mapping[str, str]`): What the card calls the corpora.
+
+    Returns:
+        `list[str]`: Sentences as plain text; none of a record of 0.1.0.
+    """
+    names = {system.name: called(system) for system in evaluation.systems} | {BASE: "the base"}
+    names[evaluation.judged.name] = "the adapter"
+    said = [
+        f"{titles[result.name]}, the adapter against {names[system.name]}: {reason}."
+        for result in evaluation.rows
+        for system in evaluation.systems[1:]
+        for reason in reasons(result, system.name, names.__getitem__)
+    ]
+    over = [
+        f"{insertions_note(each, titles[result.name], names.__getitem__)}."
+        for result, each in above_one(evaluation.rows)
+    ]
+    return said + over
+
+
+def limits(evaluation: EvaluationRecord) -> str:
+    """
+    Say at how many tokens each system stops; nothing of a record of 0.1.0, which had one limit for all systems.
+
+    Args:
+        evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+    """
+    if evaluation.pooled.judged.unusable is None:
+        return ""
+    names = {evaluation.judged.name: "the adapter", BASE: "the base"}
+    return ", ".join(
+        f"{names.get(system.name) or called(system)}"
+        f" {'no limit' if system.max_new_tokens is None else thousands(system.max_new_tokens)}"
+        for system in evaluation.systems
+    )
 
 
 def drawn(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:

@@ -40,6 +40,7 @@ from cards.fetch import Snapshot, fetched
 from cards.listing import published_files
 from cards.measured import evaluation_card
 from cards.snippets import released_code
+from cards.template import released_templates
 from escoita import __version__
 from escoita.errors import PublishError
 from escoita.evaluation import EvaluationRecord
@@ -240,11 +241,12 @@ def _records(
     for corpus in sorted(hidden - asked.keys()):
         why = "only digests are published; rates are recomputed from published counts, unless --references gives them"
         yield skipped(f"transcripts of {corpus}", why)
-    counted = recomputed(copy.eval, published, score)
+    training = TrainingRecord.read(copy.training) if copy.training.is_file() else None
+    may_be_of_0_1 = training is None or training.versions.get("escoita") in released_templates()
+    counted = recomputed(copy.eval, published, score, may_be_of_0_1)
     yield check_rates(copy.eval, published, counted)
     counted.write(copy.results)
     again = {f"eval/{name}": plot for name, plot in draw(copy.eval, counted).items()}
-    training = TrainingRecord.read(copy.training) if copy.training.is_file() else None
     yield from check_drawings(published_files(copy.path), drawn_of_records(copy) | again, is_same_matplotlib(training))
 
 

@@ -43,6 +43,27 @@ def batches_by_seconds(lengths: Sequence[float], budget: float) -> Iterator[list
         yield batch
 
 
+def batches_by_language(
+    lengths: Sequence[float], languages: Sequence[str], budget: float
+) -> Iterator[tuple[str, list[int]]]:
+    """
+    Yield batches of one language each, all of a language one after another, the language with the longest clip first.
+
+    Args:
+        lengths (`Sequence[float]`): Of the clips, in seconds.
+        languages (`Sequence[str]`): Of the same clips.
+        budget (`float`): Most seconds in a batch, padding counted; a longer clip is a batch of its own.
+
+    Returns:
+        `Iterator[tuple[str, list[int]]]`: The language of each batch, and the indices of its clips.
+    """
+    longest = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for language in dict.fromkeys(languages[index] for index in longest):
+        mine = [index for index in range(len(lengths)) if languages[index] == language]
+        for batch in batches_by_seconds([lengths[index] for index in mine], budget):
+            yield language, [mine[place] for place in batch]
+
+
 def next_batch(waiting: Sequence[Part], budget: float, most: int = MOST_ROWS) -> list[Part]:
     """
     Chooses the next batch: the segment whose turn it is, and of the others those that fit to it.

@@ -132,7 +132,8 @@ def evaluate(
         str | None, typer.Option(help="Earlier run directory, or user/name@revision, to compare with.")
     ] = None,
     normalizer: Annotated[
-        str | None, typer.Option(help="What texts are made alike by; the recipe's unless given, or raw.")
+        str | None,
+        typer.Option(help="Text normalizer used for scoring (default: the recipe's, else that of the language)."),
     ] = None,
     shard: Annotated[str | None, typer.Option(help="3/64: hear the third of 64 parts alone, score nothing.")] = None,
     merge_shards: Annotated[bool, typer.Option("--merge", help="Hear nothing; score what all parts heard.")] = False,
@@ -164,10 +165,9 @@ def evaluate(
         if is_main_process():
             print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
     elif run is None and base and corpus and out and not (against or overrides):
-        texts = normalizer or "raw"
         if part:
             asked = asked_of_manifests(
-                base, adapter, corpus, out, language, baseline, texts, None, base_revision, allow_other_base
+                base, adapter, corpus, out, language, baseline, normalizer, None, base_revision, allow_other_base
             )
             folder = hear_shard(asked, part)
             if is_main_process():
@@ -180,7 +180,7 @@ def evaluate(
             out,
             language,
             baseline,
-            texts,
+            normalizer,
             hear=hear,
             base_revision=base_revision,
             allow_other_base=allow_other_base,
@@ -199,7 +199,11 @@ def gate(
     old: Annotated[Path, typer.Argument(help="results.json that it is compared with, or its run directory.")],
     max_wer: Annotated[float | None, typer.Option(min=0, help="Limit of the WER on every corpus, a fraction.")] = None,
 ) -> None:
-    """Ends with 1 where an evaluation is worse than another, or over a limit; prints a table in Markdown."""
+    """
+    Exit with status 1 if WER is significantly worse, above --max-wer, or most hypotheses are empty or loop.
+
+    Prints a table in Markdown.
+    """
     from eval.gate import gate as compare_evaluations
 
     found = compare_evaluations(new, old, max_wer)

@@ -27,7 +27,9 @@ def card(
     language: Annotated[str | None, typer.Option(help="ISO code of the clips, where the adapter tells none.")] = None,
     prompt: Annotated[str | None, typer.Option(help="The user's words to the model, where it tells none.")] = None,
     system: Annotated[str | None, typer.Option(help="The system's words, likewise.")] = None,
-    normalizer: Annotated[str | None, typer.Option(help="What texts are made alike by; raw unless given.")] = None,
+    normalizer: Annotated[
+        str | None, typer.Option(help="Text normalizer used for scoring (default: that of the language).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of predictions, results and card.", file_okay=False)] = None,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request with the evaluation added.")] = False,
     force: Force = False,
@@ -51,7 +53,7 @@ def card(
             source,
             corpus,
             out,
-            normalizer=normalizer or "raw",
+            normalizer=normalizer,
             spoken=spoken,
             base_revision=base_revision,
             allow_other_base=allow_other_base,

@@ -9,6 +9,10 @@ from escoita.records import Commit, Part, Record, Sha256
 
 
 Interval = tuple[float, float]
+# What a bootstrap says of the difference of two rates.
+Measured = Literal["better", "worse", "no measurable difference"]
+# What a record says of two systems; see `escoita/verdicts.py`.
+Verdict = Literal["better", "worse", "no measurable difference", "not comparable"]
 SUBJECT = "adapter"
 BASE = "base"
 # Made by the program, not a corpus of the recipe; no corpus may have the name.
@@ -80,6 +84,8 @@ class SystemResult(Part):
         rtfx (`float`): Audio seconds transcribed in a second of computing (features, generation, text), after a
             warm-up, decoding of files left out, as the Open ASR Leaderboard defines it; 0 where no time was measured.
         tokens_per_second (`float`): Generated tokens in a second of computing; 0 likewise.
+        unusable (`int`, *optional*): Utterances whose hypothesis is empty or loops, each counted once; absent in
+            records of 0.1.0.
     """
 
     system: Name
@@ -88,6 +94,7 @@ class SystemResult(Part):
     faults: Faults
     rtfx: float
     tokens_per_second: float
+    unusable: int | None = None
 
 
 class Difference(Part):
@@ -99,14 +106,15 @@ class Difference(Part):
         wer (`float`): WER of the judged system minus that of the other; below 0 is better.
         ci95 (`tuple[float, float]`): Its 95 % interval.
         p_value (`float`): Two-sided.
-        verdict (`str`): `better`, `worse` or `no measurable difference`.
+        verdict (`str`): `better`, `worse`, `no measurable difference`, or `not comparable` if more than half of the
+            hypotheses of a system are empty or loop, and it is not worse.
     """
 
     other: Name
     wer: float
     ci95: Interval
     p_value: float
-    verdict: Literal["better", "worse", "no measurable difference"]
+    verdict: Verdict
 
 
 class Slice(Part):
@@ -228,7 +236,8 @@ class System(Part):
         adapter (`str`, *optional*): Folder or repository of the adapter; of an earlier one, where its predictions are
             from; absent where there is none.
         adapter_sha256 (`str`, *optional*): Digest of its weight file.
-        max_new_tokens (`int`): Most tokens of a transcript, or of a segment of one.
+        max_new_tokens (`int`, *optional*): Most tokens of a transcript, or of a segment of one: the recipe's for the
+            adapter and its base, the model's own for a baseline; absent if the model has no limit, as CTC models.
         batch_seconds (`float`): Most audio in a batch.
         processes (`int`): Processes that shared the work.
         device (`str`): Where it ran.
@@ -242,7 +251,7 @@ class System(Part):
     base_sha256: str
     adapter: str | None
     adapter_sha256: str | None
-    max_new_tokens: int
+    max_new_tokens: int | None
     batch_seconds: float
     processes: int
     device: str

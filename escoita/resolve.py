@@ -126,7 +126,20 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
 def weight_files(source: str, revision: str | None = None) -> list[Path]:
     """Safetensors files of a base or an adapter that was loaded, in the order of their names; a speech LoRA's last."""
     folder = Path(source) if Path(source).is_dir() else cached_snapshot(source, revision)
-    return [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob(f"{SPEECH_LORA}/*.safetensors"))]
+    own = [path for path in folder.glob("*.safetensors") if is_own_weight(path.name)]
+    return [*sorted(own), *sorted(folder.glob(f"{SPEECH_LORA}/*.safetensors"))]
+
+
+def is_own_weight(name: str) -> bool:
+    """
+    Whether a file of weights counts in the digest of a model.
+
+    The adapters of the languages of MMS do not: the cache holds only those of the languages that were transcribed.
+
+    Args:
+        name (`str`): Of the file.
+    """
+    return not name.startswith("adapter.")
 
 
 def cached_snapshot(source: str, revision: str | None = None) -> Path:
@@ -196,7 +209,9 @@ def hub_digests(repo: str, revision: str | None = None) -> tuple[str, dict[str, 
     _told[repo, commit] = {
         name: digest or remembered_sha256(local_file(repo, name, commit))
         for name, digest in found.items()
-        if name.endswith(".safetensors") and (name.count("/") == 0 or re.fullmatch(f"{SPEECH_LORA}/[^/]+", name))
+        if name.endswith(".safetensors")
+        and is_own_weight(name)
+        and (name.count("/") == 0 or re.fullmatch(f"{SPEECH_LORA}/[^/]+", name))
     }
     return commit, _told[repo, commit]
 

@@ -13,10 +13,17 @@ from escoita.figures import composition, speed
 from escoita.markdown import code, line
 from escoita.records import TrainingRecord
 from escoita.rundir import RunDirectory
+from escoita.verdicts import above_one, insertions_note, reasons, short
 
 
 REPORT = "report.html"
-FIGURES = ("N", "WER", "CER")
+RAW = "raw WER"
+INTERVAL = "95 %"
+# Of a verdict: "measurable", "comparable".
+LONGEST_WORD = 10
+# Hypotheses that are empty, that loop, and that were cut at the token limit.
+FAULTS = "empty/loop/cut"
+FIGURES = ("N", "WER", "CER", RAW, FAULTS)
 
 
 def print_summary(path: Path, console: Console | None = None) -> None:
@@ -50,7 +57,7 @@ def markdown_summary(path: Path) -> str:
     """
     run = RunDirectory(path)
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    rows = [row for result in evaluation.rows for row in _rows(result)]
+    rows = [row for result in evaluation.rows for row in _rows(result, evaluation.normalizer)]
     if len(evaluation.corpora) > 1:
         rows += _means(evaluation)
     rules = ["---:" if heading in FIGURES else "---" for heading in _headings(evaluation)]
@@ -84,9 +91,18 @@ def _table(evaluation: EvaluationRecord, title: str = "") -> Table:
     table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in _headings(evaluation):
         figure = heading in FIGURES
-        table.add_column(heading, justify="right" if figure else "left", no_wrap=figure, overflow="fold")
+        # A heading of several words takes several lines, so that the table fits into 80 columns.
+        shown = heading.replace(" ", "\n").replace("/", "/\n") if figure else heading
+        verdict = heading == _headings(evaluation)[-1]
+        table.add_column(
+            shown,
+            justify="right" if figure else "left",
+            no_wrap=figure or heading == INTERVAL,
+            overflow="fold",
+            min_width=LONGEST_WORD if verdict else None,
+        )
     for result in evaluation.rows:
-        for row in _rows(result):
+        for row in _rows(result, evaluation.normalizer):
             table.add_row(*row)
         table.add_section()
     for row in _means(evaluation) if len(evaluation.corpora) > 1 else ():
@@ -95,7 +111,8 @@ def _table(evaluation: EvaluationRecord, title: str = "") -> Table:
 
 
 def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
-    return ("corpus", "N", "system", "WER", "95 %", "CER", f"{evaluation.judged.name} is")
+    raw = [RAW] if evaluation.normalizer != "raw" else []
+    return ("corpus", "N", "system", "WER", INTERVAL, "CER", *raw, FAULTS, f"{evaluation.judged.name} is")
 
 
 def _trained(training: TrainingRecord) -> Iterator[str]:
@@ -115,7 +132,14 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if len(evaluation.corpora) > 1:
         yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
     if evaluation.normalizer != "raw":
-        yield f"Texts under the normaliser {evaluation.normalizer}; the raw rates are in the results"
+        yield f"WER and CER of texts normalized by {evaluation.normalizer}; raw WER of the texts as they are"
+    yield f"{FAULTS}: clips with an empty hypothesis, with a loop, and with a hypothesis cut at the token limit"
+    for result in evaluation.rows:
+        for difference in result.differences:
+            for reason in reasons(result, difference.other):
+                yield f"{result.name}, {evaluation.judged.name} against {difference.other}: {reason}"
+    for result, each in above_one(evaluation.rows):
+        yield insertions_note(each, result.name)
 
 
 def _places(files: Mapping[str, Path]) -> Iterator[str]:
@@ -127,20 +151,23 @@ def _say(lines: Iterable[str], console: Console) -> None:
         console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
-def _rows(result: CorpusResult) -> Iterator[list[str]]:
-    """The base, what is judged beside it, then the others."""
+def _rows(result: CorpusResult, normalizer: str) -> Iterator[list[str]]:
+    """Yield a row of the base, one of the judged system, and one of each other system."""
     name, n = result.name, str(result.n)
     for heard in sorted(result.systems, key=lambda heard: heard.system != BASE):
-        rates, difference = heard.normalized, result.against(heard.system)
-        verdict = difference.verdict if difference else ""
-        yield [name, n, heard.system, f"{rates.wer:.3f}", _interval(rates.wer_ci95), f"{rates.cer:.3f}", verdict]
+        rates = heard.normalized
+        raw = [f"{heard.raw.wer:.3f}"] if normalizer != "raw" else []
+        faults = f"{heard.faults.empty}/{heard.faults.loop}/{heard.faults.truncated}"
+        figures = [f"{rates.wer:.3f}", _interval(rates.wer_ci95), f"{rates.cer:.3f}", *raw, faults]
+        yield [name, n, heard.system, *figures, short(result, heard.system)]
         name = n = ""
 
 
 def _means(evaluation: EvaluationRecord) -> Iterator[list[str]]:
     name = "mean of the corpora"
     for mean in sorted(evaluation.macro, key=lambda mean: mean.system != BASE):
-        yield [name, "", mean.system, f"{mean.wer:.3f}", _interval(mean.wer_ci95), f"{mean.cer:.3f}", ""]
+        empty = [""] * (len(_headings(evaluation)) - 6)
+        yield [name, "", mean.system, f"{mean.wer:.3f}", _interval(mean.wer_ci95), f"{mean.cer:.3f}", *empty]
         name = ""
 
 

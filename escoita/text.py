@@ -13,6 +13,15 @@ from rapidfuzz.distance import LCSseq
 
 Normalizer = Literal["raw", "basic", "uzbek", "uzbek-latin", "galician"]
 NORMALIZERS: tuple[str, ...] = get_args(Normalizer)
+# The normalizers of languages that have one of their own, by their codes in ISO 639-1 and 639-3. There is no good one
+# for all other languages: `basic` removes the combining marks with which many scripts write vowels.
+_OF_LANGUAGE: dict[str, Normalizer] = {
+    "uz": "uzbek",
+    "uzb": "uzbek",
+    "uzn": "uzbek",
+    "gl": "galician",
+    "glg": "galician",
+}
 
 TURNED_COMMA, TUTUQ = "ʻ", "ʼ"  # U+02BB, the second half of oʻ and gʻ, and U+02BC, the glottal stop of maʼno
 # What keyboards, word processors and web pages put in their place; \x91 and \x92 are Windows-1252 read as Latin-1.
@@ -43,6 +52,16 @@ _DOTTED = re.compile("i\u0307+")
 _IN_BRACKETS = re.compile(r"[<\[].*?[>\]]", re.DOTALL)
 _IN_PARENTHESES = re.compile(r"\([^)]+\)")
 _EXAMPLES = 5
+
+
+def default_normalizer(language: str) -> Normalizer:
+    """
+    Return the normalizer of a language: its own one, or `raw` if it has none.
+
+    Args:
+        language (`str`): ISO code, lower case.
+    """
+    return _OF_LANGUAGE.get(language, "raw")
 
 
 @cache

@@ -285,6 +285,7 @@ class Transcriber:
             # Rows are counted from the first of these.
             row_watch = watch and (lambda row, place, token: watch(rows.start + row, place, token))
             with torch.inference_mode():
+                self.family.set_language(self.model, self.processor, self.spoken.language)
                 tokens = self.family.generate(self.model, inputs, self.spoken, row_watch).cpu()
             return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
         except RuntimeError as error:

@@ -14,7 +14,7 @@ from escoita.recipe import Corpus, Evaluation
 from escoita.records import AdapterRecord, Prompt
 from escoita.resolve import adapter_record, file_if_any
 from escoita.rundir import RunDirectory
-from escoita.text import NORMALIZERS
+from escoita.text import NORMALIZERS, default_normalizer
 from eval.systems import Candidate
 
 
@@ -75,7 +75,7 @@ def asked_of_manifests(
     out: Path,
     language: str | None = None,
     baselines: list[str] | None = None,
-    normalizer: str = "raw",
+    normalizer: str | None = None,
     spoken: AdapterRecord | None = None,
     base_revision: str | None = None,
     allow_other_base: bool = False,
@@ -86,9 +86,9 @@ def asked_of_manifests(
     corpora = _named_by_file(manifests)
     if language and not re.fullmatch("[a-z]{2,3}", language):
         raise EscoitaError(f"--language {language}: write its code, such as gl")
-    if normalizer not in NORMALIZERS:
+    if normalizer is not None and normalizer not in NORMALIZERS:
         raise EscoitaError(f"--normalizer {normalizer}: there are {', '.join(NORMALIZERS)}")
-    settings = Evaluation.model_validate({"baselines": baselines or [], "normalizer": normalizer})
+    settings = Evaluation.model_validate({"baselines": baselines or []})
     if adapter is not None:
         spoken = spoken or adapter_record(adapter)
         alone = Candidate(BASE, base, spoken, base_revision, trained=adapter, allow_other_base=allow_other_base)
@@ -103,8 +103,9 @@ def asked_of_manifests(
         raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
     else:
         spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
-        candidates = [Candidate(BASE, base, spoken, base_revision)]
-    return Asked(candidates, corpora, out, settings)
+        candidates = [Candidate(BASE, base, spoken, base_revision, own_limit=True)]
+    chosen = normalizer or default_normalizer(candidates[0].spoken.language)
+    return Asked(candidates, corpora, out, settings.model_copy(update={"normalizer": chosen}))
 
 
 def _named_by_file(manifests: list[Path]) -> list[Corpus]:

@@ -19,13 +19,14 @@ from typing import Literal
 
 import numpy as np
 
+from escoita.evaluation import Measured
+
 
 # Intervals from few clusters are too narrow (Cameron, Gelbach and Miller 2008, "Bootstrap-Based Improvements for
 # Inference with Clustered Errors", who call 5 to 30 few); this is a compromise, as most test sets have no more.
 FEWEST_SPEAKERS = 10
 
 Unit = Literal["utterance", "speaker"]
-Verdict = Literal["better", "worse", "no measurable difference"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PairedDifference:
     value: float
     ci95: tuple[float, float]
     p_value: float
-    verdict: Verdict
+    verdict: Measured
 
 
 def resampling_unit(speakers: Sequence[str]) -> tuple[Unit, int]:
@@ -138,7 +139,7 @@ def smallest_p_value(units: int) -> float:
     return min(1.0, 2 * 0.5**units)
 
 
-def verdict_of(ci95: tuple[float, float], p_value: float) -> Verdict:
+def verdict_of(ci95: tuple[float, float], p_value: float) -> Measured:
     """
     What an interval and a p-value say together: of few draws the one may say more than the other, so both must.
 

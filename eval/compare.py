@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from escoita.evaluation import CorpusResult, EvaluationRecord, Interval, Rates
+from escoita.evaluation import CorpusResult, EvaluationRecord, Interval, Measured, Rates, Verdict
 from escoita.predictions import predictions_path, public, read_predictions
 from escoita.scoring import word_edits
 from escoita.text import NORMALIZERS, normalizer
-from eval.bootstrap import Verdict, resampling_unit, smallest_p_value, verdict_of
+from escoita.verdicts import Outcome, disagree, reasons_of, unusable, verdict
+from eval.bootstrap import resampling_unit, smallest_p_value, verdict_of
 from eval.tally import Counts, Key, Tally, pooled, tally
 
 
 NEW, OLD = "new", "old"
+# Results of the same corpora in the new and in the old evaluation.
+Pairs = Sequence[tuple[CorpusResult, CorpusResult]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,21 @@ class Evaluated:
         """Rates of what was judged, as they are compared."""
         return result.judged.raw if self.raw else result.judged.normalized
 
+    def outcome(self, results: Sequence[CorpusResult], name: str) -> Outcome:
+        """
+        Return the figures that a verdict depends on, of one corpus or of several pooled by words.
+
+        Args:
+            results (`Sequence[CorpusResult]`): The corpora.
+            name (`str`): What the table calls this side, `new` or `old`.
+        """
+        rates = [self.rates(result) for result in results]
+        words = _pooled([(rate.wer, rate.reference_words) for rate in rates])
+        characters = _pooled([(rate.cer, rate.reference_characters) for rate in rates])
+        empty = sum(unusable(result.judged, result.n) for result in results)
+        clips = sum(result.n for result in results)
+        return Outcome(name, clips, empty, words, characters, sum(rate.insertions for rate in rates))
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -50,8 +68,11 @@ class Compared:
         difference (`float`): New minus old; below 0 is better.
         ci95 (`tuple[float, float]`): Its 95 % interval.
         p_value (`float`, *optional*): Two-sided; absent where the intervals of the records were compared.
-        verdict (`str`): `better`, `worse` or `no measurable difference`.
+        verdict (`str`): See [`~escoita.verdicts.verdict`].
         how (`str`): What was compared: the same clips, or the intervals of the records and why.
+        failed (`bool`, *optional*, defaults to `False`): More than half of the new hypotheses are empty or loop.
+        disagree (`bool`, *optional*, defaults to `False`): One of WER and CER is lower, the other one higher.
+        reasons (`tuple[str]`, *optional*): Clauses that say what limits the verdict.
     """
 
     name: str
@@ -62,6 +83,9 @@ class Compared:
     p_value: float | None
     verdict: Verdict
     how: str
+    failed: bool = False
+    disagree: bool = False
+    reasons: tuple[str, ...] = ()
 
 
 def compare(new: Evaluated, old: Evaluated) -> list[Compared]:
@@ -79,16 +103,15 @@ def compare(new: Evaluated, old: Evaluated) -> list[Compared]:
     pairs = [(result, before[result.name]) for result in new.record.corpora if result.name in before]
     tallies = [_paired(new, old, *pair) for pair in pairs]
     rows = [
-        _by_clips(ours.name, (ours.n, theirs.n), found)
+        _by_clips(ours.name, new, old, [(ours, theirs)], found)
         if isinstance(found, Tally)
         else _by_intervals(ours.name, new, old, [(ours, theirs)], f"intervals ({found})")
         for (ours, theirs), found in zip(pairs, tallies, strict=True)
     ]
     if len(pairs) > 1:
-        clips = (sum(ours.n for ours, _ in pairs), sum(theirs.n for _, theirs in pairs))
         together = [found for found in tallies if isinstance(found, Tally)]
         if len(together) == len(pairs):
-            rows.append(_by_clips("pooled", clips, pooled(together)))
+            rows.append(_by_clips("pooled", new, old, pairs, pooled(together)))
         else:
             rows.append(_by_intervals("pooled", new, old, pairs, "intervals"))
     return rows
@@ -147,28 +170,54 @@ def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusRe
             return "predictions of another time"
         columns |= {("raw", "words"): edits.reference, ("raw", "words", which): edits.total}
     speakers = told[0]["speaker"].to_pylist()
-    counts = Counts(columns, *resampling_unit(speakers), speakers, 0, 0, {})
+    counts = Counts(columns, *resampling_unit(speakers), speakers, 0, 0, {}, {})
     return tally(ours.name, counts, new.record.resamples)
 
 
-def _by_clips(name: str, clips: tuple[int, int], tallied: Tally) -> Compared:
+def _by_clips(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, tallied: Tally) -> Compared:
     found = tallied.difference("raw", NEW, OLD)
     wer = (tallied.rate("raw", "words", NEW)[0], tallied.rate("raw", "words", OLD)[0])
-    return Compared(name, clips, wer, found.value, found.ci95, found.p_value, found.verdict, "the same clips")
+    return _compared(
+        name, new, old, pairs, wer, found.value, found.ci95, found.p_value, found.verdict, "the same clips"
+    )
 
 
-def _by_intervals(
-    name: str, new: Evaluated, old: Evaluated, pairs: Sequence[tuple[CorpusResult, CorpusResult]], how: str
-) -> Compared:
+def _by_intervals(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, how: str) -> Compared:
     ours, theirs = [new.rates(result) for result, _ in pairs], [old.rates(result) for _, result in pairs]
     our_weights, their_weights = _weights(ours), _weights(theirs)
     parts = [(weight, rates.wer, rates.wer_ci95) for weight, rates in zip(our_weights, ours, strict=True)]
     parts += [(-weight, rates.wer, rates.wer_ci95) for weight, rates in zip(their_weights, theirs, strict=True)]
     value, ci95 = recovered(parts)
     wer = sum(weight * rates.wer for weight, rates in zip(our_weights, ours, strict=True))
-    clips = (sum(result.n for result, _ in pairs), sum(result.n for _, result in pairs))
     units = sum(min(result.units, other.units) for result, other in pairs)
-    return Compared(name, clips, (wer, wer - value), value, ci95, None, verdict_of(ci95, smallest_p_value(units)), how)
+    measured = verdict_of(ci95, smallest_p_value(units))
+    return _compared(name, new, old, pairs, (wer, wer - value), value, ci95, None, measured, how)
+
+
+def _compared(
+    name: str,
+    new: Evaluated,
+    old: Evaluated,
+    pairs: Pairs,
+    wer: tuple[float, float],
+    value: float,
+    ci95: Interval,
+    p_value: float | None,
+    measured: Measured,
+    how: str,
+) -> Compared:
+    """Return the row of a comparison, with the verdict on what was measured."""
+    ours = new.outcome([result for result, _ in pairs], NEW)
+    theirs = old.outcome([result for _, result in pairs], OLD)
+    said = verdict(measured, ours, theirs)
+    reasons = tuple(reasons_of(ours, theirs, "the {} one".format))
+    clips = (ours.clips, theirs.clips)
+    return Compared(name, clips, wer, value, ci95, p_value, said, how, ours.failed, disagree(ours, theirs), reasons)
+
+
+def _pooled(parts: Sequence[tuple[float, int]]) -> float:
+    """Return the rate of several corpora together, from their rates and lengths."""
+    return sum(rate * length for rate, length in parts) / max(1, sum(length for _, length in parts))
 
 
 def _weights(rates: Sequence[Rates]) -> list[float]:

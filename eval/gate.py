@@ -4,20 +4,20 @@ Refuses what became worse.
     python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
 
 Compares what was judged in one evaluation with what was judged in another, prints a table in Markdown, fit for
-`$GITHUB_STEP_SUMMARY`, and ends with 1 where the new one is worse with 95 % confidence on a corpus or on all together,
-or over the limit.
+`$GITHUB_STEP_SUMMARY`, and exits with status 1 if the new one is worse with 95 % confidence on a corpus or on all
+together, if its WER is over the limit, or if more than half of its hypotheses on a corpus are empty or loop.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
+from escoita.evaluation import EvaluationRecord, Verdict
 from escoita.figures import percent, points, points_interval, probability, thousands
 from escoita.markdown import code, line
 from escoita.rundir import RunDirectory
-from eval.bootstrap import Verdict
+from escoita.verdicts import insertions_note
 from eval.compare import Compared, Evaluated, compare
 
 
@@ -36,7 +36,8 @@ class Gate:
         only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that only the new one has.
         only_old (`dict[str, tuple[int, float]]`): The same of the old one.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
-        notes (`list[str]`): What must be known of the bases, in Markdown.
+        failed (`tuple[str]`, *optional*): Corpora on which more than half of the new hypotheses are empty or loop.
+        notes (`tuple[str]`, *optional*): Sentences on rates over 100 % and on the bases.
     """
 
     title: str
@@ -44,7 +45,8 @@ class Gate:
     only_new: dict[str, tuple[int, float]]
     only_old: dict[str, tuple[int, float]]
     max_wer: float | None = None
-    notes: list[str] = field(default_factory=list)
+    failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def over(self) -> list[str]:
@@ -56,14 +58,14 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Whether the new one may pass."""
-        return not self.found("worse") and not self.over
+        return not self.found("worse") and not self.over and not self.failed
 
     def found(self, verdict: Verdict) -> list[str]:
         """Where a verdict was given."""
         return [row.name for row in self.compared if row.verdict == verdict]
 
     def markdown(self) -> str:
-        """Title, table, and a last line that says whether the new one passed and why."""
+        """Title, table, notes, and a last line that says whether the new one passed and why."""
         rows = [_cells(row) for row in self.compared]
         for verdict, only, place in ((ONLY_NEW, self.only_new, 1), (ONLY_OLD, self.only_old, 0)):
             for name, (clips, wer) in only.items():
@@ -71,17 +73,20 @@ class Gate:
                 rates[place] = percent(wer)
                 rows.append([line(name), thousands(clips), *rates, "–", "–", verdict, "–"])
         table = [HEADS, ["---", *["---:"] * 5, "---", "---"], *rows]
-        return "\n".join(
-            [self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", *self.notes, self.conclusion()]
-        )
+        said = [f"{row.name}: {reason}" for row in self.compared for reason in row.reasons]
+        notes = [f"- {line(note)}." for note in [*said, *self.notes]]
+        notes += [""] * bool(notes)
+        return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", *notes, self.conclusion()])
 
     def conclusion(self) -> str:
         """The last line."""
         reasons = {
             "worse on": self.found("worse"),
             f"over the limit of {percent(self.max_wer)} on": self.over,
+            "more than half of the hypotheses are empty or loop on": list(self.failed),
             "better on": self.found("better"),
             "no measurable difference on": self.found("no measurable difference"),
+            "not comparable on": self.found("not comparable"),
             f"{ONLY_NEW}:": list(self.only_new),
             f"{ONLY_OLD}:": list(self.only_old),
         }
@@ -115,8 +120,12 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     texts = [code(record.normalizer) for record in records]
     how = f"raw texts, as the normalisers differ ({texts[0]}, {texts[1]})" if raw else f"normaliser {texts[0]}"
     title = f"WER of {judged[0]} against {judged[1]}; {how}."
-    notes = list(_of_other_bases(dict(zip(("new", "old"), records, strict=True))))
-    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer, notes)
+    outcomes = [(result, ours.outcome([result], "the new one")) for result in ours.record.corpora]
+    failed = [result.name for result, each in outcomes if each.failed]
+    failed += [row.name for row in compared if row.failed and row.name not in failed]  # the pool
+    notes = [insertions_note(each, result.name) for result, each in outcomes if each.wer > 1]
+    notes += _of_other_bases(dict(zip(("new", "old"), records, strict=True)))
+    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer, tuple(failed), tuple(notes))
 
 
 def _results(path: Path) -> Path:
@@ -132,14 +141,13 @@ def _of_other_bases(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
     for name, system in bases.items():
         if system.expected_base_sha256:
             yield (
-                f"The {name} one was measured on another base ({code(system.base_sha256[:12])}) than its adapter was"
-                f" trained on ({code(system.expected_base_sha256[:12])}).\n"
+                f"the {name} one was measured on another base ({system.base_sha256[:12]}) than its adapter was trained"
+                f" on ({system.expected_base_sha256[:12]})"
             )
     if len({system.base_sha256 for system in bases.values()}) > 1:
         yield (
-            f"They are of different bases: the new one of {code(bases['new'].base)}"
-            f" ({code(bases['new'].base_sha256[:12])}), the old one of {code(bases['old'].base)}"
-            f" ({code(bases['old'].base_sha256[:12])}).\n"
+            f"they are of different bases: the new one of {bases['new'].base} ({bases['new'].base_sha256[:12]}), the"
+            f" old one of {bases['old'].base} ({bases['old'].base_sha256[:12]})"
         )
 
 
@@ -160,7 +168,7 @@ def _cells(row: Compared) -> list[str]:
         percent(row.wer[0]),
         f"{points(row.difference)} ({points_interval(row.ci95)})",
         "–" if row.p_value is None else probability(row.p_value),
-        row.verdict,
+        f"{row.verdict}; WER and CER disagree" if row.disagree else row.verdict,
         line(row.how),
     ]
 

@@ -17,6 +17,7 @@ from escoita.evaluation import EvaluationRecord
 from escoita.files import write_atomically
 from escoita.progress import say
 from escoita.rundir import RunDirectory
+from escoita.verdicts import short
 from eval.counts import write_counts
 from eval.page import wording
 from eval.page.confusions import confusions
@@ -100,6 +101,8 @@ def write_report(
         record=record,
         judged=record.judged,
         verdicts=wording.verdicts(record),
+        notes=wording.notes(record),
+        short=short,
         composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
         width=6 + 2 * (record.normalizer != "raw") + 3 * bool(record.pooled.differences),

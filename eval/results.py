@@ -20,6 +20,7 @@ from escoita.evaluation import (
     SystemResult,
 )
 from escoita.limits import DRAWS
+from escoita.verdicts import outcome, verdict
 from eval.bootstrap import interval
 from eval.counts import KINDS, Form, Tokens, forms_of
 from eval.folder import CorpusPredictions, read_folder
@@ -128,6 +129,7 @@ def corpus_result(
         kinds (`tuple[str, ...]`): Of slices.
         all_words (`int`): Reference words of all corpora of the record.
     """
+    heard = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
     clips = pa.concat_tables([corpus.clips.replace_schema_metadata() for corpus in corpora])
     systems = list(corpora[0].tables)
     columns = {key: np.concatenate([counted.columns[key] for counted in counts]) for key in counts[0].columns}
@@ -143,8 +145,8 @@ def corpus_result(
         units=len(corpora) if unit == "corpus" else tallied.units,
         merged=sum(counted.merged for counted in counts),
         split=sum(counted.split for counted in counts),
-        systems=[system_result(system, corpora, counts, tallied, form) for system in systems],
-        differences=[compared(tallied, form, systems[0], other) for other in systems[1:]],
+        systems=heard,
+        differences=[compared(tallied, form, heard[0], other, clips.num_rows) for other in heard[1:]],
         slices=slices(clips, columns[form, "words"], edits, kinds),
     )
 
@@ -163,6 +165,7 @@ def system_result(
         faults=Faults(**{kind: sum(counted.faults[name][kind] for counted in counts) for kind in Faults.model_fields}),
         rtfx=_total(tables, "audio_seconds") / computing if computing else 0.0,
         tokens_per_second=_total(tables, "tokens") / computing if computing else 0.0,
+        unusable=sum(counted.unusable[name] for counted in counts),
     )
 
 
@@ -180,10 +183,20 @@ def made_rates(tallied: Tally, form: Form, system: str) -> Rates:
     )
 
 
-def compared(tallied: Tally, form: Form, judged: str, other: str) -> Difference:
-    """The judged system against another."""
-    found = tallied.difference(form, judged, other)
-    return Difference(other=other, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=found.verdict)
+def compared(tallied: Tally, form: Form, judged: SystemResult, other: SystemResult, clips: int) -> Difference:
+    """
+    Compare the judged system with another one.
+
+    Args:
+        tallied ([`~eval.tally.Tally`]): Sums of both systems.
+        form (`str`): Of the texts.
+        judged ([`~escoita.evaluation.SystemResult`]): The result of the judged system.
+        other ([`~escoita.evaluation.SystemResult`]): The result of the other system on the same clips.
+        clips (`int`): Number of these clips.
+    """
+    found = tallied.difference(form, judged.system, other.system)
+    said = verdict(found.verdict, outcome(judged, clips), outcome(other, clips))
+    return Difference(other=other.system, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=said)
 
 
 def macro_mean(system: str, tallies: Sequence[Tally], form: Form) -> MacroMean:

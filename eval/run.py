@@ -25,7 +25,7 @@ from escoita.families import listener_of
 from escoita.predictions import predictions_path
 from escoita.processes import locked, main_first, main_only
 from escoita.progress import is_main_process
-from escoita.recipe import Corpus, Evaluation
+from escoita.recipe import Baseline, Corpus, Evaluation
 from escoita.records import AdapterRecord
 from escoita.resolve import adapter_record, file_if_any
 from escoita.rundir import RunDirectory
@@ -85,7 +85,7 @@ def evaluate_manifests(
     out: Path,
     language: str | None = None,
     baselines: list[str] | None = None,
-    normalizer: str = "raw",
+    normalizer: str | None = None,
     spoken: AdapterRecord | None = None,
     hear: Hear = hear_all,
     base_revision: str | None = None,
@@ -102,7 +102,7 @@ def evaluate_manifests(
         out (`Path`): Where predictions and results go.
         language (`str`, *optional*): ISO code of the clips; needed where no adapter tells it.
         baselines (`list[str]`, *optional*): Models to stand beside.
-        normalizer (`str`, *optional*, defaults to `"raw"`): One of `NORMALIZERS`.
+        normalizer (`str`, *optional*): One of `NORMALIZERS`; that of the language unless given.
         spoken ([`AdapterRecord`], *optional*): How the adapter is spoken to; as it says itself unless given.
         hear (`Callable`, *optional*): See [`evaluate_run`].
         base_revision (`str`, *optional*): See [`evaluate_run`].
@@ -208,7 +208,7 @@ def _prepared(
     if loaded:
         candidates = main_only(lambda: located(candidates), state)
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
-        _check_prompt(candidate)
+        _check_candidate(candidate, settings.baselines)
 
     def gather_material() -> dict[str, Material]:
         found = {corpus.name: corpus_test(corpus, spoken.language, max_rejected_share) for corpus in corpora}
@@ -219,9 +219,17 @@ def _prepared(
     return candidates, main_first(gather_material, state)
 
 
-def _check_prompt(candidate: Candidate) -> None:
-    """Refuse an adapter, or a merged model, that would be told another prompt than in training."""
+def _check_candidate(candidate: Candidate, baselines: list[Baseline]) -> None:
+    """
+    Refuse an adapter, or a merged model, that would be told another prompt than in training, and a limit of tokens for
+    a model that has none.
+    """
+    from escoita.families.baselines import CtcFamily
+
     family = listener_of(candidate.base, candidate.revision)
+    limit = next((each.max_new_tokens for each in baselines if each.model == candidate.base), None)
+    if limit is not None and isinstance(family, CtcFamily):
+        raise EscoitaError(f"eval.baselines: {candidate.base} is a CTC model, which has no max_new_tokens")
     if candidate.adapter is None and not file_if_any(candidate.base, "escoita.json", candidate.revision):
         return
     processor = family.load_processor(candidate.base, candidate.revision)
@@ -231,15 +239,21 @@ def _check_prompt(candidate: Candidate) -> None:
         check_prompt(f"model {candidate.base}", family, processor, adapter_record(candidate.base, candidate.revision))
 
 
-def _baselines(models: list[str], spoken: AdapterRecord) -> list[Candidate]:
+def _baselines(baselines: list[Baseline], spoken: AdapterRecord) -> list[Candidate]:
     """Baselines under the last part of their names."""
+    models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
     names = [name.lstrip("._-") or "baseline" for name in names]
     for name in names:
         if names.count(name) > 1 or name in (BASE, SUBJECT, EARLIER):
             raise EscoitaError(f"eval.baselines: two systems would be called {name}; leave out one")
     spoken = spoken.model_copy(update={"load_in_4bit": False})
-    return [Candidate(name, model, spoken) for name, model in zip(names, models, strict=True)]
+    candidates = []
+    for name, each in zip(names, baselines, strict=True):
+        limit = each.max_new_tokens
+        told = spoken if limit is None else spoken.model_copy(update={"max_new_tokens": limit})
+        candidates.append(Candidate(name, each.model, told, own_limit=limit is None))
+    return candidates
 
 
 def _finish(

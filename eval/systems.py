@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from escoita.base_model import Base, resolve_base
-from escoita.batches import batches_by_seconds
+from escoita.batches import batches_by_language
 from escoita.corpora.rows import Utterances
 from escoita.evaluation import System
 from escoita.files import public_name
@@ -53,6 +56,8 @@ class Candidate:
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base that does not fit it.
         recipe_revision (`str`, *optional*): Revision of the base that the recipe names.
         resolved ([`~escoita.base_model.Base`], *optional*): The base, once it is found.
+        own_limit (`bool`, *optional*, defaults to `False`): The model's own limit of tokens holds instead of that of
+            `spoken`.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Candidate:
     allow_other_base: bool = False
     recipe_revision: str | None = None
     resolved: Base | None = None
+    own_limit: bool = False
 
     def carries(self, other: "Candidate") -> bool:
         """Whether the other is this model, once its adapter is merged into it."""
@@ -127,10 +133,10 @@ def hear_all(
             digests = {candidate.base: resolved.digest()}
         if candidate.adapter:
             transcriber.merge_adapter(candidate.adapter)
+        transcriber.spoken = settings_of(candidate, transcriber)
         transcriber.warm_up()
         system = _system(candidate, transcriber, digests[candidate.base], state.num_processes)
         for name, test in tests.items():
-            transcriber.spoken = spoken_in(candidate.spoken, test.clips)
             heard = hear(transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard)
             peak = max(gathered(peak_memory_bytes(), state))
             if state.is_main_process:
@@ -151,10 +157,27 @@ def hear_all(
         loaded = candidate
 
 
-def spoken_in(spoken: AdapterRecord, clips: Utterances) -> AdapterRecord:
-    """What is told beside the clips: Whisper is told their language, and tells it itself where there are several."""
-    languages = set(clips.column("language")) or {spoken.language}
-    return spoken.model_copy(update={"language": languages.pop() if len(languages) == 1 else ""})
+def settings_of(candidate: Candidate, transcriber: Transcriber) -> AdapterRecord:
+    """Return prompt, language and limit of tokens of a candidate whose model is loaded."""
+    if not candidate.own_limit:
+        return candidate.spoken
+    limit = transcriber.family.own_limit(transcriber.model)
+    return candidate.spoken.model_copy(update={"max_new_tokens": limit})
+
+
+def batches_of(transcriber: Transcriber, clips: Utterances) -> list[tuple[str, list[int]]]:
+    """
+    Return the batches of a corpus with the language that each is transcribed in: those of the clips for a model that
+    is given a language, else the language of the candidate.
+
+    Args:
+        transcriber ([`~escoita.transcribe.Transcriber`]): With the settings of the candidate.
+        clips ([`~escoita.corpora.rows.Utterances`]): The corpus.
+    """
+    languages = clips.column("language")
+    if not transcriber.family.per_language(transcriber.model, transcriber.processor):
+        languages = [transcriber.spoken.language] * len(languages)
+    return list(batches_by_language(clips.column("audio_seconds"), languages, transcriber.batch_seconds))
 
 
 def hear(
@@ -174,14 +197,14 @@ def hear(
     Returns:
         `dict[int, Transcript]`: What all processes heard, by the index of the clip; of a shard its clips alone.
     """
-    lengths = test.clips.column("audio_seconds")
-    batches = list(batches_by_seconds(lengths, transcriber.batch_seconds))
+    parted = batches_of(transcriber, test.clips)
+    batches = [indices for _, indices in parted]
     folder, key = out / corpus / f"{JOURNAL}{system.name}", _key(transcriber, system, test.clips)
     known = read_journals(folder, key) if folder.is_dir() else {}
     # By the place of the batch alone, whatever is known already, as processes may start at different times.
     numbers = shard.numbers(len(batches))
     mine = [number for number in numbers[state.process_index :: state.num_processes] if number not in known]
-    heard = transcriber.in_batches(test.load, [batches[number] for number in mine])
+    heard = _in_languages(transcriber, test, [parted[number] for number in mine])
     told = track(heard, total=len(mine), title=f"Transcribing {corpus}, {system.name}: batches")
     with each_says_why(state):
         append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(mine, told))
@@ -194,6 +217,15 @@ def hear(
     }
 
 
+def _in_languages(
+    transcriber: Transcriber, test: Material, parted: Sequence[tuple[str, list[int]]]
+) -> Iterator[tuple[list[int], list[Transcript]]]:
+    """Transcribe batches, those of each language with settings of this language."""
+    for language, some in groupby(parted, key=itemgetter(0)):
+        told = transcriber.told(transcriber.spoken.model_copy(update={"language": language}))
+        yield from told.in_batches(test.load, [indices for _, indices in some])
+
+
 def _numbered(
     numbers: Sequence[int], heard: Iterator[tuple[list[int], list[Transcript]]]
 ) -> Iterator[tuple[int, list[Transcript]]]:
@@ -203,6 +235,7 @@ def _numbered(
 
 def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
     adapter = candidate.adapter
+    most = transcriber.family.most_tokens(transcriber.model, transcriber.spoken)
     return System(
         name=candidate.name,
         base=public_name(candidate.base),
@@ -211,7 +244,7 @@ def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, pr
         expected_base_sha256=candidate.resolved.expected_sha256 if candidate.resolved else None,
         adapter=candidate.adapter_name or (public_name(adapter) if adapter else None),
         adapter_sha256=weights_digest(adapter) if adapter else None,
-        max_new_tokens=candidate.spoken.max_new_tokens,
+        max_new_tokens=None if most == math.inf else int(most),
         batch_seconds=transcriber.batch_seconds,
         processes=processes,
         device=device_name(str(transcriber.model.device)),
@@ -226,6 +259,7 @@ def _key(transcriber: Transcriber, system: System, clips: Utterances) -> str:
         "system": system.model_dump(exclude={"processes", "device", "peak_memory_bytes"}),
         "spoken": transcriber.spoken.model_dump(),
         "clips": [clips.column("id"), clips.column("audio_seconds")],
+        "batches": batches_of(transcriber, clips),
         "versions": [version(library) for library in ("torch", "transformers", "peft")],
     }
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

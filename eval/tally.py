@@ -26,6 +26,7 @@ class Counts:
         merged (`int`): References of which the normaliser makes fewer words, or none.
         split (`int`): References of which it makes more.
         faults (`dict[str, dict[str, int]]`): Of each system, how many utterances have which.
+        unusable (`dict[str, int]`): Of each system, how many hypotheses are empty or loop, each counted once.
     """
 
     columns: dict[Key, np.ndarray]
@@ -35,6 +36,7 @@ class Counts:
     merged: int
     split: int
     faults: dict[str, dict[str, int]]
+    unusable: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,13 @@ def count(corpus: CorpusPredictions, normalizer_name: str) -> Counts:
     faults = {
         system: {fault: int(counted["faults", fault, system].sum()) for fault in FAULTS} for system in corpus.tables
     }
+    unusable = {
+        system: int((counted["faults", "empty", system] | counted["faults", "loop", system]).sum())
+        for system in corpus.tables
+    }
     merged, split = (int(counted["references", change].sum()) for change in CHANGES)
     columns = {key: column for key, column in counted.items() if key[0] in FORMS}
-    return Counts(columns, *resampling_unit(speakers), speakers, merged, split, faults)
+    return Counts(columns, *resampling_unit(speakers), speakers, merged, split, faults, unusable)
 
 
 def tally(name: str, counts: Counts, resamples: int) -> Tally:

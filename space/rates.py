@@ -3,14 +3,20 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from escoita.evaluation import BASE, SUBJECT, Difference, EvaluationRecord, Interval, MacroMean, Rates
-from escoita.figures import MINUS, points, thousands
+from escoita.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, Interval, MacroMean, Rates
+from escoita.figures import MINUS, percent, points, thousands
 from escoita.recipe import Recipe
+from escoita.verdicts import above_one, disagree, outcome
 from space.look import short_name
 from space.texts import say
 
 
-VERDICTS = {"better": "about.better", "worse": "about.worse", "no measurable difference": "about.alike"}
+VERDICTS = {
+    "better": "about.better",
+    "worse": "about.worse",
+    "no measurable difference": "about.alike",
+    "not comparable": "about.incomparable",
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,11 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
     for result in evaluation.rows:
         if difference := result.against(BASE):
             yield _compared(titles[result.name], difference, language)
+            yield from _limits(result, titles[result.name], language)
+    called = _called(evaluation, language)
+    for result, each in above_one(evaluation.rows):
+        told = {"corpus": titles[result.name], "system": called[each.system], "wer": percent(each.wer)}
+        yield say("about.over", language, **told, count=thousands(each.insertions))
     for probe in evaluation.probes:
         if probe.system == evaluation.judged.name:
             yield say("about.probes", language, count=thousands(probe.n), heard=thousands(probe.with_text))
@@ -128,11 +139,25 @@ def _heard(called: Mapping[str, str], rates: Mapping[str, Rates] | Mapping[str, 
     ]
 
 
+def _limits(result: CorpusResult, title: str, language: str) -> Iterator[str]:
+    """Say what the verdict on adapter and base depends on beside the WER."""
+    base = result.of(BASE)
+    if base is None or result.judged.unusable is None:
+        return
+    ours, theirs = outcome(result.judged, result.n), outcome(base, result.n)
+    for each, name in ((ours, "adapter"), (theirs, "base")):
+        if each.failed:
+            counts = {"count": thousands(each.unusable), "clips": thousands(each.clips)}
+            yield say("about.failed", language, corpus=title, system=say(f"compare.{name}", language), **counts)
+    if disagree(ours, theirs):
+        yield say("about.disagree", language, corpus=title, cer=percent(ours.cer), base=percent(theirs.cer))
+
+
 def _compared(title: str, difference: Difference, language: str) -> str:
     by, low, high = (points(value) for value in (difference.wer, *difference.ci95))
     if difference.verdict == "better":  # by so many: the interval is turned round with the difference
         low, high = high, low
-    if difference.verdict != "no measurable difference":  # better or worse says what the sign says
+    if difference.verdict in ("better", "worse"):  # better or worse says what the sign says
         by, low, high = (value.lstrip(f"+{MINUS}") for value in (by, low, high))
     interval = f"95 %: {low} … {high}"
     return say(VERDICTS[difference.verdict], language, corpus=title, points=by, interval=interval)

@@ -13,7 +13,7 @@ from cards.checks.rates import Differences, differing, same
 from cards.checks.weights import ADAPTER
 from escoita.data_record import CorpusData, DataRecord
 from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
-from escoita.files import sha256
+from escoita.files import public_name, sha256
 from escoita.foreign_json import read_object
 from escoita.method import Lora
 from escoita.predictions import Provenance, predictions_path, read_predictions
@@ -286,6 +286,7 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
         "batch_seconds": (recipe.eval.batch_seconds, judged.batch_seconds),
     }
     yield from differing(pairs, "recipe.yaml", "results.json")
+    yield from _token_limits(recipe, evaluation)
     yield from _resamples(evaluation)
     asked = {corpus.name: corpus.language or recipe.language for corpus in recipe.corpora.test}
     there = {result.name for result in evaluation.corpora}
@@ -303,6 +304,20 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
         yield f"systems: recipe.yaml compares with {expected} more, results.json with {others}"
     if recipe.eval.probes and {probe.system for probe in evaluation.probes} != set(systems):
         yield "probes: recipe.yaml asks for them, results.json does not have them for each system"
+
+
+def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
+    """Compare the token limits of the base, and of baselines for which the recipe sets one."""
+    asked = {public_name(each.model): each.max_new_tokens for each in recipe.eval.baselines}
+    for system in evaluation.systems[1:]:
+        limit = recipe.eval.max_new_tokens if system.name == BASE else asked.get(system.base)
+        if limit is None or system.adapter is not None:
+            continue
+        # A baseline whose decoder has fewer places stops before.
+        lower = system.name != BASE and 0 < (system.max_new_tokens or 0) < limit
+        if system.max_new_tokens != limit and not lower:
+            found = "nothing" if system.max_new_tokens is None else str(system.max_new_tokens)
+            yield f"max_new_tokens of {system.name}: {limit} in recipe.yaml, {found} in results.json"
 
 
 def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:

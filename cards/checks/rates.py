@@ -7,7 +7,7 @@ from typing import Any
 
 from cards.checks.check import Check, compared
 from escoita.errors import RecordError
-from escoita.evaluation import PROBES, EvaluationRecord
+from escoita.evaluation import PROBES, CorpusResult, EvaluationRecord
 from escoita.text import NORMALIZERS
 
 
@@ -23,7 +23,9 @@ MOST_RESAMPLES = 100_000
 _NAMES = ("name", "system", "other", "value")
 
 
-def recomputed(folder: Path, published: EvaluationRecord, score: Score) -> EvaluationRecord:
+def recomputed(
+    folder: Path, published: EvaluationRecord, score: Score, may_be_of_0_1: bool = False
+) -> EvaluationRecord:
     """
     Scores the published predictions as the record says that they were.
 
@@ -31,13 +33,26 @@ def recomputed(folder: Path, published: EvaluationRecord, score: Score) -> Evalu
         folder (`Path`): `eval` of what was published.
         published ([`EvaluationRecord`]): Says which normaliser, how many resamples, which corpora.
         score (`Callable`): `eval.results.score`.
+        may_be_of_0_1 (`bool`, *optional*, defaults to `False`): The record may be of escoita 0.1.0, which did not
+            count unusable hypotheses. If it holds none of these counts, the recomputed record holds none either; the
+            verdicts depend on them nevertheless.
 
     Raises:
         RecordError: Predictions are missing, not of ours, or do not fit together; or there are too many resamples.
     """
     require_scorable(published)
     corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
-    return score(folder, published.normalizer, published.resamples, corpora)
+    counted = score(folder, published.normalizer, published.resamples, corpora)
+    results = [*published.corpora, published.pooled]
+    if may_be_of_0_1 and all(each.unusable is None for result in results for each in result.systems):
+        shortened = [_without_unusable(result) for result in counted.corpora]
+        return counted.model_copy(update={"corpora": shortened, "pooled": _without_unusable(counted.pooled)})
+    return counted
+
+
+def _without_unusable(result: CorpusResult) -> CorpusResult:
+    systems = [each.model_copy(update={"unusable": None}) for each in result.systems]
+    return result.model_copy(update={"systems": systems})
 
 
 def require_scorable(published: EvaluationRecord) -> None:

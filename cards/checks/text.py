@@ -19,7 +19,8 @@ from escoita.errors import PublishError
 
 # A figure of a card: a number with its sign, separators and unit, or the verdict of a comparison.
 _FIGURES = re.compile(
-    r"[+\-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?:\s?[%‰])?|\b(?:better|worse)\b|no measurable difference"
+    r"[+\-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?:\s?[%‰])?|\b(?:better|worse)\b"
+    r"|no measurable difference|not comparable"
 )
 _LINKS = re.compile(r"https?://[^\s<>\"')\]]+|\]\((?P<target>[^)\s]*)\)")
 # The most figures that are printed of one difference.

@@ -8,9 +8,14 @@ import numpy as np
 import torch
 
 from escoita.audio import SAMPLING_RATE
+from escoita.errors import EscoitaError
 from escoita.families.family import Family, whisper_seconds
 from escoita.families.watching import Watch
+from escoita.languages import matching
 from escoita.records import AdapterRecord, Prompt
+from escoita.resolve import local_file
+from escoita.visible import visible
+from escoita.weight_files import check_weights
 
 
 class WhisperFamily(Family):
@@ -33,15 +38,28 @@ class WhisperFamily(Family):
         self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
     ) -> torch.Tensor:
         """Without timestamps and without a second try at another temperature."""
-        known = getattr(model.generation_config, "lang_to_id", None) or {}
-        asked = {"language": spoken.language, "task": "transcribe"} if f"<|{spoken.language}|>" in known else {}
+        known = matching(spoken.language, _languages(model))
+        asked = {"language": known, "task": "transcribe"} if known else {}
         # Beside what it is told, Whisper's generate adds; `max_new_tokens` would do the same, but warn every time.
         most = self.most_tokens(model, spoken)
         return model.generate(**inputs, **asked, max_length=most, do_sample=False)
 
     def most_tokens(self, model: Any, spoken: AdapterRecord) -> int:
         """Its decoder has so many places, of which four are taken by what it is told."""
-        return min(spoken.max_new_tokens, model.config.max_target_positions - 4)
+        return min(spoken.max_new_tokens, self.own_limit(model))
+
+    def own_limit(self, model: Any) -> int:
+        """Return the places of its decoder without the four that its own prompt takes."""
+        return int(model.config.max_target_positions) - 4
+
+    def per_language(self, model: Any, processor: Any) -> bool:
+        """Return whether it knows several languages; one that knows English alone takes none."""
+        return bool(_languages(model))
+
+
+def _languages(model: Any) -> list[str]:
+    """Return the codes of the languages that a Whisper model knows."""
+    return [mark.strip("<|>") for mark in getattr(model.generation_config, "lang_to_id", None) or {}]
 
 
 class CtcFamily(Family):
@@ -56,6 +74,35 @@ class CtcFamily(Family):
             list(audio), sampling_rate=SAMPLING_RATE, return_tensors="pt", padding=True, return_attention_mask=True
         )
         return dict(features)
+
+    def per_language(self, model: Any, processor: Any) -> bool:
+        """Return whether each language has letters and an adapter of its own, as in MMS (Pratap et al. 2023)."""
+        return bool(_letters(processor)) and getattr(model.config, "adapter_attn_dim", None) is not None
+
+    def set_language(self, model: Any, processor: Any, language: str) -> None:
+        """
+        Load the adapter and the letters of a language, if the model has one for each.
+
+        Raises:
+            EscoitaError: The model does not know the language, or the adapter cannot be loaded.
+        """
+        if not self.per_language(model, processor):
+            return
+        tokenizer, name = processor.tokenizer, str(model.config._name_or_path)
+        code = matching(language, _letters(processor))
+        if code is None:
+            raise EscoitaError(f"model {name}: has no letters for the language {language!r}; leave this model out")
+        if code == model.target_lang == tokenizer.target_lang:
+            return
+        revision = getattr(model.config, "_commit_hash", None)
+        check_weights(local_file(name, f"adapter.{code}.safetensors", revision), f"model {name}")
+        try:
+            # use_safetensors: otherwise transformers would fall back to a pickle.
+            model.load_adapter(code, use_safetensors=True, revision=revision)
+            tokenizer.set_target_lang(code)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = visible(str(error).strip())[:300]
+            raise EscoitaError(f"model {name}: its adapter for {code} cannot be loaded ({reason})") from error
 
     def generate(
         self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
@@ -91,3 +138,9 @@ class CtcFamily(Family):
     def token_counts(self, processor: Any, tokens: torch.Tensor) -> list[int]:
         """Letters that were heard."""
         return [len(text) for text in self.decode(processor, tokens)]
+
+
+def _letters(processor: Any) -> list[str]:
+    """Return the codes of the languages of a tokenizer that has a vocabulary for each; none of any other tokenizer."""
+    vocabulary = getattr(processor.tokenizer, "vocab", {})
+    return [code for code, letters in vocabulary.items() if isinstance(letters, dict)]

@@ -1,5 +1,6 @@
 """What the Transcriber asks of every model that turns speech into text."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from inspect import signature
@@ -18,6 +19,8 @@ from escoita.visible import visible
 
 # The longest clip that a base may state. Whisper's extractor pads every clip to it.
 MOST_SECONDS = 3600.0
+# As many as Whisper may write of its 30 seconds; people say about four words a second, of three tokens each.
+TOKENS_PER_SECOND = 15
 
 
 class Family(ABC):
@@ -176,6 +179,32 @@ class Family(ABC):
     def most_tokens(self, model: Any, spoken: AdapterRecord) -> float:
         """As many tokens end a transcript, whatever is left to say."""
         return spoken.max_new_tokens
+
+    def own_limit(self, model: Any) -> int:
+        """
+        Return the most tokens of a transcript for a model whose limit nobody has set, as of a baseline.
+
+        Args:
+            model: The model.
+        """
+        return math.ceil(TOKENS_PER_SECOND * self.max_audio_seconds)
+
+    def per_language(self, model: Any, processor: Any) -> bool:
+        """Return whether the model is given the language of each clip, so that a batch must be of one language."""
+        return False
+
+    def set_language(self, model: Any, processor: Any, language: str) -> None:  # noqa: B027  # nothing to do is right
+        """
+        Prepare model and processor for clips of a language; by default, nothing depends on it.
+
+        Args:
+            model: The model.
+            processor: The processor that decodes its tokens.
+            language (`str`): Code of ISO 639; empty if it is not known.
+
+        Raises:
+            EscoitaError: The model does not know the language.
+        """
 
     def token_counts(self, processor: Any, tokens: torch.Tensor) -> list[int]:
         """Generated tokens of each row, those that end or pad it left out."""

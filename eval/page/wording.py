@@ -2,6 +2,7 @@
 
 from escoita.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, System
 from escoita.figures import interval, percent, points, points_interval, probability
+from escoita.verdicts import above_one, insertions_note, reasons
 from eval.earlier import EARLIER
 
 
@@ -76,16 +77,27 @@ def _against(difference: Difference, whole: CorpusResult, record: EvaluationReco
         "better": f"{_capital(judged)} is measurably better than {other}",
         "worse": f"{_capital(judged)} is measurably worse than {other}",
         "no measurable difference": f"There is no measurable difference between {judged} and {other}",
+        "not comparable": f"{_capital(judged)} and {other} are not comparable",
     }[difference.verdict]
     rates = whole.of(difference.other)
     against = f" against {percent(rates.normalized.wer)}" if rates else ""
     figure = probability(difference.p_value)
     figure = figure if figure.startswith("<") else f"=\N{NO-BREAK SPACE}{figure}"
+    limits = "".join(f" {_capital(reason)}." for reason in reasons(whole, difference.other, name_of))
     return (
         f"{found}: WER {percent(whole.judged.normalized.wer)}{against}, a difference of"
         f" {points(difference.wer)} points (95 %: {points_interval(difference.ci95)};"
-        f" p\N{NO-BREAK SPACE}{figure})."
+        f" p\N{NO-BREAK SPACE}{figure}).{limits}"
     )
+
+
+def notes(record: EvaluationRecord) -> list[str]:
+    """Explain rates over 100 %, of each corpus and of all corpora together."""
+    whole = record.pooled.name
+    return [
+        f"{insertions_note(each, 'all corpora' if result.name == whole else result.name, name_of)}."
+        for result, each in above_one(record.rows)
+    ]
 
 
 def _apart(difference: Difference, record: EvaluationRecord) -> str:

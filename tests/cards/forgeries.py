@@ -298,6 +298,24 @@ def better_normalizer(files: Files) -> None:
     again(files)
 
 
+def better_though_silent(files: Files) -> None:
+    rows(column("hypothesis", lambda text, row: ""), OURS)(files)
+    again(files)
+
+    def update(document: dict[str, Any]) -> None:
+        for result in (*document["corpora"], document["pooled"]):
+            assert result["differences"][0]["verdict"] == "not comparable"
+            result["differences"][0]["verdict"] = "better"
+
+    record(RESULTS, update)(files)
+
+
+def uncounted(document: dict[str, Any]) -> None:
+    for result in (*document["corpora"], document["pooled"]):
+        for system in result["systems"]:
+            del system["unusable"]
+
+
 def one_rate(document: dict[str, Any]) -> None:
     document["corpora"][0]["systems"][0]["normalized"]["wer"] = 0.05
 
@@ -533,6 +551,13 @@ FORGERIES: dict[str, Forgery] = {
     ),
     # Predictions and rates
     "rate": Forgery("another rate in results.json", record(RESULTS, one_rate), RESULTS),
+    "silent": Forgery("an adapter that writes nothing, called better", better_though_silent, RESULTS),
+    "unusable": Forgery(
+        "another number of empty hypotheses and loops",
+        put(RESULTS, "corpora", 0, "systems", 1, "unusable", 3),
+        RESULTS,
+    ),
+    "unusable-removed": Forgery("no numbers of empty hypotheses and loops", record(RESULTS, uncounted), RESULTS),
     "rate-and-card": Forgery(
         "the same wrong rate in results.json and card",
         both(record(RESULTS, one_rate), text(CARD, r"10\.00 %", "5.00 %")),
@@ -577,6 +602,11 @@ FORGERIES: dict[str, Forgery] = {
     "resamples-recipe": Forgery(
         "other resamples than the recipe asks for",
         and_again(put(RESULTS, "resamples", 150)),
+        "recipe and results.json",
+    ),
+    "base-token-limit": Forgery(
+        "another token limit of the base",
+        and_again(provenance({"max_new_tokens": 9}, BASES, "eval/probes/predictions-base.parquet")),
         "recipe and results.json",
     ),
     "token-limit": Forgery(

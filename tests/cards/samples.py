@@ -208,7 +208,9 @@ def data(*leaks: Leak) -> DataRecord:
 
 def recipe(**sections: dict[str, Any]) -> Recipe:
     """The small recipe, its sections updated."""
-    document = yaml.safe_load(RECIPE) | {"eval": {"batch_seconds": 60.0, "max_new_tokens": 64, "probes": False}}
+    document = yaml.safe_load(RECIPE) | {
+        "eval": {"batch_seconds": 60.0, "max_new_tokens": 64, "probes": False, "normalizer": "raw"}
+    }
     for name, changes in sections.items():
         document[name] = document.get(name, {}) | changes
     return Recipe.model_validate(document)

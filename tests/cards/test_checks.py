@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from cards.blocks import marked
 from cards.checks.check import MOST_LINES, compared
+from cards.checks.consistency import evaluation_differences
 from cards.checks.files import check_files
 from cards.checks.front import check_front, index_entries
 from cards.checks.names import check_names, check_versions, named
 from cards.checks.rates import differences
 from cards.checks.text import check_sections, every_block, figures_of
 from tests.cards.proven import write_files
+from tests.cards.samples import evaluation, heard, recipe, result, system
 
 
 JSON = st.recursive(
@@ -111,3 +113,17 @@ def test_a_model_index_of_another_shape_is_a_line(dataset: str) -> None:
     checks = check_front(card, "---\nlanguage: uz\n---\n\n# Title\n")
     (found,) = [check for check in checks if check.what == "model-index"]
     assert found.verdict == "differs"
+
+
+@pytest.mark.parametrize(
+    "asked, recorded, holds",
+    [(None, 444, True), (200, 200, True), (600, 444, True), (200, 444, False), (200, None, False), (None, None, True)],
+)
+def test_a_baseline_has_the_token_limit_that_the_recipe_sets(
+    asked: int | None, recorded: int | None, holds: bool
+) -> None:
+    wanted = recipe(eval={"baselines": [{"model": "a/whisper", "max_new_tokens": asked}]})
+    record = evaluation(result(systems=[heard(), heard("base"), heard("whisper")]))
+    systems = [*record.systems[:2], system("whisper", base="a/whisper", max_new_tokens=recorded)]
+    found = list(evaluation_differences(wanted, record.model_copy(update={"systems": systems})))
+    assert any("max_new_tokens of whisper" in line for line in found) is not holds

@@ -205,3 +205,19 @@ def test_what_was_not_used_in_the_test_is_told(tmp_path: Path) -> None:
     assert "of the test corpora could not be used" not in card_of(tmp_path / "a")
     record = evaluation().model_copy(update={"pooled": result("pooled", rejected=7)})
     assert "7 rows of the test corpora could not be used" in card_of(tmp_path / "b", evaluation_record=record)
+
+
+def test_what_limits_a_verdict_and_token_limits_are_shown(tmp_path: Path) -> None:
+    assert "are empty or loop" not in card_of(tmp_path / "a") and "Most tokens" not in card_of(tmp_path / "a")
+    silent = heard(normalized=rates(1.0, cer=1.0), empty=1234).model_copy(update={"unusable": 1234})
+    base, ctc = (heard(name).model_copy(update={"unusable": 0}) for name in ("base", "mms"))
+    differences = [difference(name, verdict="not comparable") for name in ("base", "mms")]
+    found = result(systems=[silent, base, ctc], differences=differences)
+    record = evaluation(found).model_copy(update={"pooled": found.model_copy(update={"name": "pooled"})})
+    systems = [*record.systems[:2], system("mms", base="facebook/mms", max_new_tokens=None)]
+    card = card_of(tmp_path / "b", evaluation_record=record.model_copy(update={"systems": systems}))
+    assert "), not comparable; WER and CER disagree |" in card
+    assert "- Some clips, the adapter against the base: 1,234 of 1,234 hypotheses of the adapter are empty or" in card
+    assert "The WER of the base on Some clips is 125.17 %, which is over 100 %, because it inserts 48 words." in card
+    assert "Most tokens of a transcript: the adapter 64, the base 64, facebook/mms no limit." in card
+    assert "but the two are not comparable; 1,234 of 1,234 hypotheses of the adapter are empty or loop" in card

@@ -1,9 +1,10 @@
 from dataclasses import dataclass
+from itertools import groupby
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.batches import batches_by_seconds, next_batch
+from escoita.batches import batches_by_language, batches_by_seconds, next_batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,3 +42,17 @@ def test_a_batch_is_of_one_adapter_of_like_length_and_within_its_limits(
 @given(PARTS, st.floats(1, 200))
 def test_the_first_is_in_the_next_batch(parts: list[Part], budget: float) -> None:
     assert next_batch(parts, budget)[0] is parts[0]
+
+
+@given(st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["gl", "uz", "es"]))), st.floats(0.5, 200))
+def test_a_batch_is_of_one_language_and_those_of_a_language_follow_each_other(
+    clips: list[tuple[float, str]], budget: float
+) -> None:
+    lengths, languages = [length for length, _ in clips], [language for _, language in clips]
+    batches = list(batches_by_language(lengths, languages, budget))
+    assert sorted(index for _, batch in batches for index in batch) == list(range(len(clips)))
+    assert all({languages[index] for index in batch} == {language} for language, batch in batches)
+    order = [language for language, _ in batches]
+    assert [language for language, _ in groupby(order)] == list(dict.fromkeys(order))
+    if len(set(languages)) == 1:
+        assert [batch for _, batch in batches] == list(batches_by_seconds(lengths, budget))

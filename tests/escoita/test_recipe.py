@@ -31,7 +31,7 @@ def refusal(path: Path, old: str = "", new: str = "", overrides: list[str] | Non
 def test_defaults(path: Path) -> None:
     recipe = load_recipe(path)
     assert isinstance(recipe.method, Lora)
-    assert (recipe.method.lora_alpha, recipe.eval.normalizer, recipe.hub.repo) == (16, "raw", None)
+    assert (recipe.method.lora_alpha, recipe.eval.normalizer, recipe.hub.repo) == (16, "uzbek", None)
     assert recipe.run_path == Path("runs/small")
     assert recipe.corpora.validation == [] and recipe.corpora.max_rejected_share == 0.01
 
@@ -249,3 +249,43 @@ def test_the_page_speaks_the_languages_it_has_words_for(path: Path) -> None:
     assert load_recipe(path, ["space.languages=[gl]"]).space.languages == ["gl"]
     assert "space.languages" in refusal(path, overrides=["space.languages=[]"])
     assert "space.languages.0" in refusal(path, overrides=["space.languages=[pt]"])
+
+
+@pytest.mark.parametrize(
+    "language, chosen, normalizer",
+    [
+        ("uz", None, "uzbek"),
+        ("uzn", None, "uzbek"),
+        ("gl", None, "galician"),
+        ("en", None, "raw"),
+        ("hi", None, "raw"),
+        ("uz", "null", "uzbek"),
+        ("uz", "raw", "raw"),
+        ("en", "basic", "basic"),
+    ],
+)
+def test_the_normalizer_is_that_of_the_language(
+    path: Path, tmp_path: Path, language: str, chosen: str | None, normalizer: str
+) -> None:
+    path.write_text(path.read_text("utf-8").replace("language: uz", f"language: {language}"), "utf-8")
+    recipe = load_recipe(path, [f"eval.normalizer={chosen}"] if chosen else None)
+    assert recipe.eval.normalizer == normalizer
+    recipe.write(tmp_path / "resolved.yaml")
+    assert f"normalizer: {normalizer}" in (tmp_path / "resolved.yaml").read_text("utf-8")
+    assert load_recipe(tmp_path / "resolved.yaml") == recipe
+
+
+def test_a_baseline_is_a_name_or_a_name_with_settings(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path, ["eval.baselines=[a/whisper, {model: b/whisper, max_new_tokens: 99}, {model: c/ctc}]"])
+    assert [(each.model, each.max_new_tokens) for each in recipe.eval.baselines] == [
+        ("a/whisper", None),
+        ("b/whisper", 99),
+        ("c/ctc", None),
+    ]
+    recipe.write(tmp_path / "resolved.yaml")
+    assert load_recipe(tmp_path / "resolved.yaml") == recipe
+    written = yaml.safe_load((tmp_path / "resolved.yaml").read_text("utf-8"))["eval"]["baselines"]
+    assert written == ["a/whisper", {"model": "b/whisper", "max_new_tokens": 99}, "c/ctc"]
+    for wrong in ("{model: a, max_new_tokens: 0}", "{modle: a}", "5", "[a]", "{}"):
+        with pytest.raises(RecipeError, match=r"eval\.baselines\.0"):
+            load_recipe(path, [f"eval.baselines=[{wrong}]"])

@@ -220,7 +220,7 @@ def test_a_normaliser_of_another_time_leaves_the_intervals(pair: Pair) -> None:
 
 
 def test_a_handful_of_clips_is_no_verdict(pair: Pair) -> None:
-    new, old = pair({"clips": [("bir", "")] * 5}, {"clips": [("bir", "bir")] * 5})
+    new, old = pair({"clips": [("bir", "besh")] * 5}, {"clips": [("bir", "bir")] * 5})
     assert gate(new, old).compared[0].verdict == "no measurable difference"
     without_predictions(new)
     (row,) = gate(new, old).compared
@@ -275,3 +275,42 @@ def test_the_command(pair: Pair, tmp_path: Path, command: Callable[..., subproce
     assert passed.returncode == 0 and passed.stdout.endswith("**Pass:** better on clips.\n")
     missing = command("-m", "escoita", "gate", old, str(tmp_path / "gone.json"))
     assert missing.returncode == 1 and not missing.stdout and len(missing.stderr.splitlines()) == 1
+
+
+def test_a_new_adapter_that_writes_nothing_fails(pair: Pair) -> None:
+    silent = [("bir ikki", "")] * CLIPS
+    wordy = [("bir ikki", "besh olti yetti")] * CLIPS
+    new, old = pair({"clips": silent, "more": rows(0)}, {"clips": wordy})
+    for _ in range(2):
+        found = gate(new, old)
+        assert not found.passed and found.failed == ("clips",)
+        assert found.compared[0].verdict == "not comparable" and not found.found("worse")
+        assert "30 of 30 hypotheses" in found.markdown() and "**Fail:**" in last_line(found)
+        without_predictions(new, old)
+
+
+def test_a_corpus_that_only_the_new_one_has_is_looked_at_too(pair: Pair) -> None:
+    new, old = pair({"clips": rows(0), "more": [("bir ikki", "")] * CLIPS}, {"clips": rows(0)})
+    found = gate(new, old)
+    assert not found.passed and found.failed == ("more",)
+
+
+def test_an_old_adapter_that_writes_nothing_is_no_reason_to_fail(pair: Pair) -> None:
+    new, old = pair({"clips": rows(3)}, {"clips": [("bir ikki", "")] * CLIPS})
+    found = gate(new, old)
+    assert found.passed and found.compared[0].verdict == "better" and "the old one" in found.markdown()
+
+
+def test_wer_and_cer_that_disagree_are_named(pair: Pair) -> None:
+    # Old: both words have a wrong letter. New: one word is right, the other one is another word of many letters.
+    new, old = pair(
+        {"clips": [("bir ikki", "bir sakkizinchi")] * CLIPS}, {"clips": [("bir ikki", "bar ikka")] * CLIPS}
+    )
+    row = gate(new, old).compared[0]
+    assert row.verdict == "better" and row.disagree
+    assert cells(gate(new, old).markdown())[0][6] == "better; WER and CER disagree"
+
+
+def test_a_rate_over_one_carries_a_note(pair: Pair) -> None:
+    many = [("bir", "bir ikki uch")] * CLIPS
+    assert "inserts 60 words" in gate(*pair({"clips": many}, {"clips": many})).markdown()

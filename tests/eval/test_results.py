@@ -88,7 +88,7 @@ def test_a_system_against_the_other(tmp_path: Path) -> None:
     "clips, verdict", [(1, "no measurable difference"), (5, "no measurable difference"), (6, "worse")]
 )
 def test_a_handful_of_clips_proves_nothing(tmp_path: Path, clips: int, verdict: str) -> None:
-    write_rows(tmp_path, [("bir", "", "bir")] * clips)
+    write_rows(tmp_path, [("bir", "besh", "bir")] * clips)
     (found,) = score(tmp_path, resamples=2000).corpora[0].differences
     assert (found.wer, found.ci95, found.verdict) == (1.0, (1.0, 1.0), verdict)
     assert found.p_value == min(1, 2 / 2**clips)
@@ -297,3 +297,28 @@ def test_what_would_take_hours_or_all_memory_is_refused(tmp_path: Path, monkeypa
     monkeypatch.setattr("eval.folder.FOLDER_BYTES", 100)
     with pytest.raises(RecordError, match="its predictions take more than 100 bytes of memory"):
         score(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "silence, verdict", [("", "not comparable"), ("............", "not comparable"), ("bir bir bir bir bir", "worse")]
+)
+def test_an_adapter_that_fails_is_not_better_than_a_base_that_inserts(
+    tmp_path: Path, silence: str, verdict: str
+) -> None:
+    write_rows(tmp_path, [("chiroqni yoq", silence, "besh olti yetti sakkiz")] * 40)
+    result = score(tmp_path, resamples=200).corpora[0]
+    assert [each.unusable for each in result.systems] == [40, 0]
+    assert result.differences[0].verdict == verdict
+
+
+def test_a_hypothesis_that_is_empty_and_loops_counts_once(tmp_path: Path) -> None:
+    write_rows(tmp_path, [("bir ikki", "............", "besh")] * 3 + [("bir ikki", "bir", "besh")] * 4)
+    ours = score(tmp_path, resamples=100).corpora[0].judged
+    assert (ours.faults.empty, ours.faults.loop, ours.unusable) == (3, 3, 3)
+
+
+def test_a_base_that_failed_is_worse_and_never_better(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a", [("bir ikki", "bir ikki", "")] * 40)
+    assert score(tmp_path / "a", resamples=200).corpora[0].differences[0].verdict == "better"
+    write_rows(tmp_path / "b", [("bir ikki", "besh olti yetti", "")] * 40)
+    assert score(tmp_path / "b", resamples=200).corpora[0].differences[0].verdict == "not comparable"

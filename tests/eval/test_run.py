@@ -4,6 +4,7 @@ import pytest
 
 from escoita.errors import CorpusError, EscoitaError
 from escoita.families import family_of
+from escoita.recipe import Baseline
 from escoita.records import AdapterRecord, Prompt
 from eval.asked import _named_by_file, asked_of_manifests
 from eval.run import _baselines, evaluate_manifests
@@ -76,13 +77,13 @@ def test_a_merged_model_of_the_hub_has_its_prompt_beside_it(tmp_path: Path, monk
     ],
 )
 def test_baselines_are_called_by_their_last_part(model: str, name: str) -> None:
-    assert [candidate.name for candidate in _baselines([model], SPOKEN)] == [name]
+    assert [candidate.name for candidate in _baselines([Baseline(model=model)], SPOKEN)] == [name]
 
 
 @pytest.mark.parametrize("models", [["a/whisper", "b/whisper"], ["user/base"], ["user/adapter"], ["user/earlier"]])
 def test_no_two_systems_have_one_name(models: list[str]) -> None:
     with pytest.raises(EscoitaError, match="two systems would be called"):
-        _baselines(models, SPOKEN)
+        _baselines([Baseline(model=model) for model in models], SPOKEN)
 
 
 def test_an_adapter_that_would_be_told_another_prompt_is_refused_before_anything_is_transcribed(

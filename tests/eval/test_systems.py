@@ -10,9 +10,10 @@ from escoita.corpora.rows import Utterances
 from escoita.families.baselines import WhisperFamily
 from escoita.predictions import predictions_path, read_predictions
 from escoita.records import AdapterRecord, Prompt
+from escoita.transcribe import Transcriber
 from eval.material import Material
-from eval.systems import Candidate, hear_all, spoken_in
-from tests.escoita.families.samples import write_whisper
+from eval.systems import Candidate, batches_of, hear_all
+from tests.escoita.families.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
 from tests.escoita.samples import tone
 from tests.eval.samples import clip
 
@@ -23,11 +24,6 @@ SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)
 def material(languages: Sequence[str]) -> Material:
     rows = [clip("ola", row, language=code, audio_seconds=0.5) for row, code in enumerate(languages, start=1)]
     return Material(Utterances.of(rows), lambda index: tone(300 + 100 * index))
-
-
-@pytest.mark.parametrize("languages, told", [(["es", "es"], "es"), (["gl"], "gl"), (["es", "gl"], ""), ([], "gl")])
-def test_clips_tell_their_language(languages: list[str], told: str) -> None:
-    assert spoken_in(SPOKEN, material(languages).clips) == SPOKEN.model_copy(update={"language": told})
 
 
 def test_whisper_is_told_the_language_of_each_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +41,41 @@ def test_whisper_is_told_the_language_of_each_corpus(tmp_path: Path, monkeypatch
     assert told == ["gl", "es", "gl"]  # the first of the warm-up
     table, _ = read_predictions(predictions_path(tmp_path, "es", "whisper"))
     assert table["id"].to_pylist() == ["clips-1", "clips-2"] and set(table["hypothesis"].to_pylist()) == {"a"}
+
+
+def test_each_row_of_several_languages_is_transcribed_in_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+    generate = WhisperFamily.generate
+
+    def listening(self: WhisperFamily, model: Any, inputs: Any, spoken: AdapterRecord, watch: Any = None) -> Any:
+        asked.append((spoken.language, len(inputs["input_features"])))
+        return generate(self, model, inputs, spoken, watch)
+
+    monkeypatch.setattr(WhisperFamily, "generate", listening)
+    whisper = Candidate("whisper", write_whisper(tmp_path / "whisper"), SPOKEN, own_limit=True)
+    mms = Candidate("mms", write_mms(tmp_path / "mms"), SPOKEN, own_limit=True)
+    tests = {"clips": material(["es", "gl", "es", "gl", "gl"])}
+    hear_all([whisper], tests, tmp_path, 60, PartialState(cpu=True))
+    assert asked[1:] == [("es", 2), ("gl", 3)]
+    table, provenance = read_predictions(predictions_path(tmp_path, "clips", "whisper"))
+    assert table["id"].to_pylist() == [f"clips-{row}" for row in range(1, 6)]
+    assert provenance.system.max_new_tokens == 12 and max(table["tokens"].to_pylist()) == 12
+    assert all(table["truncated"].to_pylist())  # by its own limit, not by the 6 tokens of the adapter
+    uzbek = {"clips": material(["en", "gl", "uz", "gl", "en"])}
+    hear_all([mms], uzbek, tmp_path, 60, PartialState(cpu=True))
+    table, provenance = read_predictions(predictions_path(tmp_path, "clips", "mms"))
+    assert provenance.system.max_new_tokens is None and not any(table["truncated"].to_pylist())
+    codes = {"en": "eng", "gl": "glg", "uz": "uzb-script_latin"}
+    for language, text in zip(table["language"].to_pylist(), table["hypothesis"].to_pylist(), strict=True):
+        assert text and set(text) <= set(MMS_LETTERS[codes[language]])
+
+
+def test_a_model_that_is_given_no_language_hears_all_rows_in_the_same_batches(tmp_path: Path) -> None:
+    transcriber = Transcriber.load(write_ctc(tmp_path), settings=SPOKEN, batch_seconds=60)
+    (batch,) = batches_of(transcriber, material(["es", "gl", "es"]).clips)
+    assert batch == ("gl", [0, 1, 2])
 
 
 @pytest.mark.parametrize(

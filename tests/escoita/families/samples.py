@@ -52,6 +52,40 @@ def write_whisper(folder: Path) -> str:
     return str(folder)
 
 
+MMS_LETTERS = {"eng": "abcdefgh", "glg": "aeiouñx", "uzb-script_cyrillic": "абвгд", "uzb-script_latin": "oʻqgyz"}
+
+
+def write_mms(folder: Path) -> str:
+    """Writes an MMS: a wav2vec 2.0 with an adapter and letters of its own for each of four languages."""
+    from safetensors.torch import save_file
+    from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+    folder.mkdir(parents=True, exist_ok=True)
+    marks = ["<pad>", "<s>", "</s>", "<unk>", "|"]
+    vocabulary = {
+        code: {token: index for index, token in enumerate([*marks, *letters])} for code, letters in MMS_LETTERS.items()
+    }
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), target_lang="eng").save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Wav2Vec2Processor"}))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    layers = {"conv_dim": (8, 8), "conv_kernel": (10, 8), "conv_stride": (20, 16), "feat_extract_norm": "layer"}
+    positions = {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    adapters = {"do_stable_layer_norm": True, "adapter_attn_dim": 4, "pad_token_id": 0}
+    torch.manual_seed(0)
+    model = Wav2Vec2ForCTC(
+        Wav2Vec2Config(vocab_size=len(vocabulary["eng"]), **sizes, **layers, **positions, **adapters)
+    )
+    model.save_pretrained(folder)
+    for code, tokens in vocabulary.items():
+        model.lm_head = torch.nn.Linear(16, len(tokens))
+        model.lm_head.bias.data[: len(marks)] = -9.0  # so that letters are transcribed
+        weights = {name: weight.detach().clone().contiguous() for name, weight in model._get_adapters().items()}
+        save_file(weights, folder / f"adapter.{code}.safetensors")
+    return str(folder)
+
+
 def write_ctc(folder: Path, norm: str = "layer") -> str:
     """Writes a wav2vec 2.0 that knows eight letters; its norm is that of large ones or, `group`, of wav2vec2-base."""
     from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC

@@ -13,7 +13,7 @@ from escoita.families import family_of, listener_of
 from escoita.families.baselines import CtcFamily, WhisperFamily
 from escoita.records import AdapterRecord, Prompt
 from escoita.transcribe import Transcriber
-from tests.escoita.families.samples import write_ctc, write_whisper
+from tests.escoita.families.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
 from tests.escoita.samples import tone
 
 
@@ -29,6 +29,11 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def ctc(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_ctc(tmp_path_factory.mktemp("ctc"))
+
+
+@pytest.fixture(scope="module")
+def mms(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_mms(tmp_path_factory.mktemp("mms"))
 
 
 @pytest.mark.parametrize("name, family", [("whisper", WhisperFamily), ("ctc", CtcFamily)])
@@ -58,6 +63,54 @@ def test_whisper_is_told_the_language_that_it_knows(whisper: str, monkeypatch: p
     transcriber.transcribe(CLIPS)
     assert (asked[0]["language"], asked[0]["task"], asked[0]["max_length"]) == ("gl", "transcribe", 6)
     assert "language" not in asked[1] and asked[1]["max_length"] == 12  # all that its decoder has places for
+
+
+def in_language(transcriber: Transcriber, language: str) -> str:
+    told = transcriber.told(transcriber.spoken.model_copy(update={"language": language}))
+    return "".join(transcript.text for transcript in told.transcribe(CLIPS))
+
+
+@pytest.mark.parametrize(
+    "language, code", [("gl", "glg"), ("glg", "glg"), ("uz", "uzb-script_latin"), ("uzn", "uzb-script_latin")]
+)
+def test_mms_writes_the_letters_of_the_language(mms: str, language: str, code: str) -> None:
+    transcriber = Transcriber.load(mms, settings=SPOKEN)
+    assert set(in_language(transcriber, "en")) <= set(MMS_LETTERS["eng"])
+    text = in_language(transcriber, language)
+    assert text and set(text) <= set(MMS_LETTERS[code])
+    assert set(in_language(transcriber, "en")) <= set(MMS_LETTERS["eng"])  # and back
+    assert in_language(transcriber, language) == text
+
+
+def test_mms_refuses_a_language_that_it_does_not_know(mms: str) -> None:
+    with pytest.raises(EscoitaError, match="'eu'"):
+        in_language(Transcriber.load(mms, settings=SPOKEN), "eu")
+
+
+def test_an_adapter_of_mms_that_is_a_pickle_is_not_loaded(tmp_path: Path) -> None:
+    folder = Path(write_mms(tmp_path))
+    (folder / "adapter.glg.safetensors").unlink()
+    torch.save({}, folder / "adapter.glg.bin")
+    with pytest.raises(EscoitaError, match=r"adapter\.glg\.safetensors"):
+        in_language(Transcriber.load(str(folder), settings=SPOKEN), "gl")
+
+
+def test_adapters_of_mms_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    folder = Path(write_mms(tmp_path))
+    save_file({"lm_head.weight": torch.zeros(3, 16)}, folder / "adapter.glg.safetensors")
+    with pytest.raises(EscoitaError, match="adapter for glg"):
+        in_language(Transcriber.load(str(folder), settings=SPOKEN), "gl")
+
+
+def test_each_model_has_a_limit_of_its_own(whisper: str, ctc: str) -> None:
+    for name, limit in ((whisper, 12), (ctc, None)):
+        transcriber = Transcriber.load(name, settings=SPOKEN)
+        own = transcriber.family.own_limit(transcriber.model)
+        most = transcriber.family.most_tokens(transcriber.model, SPOKEN.model_copy(update={"max_new_tokens": own}))
+        assert most == (limit or float("inf"))
+    assert listener_of("quickstart/gemma4").own_limit(None) == 450
 
 
 def test_a_long_recording_is_cut_for_whisper_too(whisper: str) -> None:

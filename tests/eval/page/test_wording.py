@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from escoita.evaluation import EvaluationRecord, Faults
-from eval.page.wording import FAULTS, duration, share, verdicts
+from eval.page.wording import FAULTS, duration, notes, share, verdicts
 from eval.results import score
 from tests.eval.report_samples import clips_of, write_heard
 
@@ -68,3 +68,12 @@ def test_lengths_of_time(seconds: float, said: str) -> None:
 
 def test_shares() -> None:
     assert share(1 / 3) == "33.3 %"
+
+
+def test_a_system_that_writes_nothing_is_not_compared_and_it_says_why(tmp_path: Path) -> None:
+    record = evaluated(tmp_path, clips={"adapter": [""] * 30, "base": ["besh olti yetti sakkiz"] * 30})
+    (sentence,) = sentences(record)
+    assert sentence.startswith("The adapter and the base are not comparable: WER 100.00 % against 133.33 %")
+    assert "30 of 30 hypotheses of the adapter are empty or loop." in sentence
+    (note,) = notes(record)
+    assert "133.33 %" in note and "inserts 30 words" in note

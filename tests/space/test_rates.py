@@ -1,0 +1,27 @@
+import pytest
+
+from space.rates import sentences, tables
+from tests.cards.samples import difference, evaluation, heard, rates, recipe, result
+
+
+@pytest.mark.parametrize("language", ["en", "gl", "uz"])
+def test_what_limits_a_verdict_is_said_in_each_language(language: str) -> None:
+    silent = heard(normalized=rates(1.0, cer=1.0), empty=1234).model_copy(update={"unusable": 1234})
+    base = heard("base").model_copy(update={"unusable": 0})
+    record = evaluation(result(systems=[silent, base], differences=[difference(verdict="not comparable")]))
+    compared, failed, disagree, over = sentences(record, recipe(), language)
+    assert "118.05" in compared and "1,234" in failed
+    assert "100.00 %" in disagree and "81.24 %" in disagree
+    assert "125.17 %" in over and "48" in over
+
+
+def test_a_record_of_0_1_0_has_its_verdict_alone() -> None:
+    assert len(list(sentences(evaluation(), recipe(), "en"))) == 1
+
+
+def test_normalized_rates_lead_and_raw_ones_follow() -> None:
+    systems = [heard(raw=rates(0.25)), heard("base", raw=rates(1.5))]
+    first, second = tables(evaluation(result(systems=systems), normalizer="uzbek"), recipe(), "en")
+    assert "uzbek" in first.note
+    assert [each.wer for each in first.rows[0].heard] == [1.25167, 0.07118]
+    assert [each.wer for each in second.rows[0].heard] == [1.5, 0.25]
