@@ -35,7 +35,7 @@ _LONGEST_HOP = 256
 # Frames of a short clip: several for each cell.
 _FRAMES = 160
 # Frames of a long recording whose spectra are in memory together.
-_FRAMES_AT_ONCE = 2048
+_FRAMES_AT_ONCE = 32
 # Reach of the grid from the middle of the energy, in standard deviations; 1.73 would span a clip of even energy.
 _REACH = 1.6
 # Cells overlap: each is so many times as long as the grid is wide.
