@@ -10,6 +10,7 @@ from escoita.decoding import MAX_SECONDS, SAMPLING_RATE, Decoded, Source, decode
 from escoita.decoding_av import decode_with_av
 from escoita.errors import AudioError
 from escoita.silence import is_silent
+from escoita.transcript import Note
 
 
 # Nothing can be said in less, and a feature extractor may make no frame of it.
@@ -30,6 +31,12 @@ class Recording(NamedTuple):
     samples: np.ndarray
     channel: int | None = None
     cut_off: str = ""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the user should know, as keys of [`~escoita.transcript.NOTES`]."""
+        found: dict[Note, bool] = {"cut_off": bool(self.cut_off), "one_channel": self.channel is not None}
+        return tuple(note for note, holds in found.items() if holds)
 
 
 def read_audio(

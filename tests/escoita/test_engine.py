@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from escoita.audio import Recording
 from escoita.engine import Engine
 from escoita.errors import AudioError, AudioLimitError, BusyError, EscoitaError, ShareError
 from escoita.fairness import Client
@@ -226,10 +227,10 @@ def test_a_request_takes_its_place_before_its_recording_is_decoded(
 ) -> None:
     path, decoding, decoded = write_clip(tmp_path / "clip.wav"), threading.Event(), threading.Event()
 
-    def slow(source: Path, max_seconds: float) -> np.ndarray:
+    def slow(source: Path, max_seconds: float) -> Recording:
         decoding.set()
         assert decoded.wait(30)
-        return clip(800)
+        return Recording(clip(800))
 
     monkeypatch.setattr("escoita.engine.read_audible", slow)
     with engine(TalkerModel(before_letter=gate), most_waiting=1) as heard:
