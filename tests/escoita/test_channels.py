@@ -84,9 +84,9 @@ def test_all_ways_of_decoding_choose_the_same_channel() -> None:
 def test_blocks_count_together() -> None:
     first, second = ChannelEnergies(2), ChannelEnergies(2)
     block = np.stack([VOICE, -0.99 * VOICE])
-    first.add(block, block.mean(axis=0), axis=1)
+    first.add(block, block.mean(axis=0), axis=0)
     for start in range(0, len(VOICE), 1_000):
         piece = block[:, start : start + 1_000]
-        second.add(piece, piece.mean(axis=0), axis=1)
+        second.add(piece, piece.mean(axis=0), axis=0)
     assert first.better_channel() == second.better_channel() == 0
     assert ChannelEnergies(2).better_channel() is None

@@ -282,3 +282,13 @@ def test_no_recording_is_kept_when_nobody_asks() -> None:
         while held() is not None and time.monotonic() < deadline:
             time.sleep(0.01)
         assert held() is None
+
+
+def test_the_transcript_of_a_file_that_is_cut_off_has_a_note(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.wav")
+    with engine(TalkerModel()) as heard:
+        *_, whole = heard.stream(path)
+        path.write_bytes(path.read_bytes()[:-6_400])
+        *_, cut = heard.stream(path)
+    assert whole.transcript and whole.transcript.notes == () and whole.text == "8000"
+    assert cut.transcript and cut.transcript.notes == ("cut_off",) and cut.text == "4800"

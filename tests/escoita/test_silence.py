@@ -11,7 +11,7 @@ from escoita.audio import is_silent, read_audio
 from tests.escoita.samples import tone
 
 
-QUICKSTART = sorted((Path(__file__).parents[2] / "quickstart/corpora/uz/test").glob("*.ogg"))[:8]
+QUICKSTART = sorted((Path(__file__).parents[2] / "quickstart/corpus/uz/test").glob("*.ogg"))[:8]
 
 
 def stored(samples: np.ndarray, rate: int, kind: str = "WAV", subtype: str = "PCM_16") -> np.ndarray:

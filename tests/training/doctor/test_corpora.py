@@ -125,3 +125,16 @@ def test_a_sample_has_the_first_the_last_and_the_longest(claims: list[float | No
         longest = max(claim or 0.0 for claim in claims)
         assert 0 in chosen and (count == 1 or len(claims) - 1 in chosen)
         assert any((claims[index] or 0.0) == longest for index in chosen)
+
+
+def test_silence_is_refused_and_some_of_it_is_counted(recipe: Recipe, tmp_path: Path) -> None:
+    write_clip(tmp_path / "silent.wav", tone(level=0))
+    write_clip(tmp_path / "inverted.wav", np.stack([tone(), -tone()], axis=1))
+    silent, inverted = GOOD | {"audio_filepath": "silent.wav"}, GOOD | {"audio_filepath": "inverted.wav"}
+    write(tmp_path / "train.jsonl", [silent] * 500)
+    train, _ = looked_at(recipe)
+    assert train.mark == "refusal" and "audible" in train.found
+    write(tmp_path / "train.jsonl", [silent, inverted, inverted, GOOD])
+    warned, counted, read, _ = looked_at(recipe)
+    assert [each.mark for each in (warned, counted, read)] == ["warning", "warning", "ok"]
+    assert "1 of 4" in warned.found and "2 of 4" in counted.found
