@@ -11,8 +11,9 @@ from typing import BinaryIO, NamedTuple
 # A writer that cannot seek, such as a pipe, leaves a placeholder for the length: 0, or a number near the largest that
 # fits. A recording of 2 GiB that was cut off is not recognized.
 PLACEHOLDER = 0x7FFF_F000
-# Elements of a container that are looked at. A live recording of ten hours has 1,800,000 of 20 ms.
-ELEMENTS = 3_000_000
+# Elements of a container that are looked at, which takes at most two seconds; of a longer one the end is not known. A
+# live recording of three hours has 540,000 of 20 ms.
+ELEMENTS = 600_000
 # The longest page of Ogg: a header of 27 bytes, a table of 255 and 255 segments of 255 bytes.
 _OGG_PAGE = 27 + 255 + 255 * 255
 # Elements of Matroska that hold others, and those of unknown length may: Segment and Cluster.
