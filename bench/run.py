@@ -6,7 +6,7 @@ Measures what is claimed of speed and memory, in one run and beside what people 
     python bench/run.py --only scoring
 
 Prints one table and writes it to `bench/results.json` and `docs/performance.md`; of a single benchmark it is only
-printed. Ends with 1 when a goal is missed. Takes five minutes on two idle cores.
+printed. Ends with 1 when a goal is missed. Takes ten minutes on two idle cores.
 """
 
 import sys
