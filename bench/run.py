@@ -6,7 +6,7 @@ Measures what is claimed of speed and memory, in one run and beside what people 
     python bench/run.py --only scoring
 
 Prints one table and writes it to `bench/results.json` and `docs/performance.md`; of a single benchmark it is only
-printed. Ends with 1 when a goal is missed. Takes five minutes on two idle cores.
+printed. Ends with 1 when a goal is missed. Takes ten minutes on two idle cores.
 """
 
 import sys
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # this room is not instal
 from bench.machine import machine
 from bench.manifest import measure_manifest
 from bench.measurement import Measurement
+from bench.reading import measure_reading
 from bench.scoring import measure_scoring
 from bench.streaming import measure_streaming
 from bench.table import markdown_table, write_document, write_results
@@ -40,7 +41,7 @@ DOCUMENT = ROOT / "docs/performance.md"
 def bench(
     run: Annotated[Path, typer.Option(help="Trained run of the quick start.")] = Path("runs/quickstart-uzbek"),
     only: Annotated[
-        Literal["transcriber", "streaming", "scoring", "manifest", "training"] | None,
+        Literal["transcriber", "streaming", "scoring", "manifest", "reading", "training"] | None,
         typer.Option(help="One benchmark; writes nothing."),
     ] = None,
 ) -> None:
@@ -50,6 +51,7 @@ def bench(
         "streaming": partial(measure_streaming, run),
         "scoring": measure_scoring,
         "manifest": measure_manifest,
+        "reading": measure_reading,
         "training": measure_training,
     }
     measured_on = machine()

@@ -2,17 +2,41 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from escoita.decoding import BLOCK_SAMPLES, MAX_SECONDS, SAMPLING_RATE, Source, decode_with_av, decode_with_soundfile
+from escoita.decoding import MAX_SECONDS, SAMPLING_RATE, Decoded, Source, decode_with_soundfile
+from escoita.decoding_av import decode_with_av
 from escoita.errors import AudioError
+from escoita.silence import is_silent
+from escoita.transcript import Note
 
 
 # Nothing can be said in less, and a feature extractor may make no frame of it.
 SHORTEST_SECONDS = 0.05
-# Root mean square under which nothing can be heard: -60 dB of full scale.
-SILENCE_LEVEL = 1e-3
+
+
+class Recording(NamedTuple):
+    """
+    A decoded recording, or a segment of one, and what was noticed while it was decoded.
+
+    Args:
+        samples (`np.ndarray`): Of shape `(samples,)`, float32, 16 kHz, finite.
+        channel (`int`, *optional*): Number of the channel, from 1, that was used because mixing all channels cancels
+            or attenuates it; none if all were mixed.
+        cut_off (`str`): Why the file is not whole; empty if it is.
+    """
+
+    samples: np.ndarray
+    channel: int | None = None
+    cut_off: str = ""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the user should know, as keys of [`~escoita.transcript.NOTES`]."""
+        found: dict[Note, bool] = {"cut_off": bool(self.cut_off), "one_channel": self.channel is not None}
+        return tuple(note for note, holds in found.items() if holds)
 
 
 def read_audio(
@@ -28,7 +52,8 @@ def read_audio(
     soundfile reads wav, flac, ogg, opus and mp3; what it does not know (m4a, webm, mp4), or would not read to its end
     (an mp3 that does not declare its length), is read by PyAV, whose wheels carry FFmpeg. Decoding is in blocks:
     channels are averaged and other rates resampled at once, so that memory holds no more than the samples that are
-    returned and a block.
+    returned and a block. If the mean of the channels cancels or attenuates what one of them holds, that channel is
+    used; see [`~escoita.channels.ChannelEnergies`].
 
     Args:
         source (`str`, `Path` or `bytes`): A path, or the encoded file itself.
@@ -46,40 +71,74 @@ def read_audio(
             too few, or holds samples that are not numbers.
         AudioLimitError: It is over a limit. If its header declares that, nothing is decoded.
     """
-    name = name or (str(source) if not isinstance(source, bytes) else "audio")
+    recording = read_recording(source, name, offset, duration, max_seconds)
+    if recording.cut_off:
+        raise AudioError(_name(source, name), recording.cut_off)
+    return recording.samples
+
+
+def read_recording(
+    source: Source,
+    name: str | None = None,
+    offset: float = 0.0,
+    duration: float | None = None,
+    max_seconds: float = MAX_SECONDS,
+) -> Recording:
+    """
+    Decodes a recording, or a segment of it, also if its file is cut off.
+
+    Args, and what else is raised, are those of [`read_audio`].
+
+    Returns:
+        [`Recording`]: The samples, and which channel was used and why the file is not whole.
+
+    Raises:
+        AudioError: As in [`read_audio`], but for a file that is cut off.
+    """
+    name = _name(source, name)
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise AudioError(name, "no such file")
-    samples = decode_with_soundfile(source, name, offset, duration, max_seconds)
-    if samples is None:
-        samples = decode_with_av(source, name, offset, duration, max_seconds)
-    if len(samples) == 0:
-        raise AudioError(name, "holds no samples")
-    if seconds(samples) < SHORTEST_SECONDS:
-        raise AudioError(name, f"is shorter than {SHORTEST_SECONDS} s")
-    return samples
+    part = (source, name, offset, duration, max_seconds)
+    decoded, channel = _decode(*part), None
+    if decoded.better_channel is not None:
+        channel = decoded.better_channel
+        decoded = _decode(*part, channel)
+    if len(decoded.samples) == 0:
+        raise AudioError(name, decoded.cut_off or "holds no samples")
+    if seconds(decoded.samples) < SHORTEST_SECONDS:
+        raise AudioError(name, decoded.cut_off or f"is shorter than {SHORTEST_SECONDS} s")
+    return Recording(decoded.samples, None if channel is None else channel + 1, decoded.cut_off)
 
 
-def read_audible(path: str | Path, max_seconds: float = MAX_SECONDS) -> np.ndarray:
+def read_audible(path: str | Path, max_seconds: float = MAX_SECONDS) -> Recording:
     """
-    Decodes a recording in which something can be heard; see [`read_audio`].
+    Decodes a recording in which something can be heard, also if its file is cut off; see [`read_recording`].
 
     Raises:
         AudioError: It cannot be read, or nothing can be heard in it.
     """
-    samples = read_audio(path, max_seconds=max_seconds)
-    if is_silent(samples):
+    recording = read_recording(path, max_seconds=max_seconds)
+    if is_silent(recording.samples):
         raise AudioError(Path(path).name, "nothing can be heard in it")
-    return samples
-
-
-def is_silent(samples: np.ndarray) -> bool:
-    """Whether nothing can be heard: the root mean square lies under -60 dB of full scale."""
-    # In blocks: the squares of half an hour would take 230 MB.
-    blocks = (samples[start : start + BLOCK_SAMPLES] for start in range(0, len(samples), BLOCK_SAMPLES))
-    energy = sum(float(np.square(block, dtype=np.float64).sum()) for block in blocks)
-    return (energy / len(samples)) ** 0.5 < SILENCE_LEVEL
+    return recording
 
 
 def seconds(samples: np.ndarray) -> float:
     """Length of samples at 16 kHz."""
     return len(samples) / SAMPLING_RATE
+
+
+def _name(source: Source, name: str | None) -> str:
+    return name or (str(source) if not isinstance(source, bytes) else "audio")
+
+
+def _decode(
+    source: Source,
+    name: str,
+    offset: float,
+    duration: float | None,
+    max_seconds: float,
+    channel: int | None = None,
+) -> Decoded:
+    part = (source, name, offset, duration, max_seconds, channel)
+    return decode_with_soundfile(*part) or decode_with_av(*part)

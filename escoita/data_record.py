@@ -10,7 +10,7 @@ from escoita.records import Part, Record
 
 
 Split = Literal["train", "validation", "test"]
-OutlierKind = Literal["long", "short", "dense", "sparse", "script", "digits", "silent", "claim"]
+OutlierKind = Literal["long", "short", "dense", "sparse", "script", "digits", "silent", "channel", "claim"]
 SharedBy = Literal["transcript", "speaker", "audio"]
 
 
@@ -109,7 +109,8 @@ class Outliers(Part):
         kind (`str`): `long`: over what the model hears at once; training leaves them out, evaluation cuts them.
             `short`: too short for a word. `dense`: more text than anybody says in that time. `sparse`: hardly any
             text for that time. `script`: written in another script than the rest of the corpus. `digits`: numbers
-            that are not written as they are spoken. `silent`: nothing can be heard. `claim`: the corpus claims
+            that are not written as they are spoken. `silent`: nothing can be heard. `channel`: mixing the
+            channels to mono cancels or attenuates it, and its strongest channel is used. `claim`: the corpus claims
             another length than was measured.
         clips (`int`): How many there are.
         share (`float`): Their fraction of the usable clips.

@@ -22,6 +22,7 @@ KINDS: dict[OutlierKind, str] = {
     "script": "in another script than the rest",
     "digits": "digits in the text",
     "silent": "nothing can be heard",
+    "channel": "mixing the channels to mono cancels them; one channel is used",
     "claim": "of another length than the corpus claims",
 }
 TRANSCRIPTS = (

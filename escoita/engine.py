@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from escoita.adapters import Adapters
-from escoita.audio import is_silent, read_audible, seconds
+from escoita.audio import Recording, is_silent, read_audible, seconds
 from escoita.base_model import resolve_base
 from escoita.batches import next_batch
 from escoita.decoding import MAX_SECONDS
@@ -233,9 +233,10 @@ class Engine:
         if adapter is not None:
             self._fetch(adapter)
         array = isinstance(source, np.ndarray)
-        samples = _checked(source) if array else read_audible(source, self.max_seconds)
+        recording = Recording(_checked(source)) if array else read_audible(source, self.max_seconds)
         transcriber = self._transcriber if prompt is None else self._told[prompt]
-        return Hearing(transcriber, samples, (adapter, prompt), started, client, arrived)
+        samples, notes = recording.samples, recording.notes
+        return Hearing(transcriber, samples, (adapter, prompt), started, client, arrived, notes)
 
     def _fetch(self, adapter: str) -> None:
         """Fetches the files of an adapter, so that nobody waits for the network with the model in hand."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from escoita.fairness import Client, anyone
 from escoita.partial import Ended, Event, Failed, Heard, Partial, Progress, Queued
 from escoita.segments import part_of
 from escoita.transcribe import Transcriber
+from escoita.transcript import Note
 
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Hearing:
         started (`float`): When it was asked for, by `time.perf_counter`.
         client ([`~escoita.fairness.Client`], *optional*): Who asked for it.
         arrived (`int`, *optional*, defaults to 0): How many batches had been started when it was asked for.
+        notes (`tuple[Note, ...]`, *optional*): What the transcript says of the recording; see
+            [`~escoita.transcript.NOTES`].
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Hearing:
         started: float | None = None,
         client: Client | None = None,
         arrived: int = 0,
+        notes: tuple[Note, ...] = (),
     ):
+        self.notes = notes
         self.client, self.arrived = client or anyone(), arrived
         self.transcriber, self.samples, self.together = transcriber, samples, together
         self.started = time.perf_counter() if started is None else started
@@ -90,7 +95,10 @@ class Hearing:
             # What came meanwhile is shown at once: a visitor who reads slowly is not shown what is past.
             while (event := self._next_if_any()) is not None:
                 progress.take(event)
-            if (now := progress.partial()) != known:
+            now = progress.partial()
+            if now.transcript is not None and self.notes:
+                now = replace(now, transcript=replace(now.transcript, notes=self.notes))
+            if now != known:
                 yield now
             known = now
 

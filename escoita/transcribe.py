@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,11 +17,12 @@ from escoita.base_model import resolve_base
 from escoita.batches import batches_by_seconds
 from escoita.errors import EscoitaError
 from escoita.hardware import device
+from escoita.progress import say
 from escoita.records import AdapterRecord
 from escoita.resolve import adapter_record, file_if_any, hub_errors
 from escoita.segments import cut_where_quiet, part_of
 from escoita.trained_prompt import check_prompt, trained_processor
-from escoita.transcript import Segment, Transcript
+from escoita.transcript import NOTES, Segment, Transcript
 
 
 if TYPE_CHECKING:
@@ -151,10 +152,16 @@ class Transcriber:
         """
         Transcribes one recording of any length.
 
+        Of a file that is cut off, what it holds is transcribed; the transcript then has a note, which is printed.
+
         Raises:
             AudioError: It cannot be read, or nothing can be heard in it.
         """
-        return self.transcribe([read_audible(path)])[0]
+        recording = read_audible(path)
+        for note in recording.notes:
+            say(f"{path}: {NOTES[note]}")
+        (transcript,) = self.transcribe([recording.samples])
+        return replace(transcript, notes=recording.notes)
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
         """

@@ -1,6 +1,16 @@
 """What was heard."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+
+Note = Literal["cut_off", "one_channel"]
+NOTES: dict[Note, str] = {
+    "cut_off": "The file is cut off: only what it holds was transcribed.",
+    "one_channel": (
+        "Mixing the channels to mono cancels or attenuates them: only the strongest channel was transcribed."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Transcript:
         tokens (`int`): Tokens that were generated.
         truncated (`bool`): Whether the limit of tokens ended a segment.
         segments (`tuple[Segment, ...]`): One, unless the recording is longer than the model hears at once.
+        notes (`tuple[Note, ...]`): What the user should know of the recording, as keys of [`NOTES`].
     """
 
     text: str
@@ -39,3 +50,4 @@ class Transcript:
     tokens: int = 0
     truncated: bool = False
     segments: tuple[Segment, ...] = ()
+    notes: tuple[Note, ...] = ()

@@ -1,12 +1,12 @@
 """What was heard so far, batch by batch, so that a run that was killed at any point goes on from there."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from escoita.files import clear_write_errors, write_atomically
-from escoita.transcript import Segment, Transcript
+from escoita.transcript import Note, Segment, Transcript
 
 
 # Transcripts of a batch, in its order.
@@ -69,5 +69,6 @@ def _read(path: Path, key: str) -> Heard:
     return heard
 
 
-def _transcript(segments: list[dict], **fields: object) -> Transcript:
-    return Transcript(**fields, segments=tuple(Segment(**segment) for segment in segments))  # type: ignore[arg-type]
+def _transcript(segments: list[dict], notes: Sequence[Note] = (), **fields: object) -> Transcript:
+    parts = tuple(Segment(**segment) for segment in segments)
+    return Transcript(**fields, segments=parts, notes=tuple(notes))  # type: ignore[arg-type]

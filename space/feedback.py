@@ -23,7 +23,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import httpx
 
-from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
+from escoita.audio import SAMPLING_RATE, is_silent, read_recording, seconds
 from escoita.errors import AudioError, EscoitaError
 from escoita.recipe import Space
 from space.recording import check_limits, page_words
@@ -139,7 +139,8 @@ def encoded(recording: Path, settings: Space, longest_seconds: float) -> tuple[b
     """
     check_limits(recording, settings)
     with page_words(settings):
-        samples = read_audio(recording, recording.name, max_seconds=settings.max_minutes * 60)
+        # Of a file that is cut off the visitor read, and corrects, the text of what it holds.
+        samples = read_recording(recording, recording.name, max_seconds=settings.max_minutes * 60).samples
     if is_silent(samples):
         raise AudioError(recording.name, "nothing can be heard in it")
     length = seconds(samples)

@@ -12,6 +12,7 @@ from space.differences import Comparison, compare, marked, too_long
 from space.languages import visitor_language
 from space.listening import messages
 from space.published import normalizer_of
+from space.status import NOTES
 from space.texts import say as said
 
 
@@ -181,8 +182,11 @@ def _state(demo: "Demo", known: Partial, language: str) -> str:
         audio, compute = (
             f"{seconds:.1f}" for seconds in (known.transcript.audio_seconds, known.transcript.compute_seconds)
         )
-        done = said("status.done", language, audio=audio, compute=compute)
-        return done if known.text else f"{done}; {said('status.no_words', language)}"
+        pieces = [said("status.done", language, audio=audio, compute=compute)]
+        if not known.text:
+            pieces.append(said("status.no_words", language))
+        pieces += [said(NOTES[note], language) for note in known.transcript.notes]
+        return "; ".join(pieces)
     if known.before is None:
         return said("status.listening", language)
     if known.before == 0:

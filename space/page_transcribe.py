@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from escoita.audio import read_audio
+from escoita.audio import read_recording
 from escoita.errors import EscoitaError
 from escoita.resolve import adapter_record
 from space.downloads import segments_of, write_downloads
@@ -100,7 +100,7 @@ def transcribe_tab(demo: "Demo", say: Callable[..., Any]) -> None:
             done.drawn, transcript, recording = True, done.transcript, done.recording
             # Gradio deletes what it serves together with the uploads.
             paths = write_downloads(transcript, Path(files.GRADIO_CACHE) / uuid.uuid4().hex, recording)
-            samples = read_audio(recording, max_seconds=demo.settings.max_minutes * 60)
+            samples = read_recording(recording, max_seconds=demo.settings.max_minutes * 60).samples
             drawn = waveform(samples, segments_of(transcript), language)
         return drawn, [str(path) for path in paths]
 

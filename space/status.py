@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from escoita.partial import Partial
 from escoita.recipe import Space
 from escoita.records import AdapterRecord
-from escoita.transcript import Segment, Transcript
+from escoita.transcript import Note, Segment, Transcript
 from escoita.visible import visible
 from space.texts import say
 from space.waveform import clock
+
+
+# The text of each note of a transcript.
+NOTES: dict[Note, str] = {"cut_off": "status.cut_off", "one_channel": "status.one_channel"}
 
 
 def progress_line(known: Partial, settings: Space, language: str) -> str:
@@ -58,6 +62,7 @@ def done_line(transcript: Transcript, first_text_seconds: float | None, language
     lines = [" · ".join(pieces)]
     if transcript.truncated:
         lines.append(say("status.truncated", language))
+    lines += [say(NOTES[note], language) for note in transcript.notes]
     return "<br>".join(map(_text, lines))
 
 

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from escoita.audio import SILENCE_LEVEL, seconds
+from escoita.audio import seconds
+from escoita.silence import SILENCE_LEVEL
 from escoita.transcript import Segment
 from escoita.visible import visible
 from space.texts import say

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from escoita.audio import read_audio, seconds
+from escoita.audio import Recording, is_silent, read_recording, seconds
 from escoita.corpora.fingerprint import fingerprint
 from escoita.corpora.rows import Rejected, Utterance, Utterances, batched
 from escoita.errors import AudioError
 from escoita.files import cache_folder, free_bytes
 from escoita.progress import say, track
+from escoita.visible import visible
 
 
 # Another number whenever a measure would come out otherwise, so that old caches are not believed.
-CACHE = "clips-2.sqlite"
+CACHE = "clips-3.sqlite"
 # Rows whose recordings, where embedded, are in memory together with those of the block before.
 _AT_ONCE, _KEYS_AT_ONCE = 128, 32
 
@@ -35,11 +36,45 @@ class Measure:
         seconds (`float`): Its length; 0 where it cannot be read.
         fingerprint (`bytes`): See [`~escoita.corpora.fingerprint.fingerprint`]; empty where there is nothing to hear.
         reason (`str`): Why it cannot be read; empty where it can.
+        channel (`int`): Number of the channel, from 1, that is used because mixing all loses it; 0 if all are mixed.
     """
 
     seconds: float
     fingerprint: bytes
     reason: str
+    channel: int = 0
+
+
+@dataclass
+class Noticed:
+    """
+    What was noticed of the clips of a corpus that can be used.
+
+    Args:
+        clips (`int`): Number of them.
+        silent (`int`): Clips without audible content.
+        one_channel (`int`): Clips of which one channel is used.
+        first_silent (`str`): The first one without audible content, with source and row; empty if there is none.
+    """
+
+    clips: int = 0
+    silent: int = 0
+    one_channel: int = 0
+    first_silent: str = ""
+
+    def lines(self) -> list[str]:
+        """Return a line for each thing to be said, with its count."""
+        found = []
+        if self.silent:
+            found.append(
+                f"no audible content in {self.silent:,} of {self.clips:,} clips; the first: {self.first_silent}"
+            )
+        if self.one_channel:
+            found.append(
+                f"mixing the channels to mono cancels or attenuates {self.one_channel:,} of {self.clips:,} clips;"
+                " their strongest channel is used"
+            )
+        return found
 
 
 def read_clip(utterance: Utterance) -> np.ndarray:
@@ -50,11 +85,24 @@ def read_clip(utterance: Utterance) -> np.ndarray:
         `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz.
 
     Raises:
-        AudioError: It cannot be read.
+        AudioError: It cannot be read, or its file is cut off.
+    """
+    return decode_clip(utterance).samples
+
+
+def decode_clip(utterance: Utterance) -> Recording:
+    """
+    Decodes the recording of an utterance, or its part, and says which channel was used.
+
+    Raises:
+        AudioError: It cannot be read, or its file is cut off.
     """
     part = (utterance.offset, utterance.duration) if utterance.offset is not None else (0.0, None)
     source = utterance.audio if utterance.embedded is None else utterance.embedded
-    return read_audio(source, utterance.audio, *part)
+    recording = read_recording(source, utterance.audio, *part)
+    if recording.cut_off:
+        raise AudioError(utterance.audio, recording.cut_off)
+    return recording
 
 
 def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iterator[Measure]:
@@ -91,6 +139,7 @@ def check_clips(
     max_audio_seconds: float | None,
     marks: Collection[str] = (),
     title: str = "Checking clips",
+    noticed: Noticed | None = None,
 ) -> tuple[Utterances, list[Rejected]]:
     """
     Measures every clip, and tells the usable ones from the others.
@@ -102,6 +151,7 @@ def check_clips(
             unless given, for who cuts long recordings into segments.
         marks (`Collection[str]`, *optional*): Special tokens of the model; a transcript that holds one is rejected.
         title (`str`, *optional*, defaults to `"Checking clips"`): Label of the progress bar.
+        noticed ([`Noticed`], *optional*): Takes what is noticed of the usable clips.
 
     Returns:
         `tuple[Utterances, list[Rejected]]`: The usable rows with their lengths, and the others with the reason.
@@ -114,13 +164,20 @@ def check_clips(
             return f"{measure.seconds:.1f} s is over the {max_audio_seconds:g} s that the model hears; split it"
         return measure.reason
 
-    usable, _, rejected = sift(utterances, title, refused)
+    usable, measures, rejected = sift(utterances, title, refused)
+    if noticed is not None:
+        silent = [index for index, measure in enumerate(measures) if not measure.fingerprint]
+        noticed.clips, noticed.silent = len(measures), len(silent)
+        noticed.one_channel = sum(measure.channel > 0 for measure in measures)
+        if silent:
+            row = usable[silent[0]]
+            noticed.first_silent = visible(f"{row.source}:{row.row}: {row.audio}")
     return usable, rejected
 
 
 def sift(
     utterances: Utterances, title: str, refused: Callable[[str, Measure], str]
-) -> tuple[Utterances, list[bytes], list[Rejected]]:
+) -> tuple[Utterances, list[Measure], list[Rejected]]:
     """
     Measures every clip, and takes out what is refused.
 
@@ -131,10 +188,10 @@ def sift(
             where it can.
 
     Returns:
-        `tuple[Utterances, list[bytes], list[Rejected]]`: The usable rows with their lengths, their fingerprints, and
+        `tuple[Utterances, list[Measure], list[Rejected]]`: The usable rows with their lengths, their measures, and
         the other rows with the reason.
     """
-    lengths, usable, prints = np.zeros(len(utterances)), np.zeros(len(utterances), bool), []
+    lengths, usable, kept = np.zeros(len(utterances)), np.zeros(len(utterances), bool), []
     reasons: dict[int, str] = {}
     texts = utterances.each("text")
     for index, (text, measure) in enumerate(zip(texts, measure_clips(utterances, title), strict=True)):
@@ -142,10 +199,10 @@ def sift(
             reasons[index] = reason
         else:
             lengths[index], usable[index] = measure.seconds, True
-            prints.append(measure.fingerprint)
+            kept.append(measure)
     rows = ((utterances[index], reason) for index, reason in reasons.items())
     rejected = [Rejected(row.source, row.row, row.audio, reason) for row, reason in rows]
-    return utterances.with_audio_seconds(lengths).where(usable), prints, rejected
+    return utterances.with_audio_seconds(lengths).where(usable), kept, rejected
 
 
 def _cache() -> sqlite3.Connection:
@@ -159,7 +216,8 @@ def _cache() -> sqlite3.Connection:
 
 def _with_table(cache: sqlite3.Connection) -> sqlite3.Connection:
     cache.execute(
-        "CREATE TABLE IF NOT EXISTS clips (key BLOB PRIMARY KEY, seconds REAL, fingerprint BLOB) WITHOUT ROWID"
+        "CREATE TABLE IF NOT EXISTS clips"
+        " (key BLOB PRIMARY KEY, seconds REAL, fingerprint BLOB, channel INTEGER) WITHOUT ROWID"
     )
     return cache
 
@@ -174,19 +232,26 @@ def _say_not_kept(folder: Path, reason: str) -> None:
 def _known(cache: sqlite3.Connection, keys: Iterable[bytes | None]) -> dict[bytes | None, Measure]:
     """What the cache holds of these."""
     asked = list({key for key in keys if key})
-    query = f"SELECT key, seconds, fingerprint FROM clips WHERE key IN ({', '.join('?' * len(asked))})"  # noqa: S608
+    marks = ", ".join("?" * len(asked))
+    query = f"SELECT key, seconds, fingerprint, channel FROM clips WHERE key IN ({marks})"  # noqa: S608
     try:
-        return {key: Measure(length, heard, "") for key, length, heard in cache.execute(query, asked)}
+        return {
+            key: Measure(length, heard, "", channel) for key, length, heard, channel in cache.execute(query, asked)
+        }
     except sqlite3.DatabaseError:  # damaged: measured anew
         return {}
 
 
 def _remember(cache: sqlite3.Connection, measured: dict[bytes | None, Measure]) -> bool:
     """Whether it could be: a disk may be full, or may not be written to."""
-    rows = [(key, each.seconds, each.fingerprint) for key, each in measured.items() if key and not each.reason]
+    rows = [
+        (key, each.seconds, each.fingerprint, each.channel)
+        for key, each in measured.items()
+        if key and not each.reason
+    ]
     try:
         with cache:
-            cache.executemany("INSERT OR REPLACE INTO clips VALUES (?, ?, ?)", rows)
+            cache.executemany("INSERT OR REPLACE INTO clips VALUES (?, ?, ?, ?)", rows)
     except sqlite3.Error as error:
         _say_not_kept(cache_folder(), str(error))
         return False
@@ -211,7 +276,9 @@ def _key(utterance: Utterance) -> bytes | None:
 
 def _measure(utterance: Utterance) -> Measure:
     try:
-        samples = read_clip(utterance)
+        recording = decode_clip(utterance)
     except AudioError as error:
         return Measure(0.0, b"", error.reason)
-    return Measure(seconds(samples), fingerprint(samples), "")
+    samples = recording.samples
+    heard = b"" if is_silent(samples) else fingerprint(samples)
+    return Measure(seconds(samples), heard, "", recording.channel or 0)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from escoita.corpora.clips import check_clips
+from escoita.corpora.clips import Noticed, check_clips
 from escoita.corpora.readers import read_corpus
 from escoita.corpora.rows import Rejected, Utterances
 from escoita.errors import CorpusError
@@ -39,15 +39,19 @@ def gather(
         others.
 
     Raises:
-        CorpusError: A corpus cannot be read, or too much of it cannot be used.
+        CorpusError: A corpus cannot be read, too much of it cannot be used, or no clip of it has audible content.
     """
     gathered: Gathered = {}
     for corpus in corpora:
         rows, malformed = read_corpus(corpus, language)
-        usable, broken = check_clips(rows, max_audio_seconds, marks, title=f"Checking {corpus.name}")
+        noticed = Noticed()
+        usable, broken = check_clips(rows, max_audio_seconds, marks, f"Checking {corpus.name}", noticed)
         refuse_over_share(len(usable), malformed + broken, max_rejected_share)
+        refuse_silence(noticed)
         for row in malformed + broken:
             say(f"Not used: {row}")
+        for line in noticed.lines():
+            say(f"{corpus.name}: {line}")
         gathered[corpus.name] = (usable, malformed + broken)
     return gathered
 
@@ -96,4 +100,21 @@ def refuse_over_share(usable: int, rejected: list[Rejected], max_share: float) -
         raise CorpusError(
             f"{len(rejected)} of {total} rows cannot be used, over the {max_share:.1%} that corpora.max_rejected_share"
             f" allows; the first: {rejected[0]}"
+        )
+
+
+def refuse_silence(noticed: Noticed) -> None:
+    """
+    Refuse a corpus in which no clip has audible content.
+
+    Args:
+        noticed ([`~escoita.corpora.clips.Noticed`]): What was noticed of its usable clips.
+
+    Raises:
+        CorpusError: There are clips, and all are silent.
+    """
+    if noticed.clips and noticed.silent == noticed.clips:
+        raise CorpusError(
+            f"none of {noticed.clips:,} clips has audible content; check the recordings, and how they were exported;"
+            f" the first: {noticed.first_silent}"
         )

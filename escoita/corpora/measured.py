@@ -1,7 +1,7 @@
 """The clips of one corpus in one split, measured: what everything that is said of the data is made from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -36,12 +36,15 @@ class Measured:
         split (`str`): Of the recipe.
         utterances ([`Utterances`]): With their measured lengths.
         prints (`list[bytes]`): Fingerprint of each; empty where nothing can be heard.
+        channels (`list[int]`, *optional*): Number of the channel that is used of each, 0 if all are mixed; all are
+            mixed unless given.
     """
 
     corpus: str
     split: Split
     utterances: Utterances
     prints: list[bytes]
+    channels: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -91,8 +94,9 @@ def measure(corpus: Corpus, split: Split, language: str) -> tuple[Measured, list
     """
     rows, rejected = read_corpus(corpus, language)
     title = f"Checking {corpus.name} ({split})"
-    usable, prints, broken = sift(rows, title, lambda text, clip: clip.reason)
+    usable, measures, broken = sift(rows, title, lambda text, clip: clip.reason)
     rejected += broken
     if not usable:
         raise CorpusError(f"none of {len(rejected)} rows can be used; the first: {rejected[0]}")
-    return Measured(corpus.name, split, usable, prints), rejected
+    prints, channels = [each.fingerprint for each in measures], [each.channel for each in measures]
+    return Measured(corpus.name, split, usable, prints, channels), rejected

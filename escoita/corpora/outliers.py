@@ -106,6 +106,9 @@ def _found(measured: Measured, characters: Counter[str], max_audio_seconds: floa
     silent = np.array([not each for each in measured.prints])
     yield "silent", silent.astype(float), lambda index: "nothing can be heard"
 
+    one_channel = _at([index for index, channel in enumerate(measured.channels) if channel], len(rows))
+    yield "channel", one_channel, lambda index: f"channel {measured.channels[index]} is used"
+
     claimed = np.array([np.nan if claim is None else claim for claim in rows.each("duration")], np.float64)
     claimed[np.array([offset is not None for offset in rows.each("offset")])] = np.nan
     yield (

@@ -19,6 +19,7 @@ def benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[flo
     monkeypatch.setattr(run, "measure_scoring", lambda: [Measurement("Time", 3.0, "s")])
     monkeypatch.setattr(run, "measure_manifest", lambda: [Measurement("Memory", 344.0, "MB", at_most=500)])
     monkeypatch.setattr(run, "measure_streaming", lambda directory: [Measurement("First text", 30.0, "ms")])
+    monkeypatch.setattr(run, "measure_reading", lambda: [Measurement("Segments", 50.0, "times as fast")])
     monkeypatch.setattr(run, "measure_training", lambda: [Measurement("Padding", 0.07, "of the audio")])
 
     def find(speed: float) -> None:
@@ -38,7 +39,7 @@ def test_one_table_is_printed_and_written(
     table = printed.split("\n\n")[0]
     assert table in (tmp_path / "performance.md").read_text("utf-8")
     names = [measurement["name"] for measurement in json.loads((tmp_path / "results.json").read_text("utf-8"))]
-    assert names == ["Speed", "First text", "Time", "Memory", "Padding"]
+    assert names == ["Speed", "First text", "Time", "Memory", "Segments", "Padding"]
 
 
 def test_a_missed_goal_is_written_and_said(benchmarks: Callable[[float], None], tmp_path: Path) -> None:
@@ -51,6 +52,7 @@ def test_a_missed_goal_is_written_and_said(benchmarks: Callable[[float], None], 
         None,
         None,
         True,
+        None,
         None,
     ]
 

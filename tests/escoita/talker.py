@@ -103,4 +103,5 @@ def talker(model: TalkerModel | None = None, batch_seconds: float = 100.0) -> Tr
 
 
 def clip(samples: int) -> np.ndarray:
-    return np.full(samples, 0.1, np.float32)
+    """A square wave of 1 kHz; a constant would be silence."""
+    return np.where(np.arange(samples) // 8 % 2, -0.1, 0.1).astype(np.float32)

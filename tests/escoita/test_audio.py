@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soxr
 
-from escoita.audio import SAMPLING_RATE, is_silent, read_audio, seconds
+from escoita.audio import SAMPLING_RATE, read_audio, seconds
 from escoita.decoding import check_header
 from escoita.errors import AudioError, AudioLimitError
 from tests.escoita.samples import pitch, tone, write_clip
@@ -220,9 +220,9 @@ def test_an_mp3_is_read_to_its_end(tmp_path: Path, tagged: bool, told: bool) -> 
 @pytest.mark.parametrize(
     "cut, reason",
     [
-        ("clip.flac", "not a recording that"),
-        ("clip.m4a", "not a recording that"),
-        ("clip.mp3", "is cut off: its head"),
+        ("clip.flac", "is cut off"),
+        ("clip.m4a", "is cut off, and without its end it cannot be read"),
+        ("clip.mp3", "is cut off: its header declares 0.50 s"),
     ],
 )
 def test_half_a_file_is_refused(tmp_path: Path, cut: str, reason: str) -> None:
@@ -262,8 +262,3 @@ def test_a_list_that_names_another_recording_is_none(
 def test_refusals_use_the_name_that_is_given() -> None:
     with pytest.raises(AudioError, match=r"^upload\.wav: "):
         read_audio(b"nothing", name="upload.wav")
-
-
-@pytest.mark.parametrize("level, silent", [(0.0, True), (0.0009, True), (0.0011, False), (-0.5, False)])
-def test_silence_lies_under_minus_60_db(level: float, silent: bool) -> None:
-    assert is_silent(np.full(1_000, level, np.float32)) is silent

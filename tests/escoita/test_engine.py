@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from escoita.audio import Recording
 from escoita.engine import Engine
 from escoita.errors import AudioError, AudioLimitError, BusyError, EscoitaError, ShareError
 from escoita.fairness import Client
@@ -226,10 +227,10 @@ def test_a_request_takes_its_place_before_its_recording_is_decoded(
 ) -> None:
     path, decoding, decoded = write_clip(tmp_path / "clip.wav"), threading.Event(), threading.Event()
 
-    def slow(source: Path, max_seconds: float) -> np.ndarray:
+    def slow(source: Path, max_seconds: float) -> Recording:
         decoding.set()
         assert decoded.wait(30)
-        return clip(800)
+        return Recording(clip(800))
 
     monkeypatch.setattr("escoita.engine.read_audible", slow)
     with engine(TalkerModel(before_letter=gate), most_waiting=1) as heard:
@@ -281,3 +282,13 @@ def test_no_recording_is_kept_when_nobody_asks() -> None:
         while held() is not None and time.monotonic() < deadline:
             time.sleep(0.01)
         assert held() is None
+
+
+def test_the_transcript_of_a_file_that_is_cut_off_has_a_note(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.wav")
+    with engine(TalkerModel()) as heard:
+        *_, whole = heard.stream(path)
+        path.write_bytes(path.read_bytes()[:-6_400])
+        *_, cut = heard.stream(path)
+    assert whole.transcript and whole.transcript.notes == () and whole.text == "8000"
+    assert cut.transcript and cut.transcript.notes == ("cut_off",) and cut.text == "4800"

@@ -12,6 +12,7 @@ from escoita.families.family import Family
 from escoita.families.watching import Watch
 from escoita.records import AdapterRecord, Prompt
 from escoita.transcribe import Transcriber
+from escoita.transcript import NOTES
 from tests.escoita.samples import tone, write_clip
 
 
@@ -187,6 +188,18 @@ def test_what_cannot_be_decoded_stops_the_work() -> None:
 
 def test_a_file(tmp_path: Path) -> None:
     assert echo().transcribe_file(write_clip(tmp_path / "clip.wav")).text == "8000 of 1"
+
+
+def test_a_file_that_is_cut_off_and_a_channel_that_is_inverted_are_transcribed_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_clip(tmp_path / "clip.wav", np.stack([tone(), -tone()], axis=1))
+    path.write_bytes(path.read_bytes()[:-12_800])
+    heard = echo().transcribe_file(path)
+    assert heard.text == "4800 of 1" and heard.notes == ("cut_off", "one_channel")
+    said = capsys.readouterr().err
+    assert all(NOTES[note] in said.replace("\n", " ") for note in heard.notes)
+    assert echo().transcribe_file(write_clip(path)).notes == ()
 
 
 def test_a_file_in_which_nothing_can_be_heard(tmp_path: Path) -> None:

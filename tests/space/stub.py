@@ -64,7 +64,7 @@ class Stub:
         beside: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
-        length, words = seconds(read_audible(source, self.max_seconds)), self.text.split()
+        length, words = seconds(read_audible(source, self.max_seconds).samples), self.text.split()
         for count in range(1, len(words)):
             time.sleep(self.delay)
             yield Partial(" ".join(words[:count]), (), 0.0, length, None, self.delay)

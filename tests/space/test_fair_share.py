@@ -19,6 +19,7 @@ from escoita.fairness import MAX_WAITING
 from escoita.recipe import Space
 from space import app
 from space.clients import MAX_UPLOADS, Clients
+from tests.escoita.samples import tone
 from tests.escoita.talker import Gate, TalkerModel, talker
 from tests.space.tabs import about_what
 
@@ -56,7 +57,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
 
 def clip(samples: int) -> bytes:
     buffer = BytesIO()
-    soundfile.write(buffer, np.full(samples, 0.1, np.float32), 16_000, format="WAV")
+    soundfile.write(buffer, tone(seconds=samples / 16_000, level=0.1), 16_000, format="WAV")
     return buffer.getvalue()
 
 

@@ -102,7 +102,7 @@ def test_without_consent_nothing_is_stored_anywhere(
     opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consent: object
 ) -> None:
     corrections = opened()
-    monkeypatch.setattr("space.feedback.read_audio", lambda *arguments, **limits: pytest.fail("read"))
+    monkeypatch.setattr("space.feedback.read_recording", lambda *arguments, **limits: pytest.fail("read"))
     before = set(tmp_path.rglob("*"))
     with pytest.raises(EscoitaError, match="^Nothing was stored: tick the box"):
         corrections.keep(CLIP, "salom", consent=cast(bool, consent))

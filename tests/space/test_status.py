@@ -1,13 +1,17 @@
 """What stands under a transcript."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from escoita import transcript as transcripts
 from escoita.partial import Partial
 from escoita.recipe import Space
 from escoita.records import AdapterRecord
 from escoita.transcript import Segment, Transcript
-from space.status import done_line, progress_line, segment_list, spoken_line
+from space.status import NOTES, done_line, progress_line, segment_list, spoken_line
+from space.texts import LANGUAGES, say
 
 
 def transcript(text: str = "salom", audio: float = 3.0, compute: float = 1.5, truncated: bool = False) -> Transcript:
@@ -66,3 +70,11 @@ def test_what_an_adapter_is_told_is_escaped() -> None:
     said = spoken_line(record, "en")
     assert "<b>uz</b>" in said and "&lt;b&gt;Transcribe.&lt;/b&gt;" in said
     assert spoken_line(None, "en") == ""
+
+
+def test_notes_on_the_recording_stand_below() -> None:
+    noted = replace(transcript(), notes=("cut_off", "one_channel"))
+    for language in LANGUAGES:
+        lines = done_line(noted, None, language).split("<br>")
+        assert lines[1:] == [say("status.cut_off", language), say("status.one_channel", language)]
+    assert {note: say(key) for note, key in NOTES.items()} == transcripts.NOTES

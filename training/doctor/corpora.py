@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from escoita.corpora.clips import check_clips
-from escoita.corpora.gather import refuse_over_share
+from escoita.corpora.clips import Noticed, check_clips
+from escoita.corpora.gather import refuse_over_share, refuse_silence
 from escoita.corpora.readers import read_corpus
 from escoita.corpora.rows import Rejected, Utterance, Utterances
 from escoita.recipe import Corpus, Recipe
@@ -86,7 +86,9 @@ def _find_corpus(
     rows, malformed = read_corpus(corpus, recipe.language)
     refuse_over_share(len(rows), malformed, recipe.corpora.max_rejected_share)
     chosen = spread(rows, DECODED)
-    heard, broken = check_clips(rows.take(chosen), limit, marks, title=f"Hearing {corpus.name}")
+    noticed = Noticed()
+    heard, broken = check_clips(rows.take(chosen), limit, marks, f"Hearing {corpus.name}", noticed)
+    refuse_silence(noticed)
     claims = [claim or 0.0 for claim in rows.each("duration")]
     into.clips.extend(heard)
     into.in_epoch += round(corpus.weight * len(rows))
@@ -95,6 +97,8 @@ def _find_corpus(
     said = f"{len(rows):,} rows{_hours(claims)}; {len(chosen)} of them decoded"
     if malformed:
         said += f"; {len(malformed):,} rows without recording or text"
+    for line in noticed.lines():
+        yield Finding("warning", about, line, "listen to them; escoita data lists all")
     if not broken:
         yield Finding("warning" if malformed else "ok", about, said, details=_first(malformed))
         return

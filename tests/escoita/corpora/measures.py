@@ -1,5 +1,6 @@
 """Clips as if they had been measured, for tests of what is said of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from escoita.corpora.measured import Measured
@@ -12,7 +13,12 @@ def clip(text: str, seconds: float = 1.0, known: bytes = b"", **fields: Any) -> 
     return {"text": text, "audio_seconds": seconds, **fields}, known
 
 
-def measured(*clips: tuple[dict[str, Any], bytes] | str, corpus: str = "voices", split: Split = "train") -> Measured:
+def measured(
+    *clips: tuple[dict[str, Any], bytes] | str,
+    corpus: str = "voices",
+    split: Split = "train",
+    channels: Sequence[int] = (),
+) -> Measured:
     """Clips, or transcripts alone, of one corpus; their ids are their places."""
     rows = [clip(each) if isinstance(each, str) else each for each in clips]
     common: dict[str, Any] = {"corpus": corpus, "language": "uz", "source": "m.jsonl"}
@@ -20,4 +26,4 @@ def measured(*clips: tuple[dict[str, Any], bytes] | str, corpus: str = "voices",
         Utterance(**(common | {"id": str(place), "audio": f"{place}.wav", "row": place + 1} | fields))
         for place, (fields, _) in enumerate(rows)
     )
-    return Measured(corpus, split, utterances, [known for _, known in rows])
+    return Measured(corpus, split, utterances, [known for _, known in rows], list(channels))

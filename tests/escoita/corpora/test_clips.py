@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from escoita.audio import Recording
 from escoita.corpora import clips
 from escoita.corpora.clips import CACHE, Measure, check_clips, measure_clips, read_clip
 from escoita.corpora.rows import Rejected, Utterance, Utterances
@@ -26,13 +27,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the recordings that are decoded, as it happens."""
     names: list[str] = []
-    read = clips.read_clip
+    read = clips.decode_clip
 
-    def listed(utterance: Utterance) -> np.ndarray:
+    def listed(utterance: Utterance) -> Recording:
         names.append(Path(utterance.audio).name)
         return read(utterance)
 
-    monkeypatch.setattr(clips, "read_clip", listed)
+    monkeypatch.setattr(clips, "decode_clip", listed)
     return names
 
 

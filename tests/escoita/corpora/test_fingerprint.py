@@ -143,6 +143,16 @@ def test_a_long_recording_takes_little_memory_beside_itself() -> None:
     assert most < 5 * samples.nbytes
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 2048])
+def test_frames_that_are_in_memory_together_change_no_bit(
+    recordings: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    long = np.concatenate(recordings)
+    expected = [fingerprint(samples) for samples in [*recordings, long]]
+    monkeypatch.setattr(fingerprints, "_FRAMES_AT_ONCE", at_once)
+    assert [fingerprint(samples) for samples in [*recordings, long]] == expected
+
+
 @pytest.mark.parametrize("level", [2.0, 0.5, 2**-6])
 def test_the_level_changes_nothing(recordings: list[np.ndarray], level: float) -> None:
     assert fingerprint(recordings[0] * np.float32(level)) == fingerprint(recordings[0])

@@ -1,6 +1,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,3 +121,32 @@ def test_weights_of_one_leave_the_rows_as_they_are() -> None:
     rows = rows_of({"a": 5, "b": 3})
     epoch = weighted(rows, corpora_of({"a": 1, "b": 1}), seed=1)
     assert epoch.column("id") == ["a1", "a2", "a3", "a4", "a5", "b1", "b2", "b3"]
+
+
+def test_a_corpus_without_audible_content_is_refused(tmp_path: Path) -> None:
+    write_clip(tmp_path / "silent.wav", tone(level=0))
+    path = write_manifest(tmp_path / "train.jsonl", [{"audio_filepath": "silent.wav", "text": "bir"}] * 3)
+    with pytest.raises(CorpusError, match=r"none of 3 clips has audible content.*train\.jsonl:1: .*silent\.wav$"):
+        gather([Corpus(name="clips", path=str(path))], "uz", None, 1.0)
+
+
+def test_some_silent_clips_and_single_channels_are_counted(
+    tmp_path: Path, good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path / "silent.wav", tone(level=0))
+    write_clip(tmp_path / "inverted.wav", np.stack([tone(), -tone()], axis=1))
+    names = ["good", "silent", "inverted", "inverted"]
+    path = write_manifest(tmp_path / "train.jsonl", [GOOD | {"audio_filepath": f"{name}.wav"} for name in names])
+    for _ in range(2):  # the second time the cache tells
+        gathered = gather([Corpus(name="clips", path=str(path))], "uz", None, 0.0)
+        assert len(gathered["clips"][0]) == 4
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("clips: ")]
+        assert len(said) == 2 and "1 of 4" in said[0] and "2 of 4" in said[1]
+
+
+def test_a_file_that_is_cut_off_is_rejected_with_the_reason(tmp_path: Path, good: Path) -> None:
+    (tmp_path / "cut.wav").write_bytes(good.read_bytes()[:9_000])
+    path = write_manifest(tmp_path / "train.jsonl", [GOOD, GOOD | {"audio_filepath": "cut.wav"}])
+    usable, (rejected,) = gather([Corpus(name="clips", path=str(path))], "uz", None, 1.0)["clips"]
+    assert len(usable) == 1 and rejected.row == 2
+    assert "cut off" in rejected.reason and "0.50 s" in rejected.reason and "0.28 s" in rejected.reason

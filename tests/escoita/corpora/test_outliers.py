@@ -101,3 +101,9 @@ def test_the_limit_is_that_of_the_families() -> None:
     from escoita.families.family import Family
 
     assert Family.max_audio_seconds == HEARD_WHOLE_SECONDS
+
+
+def test_clips_of_which_one_channel_is_used() -> None:
+    (outliers,) = found(measured(*USUAL, channels=[0] * (len(USUAL) - 1) + [2])).values()
+    assert (outliers.kind, outliers.clips) == ("channel", 1)
+    assert outliers.examples[0].detail == "channel 2 is used"

@@ -128,7 +128,7 @@ def test_the_record_is_the_same_again_and_names_no_folder(
     written = run.data.read_bytes(), run.durations.read_bytes()
     assert DataRecord.read(run.data) == record
     assert str(tmp_path).encode() not in written[0] and str(CORPUS).encode() not in written[0]
-    monkeypatch.setattr(clips, "read_clip", lambda utterance: pytest.fail(f"{utterance.audio} is decoded again"))
+    monkeypatch.setattr(clips, "decode_clip", lambda utterance: pytest.fail(f"{utterance.audio} is decoded again"))
     spared = broken.model_copy(update={"corpora": broken.corpora.model_copy(update={"test": broken.corpora.train})})
     survey(spared)
     monkeypatch.undo()

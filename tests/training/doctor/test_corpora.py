@@ -133,3 +133,16 @@ def test_weights_that_leave_no_clip_are_refused(recipe: Recipe, tmp_path: Path) 
     corpora = recipe.corpora.model_copy(update={"train": [corpus.model_copy(update={"weight": 0.01})]})
     found = looked_at(recipe.model_copy(update={"corpora": corpora}))
     assert [finding.about for finding in found if finding.mark == "refusal"] == ["train"]
+
+
+def test_silence_is_refused_and_some_of_it_is_counted(recipe: Recipe, tmp_path: Path) -> None:
+    write_clip(tmp_path / "silent.wav", tone(level=0))
+    write_clip(tmp_path / "inverted.wav", np.stack([tone(), -tone()], axis=1))
+    silent, inverted = GOOD | {"audio_filepath": "silent.wav"}, GOOD | {"audio_filepath": "inverted.wav"}
+    write(tmp_path / "train.jsonl", [silent] * 500)
+    train, _ = looked_at(recipe)
+    assert train.mark == "refusal" and "audible" in train.found
+    write(tmp_path / "train.jsonl", [silent, inverted, inverted, GOOD])
+    warned, counted, read, _ = looked_at(recipe)
+    assert [each.mark for each in (warned, counted, read)] == ["warning", "warning", "ok"]
+    assert "1 of 4" in warned.found and "2 of 4" in counted.found

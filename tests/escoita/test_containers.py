@@ -1,0 +1,160 @@
+"""Files that were cut off are told from whole ones, and from those that declare no length."""
+
+import io
+import struct
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from escoita import containers
+from escoita.audio import read_audio, read_recording, seconds
+from escoita.containers import declared_share
+from escoita.errors import AudioError
+from tests.escoita.samples import tone, write_clip
+from tests.escoita.test_decoding import live
+
+
+SECONDS = 6.0
+NOISE = (np.random.default_rng(0).standard_normal(round(SECONDS * 48_000)) * 0.1).astype(np.float32)
+
+
+def encoded(kind: str, codec: str, **options: str) -> bytes:
+    """Noise, so that half of the bytes hold half of the time."""
+    with TemporaryDirectory() as folder:  # to put the index first, a muxer reads the file again
+        path = Path(folder) / "clip"
+        encode(path, kind, codec, options)
+        return path.read_bytes()
+
+
+def encode(path: Path, kind: str, codec: str, options: dict[str, str]) -> None:
+    with av.open(str(path), "w", format=kind, options=options) as container:
+        stream: Any = container.add_stream(codec, rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(NOISE[None], format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        resampler = av.AudioResampler(format=stream.codec_context.format.name, layout="mono", rate=48_000)
+        for out in [*resampler.resample(frame), None]:
+            for packet in stream.encode(out):
+                container.mux(packet)
+
+
+def written(kind: str, subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 48_000, 1, subtype, format=kind) as recording:
+        for start in range(0, len(NOISE), 48_000):  # libsndfile fails on long blocks of Vorbis
+            recording.write(NOISE[start : start + 48_000])
+    return file.getvalue()
+
+
+WHOLE = {
+    "wav": written("WAV"),
+    "wav, 24 bits": written("WAV", "PCM_24"),
+    "rf64": written("RF64"),
+    "aiff": written("AIFF"),
+    "flac": written("FLAC"),
+    "vorbis": written("OGG", "VORBIS"),
+    "opus": written("OGG", "OPUS"),
+    "mp3": written("MP3"),
+    "webm": encoded("webm", "libopus"),
+    "matroska, live": encoded("matroska", "libopus", live="1"),
+    "m4a": encoded("ipod", "aac", movflags="faststart"),
+    "mp4, fragments": encoded("mp4", "aac", movflags="frag_keyframe+empty_moov", frag_duration="500000"),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_whole_file_is_not_cut_off(kind: str) -> None:
+    recording = read_recording(WHOLE[kind])
+    assert not recording.cut_off and not recording.notes
+    assert seconds(recording.samples) == pytest.approx(SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_part_of_a_file_is_cut_off(kind: str, share: float) -> None:
+    content = WHOLE[kind][: int(share * len(WHOLE[kind])) | 1]
+    recording = read_recording(content, "clip")
+    assert recording.cut_off and recording.notes == ("cut_off",)
+    assert 0.1 < seconds(recording.samples) < SECONDS - 0.5
+    with pytest.raises(AudioError) as refusal:
+        read_audio(content, "clip")
+    assert refusal.value.name == "clip" and refusal.value.reason == recording.cut_off
+
+
+def test_without_its_index_an_mp4_cannot_be_read() -> None:
+    content = encoded("ipod", "aac")
+    with pytest.raises(AudioError, match="is cut off, and without its end it cannot be read"):
+        read_recording(content[: len(content) // 2])
+
+
+def test_a_live_webm_ends_where_it_ends() -> None:
+    content = live(3)
+    assert not read_recording(content).cut_off
+    assert read_recording(content[: len(content) // 2]).cut_off
+
+
+def with_data_length(length: int) -> bytes:
+    content = WHOLE["wav"]
+    place = content.index(b"data") + 4
+    return content[:place] + struct.pack("<I", length) + content[place + 4 :]
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF, 0x7FFFF000, 0x80000000])
+def test_a_placeholder_declares_nothing(length: int) -> None:
+    """As a pipe writes it, or a recorder that was killed."""
+    recording = read_recording(with_data_length(length))
+    assert not recording.cut_off and seconds(recording.samples) == pytest.approx(SECONDS, abs=0.001)
+    assert declared_share(with_data_length(length)) == 1
+
+
+def test_a_length_that_lies_takes_no_memory() -> None:
+    recording = read_recording(with_data_length(0x70000000))
+    assert recording.cut_off and seconds(recording.samples) == SECONDS
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff"])
+def test_metadata_that_is_cut_off_is_no_audio(kind: str) -> None:
+    content = WHOLE[kind]
+    content += struct.pack("<4sI" if kind == "wav" else ">4sI", b"LIST" if kind == "wav" else b"ANNO", 1000) + b"x" * 9
+    assert not read_recording(content).cut_off
+
+
+def test_a_segment_before_the_end_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "cut.wav"
+    path.write_bytes(WHOLE["wav"][: len(WHOLE["wav"]) // 2])
+    np.testing.assert_array_equal(
+        read_audio(path, offset=1.0, duration=1.0), read_audio(path, offset=1.0, duration=1.0)
+    )
+    with pytest.raises(AudioError, match="cut off"):
+        read_audio(path, offset=1.0)
+    with pytest.raises(AudioError, match="not the part"):
+        read_audio(path, offset=2.0, duration=3.0)
+
+
+def test_a_path_and_its_bytes_are_judged_alike(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.wav", tone(seconds=1.0))
+    path.write_bytes(path.read_bytes()[:-9_000])
+    assert declared_share(path) == declared_share(path.read_bytes()) == pytest.approx(32_000 / 23_000)
+
+
+@given(st.sampled_from(sorted(WHOLE)), st.integers(0, 2**31), st.binary(max_size=16), st.integers(0, 400))
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_container_is_looked_at_without_an_error(kind: str, place: int, junk: bytes, near: int) -> None:
+    content = bytearray(WHOLE[kind])
+    start = place % len(content) if place % 2 else near
+    content[start : start + len(junk)] = junk
+    assert declared_share(bytes(content)) >= 1
+    assert declared_share(junk) >= 1
+
+
+def test_many_empty_elements_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "ELEMENTS", 1_000)
+    assert declared_share(b"\x1aE\xdf\xa3\x80" + b"\xec\x80" * 5_000) == 1
+    assert declared_share(b"\0\0\0\x08free" * 5_000) == 1
+    assert declared_share(b"RIFF\0\0\0\0WAVE" + b"LIST\0\0\0\0" * 5_000) == 1
