@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from escoita.recipe import Recipe, load_recipe
 
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "quickstart/corpus/uz"
+
+# The same examples every time, however slow the machine.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True, scope="session")
