@@ -74,7 +74,7 @@ def requirements(files: dict[str, bytes], hardware: str | None, mcp: bool = Fals
         EscoitaError: One is not installed here.
     """
     # Some are there only on ZeroGPU, which brings them.
-    needed = {_distribution(module) for module in foreign(files) - {"spaces"}} | set(UNSEEN)
+    needed = {_distribution(module) for module in foreign(files) - {"spaces", "bitsandbytes"}} | set(UNSEEN)
     if four_bit:
         needed.add("bitsandbytes")
     lines, extras = [], with_gradio()

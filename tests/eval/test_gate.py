@@ -48,7 +48,7 @@ Pair = Callable[..., tuple[Path, Path]]
 def test_other_bases_are_noted(tmp_path: Path) -> None:
     old = evaluated(tmp_path / "old", a=rows(3))
     new = evaluated(tmp_path / "new", a=rows(3))
-    assert gate(new, old).notes == []
+    assert gate(new, old).notes == ()
     record = EvaluationRecord.read(new)
     other = record.judged.model_copy(update={"base_sha256": "f" * 64, "expected_base_sha256": "b" * 64})
     record.model_copy(update={"systems": [other]}).write(new)

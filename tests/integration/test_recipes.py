@@ -64,7 +64,8 @@ def corpora(*names: str) -> list[str]:
 
 def test_the_uzbek_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble) -> None:
     towers = "method.trainable={language: 58368, audio: 100736, vision: none}"
-    ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, towers, *corpora("own"))
+    # The few clips make one step, which a warm-up would take at a learning rate of 0.
+    ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, "training.warmup_steps=0", towers, *corpora("own"))
     assert ran.returncode == 0, ran.stderr
     assert "Trainable parameters: 159,104 (audio 100,736, vision 0, language 58,368)" in ran.stderr
     assert "everything but weights and steps is in order" in ran.stderr

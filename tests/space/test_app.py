@@ -24,8 +24,10 @@ from tests.space.tabs import about_what
 
 SERVE = """
 import sys, time
+from escoita.base_model import Base
 from escoita.engine import Engine
 from escoita.errors import EscoitaError
+from space import demo
 from space.app import serve
 from tests.space.stub import Stub
 from tests.space.tabs import about_what
@@ -36,6 +38,7 @@ def load(*arguments, **settings):
     return Stub()
 
 Engine.load = load
+demo.resolve_base = lambda base, *arguments, **settings: Base(base)
 try:
     serve(about_what(adapters={"uzbek": sys.argv[3]}), int(sys.argv[1]))
 except EscoitaError as error:
