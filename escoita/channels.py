@@ -39,9 +39,8 @@ class ChannelEnergies:
             axis (`int`): The axis of the channels.
         """
         self._frames += len(mix)
-        for index in range(self.channels):
-            self._add(index, block.take(index, axis))
-        self._add(self.channels, mix)
+        self._add(slice(self.channels), np.moveaxis(block, axis, 0))
+        self._add(slice(self.channels, None), mix[None])
 
     def better_channel(self) -> int | None:
         """
@@ -58,6 +57,8 @@ class ChannelEnergies:
         alone = mix < ATTENUATED * best and total - best < OTHERS * best
         return channels.index(best) if cancelled or alone else None
 
-    def _add(self, index: int, samples: np.ndarray) -> None:
-        self._sums[index] += samples.sum(dtype=np.float64)
-        self._squares[index] += np.square(samples, dtype=np.float64).sum()
+    def _add(self, place: slice, samples: np.ndarray) -> None:
+        # All channels at once, as there may be a thousand of them.
+        exact = samples.astype(np.float64, order="C")
+        self._sums[place] += exact.sum(axis=1)
+        self._squares[place] += np.einsum("cf,cf->c", exact, exact)

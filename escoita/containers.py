@@ -16,8 +16,11 @@ PLACEHOLDER = 0x7FFF_F000
 ELEMENTS = 600_000
 # The longest page of Ogg: a header of 27 bytes, a table of 255 and 255 segments of 255 bytes.
 _OGG_PAGE = 27 + 255 + 255 * 255
-# Elements of Matroska that hold others, and those of unknown length may: Segment and Cluster.
-_MASTERS = {0x18538067, 0x1F43B675}
+# Streams of an Ogg file that are looked at: audio, and what a video has next to it.
+_OGG_STREAMS = 16
+# Elements of Matroska that hold others, and may be of unknown length: Segment and Cluster.
+_SEGMENT = 0x18538067
+_MASTERS = {_SEGMENT, 0x1F43B675}
 # Boxes with which an MP4 or QuickTime file begins, and those whose loss is a loss of audio.
 _FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"free", b"wide", b"skip", b"pnot"}
 _AUDIO_BOXES = {b"moov", b"mdat", b"moof"}
@@ -49,7 +52,7 @@ def declared_share(source: str | Path | bytes) -> float:
         `float`: 1 for a file that is whole or declares no length; infinity if it is cut off but does not say by how
         much.
     """
-    with closing(io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")) as file:
+    with _opened(source) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         head = file.read(12)
@@ -60,6 +63,32 @@ def declared_share(source: str | Path | bytes) -> float:
         if head.startswith(b"\x1aE\xdf\xa3"):
             return _worst(_matroska(file, size), size)
         return _worst(_boxes(file, size), size) if head[4:8] in _FIRST_BOXES else 1.0
+
+
+def is_chained_ogg(source: str | Path | bytes) -> bool:
+    """
+    Return whether an Ogg file holds one recording after another, as recordings of an internet radio do.
+
+    Args:
+        source (`str`, `Path` or `bytes`): A path, or the encoded file itself.
+    """
+    with _opened(source) as file:
+        size = file.seek(0, io.SEEK_END)
+        last = _last_page(file, size)[14:18]
+        place, streams = 0, set()
+        # The first pages of all streams of a recording come before its other pages.
+        for _ in range(_OGG_STREAMS):
+            file.seek(place)
+            head = file.read(27)
+            if len(head) < 27 or not head.startswith(b"OggS\0") or not head[5] & 2:
+                break
+            streams.add(head[14:18])
+            place += 27 + head[26] + sum(file.read(head[26]))
+        return bool(streams) and len(last) == 4 and last not in streams
+
+
+def _opened(source: str | Path | bytes) -> closing[BinaryIO]:
+    return closing(io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb"))
 
 
 def _share(element: Element | None, size: int) -> float:
@@ -97,10 +126,8 @@ def _chunk(file: BinaryIO, size: int) -> Element | None:
 
 def _ogg_is_cut(file: BinaryIO, size: int) -> bool:
     """Whether the last page of an Ogg file is not whole."""
-    file.seek(max(0, size - _OGG_PAGE))
-    tail = file.read(_OGG_PAGE)
-    page = tail[max(0, tail.rfind(b"OggS\0")) :]
-    if not page.startswith(b"OggS\0"):
+    page = _last_page(file, size)
+    if not page:
         return False
     table = page[27 : 27 + page[26]] if len(page) > 26 else b""
     whole = len(page) > 26 and len(table) == page[26] and 27 + len(table) + sum(table) <= len(page)
@@ -109,8 +136,16 @@ def _ogg_is_cut(file: BinaryIO, size: int) -> bool:
     return not whole or (0 < len(rest) < 5 and b"OggS\0".startswith(rest))
 
 
+def _last_page(file: BinaryIO, size: int) -> bytes:
+    """What there is from the beginning of the last page of an Ogg file on; nothing if there is none."""
+    file.seek(max(0, size - _OGG_PAGE))
+    tail = file.read(_OGG_PAGE)
+    place = tail.rfind(b"OggS\0")
+    return tail[place:] if place >= 0 else b""
+
+
 def _matroska(file: BinaryIO, size: int) -> Iterator[Element]:
-    """The elements of a Matroska file, those within Segment and Cluster included."""
+    """The elements of a Matroska file, those within a Segment of unknown length and its Clusters included."""
     place = 0
     for _ in range(ELEMENTS):
         file.seek(place)
@@ -128,9 +163,12 @@ def _matroska(file: BinaryIO, size: int) -> Iterator[Element]:
         length = int.from_bytes(rest[:length_length]) - (1 << 7 * length_length)
         unknown = length == (1 << 7 * length_length) - 1
         place += id_length + length_length
+        kind = int.from_bytes(head[:id_length])
         if not unknown:
             yield Element(place, length)
-        if int.from_bytes(head[:id_length]) not in _MASTERS:
+            if kind == _SEGMENT:
+                return  # all of the recording is in it, and what follows is no part of it
+        if kind not in _MASTERS:
             if unknown:
                 return
             place += length

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from escoita.channels import ChannelEnergies
-from escoita.containers import declared_share
+from escoita.containers import declared_share, is_chained_ogg
 from escoita.errors import AudioError, AudioLimitError
 
 
@@ -229,7 +229,7 @@ def decode_with_soundfile(
             check_size(name, len(part), len(part) * header.channels, header.rate, max_seconds)
             most = max(1, BLOCK_SAMPLES // header.channels)
             skipped = part.start - (start := _place_to_decode_from(file.format, header.rate, part.start))
-            if start:
+            if start or file.subtype == "OPUS":  # without seeking, libsndfile does not skip all that a decoder needs
                 file.seek(start)
             while skipped and (read := len(file.read(min(skipped, most), dtype="float32"))):
                 skipped -= read
@@ -282,8 +282,10 @@ def _place_to_decode_from(kind: str, rate: int, start: int) -> int:
 
 
 def _header(file: soundfile.SoundFile, source: Source) -> Header | None:
-    """What a file declares; none if it declares nothing, or if an MP3 declares more than the file can hold."""
+    """What a file declares; none if it declares nothing, or if libsndfile would not read it to its end."""
     header = Header(file.frames, file.channels, file.samplerate)
+    if file.format == "OGG" and is_chained_ogg(source):
+        return None
     if file.format != "MP3":
         # Zero is also what a recorder leaves in the header of a wave file if it is killed.
         return header if 0 < file.frames < UNKNOWN_FRAMES else None

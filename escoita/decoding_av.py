@@ -133,14 +133,14 @@ def _decode(
         except _EndsEarly:
             ends_early = True
         alone = len(container.streams) == 1
-        first_time = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
     if not rate:
         raise AudioError(name, "holds no samples")
     segment_of(offset, duration, position, rate, name)
     cut_off, held = "", position / rate
     if duration is None:
         length = header.frames / header.rate if header is not None and alone else 0.0
-        if length > max(held, end - first_time) + DECLARED_TOLERANCE:
+        # Matroska declares when the audio ends, which is later if it does not begin at zero, and MP4 how long it is.
+        if length > max(held, end) + DECLARED_TOLERANCE:
             cut_off = cut_off_reason(length, held)
         elif ends_early or declared_share(source) > 1:
             cut_off = cut_off_reason(float("inf"), held)

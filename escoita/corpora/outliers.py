@@ -11,7 +11,7 @@ from escoita.corpora.measured import Measured
 from escoita.data_record import Odd, OutlierKind, Outliers
 
 
-# What every family hears whole (escoita/families/family.py, which would import torch to say so).
+# What most bases take whole. Statistics are made without a base, whose own limit may be lower; training applies it.
 HEARD_WHOLE_SECONDS = 30.0
 # Under this nobody says a word.
 SHORT_SECONDS = 0.2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from escoita import containers
 from escoita.audio import read_audio, read_recording, seconds
-from escoita.containers import declared_share
+from escoita.containers import declared_share, is_chained_ogg
 from escoita.errors import AudioError
 from tests.escoita.samples import tone, write_clip
 from tests.escoita.test_decoding import live
@@ -25,19 +25,19 @@ SECONDS = 6.0
 NOISE = (np.random.default_rng(0).standard_normal(round(SECONDS * 48_000)) * 0.1).astype(np.float32)
 
 
-def encoded(kind: str, codec: str, **options: str) -> bytes:
-    """Noise, so that half of the bytes hold half of the time."""
+def encoded(kind: str, codec: str, begin: float = 0.0, **options: str) -> bytes:
+    """Noise, so that half of the bytes hold half of the time, from a time on."""
     with TemporaryDirectory() as folder:  # to put the index first, a muxer reads the file again
         path = Path(folder) / "clip"
-        encode(path, kind, codec, options)
+        encode(path, kind, codec, begin, options)
         return path.read_bytes()
 
 
-def encode(path: Path, kind: str, codec: str, options: dict[str, str]) -> None:
+def encode(path: Path, kind: str, codec: str, begin: float, options: dict[str, str]) -> None:
     with av.open(str(path), "w", format=kind, options=options) as container:
         stream: Any = container.add_stream(codec, rate=48_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(NOISE[None], format="fltp", layout="mono")
-        frame.sample_rate = 48_000
+        frame.sample_rate, frame.pts = 48_000, round(begin * 48_000)
         resampler = av.AudioResampler(format=stream.codec_context.format.name, layout="mono", rate=48_000)
         for out in [*resampler.resample(frame), None]:
             for packet in stream.encode(out):
@@ -99,6 +99,38 @@ def test_a_live_webm_ends_where_it_ends() -> None:
     assert read_recording(content[: len(content) // 2]).cut_off
 
 
+@pytest.mark.parametrize("kind, codec", [("webm", "libopus"), ("matroska", "aac"), ("mp4", "aac"), ("mov", "aac")])
+def test_a_recording_that_begins_later_is_whole(kind: str, codec: str) -> None:
+    """As that of a browser which is asked for the microphone while it records."""
+    content = encoded(kind, codec, begin=4.0)
+    recording = read_recording(content)
+    assert not recording.cut_off and seconds(recording.samples) == pytest.approx(SECONDS, abs=0.1)
+    if kind in ("webm", "matroska"):
+        assert read_recording(content[: len(content) // 2]).cut_off
+
+
+@pytest.mark.parametrize("kind", ["webm", "m4a", "mp4, fragments"])
+def test_what_follows_the_recording_is_no_part_of_it(kind: str) -> None:
+    content = WHOLE[kind] + b"TAG" + b"title" * 25
+    assert declared_share(content) == 1 and not read_recording(content).cut_off
+
+
+def test_a_chain_of_ogg_recordings_is_read_to_its_end(tmp_path: Path) -> None:
+    other = encoded("ogg", "libopus")
+    content = WHOLE["opus"] + other
+    recording = read_recording(content)
+    assert not recording.cut_off and seconds(recording.samples) == pytest.approx(2 * SECONDS, abs=0.1)
+    for offset in (2.0, 8.0):
+        segment = read_audio(content, offset=offset, duration=1.0)
+        assert np.corrcoef(segment, recording.samples[round(offset * 16_000) :][:16_000])[0, 1] >= 0.999
+    assert read_recording(content[: -len(other) // 2]).cut_off
+    path = tmp_path / "chain.ogg"
+    path.write_bytes(content)
+    assert is_chained_ogg(path) and is_chained_ogg(content)
+    assert not is_chained_ogg(other) and not is_chained_ogg(WHOLE["vorbis"])
+    assert not is_chained_ogg(b"") and not is_chained_ogg(other[:40]) and not is_chained_ogg(other[:27] * 5_000)
+
+
 def with_data_length(length: int) -> bytes:
     content = WHOLE["wav"]
     place = content.index(b"data") + 4
@@ -150,6 +182,7 @@ def test_a_damaged_container_is_looked_at_without_an_error(kind: str, place: int
     start = place % len(content) if place % 2 else near
     content[start : start + len(junk)] = junk
     assert declared_share(bytes(content)) >= 1
+    assert is_chained_ogg(bytes(content)) in (False, True)
     assert declared_share(junk) >= 1
 
 

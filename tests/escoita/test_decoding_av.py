@@ -101,6 +101,7 @@ def test_a_segment_that_libsndfile_reads_is_exact(
         ("clip.mov", "aac", {}),
         ("clip.aac", "aac", {}),
         ("clip.webm", "libopus", {}),
+        ("clip.ogg", "libopus", {}),
         ("live.webm", "libopus", {"live": "1"}),
         ("clip.mkv", "aac", {}),
         ("clip.m4a", "alac", {}),
