@@ -44,6 +44,7 @@ def measure_training(steps: int = STEPS, rounds: int = ROUNDS) -> list[Measureme
                 f"corpora.train=[{{name: uz, path: {ROOT / 'quickstart/corpus/uz/train.jsonl'}}}]",
                 "corpora.validation=[]",
                 "training.eval_strategy=no",
+                "validation.patience=null",
                 "training.save_strategy=no",
                 "training.dataloader_num_workers=1",
                 "training.logging_strategy=no",

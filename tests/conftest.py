@@ -62,6 +62,7 @@ def short_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Reci
                 f"corpora.test=[{{name: escoita-quickstart-uz, path: {test}}}]",
                 "training.max_steps=4",
                 "training.eval_strategy=no",
+                "validation.patience=null",
                 "training.per_device_train_batch_size=8",
                 "training.logging_steps=1",
                 "training.save_steps=2",

@@ -14,7 +14,7 @@ from escoita.recipe import Corpus
 QUICKSTART = Path(__file__).parents[2] / "quickstart"
 BASE = QUICKSTART / "gemma4"
 CLIPS = {("uz", "train"): 800, ("gl", "train"): 560} | {
-    (language, split): count for language in ("uz", "gl") for split, count in (("validation", 48), ("test", 160))
+    (language, split): count for language in ("uz", "gl") for split, count in (("validation", 80), ("test", 160))
 }
 
 
@@ -28,6 +28,21 @@ def rows(language: str, split: str) -> list[dict[str, Any]]:
 
 def weight(folder: Path, pattern: str = "*") -> int:
     return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
+
+
+def assigned(script: str, name: str) -> ast.expr:
+    """Return what a script assigns to a name; an import of the script would need the synthesizer."""
+    tree = ast.parse((QUICKSTART / script).read_text("utf-8"))
+    return next(
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+
+
+def words_of(script: str, name: str) -> list[str]:
+    """Return the words of a list that a script writes as one string and splits."""
+    call = assigned(script, name)
+    assert isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "split"
+    return ast.literal_eval(call.func.value).split()
 
 
 @pytest.mark.parametrize("language, split", CLIPS)
@@ -51,11 +66,25 @@ def test_no_clip_is_without_its_row(language: str, split: str) -> None:
 
 @pytest.mark.parametrize("language", ["uz", "gl"])
 @pytest.mark.parametrize("key", ["text", "speaker"])
-def test_the_test_split_was_not_heard_before(language: str, key: str) -> None:
+def test_no_two_splits_share_a_sentence_or_a_voice(language: str, key: str) -> None:
     test, validation, train = ({row[key] for row in rows(language, s)} for s in ("test", "validation", "train"))
-    assert len(test) >= 5
+    assert len(test) >= 5 and len(validation) >= 5
     assert not test & (validation | train)
     assert not validation & train
+
+
+@pytest.mark.parametrize("language", ["uz", "gl"])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_the_voices_of_a_split_are_those_that_the_script_names(language: str, split: str) -> None:
+    named = words_of("build_corpus.py", f"{split.upper()}_VOICES")
+    assert len(set(named)) == len(named)
+    assert {row["speaker"] for row in rows(language, split)} == set(named)
+
+
+@pytest.mark.parametrize("language", ["uz", "gl"])
+def test_a_validation_sentence_is_repeated_in_few_clips(language: str) -> None:
+    sentences = {row["text"] for row in rows(language, "validation")}
+    assert len(sentences) >= 0.9 * CLIPS[language, "validation"]
 
 
 def test_the_corpora_are_light() -> None:
@@ -67,16 +96,8 @@ def test_the_base_is_light() -> None:
     assert 1_000_000 < weight(BASE, "*.safetensors") <= 10_000_000
 
 
-def of_the_bank(name: str) -> ast.expr:
-    """What `bank.py` assigns to a name; to import it would need the synthesiser."""
-    tree = ast.parse((QUICKSTART / "bank.py").read_text("utf-8"))
-    return next(
-        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
-    )
-
-
 def test_the_base_never_heard_the_languages_it_is_to_be_taught() -> None:
-    languages = ast.literal_eval(of_the_bank("LANGUAGES"))
+    languages = ast.literal_eval(assigned("bank.py", "LANGUAGES"))
     codes = {code for voice, words, _ in languages.values() for code in (voice, words)}
     assert {"English", "Turkish"} <= set(languages)
     assert not {"Uzbek", "Galician"} & set(languages)
@@ -84,7 +105,8 @@ def test_the_base_never_heard_the_languages_it_is_to_be_taught() -> None:
 
 
 @pytest.mark.parametrize("language", ["uz", "gl"])
-def test_the_base_never_heard_the_voices_of_the_test(language: str) -> None:
-    heard = ast.unparse(of_the_bank("VOICES")).split("'")[1].split()
-    assert "adam" in heard
-    assert not {row["speaker"] for row in rows(language, "test")} & set(heard)
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_bases_were_not_trained_on_the_voices_of_a_split(language: str, split: str) -> None:
+    base = set(words_of("bank.py", "VOICES"))
+    assert "adam" in base
+    assert not {row["speaker"] for row in rows(language, split)} & base

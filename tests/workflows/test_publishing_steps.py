@@ -47,7 +47,7 @@ def machine(runner: Runner, hub: HubDouble) -> Runner:
         split: [{"name": "few", "path": str(write_manifest(runner.scratch.parent / f"{split}.jsonl", split, count))}]
         for split, count in (("train", 16), ("test", 8))
     }
-    recipe |= {"name": "short", "corpora": corpora}
+    recipe |= {"name": "short", "corpora": corpora, "validation": {}}
     recipe["training"] |= {"max_steps": 4, "eval_strategy": "no", "per_device_train_batch_size": 8}
     recipe["eval"] |= {"resamples": 100}
     (runner.clone / RECIPE).write_text(yaml.safe_dump(recipe), "utf-8")
