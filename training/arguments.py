@@ -28,8 +28,8 @@ UNSAFE = {
     "save_only_model": "a checkpoint without optimizer and scheduler cannot be resumed from",
     "enable_jit_checkpoint": "escoita writes a checkpoint on SIGTERM and SIGINT itself",
 }
-# Schedules of the learning rate that pass over warmup_steps.
-WITHOUT_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
+# Schedules of the learning rate that pass over warmup_steps, or whose warm-up does not begin at 0.
+WITHOUT_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy", "cosine_warmup_with_min_lr"}
 # SFTConfig takes any number of these.
 COUNTS = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
 
