@@ -17,7 +17,7 @@ from escoita.method import Modules
 from escoita.mistakes import nearest
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
-from training.fields import UNSUPPORTED
+from training.fields import RENAMED, UNSUPPORTED
 from training.tracking import require_trackers
 
 
@@ -64,6 +64,8 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
             raise RecipeError(f"training.{key}: is set by escoita; leave it out")
         if key not in known:
             raise RecipeError(f"training.{key}: SFTConfig has no such field{nearest(key, known)}")
+        if key in RENAMED:
+            raise RecipeError(f"training.{key}: write training.{RENAMED[key]}, which is the same")
         asked[key] = typed(key, value)
         if key in UNSUPPORTED and asked[key]:
             raise RecipeError(f"training.{key}: {UNSUPPORTED[key]}; leave it out")
