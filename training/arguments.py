@@ -17,7 +17,7 @@ from escoita.method import Modules
 from escoita.mistakes import nearest
 from escoita.recipe import Recipe
 from escoita.rundir import RunDirectory
-from training.fields import UNSUPPORTED
+from training.fields import RENAMED, UNSUPPORTED
 from training.tracking import require_trackers
 
 
@@ -28,8 +28,8 @@ UNSAFE = {
     "save_only_model": "a checkpoint without optimizer and scheduler cannot be resumed from",
     "enable_jit_checkpoint": "escoita writes a checkpoint on SIGTERM and SIGINT itself",
 }
-# Schedules of the learning rate that pass over warmup_steps.
-WITHOUT_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
+# Schedules of the learning rate that pass over warmup_steps, or whose warm-up does not begin at 0.
+WITHOUT_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy", "cosine_warmup_with_min_lr"}
 # SFTConfig takes any number of these.
 COUNTS = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
 
@@ -64,6 +64,8 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
             raise RecipeError(f"training.{key}: is set by escoita; leave it out")
         if key not in known:
             raise RecipeError(f"training.{key}: SFTConfig has no such field{nearest(key, known)}")
+        if key in RENAMED:
+            raise RecipeError(f"training.{key}: write training.{RENAMED[key]}, which is the same")
         asked[key] = typed(key, value)
         if key in UNSUPPORTED and asked[key]:
             raise RecipeError(f"training.{key}: {UNSUPPORTED[key]}; leave it out")

@@ -12,6 +12,7 @@ from escoita.recipe import Recipe
 from escoita.records import BaseRecord
 from escoita.resolve import weights_digest
 from escoita.rundir import RunDirectory
+from training.checkpoints import checkpoints_by_step
 
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def base_of_run(recipe: Recipe, run: RunDirectory, state: "PartialState", restar
 
     Args:
         recipe ([`Recipe`]): Names the base, and perhaps its revision.
-        run ([`RunDirectory`]): May hold checkpoints of an interrupted training.
+        run ([`RunDirectory`]): May hold checkpoints of an interrupted training; without one, the run begins.
         state (`PartialState`): The processes that train together; the main one asks the Hub for all.
         restart (`bool`, *optional*, defaults to `False`): The checkpoints are about to be removed.
 
@@ -34,7 +35,7 @@ def base_of_run(recipe: Recipe, run: RunDirectory, state: "PartialState", restar
         TrainingError: The base is a folder whose weights changed since the run began.
         EscoitaError: The base cannot be found.
     """
-    before = None if restart else read_base(run)
+    before = read_base(run) if checkpoints_by_step(run.checkpoints) and not restart else None
 
     def find() -> Base:
         base = resolve_base(recipe.base, recipe_revision=before.commit if before else recipe.base_revision)

@@ -61,9 +61,10 @@ class BestAdapter(TrainerCallback, ExportableState):
         if self.out_of_patience:  # before the run was killed
             control.should_training_stop = True
 
-    def on_pre_optimizer_step(self, args, state, control, optimizer, **kwargs):
-        """Learns whether the adapter is still the base."""
-        self.trained = self.trained or any(group["lr"] > 0 for group in optimizer.param_groups)
+    def on_optimizer_step(self, args, state, control, optimizer, **kwargs):
+        """Learns whether the adapter is still the base, as it is after a step that the scaler of fp16 skipped."""
+        taken = any(group["lr"] > 0 for group in optimizer.param_groups) and not optimizer.step_was_skipped
+        self.trained = self.trained or taken
 
     def on_step_end(self, args, state, control, **kwargs):
         """Lets the end of an epoch be heard before a checkpoint of this step is written, which then knows of it."""

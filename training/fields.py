@@ -14,6 +14,11 @@ UNSUPPORTED = {
     "chat_template_path": "the prompt is rendered by the chat template of the base, at training and afterwards",
     "eos_token": "the transcript ends with the end of a turn that the base knows, at training and afterwards",
 }
+# Newer names of Transformers for fields that are looked at, in several places, by the name that TRL has for them.
+RENAMED = {
+    "activation_checkpointing": "gradient_checkpointing",
+    "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
+}
 _NOT_PREPARED = "TRL does not prepare the rows"
 _NOT_A_SCRIPT = "escoita train always trains, and evaluates as eval_strategy says"
 NO_EFFECT = {

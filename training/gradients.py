@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Parameters of LoRA that PEFT initializes with zeros, in linear layers and in embeddings.
 ZERO_AT_FIRST = ("lora_B", "lora_embedding_A")
+# Optimizers that change the weights in the backward pass and keep no gradients, and how the names of others end.
+WITHOUT_GRADIENTS, LAYERWISE = {"lomo", "adalomo"}, "layerwise"
 # Steps in succession that the gradient scaler of fp16 may skip. Its scale begins at 2^16 and is halved each time.
 MOST_SKIPPED = 24
 
@@ -53,6 +55,8 @@ class GradientWatch(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, optimizer, **kwargs):
         """Measures the gradients, which are unscaled and clipped."""
         if PartialState().distributed_type == DistributedType.DEEPSPEED:  # it holds the gradients elsewhere
+            return
+        if args.optim in WITHOUT_GRADIENTS or args.optim.endswith(LAYERWISE):
             return
         norms = torch.stack([_norm(parameters, args.device) for parameters in self.parameters.values()])
         finite = norms.isfinite()

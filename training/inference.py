@@ -95,13 +95,16 @@ def _flags(module: torch.nn.Module) -> dict[str, Any]:
 
 
 def _restore_module(module: torch.nn.Module) -> Callable[[], None]:
-    flags = _flags(module)
+    earlier, flags = dict(vars(module)), _flags(module)
     hooks = {key: dict(vars(module).get(key) or {}) for key in HOOKS}
 
     def undo() -> None:
         attributes = vars(module)
         for key in _flags(module).keys() - flags.keys():
-            del attributes[key]
+            if key in earlier:  # it was no flag, such as a function
+                attributes[key] = earlier[key]
+            else:
+                del attributes[key]
         attributes.update(flags)
         for key, before in hooks.items():
             now = attributes.get(key)

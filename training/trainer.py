@@ -116,8 +116,12 @@ class SpeechTrainer(SFTTrainer):
         return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """The loader of Trainer, whose workers do not end at a signal that all processes get."""
-        loader = super().get_eval_dataloader(eval_dataset)
+        """The loader of Trainer with all clips, whose workers do not end at a signal that all processes get."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            loader = super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
         loader.worker_init_fn = shield_worker
         return loader
 

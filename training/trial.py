@@ -8,6 +8,7 @@ layers that has the configuration of the base otherwise.
 
 import contextlib
 import copy
+import gc
 import io
 import logging
 import os
@@ -50,7 +51,10 @@ def check_by_trial(
     recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any, left_out: Collection[str] = ()
 ) -> None:
     """
-    Take one training step on a small copy of the base. Unsloth, which loads models in its own way, is not tried.
+    Take one training step on a small copy of the base.
+
+    Not tried are Unsloth, which loads models in its own way, and DeepSpeed, whose settings accelerate keeps from the
+    first trainer of a process for all later ones.
 
     Args:
         recipe ([`Recipe`]): Base, method and training.
@@ -64,7 +68,10 @@ def check_by_trial(
         TrainingError: SFTTrainer, PEFT or the model refuses; names the field of the recipe, if one alone is the cause,
             and the reason.
     """
-    if recipe.engine == "unsloth":
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
+    if recipe.engine == "unsloth" or PartialState().distributed_type == DistributedType.DEEPSPEED:
         return
     tried = _without(recipe, left_out)
     few = rows.select(range(min(ROWS, len(rows))))
@@ -170,6 +177,7 @@ def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":
     arguments.per_device_train_batch_size = min(arguments.per_device_train_batch_size, rows)
     arguments.per_device_eval_batch_size = min(arguments.per_device_eval_batch_size, rows)
     arguments.save_strategy = "no"
+    arguments.dataloader_drop_last = False  # several processes need more rows for a whole batch
     arguments.report_to = []
     arguments.disable_tqdm = True
     arguments.dataloader_num_workers = min(arguments.dataloader_num_workers, 1)
@@ -229,6 +237,7 @@ def _alone() -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     disabled, verbosity = logging.root.manager.disable, transformers_logging.get_verbosity()
     logging.disable(logging.CRITICAL)
+    gc.freeze()  # Trainer collects garbage, which takes most of the time if it looks at all objects of the process
     try:
         with (
             torch.random.fork_rng(),
@@ -239,6 +248,7 @@ def _alone() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        gc.unfreeze()
         torch.use_deterministic_algorithms(deterministic)
         logging.disable(disabled)
         transformers_logging.set_verbosity(verbosity)

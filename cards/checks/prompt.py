@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from cards.checks.check import Check, compared, skipped, unprovable
 from escoita.errors import EscoitaError
@@ -13,6 +14,9 @@ from escoita.limits import read_bounded
 from escoita.records import AdapterRecord, TrainingRecord
 from escoita.rundir import RunDirectory
 
+
+if TYPE_CHECKING:
+    from escoita.families.chat import ChatFamily
 
 WHAT = "rendered prompt"
 TEMPLATE, TOKENIZER = "chat_template.jinja", "tokenizer_config.json"
@@ -39,7 +43,7 @@ def check_rendered_prompt(run: RunDirectory, training: TrainingRecord) -> Check:
     template = _known_template(run.path / TEMPLATE)
     try:
         family = trained_family(training.family)
-        written = None if family is None else family.render(_processor(run.path, template), record.prompt)
+        written = None if family is None else family.render(_processor(run.path, template, family), record.prompt)
     except (EscoitaError, ImportError):
         written = None
     if written is None:
@@ -55,12 +59,12 @@ def _known_template(path: Path) -> str | None:
     return template if digest(template) in KNOWN_TEMPLATES else None
 
 
-def _processor(folder: Path, template: str | None) -> SimpleNamespace:
+def _processor(folder: Path, template: str | None, family: "ChatFamily") -> SimpleNamespace:
     """As much of a processor as a prompt is written with."""
     path = folder / TOKENIZER
     settings = read_object(path, "adapter") if path.is_file() else {}
     tokens = {key: value for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)}
     tokenizer = SimpleNamespace(special_tokens_map=tokens)
     return SimpleNamespace(
-        chat_template=template, tokenizer=tokenizer, audio_token=tokens.get("audio_token", "<|audio|>")
+        chat_template=template, tokenizer=tokenizer, audio_token=tokens.get("audio_token", family.audio_mark)
     )

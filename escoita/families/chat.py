@@ -34,6 +34,7 @@ class ChatFamily(Family):
         model_types (`tuple[str, ...]`): As the configurations of its bases say it; records call it by the first.
         end_of_target (`str`): Ends the assistant's turn; carries loss and stops generation.
         audio_features (`str`): The key of a batch that holds the audio.
+        audio_mark (`str`): Stands for the audio in a rendered prompt, if no file of the tokenizer names it.
         towers (`dict[str, str]`): Regular expressions that find a tower's parameters, the first that matches counting.
     """
 
@@ -42,6 +43,7 @@ class ChatFamily(Family):
     model_types: ClassVar[tuple[str, ...]]
     end_of_target: ClassVar[str]
     audio_features: ClassVar[str] = "input_features"
+    audio_mark: ClassVar[str] = "<|audio|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
 
     @property

@@ -49,6 +49,7 @@ class VoxtralFamily(ChatFamily):
 
     model_types = ("voxtral",)
     end_of_target = "</s>"
+    audio_mark = "[AUDIO]"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
 
     def longest_clip(self, processor: Any) -> float:

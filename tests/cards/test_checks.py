@@ -13,10 +13,16 @@ from cards.checks.consistency import evaluation_differences
 from cards.checks.files import check_files
 from cards.checks.front import check_front, index_entries
 from cards.checks.names import check_names, check_versions, named
+from cards.checks.prompt import check_rendered_prompt
 from cards.checks.rates import differences
 from cards.checks.text import check_sections, every_block, figures_of
+from escoita.families import family_of
+from escoita.records import AdapterRecord, Prompt
+from escoita.rundir import RunDirectory
 from tests.cards.proven import write_files
-from tests.cards.samples import evaluation, heard, recipe, result, system
+from tests.cards.samples import evaluation, heard, recipe, result, system, training
+from tests.conftest import ROOT
+from tests.escoita.families.test_generic import CASES
 
 
 JSON = st.recursive(
@@ -127,3 +133,26 @@ def test_a_baseline_has_the_token_limit_that_the_recipe_sets(
     systems = [*record.systems[:2], system("whisper", base="a/whisper", max_new_tokens=recorded)]
     found = list(evaluation_differences(wanted, record.model_copy(update={"systems": systems})))
     assert any("max_new_tokens of whisper" in line for line in found) is not holds
+
+
+@pytest.mark.parametrize("name", [*CASES, "gemma4", "phi4"])
+@pytest.mark.parametrize("changed", [False, True])
+def test_the_prompt_of_every_family_is_rendered_as_in_training_or_not_judged(
+    tmp_path: Path, name: str, changed: bool
+) -> None:
+    base = tmp_path / "base" if name in CASES else ROOT / "quickstart" / name
+    if name in CASES:
+        CASES[name].write(base)
+    family = family_of(str(base))
+    processor = family.load_processor(str(base))
+    prompt = Prompt(system="", user=CASES[name].user if name in CASES else "Escoita.")
+    published = tmp_path / "published"
+    family.save_processor(processor, published)
+    rendered = family.render(processor, prompt) + "!" * changed
+    AdapterRecord(language="gl", prompt=prompt, rendered_prompt=rendered).write(published / "escoita.json")
+    found = check_rendered_prompt(
+        RunDirectory(published), training().model_copy(update={"family": family.model_types[0]})
+    )
+    judged = name in ("gemma4", "phi4", "voxtral")  # the templates of the others are made up for the tests
+    expected = ("differs" if changed else "holds") if judged else "cannot be proven"
+    assert found.verdict == expected, found

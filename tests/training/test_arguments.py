@@ -83,7 +83,9 @@ def test_impossible_arguments_are_refused_in_one_line(tmp_path: Path, training: 
 
 
 def test_one_step_without_a_warmup_is_a_training(tmp_path: Path) -> None:
-    for training in ({}, {"warmup_steps": 2, "lr_scheduler_type": "constant"}, {"warmup_steps": 0.1, "max_steps": 2}):
+    above_zero = {"warmup_steps": 2, "lr_scheduler_type": "cosine_warmup_with_min_lr"}
+    without = {"warmup_steps": 2, "lr_scheduler_type": "constant"}
+    for training in ({}, without, above_zero, {"warmup_steps": 0.1, "max_steps": 2}):
         arguments = sft_config(recipe({"max_steps": 1} | training), RunDirectory(tmp_path))
         assert arguments.logging_nan_inf_filter is False
 

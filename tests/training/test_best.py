@@ -42,7 +42,7 @@ class Training:
         self.args = SimpleNamespace(**(others | usual | arguments))
         self.found, self.steps, self.best = found, steps, BestAdapter(patience)
         self.model = Model()
-        self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+        self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}], step_was_skipped=False)
         self.evaluated: list[int] = []
         self.saved: dict[int, str] = {}
         self.state = TrainerState(max_steps=steps, eval_steps=self.args.eval_steps, save_steps=self.args.save_steps)
@@ -76,7 +76,7 @@ class Training:
         """Up to the end, or to where it is killed."""
         while not self.control.should_training_stop:
             self.control = self.callback_handler.on_step_begin(self.args, self.state, self.control)
-            self.control = self.callback_handler.on_pre_optimizer_step(self.args, self.state, self.control)
+            self.control = self.callback_handler.on_optimizer_step(self.args, self.state, self.control)
             self.state.global_step += 1
             self.model.step = self.state.global_step
             self.state.epoch = self.state.global_step / 3
@@ -284,6 +284,15 @@ def test_what_is_still_the_base_is_not_kept(tmp_path: Path) -> None:
     training.optimizer.param_groups[0]["lr"] = 0.1
     training.run()
     assert training.best.step == 3
+
+
+def test_a_step_that_the_scaler_skipped_leaves_the_base(tmp_path: Path) -> None:
+    training = Training(tmp_path, [0.9, 0.1, 0.5, 0.4, 0.6, 0.7, 0.8])
+    training.optimizer.step_was_skipped = True
+    training.run(until=1)
+    assert training.best.step is None
+    training.optimizer.step_was_skipped = False
+    assert training.run().best.step == 3
 
 
 def test_the_best_of_other_clips_is_forgotten(tmp_path: Path) -> None:

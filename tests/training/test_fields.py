@@ -14,7 +14,7 @@ from escoita.errors import EscoitaError, RecipeError
 from escoita.rundir import RunDirectory
 from tests.training.trials import quickstart, recipe_with
 from training.arguments import sft_config
-from training.fields import NO_EFFECT, ONLY_WITH, UNSUPPORTED, without_effect
+from training.fields import NO_EFFECT, ONLY_WITH, RENAMED, UNSUPPORTED, without_effect
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(SFTConfig) if field.init}
@@ -53,6 +53,8 @@ USED_ELSEWHERE = {
 }
 # As the issue of each of them has it; of other fields any of the outcomes is in order.
 EXPECTED = {
+    "activation_checkpointing": "refused",
+    "activation_checkpointing_kwargs": "refused",
     "activation_offloading": "refused",  # without a GPU
     "assistant_only_loss": "refused",
     "chat_template_path": "refused",
@@ -147,10 +149,11 @@ def test_one_field_of_each_outcome(tmp_path: Path, used: set[str], name: str) ->
 
 
 def test_the_tables_name_fields_once_each() -> None:
-    tables = [UNSUPPORTED.keys(), NO_EFFECT.keys(), ONLY_WITH.keys(), USED_ELSEWHERE]
+    tables = [UNSUPPORTED.keys(), RENAMED.keys(), NO_EFFECT.keys(), ONLY_WITH.keys(), USED_ELSEWHERE]
     names = [name for table in tables for name in table]
     assert set(names) <= FIELDS.keys() and len(names) == len(set(names))
-    assert {other for other, _ in ONLY_WITH.values()} | EXPECTED.keys() | VALUES.keys() <= FIELDS.keys()
+    others = {*RENAMED.values(), *(other for other, _ in ONLY_WITH.values())}
+    assert others | EXPECTED.keys() | VALUES.keys() <= FIELDS.keys()
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
@@ -187,3 +190,12 @@ def test_a_missing_package_is_a_refusal_in_one_line(tmp_path: Path, key: str, va
 def test_fields_without_effect_are_named(training: dict[str, Any], names: list[str]) -> None:
     said = list(without_effect(recipe_with(training)))
     assert [line.partition(":")[0] for line in said] == [f"training.{name}" for name in names]
+
+
+@pytest.mark.parametrize("value", [True, False, None])
+def test_a_field_of_two_names_has_one_here(tmp_path: Path, value: bool | None) -> None:
+    """By the other name, checks, the estimate of memory, and Unsloth would not know what is set."""
+    with pytest.raises(
+        RecipeError, match=r"^training.activation_checkpointing: write training.gradient_checkpointing"
+    ):
+        sft_config(recipe_with({"activation_checkpointing": value}), RunDirectory(tmp_path))

@@ -10,13 +10,13 @@ from escoita.errors import UntrainedError
 from training.gradients import MOST_SKIPPED, GradientWatch, is_zero_at_first
 
 
-ARGUMENTS: Any = SimpleNamespace(device=torch.device("cpu"), world_size=1)
+ARGUMENTS: Any = SimpleNamespace(device=torch.device("cpu"), world_size=1, optim="adamw_torch")
 
 
 class Watched:
     """Two towers with a pair of LoRA matrices each, which are watched."""
 
-    def __init__(self, scaled: bool = False, learning_rate: float = 0.1, step: int = 0):
+    def __init__(self, scaled: bool = False, learning_rate: float = 0.1, step: int = 0, **arguments: Any):
         self.model = nn.ModuleDict(
             {
                 tower: nn.ModuleDict({name: nn.ModuleDict({"default": nn.Linear(2, 2, bias=False)}) for name in LORA})
@@ -31,21 +31,22 @@ class Watched:
         )
         self.state = SimpleNamespace(global_step=step)
         self.watch = GradientWatch(lambda name: name.partition(".")[0])
-        self.watch.on_train_begin(ARGUMENTS, self.state, None, self.model)
+        self.arguments = SimpleNamespace(**vars(ARGUMENTS) | arguments)
+        self.watch.on_train_begin(self.arguments, self.state, None, self.model)
 
     def step(self, audio: float | None = 1.0, language: float | None = 1.0, moves: bool = True) -> None:
         """A step with these gradients; those of `None` are missing."""
         for tower, value in (("audio", audio), ("language", language)):
             for parameter in self.model[tower].parameters():
                 parameter.grad = None if value is None else torch.full_like(parameter, value)
-        self.watch.on_pre_optimizer_step(ARGUMENTS, self.state, None, self.optimizer)
+        self.watch.on_pre_optimizer_step(self.arguments, self.state, None, self.optimizer)
         if moves:
             for tower in ("audio", "language"):
                 nn.init.ones_(self.model[tower]["lora_B"]["default"].weight)
         self.state.global_step += 1
 
     def log(self, **logs: float) -> None:
-        self.watch.on_log(ARGUMENTS, self.state, None, logs=logs or {"loss": 1.0})
+        self.watch.on_log(self.arguments, self.state, None, logs=logs or {"loss": 1.0})
 
 
 LORA = ("lora_A", "lora_B")
@@ -112,6 +113,13 @@ def test_gradients_that_are_zero_in_all_towers_end_the_training() -> None:
     with pytest.raises(UntrainedError) as refused:
         watched.log()
     assert refused.value.towers == ("audio", "language")
+
+
+@pytest.mark.parametrize("optim", ["lomo", "adalomo", "galore_adamw_layerwise"])
+def test_an_optimizer_that_keeps_no_gradients_is_not_measured(optim: str) -> None:
+    watched = Watched(optim=optim)
+    watched.step(audio=None, language=None)
+    watched.log()
 
 
 def test_matrices_that_stay_zero_end_the_training_once_the_learning_rate_is_not() -> None:

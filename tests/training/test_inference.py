@@ -86,6 +86,14 @@ def test_a_cast_of_weights_is_undone_exactly_and_random_numbers_are_those_before
     assert model.weight.dtype == torch.float32 and torch.equal(model.weight, weight)
 
 
+def test_an_attribute_that_was_no_flag_is_restored_and_a_new_one_removed() -> None:
+    model: Any = torch.nn.Linear(3, 3)
+    model.device, model.compute = torch.device("cpu"), len
+    with inference_undone(model):
+        model.compute, model.ready = None, True
+    assert model.compute is len and not hasattr(model, "ready")
+
+
 def step(check: CheckpointingCheck, model: Any, asked: bool, number: int = 0) -> None:
     check.on_step_begin(
         SimpleNamespace(gradient_checkpointing=asked), SimpleNamespace(global_step=number), None, model

@@ -163,6 +163,14 @@ def test_evaluation_finds_the_same_loss_in_halves_and_draws_nothing(make: Callab
     assert max(attempts) == 8 and trainer.pace.halved == 0
 
 
+def test_evaluation_leaves_no_clip_out(make: Callable[..., SpeechTrainer]) -> None:
+    trainer = make("training.per_device_eval_batch_size=7")
+    batches = len(trainer.get_eval_dataloader(trainer.train_dataset))
+    trainer.args.dataloader_drop_last = True
+    assert len(trainer.get_eval_dataloader(trainer.train_dataset)) == batches
+    assert trainer.args.dataloader_drop_last  # in training
+
+
 def test_clips_are_read_by_workers_in_the_same_order(make: Callable[..., SpeechTrainer]) -> None:
     alone, helped = make(), make("training.dataloader_num_workers=2")
     for first, second in zip(alone.get_train_dataloader(), helped.get_train_dataloader(), strict=True):

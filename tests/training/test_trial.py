@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import random
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 
 from escoita.errors import TrainingError
 from escoita.recipe import Recipe, load_recipe
@@ -16,7 +19,7 @@ from tests.escoita.families import bases
 from tests.escoita.families.test_generic import CASES
 from tests.training.trials import Case, quickstart, recipe_with
 from training.doctor.examination import examine
-from training.trial import corresponding
+from training.trial import corresponding, trial_arguments
 
 
 LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
@@ -88,13 +91,25 @@ def test_the_process_is_as_it_was() -> None:
     def state() -> tuple[Any, ...]:
         randoms = (torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
         chat = quickstart().processor
-        return randoms, dict(os.environ), logging.root.manager.disable, chat.tokenizer.eos_token, chat.chat_template
+        told = chat.tokenizer.eos_token, chat.chat_template
+        return randoms, dict(os.environ), logging.root.manager.disable, gc.get_freeze_count(), told
 
     quickstart()
     before, deterministic = state(), torch.are_deterministic_algorithms_enabled()
     quickstart().check(recipe_with({"full_determinism": True, "torch_compile": True, "seed": 3}))
     assert state() == before
     assert torch.are_deterministic_algorithms_enabled() is deterministic
+
+
+def test_rows_of_a_whole_batch_of_all_processes_are_not_needed(tmp_path: Path) -> None:
+    """Two processes take batches of two, and no row would be left for them of two rows."""
+    assert not trial_arguments(recipe_with({"dataloader_drop_last": True}), tmp_path, 2).dataloader_drop_last
+
+
+def test_deepspeed_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = quickstart()
+    monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.DEEPSPEED)
+    case.check(recipe_with({"loss_type": "mse"}))
 
 
 @pytest.mark.parametrize("name", CASES)

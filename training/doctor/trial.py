@@ -36,6 +36,6 @@ def find_trial(
     left_out = [field for field in OF_SEVERAL_PROCESSES if field in recipe.training]
     check_by_trial(recipe, family, processor, table(Utterances.of(shortest)), model, left_out)
     if left_out:
-        advice = "start the training with --dry-run in all processes, which tries it"
+        advice = "start the training with --dry-run in all processes, which tries all but deepspeed"
         yield Finding("warning", "trial", f"training.{', training.'.join(left_out)}: not tried", advice)
     yield Finding("ok", "trial", "one step on a copy of the base with two layers and small widths succeeds")
