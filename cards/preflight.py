@@ -1,10 +1,11 @@
 """What can be known before training starts, so that hours of it do not end in a refusal."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCard
 
-from cards.base import base_apart, require_base
+from cards.base import base_apart, base_files, require_base
 from cards.benchmarks import require_benchmarks
 from cards.metadata import metadata
 from cards.publication import public_recipe
@@ -73,7 +74,10 @@ def refusals(recipe: Recipe) -> Iterator[str]:
 def _checks(recipe: Recipe, repo: str) -> Iterator[Callable[[], object]]:
     yield lambda: require_name(repo)
     if "/" in repo:  # the name of the base and the metadata follow from the user's name
-        yield lambda: base_apart(recipe, repo)
+        if recipe.hub.repo is None and Path(recipe.base).is_dir():  # nobody has said what the base will be called
+            yield lambda: base_files(Path(recipe.base))
+        else:
+            yield lambda: base_apart(recipe, repo)
         yield lambda: check_card(f"---\n{metadata(recipe, None, recipe.base)}\n---\n")
     yield lambda: require_benchmarks(recipe)
     yield lambda: scan({"recipe.yaml": public_recipe(recipe, "user/base").encode()})

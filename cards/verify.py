@@ -22,7 +22,8 @@ from rich.text import Text
 from cards.base import base_revision
 from cards.benchmarks import benchmark_files
 from cards.build import build_card
-from cards.checks.check import Check, Verdict, refusals, skipped, unprovable
+from cards.checks.bases import apart
+from cards.checks.check import Check, Verdict, compared, refusals, skipped, unprovable
 from cards.checks.consistency import check_consistency, check_contributed, check_presence
 from cards.checks.drawings import check_drawings, drawn_of_records
 from cards.checks.files import check_files
@@ -331,9 +332,11 @@ def _hearing(snapshot: Snapshot, recipe: Recipe | None, count: int) -> Iterator[
 def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[Check]:
     """Check the weights of adapter and base, and the name of the base."""
     run = snapshot.run
-    judged = EvaluationRecord.read(run.results).judged
+    evaluation = EvaluationRecord.read(run.results)
+    judged = evaluation.judged
     digests = {"eval/results.json": judged.adapter_sha256}
     if recipe is None:
+        yield compared("bases of all files", list(apart(evaluation)), "adapter and base have one digest")
         yield check_adapter(run.path, digests)
         yield check_base_weights(api, judged.base, judged.base_commit, judged.base_sha256)
         return

@@ -12,7 +12,7 @@ from escoita.foreign_json import read_object
 from escoita.records import AdapterRecord, BaseRecord, TrainingRecord
 from escoita.resolve import (
     cached_snapshot,
-    file_if_any,
+    file_at_hand,
     hub_digests,
     possible_digests,
     weight_files,
@@ -24,6 +24,7 @@ from escoita.visible import visible
 
 # A branch, a tag, a commit, or `refs/pr/1`; never a path that leads out of a folder.
 REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./+-]{0,199}")
+SHA256 = re.compile("[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
 _warned: set[str] = set()
 
@@ -122,11 +123,12 @@ def resolve_base(
             )
             _refuse_or_warn(reason, pin.sha256, allow_other)
             other, accepted = pin.sha256, True
-        elif pin.revision and not revision and pin.revision != pinned:
-            reason = f"adapter {adapter}: pins its base to {pin.revision}, and another adapter pins it to {pinned}"
-            _refuse_or_warn(reason, pin.revision, allow_other)
-            accepted = True
-        elif not pin.revision and not revision:
+        elif commit and pin.revision and not revision:
+            if pin.revision not in (pinned, commit) and not _is_commit(base, pin.revision, commit):
+                reason = f"adapter {adapter}: pins its base to {pin.revision}, and another adapter pins it to {pinned}"
+                _refuse_or_warn(reason, pin.revision, allow_other)
+                accepted = True
+        elif not revision:
             _warn(
                 f"adapter {adapter}: records no digest and no revision of its base, so it was not checked that it was"
                 f" trained on {base}"
@@ -146,14 +148,16 @@ def pin_of(adapter: str, base: str) -> Pin:
         EscoitaError: The Hub cannot be asked, or a file of the adapter cannot be read.
     """
     name, digest, revision = "", None, None
-    path = file_if_any(adapter, "escoita.json")
+    path = file_at_hand(adapter, "escoita.json")
     if path is not None and (found := AdapterRecord.read(path).base):
         name, revision, digest = found.name, found.commit, found.sha256
     elif training := _training(adapter):
         name, revision, digest = training.base, training.base_commit, training.base_sha256
+        if not SHA256.fullmatch(digest):
+            raise EscoitaError(f"adapter {adapter}: training.json: base_sha256 is no SHA-256")
     if revision and name == public_name(base):
         return Pin(revision, digest)
-    path = file_if_any(adapter, "adapter_config.json")
+    path = file_at_hand(adapter, "adapter_config.json")
     config = read_object(path, f"adapter {adapter}") if path else {}
     revision = config.get("revision")
     if revision is None or config.get("base_model_name_or_path") != base:
@@ -188,6 +192,13 @@ def commit_of(repo: str, revision: str | None = None) -> str:
             ) from error
 
 
+def _is_commit(repo: str, revision: str, commit: str) -> bool:
+    try:
+        return commit_of(repo, revision) == commit
+    except EscoitaError:  # a branch or tag that was removed
+        return False
+
+
 def _digests(base: str, commit: str | None) -> set[str]:
     """Digests that a record may hold of a base."""
     if commit is not None:
@@ -218,7 +229,7 @@ def _warn(message: str) -> None:
 
 def _training(adapter: str) -> TrainingRecord | None:
     """What escoita recorded at training time: next to a published adapter, or in the run directory that holds it."""
-    found = file_if_any(adapter, "training.json")
+    found = file_at_hand(adapter, "training.json")
     folder = Path(adapter)
     if found is None and folder.name == "adapter" and (folder.parent / "training.json").is_file():
         found = folder.parent / "training.json"

@@ -123,6 +123,24 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
         raise
 
 
+def file_at_hand(source: str, name: str, revision: str | None = None) -> Path | None:
+    """
+    As [`file_if_any`], but also `None` if the Hub cannot be reached and the file is not in the cache. What was fetched
+    before is used without a connection, although the Hub was never asked for this file.
+
+    Raises:
+        EscoitaError: The Hub can be reached, and refuses.
+    """
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return file_if_any(source, name, revision)
+    except EscoitaError as error:
+        if isinstance(error.__cause__, LocalEntryNotFoundError):
+            return None
+        raise
+
+
 def weight_files(source: str, revision: str | None = None) -> list[Path]:
     """Safetensors files of a base or an adapter that was loaded, in the order of their names; a speech LoRA's last."""
     folder = Path(source) if Path(source).is_dir() else cached_snapshot(source, revision)

@@ -27,7 +27,7 @@ from escoita.processes import locked, main_first, main_only
 from escoita.progress import is_main_process
 from escoita.recipe import Baseline, Corpus, Evaluation
 from escoita.records import AdapterRecord
-from escoita.resolve import adapter_record, file_if_any
+from escoita.resolve import adapter_record, file_at_hand
 from escoita.rundir import RunDirectory
 from escoita.trained_prompt import check_prompt, trained_processor
 from eval.asked import Asked, asked_of_manifests, asked_of_run
@@ -230,7 +230,7 @@ def _check_candidate(candidate: Candidate, baselines: list[Baseline]) -> None:
     limit = next((each.max_new_tokens for each in baselines if each.model == candidate.base), None)
     if limit is not None and isinstance(family, CtcFamily):
         raise EscoitaError(f"eval.baselines: {candidate.base} is a CTC model, which has no max_new_tokens")
-    if candidate.adapter is None and not file_if_any(candidate.base, "escoita.json", candidate.revision):
+    if candidate.adapter is None and not file_at_hand(candidate.base, "escoita.json", candidate.revision):
         return
     processor = family.load_processor(candidate.base, candidate.revision)
     if candidate.adapter is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cards.checks.rates import Differences, differing
-from escoita.evaluation import BASE, SUBJECT, System
+from escoita.evaluation import BASE, SUBJECT, EvaluationRecord, System
 from escoita.predictions import Provenance
 from escoita.recipe import Recipe
 from escoita.records import BaseRecord, TrainingRecord
@@ -51,6 +51,20 @@ def system_differences(training: TrainingRecord, files: Iterable[tuple[Path, Any
         name, system = f"{path.parent.name}/{path.name}", provenance.system
         if system.name in (SUBJECT, BASE):
             yield from (f"{name}: {line}" for line in _digests(training, system))
+
+
+def apart(evaluation: EvaluationRecord) -> Differences:
+    """
+    Yield a line if adapter and base were measured on different bases. The card says on which base the adapter was.
+
+    Args:
+        evaluation ([`~escoita.evaluation.EvaluationRecord`]): `eval/results.json`.
+    """
+    ours = evaluation.judged
+    for system in evaluation.systems[1:]:
+        same = (system.base_sha256, system.expected_base_sha256) == (ours.base_sha256, ours.expected_base_sha256)
+        if system.name == BASE and not same:
+            yield "the adapter was measured on another base than the base that it is compared with"
 
 
 def _digests(training: TrainingRecord, system: System) -> Differences:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cards.base import base_revision
-from cards.checks.bases import base_differences, system_differences
+from cards.checks.bases import apart, base_differences, system_differences
 from cards.checks.check import Check, compared, skipped
 from cards.checks.prompt import check_rendered_prompt
 from cards.checks.rates import Differences, differing, same
@@ -92,7 +92,9 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
         "corpora, systems, normalizer, limits",
     )
     yield compared(
-        "bases of all files", list(system_differences(training, files)), "one digest in all records and predictions"
+        "bases of all files",
+        [*system_differences(training, files), *apart(evaluation)],
+        "one digest in all records and predictions",
     )
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
     if run.data.is_file():

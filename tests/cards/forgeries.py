@@ -310,6 +310,13 @@ def better_though_silent(files: Files) -> None:
     record(RESULTS, update)(files)
 
 
+def weaker_base(files: Files) -> None:
+    trained = json.loads(files[TRAINING])["base_sha256"]
+    other = {"base_sha256": "f" * 64, "expected_base_sha256": trained}
+    provenance(other, BASES, "eval/probes/predictions-base.parquet")(files)
+    again(files)
+
+
 def uncounted(document: dict[str, Any]) -> None:
     for result in (*document["corpora"], document["pooled"]):
         for system in result["systems"]:
@@ -665,6 +672,11 @@ FORGERIES: dict[str, Forgery] = {
     "accepted-base": Forgery(
         "another base of the predictions, said to be accepted",
         provenance({"expected_base_sha256": "f" * 64}, OURS),
+        "bases of all files",
+    ),
+    "weaker-base": Forgery(
+        "a base to compare with that is not the adapter's, said to be accepted, and all made again",
+        weaker_base,
         "bases of all files",
     ),
     "training-base": Forgery("another base in training.json", put(TRAINING, "base", "bea/base"), "name of the base"),

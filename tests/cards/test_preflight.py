@@ -92,6 +92,15 @@ def test_a_folder_without_weights_is_no_base(tmp_path: Path) -> None:
     assert any("holds no safetensors" in line for line in refusals(changed(f"base={tmp_path / 'base'}")))
 
 
+@pytest.mark.parametrize("name", ["adapter", "my base"])
+def test_a_folder_is_not_refused_for_its_name_if_no_repository_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "model.safetensors").write_bytes(b"")
+    overrides = [f"base={tmp_path / name}", "hub.publish_base_as=null"]
+    assert list(refusals(changed(*overrides))) == []
+    assert len(list(refusals(changed("hub.repo=ana/adapter", *overrides)))) == 1
+
+
 def test_several_are_told_together() -> None:
     with pytest.raises(PublishError) as error:
         require_publishable(changed("card.license=mine", "space.examples=[not/here.ogg]"))

@@ -191,7 +191,8 @@ def test_only_low_rank_adapters_are_tagged_so() -> None:
 
 
 def test_an_adapter_that_unsloth_trained_is_shown_with_it(tmp_path: Path) -> None:
-    asked = recipe(prompt={"system": "You transcribe.", "user": "Escoita."}).model_copy(update={"load_in_4bit": True})
+    asked = recipe(prompt={"system": "You transcribe.", "user": "Escoita."})
+    asked = asked.model_copy(update={"load_in_4bit": True, "base_revision": "v1"})
     made = snippets(asked, training(engine="unsloth"), "user/base", "user/adapter")
     assert [snippet.title.split(",")[0].split(" (")[0] for snippet in made] == [
         "With escoita",
@@ -200,8 +201,10 @@ def test_an_adapter_that_unsloth_trained_is_shown_with_it(tmp_path: Path) -> Non
     ]
     code = made[1].code
     ast.parse(code)
-    assert code.startswith("from unsloth import") and "PeftModel" not in code
-    assert "FastModel.from_pretrained(adapter, max_seq_length=8192, load_in_4bit=True)" in code
+    assert code.startswith("from unsloth import")
+    # Of an adapter, Unsloth ignores the revision of the base.
+    call = 'base, revision="v1", max_seq_length=8192, load_in_4bit=True, use_exact_model_name=True'
+    assert call in code and "PeftModel.from_pretrained(model, adapter)" in code
     assert code.split("features = ")[1] == made[2].code.split("features = ")[1]  # the same from there on
     assert len(snippets(asked, training(family="phi4_multimodal"), "user/base", "user/adapter")) == 2
 

@@ -3,6 +3,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from escoita import base_model, resolve
 from escoita.base_model import Base, Pin, commit_of, pin_of, resolve_base
@@ -130,6 +131,41 @@ def test_several_adapters_have_one_base(tmp_path: Path) -> None:
         with pytest.raises(OtherBaseError):
             resolve_base("acme/base", adapters)
         assert resolve_base("acme/base", adapters, allow_other=True).other
+
+
+def test_two_names_of_one_commit_are_no_other_base(tmp_path: Path) -> None:
+    by_tag, by_commit = adapter(tmp_path / "a", revision="v1"), adapter(tmp_path / "b", revision=OLD)
+    for adapters in ([by_tag, by_commit], [by_commit, by_tag]):
+        assert resolve_base("acme/base", adapters) == Base("acme/base", OLD)
+
+
+def test_a_revision_cannot_be_compared_with_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_weights(tmp_path / "base", b"one")
+    sources = [adapter(tmp_path / name, revision=name, name=folder) for name in ("v1", "v2")]
+    assert resolve_base(folder, sources) == Base(folder)
+    assert len(caplog.records) == 2
+
+
+def test_a_digest_of_training_json_is_a_digest(tmp_path: Path) -> None:
+    source = adapter(tmp_path / "a")
+    training(base="acme/base", base_sha256="\x1b[31m" + "a" * 59).write(tmp_path / "a/training.json")
+    with pytest.raises(EscoitaError, match="base_sha256 is no SHA-256"):
+        resolve_base("acme/base", [source], allow_other=True)
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_what_the_cache_does_not_hold_is_missing_without_the_hub_alone(
+    monkeypatch: pytest.MonkeyPatch, reached: bool
+) -> None:
+    def fetch(repo: str, name: str, **_: object) -> str:
+        raise OSError("refused") if reached else LocalEntryNotFoundError("not in the cache, and no connection")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    if reached:
+        with pytest.raises(EscoitaError):
+            pin_of("acme/adapter", "acme/base")
+    else:
+        assert pin_of("acme/adapter", "acme/base") == Pin()
 
 
 @pytest.mark.parametrize("revision", ["../../x", "/etc/passwd", 7, {"a": 1}, "a\nb", ""])

@@ -11,9 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soxr
 
+from escoita.audio import read_audio
 from escoita.recipe import Recipe, load_recipe
+from tests.conftest import ROOT
+from tests.escoita.samples import write_clip
 
 
 pytestmark = pytest.mark.unsloth
@@ -160,6 +165,30 @@ print(json.dumps({tower: sum(
 ) for tower in ("language", "audio")}))
 """
 
+# Its own way of checkpointing needs the streams of a GPU.
+SNIPPET = f"""{BEGIN}
+import contextlib, io
+import unsloth
+original = unsloth.FastModel.from_pretrained
+unsloth.FastModel.from_pretrained = lambda *arguments, **options: original(
+    *arguments, **options | {{"use_gradient_checkpointing": False}}
+)
+from cards.snippets import snippets
+from tests.cards.samples import training
+record = training(engine="unsloth", family="gemma4")
+code = snippets(recipe, record, recipe.base, str(recipe.run_path / "adapter"))[1].code
+shown = io.StringIO()
+with contextlib.redirect_stdout(shown):
+    exec(code.replace("clip.wav", str(recipe.run_path / "clip.wav")), {{}})
+print(json.dumps(shown.getvalue().splitlines()[-1]))
+"""
+
+TRANSCRIBE = f"""{BEGIN}
+from escoita.transcribe import Transcriber
+transcriber = Transcriber.load(recipe.base, str(recipe.run_path / "adapter"))
+print(json.dumps(transcriber.transcribe_file(recipe.run_path / "clip.wav").text))
+"""
+
 
 @pytest.fixture
 def recipe_file(short_recipe: Callable[..., Recipe], tmp_path: Path) -> Path:
@@ -232,6 +261,16 @@ def test_it_trains_hears_and_is_loaded_by_plain_peft(told: Callable[..., Any], r
     assert [point["step"] for point in record["validation"]] == [0, 2, 4]
     reached = told(RELOAD, str(load_recipe(recipe_file).run_path / "adapter"))
     assert reached == {"language": 21, "audio": 30}
+
+
+def test_the_snippet_of_the_card_prints_what_escoita_transcribes(told: Callable[..., Any], recipe_file: Path) -> None:
+    run = load_recipe(recipe_file).run_path
+    told(TRAIN, str(recipe_file), "engine=transformers")
+    speech = read_audio(ROOT / "quickstart/corpus/uz/test/0014.ogg")
+    stereo = np.repeat(soxr.resample(speech, 16_000, 48_000)[:, None], 2, axis=1)
+    write_clip(run / "clip.wav", stereo, 48_000)
+    text = told(TRANSCRIBE, str(recipe_file), "engine=transformers")
+    assert told(SNIPPET, str(recipe_file)) == text != ""
 
 
 def test_validation_leaves_gradient_checkpointing_on(told: Callable[..., Any], recipe_file: Path) -> None:
