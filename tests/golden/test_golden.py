@@ -1,0 +1,75 @@
+"""
+From fixed records of both quick starts to everything that is made of them, byte for byte.
+
+A change of these bytes must be intended. `ESCOITA_GOLDEN=write python -m pytest tests/golden` accepts it; the commit
+then shows the differences of cards and digests.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cards.base import published_base
+from cards.publication import publication
+from escoita.cli import app
+from escoita.files import sha256
+from escoita.rundir import RunDirectory
+from eval.results import score
+from tests.conftest import ROOT
+
+
+GOLDEN = Path(__file__).parent
+REPO = "user/quickstart"
+
+
+def made(run: Path, published: Path) -> dict[str, str]:
+    """Make everything again from recipe, training record and predictions; return the digest of each file."""
+    directory = RunDirectory(run)
+    recipe = directory.load_recipe()
+    corpora = [*(corpus.name for corpus in recipe.corpora.test), "probes"]
+    score(directory.eval, recipe.eval.normalizer, recipe.eval.resamples, corpora).write(directory.results)
+    for command in ("report", "card"):
+        ended = CliRunner().invoke(app, [command, "--run", str(run)])
+        assert ended.exit_code == 0, ended.output
+    for name, content in publication(directory, recipe, REPO, published_base(recipe, REPO)).items():
+        (published / name).parent.mkdir(parents=True, exist_ok=True)
+        (published / name).write_bytes(content)
+    answer = CliRunner().invoke(app, ["verify", str(published), "--json"])
+    checks = json.loads(answer.stdout)
+    (published.parent / "verify.json").write_text(
+        json.dumps(checks, indent=1).replace(str(published.resolve()), str(published))
+    )
+    names = ["results.json", "report.html"]
+    digests = {f"run/eval/{name}": sha256(directory.eval / name) for name in names}
+    digests |= {f"run/{name}": sha256(run / name) for name in ("README.md", "training.svg")}
+    digests |= {
+        f"published/{path.relative_to(published).as_posix()}": sha256(path)
+        for path in sorted(published.rglob("*"))
+        if path.is_file()
+    }
+    return digests | {"verify": sha256(published.parent / "verify.json")}
+
+
+@pytest.mark.parametrize("language", ["uzbek", "galician"])
+def test_what_is_made_of_the_records_stays_the_same(
+    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the card of a run names its folder
+    Path("quickstart").symlink_to(ROOT / "quickstart")
+    run, published = Path(f"runs/quickstart-{language}"), Path("published")
+    shutil.copytree(GOLDEN / language, run)
+    before = {name: (run / name).read_text("utf-8") for name in ("README.md", "eval/results.json")}
+    digests = made(run, published)
+    expected = GOLDEN / f"{language}.json"
+    if os.environ.get("ESCOITA_GOLDEN") == "write":
+        expected.write_text(json.dumps(digests, indent=1) + "\n")
+        for name in before:
+            shutil.copyfile(run / name, GOLDEN / language / name)
+    else:
+        for name, text in before.items():
+            assert (run / name).read_text("utf-8") == text, name
+    assert digests == json.loads(expected.read_text("utf-8"))
