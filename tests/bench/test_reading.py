@@ -1,6 +1,7 @@
 from bench.reading import FORMATS, measure_reading
 
 
+@pytest.mark.slow
 def test_what_is_measured() -> None:
     *segments, scan, differ = measure_reading(minutes=0.5, rounds=1)
     assert len(segments) == 2 * len(FORMATS)

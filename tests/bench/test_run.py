@@ -29,6 +29,7 @@ def benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[flo
     return find
 
 
+@pytest.mark.slow
 def test_one_table_is_printed_and_written(
     benchmarks: Callable[[float], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_push_is_one_commit_that_a_stranger_can_use(
         assert heard.stdout.strip() == local
 
 
+@pytest.mark.slow
 def test_train_and_push_in_one_command_and_nothing_of_this_machine(
     plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_repository_is_made_private_where_that_is_asked(hub: HubDouble, push: 
     assert hub.store.repos["model", "ana/new"].private and commits(hub, "ana/new")[0] == TITLE
 
 
+@pytest.mark.slow
 def test_a_tag_is_set_once_and_never_moved(hub: HubDouble, push: Push, run: RunDirectory) -> None:
     push("--tag", "v1")
     first = state(hub)[REPO]

@@ -315,6 +315,7 @@ def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp
     assert bad.returncode == 1 and "adapter's weights" in bad.stdout and "Traceback" not in bad.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 4096])
 def test_a_full_disk_while_publishing_changes_nothing(
     real_hub: HubDouble, command: Command, tmp_path: Path, room: int
@@ -343,6 +344,7 @@ def on_a_full_disk(room: int, *arguments: str) -> str:
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_next_attempt_goes_on(
     real_hub: HubDouble, command: Command, tmp_path: Path
 ) -> None:

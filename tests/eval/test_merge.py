@@ -144,6 +144,7 @@ def test_every_batch_is_heard_in_one_shard(of: int, batches: int) -> None:
     assert sorted(heard) == list(range(batches)) and str(Shard.parse(f"{of}/{of}")) == f"{of}/{of}"
 
 
+@pytest.mark.slow
 def test_shards_of_a_run_score_as_one_process_does(quickstart_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(quickstart_run, tmp_path / "run")
     asked = ["eval.resamples=50", "eval.batch_seconds=4"]

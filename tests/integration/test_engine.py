@@ -20,6 +20,7 @@ def clips(language: str) -> list[Path]:
     return sorted(Path(f"quickstart/corpus/{language}/test").glob("*.ogg"))[:CLIPS]
 
 
+@pytest.mark.slow
 def test_visitors_of_several_adapters_hear_what_each_adapter_hears_alone(quickstart_run: Path, tmp_path: Path) -> None:
     trained = str(quickstart_run / "adapter")
     other = AdapterRecord(language="uz", prompt=Prompt(user="Write down what is said."), max_new_tokens=12)

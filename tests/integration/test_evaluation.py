@@ -101,6 +101,7 @@ def hear_adapter(adapter: str, manifest: str, out: str) -> None:
     evaluate([candidate], [Corpus(name="mine", path=manifest)], Path(out), settings)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_what_was_heard(quickstart_run: Path, tmp_path: Path) -> None:
     manifest = str(write_manifest(tmp_path / "mine.jsonl", "test", 60))
     adapter = str(RunDirectory(quickstart_run).adapter)

@@ -333,6 +333,7 @@ def killed(run: RunDirectory) -> None:
     assert load_file(weights / "adapter_model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_trained_again_only_when_asked(
     quickstart_run: Path, short_recipe: Callable[..., Recipe]
 ) -> None:

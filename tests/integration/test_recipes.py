@@ -83,6 +83,7 @@ def test_the_uzbek_recipe_needs_4_bits_and_exactly_its_layers(
     assert ran.returncode == 1 and "audio: the recipe says 2707456, but 100,736 parameters" in ran.stderr
 
 
+@pytest.mark.slow
 def test_the_galician_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble) -> None:
     ran = dry_run("phi4-galician", "method.trainable.audio=some", *corpora("own"))
     assert ran.returncode == 0, ran.stderr

@@ -80,6 +80,7 @@ def test_a_run_that_is_killed_in_any_epoch_ends_like_one_that_was_not(
     assert TrainingRecord.read(run.training) == resumed
 
 
+@pytest.mark.slow
 def test_a_run_resumes_on_other_rows_only_when_that_is_accepted(
     short_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_run_resumes_on_other_rows_only_when_that_is_accepted(
     assert change.earlier_rows_sha256 == first.rows_sha256 != resumed.rows_sha256
 
 
+@pytest.mark.slow
 def test_intervals_and_limits_may_change_when_a_run_resumes(short_recipe: Callable[..., Recipe]) -> None:
     recipe = short_recipe()
     run = RunDirectory(recipe.run_path)

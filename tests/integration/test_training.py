@@ -59,6 +59,7 @@ def test_another_recipe_in_the_same_folder_is_refused(
         train(short_recipe(f"run_dir={quickstart_run}", "training.learning_rate=0.1"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(
     quickstart_run: Path, short_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

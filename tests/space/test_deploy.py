@@ -85,6 +85,7 @@ def test_a_space_is_made_in_one_commit_with_all_that_it_has_beside(hub: HubDoubl
     assert about["proxy_hops"] == 1, "the proxy of the Hub says who a visitor is"
 
 
+@pytest.mark.slow
 def test_pushing_again_changes_what_differs_alone(hub: HubDouble, push: Push) -> None:
     push("--no-wait", "--example", str(CLIP), "--hardware", "zero-a10g")
     hub.commit(SPACE, {"space/old.py": b"1", "notes.md": b"kept"}, "By hand", "space")
@@ -175,6 +176,7 @@ def test_a_license_that_the_hub_does_not_know_is_refused_by_the_dry_run_as_well(
         assert "license: the Hub does not know 'CC BY 4.0'" in said
 
 
+@pytest.mark.slow
 def test_a_private_adapter_needs_a_token_that_is_a_secret(hub: HubDouble, push: Push) -> None:
     hub.store.repos["model", ADAPTER].private = True
     said = push("--no-wait", code=1)

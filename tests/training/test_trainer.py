@@ -108,6 +108,7 @@ def test_accumulated_batches_give_the_gradient_of_one(make: Callable[..., Speech
     assert_same(gradient(parts, 2), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fails, accumulation, room",
     [(forward_fails, 1, 5), (forward_fails, 3, 2), (backward_fails, 1, 1), (backward_fails, 3, 3)],
@@ -153,6 +154,7 @@ def test_a_clip_that_does_not_fit_alone_ends_training_with_its_length(make: Call
         gradient(trainer, 1)
 
 
+@pytest.mark.slow
 def test_evaluation_finds_the_same_loss_in_halves_and_draws_nothing(make: Callable[..., SpeechTrainer]) -> None:
     trainer = make("training.per_device_eval_batch_size=8")
     state = torch.random.get_rng_state()
@@ -192,6 +194,7 @@ def test_the_epoch_is_told_even_to_a_loader_that_skips(make: Callable[..., Speec
     assert len(left) == len(whole) - 1 and all(map(torch.equal, left, whole[1:]))
 
 
+@pytest.mark.slow
 def test_halves_under_a_gradient_scaler_leave_its_scale_and_the_gradient(make: Callable[..., SpeechTrainer]) -> None:
     trainer = make("training.gradient_accumulation_steps=2")
     undisturbed = gradient(trainer, 2)

@@ -63,6 +63,7 @@ def test_each_trouble_is_found(short_recipe: Callable[..., Recipe], override: st
     assert any(each.about == subject and said in each.found for each in findings)
 
 
+@pytest.mark.slow
 def test_a_clip_over_the_limit_of_tokens_at_which_training_stops(short_recipe: Callable[..., Recipe]) -> None:
     def length(limit: int) -> Finding:
         return by_subject(list(examine(short_recipe(f"training.max_length={limit}"))))["length"]
