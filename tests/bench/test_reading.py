@@ -1,3 +1,5 @@
+import pytest
+
 from bench.reading import FORMATS, measure_reading
 
 
