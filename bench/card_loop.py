@@ -5,9 +5,9 @@ from typing import Any
 
 import soundfile
 
-from escoita.audio import SAMPLING_RATE
-from escoita.families.gemma4 import Gemma4AudioProcessor
-from escoita.records import AdapterRecord
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.models.gemma4 import Gemma4AudioProcessor
+from escoita.records.training import AdapterRecord
 
 
 class CardLoop:

@@ -12,9 +12,9 @@ from statistics import median
 
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
-from escoita.corpora.readers import read_corpus
-from escoita.progress import say
-from escoita.recipe import Corpus
+from escoita.data.readers import read_corpus
+from escoita.utils.progress import say
+from escoita.recipe.recipe import Corpus
 
 
 ROWS = 650_429

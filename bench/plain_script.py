@@ -7,8 +7,8 @@ from typing import Any
 import soundfile
 import torch
 
-from escoita.audio import SAMPLING_RATE
-from escoita.records import Prompt
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.records.training import Prompt
 
 
 END_OF_TURN = "<turn|>\n"

@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Utterances
-from escoita.recipe import Corpus
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Utterances
+from escoita.recipe.recipe import Corpus
 
 
 ROOT = Path(__file__).parent.parent

@@ -14,12 +14,12 @@ import numpy as np
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
-from escoita import decoding_av
-from escoita.audio import SAMPLING_RATE, read_audio
-from escoita.corpora import fingerprint as fingerprints
-from escoita.corpora.clips import measure_clips
-from escoita.decoding import MAX_SECONDS
-from escoita.progress import say
+from escoita.audio import ffmpeg as decoding_av
+from escoita.audio.loading import SAMPLING_RATE, read_audio
+from escoita.audio import fingerprint as fingerprints
+from escoita.data.clips import measure_clips
+from escoita.audio.decoding import MAX_SECONDS
+from escoita.utils.progress import say
 
 
 MINUTES = 60.0

@@ -29,7 +29,7 @@ from bench.streaming import measure_streaming
 from bench.table import markdown_table, write_document, write_results
 from bench.training import measure_training
 from bench.transcriber import measure_transcriber
-from escoita.cli import script
+from escoita.cli.main import script
 from escoita.errors import EscoitaError
 
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of, misheard
-from escoita.evaluation import SUBJECT, Rates
-from escoita.progress import say
-from escoita.scoring import character_edits, word_edits
-from eval.folder import CorpusPredictions
-from eval.results import made_rates
-from eval.tally import KINDS, Counts, Tally, count, pooled, tally
+from escoita.records.evaluation import SUBJECT, Rates
+from escoita.utils.progress import say
+from escoita.metrics.scoring import character_edits, word_edits
+from escoita.evaluation.prediction_folder import CorpusPredictions
+from escoita.evaluation.results import made_rates
+from escoita.evaluation.tally import KINDS, Counts, Tally, count, pooled, tally
 
 
 # As the Galician card lists them: 64,527 utterances, 74 % of them in one corpus.

@@ -14,13 +14,13 @@ import numpy as np
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
-from escoita.audio import SAMPLING_RATE, read_audio
-from escoita.engine import Engine
-from escoita.families import family_of
-from escoita.hardware import forget_peak_memory, peak_memory_bytes
-from escoita.progress import say
-from escoita.resolve import adapter_record
-from escoita.rundir import RunDirectory
+from escoita.audio.loading import SAMPLING_RATE, read_audio
+from escoita.inference.serving import Engine
+from escoita.models import family_of
+from escoita.utils.hardware import forget_peak_memory, peak_memory_bytes
+from escoita.utils.progress import say
+from escoita.hub.files import adapter_record
+from escoita.run_directory import RunDirectory
 
 
 VISITORS = 20
@@ -124,8 +124,8 @@ def first_text_through_the_api(engine: Engine, run: Path, file: str, rounds: int
     """Seconds to the first text of a file in each round: of the engine, and of a program that asks the page."""
     from gradio_client import Client, handle_file
 
-    from space.app import build, start
-    from space.demo import of_run
+    from escoita.space.app import build, start
+    from escoita.space.demo import of_run
 
     demo = replace(of_run(run), adapters={ADAPTER: engine.adapters.sources[ADAPTER]}, ready=lambda: engine)
     page = build(replace(demo, loading=lambda: False))

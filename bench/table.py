@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bench.measurement import Measurement
 from escoita.errors import EscoitaError
-from escoita.files import write_atomically
-from escoita.markdown import line
+from escoita.utils.files import write_atomically
+from escoita.utils.markdown import line
 
 
 BEGIN, END = "<!-- written by make bench -->", "<!-- end -->"

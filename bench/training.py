@@ -11,12 +11,12 @@ import numpy as np
 
 from bench.measurement import Measurement
 from bench.quickstart import ROOT
-from escoita.progress import say
-from escoita.recipe import Recipe, load_recipe
+from escoita.utils.progress import say
+from escoita.recipe.recipe import Recipe, load_recipe
 
 
 if TYPE_CHECKING:
-    from escoita.corpora.rows import Utterances
+    from escoita.data.rows import Utterances
 
 STEPS = 50  # an epoch of the quick start: each hears the same clips
 ROUNDS = 3
@@ -97,7 +97,7 @@ def _on_one_core() -> Iterator[None]:
 
 
 def _clips(recipe: Recipe) -> "Utterances":
-    from training.sft import clips_by_split, everything
+    from escoita.training.sft import clips_by_split, everything
 
     return everything(clips_by_split(recipe, ["train"], 30.0, [])["train"])
 
@@ -106,12 +106,12 @@ def _parts(recipe: Recipe) -> dict[str, Any]:
     """What a trainer is made of, in all three ways the same."""
     from transformers import set_seed
 
-    from escoita.families import family_of
-    from escoita.rundir import RunDirectory
-    from training.arguments import sft_config
-    from training.collator import SpeechCollator
-    from training.engine import load_for_training
-    from training.sft import table
+    from escoita.models import family_of
+    from escoita.run_directory import RunDirectory
+    from escoita.training.arguments import sft_config
+    from escoita.training.data_collator import SpeechCollator
+    from escoita.training.engine import load_for_training
+    from escoita.training.sft import table
 
     family = family_of(recipe.base)
     processor = family.load_processor(recipe.base)
@@ -129,13 +129,13 @@ def _parts(recipe: Recipe) -> dict[str, Any]:
 
 
 def _ours(recipe: Recipe) -> Any:
-    from training.trainer import SpeechTrainer
+    from escoita.training.trainer import SpeechTrainer
 
     return SpeechTrainer(**_parts(recipe))
 
 
 def _prepared(recipe: Recipe) -> Any:
-    from training.trainer import SpeechTrainer
+    from escoita.training.trainer import SpeechTrainer
 
     class PreparedTrainer(SpeechTrainer):
         def get_train_dataloader(self) -> list[Any]:
@@ -183,7 +183,7 @@ def _seconds(trainer: Any) -> float:
 
 def _padding(recipe: Recipe, strategy: str) -> float:
     """Of the audio of twelve epochs, as many as the quick start's, a fraction."""
-    from training.order import Batches, padding_share
+    from escoita.training.sampler import Batches, padding_share
 
     lengths = np.array(_clips(recipe).column("audio_seconds"))
     batches = Batches(lengths, recipe.training["per_device_train_batch_size"], strategy=strategy)

@@ -11,13 +11,13 @@ import numpy as np
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
-from escoita.batches import batches_by_seconds
-from escoita.corpora.clips import read_clip
-from escoita.corpora.rows import Utterances
-from escoita.progress import say
-from escoita.resolve import adapter_record
-from escoita.rundir import RunDirectory
-from escoita.transcribe import Transcriber
+from escoita.inference.batching import batches_by_seconds
+from escoita.data.clips import read_clip
+from escoita.data.rows import Utterances
+from escoita.utils.progress import say
+from escoita.hub.files import adapter_record
+from escoita.run_directory import RunDirectory
+from escoita.inference.transcriber import Transcriber
 
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import os
 
-from escoita.endpoint import keep_login_apart
+from escoita.hub.endpoint import keep_login_apart
 
 
 __version__ = "0.2.0"

@@ -1,6 +1,6 @@
 """`python -m escoita` is the `escoita` command."""
 
-from escoita.cli import main
+from escoita.cli.main import main
 
 
 main()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 class EscoitaError(Exception):

@@ -14,7 +14,7 @@ from transformers import (
     GenerationConfig,
 )
 
-from escoita.families.gemma4 import Gemma4AudioProcessor
+from escoita.models.gemma4 import Gemma4AudioProcessor
 
 
 SYSTEM = "You are an assistant that transcribes speech accurately."

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from escoita.families.phi4 import Phi4AudioProcessor
+from escoita.models.phi4 import Phi4AudioProcessor
 
 
 END_OF_TEXT, END, UNKNOWN = "<|endoftext|>", "<|end|>", "<unk>"

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from escoita.families import family_of
-from escoita.records import AdapterRecord
-from training.best import save_weights
+from escoita.models import family_of
+from escoita.records.training import AdapterRecord
+from escoita.training.best import save_weights
 
 
 PHI4_MODULES: dict[str, Any] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from escoita.recipe import Recipe, load_recipe
+from escoita.recipe.recipe import Recipe, load_recipe
 
 
 ROOT = Path(__file__).parent.parent
@@ -77,9 +77,9 @@ def short_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Reci
 @pytest.fixture(scope="session")
 def quickstart_run(short_recipe: Callable[..., Recipe]) -> Path:
     """A run directory, trained for four steps, evaluated, with its card."""
-    from cards.build import write_card
-    from eval.run import evaluate_run
-    from training.sft import train
+    from escoita.cards.build import write_card
+    from escoita.evaluation.evaluate import evaluate_run
+    from escoita.training.sft import train
 
     recipe = short_recipe()
     train(recipe)

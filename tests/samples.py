@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 
 
 RECIPE = """\

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.families.family import Family
-from escoita.families.watching import Watch
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
+from escoita.models.family import Family
+from escoita.models.watching import Watch
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.inference.transcriber import Transcriber
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=9)

@@ -75,7 +75,7 @@ def test_no_file_holds_a_token() -> None:
 def test_the_command_of_a_service_is_one_of_escoita(name: str) -> None:
     from typer.testing import CliRunner
 
-    from escoita.cli import app
+    from escoita.cli.main import app
 
     filled = [re.sub(r"\$\{\w+:-(.*)\}", r"\1", word) for word in compose()[name]["command"]]
     shown = CliRunner().invoke(app, [*filled, "--help"])

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from escoita.evaluation import BASE, EvaluationRecord
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.records.evaluation import BASE, EvaluationRecord
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT
 
 

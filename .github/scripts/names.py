@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli import script
+from escoita.cli.main import script
 from escoita.errors import EscoitaError
-from escoita.recipe import load_recipe
-from escoita.resolve import is_repo_id
+from escoita.recipe.recipe import load_recipe
+from escoita.hub.files import is_repo_id
 
 
 def names(

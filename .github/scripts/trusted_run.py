@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from escoita.cli import script
+from escoita.cli.main import script
 from escoita.errors import EscoitaError
 
 

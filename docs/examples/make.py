@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from cards.base import published_base
-from cards.publication import publication
-from escoita.recipe import load_recipe
-from escoita.rundir import RunDirectory
+from escoita.cards.base import published_base
+from escoita.cards.publication import publication
+from escoita.recipe.recipe import load_recipe
+from escoita.run_directory import RunDirectory
 
 
 HERE = Path(__file__).parent

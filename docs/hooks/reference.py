@@ -13,12 +13,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
-from escoita.cli import app
-from escoita.data_record import DataRecord
-from escoita.evaluation import EvaluationRecord
-from escoita.predictions import SCHEMA, Provenance
-from escoita.recipe import Recipe
-from escoita.records import AdapterRecord, Record, TrainingRecord
+from escoita.cli.main import app
+from escoita.records.data import DataRecord
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.predictions import SCHEMA, Provenance
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import AdapterRecord, Record, TrainingRecord
 
 
 RECORDS: tuple[type[Record], ...] = (AdapterRecord, TrainingRecord, DataRecord, EvaluationRecord)

@@ -45,9 +45,9 @@ def make(
 
 def page(browser: "Browser", run: Path) -> bytes:
     """The page after its example was heard."""
-    from escoita.engine import Engine
-    from space.app import build, start
-    from space.demo import of_run
+    from escoita.inference.serving import Engine
+    from escoita.space.app import build, start
+    from escoita.space.demo import of_run
 
     with tempfile.TemporaryDirectory() as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads

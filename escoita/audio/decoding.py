@@ -8,8 +8,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from escoita.channels import ChannelEnergies
-from escoita.containers import declared_share, is_chained_ogg
+from escoita.audio.channels import ChannelEnergies
+from escoita.audio.containers import declared_share, is_chained_ogg
 from escoita.errors import AudioError, AudioLimitError
 
 
@@ -94,7 +94,7 @@ class Mono:
 
     @property
     def better_channel(self) -> int | None:
-        """See [`~escoita.channels.ChannelEnergies.better_channel`]; none if a channel was chosen already."""
+        """See [`~escoita.audio.channels.ChannelEnergies.better_channel`]; none if a channel was chosen already."""
         return self._energies.better_channel() if self._energies is not None else None
 
     def finish(self) -> np.ndarray:
@@ -181,7 +181,7 @@ def check_header(path: Path, max_seconds: float) -> None:
     """
     import av
 
-    from escoita.decoding_av import declared, open_with_av
+    from escoita.audio.ffmpeg import declared, open_with_av
 
     try:
         with soundfile.SoundFile(path) as file:

@@ -4,8 +4,8 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from escoita.containers import declared_share
-from escoita.decoding import Decoded, Header, Mono, Source, check_size, cut_off_reason, segment_of
+from escoita.audio.containers import declared_share
+from escoita.audio.decoding import Decoded, Header, Mono, Source, check_size, cut_off_reason, segment_of
 from escoita.errors import AudioError
 
 
@@ -55,7 +55,7 @@ def decode_with_av(
     soon as the recording is over a limit.
 
     Returns:
-        [`~escoita.decoding.Decoded`]: The recording or the segment.
+        [`~escoita.audio.decoding.Decoded`]: The recording or the segment.
 
     Raises:
         AudioError: The file cannot be read, does not hold the segment, or holds NaN or infinity.

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 
 
 # Share of bits in which copies may differ. Measured on 1,776 clips of synthetic voices, 20 of FLEURS and 63 cuts of

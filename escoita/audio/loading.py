@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from escoita.decoding import MAX_SECONDS, SAMPLING_RATE, Decoded, Source, decode_with_soundfile
-from escoita.decoding_av import decode_with_av
+from escoita.audio.decoding import MAX_SECONDS, SAMPLING_RATE, Decoded, Source, decode_with_soundfile
+from escoita.audio.ffmpeg import decode_with_av
 from escoita.errors import AudioError
-from escoita.silence import is_silent
-from escoita.transcript import Note
+from escoita.audio.silence import is_silent
+from escoita.records.transcript import Note
 
 
 # Nothing can be said in less, and a feature extractor may make no frame of it.
@@ -34,7 +34,7 @@ class Recording(NamedTuple):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What the user should know, as keys of [`~escoita.transcript.NOTES`]."""
+        """What the user should know, as keys of [`~escoita.records.transcript.NOTES`]."""
         found: dict[Note, bool] = {"cut_off": bool(self.cut_off), "one_channel": self.channel is not None}
         return tuple(note for note, holds in found.items() if holds)
 
@@ -53,7 +53,7 @@ def read_audio(
     (an mp3 that does not declare its length), is read by PyAV, whose wheels carry FFmpeg. Decoding is in blocks:
     channels are averaged and other rates resampled at once, so that memory holds no more than the samples that are
     returned and a block. If the mean of the channels cancels or attenuates what one of them holds, that channel is
-    used; see [`~escoita.channels.ChannelEnergies`].
+    used; see [`~escoita.audio.channels.ChannelEnergies`].
 
     Args:
         source (`str`, `Path` or `bytes`): A path, or the encoded file itself.
@@ -61,7 +61,7 @@ def read_audio(
         offset (`float`, *optional*, defaults to 0): Where the segment begins, in seconds.
         duration (`float`, *optional*): Its length in seconds; to the end of the recording unless given.
         max_seconds (`float`, *optional*, defaults to six hours): The longest recording or segment. It also limits the
-            samples of all channels, to [`~escoita.decoding.SAMPLES_PER_SECOND`] for each of these seconds.
+            samples of all channels, to [`~escoita.audio.decoding.SAMPLES_PER_SECOND`] for each of these seconds.
 
     Returns:
         `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz, finite.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 
 
 # Over this many seconds the level is taken; the pause between two words is about as long.

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from escoita.decoding import BLOCK_SAMPLES, SAMPLING_RATE
+from escoita.audio.decoding import BLOCK_SAMPLES, SAMPLING_RATE
 
 
 # Root mean square from which every recording counts as audible: -40 dB of full scale. The dither of an 8-bit file lies

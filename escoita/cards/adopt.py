@@ -12,23 +12,23 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from cards.checks.weights import ADAPTER, base_of, check_adapter
-from cards.description import description
-from cards.fetch import Snapshot, checked_commit, fetched
-from cards.measured import evaluation_card, no_recipe
-from cards.metadata import hub_id
-from cards.publication import CHECKSUMS, checksums
-from cards.redact import redacted_evaluation, redacted_predictions
-from cards.revise import revise, reviser
+from escoita.cards.verify.weights import ADAPTER, base_of, check_adapter
+from escoita.cards.description import description
+from escoita.cards.fetch import Snapshot, checked_commit, fetched
+from escoita.cards.measured import evaluation_card, no_recipe
+from escoita.cards.metadata import hub_id
+from escoita.cards.publication import CHECKSUMS, checksums
+from escoita.cards.anonymize import redacted_evaluation, redacted_predictions
+from escoita.cards.editing import revise, reviser
 from escoita.errors import EscoitaError, PublishError
-from escoita.evaluation import PROBES, EvaluationRecord
-from escoita.files import write_atomically
-from escoita.hub.access import clear_refusals, require_write
+from escoita.records.evaluation import PROBES, EvaluationRecord
+from escoita.utils.files import write_atomically
+from escoita.hub.auth import clear_refusals, require_write
 from escoita.hub.changes import Head, real
 from escoita.hub.commit import CARD, Wanted, commit, read_file, read_head
 from escoita.hub.scan import scan
-from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any, is_repo_id, local_file, split_revision
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 
 
 RESULTS = "eval/results.json"
@@ -139,7 +139,7 @@ def evaluation_files(snapshot: Snapshot, base: str, out: Path) -> dict[str, byte
     """
     What is published of an evaluation: card, results, predictions, plots, and the digests of these and of the adapter.
 
-    Names of speakers are not in it; see `cards/redact.py`.
+    Names of speakers are not in it; see `escoita/cards/anonymize.py`.
 
     Args:
         snapshot ([`Snapshot`]): Of the adapter.

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from escoita.data_record import Clip, CorpusData, DataRecord, Odd, Pair
+from escoita.records.data import Clip, CorpusData, DataRecord, Odd, Pair
 from escoita.errors import RecordError
-from escoita.evaluation import CorpusResult, EvaluationRecord, System
-from escoita.predictions import counts_path, described, parquet, public, public_speakers, read_predictions
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
+from escoita.records.evaluation import CorpusResult, EvaluationRecord, System
+from escoita.evaluation.predictions import counts_path, described, parquet, public, public_speakers, read_predictions
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
 
 
 # In the place of a transcript, of a number out of one.
@@ -35,7 +35,7 @@ def redacted_predictions(
     folder: Path, corpus: str, recipe: Recipe, base: str, base_sha256: str
 ) -> tuple[dict[str, bytes], Speakers]:
     """
-    The predictions of one corpus as they are published; see [`~escoita.predictions.public`].
+    The predictions of one corpus as they are published; see [`~escoita.evaluation.predictions.public`].
 
     Args:
         folder (`Path`): Of all predictions of the run.

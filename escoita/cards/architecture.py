@@ -1,6 +1,6 @@
 """How a base hears, in a few lines for each family, after the classes and configurations of Transformers."""
 
-from escoita.recipe import Recipe
+from escoita.recipe.recipe import Recipe
 
 
 ARCHITECTURES = {
@@ -55,7 +55,7 @@ def architecture(recipe: Recipe, family: str) -> str:
     How the base hears, as Markdown is made of it.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): What its card says comes first.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): What its card says comes first.
         family (`str`): As the training record calls it.
 
     Returns:

@@ -3,11 +3,11 @@
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from cards.metadata import results_url
+from escoita.cards.metadata import results_url
 from escoita.errors import PublishError
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Benchmark, Recipe
-from escoita.resolve import is_repo_id
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Benchmark, Recipe
+from escoita.hub.files import is_repo_id
 
 
 def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> dict[str, bytes]:

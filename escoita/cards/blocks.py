@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from escoita.limits import README_BYTES
+from escoita.utils.limits import README_BYTES
 
 
 BEGIN, END, MADE = "<!-- escoita:begin {} {} -->", "<!-- escoita:end {} -->", "<!-- escoita:made {} {} -->"

@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cards import procedure, results
-from cards.architecture import architecture
-from cards.citation import citation
-from cards.example import example
-from cards.measured import facts_of
-from cards.metadata import hub_id, metadata, titles_of_tests
-from cards.overlap import overlaps
-from cards.redact import redacted_data
-from cards.revise import revise, sealed, standing_card
-from cards.snippets import snippets
-from cards.template import own_template, render
-from cards.vocabulary import check_card
-from escoita.data_record import DataRecord
+from escoita.cards import procedure, results
+from escoita.cards.architecture import architecture
+from escoita.cards.citation import citation
+from escoita.cards.example import example
+from escoita.cards.measured import facts_of
+from escoita.cards.metadata import hub_id, metadata, titles_of_tests
+from escoita.cards.overlap import overlaps
+from escoita.cards.anonymize import redacted_data
+from escoita.cards.editing import revise, sealed, standing_card
+from escoita.cards.snippets import snippets
+from escoita.cards.template import own_template, render
+from escoita.hub.vocabulary import check_card
+from escoita.records.data import DataRecord
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
-from escoita.files import write_atomically
-from escoita.plots import training_plot
-from escoita.recipe import Corpus, Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.records.evaluation import EvaluationRecord
+from escoita.utils.files import write_atomically
+from escoita.records.plots import training_plot
+from escoita.recipe.recipe import Corpus, Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str, templ
         base (`str`): Folder or repository of the base, as a reader will find it.
         adapter (`str`): The same of the adapter.
         template (`str`, *optional*): Source of the template that the recipe names, from
-            [`~cards.template.own_template`]; the template of escoita if not given.
+            [`~escoita.cards.template.own_template`]; the template of escoita if not given.
 
     Returns:
         `str`: Front matter and Markdown.
@@ -188,6 +188,6 @@ def _told(recipe: Recipe, name: str, split: str, key: str) -> str | None:
 
 
 if __name__ == "__main__":
-    from escoita.cli import card, script
+    from escoita.cli.main import card, script
 
     script(card)

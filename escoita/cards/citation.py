@@ -2,9 +2,9 @@
 
 import re
 
-from cards.metadata import hub_id
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
+from escoita.cards.metadata import hub_id
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
 
 
 # Of families that a paper describes; of others the repository is cited.
@@ -56,8 +56,8 @@ def citation(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     BibTeX entries.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Its `card.citation` takes the place of the first.
-        training ([`~escoita.records.TrainingRecord`]): Says when, with what engine and of what family.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): Its `card.citation` takes the place of the first.
+        training ([`~escoita.records.training.TrainingRecord`]): Says when, with what engine and of what family.
         base (`str`): Folder or repository of the base; of a folder nothing can be cited.
         adapter (`str`): The same of the adapter.
     """

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from escoita.evaluation import CorpusResult, EvaluationRecord
-from escoita.figures import interval, percent
+from escoita.records.evaluation import CorpusResult, EvaluationRecord
+from escoita.utils.figures import interval, percent
 from escoita.hub.changes import STYLES, Change
-from escoita.markdown import code, line
+from escoita.utils.markdown import code, line
 
 
 POOLED = "All, pooled by words"

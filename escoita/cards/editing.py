@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cards.blocks import BEGIN, END, Block, blocks, digest, made, made_mark
-from cards.front import BOM, Conflict, front_digests, key_digest, keys, merge, split
+from escoita.cards.blocks import BEGIN, END, Block, blocks, digest, made, made_mark
+from escoita.cards.front import BOM, Conflict, front_digests, key_digest, keys, merge, split
 from escoita.errors import PublishError
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 class CardConflict(PublishError):
@@ -51,7 +51,7 @@ def revise(existing: str, new: str, force: bool = False) -> str:
 
     Args:
         existing (`str`): The card as it stands, with the line ends it has; empty where there is none.
-        new (`str`): As [`~cards.build.build_card`] makes it.
+        new (`str`): As [`~escoita.cards.build.build_card`] makes it.
         force (`bool`, *optional*): Ours is written where a person changed what is made.
 
     Returns:

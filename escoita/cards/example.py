@@ -5,11 +5,11 @@ from statistics import median
 
 import pyarrow as pa
 
-from escoita.evaluation import SUBJECT, EvaluationRecord
-from escoita.predictions import predictions_path, read_predictions
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from escoita.text import normalizer
+from escoita.records.evaluation import SUBJECT, EvaluationRecord
+from escoita.evaluation.predictions import predictions_path, read_predictions
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.metrics.normalizers import normalizer
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def example(run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord) -> 
     Which clip it is depends on nothing that publication changes, the names of clips and speakers.
 
     Args:
-        run ([`~escoita.rundir.RunDirectory`]): Holds the predictions.
-        recipe ([`~escoita.recipe.Recipe`]): Says of which corpora transcripts may be published.
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): Names corpora and normaliser.
+        run ([`~escoita.run_directory.RunDirectory`]): Holds the predictions.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): Says of which corpora transcripts may be published.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): Names corpora and normaliser.
 
     Raises:
         RecordError: A file of predictions is broken.

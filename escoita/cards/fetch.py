@@ -6,13 +6,13 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from cards.listing import require_plain, require_plain_folder
-from cards.parquet_probe import require_readable
+from escoita.cards.listing import require_plain, require_plain_folder
+from escoita.cards.parquet_probe import require_readable
 from escoita.errors import PublishError
-from escoita.hub.access import clear_refusals
-from escoita.hub.patience import patiently
-from escoita.resolve import is_repo_id, split_revision
-from escoita.rundir import RunDirectory
+from escoita.hub.auth import clear_refusals
+from escoita.hub.retry import patiently
+from escoita.hub.files import is_repo_id, split_revision
+from escoita.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import yaml_dump
 
-from cards.blocks import digest
+from escoita.cards.blocks import digest
 from escoita.errors import PublishError
-from escoita.plain_yaml import read_yaml
+from escoita.utils.plain_yaml import read_yaml
 
 
 BOM = "\ufeff"

@@ -8,9 +8,9 @@ what it says, it says with the figure.
 import re
 from collections.abc import Mapping
 
-from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice
-from escoita.figures import interval, percent, points, points_interval, thousands
-from escoita.verdicts import reasons
+from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice
+from escoita.utils.figures import interval, percent, points, points_interval, thousands
+from escoita.evaluation.verdicts import reasons
 
 
 # Of fewer words a slice says little.
@@ -24,7 +24,7 @@ def interpretation(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> l
     All that the rules have to say, in their order.
 
     Args:
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
         titles (`Mapping[str, str]`): What the card calls the corpora.
 
     Returns:

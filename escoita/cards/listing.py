@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from escoita.errors import PublishError
 from escoita.hub.forbidden import PICKLES
-from escoita.limits import (
+from escoita.utils.limits import (
     FILES,
     JSON_BYTES,
     NAME_CHARACTERS,
@@ -29,7 +29,7 @@ from escoita.limits import (
     is_pointer,
     pointer_message,
 )
-from escoita.visible import is_hidden, visible
+from escoita.utils.visible import is_hidden, visible
 
 
 # What clients keep in a folder; no part of what was published.

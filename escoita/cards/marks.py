@@ -3,9 +3,9 @@
 from huggingface_hub import HfApi
 
 from escoita.errors import PublishError
-from escoita.hub.access import clear_refusals, trusted_resource
+from escoita.hub.auth import clear_refusals, trusted_resource
 from escoita.hub.commit import Landed
-from escoita.hub.patience import patiently
+from escoita.hub.retry import patiently
 
 
 def require_tag(api: HfApi, repo: str, tag: str, commit: str) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from cards import results
-from cards.blocks import marked
-from cards.interpretation import interpretation
-from cards.metadata import expected_index, hub_id
-from cards.template import OURS, environment, plain
-from escoita import figures
-from escoita.evaluation import BASE, EvaluationRecord
-from escoita.recipe import Corpora, Recipe
+from escoita.cards import results
+from escoita.cards.blocks import marked
+from escoita.cards.interpretation import interpretation
+from escoita.cards.metadata import expected_index, hub_id
+from escoita.cards.template import OURS, environment, plain
+from escoita.utils import figures
+from escoita.records.evaluation import BASE, EvaluationRecord
+from escoita.recipe.recipe import Corpora, Recipe
 
 
 # Blocks of the template that need nothing but an evaluation.

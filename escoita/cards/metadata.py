@@ -7,9 +7,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Corpus, Recipe
-from escoita.resolve import is_repo_id
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Corpus, Recipe
+from escoita.hub.files import is_repo_id
 
 
 def hub_id(base: str) -> str | None:

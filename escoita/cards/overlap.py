@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from escoita.data_record import DataRecord, Pair
-from escoita.figures import percent, thousands
+from escoita.records.data import DataRecord, Pair
+from escoita.utils.figures import percent, thousands
 
 
 SAME = {"transcript": "words", "speaker": "speaker", "audio": "recording"}
@@ -35,7 +35,7 @@ def overlaps(data: DataRecord, titles: Mapping[str, str]) -> list[Overlap]:
     What the test corpora share with what the model learns from.
 
     Args:
-        data ([`~escoita.data_record.DataRecord`]): Of the same recipe.
+        data ([`~escoita.records.data.DataRecord`]): Of the same recipe.
         titles (`Mapping[str, str]`): What the card calls the test corpora; of others nothing is said.
     """
     return [

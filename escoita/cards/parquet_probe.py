@@ -8,10 +8,10 @@ catches. A file that the child survives is read again by the program, in the sam
 from contextlib import suppress
 from pathlib import Path
 
-from cards.listing import published_files
+from escoita.cards.listing import published_files
 from escoita.errors import EscoitaError, PublishError, RecordError
-from escoita.limited import limited
-from escoita.visible import visible
+from escoita.utils.sandbox import limited
+from escoita.utils.visible import visible
 
 
 # Reading predictions of 512 MiB takes 1.5 GiB, and Arrow reserves more.
@@ -53,7 +53,7 @@ def respond(paths: list[str]) -> int:
     """Read the files, in the child process, and return how many there are."""
     import pyarrow as pa
 
-    from escoita.bounded_parquet import decoded, opened_parquet
+    from escoita.utils.bounded_parquet import decoded, opened_parquet
 
     pa.set_cpu_count(1)
     for name in paths:

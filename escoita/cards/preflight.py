@@ -5,19 +5,19 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCard
 
-from cards.base import base_apart, base_files, require_base
-from cards.benchmarks import require_benchmarks
-from cards.metadata import metadata
-from cards.publication import public_recipe
-from cards.template import template_files
-from cards.vocabulary import check_card
+from escoita.cards.base import base_apart, base_files, require_base
+from escoita.cards.benchmarks import require_benchmarks
+from escoita.cards.metadata import metadata
+from escoita.cards.publication import public_recipe
+from escoita.cards.template import template_files
+from escoita.hub.vocabulary import check_card
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.access import clear_refusals, require_name, require_write
-from escoita.hub.patience import patiently
+from escoita.hub.auth import clear_refusals, require_name, require_write
+from escoita.hub.retry import patiently
 from escoita.hub.scan import scan
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from space.plan import require_settings
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.space.plan import require_settings
 
 
 # Stands for the repository of a recipe that names none.

@@ -3,11 +3,11 @@
 import math
 import re
 
-from escoita.figures import duration, percent, speed, thousands
-from escoita.markdown import code, code_cell, line
-from escoita.method import Lora, Modules
-from escoita.recipe import Recipe
-from escoita.records import Pace, TrainingRecord, ValidationPoint
+from escoita.utils.figures import duration, percent, speed, thousands
+from escoita.utils.markdown import code, code_cell, line
+from escoita.recipe.method import Lora, Modules
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import Pace, TrainingRecord, ValidationPoint
 
 
 CURVE = "Loss and error rates while training, by step"

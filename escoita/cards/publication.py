@@ -9,20 +9,20 @@ from pathlib import Path
 
 import yaml
 
-from cards.base import base_revision
-from cards.benchmarks import benchmark_files
-from cards.build import build_card
-from cards.redact import redacted_data, redacted_evaluation, redacted_predictions, redacted_training
-from cards.template import KEPT, template_digest, template_files
+from escoita.cards.base import base_revision
+from escoita.cards.benchmarks import benchmark_files
+from escoita.cards.build import build_card
+from escoita.cards.anonymize import redacted_data, redacted_evaluation, redacted_predictions, redacted_training
+from escoita.cards.template import KEPT, template_digest, template_files
 from escoita import __version__
-from escoita.data_record import DataRecord
+from escoita.records.data import DataRecord
 from escoita.errors import PublishError, RecordError
-from escoita.evaluation import PROBES, EvaluationRecord
-from escoita.files import public_name, write_atomically
-from escoita.plots import duration_plot, training_plot
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import UNCHANGED_FILES, RunDirectory
+from escoita.records.evaluation import PROBES, EvaluationRecord
+from escoita.utils.files import public_name, write_atomically
+from escoita.records.plots import duration_plot, training_plot
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 
 
 # Of an adapter's folder; a pickle or a README of a trainer among them would not be published.
@@ -36,7 +36,7 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
     """
     Collects adapter, processor, card, records, and what the figures were made from, laid out as a run directory is.
 
-    Transcripts that may not be published, and the names of speakers, are in none of them (see `cards/redact.py`). The
+    Transcripts that may not be published, and the names of speakers, are in none of them (see `escoita/cards/anonymize.py`). The
     card is made from the other files as they are published, so that everybody can make it again.
 
     Args:

@@ -10,25 +10,25 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from cards.base import base_files, require_base
-from cards.checks.consistency import evaluation_differences
-from cards.description import description
-from cards.marks import put_into_collection, put_tag, require_collection, require_tag
-from cards.preflight import validate_card
-from cards.publication import publication
-from cards.revise import by_hand, reviser, standing_card
-from cards.signature import SIGNATURE, fingerprint
-from cards.signing import require_signer, with_signature
+from escoita.cards.base import base_files, require_base
+from escoita.cards.verify.consistency import evaluation_differences
+from escoita.cards.description import description
+from escoita.cards.marks import put_into_collection, put_tag, require_collection, require_tag
+from escoita.cards.preflight import validate_card
+from escoita.cards.publication import publication
+from escoita.cards.editing import by_hand, reviser, standing_card
+from escoita.cards.signature import SIGNATURE, fingerprint
+from escoita.cards.signing import require_signer, with_signature
 from escoita.errors import PublishError
-from escoita.evaluation import EvaluationRecord
-from escoita.hub.access import clear_refusals, is_there, require_write
+from escoita.records.evaluation import EvaluationRecord
+from escoita.hub.auth import clear_refusals, is_there, require_write
 from escoita.hub.changes import Content, Head, counted, print_changes, real
 from escoita.hub.commit import CARD, Wanted, commit, read_file, read_head
-from escoita.hub.patience import patiently
+from escoita.hub.retry import patiently
 from escoita.hub.scan import scan
-from escoita.progress import say
-from escoita.recipe import Recipe
-from escoita.rundir import UNCHANGED_FILES, RunDirectory
+from escoita.utils.progress import say
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 
 
 # Of an earlier publication: figures that this card does not speak of, what made it, and pickles.
@@ -66,7 +66,7 @@ def push(
         collection (`str`, *optional*): Slug of one that it is put into; the recipe's `hub.collection` unless given.
         dry_run (`bool`, *optional*, defaults to `False`): Prints what would become of each file, and changes nothing.
         force (`bool`, *optional*, defaults to `False`): Overwrites what a person changed in the blocks of the card.
-        sign (`str`, *optional*): Path of a private key to sign with, or `sigstore`; see `cards/signing.py`.
+        sign (`str`, *optional*): Path of a private key to sign with, or `sigstore`; see `escoita/cards/signing.py`.
 
     Returns:
         `str`: Address of the commit or of the pull request.
@@ -183,7 +183,7 @@ def _standing(api: HfApi, repo: str, head: Head, name: str) -> bytes | None:
 
 
 if __name__ == "__main__":
-    from escoita.cli import script
-    from escoita.cli_publish import push_run
+    from escoita.cli.main import script
+    from escoita.cli.publish import push_run
 
     script(push_run)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from escoita.evaluation import BASE, CorpusResult, Difference, EvaluationRecord, MacroMean, Rates, System
-from escoita.figures import thousands
-from escoita.verdicts import above_one, insertions_note, reasons, short
+from escoita.records.evaluation import BASE, CorpusResult, Difference, EvaluationRecord, MacroMean, Rates, System
+from escoita.utils.figures import thousands
+from escoita.evaluation.verdicts import above_one, insertions_note, reasons, short
 
 
 TEXTS = {
@@ -34,9 +34,9 @@ class Row:
         title (`str`): Of the corpus.
         texts (`str`): `normalised` or `raw`.
         clips (`int`, *optional*): Utterances; none of a mean over corpora.
-        adapter ([`~escoita.evaluation.Rates`] or [`~escoita.evaluation.MacroMean`]): Its rates.
-        base ([`~escoita.evaluation.Rates`] or [`~escoita.evaluation.MacroMean`], *optional*): The same, if it was run.
-        difference ([`~escoita.evaluation.Difference`], *optional*): Adapter against base.
+        adapter ([`~escoita.records.evaluation.Rates`] or [`~escoita.records.evaluation.MacroMean`]): Its rates.
+        base ([`~escoita.records.evaluation.Rates`] or [`~escoita.records.evaluation.MacroMean`], *optional*): The same, if it was run.
+        difference ([`~escoita.records.evaluation.Difference`], *optional*): Adapter against base.
         verdict (`str`, *optional*): The verdict on the difference.
     """
 
@@ -57,8 +57,8 @@ class Other:
     Args:
         title (`str`): Of the corpus.
         system (`str`): What the card calls it.
-        rates ([`~escoita.evaluation.Rates`]): Under the normaliser.
-        difference ([`~escoita.evaluation.Difference`], *optional*): Adapter against it.
+        rates ([`~escoita.records.evaluation.Rates`]): Under the normaliser.
+        difference ([`~escoita.records.evaluation.Difference`], *optional*): Adapter against it.
         verdict (`str`): The verdict on the difference; empty without one.
     """
 
@@ -80,7 +80,7 @@ def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
     are others.
 
     Args:
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
         titles (`Mapping[str, str]`): What the card calls the corpora.
     """
     table = []
@@ -123,7 +123,7 @@ def notes(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[str]:
     Say what limits the verdicts, and explain rates over 100 %.
 
     Args:
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
         titles (`Mapping[str, str]`): What the card calls the corpora.
 
     Returns:
@@ -149,7 +149,7 @@ def limits(evaluation: EvaluationRecord) -> str:
     Say at how many tokens each system stops; nothing of a record of 0.1.0, which had one limit for all systems.
 
     Args:
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
     """
     if evaluation.pooled.judged.unusable is None:
         return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from escoita.errors import PublishError
-from escoita.files import write_atomically
+from escoita.utils.files import write_atomically
 
 
 SIGNATURE, PUBLIC_KEY, SECTIONS = "model.sig", "signer.pub", "card.sha256"

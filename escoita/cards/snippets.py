@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cards.base import base_revision
-from cards.template import environment, plain, released_environment, released_templates
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
+from escoita.cards.base import base_revision
+from escoita.cards.template import environment, plain, released_environment, released_templates
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     The snippets of a card.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Prompt, limits.
-        training ([`~escoita.records.TrainingRecord`]): Engine, family, commit of the base.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): Prompt, limits.
+        training ([`~escoita.records.training.TrainingRecord`]): Engine, family, commit of the base.
         base (`str`): Folder or repository of the base.
         adapter (`str`): The same of the adapter.
 
@@ -57,8 +57,8 @@ def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: 
     version are kept in `templates/released/VERSION/`.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Prompt, limits.
-        training ([`~escoita.records.TrainingRecord`]): Engine, family, commit of the base.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): Prompt, limits.
+        training ([`~escoita.records.training.TrainingRecord`]): Engine, family, commit of the base.
         base (`str`): Folder or repository of the base.
         adapter (`str`): The same of the adapter.
     """

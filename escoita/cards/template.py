@@ -25,12 +25,12 @@ from jinja2.runtime import BlockReference, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel
 
-from cards.blocks import blocks, marked
-from escoita import figures, markdown
+from escoita.cards.blocks import blocks, marked
+from escoita.utils import figures, markdown
 from escoita.errors import RecipeError
-from escoita.files import sha256
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
+from escoita.utils.files import sha256
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
 
 
 OURS = "adapter.md.jinja"
@@ -72,8 +72,8 @@ def template_files(recipe: Recipe, run: RunDirectory) -> dict[str, bytes]:
     It is published for readers. `escoita verify` never renders it.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): `card.template` is relative to the current folder.
-        run ([`~escoita.rundir.RunDirectory`]): Must not contain the template.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): `card.template` is relative to the current folder.
+        run ([`~escoita.run_directory.RunDirectory`]): Must not contain the template.
 
     Raises:
         RecipeError: See [`own_template`].
@@ -90,8 +90,8 @@ def own_template(recipe: Recipe, run: RunDirectory) -> str | None:
     is read: the template must be a file of the current checkout.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): `card.template` is relative to the current folder.
-        run ([`~escoita.rundir.RunDirectory`]): The run whose card is written.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): `card.template` is relative to the current folder.
+        run ([`~escoita.run_directory.RunDirectory`]): The run whose card is written.
 
     Returns:
         `str`: The source, or `None` if the recipe names no template.
@@ -153,7 +153,7 @@ def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
     made = CardEnvironment(
         loader=package if own is None else ChoiceLoader([wanted, package]),
         undefined=StrictUndefined,
-        autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.markdown
+        autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.utils.markdown
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,

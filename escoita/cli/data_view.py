@@ -9,8 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from escoita.data_record import DataRecord, Leak, OutlierKind, Pair
-from escoita.visible import is_hidden, visible
+from escoita.records.data import DataRecord, Leak, OutlierKind, Pair
+from escoita.utils.visible import is_hidden, visible
 
 
 # Clips that are...
@@ -37,7 +37,7 @@ def print_data(record: DataRecord, console: Console | None = None) -> None:
     Prints a data record: figures, durations, characters, what stands out, what is there twice.
 
     Args:
-        record ([`~escoita.data_record.DataRecord`]): From [`~escoita.corpora.survey.survey`].
+        record ([`~escoita.records.data.DataRecord`]): From [`~escoita.data.survey.survey`].
         console (`Console`, *optional*): Where to; standard output unless given.
     """
     console = console or Console()

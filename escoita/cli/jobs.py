@@ -91,7 +91,7 @@ def _job(
     from escoita.jobs.plan import plan, seconds
     from escoita.jobs.submit import follow as follow_job
     from escoita.jobs.submit import shown, submit
-    from escoita.recipe import load_recipe
+    from escoita.recipe.recipe import load_recipe
 
     repo, data, out, namespace = where
     loaded, api = load_recipe(recipe, overrides), HfApi()

@@ -9,16 +9,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from escoita.cli_base import AllowOtherBaseOption, BaseRevisionOption
-from escoita.cli_jobs import jobs
-from escoita.cli_publish import card, push_run, verify
-from escoita.cli_space import space
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
+from escoita.cli.jobs import jobs
+from escoita.cli.publish import card, push_run, verify
+from escoita.cli.space import space
 from escoita.errors import EscoitaError
-from escoita.files import NO_SPACE, cannot_write
-from escoita.interruption import Interrupted, raise_on_signals
-from escoita.processes import leave
-from escoita.progress import is_main_process, say
-from escoita.visible import visible
+from escoita.utils.files import NO_SPACE, cannot_write
+from escoita.utils.interruption import Interrupted, raise_on_signals
+from escoita.utils.processes import leave
+from escoita.utils.progress import is_main_process, say
+from escoita.utils.visible import visible
 
 
 STYLE: dict[str, Any] = {
@@ -46,10 +46,10 @@ def data(
     recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
 ) -> None:
     """Shows what the corpora of a recipe hold, what stands out, and what training and test share."""
-    from escoita.corpora.survey import write_survey
-    from escoita.data_view import print_data
-    from escoita.recipe import load_recipe
-    from escoita.rundir import RunDirectory
+    from escoita.data.survey import write_survey
+    from escoita.cli.data_view import print_data
+    from escoita.recipe.recipe import load_recipe
+    from escoita.run_directory import RunDirectory
 
     loaded = load_recipe(recipe, overrides)
     run = RunDirectory(loaded.run_path)
@@ -62,11 +62,11 @@ def doctor(
     recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
 ) -> None:
     """Looks for what would make a training fail, before it costs anything; ends with 1 where there is something."""
-    from cards.preflight import preflight, refusals
-    from escoita.recipe import load_recipe
-    from training.doctor.examination import examine
-    from training.doctor.finding import PUBLISHING, Finding
-    from training.doctor.view import print_findings
+    from escoita.cards.preflight import preflight, refusals
+    from escoita.recipe.recipe import load_recipe
+    from escoita.training.preflight.examination import examine
+    from escoita.training.preflight.finding import PUBLISHING, Finding
+    from escoita.training.preflight.view import print_findings
 
     loaded = load_recipe(recipe, overrides)
     findings = list(examine(loaded))
@@ -94,10 +94,10 @@ def train(
     ] = False,
 ) -> None:
     """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
-    from escoita.recipe import load_recipe
+    from escoita.recipe.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    from cards.preflight import preflight, refusals, require_publishable
+    from escoita.cards.preflight import preflight, refusals, require_publishable
 
     if push:
         preflight(loaded)
@@ -106,7 +106,7 @@ def train(
     else:
         for line in refusals(loaded):
             say(f"{line}; escoita push would refuse it")
-    from training.sft import train as train_adapter
+    from escoita.training.sft import train as train_adapter
 
     train_adapter(loaded, dry_run, restart, accept_changed_data)
     if push and not dry_run:
@@ -142,13 +142,13 @@ def evaluate(
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
-    from escoita.rundir import RunDirectory
-    from escoita.summary import print_evaluation
-    from eval.asked import asked_of_manifests, asked_of_run
-    from eval.merge import merge_all
-    from eval.run import evaluate_manifests, evaluate_run, hear_shard
-    from eval.shards import Shard
-    from eval.systems import hear_all
+    from escoita.run_directory import RunDirectory
+    from escoita.cli.summary import print_evaluation
+    from escoita.evaluation.asked import asked_of_manifests, asked_of_run
+    from escoita.evaluation.merge import merge_all
+    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, hear_shard
+    from escoita.evaluation.shards import Shard
+    from escoita.evaluation.systems import hear_all
 
     if shard and merge_shards:
         raise typer.BadParameter("--shard hears a part, --merge puts all parts together: give one of them")
@@ -204,7 +204,7 @@ def gate(
 
     Prints a table in Markdown.
     """
-    from eval.gate import gate as compare_evaluations
+    from escoita.evaluation.gate import gate as compare_evaluations
 
     found = compare_evaluations(new, old, max_wer)
     typer.echo(found.markdown())
@@ -215,7 +215,7 @@ def gate(
 @app.command()
 def report(run: RunOption) -> None:
     """Writes the page of an evaluation anew, from its records and predictions."""
-    from eval.report import report_run
+    from escoita.evaluation.report.render import report_run
 
     typer.echo(report_run(run))
 
@@ -237,7 +237,7 @@ def merge(
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Writes base and adapter of a run as one full model."""
-    from training.merge import merge_run
+    from escoita.training.merge import merge_run
 
     typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
 
@@ -248,7 +248,7 @@ def summary(
     markdown: Annotated[bool, typer.Option("--markdown", help="For the summary of a CI job.")] = False,
 ) -> None:
     """Prints what came of a run: base beside adapter, minutes, where the files are."""
-    from escoita.summary import markdown_summary, print_summary
+    from escoita.cli.summary import markdown_summary, print_summary
 
     if markdown:
         typer.echo(markdown_summary(run))
@@ -259,7 +259,7 @@ def summary(
 @app.command()
 def schema() -> None:
     """Prints the JSON Schema of recipes, by which editors complete and check them."""
-    from escoita.recipe import Recipe
+    from escoita.recipe.recipe import Recipe
 
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli_base import AllowOtherBaseOption, BaseRevisionOption
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
 
 
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
@@ -40,12 +40,12 @@ def card(
     if run is not None and not (
         source or corpus or base or language or prompt or system or normalizer or out or pr or base_revision
     ):
-        from cards.build import write_card
+        from escoita.cards.build import write_card
 
         typer.echo(write_card(run, force))
     elif run is None and source and corpus and out:
-        from cards.adopt import add_evaluation, adopted
-        from eval.run import evaluate_manifests
+        from escoita.cards.adopt import add_evaluation, adopted
+        from escoita.evaluation.evaluate import evaluate_manifests
 
         spoken, base = adopted(source, base, language, prompt, system, pr)
         evaluate_manifests(
@@ -80,7 +80,7 @@ def push_run(
     ] = None,
 ) -> None:
     """Publishes adapter, processor, card and records in one commit, and reads them back."""
-    from cards.push import push
+    from escoita.cards.push import push
 
     published = push(
         run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force, sign=sign
@@ -115,11 +115,11 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Recompute what a published card claims; exit with status 1 if something differs."""
-    from cards.checks.signature import required_signer
-    from cards.verify import passed, print_checks, to_json
-    from cards.verify import verify as check
-    from eval.page.drawings import drawings
-    from eval.results import score
+    from escoita.cards.verify.signature import required_signer
+    from escoita.cards.verify.verify import passed, print_checks, to_json
+    from escoita.cards.verify.verify import verify as check
+    from escoita.evaluation.report.drawings import drawings
+    from escoita.evaluation.results import score
 
     signer = required_signer(identity, identity_provider)
     checks = check(source, score, drawings, revision, transcribe, references or [], signer)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli_base import AllowOtherBaseOption, BaseRevisionOption
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
 
 
 space = typer.Typer(help="The demo: base plus adapter on a page.", no_args_is_help=True)
@@ -31,8 +31,8 @@ def space_run(
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Serves the page on this machine."""
-    from space.app import serve
-    from space.demo import of_run, of_sources
+    from escoita.space.app import serve
+    from escoita.space.demo import of_run, of_sources
 
     if run is not None and not (base or adapter):
         serve(of_run(run, base_revision, allow_other_base), port, host, proxy_hops)
@@ -71,8 +71,8 @@ def space_push(
     """Makes a Space of a published adapter in one commit, waits until it runs, and tries it."""
     from huggingface_hub import HfApi
 
-    from space.deploy import deploy
-    from space.settings import Settings
+    from escoita.space.deploy import deploy
+    from escoita.space.settings import Settings
 
     settings = Settings(hardware, private, dict(map(_variable, variable or ())), dict(map(_secret, secret or ())))
     typer.echo(

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from escoita.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
-from escoita.figures import composition, speed
-from escoita.markdown import code, line
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
-from escoita.verdicts import above_one, insertions_note, reasons, short
+from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
+from escoita.utils.figures import composition, speed
+from escoita.utils.markdown import code, line
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.verdicts import above_one, insertions_note, reasons, short
 
 
 REPORT = "report.html"

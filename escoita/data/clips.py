@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from escoita.audio import Recording, is_silent, read_recording, seconds
-from escoita.corpora.fingerprint import fingerprint
-from escoita.corpora.rows import Rejected, Utterance, Utterances, batched
+from escoita.audio.loading import Recording, is_silent, read_recording, seconds
+from escoita.audio.fingerprint import fingerprint
+from escoita.data.rows import Rejected, Utterance, Utterances, batched
 from escoita.errors import AudioError
-from escoita.files import cache_folder, free_bytes
-from escoita.progress import say, track
-from escoita.visible import visible
+from escoita.utils.files import cache_folder, free_bytes
+from escoita.utils.progress import say, track
+from escoita.utils.visible import visible
 
 
 # Another number whenever a measure would come out otherwise, so that old caches are not believed.
@@ -34,7 +34,7 @@ class Measure:
 
     Args:
         seconds (`float`): Its length; 0 where it cannot be read.
-        fingerprint (`bytes`): See [`~escoita.corpora.fingerprint.fingerprint`]; empty where there is nothing to hear.
+        fingerprint (`bytes`): See [`~escoita.audio.fingerprint.fingerprint`]; empty where there is nothing to hear.
         reason (`str`): Why it cannot be read; empty where it can.
         channel (`int`): Number of the channel, from 1, that is used because mixing all loses it; 0 if all are mixed.
     """

@@ -5,9 +5,9 @@ from typing import Literal, cast
 
 import numpy as np
 
-from escoita.corpora.fingerprint import duplicates, matches
-from escoita.corpora.measured import Measured
-from escoita.data_record import Clip, Duplicates, Leak, Pair, SharedBy
+from escoita.audio.fingerprint import duplicates, matches
+from escoita.data.statistics import Measured
+from escoita.records.data import Clip, Duplicates, Leak, Pair, SharedBy
 
 
 # From so many characters on a speaker's name is a digest, as in Common Voice, and the same in another corpus is no

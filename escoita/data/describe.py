@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from escoita.corpora.characters import compared_form, count_characters, inventory
-from escoita.corpora.measured import Measured, shortened
-from escoita.corpora.outliers import characters_per_second, find_outliers
-from escoita.corpora.rows import Rejected, Utterances
-from escoita.data_record import CorpusData, Normalization, Reason, Spread
-from escoita.text import normalizer, word_changes
+from escoita.metrics.characters import compared_form, count_characters, inventory
+from escoita.data.statistics import Measured, shortened
+from escoita.data.outliers import characters_per_second, find_outliers
+from escoita.data.rows import Rejected, Utterances
+from escoita.records.data import CorpusData, Normalization, Reason, Spread
+from escoita.metrics.normalizers import normalizer, word_changes
 
 
 EXAMPLES = 5
@@ -98,7 +98,7 @@ def reasons(rejected: list[Rejected]) -> list[Reason]:
 
 
 def normalization(rows: Utterances, name: str) -> Normalization:
-    """What a normaliser does to the words of transcripts; see [`~escoita.text.word_changes`]."""
+    """What a normaliser does to the words of transcripts; see [`~escoita.metrics.normalizers.word_changes`]."""
     normalize, texts = normalizer(name), rows.each("text")
     totals: Counter[str] = Counter()
     examples: list[tuple[str, str]] = []

@@ -9,14 +9,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from escoita.errors import CorpusError
-from escoita.files import cache_folder, free_bytes
+from escoita.utils.files import cache_folder, free_bytes
 
 
 def kept(source: Path, kind: str, make: Callable[[Path, Path], None], part: str = "") -> Path:
     """
     A file or folder that is made of another, once.
 
-    It stands in the folder `kind` of the cache (`$ESCOITA_CACHE`, see [`~escoita.files.cache_folder`]), named
+    It stands in the folder `kind` of the cache (`$ESCOITA_CACHE`, see [`~escoita.utils.files.cache_folder`]), named
     by path, size and time of change of the source, and takes its place there only when it is whole. It is never
     removed: the folder may be deleted at any time, and is made again.
 

@@ -4,12 +4,12 @@ from collections.abc import Collection
 
 import numpy as np
 
-from escoita.corpora.clips import Noticed, check_clips
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Rejected, Utterances
+from escoita.data.clips import Noticed, check_clips
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.progress import say
-from escoita.recipe import Corpus
+from escoita.utils.progress import say
+from escoita.recipe.recipe import Corpus
 
 
 # By the name of the corpus: its usable rows, and the others.
@@ -108,7 +108,7 @@ def refuse_silence(noticed: Noticed) -> None:
     Refuse a corpus in which no clip has audible content.
 
     Args:
-        noticed ([`~escoita.corpora.clips.Noticed`]): What was noticed of its usable clips.
+        noticed ([`~escoita.data.clips.Noticed`]): What was noticed of its usable clips.
 
     Raises:
         CorpusError: There are clips, and all are silent.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from escoita.corpora.characters import main_script, other_script, script_of
-from escoita.corpora.measured import Measured
-from escoita.data_record import Odd, OutlierKind, Outliers
+from escoita.metrics.characters import main_script, other_script, script_of
+from escoita.data.statistics import Measured
+from escoita.records.data import Odd, OutlierKind, Outliers
 
 
 # What most bases take whole. Statistics are made without a base, whose own limit may be lower; training applies it.
@@ -32,7 +32,7 @@ Found = Iterator[tuple[OutlierKind, np.ndarray, Callable[[int], str]]]
 
 def find_outliers(measured: Measured, characters: Counter[str], max_audio_seconds: float) -> list[Outliers]:
     """
-    Finds the clips of a corpus that stand out, in each of the ways that [`~escoita.data_record.Outliers`] lists.
+    Finds the clips of a corpus that stand out, in each of the ways that [`~escoita.records.data.Outliers`] lists.
 
     Args:
         measured ([`Measured`]): The clips.

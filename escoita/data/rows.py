@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from escoita.files import public_name
-from escoita.visible import visible
+from escoita.utils.files import public_name
+from escoita.utils.visible import visible
 
 
 T = TypeVar("T")

@@ -2,18 +2,18 @@
 
 from itertools import chain
 
-from escoita.corpora.describe import describe, duration_edges
-from escoita.corpora.leaks import find_duplicates, find_leaks
-from escoita.corpora.measured import Measured, measure
-from escoita.corpora.outliers import HEARD_WHOLE_SECONDS
-from escoita.corpora.rows import Rejected
-from escoita.data_record import DataRecord, Missing, Split
+from escoita.data.describe import describe, duration_edges
+from escoita.data.contamination import find_duplicates, find_leaks
+from escoita.data.statistics import Measured, measure
+from escoita.data.outliers import HEARD_WHOLE_SECONDS
+from escoita.data.rows import Rejected
+from escoita.records.data import DataRecord, Missing, Split
 from escoita.errors import CorpusError
-from escoita.files import write_atomically
-from escoita.plots import duration_plot
-from escoita.progress import say
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
+from escoita.utils.files import write_atomically
+from escoita.records.plots import duration_plot
+from escoita.utils.progress import say
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
 
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -26,8 +26,8 @@ def write_survey(recipe: Recipe, run: RunDirectory, missing_ok: bool = False) ->
     Measures what the corpora of a recipe hold, and writes `data.json` and the plot of durations into a run.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Names the corpora and the normaliser.
-        run ([`~escoita.rundir.RunDirectory`]): Where to; not always where the recipe was trained, as runs are moved.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): Names the corpora and the normaliser.
+        run ([`~escoita.run_directory.RunDirectory`]): Where to; not always where the recipe was trained, as runs are moved.
         missing_ok (`bool`, *optional*, defaults to `False`): As in [`survey`].
 
     Raises:
@@ -44,13 +44,13 @@ def survey(recipe: Recipe, missing_ok: bool = False, max_audio_seconds: float = 
     Measures what the corpora of a recipe hold.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`]): Names the corpora and the normaliser.
+        recipe ([`~escoita.recipe.recipe.Recipe`]): Names the corpora and the normaliser.
         missing_ok (`bool`, *optional*, defaults to `False`): Records a corpus that cannot be read as missing, and
             goes on.
         max_audio_seconds (`float`, *optional*, defaults to 30): Longest clip that the model hears whole.
 
     Returns:
-        [`~escoita.data_record.DataRecord`]: Without folders of this machine.
+        [`~escoita.records.data.DataRecord`]: Without folders of this machine.
 
     Raises:
         CorpusError: A corpus cannot be read, unless `missing_ok`.

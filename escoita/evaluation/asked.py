@@ -8,19 +8,19 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from escoita.errors import CorpusError, EscoitaError
-from escoita.evaluation import BASE, SUBJECT
-from escoita.families import listener_of
-from escoita.recipe import Corpus, Evaluation
-from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any
-from escoita.rundir import RunDirectory
-from escoita.text import NORMALIZERS, default_normalizer
-from eval.systems import Candidate
+from escoita.records.evaluation import BASE, SUBJECT
+from escoita.models import listener_of
+from escoita.recipe.recipe import Corpus, Evaluation
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.hub.files import adapter_record, file_if_any
+from escoita.run_directory import RunDirectory
+from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
+from escoita.evaluation.systems import Candidate
 
 
 class Asked(NamedTuple):
     """
-    What [`~eval.run.evaluate`] is to measure; its arguments.
+    What [`~escoita.evaluation.evaluate.evaluate`] is to measure; its arguments.
 
     Args:
         candidates (`list[Candidate]`): The base and its adapter.
@@ -45,7 +45,7 @@ def asked_of_run(
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> Asked:
-    """What is to be measured of a run, as [`~eval.run.evaluate_run`] does."""
+    """What is to be measured of a run, as [`~escoita.evaluation.evaluate.evaluate_run`] does."""
     run = RunDirectory(path)
     recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
     spoken = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
@@ -80,8 +80,8 @@ def asked_of_manifests(
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> Asked:
-    """What is to be measured on manifests, as [`~eval.run.evaluate_manifests`] does."""
-    from escoita.families.chat import ChatFamily
+    """What is to be measured on manifests, as [`~escoita.evaluation.evaluate.evaluate_manifests`] does."""
+    from escoita.models.chat import ChatFamily
 
     corpora = _named_by_file(manifests)
     if language and not re.fullmatch("[a-z]{2,3}", language):

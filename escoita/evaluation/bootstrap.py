@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from escoita.evaluation import Measured
+from escoita.records.evaluation import Measured
 
 
 # Intervals from few clusters are too narrow (Cameron, Gelbach and Miller 2008, "Bootstrap-Based Improvements for
@@ -112,7 +112,7 @@ def resampled(
 
 
 def rates(edits: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Rates from sums; without reference tokens the edits themselves, as [`escoita.scoring.Edits`] has it."""
+    """Rates from sums; without reference tokens the edits themselves, as [`escoita.metrics.scoring.Edits`] has it."""
     return edits / np.maximum(1, reference)
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from escoita.evaluation import CorpusResult, EvaluationRecord, Interval, Measured, Rates, Verdict
-from escoita.predictions import predictions_path, public, read_predictions
-from escoita.scoring import word_edits
-from escoita.text import NORMALIZERS, normalizer
-from escoita.verdicts import Outcome, disagree, reasons_of, unusable, verdict
-from eval.bootstrap import resampling_unit, smallest_p_value, verdict_of
-from eval.tally import Counts, Key, Tally, pooled, tally
+from escoita.records.evaluation import CorpusResult, EvaluationRecord, Interval, Measured, Rates, Verdict
+from escoita.evaluation.predictions import predictions_path, public, read_predictions
+from escoita.metrics.scoring import word_edits
+from escoita.metrics.normalizers import NORMALIZERS, normalizer
+from escoita.evaluation.verdicts import Outcome, disagree, reasons_of, unusable, verdict
+from escoita.evaluation.bootstrap import resampling_unit, smallest_p_value, verdict_of
+from escoita.evaluation.tally import Counts, Key, Tally, pooled, tally
 
 
 NEW, OLD = "new", "old"
@@ -28,7 +28,7 @@ class Evaluated:
 
     Args:
         folder (`Path`): Holds the record, and the predictions where they are there.
-        record ([`~escoita.evaluation.EvaluationRecord`]): What came of it.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): What came of it.
         raw (`bool`): Whether the texts are compared as they are.
     """
 
@@ -68,7 +68,7 @@ class Compared:
         difference (`float`): New minus old; below 0 is better.
         ci95 (`tuple[float, float]`): Its 95 % interval.
         p_value (`float`, *optional*): Two-sided; absent where the intervals of the records were compared.
-        verdict (`str`): See [`~escoita.verdicts.verdict`].
+        verdict (`str`): See [`~escoita.evaluation.verdicts.verdict`].
         how (`str`): What was compared: the same clips, or the intervals of the records and why.
         failed (`bool`, *optional*, defaults to `False`): More than half of the new hypotheses are empty or loop.
         disagree (`bool`, *optional*, defaults to `False`): One of WER and CER is lower, the other one higher.

@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from escoita.bounded_parquet import opened_parquet
+from escoita.utils.bounded_parquet import opened_parquet
 from escoita.errors import RecordError
-from escoita.files import write_atomically
-from escoita.limits import TRANSCRIPT_CHARACTERS
-from escoita.predictions import counts_path, hashed, parquet
-from escoita.recipe import Corpus, Name
-from escoita.records import Part
-from escoita.scoring import character_edits, word_edits
-from escoita.text import normalizer, word_changes
-from eval.faults import FAULTS, find_faults
-from eval.folder import CorpusPredictions, read_folder
+from escoita.utils.files import write_atomically
+from escoita.utils.limits import TRANSCRIPT_CHARACTERS
+from escoita.evaluation.predictions import counts_path, hashed, parquet
+from escoita.recipe.recipe import Corpus, Name
+from escoita.records.training import Part
+from escoita.metrics.scoring import character_edits, word_edits
+from escoita.metrics.normalizers import normalizer, word_changes
+from escoita.metrics.error_types import FAULTS, find_faults
+from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 
 
 Form = Literal["normalized", "raw"]
@@ -71,7 +71,7 @@ def count_utterances(corpus: CorpusPredictions, normalizer_name: str) -> dict[Ke
     Counts lengths, edits and faults of each utterance.
 
     Args:
-        corpus ([`~eval.folder.CorpusPredictions`]): References and what was heard.
+        corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): References and what was heard.
         normalizer_name (`str`): Of the form `normalized`; the texts as they are, `raw`, are counted too.
 
     Returns:
@@ -132,7 +132,7 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
 
     Args:
         path (`Path`): The file.
-        corpus ([`~eval.folder.CorpusPredictions`]): What stands beside it.
+        corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): What stands beside it.
         normalizer_name (`str`): The one that was counted under, or `raw`.
 
     Returns:

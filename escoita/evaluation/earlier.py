@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from escoita.corpora.rows import Utterances
+from escoita.data.rows import Utterances
 from escoita.errors import EscoitaError, RecordError
-from escoita.evaluation import SUBJECT
-from escoita.files import public_name
-from escoita.predictions import (
+from escoita.records.evaluation import SUBJECT
+from escoita.utils.files import public_name
+from escoita.evaluation.predictions import (
     described,
     opened,
     predictions_path,
@@ -15,7 +15,7 @@ from escoita.predictions import (
     replaced,
     write_predictions,
 )
-from escoita.resolve import local_file, split_revision
+from escoita.hub.files import local_file, split_revision
 
 
 EARLIER = "earlier"

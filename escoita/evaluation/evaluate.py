@@ -18,26 +18,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escoita.corpora.survey import write_survey
+from escoita.data.survey import write_survey
 from escoita.errors import EscoitaError
-from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
-from escoita.families import listener_of
-from escoita.predictions import predictions_path
-from escoita.processes import locked, main_first, main_only
-from escoita.progress import is_main_process
-from escoita.recipe import Baseline, Corpus, Evaluation
-from escoita.records import AdapterRecord
-from escoita.resolve import adapter_record, file_at_hand
-from escoita.rundir import RunDirectory
-from escoita.trained_prompt import check_prompt, trained_processor
-from eval.asked import Asked, asked_of_manifests, asked_of_run
-from eval.counts import write_counts
-from eval.earlier import EARLIER, take_earlier
-from eval.material import Material, corpus_test, probe_test
-from eval.report import write_report
-from eval.results import score
-from eval.shards import Shard
-from eval.systems import JOURNAL, Candidate, hear_all, located
+from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
+from escoita.models import listener_of
+from escoita.evaluation.predictions import predictions_path
+from escoita.utils.processes import locked, main_first, main_only
+from escoita.utils.progress import is_main_process
+from escoita.recipe.recipe import Baseline, Corpus, Evaluation
+from escoita.records.training import AdapterRecord
+from escoita.hub.files import adapter_record, file_at_hand
+from escoita.run_directory import RunDirectory
+from escoita.models.trained_prompt import check_prompt, trained_processor
+from escoita.evaluation.asked import Asked, asked_of_manifests, asked_of_run
+from escoita.evaluation.counts import write_counts
+from escoita.evaluation.earlier import EARLIER, take_earlier
+from escoita.evaluation.material import Material, corpus_test, probe_test
+from escoita.evaluation.report.render import write_report
+from escoita.evaluation.results import score
+from escoita.evaluation.shards import Shard
+from escoita.evaluation.systems import JOURNAL, Candidate, hear_all, located
 
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def evaluate_run(
     Args:
         path (`Path`): The run directory.
         overrides (`list[str]`, *optional*): `section.key=value`, as for training.
-        hear (`Callable`, *optional*): [`~eval.merge.merge_all`] takes what shards heard.
+        hear (`Callable`, *optional*): [`~escoita.evaluation.merge.merge_all`] takes what shards heard.
         base_revision (`str`, *optional*): Revision of the base; the commit that was trained on unless given.
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which the record
             then says.
@@ -157,11 +157,11 @@ def evaluate(
 
 def hear_shard(asked: Asked, shard: Shard) -> Path:
     """
-    Hears a part of the corpora, which `eval/merge.py` puts together with the others, and scores nothing.
+    Hears a part of the corpora, which `escoita/evaluation/merge.py` puts together with the others, and scores nothing.
 
     Args:
         asked ([`Asked`]): What is to be measured, the same for all parts.
-        shard ([`~eval.shards.Shard`]): Which part.
+        shard ([`~escoita.evaluation.shards.Shard`]): Which part.
 
     Returns:
         `Path`: The folder of what it heard.
@@ -224,7 +224,7 @@ def _check_candidate(candidate: Candidate, baselines: list[Baseline]) -> None:
     Refuse an adapter, or a merged model, that would be told another prompt than in training, and a limit of tokens for
     a model that has none.
     """
-    from escoita.families.baselines import CtcFamily
+    from escoita.models.baselines import CtcFamily
 
     family = listener_of(candidate.base, candidate.revision)
     limit = next((each.max_new_tokens for each in baselines if each.model == candidate.base), None)
@@ -282,7 +282,7 @@ def _finish(
 
 
 if __name__ == "__main__":
-    from escoita.cli import evaluate as command
-    from escoita.cli import script
+    from escoita.cli.main import evaluate as command
+    from escoita.cli.main import script
 
     script(command)

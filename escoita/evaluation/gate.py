@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord, Verdict
-from escoita.figures import percent, points, points_interval, probability, thousands
-from escoita.markdown import code, line
-from escoita.rundir import RunDirectory
-from escoita.verdicts import insertions_note
-from eval.compare import Compared, Evaluated, compare
+from escoita.records.evaluation import EvaluationRecord, Verdict
+from escoita.utils.figures import percent, points, points_interval, probability, thousands
+from escoita.utils.markdown import code, line
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.verdicts import insertions_note
+from escoita.evaluation.compare import Compared, Evaluated, compare
 
 
 HEADS = ("Corpus", "Clips", "Old WER", "New WER", "Difference in points (95 %)", "p", "Verdict", "Compared by")
@@ -174,7 +174,7 @@ def _cells(row: Compared) -> list[str]:
 
 
 if __name__ == "__main__":
-    from escoita.cli import gate as command
-    from escoita.cli import script
+    from escoita.cli.main import gate as command
+    from escoita.cli.main import script
 
     script(command)

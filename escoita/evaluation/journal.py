@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from escoita.files import clear_write_errors, write_atomically
-from escoita.transcript import Note, Segment, Transcript
+from escoita.utils.files import clear_write_errors, write_atomically
+from escoita.records.transcript import Note, Segment, Transcript
 
 
 # Transcripts of a batch, in its order.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from escoita.audio import seconds
-from escoita.corpora.clips import read_clip
-from escoita.corpora.gather import gather
-from escoita.corpora.rows import Utterance, Utterances
-from escoita.evaluation import PROBES
-from escoita.recipe import Corpus
-from eval.probes import probes
+from escoita.audio.loading import seconds
+from escoita.data.clips import read_clip
+from escoita.data.loading import gather
+from escoita.data.rows import Utterance, Utterances
+from escoita.records.evaluation import PROBES
+from escoita.recipe.recipe import Corpus
+from escoita.evaluation.probes import probes
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Material:
     Clips that every candidate hears.
 
     Args:
-        clips ([`~escoita.corpora.rows.Utterances`]): What is said, and how long it is.
+        clips ([`~escoita.data.rows.Utterances`]): What is said, and how long it is.
         load (`Callable[[int], np.ndarray]`): Gives the samples of a clip.
         rejected (`int`, *optional*, defaults to 0): Rows of the corpus that could not be used.
     """
@@ -35,7 +35,7 @@ def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> Mat
     Reads and checks a corpus. Recordings that are longer than a model hears at once are cut for it where it is quiet.
 
     Args:
-        corpus ([`~escoita.recipe.Corpus`]): As the recipe says.
+        corpus ([`~escoita.recipe.recipe.Corpus`]): As the recipe says.
         language (`str`): Of clips that name none.
         max_rejected_share (`float`): Largest fraction of its rows that may be unusable.
 
@@ -47,7 +47,7 @@ def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> Mat
 
 
 def probe_test(language: str) -> Material:
-    """Silence, noise and hum; see `eval/probes.py`."""
+    """Silence, noise and hum; see `escoita/evaluation/probes.py`."""
     found = probes()
     rows = [
         Utterance(probe.name, probe.name, "", PROBES, language, PROBES, row, audio_seconds=seconds(probe.samples))

@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from escoita.errors import RecordError
-from escoita.files import replacing
-from escoita.predictions import SCHEMA, Provenance, described, predictions_path
-from eval.shards import FOLDER, ROW, ROWS_AT_ONCE, SHARD_SCHEMA, ShardFile, read_shard
+from escoita.utils.files import replacing
+from escoita.evaluation.predictions import SCHEMA, Provenance, described, predictions_path
+from escoita.evaluation.shards import FOLDER, ROW, ROWS_AT_ONCE, SHARD_SCHEMA, ShardFile, read_shard
 
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from eval.material import Material
-    from eval.systems import Candidate
+    from escoita.evaluation.material import Material
+    from escoita.evaluation.systems import Candidate
 
 # Rows that are put in order, and written, together.
 WINDOW = 32_768
@@ -36,7 +36,7 @@ def merge_all(
     state: "PartialState",
 ) -> None:
     """
-    Stands in the place of [`~eval.systems.hear_all`] where shards heard everything already.
+    Stands in the place of [`~escoita.evaluation.systems.hear_all`] where shards heard everything already.
 
     Raises:
         RecordError: As [`merge_shards`], or the corpus has another number of clips now.

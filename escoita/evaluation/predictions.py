@@ -13,15 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from escoita.bounded_parquet import decoded, opened_parquet, plain_schema
-from escoita.corpora.rows import Utterances
+from escoita.utils.bounded_parquet import decoded, opened_parquet, plain_schema
+from escoita.data.rows import Utterances
 from escoita.errors import RecordError
-from escoita.evaluation import SUBJECT, System
-from escoita.files import public_name, write_atomically
-from escoita.limits import ALIGNMENT_CELLS, CELL_CHARACTERS, COMBINING_MARKS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
-from escoita.recipe import Name
-from escoita.records import Part
-from escoita.transcript import Transcript
+from escoita.records.evaluation import SUBJECT, System
+from escoita.utils.files import public_name, write_atomically
+from escoita.utils.limits import (
+    ALIGNMENT_CELLS,
+    CELL_CHARACTERS,
+    COMBINING_MARKS,
+    TRANSCRIPT_CHARACTERS,
+    TRANSCRIPT_WORDS,
+)
+from escoita.recipe.recipe import Name
+from escoita.records.training import Part
+from escoita.records.transcript import Transcript
 
 
 SCHEMA = pa.schema(

@@ -1,9 +1,9 @@
 """What a record says, in words."""
 
-from escoita.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, System
-from escoita.figures import interval, percent, points, points_interval, probability
-from escoita.verdicts import above_one, insertions_note, reasons
-from eval.earlier import EARLIER
+from escoita.records.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, System
+from escoita.utils.figures import interval, percent, points, points_interval, probability
+from escoita.evaluation.verdicts import above_one, insertions_note, reasons
+from escoita.evaluation.earlier import EARLIER
 
 
 FAULTS = {
@@ -49,7 +49,7 @@ def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
     The judged system against each other, all corpora together, in words with figures.
 
     Args:
-        record ([`~escoita.evaluation.EvaluationRecord`]): With or without other systems.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): With or without other systems.
 
     Returns:
         `list[tuple[Difference | None, str]]`: What each speaks of, and the sentences; one that speaks of no difference

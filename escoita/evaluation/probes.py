@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 
 
 HUM_HERTZ = 50

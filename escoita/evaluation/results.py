@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from escoita.errors import RecordError
-from escoita.evaluation import (
+from escoita.records.evaluation import (
     PROBES,
     CorpusResult,
     Difference,
@@ -19,13 +19,13 @@ from escoita.evaluation import (
     Rates,
     SystemResult,
 )
-from escoita.limits import DRAWS
-from escoita.verdicts import outcome, verdict
-from eval.bootstrap import interval
-from eval.counts import KINDS, Form, Tokens, forms_of
-from eval.folder import CorpusPredictions, read_folder
-from eval.slices import By, slices
-from eval.tally import Counts, Tally, count, pooled, tally
+from escoita.utils.limits import DRAWS
+from escoita.evaluation.verdicts import outcome, verdict
+from escoita.evaluation.bootstrap import interval
+from escoita.evaluation.counts import KINDS, Form, Tokens, forms_of
+from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
+from escoita.evaluation.slices import By, slices
+from escoita.evaluation.tally import Counts, Tally, count, pooled, tally
 
 
 # A speaker of one corpus and one of the same name in another may be two people.
@@ -123,7 +123,7 @@ def corpus_result(
         name (`str`): The corpus, or `pooled`.
         corpora (`Sequence[CorpusPredictions]`): What was heard.
         counts (`Sequence[Counts]`): Of each of them.
-        tallied ([`~eval.tally.Tally`]): Of all of them together.
+        tallied ([`~escoita.evaluation.tally.Tally`]): Of all of them together.
         form (`str`): Of the texts under the normaliser, `raw` where that changes nothing.
         unit (`str`): What was drawn.
         kinds (`tuple[str, ...]`): Of slices.
@@ -188,10 +188,10 @@ def compared(tallied: Tally, form: Form, judged: SystemResult, other: SystemResu
     Compare the judged system with another one.
 
     Args:
-        tallied ([`~eval.tally.Tally`]): Sums of both systems.
+        tallied ([`~escoita.evaluation.tally.Tally`]): Sums of both systems.
         form (`str`): Of the texts.
-        judged ([`~escoita.evaluation.SystemResult`]): The result of the judged system.
-        other ([`~escoita.evaluation.SystemResult`]): The result of the other system on the same clips.
+        judged ([`~escoita.records.evaluation.SystemResult`]): The result of the judged system.
+        other ([`~escoita.records.evaluation.SystemResult`]): The result of the other system on the same clips.
         clips (`int`): Number of these clips.
     """
     found = tallied.difference(form, judged.system, other.system)

@@ -2,7 +2,7 @@
 Parts of an evaluation that machines hear without knowing of one another: `3/64` is the third of 64.
 
 A shard hears every 64th batch of those that one process alone would make, so that the texts are the same, and writes
-them with their places in the corpus to `shards/3-of-64/<corpus>/`; `eval/merge.py` puts them together.
+them with their places in the corpus to `shards/3-of-64/<corpus>/`; `escoita/evaluation/merge.py` puts them together.
 """
 
 import re
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from escoita.errors import EscoitaError, RecordError
-from escoita.files import write_atomically
-from escoita.predictions import SCHEMA, Provenance, predictions_path
-from escoita.records import Part
+from escoita.utils.files import write_atomically
+from escoita.evaluation.predictions import SCHEMA, Provenance, predictions_path
+from escoita.records.training import Part
 
 
 FOLDER = "shards"
@@ -72,7 +72,7 @@ WHOLE = Shard(1, 1)
 
 class ShardProvenance(Part):
     """
-    What a file of a shard says beside [`~escoita.predictions.Provenance`].
+    What a file of a shard says beside [`~escoita.evaluation.predictions.Provenance`].
 
     Args:
         index (`int`): Which shard, from 1.
@@ -95,7 +95,7 @@ class ShardFile:
 
     Args:
         path (`Path`): The file.
-        provenance ([`~escoita.predictions.Provenance`]): Corpus and system.
+        provenance ([`~escoita.evaluation.predictions.Provenance`]): Corpus and system.
         part ([`ShardProvenance`]): Which part of it.
     """
 
@@ -114,7 +114,7 @@ def write_shard(
         out (`Path`): The folder of the evaluation.
         predictions (`pa.Table`): Rows of the schema of predictions.
         places (`Sequence[int]`): Of these rows in the corpus, ascending.
-        provenance ([`~escoita.predictions.Provenance`]): Corpus and system.
+        provenance ([`~escoita.evaluation.predictions.Provenance`]): Corpus and system.
         part ([`ShardProvenance`]): Which part of it.
     """
     folder = Shard(part.index, part.of).folder(out)

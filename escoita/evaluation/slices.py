@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from escoita.evaluation import Slice
+from escoita.records.evaluation import Slice
 
 
 By = Literal["duration", "speaker", "gender", "accent"]

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from escoita.base_model import Base, resolve_base
-from escoita.batches import batches_by_language
-from escoita.corpora.rows import Utterances
-from escoita.evaluation import System
-from escoita.files import public_name
-from escoita.hardware import device_name, forget_peak_memory, peak_memory_bytes
-from escoita.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.processes import each_says_why, gathered
-from escoita.progress import track
-from escoita.records import AdapterRecord
-from escoita.resolve import weights_digest
-from escoita.transcribe import Transcriber
-from escoita.transcript import Transcript
-from eval.journal import append_batches, read_journals
-from eval.material import Material
-from eval.shards import WHOLE, Shard, ShardProvenance, write_shard
+from escoita.models.base_model import Base, resolve_base
+from escoita.inference.batching import batches_by_language
+from escoita.data.rows import Utterances
+from escoita.records.evaluation import System
+from escoita.utils.files import public_name
+from escoita.utils.hardware import device_name, forget_peak_memory, peak_memory_bytes
+from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
+from escoita.utils.processes import each_says_why, gathered
+from escoita.utils.progress import track
+from escoita.records.training import AdapterRecord
+from escoita.hub.files import weights_digest
+from escoita.inference.transcriber import Transcriber
+from escoita.records.transcript import Transcript
+from escoita.evaluation.journal import append_batches, read_journals
+from escoita.evaluation.material import Material
+from escoita.evaluation.shards import WHOLE, Shard, ShardProvenance, write_shard
 
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Candidate:
             its adapter.
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base that does not fit it.
         recipe_revision (`str`, *optional*): Revision of the base that the recipe names.
-        resolved ([`~escoita.base_model.Base`], *optional*): The base, once it is found.
+        resolved ([`~escoita.models.base_model.Base`], *optional*): The base, once it is found.
         own_limit (`bool`, *optional*, defaults to `False`): The model's own limit of tokens holds instead of that of
             `spoken`.
     """
@@ -117,7 +117,7 @@ def hear_all(
         out (`Path`): Where the predictions go.
         batch_seconds (`float`): Most audio in a batch.
         state (`PartialState`): The processes that share the work, of accelerate.
-        shard ([`~eval.shards.Shard`], *optional*): The part that is heard here; everything unless given.
+        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The part that is heard here; everything unless given.
     """
     digests: dict[str, str] = {}
     loaded: Candidate | None = None
@@ -171,8 +171,8 @@ def batches_of(transcriber: Transcriber, clips: Utterances) -> list[tuple[str, l
     is given a language, else the language of the candidate.
 
     Args:
-        transcriber ([`~escoita.transcribe.Transcriber`]): With the settings of the candidate.
-        clips ([`~escoita.corpora.rows.Utterances`]): The corpus.
+        transcriber ([`~escoita.inference.transcriber.Transcriber`]): With the settings of the candidate.
+        clips ([`~escoita.data.rows.Utterances`]): The corpus.
     """
     languages = clips.column("language")
     if not transcriber.family.per_language(transcriber.model, transcriber.processor):

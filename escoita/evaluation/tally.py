@@ -7,10 +7,18 @@ from typing import Literal
 
 import numpy as np
 
-from eval.bootstrap import PairedDifference, difference, rates, resampled, resampling_unit, seed_of, smallest_p_value
-from eval.counts import CHANGES, FORMS, KINDS, Form, Key, Tokens, count_utterances, read_counts
-from eval.faults import FAULTS
-from eval.folder import CorpusPredictions
+from escoita.evaluation.bootstrap import (
+    PairedDifference,
+    difference,
+    rates,
+    resampled,
+    resampling_unit,
+    seed_of,
+    smallest_p_value,
+)
+from escoita.evaluation.counts import CHANGES, FORMS, KINDS, Form, Key, Tokens, count_utterances, read_counts
+from escoita.metrics.error_types import FAULTS
+from escoita.evaluation.prediction_folder import CorpusPredictions
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def count(corpus: CorpusPredictions, normalizer_name: str) -> Counts:
     Counts the edits and faults of all systems in one corpus.
 
     Args:
-        corpus ([`~eval.folder.CorpusPredictions`]): References and what was heard; where the references are hashed,
+        corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): References and what was heard; where the references are hashed,
             what was counted of them before.
         normalizer_name (`str`): Of the form `normalized`; the texts as they are, `raw`, are counted too.
 

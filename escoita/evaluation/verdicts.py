@@ -1,7 +1,7 @@
 """
 Decide what one system compared with another is called, and say what limits this verdict.
 
-The bootstrap of `eval/bootstrap.py` measures a difference of two word error rates. A rate alone does not say whether a
+The bootstrap of `escoita/evaluation/bootstrap.py` measures a difference of two word error rates. A rate alone does not say whether a
 system works: a system that writes nothing has a WER of 100 %, and one that inserts many words has more. So the verdict
 also depends on how many hypotheses are empty or loop, and it is qualified where the CER goes the other way.
 """
@@ -9,8 +9,8 @@ also depends on how many hypotheses are empty or loop, and it is qualified where
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from escoita.evaluation import CorpusResult, Measured, SystemResult, Verdict
-from escoita.figures import percent, thousands
+from escoita.records.evaluation import CorpusResult, Measured, SystemResult, Verdict
+from escoita.utils.figures import percent, thousands
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def outcome(result: SystemResult, clips: int, raw: bool = False) -> Outcome:
     Return the figures of a system that a verdict depends on.
 
     Args:
-        result ([`~escoita.evaluation.SystemResult`]): The system's result on a corpus.
+        result ([`~escoita.records.evaluation.SystemResult`]): The system's result on a corpus.
         clips (`int`): Utterances of the corpus.
         raw (`bool`, *optional*, defaults to `False`): Take the rates of the texts that are not normalized.
     """
@@ -110,7 +110,7 @@ def reasons(result: CorpusResult, other: str, name: Callable[[str], str] = str) 
     Say what the verdict of a record on two systems depends on beside the word error rates; see [`reasons_of`].
 
     Args:
-        result ([`~escoita.evaluation.CorpusResult`]): A corpus, or several pooled.
+        result ([`~escoita.records.evaluation.CorpusResult`]): A corpus, or several pooled.
         other (`str`): The system that the judged one is compared with.
         name (`Callable[[str], str]`, *optional*): What a system is called in a sentence.
 
@@ -128,7 +128,7 @@ def short(result: CorpusResult, other: str) -> str:
     Return the verdict of a record as a cell of a table has it: with the words that WER and CER disagree, if they do.
 
     Args:
-        result ([`~escoita.evaluation.CorpusResult`]): A corpus, or several pooled.
+        result ([`~escoita.records.evaluation.CorpusResult`]): A corpus, or several pooled.
         other (`str`): The system that the judged one is compared with.
     """
     difference, compared = result.against(other), result.of(other)

@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from escoita.files import sha256
-from escoita.visible import visible
+from escoita.utils.files import sha256
+from escoita.utils.visible import visible
 
 
 Content = bytes | Path

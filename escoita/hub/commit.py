@@ -19,11 +19,11 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 
 from escoita.errors import PublishError
-from escoita.hub.access import clear_refusals
+from escoita.hub.auth import clear_refusals
 from escoita.hub.changes import Change, Content, Head, changes, digest, real, same
-from escoita.hub.patience import passes, patiently, status_of
-from escoita.progress import say
-from escoita.visible import visible
+from escoita.hub.retry import passes, patiently, status_of
+from escoita.utils.progress import say
+from escoita.utils.visible import visible
 
 
 CARD = "README.md"

@@ -37,6 +37,6 @@ def _scanner() -> "Scanner":
     """Compile the rules, which takes seconds, or load what an earlier command compiled."""
     from kingfisher_sdk import Rules, Scanner
 
-    from escoita.files import cache_folder
+    from escoita.utils.files import cache_folder
 
     return Scanner(Rules(confidence="high", cache_dir=str(cache_folder() / "secret-rules")))

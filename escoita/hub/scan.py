@@ -14,7 +14,7 @@ from escoita.hub.forbidden import PICKLES, SAID_PATH, Forbidden, paths, secrets
 from escoita.hub.pieces import NotThisFormat, Piece, in_parquet, in_safetensors, is_known, pieces, transcripts
 from escoita.hub.readings import Reading, joined, readings
 from escoita.hub.rules import rule_matches
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 _CHECKPOINT = re.compile(

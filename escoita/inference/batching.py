@@ -69,7 +69,7 @@ def next_batch(waiting: Sequence[Part], budget: float, most: int = MOST_ROWS) ->
     Chooses the next batch: the segment whose turn it is, and of the others those that fit to it.
 
     Args:
-        waiting (`Sequence[Part]`): At least one, sorted by [`~escoita.fairness.FairOrder`].
+        waiting (`Sequence[Part]`): At least one, sorted by [`~escoita.inference.fairness.FairOrder`].
         budget (`float`): Most seconds in a batch, padding counted; a longer part is a batch of its own.
         most (`int`, *optional*, defaults to 32): Most parts in a batch.
     """

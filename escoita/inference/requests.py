@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from escoita.audio import seconds
-from escoita.fairness import Client, anyone
-from escoita.partial import Ended, Event, Failed, Heard, Partial, Progress, Queued
-from escoita.segments import part_of
-from escoita.transcribe import Transcriber
-from escoita.transcript import Note
+from escoita.audio.loading import seconds
+from escoita.inference.fairness import Client, anyone
+from escoita.inference.streaming import Ended, Event, Failed, Heard, Partial, Progress, Queued
+from escoita.audio.segmentation import part_of
+from escoita.inference.transcriber import Transcriber
+from escoita.records.transcript import Note
 
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ class Hearing:
     One recording that is to be heard. The model's thread puts events, the visitor's makes text of them.
 
     Args:
-        transcriber ([`~escoita.transcribe.Transcriber`]): Told the prompt of this recording.
+        transcriber ([`~escoita.inference.transcriber.Transcriber`]): Told the prompt of this recording.
         samples (`np.ndarray`): Of shape `(samples,)`, float32 at 16 kHz.
         together (`tuple[str | None, str | None]`): Adapter, and adapter whose prompt is told; what is heard in one
             batch has both in common.
         started (`float`): When it was asked for, by `time.perf_counter`.
-        client ([`~escoita.fairness.Client`], *optional*): Who asked for it.
+        client ([`~escoita.inference.fairness.Client`], *optional*): Who asked for it.
         arrived (`int`, *optional*, defaults to 0): How many batches had been started when it was asked for.
         notes (`tuple[Note, ...]`, *optional*): What the transcript says of the recording; see
-            [`~escoita.transcript.NOTES`].
+            [`~escoita.records.transcript.NOTES`].
     """
 
     def __init__(

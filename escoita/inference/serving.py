@@ -9,18 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from escoita.adapters import Adapters
-from escoita.audio import Recording, is_silent, read_audible, seconds
-from escoita.base_model import resolve_base
-from escoita.batches import next_batch
-from escoita.decoding import MAX_SECONDS
+from escoita.models.adapters import Adapters
+from escoita.audio.loading import Recording, is_silent, read_audible, seconds
+from escoita.models.base_model import resolve_base
+from escoita.inference.batching import next_batch
+from escoita.audio.decoding import MAX_SECONDS
 from escoita.errors import AudioError, EscoitaError
-from escoita.fairness import Client, FairOrder, anyone, require_place, require_seconds
-from escoita.hearing import Hearing, Part, listen
-from escoita.partial import Partial, Queued
-from escoita.records import AdapterRecord
-from escoita.resolve import adapter_record, local_file
-from escoita.transcribe import Transcriber
+from escoita.inference.fairness import Client, FairOrder, anyone, require_place, require_seconds
+from escoita.inference.requests import Hearing, Part, listen
+from escoita.inference.streaming import Partial, Queued
+from escoita.records.training import AdapterRecord
+from escoita.hub.files import adapter_record, local_file
+from escoita.inference.transcriber import Transcriber
 
 
 class Engine:
@@ -29,16 +29,16 @@ class Engine:
 
     Requests for the same adapter are heard together, in batches of like length, by one thread that owns the model.
     What comes while a batch is heard waits for the next one. A request takes its place in the queue before its
-    recording is decoded; a client may have two that wait, and clients take turns (see [`~escoita.fairness`]).
+    recording is decoded; a client may have two that wait, and clients take turns (see [`~escoita.inference.fairness`]).
 
     Args:
-        transcriber ([`~escoita.transcribe.Transcriber`]): The base, loaded.
+        transcriber ([`~escoita.inference.transcriber.Transcriber`]): The base, loaded.
         adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; no others
             are ever loaded.
         spoken (`Mapping[str, AdapterRecord]`): Prompt, language and limit of tokens of each.
         most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
         max_seconds (`float`, *optional*, defaults to six hours): The longest recording; see
-            [`~escoita.audio.read_audio`].
+            [`~escoita.audio.loading.read_audio`].
 
     Example:
 
@@ -138,7 +138,7 @@ class Engine:
             adapter (`str`, *optional*): Name of the adapter; the base alone unless given.
             beside (`str`, *optional*): Where the base is alone, the adapter whose prompt it is told; the first unless
                 given.
-            client ([`~escoita.fairness.Client`], *optional*): Who asks; unless given, a client of its own.
+            client ([`~escoita.inference.fairness.Client`], *optional*): Who asks; unless given, a client of its own.
 
         Returns:
             `Iterator[Partial]`: What is known so far, whenever that has changed; the last one holds the transcript.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from escoita.transcript import Segment, Transcript
+from escoita.records.transcript import Segment, Transcript
 
 
 # What stands for bytes that are no character yet.

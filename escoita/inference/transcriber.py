@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from escoita.adapter import merged
-from escoita.ahead import ahead
-from escoita.audio import SAMPLING_RATE, is_silent, read_audible, seconds
-from escoita.base_model import resolve_base
-from escoita.batches import batches_by_seconds
+from escoita.models.adapter import merged
+from escoita.utils.ahead import ahead
+from escoita.audio.loading import SAMPLING_RATE, is_silent, read_audible, seconds
+from escoita.models.base_model import resolve_base
+from escoita.inference.batching import batches_by_seconds
 from escoita.errors import EscoitaError
-from escoita.hardware import device
-from escoita.progress import say
-from escoita.records import AdapterRecord
-from escoita.resolve import adapter_record, file_if_any, hub_errors
-from escoita.segments import cut_where_quiet, part_of
-from escoita.trained_prompt import check_prompt, trained_processor
-from escoita.transcript import NOTES, Segment, Transcript
+from escoita.utils.hardware import device
+from escoita.utils.progress import say
+from escoita.records.training import AdapterRecord
+from escoita.hub.files import adapter_record, file_if_any, hub_errors
+from escoita.audio.segmentation import cut_where_quiet, part_of
+from escoita.models.trained_prompt import check_prompt, trained_processor
+from escoita.records.transcript import NOTES, Segment, Transcript
 
 
 if TYPE_CHECKING:
-    from escoita.families.family import Family
-    from escoita.families.watching import Watch
+    from escoita.models.family import Family
+    from escoita.models.watching import Watch
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Transcriber:
     A model that is ready to listen: greedy decoding, in batches of like length, features made ahead of the model.
 
     Args:
-        family ([`~escoita.families.family.Family`]): How this model is spoken to.
+        family ([`~escoita.models.family.Family`]): How this model is spoken to.
         model: The base model, or base and adapter, or a baseline.
         processor: The family's processor.
         spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
@@ -110,7 +110,7 @@ class Transcriber:
             OtherBaseError: The base has other weights than the adapter was trained on.
             EscoitaError: The base or the adapter cannot be had, or nothing says which prompt to use.
         """
-        from escoita.families import listener_of
+        from escoita.models import listener_of
 
         own = settings is None
         if settings is None:
@@ -169,7 +169,7 @@ class Transcriber:
 
         Args:
             clips (`Sequence[np.ndarray]`): Each of shape `(samples,)`, float32 at 16 kHz. One that is longer than the
-                model hears at once is cut where it is quiet; see [`~escoita.segments.cut_where_quiet`].
+                model hears at once is cut where it is quiet; see [`~escoita.audio.segmentation.cut_where_quiet`].
         """
         heard: dict[int, Transcript] = {}
         batches = batches_by_seconds([seconds(clip) for clip in clips], self.batch_seconds)
@@ -198,7 +198,7 @@ class Transcriber:
 
         Args:
             load (`Callable[[int], np.ndarray]`): Gives the samples of a recording; called on other threads.
-            batches (`Iterable[list[int]]`): Indices of recordings; see [`~escoita.batches.batches_by_seconds`].
+            batches (`Iterable[list[int]]`): Indices of recordings; see [`~escoita.inference.batching.batches_by_seconds`].
 
         Returns:
             `Iterator[tuple[list[int], list[Transcript]]]`: Each batch with what was heard.
@@ -257,7 +257,7 @@ class Transcriber:
 
         Args:
             audio (`Sequence[np.ndarray]`): Recordings, or parts of them, none longer than the model hears at once.
-            watch ([`~escoita.families.watching.Watch`], *optional*): Told of each token as it comes.
+            watch ([`~escoita.models.watching.Watch`], *optional*): Told of each token as it comes.
 
         Returns:
             `tuple[list[str], list[int]]`: What was heard in each, and of how many tokens.

@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Recipe
-from escoita.resolve import is_repo_id
+from escoita.recipe.recipe import Recipe
+from escoita.hub.files import is_repo_id
 
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
     Raises:
         EscoitaError: A path is of this machine, or not in the repository; or the repository cannot be read.
     """
-    from escoita.hub.access import clear_refusals
+    from escoita.hub.auth import clear_refusals
 
     wanted = dict(_paths(recipe))
     for where, path in wanted.items():

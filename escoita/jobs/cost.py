@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError, RecordError
-from escoita.records import TrainingRecord
+from escoita.records.training import TrainingRecord
 
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Recipe
+from escoita.recipe.recipe import Recipe
 
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
-from escoita.hub.access import clear_refusals
+from escoita.hub.auth import clear_refusals
 from escoita.jobs.cost import Hardware
 from escoita.jobs.plan import VARIABLE, JobPlan, seconds
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from escoita.corpora.characters import count_characters, count_scripts, main_script
+from escoita.metrics.characters import count_characters, count_scripts, main_script
 
 
 FAULTS = ("empty", "loop", "wrong_script", "wrong_language", "chat_like", "truncated")

@@ -12,8 +12,8 @@ from escoita.errors import EscoitaError
 
 
 if TYPE_CHECKING:
-    from escoita.families.chat import ChatFamily
-    from escoita.families.family import Family
+    from escoita.models.chat import ChatFamily
+    from escoita.models.family import Family
 
 
 # By the model type of a base. A module is imported only for a base of its own: each of them costs its classes.
@@ -66,7 +66,7 @@ def listener_of(model: str, revision: str | None = None) -> Family:
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
-    from escoita.families.baselines import CtcFamily, WhisperFamily
+    from escoita.models.baselines import CtcFamily, WhisperFamily
 
     family, model_type = _families(model, revision)
     if family is not None:
@@ -94,7 +94,7 @@ def trained_family(model_type: str, config: dict[str, Any] | None = None) -> Cha
     if model_type not in TRAINED:
         return None
     module, family = TRAINED[model_type].split(":")
-    return getattr(import_module(f"escoita.families.{module}"), family)(config)
+    return getattr(import_module(f"escoita.models.{module}"), family)(config)
 
 
 def _config(model: str, revision: str | None) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
     from transformers import PreTrainedConfig
     from transformers.utils import logging
 
-    from escoita.foreign_json import MOST_JSON_BYTES, refuse_large
+    from escoita.utils.foreign_json import MOST_JSON_BYTES, refuse_large
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from escoita.adapter_files import AdapterSettings, lora_config, read_settings
+from escoita.models.adapter_files import AdapterSettings, lora_config, read_settings
 from escoita.errors import EscoitaError
-from escoita.resolve import local_file
-from escoita.visible import visible
-from escoita.weight_files import opened_weights
+from escoita.hub.files import local_file
+from escoita.utils.visible import visible
+from escoita.models.weight_files import opened_weights
 
 
 def merged(model: Any, adapter: str) -> Any:
@@ -38,7 +38,7 @@ def attached(model: Any, adapter: str, base_kept: bool = False) -> Any:
     """
     Puts an adapter on a base, all of it and nothing else.
 
-    Nothing of the adapter is executed, its regular expressions included; see [`~escoita.adapter_files.lora_config`].
+    Nothing of the adapter is executed, its regular expressions included; see [`~escoita.models.adapter_files.lora_config`].
 
     Args:
         model: The base, loaded; modules of it are replaced, also where the adapter is then refused, but none of its
@@ -74,7 +74,7 @@ def attach(
 
     Args:
         model: The base, loaded.
-        settings ([`~escoita.adapter_files.AdapterSettings`]): Its configuration.
+        settings ([`~escoita.models.adapter_files.AdapterSettings`]): Its configuration.
         path (`Path`): Its weights.
         what (`str`): Names it in errors.
         base_kept (`bool`, *optional*, defaults to `False`): See [`attached`].

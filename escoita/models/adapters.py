@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from escoita.adapter import attached
+from escoita.models.adapter import attached
 from escoita.errors import EscoitaError
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import EscoitaError, OtherBaseError, RecordError
-from escoita.files import public_name, remembered_sha256
-from escoita.foreign_json import read_object
-from escoita.records import AdapterRecord, BaseRecord, TrainingRecord
-from escoita.resolve import (
+from escoita.utils.files import public_name, remembered_sha256
+from escoita.utils.foreign_json import read_object
+from escoita.records.training import AdapterRecord, BaseRecord, TrainingRecord
+from escoita.hub.files import (
     cached_snapshot,
     file_at_hand,
     hub_digests,
@@ -19,7 +19,7 @@ from escoita.resolve import (
     weight_name,
     weights_digest,
 )
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 # A branch, a tag, a commit, or `refs/pr/1`; never a path that leads out of a folder.

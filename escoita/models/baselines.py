@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
-from escoita.families.family import Family, whisper_seconds
-from escoita.families.watching import Watch
-from escoita.languages import matching
-from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import local_file
-from escoita.visible import visible
-from escoita.weight_files import check_weights
+from escoita.models.family import Family, whisper_seconds
+from escoita.models.watching import Watch
+from escoita.models.languages import matching
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.hub.files import local_file
+from escoita.utils.visible import visible
+from escoita.models.weight_files import check_weights
 
 
 class WhisperFamily(Family):

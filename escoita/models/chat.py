@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
-from escoita.families.family import Family
-from escoita.families.templates import rendered
-from escoita.families.watching import Watch, watched
-from escoita.records import AdapterRecord, Prompt
+from escoita.models.family import Family
+from escoita.models.templates import rendered
+from escoita.models.watching import Watch, watched
+from escoita.records.training import AdapterRecord, Prompt
 
 
 IGNORED = -100

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from escoita.audio import SHORTEST_SECONDS
+from escoita.audio.loading import SHORTEST_SECONDS
 from escoita.errors import EscoitaError
-from escoita.families.watching import Watch
-from escoita.records import AdapterRecord, Prompt
-from escoita.visible import visible
+from escoita.models.watching import Watch
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.utils.visible import visible
 
 
 # The longest clip that a base may state. Whisper's extractor pads every clip to it.
@@ -62,7 +62,7 @@ class Family(ABC):
             EscoitaError: A file is too large, or the processor cannot be made of what the files contain, or it states
                 an impossible longest clip.
         """
-        from escoita.families.processor_files import check_processor_files
+        from escoita.models.processor_files import check_processor_files
 
         check_processor_files(source, revision)
         try:
@@ -117,9 +117,9 @@ class Family(ABC):
             dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name.
             device (`str`, *optional*): Where to; the CPU unless given.
             load_in_4bit (`bool`, *optional*, defaults to `False`): Linear layers in 4 bits; see
-                [`~escoita.families.loading.load`].
+                [`~escoita.models.loading.load`].
         """
-        from escoita.families.loading import load
+        from escoita.models.loading import load
 
         return load(self.loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete)
 
@@ -165,7 +165,7 @@ class Family(ABC):
             model: The model.
             inputs (`dict[str, torch.Tensor]`): A batch as encoded, on the model's device.
             spoken ([`AdapterRecord`]): Language, and most tokens of a transcript.
-            watch ([`~escoita.families.watching.Watch`], *optional*): Told of each token as it comes; baselines, which
+            watch ([`~escoita.models.watching.Watch`], *optional*): Told of each token as it comes; baselines, which
                 are served on no page, tell nothing before the end.
 
         Returns:

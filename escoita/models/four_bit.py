@@ -46,7 +46,7 @@ def skip_list(stored: dict[str, Any], whole: Sequence[str]) -> list[str]:
     Return the names of the modules that stay in 16 bits when a base is loaded in 4.
 
     Args:
-        stored (`dict`): See [`~escoita.families.loading.stored_quantization`].
+        stored (`dict`): See [`~escoita.models.loading.stored_quantization`].
         whole (`Sequence[str]`): See [`own_skip_list`]; for a base that is stored in 16 bits.
     """
     return spelled_out(stored.get("llm_int8_skip_modules") or () if stored else own_skip_list(whole))

@@ -11,10 +11,10 @@ from transformers import AutoModel, Gemma3nForConditionalGeneration, Gemma3nMode
 from transformers.models.gemma3n.modeling_gemma3n import Gemma3nMultimodalEmbedder, Gemma3nPreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
-from escoita.audio import SAMPLING_RATE
-from escoita.families.chat import ChatFamily, filled
-from escoita.families.family import cut_seconds
-from escoita.records import Prompt
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.models.chat import ChatFamily, filled
+from escoita.models.family import cut_seconds
+from escoita.records.training import Prompt
 
 
 SILENCE = 2_048  # samples: a transform, and the frames after the last one that the tower looks at

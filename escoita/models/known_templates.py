@@ -5,7 +5,7 @@ that TRL ships, which are copies of what the publishers of well-known models hav
 Written by `python -m tests.escoita.families.write_known_templates`.
 """
 
-# By the SHA-256 of the source; see [`~escoita.families.templates.digest`].
+# By the SHA-256 of the source; see [`~escoita.models.templates.digest`].
 KNOWN_TEMPLATES: dict[str, str] = {
     "328f734d3ec09752bed11e1b1d78d11507fdca461ea1171927a7446039c989c7": "quickstart/gemma4",
     "c433892faba72175005825446227fb078c663aa3cba0a329ebfcc491f9157772": "quickstart/phi4",

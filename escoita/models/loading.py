@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.families.four_bit import any_spelling, check_four_bit, own_skip_list
-from escoita.visible import visible
-from escoita.weight_files import check_weights
+from escoita.models.four_bit import any_spelling, check_four_bit, own_skip_list
+from escoita.utils.visible import visible
+from escoita.models.weight_files import check_weights
 
 
 # Transformers loads an adapter that lies beside the weights of a base, and executes its regular expressions. It looks

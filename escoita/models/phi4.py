@@ -18,16 +18,16 @@ from transformers import (
 )
 from transformers.processing_utils import ProcessorMixin
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
-from escoita.families.chat import ChatFamily
-from escoita.families.loading import load
-from escoita.families.phi4_encoder import hear_apart
-from escoita.families.phi4_layout import AUDIO_TOKEN, OLD_TYPE, OldLayout, native_config
-from escoita.families.phi4_speech import MERGED, merge_speech_lora, speech_lora
-from escoita.families.processor_files import check_processor_files
-from escoita.records import Prompt
-from escoita.resolve import SPEECH_LORA, local_file
+from escoita.models.chat import ChatFamily
+from escoita.models.loading import load
+from escoita.models.phi4_encoder import hear_apart
+from escoita.models.phi4_layout import AUDIO_TOKEN, OLD_TYPE, OldLayout, native_config
+from escoita.models.phi4_speech import MERGED, merge_speech_lora, speech_lora
+from escoita.models.processor_files import check_processor_files
+from escoita.records.training import Prompt
+from escoita.hub.files import SPEECH_LORA, local_file
 
 
 # How a prompt may say where the clip stands: `<|audio_1|>` is of the old code, and refused by the native processor.

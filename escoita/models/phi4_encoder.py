@@ -11,7 +11,7 @@ class ApartAudioModel(Phi4MultimodalAudioModel):
 
     The library's convolutions and attention take padding for audio, so that a clip is heard otherwise beside a longer
     one. A batch with a clip for which it has not enough places, mostly of more than 40 s, fails; see
-    [`~escoita.families.phi4.Phi4Family.longest_clip`]. Here rows of one length go through together and others apart,
+    [`~escoita.models.phi4.Phi4Family.longest_clip`]. Here rows of one length go through together and others apart,
     as if each were alone.
     """
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from escoita.adapter import refuse_not_finite
-from escoita.adapter_files import read_settings
+from escoita.models.adapter import refuse_not_finite
+from escoita.models.adapter_files import read_settings
 from escoita.errors import EscoitaError
-from escoita.resolve import SPEECH_LORA, file_if_any, local_file, weight_files
-from escoita.weight_files import opened_weights
+from escoita.hub.files import SPEECH_LORA, file_if_any, local_file, weight_files
+from escoita.models.weight_files import opened_weights
 
 
 # In a configuration: the weights have their speech LoRA in them.

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from escoita.errors import EscoitaError
-from escoita.files import sha256
-from escoita.foreign_json import refuse_large, refuse_pointer
-from escoita.limited import limited
-from escoita.resolve import file_if_any
+from escoita.utils.files import sha256
+from escoita.utils.foreign_json import refuse_large, refuse_pointer
+from escoita.utils.sandbox import limited
+from escoita.hub.files import file_if_any
 
 
 # Bytes. The tokenizer.json of Gemma has 33 MB and its tokenizer_config.json 1.2 MB, the largest of the families.
@@ -86,7 +86,7 @@ def _refusal(path: Path) -> str | None:
     digest = sha256(path)
     if digest not in _refusals:
         try:
-            limited("escoita.families.tokenizer_process", str(path), "tokenizer.json", MOST_SECONDS, MOST_MEMORY_BYTES)
+            limited("escoita.models.tokenizer_process", str(path), "tokenizer.json", MOST_SECONDS, MOST_MEMORY_BYTES)
             _refusals[digest] = None
         except EscoitaError as error:
             _refusals[digest] = str(error)

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from escoita.families.chat import ChatFamily, filled
-from escoita.families.family import whisper_seconds
-from escoita.records import Prompt
+from escoita.models.chat import ChatFamily, filled
+from escoita.models.family import whisper_seconds
+from escoita.records.training import Prompt
 
 
 class Qwen2AudioFamily(ChatFamily):

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.families.chat import ChatFamily, filled
-from escoita.records import Prompt
+from escoita.models.chat import ChatFamily, filled
+from escoita.records.training import Prompt
 
 
 START = "<asr_text>"

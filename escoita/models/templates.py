@@ -12,9 +12,9 @@ from hashlib import sha256
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.families.known_templates import KNOWN_TEMPLATES
-from escoita.families.template_process import render
-from escoita.limited import limited
+from escoita.models.known_templates import KNOWN_TEMPLATES
+from escoita.models.template_process import render
+from escoita.utils.sandbox import limited
 
 
 # The longest template that TRL ships has 20,000 characters.
@@ -61,7 +61,7 @@ def _outcome(template: str, context: str) -> tuple[str | None, str | None]:
     try:
         if digest(template) in KNOWN_TEMPLATES:
             return render(**request), None
-        return limited("escoita.families.template_process", request, WHAT, MOST_SECONDS, MOST_MEMORY_BYTES), None
+        return limited("escoita.models.template_process", request, WHAT, MOST_SECONDS, MOST_MEMORY_BYTES), None
     except EscoitaError as error:
         reason = str(error)
         return None, reason if reason.startswith(WHAT) else f"{WHAT}: {reason}"

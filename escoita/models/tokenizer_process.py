@@ -1,9 +1,9 @@
-"""The trial of a `tokenizer.json` in a process of its own; see [`~escoita.families.processor_files`]."""
+"""The trial of a `tokenizer.json` in a process of its own; see [`~escoita.models.processor_files`]."""
 
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 # Letters of several scripts, digits, punctuation, emoji, line ends, a long word, and a long run of one letter.

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
-from escoita.progress import say
-from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record, file_if_any, split_revision
-from escoita.visible import visible
+from escoita.utils.progress import say
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.hub.files import adapter_record, file_if_any, split_revision
+from escoita.utils.visible import visible
 
 
 if TYPE_CHECKING:
-    from escoita.families.chat import ChatFamily
-    from escoita.families.family import Family
+    from escoita.models.chat import ChatFamily
+    from escoita.models.family import Family
 
 TEMPLATE = "chat_template.jinja"
 # Of these a processor has one or both.
@@ -30,7 +30,7 @@ def trained_processor(family: "Family", processor: Any, adapter: str, prompt: Pr
     incomplete, only the chat template is used.
 
     Args:
-        family ([`~escoita.families.family.Family`]): Of the base.
+        family ([`~escoita.models.family.Family`]): Of the base.
         processor: Of the base.
         adapter (`str`): A folder, or a repository of the Hub.
         prompt ([`Prompt`]): Compared between base and adapter if the adapter has no record.
@@ -42,7 +42,7 @@ def trained_processor(family: "Family", processor: Any, adapter: str, prompt: Pr
         EscoitaError: A file cannot be used, the tokenizer is not that of the base, or the processor writes another
             prompt than the adapter was trained with.
     """
-    from escoita.families.chat import ChatFamily
+    from escoita.models.chat import ChatFamily
 
     if not isinstance(family, ChatFamily):
         return processor
@@ -67,14 +67,14 @@ def check_prompt(what: str, family: "Family", processor: Any, record: AdapterRec
 
     Args:
         what (`str`): Names the adapter, or the merged model.
-        family ([`~escoita.families.family.Family`]): Of the base.
+        family ([`~escoita.models.family.Family`]): Of the base.
         processor: That is to be used.
         record ([`AdapterRecord`]): Of the adapter; one without the rendered prompt is not compared.
 
     Raises:
         EscoitaError: The two differ; both are shown.
     """
-    from escoita.families.chat import ChatFamily
+    from escoita.models.chat import ChatFamily
 
     if record.rendered_prompt is None or not isinstance(family, ChatFamily):
         return
@@ -97,7 +97,7 @@ def _file(adapter: str, name: str) -> Path | None:
 
 def _saved_processor(family: "ChatFamily", adapter: str) -> Any:
     """The processor that was saved with the adapter, if it was."""
-    from escoita.families.processor_files import LIMITS, check_processor_files
+    from escoita.models.processor_files import LIMITS, check_processor_files
 
     if not _file(adapter, "tokenizer.json") or not any(_file(adapter, name) for name in PROCESSORS):
         return None
@@ -109,8 +109,8 @@ def _saved_processor(family: "ChatFamily", adapter: str) -> Any:
 
 def _with_template(processor: Any, adapter: str) -> Any:
     """The processor of the base with the chat template of the adapter, if that has one."""
-    from escoita.families.processor_files import LIMITS
-    from escoita.foreign_json import refuse_large, refuse_pointer
+    from escoita.models.processor_files import LIMITS
+    from escoita.utils.foreign_json import refuse_large, refuse_pointer
 
     path = _file(adapter, TEMPLATE)
     if path is None:

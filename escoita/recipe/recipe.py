@@ -17,12 +17,12 @@ from pydantic import (
 )
 
 from escoita.errors import RecipeError
-from escoita.files import write_atomically
-from escoita.method import METHODS, Lora, Modules, Section, kind_of
-from escoita.mistakes import described
-from escoita.plain_yaml import read_yaml
-from escoita.records import AdapterRecord, Prompt
-from escoita.text import Normalizer, default_normalizer
+from escoita.utils.files import write_atomically
+from escoita.recipe.method import METHODS, Lora, Modules, Section, kind_of
+from escoita.recipe.errors import described
+from escoita.utils.plain_yaml import read_yaml
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.metrics.normalizers import Normalizer, default_normalizer
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from escoita.recipe import Name
-from escoita.records import Commit, Part, Record, Sha256
+from escoita.recipe.recipe import Name
+from escoita.records.training import Commit, Part, Record, Sha256
 
 
 Interval = tuple[float, float]
 # What a bootstrap says of the difference of two rates.
 Measured = Literal["better", "worse", "no measurable difference"]
-# What a record says of two systems; see `escoita/verdicts.py`.
+# What a record says of two systems; see `escoita/evaluation/verdicts.py`.
 Verdict = Literal["better", "worse", "no measurable difference", "not comparable"]
 SUBJECT = "adapter"
 BASE = "base"
@@ -53,7 +53,7 @@ class Rates(Part):
 
 class Faults(Part):
     """
-    What audio language models do wrong beside plain edits, in utterances; see `eval/faults.py`.
+    What audio language models do wrong beside plain edits, in utterances; see `escoita/metrics/error_types.py`.
 
     Args:
         empty (`int`): Nothing was said of a clip in which something is said.

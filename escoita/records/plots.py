@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, unescape
 
-from escoita.limits import RECORD_DIGITS, RECORD_VALUES, parse_json
-from escoita.records import TrainingRecord
+from escoita.utils.limits import RECORD_DIGITS, RECORD_VALUES, parse_json
+from escoita.records.training import TrainingRecord
 
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def training_plot(training: TrainingRecord) -> str | None:
     How loss and error rates went while training, the step whose adapter was kept marked in both.
 
     Args:
-        training ([`~escoita.records.TrainingRecord`]): All that is drawn stands in it.
+        training ([`~escoita.records.training.TrainingRecord`]): All that is drawn stands in it.
 
     Returns:
         `str`: An `<svg>` element; nothing where nothing was evaluated while training.

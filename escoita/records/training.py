@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from escoita.errors import RecordError
-from escoita.files import write_atomically
-from escoita.limits import (
+from escoita.utils.files import write_atomically
+from escoita.utils.limits import (
     JSON_BYTES,
     LOSS_POINTS,
     RECORD_DIGITS,
@@ -16,7 +16,7 @@ from escoita.limits import (
     parse_json,
     read_bounded,
 )
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 _LONGEST_KEY = 100
@@ -101,7 +101,7 @@ class BaseRecord(Part):
     Args:
         name (`str`): Repository of the Hub, or folder, as it was named at training time.
         commit (`str`, *optional*): Commit of the repository; none for a folder.
-        sha256 (`str`): Digest of its weight files; see [`~escoita.resolve.weights_digest`].
+        sha256 (`str`): Digest of its weight files; see [`~escoita.hub.files.weights_digest`].
         expected_sha256 (`str`, *optional*): Of a merged model: digest of the base that the adapter was trained on, if
             `--allow-other-base` accepted another one.
     """

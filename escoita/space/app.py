@@ -21,25 +21,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
-from escoita.resolve import adapter_record
-from space import differences, page_about, page_compare, page_feedback, page_transcribe, waveform
-from space.clients import Clients
-from space.demo import located
-from space.gate import Gate
-from space.languages import AcceptLanguage, page_texts, visitor_language
-from space.loading import Loading, alone, on_zero_gpu
-from space.look import CSS, heading, lead, theme
-from space.recording import MEGABYTE, limits
-from space.texts import say as said
-from space.texts import spoken_time
-from space.uploads import delete_what_models_send, refuse_addresses
+from escoita.hub.files import adapter_record
+from escoita.space import differences, waveform
+from escoita.space.tabs import page_about, page_compare, feedback as page_feedback, transcribe as page_transcribe
+from escoita.space.clients import Clients
+from escoita.space.demo import located
+from escoita.space.gate import Gate
+from escoita.space.languages import AcceptLanguage, page_texts, visitor_language
+from escoita.space.loading import Loading, alone, on_zero_gpu
+from escoita.space.theme import CSS, heading, lead, theme
+from escoita.space.recording import MEGABYTE, limits
+from escoita.space.texts import say as said
+from escoita.space.texts import spoken_time
+from escoita.space.uploads import delete_what_models_send, refuse_addresses
 
 
 if TYPE_CHECKING:
     import gradio as gr
 
-    from escoita.engine import Engine
-    from space.demo import Demo
+    from escoita.inference.serving import Engine
+    from escoita.space.demo import Demo
 
 # Seconds: how often uploads are looked through, and how old they grow.
 UPLOAD_LIFE = (300, 900)
@@ -56,10 +57,10 @@ def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1", proxy_
     Serves the page until Ctrl-C, while the model loads; uploads go with it.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about; what hears, and what takes corrections, is put in here.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about; what hears, and what takes corrections, is put in here.
         port (`int`, *optional*): Where to listen; unless given, what `GRADIO_SERVER_PORT` says, or a free one.
         host (`str`, *optional*, defaults to `"127.0.0.1"`): `"0.0.0.0"` lets other machines in.
-        proxy_hops (`int`, *optional*, defaults to 0): See [`~space.clients.Clients`].
+        proxy_hops (`int`, *optional*, defaults to 0): See [`~escoita.space.clients.Clients`].
 
     Raises:
         EscoitaError: An example, an adapter or the model cannot be had, the port is taken, or the Hub does not take
@@ -97,7 +98,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
 
     Args:
         page (`gr.Blocks`): As built.
-        demo ([`~space.demo.Demo`]): What it is about.
+        demo ([`~escoita.space.demo.Demo`]): What it is about.
         port (`int`, *optional*): Any free one unless given.
         host (`str`, *optional*, defaults to `"127.0.0.1"`): Where to listen.
 
@@ -146,7 +147,7 @@ def build(demo: "Demo") -> "gr.Blocks":
     Lays out the page.
 
     Args:
-        demo ([`~space.demo.Demo`]): What it is about.
+        demo ([`~escoita.space.demo.Demo`]): What it is about.
 
     Raises:
         EscoitaError: An example is missing.
@@ -218,7 +219,7 @@ def _loading(demo: "Demo") -> Loading:
         adapter_record(source)  # an adapter that cannot be had is told of before the page is opened
 
     def load() -> "Engine":
-        from escoita.engine import Engine
+        from escoita.inference.serving import Engine
 
         settings = demo.settings
         return Engine.load(
@@ -243,14 +244,14 @@ def _corrections(demo: "Demo") -> Any:
     """Takes corrections while the page is open; they wait where Gradio serves no files, and outlive a kill."""
     from huggingface_hub.constants import HF_HOME
 
-    from space.feedback import open_corrections
+    from escoita.space.feedback import open_corrections
 
     waiting = Path(HF_HOME) / "escoita" / (demo.settings.feedback or "").replace("/", "--")
     return open_corrections(demo.settings, waiting, demo.language or "und")
 
 
 if __name__ == "__main__":
-    from escoita.cli import script
-    from escoita.cli_space import space_run
+    from escoita.cli.main import script
+    from escoita.cli.space import space_run
 
     script(space_run)

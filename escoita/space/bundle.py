@@ -16,7 +16,7 @@ from escoita.errors import EscoitaError
 
 PACKAGES = ("escoita", "space")
 # What app.py of a Space calls; and the families, which are imported by their names.
-ROOTS = ("space.hosted", "escoita.families.*")
+ROOTS = ("space.hosted", "escoita.models.*")
 # Not imported by us, but by transformers and PEFT.
 UNSEEN = ("accelerate",)
 # The newest that ZeroGPU knows (https://huggingface.co/docs/hub/spaces-zerogpu).

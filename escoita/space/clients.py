@@ -10,8 +10,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from escoita.errors import ShareError
-from escoita.fairness import Client, Places
-from space.texts import say
+from escoita.inference.fairness import Client, Places
+from escoita.space.texts import say
 
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Clients:
         Counts an upload, before it is stored.
 
         Args:
-            client ([`~escoita.fairness.Client`]): Who sends it.
+            client ([`~escoita.inference.fairness.Client`]): Who sends it.
             size (`int`): Its bytes.
 
         Raises:

@@ -5,20 +5,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
-from escoita.base_model import pin_of, resolve_base
+from escoita.models.base_model import pin_of, resolve_base
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from escoita.resolve import adapter_record, hub_errors, split_revision
-from escoita.rundir import RunDirectory
-from space.clients import Clients
-from space.look import short_name
-from space.texts import say
+from escoita.recipe.recipe import Space
+from escoita.hub.files import adapter_record, hub_errors, split_revision
+from escoita.run_directory import RunDirectory
+from escoita.space.clients import Clients
+from escoita.space.theme import short_name
+from escoita.space.texts import say
 
 
 if TYPE_CHECKING:
-    from escoita.fairness import Client
-    from escoita.partial import Partial
-    from space.feedback import Corrections
+    from escoita.inference.fairness import Client
+    from escoita.inference.streaming import Partial
+    from escoita.space.feedback import Corrections
 
 # Of a repository: all that the page reads beside the adapter itself.
 RECORDS = ["recipe.yaml", "training.json", "training.svg", "eval/results.json", "eval/*.svg"]
@@ -56,7 +56,7 @@ def records_of(adapter: str) -> RunDirectory | None:
         adapter (`str`): A folder, or a repository of the Hub, of which what is small is fetched.
 
     Returns:
-        [`~escoita.rundir.RunDirectory`]: None where a folder holds the adapter alone.
+        [`~escoita.run_directory.RunDirectory`]: None where a folder holds the adapter alone.
 
     Raises:
         EscoitaError: The repository cannot be had.
@@ -109,7 +109,7 @@ def of_sources(
     Args:
         base (`str`): A folder, or a repository of the Hub.
         adapters (`list[str]`): At least one; each as [`named`] takes it.
-        settings ([`~escoita.recipe.Space`], *optional*): Limits of the page; those of a recipe that names none
+        settings ([`~escoita.recipe.recipe.Space`], *optional*): Limits of the page; those of a recipe that names none
             unless given.
         title (`str`, *optional*): Heads the page; the name of the first adapter unless given.
         revision (`str`, *optional*): Of the base; the commit that the adapters were trained on unless given.
@@ -133,10 +133,10 @@ def located(demo: "Demo") -> "Demo":
     Find the commit of the base, and compare its weights with the records of the adapters.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
 
     Returns:
-        [`~space.demo.Demo`]: With the commit that will be loaded, and whether it is another base.
+        [`~escoita.space.demo.Demo`]: With the commit that will be loaded, and whether it is another base.
 
     Raises:
         OtherBaseError: The base has other weights than an adapter was trained on.
@@ -156,7 +156,7 @@ def _always() -> bool:
 
 
 class Listener(Protocol):
-    """Hears a recording: an [`~escoita.engine.Engine`], or what stands before it on ZeroGPU."""
+    """Hears a recording: an [`~escoita.inference.serving.Engine`], or what stands before it on ZeroGPU."""
 
     def stream(
         self,
@@ -179,14 +179,14 @@ class Demo:
         dtype (`str`): Precision of the base.
         adapters (`dict[str, str]`): Names of adapters, at least one, and the folder or repository of each; the first
             is offered first, and no other is ever loaded.
-        settings ([`~escoita.recipe.Space`]): Limits, examples and languages of the page.
-        published ([`~escoita.rundir.RunDirectory`], *optional*): Records that are shown.
+        settings ([`~escoita.recipe.recipe.Space`]): Limits, examples and languages of the page.
+        published ([`~escoita.run_directory.RunDirectory`], *optional*): Records that are shown.
         language (`str`, *optional*): ISO code of what is spoken.
         ready (`Callable`, *optional*): Waits until the model is loaded, and gives what hears; raises
-            `EscoitaError` where it could not be loaded. [`~space.app.serve`] puts it in.
+            `EscoitaError` where it could not be loaded. [`~escoita.space.app.serve`] puts it in.
         loading (`Callable`, *optional*): Whether it is still being loaded.
-        corrections ([`~space.feedback.Corrections`], *optional*): What takes corrections of visitors.
-        clients ([`~space.clients.Clients`], *optional*): Tells clients apart; without proxies unless given.
+        corrections ([`~escoita.space.feedback.Corrections`], *optional*): What takes corrections of visitors.
+        clients ([`~escoita.space.clients.Clients`], *optional*): Tells clients apart; without proxies unless given.
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an adapter
             was trained on.
         other_base (`bool`, *optional*, defaults to `False`): The base is such a one; the page says it.

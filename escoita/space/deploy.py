@@ -11,14 +11,14 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from escoita.errors import EscoitaError
-from escoita.hub.access import clear_refusals, is_there, require_write
+from escoita.hub.auth import clear_refusals, is_there, require_write
 from escoita.hub.changes import Head, print_changes
 from escoita.hub.commit import Wanted, commit, read_head
 from escoita.hub.scan import scan
-from escoita.progress import say
-from space.plan import plan_space
-from space.settings import Settings, change, hardware_of, make, require_fit, require_hardware
-from space.trial import ask, compared, heard_here, wait_until_it_runs
+from escoita.utils.progress import say
+from escoita.space.plan import plan_space
+from escoita.space.settings import Settings, change, hardware_of, make, require_fit, require_hardware
+from escoita.space.trial import ask, compared, heard_here, wait_until_it_runs
 
 
 # Of an earlier push: modules and clips that a new one does not hold. What somebody put beside them stays.
@@ -48,12 +48,12 @@ def deploy(
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`): The Space, `user/space`.
-        adapter (`str`): As [`~space.plan.plan_space`] takes it, and so `recipe`, `overrides` and `examples`.
-        settings ([`~space.settings.Settings`]): What it has beside its files.
+        adapter (`str`): As [`~escoita.space.plan.plan_space`] takes it, and so `recipe`, `overrides` and `examples`.
+        settings ([`~escoita.space.settings.Settings`]): What it has beside its files.
         clip (`Path`, *optional*): What it is asked for; its first example unless given.
         dry_run (`bool`, *optional*, defaults to `False`): Prints what would be pushed, and changes nothing.
         minutes (`float`, *optional*, defaults to 30): Most to wait until it runs; `None` does not wait, nor ask.
-        base_revision (`str`, *optional*): See [`~space.plan.plan_space`], and so `allow_other_base`.
+        base_revision (`str`, *optional*): See [`~escoita.space.plan.plan_space`], and so `allow_other_base`.
 
     Returns:
         `str`: What came of it, in one line.

@@ -4,11 +4,11 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from escoita.alignment import Chunk, align
-from escoita.figures import percent
-from escoita.scoring import character_edits, word_edits
-from escoita.text import normalizer
-from space.texts import say
+from escoita.metrics.alignment import Chunk, align
+from escoita.utils.figures import percent
+from escoita.metrics.scoring import character_edits, word_edits
+from escoita.metrics.normalizers import normalizer
+from escoita.space.texts import say
 
 
 # Ink and ground of each kind of difference; the page itself is as Gradio's theme has it.
@@ -49,7 +49,7 @@ def compare(first: str, second: str, normalizer_name: str = "raw", reference: bo
     Args:
         first (`str`): What the base heard, or what was said.
         second (`str`): What the adapter heard.
-        normalizer_name (`str`, *optional*, defaults to `"raw"`): One of [`~escoita.text.NORMALIZERS`].
+        normalizer_name (`str`, *optional*, defaults to `"raw"`): One of [`~escoita.metrics.normalizers.NORMALIZERS`].
         reference (`bool`, *optional*, defaults to `False`): The first is what was said: rates are counted.
 
     Raises:

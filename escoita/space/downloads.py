@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from escoita.files import write_atomically
-from escoita.transcript import Segment, Transcript
+from escoita.utils.files import write_atomically
+from escoita.records.transcript import Segment, Transcript
 
 
 # Not seen, and breaks up what a player would take for a tag, a style or a time.
@@ -30,7 +30,7 @@ def write_downloads(transcript: Transcript, folder: Path, recording: str) -> lis
     Writes a transcript in every format of `FORMATS`.
 
     Args:
-        transcript ([`~escoita.transcript.Transcript`]): What was heard.
+        transcript ([`~escoita.records.transcript.Transcript`]): What was heard.
         folder (`Path`): Where; one for each transcript, as recordings of two visitors may have the same name.
         recording (`str`): The file that was heard, after which the files are named; its folder is left out.
 
@@ -72,7 +72,7 @@ def as_vtt(transcript: Transcript) -> str:
 
 
 def as_json(transcript: Transcript) -> str:
-    """All fields of [`~escoita.transcript.Transcript`] under their names: texts as they are, times in seconds."""
+    """All fields of [`~escoita.records.transcript.Transcript`] under their names: texts as they are, times in seconds."""
     return json.dumps(asdict(transcript), ensure_ascii=False, indent=2).translate(_SURROGATES) + "\n"
 
 

@@ -23,12 +23,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import httpx
 
-from escoita.audio import SAMPLING_RATE, is_silent, read_recording, seconds
+from escoita.audio.loading import SAMPLING_RATE, is_silent, read_recording, seconds
 from escoita.errors import AudioError, EscoitaError
-from escoita.recipe import Space
-from space.recording import check_limits, page_words
-from space.sending import Sender
-from space.texts import say
+from escoita.recipe.recipe import Space
+from escoita.space.recording import check_limits, page_words
+from escoita.space.sending import Sender
+from escoita.space.texts import say
 
 
 # Minutes between commits, as CommitScheduler has them.
@@ -50,7 +50,7 @@ def open_corrections(
     Takes corrections while the page is open; what waits at the end is sent then.
 
     Args:
-        settings ([`~escoita.recipe.Space`]): `feedback` names the dataset, which is made where it is missing.
+        settings ([`~escoita.recipe.recipe.Space`]): `feedback` names the dataset, which is made where it is missing.
         folder (`Path`): Where corrections wait for the next commit; none of those from which Gradio serves files. What
             an earlier run left there is sent too.
         language (`str`): ISO code of what is spoken.
@@ -128,7 +128,7 @@ def encoded(recording: Path, settings: Space, longest_seconds: float) -> tuple[b
 
     Args:
         recording (`Path`): As the visitor sent it.
-        settings ([`~escoita.recipe.Space`]): The limits of the page.
+        settings ([`~escoita.recipe.recipe.Space`]): The limits of the page.
         longest_seconds (`float`): What training takes.
 
     Returns:
@@ -175,7 +175,7 @@ class Corrections:
 
     Args:
         sender ([`Sender`]): Sends what waits in its folder.
-        settings ([`~escoita.recipe.Space`]): The limits of the page.
+        settings ([`~escoita.recipe.recipe.Space`]): The limits of the page.
         language (`str`): ISO code of what is spoken.
         longest_seconds (`float`): What training takes.
     """
@@ -193,7 +193,7 @@ class Corrections:
             consent (`bool`): Whether the visitor agreed to `feedback.consent`.
 
         Raises:
-            EscoitaError: Says in the page's English words what is missing; see [`~space.texts.refusal`].
+            EscoitaError: Says in the page's English words what is missing; see [`~escoita.space.texts.refusal`].
         """
         if consent is not True:
             raise EscoitaError(say("refusal.consent"))

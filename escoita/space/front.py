@@ -3,10 +3,10 @@
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from escoita.markdown import line
-from space.app import UPLOAD_LIFE
-from space.bundle import installed
-from space.hosted import Hosted
+from escoita.utils.markdown import line
+from escoita.space.app import UPLOAD_LIFE
+from escoita.space.bundle import installed
+from escoita.space.hosted import Hosted
 
 
 # Of those that ZeroGPU knows, the one that escoita runs on too; Spaces on other hardware take any.
@@ -27,7 +27,7 @@ def front_matter(
     What the Hub is told of a Space.
 
     Args:
-        hosted ([`~space.hosted.Hosted`]): What it is about.
+        hosted ([`~escoita.space.hosted.Hosted`]): What it is about.
         sources (`list[str]`): Repositories of base and adapters.
         hardware (`str`, *optional*): Suggested to whoever duplicates the Space.
         language (`str`): ISO code of what is spoken.
@@ -71,7 +71,7 @@ def readme(matter: dict[str, object], hosted: Hosted, sources: list[str], repo: 
 
     Args:
         matter (`dict`): As [`front_matter`] gives it.
-        hosted ([`~space.hosted.Hosted`]): What the Space is about.
+        hosted ([`~escoita.space.hosted.Hosted`]): What the Space is about.
         sources (`list[str]`): Repositories of base and adapters, the base first.
         repo (`str`): The Space, `user/space`.
     """

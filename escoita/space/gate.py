@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from escoita.errors import ShareError
-from escoita.fairness import Client
-from space.clients import CALL_WINDOW, HEADER, MEGABYTE, WINDOW, Clients
-from space.languages import language_of
-from space.texts import refusal
+from escoita.inference.fairness import Client
+from escoita.space.clients import CALL_WINDOW, HEADER, MEGABYTE, WINDOW, Clients
+from escoita.space.languages import language_of
+from escoita.space.texts import refusal
 
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Gate:
 
     Args:
         app (`ASGIApp`): What is asked.
-        clients ([`~space.clients.Clients`]): Counts what each client sends.
+        clients ([`~escoita.space.clients.Clients`]): Counts what each client sends.
         max_megabytes (`float`): The largest recording.
         languages (`Sequence[str]`): Of the page.
     """

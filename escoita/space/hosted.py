@@ -12,9 +12,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from escoita.errors import EscoitaError
-from escoita.method import Section
-from escoita.plain_yaml import read_yaml
-from escoita.recipe import Space
+from escoita.recipe.method import Section
+from escoita.utils.plain_yaml import read_yaml
+from escoita.recipe.recipe import Space
 
 
 SETTINGS = "space.yaml"
@@ -68,8 +68,8 @@ def main(root: Path) -> None:
     port, host = os.environ.get("GRADIO_SERVER_PORT"), os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     try:
         hosted = read_hosted(root / SETTINGS)
-        from space.app import serve
-        from space.demo import of_sources
+        from escoita.space.app import serve
+        from escoita.space.demo import of_sources
 
         demo = of_sources(
             hosted.base,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from space.texts import fields, texts
+from escoita.space.texts import fields, texts
 
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def page_texts(offered: Sequence[str], **values: object) -> "gr.I18n":
     Args:
         offered (`Sequence[str]`): As `space.languages` of the recipe says.
         values (*optional*): What placeholders stand for, the same for all visitors. A text that has others as well
-            cannot be shown by its key: it is said by [`~space.texts.say`].
+            cannot be shown by its key: it is said by [`~escoita.space.texts.say`].
     """
     import gradio as gr
 

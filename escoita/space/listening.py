@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from escoita.errors import AudioError, BusyError, EscoitaError, ShareError
-from escoita.fairness import Client, anyone
-from escoita.partial import Partial
-from space.recording import check_limits, page_words
-from space.texts import refusal, say, spoken_time
+from escoita.inference.fairness import Client, anyone
+from escoita.inference.streaming import Partial
+from escoita.space.recording import check_limits, page_words
+from escoita.space.texts import refusal, say, spoken_time
 
 
 if TYPE_CHECKING:
-    from space.demo import Demo
+    from escoita.space.demo import Demo
 
 
 def listen(
@@ -31,13 +31,13 @@ def listen(
     Hears a recording.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         recording (`str`, *optional*): As the visitor sent it; none when the visitor sent none.
         adapter (`str`, *optional*): Its name; the base alone unless given.
         beside (`str`, *optional*): Where the base is alone, the adapter whose prompt it is told.
         seconds (`float`, *optional*): Most that listening may take from now on; `max_seconds` of the recipe unless
             given.
-        client ([`~escoita.fairness.Client`], *optional*): Who asks.
+        client ([`~escoita.inference.fairness.Client`], *optional*): Who asks.
 
     Returns:
         `Iterator[Partial]`: What is known so far; closing it gives the place in the line free.

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
-from escoita.fairness import Places, anyone
-from space.texts import say
+from escoita.inference.fairness import Places, anyone
+from escoita.space.texts import say
 
 
 if TYPE_CHECKING:
-    from escoita.engine import Engine
-    from escoita.fairness import Client
-    from escoita.partial import Partial
-    from space.demo import Listener
+    from escoita.inference.serving import Engine
+    from escoita.inference.fairness import Client
+    from escoita.inference.streaming import Partial
+    from escoita.space.demo import Listener
 
 
 def on_zero_gpu() -> bool:
@@ -76,7 +76,7 @@ class Alone:
         beside: str | None = None,
         client: "Client | None" = None,
     ) -> "Iterator[Partial]":
-        """As [`~escoita.engine.Engine.stream`]."""
+        """As [`~escoita.inference.serving.Engine.stream`]."""
         with self._places.take(client or anyone(), self.max_waiting):
             yield from self.heard(source, adapter, beside)
 

@@ -8,18 +8,18 @@ from typing import Any, cast
 
 from huggingface_hub import CardData, HfApi
 
-from cards.vocabulary import check
-from escoita.base_model import Pin, pin_of, resolve_base
+from escoita.hub.vocabulary import check
+from escoita.models.base_model import Pin, pin_of, resolve_base
 from escoita.errors import EscoitaError, PublishError
-from escoita.foreign_json import read_object
-from escoita.hub.access import clear_refusals
-from escoita.hub.patience import patiently
-from escoita.recipe import Recipe, Space, load_recipe
-from escoita.resolve import adapter_record, file_if_any, is_repo_id, local_file, split_revision
-from space.bundle import bundle, requirements
-from space.demo import named
-from space.front import front_matter, readme
-from space.hosted import SETTINGS, Hosted
+from escoita.utils.foreign_json import read_object
+from escoita.hub.auth import clear_refusals
+from escoita.hub.retry import patiently
+from escoita.recipe.recipe import Recipe, Space, load_recipe
+from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
+from escoita.space.bundle import bundle, requirements
+from escoita.space.demo import named
+from escoita.space.front import front_matter, readme
+from escoita.space.hosted import SETTINGS, Hosted
 
 
 APP = """\
@@ -27,7 +27,7 @@ APP = """\
 
 from pathlib import Path
 
-from space.hosted import main
+from escoita.space.hosted import main
 
 
 if __name__ == "__main__":
@@ -47,7 +47,7 @@ class Plan:
 
     Args:
         repo (`str`): `user/space`.
-        hosted ([`~space.hosted.Hosted`]): What it is about.
+        hosted ([`~escoita.space.hosted.Hosted`]): What it is about.
         files (`dict[str, bytes]`): Content by path in the repository.
         clips (`tuple[Path, ...]`): Where its examples lie on this machine.
         token_for (`tuple[str, ...]`): What the Space reaches with a token alone: private or gated repositories, and
@@ -175,7 +175,7 @@ def require_settings(space: Space, published: bool) -> None:
     Check what a recipe says of the page, without asking the Hub.
 
     Args:
-        space ([`~escoita.recipe.Space`]): The section of the recipe.
+        space ([`~escoita.recipe.recipe.Space`]): The section of the recipe.
         published (`bool`): The adapter goes to the Hub, and so the page may.
 
     Raises:

@@ -3,12 +3,21 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from escoita.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, Interval, MacroMean, Rates
-from escoita.figures import MINUS, percent, points, thousands
-from escoita.recipe import Recipe
-from escoita.verdicts import above_one, disagree, outcome
-from space.look import short_name
-from space.texts import say
+from escoita.records.evaluation import (
+    BASE,
+    SUBJECT,
+    CorpusResult,
+    Difference,
+    EvaluationRecord,
+    Interval,
+    MacroMean,
+    Rates,
+)
+from escoita.utils.figures import MINUS, percent, points, thousands
+from escoita.recipe.recipe import Recipe
+from escoita.evaluation.verdicts import above_one, disagree, outcome
+from escoita.space.theme import short_name
+from escoita.space.texts import say
 
 
 VERDICTS = {
@@ -68,8 +77,8 @@ def tables(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -
     Each corpus, all pooled, and their mean; the raw rates in a table of their own, where they are others.
 
     Args:
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): The record.
-        recipe ([`~escoita.recipe.Recipe`], *optional*): Has the titles of the corpora.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
+        recipe ([`~escoita.recipe.recipe.Recipe`], *optional*): Has the titles of the corpora.
         language (`str`): Of the page.
     """
     titles, called = _titles(evaluation, recipe, language), _called(evaluation, language)
@@ -94,8 +103,8 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
     What the figures say: adapter against base in each row, and what is heard where nobody speaks.
 
     Args:
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): The record.
-        recipe ([`~escoita.recipe.Recipe`], *optional*): Has the titles of the corpora.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
+        recipe ([`~escoita.recipe.recipe.Recipe`], *optional*): Has the titles of the corpora.
         language (`str`): Of the page.
     """
     titles = _titles(evaluation, recipe, language)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from escoita.decoding import check_header
+from escoita.audio.decoding import check_header
 from escoita.errors import AudioError, AudioLimitError
-from escoita.recipe import Space
-from space.texts import say, spoken_time
+from escoita.recipe.recipe import Space
+from escoita.space.texts import say, spoken_time
 
 
 # As Gradio counts when it refuses an upload.

@@ -8,8 +8,8 @@ from typing import Any
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitScheduler
 
 from escoita.errors import EscoitaError
-from escoita.files import write_atomically
-from space.texts import say
+from escoita.utils.files import write_atomically
+from escoita.space.texts import say
 
 
 MANIFEST, CARD = "manifest.jsonl", "README.md"

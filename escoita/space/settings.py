@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime
 
 from escoita.errors import PublishError
-from escoita.hub.access import clear_refusals
+from escoita.hub.auth import clear_refusals
 from escoita.hub.changes import Head
-from escoita.hub.patience import patiently
-from escoita.progress import say
-from space.plan import Plan
+from escoita.hub.retry import patiently
+from escoita.utils.progress import say
+from escoita.space.plan import Plan
 
 
 HARDWARE = sorted(hardware.value for hardware in SpaceHardware)

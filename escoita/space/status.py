@@ -3,13 +3,13 @@
 import html
 from collections.abc import Sequence
 
-from escoita.partial import Partial
-from escoita.recipe import Space
-from escoita.records import AdapterRecord
-from escoita.transcript import Note, Segment, Transcript
-from escoita.visible import visible
-from space.texts import say
-from space.waveform import clock
+from escoita.inference.streaming import Partial
+from escoita.recipe.recipe import Space
+from escoita.records.training import AdapterRecord
+from escoita.records.transcript import Note, Segment, Transcript
+from escoita.utils.visible import visible
+from escoita.space.texts import say
+from escoita.space.waveform import clock
 
 
 # The text of each note of a transcript.
@@ -21,8 +21,8 @@ def progress_line(known: Partial, settings: Space, language: str) -> str:
     HTML of what is going on, and at the end of how it went.
 
     Args:
-        known ([`~escoita.partial.Partial`]): What is known so far.
-        settings ([`~escoita.recipe.Space`]): Limits of the page.
+        known ([`~escoita.inference.streaming.Partial`]): What is known so far.
+        settings ([`~escoita.recipe.recipe.Space`]): Limits of the page.
         language (`str`): Of the page.
     """
     if known.transcript is not None:
@@ -47,7 +47,7 @@ def done_line(transcript: Transcript, first_text_seconds: float | None, language
     HTML of how it went.
 
     Args:
-        transcript ([`~escoita.transcript.Transcript`]): What was heard.
+        transcript ([`~escoita.records.transcript.Transcript`]): What was heard.
         first_text_seconds (`float`, *optional*): From the request to the first text.
         language (`str`): Of the page.
     """
@@ -90,7 +90,7 @@ def spoken_line(record: AdapterRecord | None, language: str) -> str:
     HTML of what an adapter understands and what it is told; nothing where it says neither.
 
     Args:
-        record ([`~escoita.records.AdapterRecord`], *optional*): What it says of itself.
+        record ([`~escoita.records.training.AdapterRecord`], *optional*): What it says of itself.
         language (`str`): Of the page.
     """
     if record is None:

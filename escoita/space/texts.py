@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Formatter
 from typing import get_args
 
-from escoita.recipe import PageLanguage
+from escoita.recipe.recipe import PageLanguage
 
 
 LANGUAGES: tuple[str, ...] = get_args(PageLanguage)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from escoita.resolve import split_revision
-from space.texts import say
+from escoita.hub.files import split_revision
+from escoita.space.texts import say
 
 
 if TYPE_CHECKING:

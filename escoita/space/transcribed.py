@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from escoita.errors import EscoitaError
-from escoita.transcript import Transcript
-from space.texts import say
+from escoita.records.transcript import Transcript
+from escoita.space.texts import say
 
 
 @dataclass
@@ -14,7 +14,7 @@ class Transcribed:
 
     Args:
         recording (`str`): The file.
-        transcript ([`~escoita.transcript.Transcript`]): The result.
+        transcript ([`~escoita.records.transcript.Transcript`]): The result.
         drawn (`bool`, *optional*, defaults to `False`): Whether its waveform was drawn.
         corrected (`bool`, *optional*, defaults to `False`): Whether a correction of it was taken.
     """

@@ -6,11 +6,11 @@ from pathlib import Path
 from huggingface_hub import HfApi, SpaceRuntime, get_token
 
 from escoita.errors import PublishError
-from escoita.hub.access import clear_refusals
-from escoita.hub.patience import patiently
-from escoita.progress import say
-from space.demo import named
-from space.hosted import Hosted
+from escoita.hub.auth import clear_refusals
+from escoita.hub.retry import patiently
+from escoita.utils.progress import say
+from escoita.space.demo import named
+from escoita.space.hosted import Hosted
 
 
 # Which log tells why.
@@ -95,7 +95,7 @@ def ask(api: HfApi, repo: str, clip: Path) -> str:
 
 def heard_here(hosted: Hosted, clip: Path) -> str:
     """Transcript of a clip, by base and adapter on this machine."""
-    from escoita.engine import Engine
+    from escoita.inference.serving import Engine
 
     adapters = named(hosted.adapters)
     allowed = hosted.allow_other_base

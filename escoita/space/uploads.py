@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from escoita.fairness import Client
-from space.clients import HEADER, Clients
-from space.texts import say
+from escoita.inference.fairness import Client
+from escoita.space.clients import HEADER, Clients
+from escoita.space.texts import say
 
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def delete_what_models_send(page: "gr.Blocks", clients: Clients) -> None:
 
     Args:
         page (`gr.Blocks`): Launched; nothing is done where it has no MCP server.
-        clients ([`~space.clients.Clients`]): Counts them.
+        clients ([`~escoita.space.clients.Clients`]): Counts them.
     """
     server: Any = page.mcp_server_obj
     if server is None:

@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from escoita.audio import seconds
-from escoita.silence import SILENCE_LEVEL
-from escoita.transcript import Segment
-from escoita.visible import visible
-from space.texts import say
+from escoita.audio.loading import seconds
+from escoita.audio.silence import SILENCE_LEVEL
+from escoita.records.transcript import Segment
+from escoita.utils.visible import visible
+from escoita.space.texts import say
 
 
 # In units of the drawing, which is as wide as the page.

@@ -13,12 +13,12 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
 from escoita.errors import RecipeError
-from escoita.method import Modules
-from escoita.mistakes import nearest
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from training.fields import RENAMED, UNSUPPORTED
-from training.tracking import require_trackers
+from escoita.recipe.method import Modules
+from escoita.recipe.errors import nearest
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.training.fields import RENAMED, UNSUPPORTED
+from escoita.training.tracking import require_trackers
 
 
 # By which the Trainer would choose among checkpoints; an evaluation that no checkpoint falls on would be passed over.

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escoita.base_model import Base, resolve_base
+from escoita.models.base_model import Base, resolve_base
 from escoita.errors import RecordError, TrainingError
-from escoita.files import write_atomically
-from escoita.limits import JSON_BYTES, read_bounded
-from escoita.processes import main_only
-from escoita.recipe import Recipe
-from escoita.records import BaseRecord
-from escoita.resolve import weights_digest
-from escoita.rundir import RunDirectory
-from training.checkpoints import checkpoints_by_step
+from escoita.utils.files import write_atomically
+from escoita.utils.limits import JSON_BYTES, read_bounded
+from escoita.utils.processes import main_only
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import BaseRecord
+from escoita.hub.files import weights_digest
+from escoita.run_directory import RunDirectory
+from escoita.training.checkpoints import checkpoints_by_step
 
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def keep_base(run: RunDirectory, base: Base) -> BaseRecord:
 
     Args:
         run ([`RunDirectory`]): Its folder of checkpoints is written to.
-        base ([`~escoita.base_model.Base`]): Loaded.
+        base ([`~escoita.models.base_model.Base`]): Loaded.
 
     Returns:
         [`BaseRecord`]: Name, commit and digest of the weights.

@@ -9,11 +9,11 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from escoita.files import sync_files
-from escoita.processes import gathered
-from escoita.progress import say
-from escoita.rundir import RunDirectory
-from training.checkpoints import checkpoints_by_step, written_whole
+from escoita.utils.files import sync_files
+from escoita.utils.processes import gathered
+from escoita.utils.progress import say
+from escoita.run_directory import RunDirectory
+from escoita.training.checkpoints import checkpoints_by_step, written_whole
 
 
 class BestAdapter(TrainerCallback, ExportableState):

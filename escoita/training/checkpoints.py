@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 
 from escoita.errors import TrainingError
-from escoita.files import cannot_write, sha256, sync_files, write_atomically
-from escoita.processes import main_only
-from escoita.progress import say
-from escoita.rundir import RunDirectory
+from escoita.utils.files import cannot_write, sha256, sync_files, write_atomically
+from escoita.utils.processes import main_only
+from escoita.utils.progress import say
+from escoita.run_directory import RunDirectory
 
 
 if TYPE_CHECKING:

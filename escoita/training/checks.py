@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from escoita.errors import TrainingError
-from escoita.families.chat import IGNORED, ChatFamily
-from escoita.method import Expectation
+from escoita.models.chat import IGNORED, ChatFamily
+from escoita.recipe.method import Expectation
 
 
 # Families whose numbers do not fit.

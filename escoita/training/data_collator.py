@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
-from escoita.audio import seconds
-from escoita.corpora.clips import read_clip
-from escoita.corpora.rows import SCHEMA, Utterance
+from escoita.audio.loading import seconds
+from escoita.data.clips import read_clip
+from escoita.data.rows import SCHEMA, Utterance
 from escoita.errors import EscoitaError, TrainingError
-from escoita.families.chat import ChatFamily
-from escoita.records import Prompt
-from escoita.visible import visible
+from escoita.models.chat import ChatFamily
+from escoita.records.training import Prompt
+from escoita.utils.visible import visible
 
 
 # The key of a batch that holds the lengths of its clips, in seconds; the trainer takes it out before the model.

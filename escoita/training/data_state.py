@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from escoita.corpora.gather import Gathered
-from escoita.corpora.rows import Utterances
+from escoita.data.loading import Gathered
+from escoita.data.rows import Utterances
 from escoita.errors import ChangedDataError
-from escoita.progress import say
-from escoita.records import CorpusUse, DataChange
+from escoita.utils.progress import say
+from escoita.records.training import CorpusUse, DataChange
 
 
 # In a checkpoint.

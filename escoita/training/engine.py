@@ -4,14 +4,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import RecipeError, TrainingError
-from escoita.method import Modules
-from escoita.recipe import Recipe
+from escoita.recipe.method import Modules
+from escoita.recipe.recipe import Recipe
 
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-    from escoita.families.chat import ChatFamily
+    from escoita.models.chat import ChatFamily
 
 # Unsloth rewrites these when it is imported.
 REWRITTEN = ("transformers", "trl", "peft")
@@ -37,7 +37,7 @@ def import_first(recipe: Recipe) -> None:
             f"engine: unsloth rewrites {early[0]}, which is imported already; import unsloth first, or use the command"
         )
     try:
-        import training.unsloth_engine  # noqa: F401 its import is what is asked for
+        import escoita.training.unsloth_backend  # noqa: F401 its import is what is asked for
     except (ImportError, NotImplementedError) as error:  # the latter is what it says without a GPU
         if isinstance(error, ModuleNotFoundError) and error.name == "unsloth":
             raise TrainingError("engine: unsloth is not installed: pip install 'escoita[unsloth]'") from error
@@ -60,10 +60,10 @@ def load_for_training(recipe: Recipe, family: "ChatFamily") -> tuple[Any, "PeftC
         EscoitaError: The base cannot be loaded as asked for.
     """
     if recipe.engine == "unsloth":
-        from training.unsloth_engine import load_with_adapter
+        from escoita.training.unsloth_backend import load_with_adapter
 
         return load_with_adapter(recipe, family), None
-    from training.arguments import peft_config
+    from escoita.training.arguments import peft_config
 
     model = family.load_model(recipe.base, recipe.base_revision, recipe.dtype, load_in_4bit=recipe.load_in_4bit)
     return model, peft_config(recipe)

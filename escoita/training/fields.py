@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from escoita.recipe import Recipe
+from escoita.recipe.recipe import Recipe
 
 
 # TRL would do these to rows of text. A row here is a clip, and its prompt is made by the family of the base.

@@ -8,20 +8,20 @@ from typing import Any, Self
 import numpy as np
 from accelerate import PartialState
 
-from escoita.batches import batches_by_seconds
-from escoita.corpora.clips import read_clip
-from escoita.corpora.rows import Utterances
+from escoita.inference.batching import batches_by_seconds
+from escoita.data.clips import read_clip
+from escoita.data.rows import Utterances
 from escoita.errors import EscoitaError, TrainingError
-from escoita.families.chat import ChatFamily
-from escoita.interruption import StopRequest
-from escoita.processes import gathered
-from escoita.recipe import Recipe
-from escoita.records import AdapterRecord
-from escoita.scoring import character_edits, word_edits
-from escoita.text import normalizer
-from escoita.transcribe import Transcriber
-from training.inference import inference_undone
-from training.interruption import ValidationInterrupted
+from escoita.models.chat import ChatFamily
+from escoita.utils.interruption import StopRequest
+from escoita.utils.processes import gathered
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import AdapterRecord
+from escoita.metrics.scoring import character_edits, word_edits
+from escoita.metrics.normalizers import normalizer
+from escoita.inference.transcriber import Transcriber
+from escoita.training.inference import inference_undone
+from escoita.training.interruption import ValidationInterrupted
 
 
 # Not the training's own, so that runs of several seeds are heard on the same clips.

@@ -8,8 +8,8 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 
 from escoita.errors import TrainingError
-from escoita.progress import say
-from training.collator import SECONDS
+from escoita.utils.progress import say
+from escoita.training.data_collator import SECONDS
 
 
 Batch = dict[str, Any]

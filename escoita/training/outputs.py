@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from escoita.corpora.gather import Gathered
-from escoita.families.chat import ChatFamily
-from escoita.files import public_name, sha256, sync_files, write_atomically
-from escoita.hardware import device_name, peak_memory_bytes
-from escoita.limits import LOSS_POINTS, VALIDATION_POINTS
-from escoita.recipe import Recipe
-from escoita.records import BaseRecord, CorpusUse, LossPoint, TrainingRecord, ValidationPoint
-from escoita.resolve import adapter_record, weights_digest
-from escoita.rundir import UNCHANGED_FILES, RunDirectory
-from training.best import best_of, save_weights
-from training.checkpoints import written_whole
-from training.data_state import DataState
-from training.energy import EnergyMeter
-from training.session import Clock
-from training.trained import check_saved
+from escoita.data.loading import Gathered
+from escoita.models.chat import ChatFamily
+from escoita.utils.files import public_name, sha256, sync_files, write_atomically
+from escoita.utils.hardware import device_name, peak_memory_bytes
+from escoita.utils.limits import LOSS_POINTS, VALIDATION_POINTS
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import BaseRecord, CorpusUse, LossPoint, TrainingRecord, ValidationPoint
+from escoita.hub.files import adapter_record, weights_digest
+from escoita.run_directory import UNCHANGED_FILES, RunDirectory
+from escoita.training.best import best_of, save_weights
+from escoita.training.checkpoints import written_whole
+from escoita.training.data_state import DataState
+from escoita.training.energy import EnergyMeter
+from escoita.training.session import Clock
+from escoita.training.trained import check_saved
 
 
 Point = TypeVar("Point")

@@ -8,7 +8,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from escoita.records import Pace
+from escoita.records.training import Pace
 
 
 # Seconds of steps are counted in classes, each so much wider than the one before: no more than some hundreds of them,

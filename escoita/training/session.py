@@ -12,10 +12,10 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import TrainingError
-from escoita.processes import locked
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from training.checkpoints import checkpoints_by_step
+from escoita.utils.processes import locked
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.training.checkpoints import checkpoints_by_step
 
 
 if TYPE_CHECKING:

@@ -18,25 +18,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from escoita.corpora.gather import Gathered, gather, weighted
-from escoita.corpora.rows import Utterances
+from escoita.data.loading import Gathered, gather, weighted
+from escoita.data.rows import Utterances
 from escoita.errors import TrainingError
-from escoita.interruption import Interrupted, StopRequest
-from escoita.processes import leave, main_first, main_only
-from escoita.progress import say
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.utils.interruption import Interrupted, StopRequest
+from escoita.utils.processes import leave, main_first, main_only
+from escoita.utils.progress import say
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from trl import SFTConfig
 
-    from escoita.families.chat import ChatFamily
-    from training.collator import SpeechCollator
-    from training.data_state import DataState
-    from training.trainer import SpeechTrainer
+    from escoita.models.chat import ChatFamily
+    from escoita.training.data_collator import SpeechCollator
+    from escoita.training.data_state import DataState
+    from escoita.training.trainer import SpeechTrainer
 
 
 def train(
@@ -60,24 +60,24 @@ def train(
         EscoitaError: The recipe, a corpus or the base is not what it should be.
         Interrupted: A signal stopped it after a step, of which a checkpoint was written.
     """
-    from training.engine import import_first
+    from escoita.training.engine import import_first
 
     import_first(recipe)
     from accelerate import PartialState
     from transformers import set_seed
 
-    from escoita.families import family_of
-    from escoita.families.family import marks_of
-    from training.arguments import planned_steps, refuse_warmup_alone, sft_config
-    from training.base import base_of_run, keep_base, pinned
-    from training.checkpoints import start_over, usable_checkpoint
-    from training.checks import check_precision_of_steps
-    from training.collator import SpeechCollator
-    from training.data_state import DataState, refuse_unused_data, resumed_data
-    from training.order import data_seed
-    from training.outcome import corpus_uses, save_adapter, training_record, update_settings
-    from training.session import only_one, refuse_other_recipe, refuse_strangers
-    from training.trained import check_trained
+    from escoita.models import family_of
+    from escoita.models.family import marks_of
+    from escoita.training.arguments import planned_steps, refuse_warmup_alone, sft_config
+    from escoita.training.base import base_of_run, keep_base, pinned
+    from escoita.training.checkpoints import start_over, usable_checkpoint
+    from escoita.training.checks import check_precision_of_steps
+    from escoita.training.data_collator import SpeechCollator
+    from escoita.training.data_state import DataState, refuse_unused_data, resumed_data
+    from escoita.training.sampler import data_seed
+    from escoita.training.outputs import corpus_uses, save_adapter, training_record, update_settings
+    from escoita.training.session import only_one, refuse_other_recipe, refuse_strangers
+    from escoita.training.trained import check_trained
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
@@ -164,10 +164,10 @@ def check_without_weights(
         EscoitaError: A batch, the precision of the base, or what would be trained, is not what it should be, or
             SFTTrainer, PEFT or the model refuses what the recipe says.
     """
-    from escoita.families.loading import check_precision, stored_quantization
-    from training.checks import check_batch, check_trainable, count_trainable
-    from training.fields import without_effect
-    from training.trial import check_by_trial
+    from escoita.models.loading import check_precision, stored_quantization
+    from escoita.training.checks import check_batch, check_trainable, count_trainable
+    from escoita.training.fields import without_effect
+    from escoita.training.trial import check_by_trial
 
     first = rows.select(range(min(len(rows), batch_size)))
     check_batch(family, collator.processor, collator(first.to_list()), first["text"])
@@ -210,18 +210,18 @@ def ready_trainer(
     Raises:
         EscoitaError: The base cannot be loaded, or the adapter is not what the recipe says.
     """
-    from training.best import BestAdapter
-    from training.checks import check_trainable, count_trainable
-    from training.energy import EnergyMeter
-    from training.engine import load_for_training
-    from training.gradients import GradientWatch
-    from training.inference import CheckpointingCheck
-    from training.listening import Listening
-    from training.precision import prepare_precision
-    from training.session import Clock
-    from training.tracking import keep_inside
-    from training.trained import InitialWeights
-    from training.trainer import SpeechTrainer
+    from escoita.training.best import BestAdapter
+    from escoita.training.checks import check_trainable, count_trainable
+    from escoita.training.energy import EnergyMeter
+    from escoita.training.engine import load_for_training
+    from escoita.training.gradients import GradientWatch
+    from escoita.training.inference import CheckpointingCheck
+    from escoita.training.listening import Listening
+    from escoita.training.precision import prepare_precision
+    from escoita.training.session import Clock
+    from escoita.training.tracking import keep_inside
+    from escoita.training.trained import InitialWeights
+    from escoita.training.trainer import SpeechTrainer
 
     model, adapter = load_for_training(recipe, family)
     keep_inside(RunDirectory(recipe.run_path), arguments.report_to)
@@ -261,8 +261,8 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None) -> None:
         EscoitaError: Other processes trained before, a clip or a checkpoint cannot be read or written, gradients are
             not numbers, or memory runs out where no batch can be halved.
     """
-    from training.halves import is_out_of_memory
-    from training.session import refuse_other_processes
+    from escoita.training.oom import is_out_of_memory
+    from escoita.training.session import refuse_other_processes
 
     if checkpoint:
         refuse_other_processes(checkpoint, trainer.args.world_size)
@@ -316,8 +316,8 @@ def untrained(recipe: Recipe) -> Any:
     import torch
     from peft import get_peft_model
 
-    from escoita.families import family_of
-    from training.arguments import peft_config
+    from escoita.models import family_of
+    from escoita.training.arguments import peft_config
 
     family = family_of(recipe.base, recipe.base_revision)
     with torch.device("meta"):
@@ -349,12 +349,12 @@ def main(
     ] = False,
 ) -> None:
     """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
-    from escoita.cli import train as command
+    from escoita.cli.main import train as command
 
     command(recipe, push, dry_run, overrides, restart, accept_changed_data)
 
 
 if __name__ == "__main__":
-    from escoita.cli import script
+    from escoita.cli.main import script
 
     script(main)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from escoita.errors import RecipeError
-from escoita.rundir import RunDirectory
+from escoita.run_directory import RunDirectory
 
 
 # The variable by which each is told where to write. Trackio reads it once in a process.

@@ -12,9 +12,9 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import UntrainedError
-from escoita.processes import gathered
-from escoita.weight_files import non_finite_tensors
-from training.gradients import is_zero_at_first
+from escoita.utils.processes import gathered
+from escoita.models.weight_files import non_finite_tensors
+from escoita.training.gradients import is_zero_at_first
 
 
 ADAPTER = "adapter_model.safetensors"

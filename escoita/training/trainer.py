@@ -15,17 +15,17 @@ from torch.utils.data import DataLoader
 from trl import SFTTrainer
 
 from escoita.errors import TrainingError
-from escoita.interruption import StopRequest, shield_worker
-from training.best import best_of
-from training.checkpoints import PREFIX, UNFINISHED, finish_checkpoint, remove_checkpoints, written_whole
-from training.collator import SECONDS
-from training.data_state import DataState
-from training.halves import Batch, Halves
-from training.interruption import DueValidation, ValidationInterrupted
-from training.listening import Listening
-from training.order import Batches, data_seed, longest_first
-from training.pace import PaceMeter, audio_of
-from training.session import CurrentIntervals, LossUpToCheckpoint
+from escoita.utils.interruption import StopRequest, shield_worker
+from escoita.training.best import best_of
+from escoita.training.checkpoints import PREFIX, UNFINISHED, finish_checkpoint, remove_checkpoints, written_whole
+from escoita.training.data_collator import SECONDS
+from escoita.training.data_state import DataState
+from escoita.training.oom import Batch, Halves
+from escoita.training.interruption import DueValidation, ValidationInterrupted
+from escoita.training.listening import Listening
+from escoita.training.sampler import Batches, data_seed, longest_first
+from escoita.training.pace import PaceMeter, audio_of
+from escoita.training.session import CurrentIntervals, LossUpToCheckpoint
 
 
 class SpeechTrainer(SFTTrainer):

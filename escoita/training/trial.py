@@ -24,12 +24,12 @@ import numpy as np
 import torch
 
 from escoita.errors import EscoitaError, RecipeError, TrainingError
-from escoita.families.chat import ChatFamily
-from escoita.families.small import small_config
-from escoita.method import Modules
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from escoita.visible import visible
+from escoita.models.chat import ChatFamily
+from escoita.models.small_copy import small_config
+from escoita.recipe.method import Modules
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.utils.visible import visible
 
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_by_trial(
         family ([`ChatFamily`]): Of the base.
         processor: The family's processor; stays as it is.
         rows (`Dataset`): Of the training corpora; the first ones are trained on.
-        adapted (`PeftModel`): The base without weights, with the adapter; see [`~training.sft.untrained`].
+        adapted (`PeftModel`): The base without weights, with the adapter; see [`~escoita.training.sft.untrained`].
         left_out (`Collection[str]`, *optional*): Fields of the training section that are not tried.
 
     Raises:
@@ -103,7 +103,7 @@ def _with(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
 
 def _refusal(recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any) -> str:
     """Why the step fails, in one line; empty if it succeeds."""
-    from training.halves import is_out_of_memory
+    from escoita.training.oom import is_out_of_memory
 
     with tempfile.TemporaryDirectory() as folder, _alone():
         try:
@@ -127,9 +127,9 @@ def _take_step(
     from accelerate.utils import DynamoBackend
     from transformers import PrinterCallback, ProgressCallback, set_seed
 
-    from training.collator import SpeechCollator
-    from training.precision import prepare_precision
-    from training.trainer import SpeechTrainer
+    from escoita.training.data_collator import SpeechCollator
+    from escoita.training.precision import prepare_precision
+    from escoita.training.trainer import SpeechTrainer
 
     arguments = trial_arguments(recipe, folder, len(rows))
     set_seed(0)
@@ -166,7 +166,7 @@ def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":
         folder (`Path`): An empty one, in place of the run directory.
         rows (`int`): Number of rows.
     """
-    from training.arguments import sft_config
+    from escoita.training.arguments import sft_config
 
     run = RunDirectory(folder)
     try:
@@ -195,7 +195,7 @@ def small_adapter(recipe: Recipe, adapted: Any, small: torch.nn.Module) -> "Lora
     """
     from peft.utils.other import ModulesToSaveWrapper
 
-    from training.arguments import peft_config
+    from escoita.training.arguments import peft_config
 
     config = peft_config(recipe)
     if isinstance(recipe.method, Modules):

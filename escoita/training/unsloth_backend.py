@@ -4,9 +4,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import RecipeError
-from escoita.files import cache_folder
-from escoita.method import Lora
-from escoita.recipe import Recipe
+from escoita.utils.files import cache_folder
+from escoita.recipe.method import Lora
+from escoita.recipe.recipe import Recipe
 
 
 # Unsloth fetches a file of the Hub to count its users; training is to touch the network for the base alone.
@@ -18,7 +18,7 @@ from unsloth import FastModel  # noqa: E402 after its settings
 
 
 if TYPE_CHECKING:
-    from escoita.families.chat import ChatFamily
+    from escoita.models.chat import ChatFamily
 
 # What was tried.
 SERVED = ("gemma4",)
@@ -43,8 +43,8 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
     """
     import torch
 
-    from escoita.families.four_bit import any_spelling, check_four_bit
-    from escoita.families.loading import check_precision, stored_quantization
+    from escoita.models.four_bit import any_spelling, check_four_bit
+    from escoita.models.loading import check_precision, stored_quantization
 
     method = recipe.method
     if family.model_types[0] not in SERVED or not isinstance(method, Lora):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from escoita.errors import RecordError
-from escoita.limits import DECODED_BYTES, PARQUET_BYTES, PREDICTION_ROWS, read_bounded
+from escoita.utils.limits import DECODED_BYTES, PARQUET_BYTES, PREDICTION_ROWS, read_bounded
 
 
 # What escoita writes. Snappy makes 22 bytes of one at most, Zstandard can make 30,000, and a single page of it may

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.limits import POINTER_BYTES, is_pointer, parse_json, pointer_message, read_bounded
-from escoita.visible import visible
+from escoita.utils.limits import POINTER_BYTES, is_pointer, parse_json, pointer_message, read_bounded
+from escoita.utils.visible import visible
 
 
 MOST_JSON_BYTES = 2_000_000

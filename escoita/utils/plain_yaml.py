@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from escoita.limits import DIGITS, LEVELS, YAML_CHARACTERS, YAML_VALUES
+from escoita.utils.limits import DIGITS, LEVELS, YAML_CHARACTERS, YAML_VALUES
 
 
 _INTEGER = "tag:yaml.org,2002:int"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from escoita.errors import EscoitaError
-from escoita.files import clear_write_errors
+from escoita.utils.files import clear_write_errors
 
 
 if TYPE_CHECKING:

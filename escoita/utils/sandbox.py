@@ -43,7 +43,7 @@ def limited(module: str, request: Any, what: str, seconds: int, memory_bytes: in
     too_much = f"{what}: takes more than {seconds} s or {memory_bytes >> 20:,} MiB, or crashes"
     try:
         done = subprocess.run(  # noqa: S603  # this interpreter, and no shell
-            [sys.executable, "-m", "escoita.limited", module, str(seconds), str(memory_bytes)],
+            [sys.executable, "-m", "escoita.utils.sandbox", module, str(seconds), str(memory_bytes)],
             cwd=Path(__file__).resolve().parent.parent,
             env=kept | SET_VARIABLES,
             input=json.dumps(request).encode(),

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soxr
 
-from escoita.audio import SAMPLING_RATE, read_audio, seconds
-from escoita.decoding import check_header
+from escoita.audio.loading import SAMPLING_RATE, read_audio, seconds
+from escoita.audio.decoding import check_header
 from escoita.errors import AudioError, AudioLimitError
-from tests.escoita.samples import pitch, tone, write_clip
+from tests.samples import pitch, tone, write_clip
 
 
 def encode_with_av(path: Path, codec: str, mono: np.ndarray | None = None) -> Path:

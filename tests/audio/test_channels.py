@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.audio import Recording, read_audio, read_recording
-from escoita.channels import ChannelEnergies
-from tests.escoita.samples import tone
+from escoita.audio.loading import Recording, read_audio, read_recording
+from escoita.audio.channels import ChannelEnergies
+from tests.samples import tone
 
 
 VOICE = tone(440, 1.0)

@@ -13,12 +13,12 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escoita import containers
-from escoita.audio import read_audio, read_recording, seconds
-from escoita.containers import declared_share, is_chained_ogg
+from escoita.audio import containers
+from escoita.audio.loading import read_audio, read_recording, seconds
+from escoita.audio.containers import declared_share, is_chained_ogg
 from escoita.errors import AudioError
-from tests.escoita.samples import tone, write_clip
-from tests.escoita.test_decoding import live
+from tests.samples import tone, write_clip
+from tests.audio.test_decoding import live
 
 
 SECONDS = 6.0

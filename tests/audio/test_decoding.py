@@ -13,11 +13,11 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from escoita import decoding
-from escoita.audio import read_audio, seconds
-from escoita.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, Mono, check_header
+from escoita.audio import decoding
+from escoita.audio.loading import read_audio, seconds
+from escoita.audio.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, Mono, check_header
 from escoita.errors import AudioError, AudioLimitError
-from tests.escoita.samples import tone, write_clip
+from tests.samples import tone, write_clip
 
 
 def noise(length: float, rate: int, channels: int = 1) -> np.ndarray:

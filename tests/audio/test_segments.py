@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.audio import SAMPLING_RATE
-from escoita.segments import cut_where_quiet, part_of
-from tests.escoita.samples import tone
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.audio.segmentation import cut_where_quiet, part_of
+from tests.samples import tone
 
 
 @given(st.integers(1, 60 * SAMPLING_RATE), st.floats(0.5, 30), st.floats(0, 1))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.audio import is_silent, read_audio
-from tests.escoita.samples import tone
+from escoita.audio.loading import is_silent, read_audio
+from tests.samples import tone
 
 
 QUICKSTART = sorted((Path(__file__).parents[2] / "quickstart/corpus/uz/test").glob("*.ogg"))[:8]

@@ -5,8 +5,8 @@ import soundfile
 from bench.plain_script import PlainCollator
 from bench.quickstart import ROOT, clips_of
 from bench.training import measure_training
-from escoita.families.gemma4 import Gemma4Family
-from escoita.records import Prompt
+from escoita.models.gemma4 import Gemma4Family
+from escoita.records.training import Prompt
 
 
 PROMPT = Prompt(

@@ -5,11 +5,11 @@ from pathlib import Path
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from cards.build import build_card
-from escoita.data_record import DataRecord
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
+from escoita.cards.build import build_card
+from escoita.records.data import DataRecord
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
 from tests.cards.samples import (
     recipe,
     write_run,

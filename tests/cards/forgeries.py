@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from cards.blocks import BEGIN, END, blocks, digest, marked
-from cards.build import build_card
-from cards.checks.check import Verdict
-from cards.checks.drawings import drawn_of_records
-from cards.front import keys, split
-from escoita.evaluation import EvaluationRecord
-from escoita.predictions import described, parquet, read_predictions, replaced
-from escoita.rundir import RunDirectory
-from eval.page.drawings import drawings
-from eval.results import score
+from escoita.cards.blocks import BEGIN, END, blocks, digest, marked
+from escoita.cards.build import build_card
+from escoita.cards.verify.check import Verdict
+from escoita.cards.verify.drawings import drawn_of_records
+from escoita.cards.front import keys, split
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.predictions import described, parquet, read_predictions, replaced
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.report.drawings import drawings
+from escoita.evaluation.results import score
 from tests.cards.proven import OTHER_WEIGHTS, lora_weights, write_files
 from tests.cards.publishing import BASE, REPO
 

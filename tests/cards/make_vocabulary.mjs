@@ -1,4 +1,4 @@
-// Writes cards/vocabulary.json from the npm packages in which Hugging Face publishes the Hub's lists, all MIT. In a
+// Writes escoita/hub/vocabulary.json from the npm packages in which Hugging Face publishes the Hub's lists, all MIT. In a
 // folder of its own, with the path of the checkout:
 //
 //     npm install @huggingface/tasks @huggingface/hub @huggingface/languages
@@ -28,4 +28,4 @@ const document = {
 	licenses: listed([...licenses, ...NEWER_LICENSES.split(/\s+/)]),
 	languages: listed([...codes, ...BESIDE_LANGUAGES]),
 };
-writeFileSync(`${process.argv[2]}/cards/vocabulary.json`, `${JSON.stringify(document, null, 2)}\n`);
+writeFileSync(`${process.argv[2]}/escoita/hub/vocabulary.json`, `${JSON.stringify(document, null, 2)}\n`);

@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from cards.publication import publication
+from escoita.cards.publication import publication
 from escoita import __version__
-from escoita.data_record import CorpusData, DataRecord, Leak, Normalization, Spread
-from escoita.evaluation import EvaluationRecord
-from escoita.files import write_atomically
-from escoita.plots import duration_plot
-from escoita.records import BaseRecord, CorpusUse
-from escoita.resolve import weights_digest
-from escoita.rundir import RunDirectory
-from eval.counts import write_counts
-from eval.report import write_report
-from eval.results import score
+from escoita.records.data import CorpusData, DataRecord, Leak, Normalization, Spread
+from escoita.records.evaluation import EvaluationRecord
+from escoita.utils.files import write_atomically
+from escoita.records.plots import duration_plot
+from escoita.records.training import BaseRecord, CorpusUse
+from escoita.hub.files import weights_digest
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.counts import write_counts
+from escoita.evaluation.report.render import write_report
+from escoita.evaluation.results import score
 from tests.cards.publishing import BASE, REPO
 from tests.cards.samples import heard_training, recipe, write_run
 from tests.conftest import ROOT
-from tests.eval.samples import write_rows
-from training.outcome import adapter_files
+from tests.evaluation.samples import write_rows
+from escoita.training.outputs import adapter_files
 
 
 ROWS = [

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from escoita.evaluation import EvaluationRecord
-from escoita.rundir import RunDirectory
+from escoita.records.evaluation import EvaluationRecord
+from escoita.run_directory import RunDirectory
 from tests.cards.samples import recipe, write_run
 from tests.hub_double import HubDouble, Repo
 

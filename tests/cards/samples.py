@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from escoita.data_record import Clip, DataRecord, Leak, Pair
-from escoita.evaluation import (
+from escoita.records.data import Clip, DataRecord, Leak, Pair
+from escoita.records.evaluation import (
     CorpusResult,
     Difference,
     EvaluationRecord,
@@ -17,10 +17,10 @@ from escoita.evaluation import (
     System,
     SystemResult,
 )
-from escoita.recipe import Recipe
-from escoita.records import CorpusUse, LossPoint, Pace, TrainingRecord, ValidationPoint
-from escoita.rundir import RunDirectory
-from tests.escoita.samples import RECIPE
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import CorpusUse, LossPoint, Pace, TrainingRecord, ValidationPoint
+from escoita.run_directory import RunDirectory
+from tests.samples import RECIPE
 
 
 def rates(wer: float = 0.07118, **changes: Any) -> Rates:

@@ -9,14 +9,15 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from cards import adopt, verify
-from cards.adopt import add_evaluation, adopted
-from cards.revise import CardConflict
-from cards.verify import passed
+from escoita.cards import adopt
+from escoita.cards.verify import verify
+from escoita.cards.adopt import add_evaluation, adopted
+from escoita.cards.editing import CardConflict
+from escoita.cards.verify.verify import passed
 from escoita.errors import EscoitaError
-from escoita.records import AdapterRecord, Prompt
-from eval.page.drawings import drawings
-from eval.results import score
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.evaluation.report.drawings import drawings
+from escoita.evaluation.results import score
 from tests.cards.proven import OTHER_WEIGHTS, WEIGHTS, make_proven_run, write_files
 from tests.cards.publishing import BASE, REPO, Command, content, reach, tree
 from tests.conftest import write_manifest

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cards.base import base_files
+from escoita.cards.base import base_files
 from escoita.errors import PublishError
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from cards.blocks import blocks
-from cards.build import build_card, write_card
-from cards.metadata import metadata
+from escoita.cards.blocks import blocks
+from escoita.cards.build import build_card, write_card
+from escoita.cards.metadata import metadata
 from escoita.errors import RecordError
-from escoita.plots import training_plot
+from escoita.records.plots import training_plot
 from tests.cards.cards_of import MARKDOWN, card_of, code_blocks, headings, table_rows
 from tests.cards.samples import (
     data,

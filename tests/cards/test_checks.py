@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.blocks import marked
-from cards.checks.check import MOST_LINES, compared
-from cards.checks.consistency import evaluation_differences
-from cards.checks.files import check_files
-from cards.checks.front import check_front, index_entries
-from cards.checks.names import check_names, check_versions, named
-from cards.checks.prompt import check_rendered_prompt
-from cards.checks.rates import differences
-from cards.checks.text import check_sections, every_block, figures_of
-from escoita.families import family_of
-from escoita.records import AdapterRecord, Prompt
-from escoita.rundir import RunDirectory
+from escoita.cards.blocks import marked
+from escoita.cards.verify.check import MOST_LINES, compared
+from escoita.cards.verify.consistency import evaluation_differences
+from escoita.cards.verify.files import check_files
+from escoita.cards.verify.front_matter import check_front, index_entries
+from escoita.cards.verify.names import check_names, check_versions, named
+from escoita.cards.verify.prompt import check_rendered_prompt
+from escoita.cards.verify.rates import differences
+from escoita.cards.verify.text import check_sections, every_block, figures_of
+from escoita.models import family_of
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.run_directory import RunDirectory
 from tests.cards.proven import write_files
 from tests.cards.samples import evaluation, heard, recipe, result, system, training
 from tests.conftest import ROOT
-from tests.escoita.families.test_generic import CASES
+from tests.models.test_generic import CASES
 
 
 JSON = st.recursive(

@@ -1,4 +1,4 @@
-from cards.description import description
+from escoita.cards.description import description
 from escoita.hub.changes import Change
 from tests.cards.samples import evaluation, heard, rates, result
 

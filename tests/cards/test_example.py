@@ -3,10 +3,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cards.build import build_card
-from cards.example import example
-from escoita.predictions import SCHEMA, Provenance, described, write_predictions
-from escoita.rundir import RunDirectory
+from escoita.cards.build import build_card
+from escoita.cards.example import example
+from escoita.evaluation.predictions import SCHEMA, Provenance, described, write_predictions
+from escoita.run_directory import RunDirectory
 from tests.cards.samples import evaluation, recipe, result, system, write_run
 
 

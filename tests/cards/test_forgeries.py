@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
-from cards import fetch
-from cards import verify as module
-from cards.checks import drawings as plots
-from cards.checks.check import Check
-from cards.checks.consistency import check_consistency
-from cards.publication import checksums
-from cards.verify import passed, verify
-from escoita.files import sha256
-from escoita.rundir import RunDirectory
-from eval.page.drawings import drawings
-from eval.results import score
+from escoita.cards import fetch
+from escoita.cards.verify import verify as module
+from escoita.cards.verify import drawings as plots
+from escoita.cards.verify.check import Check
+from escoita.cards.verify.consistency import check_consistency
+from escoita.cards.publication import checksums
+from escoita.cards.verify.verify import passed, verify
+from escoita.utils.files import sha256
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.report.drawings import drawings
+from escoita.evaluation.results import score
 from tests.cards.forgeries import FORGERIES, Change, put, record, table
 from tests.cards.proven import make_proven_run, published, write_files
 from tests.conftest import ROOT

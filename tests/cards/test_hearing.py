@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cards.checks.check import Check
-from cards.checks.hearing import check_hearing
-from escoita.files import write_atomically
-from escoita.predictions import described, predictions_path, read_predictions, replaced, write_predictions
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
+from escoita.cards.verify.check import Check
+from escoita.cards.verify.reproduce import check_hearing
+from escoita.utils.files import write_atomically
+from escoita.evaluation.predictions import described, predictions_path, read_predictions, replaced, write_predictions
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
 
 
 CORPUS = "escoita-quickstart-uz"

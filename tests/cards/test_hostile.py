@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from cards.blocks import blocks
-from cards.build import build_card
-from escoita.data_record import Missing
-from escoita.evaluation import Slice
-from escoita.recipe import Recipe
-from escoita.records import CorpusUse
+from escoita.cards.blocks import blocks
+from escoita.cards.build import build_card
+from escoita.records.data import Missing
+from escoita.records.evaluation import Slice
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import CorpusUse
 from tests.cards.samples import (
     data,
     evaluation,

@@ -1,6 +1,6 @@
 from typing import Any
 
-from cards.interpretation import (
+from escoita.cards.interpretation import (
     against_base,
     best_and_worst,
     by_duration,
@@ -11,7 +11,7 @@ from cards.interpretation import (
     weight_of_the_pool,
     without_normalising,
 )
-from escoita.evaluation import CorpusResult, EvaluationRecord, Slice
+from escoita.records.evaluation import CorpusResult, EvaluationRecord, Slice
 from tests.cards.samples import difference, evaluation, heard, rates, result
 
 

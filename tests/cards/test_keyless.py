@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sigstore.models import ClientTrustConfig
 
-from cards.checks.signature import Signer, check_signature, required_signer
-from cards.signature import PUBLIC_KEY, SIGNATURE, SignatureError, read_signature
-from cards.signing import KEYLESS, require_signer, with_signature
+from escoita.cards.verify.signature import Signer, check_signature, required_signer
+from escoita.cards.signature import PUBLIC_KEY, SIGNATURE, SignatureError, read_signature
+from escoita.cards.signing import KEYLESS, require_signer, with_signature
 from escoita.errors import PublishError
 from escoita.hub.changes import Head
 from escoita.hub.commit import Wanted

@@ -9,11 +9,11 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from cards.adopt import adopted
-from cards.fetch import checked_commit, fetched
-from cards.listing import published_files, require_plain, require_plain_folder
+from escoita.cards.adopt import adopted
+from escoita.cards.fetch import checked_commit, fetched
+from escoita.cards.listing import published_files, require_plain, require_plain_folder
 from escoita.errors import PublishError
-from escoita.limits import FILES, README_BYTES, REPOSITORY_BYTES, WEIGHTS_BYTES
+from escoita.utils.limits import FILES, README_BYTES, REPOSITORY_BYTES, WEIGHTS_BYTES
 from tests.cards.publishing import REPO
 from tests.hub_double import HubDouble, Repo, serve
 
@@ -101,7 +101,7 @@ def test_a_repository_is_refused_before_anything_is_downloaded(
     api = partial(HfApi, endpoint=hub.url, token=False)
     with pytest.raises(PublishError, match=line):
         fetched(api(), REPO)
-    monkeypatch.setattr("cards.adopt.HfApi", api)
+    monkeypatch.setattr("escoita.cards.adopt.HfApi", api)
     with pytest.raises(PublishError, match=line):
         adopted(REPO)
     assert not [entry for entry in hub.log if "/resolve/" in entry[1]]

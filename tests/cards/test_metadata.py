@@ -6,12 +6,12 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.base import published_base
-from cards.metadata import dataset_id, expected_index, metadata
-from cards.vocabulary import check
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Corpus, Recipe
-from escoita.resolve import is_repo_id
+from escoita.cards.base import published_base
+from escoita.cards.metadata import dataset_id, expected_index, metadata
+from escoita.hub.vocabulary import check
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Corpus, Recipe
+from escoita.hub.files import is_repo_id
 from tests.cards.samples import evaluation, heard, rates, recipe, result
 from tests.hub_double.card_check import check_card
 

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
-from cards.fetch import fetched
-from cards.parquet_probe import require_readable
+from escoita.cards.fetch import fetched
+from escoita.cards.parquet_probe import require_readable
 from escoita.errors import PublishError
-from tests.eval.samples import write_rows
+from tests.evaluation.samples import write_rows
 
 
 @pytest.fixture

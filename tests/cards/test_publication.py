@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from cards.build import build_card
-from cards.publication import public_recipe, publication
-from escoita.data_record import Clip as Shown
-from escoita.data_record import CorpusData, Duplicates, Normalization, Odd, Outliers, Pair, Reason, Spread
+from escoita.cards.build import build_card
+from escoita.cards.publication import public_recipe, publication
+from escoita.records.data import Clip as Shown
+from escoita.records.data import CorpusData, Duplicates, Normalization, Odd, Outliers, Pair, Reason, Spread
 from escoita.errors import PublishError, RecordError
-from escoita.evaluation import EvaluationRecord
+from escoita.records.evaluation import EvaluationRecord
 from escoita.hub.scan import scan
-from escoita.plots import training_plot
-from escoita.predictions import counts_path
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from eval.counts import write_counts
-from eval.results import score
+from escoita.records.plots import training_plot
+from escoita.evaluation.predictions import counts_path
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.counts import write_counts
+from escoita.evaluation.results import score
 from tests.cards.samples import data, evaluation, heard_training, leak, recipe, training, write_run
-from tests.eval.samples import write_rows
+from tests.evaluation.samples import write_rows
 
 
 PLAIN = {

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from escoita.transcribe import Transcriber
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.inference.transcriber import Transcriber
 from tests.conftest import CORPUS, ROOT, write_manifest
 from tests.hub_double import HubDouble, serve
 
@@ -202,7 +202,7 @@ def test_metadata_that_the_hub_refuses_is_said_before_training(
     assert refused.returncode == 1
     assert "base no/such-model: there is no such repository" in refused.stderr
     program = (
-        "from cards.preflight import validate_card\n"
+        "from escoita.cards.preflight import validate_card\n"
         "from escoita.errors import PublishError\n"
         "try:\n    validate_card('---\\nlanguage: UZ\\n---\\n')\n"
         "except PublishError as error:\n    print(error)\n"

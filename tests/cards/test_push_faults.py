@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from escoita.rundir import RunDirectory
+from escoita.run_directory import RunDirectory
 from tests.cards.publishing import (
     EARLIER,
     REPO,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita.rundir import RunDirectory
+from escoita.run_directory import RunDirectory
 from tests.cards.publishing import (
     BASE,
     CARD,

@@ -4,15 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.redact import NO_TEXT, redacted_data, redacted_evaluation, redacted_row, redacted_training, withheld
-from escoita.data_record import Clip, Pair
+from escoita.cards.anonymize import (
+    NO_TEXT,
+    redacted_data,
+    redacted_evaluation,
+    redacted_row,
+    redacted_training,
+    withheld,
+)
+from escoita.records.data import Clip, Pair
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord, Slice
-from escoita.predictions import public_speakers
-from escoita.recipe import Recipe
-from eval.results import score
+from escoita.records.evaluation import EvaluationRecord, Slice
+from escoita.evaluation.predictions import public_speakers
+from escoita.recipe.recipe import Recipe
+from escoita.evaluation.results import score
 from tests.cards.samples import data, evaluation, leak, recipe, result, training
-from tests.eval.samples import write_rows
+from tests.evaluation.samples import write_rows
 
 
 def asked(split: str = "test") -> Recipe:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from cards.build import build_card
-from cards.results import TEXTS, texts
-from escoita.data_record import Missing
-from escoita.text import NORMALIZERS
+from escoita.cards.build import build_card
+from escoita.cards.results import TEXTS, texts
+from escoita.records.data import Missing
+from escoita.metrics.normalizers import NORMALIZERS
 from tests.cards.cards_of import MARKDOWN, TWO, card_of, headings, table_rows
 from tests.cards.samples import (
     data,

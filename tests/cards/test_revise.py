@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.blocks import blocks, made, marked
-from cards.revise import CardConflict, combine, revise, sealed, standing_card
+from escoita.cards.blocks import blocks, made, marked
+from escoita.cards.editing import CardConflict, combine, revise, sealed, standing_card
 from escoita.errors import PublishError
 
 

@@ -14,21 +14,21 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from cards import signature as signatures
-from cards import verify as module
-from cards.blocks import blocks, made, made_mark, marked
-from cards.checks.check import Check
-from cards.checks.signature import Signer, check_signature, required_signer
-from cards.publication import checksums
-from cards.signature import LARGEST_SIGNATURE, PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint
-from cards.signing import Key, require_signer, with_signature
-from cards.verify import passed, verify
+from escoita.cards import signature as signatures
+from escoita.cards.verify import verify as module
+from escoita.cards.blocks import blocks, made, made_mark, marked
+from escoita.cards.verify.check import Check
+from escoita.cards.verify.signature import Signer, check_signature, required_signer
+from escoita.cards.publication import checksums
+from escoita.cards.signature import LARGEST_SIGNATURE, PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint
+from escoita.cards.signing import Key, require_signer, with_signature
+from escoita.cards.verify.verify import passed, verify
 from escoita.errors import PublishError
-from escoita.files import sha256
+from escoita.utils.files import sha256
 from escoita.hub.changes import Head
 from escoita.hub.commit import Wanted
-from eval.page.drawings import drawings
-from eval.results import score
+from escoita.evaluation.report.drawings import drawings
+from escoita.evaluation.results import score
 from tests.cards.proven import WEIGHTS, make_proven_run, published, with_record, write_files
 from tests.cards.publishing import BASE, REPO
 from tests.cards.signers import write_key
@@ -321,7 +321,7 @@ def test_names_in_a_signature_are_compared_and_never_opened(
         opened.append(path)
         return sha256(path)
 
-    monkeypatch.setattr("cards.checks.signature.sha256", recorded)
+    monkeypatch.setattr("escoita.cards.verify.signature.sha256", recorded)
     check = checked(hostile)
     assert check.lines == [
         f"{outside}: was removed after it was signed by the key {fingerprint(keys[0].public)}",

@@ -8,13 +8,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from cards.blocks import blocks
-from cards.signature import PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint, read_signature
-from cards.signing import PASSWORD, generated_parts, parts, require_signer, sign, with_signature
+from escoita.cards.blocks import blocks
+from escoita.cards.signature import PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint, read_signature
+from escoita.cards.signing import PASSWORD, generated_parts, parts, require_signer, sign, with_signature
 from escoita.errors import PublishError
 from escoita.hub.changes import Head
 from escoita.hub.commit import Wanted
-from escoita.rundir import RunDirectory
+from escoita.run_directory import RunDirectory
 from tests.cards.proven import published
 from tests.cards.publishing import REPO, Command, commits, content, make_repositories, make_run, reach, tree
 from tests.cards.signers import write_key

@@ -15,21 +15,21 @@ import torch
 from markdown_it import MarkdownIt
 from peft import LoraConfig, get_peft_model
 
-from cards.build import build_card
-from cards.metadata import metadata
-from cards.snippets import released_code, snippets
-from escoita.audio import read_audio
-from escoita.families import family_of
-from escoita.families.phi4 import Phi4Family
-from escoita.recipe import load_recipe
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
+from escoita.cards.build import build_card
+from escoita.cards.metadata import metadata
+from escoita.cards.snippets import released_code, snippets
+from escoita.audio.loading import read_audio
+from escoita.models import family_of
+from escoita.models.phi4 import Phi4Family
+from escoita.recipe.recipe import load_recipe
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.inference.transcriber import Transcriber
 from tests.cards.samples import recipe, training, write_run
 from tests.conftest import ROOT
-from tests.escoita.families.phi4_samples import noise, write_phi4
-from tests.escoita.samples import write_clip
-from training.arguments import peft_config
-from training.best import save_weights
+from tests.models.phi4_samples import noise, write_phi4
+from tests.samples import write_clip
+from escoita.training.arguments import peft_config
+from escoita.training.best import save_weights
 
 
 FAMILY = Phi4Family()
@@ -119,7 +119,7 @@ def test_a_pinned_base_is_pinned_wherever_it_is_read(tmp_path: Path) -> None:
 
 
 def test_the_snippet_of_qwen2_audio_hears_what_escoita_hears(tmp_path: Path) -> None:
-    from tests.escoita.families.bases import write_qwen2_audio
+    from tests.models.bases import write_qwen2_audio
 
     base, folder = tmp_path / "base", tmp_path / "adapter"
     write_qwen2_audio(base)

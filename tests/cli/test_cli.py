@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita import cli
+from escoita.cli import main as cli
 
 
 def test_a_refusal_does_nothing_to_the_terminal(

@@ -5,13 +5,13 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from escoita.corpora.describe import describe, duration_edges
-from escoita.corpora.leaks import find_duplicates, find_leaks
-from escoita.corpora.measured import Measured
-from escoita.corpora.rows import Rejected
-from escoita.data_record import DataRecord, Missing
-from escoita.data_view import print_data
-from tests.escoita.corpora.measures import clip, measured
+from escoita.data.describe import describe, duration_edges
+from escoita.data.contamination import find_duplicates, find_leaks
+from escoita.data.statistics import Measured
+from escoita.data.rows import Rejected
+from escoita.records.data import DataRecord, Missing
+from escoita.cli.data_view import print_data
+from tests.data.measures import clip, measured
 
 
 KNOWN = bytes(range(64))

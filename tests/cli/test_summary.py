@@ -4,9 +4,9 @@ import pytest
 from rich.console import Console
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
-from escoita.records import TrainingRecord
-from escoita.summary import markdown_summary, print_evaluation, print_summary
+from escoita.records.evaluation import EvaluationRecord
+from escoita.records.training import TrainingRecord
+from escoita.cli.summary import markdown_summary, print_evaluation, print_summary
 from tests.cards.samples import (
     difference,
     evaluation,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from escoita.corpora.measured import Measured
-from escoita.corpora.rows import Utterance, Utterances
-from escoita.data_record import Split
+from escoita.data.statistics import Measured
+from escoita.data.rows import Utterance, Utterances
+from escoita.records.data import Split
 
 
 def clip(text: str, seconds: float = 1.0, known: bytes = b"", **fields: Any) -> tuple[dict[str, Any], bytes]:

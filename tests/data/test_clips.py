@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from escoita.audio import Recording
-from escoita.corpora import clips
-from escoita.corpora.clips import CACHE, Measure, check_clips, measure_clips, read_clip
-from escoita.corpora.rows import Rejected, Utterance, Utterances
+from escoita.audio.loading import Recording
+from escoita.data import clips
+from escoita.data.clips import CACHE, Measure, check_clips, measure_clips, read_clip
+from escoita.data.rows import Rejected, Utterance, Utterances
 from escoita.errors import AudioError
-from escoita.files import cache_folder
-from tests.escoita.samples import pitch, tone, write_clip
+from escoita.utils.files import cache_folder
+from tests.samples import pitch, tone, write_clip
 
 
 @pytest.fixture(autouse=True)

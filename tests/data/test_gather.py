@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.corpora.gather import Gathered, gather, refuse_over_share, weighted
-from escoita.corpora.rows import Rejected, Utterance, Utterances
+from escoita.data.loading import Gathered, gather, refuse_over_share, weighted
+from escoita.data.rows import Rejected, Utterance, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe import Corpus
-from tests.escoita.samples import tone, write_clip, write_manifest
+from escoita.recipe.recipe import Corpus
+from tests.samples import tone, write_clip, write_manifest
 
 
 GOOD = {"audio_filepath": "good.wav", "text": "bir"}

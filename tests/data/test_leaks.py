@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.corpora.characters import compared_form
-from escoita.corpora.leaks import find_duplicates, find_leaks
-from escoita.corpora.measured import SHOWN_CHARACTERS, Measured
-from escoita.data_record import Duplicates, Leak, Pair, SharedBy
-from tests.escoita.corpora.measures import clip, measured
+from escoita.metrics.characters import compared_form
+from escoita.data.contamination import find_duplicates, find_leaks
+from escoita.data.statistics import SHOWN_CHARACTERS, Measured
+from escoita.records.data import Duplicates, Leak, Pair, SharedBy
+from tests.data.measures import clip, measured
 
 
 PRINTS = [bytes(np.random.default_rng(seed).bytes(64)) for seed in range(6)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.corpora.rows import SCHEMA, Utterance, Utterances, batched
+from escoita.data.rows import SCHEMA, Utterance, Utterances, batched
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)

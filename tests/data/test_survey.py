@@ -9,17 +9,17 @@ import pytest
 import soundfile
 import yaml
 
-from escoita.audio import SAMPLING_RATE, read_audio
-from escoita.corpora import clips
-from escoita.corpora.describe import around_change, duration_edges, reasons
-from escoita.corpora.rows import Rejected
-from escoita.corpora.survey import survey, write_survey
-from escoita.data_record import CorpusData, DataRecord
+from escoita.audio.loading import SAMPLING_RATE, read_audio
+from escoita.data import clips
+from escoita.data.describe import around_change, duration_edges, reasons
+from escoita.data.rows import Rejected
+from escoita.data.survey import survey, write_survey
+from escoita.records.data import CorpusData, DataRecord
 from escoita.errors import CorpusError
-from escoita.recipe import Recipe, load_recipe
-from escoita.rundir import RunDirectory
+from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.run_directory import RunDirectory
 from tests.conftest import CORPUS
-from tests.escoita.samples import RECIPE, tone, write_clip, write_manifest
+from tests.samples import RECIPE, tone, write_clip, write_manifest
 
 
 Rows = list[dict[str, Any] | str]

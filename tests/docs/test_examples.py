@@ -10,9 +10,9 @@ import pytest
 import typer.main
 import yaml
 
-from cards.build import write_card
-from escoita.cli import app
-from escoita.recipe import Recipe
+from escoita.cards.build import write_card
+from escoita.cli.main import app
+from escoita.recipe.recipe import Recipe
 from tests.cards.samples import recipe, write_run
 from tests.conftest import ROOT
 from tests.docs.blocks import PAGES, Block, blocks, spans

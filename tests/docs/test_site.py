@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from markdown import markdown
 
 from docs.hooks.reference import RECORDS, commands, pages, prose, sections
-from escoita.evaluation import EvaluationRecord
-from escoita.predictions import SCHEMA
-from escoita.recipe import Recipe
-from escoita.records import Record, TrainingRecord
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.predictions import SCHEMA
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import Record, TrainingRecord
 from tests.conftest import ROOT
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from escoita.evaluation import BASE, EvaluationRecord
-from escoita.recipe import load_recipe
-from escoita.rundir import RunDirectory
+from escoita.records.evaluation import BASE, EvaluationRecord
+from escoita.recipe.recipe import load_recipe
+from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT
 from tests.docs.blocks import Block, blocks
 from tests.docs.walkthrough import Reader, reader

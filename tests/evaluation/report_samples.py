@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from escoita.corpora.rows import Utterance, Utterances
-from escoita.evaluation import System
-from escoita.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.transcript import Transcript
+from escoita.data.rows import Utterance, Utterances
+from escoita.records.evaluation import System
+from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
+from escoita.records.transcript import Transcript
 
 
 CORPUS = Path(__file__).parent.parent.parent / "quickstart/corpus/uz"

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from escoita.corpora.rows import Utterance, Utterances
-from escoita.evaluation import System
-from escoita.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.transcript import Transcript
+from escoita.data.rows import Utterance, Utterances
+from escoita.records.evaluation import System
+from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
+from escoita.records.transcript import Transcript
 
 
 # The reference, and what each system heard.

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.bootstrap import difference, interval, rates, resampled, resampling_unit, seed_of
+from escoita.evaluation.bootstrap import difference, interval, rates, resampled, resampling_unit, seed_of
 
 
 EDITS, REFERENCE = [0, 1, 2, 0, 5, 1], [3, 4, 2, 6, 5, 10]

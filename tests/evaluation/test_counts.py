@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
-from escoita.predictions import counts_path, hashed, parquet, public, read_predictions, write_predictions
-from escoita.recipe import Corpus, Recipe
-from escoita.rundir import RunDirectory
-from eval.counts import write_counts
-from eval.report import report_run, write_report
-from eval.results import score
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.predictions import counts_path, hashed, parquet, public, read_predictions, write_predictions
+from escoita.recipe.recipe import Corpus, Recipe
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.counts import write_counts
+from escoita.evaluation.report.render import report_run, write_report
+from escoita.evaluation.results import score
 from tests.cards.samples import recipe
-from tests.eval.samples import Row, write_rows
+from tests.evaluation.samples import Row, write_rows
 
 
 ROWS: list[Row] = [("chiroqni yoq", "chiroqni yoq", "a b c"), ("oshxona-da yoq", "chiroqni och", "")]

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from escoita.corpora.rows import Utterances
+from escoita.data.rows import Utterances
 from escoita.errors import EscoitaError
-from escoita.predictions import predictions_path, public, read_predictions, write_predictions
-from eval.earlier import take_earlier
-from tests.eval.samples import Row, clip, write_rows
+from escoita.evaluation.predictions import predictions_path, public, read_predictions, write_predictions
+from escoita.evaluation.earlier import take_earlier
+from tests.evaluation.samples import Row, clip, write_rows
 
 
 CLIPS = {"clips": Utterances.of([clip("bir")])}

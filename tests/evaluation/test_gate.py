@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
-from escoita.predictions import public, read_predictions, write_predictions
-from eval.compare import recovered
-from eval.gate import HEADS, Gate, gate
-from eval.results import score
-from tests.eval.samples import Row, write_rows
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.predictions import public, read_predictions, write_predictions
+from escoita.evaluation.compare import recovered
+from escoita.evaluation.gate import HEADS, Gate, gate
+from escoita.evaluation.results import score
+from tests.evaluation.samples import Row, write_rows
 
 
 # Of thirty clips of two words, that many have one wrong.

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.corpora.rows import Utterances
+from escoita.data.rows import Utterances
 from escoita.errors import RecordError
-from escoita.predictions import (
+from escoita.evaluation.predictions import (
     SCHEMA,
     Provenance,
     hashed,
@@ -24,7 +24,7 @@ from escoita.predictions import (
     read_predictions,
     write_predictions,
 )
-from tests.eval.samples import clip, system, write_rows
+from tests.evaluation.samples import clip, system, write_rows
 
 
 MADE = Provenance(corpus="clips", rejected=3, system=system("base"))

@@ -3,8 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from escoita.audio import SAMPLING_RATE
-from eval.probes import Probe, probes
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.evaluation.probes import Probe, probes
 
 
 # Seconds, and the root mean square in dB of full scale, of each.

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord, Rates, SystemResult
-from eval.results import score
-from tests.eval.samples import Row, write_rows
+from escoita.records.evaluation import EvaluationRecord, Rates, SystemResult
+from escoita.evaluation.results import score
+from tests.evaluation.samples import Row, write_rows
 
 
 UZBEK: list[Row] = [
@@ -290,11 +290,11 @@ def test_what_is_not_there_is_said(tmp_path: Path, corpora: list[str] | None, wh
 
 def test_what_would_take_hours_or_all_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_rows(tmp_path, [("bir ikki", "bir", "ikki")] * 3)
-    monkeypatch.setattr("eval.results.DRAWS", 3_000)
+    monkeypatch.setattr("escoita.evaluation.results.DRAWS", 3_000)
     score(tmp_path, resamples=1_000)
     with pytest.raises(RecordError, match="1,001 bootstrap resamples of 3 clips; at most 1,000 are drawn"):
         score(tmp_path, resamples=1_001)
-    monkeypatch.setattr("eval.folder.FOLDER_BYTES", 100)
+    monkeypatch.setattr("escoita.evaluation.prediction_folder.FOLDER_BYTES", 100)
     with pytest.raises(RecordError, match="its predictions take more than 100 bytes of memory"):
         score(tmp_path)
 

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.corpora.rows import Utterances
-from escoita.evaluation import Slice
-from escoita.predictions import Provenance, predictions_table
-from escoita.transcript import Transcript
-from eval.slices import MOST_VALUES, By, slices
-from tests.eval.samples import clip, system
+from escoita.data.rows import Utterances
+from escoita.records.evaluation import Slice
+from escoita.evaluation.predictions import Provenance, predictions_table
+from escoita.records.transcript import Transcript
+from escoita.evaluation.slices import MOST_VALUES, By, slices
+from tests.evaluation.samples import clip, system
 
 
 def cut(known: list[dict], by: By, words: list[int] | None = None, edits: list[int] | None = None) -> list[Slice]:

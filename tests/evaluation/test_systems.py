@@ -6,16 +6,16 @@ import pytest
 import torch
 from accelerate import PartialState
 
-from escoita.corpora.rows import Utterances
-from escoita.families.baselines import WhisperFamily
-from escoita.predictions import predictions_path, read_predictions
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
-from eval.material import Material
-from eval.systems import Candidate, batches_of, hear_all
-from tests.escoita.families.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
-from tests.escoita.samples import tone
-from tests.eval.samples import clip
+from escoita.data.rows import Utterances
+from escoita.models.baselines import WhisperFamily
+from escoita.evaluation.predictions import predictions_path, read_predictions
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.inference.transcriber import Transcriber
+from escoita.evaluation.material import Material
+from escoita.evaluation.systems import Candidate, batches_of, hear_all
+from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
+from tests.samples import tone
+from tests.evaluation.samples import clip
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)

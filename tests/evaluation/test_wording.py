@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from escoita.evaluation import EvaluationRecord, Faults
-from eval.page.wording import FAULTS, duration, notes, share, verdicts
-from eval.results import score
-from tests.eval.report_samples import clips_of, write_heard
+from escoita.records.evaluation import EvaluationRecord, Faults
+from escoita.evaluation.presentation import FAULTS, duration, notes, share, verdicts
+from escoita.evaluation.results import score
+from tests.evaluation.report_samples import clips_of, write_heard
 
 
 SAID = ["bir ikki uch"] * 30

@@ -13,7 +13,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from cards.parquet_probe import survives
+from escoita.cards.parquet_probe import survives
 
 
 # `make fuzz` asks for more.

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from hypothesis import given
 
-from escoita.audio import SAMPLING_RATE, read_audio
+from escoita.audio.loading import SAMPLING_RATE, read_audio
 from escoita.errors import AudioError
 from tests.fuzz.inputs import fuzzed, mutated
 

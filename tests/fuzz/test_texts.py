@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from cards.checks.front import check_front
-from cards.revise import revise, sealed
-from escoita.corpora.readers.manifest import read
+from escoita.cards.verify.front_matter import check_front
+from escoita.cards.editing import revise, sealed
+from escoita.data.readers.manifest import read
 from escoita.errors import EscoitaError
-from escoita.predictions import read_predictions
-from escoita.recipe import Corpus, load_recipe
-from escoita.records import TrainingRecord
+from escoita.evaluation.predictions import read_predictions
+from escoita.recipe.recipe import Corpus, load_recipe
+from escoita.records.training import TrainingRecord
 from tests.cards.samples import heard_training, recipe
 from tests.conftest import ROOT
-from tests.eval.samples import write_rows
+from tests.evaluation.samples import write_rows
 from tests.fuzz.inputs import batched, batches, fuzzed, mutated, survivors
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cards.base import published_base
-from cards.publication import publication
-from escoita.cli import app
-from escoita.files import sha256
-from escoita.rundir import RunDirectory
-from eval.results import score
+from escoita.cards.base import published_base
+from escoita.cards.publication import publication
+from escoita.cli.main import app
+from escoita.utils.files import sha256
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.results import score
 from tests.conftest import ROOT
 
 

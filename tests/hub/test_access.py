@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from escoita.hub.access import may_write
+from escoita.hub.auth import may_write
 
 
 def me(role: str, *scopes: tuple[str, list[str]]) -> dict[str, Any]:

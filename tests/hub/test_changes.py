@@ -6,8 +6,8 @@ from pathlib import Path
 from huggingface_hub import RepoFile
 from rich.console import Console
 
-from cards.blocks import marked
-from cards.revise import reviser
+from escoita.cards.blocks import marked
+from escoita.cards.editing import reviser
 from escoita.hub.changes import Change, Head, changes, counted, print_changes, real
 from escoita.hub.commit import Wanted
 from tests.hub_double.blobs import git_oid

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import httpx
 
-from escoita.hub.patience import ATTEMPTS, LONGEST_WAIT_SECONDS, asked_seconds, passes, patiently, status_of
+from escoita.hub.retry import ATTEMPTS, LONGEST_WAIT_SECONDS, asked_seconds, passes, patiently, status_of
 
 
 def answered(status: int, **headers: str) -> HfHubHTTPError:

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from cards.base import base_files
-from cards.publication import public_recipe
+from escoita.cards.base import base_files
+from escoita.cards.publication import public_recipe
 from escoita.errors import PublishError
 from escoita.hub.scan import scan
-from escoita.recipe import load_recipe
+from escoita.recipe.recipe import load_recipe
 
 
 # Made up, and put together here so that no scanner takes this file for a leak.

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from safetensors.numpy import save
 
 from escoita.hub import archives, rules
-from tests.escoita.hub.test_scan import TOKEN, found, parquet
+from tests.hub.test_scan import TOKEN, found, parquet
 
 
 HEX = "0a1b2c3d4e5f6789"

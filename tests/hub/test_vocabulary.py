@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCardData
 
-from cards.metadata import metadata
-from cards.vocabulary import LISTS, check, vocabulary
+from escoita.cards.metadata import metadata
+from escoita.hub.vocabulary import LISTS, check, vocabulary
 from escoita.errors import PublishError
-from escoita.recipe import load_recipe
+from escoita.recipe.recipe import load_recipe
 
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_lists_say_where_they_are_from() -> None:
-    document = json.loads((ROOT / "cards/vocabulary.json").read_text("utf-8"))
+    document = json.loads((ROOT / "escoita/hub/vocabulary.json").read_text("utf-8"))
     assert [source.split(" ")[0] for source in document["from"]] == [
         f"@huggingface/{name}" for name in ("tasks", "hub", "languages")
     ]

@@ -4,7 +4,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.batches import batches_by_language, batches_by_seconds, next_batch
+from escoita.inference.batching import batches_by_language, batches_by_seconds, next_batch
 
 
 @dataclass(frozen=True, eq=False)

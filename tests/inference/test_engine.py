@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from escoita.audio import Recording
-from escoita.engine import Engine
+from escoita.audio.loading import Recording
+from escoita.inference.serving import Engine
 from escoita.errors import AudioError, AudioLimitError, BusyError, EscoitaError, ShareError
-from escoita.fairness import Client
-from escoita.partial import Partial
-from tests.escoita.samples import tone, write_clip
-from tests.escoita.talker import POISON, Gate, TalkerModel, clip, talker
+from escoita.inference.fairness import Client
+from escoita.inference.streaming import Partial
+from tests.samples import tone, write_clip
+from tests.talker import POISON, Gate, TalkerModel, clip, talker
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def in_line(partials: Iterator[Partial]) -> Iterator[Partial]:
 
 
 def test_text_comes_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("escoita.hearing.TELLING_SECONDS", 0.0)
+    monkeypatch.setattr("escoita.inference.requests.TELLING_SECONDS", 0.0)
     gate = Gate()
     with engine(TalkerModel(before_letter=gate)) as heard:
         partials = heard.stream(clip(800))
@@ -232,11 +232,11 @@ def test_a_request_takes_its_place_before_its_recording_is_decoded(
         assert decoded.wait(30)
         return Recording(clip(800))
 
-    monkeypatch.setattr("escoita.engine.read_audible", slow)
+    monkeypatch.setattr("escoita.inference.serving.read_audible", slow)
     with engine(TalkerModel(before_letter=gate), most_waiting=1) as heard:
         first = people.submit(last, heard.stream(path))
         assert decoding.wait(30)
-        monkeypatch.setattr("escoita.engine.read_audible", lambda *arguments: pytest.fail("decoded"))
+        monkeypatch.setattr("escoita.inference.serving.read_audible", lambda *arguments: pytest.fail("decoded"))
         with pytest.raises(BusyError):
             next(heard.stream(path))
         decoded.set()

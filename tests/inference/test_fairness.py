@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import BusyError, ShareError
-from escoita.fairness import MAX_WAITING, Client, FairOrder, anyone, require_place, require_seconds
+from escoita.inference.fairness import MAX_WAITING, Client, FairOrder, anyone, require_place, require_seconds
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.hearing import Hearing, Part, listen
-from escoita.partial import Ended, Event, Heard, Queued
-from tests.escoita.talker import END, TalkerModel, clip, talker
+from escoita.inference.requests import Hearing, Part, listen
+from escoita.inference.streaming import Ended, Event, Heard, Queued
+from tests.talker import END, TalkerModel, clip, talker
 
 
 ENDS = {END}
@@ -70,7 +70,7 @@ def test_a_batch_that_does_not_fit_is_begun_anew_in_halves() -> None:
 
 def test_tokens_are_told_less_often_where_many_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each visitor who is told wakes a thread; the first and the last word come at once all the same."""
-    monkeypatch.setattr("escoita.hearing.time.perf_counter", lambda: 0.001)
+    monkeypatch.setattr("escoita.inference.requests.time.perf_counter", lambda: 0.001)
     (hearing,) = asked(TalkerModel(), 12_000)
     listen(parts_of([hearing]), ENDS, never)
     assert told(hearing) == [Queued(None), Heard(0, (ord("1"),)), Ended(0, "12000", 5, 0.0)]

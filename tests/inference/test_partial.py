@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.families import family_of
-from escoita.partial import UNDECODED, Ended, Event, Failed, Heard, Progress, Queued, grown
-from escoita.transcript import Segment
+from escoita.models import family_of
+from escoita.inference.streaming import UNDECODED, Ended, Event, Failed, Heard, Progress, Queued, grown
+from escoita.records.transcript import Segment
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=f"<>{UNDECODED}"), max_size=40)

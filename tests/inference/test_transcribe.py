@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from escoita.audio import SAMPLING_RATE
+from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import AudioError, EscoitaError
-from escoita.families.family import Family
-from escoita.families.watching import Watch
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
-from escoita.transcript import NOTES
-from tests.escoita.samples import tone, write_clip
+from escoita.models.family import Family
+from escoita.models.watching import Watch
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.inference.transcriber import Transcriber
+from escoita.records.transcript import NOTES
+from tests.samples import tone, write_clip
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=7)

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from safetensors.torch import load, save
 
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Recipe
-from escoita.records import AdapterRecord, TrainingRecord
-from escoita.resolve import weights_digest
-from escoita.rundir import RunDirectory
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.hub.files import weights_digest
+from escoita.run_directory import RunDirectory
 from tests.cards.publishing import reach
 from tests.conftest import ROOT, write_manifest
 from tests.hub_double import HubDouble, Repo, serve
@@ -210,7 +210,7 @@ def test_a_space_loads_the_commit(run: RunDirectory, hub: HubDouble, escoita: Ru
     assert hosted["base_revision"] == commits[0] and not hosted["allow_other_base"]
     front = yaml.safe_load(pushed("README.md").split("---\n")[1])
     assert front["preload_from_hub"][0].startswith(f"{BASE} ") and front["preload_from_hub"][0].endswith(commits[0])
-    assert "escoita/base_model.py" in hub.store.repos["space", "ana/page"].at("main").tree
+    assert "escoita/models/base_model.py" in hub.store.repos["space", "ana/page"].at("main").tree
     assert "has other weights" in escoita(*push, "--base-revision", "main", code=1).stderr
     escoita(*push, "--base-revision", "main", "--allow-other-base")
     hosted = yaml.safe_load(pushed("space.yaml"))

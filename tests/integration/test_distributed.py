@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT, write_manifest
-from training.sft import train
+from escoita.training.sft import train
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -100,7 +100,7 @@ from escoita.cli import script
 PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
 PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
 
-from training.sft import main
+from escoita.training.sft import main
 
 script(main)
 """

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from escoita.engine import Engine
+from escoita.inference.serving import Engine
 from escoita.errors import EscoitaError
-from escoita.records import AdapterRecord, Prompt
-from escoita.resolve import adapter_record
-from escoita.transcribe import Transcriber
-from tests.escoita.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES, write_adapter
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.hub.files import adapter_record
+from escoita.inference.transcriber import Transcriber
+from tests.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES, write_adapter
 
 
 CLIPS = 20

@@ -12,19 +12,19 @@ import pyarrow as pa
 import pytest
 from safetensors.torch import load_file, save_file
 
-from escoita.audio import read_audio
+from escoita.audio.loading import read_audio
 from escoita.errors import EscoitaError
-from escoita.evaluation import EvaluationRecord
-from escoita.predictions import predictions_path, read_predictions
-from escoita.recipe import Corpus, Evaluation
-from escoita.resolve import adapter_record
-from escoita.rundir import RunDirectory
-from escoita.transcribe import Transcriber
-from eval.results import score
-from eval.run import evaluate, evaluate_manifests, evaluate_run
-from eval.systems import Candidate
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.predictions import predictions_path, read_predictions
+from escoita.recipe.recipe import Corpus, Evaluation
+from escoita.hub.files import adapter_record
+from escoita.run_directory import RunDirectory
+from escoita.inference.transcriber import Transcriber
+from escoita.evaluation.results import score
+from escoita.evaluation.evaluate import evaluate, evaluate_manifests, evaluate_run
+from escoita.evaluation.systems import Candidate
 from tests.conftest import CORPUS, ROOT, write_manifest
-from tests.escoita.families.samples import write_ctc, write_whisper
+from tests.models.samples import write_ctc, write_whisper
 
 
 BASE = "./quickstart/gemma4"

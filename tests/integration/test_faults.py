@@ -12,23 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from escoita import cli
+from escoita.cli import main as cli
 from escoita.errors import EscoitaError, TrainingError, WriteError
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from eval.run import LOCK, evaluate_run
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.evaluate import LOCK, evaluate_run
 from tests.conftest import CORPUS, ROOT
-from training.sft import train
+from escoita.training.sft import train
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 # Where each command is when the signal comes.
 WORK = {
-    "eval": "eval.run.evaluate_run",
-    "data": "escoita.corpora.survey.write_survey",
-    "push": "cards.push.push",
-    "card": "cards.build.write_card",
+    "eval": "escoita.evaluation.evaluate.evaluate_run",
+    "data": "escoita.data.survey.write_survey",
+    "push": "escoita.cards.push.push",
+    "card": "escoita.cards.build.write_card",
 }
 
 
@@ -80,7 +80,7 @@ def test_an_evaluation_that_was_stopped_resumes(quickstart_run: Path, command: C
 def test_two_evaluations_of_a_run(quickstart_run: Path) -> None:
     from accelerate import PartialState
 
-    from escoita.processes import locked
+    from escoita.utils.processes import locked
 
     run = RunDirectory(quickstart_run)
     before = run.results.read_bytes()
@@ -103,7 +103,7 @@ def test_two_trainings_of_a_run(short_recipe: Callable[..., Recipe], monkeypatch
     def second(*_: object) -> None:
         train(recipe)
 
-    monkeypatch.setattr("training.sft.take_steps", second)
+    monkeypatch.setattr("escoita.training.sft.take_steps", second)
     with pytest.raises(TrainingError, match="is being trained by another command"):
         train(recipe)
 

@@ -12,12 +12,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from escoita.errors import TrainingError
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT, write_manifest
-from training.checkpoints import checkpoints_by_step, damage
-from training.sft import train
+from escoita.training.checkpoints import checkpoints_by_step, damage
+from escoita.training.sft import train
 
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -27,7 +27,7 @@ SIGNALLED = """
 import os, signal, sys
 import torch
 from escoita.cli import app, _run
-from training import listening, trainer
+from escoita.training import listening, trainer
 
 name = sys.argv.pop(1)
 
@@ -265,7 +265,7 @@ def test_processes_agree_on_the_step(recipe: Recipe, start: Start, tmp_path: Pat
 
 ONE_COMMAND = """
 from escoita.cli import script
-from training.sft import main
+from escoita.training.sft import main
 script(main)
 """
 

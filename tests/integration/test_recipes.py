@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from huggingface_hub import HfApi
 
-from escoita.families import family_of
+from escoita.models import family_of
 from tests.conftest import CORPUS
-from tests.escoita.families.phi4_samples import write_phi4
+from tests.models.phi4_samples import write_phi4
 from tests.hub_double import HubDouble, serve
 from tests.hub_double.store import MAIN
 

@@ -15,11 +15,11 @@ import pytest
 import soundfile
 
 from escoita.errors import CorpusError, RecipeError, TrainingError, UntrainedError
-from escoita.recipe import Recipe
-from escoita.records import AdapterRecord, TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT, write_manifest
-from training.sft import train
+from escoita.training.sft import train
 
 
 def losses(record: TrainingRecord) -> list[float]:
@@ -87,8 +87,8 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(
 KILLED_AFTER_A_CHECKPOINT = """
 import os, signal, sys
 from transformers import TrainerCallback
-from training import session
-from training.sft import train
+from escoita.training import session
+from escoita.training.sft import train
 from escoita.recipe import load_recipe
 
 def on_step_begin(self, args, state, control, **kwargs):
@@ -232,7 +232,7 @@ def test_script_and_recipe_errors_end_with_one_line(
 
 def test_help_needs_no_heavy_import(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     program = (
-        "import sys, escoita.cli, cards.build, cards.push, training.sft, eval.run, space.app;"
+        "import sys, escoita.cli.main, cards.build, cards.push, training.sft, eval.run, space.app;"
         "print(json.dumps(sorted({'torch', 'transformers', 'gradio'} & set(sys.modules))))"
     )
     listed = command("-c", f"import json; {program}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita.rundir import RunDirectory
+from escoita.run_directory import RunDirectory
 from tests.cards.publishing import BASE, REPO, TITLE, Command, commits, make_repositories, make_run, reach, tree
 from tests.hub_double import HubDouble, serve
 from tests.hub_double.faults import Fault

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT, write_manifest
-from training.sft import train
+from escoita.training.sft import train
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_a_killed_run_keeps_what_one_that_was_not_keeps(
 WEIGHTS = "adapter_model.safetensors"
 KILLED_AFTER_HEARING = """
 import os, signal, sys
-from training import best
-from training.sft import train
+from escoita.training import best
+from escoita.training.sft import train
 from escoita.recipe import load_recipe
 
 def kill_at_6(self, args, state, control, hear=best.BestAdapter.on_evaluate, **kwargs):
@@ -134,7 +134,7 @@ def refuse(self, address):
     raise AssertionError(f"a connection to {address}")
 
 socket.socket.connect = refuse
-from training.sft import train
+from escoita.training.sft import train
 from escoita.recipe import load_recipe
 train(load_recipe(sys.argv[1]))
 """

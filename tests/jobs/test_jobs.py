@@ -15,8 +15,8 @@ from escoita.jobs.cost import Hardware, estimate, hardware
 from escoita.jobs.inside import work
 from escoita.jobs.plan import VARIABLE, JobPlan, plan, seconds
 from escoita.jobs.submit import follow, shown, submit
-from escoita.recipe import Recipe, load_recipe
-from escoita.records import TrainingRecord
+from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.records.training import TrainingRecord
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble, serve
 

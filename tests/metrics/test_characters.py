@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from escoita.corpora.characters import count_characters, inventory, main_script, other_script, script_of
+from escoita.metrics.characters import count_characters, inventory, main_script, other_script, script_of
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.faults import FAULTS, find_faults
+from escoita.metrics.error_types import FAULTS, find_faults
 
 
 GALICIAN = [

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
-from escoita.text import NORMALIZERS, WordChanges, normalizer, word_changes
+from escoita.metrics.normalizers import NORMALIZERS, WordChanges, normalizer, word_changes
 
 
 WHISPER = BasicTextNormalizer()

@@ -53,7 +53,7 @@ def write_gemma3n(folder: Path) -> None:
     """Its turns, its audio marks, its extractor; the vision tower is a name in its configuration."""
     from transformers import Gemma3nAudioFeatureExtractor, Gemma3nConfig
 
-    from escoita.families.gemma3n import Gemma3nAudioProcessor, Gemma3nHearingForConditionalGeneration
+    from escoita.models.gemma3n import Gemma3nAudioProcessor, Gemma3nHearingForConditionalGeneration
 
     marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
     marks += ["<start_of_image>", "<end_of_image>", "<image_soft_token>"]
@@ -193,7 +193,7 @@ def write_granite_speech(folder: Path, own_lora: bool = False) -> None:
     from peft import LoraConfig
     from transformers import GraniteSpeechConfig, GraniteSpeechForConditionalGeneration, GraniteSpeechProcessor
 
-    from escoita.families.granite_speech import GraniteSpeechFeatureExtractor
+    from escoita.models.granite_speech import GraniteSpeechFeatureExtractor
 
     marks = ["<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>", "<|audio|>"]
     tokenizer = bytes_tokenizer(marks, pad="<|end_of_text|>", eos="<|end_of_text|>")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.escoita.families.phi4_samples import write_phi4
+from tests.models.phi4_samples import write_phi4
 
 
 @pytest.fixture(scope="session")

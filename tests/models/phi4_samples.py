@@ -126,7 +126,7 @@ def write_phi4(folder: Path, lora: bool = True) -> str:
     """Writes a base in the native layout."""
     from transformers import Phi4MultimodalFeatureExtractor, Phi4MultimodalForCausalLM
 
-    from escoita.families.phi4 import Phi4AudioProcessor
+    from escoita.models.phi4 import Phi4AudioProcessor
 
     torch.manual_seed(0)
     model = Phi4MultimodalForCausalLM(tiny_config(dtype="float32"))

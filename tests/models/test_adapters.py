@@ -10,14 +10,14 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from escoita import adapters as module
-from escoita.adapter import merged
-from escoita.adapters import Adapters, modules_of
+from escoita.models import adapters as module
+from escoita.models.adapter import merged
+from escoita.models.adapters import Adapters, modules_of
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.records import AdapterRecord, Prompt
-from tests.escoita.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES, write_adapter
-from tests.escoita.samples import tone
+from escoita.models import family_of
+from escoita.records.training import AdapterRecord, Prompt
+from tests.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES, write_adapter
+from tests.samples import tone
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."))

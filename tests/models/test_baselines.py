@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of, listener_of
-from escoita.families.baselines import CtcFamily, WhisperFamily
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
-from tests.escoita.families.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
-from tests.escoita.samples import tone
+from escoita.models import family_of, listener_of
+from escoita.models.baselines import CtcFamily, WhisperFamily
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.inference.transcriber import Transcriber
+from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
+from tests.samples import tone
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)

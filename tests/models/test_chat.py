@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from escoita.families.chat import IGNORED
-from escoita.families.gemma4 import Gemma4Family
-from escoita.records import Prompt
-from tests.escoita.samples import tone
+from escoita.models.chat import IGNORED
+from escoita.models.gemma4 import Gemma4Family
+from escoita.records.training import Prompt
+from tests.samples import tone
 
 
 BASE = Path(__file__).parents[3] / "quickstart/gemma4"

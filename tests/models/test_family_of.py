@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.families import TRAINED, family_of
+from escoita.models import TRAINED, family_of
 
 
 KNOWN = "gemma4, gemma3n, phi4_multimodal, phi4mm, qwen2_audio, qwen3_asr, granite_speech, voxtral"
@@ -21,12 +21,12 @@ def test_the_family_is_found_by_the_model_type(model_type: str, tmp_path: Path) 
 def test_a_base_imports_no_other_family(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_audio"}), "utf-8")
     code = (
-        "import sys; from escoita.families import family_of; family_of(sys.argv[1]);"
-        "print([name for name in sys.modules if name.startswith('escoita.families.')])"
+        "import sys; from escoita.models import family_of; family_of(sys.argv[1]);"
+        "print([name for name in sys.modules if name.startswith('escoita.models.')])"
     )
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert set(json.loads(result.stdout.replace("'", '"'))) == {
-        f"escoita.families.{module}"
+        f"escoita.models.{module}"
         for module in ("family", "chat", "watching", "qwen2_audio", "templates", "template_process", "known_templates")
     }
 
@@ -51,6 +51,6 @@ def test_a_folder_that_is_no_base(tmp_path: Path, config: str | None, said: str)
 
 def test_what_a_family_needs_and_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "voxtral"}), "utf-8")
-    monkeypatch.setitem(sys.modules, "escoita.families.voxtral", None)
+    monkeypatch.setitem(sys.modules, "escoita.models.voxtral", None)
     with pytest.raises(EscoitaError, match="for its type 'voxtral' something is not installed: import of"):
         family_of(str(tmp_path))

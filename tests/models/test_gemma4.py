@@ -1,6 +1,6 @@
 import pytest
 
-from escoita.families.gemma4 import Gemma4Family
+from escoita.models.gemma4 import Gemma4Family
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,16 @@ import torch
 from peft import LoraConfig, get_peft_model
 from trl.trainer.utils import add_fused_lm_head
 
-from escoita.audio import SAMPLING_RATE, SHORTEST_SECONDS
+from escoita.audio.loading import SAMPLING_RATE, SHORTEST_SECONDS
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.families.chat import IGNORED, ChatFamily
-from escoita.families.family import marks_of
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
-from tests.escoita.families import bases
-from tests.escoita.samples import tone
-from training.checks import check_batch, count_trainable
+from escoita.models import family_of
+from escoita.models.chat import IGNORED, ChatFamily
+from escoita.models.family import marks_of
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.inference.transcriber import Transcriber
+from tests.models import bases
+from tests.samples import tone
+from escoita.training.checks import check_batch, count_trainable
 
 
 LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"

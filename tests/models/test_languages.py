@@ -1,6 +1,6 @@
 import pytest
 
-from escoita.languages import matching
+from escoita.models.languages import matching
 
 
 WHISPER = ["en", "gl", "uz", "no", "jw", "yue"]

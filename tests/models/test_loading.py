@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.families.gemma4 import Gemma4Family
-from escoita.families.loading import check_precision, in_4bit, stored_quantization
-from escoita.recipe import Recipe
-from escoita.records import AdapterRecord, TrainingRecord
-from escoita.rundir import RunDirectory
-from escoita.transcribe import Transcriber
+from escoita.models import family_of
+from escoita.models.gemma4 import Gemma4Family
+from escoita.models.loading import check_precision, in_4bit, stored_quantization
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.run_directory import RunDirectory
+from escoita.inference.transcriber import Transcriber
 from tests.conftest import CORPUS
 
 
@@ -71,7 +71,7 @@ def test_another_precision_than_the_stored_one_is_refused(stored: Path, monkeypa
     with pytest.raises(EscoitaError, match=r"model there: is quantised already \(gptq\); load_in_4bit needs one"):
         check_precision("there", {"quant_method": "gptq"}, True)
     check_precision("there", {"quant_method": "mxfp4"}, False)
-    monkeypatch.setattr("escoita.families.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("escoita.models.loading.find_spec", lambda name: None)
     with pytest.raises(EscoitaError, match=r"^load_in_4bit needs bitsandbytes: pip install 'escoita\[4bit\]'$"):
         family_of(BASE).load_model(BASE, load_in_4bit=True)
 
@@ -79,7 +79,7 @@ def test_another_precision_than_the_stored_one_is_refused(stored: Path, monkeypa
 def test_an_adapter_made_in_4_bits_fits_the_base_in_4_and_in_32(
     short_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    from training.sft import train
+    from escoita.training.sft import train
 
     recipe = short_recipe("load_in_4bit=true")
     record = train(recipe)

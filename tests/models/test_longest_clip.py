@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from escoita.audio import SAMPLING_RATE
-from escoita.corpora.clips import check_clips
-from escoita.corpora.rows import Utterance, Utterances
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.data.clips import check_clips
+from escoita.data.rows import Utterance, Utterances
 from escoita.errors import EscoitaError
-from escoita.families import family_of, listener_of
-from escoita.families.family import Family
-from escoita.families.phi4 import PLACES
-from escoita.records import Prompt
-from tests.escoita.families import bases
-from tests.escoita.families.samples import write_ctc, write_whisper
-from tests.escoita.samples import tone, write_clip
+from escoita.models import family_of, listener_of
+from escoita.models.family import Family
+from escoita.models.phi4 import PLACES
+from escoita.records.training import Prompt
+from tests.models import bases
+from tests.models.samples import write_ctc, write_whisper
+from tests.samples import tone, write_clip
 
 
 QUICKSTART = Path("quickstart")
@@ -68,7 +68,7 @@ def test_phi4_has_places_for_so_many_reduced_frames(tmp_path: Path, reduction: i
 
 
 def test_the_older_layout_of_phi4_states_it_elsewhere(tmp_path: Path, phi4_base: Path) -> None:
-    from tests.escoita.families.phi4_samples import write_old
+    from tests.models.phi4_samples import write_old
 
     base = Path(write_old(tmp_path / "old", phi4_base))
     assert longest(str(base)) == 40.0

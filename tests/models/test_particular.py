@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from transformers import GraniteSpeechForConditionalGeneration, WhisperFeatureExtractor
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.families.chat import filled
-from escoita.families.granite_speech import GraniteSpeechFeatureExtractor
-from escoita.records import Prompt
-from tests.escoita.families import bases
-from tests.escoita.samples import tone
+from escoita.models import family_of
+from escoita.models.chat import filled
+from escoita.models.granite_speech import GraniteSpeechFeatureExtractor
+from escoita.records.training import Prompt
+from tests.models import bases
+from tests.samples import tone
 
 
 SHORT = tone(seconds=0.7)

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.families.chat import IGNORED
-from escoita.families.phi4 import Phi4Family
-from escoita.records import AdapterRecord, Prompt
-from escoita.transcribe import Transcriber
-from tests.escoita.families.phi4_samples import MARKS, noise
+from escoita.models import family_of
+from escoita.models.chat import IGNORED
+from escoita.models.phi4 import Phi4Family
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.inference.transcriber import Transcriber
+from tests.models.phi4_samples import MARKS, noise
 
 
 FAMILY = Phi4Family()

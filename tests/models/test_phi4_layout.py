@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import Phi4MultimodalForCausalLM
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of, phi4_layout
-from escoita.families.phi4 import Phi4Family
-from escoita.families.phi4_layout import native_config
-from escoita.recipe import load_recipe
-from escoita.records import Prompt
+from escoita.models import family_of, phi4_layout
+from escoita.models.phi4 import Phi4Family
+from escoita.models.phi4_layout import native_config
+from escoita.recipe.recipe import load_recipe
+from escoita.records.training import Prompt
 from tests.conftest import ROOT
-from tests.escoita.families.phi4_samples import OLD_CONFIG, VISION, noise, write_old
+from tests.models.phi4_samples import OLD_CONFIG, VISION, noise, write_old
 
 
 FAMILY = Phi4Family()

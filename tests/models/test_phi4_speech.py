@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import Phi4MultimodalForCausalLM
 
 from escoita.errors import EscoitaError
-from escoita.families import phi4_layout
-from escoita.families.phi4 import Phi4Family
-from escoita.resolve import weights_digest
-from tests.escoita.families.phi4_samples import (
+from escoita.models import phi4_layout
+from escoita.models.phi4 import Phi4Family
+from escoita.hub.files import weights_digest
+from tests.models.phi4_samples import (
     LORA_LAYERS,
     VISION,
     speech_lora_tensors,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of, processor_files
-from escoita.families.processor_files import LIMITS, check_processor_files
+from escoita.models import family_of, processor_files
+from escoita.models.processor_files import LIMITS, check_processor_files
 
 
 BASE = Path("quickstart/gemma4")

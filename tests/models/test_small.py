@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.families import TRAINED
-from escoita.families.small import SIZES, small_config
-from tests.escoita.families.phi4_samples import OLD_CONFIG
-from tests.training.doctor.e4b import TEXT
+from escoita.models import TRAINED
+from escoita.models.small_copy import SIZES, small_config
+from tests.models.phi4_samples import OLD_CONFIG
+from tests.training.preflight.e4b import TEXT
 
 
 def whole_configs() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def family_of_type(model_type: str) -> Any:
     from importlib import import_module
 
     module, name = TRAINED[model_type].split(":")
-    return getattr(import_module(f"escoita.families.{module}"), name)()
+    return getattr(import_module(f"escoita.models.{module}"), name)()
 
 
 @pytest.mark.parametrize("name", whole_configs())

@@ -9,14 +9,14 @@ import pytest
 import trl
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of, templates
-from escoita.families.known_templates import KNOWN_TEMPLATES
-from escoita.families.template_process import render
-from escoita.families.templates import LONGEST_TEMPLATE, digest, rendered
-from escoita.records import Prompt
+from escoita.models import family_of, templates
+from escoita.models.known_templates import KNOWN_TEMPLATES
+from escoita.models.template_process import render
+from escoita.models.templates import LONGEST_TEMPLATE, digest, rendered
+from escoita.records.training import Prompt
 from tests.conftest import ROOT
-from tests.escoita.families import bases
-from tests.escoita.families.write_known_templates import found
+from tests.models import bases
+from tests.models.write_known_templates import found
 
 
 MESSAGES = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": "Escoita."}]}]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from escoita import trained_prompt
+from escoita.models import trained_prompt
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.records import AdapterRecord, Prompt
-from escoita.trained_prompt import check_prompt, trained_processor
-from escoita.transcribe import Transcriber
+from escoita.models import family_of
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.models.trained_prompt import check_prompt, trained_processor
+from escoita.inference.transcriber import Transcriber
 
 
 BASE = "quickstart/gemma4"

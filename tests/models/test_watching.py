@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from escoita.families import family_of
-from escoita.families.watching import of_row
-from escoita.records import AdapterRecord, Prompt
-from tests.escoita.samples import tone
+from escoita.models import family_of
+from escoita.models.watching import of_row
+from escoita.records.training import AdapterRecord, Prompt
+from tests.samples import tone
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=8)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from escoita.errors import EscoitaError
-from escoita.weight_files import MOST_HEADER_BYTES, opened_weights
+from escoita.models.weight_files import MOST_HEADER_BYTES, opened_weights
 
 
 def with_header(tensors: dict[str, object], data: bytes = b"", length: int | None = None) -> bytes:

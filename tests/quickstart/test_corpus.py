@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from escoita.corpora.gather import gather
-from escoita.recipe import Corpus
+from escoita.data.loading import gather
+from escoita.recipe.recipe import Corpus
 
 
 QUICKSTART = Path(__file__).parents[2] / "quickstart"

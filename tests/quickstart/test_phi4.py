@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from escoita.families.phi4 import Phi4AudioProcessor, Phi4Family
-from escoita.method import Modules
-from escoita.recipe import Recipe, load_recipe
+from escoita.models.phi4 import Phi4AudioProcessor, Phi4Family
+from escoita.recipe.method import Modules
+from escoita.recipe.recipe import Recipe, load_recipe
 from tests.quickstart.test_corpus import QUICKSTART, rows, weight
 
 

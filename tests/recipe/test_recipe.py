@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from escoita.errors import RecipeError
-from escoita.method import Lora, Modules
-from escoita.recipe import Evaluation, Recipe, load_recipe
-from tests.escoita.samples import RECIPE
+from escoita.recipe.method import Lora, Modules
+from escoita.recipe.recipe import Evaluation, Recipe, load_recipe
+from tests.samples import RECIPE
 
 
 ROOT = Path(__file__).parents[2]

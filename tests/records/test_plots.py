@@ -3,8 +3,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from escoita.plots import COLOURS, GREY, MOST_FIGURES, duration_plot, figures_in, svg, training_plot
-from escoita.records import LossPoint
+from escoita.records.plots import COLOURS, GREY, MOST_FIGURES, duration_plot, figures_in, svg, training_plot
+from escoita.records.training import LossPoint
 from tests.cards.samples import heard_training
 
 

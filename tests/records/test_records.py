@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from escoita.errors import RecordError
-from escoita.evaluation import EvaluationRecord
-from escoita.limits import LOSS_POINTS
-from escoita.records import AdapterRecord, LossPoint, Prompt, Record, TrainingRecord
+from escoita.records.evaluation import EvaluationRecord
+from escoita.utils.limits import LOSS_POINTS
+from escoita.records.training import AdapterRecord, LossPoint, Prompt, Record, TrainingRecord
 from tests.cards.samples import evaluation, heard, heard_training, result, system
 
 

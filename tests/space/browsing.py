@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from space.app import build, start
-from space.demo import Demo
+from escoita.space.app import build, start
+from escoita.space.demo import Demo
 
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import av
 import numpy as np
 import soundfile
 
-from escoita.audio import SAMPLING_RATE, read_audible, seconds
-from escoita.fairness import Client
-from escoita.partial import Partial
-from escoita.recipe import Space
-from escoita.transcript import Segment, Transcript
-from space.demo import Demo
-from space.listening import listen
+from escoita.audio.loading import SAMPLING_RATE, read_audible, seconds
+from escoita.inference.fairness import Client
+from escoita.inference.streaming import Partial
+from escoita.recipe.recipe import Space
+from escoita.records.transcript import Segment, Transcript
+from escoita.space.demo import Demo
+from escoita.space.listening import listen
 
 
 ROOT = Path(__file__).parents[2]

@@ -10,15 +10,16 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from escoita.errors import EscoitaError
-from escoita.fairness import Client
-from escoita.partial import Partial
-from escoita.recipe import Space
-from escoita.rundir import RunDirectory
-from escoita.transcript import Segment, Transcript
-from space import differences, page_about, page_compare, page_feedback
-from space.demo import Demo
-from space.languages import AcceptLanguage, page_texts
-from space.look import CSS, theme
+from escoita.inference.fairness import Client
+from escoita.inference.streaming import Partial
+from escoita.recipe.recipe import Space
+from escoita.run_directory import RunDirectory
+from escoita.records.transcript import Segment, Transcript
+from escoita.space import differences
+from escoita.space.tabs import page_about, page_compare, feedback as page_feedback
+from escoita.space.demo import Demo
+from escoita.space.languages import AcceptLanguage, page_texts
+from escoita.space.theme import CSS, theme
 from tests.space.stub import ROOT
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from space import app
+from escoita.space import app
 from tests.space.stub import CLIP, ROOT
 from tests.space.tabs import Listening, about_what
 

@@ -14,10 +14,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from space import app
-from space.loading import Loading
-from space.look import heading, lead, short_name
+from escoita.recipe.recipe import Space
+from escoita.space import app
+from escoita.space.loading import Loading
+from escoita.space.theme import heading, lead, short_name
 from tests.space.stub import CLIP, ROOT, Stub
 from tests.space.tabs import about_what
 
@@ -27,8 +27,8 @@ import sys, time
 from escoita.base_model import Base
 from escoita.engine import Engine
 from escoita.errors import EscoitaError
-from space import demo
-from space.app import serve
+from escoita.space import demo
+from escoita.space.app import serve
 from tests.space.stub import Stub
 from tests.space.tabs import about_what
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from space import bundle as bundling
-from space.bundle import ZERO_TORCH, bundle, foreign, imports, requirements, with_gradio
+from escoita.space import bundle as bundling
+from escoita.space.bundle import ZERO_TORCH, bundle, foreign, imports, requirements, with_gradio
 
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +21,10 @@ def files() -> dict[str, bytes]:
 
 def test_the_page_and_what_it_hears_with_go_along(files: dict[str, bytes]) -> None:
     assert {
-        "space/hosted.py",
+        "escoita/space/hosted.py",
         "space/app.py",
         "space/texts/gl.json",
-        "escoita/engine.py",
+        "escoita/inference/serving.py",
         "escoita/__init__.py",
     } <= set(files)
     families = {f"escoita/families/{path.name}" for path in (ROOT / "escoita/families").glob("*.py")}
@@ -33,7 +33,7 @@ def test_the_page_and_what_it_hears_with_go_along(files: dict[str, bytes]) -> No
 
 def test_nothing_that_trains_evaluates_publishes_or_deploys_goes_along(files: dict[str, bytes]) -> None:
     assert {path.split("/")[0] for path in files} == {"escoita", "space"}
-    assert not {"escoita/cli.py", "escoita/corpora/gather.py", "space/deploy.py", "space/bundle.py"} & set(files)
+    assert not {"escoita/cli/main.py", "escoita/data/loading.py", "escoita/space/deploy.py", "escoita/space/bundle.py"} & set(files)
 
 
 def test_no_bundled_file_imports_one_that_is_not_bundled(files: dict[str, bytes]) -> None:
@@ -98,6 +98,6 @@ if __name__ == "__main__":
     import script
 """
     found = set(imports(text, "x.py"))
-    assert {"os.path", "always", "escoita.audio", "escoita.audio.read_audio"} <= found
+    assert {"os.path", "always", "escoita.audio.loading", "escoita.audio.loading.read_audio"} <= found
     assert not {"never", "script"} & found
     assert foreign({"x.py": text.encode()}) == {"always"} - sys.stdlib_module_names

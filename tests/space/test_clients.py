@@ -3,9 +3,18 @@
 import pytest
 
 from escoita.errors import ShareError
-from escoita.fairness import Client
-from space import clients as module
-from space.clients import ADDRESS_SESSIONS, HEADER, MAX_UPLOADED, MAX_UPLOADS, MEGABYTE, WINDOW, Clients, normalized
+from escoita.inference.fairness import Client
+from escoita.space import clients as module
+from escoita.space.clients import (
+    ADDRESS_SESSIONS,
+    HEADER,
+    MAX_UPLOADED,
+    MAX_UPLOADS,
+    MEGABYTE,
+    WINDOW,
+    Clients,
+    normalized,
+)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from escoita.transcript import Transcript
-from space.texts import say
-from space.transcribed import Transcribed, require_transcribed
+from escoita.recipe.recipe import Space
+from escoita.records.transcript import Transcript
+from escoita.space.texts import say
+from escoita.space.transcribed import Transcribed, require_transcribed
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import about_what

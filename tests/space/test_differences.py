@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.scoring import character_edits, word_edits
-from space.differences import CSS, DARK, LIGHT, MOST_WORDS, compare, marked, too_long
+from escoita.metrics.scoring import character_edits, word_edits
+from escoita.space.differences import CSS, DARK, LIGHT, MOST_WORDS, compare, marked, too_long
 from tests.space.colours import contrast
 
 

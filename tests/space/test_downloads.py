@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.transcript import Segment, Transcript
-from space.downloads import (
+from escoita.records.transcript import Segment, Transcript
+from escoita.space.downloads import (
     FORMATS,
     LONGEST_NAME,
     WORD_JOINER,

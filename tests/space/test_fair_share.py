@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.engine import Engine
-from escoita.fairness import MAX_WAITING
-from escoita.recipe import Space
-from space import app
-from space.clients import MAX_UPLOADS, Clients
-from tests.escoita.samples import tone
-from tests.escoita.talker import Gate, TalkerModel, talker
+from escoita.inference.serving import Engine
+from escoita.inference.fairness import MAX_WAITING
+from escoita.recipe.recipe import Space
+from escoita.space import app
+from escoita.space.clients import MAX_UPLOADS, Clients
+from tests.samples import tone
+from tests.talker import Gate, TalkerModel, talker
 from tests.space.tabs import about_what
 
 

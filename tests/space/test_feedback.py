@@ -15,10 +15,10 @@ import soundfile
 from huggingface_hub import HfApi, constants
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from space import sending
-from space.feedback import MOST_CHARACTERS, Corrections, corrected, open_corrections
-from space.sending import CARD, MANIFEST
+from escoita.recipe.recipe import Space
+from escoita.space import sending
+from escoita.space.feedback import MOST_CHARACTERS, Corrections, corrected, open_corrections
+from escoita.space.sending import CARD, MANIFEST
 from tests.hub_double import HubDouble, Repo, serve
 from tests.space.stub import CLIP, FORMATS, tone, write_clip
 
@@ -102,7 +102,7 @@ def test_without_consent_nothing_is_stored_anywhere(
     opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consent: object
 ) -> None:
     corrections = opened()
-    monkeypatch.setattr("space.feedback.read_recording", lambda *arguments, **limits: pytest.fail("read"))
+    monkeypatch.setattr("escoita.space.feedback.read_recording", lambda *arguments, **limits: pytest.fail("read"))
     before = set(tmp_path.rglob("*"))
     with pytest.raises(EscoitaError, match="^Nothing was stored: tick the box"):
         corrections.keep(CLIP, "salom", consent=cast(bool, consent))

@@ -5,9 +5,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from escoita.recipe import Space
-from space.front import SHORT, front_matter, readme, short
-from space.hosted import Hosted
+from escoita.recipe.recipe import Space
+from escoita.space.front import SHORT, front_matter, readme, short
+from escoita.space.hosted import Hosted
 
 
 SOURCES = ["ana/base", "ana/uzbek"]

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from space import clients as module
-from space.clients import HEADER, MEGABYTE, Clients
-from space.gate import Gate
+from escoita.space import clients as module
+from escoita.space.clients import HEADER, MEGABYTE, Clients
+from escoita.space.gate import Gate
 
 
 RECORDING = {"files": ("clip.wav", b"RIFF" * 100)}

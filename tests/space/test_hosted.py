@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from space.hosted import Hosted, main, read_hosted
+from escoita.recipe.recipe import Space
+from escoita.space.hosted import Hosted, main, read_hosted
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from space.languages import AcceptLanguage, language_of, page_texts
-from space.texts import LANGUAGES, texts
+from escoita.space.languages import AcceptLanguage, language_of, page_texts
+from escoita.space.texts import LANGUAGES, texts
 from tests.space.browsing import CHROMIUM, FLAGS
 
 

@@ -8,10 +8,10 @@ import gradio as gr
 import pytest
 
 from escoita.errors import AudioError, BusyError, EscoitaError
-from escoita.fairness import Client
-from escoita.partial import Partial
-from escoita.recipe import Space
-from space.listening import listen, messages
+from escoita.inference.fairness import Client
+from escoita.inference.streaming import Partial
+from escoita.recipe.recipe import Space
+from escoita.space.listening import listen, messages
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import Listening, about_what
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from escoita.errors import EscoitaError
-from space.loading import Loading
+from escoita.space.loading import Loading
 from tests.space.stub import Stub
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from space import app
+from escoita.recipe.recipe import Space
+from escoita.space import app
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import about_what
 

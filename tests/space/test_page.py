@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.engine import Engine
-from escoita.recipe import Space
-from space.demo import Demo, Listener
-from space.loading import Loading
-from space.recording import MEGABYTE
+from escoita.inference.serving import Engine
+from escoita.recipe.recipe import Space
+from escoita.space.demo import Demo, Listener
+from escoita.space.loading import Loading
+from escoita.space.recording import MEGABYTE
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.stub import CLIP, ROOT, Stub
 from tests.space.tabs import about_what

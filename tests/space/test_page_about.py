@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from escoita.evaluation import EvaluationRecord
-from escoita.figures import percent
-from escoita.records import AdapterRecord
-from escoita.rundir import RunDirectory
-from space.page_about import about
-from space.published import normalizer_of
+from escoita.records.evaluation import EvaluationRecord
+from escoita.utils.figures import percent
+from escoita.records.training import AdapterRecord
+from escoita.run_directory import RunDirectory
+from escoita.space.tabs.page_about import about
+from escoita.space.tabs.published import normalizer_of
 from tests.space.tabs import about_what
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from escoita.recipe import Space
-from space.texts import say
+from escoita.recipe.recipe import Space
+from escoita.space.texts import say
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.colours import contrast
 from tests.space.stub import CLIP, Stub

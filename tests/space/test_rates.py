@@ -1,6 +1,6 @@
 import pytest
 
-from space.rates import sentences, tables
+from escoita.space.rates import sentences, tables
 from tests.cards.samples import difference, evaluation, heard, rates, recipe, result
 
 

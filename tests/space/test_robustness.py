@@ -12,9 +12,9 @@ import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from escoita.engine import Engine
-from escoita.recipe import Space
-from space import app
+from escoita.inference.serving import Engine
+from escoita.recipe.recipe import Space
+from escoita.space import app
 from tests.space.stub import CLIP, ROOT
 from tests.space.tabs import about_what
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita import transcript as transcripts
-from escoita.partial import Partial
-from escoita.recipe import Space
-from escoita.records import AdapterRecord
-from escoita.transcript import Segment, Transcript
-from space.status import NOTES, done_line, progress_line, segment_list, spoken_line
-from space.texts import LANGUAGES, say
+from escoita.records import transcript as transcripts
+from escoita.inference.streaming import Partial
+from escoita.recipe.recipe import Space
+from escoita.records.training import AdapterRecord
+from escoita.records.transcript import Segment, Transcript
+from escoita.space.status import NOTES, done_line, progress_line, segment_list, spoken_line
+from escoita.space.texts import LANGUAGES, say
 
 
 def transcript(text: str = "salom", audio: float = 3.0, compute: float = 1.5, truncated: bool = False) -> Transcript:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError
-from escoita.recipe import Space
-from escoita.text import APOSTROPHES
-from space.texts import LANGUAGES, fields, refusal, say, spoken_time, texts
+from escoita.recipe.recipe import Space
+from escoita.metrics.normalizers import APOSTROPHES
+from escoita.space.texts import LANGUAGES, fields, refusal, say, spoken_time, texts
 from tests.space.stub import ROOT, heard, write_clip
 
 

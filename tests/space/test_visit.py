@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from escoita.engine import Engine
-from escoita.evaluation import EvaluationRecord
-from escoita.figures import percent
-from escoita.recipe import Space
-from escoita.rundir import RunDirectory
-from space.app import build, start
-from space.demo import Demo
+from escoita.inference.serving import Engine
+from escoita.records.evaluation import EvaluationRecord
+from escoita.utils.figures import percent
+from escoita.recipe.recipe import Space
+from escoita.run_directory import RunDirectory
+from escoita.space.app import build, start
+from escoita.space.demo import Demo
 from tests.space.browsing import CHROMIUM, FLAGS
 from tests.space.stub import CLIP, ROOT
 

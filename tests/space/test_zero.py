@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from escoita.engine import Engine
+from escoita.inference.serving import Engine
 from escoita.errors import EscoitaError
-from escoita.fairness import Client
-from escoita.partial import Partial
-from space import app
-from space.listening import listen
-from space.loading import Alone, alone, on_zero_gpu
+from escoita.inference.fairness import Client
+from escoita.inference.streaming import Partial
+from escoita.space import app
+from escoita.space.listening import listen
+from escoita.space.loading import Alone, alone, on_zero_gpu
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import about_what
 

@@ -5,8 +5,8 @@ import pytest
 from accelerate import PartialState
 
 from escoita.errors import TrainingError, WriteError
-from escoita.rundir import RunDirectory
-from training.checkpoints import (
+from escoita.run_directory import RunDirectory
+from escoita.training.checkpoints import (
     MANIFEST,
     checkpoints_by_step,
     damage,

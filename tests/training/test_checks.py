@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from escoita.errors import TrainingError
-from escoita.families.chat import IGNORED, ChatFamily
-from escoita.families.gemma4 import Gemma4Family
-from escoita.families.phi4 import Phi4Family
-from escoita.method import Expectation
-from training.checks import check_batch, check_precision_of_steps, check_trainable, count_trainable
+from escoita.models.chat import IGNORED, ChatFamily
+from escoita.models.gemma4 import Gemma4Family
+from escoita.models.phi4 import Phi4Family
+from escoita.recipe.method import Expectation
+from escoita.training.checks import check_batch, check_precision_of_steps, check_trainable, count_trainable
 
 
 class LetterFamily(ChatFamily):

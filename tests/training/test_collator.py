@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from escoita.corpora.rows import Utterance
+from escoita.data.rows import Utterance
 from escoita.errors import AudioError, TrainingError
-from escoita.records import Prompt
-from tests.escoita.samples import tone, write_clip
-from training.collator import SECONDS, RefusedByWorker, SpeechCollator
+from escoita.records.training import Prompt
+from tests.samples import tone, write_clip
+from escoita.training.data_collator import SECONDS, RefusedByWorker, SpeechCollator
 
 
 class KeepingFamily:

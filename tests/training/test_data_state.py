@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from escoita.corpora.gather import Gathered
-from escoita.corpora.rows import Utterance, Utterances
+from escoita.data.loading import Gathered
+from escoita.data.rows import Utterance, Utterances
 from escoita.errors import ChangedDataError
-from escoita.records import CorpusUse
-from training.data_state import DataState, refuse_unused_data, resumed_data
+from escoita.records.training import CorpusUse
+from escoita.training.data_state import DataState, refuse_unused_data, resumed_data
 
 
 def row(folder: Path, number: int, **changes: Any) -> Utterance:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from training import energy
-from training.energy import EnergyMeter, gpu_joules
+from escoita.training import energy
+from escoita.training.energy import EnergyMeter, gpu_joules
 
 
 def begin(meter: EnergyMeter) -> EnergyMeter:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from escoita.errors import RecipeError, TrainingError
-from escoita.families import family_of
-from escoita.recipe import Recipe
-from training.engine import import_first, load_for_training
+from escoita.models import family_of
+from escoita.recipe.recipe import Recipe
+from escoita.training.engine import import_first, load_for_training
 
 
 Make = Callable[..., Recipe]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from escoita.errors import TrainingError
-from training.collator import SECONDS
-from training.halves import Halves, halved, is_out_of_memory, size
+from escoita.training.data_collator import SECONDS
+from escoita.training.oom import Halves, halved, is_out_of_memory, size
 
 
 class Memory:

@@ -15,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
-from escoita.corpora.clips import check_clips, read_clip
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Utterances
+from escoita.data.clips import check_clips, read_clip
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Utterances
 from escoita.errors import TrainingError
-from escoita.families import family_of
-from escoita.interruption import StopRequest
-from escoita.recipe import Corpus, Recipe, load_recipe
-from escoita.scoring import character_edits, word_edits
-from escoita.text import normalizer
-from escoita.transcribe import Transcriber
-from escoita.transcript import Transcript
+from escoita.models import family_of
+from escoita.utils.interruption import StopRequest
+from escoita.recipe.recipe import Corpus, Recipe, load_recipe
+from escoita.metrics.scoring import character_edits, word_edits
+from escoita.metrics.normalizers import normalizer
+from escoita.inference.transcriber import Transcriber
+from escoita.records.transcript import Transcript
 from tests.conftest import ROOT, write_manifest
-from training.interruption import ValidationInterrupted
-from training.listening import Listening, sample
+from escoita.training.interruption import ValidationInterrupted
+from escoita.training.listening import Listening, sample
 
 
 BASE = "quickstart/gemma4"

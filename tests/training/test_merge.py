@@ -13,19 +13,19 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from escoita.adapter import merged
-from escoita.cli import app
+from escoita.models.adapter import merged
+from escoita.cli.main import app
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.recipe import Recipe
-from escoita.records import AdapterRecord
-from escoita.rundir import RunDirectory
-from escoita.transcribe import Transcriber
-from tests.escoita.families.phi4_samples import noise, write_phi4, write_speech_lora
-from tests.escoita.samples import RECIPE, write_clip, write_manifest
-from training.arguments import peft_config
-from training.best import save_weights
-from training.merge import merge_run
+from escoita.models import family_of
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import AdapterRecord
+from escoita.run_directory import RunDirectory
+from escoita.inference.transcriber import Transcriber
+from tests.models.phi4_samples import noise, write_phi4, write_speech_lora
+from tests.samples import RECIPE, write_clip, write_manifest
+from escoita.training.arguments import peft_config
+from escoita.training.best import save_weights
+from escoita.training.merge import merge_run
 
 
 METHODS = {

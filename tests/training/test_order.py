@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.corpora.gather import Gathered, weighted
-from escoita.corpora.rows import Utterance, Utterances
+from escoita.data.loading import Gathered, weighted
+from escoita.data.rows import Utterance, Utterances
 from escoita.errors import RecipeError
-from escoita.recipe import Corpus
+from escoita.recipe.recipe import Corpus
 from tests.conftest import CORPUS
-from training.order import STRATEGIES, Batches, data_seed, longest_first, padding_share
-from training.sft import table
+from escoita.training.sampler import STRATEGIES, Batches, data_seed, longest_first, padding_share
+from escoita.training.sft import table
 
 
 LENGTHS = np.random.default_rng(0).gamma(3.0, 2.0, 500)

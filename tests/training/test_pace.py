@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from training import pace
-from training.pace import PaceMeter, audio_of
+from escoita.training import pace
+from escoita.training.pace import PaceMeter, audio_of
 
 
 class Clock:

@@ -11,11 +11,11 @@ from accelerate import PartialState
 from transformers import TrainerControl, TrainerState
 
 from escoita.errors import TrainingError
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT
-from tests.escoita.samples import RECIPE
-from training.session import (
+from tests.samples import RECIPE
+from escoita.training.session import (
     INTERVALS,
     UNHEARD,
     Clock,

@@ -1,8 +1,8 @@
 import os
 import tracemalloc
 
-from escoita.corpora.rows import Utterance, Utterances
-from training.sft import table
+from escoita.data.rows import Utterance, Utterances
+from escoita.training.sft import table
 
 
 def recordings(count: int, size: int) -> Utterances:

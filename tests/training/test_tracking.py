@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import RecipeError
-from escoita.rundir import RunDirectory
+from escoita.run_directory import RunDirectory
 from tests.training.test_arguments import recipe
-from training import tracking
-from training.arguments import sft_config
-from training.tracking import FOLDERS, keep_inside, require_trackers
+from escoita.training import tracking
+from escoita.training.arguments import sft_config
+from escoita.training.tracking import FOLDERS, keep_inside, require_trackers
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from escoita.errors import TrainingError, WriteError
-from escoita.families import family_of
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
+from escoita.models import family_of
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
 from tests.conftest import write_manifest
-from training.arguments import sft_config
-from training.checkpoints import checkpoints_by_step, damage
-from training.collator import SpeechCollator
-from training.engine import load_for_training
-from training.sft import clips_by_split, everything, table, train
-from training.trainer import SpeechTrainer
+from escoita.training.arguments import sft_config
+from escoita.training.checkpoints import checkpoints_by_step, damage
+from escoita.training.data_collator import SpeechCollator
+from escoita.training.engine import load_for_training
+from escoita.training.sft import clips_by_split, everything, table, train
+from escoita.training.trainer import SpeechTrainer
 
 
 @pytest.fixture(scope="module")

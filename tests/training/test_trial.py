@@ -14,12 +14,12 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 
 from escoita.errors import TrainingError
-from escoita.recipe import Recipe, load_recipe
-from tests.escoita.families import bases
-from tests.escoita.families.test_generic import CASES
+from escoita.recipe.recipe import Recipe, load_recipe
+from tests.models import bases
+from tests.models.test_generic import CASES
 from tests.training.trials import Case, quickstart, recipe_with
-from training.doctor.examination import examine
-from training.trial import corresponding, trial_arguments
+from escoita.training.preflight.examination import examine
+from escoita.training.trial import corresponding, trial_arguments
 
 
 LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
@@ -152,8 +152,8 @@ def test_modules_of_the_copy_that_stand_for_those_of_the_base(names: list[str], 
 def test_doctor_and_training_refuse_before_the_base_is_loaded(
     short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from escoita.families.gemma4 import Gemma4Family
-    from training.sft import train
+    from escoita.models.gemma4 import Gemma4Family
+    from escoita.training.sft import train
 
     def loaded(*arguments: Any, **options: Any) -> None:
         raise AssertionError("the base was loaded")

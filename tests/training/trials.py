@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from escoita.corpora.rows import Utterance, Utterances
-from escoita.families import family_of
-from escoita.recipe import Recipe, load_recipe
-from training.sft import table, untrained
-from training.trial import check_by_trial
+from escoita.data.rows import Utterance, Utterances
+from escoita.models import family_of
+from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.training.sft import table, untrained
+from escoita.training.trial import check_by_trial
 
 
 RECIPE = "recipes/quickstart-uzbek.yaml"

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import soxr
 
-from escoita.audio import read_audio
-from escoita.recipe import Recipe, load_recipe
+from escoita.audio.loading import read_audio
+from escoita.recipe.recipe import Recipe, load_recipe
 from tests.conftest import ROOT
-from tests.escoita.samples import write_clip
+from tests.samples import write_clip
 
 
 pytestmark = pytest.mark.unsloth
@@ -36,7 +36,7 @@ import json, sys
 from types import SimpleNamespace
 import torch
 from escoita.recipe import load_recipe
-from training.engine import import_first, load_for_training
+from escoita.training.engine import import_first, load_for_training
 
 torch.cuda.get_device_properties = lambda *_: SimpleNamespace(
     name="none", total_memory=2**34, major=8, minor=0, multi_processor_count=1
@@ -46,7 +46,7 @@ import_first(recipe)
 """
 
 TRAIN = f"""{BEGIN}
-from training.sft import train
+from escoita.training.sft import train
 print(train(recipe).model_dump_json())
 """
 
@@ -58,8 +58,8 @@ from unsloth.models.rl import PatchFastRL
 os.environ["UNSLOTH_ALLOW_CPU"] = "0"
 PatchFastRL(FastLanguageModel=unsloth.FastLanguageModel)
 from escoita.rundir import RunDirectory
-from training.arguments import sft_config
-from training.trainer import SpeechTrainer
+from escoita.training.arguments import sft_config
+from escoita.training.trainer import SpeechTrainer
 config = sft_config(recipe, RunDirectory(recipe.run_path))
 asked = ("gradient_accumulation_steps", "weight_decay", "warmup_steps", "optim", "seed", "learning_rate")
 classes = [kind.__name__ for kind in SpeechTrainer.__mro__]
@@ -70,7 +70,7 @@ LOSS = f"""{BEGIN}
 import hashlib
 from escoita.corpora.clips import read_clip
 from escoita.families import family_of
-from training.sft import clips_by_split, everything
+from escoita.training.sft import clips_by_split, everything
 family = family_of(recipe.base)
 processor = family.load_processor(recipe.base)
 model, adapter = load_for_training(recipe, family)
@@ -93,7 +93,7 @@ print(json.dumps({{"batch": digest, "loss": loss.item(), "norm": norm.item(), "s
 
 # Its own way of checkpointing needs the streams of a GPU; the usual one sets and clears the same flags.
 CHECKPOINTED = f"""{BEGIN}
-import training.unsloth_engine as engine
+import escoita.training.unsloth_backend as engine
 original = engine.FastModel
 class Usual:
     def from_pretrained(*args, **options):
@@ -101,10 +101,10 @@ class Usual:
     def get_peft_model(*args, **options):
         return original.get_peft_model(*args, **options | {{"use_gradient_checkpointing": True}})
 engine.FastModel = Usual
-from training.inference import inference_state
-from training.listening import Listening
-from training.sft import train
-from training.trainer import SpeechTrainer
+from escoita.training.inference import inference_state
+from escoita.training.listening import Listening
+from escoita.training.sft import train
+from escoita.training.trainer import SpeechTrainer
 steps, changed, cleared = [], [], []
 rates, step = Listening.rates, SpeechTrainer.training_step
 def checkpointed(model):
@@ -173,7 +173,7 @@ original = unsloth.FastModel.from_pretrained
 unsloth.FastModel.from_pretrained = lambda *arguments, **options: original(
     *arguments, **options | {{"use_gradient_checkpointing": False}}
 )
-from cards.snippets import snippets
+from escoita.cards.snippets import snippets
 from tests.cards.samples import training
 record = training(engine="unsloth", family="gemma4")
 code = snippets(recipe, record, recipe.base, str(recipe.run_path / "adapter"))[1].code

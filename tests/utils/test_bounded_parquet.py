@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from escoita import bounded_parquet
-from escoita.bounded_parquet import opened_parquet
+from escoita.utils import bounded_parquet
+from escoita.utils.bounded_parquet import opened_parquet
 from escoita.errors import RecordError
-from escoita.limits import COMBINING_MARKS, PREDICTION_ROWS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
-from escoita.predictions import SCHEMA, TEXTS, described, read_predictions
-from tests.eval.samples import write_rows
+from escoita.utils.limits import COMBINING_MARKS, PREDICTION_ROWS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
+from escoita.evaluation.predictions import SCHEMA, TEXTS, described, read_predictions
+from tests.evaluation.samples import write_rows
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from escoita import figures
+from escoita.utils import figures
 
 
 @pytest.mark.parametrize(

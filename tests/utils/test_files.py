@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from escoita import files
+from escoita.utils import files
 from escoita.errors import WriteError
-from escoita.files import (
+from escoita.utils.files import (
     clear_write_errors,
     free_bytes,
     public_name,

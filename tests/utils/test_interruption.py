@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from escoita.interruption import Interrupted, StopRequest, raise_on_signals
+from escoita.utils.interruption import Interrupted, StopRequest, raise_on_signals
 from tests.conftest import ROOT
 
 

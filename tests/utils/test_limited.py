@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.limited import limited
+from escoita.utils.sandbox import limited
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str, seconds: int = 2, memory: int = 1 << 30) -> object:

@@ -7,9 +7,9 @@ from unittest.mock import patch
 
 import pytest
 
-from escoita.cli import script
+from escoita.cli.main import script
 from escoita.errors import EscoitaError, WriteError
-from escoita.processes import each_says_why, gathered, locked, main_first, main_only
+from escoita.utils.processes import each_says_why, gathered, locked, main_first, main_only
 
 
 @pytest.mark.parametrize("rank, said", [(0, ""), (1, "escoita: process 1: gone.wav: no such file\n")])
@@ -47,9 +47,9 @@ def test_a_lock_in_a_folder_that_may_not_be_written_to(read_only: Path) -> None:
 @pytest.mark.parametrize("main, expected", [(True, 7), (False, 8)])
 def test_all_get_what_the_main_process_found(main: bool, expected: int) -> None:
     state: Any = SimpleNamespace(num_processes=2, is_main_process=main)
-    with patch("escoita.processes.gathered", lambda value, state: [value if main else (None, 8), None]):
+    with patch("escoita.utils.processes.gathered", lambda value, state: [value if main else (None, 8), None]):
         assert main_only(lambda: 7, state) == expected
-    refusing = patch("escoita.processes.gathered", lambda value, state: [value if main else ("no", None), None])
+    refusing = patch("escoita.utils.processes.gathered", lambda value, state: [value if main else ("no", None), None])
     with refusing, pytest.raises(EscoitaError, match="no"):
         main_only(raising(EscoitaError("no")), state)
 

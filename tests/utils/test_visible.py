@@ -1,8 +1,8 @@
 import pytest
 
-from escoita.corpora.rows import Rejected
+from escoita.data.rows import Rejected
 from escoita.errors import AudioError
-from escoita.visible import visible
+from escoita.utils.visible import visible
 
 
 @pytest.mark.parametrize(

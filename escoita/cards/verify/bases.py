@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cards.checks.rates import Differences, differing
-from escoita.evaluation import BASE, SUBJECT, EvaluationRecord, System
-from escoita.predictions import Provenance
-from escoita.recipe import Recipe
-from escoita.records import BaseRecord, TrainingRecord
+from escoita.cards.verify.rates import Differences, differing
+from escoita.records.evaluation import BASE, SUBJECT, EvaluationRecord, System
+from escoita.evaluation.predictions import Provenance
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import BaseRecord, TrainingRecord
 
 
 def base_differences(recipe: Recipe, training: TrainingRecord, base: BaseRecord | None) -> Differences:
@@ -58,7 +58,7 @@ def apart(evaluation: EvaluationRecord) -> Differences:
     Yield a line if adapter and base were measured on different bases. The card says on which base the adapter was.
 
     Args:
-        evaluation ([`~escoita.evaluation.EvaluationRecord`]): `eval/results.json`.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): `eval/results.json`.
     """
     ours = evaluation.judged
     for system in evaluation.systems[1:]:

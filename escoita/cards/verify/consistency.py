@@ -5,22 +5,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cards.base import base_revision
-from cards.checks.bases import apart, base_differences, system_differences
-from cards.checks.check import Check, compared, skipped
-from cards.checks.prompt import check_rendered_prompt
-from cards.checks.rates import Differences, differing, same
-from cards.checks.weights import ADAPTER
-from escoita.data_record import CorpusData, DataRecord
-from escoita.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
-from escoita.files import public_name, sha256
-from escoita.foreign_json import read_object
-from escoita.method import Lora
-from escoita.predictions import Provenance, predictions_path, read_predictions
-from escoita.recipe import Corpus, Recipe
-from escoita.records import AdapterRecord, TrainingRecord
-from escoita.rundir import UNCHANGED_FILES, RunDirectory
-from escoita.weight_files import non_finite_tensors, tensor_headers
+from escoita.cards.base import base_revision
+from escoita.cards.verify.bases import apart, base_differences, system_differences
+from escoita.cards.verify.check import Check, compared, skipped
+from escoita.cards.verify.prompt import check_rendered_prompt
+from escoita.cards.verify.rates import Differences, differing, same
+from escoita.cards.verify.weights import ADAPTER
+from escoita.records.data import CorpusData, DataRecord
+from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
+from escoita.utils.files import public_name, sha256
+from escoita.utils.foreign_json import read_object
+from escoita.recipe.method import Lora
+from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
+from escoita.recipe.recipe import Corpus, Recipe
+from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.run_directory import UNCHANGED_FILES, RunDirectory
+from escoita.models.weight_files import non_finite_tensors, tensor_headers
 
 
 # Fewer bootstrap resamples give an interval whose ends are noise.

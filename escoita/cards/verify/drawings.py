@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cards.checks.check import Check, compared, skipped, unprovable
-from cards.checks.files import IMAGES
-from cards.checks.rates import differences
-from escoita.data_record import DataRecord
-from escoita.plots import duration_plot, figures_in, training_plot
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.cards.verify.check import Check, compared, skipped, unprovable
+from escoita.cards.verify.files import IMAGES
+from escoita.cards.verify.rates import differences
+from escoita.records.data import DataRecord
+from escoita.records.plots import duration_plot, figures_in, training_plot
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 
 
 # In points of a plot that is 504 wide: another processor rounds the last digits otherwise.

@@ -4,14 +4,14 @@ import math
 import re
 from pathlib import Path
 
-from cards.checks.check import Check, compared, skipped, unprovable
-from cards.listing import published_files
+from escoita.cards.verify.check import Check, compared, skipped, unprovable
+from escoita.cards.listing import published_files
 from escoita.errors import RecordError
-from escoita.files import sha256
+from escoita.utils.files import sha256
 from escoita.hub.forbidden import PICKLES
-from escoita.limits import SUMS_BYTES, read_bounded
-from escoita.records import TrainingRecord
-from escoita.rundir import UNCHANGED_FILES, RunDirectory
+from escoita.utils.limits import SUMS_BYTES, read_bounded
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 
 
 SUMS = "SHA256SUMS"

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from cards.checks.check import Check, compared, unprovable
-from cards.checks.rates import differences
-from escoita.plain_yaml import read_yaml
+from escoita.cards.verify.check import Check, compared, unprovable
+from escoita.cards.verify.rates import differences
+from escoita.utils.plain_yaml import read_yaml
 
 
 FOLDER = ".eval_results"
@@ -20,7 +20,7 @@ def check_leaderboards(folder: Path, made: Mapping[str, bytes]) -> Iterator[Chec
 
     Args:
         folder (`Path`): What was published.
-        made (`Mapping[str, bytes]`): From [`~cards.benchmarks.benchmark_files`], by path.
+        made (`Mapping[str, bytes]`): From [`~escoita.cards.benchmarks.benchmark_files`], by path.
     """
     there = {path.relative_to(folder).as_posix(): path for path in sorted((folder / FOLDER).rglob("*.y*ml"))}
     for name in sorted(there.keys() | made.keys()):

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from cards.checks.check import Check, compared, skipped
-from cards.checks.text import every_block
+from escoita.cards.verify.check import Check, compared, skipped
+from escoita.cards.verify.text import every_block
 
 
 _NAMED = re.compile(

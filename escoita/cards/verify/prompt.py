@@ -4,19 +4,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from cards.checks.check import Check, compared, skipped, unprovable
+from escoita.cards.verify.check import Check, compared, skipped, unprovable
 from escoita.errors import EscoitaError
-from escoita.families import trained_family
-from escoita.families.known_templates import KNOWN_TEMPLATES
-from escoita.families.templates import digest
-from escoita.foreign_json import read_object
-from escoita.limits import read_bounded
-from escoita.records import AdapterRecord, TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.models import trained_family
+from escoita.models.known_templates import KNOWN_TEMPLATES
+from escoita.models.templates import digest
+from escoita.utils.foreign_json import read_object
+from escoita.utils.limits import read_bounded
+from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.run_directory import RunDirectory
 
 
 if TYPE_CHECKING:
-    from escoita.families.chat import ChatFamily
+    from escoita.models.chat import ChatFamily
 
 WHAT = "rendered prompt"
 TEMPLATE, TOKENIZER = "chat_template.jinja", "tokenizer_config.json"

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cards.checks.check import Check, compared
+from escoita.cards.verify.check import Check, compared
 from escoita.errors import RecordError
-from escoita.evaluation import PROBES, CorpusResult, EvaluationRecord
-from escoita.text import NORMALIZERS
+from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
+from escoita.metrics.normalizers import NORMALIZERS
 
 
 # (folder, normalizer, resamples, corpora) of `eval.results.score`, which this room does not import.

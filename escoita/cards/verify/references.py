@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cards.checks.check import Check
-from escoita.corpora.readers import read_corpus
+from escoita.cards.verify.check import Check
+from escoita.data.readers import read_corpus
 from escoita.errors import EscoitaError, RecordError
-from escoita.evaluation import PROBES
-from escoita.predictions import counts_path, hashed, opened, read_predictions, write_predictions
-from escoita.recipe import Corpus
+from escoita.records.evaluation import PROBES
+from escoita.evaluation.predictions import counts_path, hashed, opened, read_predictions, write_predictions
+from escoita.recipe.recipe import Corpus
 
 
 def asked_references(references: Sequence[str]) -> dict[str, Path]:

@@ -5,23 +5,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cards.checks.check import Check, skipped
-from escoita.base_model import resolve_base
-from escoita.corpora.clips import read_clip
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Utterance
+from escoita.cards.verify.check import Check, skipped
+from escoita.models.base_model import resolve_base
+from escoita.data.clips import read_clip
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Utterance
 from escoita.errors import AudioError, CorpusError, EscoitaError
-from escoita.evaluation import SUBJECT
-from escoita.figures import percent
-from escoita.hardware import device_name
-from escoita.predictions import Provenance, hashed, predictions_path, public_ids, read_predictions
-from escoita.recipe import Corpus, Recipe
-from escoita.rundir import RunDirectory
-from escoita.scoring import word_edits
+from escoita.records.evaluation import SUBJECT
+from escoita.utils.figures import percent
+from escoita.utils.hardware import device_name
+from escoita.evaluation.predictions import Provenance, hashed, predictions_path, public_ids, read_predictions
+from escoita.recipe.recipe import Corpus, Recipe
+from escoita.run_directory import RunDirectory
+from escoita.metrics.scoring import word_edits
 
 
 if TYPE_CHECKING:
-    from escoita.transcribe import Transcriber
+    from escoita.inference.transcriber import Transcriber
 
 # The same clips whoever draws them.
 SEED = 0
@@ -77,7 +77,7 @@ def _drawn(run: RunDirectory, corpus: Corpus, language: str, count: int) -> list
 
 
 def _loaded(run: RunDirectory, recipe: Recipe) -> "Transcriber":
-    from escoita.transcribe import Transcriber
+    from escoita.inference.transcriber import Transcriber
 
     system = read_predictions(next(iter(sorted(run.eval.glob("*/predictions.parquet")))))[1].system
     other = system.expected_base_sha256 is not None

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cards.blocks import LONGEST_CARD
-from cards.checks.check import Check, compared, skipped, unprovable
-from cards.checks.files import MEANT, UNSUMMED, published_files
-from cards.publication import ADAPTER_FILES, CARD
-from cards.signature import (
+from escoita.cards.blocks import LONGEST_CARD
+from escoita.cards.verify.check import Check, compared, skipped, unprovable
+from escoita.cards.verify.files import MEANT, UNSUMMED, published_files
+from escoita.cards.publication import ADAPTER_FILES, CARD
+from escoita.cards.signature import (
     LARGEST_KEY,
     LARGEST_SIGNATURE,
     PUBLIC_KEY,
@@ -21,9 +21,9 @@ from cards.signature import (
     read_signature,
     require_extra,
 )
-from cards.signing import parts
+from escoita.cards.signing import parts
 from escoita.errors import PublishError
-from escoita.files import sha256
+from escoita.utils.files import sha256
 
 
 WHAT = "signature"

@@ -11,9 +11,9 @@ import html5lib
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from cards.blocks import LONGEST_CARD, MARK, Block, blocks, made
-from cards.checks.check import Check, compared, skipped, unprovable
-from cards.front import split
+from escoita.cards.blocks import LONGEST_CARD, MARK, Block, blocks, made
+from escoita.cards.verify.check import Check, compared, skipped, unprovable
+from escoita.cards.front import split
 from escoita.errors import PublishError
 
 

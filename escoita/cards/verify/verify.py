@@ -19,39 +19,39 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from rich.console import Console
 from rich.text import Text
 
-from cards.base import base_revision
-from cards.benchmarks import benchmark_files
-from cards.build import build_card
-from cards.checks.bases import apart
-from cards.checks.check import Check, Verdict, compared, refusals, skipped, unprovable
-from cards.checks.consistency import check_consistency, check_contributed, check_presence
-from cards.checks.drawings import check_drawings, drawn_of_records
-from cards.checks.files import check_files
-from cards.checks.front import check_front, front_matter
-from cards.checks.hearing import check_hearing
-from cards.checks.leaderboards import check_leaderboards
-from cards.checks.names import check_names, check_versions, named
-from cards.checks.rates import Score, check_rates, recomputed, require_scorable
-from cards.checks.references import asked_references, hashed_corpora, put_back, transcripts
-from cards.checks.signature import Signer, check_signature
-from cards.checks.text import check_sections
-from cards.checks.version import check_template, is_same_matplotlib, is_same_template
-from cards.checks.weights import base_of, check_adapter, check_base_weights, check_named_base
-from cards.fetch import Snapshot, fetched
-from cards.listing import published_files
-from cards.measured import evaluation_card
-from cards.snippets import released_code
-from cards.template import released_templates
+from escoita.cards.base import base_revision
+from escoita.cards.benchmarks import benchmark_files
+from escoita.cards.build import build_card
+from escoita.cards.verify.bases import apart
+from escoita.cards.verify.check import Check, Verdict, compared, refusals, skipped, unprovable
+from escoita.cards.verify.consistency import check_consistency, check_contributed, check_presence
+from escoita.cards.verify.drawings import check_drawings, drawn_of_records
+from escoita.cards.verify.files import check_files
+from escoita.cards.verify.front_matter import check_front, front_matter
+from escoita.cards.verify.reproduce import check_hearing
+from escoita.cards.verify.leaderboards import check_leaderboards
+from escoita.cards.verify.names import check_names, check_versions, named
+from escoita.cards.verify.rates import Score, check_rates, recomputed, require_scorable
+from escoita.cards.verify.references import asked_references, hashed_corpora, put_back, transcripts
+from escoita.cards.verify.signature import Signer, check_signature
+from escoita.cards.verify.text import check_sections
+from escoita.cards.verify.version import check_template, is_same_matplotlib, is_same_template
+from escoita.cards.verify.weights import base_of, check_adapter, check_base_weights, check_named_base
+from escoita.cards.fetch import Snapshot, fetched
+from escoita.cards.listing import published_files
+from escoita.cards.measured import evaluation_card
+from escoita.cards.snippets import released_code
+from escoita.cards.template import released_templates
 from escoita import __version__
 from escoita.errors import PublishError
-from escoita.evaluation import EvaluationRecord
-from escoita.hub.access import clear_refusals
-from escoita.hub.patience import patiently
-from escoita.progress import say
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
-from escoita.visible import visible
+from escoita.records.evaluation import EvaluationRecord
+from escoita.hub.auth import clear_refusals
+from escoita.hub.retry import patiently
+from escoita.utils.progress import say
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
+from escoita.utils.visible import visible
 
 
 # (folder, record) of `eval.page.drawings.drawings`, which this package does not import.

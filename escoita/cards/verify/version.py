@@ -2,10 +2,10 @@
 
 import importlib.metadata
 
-from cards.checks.check import Check, compared, skipped
-from cards.template import released_templates, template_digest
+from escoita.cards.verify.check import Check, compared, skipped
+from escoita.cards.template import released_templates, template_digest
 from escoita import __version__
-from escoita.records import TrainingRecord
+from escoita.records.training import TrainingRecord
 
 
 def is_same_template(training: TrainingRecord) -> bool:

@@ -6,14 +6,14 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
 
-from cards.checks.check import Check, compared, skipped
+from escoita.cards.verify.check import Check, compared, skipped
 from escoita.errors import EscoitaError, PublishError
-from escoita.files import sha256
-from escoita.foreign_json import read_object
-from escoita.hub.access import clear_refusals
-from escoita.hub.patience import patiently
-from escoita.limits import NAME_CHARACTERS
-from escoita.resolve import SPEECH_LORA, possible_digests
+from escoita.utils.files import sha256
+from escoita.utils.foreign_json import read_object
+from escoita.hub.auth import clear_refusals
+from escoita.hub.retry import patiently
+from escoita.utils.limits import NAME_CHARACTERS
+from escoita.hub.files import SPEECH_LORA, possible_digests
 
 
 ADAPTER = "adapter_model.safetensors"
@@ -82,7 +82,7 @@ def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str)
         api (`HfApi`): Client of the Hub.
         base (`str`): Repository of the base.
         revision (`str`, *optional*): The one that was trained on.
-        digest (`str`): Of [`~escoita.resolve.weights_digest`].
+        digest (`str`): Of [`~escoita.hub.files.weights_digest`].
     """
     what = "base's weights"
     try:

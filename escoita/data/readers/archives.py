@@ -8,7 +8,7 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from escoita.corpora.kept import kept
+from escoita.data.kept import kept
 from escoita.errors import CorpusError
 
 

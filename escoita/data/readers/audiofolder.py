@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.corpora.collect import Origin, Record, collect, judged
-from escoita.corpora.rows import Rejected, Utterances
-from escoita.corpora.splits import asked_split, refuse_absent
-from escoita.corpora.tables import read_records
+from escoita.data.readers.collect import Origin, Record, collect, judged
+from escoita.data.rows import Rejected, Utterances
+from escoita.data.readers.splits import asked_split, refuse_absent
+from escoita.data.readers.tables import read_records
 from escoita.errors import CorpusError
-from escoita.recipe import Column, Corpus
+from escoita.recipe.recipe import Column, Corpus
 
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -26,7 +26,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     Where one table has no column of the split, the first folder of `file_name` tells it.
 
     Args:
-        corpus ([`~escoita.recipe.Corpus`]): With the `split` where each has a folder.
+        corpus ([`~escoita.recipe.recipe.Corpus`]): With the `split` where each has a folder.
         language (`str`): Of rows that name none.
 
     Raises:

@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from escoita.corpora.columns import Names
-from escoita.corpora.rows import Rejected, Utterances
-from escoita.recipe import Corpus
+from escoita.data.readers.columns import Names
+from escoita.data.rows import Rejected, Utterances
+from escoita.recipe.recipe import Corpus
 
 
 # Its line or row, counted from 1; what stands there; and what the corpus calls it.

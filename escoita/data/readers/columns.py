@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from escoita.recipe import Column
+from escoita.recipe.recipe import Column
 
 
 # As `_plain` writes them.

@@ -4,15 +4,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.audio import SAMPLING_RATE
-from escoita.corpora.archives import recordings_below, unpacked
-from escoita.corpora.collect import Origin, Record, collect, judged
-from escoita.corpora.readers.parquet import read_files
-from escoita.corpora.rows import Rejected, Utterances
-from escoita.corpora.splits import asked_split
-from escoita.corpora.tables import read_records
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.data.readers.archives import recordings_below, unpacked
+from escoita.data.readers.collect import Origin, Record, collect, judged
+from escoita.data.readers.parquet import read_files
+from escoita.data.rows import Rejected, Utterances
+from escoita.data.readers.splits import asked_split
+from escoita.data.readers.tables import read_records
 from escoita.errors import CorpusError
-from escoita.recipe import Column, Corpus
+from escoita.recipe.recipe import Column, Corpus
 
 
 COLUMNS = ("id", "path", "raw_transcription", "transcription", "characters", "num_samples", "gender")
@@ -33,7 +33,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     punctuation. `columns: {text: raw_transcription}` takes the one with them. The tables name no speakers.
 
     Args:
-        corpus ([`~escoita.recipe.Corpus`]): With the `split` (`dev` in tables, `validation` in parquet files), and as
+        corpus ([`~escoita.recipe.recipe.Corpus`]): With the `split` (`dev` in tables, `validation` in parquet files), and as
             `config` the language as FLEURS calls it, `gl_es`, where `path` holds several.
         language (`str`): Where neither the corpus nor the configuration names one.
 

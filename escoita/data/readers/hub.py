@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from escoita.corpora.collect import Origin
-from escoita.corpora.recordings import Piece, collect_pieces, find_table_columns, split_recordings, with_labels
-from escoita.corpora.rows import Rejected, Utterances
-from escoita.corpora.splits import asked_split
+from escoita.data.readers.collect import Origin
+from escoita.data.readers.recordings import Piece, collect_pieces, find_table_columns, split_recordings, with_labels
+from escoita.data.rows import Rejected, Utterances
+from escoita.data.readers.splits import asked_split
 from escoita.errors import CorpusError
-from escoita.progress import console
-from escoita.recipe import Corpus
+from escoita.utils.progress import console
+from escoita.recipe.recipe import Corpus
 
 
 # Rows that are streamed at once.
@@ -41,7 +41,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     read it as an audio folder.
 
     Args:
-        corpus ([`~escoita.recipe.Corpus`]): With the `split`.
+        corpus ([`~escoita.recipe.recipe.Corpus`]): With the `split`.
         language (`str`): Of rows that name none.
 
     Raises:

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from escoita.corpora.collect import Origin, Record, Values, collect, judged
-from escoita.corpora.columns import Names, find_columns
-from escoita.corpora.rows import SCHEMA, Rejected, Utterances
-from escoita.recipe import Column
+from escoita.data.readers.collect import Origin, Record, Values, collect, judged
+from escoita.data.readers.columns import Names, find_columns
+from escoita.data.rows import SCHEMA, Rejected, Utterances
+from escoita.recipe.recipe import Column
 
 
 # What a record calls its recording, so that no column can have the name.
@@ -53,7 +53,7 @@ def find_table_columns(
 
     Args:
         schema (`pa.Schema`): Of the table.
-        chosen (`Mapping[Column, str]`): See [`~escoita.corpora.columns.find_columns`].
+        chosen (`Mapping[Column, str]`): See [`~escoita.data.readers.columns.find_columns`].
         needed (`tuple[Column, ...]`, *optional*, defaults to `("text",)`): The same.
 
     Returns:
@@ -106,7 +106,7 @@ def collect_pieces(
         seen (`set[str]`, *optional*): Takes the splits that are met, where one is asked for.
 
     Returns:
-        `tuple[Utterances, list[Rejected]]`: As [`~escoita.corpora.collect.collect`] gives them.
+        `tuple[Utterances, list[Rejected]]`: As [`~escoita.data.readers.collect.collect`] gives them.
     """
     kept: list[tuple[Piece, list[int]]] = []
 

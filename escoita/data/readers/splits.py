@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from escoita.errors import CorpusError
-from escoita.recipe import Corpus
+from escoita.recipe.recipe import Corpus
 
 
 def asked_split(corpus: Corpus, there: Collection[str], default: str | None = None) -> str:
@@ -12,7 +12,7 @@ def asked_split(corpus: Corpus, there: Collection[str], default: str | None = No
     The split that a recipe names.
 
     Args:
-        corpus ([`~escoita.recipe.Corpus`]): As the recipe says.
+        corpus ([`~escoita.recipe.recipe.Corpus`]): As the recipe says.
         there (`Collection[str]`): The splits of the corpus.
         default (`str`, *optional*): Where the recipe names none; it must name one unless given.
 
@@ -37,7 +37,7 @@ def refuse_absent(corpus: Corpus, seen: Collection[str]) -> None:
     Refuses a split of which a column would tell, but no row is.
 
     Args:
-        corpus ([`~escoita.recipe.Corpus`]): As the recipe says.
+        corpus ([`~escoita.recipe.recipe.Corpus`]): As the recipe says.
         seen (`Collection[str]`): The splits of the rows, where the recipe asks for one.
 
     Raises:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from escoita.corpora.collect import Record
-from escoita.corpora.columns import Names, find_columns
-from escoita.corpora.delimited import DIALECTS, read_delimited
-from escoita.corpora.rows import Rejected
+from escoita.data.readers.collect import Record
+from escoita.data.readers.columns import Names, find_columns
+from escoita.data.readers.delimited import DIALECTS, read_delimited
+from escoita.data.rows import Rejected
 from escoita.errors import CorpusError
-from escoita.recipe import Column
+from escoita.recipe.recipe import Column
 
 
 JSON_LINES = (".jsonl", ".json")
@@ -30,7 +30,7 @@ def read_records(
 
     Args:
         path (`Path`): A .jsonl or .json file with one object a line, a .csv or a .tsv file.
-        chosen (`Mapping[Column, str]`): See [`~escoita.corpora.columns.find_columns`].
+        chosen (`Mapping[Column, str]`): See [`~escoita.data.readers.columns.find_columns`].
         needed (`Sequence[Column]`, *optional*, defaults to `("audio", "text")`): The same.
         header (`Sequence[str]`, *optional*): Names of the columns of a table that has no header.
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from escoita.alignment import align_all
+from escoita.metrics.alignment import align_all
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from escoita.evaluation import EvaluationRecord
-from eval.counts import forms_of
-from eval.folder import read_folder
-from eval.page.plots import wer_by_corpus, wer_by_duration, wer_distribution
-from eval.tally import count
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.counts import forms_of
+from escoita.evaluation.prediction_folder import read_folder
+from escoita.evaluation.report.plots import wer_by_corpus, wer_by_duration, wer_distribution
+from escoita.evaluation.tally import count
 
 
 def drawings(folder: Path, record: EvaluationRecord) -> dict[str, str]:
@@ -17,7 +17,7 @@ def drawings(folder: Path, record: EvaluationRecord) -> dict[str, str]:
 
     Args:
         folder (`Path`): Holds the predictions that the record was made from.
-        record ([`~escoita.evaluation.EvaluationRecord`]): What they came to.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): What they came to.
 
     Returns:
         `dict[str, str]`: `<svg>` elements by the names of their files.

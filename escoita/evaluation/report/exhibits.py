@@ -7,12 +7,12 @@ from itertools import groupby
 
 import numpy as np
 
-from escoita.evaluation import EvaluationRecord, Slice
-from escoita.figures import percent, thousands
-from eval.page.confusions import Confusions
-from eval.page.heard import Heard
-from eval.page.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
-from eval.page.wording import share
+from escoita.records.evaluation import EvaluationRecord, Slice
+from escoita.utils.figures import percent, thousands
+from escoita.evaluation.report.confusions import Confusions
+from escoita.evaluation.report.heard import Heard
+from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
+from escoita.evaluation.presentation import share
 
 
 # Words of each list of confusions: as many as a person reads.
@@ -78,7 +78,7 @@ def plots(record: EvaluationRecord, heard: Mapping[str, Sequence[Heard]]) -> lis
     Draws what the report and the card show.
 
     Args:
-        record ([`~escoita.evaluation.EvaluationRecord`]): Gives the rates.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): Gives the rates.
         heard (`Mapping[str, Sequence[Heard]]`): Of each system, corpus by corpus.
     """
     together = ", all corpora together" if len(record.corpora) > 1 else ""

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from escoita.errors import RecordError
-from escoita.evaluation import CorpusResult, EvaluationRecord
-from escoita.scoring import word_edits
-from escoita.text import normalizer
-from eval.folder import read_folder
+from escoita.records.evaluation import CorpusResult, EvaluationRecord
+from escoita.metrics.scoring import word_edits
+from escoita.metrics.normalizers import normalizer
+from escoita.evaluation.prediction_folder import read_folder
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Heard:
 
     Args:
         corpus (`str`): Name of the corpus.
-        rows (`pa.Table`): As [`~escoita.predictions.read_predictions`] gives them.
+        rows (`pa.Table`): As [`~escoita.evaluation.predictions.read_predictions`] gives them.
         references (`list[str]`): Normalised.
         hypotheses (`list[str]`): Normalised.
         edits (`np.ndarray`): Word edits of each utterance.
@@ -46,7 +46,7 @@ def read_heard(folder: Path, record: EvaluationRecord) -> dict[str, list[Heard]]
 
     Args:
         folder (`Path`): Holds the predictions.
-        record ([`~escoita.evaluation.EvaluationRecord`]): Made from them.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): Made from them.
 
     Returns:
         `dict[str, list[Heard]]`: For each system its corpora, both in the order of the record.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import soundfile
 
-from escoita.audio import SAMPLING_RATE
-from escoita.corpora.clips import read_clip
-from escoita.corpora.rows import Utterance
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.data.clips import read_clip
+from escoita.data.rows import Utterance
 from escoita.errors import AudioError
 
 
@@ -23,7 +23,7 @@ def player(utterance: Utterance) -> str | None:
     A recording as a data URI for an `<audio>` element.
 
     Args:
-        utterance ([`~escoita.corpora.rows.Utterance`]): A row of a corpus whose licence lets clips be shipped.
+        utterance ([`~escoita.data.rows.Utterance`]): A row of a corpus whose licence lets clips be shipped.
 
     Returns:
         `str`: Starts with `data:audio/`; nothing where the recording is not there, cannot be read, or is too large

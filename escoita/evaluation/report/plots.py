@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from escoita.evaluation import CorpusResult, EvaluationRecord, Slice
-from escoita.plots import COLOURS, GREY, svg
+from escoita.records.evaluation import CorpusResult, EvaluationRecord, Slice
+from escoita.records.plots import COLOURS, GREY, svg
 
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def wer_by_corpus(record: EvaluationRecord) -> str:
     Word error rates with their 95 % intervals: each corpus, and the pool where there are several.
 
     Args:
-        record ([`~escoita.evaluation.EvaluationRecord`]): With one system or more.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): With one system or more.
     """
     height = _FRAME + _ROW * sum(len(result.systems) + _APART for result in record.rows)
     figures = {
@@ -50,7 +50,7 @@ def wer_by_duration(record: EvaluationRecord) -> str | None:
     Word error rates of short and long clips, all corpora together.
 
     Args:
-        record ([`~escoita.evaluation.EvaluationRecord`]): With one system or more.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): With one system or more.
 
     Returns:
         `str`: An `<svg>` element; nothing where the record has no slices by duration.

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from escoita import figures
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Utterances
+from escoita.utils import figures
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Utterances
 from escoita.errors import CorpusError
-from escoita.evaluation import EvaluationRecord
-from escoita.files import write_atomically
-from escoita.progress import say
-from escoita.rundir import RunDirectory
-from escoita.verdicts import short
-from eval.counts import write_counts
-from eval.page import wording
-from eval.page.confusions import confusions
-from eval.page.exhibits import confusion_tables, plots, slice_tables
-from eval.page.heard import read_heard
-from eval.page.worst import with_players, worst_utterances
+from escoita.records.evaluation import EvaluationRecord
+from escoita.utils.files import write_atomically
+from escoita.utils.progress import say
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.verdicts import short
+from escoita.evaluation.counts import write_counts
+from escoita.evaluation import presentation as wording
+from escoita.evaluation.report.confusions import confusions
+from escoita.evaluation.report.exhibits import confusion_tables, plots, slice_tables
+from escoita.evaluation.report.heard import read_heard
+from escoita.evaluation.report.worst import with_players, worst_utterances
 
 
 # As many as a person reads.
@@ -73,7 +73,7 @@ def write_report(
 
     Args:
         folder (`Path`): Holds the predictions that the record was made from; the files go there.
-        record ([`~escoita.evaluation.EvaluationRecord`]): What they came to.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): What they came to.
         clips (`Mapping[str, Utterances]`, *optional*): Rows of each corpus, for players beside the worst utterances.
         playable (`Collection[str]`, *optional*): Corpora whose licence lets clips be shipped; none unless given.
         title (`str`, *optional*): Of the page; the adapter and its base, or the model that is judged, unless given.
@@ -144,7 +144,7 @@ def _environment() -> Environment:
 
 
 if __name__ == "__main__":
-    from escoita.cli import report as command
-    from escoita.cli import script
+    from escoita.cli.main import report as command
+    from escoita.cli.main import script
 
     script(command)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from escoita.alignment import Chunk, align
-from escoita.corpora.rows import Utterances
-from eval.faults import find_faults
-from eval.page.heard import Heard
-from eval.page.players import LARGEST, TOTAL, player
+from escoita.metrics.alignment import Chunk, align
+from escoita.data.rows import Utterances
+from escoita.metrics.error_types import find_faults
+from escoita.evaluation.report.heard import Heard
+from escoita.evaluation.report.players import LARGEST, TOTAL, player
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Worst:
         chunks (`list[Chunk]`): The normalised texts, aligned.
         reference (`str`, *optional*): As the corpus has it, where the normaliser changed it.
         hypothesis (`str`, *optional*): As the system wrote it, where the normaliser changed it.
-        faults (`list[str]`): As [`~escoita.evaluation.Faults`] calls them.
+        faults (`list[str]`): As [`~escoita.records.evaluation.Faults`] calls them.
         player (`str`, *optional*): The recording as a data URI.
     """
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from escoita.fairness import Client
-from escoita.partial import Partial
-from space.differences import compare, too_long
-from space.listening import listen
+from escoita.inference.fairness import Client
+from escoita.inference.streaming import Partial
+from escoita.space.differences import compare, too_long
+from escoita.space.listening import listen
 
 
 if TYPE_CHECKING:
-    from space.demo import Demo
+    from escoita.space.demo import Demo
 
 # What programs call the base alone.
 BASE = "base"
@@ -43,13 +43,13 @@ def both(demo: "Demo", recording: str | None, names: tuple[str, str], client: Cl
     Hears a recording with two models, one after the other.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         recording (`str`, *optional*): As the visitor sent it.
         names (`tuple[str, str]`): `base`, or the name of an adapter. The base is told the prompt of the other.
-        client ([`~escoita.fairness.Client`], *optional*): Who asks.
+        client ([`~escoita.inference.fairness.Client`], *optional*): Who asks.
 
     Raises:
-        EscoitaError: See [`~space.listening.listen`].
+        EscoitaError: See [`~escoita.space.listening.listen`].
     """
     started, first = time.monotonic(), None
     for place, name in enumerate(names):

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from space.languages import visitor_language
-from space.listening import messages
-from space.texts import say as said
-from space.transcribed import Transcribed, require_transcribed
+from escoita.space.languages import visitor_language
+from escoita.space.listening import messages
+from escoita.space.texts import say as said
+from escoita.space.transcribed import Transcribed, require_transcribed
 
 
 if TYPE_CHECKING:
     import gradio as gr
 
-    from space.demo import Demo
+    from escoita.space.demo import Demo
 
 # Consent is given for one recording, never for the next one.
 FORGET = '() => ["", false, ""]'
@@ -28,11 +28,11 @@ def feedback_box(
     Lays out the box, where the recipe names a dataset; else nothing.
 
     Args:
-        demo ([`~space.demo.Demo`]): Its `corrections` take what is sent.
+        demo ([`~escoita.space.demo.Demo`]): Its `corrections` take what is sent.
         say (`Callable`): Text of a label, by its key and the values of its placeholders.
         recording (`gr.Audio`): What was heard.
         transcript (`gr.Textbox`): What the model heard in it; the box begins with it.
-        done (`gr.State`): The [`~space.transcribed.Transcribed`] of this session.
+        done (`gr.State`): The [`~escoita.space.transcribed.Transcribed`] of this session.
     """
     import gradio as gr
 

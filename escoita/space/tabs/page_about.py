@@ -7,22 +7,22 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
-from escoita.evaluation import Interval
-from escoita.figures import duration, percent, thousands
-from escoita.records import AdapterRecord, TrainingRecord
-from escoita.resolve import adapter_record
-from space.languages import visitor_language
-from space.look import short_name
-from space.published import read_published
-from space.rates import sentences, tables
-from space.recording import limits
-from space.texts import say as said
+from escoita.records.evaluation import Interval
+from escoita.utils.figures import duration, percent, thousands
+from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.hub.files import adapter_record
+from escoita.space.languages import visitor_language
+from escoita.space.theme import short_name
+from escoita.space.tabs.published import read_published
+from escoita.space.rates import sentences, tables
+from escoita.space.recording import limits
+from escoita.space.texts import say as said
 
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from space.demo import Demo
+    from escoita.space.demo import Demo
 
 # Plots that have a name in every language; others are called by their files.
 PLOTS = {
@@ -54,7 +54,7 @@ def about_tab(demo: "Demo", say: Callable[..., Any]) -> None:
     Lays out the tab; it is filled when the page is opened, and anew whenever the tab is.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         say (`Callable`): Text of a label, by its key.
     """
     import gradio as gr
@@ -75,7 +75,7 @@ def about(demo: "Demo", language: str) -> str:
     HTML of all that is known.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         language (`str`): Of the page.
 
     Returns:

@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from escoita.figures import percent
-from escoita.partial import Partial
-from space.beside import BASE, Both, answered, both
-from space.differences import Comparison, compare, marked, too_long
-from space.languages import visitor_language
-from space.listening import messages
-from space.published import normalizer_of
-from space.status import NOTES
-from space.texts import say as said
+from escoita.utils.figures import percent
+from escoita.inference.streaming import Partial
+from escoita.space.tabs.beside import BASE, Both, answered, both
+from escoita.space.differences import Comparison, compare, marked, too_long
+from escoita.space.languages import visitor_language
+from escoita.space.listening import messages
+from escoita.space.tabs.published import normalizer_of
+from escoita.space.status import NOTES
+from escoita.space.texts import say as said
 
 
 if TYPE_CHECKING:
-    from space.demo import Demo
+    from escoita.space.demo import Demo
 
 # Messages and texts belong to the recording before.
 FORGET = """() => {
@@ -31,7 +31,7 @@ def compare_tab(demo: "Demo", say: Callable[..., Any]) -> None:
     Lays out the tab, and opens the endpoint `/compare`.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         say (`Callable`): Text of a label, by its key.
     """
     import gradio as gr
@@ -111,7 +111,7 @@ def status_line(demo: "Demo", heard: Both, language: str) -> str:
     What is going on, as HTML.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         heard ([`Both`]): So far.
         language (`str`): Of the page.
     """
@@ -129,7 +129,7 @@ def differences(
     HTML of what differs: each text from the reference, or where there is none, the one from the other.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         names (`tuple[str, str]`): `base`, or the name of an adapter.
         texts (`tuple[str, str]`): What each has heard.
         reference (`str`): What was said; may be empty.

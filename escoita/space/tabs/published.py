@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from escoita.errors import RecipeError, RecordError
-from escoita.evaluation import EvaluationRecord
-from escoita.recipe import Recipe
-from escoita.records import TrainingRecord
-from escoita.rundir import RunDirectory
+from escoita.records.evaluation import EvaluationRecord
+from escoita.recipe.recipe import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.run_directory import RunDirectory
 
 
 Found = TypeVar("Found")
@@ -22,9 +22,9 @@ class Published:
     The records of an adapter, as far as there are any.
 
     Args:
-        recipe ([`~escoita.recipe.Recipe`], *optional*): What was asked for.
-        training ([`~escoita.records.TrainingRecord`], *optional*): What happened.
-        evaluation ([`~escoita.evaluation.EvaluationRecord`], *optional*): How well it hears.
+        recipe ([`~escoita.recipe.recipe.Recipe`], *optional*): What was asked for.
+        training ([`~escoita.records.training.TrainingRecord`], *optional*): What happened.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`], *optional*): How well it hears.
         plots (`dict[str, str]`): Address of each plot, by the name of its file, which ends in `.svg`.
         unreadable (`Sequence[str]`): Of each record that is there and cannot be read, why.
     """
@@ -41,7 +41,7 @@ def read_published(run: RunDirectory | None) -> Published:
     Reads what is there.
 
     Args:
-        run ([`~escoita.rundir.RunDirectory`], *optional*): A run directory, or a repository of an adapter that was
+        run ([`~escoita.run_directory.RunDirectory`], *optional*): A run directory, or a repository of an adapter that was
             downloaded, which has the same layout.
     """
     if run is None:

@@ -7,24 +7,24 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from escoita.audio import read_recording
+from escoita.audio.loading import read_recording
 from escoita.errors import EscoitaError
-from escoita.resolve import adapter_record
-from space.downloads import segments_of, write_downloads
-from space.languages import visitor_language
-from space.listening import listen, messages
-from space.page_feedback import feedback_box
-from space.recording import page_words
-from space.status import progress_line, segment_list, spoken_line
-from space.texts import say as said
-from space.transcribed import Transcribed
-from space.waveform import waveform
+from escoita.hub.files import adapter_record
+from escoita.space.downloads import segments_of, write_downloads
+from escoita.space.languages import visitor_language
+from escoita.space.listening import listen, messages
+from escoita.space.tabs.feedback import feedback_box
+from escoita.space.recording import page_words
+from escoita.space.status import progress_line, segment_list, spoken_line
+from escoita.space.texts import say as said
+from escoita.space.transcribed import Transcribed
+from escoita.space.waveform import waveform
 
 
 if TYPE_CHECKING:
     import gradio as gr
 
-    from space.demo import Demo
+    from escoita.space.demo import Demo
 
 # Messages, text and files belong to the recording before.
 FORGET = """() => {
@@ -38,7 +38,7 @@ def transcribe_tab(demo: "Demo", say: Callable[..., Any]) -> None:
     Lays out the tab, and opens the endpoint `/transcribe`.
 
     Args:
-        demo ([`~space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): What the page is about.
         say (`Callable`): Text of a label, by its key.
     """
     import gradio as gr

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from escoita.recipe import Recipe
-from training.doctor.finding import Finding
-from training.doctor.licences import LICENCES
-from training.doctor.memory import GIGABYTE
+from escoita.recipe.recipe import Recipe
+from escoita.training.preflight.finding import Finding
+from escoita.training.preflight.licences import LICENCES
+from escoita.training.preflight.memory import GIGABYTE
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from escoita.corpora.clips import Noticed, check_clips
-from escoita.corpora.gather import refuse_over_share, refuse_silence
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Rejected, Utterance, Utterances
-from escoita.recipe import Corpus, Recipe
-from training.doctor.finding import Finding, findings_of
-from training.doctor.settings import asked
+from escoita.data.clips import Noticed, check_clips
+from escoita.data.loading import refuse_over_share, refuse_silence
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Rejected, Utterance, Utterances
+from escoita.recipe.recipe import Corpus, Recipe
+from escoita.training.preflight.finding import Finding, findings_of
+from escoita.training.preflight.settings import asked
 
 
 DECODED = 50

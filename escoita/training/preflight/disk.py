@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.recipe import Recipe
-from training.checkpoints import FEWEST
-from training.doctor.finding import Finding
-from training.doctor.memory import GIGABYTE, Estimate
-from training.doctor.settings import asked
+from escoita.recipe.recipe import Recipe
+from escoita.training.checkpoints import FEWEST
+from escoita.training.preflight.finding import Finding
+from escoita.training.preflight.memory import GIGABYTE, Estimate
+from escoita.training.preflight.settings import asked
 
 
 # Beside adapter and optimizer a checkpoint holds tokenizer, processor and states.

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.families import family_of
-from escoita.families.chat import ChatFamily
-from escoita.families.family import Family, marks_of
-from escoita.recipe import Recipe
-from escoita.rundir import RunDirectory
-from training.doctor.base import Base, find_base, find_licence, look_up
-from training.doctor.corpora import Sampled, find_corpora
-from training.doctor.disk import find_disk
-from training.doctor.finding import Finding, findings_of
-from training.doctor.machine import find_machine
-from training.doctor.model import Longest, encode_longest, find_lengths, find_memory, find_trainable
-from training.doctor.prompt import find_prompt
-from training.doctor.settings import asked, precision
-from training.doctor.trial import find_trial
-from training.doctor.versions import find_versions
+from escoita.models import family_of
+from escoita.models.chat import ChatFamily
+from escoita.models.family import Family, marks_of
+from escoita.recipe.recipe import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.training.preflight.base import Base, find_base, find_licence, look_up
+from escoita.training.preflight.corpora import Sampled, find_corpora
+from escoita.training.preflight.disk import find_disk
+from escoita.training.preflight.finding import Finding, findings_of
+from escoita.training.preflight.machine import find_machine
+from escoita.training.preflight.model import Longest, encode_longest, find_lengths, find_memory, find_trainable
+from escoita.training.preflight.prompt import find_prompt
+from escoita.training.preflight.settings import asked, precision
+from escoita.training.preflight.trial import find_trial
+from escoita.training.preflight.versions import find_versions
 
 
 def examine(recipe: Recipe) -> Iterator[Finding]:
@@ -61,10 +61,10 @@ def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
         recipe ([`Recipe`]): Its training section.
         model_type (`str`, *optional*): Of the base, where it is known.
     """
-    from training.arguments import sft_config
-    from training.checks import NOT_IN_FP16
-    from training.fields import without_effect
-    from training.session import refuse_other_recipe
+    from escoita.training.arguments import sft_config
+    from escoita.training.checks import NOT_IN_FP16
+    from escoita.training.fields import without_effect
+    from escoita.training.session import refuse_other_recipe
 
     yield from (Finding("warning", "recipe", line, "leave it out") for line in without_effect(recipe))
     run = RunDirectory(recipe.run_path)
@@ -113,7 +113,7 @@ def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) 
 def _find_model(
     recipe: Recipe, family: ChatFamily, processor: Any, sampled: Sampled, about: Base, accepted: bool
 ) -> Iterator[Finding]:
-    from training.sft import untrained
+    from escoita.training.sft import untrained
 
     model = untrained(recipe)
     yield from findings_of("trained", lambda: find_trainable(recipe, family, model))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from escoita.recipe import Recipe
-from training.doctor.finding import Finding
-from training.doctor.memory import GIGABYTE
-from training.doctor.settings import asked, precision
+from escoita.recipe.recipe import Recipe
+from escoita.training.preflight.finding import Finding
+from escoita.training.preflight.memory import GIGABYTE
+from escoita.training.preflight.settings import asked, precision
 
 
 def find_machine(recipe: Recipe) -> Iterator[Finding]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from escoita.families.four_bit import is_quantized
-from training.doctor.activations import Activations
+from escoita.models.four_bit import is_quantized
+from escoita.training.preflight.activations import Activations
 
 
 GIGABYTE = 1e9
@@ -71,7 +71,7 @@ class Load:
         recast (`bool`): Frozen weights are stored in another type than that of the products.
         four_bit (`bool`): Linear layers are in NF4.
         skipped (`Collection[str]`): Names of the modules that stay in 16 bits; see
-            [`~escoita.families.four_bit.skip_list`].
+            [`~escoita.models.four_bit.skip_list`].
         optimizer (`str`): As `training.optim` calls it.
         checkpointing (`bool`): Layers are computed again in the backward pass.
         tokens (`int`): Of a batch that go through the head: those with labels, or all where there is no Triton.

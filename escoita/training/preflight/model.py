@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from escoita.audio import SAMPLING_RATE
-from escoita.families import family_of
-from escoita.families.chat import IGNORED, ChatFamily
-from escoita.families.four_bit import skip_list
-from escoita.recipe import Recipe
-from training.checks import check_trainable, count_trainable
-from training.doctor.activations import count_activations
-from training.doctor.finding import Finding, Mark
-from training.doctor.machine import free_memory
-from training.doctor.memory import GIGABYTE, Estimate, Load, estimate
-from training.doctor.settings import asked, precision
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.models import family_of
+from escoita.models.chat import IGNORED, ChatFamily
+from escoita.models.four_bit import skip_list
+from escoita.recipe.recipe import Recipe
+from escoita.training.checks import check_trainable, count_trainable
+from escoita.training.preflight.activations import count_activations
+from escoita.training.preflight.finding import Finding, Mark
+from escoita.training.preflight.machine import free_memory
+from escoita.training.preflight.memory import GIGABYTE, Estimate, Load, estimate
+from escoita.training.preflight.settings import asked, precision
 
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -58,7 +58,7 @@ def find_trainable(recipe: Recipe, family: ChatFamily, model: Any) -> Iterator[F
     Args:
         recipe ([`Recipe`]): Its method.
         family ([`ChatFamily`]): Names the towers.
-        model: Of [`~training.sft.untrained`].
+        model: Of [`~escoita.training.sft.untrained`].
     """
     counts = count_trainable(family, model)
     check_trainable(counts, recipe.method.trainable)
@@ -117,7 +117,7 @@ def find_memory(
 
     Args:
         recipe ([`Recipe`]): Precision, optimizer, checkpointing.
-        model: Of [`~training.sft.untrained`].
+        model: Of [`~escoita.training.sft.untrained`].
         batches (`dict[int, dict[str, torch.Tensor]]`): The largest batch, and one clip of it, by number of clips.
         longest ([`Longest`]): What those clips are like.
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
-from escoita.corpora.rows import SCHEMA, Utterance
+from escoita.data.rows import SCHEMA, Utterance
 from escoita.errors import AudioError
-from escoita.families.chat import IGNORED, ChatFamily
-from escoita.recipe import Recipe
-from escoita.visible import visible
-from training.checks import check_batch
-from training.collator import SpeechCollator
-from training.doctor.finding import Finding
+from escoita.models.chat import IGNORED, ChatFamily
+from escoita.recipe.recipe import Recipe
+from escoita.utils.visible import visible
+from escoita.training.checks import check_batch
+from escoita.training.data_collator import SpeechCollator
+from escoita.training.preflight.finding import Finding
 
 
 TRAINED = "⟦", "⟧"

@@ -4,12 +4,12 @@ from contextlib import suppress
 from typing import Any
 
 from escoita.errors import RecipeError
-from escoita.recipe import Recipe
+from escoita.recipe.recipe import Recipe
 
 
 def asked(recipe: Recipe, key: str) -> Any:
     """A field of the training section, or what TRL takes unless it is given, or given as what it cannot be."""
-    from training.arguments import trl_defaults, typed
+    from escoita.training.arguments import trl_defaults, typed
 
     if key in recipe.training:
         with suppress(RecipeError):  # told once, where SFTConfig is looked at
@@ -19,7 +19,7 @@ def asked(recipe: Recipe, key: str) -> Any:
 
 def precision(recipe: Recipe) -> str:
     """`bf16`, `fp16` or `float32`: of the products."""
-    from training.arguments import bf16_by_default
+    from escoita.training.arguments import bf16_by_default
 
     half = {key: asked(recipe, key) for key in ("fp16", "bf16", "use_cpu")}
     if half["fp16"]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from escoita.corpora.rows import Utterance, Utterances
-from escoita.families.chat import ChatFamily
-from escoita.recipe import Recipe
-from training.doctor.finding import Finding
+from escoita.data.rows import Utterance, Utterances
+from escoita.models.chat import ChatFamily
+from escoita.recipe.recipe import Recipe
+from escoita.training.preflight.finding import Finding
 
 
 # They need several processes, and this is one.
@@ -24,10 +24,10 @@ def find_trial(
         family ([`ChatFamily`]): Of the base.
         processor: The family's processor.
         clips (`Sequence[Utterance]`): Of the training corpora; the shortest ones are trained on.
-        model: Of [`~training.sft.untrained`].
+        model: Of [`~escoita.training.sft.untrained`].
     """
-    from training.sft import table
-    from training.trial import ROWS, check_by_trial
+    from escoita.training.sft import table
+    from escoita.training.trial import ROWS, check_by_trial
 
     if recipe.engine == "unsloth":
         yield Finding("warning", "trial", "engine: unsloth is not tried before training")

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from packaging.requirements import Requirement
 
-from escoita.recipe import Recipe
-from training.doctor.finding import Finding
+from escoita.recipe.recipe import Recipe
+from escoita.training.preflight.finding import Finding
 
 
 SHOWN = ("torch", "transformers", "trl", "peft", "datasets", "huggingface-hub")

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from escoita.visible import visible
-from training.doctor.finding import PUBLISHING, Finding, Mark
+from escoita.utils.visible import visible
+from escoita.training.preflight.finding import PUBLISHING, Finding, Mark
 
 
 STYLES: dict[Mark, str] = {"ok": "green", "warning": "yellow", "refusal": "bold red"}

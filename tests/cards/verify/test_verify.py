@@ -11,17 +11,17 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from cards import verify as module
-from cards.blocks import blocks
-from cards.checks.check import Check
-from cards.publication import checksums
-from cards.verify import passed, print_checks, to_json, verify
+from escoita.cards.verify import verify as module
+from escoita.cards.blocks import blocks
+from escoita.cards.verify.check import Check
+from escoita.cards.publication import checksums
+from escoita.cards.verify.verify import passed, print_checks, to_json, verify
 from escoita.errors import EscoitaError
-from escoita.evaluation import EvaluationRecord
-from escoita.predictions import described, read_predictions, write_predictions
-from eval.page.drawings import drawings
-from eval.report import write_report
-from eval.results import score
+from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.predictions import described, read_predictions, write_predictions
+from escoita.evaluation.report.drawings import drawings
+from escoita.evaluation.report.render import write_report
+from escoita.evaluation.results import score
 from tests.cards.forgeries import FORGERIES
 from tests.cards.proven import (
     OTHER_WEIGHTS,
@@ -338,7 +338,7 @@ def on_a_full_disk(room: int, *arguments: str) -> str:
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
-        "from escoita.cli import main\n"
+        "from escoita.cli.main import main\n"
         f"sys.argv = {['escoita', *arguments]!r}\n"
         "main()\n"
     )

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from escoita.corpora.clips import check_clips
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Rejected, Utterances
+from escoita.data.clips import check_clips
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe import Corpus
-from tests.escoita.samples import tone, write_clip, write_manifest
+from escoita.recipe.recipe import Corpus
+from tests.samples import tone, write_clip, write_manifest
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from escoita.corpora.clips import check_clips
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Rejected, Utterances
+from escoita.data.clips import check_clips
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe import Corpus
-from tests.escoita.samples import tone, write_clip
+from escoita.recipe.recipe import Corpus
+from tests.samples import tone, write_clip
 
 
 FEMALE = 'glf_02484_01234567890\tO "bo día\nglf_02484_00000000002.wav\tDous\nglf_00610_00000000003\t \n'

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from escoita.corpora.clips import check_clips
-from escoita.corpora.readers import read_corpus
-from escoita.corpora.rows import Rejected, Utterances
+from escoita.data.clips import check_clips
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe import Corpus
-from tests.escoita.samples import tone, write_clip
+from escoita.recipe.recipe import Corpus
+from tests.samples import tone, write_clip
 from tests.fuzz.inputs import no_text
 
 

@@ -3,9 +3,9 @@ from typing import Any, get_args
 
 import pytest
 
-from escoita.corpora.readers import READERS, read_corpus
+from escoita.data.readers import READERS, read_corpus
 from escoita.errors import CorpusError
-from escoita.recipe import Corpus
+from escoita.recipe.recipe import Corpus
 
 
 def test_there_is_a_reader_for_each_layout_that_a_recipe_may_name() -> None:

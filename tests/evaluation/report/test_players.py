@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.corpora.rows import Utterance
-from eval.page.players import LARGEST, media_type, player
-from tests.escoita.samples import pitch, tone, write_clip
-from tests.eval.report_samples import quickstart_clips
+from escoita.data.rows import Utterance
+from escoita.evaluation.report.players import LARGEST, media_type, player
+from tests.samples import pitch, tone, write_clip
+from tests.evaluation.report_samples import quickstart_clips
 
 
 def utterance(path: Path) -> Utterance:

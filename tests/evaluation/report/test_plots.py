@@ -4,13 +4,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from escoita.evaluation import EvaluationRecord
-from escoita.plots import figures_in
-from eval.page.drawings import drawings
-from eval.page.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
-from eval.report import write_report
-from eval.results import score
-from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
+from escoita.records.evaluation import EvaluationRecord
+from escoita.records.plots import figures_in
+from escoita.evaluation.report.drawings import drawings
+from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
+from escoita.evaluation.report.render import write_report
+from escoita.evaluation.results import score
+from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
 
 
 TEXTS = ["bir ikki uch toʻrt besh"] * 6

@@ -1,4 +1,4 @@
-"""The page of an evaluation as text; tests/eval/test_report_page.py opens it in a browser."""
+"""The page of an evaluation as text; tests/evaluation/report/test_report_page.py opens it in a browser."""
 
 import re
 import shutil
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import RecordError
-from escoita.evaluation import PROBES, EvaluationRecord
-from escoita.rundir import RunDirectory
-from eval.report import report_run, write_report
-from eval.results import score
-from tests.escoita.samples import RECIPE
-from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
+from escoita.records.evaluation import PROBES, EvaluationRecord
+from escoita.run_directory import RunDirectory
+from escoita.evaluation.report.render import report_run, write_report
+from escoita.evaluation.results import score
+from tests.samples import RECIPE
+from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
 
 
-CSS = Path(__file__).parent.parent.parent / "eval/page/templates/report.css"
+CSS = Path(__file__).parent.parent.parent / "eval/templates/report.css"
 VOID = {"meta", "link", "br", "img", "use", "path"}
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eval.report import write_report
-from eval.results import score
-from tests.eval.report_samples import clips_of, misheard, quickstart_clips, write_heard
+from escoita.evaluation.report.render import write_report
+from escoita.evaluation.results import score
+from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
 from tests.space.browsing import FLAGS
 
 

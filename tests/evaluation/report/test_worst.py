@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from eval.page import worst as module
-from eval.page.heard import Heard, read_heard
-from eval.page.worst import Worst, with_players, worst_utterances
-from eval.results import score
-from tests.eval.report_samples import clips_of, quickstart_clips, write_heard
+from escoita.evaluation.report import worst as module
+from escoita.evaluation.report.heard import Heard, read_heard
+from escoita.evaluation.report.worst import Worst, with_players, worst_utterances
+from escoita.evaluation.results import score
+from tests.evaluation.report_samples import clips_of, quickstart_clips, write_heard
 
 
 def heard(

@@ -6,12 +6,12 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from escoita.families import family_of
-from escoita.recipe import Recipe
-from training.arguments import peft_config
-from training.doctor.activations import Activations, _Ledger, count_activations
-from training.doctor.model import Longest, encode_longest
-from training.sft import untrained
+from escoita.models import family_of
+from escoita.recipe.recipe import Recipe
+from escoita.training.arguments import peft_config
+from escoita.training.preflight.activations import Activations, _Ledger, count_activations
+from escoita.training.preflight.model import Longest, encode_longest
+from escoita.training.sft import untrained
 
 
 def kept_by_autograd(model: Any, batch: dict[str, torch.Tensor]) -> Activations:

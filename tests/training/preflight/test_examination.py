@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from escoita.cli import app
-from escoita.families import family_of
-from escoita.recipe import Recipe
-from training.doctor.examination import examine
-from training.doctor.finding import Finding
-from training.doctor.model import Longest, find_lengths
+from escoita.cli.main import app
+from escoita.models import family_of
+from escoita.recipe.recipe import Recipe
+from escoita.training.preflight.examination import examine
+from escoita.training.preflight.finding import Finding
+from escoita.training.preflight.model import Longest, find_lengths
 
 
 def by_subject(findings: list[Finding]) -> dict[str, Finding]:
@@ -84,7 +84,7 @@ def test_the_longest_clip_with_the_longest_transcript_may_not_come(short_recipe:
 def test_a_batch_that_does_not_fit_is_a_warning_and_a_clip_that_does_not_a_refusal(
     short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.doctor import model
+    from escoita.training.preflight import model
 
     def memory(free: float) -> Finding:
         monkeypatch.setattr(model, "free_memory", lambda: free)
@@ -99,7 +99,7 @@ def test_a_batch_that_does_not_fit_is_a_warning_and_a_clip_that_does_not_a_refus
 def test_a_model_that_wants_values_is_told_of(
     short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.doctor import model
+    from escoita.training.preflight import model
 
     def fail(*arguments: object) -> None:
         raise NotImplementedError("asks for\nvalues")
@@ -124,7 +124,7 @@ def test_the_command_ends_with_1_where_training_would_fail(
 def test_what_the_hub_refuses_is_a_warning_as_training_does_not_need_it(
     short_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import cards.preflight
+    import escoita.cards.preflight
     from escoita.errors import PublishError
 
     def refuse(recipe: Recipe) -> None:

@@ -3,10 +3,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from escoita.recipe import Recipe
-from training import arguments
-from training.doctor import machine
-from training.doctor.machine import find_machine, find_precision
+from escoita.recipe.recipe import Recipe
+from escoita.training import arguments
+from escoita.training.preflight import machine
+from escoita.training.preflight.machine import find_machine, find_precision
 
 
 def test_a_machine_without_a_gpu(short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:

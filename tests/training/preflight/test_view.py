@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
-from training.doctor.finding import Finding
-from training.doctor.view import print_findings
+from escoita.training.preflight.finding import Finding
+from escoita.training.preflight.view import print_findings
 
 
 def printed(*findings: Finding) -> tuple[str, bool]:
