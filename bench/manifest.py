@@ -13,8 +13,8 @@ from statistics import median
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
 from escoita.data.readers import read_corpus
-from escoita.utils.progress import say
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
+from escoita.utils.processes import say
 
 
 ROWS = 650_429

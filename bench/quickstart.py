@@ -6,7 +6,7 @@ from pathlib import Path
 
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterances
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 
 
 ROOT = Path(__file__).parent.parent

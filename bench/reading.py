@@ -15,11 +15,11 @@ from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
 from escoita.audio import ffmpeg as decoding_av
-from escoita.audio.loading import SAMPLING_RATE, read_audio
 from escoita.audio import fingerprint as fingerprints
-from escoita.data.clips import measure_clips
 from escoita.audio.decoding import MAX_SECONDS
-from escoita.utils.progress import say
+from escoita.audio.loading import SAMPLING_RATE, read_audio
+from escoita.data.clips import measure_clips
+from escoita.utils.processes import say
 
 
 MINUTES = 60.0

@@ -10,12 +10,11 @@ import pyarrow as pa
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of, misheard
-from escoita.records.evaluation import SUBJECT, Rates
-from escoita.utils.progress import say
-from escoita.metrics.scoring import character_edits, word_edits
+from escoita.evaluation.aggregate import KINDS, Counts, Tally, count, made_rates, pooled, tally
 from escoita.evaluation.prediction_folder import CorpusPredictions
-from escoita.evaluation.results import made_rates
-from escoita.evaluation.tally import KINDS, Counts, Tally, count, pooled, tally
+from escoita.metrics.wer import character_edits, word_edits
+from escoita.records.evaluation import SUBJECT, Rates
+from escoita.utils.processes import say
 
 
 # As the Galician card lists them: 64,527 utterances, 74 % of them in one corpus.

@@ -15,12 +15,11 @@ from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
 from escoita.audio.loading import SAMPLING_RATE, read_audio
+from escoita.hub.files import adapter_record
 from escoita.inference.serving import Engine
 from escoita.models import family_of
-from escoita.utils.hardware import forget_peak_memory, peak_memory_bytes
-from escoita.utils.progress import say
-from escoita.hub.files import adapter_record
 from escoita.run_directory import RunDirectory
+from escoita.utils.processes import forget_peak_memory, peak_memory_bytes, say
 
 
 VISITORS = 20

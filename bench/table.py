@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.measurement import Measurement
 from escoita.errors import EscoitaError
 from escoita.utils.files import write_atomically
-from escoita.utils.markdown import line
+from escoita.utils.formatting import line
 
 
 BEGIN, END = "<!-- written by make bench -->", "<!-- end -->"

@@ -11,8 +11,8 @@ import numpy as np
 
 from bench.measurement import Measurement
 from bench.quickstart import ROOT
-from escoita.utils.progress import say
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
+from escoita.utils.processes import say
 
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def _parts(recipe: Recipe) -> dict[str, Any]:
     from escoita.models import family_of
     from escoita.run_directory import RunDirectory
     from escoita.training.arguments import sft_config
+    from escoita.training.backends import load_for_training
     from escoita.training.data_collator import SpeechCollator
-    from escoita.training.engine import load_for_training
     from escoita.training.sft import table
 
     family = family_of(recipe.base)

@@ -11,13 +11,13 @@ import numpy as np
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import clips_of
-from escoita.inference.batching import batches_by_seconds
 from escoita.data.clips import read_clip
 from escoita.data.rows import Utterances
-from escoita.utils.progress import say
 from escoita.hub.files import adapter_record
-from escoita.run_directory import RunDirectory
+from escoita.inference.batching import batches_by_seconds
 from escoita.inference.transcriber import Transcriber
+from escoita.run_directory import RunDirectory
+from escoita.utils.processes import say
 
 
 if TYPE_CHECKING:

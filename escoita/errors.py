@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 class EscoitaError(Exception):

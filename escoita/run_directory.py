@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
 
 
 # Files of an adapter's folder that are published as training wrote them.

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 
 from escoita.models import family_of
 from escoita.records.training import AdapterRecord
-from escoita.training.best import save_weights
+from escoita.training.callbacks import save_weights
 
 
 PHI4_MODULES: dict[str, Any] = {

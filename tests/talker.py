@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.models.family import Family
-from escoita.models.watching import Watch
-from escoita.records.training import AdapterRecord, Prompt
 from escoita.inference.transcriber import Transcriber
+from escoita.models.base import Family, Watch
+from escoita.records.training import AdapterRecord, Prompt
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=9)

@@ -5,7 +5,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("script", ["training.sft", "eval.run", "space.app", "bench.run", "escoita.inference.transcriber"])
+@pytest.mark.parametrize(
+    "script", ["training.sft", "eval.run", "space.app", "bench.run", "escoita.inference.transcriber"]
+)
 def test_numpy_is_told_of_its_threads_before_it_is_loaded(script: str) -> None:
     told = (
         f"import sys, {script}, numpy; names = list(sys.modules); print(names.index('escoita') < names.index('numpy'))"

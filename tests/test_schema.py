@@ -1,6 +1,6 @@
 import json
 
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from tests.conftest import ROOT
 
 

@@ -12,8 +12,8 @@ import typer
 
 from escoita.cli.main import script
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import load_recipe
 from escoita.hub.files import is_repo_id
+from escoita.recipe.schema import load_recipe
 
 
 def names(

@@ -14,7 +14,7 @@ import typer
 
 from escoita.cards.base import published_base
 from escoita.cards.publication import publication
-from escoita.recipe.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 from escoita.run_directory import RunDirectory
 
 

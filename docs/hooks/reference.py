@@ -14,10 +14,10 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
 from escoita.cli.main import app
+from escoita.evaluation.predictions import SCHEMA, Provenance
+from escoita.recipe.schema import Recipe
 from escoita.records.data import DataRecord
 from escoita.records.evaluation import EvaluationRecord
-from escoita.evaluation.predictions import SCHEMA, Provenance
-from escoita.recipe.recipe import Recipe
 from escoita.records.training import AdapterRecord, Record, TrainingRecord
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from escoita.audio.decoding import MAX_SECONDS, SAMPLING_RATE, Decoded, Source, decode_with_soundfile
 from escoita.audio.ffmpeg import decode_with_av
-from escoita.errors import AudioError
 from escoita.audio.silence import is_silent
+from escoita.errors import AudioError
 from escoita.records.transcript import Note
 
 
@@ -53,7 +53,7 @@ def read_audio(
     (an mp3 that does not declare its length), is read by PyAV, whose wheels carry FFmpeg. Decoding is in blocks:
     channels are averaged and other rates resampled at once, so that memory holds no more than the samples that are
     returned and a block. If the mean of the channels cancels or attenuates what one of them holds, that channel is
-    used; see [`~escoita.audio.channels.ChannelEnergies`].
+    used; see [`~escoita.audio.decoding.ChannelEnergies`].
 
     Args:
         source (`str`, `Path` or `bytes`): A path, or the encoded file itself.

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from escoita.records.data import Clip, CorpusData, DataRecord, Odd, Pair
 from escoita.errors import RecordError
-from escoita.records.evaluation import CorpusResult, EvaluationRecord, System
 from escoita.evaluation.predictions import counts_path, described, parquet, public, public_speakers, read_predictions
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
+from escoita.records.data import Clip, CorpusData, DataRecord, Odd, Pair
+from escoita.records.evaluation import CorpusResult, EvaluationRecord, System
 from escoita.records.training import TrainingRecord
 
 

@@ -6,12 +6,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from escoita.errors import PublishError
-from escoita.utils.files import sha256
 from escoita.hub.auth import clear_refusals, require_write, trusted_resource
-from escoita.hub.retry import patiently
-from escoita.recipe.recipe import Recipe
-from escoita.records.training import TrainingRecord
 from escoita.hub.files import is_repo_id
+from escoita.hub.retry import patiently
+from escoita.recipe.schema import Recipe
+from escoita.records.training import TrainingRecord
+from escoita.utils.files import sha256
 
 
 PUBLISHED_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors"}

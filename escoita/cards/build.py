@@ -8,26 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from escoita.cards import procedure, results
-from escoita.cards.architecture import architecture
-from escoita.cards.citation import citation
-from escoita.cards.example import example
-from escoita.cards.measured import facts_of
-from escoita.cards.metadata import hub_id, metadata, titles_of_tests
-from escoita.cards.overlap import overlaps
+from escoita.cards import context as results
+from escoita.cards import sections as procedure
 from escoita.cards.anonymize import redacted_data
+from escoita.cards.context import facts_of
 from escoita.cards.editing import revise, sealed, standing_card
+from escoita.cards.metadata import citation, hub_id, metadata, titles_of_tests
+from escoita.cards.sections import architecture, example, overlaps
 from escoita.cards.snippets import snippets
 from escoita.cards.template import own_template, render
-from escoita.hub.vocabulary import check_card
-from escoita.records.data import DataRecord
 from escoita.errors import RecordError
+from escoita.hub.vocabulary import check_card
+from escoita.recipe.schema import Corpus, Recipe
+from escoita.records.data import DataRecord
 from escoita.records.evaluation import EvaluationRecord
-from escoita.utils.files import write_atomically
 from escoita.records.plots import training_plot
-from escoita.recipe.recipe import Corpus, Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
+from escoita.utils.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,24 @@ import difflib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from escoita.cards.blocks import BEGIN, END, Block, blocks, digest, made, made_mark
-from escoita.cards.front import BOM, Conflict, front_digests, key_digest, keys, merge, split
+from escoita.cards.front_matter import (
+    BEGIN,
+    BOM,
+    END,
+    Block,
+    Conflict,
+    blocks,
+    digest,
+    front_digests,
+    key_digest,
+    keys,
+    made,
+    made_mark,
+    merge,
+    split,
+)
 from escoita.errors import PublishError
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 class CardConflict(PublishError):

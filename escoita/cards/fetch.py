@@ -10,8 +10,8 @@ from escoita.cards.listing import require_plain, require_plain_folder
 from escoita.cards.parquet_probe import require_readable
 from escoita.errors import PublishError
 from escoita.hub.auth import clear_refusals
-from escoita.hub.retry import patiently
 from escoita.hub.files import is_repo_id, split_revision
+from escoita.hub.retry import patiently
 from escoita.run_directory import RunDirectory
 
 

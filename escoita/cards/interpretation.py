@@ -8,9 +8,9 @@ what it says, it says with the figure.
 import re
 from collections.abc import Mapping
 
-from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice
-from escoita.utils.figures import interval, percent, points, points_interval, thousands
 from escoita.evaluation.verdicts import reasons
+from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice
+from escoita.utils.formatting import interval, percent, points, points_interval, thousands
 
 
 # Of fewer words a slice says little.

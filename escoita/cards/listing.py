@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from escoita.errors import PublishError
-from escoita.hub.forbidden import PICKLES
+from escoita.hub.secrets import PICKLES
+from escoita.utils.formatting import is_hidden, visible
 from escoita.utils.limits import (
     FILES,
     JSON_BYTES,
@@ -29,7 +30,6 @@ from escoita.utils.limits import (
     is_pointer,
     pointer_message,
 )
-from escoita.utils.visible import is_hidden, visible
 
 
 # What clients keep in a folder; no part of what was published.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from escoita.cards.listing import published_files
 from escoita.errors import EscoitaError, PublishError, RecordError
+from escoita.utils.formatting import visible
 from escoita.utils.sandbox import limited
-from escoita.utils.visible import visible
 
 
 # Reading predictions of 512 MiB takes 1.5 GiB, and Arrow reserves more.
@@ -53,7 +53,7 @@ def respond(paths: list[str]) -> int:
     """Read the files, in the child process, and return how many there are."""
     import pyarrow as pa
 
-    from escoita.utils.bounded_parquet import decoded, opened_parquet
+    from escoita.utils.untrusted import decoded, opened_parquet
 
     pa.set_cpu_count(1)
     for name in paths:

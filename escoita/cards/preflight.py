@@ -6,18 +6,17 @@ from pathlib import Path
 from huggingface_hub import HfApi, ModelCard
 
 from escoita.cards.base import base_apart, base_files, require_base
-from escoita.cards.benchmarks import require_benchmarks
 from escoita.cards.metadata import metadata
-from escoita.cards.publication import public_recipe
+from escoita.cards.publication import public_recipe, require_benchmarks
 from escoita.cards.template import template_files
-from escoita.hub.vocabulary import check_card
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import clear_refusals, require_name, require_write
 from escoita.hub.retry import patiently
 from escoita.hub.scan import scan
-from escoita.recipe.recipe import Recipe
+from escoita.hub.vocabulary import check_card
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
-from escoita.space.plan import require_settings
+from escoita.space.repository import require_settings
 
 
 # Stands for the repository of a recipe that names none.

@@ -16,14 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from escoita.cards.blocks import blocks, sha256_of
-from escoita.cards.front import key_text, keys, split
+from escoita.cards.front_matter import blocks, key_text, keys, sha256_of, split
 from escoita.cards.publication import CARD, CHECKSUMS, checksums
 from escoita.cards.signature import PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint, read_signature, require_extra
 from escoita.errors import PublishError
+from escoita.hub.upload import Content, Head, Wanted
 from escoita.utils.files import write_atomically
-from escoita.hub.changes import Content, Head
-from escoita.hub.commit import Wanted
 
 
 KEYLESS = "sigstore"

@@ -5,7 +5,7 @@ from typing import Any
 
 from escoita.cards.base import base_revision
 from escoita.cards.template import environment, plain, released_environment, released_templates
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 
 
@@ -28,7 +28,7 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     The snippets of a card.
 
     Args:
-        recipe ([`~escoita.recipe.recipe.Recipe`]): Prompt, limits.
+        recipe ([`~escoita.recipe.schema.Recipe`]): Prompt, limits.
         training ([`~escoita.records.training.TrainingRecord`]): Engine, family, commit of the base.
         base (`str`): Folder or repository of the base.
         adapter (`str`): The same of the adapter.
@@ -57,7 +57,7 @@ def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: 
     version are kept in `templates/released/VERSION/`.
 
     Args:
-        recipe ([`~escoita.recipe.recipe.Recipe`]): Prompt, limits.
+        recipe ([`~escoita.recipe.schema.Recipe`]): Prompt, limits.
         training ([`~escoita.records.training.TrainingRecord`]): Engine, family, commit of the base.
         base (`str`): Folder or repository of the base.
         adapter (`str`): The same of the adapter.

@@ -25,12 +25,13 @@ from jinja2.runtime import BlockReference, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel
 
-from escoita.cards.blocks import blocks, marked
-from escoita.utils import figures, markdown
+from escoita.cards.front_matter import blocks, marked
 from escoita.errors import RecipeError
-from escoita.utils.files import sha256
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
+from escoita.utils import formatting as figures
+from escoita.utils import formatting as markdown
+from escoita.utils.files import sha256
 
 
 OURS = "adapter.md.jinja"
@@ -72,7 +73,7 @@ def template_files(recipe: Recipe, run: RunDirectory) -> dict[str, bytes]:
     It is published for readers. `escoita verify` never renders it.
 
     Args:
-        recipe ([`~escoita.recipe.recipe.Recipe`]): `card.template` is relative to the current folder.
+        recipe ([`~escoita.recipe.schema.Recipe`]): `card.template` is relative to the current folder.
         run ([`~escoita.run_directory.RunDirectory`]): Must not contain the template.
 
     Raises:
@@ -90,7 +91,7 @@ def own_template(recipe: Recipe, run: RunDirectory) -> str | None:
     is read: the template must be a file of the current checkout.
 
     Args:
-        recipe ([`~escoita.recipe.recipe.Recipe`]): `card.template` is relative to the current folder.
+        recipe ([`~escoita.recipe.schema.Recipe`]): `card.template` is relative to the current folder.
         run ([`~escoita.run_directory.RunDirectory`]): The run whose card is written.
 
     Returns:
@@ -153,7 +154,7 @@ def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
     made = CardEnvironment(
         loader=package if own is None else ChoiceLoader([wanted, package]),
         undefined=StrictUndefined,
-        autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.utils.markdown
+        autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.utils.formatting
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,

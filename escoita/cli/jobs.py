@@ -86,12 +86,11 @@ def _job(
     from huggingface_hub import HfApi, get_token
 
     from escoita.errors import EscoitaError
-    from escoita.jobs.corpora import require_reachable
     from escoita.jobs.cost import estimate, hardware
-    from escoita.jobs.plan import plan, seconds
+    from escoita.jobs.plan import plan, require_reachable, seconds
     from escoita.jobs.submit import follow as follow_job
     from escoita.jobs.submit import shown, submit
-    from escoita.recipe.recipe import load_recipe
+    from escoita.recipe.schema import load_recipe
 
     repo, data, out, namespace = where
     loaded, api = load_recipe(recipe, overrides), HfApi()

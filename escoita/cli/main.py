@@ -9,16 +9,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
 from escoita.cli.jobs import jobs
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
 from escoita.cli.publish import card, push_run, verify
 from escoita.cli.space import space
 from escoita.errors import EscoitaError
 from escoita.utils.files import NO_SPACE, cannot_write
+from escoita.utils.formatting import visible
 from escoita.utils.interruption import Interrupted, raise_on_signals
-from escoita.utils.processes import leave
-from escoita.utils.progress import is_main_process, say
-from escoita.utils.visible import visible
+from escoita.utils.processes import is_main_process, leave, say
 
 
 STYLE: dict[str, Any] = {
@@ -46,9 +45,9 @@ def data(
     recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
 ) -> None:
     """Shows what the corpora of a recipe hold, what stands out, and what training and test share."""
-    from escoita.data.survey import write_survey
-    from escoita.cli.data_view import print_data
-    from escoita.recipe.recipe import load_recipe
+    from escoita.cli.tables import print_data
+    from escoita.data.report import write_survey
+    from escoita.recipe.schema import load_recipe
     from escoita.run_directory import RunDirectory
 
     loaded = load_recipe(recipe, overrides)
@@ -63,10 +62,9 @@ def doctor(
 ) -> None:
     """Looks for what would make a training fail, before it costs anything; ends with 1 where there is something."""
     from escoita.cards.preflight import preflight, refusals
-    from escoita.recipe.recipe import load_recipe
-    from escoita.training.preflight.examination import examine
-    from escoita.training.preflight.finding import PUBLISHING, Finding
-    from escoita.training.preflight.view import print_findings
+    from escoita.recipe.schema import load_recipe
+    from escoita.training.preflight.checks import PUBLISHING, Finding
+    from escoita.training.preflight.report import examine, print_findings
 
     loaded = load_recipe(recipe, overrides)
     findings = list(examine(loaded))
@@ -94,7 +92,7 @@ def train(
     ] = False,
 ) -> None:
     """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
-    from escoita.recipe.recipe import load_recipe
+    from escoita.recipe.schema import load_recipe
 
     loaded = load_recipe(recipe, overrides)
     from escoita.cards.preflight import preflight, refusals, require_publishable
@@ -142,13 +140,12 @@ def evaluate(
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
-    from escoita.run_directory import RunDirectory
-    from escoita.cli.summary import print_evaluation
-    from escoita.evaluation.asked import asked_of_manifests, asked_of_run
-    from escoita.evaluation.merge import merge_all
+    from escoita.cli.tables import print_evaluation
     from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, hear_shard
-    from escoita.evaluation.shards import Shard
-    from escoita.evaluation.systems import hear_all
+    from escoita.evaluation.predict import hear_all
+    from escoita.evaluation.request import asked_of_manifests, asked_of_run
+    from escoita.evaluation.shards import Shard, merge_all
+    from escoita.run_directory import RunDirectory
 
     if shard and merge_shards:
         raise typer.BadParameter("--shard hears a part, --merge puts all parts together: give one of them")
@@ -248,7 +245,7 @@ def summary(
     markdown: Annotated[bool, typer.Option("--markdown", help="For the summary of a CI job.")] = False,
 ) -> None:
     """Prints what came of a run: base beside adapter, minutes, where the files are."""
-    from escoita.cli.summary import markdown_summary, print_summary
+    from escoita.cli.tables import markdown_summary, print_summary
 
     if markdown:
         typer.echo(markdown_summary(run))
@@ -259,7 +256,7 @@ def summary(
 @app.command()
 def schema() -> None:
     """Prints the JSON Schema of recipes, by which editors complete and check them."""
-    from escoita.recipe.recipe import Recipe
+    from escoita.recipe.schema import Recipe
 
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
 

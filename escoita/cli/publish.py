@@ -44,7 +44,7 @@ def card(
 
         typer.echo(write_card(run, force))
     elif run is None and source and corpus and out:
-        from escoita.cards.adopt import add_evaluation, adopted
+        from escoita.cards.contribute import add_evaluation, adopted
         from escoita.evaluation.evaluate import evaluate_manifests
 
         spoken, base = adopted(source, base, language, prompt, system, pr)
@@ -80,7 +80,7 @@ def push_run(
     ] = None,
 ) -> None:
     """Publishes adapter, processor, card and records in one commit, and reads them back."""
-    from escoita.cards.push import push
+    from escoita.cards.publish import push
 
     published = push(
         run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force, sign=sign
@@ -118,8 +118,8 @@ def verify(
     from escoita.cards.verify.signature import required_signer
     from escoita.cards.verify.verify import passed, print_checks, to_json
     from escoita.cards.verify.verify import verify as check
-    from escoita.evaluation.report.drawings import drawings
-    from escoita.evaluation.results import score
+    from escoita.evaluation.aggregate import score
+    from escoita.evaluation.report.plots import drawings
 
     signer = required_signer(identity, identity_provider)
     checks = check(source, score, drawings, revision, transcribe, references or [], signer)

@@ -71,8 +71,7 @@ def space_push(
     """Makes a Space of a published adapter in one commit, waits until it runs, and tries it."""
     from huggingface_hub import HfApi
 
-    from escoita.space.deploy import deploy
-    from escoita.space.settings import Settings
+    from escoita.space.deploy import Settings, deploy
 
     settings = Settings(hardware, private, dict(map(_variable, variable or ())), dict(map(_secret, secret or ())))
     typer.echo(

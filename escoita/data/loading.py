@@ -8,8 +8,8 @@ from escoita.data.clips import Noticed, check_clips
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.utils.progress import say
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
+from escoita.utils.processes import say
 
 
 # By the name of the corpus: its usable rows, and the others.

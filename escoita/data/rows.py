@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from escoita.utils.files import public_name
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 T = TypeVar("T")

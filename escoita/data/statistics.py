@@ -6,15 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from escoita.metrics.characters import compared_form
 from escoita.data.clips import sift
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Rejected, Utterances
-from escoita.records.data import Clip, Split
 from escoita.errors import CorpusError
-from escoita.utils.files import public_name
 from escoita.evaluation.predictions import without_speaker
-from escoita.recipe.recipe import Corpus
+from escoita.metrics.characters import compared_form
+from escoita.recipe.schema import Corpus
+from escoita.records.data import Clip, Split
+from escoita.utils.files import public_name
 
 
 # Of a transcript in an example.
@@ -82,7 +82,7 @@ def measure(corpus: Corpus, split: Split, language: str) -> tuple[Measured, list
     Reads a corpus and measures its clips; of those that this machine has measured before, the cache tells.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): As the recipe says.
+        corpus ([`~escoita.recipe.schema.Corpus`]): As the recipe says.
         split (`str`): Of the recipe.
         language (`str`): Of rows that name none, in a corpus that names none.
 

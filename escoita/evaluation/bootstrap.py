@@ -112,7 +112,7 @@ def resampled(
 
 
 def rates(edits: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Rates from sums; without reference tokens the edits themselves, as [`escoita.metrics.scoring.Edits`] has it."""
+    """Rates from sums; without reference tokens the edits themselves, as [`escoita.metrics.wer.Edits`] has it."""
     return edits / np.maximum(1, reference)
 
 

@@ -18,26 +18,24 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escoita.data.survey import write_survey
+from escoita.data.report import write_survey
 from escoita.errors import EscoitaError
-from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
-from escoita.models import listener_of
-from escoita.evaluation.predictions import predictions_path
-from escoita.utils.processes import locked, main_first, main_only
-from escoita.utils.progress import is_main_process
-from escoita.recipe.recipe import Baseline, Corpus, Evaluation
-from escoita.records.training import AdapterRecord
-from escoita.hub.files import adapter_record, file_at_hand
-from escoita.run_directory import RunDirectory
-from escoita.models.trained_prompt import check_prompt, trained_processor
-from escoita.evaluation.asked import Asked, asked_of_manifests, asked_of_run
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.compare import EARLIER, take_earlier
 from escoita.evaluation.counts import write_counts
-from escoita.evaluation.earlier import EARLIER, take_earlier
-from escoita.evaluation.material import Material, corpus_test, probe_test
+from escoita.evaluation.predict import JOURNAL, Candidate, hear_all, located
+from escoita.evaluation.predictions import predictions_path
 from escoita.evaluation.report.render import write_report
-from escoita.evaluation.results import score
+from escoita.evaluation.request import Asked, Material, asked_of_manifests, asked_of_run, corpus_test, probe_test
 from escoita.evaluation.shards import Shard
-from escoita.evaluation.systems import JOURNAL, Candidate, hear_all, located
+from escoita.hub.files import adapter_record, file_at_hand
+from escoita.models import listener_of
+from escoita.models.trained_prompt import check_prompt, trained_processor
+from escoita.recipe.schema import Baseline, Corpus, Evaluation
+from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
+from escoita.records.training import AdapterRecord
+from escoita.run_directory import RunDirectory
+from escoita.utils.processes import is_main_process, locked, main_first, main_only
 
 
 if TYPE_CHECKING:
@@ -62,7 +60,7 @@ def evaluate_run(
     Args:
         path (`Path`): The run directory.
         overrides (`list[str]`, *optional*): `section.key=value`, as for training.
-        hear (`Callable`, *optional*): [`~escoita.evaluation.merge.merge_all`] takes what shards heard.
+        hear (`Callable`, *optional*): [`~escoita.evaluation.shards.merge_all`] takes what shards heard.
         base_revision (`str`, *optional*): Revision of the base; the commit that was trained on unless given.
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which the record
             then says.
@@ -157,7 +155,7 @@ def evaluate(
 
 def hear_shard(asked: Asked, shard: Shard) -> Path:
     """
-    Hears a part of the corpora, which `escoita/evaluation/merge.py` puts together with the others, and scores nothing.
+    Hears a part of the corpora, which `escoita/evaluation/shards.py` puts together with the others, and scores nothing.
 
     Args:
         asked ([`Asked`]): What is to be measured, the same for all parts.
@@ -224,7 +222,7 @@ def _check_candidate(candidate: Candidate, baselines: list[Baseline]) -> None:
     Refuse an adapter, or a merged model, that would be told another prompt than in training, and a limit of tokens for
     a model that has none.
     """
-    from escoita.models.baselines import CtcFamily
+    from escoita.models.whisper_ctc import CtcFamily
 
     family = listener_of(candidate.base, candidate.revision)
     limit = next((each.max_new_tokens for each in baselines if each.model == candidate.base), None)

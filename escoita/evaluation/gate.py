@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import RecordError
-from escoita.records.evaluation import EvaluationRecord, Verdict
-from escoita.utils.figures import percent, points, points_interval, probability, thousands
-from escoita.utils.markdown import code, line
-from escoita.run_directory import RunDirectory
-from escoita.evaluation.verdicts import insertions_note
 from escoita.evaluation.compare import Compared, Evaluated, compare
+from escoita.evaluation.verdicts import insertions_note
+from escoita.records.evaluation import EvaluationRecord, Verdict
+from escoita.run_directory import RunDirectory
+from escoita.utils.formatting import code, line, percent, points, points_interval, probability, thousands
 
 
 HEADS = ("Corpus", "Clips", "Old WER", "New WER", "Difference in points (95 %)", "p", "Verdict", "Compared by")

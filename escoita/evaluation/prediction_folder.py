@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from escoita.errors import RecordError
+from escoita.evaluation.predictions import Provenance, counts_path, predictions_path, read_predictions
 from escoita.records.evaluation import BASE, SUBJECT, System
 from escoita.utils.limits import FOLDER_BYTES
-from escoita.evaluation.predictions import Provenance, counts_path, predictions_path, read_predictions
 
 
 @dataclass(frozen=True)

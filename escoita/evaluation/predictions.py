@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from escoita.utils.bounded_parquet import decoded, opened_parquet, plain_schema
 from escoita.data.rows import Utterances
 from escoita.errors import RecordError
+from escoita.recipe.schema import Name
 from escoita.records.evaluation import SUBJECT, System
+from escoita.records.training import Part
+from escoita.records.transcript import Transcript
 from escoita.utils.files import public_name, write_atomically
 from escoita.utils.limits import (
     ALIGNMENT_CELLS,
@@ -25,9 +27,7 @@ from escoita.utils.limits import (
     TRANSCRIPT_CHARACTERS,
     TRANSCRIPT_WORDS,
 )
-from escoita.recipe.recipe import Name
-from escoita.records.training import Part
-from escoita.records.transcript import Transcript
+from escoita.utils.untrusted import decoded, opened_parquet, plain_schema
 
 
 SCHEMA = pa.schema(

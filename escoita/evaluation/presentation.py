@@ -1,9 +1,9 @@
 """What a record says, in words."""
 
-from escoita.records.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, System
-from escoita.utils.figures import interval, percent, points, points_interval, probability
+from escoita.evaluation.compare import EARLIER
 from escoita.evaluation.verdicts import above_one, insertions_note, reasons
-from escoita.evaluation.earlier import EARLIER
+from escoita.records.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, System
+from escoita.utils.formatting import interval, percent, points, points_interval, probability
 
 
 FAULTS = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from escoita.records.evaluation import CorpusResult, Measured, SystemResult, Verdict
-from escoita.utils.figures import percent, thousands
+from escoita.utils.formatting import percent, thousands
 
 
 @dataclass(frozen=True)

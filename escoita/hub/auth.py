@@ -12,9 +12,9 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, OIDCErr
 from huggingface_hub.utils import httpx
 
 from escoita.errors import PublishError
-from escoita.utils.files import NO_SPACE, cannot_write
-from escoita.hub.retry import asked_seconds, patiently, status_of
 from escoita.hub.files import is_repo_id
+from escoita.hub.retry import asked_seconds, patiently, status_of
+from escoita.utils.files import NO_SPACE, cannot_write
 
 
 ADVICE = {

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from escoita.errors import EscoitaError
-from escoita.utils.files import remembered_sha256
 from escoita.records.training import AdapterRecord
+from escoita.utils.files import remembered_sha256
 
 
 # Folder beside the weights of Phi-4-multimodal, which are not those of a model that hears without it.

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from huggingface_hub.utils import httpx, parse_ratelimit_headers
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
-from escoita.utils.progress import say
+from escoita.utils.processes import say
 
 
 ATTEMPTS = 7

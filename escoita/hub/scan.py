@@ -9,12 +9,22 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from escoita.errors import PublishError
-from escoita.hub.archives import MOST_LEVELS, Budget, NotLookedInto, is_archive, members
-from escoita.hub.forbidden import PICKLES, SAID_PATH, Forbidden, paths, secrets
-from escoita.hub.pieces import NotThisFormat, Piece, in_parquet, in_safetensors, is_known, pieces, transcripts
-from escoita.hub.readings import Reading, joined, readings
-from escoita.hub.rules import rule_matches
-from escoita.utils.visible import visible
+from escoita.hub.file_texts import (
+    MOST_LEVELS,
+    Budget,
+    NotLookedInto,
+    NotThisFormat,
+    Piece,
+    in_parquet,
+    in_safetensors,
+    is_archive,
+    is_known,
+    members,
+    pieces,
+    transcripts,
+)
+from escoita.hub.secrets import PICKLES, SAID_PATH, Forbidden, Reading, joined, paths, readings, rule_matches, secrets
+from escoita.utils.formatting import visible
 
 
 _CHECKPOINT = re.compile(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from escoita.audio.loading import seconds
+from escoita.audio.segmentation import part_of
 from escoita.inference.fairness import Client, anyone
 from escoita.inference.streaming import Ended, Event, Failed, Heard, Partial, Progress, Queued
-from escoita.audio.segmentation import part_of
 from escoita.inference.transcriber import Transcriber
 from escoita.records.transcript import Note
 

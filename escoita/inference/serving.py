@@ -9,18 +9,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from escoita.models.adapters import Adapters
-from escoita.audio.loading import Recording, is_silent, read_audible, seconds
-from escoita.models.base_model import resolve_base
-from escoita.inference.batching import next_batch
 from escoita.audio.decoding import MAX_SECONDS
+from escoita.audio.loading import Recording, is_silent, read_audible, seconds
 from escoita.errors import AudioError, EscoitaError
+from escoita.hub.files import adapter_record, local_file
+from escoita.inference.batching import next_batch
 from escoita.inference.fairness import Client, FairOrder, anyone, require_place, require_seconds
 from escoita.inference.requests import Hearing, Part, listen
 from escoita.inference.streaming import Partial, Queued
-from escoita.records.training import AdapterRecord
-from escoita.hub.files import adapter_record, local_file
 from escoita.inference.transcriber import Transcriber
+from escoita.models.adapters import Adapters
+from escoita.models.base_model import resolve_base
+from escoita.records.training import AdapterRecord
 
 
 class Engine:
@@ -29,7 +29,7 @@ class Engine:
 
     Requests for the same adapter are heard together, in batches of like length, by one thread that owns the model.
     What comes while a batch is heard waits for the next one. A request takes its place in the queue before its
-    recording is decoded; a client may have two that wait, and clients take turns (see [`~escoita.inference.fairness`]).
+    recording is decoded; a client may have two that wait, and clients take turns (see [`fairness`]).
 
     Args:
         transcriber ([`~escoita.inference.transcriber.Transcriber`]): The base, loaded.

@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from escoita.models.adapter import merged
-from escoita.utils.ahead import ahead
 from escoita.audio.loading import SAMPLING_RATE, is_silent, read_audible, seconds
-from escoita.models.base_model import resolve_base
-from escoita.inference.batching import batches_by_seconds
-from escoita.errors import EscoitaError
-from escoita.utils.hardware import device
-from escoita.utils.progress import say
-from escoita.records.training import AdapterRecord
-from escoita.hub.files import adapter_record, file_if_any, hub_errors
 from escoita.audio.segmentation import cut_where_quiet, part_of
+from escoita.errors import EscoitaError
+from escoita.hub.files import adapter_record, file_if_any, hub_errors
+from escoita.inference.batching import batches_by_seconds
+from escoita.models.adapters import merged
+from escoita.models.base_model import resolve_base
 from escoita.models.trained_prompt import check_prompt, trained_processor
+from escoita.records.training import AdapterRecord
 from escoita.records.transcript import NOTES, Segment, Transcript
+from escoita.utils.processes import ahead, device, say
 
 
 if TYPE_CHECKING:
-    from escoita.models.family import Family
-    from escoita.models.watching import Watch
+    from escoita.models.base import Family, Watch
 
 
 @dataclass
@@ -57,7 +54,7 @@ class Transcriber:
     A model that is ready to listen: greedy decoding, in batches of like length, features made ahead of the model.
 
     Args:
-        family ([`~escoita.models.family.Family`]): How this model is spoken to.
+        family ([`~escoita.models.base.Family`]): How this model is spoken to.
         model: The base model, or base and adapter, or a baseline.
         processor: The family's processor.
         spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
@@ -198,7 +195,7 @@ class Transcriber:
 
         Args:
             load (`Callable[[int], np.ndarray]`): Gives the samples of a recording; called on other threads.
-            batches (`Iterable[list[int]]`): Indices of recordings; see [`~escoita.inference.batching.batches_by_seconds`].
+            batches (`Iterable[list[int]]`): Indices of recordings; see [`batches_by_seconds`].
 
         Returns:
             `Iterator[tuple[list[int], list[Transcript]]]`: Each batch with what was heard.
@@ -257,7 +254,7 @@ class Transcriber:
 
         Args:
             audio (`Sequence[np.ndarray]`): Recordings, or parts of them, none longer than the model hears at once.
-            watch ([`~escoita.models.watching.Watch`], *optional*): Told of each token as it comes.
+            watch ([`~escoita.models.base.Watch`], *optional*): Told of each token as it comes.
 
         Returns:
             `tuple[list[str], list[int]]`: What was heard in each, and of how many tokens.

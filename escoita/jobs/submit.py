@@ -9,7 +9,7 @@ from escoita.errors import EscoitaError
 from escoita.hub.auth import clear_refusals
 from escoita.jobs.cost import Hardware
 from escoita.jobs.plan import VARIABLE, JobPlan, seconds
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 if TYPE_CHECKING:

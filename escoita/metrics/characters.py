@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 
-from escoita.records.data import Character
 from escoita.metrics.normalizers import APOSTROPHES, CharacterTable
+from escoita.records.data import Character
 
 
 # Scripts by which one text is written in one language.

@@ -12,8 +12,8 @@ from escoita.errors import EscoitaError
 
 
 if TYPE_CHECKING:
+    from escoita.models.base import Family
     from escoita.models.chat import ChatFamily
-    from escoita.models.family import Family
 
 
 # By the model type of a base. A module is imported only for a base of its own: each of them costs its classes.
@@ -66,7 +66,7 @@ def listener_of(model: str, revision: str | None = None) -> Family:
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
-    from escoita.models.baselines import CtcFamily, WhisperFamily
+    from escoita.models.whisper_ctc import CtcFamily, WhisperFamily
 
     family, model_type = _families(model, revision)
     if family is not None:
@@ -109,7 +109,7 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
     from transformers import PreTrainedConfig
     from transformers.utils import logging
 
-    from escoita.utils.foreign_json import MOST_JSON_BYTES, refuse_large
+    from escoita.utils.untrusted import MOST_JSON_BYTES, refuse_large
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()

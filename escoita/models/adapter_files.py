@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from escoita.errors import EscoitaError
-from escoita.utils.foreign_json import read_object
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
+from escoita.utils.untrusted import read_object
 
 
 if TYPE_CHECKING:

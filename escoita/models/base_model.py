@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import EscoitaError, OtherBaseError, RecordError
-from escoita.utils.files import public_name, remembered_sha256
-from escoita.utils.foreign_json import read_object
-from escoita.records.training import AdapterRecord, BaseRecord, TrainingRecord
 from escoita.hub.files import (
     cached_snapshot,
     file_at_hand,
@@ -19,7 +16,10 @@ from escoita.hub.files import (
     weight_name,
     weights_digest,
 )
-from escoita.utils.visible import visible
+from escoita.records.training import AdapterRecord, BaseRecord, TrainingRecord
+from escoita.utils.files import public_name, remembered_sha256
+from escoita.utils.formatting import visible
+from escoita.utils.untrusted import read_object
 
 
 # A branch, a tag, a commit, or `refs/pr/1`; never a path that leads out of a folder.

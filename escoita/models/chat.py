@@ -10,9 +10,8 @@ import torch
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
-from escoita.models.family import Family
-from escoita.models.templates import rendered
-from escoita.models.watching import Watch, watched
+from escoita.models.base import Family, Watch, watched
+from escoita.models.chat_templates import rendered
 from escoita.records.training import AdapterRecord, Prompt
 
 

@@ -12,8 +12,8 @@ from transformers.models.gemma3n.modeling_gemma3n import Gemma3nMultimodalEmbedd
 from transformers.processing_utils import ProcessorMixin
 
 from escoita.audio.loading import SAMPLING_RATE
+from escoita.models.base import cut_seconds
 from escoita.models.chat import ChatFamily, filled
-from escoita.models.family import cut_seconds
 from escoita.records.training import Prompt
 
 

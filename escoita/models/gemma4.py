@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 from transformers import Gemma4Processor
 from transformers.processing_utils import ProcessorMixin
 
+from escoita.models.base import cut_seconds
 from escoita.models.chat import ChatFamily
-from escoita.models.family import cut_seconds
 
 
 class Gemma4AudioProcessor(Gemma4Processor):

@@ -11,14 +11,14 @@ from transformers import AutoConfig, AutoTokenizer, BatchFeature, GraniteSpeechP
 from transformers import GraniteSpeechFeatureExtractor as TorchaudioExtractor
 from transformers.audio_utils import mel_filter_bank
 
-from escoita.models.adapter import attach
-from escoita.models.adapter_files import read_settings
 from escoita.errors import EscoitaError
+from escoita.hub.files import file_if_any, local_file
+from escoita.models.adapter_files import read_settings
+from escoita.models.adapters import attach
+from escoita.models.base import Watch, of_row
 from escoita.models.chat import ChatFamily, filled
 from escoita.models.loading import load
-from escoita.models.watching import Watch, of_row
 from escoita.records.training import AdapterRecord, Prompt
-from escoita.hub.files import file_if_any, local_file
 
 
 class GraniteSpeechFeatureExtractor(TorchaudioExtractor):

@@ -1,4 +1,4 @@
-"""Phi-4-multimodal: an audio encoder that can be trained whole, and a processor that needs no torchvision."""
+"""Phi-4-multimodal: its audio encoder, and a processor that needs no torchvision."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     Phi4MultimodalConfig,
@@ -16,18 +17,69 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedTokenizerFast,
 )
+from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalAudioModel
 from transformers.processing_utils import ProcessorMixin
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
+from escoita.hub.files import SPEECH_LORA, local_file
 from escoita.models.chat import ChatFamily
 from escoita.models.loading import load
-from escoita.models.phi4_encoder import hear_apart
-from escoita.models.phi4_layout import AUDIO_TOKEN, OLD_TYPE, OldLayout, native_config
-from escoita.models.phi4_speech import MERGED, merge_speech_lora, speech_lora
+from escoita.models.phi4_checkpoint import (
+    AUDIO_TOKEN,
+    MERGED,
+    OLD_TYPE,
+    OldLayout,
+    merge_speech_lora,
+    native_config,
+    speech_lora,
+)
 from escoita.models.processor_files import check_processor_files
 from escoita.records.training import Prompt
-from escoita.hub.files import SPEECH_LORA, local_file
+
+
+class ApartAudioModel(Phi4MultimodalAudioModel):
+    """
+    [`Phi4MultimodalAudioModel`] that never sees padding.
+
+    The library's convolutions and attention take padding for audio, so that a clip is heard otherwise beside a longer
+    one. A batch with a clip for which it has not enough places, mostly of more than 40 s, fails; see
+    [`~escoita.models.phi4.Phi4Family.longest_clip`]. Here rows of one length go through together and others apart,
+    as if each were alone.
+    """
+
+    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor | None, **kwargs) -> torch.Tensor:
+        """
+        Encodes frames.
+
+        Args:
+            hidden_states (`torch.Tensor`): Log-mel frames of shape `(batch, frames, bands)`, padded on the right.
+            mask (`torch.Tensor`, *optional*): Of shape `(batch, frames)`, true where there is audio; all unless given.
+
+        Returns:
+            `torch.Tensor`: Of shape `(batch, ceil(frames / time_reduction), width)`; zeros where there is no audio.
+        """
+        if mask is None:
+            return super().forward(hidden_states, None, **kwargs)
+        lengths = mask.sum(dim=1).tolist()
+        groups = [[row for row, other in enumerate(lengths) if other == length] for length in dict.fromkeys(lengths)]
+        heard = [
+            super(ApartAudioModel, self).forward(hidden_states[rows, : lengths[rows[0]]], None, **kwargs)
+            for rows in groups
+        ]
+        longest = max(frames.shape[1] for frames in heard)
+        order = torch.tensor([row for rows in groups for row in rows], device=hidden_states.device)
+        return torch.cat([pad(frames, (0, 0, 0, longest - frames.shape[1])) for frames in heard])[order.argsort()]
+
+
+def hear_apart(model: torch.nn.Module) -> None:
+    """
+    Makes the audio encoder of a model one of [`ApartAudioModel`]; weights, and their names, stay what they are.
+
+    Args:
+        model ([`Phi4MultimodalForCausalLM`]): Changed in place.
+    """
+    model.model.embed_tokens_extend.audio_embed.encoder.__class__ = ApartAudioModel
 
 
 # How a prompt may say where the clip stands: `<|audio_1|>` is of the old code, and refused by the native processor.

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from escoita.errors import EscoitaError
-from escoita.utils.files import sha256
-from escoita.utils.foreign_json import refuse_large, refuse_pointer
-from escoita.utils.sandbox import limited
 from escoita.hub.files import file_if_any
+from escoita.utils.files import sha256
+from escoita.utils.sandbox import limited
+from escoita.utils.untrusted import refuse_large, refuse_pointer
 
 
 # Bytes. The tokenizer.json of Gemma has 33 MB and its tokenizer_config.json 1.2 MB, the largest of the families.

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from escoita.models.base import whisper_seconds
 from escoita.models.chat import ChatFamily, filled
-from escoita.models.family import whisper_seconds
 from escoita.records.training import Prompt
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 # A prompt, with everything that a template writes around it.

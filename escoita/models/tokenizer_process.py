@@ -3,7 +3,7 @@
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 # Letters of several scripts, digits, punctuation, emoji, line ends, a long word, and a long run of one letter.

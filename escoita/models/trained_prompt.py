@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
-from escoita.utils.progress import say
-from escoita.records.training import AdapterRecord, Prompt
 from escoita.hub.files import adapter_record, file_if_any, split_revision
-from escoita.utils.visible import visible
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.utils.formatting import visible
+from escoita.utils.processes import say
 
 
 if TYPE_CHECKING:
+    from escoita.models.base import Family
     from escoita.models.chat import ChatFamily
-    from escoita.models.family import Family
 
 TEMPLATE = "chat_template.jinja"
 # Of these a processor has one or both.
@@ -30,7 +30,7 @@ def trained_processor(family: "Family", processor: Any, adapter: str, prompt: Pr
     incomplete, only the chat template is used.
 
     Args:
-        family ([`~escoita.models.family.Family`]): Of the base.
+        family ([`~escoita.models.base.Family`]): Of the base.
         processor: Of the base.
         adapter (`str`): A folder, or a repository of the Hub.
         prompt ([`Prompt`]): Compared between base and adapter if the adapter has no record.
@@ -67,7 +67,7 @@ def check_prompt(what: str, family: "Family", processor: Any, record: AdapterRec
 
     Args:
         what (`str`): Names the adapter, or the merged model.
-        family ([`~escoita.models.family.Family`]): Of the base.
+        family ([`~escoita.models.base.Family`]): Of the base.
         processor: That is to be used.
         record ([`AdapterRecord`]): Of the adapter; one without the rendered prompt is not compared.
 
@@ -110,7 +110,7 @@ def _saved_processor(family: "ChatFamily", adapter: str) -> Any:
 def _with_template(processor: Any, adapter: str) -> Any:
     """The processor of the base with the chat template of the adapter, if that has one."""
     from escoita.models.processor_files import LIMITS
-    from escoita.utils.foreign_json import refuse_large, refuse_pointer
+    from escoita.utils.untrusted import refuse_large, refuse_pointer
 
     path = _file(adapter, TEMPLATE)
     if path is None:

@@ -8,10 +8,10 @@ import numpy as np
 from transformers import BatchFeature, PreTrainedTokenizerFast, VoxtralProcessor, WhisperFeatureExtractor
 
 from escoita.errors import EscoitaError
-from escoita.models.chat import ChatFamily
-from escoita.models.family import whisper_seconds
-from escoita.records.training import Prompt
 from escoita.hub.files import file_if_any, local_file
+from escoita.models.base import whisper_seconds
+from escoita.models.chat import ChatFamily
+from escoita.records.training import Prompt
 
 
 NAMED = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.utils.foreign_json import refuse_pointer
+from escoita.utils.formatting import visible
 from escoita.utils.limits import parse_json
-from escoita.utils.visible import visible
+from escoita.utils.untrusted import refuse_pointer
 
 
 # 150 to 200 bytes describe a tensor: this is room for 50,000, and the largest bases have some thousands in a file.

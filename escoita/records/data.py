@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from escoita.utils.limits import CORPORA, HISTOGRAM_BINS
 from escoita.records.training import Part, Record
+from escoita.utils.limits import CORPORA, HISTOGRAM_BINS
 
 
 Split = Literal["train", "validation", "test"]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from escoita.recipe.recipe import Name
+from escoita.recipe.schema import Name
 from escoita.records.training import Commit, Part, Record, Sha256
 
 

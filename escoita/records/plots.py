@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, unescape
 
-from escoita.utils.limits import RECORD_DIGITS, RECORD_VALUES, parse_json
 from escoita.records.training import TrainingRecord
+from escoita.utils.limits import RECORD_DIGITS, RECORD_VALUES, parse_json
 
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from escoita.errors import RecordError
 from escoita.utils.files import write_atomically
+from escoita.utils.formatting import visible
 from escoita.utils.limits import (
     JSON_BYTES,
     LOSS_POINTS,
@@ -16,7 +17,6 @@ from escoita.utils.limits import (
     parse_json,
     read_bounded,
 )
-from escoita.utils.visible import visible
 
 
 _LONGEST_KEY = 100

@@ -22,18 +22,26 @@ from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record
-from escoita.space import differences, waveform
-from escoita.space.tabs import page_about, page_compare, feedback as page_feedback, transcribe as page_transcribe
-from escoita.space.clients import Clients
-from escoita.space.demo import located
-from escoita.space.gate import Gate
-from escoita.space.languages import AcceptLanguage, page_texts, visitor_language
-from escoita.space.loading import Loading, alone, on_zero_gpu
-from escoita.space.theme import CSS, heading, lead, theme
-from escoita.space.recording import MEGABYTE, limits
+from escoita.space import differences
+from escoita.space import status as waveform
+from escoita.space.client_limits import MEGABYTE, Clients, Gate, limits
+from escoita.space.demo import Loading, alone, located, on_zero_gpu
+from escoita.space.handlers import delete_what_models_send, refuse_addresses
+from escoita.space.tabs import (
+    about as page_about,
+)
+from escoita.space.tabs import (
+    compare as page_compare,
+)
+from escoita.space.tabs import (
+    feedback as page_feedback,
+)
+from escoita.space.tabs import (
+    transcribe as page_transcribe,
+)
+from escoita.space.texts import AcceptLanguage, page_texts, spoken_time, visitor_language
 from escoita.space.texts import say as said
-from escoita.space.texts import spoken_time
-from escoita.space.uploads import delete_what_models_send, refuse_addresses
+from escoita.space.theme import CSS, heading, lead, theme
 
 
 if TYPE_CHECKING:
@@ -57,10 +65,10 @@ def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1", proxy_
     Serves the page until Ctrl-C, while the model loads; uploads go with it.
 
     Args:
-        demo ([`~escoita.space.demo.Demo`]): What the page is about; what hears, and what takes corrections, is put in here.
+        demo ([`Demo`]): What the page is about; what hears, and what takes corrections, is put in here.
         port (`int`, *optional*): Where to listen; unless given, what `GRADIO_SERVER_PORT` says, or a free one.
         host (`str`, *optional*, defaults to `"127.0.0.1"`): `"0.0.0.0"` lets other machines in.
-        proxy_hops (`int`, *optional*, defaults to 0): See [`~escoita.space.clients.Clients`].
+        proxy_hops (`int`, *optional*, defaults to 0): See [`~escoita.space.client_limits.Clients`].
 
     Raises:
         EscoitaError: An example, an adapter or the model cannot be had, the port is taken, or the Hub does not take

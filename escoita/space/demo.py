@@ -1,24 +1,140 @@
-"""What the page is about: its models, its limits, and the engine behind it, which may still be loading."""
+"""Load the models of the page in the background, and hold its limits."""
 
+import importlib.util
+import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
-from escoita.models.base_model import pin_of, resolve_base
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
 from escoita.hub.files import adapter_record, hub_errors, split_revision
+from escoita.inference.fairness import Places, anyone
+from escoita.models.base_model import pin_of, resolve_base
+from escoita.recipe.schema import Space
 from escoita.run_directory import RunDirectory
-from escoita.space.clients import Clients
-from escoita.space.theme import short_name
+from escoita.space.client_limits import Clients
 from escoita.space.texts import say
+from escoita.space.theme import short_name
 
 
 if TYPE_CHECKING:
     from escoita.inference.fairness import Client
+    from escoita.inference.serving import Engine
     from escoita.inference.streaming import Partial
     from escoita.space.feedback import Corrections
+
+
+def on_zero_gpu() -> bool:
+    """Whether this is a Space that gets a GPU for each call."""
+    # As the package `spaces` itself reads it.
+    asked = os.environ.get("SPACES_ZERO_GPU", "").lower()
+    return asked in ("1", "t", "true") and importlib.util.find_spec("spaces") is not None
+
+
+def alone(load: Callable[[], "Engine"], seconds: float, max_waiting: int = 80) -> "Alone":
+    """
+    Loads a model for ZeroGPU, where it must be whole before the page is opened, all adapters with it.
+
+    Args:
+        load (`Callable`): Loads the engine.
+        seconds (`float`): What one request may take.
+        max_waiting (`int`, *optional*, defaults to 80): Requests at once.
+
+    Raises:
+        EscoitaError: It cannot be had.
+    """
+    import spaces  # before torch, of which it replaces parts
+
+    engine = load()
+    for name in engine.adapters.sources:
+        engine.prepare(name)
+
+    # What it is given goes to another process: names and a path, never the model.
+    @spaces.GPU(duration=max(1, round(seconds)))
+    def heard(source: str | Path, adapter: str | None, beside: str | None) -> "Iterator[Partial]":
+        yield from engine.stream_alone(source, adapter, beside)
+
+    return Alone(heard, max_waiting)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """
+    Hears each recording by a call of its own.
+
+    Args:
+        heard (`Callable`): Takes a recording, the name of an adapter, and that of the adapter beside it.
+        max_waiting (`int`): Requests at once; of one client as many as may wait elsewhere.
+    """
+
+    heard: Callable[[str | Path, str | None, str | None], "Iterator[Partial]"]
+    max_waiting: int
+    _places: Places = field(default_factory=Places)
+
+    def stream(
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: "Client | None" = None,
+    ) -> "Iterator[Partial]":
+        """As [`~escoita.inference.serving.Engine.stream`]."""
+        with self._places.take(client or anyone(), self.max_waiting):
+            yield from self.heard(source, adapter, beside)
+
+
+class Loading:
+    """
+    A model on its way.
+
+    Args:
+        load (`Callable`): Loads it.
+    """
+
+    def __init__(self, load: Callable[[], "Listener"]):
+        self.done: Future[Listener] = Future()
+        self._load = load
+
+    def start(self) -> None:
+        """Loads in a thread, which nobody waits for when the program ends."""
+        threading.Thread(target=self.run, name="escoita-loading", daemon=True).start()
+
+    def run(self) -> None:
+        """Loads now; what goes wrong is kept for who asks."""
+        try:
+            self.done.set_result(self._load())
+        except BaseException as error:
+            self.done.set_exception(error)
+
+    def failed(self, tell: Callable[[], None]) -> None:
+        """Calls `tell` as soon as the model could not be loaded."""
+        self.done.add_done_callback(partial(_if_failed, tell))
+
+    def loading(self) -> bool:
+        """Whether it is not loaded yet."""
+        return not self.done.done()
+
+    def ready(self) -> "Listener":
+        """
+        Waits for it.
+
+        Raises:
+            EscoitaError: It could not be loaded; why is nothing for visitors.
+        """
+        try:
+            return self.done.result()
+        except BaseException as error:
+            raise EscoitaError(say("refusal.not_loaded")) from error
+
+
+def _if_failed(tell: Callable[[], None], done: "Future[Listener]") -> None:
+    if done.exception() is not None:
+        tell()
+
 
 # Of a repository: all that the page reads beside the adapter itself.
 RECORDS = ["recipe.yaml", "training.json", "training.svg", "eval/results.json", "eval/*.svg"]
@@ -109,7 +225,7 @@ def of_sources(
     Args:
         base (`str`): A folder, or a repository of the Hub.
         adapters (`list[str]`): At least one; each as [`named`] takes it.
-        settings ([`~escoita.recipe.recipe.Space`], *optional*): Limits of the page; those of a recipe that names none
+        settings ([`~escoita.recipe.schema.Space`], *optional*): Limits of the page; those of a recipe that names none
             unless given.
         title (`str`, *optional*): Heads the page; the name of the first adapter unless given.
         revision (`str`, *optional*): Of the base; the commit that the adapters were trained on unless given.
@@ -179,14 +295,14 @@ class Demo:
         dtype (`str`): Precision of the base.
         adapters (`dict[str, str]`): Names of adapters, at least one, and the folder or repository of each; the first
             is offered first, and no other is ever loaded.
-        settings ([`~escoita.recipe.recipe.Space`]): Limits, examples and languages of the page.
+        settings ([`~escoita.recipe.schema.Space`]): Limits, examples and languages of the page.
         published ([`~escoita.run_directory.RunDirectory`], *optional*): Records that are shown.
         language (`str`, *optional*): ISO code of what is spoken.
         ready (`Callable`, *optional*): Waits until the model is loaded, and gives what hears; raises
             `EscoitaError` where it could not be loaded. [`~escoita.space.app.serve`] puts it in.
         loading (`Callable`, *optional*): Whether it is still being loaded.
         corrections ([`~escoita.space.feedback.Corrections`], *optional*): What takes corrections of visitors.
-        clients ([`~escoita.space.clients.Clients`], *optional*): Tells clients apart; without proxies unless given.
+        clients ([`Clients`], *optional*): Tells clients apart; without proxies unless given.
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an adapter
             was trained on.
         other_base (`bool`, *optional*, defaults to `False`): The base is such a one; the page says it.

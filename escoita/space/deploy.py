@@ -1,24 +1,246 @@
-"""
-Pushes a Space: one commit, hardware, variables and secrets; then waits until it runs, and asks it for a transcript.
-
-    escoita space push --repo user/space --adapter user/adapter --hardware zero-a10g
-"""
+"""Deploy a Space: settings, one commit, and a trial of the running page."""
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime, get_token
 
-from escoita.errors import EscoitaError
+from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import clear_refusals, is_there, require_write
-from escoita.hub.changes import Head, print_changes
-from escoita.hub.commit import Wanted, commit, read_head
+from escoita.hub.retry import patiently
 from escoita.hub.scan import scan
-from escoita.utils.progress import say
-from escoita.space.plan import plan_space
-from escoita.space.settings import Settings, change, hardware_of, make, require_fit, require_hardware
-from escoita.space.trial import ask, compared, heard_here, wait_until_it_runs
+from escoita.hub.upload import Head, Wanted, commit, print_changes, read_head
+from escoita.space.demo import named
+from escoita.space.hosted import Hosted
+from escoita.space.repository import Plan, plan_space
+from escoita.utils.processes import say
+
+
+HARDWARE = sorted(hardware.value for hardware in SpaceHardware)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    What is asked for beside the files.
+
+    Args:
+        hardware (`str`, *optional*): As the Hub calls it; as it is unless given, and `cpu-basic` of a new Space.
+        private (`bool`, *optional*, defaults to `False`): Of a Space that is made.
+        variables (`Mapping[str, str]`): Seen by everybody.
+        secrets (`Mapping[str, str]`): Seen by the Space alone.
+    """
+
+    hardware: str | None = None
+    private: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def described(self) -> str:
+        """One line, without the value of any secret."""
+        variables = [f"variable {key}={value}" for key, value in self.variables.items()]
+        secrets = [f"secret {key}" for key in self.secrets]
+        return ", ".join([f"hardware {self.hardware or 'as it is'}", *variables, *secrets])
+
+
+def require_hardware(name: str | None) -> None:
+    """
+    Checks that there is such hardware, as far as huggingface_hub knows.
+
+    Raises:
+        PublishError: There is not.
+    """
+    if name is not None and name not in HARDWARE:
+        raise PublishError(f"--hardware {name}: none of {', '.join(HARDWARE)}")
+
+
+def require_fit(api: HfApi, plan: Plan, settings: Settings, head: Head) -> None:
+    """
+    Checks that the Space has a token where it needs one, and that it is not public where a private one is wanted.
+
+    Raises:
+        PublishError: It has none, or it is public.
+    """
+    if settings.private and head.sha and not head.private:
+        raise PublishError(f"{plan.repo}: is public already; change that in its settings")
+    if not plan.token_for or "HF_TOKEN" in settings.secrets:
+        return
+    with clear_refusals(plan.repo):
+        if head.sha and "HF_TOKEN" in patiently(plan.repo)(api.get_space_secrets, plan.repo):
+            return
+    raise PublishError(
+        f"{plan.repo}: needs a token for {', '.join(plan.token_for)}; give it with --secret HF_TOKEN=NAME, where NAME "
+        "is the variable of this shell that holds it"
+    )
+
+
+def make(api: HfApi, repo: str, settings: Settings) -> None:
+    """
+    Makes a Space, empty, with all that it has beside its files: it builds once.
+
+    Raises:
+        PublishError: The Hub refuses.
+    """
+    with clear_refusals(repo):
+        patiently(repo)(
+            api.create_repo,
+            repo,
+            repo_type="space",
+            space_sdk="gradio",
+            private=settings.private,
+            exist_ok=True,
+            space_hardware=settings.hardware,
+            space_variables=_pairs(settings.variables),
+            space_secrets=_pairs(settings.secrets),
+        )
+
+
+def change(api: HfApi, repo: str, settings: Settings) -> None:
+    """
+    Sets what differs of a Space that is there: each change starts it anew. Secrets cannot be read, and are always set.
+
+    Raises:
+        PublishError: The Hub refuses; the files are pushed by then.
+    """
+    call = patiently(repo)
+    with clear_refusals(f"{repo}: its files are pushed, but not all of its settings"):
+        there = call(api.get_space_variables, repo) if settings.variables else {}
+        for key, value in settings.variables.items():
+            if key not in there or there[key].value != value:
+                call(api.add_space_variable, repo, key, value)
+        for key, value in settings.secrets.items():
+            call(api.add_space_secret, repo, key, value)
+        if settings.hardware and settings.hardware != hardware_of(api, repo):
+            call(api.request_space_hardware, repo, settings.hardware)
+            say(f"{repo}: asked for {settings.hardware}")
+
+
+def hardware_of(api: HfApi, repo: str) -> str | None:
+    """What a Space runs on, or will."""
+    runtime: SpaceRuntime = patiently(repo)(api.get_space_runtime, repo)
+    return runtime.requested_hardware or runtime.hardware
+
+
+def _pairs(values: Mapping[str, str]) -> list[dict[str, str]] | None:
+    return [{"key": key, "value": value} for key, value in values.items()] or None
+
+
+# Which log tells why.
+LOG_OF = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "container"}
+# What a push does not end.
+STILL = ("PAUSED", "STOPPED")
+POLL_SECONDS = 5.0
+
+
+def wait_until_it_runs(api: HfApi, repo: str, oid: str, minutes: float, poll_seconds: float = POLL_SECONDS) -> None:
+    """
+    Waits for the Space to run a commit.
+
+    Args:
+        api (`HfApi`): Client of the Hub.
+        repo (`str`): The Space.
+        oid (`str`): The commit; the Space may still run the one before.
+        minutes (`float`): Most that this may take.
+        poll_seconds (`float`, *optional*, defaults to 5): Between looks.
+
+    Raises:
+        PublishError: It fails, is paused, or takes longer; the line says where its log is.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    page, told = f"{api.endpoint}/spaces/{repo}", ""
+
+    def settled() -> SpaceRuntime | None:
+        left = max(0.0, deadline - time.monotonic())
+        try:
+            return api.wait_for_space(repo, timeout=left, poll_interval=poll_seconds)
+        except TimeoutError:  # else it would be taken for a line that broke, and waited for again
+            return None
+
+    while True:
+        with clear_refusals(repo):
+            runtime: SpaceRuntime | None = patiently(repo)(settled)
+        if runtime is None:
+            raise PublishError(_late(repo, minutes, page))
+        left = deadline - time.monotonic()
+        # Of the newest commit the Hub may not speak at once.
+        if runtime.raw.get("sha") in (None, oid) or runtime.stage in STILL or left <= 0:
+            break
+        if told != runtime.stage:
+            told = runtime.stage
+            say(f"{repo}: still {told} as before the push")
+        time.sleep(min(poll_seconds, left))
+    if runtime.stage == "RUNNING" and runtime.raw.get("sha") in (None, oid):
+        return
+    if runtime.stage == "RUNNING":
+        raise PublishError(_late(repo, minutes, page))
+    why = " ".join(str(runtime.raw.get("errorMessage") or "").split())
+    log = LOG_OF.get(str(runtime.stage))
+    raise PublishError(
+        f"{repo}: is {runtime.stage}{f' ({why})' if why else ''}; "
+        + (f"its log is at {page}?logs={log}" if log else f"look at {page}")
+    )
+
+
+def ask(api: HfApi, repo: str, clip: Path) -> str:
+    """
+    Transcript of a clip, by the Space.
+
+    Raises:
+        PublishError: The page does not answer, or answers with a message.
+    """
+    from gradio_client import Client, handle_file
+
+    with clear_refusals(repo):
+        host = patiently(repo)(api.space_info, repo).host
+    if not host:
+        raise PublishError(f"{repo}: the Hub does not say where its page is")
+    try:
+        client = Client(host, token=api.token or get_token(), verbose=False, analytics_enabled=False)
+        try:
+            return str(client.predict(handle_file(clip), api_name="/transcribe"))
+        finally:
+            client.close()
+    except Exception as error:  # the client raises what befalls it: of the line, of the page, of its answer
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise PublishError(f"{repo}: runs, but does not transcribe {clip.name} ({reason})") from error
+
+
+def heard_here(hosted: Hosted, clip: Path) -> str:
+    """Transcript of a clip, by base and adapter on this machine."""
+    from escoita.inference.serving import Engine
+
+    adapters = named(hosted.adapters)
+    allowed = hosted.allow_other_base
+    with Engine.load(hosted.base, adapters, hosted.base_revision, hosted.dtype, allow_other_base=allowed) as engine:
+        text = ""
+        for partial in engine.stream(clip, next(iter(adapters))):
+            text = partial.text
+    return text
+
+
+def compared(repo: str, there: str, here: str) -> str:
+    """
+    Compares what the Space heard with what is heard here.
+
+    Returns:
+        `str`: One line.
+
+    Raises:
+        PublishError: They differ.
+    """
+    if there != here:
+        raise PublishError(
+            f"{repo}: runs, but heard {there!r}, and the model here {here!r}; other hardware or precision may round "
+            "otherwise, so listen to it, and look whether base and adapter are the same"
+        )
+    return f"{repo}: runs, and heard what the model hears here: {there!r}"
+
+
+def _late(repo: str, minutes: float, page: str) -> str:
+    return f"{repo}: does not run yet after {minutes:g} minutes; its log is at {page}?logs=build"
 
 
 # Of an earlier push: modules and clips that a new one does not hold. What somebody put beside them stays.
@@ -48,12 +270,12 @@ def deploy(
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`): The Space, `user/space`.
-        adapter (`str`): As [`~escoita.space.plan.plan_space`] takes it, and so `recipe`, `overrides` and `examples`.
-        settings ([`~escoita.space.settings.Settings`]): What it has beside its files.
+        adapter (`str`): As [`plan_space`] takes it, and so `recipe`, `overrides` and `examples`.
+        settings ([`~escoita.space.deploy.Settings`]): What it has beside its files.
         clip (`Path`, *optional*): What it is asked for; its first example unless given.
         dry_run (`bool`, *optional*, defaults to `False`): Prints what would be pushed, and changes nothing.
         minutes (`float`, *optional*, defaults to 30): Most to wait until it runs; `None` does not wait, nor ask.
-        base_revision (`str`, *optional*): See [`~escoita.space.plan.plan_space`], and so `allow_other_base`.
+        base_revision (`str`, *optional*): See [`~escoita.space.repository.plan_space`], and so `allow_other_base`.
 
     Returns:
         `str`: What came of it, in one line.

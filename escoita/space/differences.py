@@ -4,11 +4,10 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from escoita.metrics.alignment import Chunk, align
-from escoita.utils.figures import percent
-from escoita.metrics.scoring import character_edits, word_edits
 from escoita.metrics.normalizers import normalizer
+from escoita.metrics.wer import Chunk, align, character_edits, word_edits
 from escoita.space.texts import say
+from escoita.utils.formatting import percent
 
 
 # Ink and ground of each kind of difference; the page itself is as Gradio's theme has it.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from escoita.utils.files import write_atomically
 from escoita.records.transcript import Segment, Transcript
+from escoita.utils.files import write_atomically
 
 
 # Not seen, and breaks up what a player would take for a tag, a style or a time.
@@ -72,7 +72,7 @@ def as_vtt(transcript: Transcript) -> str:
 
 
 def as_json(transcript: Transcript) -> str:
-    """All fields of [`~escoita.records.transcript.Transcript`] under their names: texts as they are, times in seconds."""
+    """All fields of [`Transcript`] under their names: texts as they are, times in seconds."""
     return json.dumps(asdict(transcript), ensure_ascii=False, indent=2).translate(_SURROGATES) + "\n"
 
 

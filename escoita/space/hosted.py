@@ -12,9 +12,8 @@ import yaml
 from pydantic import Field, ValidationError
 
 from escoita.errors import EscoitaError
-from escoita.recipe.method import Section
-from escoita.utils.plain_yaml import read_yaml
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Section, Space
+from escoita.utils.untrusted import read_yaml
 
 
 SETTINGS = "space.yaml"

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from escoita.evaluation.verdicts import above_one, disagree, outcome
+from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import (
     BASE,
     SUBJECT,
@@ -13,11 +15,9 @@ from escoita.records.evaluation import (
     MacroMean,
     Rates,
 )
-from escoita.utils.figures import MINUS, percent, points, thousands
-from escoita.recipe.recipe import Recipe
-from escoita.evaluation.verdicts import above_one, disagree, outcome
-from escoita.space.theme import short_name
 from escoita.space.texts import say
+from escoita.space.theme import short_name
+from escoita.utils.formatting import MINUS, percent, points, thousands
 
 
 VERDICTS = {
@@ -78,7 +78,7 @@ def tables(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -
 
     Args:
         evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
-        recipe ([`~escoita.recipe.recipe.Recipe`], *optional*): Has the titles of the corpora.
+        recipe ([`~escoita.recipe.schema.Recipe`], *optional*): Has the titles of the corpora.
         language (`str`): Of the page.
     """
     titles, called = _titles(evaluation, recipe, language), _called(evaluation, language)
@@ -104,7 +104,7 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
 
     Args:
         evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
-        recipe ([`~escoita.recipe.recipe.Recipe`], *optional*): Has the titles of the corpora.
+        recipe ([`~escoita.recipe.schema.Recipe`], *optional*): Has the titles of the corpora.
         language (`str`): Of the page.
     """
     titles = _titles(evaluation, recipe, language)

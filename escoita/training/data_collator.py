@@ -13,7 +13,7 @@ from escoita.data.rows import SCHEMA, Utterance
 from escoita.errors import EscoitaError, TrainingError
 from escoita.models.chat import ChatFamily
 from escoita.records.training import Prompt
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 # The key of a batch that holds the lengths of its clips, in seconds; the trainer takes it out before the model.

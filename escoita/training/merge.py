@@ -3,15 +3,15 @@
 import shutil
 from pathlib import Path
 
-from escoita.models.adapter import merged, on_shared_weight
-from escoita.models.base_model import resolve_base
 from escoita.errors import EscoitaError
-from escoita.models import family_of
-from escoita.utils.files import sync_files
 from escoita.hub.files import adapter_record, hub_errors
-from escoita.run_directory import RunDirectory
+from escoita.models import family_of
+from escoita.models.adapters import merged, on_shared_weight
+from escoita.models.base_model import resolve_base
 from escoita.models.trained_prompt import trained_processor
-from escoita.training.checkpoints import written_whole
+from escoita.run_directory import RunDirectory
+from escoita.training.checkpointing import written_whole
+from escoita.utils.files import sync_files
 
 
 def merge_run(
@@ -33,7 +33,7 @@ def merge_run(
             `escoita.json` of the merged model then says.
 
     Returns:
-        `Path`: The folder. [`~escoita.inference.transcriber.Transcriber.load`] takes it as a base without an adapter, and so does
+        `Path`: The folder. [`load`] takes it as a base without an adapter, and so does
         `escoita eval --base`.
 
     Raises:

@@ -8,8 +8,8 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 
 from escoita.errors import TrainingError
-from escoita.utils.progress import say
 from escoita.training.data_collator import SECONDS
+from escoita.utils.processes import say
 
 
 Batch = dict[str, Any]

@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from escoita.data.loading import Gathered
-from escoita.models.chat import ChatFamily
-from escoita.utils.files import public_name, sha256, sync_files, write_atomically
-from escoita.utils.hardware import device_name, peak_memory_bytes
-from escoita.utils.limits import LOSS_POINTS, VALIDATION_POINTS
-from escoita.recipe.recipe import Recipe
-from escoita.records.training import BaseRecord, CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.hub.files import adapter_record, weights_digest
+from escoita.models.chat import ChatFamily
+from escoita.recipe.schema import Recipe
+from escoita.records.training import BaseRecord, CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
-from escoita.training.best import best_of, save_weights
-from escoita.training.checkpoints import written_whole
-from escoita.training.data_state import DataState
-from escoita.training.energy import EnergyMeter
-from escoita.training.session import Clock
-from escoita.training.trained import check_saved
+from escoita.training.callbacks import EnergyMeter, best_of, save_weights
+from escoita.training.checkpointing import Clock, written_whole
+from escoita.training.checks import check_saved
+from escoita.training.resume import DataState
+from escoita.utils.files import public_name, sha256, sync_files, write_atomically
+from escoita.utils.limits import LOSS_POINTS, VALIDATION_POINTS
+from escoita.utils.processes import device_name, peak_memory_bytes
 
 
 Point = TypeVar("Point")

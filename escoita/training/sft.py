@@ -21,12 +21,11 @@ import typer
 from escoita.data.loading import Gathered, gather, weighted
 from escoita.data.rows import Utterances
 from escoita.errors import TrainingError
-from escoita.utils.interruption import Interrupted, StopRequest
-from escoita.utils.processes import leave, main_first, main_only
-from escoita.utils.progress import say
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
+from escoita.utils.interruption import Interrupted, StopRequest
+from escoita.utils.processes import leave, main_first, main_only, say
 
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from escoita.models.chat import ChatFamily
     from escoita.training.data_collator import SpeechCollator
-    from escoita.training.data_state import DataState
+    from escoita.training.resume import DataState
     from escoita.training.trainer import SpeechTrainer
 
 
@@ -60,24 +59,27 @@ def train(
         EscoitaError: The recipe, a corpus or the base is not what it should be.
         Interrupted: A signal stopped it after a step, of which a checkpoint was written.
     """
-    from escoita.training.engine import import_first
+    from escoita.training.backends import import_first
 
     import_first(recipe)
     from accelerate import PartialState
     from transformers import set_seed
 
     from escoita.models import family_of
-    from escoita.models.family import marks_of
+    from escoita.models.base import marks_of
     from escoita.training.arguments import planned_steps, refuse_warmup_alone, sft_config
-    from escoita.training.base import base_of_run, keep_base, pinned
-    from escoita.training.checkpoints import start_over, usable_checkpoint
-    from escoita.training.checks import check_precision_of_steps
+    from escoita.training.checkpointing import (
+        only_one,
+        refuse_other_recipe,
+        refuse_strangers,
+        start_over,
+        usable_checkpoint,
+    )
+    from escoita.training.checks import check_precision_of_steps, check_trained
     from escoita.training.data_collator import SpeechCollator
-    from escoita.training.data_state import DataState, refuse_unused_data, resumed_data
-    from escoita.training.sampler import data_seed
     from escoita.training.outputs import corpus_uses, save_adapter, training_record, update_settings
-    from escoita.training.session import only_one, refuse_other_recipe, refuse_strangers
-    from escoita.training.trained import check_trained
+    from escoita.training.resume import DataState, base_of_run, keep_base, pinned, refuse_unused_data, resumed_data
+    from escoita.training.sampler import data_seed
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
@@ -165,8 +167,8 @@ def check_without_weights(
             SFTTrainer, PEFT or the model refuses what the recipe says.
     """
     from escoita.models.loading import check_precision, stored_quantization
+    from escoita.training.arguments import without_effect
     from escoita.training.checks import check_batch, check_trainable, count_trainable
-    from escoita.training.fields import without_effect
     from escoita.training.trial import check_by_trial
 
     first = rows.select(range(min(len(rows), batch_size)))
@@ -210,18 +212,12 @@ def ready_trainer(
     Raises:
         EscoitaError: The base cannot be loaded, or the adapter is not what the recipe says.
     """
-    from escoita.training.best import BestAdapter
-    from escoita.training.checks import check_trainable, count_trainable
-    from escoita.training.energy import EnergyMeter
-    from escoita.training.engine import load_for_training
-    from escoita.training.gradients import GradientWatch
-    from escoita.training.inference import CheckpointingCheck
-    from escoita.training.listening import Listening
-    from escoita.training.precision import prepare_precision
-    from escoita.training.session import Clock
-    from escoita.training.tracking import keep_inside
-    from escoita.training.trained import InitialWeights
+    from escoita.training.backends import load_for_training, prepare_precision
+    from escoita.training.callbacks import BestAdapter, EnergyMeter, keep_inside
+    from escoita.training.checkpointing import Clock
+    from escoita.training.checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.trainer import SpeechTrainer
+    from escoita.training.validation import CheckpointingCheck, Listening
 
     model, adapter = load_for_training(recipe, family)
     keep_inside(RunDirectory(recipe.run_path), arguments.report_to)
@@ -261,8 +257,8 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None) -> None:
         EscoitaError: Other processes trained before, a clip or a checkpoint cannot be read or written, gradients are
             not numbers, or memory runs out where no batch can be halved.
     """
+    from escoita.training.checkpointing import refuse_other_processes
     from escoita.training.oom import is_out_of_memory
-    from escoita.training.session import refuse_other_processes
 
     if checkpoint:
         refuse_other_processes(checkpoint, trainer.args.world_size)

@@ -15,17 +15,24 @@ from torch.utils.data import DataLoader
 from trl import SFTTrainer
 
 from escoita.errors import TrainingError
-from escoita.utils.interruption import StopRequest, shield_worker
-from escoita.training.best import best_of
-from escoita.training.checkpoints import PREFIX, UNFINISHED, finish_checkpoint, remove_checkpoints, written_whole
+from escoita.training.callbacks import PaceMeter, audio_of, best_of
+from escoita.training.checkpointing import (
+    PREFIX,
+    UNFINISHED,
+    CurrentIntervals,
+    DueValidation,
+    LossUpToCheckpoint,
+    ValidationInterrupted,
+    finish_checkpoint,
+    remove_checkpoints,
+    written_whole,
+)
 from escoita.training.data_collator import SECONDS
-from escoita.training.data_state import DataState
 from escoita.training.oom import Batch, Halves
-from escoita.training.interruption import DueValidation, ValidationInterrupted
-from escoita.training.listening import Listening
+from escoita.training.resume import DataState
 from escoita.training.sampler import Batches, data_seed, longest_first
-from escoita.training.pace import PaceMeter, audio_of
-from escoita.training.session import CurrentIntervals, LossUpToCheckpoint
+from escoita.training.validation import Listening
+from escoita.utils.interruption import StopRequest, shield_worker
 
 
 class SpeechTrainer(SFTTrainer):

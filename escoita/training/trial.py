@@ -26,10 +26,9 @@ import torch
 from escoita.errors import EscoitaError, RecipeError, TrainingError
 from escoita.models.chat import ChatFamily
 from escoita.models.small_copy import small_config
-from escoita.recipe.method import Modules
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Modules, Recipe
 from escoita.run_directory import RunDirectory
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 if TYPE_CHECKING:
@@ -127,8 +126,8 @@ def _take_step(
     from accelerate.utils import DynamoBackend
     from transformers import PrinterCallback, ProgressCallback, set_seed
 
+    from escoita.training.backends import prepare_precision
     from escoita.training.data_collator import SpeechCollator
-    from escoita.training.precision import prepare_precision
     from escoita.training.trainer import SpeechTrainer
 
     arguments = trial_arguments(recipe, folder, len(rows))

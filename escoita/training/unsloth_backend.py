@@ -4,9 +4,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import RecipeError
+from escoita.recipe.schema import Lora, Recipe
 from escoita.utils.files import cache_folder
-from escoita.recipe.method import Lora
-from escoita.recipe.recipe import Recipe
 
 
 # Unsloth fetches a file of the Hub to count its users; training is to touch the network for the base alone.
@@ -43,8 +42,7 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
     """
     import torch
 
-    from escoita.models.four_bit import any_spelling, check_four_bit
-    from escoita.models.loading import check_precision, stored_quantization
+    from escoita.models.loading import any_spelling, check_four_bit, check_precision, stored_quantization
 
     method = recipe.method
     if family.model_types[0] not in SERVED or not isinstance(method, Lora):

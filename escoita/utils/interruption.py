@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from escoita.utils.progress import is_main_process
+from escoita.utils.processes import is_main_process
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

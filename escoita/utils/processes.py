@@ -1,11 +1,19 @@
-"""Several processes that share a piece of work: what one of them does before the others, and how all of them end."""
+"""Coordinate processes and threads of one command, show their progress, and say what they run on."""
 
+import os
+import re
+import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
+
+from rich.console import Console
+from rich.progress import track as rich_track
 
 from escoita.errors import EscoitaError
 from escoita.utils.files import clear_write_errors
@@ -13,6 +21,7 @@ from escoita.utils.files import clear_write_errors
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
 
 T = TypeVar("T")
 # For which threads that still release tensors are waited for; without it, two processes of a busy machine hung.
@@ -128,3 +137,88 @@ def leave() -> None:
         # for it. The destructor of the group runs with that lock held, and joins the thread.
         time.sleep(SECONDS_TO_RELEASE)
         distributed.destroy_process_group()
+
+
+Item = TypeVar("Item")
+console = Console(stderr=True)
+
+
+def is_main_process() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started: the one that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str) -> None:
+    """One line of the log, as it is: not wrapped, so that paths can be copied."""
+    if not is_main_process():
+        return
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def track(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
+    """Passes the items on while a bar counts them up to `total`; where there is no terminal, one line at the end."""
+    if console.is_terminal and is_main_process():
+        yield from rich_track(items, description=title, total=total, console=console, transient=True)
+    else:
+        yield from items
+        say(f"{title}: {total}")
+
+
+def device() -> str:
+    """`cuda`, with the number of this process' GPU where several processes run on one machine; else `cpu`."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    rank = os.environ.get("LOCAL_RANK")
+    return f"cuda:{rank}" if rank else "cuda"
+
+
+def device_name(device: str) -> str:
+    """The GPU as its driver calls it, or `cpu`."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def peak_memory_bytes() -> int:
+    """Peak memory of the GPU where there is one, else peak resident memory of this process."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    with suppress(OSError):
+        # Not by `getrusage`, whose peak is that of the program too that started this one, and cannot begin anew.
+        if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak_memory() -> None:
+    """Lets the peak begin anew at what is taken now; without a GPU, on Linux alone."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+Result = TypeVar("Result")
+
+
+def ahead(items: Iterator[Result], depth: int) -> Iterator[Result]:
+    """
+    Passes the items on while a thread makes the next ones.
+
+    Args:
+        items (`Iterator[Result]`): Advanced by the thread alone; what it raises is raised here, in its turn.
+        depth (`int`): Most items that wait to be taken.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, items, end) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, items, end))
+            yield item  # type: ignore[misc]

@@ -7,9 +7,9 @@ The project's error rates as a metric of the evaluate library; needs escoita ins
 import datasets
 import evaluate  # not its Metric: evaluate takes the first metric that it finds among the names of this file
 
-from escoita.metrics.scoring import character_edits, word_edits
 from escoita.metrics.normalizers import NORMALIZERS
 from escoita.metrics.normalizers import normalizer as find_normalizer
+from escoita.metrics.wer import character_edits, word_edits
 
 
 DESCRIPTION = """

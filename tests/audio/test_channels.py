@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from escoita.audio.decoding import ChannelEnergies
 from escoita.audio.loading import Recording, read_audio, read_recording
-from escoita.audio.channels import ChannelEnergies
 from tests.samples import tone
 
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.audio import containers
-from escoita.audio.loading import read_audio, read_recording, seconds
 from escoita.audio.containers import declared_share, is_chained_ogg
+from escoita.audio.loading import read_audio, read_recording, seconds
 from escoita.errors import AudioError
-from tests.samples import tone, write_clip
 from tests.audio.test_decoding import live
+from tests.samples import tone, write_clip
 
 
 SECONDS = 6.0

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.audio import decoding, ffmpeg as decoding_av
+from escoita.audio import decoding
+from escoita.audio import ffmpeg as decoding_av
 from escoita.audio.loading import read_audio
 from escoita.errors import AudioError
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from escoita.audio.loading import read_audio
 from escoita.audio import fingerprint as fingerprints
 from escoita.audio.fingerprint import LARGEST_BUCKET, MAX_DISTANCE, duplicates, fingerprint, matches
+from escoita.audio.loading import read_audio
 
 
 CORPORA = Path("quickstart/corpus")

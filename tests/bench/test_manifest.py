@@ -2,7 +2,7 @@ from pathlib import Path
 
 from bench.manifest import ROWS, measure_manifest, open_manifest, write_manifest
 from escoita.data.readers import read_corpus
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 
 
 def test_the_manifest_has_the_rows_of_a_real_one(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from escoita.cards.build import build_card
+from escoita.recipe.schema import Recipe
 from escoita.records.data import DataRecord
 from escoita.records.evaluation import EvaluationRecord
-from escoita.recipe.recipe import Recipe
 from escoita.records.training import TrainingRecord
 from tests.cards.samples import (
     recipe,

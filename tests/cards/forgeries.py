@@ -16,16 +16,15 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from escoita.cards.blocks import BEGIN, END, blocks, digest, marked
 from escoita.cards.build import build_card
+from escoita.cards.front_matter import BEGIN, END, blocks, digest, keys, marked, split
 from escoita.cards.verify.check import Verdict
-from escoita.cards.verify.drawings import drawn_of_records
-from escoita.cards.front import keys, split
-from escoita.records.evaluation import EvaluationRecord
+from escoita.cards.verify.files import drawn_of_records
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import described, parquet, read_predictions, replaced
+from escoita.evaluation.report.plots import drawings
+from escoita.records.evaluation import EvaluationRecord
 from escoita.run_directory import RunDirectory
-from escoita.evaluation.report.drawings import drawings
-from escoita.evaluation.results import score
 from tests.cards.proven import OTHER_WEIGHTS, lora_weights, write_files
 from tests.cards.publishing import BASE, REPO
 

@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from escoita.cards.publication import publication
 from escoita import __version__
-from escoita.records.data import CorpusData, DataRecord, Leak, Normalization, Spread
-from escoita.records.evaluation import EvaluationRecord
-from escoita.utils.files import write_atomically
-from escoita.records.plots import duration_plot
-from escoita.records.training import BaseRecord, CorpusUse
-from escoita.hub.files import weights_digest
-from escoita.run_directory import RunDirectory
+from escoita.cards.publication import publication
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.counts import write_counts
 from escoita.evaluation.report.render import write_report
-from escoita.evaluation.results import score
+from escoita.hub.files import weights_digest
+from escoita.records.data import CorpusData, DataRecord, Leak, Normalization, Spread
+from escoita.records.evaluation import EvaluationRecord
+from escoita.records.plots import duration_plot
+from escoita.records.training import BaseRecord, CorpusUse
+from escoita.run_directory import RunDirectory
+from escoita.training.outputs import adapter_files
+from escoita.utils.files import write_atomically
 from tests.cards.publishing import BASE, REPO
 from tests.cards.samples import heard_training, recipe, write_run
 from tests.conftest import ROOT
 from tests.evaluation.samples import write_rows
-from escoita.training.outputs import adapter_files
 
 
 ROWS = [

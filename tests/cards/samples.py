@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from escoita.recipe.schema import Recipe
 from escoita.records.data import Clip, DataRecord, Leak, Pair
 from escoita.records.evaluation import (
     CorpusResult,
@@ -17,7 +18,6 @@ from escoita.records.evaluation import (
     System,
     SystemResult,
 )
-from escoita.recipe.recipe import Recipe
 from escoita.records.training import CorpusUse, LossPoint, Pace, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from tests.samples import RECIPE

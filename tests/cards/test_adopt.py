@@ -9,15 +9,15 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from escoita.cards import adopt
-from escoita.cards.verify import verify
-from escoita.cards.adopt import add_evaluation, adopted
+from escoita.cards import contribute as adopt
+from escoita.cards.contribute import add_evaluation, adopted
 from escoita.cards.editing import CardConflict
+from escoita.cards.verify import verify
 from escoita.cards.verify.verify import passed
 from escoita.errors import EscoitaError
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.report.plots import drawings
 from escoita.records.training import AdapterRecord, Prompt
-from escoita.evaluation.report.drawings import drawings
-from escoita.evaluation.results import score
 from tests.cards.proven import OTHER_WEIGHTS, WEIGHTS, make_proven_run, write_files
 from tests.cards.publishing import BASE, REPO, Command, content, reach, tree
 from tests.conftest import write_manifest

@@ -4,9 +4,9 @@ import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
-from escoita.cards.benchmarks import benchmark_files
+from escoita.cards.publication import benchmark_files
 from escoita.errors import PublishError
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from tests.cards.samples import evaluation, recipe
 
 

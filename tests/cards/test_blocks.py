@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.cards.blocks import blocks, digest, made, made_mark, marked
+from escoita.cards.front_matter import blocks, digest, made, made_mark, marked
 
 
 TEXT = "# Small\n\nAn adapter."

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from escoita.cards.blocks import blocks
 from escoita.cards.build import build_card, write_card
+from escoita.cards.front_matter import blocks
 from escoita.cards.metadata import metadata
 from escoita.errors import RecordError
 from escoita.records.plots import training_plot

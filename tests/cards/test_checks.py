@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.cards.blocks import marked
+from escoita.cards.front_matter import marked
+from escoita.cards.verify.adapter import check_rendered_prompt
 from escoita.cards.verify.check import MOST_LINES, compared
 from escoita.cards.verify.consistency import evaluation_differences
 from escoita.cards.verify.files import check_files
 from escoita.cards.verify.front_matter import check_front, index_entries
-from escoita.cards.verify.names import check_names, check_versions, named
-from escoita.cards.verify.prompt import check_rendered_prompt
-from escoita.cards.verify.rates import differences
-from escoita.cards.verify.text import check_sections, every_block, figures_of
+from escoita.cards.verify.recompute import differences
+from escoita.cards.verify.text import check_names, check_sections, check_versions, every_block, figures_of, named
 from escoita.models import family_of
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory

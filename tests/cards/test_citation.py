@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.cards.citation import citation, entry, text
+from escoita.cards.metadata import citation, entry, text
 from tests.cards.samples import recipe, training
 
 

@@ -1,5 +1,5 @@
-from escoita.cards.description import description
-from escoita.hub.changes import Change
+from escoita.cards.contribute import description
+from escoita.hub.upload import Change
 from tests.cards.samples import evaluation, heard, rates, result
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from escoita.cards.build import build_card
-from escoita.cards.example import example
+from escoita.cards.sections import example
 from escoita.evaluation.predictions import SCHEMA, Provenance, described, write_predictions
 from escoita.run_directory import RunDirectory
 from tests.cards.samples import evaluation, recipe, result, system, write_run

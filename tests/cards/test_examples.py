@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from escoita.cards.blocks import blocks
+from escoita.cards.front_matter import blocks
 
 
 FOLDER = Path(__file__).parents[2] / "docs/examples"

@@ -9,16 +9,16 @@ import pytest
 from huggingface_hub import HfApi
 
 from escoita.cards import fetch
+from escoita.cards.publication import checksums
+from escoita.cards.verify import files as plots
 from escoita.cards.verify import verify as module
-from escoita.cards.verify import drawings as plots
 from escoita.cards.verify.check import Check
 from escoita.cards.verify.consistency import check_consistency
-from escoita.cards.publication import checksums
 from escoita.cards.verify.verify import passed, verify
-from escoita.utils.files import sha256
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.report.plots import drawings
 from escoita.run_directory import RunDirectory
-from escoita.evaluation.report.drawings import drawings
-from escoita.evaluation.results import score
+from escoita.utils.files import sha256
 from tests.cards.forgeries import FORGERIES, Change, put, record, table
 from tests.cards.proven import make_proven_run, published, write_files
 from tests.conftest import ROOT

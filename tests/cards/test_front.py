@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from escoita.cards.front import Conflict, front_digests, key_digest, keys, merge, split
+from escoita.cards.front_matter import Conflict, front_digests, key_digest, keys, merge, split
 from escoita.errors import PublishError
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from escoita.cards.verify.check import Check
 from escoita.cards.verify.reproduce import check_hearing
-from escoita.utils.files import write_atomically
 from escoita.evaluation.predictions import described, predictions_path, read_predictions, replaced, write_predictions
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
+from escoita.utils.files import write_atomically
 
 
 CORPUS = "escoita-quickstart-uz"

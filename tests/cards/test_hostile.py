@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from escoita.cards.blocks import blocks
 from escoita.cards.build import build_card
+from escoita.cards.front_matter import blocks
+from escoita.recipe.schema import Recipe
 from escoita.records.data import Missing
 from escoita.records.evaluation import Slice
-from escoita.recipe.recipe import Recipe
 from escoita.records.training import CorpusUse
 from tests.cards.samples import (
     data,

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from sigstore.models import ClientTrustConfig
 
-from escoita.cards.verify.signature import Signer, check_signature, required_signer
 from escoita.cards.signature import PUBLIC_KEY, SIGNATURE, SignatureError, read_signature
 from escoita.cards.signing import KEYLESS, require_signer, with_signature
+from escoita.cards.verify.signature import Signer, check_signature, required_signer
 from escoita.errors import PublishError
-from escoita.hub.changes import Head
-from escoita.hub.commit import Wanted
+from escoita.hub.upload import Head, Wanted
 from tests.cards.proven import make_proven_run, published, with_record, write_files
 from tests.cards.publishing import REPO, Command
 from tests.cards.sigstore_double import IDENTITY, ISSUER, SigstoreDouble, serve_sigstore

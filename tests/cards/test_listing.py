@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from escoita.cards.adopt import adopted
+from escoita.cards.contribute import adopted
 from escoita.cards.fetch import checked_commit, fetched
 from escoita.cards.listing import published_files, require_plain, require_plain_folder
 from escoita.errors import PublishError
@@ -101,7 +101,7 @@ def test_a_repository_is_refused_before_anything_is_downloaded(
     api = partial(HfApi, endpoint=hub.url, token=False)
     with pytest.raises(PublishError, match=line):
         fetched(api(), REPO)
-    monkeypatch.setattr("escoita.cards.adopt.HfApi", api)
+    monkeypatch.setattr("escoita.cards.contribute.HfApi", api)
     with pytest.raises(PublishError, match=line):
         adopted(REPO)
     assert not [entry for entry in hub.log if "/resolve/" in entry[1]]

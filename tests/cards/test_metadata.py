@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from escoita.cards.base import published_base
 from escoita.cards.metadata import dataset_id, expected_index, metadata
-from escoita.hub.vocabulary import check
-from escoita.records.evaluation import EvaluationRecord
-from escoita.recipe.recipe import Corpus, Recipe
 from escoita.hub.files import is_repo_id
+from escoita.hub.vocabulary import check
+from escoita.recipe.schema import Corpus, Recipe
+from escoita.records.evaluation import EvaluationRecord
 from tests.cards.samples import evaluation, heard, rates, recipe, result
 from tests.hub_double.card_check import check_card
 

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from escoita.cards.build import write_card
 from escoita.cards.preflight import refusals, require_publishable
-from escoita.hub.vocabulary import check_card
 from escoita.cli.main import app
 from escoita.errors import EscoitaError, PublishError
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.hub.vocabulary import check_card
+from escoita.recipe.schema import Recipe, load_recipe
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import REPO, Command, make_repositories, make_run, reach
 from tests.conftest import ROOT

@@ -3,7 +3,7 @@ from typing import Any
 
 import yaml
 
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import CorpusUse, DataChange
 from tests.cards.cards_of import MARKDOWN, card_of, headings, table_rows
 from tests.cards.samples import (

@@ -13,17 +13,17 @@ from safetensors.numpy import save
 
 from escoita.cards.build import build_card
 from escoita.cards.publication import public_recipe, publication
+from escoita.errors import PublishError, RecordError
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.counts import write_counts
+from escoita.evaluation.predictions import counts_path
+from escoita.hub.scan import scan
+from escoita.recipe.schema import Recipe
 from escoita.records.data import Clip as Shown
 from escoita.records.data import CorpusData, Duplicates, Normalization, Odd, Outliers, Pair, Reason, Spread
-from escoita.errors import PublishError, RecordError
 from escoita.records.evaluation import EvaluationRecord
-from escoita.hub.scan import scan
 from escoita.records.plots import training_plot
-from escoita.evaluation.predictions import counts_path
-from escoita.recipe.recipe import Recipe
 from escoita.run_directory import RunDirectory
-from escoita.evaluation.counts import write_counts
-from escoita.evaluation.results import score
 from tests.cards.samples import data, evaluation, heard_training, leak, recipe, training, write_run
 from tests.evaluation.samples import write_rows
 

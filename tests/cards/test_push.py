@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from escoita.records.evaluation import EvaluationRecord
-from escoita.recipe.recipe import Recipe
-from escoita.run_directory import RunDirectory
 from escoita.inference.transcriber import Transcriber
+from escoita.recipe.schema import Recipe
+from escoita.records.evaluation import EvaluationRecord
+from escoita.run_directory import RunDirectory
 from tests.conftest import CORPUS, ROOT, write_manifest
 from tests.hub_double import HubDouble, serve
 

@@ -12,12 +12,12 @@ from escoita.cards.anonymize import (
     redacted_training,
     withheld,
 )
-from escoita.records.data import Clip, Pair
 from escoita.errors import RecordError
-from escoita.records.evaluation import EvaluationRecord, Slice
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import public_speakers
-from escoita.recipe.recipe import Recipe
-from escoita.evaluation.results import score
+from escoita.recipe.schema import Recipe
+from escoita.records.data import Clip, Pair
+from escoita.records.evaluation import EvaluationRecord, Slice
 from tests.cards.samples import data, evaluation, leak, recipe, result, training
 from tests.evaluation.samples import write_rows
 

@@ -7,9 +7,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from escoita.cards.build import build_card
-from escoita.cards.results import TEXTS, texts
-from escoita.records.data import Missing
+from escoita.cards.context import TEXTS, texts
 from escoita.metrics.normalizers import NORMALIZERS
+from escoita.records.data import Missing
 from tests.cards.cards_of import MARKDOWN, TWO, card_of, headings, table_rows
 from tests.cards.samples import (
     data,

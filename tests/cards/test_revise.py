@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.cards.blocks import blocks, made, marked
 from escoita.cards.editing import CardConflict, combine, revise, sealed, standing_card
+from escoita.cards.front_matter import blocks, made, marked
 from escoita.errors import PublishError
 
 

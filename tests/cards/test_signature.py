@@ -15,20 +15,19 @@ import pytest
 from huggingface_hub import HfApi
 
 from escoita.cards import signature as signatures
-from escoita.cards.verify import verify as module
-from escoita.cards.blocks import blocks, made, made_mark, marked
-from escoita.cards.verify.check import Check
-from escoita.cards.verify.signature import Signer, check_signature, required_signer
+from escoita.cards.front_matter import blocks, made, made_mark, marked
 from escoita.cards.publication import checksums
 from escoita.cards.signature import LARGEST_SIGNATURE, PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint
 from escoita.cards.signing import Key, require_signer, with_signature
+from escoita.cards.verify import verify as module
+from escoita.cards.verify.check import Check
+from escoita.cards.verify.signature import Signer, check_signature, required_signer
 from escoita.cards.verify.verify import passed, verify
 from escoita.errors import PublishError
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.report.plots import drawings
+from escoita.hub.upload import Head, Wanted
 from escoita.utils.files import sha256
-from escoita.hub.changes import Head
-from escoita.hub.commit import Wanted
-from escoita.evaluation.report.drawings import drawings
-from escoita.evaluation.results import score
 from tests.cards.proven import WEIGHTS, make_proven_run, published, with_record, write_files
 from tests.cards.publishing import BASE, REPO
 from tests.cards.signers import write_key

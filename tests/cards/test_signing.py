@@ -8,12 +8,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from escoita.cards.blocks import blocks
+from escoita.cards.front_matter import blocks
 from escoita.cards.signature import PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint, read_signature
 from escoita.cards.signing import PASSWORD, generated_parts, parts, require_signer, sign, with_signature
 from escoita.errors import PublishError
-from escoita.hub.changes import Head
-from escoita.hub.commit import Wanted
+from escoita.hub.upload import Head, Wanted
 from escoita.run_directory import RunDirectory
 from tests.cards.proven import published
 from tests.cards.publishing import REPO, Command, commits, content, make_repositories, make_run, reach, tree

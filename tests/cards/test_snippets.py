@@ -15,21 +15,21 @@ import torch
 from markdown_it import MarkdownIt
 from peft import LoraConfig, get_peft_model
 
+from escoita.audio.loading import read_audio
 from escoita.cards.build import build_card
 from escoita.cards.metadata import metadata
 from escoita.cards.snippets import released_code, snippets
-from escoita.audio.loading import read_audio
+from escoita.inference.transcriber import Transcriber
 from escoita.models import family_of
 from escoita.models.phi4 import Phi4Family
-from escoita.recipe.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 from escoita.records.training import AdapterRecord, Prompt
-from escoita.inference.transcriber import Transcriber
+from escoita.training.arguments import peft_config
+from escoita.training.callbacks import save_weights
 from tests.cards.samples import recipe, training, write_run
 from tests.conftest import ROOT
 from tests.models.phi4_samples import noise, write_phi4
 from tests.samples import write_clip
-from escoita.training.arguments import peft_config
-from escoita.training.best import save_weights
 
 
 FAMILY = Phi4Family()

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from jinja2 import Template
 
-from escoita.cards.blocks import blocks, marked
 from escoita.cards.build import build_card, write_card
+from escoita.cards.front_matter import blocks, marked
 from escoita.cards.template import KEPT, environment, plain, template_files
 from escoita.errors import RecipeError
-from escoita.utils.files import sha256
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
+from escoita.utils.files import sha256
 from tests.cards.proven import make_proven_run
 from tests.cards.samples import recipe, write_run
 from tests.conftest import ROOT

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from escoita.cards.blocks import blocks, made
 from escoita.cards.build import build_card, write_card
 from escoita.cards.editing import CardConflict
+from escoita.cards.front_matter import blocks, made
 from escoita.run_directory import RunDirectory
 from tests.cards.samples import evaluation, rates, recipe, result, write_run
 from tests.cards.samples import heard as heard_by

@@ -5,12 +5,12 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from escoita.data.describe import describe, duration_edges
+from escoita.cli.tables import print_data
 from escoita.data.contamination import find_duplicates, find_leaks
-from escoita.data.statistics import Measured
+from escoita.data.report import describe, duration_edges
 from escoita.data.rows import Rejected
+from escoita.data.statistics import Measured
 from escoita.records.data import DataRecord, Missing
-from escoita.cli.data_view import print_data
 from tests.data.measures import clip, measured
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from escoita.cli.tables import markdown_summary, print_evaluation, print_summary
 from escoita.errors import RecordError
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import TrainingRecord
-from escoita.cli.summary import markdown_summary, print_evaluation, print_summary
 from tests.cards.samples import (
     difference,
     evaluation,

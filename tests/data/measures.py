@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from escoita.data.statistics import Measured
 from escoita.data.rows import Utterance, Utterances
+from escoita.data.statistics import Measured
 from escoita.records.data import Split
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from escoita.data.loading import Gathered, gather, refuse_over_share, weighted
 from escoita.data.rows import Rejected, Utterance, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 from tests.samples import tone, write_clip, write_manifest
 
 

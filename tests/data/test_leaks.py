@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.metrics.characters import compared_form
 from escoita.data.contamination import find_duplicates, find_leaks
 from escoita.data.statistics import SHOWN_CHARACTERS, Measured
+from escoita.metrics.characters import compared_form
 from escoita.records.data import Duplicates, Leak, Pair, SharedBy
 from tests.data.measures import clip, measured
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from escoita.metrics.characters import count_characters
+from escoita.data.report import HEARD_WHOLE_SECONDS, find_outliers, usual_pace
 from escoita.data.statistics import Measured, shortened
-from escoita.data.outliers import HEARD_WHOLE_SECONDS, find_outliers, usual_pace
+from escoita.metrics.characters import count_characters
 from escoita.records.data import OutlierKind, Outliers
 from tests.data.measures import clip, measured
 
@@ -98,7 +98,7 @@ def test_few_clips_have_no_usual_pace() -> None:
 
 
 def test_the_limit_is_that_of_the_families() -> None:
-    from escoita.models.family import Family
+    from escoita.models.base import Family
 
     assert Family.max_audio_seconds == HEARD_WHOLE_SECONDS
 

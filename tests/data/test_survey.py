@@ -11,12 +11,11 @@ import yaml
 
 from escoita.audio.loading import SAMPLING_RATE, read_audio
 from escoita.data import clips
-from escoita.data.describe import around_change, duration_edges, reasons
+from escoita.data.report import around_change, duration_edges, reasons, survey, write_survey
 from escoita.data.rows import Rejected
-from escoita.data.survey import survey, write_survey
-from escoita.records.data import CorpusData, DataRecord
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
+from escoita.records.data import CorpusData, DataRecord
 from escoita.run_directory import RunDirectory
 from tests.conftest import CORPUS
 from tests.samples import RECIPE, tone, write_clip, write_manifest

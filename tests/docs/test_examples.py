@@ -12,7 +12,7 @@ import yaml
 
 from escoita.cards.build import write_card
 from escoita.cli.main import app
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from tests.cards.samples import recipe, write_run
 from tests.conftest import ROOT
 from tests.docs.blocks import PAGES, Block, blocks, spans

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from escoita.jobs.scale import ASSUMED, Assumed, hearing, table, training
+from escoita.jobs.cost import ASSUMED, Assumed, hearing, table, training
 from tests.conftest import ROOT
 
 

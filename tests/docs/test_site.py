@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from markdown import markdown
 
 from docs.hooks.reference import RECORDS, commands, pages, prose, sections
-from escoita.records.evaluation import EvaluationRecord
 from escoita.evaluation.predictions import SCHEMA
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
+from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import Record, TrainingRecord
 from tests.conftest import ROOT
 

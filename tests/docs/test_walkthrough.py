@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from escoita.recipe.schema import load_recipe
 from escoita.records.evaluation import BASE, EvaluationRecord
-from escoita.recipe.recipe import load_recipe
 from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT
 from tests.docs.blocks import Block, blocks

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from escoita.data.rows import Utterance, Utterances
-from escoita.records.evaluation import System
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
+from escoita.records.evaluation import System
 from escoita.records.transcript import Transcript
 
 

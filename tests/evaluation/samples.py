@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from escoita.data.rows import Utterance, Utterances
-from escoita.records.evaluation import System
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
+from escoita.records.evaluation import System
 from escoita.records.transcript import Transcript
 
 

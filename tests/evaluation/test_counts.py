@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.errors import RecordError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.evaluation.predictions import counts_path, hashed, parquet, public, read_predictions, write_predictions
-from escoita.recipe.recipe import Corpus, Recipe
-from escoita.run_directory import RunDirectory
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.counts import write_counts
+from escoita.evaluation.predictions import counts_path, hashed, parquet, public, read_predictions, write_predictions
 from escoita.evaluation.report.render import report_run, write_report
-from escoita.evaluation.results import score
+from escoita.recipe.schema import Corpus, Recipe
+from escoita.records.evaluation import EvaluationRecord
+from escoita.run_directory import RunDirectory
 from tests.cards.samples import recipe
 from tests.evaluation.samples import Row, write_rows
 

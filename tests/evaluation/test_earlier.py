@@ -4,8 +4,8 @@ import pytest
 
 from escoita.data.rows import Utterances
 from escoita.errors import EscoitaError
+from escoita.evaluation.compare import take_earlier
 from escoita.evaluation.predictions import predictions_path, public, read_predictions, write_predictions
-from escoita.evaluation.earlier import take_earlier
 from tests.evaluation.samples import Row, clip, write_rows
 
 

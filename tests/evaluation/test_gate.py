@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from escoita.errors import RecordError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.evaluation.predictions import public, read_predictions, write_predictions
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.compare import recovered
 from escoita.evaluation.gate import HEADS, Gate, gate
-from escoita.evaluation.results import score
+from escoita.evaluation.predictions import public, read_predictions, write_predictions
+from escoita.records.evaluation import EvaluationRecord
 from tests.evaluation.samples import Row, write_rows
 
 

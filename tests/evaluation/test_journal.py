@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import WriteError
+from escoita.evaluation.predict import append_batches, read_journals
 from escoita.records.transcript import Segment, Transcript
-from escoita.evaluation.journal import append_batches, read_journals
 
 
 def heard(text: str) -> list[Transcript]:

@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError, RecordError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.evaluation.predictions import SCHEMA, Provenance, read_predictions
-from escoita.evaluation.asked import asked_of_run
-from escoita.evaluation.merge import merge_all, merge_shards
 from escoita.evaluation.evaluate import evaluate_run, hear_shard
-from escoita.evaluation.shards import Shard, ShardProvenance, read_shard, write_shard
-from escoita.evaluation.systems import JOURNAL
+from escoita.evaluation.predict import JOURNAL
+from escoita.evaluation.predictions import SCHEMA, Provenance, read_predictions
+from escoita.evaluation.request import asked_of_run
+from escoita.evaluation.shards import Shard, ShardProvenance, merge_all, merge_shards, read_shard, write_shard
+from escoita.records.evaluation import EvaluationRecord
 from tests.evaluation.samples import system, write_rows
 
 
@@ -51,8 +50,8 @@ def divided(whole: Path, out: Path, key: str = "k", of: int = N, **changes: Any)
 
 
 def test_merged_is_what_one_process_heard(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("escoita.evaluation.merge.WINDOW", 4)
-    monkeypatch.setattr("escoita.evaluation.merge.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("escoita.evaluation.shards.WINDOW", 4)
+    monkeypatch.setattr("escoita.evaluation.shards.ROWS_AT_ONCE", 2)
     divided(whole, tmp_path / "out")
     merged, made = read_predictions(merge_shards(tmp_path / "out", "clips", "adapter"))
     table, before = read_predictions(whole)
@@ -67,7 +66,7 @@ def test_however_it_is_divided(rows: int, of: int, window: int, tmp_path_factory
     (path,) = write_rows(folder / "whole", [(f"bir {row}", "bir") for row in range(rows)], systems=("adapter",))
     divided(path, folder / "out", of=of)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("escoita.evaluation.merge.WINDOW", window)
+        patch.setattr("escoita.evaluation.shards.WINDOW", window)
         merged, _ = read_predictions(merge_shards(folder / "out", "clips", "adapter"))
     assert merged.equals(read_predictions(path)[0])
 
@@ -178,7 +177,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 from escoita.hardware import forget_peak_memory, peak_memory_bytes
-from escoita.evaluation.merge import merge_shards
+from escoita.evaluation.shards import merge_shards
 forget_peak_memory()
 before = peak_memory_bytes()
 merge_shards(Path(sys.argv[1]), "clips", "adapter")

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.errors import RecordError
+from escoita.evaluation.aggregate import score
 from escoita.records.evaluation import EvaluationRecord, Rates, SystemResult
-from escoita.evaluation.results import score
 from tests.evaluation.samples import Row, write_rows
 
 
@@ -290,7 +290,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, corpora: list[str] | None, wh
 
 def test_what_would_take_hours_or_all_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_rows(tmp_path, [("bir ikki", "bir", "ikki")] * 3)
-    monkeypatch.setattr("escoita.evaluation.results.DRAWS", 3_000)
+    monkeypatch.setattr("escoita.evaluation.aggregate.DRAWS", 3_000)
     score(tmp_path, resamples=1_000)
     with pytest.raises(RecordError, match="1,001 bootstrap resamples of 3 clips; at most 1,000 are drawn"):
         score(tmp_path, resamples=1_001)

@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import CorpusError, EscoitaError
-from escoita.models import family_of
-from escoita.recipe.recipe import Baseline
-from escoita.records.training import AdapterRecord, Prompt
-from escoita.evaluation.asked import _named_by_file, asked_of_manifests
 from escoita.evaluation.evaluate import _baselines, evaluate_manifests
-from escoita.evaluation.systems import Candidate
+from escoita.evaluation.predict import Candidate
+from escoita.evaluation.request import _named_by_file, asked_of_manifests
+from escoita.models import family_of
+from escoita.recipe.schema import Baseline
+from escoita.records.training import AdapterRecord, Prompt
 from tests.conftest import write_manifest
 from tests.models.samples import write_whisper
 
@@ -60,7 +60,9 @@ def test_a_base_is_not_heard_without_its_prompt(tmp_path: Path) -> None:
 
 def test_a_merged_model_of_the_hub_has_its_prompt_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SPOKEN.write(tmp_path / "escoita.json")
-    monkeypatch.setattr("escoita.evaluation.asked.listener_of", lambda model, revision: family_of("quickstart/gemma4"))
+    monkeypatch.setattr(
+        "escoita.evaluation.request.listener_of", lambda model, revision: family_of("quickstart/gemma4")
+    )
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
     asked = asked_of_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
     assert asked.candidates == [Candidate("base", "user/merged", SPOKEN)]

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.data.rows import Utterances
-from escoita.records.evaluation import Slice
+from escoita.evaluation.counts import MOST_VALUES, By, slices
 from escoita.evaluation.predictions import Provenance, predictions_table
+from escoita.records.evaluation import Slice
 from escoita.records.transcript import Transcript
-from escoita.evaluation.slices import MOST_VALUES, By, slices
 from tests.evaluation.samples import clip, system
 
 

@@ -7,15 +7,15 @@ import torch
 from accelerate import PartialState
 
 from escoita.data.rows import Utterances
-from escoita.models.baselines import WhisperFamily
+from escoita.evaluation.predict import Candidate, batches_of, hear_all
 from escoita.evaluation.predictions import predictions_path, read_predictions
-from escoita.records.training import AdapterRecord, Prompt
+from escoita.evaluation.request import Material
 from escoita.inference.transcriber import Transcriber
-from escoita.evaluation.material import Material
-from escoita.evaluation.systems import Candidate, batches_of, hear_all
+from escoita.models.whisper_ctc import WhisperFamily
+from escoita.records.training import AdapterRecord, Prompt
+from tests.evaluation.samples import clip
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
 from tests.samples import tone
-from tests.evaluation.samples import clip
 
 
 SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)

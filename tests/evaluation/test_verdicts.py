@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from escoita.records.evaluation import CorpusResult, Measured
 from escoita.evaluation.verdicts import Outcome, above_one, disagree, insertions_note, outcome, reasons, short, verdict
+from escoita.records.evaluation import CorpusResult, Measured
 from tests.cards.samples import difference, heard, rates, result
 
 

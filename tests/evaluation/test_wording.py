@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from escoita.records.evaluation import EvaluationRecord, Faults
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.presentation import FAULTS, duration, notes, share, verdicts
-from escoita.evaluation.results import score
+from escoita.records.evaluation import EvaluationRecord, Faults
 from tests.evaluation.report_samples import clips_of, write_heard
 
 

@@ -14,26 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from escoita.cards.verify import verify as module
-from escoita.cards.verify.check import Check
-from escoita.cards.verify.files import check_files
-from escoita.cards.verify.front_matter import front_matter
-from escoita.cards.verify.leaderboards import check_leaderboards
-from escoita.cards.verify.weights import base_of
 from escoita.cards.listing import require_plain
 from escoita.cards.publication import checksums
+from escoita.cards.verify import verify as module
+from escoita.cards.verify.adapter import base_of
+from escoita.cards.verify.check import Check
+from escoita.cards.verify.files import check_files, check_leaderboards
+from escoita.cards.verify.front_matter import front_matter
 from escoita.cards.verify.verify import print_checks, verify
-from escoita.records.data import DataRecord
 from escoita.errors import EscoitaError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.hub.scan import scan
-from escoita.records.plots import figures_in
-from escoita.records.training import AdapterRecord, TrainingRecord
-from escoita.utils.visible import is_hidden
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.counts import read_counts
 from escoita.evaluation.prediction_folder import read_folder
-from escoita.evaluation.report.drawings import drawings
-from escoita.evaluation.results import score
+from escoita.evaluation.report.plots import drawings
+from escoita.hub.scan import scan
+from escoita.records.data import DataRecord
+from escoita.records.evaluation import EvaluationRecord
+from escoita.records.plots import figures_in
+from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.utils.formatting import is_hidden
 from tests.cards.proven import make_proven_run, published, write_files
 from tests.fuzz.inputs import TRIED, altered, batched, batches, fuzzed, mutated, survivors
 from tests.fuzz.test_texts import written

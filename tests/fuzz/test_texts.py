@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from escoita.cards.verify.front_matter import check_front
 from escoita.cards.editing import revise, sealed
+from escoita.cards.verify.front_matter import check_front
 from escoita.data.readers.manifest import read
 from escoita.errors import EscoitaError
 from escoita.evaluation.predictions import read_predictions
-from escoita.recipe.recipe import Corpus, load_recipe
+from escoita.recipe.schema import Corpus, load_recipe
 from escoita.records.training import TrainingRecord
 from tests.cards.samples import heard_training, recipe
 from tests.conftest import ROOT

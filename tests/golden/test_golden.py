@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from escoita.cards.base import published_base
 from escoita.cards.publication import publication
 from escoita.cli.main import app
-from escoita.utils.files import sha256
+from escoita.evaluation.aggregate import score
 from escoita.run_directory import RunDirectory
-from escoita.evaluation.results import score
+from escoita.utils.files import sha256
 from tests.conftest import ROOT
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from huggingface_hub import RepoFile
 from rich.console import Console
 
-from escoita.cards.blocks import marked
 from escoita.cards.editing import reviser
-from escoita.hub.changes import Change, Head, changes, counted, print_changes, real
-from escoita.hub.commit import Wanted
+from escoita.cards.front_matter import marked
+from escoita.hub.upload import Change, Head, Wanted, changes, counted, print_changes, real
 from tests.hub_double.blobs import git_oid
 
 

@@ -6,8 +6,8 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from escoita.errors import EscoitaError
-from escoita.records.training import AdapterRecord, Prompt
 from escoita.hub.files import adapter_record, file_if_any, hub_errors, local_file, split_revision, weights_digest
+from escoita.records.training import AdapterRecord, Prompt
 
 
 def test_the_record_of_an_adapter(tmp_path: Path) -> None:

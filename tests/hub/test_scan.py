@@ -17,7 +17,7 @@ from escoita.cards.base import base_files
 from escoita.cards.publication import public_recipe
 from escoita.errors import PublishError
 from escoita.hub.scan import scan
-from escoita.recipe.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 
 
 # Made up, and put together here so that no scanner takes this file for a leak.

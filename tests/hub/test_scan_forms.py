@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from safetensors.numpy import save
 
-from escoita.hub import archives, rules
+from escoita.hub import file_texts as archives
+from escoita.hub import secrets as rules
 from tests.hub.test_scan import TOKEN, found, parquet
 
 

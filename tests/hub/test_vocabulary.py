@@ -6,9 +6,9 @@ import pytest
 from huggingface_hub import ModelCardData
 
 from escoita.cards.metadata import metadata
-from escoita.hub.vocabulary import LISTS, check, vocabulary
 from escoita.errors import PublishError
-from escoita.recipe.recipe import load_recipe
+from escoita.hub.vocabulary import LISTS, check, vocabulary
+from escoita.recipe.schema import load_recipe
 
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from escoita.audio.loading import Recording
-from escoita.inference.serving import Engine
 from escoita.errors import AudioError, AudioLimitError, BusyError, EscoitaError, ShareError
 from escoita.inference.fairness import Client
+from escoita.inference.serving import Engine
 from escoita.inference.streaming import Partial
 from tests.samples import tone, write_clip
 from tests.talker import POISON, Gate, TalkerModel, clip, talker

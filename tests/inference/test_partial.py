@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.models import family_of
 from escoita.inference.streaming import UNDECODED, Ended, Event, Failed, Heard, Progress, Queued, grown
+from escoita.models import family_of
 from escoita.records.transcript import Segment
 
 

@@ -8,10 +8,9 @@ import torch
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import AudioError, EscoitaError
-from escoita.models.family import Family
-from escoita.models.watching import Watch
-from escoita.records.training import AdapterRecord, Prompt
 from escoita.inference.transcriber import Transcriber
+from escoita.models.base import Family, Watch
+from escoita.records.training import AdapterRecord, Prompt
 from escoita.records.transcript import NOTES
 from tests.samples import tone, write_clip
 

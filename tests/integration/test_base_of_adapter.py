@@ -11,10 +11,10 @@ import pytest
 import yaml
 from safetensors.torch import load, save
 
-from escoita.records.evaluation import EvaluationRecord
-from escoita.recipe.recipe import Recipe
-from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.hub.files import weights_digest
+from escoita.recipe.schema import Recipe
+from escoita.records.evaluation import EvaluationRecord
+from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import reach
 from tests.conftest import ROOT, write_manifest

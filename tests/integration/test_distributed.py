@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from tests.conftest import ROOT, write_manifest
 from escoita.training.sft import train
+from tests.conftest import ROOT, write_manifest
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

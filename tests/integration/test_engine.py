@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from escoita.inference.serving import Engine
 from escoita.errors import EscoitaError
-from escoita.records.training import AdapterRecord, Prompt
 from escoita.hub.files import adapter_record
+from escoita.inference.serving import Engine
 from escoita.inference.transcriber import Transcriber
+from escoita.records.training import AdapterRecord, Prompt
 from tests.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES, write_adapter
 
 

@@ -14,15 +14,15 @@ from safetensors.torch import load_file, save_file
 
 from escoita.audio.loading import read_audio
 from escoita.errors import EscoitaError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.evaluation.predictions import predictions_path, read_predictions
-from escoita.recipe.recipe import Corpus, Evaluation
-from escoita.hub.files import adapter_record
-from escoita.run_directory import RunDirectory
-from escoita.inference.transcriber import Transcriber
-from escoita.evaluation.results import score
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.evaluate import evaluate, evaluate_manifests, evaluate_run
-from escoita.evaluation.systems import Candidate
+from escoita.evaluation.predict import Candidate
+from escoita.evaluation.predictions import predictions_path, read_predictions
+from escoita.hub.files import adapter_record
+from escoita.inference.transcriber import Transcriber
+from escoita.recipe.schema import Corpus, Evaluation
+from escoita.records.evaluation import EvaluationRecord
+from escoita.run_directory import RunDirectory
 from tests.conftest import CORPUS, ROOT, write_manifest
 from tests.models.samples import write_ctc, write_whisper
 

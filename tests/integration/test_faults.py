@@ -14,20 +14,20 @@ import pytest
 
 from escoita.cli import main as cli
 from escoita.errors import EscoitaError, TrainingError, WriteError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.recipe.recipe import Recipe
-from escoita.run_directory import RunDirectory
 from escoita.evaluation.evaluate import LOCK, evaluate_run
-from tests.conftest import CORPUS, ROOT
+from escoita.recipe.schema import Recipe
+from escoita.records.evaluation import EvaluationRecord
+from escoita.run_directory import RunDirectory
 from escoita.training.sft import train
+from tests.conftest import CORPUS, ROOT
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 # Where each command is when the signal comes.
 WORK = {
     "eval": "escoita.evaluation.evaluate.evaluate_run",
-    "data": "escoita.data.survey.write_survey",
-    "push": "escoita.cards.push.push",
+    "data": "escoita.data.report.write_survey",
+    "push": "escoita.cards.publish.push",
     "card": "escoita.cards.build.write_card",
 }
 

@@ -12,12 +12,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from escoita.errors import TrainingError
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from tests.conftest import ROOT, write_manifest
-from escoita.training.checkpoints import checkpoints_by_step, damage
+from escoita.training.checkpointing import checkpoints_by_step, damage
 from escoita.training.sft import train
+from tests.conftest import ROOT, write_manifest
 
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -27,7 +27,7 @@ SIGNALLED = """
 import os, signal, sys
 import torch
 from escoita.cli import app, _run
-from escoita.training import listening, trainer
+from escoita.training import validation as listening, trainer
 
 name = sys.argv.pop(1)
 

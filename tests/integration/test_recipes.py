@@ -15,9 +15,9 @@ from huggingface_hub import HfApi
 
 from escoita.models import family_of
 from tests.conftest import CORPUS
-from tests.models.phi4_samples import write_phi4
 from tests.hub_double import HubDouble, serve
 from tests.hub_double.store import MAIN
+from tests.models.phi4_samples import write_phi4
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

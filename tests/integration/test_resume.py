@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import ChangedDataError
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from tests.conftest import ROOT, write_manifest
 from escoita.training.sft import train
+from tests.conftest import ROOT, write_manifest
 
 
 def started(recipe: Recipe, folder: Path) -> subprocess.Popen[bytes]:

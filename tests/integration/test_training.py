@@ -15,11 +15,11 @@ import pytest
 import soundfile
 
 from escoita.errors import CorpusError, RecipeError, TrainingError, UntrainedError
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
-from tests.conftest import ROOT, write_manifest
 from escoita.training.sft import train
+from tests.conftest import ROOT, write_manifest
 
 
 def losses(record: TrainingRecord) -> list[float]:
@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(
 KILLED_AFTER_A_CHECKPOINT = """
 import os, signal, sys
 from transformers import TrainerCallback
-from escoita.training import session
+from escoita.training import checkpointing as session
 from escoita.training.sft import train
 from escoita.recipe import load_recipe
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from tests.conftest import ROOT, write_manifest
 from escoita.training.sft import train
+from tests.conftest import ROOT, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_killed_run_keeps_what_one_that_was_not_keeps(
 WEIGHTS = "adapter_model.safetensors"
 KILLED_AFTER_HEARING = """
 import os, signal, sys
-from escoita.training import best
+from escoita.training import callbacks as best
 from escoita.training.sft import train
 from escoita.recipe import load_recipe
 

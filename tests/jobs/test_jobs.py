@@ -10,12 +10,11 @@ import yaml
 from huggingface_hub import HfApi
 
 from escoita.errors import EscoitaError
-from escoita.jobs.corpora import require_reachable
 from escoita.jobs.cost import Hardware, estimate, hardware
 from escoita.jobs.inside import work
-from escoita.jobs.plan import VARIABLE, JobPlan, plan, seconds
+from escoita.jobs.plan import VARIABLE, JobPlan, plan, require_reachable, seconds
 from escoita.jobs.submit import follow, shown, submit
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
 from escoita.records.training import TrainingRecord
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble, serve

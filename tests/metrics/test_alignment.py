@@ -2,7 +2,7 @@ import jiwer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.metrics.alignment import Chunk, align, align_all
+from escoita.metrics.wer import Chunk, align, align_all
 
 
 WORDS = st.lists(st.sampled_from(["oʻn", "besh", "yuz", "uch", "\u202emen", "a\tb", "-"]), max_size=8).map(" ".join)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.metrics.scoring import Edits, character_edits, word_edits
+from escoita.metrics.wer import Edits, character_edits, word_edits
 
 
 # Few letters, so that words repeat and alignments tie; every kind of space; apostrophes, marks and astral characters.

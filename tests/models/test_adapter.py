@@ -11,12 +11,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from escoita.models.adapter import merged
 from escoita.errors import EscoitaError
+from escoita.models.adapters import merged
 from escoita.models.phi4 import Phi4Family
 from escoita.records.training import Prompt
+from escoita.training.callbacks import save_weights
 from tests.models.phi4_samples import noise, write_phi4
-from escoita.training.best import save_weights
 
 
 FAMILY = Phi4Family()

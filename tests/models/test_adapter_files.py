@@ -12,14 +12,14 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from escoita.models.adapter import attached
-from escoita.models.adapter_files import AdapterSettings, lora_config, read_settings
 from escoita.errors import EscoitaError
 from escoita.models import family_of
+from escoita.models.adapter_files import AdapterSettings, lora_config, read_settings
+from escoita.models.adapters import attached
 from escoita.records.training import Prompt
+from escoita.training.callbacks import save_weights
 from tests.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES
 from tests.samples import tone
-from escoita.training.best import save_weights
 
 
 BASE = "quickstart/gemma4"

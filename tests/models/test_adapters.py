@@ -10,11 +10,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from escoita.models import adapters as module
-from escoita.models.adapter import merged
-from escoita.models.adapters import Adapters, modules_of
 from escoita.errors import EscoitaError
+from escoita.models import adapters as module
 from escoita.models import family_of
+from escoita.models.adapters import Adapters, merged, modules_of
 from escoita.records.training import AdapterRecord, Prompt
 from tests.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES, write_adapter
 from tests.samples import tone

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from escoita.models import base_model
-from escoita.hub import files as resolve
-from escoita.models.base_model import Base, Pin, commit_of, pin_of, resolve_base
 from escoita.errors import EscoitaError, OtherBaseError
-from escoita.records.training import AdapterRecord, BaseRecord, Prompt
+from escoita.hub import files as resolve
 from escoita.hub.files import combined_digest, possible_digests, weights_digest
+from escoita.models import base_model
+from escoita.models.base_model import Base, Pin, commit_of, pin_of, resolve_base
+from escoita.records.training import AdapterRecord, BaseRecord, Prompt
 from tests.cards.samples import training
 
 

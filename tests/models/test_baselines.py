@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.models import family_of, listener_of
-from escoita.models.baselines import CtcFamily, WhisperFamily
-from escoita.records.training import AdapterRecord, Prompt
 from escoita.inference.transcriber import Transcriber
+from escoita.models import family_of, listener_of
+from escoita.models.whisper_ctc import CtcFamily, WhisperFamily
+from escoita.records.training import AdapterRecord, Prompt
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
 from tests.samples import tone
 

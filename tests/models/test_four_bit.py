@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError
 from escoita.models import family_of
-from escoita.models.four_bit import any_spelling, check_four_bit, is_quantized, own_skip_list, skip_list, spelled_out
+from escoita.models.loading import any_spelling, check_four_bit, is_quantized, own_skip_list, skip_list, spelled_out
 from tests.models.test_loading import BASE, kinds
 from tests.models.test_loading import stored as stored  # a fixture
 
@@ -71,11 +71,11 @@ def test_a_model_without_layers_in_4_bits_is_refused() -> None:
 
 
 def test_the_estimate_of_doctor_counts_the_layers_that_the_loader_quantizes() -> None:
-    from escoita.recipe.recipe import load_recipe
-    from tests.conftest import ROOT
+    from escoita.recipe.schema import load_recipe
     from escoita.training.preflight.memory import _linear
     from escoita.training.preflight.model import _load
     from escoita.training.sft import untrained
+    from tests.conftest import ROOT
 
     recipe = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml", ["load_in_4bit=true"])
     model = untrained(recipe)

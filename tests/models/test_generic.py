@@ -16,14 +16,14 @@ from trl.trainer.utils import add_fused_lm_head
 
 from escoita.audio.loading import SAMPLING_RATE, SHORTEST_SECONDS
 from escoita.errors import EscoitaError
-from escoita.models import family_of
-from escoita.models.chat import IGNORED, ChatFamily
-from escoita.models.family import marks_of
-from escoita.records.training import AdapterRecord, Prompt
 from escoita.inference.transcriber import Transcriber
+from escoita.models import family_of
+from escoita.models.base import marks_of
+from escoita.models.chat import IGNORED, ChatFamily
+from escoita.records.training import AdapterRecord, Prompt
+from escoita.training.checks import check_batch, count_trainable
 from tests.models import bases
 from tests.samples import tone
-from escoita.training.checks import check_batch, count_trainable
 
 
 LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"

@@ -1,6 +1,6 @@
 import pytest
 
-from escoita.models.languages import matching
+from escoita.models.whisper_ctc import matching
 
 
 WHISPER = ["en", "gl", "uz", "no", "jw", "yue"]

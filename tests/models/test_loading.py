@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from escoita.errors import EscoitaError
+from escoita.inference.transcriber import Transcriber
 from escoita.models import family_of
 from escoita.models.gemma4 import Gemma4Family
 from escoita.models.loading import check_precision, in_4bit, stored_quantization
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
-from escoita.inference.transcriber import Transcriber
 from tests.conftest import CORPUS
 
 

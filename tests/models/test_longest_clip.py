@@ -15,7 +15,7 @@ from escoita.data.clips import check_clips
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import EscoitaError
 from escoita.models import family_of, listener_of
-from escoita.models.family import Family
+from escoita.models.base import Family
 from escoita.models.phi4 import PLACES
 from escoita.records.training import Prompt
 from tests.models import bases

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from escoita.errors import EscoitaError
+from escoita.inference.transcriber import Transcriber
 from escoita.models import family_of
 from escoita.models.chat import IGNORED
 from escoita.models.phi4 import Phi4Family
 from escoita.records.training import AdapterRecord, Prompt
-from escoita.inference.transcriber import Transcriber
 from tests.models.phi4_samples import MARKS, noise
 
 

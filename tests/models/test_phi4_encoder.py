@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import Phi4MultimodalForCausalLM
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalAudioModel
 
-from escoita.models.phi4_encoder import ApartAudioModel, hear_apart
+from escoita.models.phi4 import ApartAudioModel, hear_apart
 
 
 ENDINGS = ["audio_embed.encoder", "audio_embed.up_proj_for_speech", "audio_embed.down_proj_for_speech"]

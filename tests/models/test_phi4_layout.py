@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from transformers import Phi4MultimodalForCausalLM
 
 from escoita.errors import EscoitaError
-from escoita.models import family_of, phi4_layout
+from escoita.models import family_of
+from escoita.models import phi4_checkpoint as phi4_layout
 from escoita.models.phi4 import Phi4Family
-from escoita.models.phi4_layout import native_config
-from escoita.recipe.recipe import load_recipe
+from escoita.models.phi4_checkpoint import native_config
+from escoita.recipe.schema import load_recipe
 from escoita.records.training import Prompt
 from tests.conftest import ROOT
 from tests.models.phi4_samples import OLD_CONFIG, VISION, noise, write_old

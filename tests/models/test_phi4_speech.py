@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import Phi4MultimodalForCausalLM
 
 from escoita.errors import EscoitaError
-from escoita.models import phi4_layout
-from escoita.models.phi4 import Phi4Family
 from escoita.hub.files import weights_digest
+from escoita.models import phi4_checkpoint as phi4_layout
+from escoita.models.phi4 import Phi4Family
 from tests.models.phi4_samples import (
     LORA_LAYERS,
     VISION,

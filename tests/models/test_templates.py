@@ -9,10 +9,10 @@ import pytest
 import trl
 
 from escoita.errors import EscoitaError
-from escoita.models import family_of, templates
-from escoita.models.known_templates import KNOWN_TEMPLATES
+from escoita.models import chat_templates as templates
+from escoita.models import family_of
+from escoita.models.chat_templates import KNOWN_TEMPLATES, LONGEST_TEMPLATE, digest, rendered
 from escoita.models.template_process import render
-from escoita.models.templates import LONGEST_TEMPLATE, digest, rendered
 from escoita.records.training import Prompt
 from tests.conftest import ROOT
 from tests.models import bases

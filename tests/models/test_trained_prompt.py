@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from escoita.models import trained_prompt
 from escoita.errors import EscoitaError
-from escoita.models import family_of
-from escoita.records.training import AdapterRecord, Prompt
-from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.inference.transcriber import Transcriber
+from escoita.models import family_of, trained_prompt
+from escoita.models.trained_prompt import check_prompt, trained_processor
+from escoita.records.training import AdapterRecord, Prompt
 
 
 BASE = "quickstart/gemma4"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from escoita.models import family_of
-from escoita.models.watching import of_row
+from escoita.models.base import of_row
 from escoita.records.training import AdapterRecord, Prompt
 from tests.samples import tone
 

@@ -1,5 +1,5 @@
 """
-Writes `escoita/models/known_templates.py`: digests of chat templates that were read in this checkout and in TRL.
+Writes `escoita/models/chat_templates.py`: digests of chat templates that were read in this checkout and in TRL.
 
 `python -m tests.escoita.families.write_known_templates`; a template that an older TRL ships stays in the list.
 """
@@ -8,8 +8,7 @@ from pathlib import Path
 
 import trl
 
-from escoita.models.known_templates import KNOWN_TEMPLATES
-from escoita.models.templates import digest
+from escoita.models.chat_templates import KNOWN_TEMPLATES, digest
 from tests.conftest import ROOT
 
 
@@ -20,7 +19,7 @@ that TRL ships, which are copies of what the publishers of well-known models hav
 Written by `python -m tests.escoita.families.write_known_templates`.
 """
 
-# By the SHA-256 of the source; see [`~escoita.models.templates.digest`].
+# By the SHA-256 of the source; see [`~escoita.models.chat_templates.digest`].
 KNOWN_TEMPLATES: dict[str, str] = {
 '''
 
@@ -35,4 +34,4 @@ def found() -> dict[str, str]:
 if __name__ == "__main__":
     entries = sorted((KNOWN_TEMPLATES | found()).items(), key=lambda entry: entry[1])
     lines = "".join(f'    "{known}": "{name}",\n' for known, name in entries)
-    (ROOT / "escoita/models/known_templates.py").write_text(f"{HEAD}{lines}}}\n", "utf-8")
+    (ROOT / "escoita/models/chat_templates.py").write_text(f"{HEAD}{lines}}}\n", "utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from escoita.data.loading import gather
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 
 
 QUICKSTART = Path(__file__).parents[2] / "quickstart"

@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from escoita.models.phi4 import Phi4AudioProcessor, Phi4Family
-from escoita.recipe.method import Modules
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Modules, Recipe, load_recipe
 from tests.quickstart.test_corpus import QUICKSTART, rows, weight
 
 

@@ -4,8 +4,7 @@ import pytest
 import yaml
 
 from escoita.errors import RecipeError
-from escoita.recipe.method import Lora, Modules
-from escoita.recipe.recipe import Evaluation, Recipe, load_recipe
+from escoita.recipe.schema import Evaluation, Lora, Modules, Recipe, load_recipe
 from tests.samples import RECIPE
 
 

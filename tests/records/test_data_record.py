@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from escoita.records.data import DataRecord
 from escoita.errors import RecordError
+from escoita.records.data import DataRecord
 from escoita.utils.limits import CORPORA, HISTOGRAM_BINS
-from tests.data.measures import clip, measured
 from tests.cli.test_data_view import record_of
+from tests.data.measures import clip, measured
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from escoita.errors import RecordError
 from escoita.records.evaluation import EvaluationRecord
-from escoita.utils.limits import LOSS_POINTS
 from escoita.records.training import AdapterRecord, LossPoint, Prompt, Record, TrainingRecord
+from escoita.utils.limits import LOSS_POINTS
 from tests.cards.samples import evaluation, heard, heard_training, result, system
 
 

@@ -12,10 +12,10 @@ import soundfile
 from escoita.audio.loading import SAMPLING_RATE, read_audible, seconds
 from escoita.inference.fairness import Client
 from escoita.inference.streaming import Partial
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.records.transcript import Segment, Transcript
 from escoita.space.demo import Demo
-from escoita.space.listening import listen
+from escoita.space.handlers import listen
 
 
 ROOT = Path(__file__).parents[2]

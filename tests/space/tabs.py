@@ -12,13 +12,15 @@ from starlette.middleware import Middleware
 from escoita.errors import EscoitaError
 from escoita.inference.fairness import Client
 from escoita.inference.streaming import Partial
-from escoita.recipe.recipe import Space
-from escoita.run_directory import RunDirectory
+from escoita.recipe.schema import Space
 from escoita.records.transcript import Segment, Transcript
+from escoita.run_directory import RunDirectory
 from escoita.space import differences
-from escoita.space.tabs import page_about, page_compare, feedback as page_feedback
 from escoita.space.demo import Demo
-from escoita.space.languages import AcceptLanguage, page_texts
+from escoita.space.tabs import about as page_about
+from escoita.space.tabs import compare as page_compare
+from escoita.space.tabs import feedback as page_feedback
+from escoita.space.texts import AcceptLanguage, page_texts
 from escoita.space.theme import CSS, theme
 from tests.space.stub import ROOT
 

@@ -14,9 +14,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.space import app
-from escoita.space.loading import Loading
+from escoita.space.demo import Loading
 from escoita.space.theme import heading, lead, short_name
 from tests.space.stub import CLIP, ROOT, Stub
 from tests.space.tabs import about_what

@@ -33,7 +33,12 @@ def test_the_page_and_what_it_hears_with_go_along(files: dict[str, bytes]) -> No
 
 def test_nothing_that_trains_evaluates_publishes_or_deploys_goes_along(files: dict[str, bytes]) -> None:
     assert {path.split("/")[0] for path in files} == {"escoita", "space"}
-    assert not {"escoita/cli/main.py", "escoita/data/loading.py", "escoita/space/deploy.py", "escoita/space/bundle.py"} & set(files)
+    assert not {
+        "escoita/cli/main.py",
+        "escoita/data/loading.py",
+        "escoita/space/deploy.py",
+        "escoita/space/bundle.py",
+    } & set(files)
 
 
 def test_no_bundled_file_imports_one_that_is_not_bundled(files: dict[str, bytes]) -> None:

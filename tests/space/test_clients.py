@@ -4,8 +4,8 @@ import pytest
 
 from escoita.errors import ShareError
 from escoita.inference.fairness import Client
-from escoita.space import clients as module
-from escoita.space.clients import (
+from escoita.space import client_limits as module
+from escoita.space.client_limits import (
     ADDRESS_SESSIONS,
     HEADER,
     MAX_UPLOADED,

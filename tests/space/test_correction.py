@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.records.transcript import Transcript
+from escoita.space.handlers import Transcribed, require_transcribed
 from escoita.space.texts import say
-from escoita.space.transcribed import Transcribed, require_transcribed
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import about_what

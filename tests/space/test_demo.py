@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.records.training import AdapterRecord
 from escoita.space.demo import Demo, named, of_run, of_sources, records_of
 from tests.conftest import ROOT

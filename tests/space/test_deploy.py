@@ -14,7 +14,7 @@ import pytest
 import yaml
 from gradio_client import Client, handle_file
 
-from escoita.recipe.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 from tests.cards.publishing import Command, reach
 from tests.hub_double import Fault, HubDouble, Repo, serve
 from tests.hub_double.store import SpaceState

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.metrics.scoring import character_edits, word_edits
+from escoita.metrics.wer import character_edits, word_edits
 from escoita.space.differences import CSS, DARK, LIGHT, MOST_WORDS, compare, marked, too_long
 from tests.space.colours import contrast
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.inference.serving import Engine
 from escoita.inference.fairness import MAX_WAITING
-from escoita.recipe.recipe import Space
+from escoita.inference.serving import Engine
+from escoita.recipe.schema import Space
 from escoita.space import app
-from escoita.space.clients import MAX_UPLOADS, Clients
+from escoita.space.client_limits import MAX_UPLOADS, Clients
 from tests.samples import tone
-from tests.talker import Gate, TalkerModel, talker
 from tests.space.tabs import about_what
+from tests.talker import Gate, TalkerModel, talker
 
 
 Open = Callable[..., str]

@@ -15,10 +15,9 @@ import soundfile
 from huggingface_hub import HfApi, constants
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
-from escoita.space import sending
-from escoita.space.feedback import MOST_CHARACTERS, Corrections, corrected, open_corrections
-from escoita.space.sending import CARD, MANIFEST
+from escoita.recipe.schema import Space
+from escoita.space import feedback as sending
+from escoita.space.feedback import CARD, MANIFEST, MOST_CHARACTERS, Corrections, corrected, open_corrections
 from tests.hub_double import HubDouble, Repo, serve
 from tests.space.stub import CLIP, FORMATS, tone, write_clip
 

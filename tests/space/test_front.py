@@ -5,9 +5,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from escoita.recipe.recipe import Space
-from escoita.space.front import SHORT, front_matter, readme, short
+from escoita.recipe.schema import Space
 from escoita.space.hosted import Hosted
+from escoita.space.repository import SHORT, front_matter, readme, short
 
 
 SOURCES = ["ana/base", "ana/uzbek"]

@@ -11,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from escoita.space import clients as module
-from escoita.space.clients import HEADER, MEGABYTE, Clients
-from escoita.space.gate import Gate
+from escoita.space import client_limits as module
+from escoita.space.client_limits import HEADER, MEGABYTE, Clients, Gate
 
 
 RECORDING = {"files": ("clip.wav", b"RIFF" * 100)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.space.hosted import Hosted, main, read_hosted
 
 

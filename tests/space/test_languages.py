@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.space.languages import AcceptLanguage, language_of, page_texts
-from escoita.space.texts import LANGUAGES, texts
+from escoita.space.texts import LANGUAGES, AcceptLanguage, language_of, page_texts, texts
 from tests.space.browsing import CHROMIUM, FLAGS
 
 

@@ -10,8 +10,8 @@ import pytest
 from escoita.errors import AudioError, BusyError, EscoitaError
 from escoita.inference.fairness import Client
 from escoita.inference.streaming import Partial
-from escoita.recipe.recipe import Space
-from escoita.space.listening import listen, messages
+from escoita.recipe.schema import Space
+from escoita.space.handlers import listen, messages
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import Listening, about_what
 

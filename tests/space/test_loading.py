@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.space.loading import Loading
+from escoita.space.demo import Loading
 from tests.space.stub import Stub
 
 

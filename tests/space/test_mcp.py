@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.space import app
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import about_what

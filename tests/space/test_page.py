@@ -10,10 +10,9 @@ import pytest
 import soundfile
 
 from escoita.inference.serving import Engine
-from escoita.recipe.recipe import Space
-from escoita.space.demo import Demo, Listener
-from escoita.space.loading import Loading
-from escoita.space.recording import MEGABYTE
+from escoita.recipe.schema import Space
+from escoita.space.client_limits import MEGABYTE
+from escoita.space.demo import Demo, Listener, Loading
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.stub import CLIP, ROOT, Stub
 from tests.space.tabs import about_what

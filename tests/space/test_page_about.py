@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from escoita.records.evaluation import EvaluationRecord
-from escoita.utils.figures import percent
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
-from escoita.space.tabs.page_about import about
-from escoita.space.tabs.published import normalizer_of
+from escoita.space.tabs.about import about, normalizer_of
+from escoita.utils.formatting import percent
 from tests.space.tabs import about_what
 
 

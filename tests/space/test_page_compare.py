@@ -9,9 +9,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from escoita.recipe.recipe import Space
-from escoita.space.tabs.beside import both
-from escoita.space.tabs.page_compare import called, compare_tab, differences, status_line
+from escoita.recipe.schema import Space
+from escoita.space.tabs.compare import both, called, compare_tab, differences, status_line
 from tests.space.browsing import CHROMIUM, FLAGS
 from tests.space.stub import CLIP
 from tests.space.tabs import about_what, opened

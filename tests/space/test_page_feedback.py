@@ -8,12 +8,12 @@ import gradio as gr
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.records.transcript import Transcript
 from escoita.space.demo import Demo
+from escoita.space.handlers import Transcribed
 from escoita.space.tabs.feedback import feedback_box
 from escoita.space.texts import say
-from escoita.space.transcribed import Transcribed
 from tests.space.browsing import CHROMIUM, FLAGS
 from tests.space.stub import CLIP
 from tests.space.tabs import about_what, opened

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.space.texts import say
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.colours import contrast

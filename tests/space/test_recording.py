@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from escoita.errors import AudioError, EscoitaError
-from escoita.recipe.recipe import Space
-from escoita.space.recording import MEGABYTE, limits
+from escoita.recipe.schema import Space
+from escoita.space.client_limits import MEGABYTE, limits
 from tests.space.stub import CLIP, FORMATS, heard, write_clip
 
 

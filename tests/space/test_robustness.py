@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from escoita.inference.serving import Engine
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.space import app
 from tests.space.stub import CLIP, ROOT
 from tests.space.tabs import about_what

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.records import transcript as transcripts
 from escoita.inference.streaming import Partial
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
+from escoita.records import transcript as transcripts
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Segment, Transcript
 from escoita.space.status import NOTES, done_line, progress_line, segment_list, spoken_line

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError
-from escoita.recipe.recipe import Space
 from escoita.metrics.normalizers import APOSTROPHES
+from escoita.recipe.schema import Space
 from escoita.space.texts import LANGUAGES, fields, refusal, say, spoken_time, texts
 from tests.space.stub import ROOT, heard, write_clip
 

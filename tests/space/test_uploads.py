@@ -12,7 +12,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from escoita.recipe.recipe import Space
+from escoita.recipe.schema import Space
 from escoita.space import app
 from tests.space.stub import CLIP, ROOT, Stub
 from tests.space.tabs import about_what

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from escoita.inference.serving import Engine
+from escoita.recipe.schema import Space
 from escoita.records.evaluation import EvaluationRecord
-from escoita.utils.figures import percent
-from escoita.recipe.recipe import Space
 from escoita.run_directory import RunDirectory
 from escoita.space.app import build, start
 from escoita.space.demo import Demo
+from escoita.utils.formatting import percent
 from tests.space.browsing import CHROMIUM, FLAGS
 from tests.space.stub import CLIP, ROOT
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from escoita.inference.serving import Engine
 from escoita.errors import EscoitaError
 from escoita.inference.fairness import Client
+from escoita.inference.serving import Engine
 from escoita.inference.streaming import Partial
 from escoita.space import app
-from escoita.space.listening import listen
-from escoita.space.loading import Alone, alone, on_zero_gpu
+from escoita.space.demo import Alone, alone, on_zero_gpu
+from escoita.space.handlers import listen
 from tests.space.stub import CLIP, Stub
 from tests.space.tabs import about_what
 

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from escoita.errors import RecipeError
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
-from tests.samples import RECIPE
 from escoita.training.arguments import peft_config, planned_steps, sft_config
+from tests.samples import RECIPE
 
 
 def recipe(training: dict[str, Any] | None = None, **method: Any) -> Recipe:

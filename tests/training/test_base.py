@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from accelerate import PartialState
 
-from escoita.models.base_model import Base
 from escoita.errors import TrainingError
-from escoita.recipe.recipe import Recipe
+from escoita.models.base_model import Base
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
-from escoita.training import base as module
-from escoita.training.base import base_of_run, keep_base, pinned, read_base
+from escoita.training import resume as module
+from escoita.training.resume import base_of_run, keep_base, pinned, read_base
 
 
 FIRST, NOW, OTHER = "a" * 40, "b" * 40, "c" * 40

@@ -9,7 +9,7 @@ import pytest
 from transformers import TrainerControl, TrainerState
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
-from escoita.training.best import BestAdapter, best_folder, best_of, save_weights
+from escoita.training.callbacks import BestAdapter, best_folder, best_of, save_weights
 
 
 class Model:

@@ -6,7 +6,7 @@ from accelerate import PartialState
 
 from escoita.errors import TrainingError, WriteError
 from escoita.run_directory import RunDirectory
-from escoita.training.checkpoints import (
+from escoita.training.checkpointing import (
     MANIFEST,
     checkpoints_by_step,
     damage,

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from escoita.data.rows import Utterance
 from escoita.errors import AudioError, TrainingError
 from escoita.records.training import Prompt
-from tests.samples import tone, write_clip
 from escoita.training.data_collator import SECONDS, RefusedByWorker, SpeechCollator
+from tests.samples import tone, write_clip
 
 
 class KeepingFamily:

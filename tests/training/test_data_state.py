@@ -8,7 +8,7 @@ from escoita.data.loading import Gathered
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import ChangedDataError
 from escoita.records.training import CorpusUse
-from escoita.training.data_state import DataState, refuse_unused_data, resumed_data
+from escoita.training.resume import DataState, refuse_unused_data, resumed_data
 
 
 def row(folder: Path, number: int, **changes: Any) -> Utterance:

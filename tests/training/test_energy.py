@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from escoita.training import energy
-from escoita.training.energy import EnergyMeter, gpu_joules
+from escoita.training import callbacks as energy
+from escoita.training.callbacks import EnergyMeter, gpu_joules
 
 
 def begin(meter: EnergyMeter) -> EnergyMeter:

@@ -11,8 +11,8 @@ import pytest
 
 from escoita.errors import RecipeError, TrainingError
 from escoita.models import family_of
-from escoita.recipe.recipe import Recipe
-from escoita.training.engine import import_first, load_for_training
+from escoita.recipe.schema import Recipe
+from escoita.training.backends import import_first, load_for_training
 
 
 Make = Callable[..., Recipe]

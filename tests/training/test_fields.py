@@ -12,9 +12,8 @@ from trl import SFTConfig
 
 from escoita.errors import EscoitaError, RecipeError
 from escoita.run_directory import RunDirectory
+from escoita.training.arguments import NO_EFFECT, ONLY_WITH, RENAMED, UNSUPPORTED, sft_config, without_effect
 from tests.training.trials import quickstart, recipe_with
-from escoita.training.arguments import sft_config
-from escoita.training.fields import NO_EFFECT, ONLY_WITH, RENAMED, UNSUPPORTED, without_effect
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(SFTConfig) if field.init}
@@ -137,7 +136,7 @@ def outcome(name: str, folder: Path, used: set[str]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_has_a_known_outcome(tmp_path: Path, used: set[str], name: str) -> None:
-    """A field that a later TRL adds is refused or used, or is to be put into a table of escoita/training/fields.py."""
+    """A field that a later TRL adds is refused or used, or is to be put into a table of escoita/training/arguments.py."""
     found = outcome(name, tmp_path, used)
     assert found == EXPECTED.get(name, found)
     assert found != "not classified", f"{name} = {other_value(name)!r} is accepted, and nothing reads it"

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from escoita.errors import TrainingError
+from escoita.training.validation import STEPS_BETWEEN_CHECKS, CheckpointingCheck, inference_state, inference_undone
 from escoita.utils.interruption import StopRequest
 from tests.training.test_listening import adapted, clips, listening
-from escoita.training.inference import STEPS_BETWEEN_CHECKS, CheckpointingCheck, inference_state, inference_undone
 
 
 def switch_to_inference(model: Any) -> None:

@@ -19,16 +19,16 @@ from escoita.data.clips import check_clips, read_clip
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterances
 from escoita.errors import TrainingError
-from escoita.models import family_of
-from escoita.utils.interruption import StopRequest
-from escoita.recipe.recipe import Corpus, Recipe, load_recipe
-from escoita.metrics.scoring import character_edits, word_edits
-from escoita.metrics.normalizers import normalizer
 from escoita.inference.transcriber import Transcriber
+from escoita.metrics.normalizers import normalizer
+from escoita.metrics.wer import character_edits, word_edits
+from escoita.models import family_of
+from escoita.recipe.schema import Corpus, Recipe, load_recipe
 from escoita.records.transcript import Transcript
+from escoita.training.checkpointing import ValidationInterrupted
+from escoita.training.validation import Listening, sample
+from escoita.utils.interruption import StopRequest
 from tests.conftest import ROOT, write_manifest
-from escoita.training.interruption import ValidationInterrupted
-from escoita.training.listening import Listening, sample
 
 
 BASE = "quickstart/gemma4"

@@ -13,19 +13,19 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from escoita.models.adapter import merged
 from escoita.cli.main import app
 from escoita.errors import EscoitaError
+from escoita.inference.transcriber import Transcriber
 from escoita.models import family_of
-from escoita.recipe.recipe import Recipe
+from escoita.models.adapters import merged
+from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
-from escoita.inference.transcriber import Transcriber
+from escoita.training.arguments import peft_config
+from escoita.training.callbacks import save_weights
+from escoita.training.merge import merge_run
 from tests.models.phi4_samples import noise, write_phi4, write_speech_lora
 from tests.samples import RECIPE, write_clip, write_manifest
-from escoita.training.arguments import peft_config
-from escoita.training.best import save_weights
-from escoita.training.merge import merge_run
 
 
 METHODS = {

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from escoita.data.loading import Gathered, weighted
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import RecipeError
-from escoita.recipe.recipe import Corpus
-from tests.conftest import CORPUS
+from escoita.recipe.schema import Corpus
 from escoita.training.sampler import STRATEGIES, Batches, data_seed, longest_first, padding_share
 from escoita.training.sft import table
+from tests.conftest import CORPUS
 
 
 LENGTHS = np.random.default_rng(0).gamma(3.0, 2.0, 500)

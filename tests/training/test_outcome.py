@@ -9,12 +9,12 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from escoita.errors import UntrainedError
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord, Prompt, ValidationPoint
 from escoita.run_directory import RunDirectory
-from tests.samples import RECIPE
-from escoita.training.best import BestAdapter
+from escoita.training.callbacks import BestAdapter
 from escoita.training.outputs import VERSIONS, save_adapter, thinned, validation_points, versions
+from tests.samples import RECIPE
 
 
 def write_weights(folder: Path, value: float) -> None:

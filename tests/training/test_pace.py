@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from escoita.training import pace
-from escoita.training.pace import PaceMeter, audio_of
+from escoita.training import callbacks as pace
+from escoita.training.callbacks import PaceMeter, audio_of
 
 
 class Clock:

@@ -1,7 +1,7 @@
 import torch
 from peft import LoraConfig, get_peft_model
 
-from escoita.training.precision import prepare_precision
+from escoita.training.backends import prepare_precision
 
 
 class Small(torch.nn.Module):

@@ -11,11 +11,9 @@ from accelerate import PartialState
 from transformers import TrainerControl, TrainerState
 
 from escoita.errors import TrainingError
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
-from tests.conftest import ROOT
-from tests.samples import RECIPE
-from escoita.training.session import (
+from escoita.training.checkpointing import (
     INTERVALS,
     UNHEARD,
     Clock,
@@ -26,6 +24,8 @@ from escoita.training.session import (
     refuse_other_recipe,
     refuse_strangers,
 )
+from tests.conftest import ROOT
+from tests.samples import RECIPE
 
 
 def recipe(**changes: Any) -> Recipe:

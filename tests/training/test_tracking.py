@@ -5,10 +5,10 @@ import pytest
 
 from escoita.errors import RecipeError
 from escoita.run_directory import RunDirectory
-from tests.training.test_arguments import recipe
-from escoita.training import tracking
+from escoita.training import callbacks as tracking
 from escoita.training.arguments import sft_config
-from escoita.training.tracking import FOLDERS, keep_inside, require_trackers
+from escoita.training.callbacks import FOLDERS, keep_inside, require_trackers
+from tests.training.test_arguments import recipe
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import torch
 
 from escoita.errors import TrainingError, WriteError
 from escoita.models import family_of
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
-from tests.conftest import write_manifest
 from escoita.training.arguments import sft_config
-from escoita.training.checkpoints import checkpoints_by_step, damage
+from escoita.training.backends import load_for_training
+from escoita.training.checkpointing import checkpoints_by_step, damage
 from escoita.training.data_collator import SpeechCollator
-from escoita.training.engine import load_for_training
 from escoita.training.sft import clips_by_split, everything, table, train
 from escoita.training.trainer import SpeechTrainer
+from tests.conftest import write_manifest
 
 
 @pytest.fixture(scope="module")

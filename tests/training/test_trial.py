@@ -14,12 +14,12 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 
 from escoita.errors import TrainingError
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
+from escoita.training.preflight.report import examine
+from escoita.training.trial import corresponding, trial_arguments
 from tests.models import bases
 from tests.models.test_generic import CASES
 from tests.training.trials import Case, quickstart, recipe_with
-from escoita.training.preflight.examination import examine
-from escoita.training.trial import corresponding, trial_arguments
 
 
 LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"

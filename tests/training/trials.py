@@ -9,7 +9,7 @@ from typing import Any
 
 from escoita.data.rows import Utterance, Utterances
 from escoita.models import family_of
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.sft import table, untrained
 from escoita.training.trial import check_by_trial
 

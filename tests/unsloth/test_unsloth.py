@@ -16,7 +16,7 @@ import pytest
 import soxr
 
 from escoita.audio.loading import read_audio
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
 from tests.conftest import ROOT
 from tests.samples import write_clip
 
@@ -36,7 +36,7 @@ import json, sys
 from types import SimpleNamespace
 import torch
 from escoita.recipe import load_recipe
-from escoita.training.engine import import_first, load_for_training
+from escoita.training.backends import import_first, load_for_training
 
 torch.cuda.get_device_properties = lambda *_: SimpleNamespace(
     name="none", total_memory=2**34, major=8, minor=0, multi_processor_count=1
@@ -101,8 +101,8 @@ class Usual:
     def get_peft_model(*args, **options):
         return original.get_peft_model(*args, **options | {{"use_gradient_checkpointing": True}})
 engine.FastModel = Usual
-from escoita.training.inference import inference_state
-from escoita.training.listening import Listening
+from escoita.training.validation import inference_state
+from escoita.training.validation import Listening
 from escoita.training.sft import train
 from escoita.training.trainer import SpeechTrainer
 steps, changed, cleared = [], [], []

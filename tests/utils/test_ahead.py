@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from escoita.utils.ahead import ahead
+from escoita.utils.processes import ahead
 
 
 def test_all_items_pass_in_their_order() -> None:

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from escoita.utils import bounded_parquet
-from escoita.utils.bounded_parquet import opened_parquet
 from escoita.errors import RecordError
-from escoita.utils.limits import COMBINING_MARKS, PREDICTION_ROWS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
 from escoita.evaluation.predictions import SCHEMA, TEXTS, described, read_predictions
+from escoita.utils import untrusted as bounded_parquet
+from escoita.utils.limits import COMBINING_MARKS, PREDICTION_ROWS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
+from escoita.utils.untrusted import opened_parquet
 from tests.evaluation.samples import write_rows
 
 

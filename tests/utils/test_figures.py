@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from escoita.utils import figures
+from escoita.utils import formatting as figures
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from escoita.utils import files
 from escoita.errors import WriteError
+from escoita.utils import files
 from escoita.utils.files import (
     clear_write_errors,
     free_bytes,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.utils.foreign_json import MOST_JSON_BYTES, read_object
+from escoita.utils.untrusted import MOST_JSON_BYTES, read_object
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from escoita.utils.hardware import forget_peak_memory, peak_memory_bytes
+from escoita.utils.processes import forget_peak_memory, peak_memory_bytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system lets the peak of a process begin anew")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from escoita.utils import limits
 from escoita.errors import RecordError
+from escoita.utils import limits
 from escoita.utils.limits import LEVELS, is_pointer, parse_json, read_bounded, read_json
 from tests.conftest import ROOT
 

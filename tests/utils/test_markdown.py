@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from escoita.utils import markdown
+from escoita.utils import formatting as markdown
 
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")

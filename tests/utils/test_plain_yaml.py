@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from escoita.errors import RecipeError
+from escoita.recipe.schema import load_recipe
 from escoita.utils.limits import LEVELS, YAML_CHARACTERS
-from escoita.utils.plain_yaml import read_yaml
-from escoita.recipe.recipe import load_recipe
+from escoita.utils.untrusted import read_yaml
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

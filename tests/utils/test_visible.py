@@ -2,7 +2,7 @@ import pytest
 
 from escoita.data.rows import Rejected
 from escoita.errors import AudioError
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
 
 
 @pytest.mark.parametrize(

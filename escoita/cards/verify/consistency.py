@@ -6,21 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from escoita.cards.base import base_revision
-from escoita.cards.verify.bases import apart, base_differences, system_differences
+from escoita.cards.verify.adapter import ADAPTER, apart, base_differences, check_rendered_prompt, system_differences
 from escoita.cards.verify.check import Check, compared, skipped
-from escoita.cards.verify.prompt import check_rendered_prompt
-from escoita.cards.verify.rates import Differences, differing, same
-from escoita.cards.verify.weights import ADAPTER
+from escoita.cards.verify.recompute import Differences, differing, same
+from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
+from escoita.models.weight_files import non_finite_tensors, tensor_headers
+from escoita.recipe.schema import Corpus, Lora, Recipe
 from escoita.records.data import CorpusData, DataRecord
 from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
-from escoita.utils.files import public_name, sha256
-from escoita.utils.foreign_json import read_object
-from escoita.recipe.method import Lora
-from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
-from escoita.recipe.recipe import Corpus, Recipe
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
-from escoita.models.weight_files import non_finite_tensors, tensor_headers
+from escoita.utils.files import public_name, sha256
+from escoita.utils.untrusted import read_object
 
 
 # Fewer bootstrap resamples give an interval whose ends are noise.

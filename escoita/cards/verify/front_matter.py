@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
+from escoita.cards.front_matter import key_digest, keys, split
 from escoita.cards.verify.check import Check, compared, unprovable
-from escoita.cards.verify.rates import same
-from escoita.cards.front import key_digest, keys, split
+from escoita.cards.verify.recompute import same
 from escoita.errors import PublishError
-from escoita.utils.plain_yaml import read_yaml
+from escoita.utils.untrusted import read_yaml
 
 
 INDEX = "model-index"

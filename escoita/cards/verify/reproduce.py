@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from escoita.cards.verify.check import Check, skipped
-from escoita.models.base_model import resolve_base
 from escoita.data.clips import read_clip
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterance
 from escoita.errors import AudioError, CorpusError, EscoitaError
-from escoita.records.evaluation import SUBJECT
-from escoita.utils.figures import percent
-from escoita.utils.hardware import device_name
 from escoita.evaluation.predictions import Provenance, hashed, predictions_path, public_ids, read_predictions
-from escoita.recipe.recipe import Corpus, Recipe
+from escoita.metrics.wer import word_edits
+from escoita.models.base_model import resolve_base
+from escoita.recipe.schema import Corpus, Recipe
+from escoita.records.evaluation import SUBJECT
 from escoita.run_directory import RunDirectory
-from escoita.metrics.scoring import word_edits
+from escoita.utils.formatting import percent
+from escoita.utils.processes import device_name
 
 
 if TYPE_CHECKING:

@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from escoita.cards.blocks import LONGEST_CARD
-from escoita.cards.verify.check import Check, compared, skipped, unprovable
-from escoita.cards.verify.files import MEANT, UNSUMMED, published_files
+from escoita.cards.front_matter import LONGEST_CARD
 from escoita.cards.publication import ADAPTER_FILES, CARD
 from escoita.cards.signature import (
     LARGEST_KEY,
@@ -22,6 +20,8 @@ from escoita.cards.signature import (
     require_extra,
 )
 from escoita.cards.signing import parts
+from escoita.cards.verify.check import Check, compared, skipped, unprovable
+from escoita.cards.verify.files import MEANT, UNSUMMED, published_files
 from escoita.errors import PublishError
 from escoita.utils.files import sha256
 

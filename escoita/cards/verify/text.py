@@ -1,8 +1,8 @@
-"""Compare the sections of a card with the same sections made again from the recomputed records."""
+"""Compare the text of a card, and the names in it, with the recomputed records."""
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
@@ -11,9 +11,8 @@ import html5lib
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from escoita.cards.blocks import LONGEST_CARD, MARK, Block, blocks, made
+from escoita.cards.front_matter import LONGEST_CARD, MARK, Block, blocks, made, split
 from escoita.cards.verify.check import Check, compared, skipped, unprovable
-from escoita.cards.front import split
 from escoita.errors import PublishError
 
 
@@ -289,3 +288,58 @@ def _author(card: str) -> Iterator[Check]:
     counts = {"words": len(body.split()), "figures": len(figures_of(body)), "tables": tables, "images": images}
     said = ", ".join(f"{number:,} {name}" for name, number in counts.items())
     yield unprovable("card: text outside of the sections", f"the author's own: {said}")
+
+
+_NAMED = re.compile(
+    r"""(?P<quote>["'])(?P<string>[\w.-]+/[\w.-]+)(?P=quote)"""  # of code
+    r"|escoita verify (?P<command>[\w./-]+)|https://huggingface\.co/(?P<link>[\w.-]+/[\w.-]+)"
+)
+
+
+def named(card: str) -> list[str]:
+    """Repositories that the blocks of a card name in code, commands and links, in their order."""
+    text = "\n".join(block.text for block in every_block(card))
+    return [found["string"] or found["command"] or found["link"] for found in _NAMED.finditer(text)]
+
+
+def check_names(card: str, made: str, adapter: str, base: str) -> Check:
+    """
+    Looks at the repositories that the code, the commands and the links of a card name.
+
+    Args:
+        card (`str`): As it was published.
+        made (`str`): The card as it is made for this repository.
+        adapter (`str`): The repository.
+        base (`str`): That of the base.
+    """
+    right = set(named(made)) | {adapter, base}
+    wrong = [name for name in dict.fromkeys(named(card)) if name not in right]
+    return compared(
+        "repositories in the code",
+        [f"{name}, instead of {adapter} or {base}" for name in wrong],
+        f"adapter {adapter}, base {base}",
+    )
+
+
+def check_versions(card: str, versions: Mapping[str, str]) -> Check:
+    """
+    Compares the framework versions on a card with those of training.
+
+    Args:
+        card (`str`): As it was published.
+        versions (`Mapping[str, str]`): Of `training.json`.
+    """
+    text = "\n".join(block.text for block in every_block(card)).replace("\\", "")
+    told = {
+        name: found[1]
+        for name in versions
+        if (found := re.search(rf"(?<![\w-]){re.escape(name)} v?(\d[\w.+!-]*[\w+])", text))
+    }
+    if not told:
+        return skipped("framework versions", "the card names none")
+    wrong = [
+        f"{name}: {version} on the card, {versions[name]} in training.json"
+        for name, version in told.items()
+        if version != versions[name]
+    ]
+    return compared("framework versions", wrong, f"{len(told)} are those of training.json")

@@ -19,39 +19,52 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from rich.console import Console
 from rich.text import Text
 
+from escoita import __version__
 from escoita.cards.base import base_revision
-from escoita.cards.benchmarks import benchmark_files
 from escoita.cards.build import build_card
-from escoita.cards.verify.bases import apart
-from escoita.cards.verify.check import Check, Verdict, compared, refusals, skipped, unprovable
-from escoita.cards.verify.consistency import check_consistency, check_contributed, check_presence
-from escoita.cards.verify.drawings import check_drawings, drawn_of_records
-from escoita.cards.verify.files import check_files
-from escoita.cards.verify.front_matter import check_front, front_matter
-from escoita.cards.verify.reproduce import check_hearing
-from escoita.cards.verify.leaderboards import check_leaderboards
-from escoita.cards.verify.names import check_names, check_versions, named
-from escoita.cards.verify.rates import Score, check_rates, recomputed, require_scorable
-from escoita.cards.verify.references import asked_references, hashed_corpora, put_back, transcripts
-from escoita.cards.verify.signature import Signer, check_signature
-from escoita.cards.verify.text import check_sections
-from escoita.cards.verify.version import check_template, is_same_matplotlib, is_same_template
-from escoita.cards.verify.weights import base_of, check_adapter, check_base_weights, check_named_base
+from escoita.cards.context import evaluation_card
 from escoita.cards.fetch import Snapshot, fetched
 from escoita.cards.listing import published_files
-from escoita.cards.measured import evaluation_card
+from escoita.cards.publication import benchmark_files
 from escoita.cards.snippets import released_code
 from escoita.cards.template import released_templates
-from escoita import __version__
+from escoita.cards.verify.adapter import apart, base_of, check_adapter, check_base_weights, check_named_base
+from escoita.cards.verify.check import (
+    Check,
+    Verdict,
+    check_template,
+    compared,
+    is_same_matplotlib,
+    is_same_template,
+    refusals,
+    skipped,
+    unprovable,
+)
+from escoita.cards.verify.consistency import check_consistency, check_contributed, check_presence
+from escoita.cards.verify.files import check_drawings, check_files, check_leaderboards, drawn_of_records
+from escoita.cards.verify.front_matter import check_front, front_matter
+from escoita.cards.verify.recompute import (
+    Score,
+    asked_references,
+    check_rates,
+    hashed_corpora,
+    put_back,
+    recomputed,
+    require_scorable,
+    transcripts,
+)
+from escoita.cards.verify.reproduce import check_hearing
+from escoita.cards.verify.signature import Signer, check_signature
+from escoita.cards.verify.text import check_names, check_sections, check_versions, named
 from escoita.errors import PublishError
-from escoita.records.evaluation import EvaluationRecord
 from escoita.hub.auth import clear_refusals
 from escoita.hub.retry import patiently
-from escoita.utils.progress import say
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
+from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from escoita.utils.visible import visible
+from escoita.utils.formatting import visible
+from escoita.utils.processes import say
 
 
 # (folder, record) of `eval.page.drawings.drawings`, which this package does not import.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from escoita.data.readers import audiofolder, common_voice, fleurs, hub, manifest, openslr, parquet
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 
 
 class Reader(NamedTuple):
@@ -32,7 +32,7 @@ def read_corpus(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejecte
     Reads the rows of a corpus with the reader that its recipe names; decodes nothing.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): As the recipe says.
+        corpus ([`~escoita.recipe.schema.Corpus`]): As the recipe says.
         language (`str`): Of rows that name none, in a corpus that names none.
 
     Returns:

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.data.readers.collect import Origin, Record, collect, judged
-from escoita.data.rows import Rejected, Utterances
-from escoita.data.readers.splits import asked_split, refuse_absent
+from escoita.data.readers.base import Origin, Record, asked_split, collect, judged, refuse_absent
 from escoita.data.readers.tables import read_records
+from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Column, Corpus
+from escoita.recipe.schema import Column, Corpus
 
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -26,7 +25,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     Where one table has no column of the split, the first folder of `file_name` tells it.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): With the `split` where each has a folder.
+        corpus ([`~escoita.recipe.schema.Corpus`]): With the `split` where each has a folder.
         language (`str`): Of rows that name none.
 
     Raises:

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from escoita.data.readers.collect import Origin, Record, collect, judged
-from escoita.data.rows import Rejected, Utterances
-from escoita.data.readers.splits import asked_split
+from escoita.data.readers.base import Origin, Record, asked_split, collect, judged
 from escoita.data.readers.tables import read_records
-from escoita.recipe.recipe import Column, Corpus
+from escoita.data.rows import Rejected, Utterances
+from escoita.recipe.schema import Column, Corpus
 
 
 SPLITS = ("train", "dev", "test", "validated", "invalidated", "other")
@@ -28,7 +27,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     without `.mp3`. Durations come from `clip_durations.tsv` where it is there.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): With the `split`, one of `SPLITS` or any other table that is there.
+        corpus ([`~escoita.recipe.schema.Corpus`]): With the `split`, one of `SPLITS` or any other table that is there.
         language (`str`): Of rows that name none.
 
     Raises:

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from escoita.audio.loading import SAMPLING_RATE
-from escoita.data.readers.archives import recordings_below, unpacked
-from escoita.data.readers.collect import Origin, Record, collect, judged
+from escoita.data.readers.base import Origin, Record, asked_split, collect, judged
 from escoita.data.readers.parquet import read_files
-from escoita.data.rows import Rejected, Utterances
-from escoita.data.readers.splits import asked_split
+from escoita.data.readers.recordings import recordings_below, unpacked
 from escoita.data.readers.tables import read_records
+from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Column, Corpus
+from escoita.recipe.schema import Column, Corpus
 
 
 COLUMNS = ("id", "path", "raw_transcription", "transcription", "characters", "num_samples", "gender")
@@ -33,7 +32,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     punctuation. `columns: {text: raw_transcription}` takes the one with them. The tables name no speakers.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): With the `split` (`dev` in tables, `validation` in parquet files), and as
+        corpus ([`Corpus`]): With the `split` (`dev` in tables, `validation` in parquet files), and as
             `config` the language as FLEURS calls it, `gl_es`, where `path` holds several.
         language (`str`): Where neither the corpus nor the configuration names one.
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from escoita.data.readers.collect import Origin
+from escoita.data.readers.base import Origin, asked_split
 from escoita.data.readers.recordings import Piece, collect_pieces, find_table_columns, split_recordings, with_labels
 from escoita.data.rows import Rejected, Utterances
-from escoita.data.readers.splits import asked_split
 from escoita.errors import CorpusError
-from escoita.utils.progress import console
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
+from escoita.utils.processes import console
 
 
 # Rows that are streamed at once.
@@ -41,7 +40,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     read it as an audio folder.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): With the `split`.
+        corpus ([`~escoita.recipe.schema.Corpus`]): With the `split`.
         language (`str`): Of rows that name none.
 
     Raises:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from escoita.data.readers.collect import Origin, collect, judged
-from escoita.data.rows import Rejected, Utterances
-from escoita.data.readers.splits import refuse_absent
+from escoita.data.readers.base import Origin, collect, judged, refuse_absent
 from escoita.data.readers.tables import read_records
-from escoita.recipe.recipe import Column, Corpus
+from escoita.data.rows import Rejected, Utterances
+from escoita.recipe.schema import Column, Corpus
 
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
@@ -35,7 +34,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     `.csv` whose header has no comma is parted at its semicolons or tabs.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): `split` keeps the rows whose column of that name says so.
+        corpus ([`~escoita.recipe.schema.Corpus`]): `split` keeps the rows whose column of that name says so.
         language (`str`): Of rows that name none.
 
     Raises:

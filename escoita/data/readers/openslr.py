@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from escoita.data.readers.archives import recordings_below
-from escoita.data.readers.collect import Origin, Record, collect, judged
-from escoita.data.readers.columns import Names
-from escoita.data.rows import Rejected, Utterances
-from escoita.data.readers.splits import asked_split, refuse_absent
+from escoita.data.readers.base import Names, Origin, Record, asked_split, collect, judged, refuse_absent
+from escoita.data.readers.recordings import recordings_below
 from escoita.data.readers.tables import read_records
+from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 
 
 INDEX = "line_index"
@@ -37,7 +35,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     the index or of its folder, or else by the letter before the first underscore.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): `path` is the folder or one index. `split` may be `female` or `male`.
+        corpus ([`Corpus`]): `path` is the folder or one index. `split` may be `female` or `male`.
         language (`str`): Of all rows.
 
     Raises:

@@ -10,13 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from escoita.data.readers.collect import Origin
-from escoita.data.kept import kept
+from escoita.data.clips import kept
+from escoita.data.readers.base import Origin, asked_split, refuse_absent
 from escoita.data.readers.recordings import Piece, collect_pieces, find_table_columns, split_recordings, with_labels
 from escoita.data.rows import Rejected, Utterances
-from escoita.data.readers.splits import asked_split, refuse_absent
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Column, Corpus
+from escoita.recipe.schema import Column, Corpus
 
 
 # test-00000-of-00001.parquet, test.parquet, test/0000.parquet
@@ -36,7 +35,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     of the cache (`$ESCOITA_CACHE`), and mapped from there. That takes as much disk again.
 
     Args:
-        corpus ([`~escoita.recipe.recipe.Corpus`]): `split` takes the files whose name or folder says so
+        corpus ([`~escoita.recipe.schema.Corpus`]): `split` takes the files whose name or folder says so
             (`test-00000-of-00001.parquet`, `test/0000.parquet`), or else the rows whose column of the split does.
         language (`str`): Of rows that name none.
 
@@ -59,9 +58,9 @@ def read_files(
 
     Args:
         files (`Sequence[Path]`): In their order.
-        corpus ([`~escoita.recipe.recipe.Corpus`]): Which they are of.
+        corpus ([`~escoita.recipe.schema.Corpus`]): Which they are of.
         language (`str`): Of rows that name none.
-        chosen (`Mapping[Column, str]`): See [`~escoita.data.readers.columns.find_columns`].
+        chosen (`Mapping[Column, str]`): See [`~escoita.data.readers.base.find_columns`].
         split (`str`, *optional*): Which all their rows are of; a column tells unless given.
 
     Raises:

@@ -9,21 +9,19 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from escoita.utils import figures
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterances
 from escoita.errors import CorpusError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.utils.files import write_atomically
-from escoita.utils.progress import say
-from escoita.run_directory import RunDirectory
-from escoita.evaluation.verdicts import short
-from escoita.evaluation.counts import write_counts
 from escoita.evaluation import presentation as wording
-from escoita.evaluation.report.confusions import confusions
-from escoita.evaluation.report.exhibits import confusion_tables, plots, slice_tables
-from escoita.evaluation.report.heard import read_heard
-from escoita.evaluation.report.worst import with_players, worst_utterances
+from escoita.evaluation.counts import write_counts
+from escoita.evaluation.report.data import confusions, read_heard
+from escoita.evaluation.report.exhibits import confusion_tables, plots, slice_tables, with_players, worst_utterances
+from escoita.evaluation.verdicts import short
+from escoita.records.evaluation import EvaluationRecord
+from escoita.run_directory import RunDirectory
+from escoita.utils import formatting as figures
+from escoita.utils.files import write_atomically
+from escoita.utils.processes import say
 
 
 # As many as a person reads.

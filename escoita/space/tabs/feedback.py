@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from escoita.space.languages import visitor_language
-from escoita.space.listening import messages
+from escoita.space.handlers import Transcribed, messages, require_transcribed
 from escoita.space.texts import say as said
-from escoita.space.transcribed import Transcribed, require_transcribed
+from escoita.space.texts import visitor_language
 
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def feedback_box(
         say (`Callable`): Text of a label, by its key and the values of its placeholders.
         recording (`gr.Audio`): What was heard.
         transcript (`gr.Textbox`): What the model heard in it; the box begins with it.
-        done (`gr.State`): The [`~escoita.space.transcribed.Transcribed`] of this session.
+        done (`gr.State`): The [`~escoita.space.handlers.Transcribed`] of this session.
     """
     import gradio as gr
 

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 from escoita.audio.loading import read_recording
 from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record
+from escoita.space.client_limits import page_words
 from escoita.space.downloads import segments_of, write_downloads
-from escoita.space.languages import visitor_language
-from escoita.space.listening import listen, messages
+from escoita.space.handlers import Transcribed, listen, messages
+from escoita.space.status import progress_line, segment_list, spoken_line, waveform
 from escoita.space.tabs.feedback import feedback_box
-from escoita.space.recording import page_words
-from escoita.space.status import progress_line, segment_list, spoken_line
 from escoita.space.texts import say as said
-from escoita.space.transcribed import Transcribed
-from escoita.space.waveform import waveform
+from escoita.space.texts import visitor_language
 
 
 if TYPE_CHECKING:

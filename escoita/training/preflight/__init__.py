@@ -1,1 +1,1 @@
-"""What can be known of a training before money is spent on it; see [`~escoita.training.preflight.examination.examine`]."""
+"""What can be known of a training before money is spent on it; see [`~escoita.training.preflight.report.examine`]."""

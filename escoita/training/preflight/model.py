@@ -1,23 +1,86 @@
-"""What trains, and what it takes of memory, told from the shapes of the model alone."""
+"""Check a recipe against the shapes of its model and some clips of its corpora."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 
 from escoita.audio.loading import SAMPLING_RATE
+from escoita.data.clips import Noticed, check_clips
+from escoita.data.loading import refuse_over_share, refuse_silence
+from escoita.data.readers import read_corpus
+from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances
+from escoita.errors import AudioError
 from escoita.models import family_of
 from escoita.models.chat import IGNORED, ChatFamily
-from escoita.models.four_bit import skip_list
-from escoita.recipe.recipe import Recipe
-from escoita.training.checks import check_trainable, count_trainable
-from escoita.training.preflight.activations import count_activations
-from escoita.training.preflight.finding import Finding, Mark
-from escoita.training.preflight.machine import free_memory
-from escoita.training.preflight.memory import GIGABYTE, Estimate, Load, estimate
-from escoita.training.preflight.settings import asked, precision
+from escoita.models.loading import skip_list
+from escoita.recipe.schema import Corpus, Recipe
+from escoita.training.checks import check_batch, check_trainable, count_trainable
+from escoita.training.data_collator import SpeechCollator
+from escoita.training.preflight.checks import Finding, Mark, asked, findings_of, free_memory, precision
+from escoita.training.preflight.memory import GIGABYTE, Estimate, Load, count_activations, estimate
+from escoita.utils.formatting import visible
+
+
+TRAINED = "⟦", "⟧"
+REPEATED = 4
+
+
+def find_prompt(recipe: Recipe, family: ChatFamily, processor: Any, clip: Utterance) -> Iterator[Finding]:
+    """
+    Makes a batch of one clip as training does, checks it, and writes it out.
+
+    Args:
+        recipe ([`Recipe`]): Its prompt.
+        family ([`ChatFamily`]): Of the base.
+        processor: The family's processor.
+        clip ([`Utterance`]): Of a training corpus.
+    """
+    row = {name: getattr(clip, name) for name in SCHEMA.names}
+    try:
+        batch = SpeechCollator(family, processor, recipe.prompt)([row])
+    except AudioError as error:  # it went away since it was heard
+        yield Finding("warning", "prompt", str(error))
+        return
+    check_batch(family, processor, batch, [clip.text])
+    tokens, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
+    trained = sum(label != IGNORED for label in labels)
+    found = f"{len(tokens)} tokens for {clip.audio_seconds:.1f} s, of which {trained} carry loss"
+    names = processor.tokenizer.convert_ids_to_tokens(tokens)
+    shown = written(names, [label != IGNORED for label in labels], processor.tokenizer.convert_tokens_to_string)
+    details = (f"what {TRAINED[0]} {TRAINED[1]} hold carries loss:", *shown.split("\n"))
+    yield Finding("ok", "prompt", found, details=details)
+
+
+def written(tokens: list[str], trained: list[bool], join: Callable[[list[str]], str]) -> str:
+    """
+    Tokens as text: what carries loss in marks, and a token that repeats, such as that of audio, written once.
+
+    Args:
+        tokens (`list[str]`): As the vocabulary has them.
+        trained (`list[bool]`): Which of them carry loss.
+        join (`Callable[[list[str]], str]`): Makes text of tokens, as the tokenizer does.
+    """
+    text = ""
+    for carries, pairs in groupby(zip(tokens, trained, strict=True), key=lambda pair: pair[1]):
+        runs = [list(run) for _, run in groupby(token for token, _ in pairs)]
+        parts = [
+            part
+            for often, together in groupby(runs, key=lambda run: len(run) >= REPEATED)
+            for part in _parts([*together], often, join)
+        ]
+        text += "".join([TRAINED[0], *parts, TRAINED[1]] if carries else parts)
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _parts(runs: list[list[str]], often: bool, join: Callable[[list[str]], str]) -> list[str]:
+    if often:
+        return [f"{join(run[:1])}×{len(run)} " for run in runs]
+    return [join([token for run in runs for token in run])]
 
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -162,3 +225,150 @@ def _load(recipe: Recipe, model: Any, batch: dict[str, torch.Tensor]) -> tuple[L
         on_gpu=torch.cuda.is_available(),
     )
     return load, count_activations(model, batch, computed)
+
+
+# They need several processes, and this is one.
+OF_SEVERAL_PROCESSES = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config")
+
+
+def find_trial(
+    recipe: Recipe, family: ChatFamily, processor: Any, clips: Sequence[Utterance], model: Any
+) -> Iterator[Finding]:
+    """
+    Takes one training step on a small copy of the base.
+
+    Args:
+        recipe ([`Recipe`]): Base, method and training.
+        family ([`ChatFamily`]): Of the base.
+        processor: The family's processor.
+        clips (`Sequence[Utterance]`): Of the training corpora; the shortest ones are trained on.
+        model: Of [`~escoita.training.sft.untrained`].
+    """
+    from escoita.training.sft import table
+    from escoita.training.trial import ROWS, check_by_trial
+
+    if recipe.engine == "unsloth":
+        yield Finding("warning", "trial", "engine: unsloth is not tried before training")
+        return
+    shortest = sorted(clips, key=lambda clip: clip.audio_seconds)[:ROWS]
+    left_out = [field for field in OF_SEVERAL_PROCESSES if field in recipe.training]
+    check_by_trial(recipe, family, processor, table(Utterances.of(shortest)), model, left_out)
+    if left_out:
+        advice = "start the training with --dry-run in all processes, which tries all but deepspeed"
+        yield Finding("warning", "trial", f"training.{', training.'.join(left_out)}: not tried", advice)
+    yield Finding("ok", "trial", "one step on a copy of the base with two layers and small widths succeeds")
+
+
+DECODED = 50
+_SHOWN = 3
+
+
+@dataclass
+class Sampled:
+    """
+    What was heard of the training corpora.
+
+    Args:
+        clips (`list[Utterance]`): Decoded and usable.
+        claimed (`float`): Longest length in seconds that a corpus claims of a usable clip; 0 where none does.
+        all_known (`bool`): Of each clip either the corpus claims a length, or it was decoded.
+        in_epoch (`int`): Clips of an epoch, by the weights of the corpora.
+    """
+
+    clips: list[Utterance] = field(default_factory=list)
+    claimed: float = 0.0
+    all_known: bool = True
+    in_epoch: int = 0
+
+    @property
+    def longest(self) -> float:
+        """In seconds."""
+        return max([self.claimed, *(clip.audio_seconds for clip in self.clips)])
+
+
+def find_corpora(
+    recipe: Recipe, max_audio_seconds: float, marks: Collection[str], trained: Sampled
+) -> Iterator[Finding]:
+    """
+    Reads all rows of each corpus, and decodes a few clips of it.
+
+    Args:
+        recipe ([`Recipe`]): Lists them.
+        max_audio_seconds (`float`): Longest clip that the model hears whole, in seconds.
+        marks (`Collection[str]`): Special tokens of the model, which no transcript may hold.
+        trained ([`Sampled`]): Takes what is heard of the training split.
+    """
+    heard = "eval_strategy" not in recipe.training or asked(recipe, "eval_strategy") != "no"
+    read = {"train", "validation"} if heard else {"train"}
+    for split in ("train", "validation", "test"):
+        for corpus in getattr(recipe.corpora, split):
+            limit = max_audio_seconds if split != "test" else None  # in evaluation longer ones are cut
+            into = trained if split == "train" else Sampled()
+            about = f"{split} {corpus.name}"
+            for finding in findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into)):
+                yield finding if split in read else _not_read(finding)
+    if trained.clips and not trained.in_epoch:
+        yield Finding("refusal", "train", "by the weights of corpora.train, an epoch holds no clip", "raise weight")
+
+
+def spread(rows: Utterances, count: int) -> np.ndarray:
+    """
+    Indices of rows that are looked at: from first to last at even steps, the longest by claim among them.
+
+    Args:
+        rows ([`Utterances`]): Of a corpus.
+        count (`int`): Of them.
+    """
+    even = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)
+    claims = np.array([claim or 0.0 for claim in rows.each("duration")])
+    return np.unique(np.append(even, claims.argmax())) if len(rows) else even
+
+
+def _find_corpus(
+    about: str, corpus: Corpus, recipe: Recipe, limit: float | None, marks: Collection[str], into: Sampled
+) -> Iterator[Finding]:
+    rows, malformed = read_corpus(corpus, recipe.language)
+    refuse_over_share(len(rows), malformed, recipe.corpora.max_rejected_share)
+    chosen = spread(rows, DECODED)
+    noticed = Noticed()
+    heard, broken = check_clips(rows.take(chosen), limit, marks, f"Hearing {corpus.name}", noticed)
+    refuse_silence(noticed)
+    claims = [claim or 0.0 for claim in rows.each("duration")]
+    into.clips.extend(heard)
+    into.in_epoch += round(corpus.weight * len(rows))
+    into.claimed = max([into.claimed, *(claim for claim in claims if limit is None or claim <= limit)])
+    into.all_known &= len(chosen) == len(rows) or all(claims)
+    said = f"{len(rows):,} rows{_hours(claims)}; {len(chosen)} of them decoded"
+    if malformed:
+        said += f"; {len(malformed):,} rows without recording or text"
+    for line in noticed.lines():
+        yield Finding("warning", about, line, "listen to them; escoita data lists all")
+    if not broken:
+        yield Finding("warning" if malformed else "ok", about, said, details=_first(malformed))
+        return
+    said += f", of which {len(broken)} cannot be used"
+    # As training judges where all were heard; a single bad one of a sample may be the only one.
+    unusable = len(malformed) + len(broken) * len(rows) / len(chosen)
+    too_many = unusable > recipe.corpora.max_rejected_share * (len(rows) + len(malformed))
+    if not heard or (too_many and (len(broken) > 1 or len(chosen) == len(rows))):
+        advice = "mend or leave them out, or raise corpora.max_rejected_share; escoita data lists all"
+        yield Finding("refusal", about, said, advice, _first(broken))
+    else:
+        yield Finding("warning", about, said, "escoita data lists all", _first(broken))
+
+
+def _not_read(finding: Finding) -> Finding:
+    """Training survives what it does not read."""
+    if finding.mark != "refusal":
+        return finding
+    return replace(finding, mark="warning", found=f"{finding.found}; training does not read it, evaluation would fail")
+
+
+def _first(rejected: list[Rejected]) -> tuple[str, ...]:
+    more = (f"and {len(rejected) - _SHOWN} more",) if len(rejected) > _SHOWN else ()
+    return (*map(str, rejected[:_SHOWN]), *more)
+
+
+def _hours(claims: list[float]) -> str:
+    """Together, where the corpus claims the length of every clip."""
+    return f", {sum(claims) / 3600:,.1f} h by their own account" if claims and all(claims) else ""

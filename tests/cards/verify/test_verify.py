@@ -11,17 +11,17 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from escoita.cards.verify import verify as module
-from escoita.cards.blocks import blocks
-from escoita.cards.verify.check import Check
+from escoita.cards.front_matter import blocks
 from escoita.cards.publication import checksums
+from escoita.cards.verify import verify as module
+from escoita.cards.verify.check import Check
 from escoita.cards.verify.verify import passed, print_checks, to_json, verify
 from escoita.errors import EscoitaError
-from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import described, read_predictions, write_predictions
-from escoita.evaluation.report.drawings import drawings
+from escoita.evaluation.report.plots import drawings
 from escoita.evaluation.report.render import write_report
-from escoita.evaluation.results import score
+from escoita.records.evaluation import EvaluationRecord
 from tests.cards.forgeries import FORGERIES
 from tests.cards.proven import (
     OTHER_WEIGHTS,

@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
+from escoita.cards.publication import checksums
 from escoita.cards.verify import verify as module
 from escoita.cards.verify.check import Check
-from escoita.cards.verify.rates import MOST_RESAMPLES
-from escoita.cards.publication import checksums
+from escoita.cards.verify.recompute import MOST_RESAMPLES
 from escoita.cards.verify.verify import verify
 from escoita.errors import EscoitaError
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import parquet
-from escoita.recipe.recipe import Recipe
+from escoita.evaluation.report.plots import drawings
+from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
-from escoita.evaluation.report.drawings import drawings
-from escoita.evaluation.results import score
 from tests.cards.proven import make_proven_run, published, write_files
 from tests.cards.publishing import BASE
 from tests.fuzz.inputs import no_text

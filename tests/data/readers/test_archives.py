@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita.data.readers.archives import recordings_below, unpacked
+from escoita.data.readers.recordings import recordings_below, unpacked
 from escoita.errors import CorpusError
 
 
@@ -101,7 +101,7 @@ def test_of_recordings_of_one_name_that_beside_the_index_is_taken(tmp_path: Path
 def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("escoita.data.readers.archives.ALWAYS_BYTES", 1 << 20)
+    monkeypatch.setattr("escoita.data.readers.recordings.ALWAYS_BYTES", 1 << 20)
     bomb = pack(tmp_path / "bomb.tar.gz", "small.wav", "zeros.wav", content=bytes(20 << 20))
     assert bomb.stat().st_size * 100 < 20 << 20
     with pytest.raises(CorpusError, match=r"bomb\.tar\.gz: unpacks to more than 100 times its size"):

@@ -7,7 +7,7 @@ from escoita.data.clips import check_clips
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 from tests.samples import tone, write_clip, write_manifest
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from escoita.data.readers.columns import USUAL, Names, find_columns
+from escoita.data.readers.base import USUAL, Names, find_columns
 
 
 def test_each_usual_name_is_known_in_any_case_and_means_one_thing() -> None:

@@ -15,9 +15,9 @@ from escoita.data.clips import check_clips
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Corpus
-from tests.samples import write_clip
+from escoita.recipe.schema import Corpus
 from tests.hub_double import HubDouble, serve
+from tests.samples import write_clip
 
 
 FEATURES = {

@@ -10,9 +10,9 @@ from escoita.data.clips import check_clips
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Corpus
-from tests.samples import tone, write_clip
+from escoita.recipe.schema import Corpus
 from tests.fuzz.inputs import no_text
+from tests.samples import tone, write_clip
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from escoita.data.readers import READERS, read_corpus
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Corpus
+from escoita.recipe.schema import Corpus
 
 
 def test_there_is_a_reader_for_each_layout_that_a_recipe_may_name() -> None:

@@ -2,7 +2,7 @@ import jiwer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.evaluation.report.confusions import confusions
+from escoita.evaluation.report.data import confusions
 
 
 WORDS = st.lists(st.sampled_from(["oʻn", "besh", "yuz", "uch", "\u202emen", "a\tb", "-"]), max_size=8).map(" ".join)

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from escoita.data.rows import Utterance
-from escoita.evaluation.report.players import LARGEST, media_type, player
-from tests.samples import pitch, tone, write_clip
+from escoita.evaluation.report.exhibits import LARGEST, media_type, player
 from tests.evaluation.report_samples import quickstart_clips
+from tests.samples import pitch, tone, write_clip
 
 
 def utterance(path: Path) -> Utterance:

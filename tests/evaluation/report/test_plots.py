@@ -4,12 +4,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.report.plots import SHARES, drawings, shares, wer_by_corpus, wer_by_duration, wer_distribution
+from escoita.evaluation.report.render import write_report
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.plots import figures_in
-from escoita.evaluation.report.drawings import drawings
-from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
-from escoita.evaluation.report.render import write_report
-from escoita.evaluation.results import score
 from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import RecordError
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.report.render import report_run, write_report
 from escoita.records.evaluation import PROBES, EvaluationRecord
 from escoita.run_directory import RunDirectory
-from escoita.evaluation.report.render import report_run, write_report
-from escoita.evaluation.results import score
-from tests.samples import RECIPE
 from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
+from tests.samples import RECIPE
 
 
 CSS = Path(__file__).parent.parent.parent / "eval/templates/report.css"

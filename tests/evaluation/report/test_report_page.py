@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.render import write_report
-from escoita.evaluation.results import score
 from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
 from tests.space.browsing import FLAGS
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from escoita.evaluation.report import worst as module
-from escoita.evaluation.report.heard import Heard, read_heard
-from escoita.evaluation.report.worst import Worst, with_players, worst_utterances
-from escoita.evaluation.results import score
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.report import exhibits as module
+from escoita.evaluation.report.data import Heard, read_heard
+from escoita.evaluation.report.exhibits import Worst, with_players, worst_utterances
 from tests.evaluation.report_samples import clips_of, quickstart_clips, write_heard
 
 

@@ -7,9 +7,9 @@ import torch
 from peft import get_peft_model
 
 from escoita.models import family_of
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.training.arguments import peft_config
-from escoita.training.preflight.activations import Activations, _Ledger, count_activations
+from escoita.training.preflight.memory import Activations, _Ledger, count_activations
 from escoita.training.preflight.model import Longest, encode_longest
 from escoita.training.sft import untrained
 

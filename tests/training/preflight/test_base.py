@@ -6,8 +6,8 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from escoita.recipe.recipe import Recipe
-from escoita.training.preflight.base import Base, find_base, find_licence, look_up
+from escoita.recipe.schema import Recipe
+from escoita.training.preflight.checks import Base, find_base, find_licence, look_up
 
 
 def test_a_folder_says_its_licence(short_recipe: Callable[..., Recipe], tmp_path: Path) -> None:

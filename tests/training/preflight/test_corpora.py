@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from escoita.data.loading import gather
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.recipe import Recipe, load_recipe
+from escoita.recipe.schema import Recipe, load_recipe
+from escoita.training.preflight.checks import Finding
+from escoita.training.preflight.model import DECODED, Sampled, find_corpora, spread
 from tests.samples import RECIPE, tone, write_clip, write_manifest
-from escoita.training.preflight.corpora import DECODED, Sampled, find_corpora, spread
-from escoita.training.preflight.finding import Finding
 
 
 GOOD: dict[str, Any] = {"audio_filepath": "good.wav", "text": "bir"}
@@ -96,7 +96,7 @@ def test_a_corpus_that_is_heard_whole_is_judged_as_training_judges_it(
     missing = GOOD | {"audio_filepath": "missing.wav"}
     write(tmp_path / "train.jsonl", [GOOD] * good + [missing] + ["{"] * malformed)
     corpora = recipe.corpora.model_copy(update={"max_rejected_share": share})
-    monkeypatch.setattr("escoita.training.preflight.corpora.DECODED", 1000)
+    monkeypatch.setattr("escoita.training.preflight.model.DECODED", 1000)
     train, _ = looked_at(recipe.model_copy(update={"corpora": corpora}))
     try:
         gather(corpora.train, "gl", 30.0, share)

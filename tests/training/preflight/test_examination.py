@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 from escoita.cli.main import app
 from escoita.models import family_of
-from escoita.recipe.recipe import Recipe
-from escoita.training.preflight.examination import examine
-from escoita.training.preflight.finding import Finding
+from escoita.recipe.schema import Recipe
+from escoita.training.preflight.checks import Finding
 from escoita.training.preflight.model import Longest, find_lengths
+from escoita.training.preflight.report import examine
 
 
 def by_subject(findings: list[Finding]) -> dict[str, Finding]:
@@ -124,7 +124,6 @@ def test_the_command_ends_with_1_where_training_would_fail(
 def test_what_the_hub_refuses_is_a_warning_as_training_does_not_need_it(
     short_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import escoita.cards.preflight
     from escoita.errors import PublishError
 
     def refuse(recipe: Recipe) -> None:

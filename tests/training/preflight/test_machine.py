@@ -3,10 +3,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from escoita.recipe.recipe import Recipe
+from escoita.recipe.schema import Recipe
 from escoita.training import arguments
-from escoita.training.preflight import machine
-from escoita.training.preflight.machine import find_machine, find_precision
+from escoita.training.preflight import checks as machine
+from escoita.training.preflight.checks import find_machine, find_precision
 
 
 def test_a_machine_without_a_gpu(short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from escoita.training.preflight.memory import CONTEXT, NF4, Activations, Load, count_activations, estimate, state_bytes
 from tests.training.preflight.e4b import batch, e4b
-from escoita.training.preflight.activations import Activations, count_activations
-from escoita.training.preflight.memory import CONTEXT, NF4, Load, estimate, state_bytes
 
 
 NOTHING = Activations(outside=0, inputs=0, layers=0, layer=0, largest=0)

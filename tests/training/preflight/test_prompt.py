@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.training.preflight.prompt import written
+from escoita.training.preflight.model import written
 
 
 LETTERS = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()))

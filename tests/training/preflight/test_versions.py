@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
-from escoita.recipe.recipe import Recipe
-from escoita.training.preflight import versions
-from escoita.training.preflight.versions import find_bitsandbytes, find_unsloth, find_versions, unmet_requirements
+from escoita.recipe.schema import Recipe
+from escoita.training.preflight import checks as versions
+from escoita.training.preflight.checks import find_bitsandbytes, find_unsloth, find_versions, unmet_requirements
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, there: dict[str, str], wants: dict[str, list[str]] | None = None) -> None:

@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
-from escoita.training.preflight.finding import Finding
-from escoita.training.preflight.view import print_findings
+from escoita.training.preflight.checks import Finding
+from escoita.training.preflight.report import print_findings
 
 
 def printed(*findings: Finding) -> tuple[str, bool]:

@@ -1,0 +1,208 @@
+"""Run all checks before a training, and print what they found."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from escoita.errors import EscoitaError
+from escoita.models import family_of
+from escoita.models.base import Family, marks_of
+from escoita.models.chat import ChatFamily
+from escoita.recipe.schema import Recipe
+from escoita.run_directory import RunDirectory
+from escoita.training.preflight.checks import (
+    PUBLISHING,
+    Base,
+    Finding,
+    Mark,
+    asked,
+    find_base,
+    find_disk,
+    find_licence,
+    find_machine,
+    find_versions,
+    findings_of,
+    look_up,
+    precision,
+)
+from escoita.training.preflight.model import (
+    Longest,
+    Sampled,
+    encode_longest,
+    find_corpora,
+    find_lengths,
+    find_memory,
+    find_prompt,
+    find_trainable,
+    find_trial,
+)
+from escoita.utils.formatting import visible
+
+
+STYLES: dict[Mark, str] = {"ok": "green", "warning": "yellow", "refusal": "bold red"}
+
+
+def print_findings(findings: Iterable[Finding], console: Console | None = None) -> bool:
+    """
+    Prints findings, each with its mark, what was found, and what to do about it.
+
+    Args:
+        findings (`Iterable[Finding]`): In the order in which they are shown.
+        console (`Console`, *optional*): Where to; standard output unless given.
+
+    Returns:
+        `bool`: None of them is a refusal.
+    """
+    console = console or Console()
+    listed = list(findings)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for finding in listed:
+        # Text, never markup: names, prompts and transcripts come from data.
+        table.add_row(Text(finding.mark, STYLES[finding.mark]), _body(finding))
+    console.print(table)
+    marks = [finding.mark for finding in listed]
+    refused, warned = marks.count("refusal"), marks.count("warning")
+    console.print()
+    verdict = "Training would fail." if refused else "Nothing found that would make training fail."
+    if refused and all(each.about == PUBLISHING for each in listed if each.mark == "refusal"):
+        verdict = "Training would succeed, but publishing would be refused."
+    console.print(Text(f"{verdict} {_count(refused, 'refusal')}, {_count(warned, 'warning')}."))
+    return not refused
+
+
+def _body(finding: Finding) -> Text:
+    body = Text(f"{visible(finding.about)}: {visible(finding.found)}")
+    if finding.advice:
+        body.append(f"\n→ {visible(finding.advice)}", "bold")
+    for line in finding.details:
+        body.append(f"\n{visible(line)}", "dim")
+    return body
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def examine(recipe: Recipe) -> Iterator[Finding]:
+    """
+    Looks at everything that can be looked at without weights and without a step.
+
+    Args:
+        recipe ([`Recipe`]): About to be trained.
+
+    Returns:
+        `Iterator[Finding]`: One after the other; a base that cannot be had is one of them, and what needs it is left
+        out.
+    """
+    about = look_up(recipe)
+    family, missing = _family(recipe, about)
+    model_type = family.model_types[0] if family else None
+
+    yield from findings_of("libraries", lambda: find_versions(recipe, model_type))
+    yield from findings_of("machine", lambda: find_machine(recipe))
+    settings = findings_of("recipe", lambda: find_settings(recipe, model_type))
+    yield from settings
+    if family is None:
+        yield Finding("refusal", "base", missing, "name a folder or a repository, or look at network and token")
+        yield from find_corpora(recipe, Family.max_audio_seconds, (), Sampled())
+        yield Finding("warning", "base", "without it prompt, trained parameters, memory and disk were not looked at")
+        return
+
+    yield from find_base(recipe, about, family.model_types[0])
+    yield from find_licence(recipe, about)
+    # What is refused already is not tried.
+    accepted = not any(finding.mark == "refusal" for finding in settings)
+    yield from _with_base(recipe, family, about, accepted)
+
+
+def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
+    """
+    What the recipe asks of TRL, and what is known not to work with a family.
+
+    Args:
+        recipe ([`Recipe`]): Its training section.
+        model_type (`str`, *optional*): Of the base, where it is known.
+    """
+    from escoita.training.arguments import sft_config, without_effect
+    from escoita.training.checkpointing import refuse_other_recipe
+    from escoita.training.checks import NOT_IN_FP16
+
+    yield from (Finding("warning", "recipe", line, "leave it out") for line in without_effect(recipe))
+    run = RunDirectory(recipe.run_path)
+    # Precision is looked at with the machine; where it is refused, the rest is still to be read.
+    sft_config(recipe.model_copy(update={"training": recipe.training | {"bf16": False, "fp16": False}}), run)
+    batch, steps = (asked(recipe, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps"))
+    yield Finding("ok", "recipe", f"{recipe.method.kind}, {recipe.engine}, batch {batch} × {steps}")
+    if model_type in NOT_IN_FP16 and precision(recipe) == "fp16":
+        found = f"{model_type} does not train under fp16"
+        yield Finding("refusal", "precision", found, "set training.fp16: false and training.bf16: true")
+    refuse_other_recipe(run, recipe)
+
+
+def _family(recipe: Recipe, about: Base) -> tuple[ChatFamily | None, str]:
+    """The family of the base, or why there is none."""
+    if not about.at_hand:
+        return None, f"model {recipe.base}: no folder here, not in the cache, and {about.unknown}"
+    try:
+        return family_of(recipe.base, recipe.base_revision), ""
+    except EscoitaError as error:
+        return None, str(error)
+
+
+def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) -> Iterator[Finding]:
+    """What is looked at with processor and configuration of the base."""
+    loaded: dict[str, Any] = {}
+    sampled = Sampled()
+
+    def load() -> Iterator[Finding]:
+        try:
+            loaded["processor"] = family.load_processor(recipe.base, recipe.base_revision)
+        except (OSError, ValueError) as error:
+            raise EscoitaError(f"its processor cannot be loaded ({_line(error)})") from error
+        yield from ()
+
+    yield from findings_of("base", load)
+    processor = loaded.get("processor")
+    marks = sorted(marks_of(processor.tokenizer).values()) if processor else ()
+    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled)
+    if processor and sampled.clips:
+        clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
+        yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
+        yield from findings_of("model", lambda: _find_model(recipe, family, processor, sampled, about, accepted))
+
+
+def _find_model(
+    recipe: Recipe, family: ChatFamily, processor: Any, sampled: Sampled, about: Base, accepted: bool
+) -> Iterator[Finding]:
+    from escoita.training.sft import untrained
+
+    model = untrained(recipe)
+    yield from findings_of("trained", lambda: find_trainable(recipe, family, model))
+    if accepted:
+        yield from findings_of("trial", lambda: find_trial(recipe, family, processor, sampled.clips, model))
+    text = max((clip.text for clip in sampled.clips), key=len)
+    seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
+    longest = Longest(seconds, text, sampled.all_known)
+    rows = asked(recipe, "per_device_train_batch_size")
+    batches = {count: encode_longest(recipe, family, processor, longest, count) for count in {1, rows}}
+    clip = max(sampled.clips, key=lambda clip: clip.audio_seconds)
+    heard = encode_longest(recipe, family, processor, Longest(clip.audio_seconds, clip.text, True), 1)
+    tokens, certain = (batch["input_ids"].shape[1] for batch in (batches[rows], heard))
+    yield from find_lengths(recipe, family, longest, tokens, certain)
+    try:
+        found, taken = find_memory(recipe, model, batches, longest)
+    except (RuntimeError, ValueError, TypeError) as error:
+        advice = "take two steps with --set training.max_steps=2 and read peak_memory_bytes in training.json"
+        yield Finding("warning", "memory", f"cannot be told for this model ({_line(error)})", advice)
+        return
+    yield from found
+    yield from find_disk(recipe, taken, about.download_bytes)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
