@@ -16,7 +16,6 @@ from jinja2 import (
     Environment,
     FileSystemLoader,
     FunctionLoader,
-    PackageLoader,
     StrictUndefined,
     TemplateError,
     TemplateSyntaxError,
@@ -28,6 +27,7 @@ from pydantic import BaseModel
 from escoita.cards.front_matter import blocks, marked
 from escoita.errors import RecipeError
 from escoita.recipe.schema import Recipe
+from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
 from escoita.utils import formatting as markdown
@@ -35,6 +35,7 @@ from escoita.utils.files import sha256
 
 
 OURS = "adapter.md.jinja"
+TEMPLATES = "cards/templates"
 # Path in a repository of the template that the recipe names.
 KEPT = "card.md.jinja"
 # In bytes; the template of escoita has 13,000.
@@ -149,7 +150,7 @@ def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
         own (`str`, *optional*): Source of the recipe's template.
         name (`str`): Name of this template in error messages.
     """
-    package = PackageLoader("cards")
+    package = FileSystemLoader(resource(TEMPLATES))
     wanted = FunctionLoader(lambda asked: (own, name, None) if asked == KEPT and own is not None else None)
     made = CardEnvironment(
         loader=package if own is None else ChoiceLoader([wanted, package]),
@@ -173,7 +174,7 @@ def released_environment(version: str) -> Environment:
     Args:
         version (`str`): A version of `released.json`.
     """
-    templates = Path(__file__).parent / "templates"
+    templates = resource(TEMPLATES)
     return environment().overlay(loader=FileSystemLoader([templates / "released" / version, templates]))
 
 
@@ -188,7 +189,7 @@ def literal(value: object) -> str:
 @lru_cache(maxsize=1)
 def template_digest() -> str:
     """Return the SHA-256 over the names and contents of all templates that write a card: card and code snippets."""
-    folder, digest = Path(__file__).parent / "templates", hashlib.sha256()
+    folder, digest = resource(TEMPLATES), hashlib.sha256()
     for path in sorted([folder / OURS, *(folder / "snippets").iterdir()]):
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
     return digest.hexdigest()
@@ -196,7 +197,7 @@ def template_digest() -> str:
 
 def released_templates() -> dict[str, str]:
     """Return the digest of the templates of each released version, as [`template_digest`] computes it."""
-    released = json.loads((Path(__file__).parent / "templates/released.json").read_text("utf-8"))
+    released = json.loads((resource(TEMPLATES) / "released.json").read_text("utf-8"))
     return {version: each["digest"] for version, each in released.items()}
 
 

@@ -61,7 +61,7 @@ def check_card(content: str) -> None:
 @cache
 def vocabulary() -> dict[str, frozenset[str]]:
     """The lists by their names; `tests/cards/make_vocabulary.mjs` makes the file that they are in."""
-    document = json.loads(files("cards").joinpath("vocabulary.json").read_text("utf-8"))
+    document = json.loads(files("escoita.hub").joinpath("vocabulary.json").read_text("utf-8"))
     return {name: frozenset(document[name].split()) for name in LISTS.values()}
 
 

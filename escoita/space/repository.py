@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import yaml
 from huggingface_hub import CardData, HfApi
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import clear_refusals
@@ -17,6 +17,7 @@ from escoita.hub.retry import patiently
 from escoita.hub.vocabulary import check
 from escoita.models.base_model import Pin, pin_of, resolve_base
 from escoita.recipe.schema import Recipe, Space, load_recipe
+from escoita.resources import resource
 from escoita.space.app import UPLOAD_LIFE
 from escoita.space.bundle import bundle, installed, requirements
 from escoita.space.demo import named
@@ -93,7 +94,10 @@ def readme(matter: dict[str, object], hosted: Hosted, sources: list[str], repo: 
     """
     # What is rendered here is Markdown; names of repositories hold no markup, and the title is escaped.
     environment = Environment(  # noqa: S701
-        loader=PackageLoader("space"), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+        loader=FileSystemLoader(resource("space/templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"line": line}
     front = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=10_000)

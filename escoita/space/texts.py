@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, get_args
 
 from escoita.recipe.schema import PageLanguage
+from escoita.resources import resource
 
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 LANGUAGES: tuple[str, ...] = get_args(PageLanguage)
 # What refusals are found by, and what a limit within one is.
 REFUSALS, TIMES = "refusal.", "time."
-_FOLDER = Path(__file__).with_name("texts")
 
 
 @cache
@@ -31,7 +30,7 @@ def texts(language: str) -> Mapping[str, str]:
     Args:
         language (`str`): One of `LANGUAGES`.
     """
-    words: dict[str, str] = json.loads((_FOLDER / f"{language}.json").read_text("utf-8"))
+    words: dict[str, str] = json.loads((resource("space/texts") / f"{language}.json").read_text("utf-8"))
     return words
 
 

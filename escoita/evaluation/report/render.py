@@ -7,7 +7,7 @@ Shows an evaluation on one page that opens anywhere: no server, no network, noth
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterances
@@ -18,6 +18,7 @@ from escoita.evaluation.report.data import confusions, read_heard
 from escoita.evaluation.report.exhibits import confusion_tables, plots, slice_tables, with_players, worst_utterances
 from escoita.evaluation.verdicts import short
 from escoita.records.evaluation import EvaluationRecord
+from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
 from escoita.utils.files import write_atomically
@@ -117,7 +118,7 @@ def write_report(
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("eval.page"),
+        loader=FileSystemLoader(resource("eval/templates")),
         undefined=StrictUndefined,
         autoescape=True,
         keep_trailing_newline=True,

@@ -13,6 +13,7 @@ from escoita.hub.files import adapter_record
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord, Interval
 from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import limits
 from escoita.space.rates import sentences, tables
@@ -212,10 +213,14 @@ def _span(bounds: Interval) -> str:
 
 @cache
 def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("space"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(resource("space/templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "thousands": thousands, "span": _span}
     return environment.get_template("about.html.jinja")
