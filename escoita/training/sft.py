@@ -1,26 +1,22 @@
 """
-Trains a speech adapter with TRL's SFTTrainer, as a recipe says.
+Train a speech adapter with TRL's SFTTrainer, as a recipe says, in steps that can be called one by one.
 
-    python training/sft.py --recipe recipes/quickstart-uzbek.yaml
-    python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set training.learning_rate=1e-3
-    python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set hub.repo=user/name --push
-
-A run that was interrupted resumes from its last checkpoint when the command is given again, and SIGTERM and SIGINT let
-it write one first; `--restart` trains from the first step. With `--push` the token, the
-repository and the card are checked before training starts, and evaluation, card and upload follow it; without it
-nothing touches the network, unless the base is a repository: the Hub is asked for its commit, and for what is not in
-the cache yet.
+`training/sft.py` calls them in order, and so does [`train`]. A run that was interrupted resumes from its last
+checkpoint. Nothing touches the network, unless the base is a repository: the Hub is asked for its commit, and for what
+is not in the cache yet.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from escoita.data.loading import Gathered, gather, weighted
 from escoita.data.rows import Utterances
 from escoita.errors import TrainingError
+from escoita.models.base_model import Base
 from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
@@ -38,19 +34,62 @@ if TYPE_CHECKING:
     from escoita.training.trainer import SpeechTrainer
 
 
+@dataclass(frozen=True)
+class Setup:
+    """
+    What a training is made of before its data and its model are loaded; see [`prepare`].
+
+    Args:
+        asked ([`Recipe`]): The recipe as it was written.
+        recipe ([`Recipe`]): The same with the commit of its base.
+        run ([`RunDirectory`]): Where checkpoints, adapter and record go.
+        arguments (`SFTConfig`): Of the recipe.
+        processes (`PartialState`): The processes that train together.
+        base ([`Base`]): Found, not loaded.
+        family ([`ChatFamily`]): Of the base.
+        restart (`bool`): Remove what the run holds.
+        accept_changed_data (`bool`): Resume on other rows than the run began with.
+    """
+
+    asked: Recipe
+    recipe: Recipe
+    run: RunDirectory
+    arguments: "SFTConfig"
+    processes: "PartialState"
+    base: Base
+    family: "ChatFamily"
+    restart: bool = False
+    accept_changed_data: bool = False
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """
+    The rows of a training; see [`make_datasets`].
+
+    Args:
+        train (`Dataset`): Rows to train on; recordings are decoded when they are needed.
+        validation ([`Utterances`], *optional*): Clips to evaluate on during training.
+        gathered (`dict[str, Gathered]`): Usable and rejected rows of each split.
+    """
+
+    train: "Dataset"
+    validation: Utterances | None
+    gathered: dict[str, Gathered]
+
+
 def train(
     recipe: Recipe, dry_run: bool = False, restart: bool = False, accept_changed_data: bool = False
 ) -> TrainingRecord | None:
     """
-    Trains the adapter of a recipe; does nothing when the run is already finished.
+    Train the adapter of a recipe; do nothing if the run is already finished.
 
     Args:
         recipe ([`Recipe`]): What to train on what.
         dry_run (`bool`, *optional*, defaults to `False`): Do everything but load weights and take steps.
         restart (`bool`, *optional*, defaults to `False`): Remove checkpoints, adapter and record of the run before
             training, whatever recipe they are of.
-        accept_changed_data (`bool`, *optional*, defaults to `False`): Resume from a checkpoint though the rows are not
-            those that the run was trained on; `training.json` then tells of both.
+        accept_changed_data (`bool`, *optional*, defaults to `False`): Resume a run although its rows have changed.
 
     Returns:
         [`TrainingRecord`]: What happened, also written to `training.json`; `None` after a dry run.
@@ -59,91 +98,179 @@ def train(
         EscoitaError: The recipe, a corpus or the base is not what it should be.
         Interrupted: A signal stopped it after a step, of which a checkpoint was written.
     """
+    if not (dry_run or restart) and (record := finished(recipe)):
+        return record
+    setup = prepare(recipe, restart, accept_changed_data)
+    processor = load_processor(setup)
+    datasets = make_datasets(setup, processor)
+    collator = make_collator(setup, processor)
+    counts = check_before_training(setup, collator, datasets)
+    if dry_run:
+        compare_data(setup, datasets, last_checkpoint(setup))
+        say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
+        return None
+    with training_lock(setup) as checkpoint:
+        trainer = make_trainer(setup, collator, datasets, checkpoint)
+        with trainer.request.deferring():
+            take_steps(trainer, checkpoint)
+            save_adapter(setup, trainer, datasets, checkpoint)
+        return result(setup, trainer)
+
+
+def finished(recipe: Recipe) -> TrainingRecord | None:
+    """
+    Return the record of a run that has already trained, if it has; the parts of its recipe that may change are updated.
+
+    Raises:
+        TrainingError: The run was trained by another recipe.
+    """
     from escoita.training.backends import import_first
 
     import_first(recipe)
     from accelerate import PartialState
-    from transformers import set_seed
+
+    from escoita.training.arguments import sft_config
+    from escoita.training.checkpointing import refuse_other_recipe
+    from escoita.training.outputs import update_settings
+
+    run = RunDirectory(recipe.run_path)
+    if not run.training.exists():
+        return None
+    sft_config(recipe, run)  # refuses what the recipe must not say
+    refuse_other_recipe(run, recipe)
+    if PartialState().is_main_process:
+        update_settings(recipe, run)
+    say(f"Already trained: {run.training} (--restart trains again)")
+    return TrainingRecord.read(run.training)
+
+
+def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = False) -> Setup:
+    """
+    Make the arguments of a recipe, and find its base.
+
+    Args:
+        recipe ([`Recipe`]): What is to be trained.
+        restart (`bool`, *optional*, defaults to `False`): See [`train`].
+        accept_changed_data (`bool`, *optional*, defaults to `False`): See [`train`].
+
+    Raises:
+        EscoitaError: SFTConfig refuses the arguments, the run is of another recipe, or the base cannot be found.
+    """
+    from escoita.training.backends import import_first
+
+    import_first(recipe)
+    from accelerate import PartialState
 
     from escoita.models import family_of
-    from escoita.models.base import marks_of
-    from escoita.training.arguments import planned_steps, refuse_warmup_alone, sft_config
-    from escoita.training.checkpointing import (
-        only_one,
-        refuse_other_recipe,
-        refuse_strangers,
-        start_over,
-        usable_checkpoint,
-    )
-    from escoita.training.checks import check_precision_of_steps, check_trained
-    from escoita.training.data_collator import SpeechCollator
-    from escoita.training.outputs import corpus_uses, save_adapter, training_record, update_settings
-    from escoita.training.resume import DataState, base_of_run, keep_base, pinned, refuse_unused_data, resumed_data
-    from escoita.training.sampler import data_seed
+    from escoita.training.arguments import sft_config
+    from escoita.training.checkpointing import refuse_other_recipe, refuse_strangers
+    from escoita.training.checks import check_precision_of_steps
+    from escoita.training.resume import base_of_run, pinned
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
-    state = PartialState()
-    refuse_strangers(state.num_processes, arguments.n_gpu)
+    processes = PartialState()
+    refuse_strangers(processes.num_processes, arguments.n_gpu)
     if not restart:
         refuse_other_recipe(run, recipe)
-    if run.training.exists() and not (dry_run or restart):
-        if state.is_main_process:
-            update_settings(recipe, run)
-        say(f"Already trained: {run.training} (--restart trains again)")
-        return TrainingRecord.read(run.training)
-
-    base = base_of_run(recipe, run, state, restart)
+    base = base_of_run(recipe, run, processes, restart)
     resolved = pinned(recipe, base)
     family = family_of(resolved.base, resolved.base_revision)
     check_precision_of_steps(family, arguments.fp16)
-    processor = family.load_processor(resolved.base, resolved.base_revision)
+    return Setup(recipe, resolved, run, arguments, processes, base, family, restart, accept_changed_data)
+
+
+def load_processor(setup: Setup) -> Any:
+    """Load the processor of the base: tokenizer and feature extractor."""
+    return setup.family.load_processor(setup.recipe.base, setup.recipe.base_revision)
+
+
+def make_datasets(setup: Setup, processor: Any) -> Datasets:
+    """
+    Read the corpora of the recipe, and reject rows that cannot be used.
+
+    Args:
+        setup ([`Setup`]): Of the training.
+        processor: Of the base; transcripts must not contain its special tokens.
+
+    Raises:
+        EscoitaError: A corpus cannot be read, or too many of its rows cannot be used.
+    """
+    from escoita.models.base import marks_of
+    from escoita.training.arguments import planned_steps, refuse_warmup_alone
+    from escoita.training.sampler import data_seed
+
+    recipe, arguments, longest = setup.recipe, setup.arguments, setup.family.max_audio_seconds
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
     marks = sorted(marks_of(processor.tokenizer).values())
-    clips = main_first(lambda: clips_by_split(recipe, splits, family.max_audio_seconds, marks), state)
-    rows = table(weighted(clips["train"], recipe.corpora.train, data_seed(arguments)))
-    refuse_warmup_alone(arguments, planned_steps(arguments, len(rows), state.num_processes))
-    collator = SpeechCollator(family, processor, recipe.prompt, arguments.max_length)
-    counts = check_without_weights(resolved, family, collator, rows, arguments.per_device_train_batch_size)
-    today = DataState.of(clips, corpus_uses(clips))
+    gathered = main_first(lambda: clips_by_split(recipe, splits, longest, marks), setup.processes)
+    rows = table(weighted(gathered["train"], recipe.corpora.train, data_seed(arguments)))
+    refuse_warmup_alone(arguments, planned_steps(arguments, len(rows), setup.processes.num_processes))
+    return Datasets(rows, everything(gathered["validation"]) if "validation" in gathered else None, gathered)
 
-    def resume(checkpoint: Path | None) -> DataState:
-        return main_first(lambda: resumed_data(checkpoint, today, accept_changed_data), state)
 
-    if dry_run:
-        resume(None if restart or run.training.exists() else usable_checkpoint(run, state))
-        say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
-        return None
+def make_collator(setup: Setup, processor: Any) -> "SpeechCollator":
+    """Return the collator, which makes batches of decoded audio, prompts and labels."""
+    from escoita.training.data_collator import SpeechCollator
 
-    with only_one(run, state):
-        set_seed(arguments.seed)  # before the adapter is initialised
-        if restart and state.is_main_process:
-            start_over(run)
-        checkpoint = usable_checkpoint(run, state)
-        data = resume(checkpoint)
-        if state.is_main_process:
-            recipe.write(run.recipe)
-        heard = everything(clips["validation"]) if "validation" in splits else None
-        request = StopRequest()
-        trainer, counts = ready_trainer(resolved, family, arguments, collator, rows, heard, request, data)
-        loaded = main_only(lambda: keep_base(run, base), state)
-        with request.deferring():
-            take_steps(trainer, checkpoint)
-            if not trainer.stopped:
-                refuse_unused_data(checkpoint, data, trainer.state.global_step)
-                check_trained(trainer, family.tower_of)
-                weights = trainer.whole_weights()
-                if state.is_main_process:
-                    save_adapter(trainer, family, recipe, run, weights, loaded)
-                    record = training_record(trainer, family, recipe, run.adapter, counts, clips, loaded, data)
-                    record.write(run.training)
-                    shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
-                state.wait_for_everyone()
-        if signum := trainer.signal_received():
-            leave()
-            step = trainer.state.global_step
-            raise Interrupted(signum, f"stopped at step {step}; run the same command to resume")
-        return TrainingRecord.read(run.training)
+    return SpeechCollator(setup.family, processor, setup.recipe.prompt, setup.arguments.max_length)
+
+
+def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Datasets) -> dict[str, int]:
+    """
+    Check what would make the training worthless or impossible, before the weights are loaded.
+
+    Returns:
+        `dict[str, int]`: Trainable parameters of each tower.
+
+    Raises:
+        EscoitaError: See [`check_without_weights`].
+    """
+    size = setup.arguments.per_device_train_batch_size
+    return check_without_weights(setup.recipe, setup.family, collator, datasets.train, size)
+
+
+def last_checkpoint(setup: Setup) -> Path | None:
+    """Return the checkpoint that the run would resume from: the last one that is not damaged."""
+    from escoita.training.checkpointing import usable_checkpoint
+
+    return None if setup.restart or setup.run.training.exists() else usable_checkpoint(setup.run, setup.processes)
+
+
+def compare_data(setup: Setup, datasets: Datasets, checkpoint: Path | None) -> "DataState":
+    """
+    Compare the rows with those of a checkpoint.
+
+    Returns:
+        [`DataState`]: Digests of the rows, and of earlier ones.
+
+    Raises:
+        ChangedDataError: They differ, and this was not accepted.
+    """
+    from escoita.training.outputs import corpus_uses
+    from escoita.training.resume import DataState, resumed_data
+
+    today = DataState.of(datasets.gathered, corpus_uses(datasets.gathered))
+    return main_first(lambda: resumed_data(checkpoint, today, setup.accept_changed_data), setup.processes)
+
+
+@contextmanager
+def training_lock(setup: Setup) -> Iterator[Path | None]:
+    """
+    Keep a run to one training at a time, and yield the checkpoint to resume from, if there is one.
+
+    Raises:
+        TrainingError: Another command trains it now.
+    """
+    from transformers import set_seed
+
+    from escoita.training.checkpointing import only_one, start_over, usable_checkpoint
+
+    with only_one(setup.run, setup.processes):
+        set_seed(setup.arguments.seed)  # before the adapter is initialized
+        if setup.restart and setup.processes.is_main_process:
+            start_over(setup.run)
+        yield usable_checkpoint(setup.run, setup.processes)
 
 
 def check_without_weights(
@@ -183,50 +310,43 @@ def check_without_weights(
     return counts
 
 
-def ready_trainer(
-    recipe: Recipe,
-    family: "ChatFamily",
-    arguments: "SFTConfig",
-    collator: "SpeechCollator",
-    rows: "Dataset",
-    heard: Utterances | None,
-    request: StopRequest,
-    data: "DataState | None" = None,
-) -> tuple["SpeechTrainer", dict[str, int]]:
+def make_trainer(
+    setup: Setup, collator: "SpeechCollator", datasets: Datasets, checkpoint: Path | None = None
+) -> "SpeechTrainer":
     """
-    Loads the base, puts the adapter on it, and says what of it trains.
+    Load the base, put the adapter on it, and make the trainer.
 
     Args:
-        recipe ([`Recipe`]): What is to be trained.
-        family ([`ChatFamily`]): Of the base.
-        arguments (`SFTConfig`): Of the recipe.
+        setup ([`Setup`]): Of the training.
         collator ([`SpeechCollator`]): Makes the batches.
-        rows (`Dataset`): To train on.
-        heard ([`Utterances`], *optional*): To evaluate on.
-        request ([`StopRequest`]): Stops the training.
-        data ([`DataState`], *optional*): Is written into each checkpoint.
-
-    Returns:
-        `tuple`: The trainer, and the trainable parameters of each tower.
+        datasets ([`Datasets`]): The rows.
+        checkpoint (`Path`, *optional*): What the run resumes from; see [`training_lock`].
 
     Raises:
-        EscoitaError: The base cannot be loaded, or the adapter is not what the recipe says.
+        EscoitaError: The base cannot be loaded, the adapter is not what the recipe says, or the rows differ from those
+            of the checkpoint.
     """
     from escoita.training.backends import load_for_training, prepare_precision
     from escoita.training.callbacks import BestAdapter, EnergyMeter, keep_inside
     from escoita.training.checkpointing import Clock
     from escoita.training.checks import GradientWatch, InitialWeights, check_trainable, count_trainable
+    from escoita.training.resume import keep_base
     from escoita.training.trainer import SpeechTrainer
     from escoita.training.validation import CheckpointingCheck, Listening
 
+    recipe, family, validation = setup.recipe, setup.family, datasets.validation
+    data = compare_data(setup, datasets, checkpoint)
+    if setup.processes.is_main_process:
+        setup.asked.write(setup.run.recipe)
     model, adapter = load_for_training(recipe, family)
-    keep_inside(RunDirectory(recipe.run_path), arguments.report_to)
+    keep_inside(setup.run, setup.arguments.report_to)
     processor = collator.processor
+    listening = Listening.to(validation, recipe, family, processor) if validation and recipe.validation.clips else None
     trainer = SpeechTrainer(
         model=model,
-        args=arguments,
-        train_dataset=rows,
-        eval_dataset=table(heard) if heard else None,
+        args=setup.arguments,
+        train_dataset=datasets.train,
+        eval_dataset=table(validation) if validation else None,
         data_collator=collator,
         processing_class=processor,
         peft_config=adapter,
@@ -238,24 +358,25 @@ def ready_trainer(
             CheckpointingCheck(),
             BestAdapter(recipe.validation.patience),
         ],
-        request=request,
+        request=StopRequest(),
         data=data,
-        listening=Listening.to(heard, recipe, family, processor) if heard and recipe.validation.clips else None,
+        listening=listening,
     )
     prepare_precision(trainer.model)
     counts = count_trainable(family, trainer.model)
     check_trainable(counts, recipe.method.trainable)
     say(trained_parameters(counts))
-    return trainer, counts
+    main_only(lambda: keep_base(setup.run, setup.base), setup.processes)
+    return trainer
 
 
-def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None) -> None:
+def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None:
     """
-    Trains, from a checkpoint if there is one; from one of the last step no step is taken.
+    Train, from a checkpoint if there is one; no step is taken from a checkpoint of the last step.
 
     Raises:
         EscoitaError: Other processes trained before, a clip or a checkpoint cannot be read or written, gradients are
-            not numbers, or memory runs out where no batch can be halved.
+            not numbers, or memory runs out and no batch can be split.
     """
     from escoita.training.checkpointing import refuse_other_processes
     from escoita.training.oom import is_out_of_memory
@@ -272,6 +393,56 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None) -> None:
             "training: out of memory outside of batches, which alone are taken in halves; give --restart and set"
             " load_in_4bit, a training.optim that needs less, such as adamw_8bit, or train fewer parameters"
         ) from error
+
+
+def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, checkpoint: Path | None = None) -> None:
+    """
+    Check that the adapter was trained, and write it with its processor, its settings and `training.json`.
+
+    Nothing is written if a signal stopped the training; see [`result`].
+
+    Args:
+        setup ([`Setup`]): Of the training.
+        trainer ([`SpeechTrainer`]): After [`take_steps`].
+        datasets ([`Datasets`]): The rows.
+        checkpoint (`Path`, *optional*): What the run resumed from.
+
+    Raises:
+        UntrainedError: No step was taken, no weight of a tower changed, or a weight is not finite.
+        WriteError: The disk is full, or may not be written to.
+    """
+    from escoita.training import outputs
+    from escoita.training.checks import check_trained, count_trainable
+    from escoita.training.resume import read_base, refuse_unused_data
+
+    if trainer.stopped:
+        return
+    run, family, data = setup.run, setup.family, trainer.data
+    refuse_unused_data(checkpoint, data, trainer.state.global_step)
+    check_trained(trainer, family.tower_of)
+    weights = trainer.whole_weights()
+    if setup.processes.is_main_process:
+        base, counts = read_base(run), count_trainable(family, trainer.model)
+        outputs.save_adapter(trainer, family, setup.asked, run, weights, base)
+        outputs.training_record(
+            trainer, family, setup.asked, run.adapter, counts, datasets.gathered, base, data
+        ).write(run.training)
+        shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
+    setup.processes.wait_for_everyone()
+
+
+def result(setup: Setup, trainer: "SpeechTrainer") -> TrainingRecord:
+    """
+    Return what happened, from `training.json`.
+
+    Raises:
+        Interrupted: A signal stopped the training after a step, of which a checkpoint was written.
+    """
+    if signum := trainer.signal_received():
+        leave()
+        step = trainer.state.global_step
+        raise Interrupted(signum, f"stopped at step {step}; run the same command to resume")
+    return TrainingRecord.read(setup.run.training)
 
 
 def clips_by_split(
@@ -329,28 +500,3 @@ def trained_parameters(counts: dict[str, int]) -> str:
     """One line: what trains, by tower."""
     towers = ", ".join(f"{tower} {count:,}" for tower, count in counts.items())
     return f"Trainable parameters: {sum(counts.values()):,} ({towers})"
-
-
-def main(
-    recipe: Annotated[Path, typer.Option(help="YAML file of the adapter.")],
-    push: Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")] = False,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")] = None,
-    restart: Annotated[
-        bool,
-        typer.Option("--restart", help="Remove checkpoints and adapter of the run, and train from the first step."),
-    ] = False,
-    accept_changed_data: Annotated[
-        bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
-    ] = False,
-) -> None:
-    """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
-    from escoita.cli.main import train as command
-
-    command(recipe, push, dry_run, overrides, restart, accept_changed_data)
-
-
-if __name__ == "__main__":
-    from escoita.cli.main import script
-
-    script(main)
