@@ -17,6 +17,7 @@ from escoita.hub.vocabulary import check_card
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
 from escoita.space.repository import require_settings
+from escoita.utils.processes import say
 
 
 # Stands for the repository of a recipe that names none.
@@ -97,3 +98,24 @@ def validate_card(content: str) -> None:
             patiently("card", known=False)(ModelCard(content).validate)
         except ValueError as error:
             raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error
+
+
+def check_publishing(recipe: Recipe, push: bool, dry_run: bool) -> None:
+    """
+    Check before a training what publishing its adapter would refuse.
+
+    Args:
+        recipe ([`Recipe`]): What is to be trained.
+        push (`bool`): The adapter is to be published: the token and the repository are checked too.
+        dry_run (`bool`): Nothing is to be trained.
+
+    Raises:
+        EscoitaError: Publishing would refuse it. Without `push` and `dry_run`, that is only printed.
+    """
+    if push:
+        preflight(recipe)
+    elif dry_run:
+        require_publishable(recipe)
+    else:
+        for line in refusals(recipe):
+            say(f"{line}; escoita push would refuse it")

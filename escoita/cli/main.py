@@ -10,14 +10,24 @@ from typing import Annotated, Any, Literal
 import typer
 
 from escoita.cli.jobs import jobs
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
+from escoita.cli.options import (
+    AcceptChangedDataOption,
+    AllowOtherBaseOption,
+    BaseRevisionOption,
+    DryRunOption,
+    PushOption,
+    RecipeArgument,
+    RestartOption,
+    RunOption,
+    SetOption,
+)
 from escoita.cli.publish import card, push_run, verify
 from escoita.cli.space import space
 from escoita.errors import EscoitaError
 from escoita.utils.files import NO_SPACE, cannot_write
 from escoita.utils.formatting import visible
 from escoita.utils.interruption import Interrupted, raise_on_signals
-from escoita.utils.processes import is_main_process, leave, say
+from escoita.utils.processes import is_main_process, leave
 
 
 STYLE: dict[str, Any] = {
@@ -33,17 +43,9 @@ app = typer.Typer(
 app.add_typer(space, name="space")
 app.add_typer(jobs, name="jobs")
 
-RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
-RestartOption = Annotated[
-    bool, typer.Option("--restart", help="Remove checkpoints and adapter of the run, and train from the first step.")
-]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
-
 
 @app.command()
-def data(
-    recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
-) -> None:
+def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Shows what the corpora of a recipe hold, what stands out, and what training and test share."""
     from escoita.cli.tables import print_data
     from escoita.data.report import write_survey
@@ -57,9 +59,7 @@ def data(
 
 
 @app.command()
-def doctor(
-    recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")], overrides: SetOption = None
-) -> None:
+def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Looks for what would make a training fail, before it costs anything; ends with 1 where there is something."""
     from escoita.cards.preflight import preflight, refusals
     from escoita.recipe.schema import load_recipe
@@ -82,35 +82,30 @@ def doctor(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")],
-    push: Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")] = False,
+    recipe: RecipeArgument,
+    push: PushOption = False,
+    dry_run: DryRunOption = False,
     overrides: SetOption = None,
     restart: RestartOption = False,
-    accept_changed_data: Annotated[
-        bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
-    ] = False,
+    accept_changed_data: AcceptChangedDataOption = False,
 ) -> None:
     """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
+    from escoita.cards.preflight import check_publishing
     from escoita.recipe.schema import load_recipe
-
-    loaded = load_recipe(recipe, overrides)
-    from escoita.cards.preflight import preflight, refusals, require_publishable
-
-    if push:
-        preflight(loaded)
-    elif dry_run:
-        require_publishable(loaded)
-    else:
-        for line in refusals(loaded):
-            say(f"{line}; escoita push would refuse it")
     from escoita.training.sft import train as train_adapter
 
+    loaded = load_recipe(recipe, overrides)
+    check_publishing(loaded, push, dry_run)
     train_adapter(loaded, dry_run, restart, accept_changed_data)
     if push and not dry_run:
-        evaluate(run=loaded.run_path)
-        card(run=loaded.run_path)
-        push_run(run=loaded.run_path)
+        evaluate_and_push(loaded.run_path)
+
+
+def evaluate_and_push(run: Path) -> None:
+    """Evaluate a trained run, write its card and publish it, as `escoita eval`, `card` and `push` do."""
+    evaluate(run=run)
+    card(run=run)
+    push_run(run=run)
 
 
 @app.command("eval")

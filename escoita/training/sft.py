@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from escoita.data.loading import Gathered, gather, weighted
 from escoita.data.rows import Utterances
 from escoita.errors import TrainingError
 from escoita.models.base_model import Base
 from escoita.recipe.schema import Recipe
-from escoita.records.training import TrainingRecord
+from escoita.records.training import BaseRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.interruption import Interrupted, StopRequest
 from escoita.utils.processes import leave, main_first, main_only, say
 
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
     from datasets import Dataset
     from trl import SFTConfig
 
@@ -119,7 +120,7 @@ def train(
 
 def finished(recipe: Recipe) -> TrainingRecord | None:
     """
-    Return the record of a run that has already trained, if it has; the parts of its recipe that may change are updated.
+    Return the record of a run that has already trained, if it has, and update the parts of its recipe that may change.
 
     Raises:
         TrainingError: The run was trained by another recipe.
@@ -417,12 +418,12 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
 
     if trainer.stopped:
         return
-    run, family, data = setup.run, setup.family, trainer.data
+    run, family, data = setup.run, setup.family, cast("DataState", trainer.data)
     refuse_unused_data(checkpoint, data, trainer.state.global_step)
     check_trained(trainer, family.tower_of)
     weights = trainer.whole_weights()
     if setup.processes.is_main_process:
-        base, counts = read_base(run), count_trainable(family, trainer.model)
+        base, counts = cast("BaseRecord", read_base(run)), count_trainable(family, trainer.model)
         outputs.save_adapter(trainer, family, setup.asked, run, weights, base)
         outputs.training_record(
             trainer, family, setup.asked, run.adapter, counts, datasets.gathered, base, data
