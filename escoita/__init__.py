@@ -1,8 +1,22 @@
 """From a folder of recordings to a published speech adapter whose card can be trusted."""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from escoita.hub.endpoint import keep_login_apart
+
+
+if TYPE_CHECKING:
+    from escoita.audio.loading import read_audio
+    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run
+    from escoita.inference.serving import Engine
+    from escoita.inference.transcriber import Transcriber
+    from escoita.metrics.normalizers import normalizer
+    from escoita.metrics.wer import character_edits, word_edits
+    from escoita.recipe.schema import Recipe, load_recipe
+    from escoita.records.transcript import Transcript
+    from escoita.training.sft import train
 
 
 __version__ = "0.2.0"
@@ -13,3 +27,43 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Before anything reads the address of the Hub.
 keep_login_apart()
+
+# The public interface, imported when it is used: torch and transformers take seconds.
+_PLACES = {
+    "Engine": "escoita.inference.serving",
+    "Recipe": "escoita.recipe.schema",
+    "Transcriber": "escoita.inference.transcriber",
+    "Transcript": "escoita.records.transcript",
+    "character_edits": "escoita.metrics.wer",
+    "evaluate_manifests": "escoita.evaluation.evaluate",
+    "evaluate_run": "escoita.evaluation.evaluate",
+    "load_recipe": "escoita.recipe.schema",
+    "normalizer": "escoita.metrics.normalizers",
+    "read_audio": "escoita.audio.loading",
+    "train": "escoita.training.sft",
+    "word_edits": "escoita.metrics.wer",
+}
+__all__ = [
+    "Engine",
+    "Recipe",
+    "Transcriber",
+    "Transcript",
+    "character_edits",
+    "evaluate_manifests",
+    "evaluate_run",
+    "load_recipe",
+    "normalizer",
+    "read_audio",
+    "train",
+    "word_edits",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PLACES]

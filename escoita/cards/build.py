@@ -183,9 +183,3 @@ def _told(recipe: Recipe, name: str, split: str, key: str) -> str | None:
     """What a recipe says of a corpus: in that split, or where it is silent, in another."""
     corpora = [*getattr(recipe.corpora, split), *everything(recipe)]
     return next((said for corpus in corpora if corpus.name == name and (said := getattr(corpus, key))), None)
-
-
-if __name__ == "__main__":
-    from escoita.cli.main import card, script
-
-    script(card)

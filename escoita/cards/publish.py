@@ -261,10 +261,3 @@ def _standing(api: HfApi, repo: str, head: Head, name: str) -> bytes | None:
     """A file that is in the repository, if it is."""
     with clear_refusals(repo):
         return read_file(api, repo, head.sha, name) if name in head.files else None
-
-
-if __name__ == "__main__":
-    from escoita.cli.main import script
-    from escoita.cli.publish import push_run
-
-    script(push_run)

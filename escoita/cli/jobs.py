@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escoita.cli.options import SetOption
+
 
 if TYPE_CHECKING:
     from escoita.jobs.plan import Work
@@ -23,7 +25,6 @@ Price = Annotated[float | None, typer.Option(min=0, help="US dollars an hour, wh
 Hours = Annotated[float | None, typer.Option(min=0, help="What you expect, for the estimate of cost.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what it may cost; send nothing.")]
 Follow = Annotated[bool, typer.Option("--follow/--detach", help="Print the log, and end as the job ends.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 
 
 def jobs_train(

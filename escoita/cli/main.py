@@ -1,4 +1,4 @@
-"""The front door: thin commands that call the rooms, each also a script of its room."""
+"""The `escoita` command: each subcommand calls one function of the package; see also the scripts of the top level."""
 
 import json
 import logging

@@ -1,10 +1,23 @@
-"""The options of every command that loads a base for an adapter."""
+"""Options and arguments that several commands, and the scripts of the top-level folders, share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
+RecipeArgument = Annotated[Path, typer.Argument(help="YAML file of the adapter.")]
+RecipeOption = Annotated[Path, typer.Option("--recipe", help="YAML file of the adapter.")]
+RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
+PushOption = Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")]
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Remove checkpoints and adapter of the run, and train from the first step.")
+]
+AcceptChangedDataOption = Annotated[
+    bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
+]
 BaseRevisionOption = Annotated[
     str | None,
     typer.Option(

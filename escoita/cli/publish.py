@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption
 
 
-RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
 Force = Annotated[
     bool, typer.Option("--force", help="Overwrite what a person changed inside the blocks that are made from records.")
 ]

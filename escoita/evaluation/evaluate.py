@@ -277,10 +277,3 @@ def _finish(
     write_report(out, record, clips, [corpus.name for corpus in corpora if corpus.publish_audio], title)
     for journal in out.glob(f"*/{JOURNAL}*"):
         shutil.rmtree(journal)
-
-
-if __name__ == "__main__":
-    from escoita.cli.main import evaluate as command
-    from escoita.cli.main import script
-
-    script(command)

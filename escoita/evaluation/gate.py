@@ -170,10 +170,3 @@ def _cells(row: Compared) -> list[str]:
         f"{row.verdict}; WER and CER disagree" if row.disagree else row.verdict,
         line(row.how),
     ]
-
-
-if __name__ == "__main__":
-    from escoita.cli.main import gate as command
-    from escoita.cli.main import script
-
-    script(command)

@@ -256,10 +256,3 @@ def _corrections(demo: "Demo") -> Any:
 
     waiting = Path(HF_HOME) / "escoita" / (demo.settings.feedback or "").replace("/", "--")
     return open_corrections(demo.settings, waiting, demo.language or "und")
-
-
-if __name__ == "__main__":
-    from escoita.cli.main import script
-    from escoita.cli.space import space_run
-
-    script(space_run)

@@ -107,8 +107,7 @@ def train(
     collator = make_collator(setup, processor)
     counts = check_before_training(setup, collator, datasets)
     if dry_run:
-        compare_data(setup, datasets, last_checkpoint(setup))
-        say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
+        end_dry_run(setup, datasets, counts)
         return None
     with training_lock(setup) as checkpoint:
         trainer = make_trainer(setup, collator, datasets, checkpoint)
@@ -231,11 +230,18 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
     return check_without_weights(setup.recipe, setup.family, collator, datasets.train, size)
 
 
-def last_checkpoint(setup: Setup) -> Path | None:
-    """Return the checkpoint that the run would resume from: the last one that is not damaged."""
+def end_dry_run(setup: Setup, datasets: Datasets, counts: dict[str, int]) -> None:
+    """
+    Compare the rows with those of the checkpoint that the run would resume from, and print what would be trained.
+
+    Raises:
+        ChangedDataError: The rows differ, and this was not accepted.
+    """
     from escoita.training.checkpointing import usable_checkpoint
 
-    return None if setup.restart or setup.run.training.exists() else usable_checkpoint(setup.run, setup.processes)
+    ended = setup.restart or setup.run.training.exists()
+    compare_data(setup, datasets, None if ended else usable_checkpoint(setup.run, setup.processes))
+    say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
 
 
 def compare_data(setup: Setup, datasets: Datasets, checkpoint: Path | None) -> "DataState":

@@ -140,10 +140,3 @@ def _environment() -> Environment:
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters["name"] = wording.name_of
     return environment
-
-
-if __name__ == "__main__":
-    from escoita.cli.main import report as command
-    from escoita.cli.main import script
-
-    script(command)

@@ -1,0 +1,11 @@
+"""
+Write the report of an evaluation again: one page that opens anywhere.
+
+    python eval/report.py --run runs/quickstart-uzbek
+"""
+
+from escoita.cli.main import report, script
+
+
+if __name__ == "__main__":
+    script(report)

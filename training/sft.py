@@ -1,0 +1,78 @@
+"""
+Train a speech adapter with TRL's SFTTrainer, as a recipe says.
+
+    python training/sft.py --recipe recipes/quickstart-uzbek.yaml
+    python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set training.learning_rate=1e-3
+    python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set hub.repo=user/name --push
+
+A run that was interrupted resumes from its last checkpoint when the command is given again, and SIGTERM and SIGINT let
+it write one first; `--restart` trains from the first step. With `--push` the token, the repository and the card are
+checked before training starts, and evaluation, card and upload follow it.
+
+`escoita train` and [`escoita.training.train`] take the same steps; copy this file to change them.
+"""
+
+from escoita.cards.preflight import check_publishing
+from escoita.cli.main import evaluate_and_push, script
+from escoita.cli.options import (
+    AcceptChangedDataOption,
+    DryRunOption,
+    PushOption,
+    RecipeOption,
+    RestartOption,
+    SetOption,
+)
+from escoita.recipe.schema import load_recipe
+from escoita.training import sft
+
+
+def main(
+    recipe: RecipeOption,
+    push: PushOption = False,
+    dry_run: DryRunOption = False,
+    overrides: SetOption = None,
+    restart: RestartOption = False,
+    accept_changed_data: AcceptChangedDataOption = False,
+) -> None:
+    """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
+    ################
+    # The recipe
+    ################
+    asked = load_recipe(recipe, overrides)
+    check_publishing(asked, push, dry_run)
+    if dry_run or restart or not sft.finished(asked):
+        ################
+        # The base, without its weights
+        ################
+        setup = sft.prepare(asked, restart, accept_changed_data)
+        processor = sft.load_processor(setup)
+
+        ################
+        # The corpora
+        ################
+        datasets = sft.make_datasets(setup, processor)
+        collator = sft.make_collator(setup, processor)
+        counts = sft.check_before_training(setup, collator, datasets)
+        if dry_run:
+            sft.end_dry_run(setup, datasets, counts)
+            return
+
+        ################
+        # The training
+        ################
+        with sft.training_lock(setup) as checkpoint:
+            trainer = sft.make_trainer(setup, collator, datasets, checkpoint)
+            with trainer.request.deferring():
+                sft.take_steps(trainer, checkpoint)
+                sft.save_adapter(setup, trainer, datasets, checkpoint)
+            sft.result(setup, trainer)
+
+    ################
+    # Evaluation, card and upload
+    ################
+    if push and not dry_run:
+        evaluate_and_push(asked.run_path)
+
+
+if __name__ == "__main__":
+    script(main)
