@@ -212,7 +212,7 @@ def plan_space(
     files |= {
         "app.py": APP.encode(),
         "README.md": readme(matter, hosted, sources, repo).encode(),
-        "requirements.txt": requirements(modules, hardware, settings.mcp, spoken.load_in_4bit).encode(),
+        "requirements.txt": requirements(hardware, settings.mcp, spoken.load_in_4bit).encode(),
         SETTINGS: hosted.to_yaml().encode(),
     }
     feedback = [f"datasets/{settings.feedback}"] if settings.feedback else []

@@ -1,0 +1,1 @@
+"""Inference: transcription in batches and for many visitors at once."""

@@ -1,0 +1,1 @@
+"""Metrics: text normalization, error rates and types of errors."""
