@@ -7,7 +7,6 @@ SERVE ?= 1
 PORT ?= 7860
 
 BIN := .venv/bin
-RUN := runs/$(RECIPE)
 
 .PHONY: demo test test-slow test-browser test-demo test-unsloth fuzz audit lint docs schema bench clean
 
@@ -21,16 +20,7 @@ RUN := runs/$(RECIPE)
 	touch $@
 
 demo: .venv/installed
-	$(BIN)/python training/sft.py --recipe recipes/$(RECIPE).yaml
-	$(BIN)/python eval/run.py --run $(RUN)
-	$(BIN)/python cards/build.py --run $(RUN)
-	$(BIN)/escoita summary --run $(RUN)
-ifneq ($(REPO),)
-	$(BIN)/python cards/push.py --run $(RUN) --repo $(REPO)
-endif
-ifneq ($(SERVE),0)
-	$(BIN)/python space/app.py --run $(RUN) --port $(PORT)
-endif
+	$(BIN)/escoita demo --recipe $(RECIPE) --port $(PORT) $(if $(REPO),--repo $(REPO)) $(if $(filter 0,$(SERVE)),--no-serve)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from escoita.cli.demo import demo
 from escoita.cli.jobs import jobs
 from escoita.cli.options import (
     AcceptChangedDataOption,
@@ -40,6 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     **STYLE,
 )
+app.command()(demo)
 app.add_typer(space, name="space")
 app.add_typer(jobs, name="jobs")
 

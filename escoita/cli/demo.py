@@ -1,0 +1,65 @@
+"""The command that does everything once, on a tiny model: train, evaluate, write the card, publish and serve."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escoita.cli.publish import card, push_run
+from escoita.cli.space import space_run
+from escoita.resources import resource
+from escoita.utils.processes import say
+
+
+RECIPES = ("quickstart-uzbek", "quickstart-galician")
+
+
+def demo(
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = RECIPES[0],
+    repo: Annotated[str | None, typer.Option(help="user/name of the Hub to publish to.")] = None,
+    serve: Annotated[bool, typer.Option(help="Open the page at the end.")] = True,
+    port: Annotated[int, typer.Option(help="Of the page.")] = 7860,
+) -> None:
+    """Train, evaluate and document a tiny model, and serve it: all that escoita does, in minutes on a CPU."""
+    from escoita.cli.main import evaluate, summary, train
+    from escoita.recipe.schema import load_recipe
+
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"there are {', '.join(RECIPES)}", param_hint="--recipe")
+    path = unpack(recipe)
+    run = Path(load_recipe(path).run_path)
+    train(recipe=path)
+    evaluate(run=run)
+    card(run=run)
+    summary(run=run)
+    if repo:
+        push_run(run=run, repo=repo)
+    if serve:
+        space_run(run=run, port=port)
+
+
+def unpack(name: str) -> Path:
+    """
+    Return the recipe of a quick start; outside of a checkout, copy it with its base and corpora into this folder.
+
+    Args:
+        name (`str`): One of [`RECIPES`].
+    """
+    from escoita.recipe.schema import load_recipe
+
+    path = Path("recipes", f"{name}.yaml")
+    if path.exists():
+        return path
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(resource("recipes") / path.name, path)
+    recipe = load_recipe(path)
+    corpora = {
+        Path(corpus.path).parent
+        for split in ("train", "validation", "test")
+        for corpus in getattr(recipe.corpora, split)
+    }
+    for folder in sorted({Path(recipe.base), *corpora}):
+        shutil.copytree(resource(folder.as_posix()), folder, dirs_exist_ok=True)
+    say(f"Copied {path} and the files that it names into this folder")
+    return path
