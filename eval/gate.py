@@ -4,7 +4,8 @@ Refuse an adapter that became worse: exit with status 1 if its WER is significan
     python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
 """
 
-from escoita.cli.main import gate, script
+from escoita.cli.evaluation import gate
+from escoita.cli.main import script
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Write the report of an evaluation again: one page that opens anywhere.
     python eval/report.py --run runs/quickstart-uzbek
 """
 
-from escoita.cli.main import report, script
+from escoita.cli.evaluation import report
+from escoita.cli.main import script
 
 
 if __name__ == "__main__":

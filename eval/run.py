@@ -11,7 +11,8 @@ was killed continues when the command is given again. Several processes, on one 
 folder, share the batches and predict the same as one.
 """
 
-from escoita.cli.main import evaluate, script
+from escoita.cli.evaluation import evaluate
+from escoita.cli.main import script
 
 
 if __name__ == "__main__":

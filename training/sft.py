@@ -13,7 +13,7 @@ checked before training starts, and evaluation, card and upload follow it.
 """
 
 from escoita.cards.preflight import check_publishing
-from escoita.cli.main import evaluate_and_push, script
+from escoita.cli.main import script
 from escoita.cli.options import (
     AcceptChangedDataOption,
     DryRunOption,
@@ -22,6 +22,7 @@ from escoita.cli.options import (
     RestartOption,
     SetOption,
 )
+from escoita.cli.training import evaluate_and_push
 from escoita.recipe.schema import load_recipe
 from escoita.training import sft
 

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from escoita.cli.evaluation import evaluate, summary
 from escoita.cli.publish import card, push_run
 from escoita.cli.space import space_run
+from escoita.cli.training import train
 from escoita.resources import resource
 from escoita.utils.processes import say
 
@@ -22,7 +24,6 @@ def demo(
     port: Annotated[int, typer.Option(help="Of the page.")] = 7860,
 ) -> None:
     """Train, evaluate and document a tiny model, and serve it: all that escoita does, in minutes on a CPU."""
-    from escoita.cli.main import evaluate, summary, train
     from escoita.recipe.schema import load_recipe
 
     if recipe not in RECIPES:

@@ -1,0 +1,106 @@
+"""The commands that examine corpora and recipes, train, and merge."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from escoita.cli.evaluation import evaluate
+from escoita.cli.options import (
+    AcceptChangedDataOption,
+    AllowOtherBaseOption,
+    BaseRevisionOption,
+    DryRunOption,
+    PushOption,
+    RecipeArgument,
+    RestartOption,
+    RunOption,
+    SetOption,
+)
+from escoita.cli.publish import card, push_run
+from escoita.errors import EscoitaError
+
+
+def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Shows what the corpora of a recipe hold, what stands out, and what training and test share."""
+    from escoita.cli.tables import print_data
+    from escoita.data.report import write_survey
+    from escoita.recipe.schema import load_recipe
+    from escoita.run_directory import RunDirectory
+
+    loaded = load_recipe(recipe, overrides)
+    run = RunDirectory(loaded.run_path)
+    print_data(write_survey(loaded, run))
+    typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
+
+
+def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Looks for what would make a training fail, before it costs anything; ends with 1 where there is something."""
+    from escoita.cards.preflight import preflight, refusals
+    from escoita.recipe.schema import load_recipe
+    from escoita.training.preflight.checks import PUBLISHING, Finding
+    from escoita.training.preflight.report import examine, print_findings
+
+    loaded = load_recipe(recipe, overrides)
+    findings = list(examine(loaded))
+    refused = list(refusals(loaded))
+    findings += [Finding("refusal", PUBLISHING, line, "escoita push would refuse it") for line in refused]
+    if loaded.hub.repo and not refused:
+        try:
+            preflight(loaded)
+            findings.append(Finding("ok", "Hub", f"the token may write to {loaded.hub.repo}; the card is accepted"))
+        except EscoitaError as error:  # training itself does not need it
+            findings.append(Finding("warning", "Hub", str(error), "escoita train --push would refuse to begin"))
+    if not print_findings(findings):
+        raise typer.Exit(1)
+
+
+def train(
+    recipe: RecipeArgument,
+    push: PushOption = False,
+    dry_run: DryRunOption = False,
+    overrides: SetOption = None,
+    restart: RestartOption = False,
+    accept_changed_data: AcceptChangedDataOption = False,
+) -> None:
+    """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
+    from escoita.cards.preflight import check_publishing
+    from escoita.recipe.schema import load_recipe
+    from escoita.training.sft import train as train_adapter
+
+    loaded = load_recipe(recipe, overrides)
+    check_publishing(loaded, push, dry_run)
+    train_adapter(loaded, dry_run, restart, accept_changed_data)
+    if push and not dry_run:
+        evaluate_and_push(loaded.run_path)
+
+
+def evaluate_and_push(run: Path) -> None:
+    """Evaluate a trained run, write its card and publish it, as `escoita eval`, `card` and `push` do."""
+    evaluate(run=run)
+    card(run=run)
+    push_run(run=run)
+
+
+def merge(
+    run: RunOption,
+    out: Annotated[Path, typer.Option(help="Folder that is made.", file_okay=False)],
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Of the weights; the recipe's unless given."),
+    ] = None,
+    base_revision: BaseRevisionOption = None,
+    allow_other_base: AllowOtherBaseOption = False,
+) -> None:
+    """Writes base and adapter of a run as one full model."""
+    from escoita.training.merge import merge_run
+
+    typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
+
+
+def schema() -> None:
+    """Prints the JSON Schema of recipes, by which editors complete and check them."""
+    from escoita.recipe.schema import Recipe
+
+    typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
