@@ -232,35 +232,6 @@ def check_size(name: str, frames: int, samples: int, rate: int, max_seconds: flo
         raise AudioLimitError(name, "has too many channels or too high a sampling rate; convert it to mono at 16 kHz")
 
 
-def check_header(path: Path, max_seconds: float) -> None:
-    """
-    Checks what the header of a file declares; nothing is decoded. A file that cannot be read passes: decoding fails.
-
-    Raises:
-        AudioLimitError: The declared recording is too long, or it has too many samples.
-    """
-    import av
-
-    from escoita.audio.ffmpeg import declared, open_with_av
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            header = _header(file, path)
-        if header is None:
-            with open_with_av(path) as container:
-                header = declared(container)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: the file is called .raw
-        try:
-            with open_with_av(path) as container:
-                header = declared(container)
-        except (av.FFmpegError, IndexError, ValueError):
-            return
-    except (av.FFmpegError, IndexError, ValueError):
-        return
-    if header is not None:
-        check_size(path.name, header.frames, header.frames * header.channels, header.rate, max_seconds)
-
-
 def decode_with_soundfile(
     source: Source,
     name: str,
@@ -282,7 +253,7 @@ def decode_with_soundfile(
     mono = Mono(name, max_seconds, channel)
     try:
         with SequentialFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            header = _header(file, source)
+            header = read_header(file, source)
             if header is None:
                 return None
             part = segment_of(offset, duration, header.frames, header.rate, name)
@@ -341,7 +312,7 @@ def _place_to_decode_from(kind: str, rate: int, start: int) -> int:
     return max(0, start // MP3_FRAMES - 1) * MP3_FRAMES if rate >= MP3_SEEKABLE_RATE else 0
 
 
-def _header(file: soundfile.SoundFile, source: Source) -> Header | None:
+def read_header(file: soundfile.SoundFile, source: Source) -> Header | None:
     """What a file declares; none if it declares nothing, or if libsndfile would not read it to its end."""
     header = Header(file.frames, file.channels, file.samplerate)
     if file.format == "OGG" and is_chained_ogg(source):

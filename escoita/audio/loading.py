@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import soundfile
 
-from escoita.audio.decoding import MAX_SECONDS, SAMPLING_RATE, Decoded, Source, decode_with_soundfile
-from escoita.audio.ffmpeg import decode_with_av
+from escoita.audio.decoding import (
+    MAX_SECONDS,
+    SAMPLING_RATE,
+    Decoded,
+    Source,
+    check_size,
+    decode_with_soundfile,
+    read_header,
+)
+from escoita.audio.ffmpeg import declared, decode_with_av, open_with_av
 from escoita.audio.silence import is_silent
 from escoita.errors import AudioError
 from escoita.records.transcript import Note
@@ -142,3 +151,30 @@ def _decode(
 ) -> Decoded:
     part = (source, name, offset, duration, max_seconds, channel)
     return decode_with_soundfile(*part) or decode_with_av(*part)
+
+
+def check_header(path: Path, max_seconds: float) -> None:
+    """
+    Checks what the header of a file declares; nothing is decoded. A file that cannot be read passes: decoding fails.
+
+    Raises:
+        AudioLimitError: The declared recording is too long, or it has too many samples.
+    """
+    import av
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            header = read_header(file, path)
+        if header is None:
+            with open_with_av(path) as container:
+                header = declared(container)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: the file is called .raw
+        try:
+            with open_with_av(path) as container:
+                header = declared(container)
+        except (av.FFmpegError, IndexError, ValueError):
+            return
+    except (av.FFmpegError, IndexError, ValueError):
+        return
+    if header is not None:
+        check_size(path.name, header.frames, header.frames * header.channels, header.rate, max_seconds)

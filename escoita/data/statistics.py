@@ -8,9 +8,8 @@ import numpy as np
 
 from escoita.data.clips import sift
 from escoita.data.readers import read_corpus
-from escoita.data.rows import Rejected, Utterances
+from escoita.data.rows import Rejected, Utterances, without_speaker
 from escoita.errors import CorpusError
-from escoita.evaluation.predictions import without_speaker
 from escoita.metrics.characters import compared_form
 from escoita.recipe.schema import Corpus
 from escoita.records.data import Clip, Split

@@ -23,10 +23,18 @@ from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.compare import EARLIER, take_earlier
 from escoita.evaluation.counts import write_counts
-from escoita.evaluation.predict import JOURNAL, Candidate, hear_all, located
+from escoita.evaluation.predict import JOURNAL, hear_all, located
 from escoita.evaluation.predictions import predictions_path
 from escoita.evaluation.report.render import write_report
-from escoita.evaluation.request import Asked, Material, asked_of_manifests, asked_of_run, corpus_test, probe_test
+from escoita.evaluation.request import (
+    Asked,
+    Candidate,
+    Material,
+    asked_of_manifests,
+    asked_of_run,
+    corpus_test,
+    probe_test,
+)
 from escoita.evaluation.shards import Shard
 from escoita.hub.files import adapter_record, file_at_hand
 from escoita.models import listener_of

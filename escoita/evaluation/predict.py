@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import groupby
 from operator import itemgetter
@@ -15,7 +15,7 @@ import numpy as np
 
 from escoita.data.rows import Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.evaluation.request import Material
+from escoita.evaluation.request import Candidate, Material
 from escoita.evaluation.shards import WHOLE, Shard, ShardProvenance, write_shard
 from escoita.hub.files import weights_digest
 from escoita.inference.batching import batches_by_language
@@ -99,48 +99,6 @@ def _transcript(segments: list[dict], notes: Sequence[Note] = (), **fields: obje
 
 # Folders of what was heard so far, until all is scored.
 JOURNAL = ".unfinished-"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """
-    A model that is to be heard.
-
-    Args:
-        name (`str`): What records call it: `adapter`, `base`, or the name of a baseline.
-        base (`str`): Folder or repository of the model.
-        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
-        revision (`str`, *optional*): Of the base; its commit once [`located`] has found it.
-        adapter (`str`, *optional*): Folder or repository of the adapter.
-        adapter_name (`str`, *optional*): What records call its folder or repository; as it is unless given.
-        dtype (`str`, *optional*, defaults to `"auto"`): Precision of the weights.
-        trained (`str`, *optional*): Adapter whose record the base must fit; also of a base that is measured next to
-            its adapter.
-        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base that does not fit it.
-        recipe_revision (`str`, *optional*): Revision of the base that the recipe names.
-        resolved ([`~escoita.models.base_model.Base`], *optional*): The base, once it is found.
-        own_limit (`bool`, *optional*, defaults to `False`): The model's own limit of tokens holds instead of that of
-            `spoken`.
-    """
-
-    name: str
-    base: str
-    spoken: AdapterRecord
-    revision: str | None = None
-    adapter: str | None = None
-    adapter_name: str | None = None
-    dtype: str = "auto"
-    trained: str | None = None
-    allow_other_base: bool = False
-    recipe_revision: str | None = None
-    resolved: Base | None = None
-    own_limit: bool = False
-
-    def carries(self, other: "Candidate") -> bool:
-        """Whether the other is this model, once its adapter is merged into it."""
-        return self.adapter is None and all(
-            getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "spoken")
-        )
 
 
 def located(candidates: Sequence[Candidate]) -> list[Candidate]:

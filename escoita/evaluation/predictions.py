@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from escoita.data.rows import Utterances
+from escoita.data.rows import Utterances, without_speaker
 from escoita.errors import RecordError
-from escoita.recipe.schema import Name
 from escoita.records.evaluation import SUBJECT, System
-from escoita.records.training import Part
+from escoita.records.training import Name, Part
 from escoita.records.transcript import Transcript
 from escoita.utils.files import public_name, write_atomically
 from escoita.utils.limits import (
@@ -51,8 +50,6 @@ _KEY = b"escoita"
 _SHORT = 500
 # Seconds and tokens of one clip; a billion seconds are 30 years.
 _LARGEST = 1_000_000_000
-# A speaker's id of so many characters stands in the id of a clip by no accident, whatever is beside it.
-_CERTAIN = 6
 
 
 class Provenance(Part):
@@ -151,16 +148,6 @@ def public_ids(ids: Sequence[str], speakers: Sequence[str]) -> list[str]:
     if len(set(public)) < len(set(ids)):
         return [f"{place:06}" for place in range(1, len(ids) + 1)]
     return public
-
-
-def without_speaker(id: str, speaker: str, instead: str) -> str:
-    """The id of a clip with something else in the place of who speaks, as [`public_ids`] says."""
-    if not speaker or speaker.lower() not in id.lower():
-        return id
-    name = re.escape(speaker)
-    if len(speaker) < _CERTAIN:
-        name = f"(?<!{_like(speaker[0])}){name}(?!{_like(speaker[-1])})"
-    return re.sub(name, lambda _: instead, id, flags=re.IGNORECASE)
 
 
 def hashed(reference: str) -> str:
@@ -275,8 +262,3 @@ def _marks() -> re.Pattern[str]:
     """Too many combining marks in a row."""
     combining = "".join(each for each in map(chr, range(sys.maxunicode)) if unicodedata.combining(each))
     return re.compile(f"[{combining}]{{{COMBINING_MARKS + 1}}}")
-
-
-def _like(character: str) -> str:
-    """A pattern of the characters that would go on what begins or ends with this one."""
-    return r"\d" if character.isdigit() else r"[^\W\d_]" if character.isalpha() else r"(?!)"

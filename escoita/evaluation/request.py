@@ -14,11 +14,11 @@ from escoita.data.clips import read_clip
 from escoita.data.loading import gather
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError, EscoitaError
-from escoita.evaluation.predict import Candidate
 from escoita.evaluation.probes import probes
 from escoita.hub.files import adapter_record, file_if_any
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
 from escoita.models import listener_of
+from escoita.models.base_model import Base
 from escoita.recipe.schema import Corpus, Evaluation
 from escoita.records.evaluation import BASE, PROBES, SUBJECT
 from escoita.records.training import AdapterRecord, Prompt
@@ -65,6 +65,48 @@ def probe_test(language: str) -> Material:
         for row, probe in enumerate(found, start=1)
     ]
     return Material(Utterances.of(rows), lambda index: found[index].samples)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """
+    A model that is to be heard.
+
+    Args:
+        name (`str`): What records call it: `adapter`, `base`, or the name of a baseline.
+        base (`str`): Folder or repository of the model.
+        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
+        revision (`str`, *optional*): Of the base; its commit once [`located`] has found it.
+        adapter (`str`, *optional*): Folder or repository of the adapter.
+        adapter_name (`str`, *optional*): What records call its folder or repository; as it is unless given.
+        dtype (`str`, *optional*, defaults to `"auto"`): Precision of the weights.
+        trained (`str`, *optional*): Adapter whose record the base must fit; also of a base that is measured next to
+            its adapter.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base that does not fit it.
+        recipe_revision (`str`, *optional*): Revision of the base that the recipe names.
+        resolved ([`~escoita.models.base_model.Base`], *optional*): The base, once it is found.
+        own_limit (`bool`, *optional*, defaults to `False`): The model's own limit of tokens holds instead of that of
+            `spoken`.
+    """
+
+    name: str
+    base: str
+    spoken: AdapterRecord
+    revision: str | None = None
+    adapter: str | None = None
+    adapter_name: str | None = None
+    dtype: str = "auto"
+    trained: str | None = None
+    allow_other_base: bool = False
+    recipe_revision: str | None = None
+    resolved: Base | None = None
+    own_limit: bool = False
+
+    def carries(self, other: "Candidate") -> bool:
+        """Whether the other is this model, once its adapter is merged into it."""
+        return self.adapter is None and all(
+            getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "spoken")
+        )
 
 
 class Asked(NamedTuple):

@@ -20,8 +20,7 @@ from escoita.utils.files import replacing, write_atomically
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from escoita.evaluation.predict import Candidate
-    from escoita.evaluation.request import Material
+    from escoita.evaluation.request import Candidate, Material
 
 
 FOLDER = "shards"

@@ -22,7 +22,7 @@ from pydantic import (
 from escoita.errors import RecipeError
 from escoita.metrics.normalizers import Normalizer, default_normalizer
 from escoita.recipe.errors import described
-from escoita.records.training import AdapterRecord, Prompt
+from escoita.records.training import AdapterRecord, Name, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.untrusted import read_yaml
 
@@ -85,7 +85,6 @@ def kind_of(method: Any) -> Any:
     return method.get("kind", "lora") if isinstance(method, dict) else getattr(method, "kind", None)
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 Column = Literal["id", "audio", "text", "language", "speaker", "gender", "accent", "offset", "duration", "split"]
 # What the page is written in.

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from escoita.recipe.schema import Name
-from escoita.records.training import Commit, Part, Record, Sha256
+from escoita.records.training import Commit, Name, Part, Record, Sha256
 
 
 Interval = tuple[float, float]

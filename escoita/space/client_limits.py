@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from escoita.audio.decoding import check_header
+from escoita.audio.loading import check_header
 from escoita.errors import AudioError, AudioLimitError, ShareError
 from escoita.inference.fairness import Client, Places
 from escoita.recipe.schema import Space

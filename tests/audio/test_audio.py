@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import soxr
 
-from escoita.audio.decoding import check_header
-from escoita.audio.loading import SAMPLING_RATE, read_audio, seconds
+from escoita.audio.loading import SAMPLING_RATE, check_header, read_audio, seconds
 from escoita.errors import AudioError, AudioLimitError
 from tests.samples import pitch, tone, write_clip
 

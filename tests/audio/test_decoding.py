@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.audio import decoding
-from escoita.audio.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, Mono, check_header
-from escoita.audio.loading import read_audio, seconds
+from escoita.audio.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, Mono
+from escoita.audio.loading import check_header, read_audio, seconds
 from escoita.errors import AudioError, AudioLimitError
 from tests.samples import tone, write_clip
 

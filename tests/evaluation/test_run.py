@@ -4,8 +4,7 @@ import pytest
 
 from escoita.errors import CorpusError, EscoitaError
 from escoita.evaluation.evaluate import _baselines, evaluate_manifests
-from escoita.evaluation.predict import Candidate
-from escoita.evaluation.request import _named_by_file, asked_of_manifests
+from escoita.evaluation.request import Candidate, _named_by_file, asked_of_manifests
 from escoita.models import family_of
 from escoita.recipe.schema import Baseline
 from escoita.records.training import AdapterRecord, Prompt

@@ -7,9 +7,9 @@ import torch
 from accelerate import PartialState
 
 from escoita.data.rows import Utterances
-from escoita.evaluation.predict import Candidate, batches_of, hear_all
+from escoita.evaluation.predict import batches_of, hear_all
 from escoita.evaluation.predictions import predictions_path, read_predictions
-from escoita.evaluation.request import Material
+from escoita.evaluation.request import Candidate, Material
 from escoita.inference.transcriber import Transcriber
 from escoita.models.whisper_ctc import WhisperFamily
 from escoita.records.training import AdapterRecord, Prompt

@@ -16,8 +16,8 @@ from escoita.audio.loading import read_audio
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.evaluate import evaluate, evaluate_manifests, evaluate_run
-from escoita.evaluation.predict import Candidate
 from escoita.evaluation.predictions import predictions_path, read_predictions
+from escoita.evaluation.request import Candidate
 from escoita.hub.files import adapter_record
 from escoita.inference.transcriber import Transcriber
 from escoita.recipe.schema import Corpus, Evaluation
