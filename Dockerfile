@@ -12,10 +12,12 @@ FROM python AS source
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY escoita escoita
-COPY training training
-COPY eval eval
-COPY cards cards
-COPY space space
+COPY cards/templates cards/templates
+COPY eval/templates eval/templates
+COPY space/templates space/templates
+COPY space/texts space/texts
+COPY recipes recipes
+COPY quickstart quickstart
 
 FROM source AS build-cpu
 # Where wheels of torch without CUDA are; without it pip takes the usual ones, which run on CPUs too and are larger.

@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "script", ["training.sft", "eval.run", "space.app", "bench.run", "escoita.inference.transcriber"]
+    "script", ["escoita.training.sft", "escoita.evaluation.evaluate", "escoita.space.app", "bench.run"]
 )
 def test_numpy_is_told_of_its_threads_before_it_is_loaded(script: str) -> None:
     told = (
@@ -19,3 +19,24 @@ def test_who_says_otherwise_is_obeyed() -> None:
     told = "import os, escoita; print(os.environ['OPENBLAS_NUM_THREADS'])"
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "3"}
     assert subprocess.check_output([sys.executable, "-c", told], env=environment, text=True).strip() == "3"
+
+
+def test_the_public_interface_is_imported_when_it_is_used() -> None:
+    code = "import sys, escoita; assert not {'torch', 'transformers', 'gradio', 'numpy'} & set(sys.modules)"
+    subprocess.run(
+        [sys.executable, "-c", f"{code}; print([getattr(escoita, name) for name in escoita.__all__])"], check=True
+    )
+
+
+def test_the_name_that_published_cards_import_stays() -> None:
+    import escoita
+    from escoita.transcribe import Transcriber
+
+    assert Transcriber is escoita.Transcriber
+
+
+def test_an_unknown_name_is_an_error() -> None:
+    import escoita
+
+    with pytest.raises(AttributeError, match="transcriber"):
+        _ = escoita.transcriber

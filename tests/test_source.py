@@ -1,46 +1,37 @@
-"""What stands nowhere in the code: what would run somebody else's code, or load what may hold it."""
+"""What ruff cannot check: code of a repository is never trusted, and no library that unpickles is imported."""
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
 
-ROOMS = ["escoita", "training", "eval", "cards", "space", "bench", "docs", "quickstart"]
-SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-LOADERS = {"torch.load", "numpy.load", "np.load", "yaml.load", "yaml.unsafe_load", "joblib.load", "pickle.loads"}
+PICKLING = {"pickle", "dill", "cloudpickle", "joblib"}
 
 
 def dangers(text: str) -> Iterator[str]:
-    """Names of what loads pickles, or code of a repository, in a module."""
+    """Yield the names of libraries that unpickle, and of arguments that trust a repository."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-            yield from {"pickle", "dill", "cloudpickle", "joblib"} & {name.split(".")[0] for name in names}
-        elif isinstance(node, ast.Call):
-            if ast.unparse(node.func) in LOADERS:
-                yield ast.unparse(node.func)
-            for keyword in node.keywords:
-                allowed = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
-                if keyword.arg in ("trust_remote_code", "allow_pickle") and not allowed:
-                    yield keyword.arg
+            yield from PICKLING & {name.split(".")[0] for name in names}
+        elif isinstance(node, ast.keyword) and node.arg in ("trust_remote_code", "allow_pickle"):
+            yield from [] if ast.unparse(node.value) == "False" else [node.arg]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_nothing_loads_a_pickle_or_code_of_a_repository(path: Path) -> None:
-    assert list(dangers(path.read_text("utf-8"))) == []
+def test_nothing_unpickles_or_trusts_a_repository() -> None:
+    folders = ["escoita", "training", "eval", "cards", "space", "bench", "docs", "quickstart"]
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert len(paths) > 150
+    assert {path: found for path in paths if (found := list(dangers(path.read_text("utf-8"))))} == {}
 
 
 @pytest.mark.parametrize(
     "text, found",
     [
-        ("import pickle", ["pickle"]),
         ("from joblib import load", ["joblib"]),
-        ("torch.load(path)", ["torch.load"]),
-        ("load(path, trust_remote_code=True)", ["trust_remote_code"]),
         ("load(path, trust_remote_code=asked)", ["trust_remote_code"]),
         ("load(path, trust_remote_code=False)", []),
     ],

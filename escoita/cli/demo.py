@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from escoita.cli.evaluation import evaluate, summary
+from escoita.cli.options import SetOption
 from escoita.cli.publish import card, push_run
 from escoita.cli.space import space_run
 from escoita.cli.training import train
@@ -22,6 +23,7 @@ def demo(
     repo: Annotated[str | None, typer.Option(help="user/name of the Hub to publish to.")] = None,
     serve: Annotated[bool, typer.Option(help="Open the page at the end.")] = True,
     port: Annotated[int, typer.Option(help="Of the page.")] = 7860,
+    overrides: SetOption = None,
 ) -> None:
     """Train, evaluate and document a tiny model, and serve it: all that escoita does, in minutes on a CPU."""
     from escoita.recipe.schema import load_recipe
@@ -29,8 +31,8 @@ def demo(
     if recipe not in RECIPES:
         raise typer.BadParameter(f"there are {', '.join(RECIPES)}", param_hint="--recipe")
     path = unpack(recipe)
-    run = Path(load_recipe(path).run_path)
-    train(recipe=path)
+    run = Path(load_recipe(path, overrides).run_path)
+    train(recipe=path, overrides=overrides)
     evaluate(run=run)
     card(run=run)
     summary(run=run)

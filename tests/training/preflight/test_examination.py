@@ -129,7 +129,7 @@ def test_what_the_hub_refuses_is_a_warning_as_training_does_not_need_it(
     def refuse(recipe: Recipe) -> None:
         raise PublishError("there is no token")
 
-    monkeypatch.setattr(cards.preflight, "preflight", refuse)
+    monkeypatch.setattr("escoita.cards.preflight.preflight", refuse)
     path = tmp_path / "recipe.yaml"
     path.write_text(short_recipe("hub.repo=user/name").to_yaml(), "utf-8")
     found = CliRunner().invoke(app, ["doctor", str(path)])
