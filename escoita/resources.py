@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).resolve().parent
 
 
 def resource(folder: str) -> Path:

@@ -43,7 +43,9 @@ def require_readable(source: str, folder: Path) -> None:
 def survives(paths: list[Path]) -> bool:
     """Return whether a child process can read the files; a file that it refuses in one line does not count."""
     try:
-        limited("cards.parquet_probe", [str(path.absolute()) for path in paths], "Parquet", SECONDS, MEMORY_BYTES)
+        limited(
+            "escoita.cards.parquet_probe", [str(path.absolute()) for path in paths], "Parquet", SECONDS, MEMORY_BYTES
+        )
     except EscoitaError:
         return False
     return True

@@ -99,8 +99,9 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
     """
     Collects adapter, processor, card, records, and what the figures were made from, laid out as a run directory is.
 
-    Transcripts that may not be published, and the names of speakers, are in none of them (see `escoita/cards/anonymize.py`). The
-    card is made from the other files as they are published, so that everybody can make it again.
+    Transcripts that may not be published, and the names of speakers, are in none of them (see
+    `escoita/cards/anonymize.py`). The card is made from the other files as they are published, so that everybody can
+    make it again.
 
     Args:
         run ([`RunDirectory`]): Trained and evaluated.

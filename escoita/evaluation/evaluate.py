@@ -163,7 +163,7 @@ def evaluate(
 
 def hear_shard(asked: Asked, shard: Shard) -> Path:
     """
-    Hears a part of the corpora, which `escoita/evaluation/shards.py` puts together with the others, and scores nothing.
+    Transcribe a part of the corpora, which `escoita/evaluation/shards.py` merges with the others, and score nothing.
 
     Args:
         asked ([`Asked`]): What is to be measured, the same for all parts.

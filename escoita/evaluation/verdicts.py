@@ -1,9 +1,10 @@
 """
 Decide what one system compared with another is called, and say what limits this verdict.
 
-The bootstrap of `escoita/evaluation/bootstrap.py` measures a difference of two word error rates. A rate alone does not say whether a
-system works: a system that writes nothing has a WER of 100 %, and one that inserts many words has more. So the verdict
-also depends on how many hypotheses are empty or loop, and it is qualified where the CER goes the other way.
+The bootstrap of `escoita/evaluation/bootstrap.py` measures a difference of two word error rates. A rate alone does not
+say whether a system works: a system that writes nothing has a WER of 100 %, and one that inserts many words has more.
+So the verdict also depends on how many hypotheses are empty or loop, and it is qualified where the CER goes the other
+way.
 """
 
 from collections.abc import Callable, Sequence

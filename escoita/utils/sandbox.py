@@ -11,10 +11,10 @@ import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from escoita.errors import EscoitaError
+from escoita.resources import PACKAGE
 
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
@@ -44,7 +44,7 @@ def limited(module: str, request: Any, what: str, seconds: int, memory_bytes: in
     try:
         done = subprocess.run(  # noqa: S603  # this interpreter, and no shell
             [sys.executable, "-m", "escoita.utils.sandbox", module, str(seconds), str(memory_bytes)],
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=PACKAGE.parent,
             env=kept | SET_VARIABLES,
             input=json.dumps(request).encode(),
             capture_output=True,

@@ -14,7 +14,7 @@ from escoita.records.training import Prompt
 from tests.samples import tone
 
 
-BASE = Path(__file__).parents[3] / "quickstart/gemma4"
+BASE = Path(__file__).parents[2] / "quickstart/gemma4"
 pytestmark = pytest.mark.skipif(not BASE.is_dir(), reason=f"{BASE} is not built")
 
 FAMILY = Gemma4Family()

@@ -136,7 +136,7 @@ def outcome(name: str, folder: Path, used: set[str]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_has_a_known_outcome(tmp_path: Path, used: set[str], name: str) -> None:
-    """A field that a later TRL adds is refused or used, or is to be put into a table of escoita/training/arguments.py."""
+    """A field that a later TRL adds is refused or used, or is to be put into a table of training/arguments.py."""
     found = outcome(name, tmp_path, used)
     assert found == EXPECTED.get(name, found)
     assert found != "not classified", f"{name} = {other_value(name)!r} is accepted, and nothing reads it"

@@ -17,7 +17,7 @@ from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips
 from tests.samples import RECIPE
 
 
-CSS = Path(__file__).parent.parent.parent / "eval/templates/report.css"
+CSS = Path(__file__).parents[3] / "eval/templates/report.css"
 VOID = {"meta", "link", "br", "img", "use", "path"}
 
 
