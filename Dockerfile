@@ -33,13 +33,14 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/escoita/bin/pip install -c constraints.txt ".[4bit]"
 
 FROM python AS house
-# Corpora and models are mounted below /work to be read; runs and cache to be written, so these belong to the user.
+# Recipes and models are mounted below /workspace, and corpora at /mnt/datasets, to be read; runs and cache to be
+# written, so these belong to the user.
 RUN useradd --uid 1000 --create-home escoita && \
-    install --directory --owner escoita --group escoita /work /work/runs /work/cache
-ENV HF_HOME=/work/cache/huggingface \
-    ESCOITA_CACHE=/work/cache/escoita \
+    install --directory --owner escoita --group escoita /workspace /workspace/runs /workspace/cache
+ENV HF_HOME=/workspace/cache/huggingface \
+    ESCOITA_CACHE=/workspace/cache/escoita \
     MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /work
+WORKDIR /workspace
 USER 1000:1000
 EXPOSE 7860
 # Of the page, which alone listens; compose.yaml switches it off for the others.

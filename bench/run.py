@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import typer
 
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # this room is not installed
+sys.path.insert(0, str(Path(__file__).parent.parent))  # this folder is not installed
 
 from bench.machine import machine
 from bench.manifest import measure_manifest

@@ -1,4 +1,4 @@
-"""Where the pieces of a run are: the folder in which the rooms meet."""
+"""The run directory: where training, evaluation and card of one run write their files."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -18,7 +18,7 @@ JOINED = DOCKERFILE.replace("\\\n", " ")
 STEPS = re.findall(r"^RUN (?:--mount=\S+\s+)*(.+)$", JOINED, re.MULTILINE)
 COPIED = [source for line in re.findall(r"^COPY (?!--from)(.+) \S+$", JOINED, re.MULTILINE) for source in line.split()]
 SERVICES = ("train", "eval", "space")
-WRITTEN = {"/work/runs", "/work/cache"}
+WRITTEN = {"/workspace/runs", "/workspace/cache"}
 
 
 def compose(name: str = "compose.yaml") -> dict[str, Any]:
@@ -40,12 +40,13 @@ def test_what_is_copied_is_there_and_let_through() -> None:
     assert "*" in lines and all((ROOT / source).exists() for source in COPIED)
 
 
-def test_all_rooms_of_the_distribution_are_copied() -> None:
+def test_all_that_the_wheel_contains_is_copied() -> None:
     import tomllib
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    rooms = {package.split(".")[0] for package in settings["tool"]["setuptools"]["packages"]}
-    assert rooms <= set(COPIED)
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for source in [*wheel["packages"], *wheel["force-include"]]:
+        assert any(Path(source).is_relative_to(copied) for copied in COPIED), source
 
 
 def test_both_targets_are_pinned_and_nobody_is_root() -> None:
@@ -61,10 +62,10 @@ def test_both_targets_are_pinned_and_nobody_is_root() -> None:
 def test_a_service_writes_to_runs_and_cache_alone(name: str) -> None:
     service = compose()[name]
     assert {volume["target"] for volume in service["volumes"] if not volume.get("read_only")} == WRITTEN
-    assert {"/work/corpora", "/work/models"} < {volume["target"] for volume in service["volumes"]}
+    assert {"/mnt/datasets", "/workspace/models"} < {volume["target"] for volume in service["volumes"]}
     assert service["read_only"] and service["cap_drop"] == ["ALL"] and not service["user"].startswith("0")
     environment = dict(re.findall(r"(\w+)=(/\S+)", DOCKERFILE))
-    assert all(environment[key].startswith("/work/cache/") for key in ("HF_HOME", "ESCOITA_CACHE"))
+    assert all(environment[key].startswith("/workspace/cache/") for key in ("HF_HOME", "ESCOITA_CACHE"))
 
 
 def test_no_file_holds_a_token() -> None:

@@ -1,4 +1,4 @@
-"""The records: the contract between the rooms. Every figure of a card comes from one of them."""
+"""Records of a training and of an adapter. Every figure of a card comes from a record."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self

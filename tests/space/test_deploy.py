@@ -227,10 +227,10 @@ def download(hub: HubDouble, folder: Path) -> Path:
 
 @contextmanager
 def running(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Runs app.py as a Space does; gives its address, and where escoita and space were imported from."""
+    """Runs app.py as a Space does; yield its address, and where escoita was imported from."""
     keep = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
     everything = keep | environment | {"GRADIO_SERVER_PORT": str(free_port()), "HOME": environment["HF_HOME"]}
-    where = "import escoita, space, sys; sys.stdout.write(escoita.__file__ + chr(10) + space.__file__)"
+    where = "import escoita, sys; sys.stdout.write(escoita.__file__)"
     modules = subprocess.run(
         [sys.executable, "-c", where], cwd=folder, env=everything, capture_output=True, text=True, check=True
     ).stdout.splitlines()

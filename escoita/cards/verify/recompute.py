@@ -14,7 +14,7 @@ from escoita.recipe.schema import Corpus
 from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
 
 
-# (folder, normalizer, resamples, corpora) of `eval.results.score`, which this room does not import.
+# (folder, normalizer, resamples, corpora) of [`~escoita.evaluation.aggregate.score`].
 Score = Callable[[Path, str, int, list[str]], EvaluationRecord]
 # Lines, each of which says what two files hold.
 Differences = Iterator[str]
