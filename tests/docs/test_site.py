@@ -104,7 +104,7 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
 def test_links_that_leave_docs_lead_to_what_they_name(site: Path) -> None:
     assert 'href="../source/tests/unsloth/"' in text(site, "engines")
     assert all(path.name in text(site, "source/tests/unsloth") for path in (ROOT / "tests/unsloth").glob("test_*.py"))
-    assert "class ChatFamily" in re.sub("<[^>]+>", "", text(site, "source/escoita/families/chat.py"))
+    assert "class ChatFamily" in re.sub("<[^>]+>", "", text(site, "source/escoita/models/chat.py"))
     assert 'href="../../training/"' in text(site, "source/README.md"), "README's links lead back into the site"
     assert "source/" not in (site / "search/search_index.json").read_text("utf-8")
 

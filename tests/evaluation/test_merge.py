@@ -176,7 +176,7 @@ def told(record: EvaluationRecord) -> object:
 MEASURED = """
 import sys
 from pathlib import Path
-from escoita.hardware import forget_peak_memory, peak_memory_bytes
+from escoita.utils.processes import forget_peak_memory, peak_memory_bytes
 from escoita.evaluation.shards import merge_shards
 forget_peak_memory()
 before = peak_memory_bytes()

@@ -27,8 +27,8 @@ SUFFIXES = {".json", ".jinja", ".safetensors", ".model"}
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LOADS = """
 import sys
-from escoita.engine import Engine
-from escoita.transcribe import Transcriber
+from escoita.inference.serving import Engine
+from escoita.inference.transcriber import Transcriber
 base, adapter, clip = sys.argv[1:]
 print(Transcriber.load(base, adapter).transcribe_file(clip).text)
 with Engine.load(base, {"a": adapter}) as engine:

@@ -111,7 +111,7 @@ def test_published_templates_of_gemma_are_rendered_here(path: Path, monkeypatch:
 
 
 def test_the_list_of_known_templates_is_that_of_the_packages() -> None:
-    """After an update of TRL, `python -m tests.escoita.families.write_known_templates` writes it."""
+    """After an update of TRL, `python -m tests.models.write_known_templates` writes it."""
     assert found().keys() <= KNOWN_TEMPLATES.keys()
     assert digest((ROOT / "quickstart/gemma4/chat_template.jinja").read_text("utf-8")) in KNOWN_TEMPLATES
     assert digest("{{ messages }}") not in KNOWN_TEMPLATES

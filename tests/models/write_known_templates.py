@@ -1,7 +1,7 @@
 """
 Writes `escoita/models/chat_templates.py`: digests of chat templates that were read in this checkout and in TRL.
 
-`python -m tests.escoita.families.write_known_templates`; a template that an older TRL ships stays in the list.
+`python -m tests.models.write_known_templates`; a template that an older TRL ships stays in the list.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ HEAD = '''"""
 Digests of chat templates that are rendered without a process of their own: those of the quick start's bases, and those
 that TRL ships, which are copies of what the publishers of well-known models have published.
 
-Written by `python -m tests.escoita.families.write_known_templates`.
+Written by `python -m tests.models.write_known_templates`.
 """
 
 # By the SHA-256 of the source; see [`~escoita.models.chat_templates.digest`].

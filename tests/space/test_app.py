@@ -24,8 +24,8 @@ from tests.space.tabs import about_what
 
 SERVE = """
 import sys, time
-from escoita.base_model import Base
-from escoita.engine import Engine
+from escoita.models.base_model import Base
+from escoita.inference.serving import Engine
 from escoita.errors import EscoitaError
 from escoita.space import demo
 from escoita.space.app import serve
@@ -170,7 +170,8 @@ def test_the_page_answers_while_the_model_loads(uploads: Path, stub: Stub) -> No
 
 
 def test_building_a_page_needs_no_model_library() -> None:
-    code = "import sys\nfrom space.app import build\nfrom tests.space.tabs import about_what\nbuild(about_what())\n"
+    code = "import sys\nfrom escoita.space.app import build\n"
+    code += "from tests.space.tabs import about_what\nbuild(about_what())\n"
     code += "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

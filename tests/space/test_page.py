@@ -126,7 +126,7 @@ def test_the_microphone_is_heard(visit: Visit) -> None:
     page = visit()
     page.locator("#recording").get_by_label("Record audio").click()
     page.locator("#recording").get_by_role("button", name="Record", exact=True).click()
-    page.wait_for_timeout(2_500)
+    page.wait_for_timeout(4_000)
     page.locator("#recording").get_by_role("button", name="Stop", exact=True).click()
     page.locator("#recording").get_by_label("Clear").wait_for()
     page.locator("#transcribe").click()
@@ -177,7 +177,7 @@ def test_text_is_read_before_its_end_and_can_be_stopped(
         page.wait_for_function("document.querySelector('#transcript textarea').value === 'bir'")
         page.locator("#stop").click()
         expect(page.locator("#status")).to_contain_text("Stopped")
-        page.wait_for_timeout(2_500)
+        page.wait_for_timeout(4_000)
         expect(transcript).not_to_have_value("bir ikki uch")
 
 

@@ -203,7 +203,7 @@ def test_contradictions_are_refused_in_one_line(
 def test_bfloat16_is_for_gpus_that_can_and_recipes_that_want_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, gpu: bool, asked: dict[str, Any], bf16: bool
 ) -> None:
-    for module in ("training.arguments", "transformers.training_args"):
+    for module in ("escoita.training.arguments", "transformers.training_args"):
         monkeypatch.setattr(f"{module}.is_torch_bf16_gpu_available", lambda: gpu)
     document = yaml.safe_load(RECIPE) | {"dtype": dtype, "training": asked}
     assert sft_config(Recipe.model_validate(document), RunDirectory(tmp_path)).bf16 is bf16

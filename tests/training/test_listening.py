@@ -137,7 +137,7 @@ IN_TWO = """
 import json, sys, torch
 from pathlib import Path
 from accelerate import PartialState
-from escoita.interruption import StopRequest
+from escoita.utils.interruption import StopRequest
 from tests.training.test_listening import adapted, clips, listening
 state = PartialState(cpu=True)
 folder = Path(sys.argv[1]) / str(state.process_index)

@@ -57,7 +57,7 @@ import unsloth
 from unsloth.models.rl import PatchFastRL
 os.environ["UNSLOTH_ALLOW_CPU"] = "0"
 PatchFastRL(FastLanguageModel=unsloth.FastLanguageModel)
-from escoita.rundir import RunDirectory
+from escoita.run_directory import RunDirectory
 from escoita.training.arguments import sft_config
 from escoita.training.trainer import SpeechTrainer
 config = sft_config(recipe, RunDirectory(recipe.run_path))
@@ -68,8 +68,8 @@ print(json.dumps({{"classes": classes}} | {{key: getattr(config, key) for key in
 
 LOSS = f"""{BEGIN}
 import hashlib
-from escoita.corpora.clips import read_clip
-from escoita.families import family_of
+from escoita.data.clips import read_clip
+from escoita.models import family_of
 from escoita.training.sft import clips_by_split, everything
 family = family_of(recipe.base)
 processor = family.load_processor(recipe.base)
@@ -132,7 +132,7 @@ print(json.dumps({{"steps": steps, "changed": changed, "while": cleared}}))
 
 FOUR_BIT = f"""{BEGIN}
 from bitsandbytes.nn import Linear4bit
-from escoita.families import family_of
+from escoita.models import family_of
 model, _ = load_for_training(recipe, family_of(recipe.base))
 layers = {{name: layer for name, layer in model.named_modules() if isinstance(layer, Linear4bit)}}
 print(json.dumps([sum("audio" in name for name in layers), sum("audio" not in name for name in layers)]))
@@ -141,7 +141,7 @@ print(json.dumps([sum("audio" in name for name in layers), sum("audio" not in na
 STORE = """
 import json, sys
 from pathlib import Path
-from escoita.families import family_of
+from escoita.models import family_of
 family, folder = family_of("quickstart/gemma4"), Path(sys.argv[1])
 family.load_model("quickstart/gemma4", load_in_4bit=True).save_pretrained(folder)
 family.save_processor(family.load_processor("quickstart/gemma4"), folder)
@@ -155,7 +155,7 @@ RELOAD = """
 import json, sys
 import torch
 from peft import PeftModel
-from escoita.families import family_of
+from escoita.models import family_of
 assert "unsloth" not in sys.modules
 family = family_of("quickstart/gemma4")
 model = PeftModel.from_pretrained(family.load_model("quickstart/gemma4", dtype="float32"), sys.argv[1])
@@ -184,7 +184,7 @@ print(json.dumps(shown.getvalue().splitlines()[-1]))
 """
 
 TRANSCRIBE = f"""{BEGIN}
-from escoita.transcribe import Transcriber
+from escoita.inference.transcriber import Transcriber
 transcriber = Transcriber.load(recipe.base, str(recipe.run_path / "adapter"))
 print(json.dumps(transcriber.transcribe_file(recipe.run_path / "clip.wav").text))
 """

@@ -58,7 +58,7 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
 
 WORKER = """
 import os, time
-from escoita.interruption import shield_worker
+from escoita.utils.interruption import shield_worker
 worker = os.fork()
 if worker == 0:
     shield_worker(0)

@@ -28,9 +28,9 @@ FEATURES = {
 }
 READ = """
 import json, sys
-from escoita.corpora.readers import read_corpus
+from escoita.data.readers import read_corpus
 from escoita.errors import CorpusError
-from escoita.recipe import Corpus
+from escoita.recipe.schema import Corpus
 
 for keys in json.loads(sys.argv[1]):
     try:
