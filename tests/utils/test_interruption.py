@@ -39,7 +39,7 @@ def run(program: str) -> subprocess.Popen[str]:
 
 STUBBORN = """
 import os, signal, time
-from escoita import interruption
+from escoita.utils import interruption
 interruption.SAME_REQUEST = 0.1
 with interruption.StopRequest().deferring():
     print("ready", flush=True)
