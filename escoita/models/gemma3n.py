@@ -14,6 +14,7 @@ from transformers.processing_utils import ProcessorMixin
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.models.base import cut_seconds
 from escoita.models.chat import ChatFamily, filled
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.records.training import Prompt
 
 
@@ -85,7 +86,7 @@ class Gemma3nFamily(ChatFamily):
     188; those that it does not fill stand for nothing.
     """
 
-    model_types = ("gemma3n",)
+    info = BY_MODEL_TYPE["gemma3n"]
     end_of_target = "<end_of_turn>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
 

@@ -7,6 +7,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from escoita.models.base import cut_seconds
 from escoita.models.chat import ChatFamily
+from escoita.models.families import BY_MODEL_TYPE
 
 
 class Gemma4AudioProcessor(Gemma4Processor):
@@ -56,7 +57,7 @@ class Gemma4Family(ChatFamily):
     `audio_seq_length`, so nothing longer may reach them.
     """
 
-    model_types = ("gemma4",)
+    info = BY_MODEL_TYPE["gemma4"]
     end_of_target = "<turn|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
 

@@ -17,6 +17,7 @@ from escoita.models.adapter_files import read_settings
 from escoita.models.adapters import attach
 from escoita.models.base import Watch, of_row
 from escoita.models.chat import ChatFamily, filled
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.loading import load
 from escoita.records.training import AdapterRecord, Prompt
 
@@ -81,7 +82,7 @@ class GraniteSpeechFeatureExtractor(TorchaudioExtractor):
 class GraniteSpeechFamily(ChatFamily):
     """Granite Speech; its encoder sees no mask, so that beside a longer clip it would hear otherwise."""
 
-    model_types = ("granite_speech",)
+    info = BY_MODEL_TYPE["granite_speech"]
     end_of_target = "<|end_of_text|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"(^|\.)(encoder|projector)\.", "language": r""}
 

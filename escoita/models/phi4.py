@@ -24,6 +24,7 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.hub.files import SPEECH_LORA, local_file
 from escoita.models.chat import ChatFamily
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.loading import load
 from escoita.models.phi4_checkpoint import (
     AUDIO_TOKEN,
@@ -120,7 +121,7 @@ class Phi4Family(ChatFamily):
 
     max_audio_seconds = 40.0
     auto_model = "Phi4MultimodalForCausalLM"
-    model_types = ("phi4_multimodal", OLD_TYPE)
+    info = BY_MODEL_TYPE["phi4_multimodal"]
     end_of_target = "".join(ENDS)
     audio_features = "audio_input_features"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_embed", "vision": r"image_embed", "language": r""}

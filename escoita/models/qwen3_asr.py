@@ -8,6 +8,7 @@ import torch
 
 from escoita.errors import EscoitaError
 from escoita.models.chat import ChatFamily, filled
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.records.training import Prompt
 
 
@@ -17,7 +18,7 @@ START = "<asr_text>"
 class Qwen3AsrFamily(ChatFamily):
     """Qwen3-ASR in the layout of Transformers, whose repositories end with `-hf`."""
 
-    model_types = ("qwen3_asr",)
+    info = BY_MODEL_TYPE["qwen3_asr"]
     end_of_target = "<|im_end|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
 

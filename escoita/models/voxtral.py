@@ -11,6 +11,7 @@ from escoita.errors import EscoitaError
 from escoita.hub.files import file_if_any, local_file
 from escoita.models.base import whisper_seconds
 from escoita.models.chat import ChatFamily
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.records.training import Prompt
 
 
@@ -47,7 +48,7 @@ class VoxtralAudioProcessor(VoxtralProcessor):
 class VoxtralFamily(ChatFamily):
     """Voxtral; its extractor pads every clip to what its encoder takes, mostly 30 s, and cuts longer ones."""
 
-    model_types = ("voxtral",)
+    info = BY_MODEL_TYPE["voxtral"]
     end_of_target = "</s>"
     audio_mark = "[AUDIO]"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}

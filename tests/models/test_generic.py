@@ -143,7 +143,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     case = CASES[request.param]
     case.write(folder)
     family = family_of(str(folder))
-    assert family.model_types[0] == request.param
+    assert family.info.name == request.param
     model = family.load_model(str(folder), dtype="float32").eval()
     return Base(case, family, str(folder), family.load_processor(str(folder)), model)
 

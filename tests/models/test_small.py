@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.models import TRAINED
+from escoita.models import trained_family
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.small_copy import SIZES, small_config
 from tests.models.phi4_samples import OLD_CONFIG
 from tests.training.preflight.e4b import TEXT
@@ -36,10 +37,7 @@ def whole_configs() -> dict[str, Any]:
 
 
 def family_of_type(model_type: str) -> Any:
-    from importlib import import_module
-
-    module, name = TRAINED[model_type].split(":")
-    return getattr(import_module(f"escoita.models.{module}"), name)()
+    return trained_family(model_type)
 
 
 @pytest.mark.parametrize("name", whole_configs())
@@ -81,7 +79,7 @@ def test_each_family_that_is_trained_has_sizes() -> None:
     types = {section.model_type for config in whole_configs().values() for section in _sections(config)}
     assert {each for each in types if each not in SIZES} <= {"gemma4", "gemma3n", "qwen2_audio", "qwen3_asr",
                                                             "granite_speech"}  # fmt: skip
-    assert {config.model_type for config in whole_configs().values()} == TRAINED.keys() - {"phi4mm"}
+    assert {config.model_type for config in whole_configs().values()} == BY_MODEL_TYPE.keys() - {"phi4mm"}
 
 
 def _sections(config: Any) -> list[Any]:
