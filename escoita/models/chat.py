@@ -13,6 +13,7 @@ from escoita.errors import EscoitaError
 from escoita.models.base import Family, Watch, watched
 from escoita.models.chat_templates import rendered
 from escoita.models.families import FamilyInfo
+from escoita.models.small_copy import Sizes
 from escoita.records.training import AdapterRecord, Prompt
 
 
@@ -36,6 +37,8 @@ class ChatFamily(Family):
         audio_features (`str`): The key of a batch that holds the audio.
         audio_mark (`str`): Stands for the audio in a rendered prompt, if no file of the tokenizer names it.
         towers (`dict[str, str]`): Regular expressions that find a tower's parameters, the first that matches counting.
+        small_sizes (`dict[str, dict[str, Any]]`): Sizes of a small copy of a base, by the type of each section of its
+            configuration; see [`~escoita.models.small_copy.small_config`].
     """
 
     auto_model = "AutoModelForMultimodalLM"
@@ -45,6 +48,7 @@ class ChatFamily(Family):
     audio_features: ClassVar[str] = "input_features"
     audio_mark: ClassVar[str] = "<|audio|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
+    small_sizes: ClassVar[Sizes]
 
     @property
     def whole_in_4bit(self) -> tuple[str, ...]:

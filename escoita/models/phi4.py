@@ -36,6 +36,7 @@ from escoita.models.phi4_checkpoint import (
     speech_lora,
 )
 from escoita.models.processor_files import check_processor_files
+from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 from escoita.records.training import Prompt
 
 
@@ -125,6 +126,24 @@ class Phi4Family(ChatFamily):
     end_of_target = "".join(ENDS)
     audio_features = "audio_input_features"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_embed", "vision": r"image_embed", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "phi4_multimodal": TEXT | {"hidden_size": 2 * WIDTH},
+        "phi4_multimodal_audio": {
+            "hidden_size": WIDTH,
+            "intermediate_size": WIDTH,
+            "num_blocks": LAYERS,
+            "num_attention_heads": 2,
+            "ext_pw_out_channel": WIDTH,
+            "depthwise_separable_out_channel": WIDTH,
+            "nemo_conv_channels": 8,
+        },
+        "phi4_multimodal_vision": {
+            "hidden_size": WIDTH,
+            "intermediate_size": WIDTH,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+        },
+    }
 
     def longest_clip(self, processor: Any) -> float:
         """Return the seconds that the places of the encoder hold."""

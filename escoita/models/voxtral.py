@@ -12,6 +12,7 @@ from escoita.hub.files import file_if_any, local_file
 from escoita.models.base import whisper_seconds
 from escoita.models.chat import ChatFamily
 from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 from escoita.records.training import Prompt
 
 
@@ -52,6 +53,16 @@ class VoxtralFamily(ChatFamily):
     end_of_target = "</s>"
     audio_mark = "[AUDIO]"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "voxtral": {"hidden_size": WIDTH},
+        "voxtral_encoder": {
+            "hidden_size": WIDTH,
+            "intermediate_size": 4 * WIDTH,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+        },
+        "llama": TEXT,
+    }
 
     def longest_clip(self, processor: Any) -> float:
         """Return what its encoder takes."""

@@ -28,7 +28,7 @@ def test_a_base_imports_no_other_family(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert set(json.loads(result.stdout.replace("'", '"'))) == {
         f"escoita.models.{module}"
-        for module in ("base", "chat", "chat_templates", "families", "qwen2_audio", "template_process")
+        for module in ("base", "chat", "chat_templates", "families", "qwen2_audio", "small_copy", "template_process")
     }
 
 
