@@ -8,7 +8,7 @@ PORT ?= 7860
 
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-browser test-demo test-unsloth fuzz audit lint docs schema bench clean
+.PHONY: demo test test-slow test-browser test-demo test-unsloth fuzz audit lint docs schema families bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -73,6 +73,10 @@ bench: .venv/installed
 # The site, into site/: any broken link, and any page that no other leads to, ends it. `make test` builds it too.
 docs: .venv/installed-dev
 	$(BIN)/mkdocs build
+
+# The tables of docs/families.md, from escoita/models/families.py.
+families: .venv/installed
+	$(BIN)/python docs/hooks/families.py
 
 schema: .venv/installed
 	$(BIN)/escoita schema > recipes/recipe.schema.json

@@ -8,20 +8,12 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from escoita.hub.files import is_repo_id
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Corpus, Recipe
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import TrainingRecord
 
 
-# Of families that a paper describes; of others the repository is cited.
-PAPERS = {
-    "phi4_multimodal": {
-        "author": "{Microsoft}",
-        "title": "Phi-4-Mini Technical Report: Compact yet Powerful Multimodal Language Models via Mixture-of-LoRAs",
-        "year": "2025",
-        "url": "https://arxiv.org/abs/2503.01743",
-    },
-}
 TOOLS = {
     "transformers": {
         "kind": "inproceedings",
@@ -77,8 +69,9 @@ def citation(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     if hub_id(base):
         there = {"title": text(base), "url": f"https://huggingface.co/{base}"}
         entries.append(entry(f"{recipe.name}-base", there))
-    if training.family in PAPERS:
-        entries.append(entry(training.family.replace("_", "-"), PAPERS[training.family]))
+    info = BY_MODEL_TYPE.get(training.family)
+    if info and info.citation:
+        entries.append(entry(info.name.replace("_", "-"), info.citation))
     tools = [tool for tool in TOOLS if tool != "unsloth" or training.engine == "unsloth"]
     return "\n\n".join([*entries, *(entry(tool, TOOLS[tool]) for tool in tools)])
 

@@ -10,59 +10,13 @@ import pyarrow as pa
 
 from escoita.evaluation.predictions import predictions_path, read_predictions
 from escoita.metrics.normalizers import normalizer
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
 from escoita.records.evaluation import SUBJECT, EvaluationRecord
 from escoita.records.training import Pace, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, code_cell, duration, line, percent, speed, thousands
-
-
-ARCHITECTURES = {
-    "gemma4": (
-        "A decoder-only language model that hears. Log-mel frames of 10 ms are thinned out fourfold by two "
-        "convolutions; a Conformer (the audio tower), whose attention sees a short stretch at a time, makes one "
-        "vector of every 40 ms; and a linear projection puts these vectors into the prompt, in the places of audio "
-        "tokens. The language model reads them beside the words of the prompt, and writes the transcript token by "
-        "token."
-    ),
-    "gemma3n": (
-        "A decoder-only language model that hears. Log-mel frames of 10 ms pass two convolutions and a Conformer (the "
-        "audio tower), which leave one vector of every 160 ms; a projection puts 188 of them, the length of 30 "
-        "seconds, into the prompt of every clip. The language model reads them beside the words of the prompt, and "
-        "writes the transcript token by token."
-    ),
-    "phi4_multimodal": (
-        "A decoder-only language model that hears. Log-mel frames of 10 ms in 80 bands are thinned out eightfold by "
-        "convolutions; a Conformer makes one vector of every 80 ms; and a projection of two layers puts these vectors "
-        "into the prompt, in the place of its audio mark. The language model, with the LoRA for speech that belongs "
-        "to the base, reads them beside the words of the prompt, and writes the transcript token by token."
-    ),
-    "qwen2_audio": (
-        "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel frames in "
-        "128 bands, filled up with silence, and leaves one vector of every 40 ms of the clip; a linear projection "
-        "puts them into the prompt, in the places of audio tokens. The language model reads them beside the words of "
-        "the prompt, and writes the transcript token by token."
-    ),
-    "qwen3_asr": (
-        "A decoder-only language model that hears. Log-mel frames in 128 bands are cut into pieces of a second, of "
-        "each of which convolutions leave 13 vectors; a Transformer encoder attends over some seconds at a time; and "
-        "a projection puts them into the prompt, in the places of audio tokens. The language model goes on from the "
-        "name of the language, and writes the transcript token by token."
-    ),
-    "granite_speech": (
-        "A decoder-only language model that hears. A Conformer takes pairs of log-mel frames, one vector of every 20 "
-        "ms; a projection with queries of its own (Q-Former) makes three of every 15 of them, and these stand in the "
-        "prompt in the places of audio tokens. The language model reads them beside the words of the prompt, and "
-        "writes the transcript token by token."
-    ),
-    "voxtral": (
-        "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel frames in "
-        "128 bands, filled up with silence; four of its vectors at a time become one of 80 ms, and a projection of "
-        "two layers puts them into the prompt, in the places of audio tokens. The language model reads them, and "
-        "writes the transcript token by token."
-    ),
-}
 
 
 def architecture(recipe: Recipe, family: str) -> str:
@@ -76,7 +30,8 @@ def architecture(recipe: Recipe, family: str) -> str:
     Returns:
         `str`: Plain text; empty where nobody knows.
     """
-    return recipe.card.architecture or ARCHITECTURES.get(family, "")
+    info = BY_MODEL_TYPE.get(family)
+    return recipe.card.architecture or (info.architecture if info else "")
 
 
 @dataclass(frozen=True)
@@ -254,7 +209,8 @@ def turns(recipe: Recipe, family: str) -> list[tuple[str, str]]:
     """Each turn of the conversation that it was trained on, with what is in it, as Markdown for a table."""
     prompt = recipe.prompt
     system = [("system", code_cell(prompt.system))] if prompt.system else []
-    if family == "qwen3_asr":  # what the recipe says begins the answer
+    info = BY_MODEL_TYPE.get(family)
+    if info and info.user_prompt_begins_answer:
         return [*system, ("user", "the audio"), ("assistant", f"{code_cell(prompt.user)}, then the transcript")]
     if "<|audio" in prompt.user:
         said = f"{code_cell(prompt.user)}, whose mark is where the audio stands"

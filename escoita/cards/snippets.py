@@ -5,6 +5,7 @@ from typing import Any
 
 from escoita.cards.base import base_revision
 from escoita.cards.template import environment, plain, released_environment, released_templates
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 
@@ -37,13 +38,14 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
         `list[Snippet]`: The shortest first. Without escoita only for the families of which one was run: others need
             packages or turns of their own, which escoita spares its users.
     """
+    info = BY_MODEL_TYPE.get(training.family)
     wanted = {
-        "escoita": "With escoita, which cuts long recordings and reads any format (install it from its repository)",
-        "unsloth_" + training.family: "With Unsloth, as it was trained (`pip install unsloth soundfile soxr`)",
-        training.family: "With Transformers and PEFT (`pip install transformers peft accelerate soundfile soxr`)",
+        "escoita": "With escoita, which cuts long recordings and reads any format (install it from its repository)"
     }
-    if training.engine != "unsloth":
-        del wanted["unsloth_" + training.family]
+    if info and info.unsloth and training.engine == "unsloth":
+        wanted[f"unsloth_{info.snippet}"] = "With Unsloth, as it was trained (`pip install unsloth soundfile soxr`)"
+    if info and info.snippet:
+        wanted[info.snippet] = "With Transformers and PEFT (`pip install transformers peft accelerate soundfile soxr`)"
     return [
         Snippet(title, code)
         for name, title in wanted.items()
@@ -63,7 +65,10 @@ def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: 
         adapter (`str`): The same of the adapter.
     """
     values = _values(recipe, training, base, adapter)
-    kinds = ["escoita", training.family, f"unsloth_{training.family}"]
+    info = BY_MODEL_TYPE.get(training.family)
+    kinds = ["escoita"]
+    if info and info.snippet:
+        kinds += [info.snippet, f"unsloth_{info.snippet}"]
     return {
         _rendered(f"snippets/{kind}.py.jinja", values, version) for version in released_templates() for kind in kinds
     }

@@ -9,24 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
+from escoita.models.families import BY_MODEL_TYPE
 
 
 if TYPE_CHECKING:
     from escoita.models.base import Family
     from escoita.models.chat import ChatFamily
-
-
-# By the model type of a base. A module is imported only for a base of its own: each of them costs its classes.
-TRAINED = {
-    "gemma4": "gemma4:Gemma4Family",
-    "gemma3n": "gemma3n:Gemma3nFamily",
-    "phi4_multimodal": "phi4:Phi4Family",
-    "phi4mm": "phi4:Phi4Family",
-    "qwen2_audio": "qwen2_audio:Qwen2AudioFamily",
-    "qwen3_asr": "qwen3_asr:Qwen3AsrFamily",
-    "granite_speech": "granite_speech:GraniteSpeechFamily",
-    "voxtral": "voxtral:VoxtralFamily",
-}
 
 
 def family_of(base: str, revision: str | None = None) -> ChatFamily:
@@ -45,7 +33,7 @@ def family_of(base: str, revision: str | None = None) -> ChatFamily:
     """
     family, model_type = _families(base, revision)
     if family is None:
-        raise EscoitaError(f"model {base}: its type {model_type!r} is not one of {', '.join(TRAINED)}")
+        raise EscoitaError(f"model {base}: its type {model_type!r} is not one of {', '.join(BY_MODEL_TYPE)}")
     return family
 
 
@@ -91,9 +79,10 @@ def trained_family(model_type: str, config: dict[str, Any] | None = None) -> Cha
     Raises:
         ImportError: A class of Transformers, or a package that it needs, is missing.
     """
-    if model_type not in TRAINED:
+    if model_type not in BY_MODEL_TYPE:
         return None
-    module, family = TRAINED[model_type].split(":")
+    # A module is imported only for a base of its family: each of them costs its classes.
+    module, family = BY_MODEL_TYPE[model_type].implementation.split(":")
     return getattr(import_module(f"escoita.models.{module}"), family)(config)
 
 

@@ -12,6 +12,8 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.models.base import Family, Watch, watched
 from escoita.models.chat_templates import rendered
+from escoita.models.families import FamilyInfo
+from escoita.models.small_copy import Sizes
 from escoita.records.training import AdapterRecord, Prompt
 
 
@@ -30,20 +32,23 @@ class ChatFamily(Family):
     A family that can be trained.
 
     Attributes:
-        model_types (`tuple[str, ...]`): As the configurations of its bases say it; records call it by the first.
+        info ([`~escoita.models.families.FamilyInfo`]): Its names, and the data that is read without torch.
         end_of_target (`str`): Ends the assistant's turn; carries loss and stops generation.
         audio_features (`str`): The key of a batch that holds the audio.
         audio_mark (`str`): Stands for the audio in a rendered prompt, if no file of the tokenizer names it.
         towers (`dict[str, str]`): Regular expressions that find a tower's parameters, the first that matches counting.
+        small_sizes (`dict[str, dict[str, Any]]`): Sizes of a small copy of a base, by the type of each section of its
+            configuration; see [`~escoita.models.small_copy.small_config`].
     """
 
     auto_model = "AutoModelForMultimodalLM"
     complete = True
-    model_types: ClassVar[tuple[str, ...]]
+    info: ClassVar[FamilyInfo]
     end_of_target: ClassVar[str]
     audio_features: ClassVar[str] = "input_features"
     audio_mark: ClassVar[str] = "<|audio|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
+    small_sizes: ClassVar[Sizes]
 
     @property
     def whole_in_4bit(self) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from transformers.processing_utils import ProcessorMixin
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.models.base import cut_seconds
 from escoita.models.chat import ChatFamily, filled
+from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 from escoita.records.training import Prompt
 
 
@@ -85,9 +87,14 @@ class Gemma3nFamily(ChatFamily):
     188; those that it does not fill stand for nothing.
     """
 
-    model_types = ("gemma3n",)
+    info = BY_MODEL_TYPE["gemma3n"]
     end_of_target = "<end_of_turn>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "gemma3n_text": TEXT | {"hidden_size_per_layer_input": 4, "num_kv_shared_layers": 0, "laurel_rank": 4},
+        "gemma3n_audio": {"hidden_size": WIDTH, "conf_num_hidden_layers": LAYERS, "conf_num_attention_heads": 2},
+        "gemma3n_vision": {"hidden_size": WIDTH},
+    }
 
     def longest_clip(self, processor: Any) -> float:
         """Return the seconds at which the extractor cuts, or those that the audio tokens stand for, if fewer."""

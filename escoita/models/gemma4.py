@@ -7,6 +7,8 @@ from transformers.processing_utils import ProcessorMixin
 
 from escoita.models.base import cut_seconds
 from escoita.models.chat import ChatFamily
+from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 
 
 class Gemma4AudioProcessor(Gemma4Processor):
@@ -56,9 +58,27 @@ class Gemma4Family(ChatFamily):
     `audio_seq_length`, so nothing longer may reach them.
     """
 
-    model_types = ("gemma4",)
+    info = BY_MODEL_TYPE["gemma4"]
     end_of_target = "<turn|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|embed_audio", "vision": r"vision", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "gemma4_text": TEXT
+        | {
+            "global_head_dim": 16,
+            "hidden_size_per_layer_input": 4,
+            "num_kv_shared_layers": 0,
+            "num_experts": 2,
+            "top_k_experts": 1,
+            "moe_intermediate_size": 16,
+        },
+        "gemma4_audio": {
+            "hidden_size": WIDTH,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+            "output_proj_dims": WIDTH,
+        },
+        "gemma4_vision": TEXT | {"num_key_value_heads": 2},
+    }
 
     def longest_clip(self, processor: Any) -> float:
         """Return the seconds at which the extractor cuts, or those that the audio tokens stand for, if fewer."""

@@ -17,7 +17,9 @@ from escoita.models.adapter_files import read_settings
 from escoita.models.adapters import attach
 from escoita.models.base import Watch, of_row
 from escoita.models.chat import ChatFamily, filled
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.loading import load
+from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 from escoita.records.training import AdapterRecord, Prompt
 
 
@@ -81,9 +83,26 @@ class GraniteSpeechFeatureExtractor(TorchaudioExtractor):
 class GraniteSpeechFamily(ChatFamily):
     """Granite Speech; its encoder sees no mask, so that beside a longer clip it would hear otherwise."""
 
-    model_types = ("granite_speech",)
+    info = BY_MODEL_TYPE["granite_speech"]
     end_of_target = "<|end_of_text|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"(^|\.)(encoder|projector)\.", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "granite_speech_encoder": {
+            "num_layers": LAYERS,
+            "hidden_dim": WIDTH,
+            "feedforward_mult": 2,
+            "num_heads": 2,
+            "dim_head": 16,
+        },
+        "blip_2_qformer": {
+            "hidden_size": WIDTH,
+            "intermediate_size": WIDTH,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+            "encoder_hidden_size": WIDTH,
+        },
+        "granite": TEXT,
+    }
 
     def read_processor(self, source: str, revision: str | None = None) -> GraniteSpeechProcessor:
         """The library's, with our extractor."""

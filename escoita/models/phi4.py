@@ -24,6 +24,7 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.hub.files import SPEECH_LORA, local_file
 from escoita.models.chat import ChatFamily
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.loading import load
 from escoita.models.phi4_checkpoint import (
     AUDIO_TOKEN,
@@ -35,6 +36,7 @@ from escoita.models.phi4_checkpoint import (
     speech_lora,
 )
 from escoita.models.processor_files import check_processor_files
+from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 from escoita.records.training import Prompt
 
 
@@ -120,10 +122,28 @@ class Phi4Family(ChatFamily):
 
     max_audio_seconds = 40.0
     auto_model = "Phi4MultimodalForCausalLM"
-    model_types = ("phi4_multimodal", OLD_TYPE)
+    info = BY_MODEL_TYPE["phi4_multimodal"]
     end_of_target = "".join(ENDS)
     audio_features = "audio_input_features"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_embed", "vision": r"image_embed", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "phi4_multimodal": TEXT | {"hidden_size": 2 * WIDTH},
+        "phi4_multimodal_audio": {
+            "hidden_size": WIDTH,
+            "intermediate_size": WIDTH,
+            "num_blocks": LAYERS,
+            "num_attention_heads": 2,
+            "ext_pw_out_channel": WIDTH,
+            "depthwise_separable_out_channel": WIDTH,
+            "nemo_conv_channels": 8,
+        },
+        "phi4_multimodal_vision": {
+            "hidden_size": WIDTH,
+            "intermediate_size": WIDTH,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+        },
+    }
 
     def longest_clip(self, processor: Any) -> float:
         """Return the seconds that the places of the encoder hold."""

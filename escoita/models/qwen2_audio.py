@@ -8,15 +8,21 @@ import torch
 
 from escoita.models.base import whisper_seconds
 from escoita.models.chat import ChatFamily, filled
+from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.small_copy import LAYERS, TEXT, WHISPER, Sizes
 from escoita.records.training import Prompt
 
 
 class Qwen2AudioFamily(ChatFamily):
     """Qwen2-Audio; its extractor pads every clip to what its encoder takes, mostly 30 s, and cuts longer ones."""
 
-    model_types = ("qwen2_audio",)
+    info = BY_MODEL_TYPE["qwen2_audio"]
     end_of_target = "<|im_end|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "qwen2_audio_encoder": WHISPER,
+        "qwen2": TEXT | {"max_window_layers": LAYERS},
+    }
 
     def longest_clip(self, processor: Any) -> float:
         """Return what its encoder takes."""

@@ -8,6 +8,8 @@ import torch
 
 from escoita.errors import EscoitaError
 from escoita.models.chat import ChatFamily, filled
+from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.small_copy import LAYERS, TEXT, WHISPER, WIDTH, Sizes
 from escoita.records.training import Prompt
 
 
@@ -17,9 +19,13 @@ START = "<asr_text>"
 class Qwen3AsrFamily(ChatFamily):
     """Qwen3-ASR in the layout of Transformers, whose repositories end with `-hf`."""
 
-    model_types = ("qwen3_asr",)
+    info = BY_MODEL_TYPE["qwen3_asr"]
     end_of_target = "<|im_end|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "qwen3_asr_encoder": WHISPER | {"downsample_hidden_size": 4, "output_dim": WIDTH},
+        "qwen3": TEXT | {"max_window_layers": LAYERS},
+    }
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """

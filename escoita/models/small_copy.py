@@ -7,9 +7,13 @@ from transformers import PreTrainedConfig
 from escoita.errors import EscoitaError
 
 
+# Sizes by the type of a section of a configuration. What is not named stays, the vocabulary among it; a field that the
+# section does not have is left out.
+Sizes = dict[str, dict[str, Any]]
 LAYERS = 2
 WIDTH = 32
-_TEXT: dict[str, Any] = {
+# What the sections of several families have in common.
+TEXT: dict[str, Any] = {
     "hidden_size": WIDTH,
     "intermediate_size": WIDTH,
     "num_hidden_layers": LAYERS,
@@ -17,94 +21,29 @@ _TEXT: dict[str, Any] = {
     "num_key_value_heads": 1,
     "head_dim": 16,
 }
-_WHISPER: dict[str, Any] = {
+WHISPER: dict[str, Any] = {
     "d_model": WIDTH,
     "encoder_layers": LAYERS,
     "encoder_attention_heads": 2,
     "encoder_ffn_dim": WIDTH,
 }
-# By the type of a section of a configuration. What is not named here stays, the vocabulary among it. A field that the
-# section does not have is left out.
-SIZES: dict[str, dict[str, Any]] = {
-    "gemma4_text": _TEXT
-    | {
-        "global_head_dim": 16,
-        "hidden_size_per_layer_input": 4,
-        "num_kv_shared_layers": 0,
-        "num_experts": 2,
-        "top_k_experts": 1,
-        "moe_intermediate_size": 16,
-    },
-    "gemma4_audio": {
-        "hidden_size": WIDTH,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": 2,
-        "output_proj_dims": WIDTH,
-    },
-    "gemma4_vision": _TEXT | {"num_key_value_heads": 2},
-    "gemma3n_text": _TEXT | {"hidden_size_per_layer_input": 4, "num_kv_shared_layers": 0, "laurel_rank": 4},
-    "gemma3n_audio": {"hidden_size": WIDTH, "conf_num_hidden_layers": LAYERS, "conf_num_attention_heads": 2},
-    "gemma3n_vision": {"hidden_size": WIDTH},
-    "phi4_multimodal": _TEXT | {"hidden_size": 2 * WIDTH},
-    "phi4_multimodal_audio": {
-        "hidden_size": WIDTH,
-        "intermediate_size": WIDTH,
-        "num_blocks": LAYERS,
-        "num_attention_heads": 2,
-        "ext_pw_out_channel": WIDTH,
-        "depthwise_separable_out_channel": WIDTH,
-        "nemo_conv_channels": 8,
-    },
-    "phi4_multimodal_vision": {
-        "hidden_size": WIDTH,
-        "intermediate_size": WIDTH,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": 2,
-    },
-    "qwen2_audio_encoder": _WHISPER,
-    "qwen2": _TEXT | {"max_window_layers": LAYERS},
-    "qwen3_asr_encoder": _WHISPER | {"downsample_hidden_size": 4, "output_dim": WIDTH},
-    "qwen3": _TEXT | {"max_window_layers": LAYERS},
-    "granite_speech_encoder": {
-        "num_layers": LAYERS,
-        "hidden_dim": WIDTH,
-        "feedforward_mult": 2,
-        "num_heads": 2,
-        "dim_head": 16,
-    },
-    "blip_2_qformer": {
-        "hidden_size": WIDTH,
-        "intermediate_size": WIDTH,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": 2,
-        "encoder_hidden_size": WIDTH,
-    },
-    "granite": _TEXT,
-    "voxtral": {"hidden_size": WIDTH},
-    "voxtral_encoder": {
-        "hidden_size": WIDTH,
-        "intermediate_size": 4 * WIDTH,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": 2,
-    },
-    "llama": _TEXT,
-}
 # Written from the sizes of single layers of the whole model.
 _DERIVED = ("per_layer_config",)
 
 
-def small_config(config: PreTrainedConfig) -> PreTrainedConfig:
+def small_config(config: PreTrainedConfig, sizes: Sizes) -> PreTrainedConfig:
     """
     Return a configuration of the same model with two layers and small widths.
 
     Args:
         config (`PreTrainedConfig`): Of a base of any family that is trained.
+        sizes (`dict[str, dict[str, Any]]`): The `small_sizes` of the family.
 
     Raises:
         EscoitaError: The configuration cannot be made small.
     """
     try:
-        return type(config).from_dict(_small(config.to_dict()))
+        return type(config).from_dict(_small(config.to_dict(), sizes))
     except Exception as error:  # anything can be in a configuration of somebody else
         reason = " ".join(str(error).split())[:300]
         raise EscoitaError(
@@ -112,15 +51,15 @@ def small_config(config: PreTrainedConfig) -> PreTrainedConfig:
         ) from error
 
 
-def _small(section: dict[str, Any]) -> dict[str, Any]:
-    sizes = SIZES.get(section.get("model_type", ""), {})
+def _small(section: dict[str, Any], of_types: Sizes) -> dict[str, Any]:
+    sizes = of_types.get(section.get("model_type", ""), {})
     layers = next((section[key] for key in sizes if key.endswith(("layers", "num_blocks")) and section.get(key)), None)
     small: dict[str, Any] = {}
     for key, value in section.items():
         if key in _DERIVED:
             continue
         if isinstance(value, dict):
-            small[key] = _small(value) if "model_type" in value else value
+            small[key] = _small(value, of_types) if "model_type" in value else value
         elif isinstance(value, list) and len(value) == layers:
             # One value for each layer. The last layer has another type of attention than the first in some families.
             small[key] = [sizes.get(key, each) for each in (value[0], value[-1])]

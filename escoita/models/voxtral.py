@@ -11,6 +11,8 @@ from escoita.errors import EscoitaError
 from escoita.hub.files import file_if_any, local_file
 from escoita.models.base import whisper_seconds
 from escoita.models.chat import ChatFamily
+from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 from escoita.records.training import Prompt
 
 
@@ -47,10 +49,20 @@ class VoxtralAudioProcessor(VoxtralProcessor):
 class VoxtralFamily(ChatFamily):
     """Voxtral; its extractor pads every clip to what its encoder takes, mostly 30 s, and cuts longer ones."""
 
-    model_types = ("voxtral",)
+    info = BY_MODEL_TYPE["voxtral"]
     end_of_target = "</s>"
     audio_mark = "[AUDIO]"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
+    small_sizes: ClassVar[Sizes] = {
+        "voxtral": {"hidden_size": WIDTH},
+        "voxtral_encoder": {
+            "hidden_size": WIDTH,
+            "intermediate_size": 4 * WIDTH,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+        },
+        "llama": TEXT,
+    }
 
     def longest_clip(self, processor: Any) -> float:
         """Return what its encoder takes."""

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Families whose numbers do not fit.
-NOT_IN_FP16 = ("gemma4",)
-
-
 def check_batch(family: ChatFamily, processor: Any, batch: dict[str, torch.Tensor], texts: Sequence[str]) -> None:
     """
     Checks that a batch holds audio, and labels on the transcripts and the end of the turn alone.
@@ -58,14 +54,14 @@ def check_batch(family: ChatFamily, processor: Any, batch: dict[str, torch.Tenso
 
 def check_precision_of_steps(family: ChatFamily, fp16: bool) -> None:
     """
-    Refuses fp16 with a family that it does not train.
+    Refuse fp16 for a family whose gradients it would make infinite.
 
     Raises:
-        TrainingError: Of Gemma 4: a limit in its audio tower is no number of 16 bits, and gradients are not numbers.
+        TrainingError: The family does not train in fp16.
     """
-    if fp16 and family.model_types[0] in NOT_IN_FP16:
+    if fp16 and not family.info.trains_in_fp16:
         raise TrainingError(
-            f"training.fp16: {family.model_types[0]} does not train under it; set training.bf16: true, or neither"
+            f"training.fp16: {family.info.name} does not train under it; set training.bf16: true, or neither"
         )
 
 

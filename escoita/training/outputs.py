@@ -134,7 +134,7 @@ def training_record(
     return TrainingRecord(
         name=recipe.name,
         base=public_name(recipe.base),
-        family=family.model_types[0],
+        family=family.info.name,
         base_sha256=base.sha256,
         base_commit=base.commit,
         adapter_sha256=weights_digest(str(adapter)),

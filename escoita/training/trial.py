@@ -132,7 +132,7 @@ def _take_step(
 
     arguments = trial_arguments(recipe, folder, len(rows))
     set_seed(0)
-    config = small_config(family.read_config(recipe.base, recipe.base_revision))
+    config = small_config(family.read_config(recipe.base, recipe.base_revision), family.small_sizes)
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in family.from_config(config).parameters())
     if size > MOST_PARAMETERS:

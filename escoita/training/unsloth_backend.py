@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import RecipeError
+from escoita.models.families import FAMILIES
 from escoita.recipe.schema import Lora, Recipe
 from escoita.utils.files import cache_folder
 
@@ -18,9 +19,6 @@ from unsloth import FastModel  # noqa: E402 after its settings
 
 if TYPE_CHECKING:
     from escoita.models.chat import ChatFamily
-
-# What was tried.
-SERVED = ("gemma4",)
 
 
 def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
@@ -45,8 +43,9 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
     from escoita.models.loading import any_spelling, check_four_bit, check_precision, stored_quantization
 
     method = recipe.method
-    if family.model_types[0] not in SERVED or not isinstance(method, Lora):
-        raise RecipeError(f"engine: unsloth was tried with {', '.join(SERVED)} alone; use engine: transformers")
+    if not family.info.unsloth or not isinstance(method, Lora):
+        tried = ", ".join(info.name for info in FAMILIES if info.unsloth)
+        raise RecipeError(f"engine: unsloth was tried with {tried} alone; use engine: transformers")
     check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
     seed = recipe.training.get("seed", 42)
     # Unsloth has a way of its own to checkpoint gradients; both trainer and model have to be told.

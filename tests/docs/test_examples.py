@@ -99,14 +99,6 @@ def test_the_blocks_of_the_template_are_those_that_are_named() -> None:
     assert re.findall(r"`(\w+)`", named) == re.findall(r"{% block (\w+) %}", template)
 
 
-def test_the_expression_that_is_shown_for_a_family_is_that_of_its_recipe() -> None:
-    language, gemma4, *_ = [block.text.strip() for block in blocks(ROOT / "docs/families.md", "")]
-    shown = f"{language}|{gemma4}"
-    for name in ("gemma4-uzbek", "quickstart-uzbek"):
-        whole = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text("utf-8"))
-        assert whole["method"]["target_modules"].strip() == shown
-
-
 def test_the_tutorials_recipe_loads() -> None:
     (block,) = [block for block in blocks(ROOT / "docs/tutorial.md", "bash") if "household.yaml <<" in block.text]
     Recipe.model_validate(yaml.safe_load(block.text.split("<<'EOF'\n")[1].removesuffix("EOF\n")))

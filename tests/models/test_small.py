@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.models import TRAINED
-from escoita.models.small_copy import SIZES, small_config
+from escoita.models import trained_family
+from escoita.models.families import FAMILIES
+from escoita.models.phi4 import Phi4Family
+from escoita.models.small_copy import small_config
 from tests.models.phi4_samples import OLD_CONFIG
 from tests.training.preflight.e4b import TEXT
 
@@ -22,30 +24,24 @@ def whole_configs() -> dict[str, Any]:
     experts = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 64}
     long = {"rope_type": "longrope", "partial_rotary_factor": 0.75, "rope_theta": 1e4}
     long |= {"long_factor": [1.5] * 36, "short_factor": [1.0] * 36}
-    return {
+    return {info.name: transformers.AutoConfig.for_model(info.name) for info in FAMILIES} | {
         "gemma4": transformers.Gemma4Config(**towers),
         "gemma4 E4B": transformers.Gemma4Config(**towers | {"text_config": TEXT}),
         "gemma4 with experts": transformers.Gemma4Config(**towers | {"text_config": experts}),
         "gemma3n": transformers.Gemma3nConfig(**towers),
         "phi4_multimodal": transformers.Phi4MultimodalConfig(rope_parameters=long, max_position_embeddings=131_072),
-        "qwen2_audio": transformers.Qwen2AudioConfig(),
-        "qwen3_asr": transformers.Qwen3ASRConfig(),
-        "granite_speech": transformers.GraniteSpeechConfig(),
-        "voxtral": transformers.VoxtralConfig(),
     }
 
 
 def family_of_type(model_type: str) -> Any:
-    from importlib import import_module
-
-    module, name = TRAINED[model_type].split(":")
-    return getattr(import_module(f"escoita.models.{module}"), name)()
+    return trained_family(model_type)
 
 
 @pytest.mark.parametrize("name", whole_configs())
 def test_every_published_size_becomes_small_with_its_vocabulary(name: str) -> None:
     config = whole_configs()[name]
-    family, small = family_of_type(config.model_type), small_config(config)
+    family = family_of_type(config.model_type)
+    small = small_config(config, family.small_sizes)
     with torch.device("meta"):
         whole_model, model = family.from_config(config), family.from_config(small)
     tables = [each.get_input_embeddings().num_embeddings for each in (whole_model, model)]
@@ -59,7 +55,7 @@ def test_every_published_size_becomes_small_with_its_vocabulary(name: str) -> No
 def test_the_older_layout_of_phi4(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(OLD_CONFIG), "utf-8")
     family = family_of_type("phi4mm")
-    config = small_config(family.read_config(str(tmp_path)))
+    config = small_config(family.read_config(str(tmp_path)), family.small_sizes)
     assert len(config.rope_parameters["long_factor"]) == 12
     with torch.device("meta"):
         family.from_config(config)
@@ -73,15 +69,15 @@ def test_what_cannot_be_made_small_is_refused_in_one_line() -> None:
             return {"model_type": "phi4_multimodal", "rope_parameters": {"long_factor": 3}}
 
     with pytest.raises(EscoitaError, match="^model a/base: its configuration cannot be made small") as error:
-        small_config(Broken())
+        small_config(Broken(), Phi4Family.small_sizes)
     assert "\n" not in str(error.value)
 
 
-def test_each_family_that_is_trained_has_sizes() -> None:
-    types = {section.model_type for config in whole_configs().values() for section in _sections(config)}
-    assert {each for each in types if each not in SIZES} <= {"gemma4", "gemma3n", "qwen2_audio", "qwen3_asr",
-                                                            "granite_speech"}  # fmt: skip
-    assert {config.model_type for config in whole_configs().values()} == TRAINED.keys() - {"phi4mm"}
+@pytest.mark.parametrize("name", whole_configs())
+def test_each_section_without_others_in_it_has_sizes(name: str) -> None:
+    config = whole_configs()[name]
+    types = {section.model_type for section in _sections(config) if not section.sub_configs}
+    assert types <= family_of_type(config.model_type).small_sizes.keys()
 
 
 def _sections(config: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 
 from escoita.errors import TrainingError
+from escoita.models.families import BY_MODEL_TYPE, LANGUAGE_LAYERS
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.preflight.report import examine
 from escoita.training.trial import corresponding, trial_arguments
@@ -22,7 +23,6 @@ from tests.models.test_generic import CASES
 from tests.training.trials import Case, quickstart, recipe_with
 
 
-LANGUAGE = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 LM_HEAD = "method={r: 4, target_modules: '.*lm_head', trainable: {language: some}}"
 
 
@@ -115,7 +115,7 @@ def test_deepspeed_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_on_a_copy_of_every_family(tmp_path: Path, name: str) -> None:
     CASES[name].write(tmp_path)
-    method = f"method={{r: 4, target_modules: '{LANGUAGE}|{CASES[name].audio}'}}"
+    method = f"method={{r: 4, target_modules: '{BY_MODEL_TYPE[name].target_modules}'}}"
     prompt = f"prompt={{user: '{CASES[name].user}', system: ''}}"
     case = Case(str(tmp_path))
     case.check(recipe_with({"gradient_checkpointing": name != "granite_speech"}, f"base={tmp_path}", method, prompt))
@@ -177,7 +177,7 @@ def test_a_copy_that_is_still_large_is_refused(tmp_path: Path) -> None:
     bases.write_qwen3_asr(tmp_path)
     text = (tmp_path / "config.json").read_text("utf-8")
     (tmp_path / "config.json").write_text(text.replace('"vocab_size": 2', '"vocab_size": 200000002'), "utf-8")
-    recipe = recipe_with(None, f"base={tmp_path}", f"method={{r: 4, target_modules: '{LANGUAGE}'}}")
+    recipe = recipe_with(None, f"base={tmp_path}", f"method={{r: 4, target_modules: '{LANGUAGE_LAYERS}'}}")
     started = time.monotonic()
     with pytest.raises(TrainingError, match="parameters, too many for a trial"):
         Case(str(tmp_path)).check(recipe)

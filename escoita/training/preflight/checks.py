@@ -14,6 +14,7 @@ import torch
 from packaging.requirements import Requirement
 
 from escoita.errors import EscoitaError, RecipeError
+from escoita.models.families import FamilyInfo
 from escoita.recipe.schema import Recipe
 from escoita.training.checkpointing import FEWEST
 from escoita.training.preflight.memory import GIGABYTE, Estimate
@@ -125,8 +126,7 @@ class Terms(NamedTuple):
     source: str
 
 
-# By what the Hub calls a licence. Gemma 4 is under Apache-2.0, Gemma 3n and older ones under the terms of Gemma: so
-# says the head of those terms.
+# By what the Hub calls a licence.
 LICENCES = {
     "apache-2.0": Terms(
         "keep the licence and its notices beside what is derived, and say what was changed",
@@ -198,17 +198,15 @@ def free_memory() -> int:
 
 
 SHOWN = ("torch", "transformers", "trl", "peft", "datasets", "huggingface-hub")
-# The newest transformers that makes Gemma 4's processor only beside torchvision, and the first known not to.
-_NEEDS_TORCHVISION = ("5.17.0", "5.23.0")
 
 
-def find_versions(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
+def find_versions(recipe: Recipe, info: FamilyInfo | None) -> Iterator[Finding]:
     """
     Looks at the versions of the libraries, and at what the recipe needs beside the core.
 
     Args:
         recipe ([`Recipe`]): Names engine and precision of the base.
-        model_type (`str`, *optional*): Of the base, where it is known.
+        info ([`~escoita.models.families.FamilyInfo`], *optional*): The family of the base, if it is known.
     """
     shown = ", ".join(f"{name} {version}" for name in SHOWN if (version := installed(name)))
     unmet = list(unmet_requirements("escoita"))
@@ -220,8 +218,8 @@ def find_versions(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
         yield find_unsloth()
     if recipe.load_in_4bit:
         yield find_bitsandbytes()
-    if model_type == "gemma4" and not find_spec("torchvision"):
-        yield from _gemma4_without_torchvision()
+    if info and not find_spec("torchvision"):
+        yield from find_torchvision(info)
 
 
 def find_unsloth() -> Finding:
@@ -266,12 +264,15 @@ def installed(package: str) -> str | None:
         return None
 
 
-def _gemma4_without_torchvision() -> Iterator[Finding]:
+def find_torchvision(info: FamilyInfo) -> Iterator[Finding]:
+    """Refuse a version of transformers that needs torchvision for the family's processor; it is not installed."""
     from packaging.version import Version
 
-    version, (last, first) = installed("transformers") or "0", _NEEDS_TORCHVISION
+    if info.torchvision_until is None:
+        return
+    version, (last, first) = installed("transformers") or "0", info.torchvision_until
     if Version(version) <= Version(last):
-        found = f"transformers {version} imports Gemma 4's processor only beside torchvision"
+        found = f"transformers {version} imports {info.title}'s processor only beside torchvision"
         yield Finding("refusal", "torchvision", found, f"pip install torchvision, or transformers {first} or newer")
 
 

@@ -11,6 +11,7 @@ from escoita.errors import EscoitaError
 from escoita.models import family_of
 from escoita.models.base import Family, marks_of
 from escoita.models.chat import ChatFamily
+from escoita.models.families import FamilyInfo
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
 from escoita.training.preflight.checks import (
@@ -101,11 +102,11 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
     """
     about = look_up(recipe)
     family, missing = _family(recipe, about)
-    model_type = family.model_types[0] if family else None
+    info = family.info if family else None
 
-    yield from findings_of("libraries", lambda: find_versions(recipe, model_type))
+    yield from findings_of("libraries", lambda: find_versions(recipe, info))
     yield from findings_of("machine", lambda: find_machine(recipe))
-    settings = findings_of("recipe", lambda: find_settings(recipe, model_type))
+    settings = findings_of("recipe", lambda: find_settings(recipe, info))
     yield from settings
     if family is None:
         yield Finding("refusal", "base", missing, "name a folder or a repository, or look at network and token")
@@ -113,24 +114,23 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
         yield Finding("warning", "base", "without it prompt, trained parameters, memory and disk were not looked at")
         return
 
-    yield from find_base(recipe, about, family.model_types[0])
+    yield from find_base(recipe, about, family.info.name)
     yield from find_licence(recipe, about)
     # What is refused already is not tried.
     accepted = not any(finding.mark == "refusal" for finding in settings)
     yield from _with_base(recipe, family, about, accepted)
 
 
-def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
+def find_settings(recipe: Recipe, info: FamilyInfo | None) -> Iterator[Finding]:
     """
     What the recipe asks of TRL, and what is known not to work with a family.
 
     Args:
         recipe ([`Recipe`]): Its training section.
-        model_type (`str`, *optional*): Of the base, where it is known.
+        info ([`~escoita.models.families.FamilyInfo`], *optional*): The family of the base, if it is known.
     """
     from escoita.training.arguments import sft_config, without_effect
     from escoita.training.checkpointing import refuse_other_recipe
-    from escoita.training.checks import NOT_IN_FP16
 
     yield from (Finding("warning", "recipe", line, "leave it out") for line in without_effect(recipe))
     run = RunDirectory(recipe.run_path)
@@ -138,8 +138,8 @@ def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
     sft_config(recipe.model_copy(update={"training": recipe.training | {"bf16": False, "fp16": False}}), run)
     batch, steps = (asked(recipe, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps"))
     yield Finding("ok", "recipe", f"{recipe.method.kind}, {recipe.engine}, batch {batch} × {steps}")
-    if model_type in NOT_IN_FP16 and precision(recipe) == "fp16":
-        found = f"{model_type} does not train under fp16"
+    if info and not info.trains_in_fp16 and precision(recipe) == "fp16":
+        found = f"{info.name} does not train under fp16"
         yield Finding("refusal", "precision", found, "set training.fp16: false and training.bf16: true")
     refuse_other_recipe(run, recipe)
 

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Recipe
 from escoita.training.preflight import checks as versions
 from escoita.training.preflight.checks import find_bitsandbytes, find_unsloth, find_versions, unmet_requirements
@@ -13,7 +14,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, there: dict[str, str], wants: dict[
 
 
 def test_what_is_installed_here_will_do(short_recipe: Callable[..., Recipe]) -> None:
-    found = list(find_versions(short_recipe(), "gemma4"))
+    found = list(find_versions(short_recipe(), BY_MODEL_TYPE["gemma4"]))
     assert [each.mark for each in found] == ["ok"]
     assert "transformers 5." in found[0].found
 
@@ -61,5 +62,5 @@ def test_gemma_4_in_a_library_that_wants_torchvision(
 ) -> None:
     pretend(monkeypatch, {"transformers": version})
     monkeypatch.setattr(versions, "find_spec", lambda name: torchvision)
-    found = list(find_versions(short_recipe(), "gemma4"))
+    found = list(find_versions(short_recipe(), BY_MODEL_TYPE["gemma4"]))
     assert [each.about for each in found if each.mark == "refusal"] == ["torchvision"] * refused

@@ -1,0 +1,233 @@
+"""
+Data about each model family that can be trained: names, card texts, LoRA targets, supported precision and engines.
+
+Cards, preflight checks and the documentation read it without importing torch or transformers. What a family does with
+tensors is in the class that `implementation` names.
+"""
+
+from dataclasses import dataclass
+
+
+# The language towers of all families have these names.
+LANGUAGE_LAYERS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+WHISPER_LAYERS = r".*audio_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)|.*multi_modal_projector\.linear.*"
+RANDOM_WEIGHTS = "random weights"
+ANY_TEXT = "any text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyInfo:
+    """
+    The data of one model family.
+
+    Args:
+        title (`str`): Name in texts.
+        model_types (`tuple[str, ...]`): Values of `model_type` in the configurations of its bases; the first is the
+            name of the family in records.
+        implementation (`str`): Module in `escoita.models` and class in it, as `module:Class`.
+        bases (`tuple[str, ...]`): Repositories on the Hub.
+        license (`str`): License of these bases, as the Hub names it; empty if not recorded here.
+        longest_clip (`str`): Longest clip of these bases and the origin of the limit, as Markdown.
+        limit (`str`): How the longest clip of any base is found, as Markdown.
+        system_prompt (`str`): What `prompt.system` may be, as Markdown.
+        user_prompt (`str`): What `prompt.user` may be, as Markdown.
+        user_prompt_begins_answer (`bool`): The user prompt is the beginning of the assistant's turn.
+        audio_layers (`str`): Regular expression for the layers of the audio tower that LoRA trains; empty if the
+            family is trained by `modules`.
+        modules (`tuple[str, ...]`): Modules that are trained whole, instead of LoRA.
+        trains_in_fp16 (`bool`): Whether training in fp16 gives finite gradients.
+        unsloth (`bool`): Whether training with Unsloth was tried.
+        torchvision_until (`tuple[str, str]`, *optional*): The last version of transformers whose processor needs
+            torchvision, and the first version known not to need it.
+        tried (`str`): What was trained or tested, as Markdown.
+        architecture (`str`): Text for the card.
+        citation (`dict[str, str]`, *optional*): Fields of the BibTeX entry of the paper, in TeX.
+        snippet (`str`): Name of the template of the code snippet that uses Transformers and PEFT, in
+            `cards/templates/snippets`; that of Unsloth begins with `unsloth_`. Empty if there is none.
+    """
+
+    title: str
+    model_types: tuple[str, ...]
+    implementation: str
+    bases: tuple[str, ...]
+    license: str = ""
+    longest_clip: str
+    limit: str
+    system_prompt: str = ANY_TEXT
+    user_prompt: str = ANY_TEXT
+    user_prompt_begins_answer: bool = False
+    audio_layers: str = ""
+    modules: tuple[str, ...] = ()
+    trains_in_fp16: bool = True
+    unsloth: bool = False
+    torchvision_until: tuple[str, str] | None = None
+    tried: str = RANDOM_WEIGHTS
+    architecture: str
+    citation: dict[str, str] | None = None
+    snippet: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the family in records."""
+        return self.model_types[0]
+
+    @property
+    def target_modules(self) -> str:
+        """Regular expression for the layers of both towers that LoRA trains; empty if the family has none."""
+        return f"{LANGUAGE_LAYERS}|{self.audio_layers}" if self.audio_layers else ""
+
+
+# In the order in which messages and the documentation list them.
+FAMILIES = (
+    FamilyInfo(
+        title="Gemma 4",
+        model_types=("gemma4",),
+        implementation="gemma4:Gemma4Family",
+        bases=("unsloth/gemma-4-E4B-it",),
+        license="apache-2.0",
+        longest_clip="30 s, the model's limit",
+        limit=(
+            "what the extractor cuts at, or `audio_seq_length` × `audio_ms_per_token` of the processor, if that is"
+            " less"
+        ),
+        audio_layers=(
+            r".*audio_tower.*\.(post|linear_start|linear_end|ffw_layer_1|ffw_layer_2)\.linear"
+            r"|.*audio_tower\.output_proj|.*embed_audio\.embedding_projection"
+        ),
+        trains_in_fp16=False,  # a limit in its audio tower is outside the range of fp16: gradients are not finite
+        unsloth=True,
+        torchvision_until=("5.17.0", "5.23.0"),
+        tried="trained to a WER of 0.044: the quick start",
+        architecture=(
+            "A decoder-only language model that hears. Log-mel frames of 10 ms are thinned out fourfold by two "
+            "convolutions; a Conformer (the audio tower), whose attention sees a short stretch at a time, makes one "
+            "vector of every 40 ms; and a linear projection puts these vectors into the prompt, in the places of "
+            "audio tokens. The language model reads them beside the words of the prompt, and writes the transcript "
+            "token by token."
+        ),
+        snippet="gemma4",
+    ),
+    FamilyInfo(
+        title="Gemma 3n",
+        model_types=("gemma3n",),
+        implementation="gemma3n:Gemma3nFamily",
+        bases=("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it"),
+        license="gemma",  # the head of these terms says so; Gemma 4 is under Apache-2.0
+        longest_clip="30 s, the model's limit",
+        limit="what the extractor cuts at, or what `audio_soft_tokens_per_image` tokens stand for, if that is less",
+        audio_layers=(
+            r".*audio_tower.*\.(post|linear_start|linear_end|ffw_layer_1|ffw_layer_2)"
+            r"|.*embed_audio\.embedding_projection"
+        ),
+        architecture=(
+            "A decoder-only language model that hears. Log-mel frames of 10 ms pass two convolutions and a Conformer "
+            "(the audio tower), which leave one vector of every 160 ms; a projection puts 188 of them, the length of "
+            "30 seconds, into the prompt of every clip. The language model reads them beside the words of the prompt, "
+            "and writes the transcript token by token."
+        ),
+    ),
+    FamilyInfo(
+        title="Phi-4-multimodal",
+        model_types=("phi4_multimodal", "phi4mm"),
+        implementation="phi4:Phi4Family",
+        bases=("microsoft/Phi-4-multimodal-instruct",),
+        license="mit",
+        longest_clip="40 s, the model's limit",
+        limit=(
+            "500 places of the encoder × `time_reduction` frames of 10 ms: 40 s at 8, and 20 s at 4, as of the quick"
+            " start's base"
+        ),
+        user_prompt="any text; `<|audio_1|>` in it is where the audio stands",
+        modules=("audio_embed.encoder", "audio_embed.up_proj_for_speech", "audio_embed.down_proj_for_speech"),
+        tried="the quick start's Galician base",
+        architecture=(
+            "A decoder-only language model that hears. Log-mel frames of 10 ms in 80 bands are thinned out eightfold "
+            "by convolutions; a Conformer makes one vector of every 80 ms; and a projection of two layers puts these "
+            "vectors into the prompt, in the place of its audio mark. The language model, with the LoRA for speech "
+            "that belongs to the base, reads them beside the words of the prompt, and writes the transcript token by "
+            "token."
+        ),
+        citation={
+            "author": "{Microsoft}",
+            "title": "Phi-4-Mini Technical Report: Compact yet Powerful Multimodal Language Models via"
+            " Mixture-of-LoRAs",
+            "year": "2025",
+            "url": "https://arxiv.org/abs/2503.01743",
+        },
+        snippet="phi4_multimodal",
+    ),
+    FamilyInfo(
+        title="Qwen2-Audio",
+        model_types=("qwen2_audio",),
+        implementation="qwen2_audio:Qwen2AudioFamily",
+        bases=("Qwen/Qwen2-Audio-7B-Instruct",),
+        longest_clip="30 s, the model's limit",
+        limit="`max_source_positions` of the encoder, to which the extractor must pad",
+        audio_layers=WHISPER_LAYERS,
+        architecture=(
+            "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel "
+            "frames in 128 bands, filled up with silence, and leaves one vector of every 40 ms of the clip; a linear "
+            "projection puts them into the prompt, in the places of audio tokens. The language model reads them "
+            "beside the words of the prompt, and writes the transcript token by token."
+        ),
+        snippet="qwen2_audio",
+    ),
+    FamilyInfo(
+        title="Qwen3-ASR",
+        model_types=("qwen3_asr",),
+        implementation="qwen3_asr:Qwen3AsrFamily",
+        bases=("Qwen/Qwen3-ASR-1.7B-hf",),
+        longest_clip="30 s, ours",
+        limit="`chunk_length` of the extractor",
+        system_prompt="words to expect, if any",
+        user_prompt=(
+            "`language Galician<asr_text>`, with the language's name, or `language None<asr_text>`: it begins the"
+            " assistant's turn"
+        ),
+        user_prompt_begins_answer=True,
+        audio_layers=WHISPER_LAYERS,
+        architecture=(
+            "A decoder-only language model that hears. Log-mel frames in 128 bands are cut into pieces of a second, "
+            "of each of which convolutions leave 13 vectors; a Transformer encoder attends over some seconds at a "
+            "time; and a projection puts them into the prompt, in the places of audio tokens. The language model goes "
+            "on from the name of the language, and writes the transcript token by token."
+        ),
+    ),
+    FamilyInfo(
+        title="Granite Speech",
+        model_types=("granite_speech",),
+        implementation="granite_speech:GraniteSpeechFamily",
+        bases=("ibm-granite/granite-speech-3.3-2b", "ibm-granite/granite-4.0-1b-speech"),
+        longest_clip="30 s, ours",
+        limit="30 s: neither configuration nor processor states one",
+        system_prompt="any text; better not empty, see below",
+        audio_layers=(
+            r".*\.encoder\.layers\.\d+\.(attn\.to_(q|kv|out)|ff[12]\.(up|down)_proj)"
+            r"|.*projector\.(linear|qformer.*\.(query|key|value|dense))"
+        ),
+        architecture=(
+            "A decoder-only language model that hears. A Conformer takes pairs of log-mel frames, one vector of every "
+            "20 ms; a projection with queries of its own (Q-Former) makes three of every 15 of them, and these stand "
+            "in the prompt in the places of audio tokens. The language model reads them beside the words of the "
+            "prompt, and writes the transcript token by token."
+        ),
+    ),
+    FamilyInfo(
+        title="Voxtral",
+        model_types=("voxtral",),
+        implementation="voxtral:VoxtralFamily",
+        bases=("mistralai/Voxtral-Mini-3B-2507",),
+        longest_clip="30 s, one window of its encoder",
+        limit="`max_source_positions` of the encoder, to which the extractor must pad",
+        system_prompt="none",
+        user_prompt=("any text; empty asks for a transcript in Voxtral's own way, `lang:es` too, in that language"),
+        audio_layers=WHISPER_LAYERS,
+        architecture=(
+            "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel "
+            "frames in 128 bands, filled up with silence; four of its vectors at a time become one of 80 ms, and a "
+            "projection of two layers puts them into the prompt, in the places of audio tokens. The language model "
+            "reads them, and writes the transcript token by token."
+        ),
+    ),
+)
+BY_MODEL_TYPE = {model_type: info for info in FAMILIES for model_type in info.model_types}
