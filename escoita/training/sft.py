@@ -21,7 +21,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.interruption import Interrupted, StopRequest
-from escoita.utils.processes import leave, main_first, main_only, say
+from escoita.utils.processes import is_out_of_memory, leave, main_first, main_only, say
 
 
 if TYPE_CHECKING:
@@ -386,7 +386,6 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None
             not numbers, or memory runs out and no batch can be split.
     """
     from escoita.training.checkpointing import refuse_other_processes
-    from escoita.training.oom import is_out_of_memory
 
     if checkpoint:
         refuse_other_processes(checkpoint, trainer.args.world_size)
