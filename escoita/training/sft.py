@@ -220,14 +220,35 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
     """
     Check what would make the training worthless or impossible, before the weights are loaded.
 
+    Args:
+        setup ([`Setup`]): Of the training.
+        collator ([`SpeechCollator`]): Makes the batches.
+        datasets ([`Datasets`]): The rows; the first batch is checked.
+
     Returns:
         `dict[str, int]`: Trainable parameters of each tower.
 
     Raises:
-        EscoitaError: See [`check_without_weights`].
+        EscoitaError: A batch, the precision of the base, or the trainable parameters are not as they should be, or
+            SFTTrainer, PEFT or the model refuses what the recipe says.
     """
-    size = setup.arguments.per_device_train_batch_size
-    return check_without_weights(setup.recipe, setup.family, collator, datasets.train, size)
+    from escoita.models.loading import check_precision, stored_quantization
+    from escoita.training.arguments import without_effect
+    from escoita.training.backends import untrained
+    from escoita.training.checks import check_batch, check_trainable, count_trainable
+    from escoita.training.trial import check_by_trial
+
+    recipe, family, rows, processor = setup.recipe, setup.family, datasets.train, collator.processor
+    first = rows.select(range(min(len(rows), setup.arguments.per_device_train_batch_size)))
+    check_batch(family, processor, collator(first.to_list()), first["text"])
+    check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
+    adapted = untrained(recipe)
+    counts = count_trainable(family, adapted)
+    check_trainable(counts, recipe.method.trainable)
+    for line in without_effect(recipe):
+        say(line)
+    check_by_trial(recipe, family, processor, rows, adapted)
+    return counts
 
 
 def end_dry_run(setup: Setup, datasets: Datasets, counts: dict[str, int]) -> None:
@@ -278,43 +299,6 @@ def training_lock(setup: Setup) -> Iterator[Path | None]:
         if setup.restart and setup.processes.is_main_process:
             start_over(setup.run)
         yield usable_checkpoint(setup.run, setup.processes)
-
-
-def check_without_weights(
-    recipe: Recipe, family: "ChatFamily", collator: "SpeechCollator", rows: "Dataset", batch_size: int
-) -> dict[str, int]:
-    """
-    Checks what would make a training worthless or impossible, as far as it shows before the weights are waited for.
-
-    Args:
-        recipe ([`Recipe`]): What is to be trained.
-        family ([`ChatFamily`]): Of the base.
-        collator ([`SpeechCollator`]): Makes the batches.
-        rows (`Dataset`): To train on.
-        batch_size (`int`): Of these, as many as are looked at.
-
-    Returns:
-        `dict[str, int]`: Trainable parameters of each tower.
-
-    Raises:
-        EscoitaError: A batch, the precision of the base, or what would be trained, is not what it should be, or
-            SFTTrainer, PEFT or the model refuses what the recipe says.
-    """
-    from escoita.models.loading import check_precision, stored_quantization
-    from escoita.training.arguments import without_effect
-    from escoita.training.checks import check_batch, check_trainable, count_trainable
-    from escoita.training.trial import check_by_trial
-
-    first = rows.select(range(min(len(rows), batch_size)))
-    check_batch(family, collator.processor, collator(first.to_list()), first["text"])
-    check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
-    adapted = untrained(recipe)
-    counts = count_trainable(family, adapted)
-    check_trainable(counts, recipe.method.trainable)
-    for line in without_effect(recipe):
-        say(line)
-    check_by_trial(recipe, family, collator.processor, rows, adapted)
-    return counts
 
 
 def make_trainer(
@@ -477,29 +461,6 @@ def table(clips: Utterances) -> "Dataset":
     rows = clips.table.append_column("length", lengths)
     # Unless it is given one, a dataset pickles all of its recordings to make a fingerprint, which nobody asks for.
     return Dataset(rows, fingerprint=generate_random_fingerprint()).select(clips.order)
-
-
-def untrained(recipe: Recipe) -> Any:
-    """
-    The model with its adapter, without weights: for counting.
-
-    Raises:
-        TrainingError: The base has no layers that the method names, or none that it takes.
-    """
-    import torch
-    from peft import get_peft_model
-
-    from escoita.models import family_of
-    from escoita.training.arguments import peft_config
-
-    family = family_of(recipe.base, recipe.base_revision)
-    with torch.device("meta"):
-        model = family.empty_model(recipe.base, recipe.base_revision)
-        try:
-            return get_peft_model(model, peft_config(recipe))
-        except ValueError as error:  # PEFT names targets that it does not find or take
-            reason = " ".join(str(error).split())[:300]
-            raise TrainingError(f"method: the adapter cannot be put on the base: {reason}") from error
 
 
 def trained_parameters(counts: dict[str, int]) -> str:
