@@ -164,8 +164,8 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
     from escoita.models import family_of
     from escoita.training.arguments import sft_config
     from escoita.training.checkpointing import refuse_other_recipe, refuse_strangers
-    from escoita.training.checks import check_precision_of_steps
     from escoita.training.resume import base_of_run, pinned
+    from escoita.training.sanity_checks import check_precision_of_steps
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
@@ -235,7 +235,7 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
     from escoita.models.loading import check_precision, stored_quantization
     from escoita.training.arguments import without_effect
     from escoita.training.backends import untrained
-    from escoita.training.checks import check_batch, check_trainable, count_trainable
+    from escoita.training.sanity_checks import check_batch, check_trainable, count_trainable
     from escoita.training.trial import check_by_trial
 
     recipe, family, rows, processor = setup.recipe, setup.family, datasets.train, collator.processor
@@ -320,8 +320,8 @@ def make_trainer(
     from escoita.training.backends import load_for_training, prepare_precision
     from escoita.training.callbacks import BestAdapter, EnergyMeter, keep_inside
     from escoita.training.checkpointing import Clock
-    from escoita.training.checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.resume import keep_base
+    from escoita.training.sanity_checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.trainer import SpeechTrainer
     from escoita.training.validation import CheckpointingCheck, Listening
 
@@ -402,8 +402,8 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
         WriteError: The disk is full, or may not be written to.
     """
     from escoita.training import outputs
-    from escoita.training.checks import check_trained, count_trainable
     from escoita.training.resume import read_base, refuse_unused_data
+    from escoita.training.sanity_checks import check_trained, count_trainable
 
     if trainer.stopped:
         return

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from escoita.cards.base import base_files
 from escoita.cards.publication import public_recipe
+from escoita.cards.published_base import base_files
 from escoita.errors import PublishError
 from escoita.hub.scan import scan
 from escoita.recipe.schema import load_recipe

@@ -130,7 +130,7 @@ def find_settings(recipe: Recipe, model_type: str | None) -> Iterator[Finding]:
     """
     from escoita.training.arguments import sft_config, without_effect
     from escoita.training.checkpointing import refuse_other_recipe
-    from escoita.training.checks import NOT_IN_FP16
+    from escoita.training.sanity_checks import NOT_IN_FP16
 
     yield from (Finding("warning", "recipe", line, "leave it out") for line in without_effect(recipe))
     run = RunDirectory(recipe.run_path)
