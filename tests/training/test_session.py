@@ -209,7 +209,7 @@ def test_what_an_error_advises_to_change_may_be_changed_when_the_run_resumes(mod
             keys -= {"per_device_train_batch_size", "gradient_accumulation_steps"}  # tested above
         before = yaml.safe_load(RECIPE)["training"]
         # These are named before the first step, when there is no checkpoint.
-        for key in keys - {"num_train_epochs", "max_steps", "fp16"}:
+        for key in keys - {"num_train_epochs", "max_steps", "fp16", "bf16"}:
             refuse_other_recipe(run, recipe(training=before | {key: 7}))
 
 
