@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from escoita.cards.base import published_base
 from escoita.cards.publication import publication
+from escoita.cards.published_base import published_base
 from escoita.recipe.schema import load_recipe
 from escoita.run_directory import RunDirectory
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCard
 
-from escoita.cards.base import base_apart, base_files, require_base
 from escoita.cards.metadata import metadata
 from escoita.cards.publication import public_recipe, require_benchmarks
+from escoita.cards.published_base import base_apart, base_files, require_base
 from escoita.cards.template import template_files
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import clear_refusals, require_name, require_write

@@ -12,9 +12,9 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from escoita import __version__
 from escoita.cards.anonymize import redacted_data, redacted_evaluation, redacted_predictions, redacted_training
-from escoita.cards.base import base_revision
 from escoita.cards.build import build_card
 from escoita.cards.metadata import results_url
+from escoita.cards.published_base import base_revision
 from escoita.cards.template import KEPT, template_digest, template_files
 from escoita.errors import PublishError, RecordError
 from escoita.hub.files import is_repo_id

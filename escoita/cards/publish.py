@@ -10,11 +10,11 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from escoita.cards.base import base_files, require_base
 from escoita.cards.contribute import description
 from escoita.cards.editing import by_hand, reviser, standing_card
 from escoita.cards.preflight import validate_card
 from escoita.cards.publication import publication
+from escoita.cards.published_base import base_files, require_base
 from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
 from escoita.cards.verify.consistency import evaluation_differences

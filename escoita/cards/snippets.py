@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from escoita.cards.base import base_revision
+from escoita.cards.published_base import base_revision
 from escoita.cards.template import environment, plain, released_environment, released_templates
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Recipe

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
 from functools import lru_cache
@@ -242,8 +241,17 @@ def render(values: Mapping[str, Any], own: str | None = None, name: str = KEPT) 
     values = plain(values)
     if own is None:
         return environment().get_template(OURS).render(values)
-    with mistakes_of(name):
+    try:
         body = environment(own, name).get_template(KEPT).render(values)
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+        if isinstance(error, TemplateSyntaxError):
+            lines = [error.lineno] if error.filename == name else []
+        elif isinstance(error, TemplateError):
+            lines = lines or [1]
+        if not lines:  # what fails in our own template alone is our defect
+            raise
+        raise RecipeError(f"{name}, line {lines[-1]}: {_said(error)}") from error
     outside = body
     for block in reversed(blocks(body)):
         outside = outside[: block.start] + outside[block.end :]
@@ -254,30 +262,6 @@ def render(values: Mapping[str, Any], own: str | None = None, name: str = KEPT) 
             " small letters"
         )
     return body
-
-
-@contextmanager
-def mistakes_of(name: str) -> Iterator[None]:
-    """
-    Says in one line what is wrong with the recipe's template. What fails in ours alone is our defect.
-
-    Args:
-        name (`str`): What the template is called.
-
-    Raises:
-        RecipeError: With file and line.
-    """
-    try:
-        yield
-    except TemplateSyntaxError as error:
-        if error.filename != name:
-            raise
-        raise RecipeError(f"{name}, line {error.lineno}: {_said(error)}") from error
-    except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
-        if not lines and not isinstance(error, TemplateError):
-            raise
-        raise RecipeError(f"{name}, line {lines[-1] if lines else 1}: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:

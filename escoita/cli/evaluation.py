@@ -6,18 +6,13 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import (
-    AllowOtherBaseOption,
-    BaseRevisionOption,
-    RunOption,
-    SetOption,
-)
+from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, RunOption, SetOption
 from escoita.utils.processes import is_main_process
 
 
 def evaluate(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory, evaluated on its test corpora.")] = None,
-    base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
+    base: BaseOption = None,
     adapter: Annotated[
         str | None, typer.Option(help="Folder or repository of an adapter, user/name or user/name@revision.")
     ] = None,
@@ -42,7 +37,8 @@ def evaluate(
 ) -> None:
     """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
     from escoita.cli.tables import print_evaluation
-    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, hear_shard
+    from escoita.evaluation.evaluate import evaluate as evaluate_systems
+    from escoita.evaluation.evaluate import evaluate_run, hear_shard
     from escoita.evaluation.predict import hear_all
     from escoita.evaluation.request import asked_of_manifests, asked_of_run
     from escoita.evaluation.shards import Shard, merge_all
@@ -54,41 +50,30 @@ def evaluate(
     if run is not None and not (base or adapter or corpus or out or language):
         options = {"baselines": baseline, "against": against, "normalizer": normalizer}
         changes = [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
-        if part:
-            folder = hear_shard(asked_of_run(run, changes, base_revision, allow_other_base), part)
+        if not part:
+            evaluate_run(run, changes, hear, base_revision, allow_other_base)
             if is_main_process():
-                typer.echo(folder)
+                print_evaluation(
+                    RunDirectory(run).eval, table=False
+                )  # escoita summary prints it, with what is of a run
             return
-        evaluate_run(run, changes, hear, base_revision, allow_other_base)
-        if is_main_process():
-            print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
+        asked = asked_of_run(run, changes, base_revision, allow_other_base)
     elif run is None and base and corpus and out and not (against or overrides):
-        if part:
-            asked = asked_of_manifests(
-                base, adapter, corpus, out, language, baseline, normalizer, None, base_revision, allow_other_base
-            )
-            folder = hear_shard(asked, part)
-            if is_main_process():
-                typer.echo(folder)
-            return
-        evaluate_manifests(
-            base,
-            adapter,
-            corpus,
-            out,
-            language,
-            baseline,
-            normalizer,
-            hear=hear,
-            base_revision=base_revision,
-            allow_other_base=allow_other_base,
+        asked = asked_of_manifests(
+            base, adapter, corpus, out, language, baseline, normalizer, None, base_revision, allow_other_base
         )
-        if is_main_process():
-            print_evaluation(out)
+        if not part:
+            evaluate_systems(*asked, hear=hear)
+            if is_main_process():
+                print_evaluation(out)
+            return
     elif run is None and (against or overrides):
         raise typer.BadParameter("--against and --set go with --run")
     else:
         raise typer.BadParameter("give --run, or --base, --corpus and --out, with --adapter or --language")
+    folder = hear_shard(asked, part)
+    if is_main_process():
+        typer.echo(folder)
 
 
 def gate(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escoita.cli.options import SetOption
+from escoita.cli.options import RecipeArgument, SetOption
 
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 jobs = typer.Typer(help="Train and evaluate on hardware of the Hub.", no_args_is_help=True)
 
-RecipeArgument = Annotated[Path, typer.Argument(help="YAML file of the adapter.")]
 Flavor = Annotated[str, typer.Option(help="Hardware, such as a100-large.")]
 Source = Annotated[
     str, typer.Option(help="What pip installs as escoita in the job, such as git+https://HOST/REPOSITORY@COMMIT.")

@@ -9,6 +9,7 @@ import typer
 RecipeArgument = Annotated[Path, typer.Argument(help="YAML file of the adapter.")]
 RecipeOption = Annotated[Path, typer.Option("--recipe", help="YAML file of the adapter.")]
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
+BaseOption = Annotated[str | None, typer.Option("--base", help="Folder or repository of a base model.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 PushOption = Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption
+from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption
 
 
 space = typer.Typer(help="The demo: base plus adapter on a page.", no_args_is_help=True)
@@ -17,7 +17,7 @@ KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def space_run(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory.")] = None,
-    base: Annotated[str | None, typer.Option(help="Folder or repository of a base model.")] = None,
+    base: BaseOption = None,
     adapter: Annotated[
         list[str] | None,
         typer.Option(help="Folder or repository (user/name@revision) of an adapter, or name=source; repeatable."),

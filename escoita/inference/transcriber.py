@@ -20,7 +20,7 @@ from escoita.models.base_model import resolve_base
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import NOTES, Segment, Transcript
-from escoita.utils.processes import ahead, device, say
+from escoita.utils.processes import ahead, device, free_device_memory, is_out_of_memory, say
 
 
 if TYPE_CHECKING:
@@ -268,40 +268,38 @@ class Transcriber:
     def _within_memory(
         self, features: dict[str, Any], lengths: Sequence[float], watch: "Watch | None" = None
     ) -> tuple[list[str], list[int]]:
-        """Texts and counts of tokens of parts of these lengths, as many at once as could be afforded before."""
-        longest, rows = max(lengths), range(len(lengths))
-        most = max(1, min(len(rows), round(self.affordable_seconds / longest)))
+        """Texts and counts of tokens of parts of these lengths; as few rows at once as memory turns out to allow."""
+        longest = max(lengths)
         texts: list[str] = []
         counts: list[int] = []
-        for start in range(0, len(rows), most):
-            some_texts, some_counts = self._generate(features, rows[start : start + most], longest, watch)
-            texts, counts = texts + some_texts, counts + some_counts
+        while len(texts) < len(lengths):
+            most = max(1, min(len(lengths) - len(texts), round(self.affordable_seconds / longest)))
+            try:
+                some_texts, some_counts = self._generate(features, len(texts), most, watch)
+                texts, counts = texts + some_texts, counts + some_counts
+                continue
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if most == 1:
+                    raise EscoitaError(f"out of memory on a clip of {longest:.1f} s; use a smaller base") from error
+            # The error is released here, and with it the tensors that its traceback refers to.
+            free_device_memory()
+            self.affordable_seconds = longest * (most // 2)
         return texts, counts
 
     def _generate(
-        self, features: dict[str, Any], rows: range, longest: float, watch: "Watch | None"
+        self, features: dict[str, Any], start: int, count: int, watch: "Watch | None"
     ) -> tuple[list[str], list[int]]:
-        """Texts and counts of tokens of some rows of a group; half of them at a time when memory runs out."""
+        """Texts and counts of tokens of some rows of a group."""
         import torch
 
-        try:
-            inputs = {key: self._placed(value[rows.start : rows.stop]) for key, value in features.items()}
-            # Rows are counted from the first of these.
-            row_watch = watch and (lambda row, place, token: watch(rows.start + row, place, token))
-            with torch.inference_mode():
-                self.family.set_language(self.model, self.processor, self.spoken.language)
-                tokens = self.family.generate(self.model, inputs, self.spoken, row_watch).cpu()
-            return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
-            if len(rows) == 1:
-                raise EscoitaError(f"out of memory on a clip of {longest:.1f} s; use a smaller base") from error
-        half = len(rows) // 2
-        self.affordable_seconds = longest * half
-        torch.cuda.empty_cache()
-        first, second = (self._generate(features, some, longest, watch) for some in (rows[:half], rows[half:]))
-        return first[0] + second[0], first[1] + second[1]
+        inputs = {key: self._placed(value[start : start + count]) for key, value in features.items()}
+        row_watch = watch and (lambda row, place, token: watch(start + row, place, token))
+        with torch.inference_mode():
+            self.family.set_language(self.model, self.processor, self.spoken.language)
+            tokens = self.family.generate(self.model, inputs, self.spoken, row_watch).cpu()
+        return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
 
     def _stitched(self, place: int, group: Group, found: list[tuple[int, Segment, float, int]]) -> Transcript:
         """The transcript of a recording from its parts, which were heard in any order."""

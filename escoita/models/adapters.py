@@ -146,6 +146,10 @@ class Adapters:
     there again: the base alone is what it was before, adapters of different kinds never stand on one another, and each
     hears as with plain PEFT. Nothing is merged, as unmerging would not give back the very same weights.
 
+    PEFT's own `load_adapter` and `set_adapter` are not used. PEFT 0.21 wraps the modules that an earlier adapter left:
+    if one adapter has LoRA on layers within a module that another trained whole, as in Phi-4's audio encoder, then
+    either the second fails to load or, in the other order, the LoRA gives wrong logits without an error.
+
     Args:
         model: The base, loaded; changed in place.
         sources (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each. Each is

@@ -252,7 +252,7 @@ def _corrections(demo: "Demo") -> Any:
     """Takes corrections while the page is open; they wait where Gradio serves no files, and outlive a kill."""
     from huggingface_hub.constants import HF_HOME
 
-    from escoita.space.feedback import open_corrections
+    from escoita.space.corrections import open_corrections
 
     waiting = Path(HF_HOME) / "escoita" / (demo.settings.feedback or "").replace("/", "--")
     return open_corrections(demo.settings, waiting, demo.language or "und")

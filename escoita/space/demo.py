@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from escoita.inference.fairness import Client
     from escoita.inference.serving import Engine
     from escoita.inference.streaming import Partial
-    from escoita.space.feedback import Corrections
+    from escoita.space.corrections import Corrections
 
 
 def on_zero_gpu() -> bool:
@@ -301,7 +301,7 @@ class Demo:
         ready (`Callable`, *optional*): Waits until the model is loaded, and gives what hears; raises
             `EscoitaError` where it could not be loaded. [`~escoita.space.app.serve`] puts it in.
         loading (`Callable`, *optional*): Whether it is still being loaded.
-        corrections ([`~escoita.space.feedback.Corrections`], *optional*): What takes corrections of visitors.
+        corrections ([`~escoita.space.corrections.Corrections`], *optional*): What takes corrections of visitors.
         clients ([`Clients`], *optional*): Tells clients apart; without proxies unless given.
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an adapter
             was trained on.

@@ -85,3 +85,25 @@ def load_for_training(recipe: Recipe, family: "ChatFamily") -> tuple[Any, "PeftC
 
     model = family.load_model(recipe.base, recipe.base_revision, recipe.dtype, load_in_4bit=recipe.load_in_4bit)
     return model, peft_config(recipe)
+
+
+def untrained(recipe: Recipe) -> Any:
+    """
+    The model with its adapter, without weights: for counting.
+
+    Raises:
+        TrainingError: The base has no layers that the method names, or none that it takes.
+    """
+    from peft import get_peft_model
+
+    from escoita.models import family_of
+    from escoita.training.arguments import peft_config
+
+    family = family_of(recipe.base, recipe.base_revision)
+    with torch.device("meta"):
+        model = family.empty_model(recipe.base, recipe.base_revision)
+        try:
+            return get_peft_model(model, peft_config(recipe))
+        except ValueError as error:  # PEFT names targets that it does not find or take
+            reason = " ".join(str(error).split())[:300]
+            raise TrainingError(f"method: the adapter cannot be put on the base: {reason}") from error

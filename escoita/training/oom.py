@@ -5,15 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from accelerate.utils.memory import clear_device_cache
 
 from escoita.errors import TrainingError
 from escoita.training.data_collator import SECONDS
-from escoita.utils.processes import say
+from escoita.utils.processes import free_device_memory, is_out_of_memory, say
 
 
 Batch = dict[str, Any]
-SHORTAGES = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 ADVICE = (
     "halve training.per_device_train_batch_size and double training.gradient_accumulation_steps, which leaves the"
     " effective batch as it is, or set training.gradient_checkpointing"
@@ -67,7 +65,7 @@ class Halves:
         value = self._sum(work, batch)
         while value is None:
             forget()
-            clear_device_cache(garbage_collection=True)
+            free_device_memory()
             if all(self._sum(work, each) is not None for each in before):
                 value = self._sum(work, batch)
         return value
@@ -127,8 +125,3 @@ def halved(batch: Batch) -> tuple[Batch, Batch]:
         return {key: value[which] if torch.is_tensor(value) else value for key, value in batch.items()}
 
     return some(slice(None, middle)), some(slice(middle, None))
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, of a GPU or of the machine."""
-    return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in SHORTAGES)

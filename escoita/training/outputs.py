@@ -15,8 +15,8 @@ from escoita.records.training import BaseRecord, CorpusUse, LossPoint, TrainingR
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 from escoita.training.callbacks import EnergyMeter, best_of, save_weights
 from escoita.training.checkpointing import Clock, written_whole
-from escoita.training.checks import check_saved
 from escoita.training.resume import DataState
+from escoita.training.sanity_checks import check_saved
 from escoita.utils.files import public_name, sha256, sync_files, write_atomically
 from escoita.utils.limits import LOSS_POINTS, VALIDATION_POINTS
 from escoita.utils.processes import device_name, peak_memory_bytes

@@ -21,7 +21,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.interruption import Interrupted, StopRequest
-from escoita.utils.processes import leave, main_first, main_only, say
+from escoita.utils.processes import is_out_of_memory, leave, main_first, main_only, say
 
 
 if TYPE_CHECKING:
@@ -164,8 +164,8 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
     from escoita.models import family_of
     from escoita.training.arguments import sft_config
     from escoita.training.checkpointing import refuse_other_recipe, refuse_strangers
-    from escoita.training.checks import check_precision_of_steps
     from escoita.training.resume import base_of_run, pinned
+    from escoita.training.sanity_checks import check_precision_of_steps
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
@@ -220,14 +220,35 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
     """
     Check what would make the training worthless or impossible, before the weights are loaded.
 
+    Args:
+        setup ([`Setup`]): Of the training.
+        collator ([`SpeechCollator`]): Makes the batches.
+        datasets ([`Datasets`]): The rows; the first batch is checked.
+
     Returns:
         `dict[str, int]`: Trainable parameters of each tower.
 
     Raises:
-        EscoitaError: See [`check_without_weights`].
+        EscoitaError: A batch, the precision of the base, or the trainable parameters are not as they should be, or
+            SFTTrainer, PEFT or the model refuses what the recipe says.
     """
-    size = setup.arguments.per_device_train_batch_size
-    return check_without_weights(setup.recipe, setup.family, collator, datasets.train, size)
+    from escoita.models.loading import check_precision, stored_quantization
+    from escoita.training.arguments import without_effect
+    from escoita.training.backends import untrained
+    from escoita.training.sanity_checks import check_batch, check_trainable, count_trainable
+    from escoita.training.trial import check_by_trial
+
+    recipe, family, rows, processor = setup.recipe, setup.family, datasets.train, collator.processor
+    first = rows.select(range(min(len(rows), setup.arguments.per_device_train_batch_size)))
+    check_batch(family, processor, collator(first.to_list()), first["text"])
+    check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
+    adapted = untrained(recipe)
+    counts = count_trainable(family, adapted)
+    check_trainable(counts, recipe.method.trainable)
+    for line in without_effect(recipe):
+        say(line)
+    check_by_trial(recipe, family, processor, rows, adapted)
+    return counts
 
 
 def end_dry_run(setup: Setup, datasets: Datasets, counts: dict[str, int]) -> None:
@@ -280,43 +301,6 @@ def training_lock(setup: Setup) -> Iterator[Path | None]:
         yield usable_checkpoint(setup.run, setup.processes)
 
 
-def check_without_weights(
-    recipe: Recipe, family: "ChatFamily", collator: "SpeechCollator", rows: "Dataset", batch_size: int
-) -> dict[str, int]:
-    """
-    Checks what would make a training worthless or impossible, as far as it shows before the weights are waited for.
-
-    Args:
-        recipe ([`Recipe`]): What is to be trained.
-        family ([`ChatFamily`]): Of the base.
-        collator ([`SpeechCollator`]): Makes the batches.
-        rows (`Dataset`): To train on.
-        batch_size (`int`): Of these, as many as are looked at.
-
-    Returns:
-        `dict[str, int]`: Trainable parameters of each tower.
-
-    Raises:
-        EscoitaError: A batch, the precision of the base, or what would be trained, is not what it should be, or
-            SFTTrainer, PEFT or the model refuses what the recipe says.
-    """
-    from escoita.models.loading import check_precision, stored_quantization
-    from escoita.training.arguments import without_effect
-    from escoita.training.checks import check_batch, check_trainable, count_trainable
-    from escoita.training.trial import check_by_trial
-
-    first = rows.select(range(min(len(rows), batch_size)))
-    check_batch(family, collator.processor, collator(first.to_list()), first["text"])
-    check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
-    adapted = untrained(recipe)
-    counts = count_trainable(family, adapted)
-    check_trainable(counts, recipe.method.trainable)
-    for line in without_effect(recipe):
-        say(line)
-    check_by_trial(recipe, family, collator.processor, rows, adapted)
-    return counts
-
-
 def make_trainer(
     setup: Setup, collator: "SpeechCollator", datasets: Datasets, checkpoint: Path | None = None
 ) -> "SpeechTrainer":
@@ -336,8 +320,8 @@ def make_trainer(
     from escoita.training.backends import load_for_training, prepare_precision
     from escoita.training.callbacks import BestAdapter, EnergyMeter, keep_inside
     from escoita.training.checkpointing import Clock
-    from escoita.training.checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.resume import keep_base
+    from escoita.training.sanity_checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.trainer import SpeechTrainer
     from escoita.training.validation import CheckpointingCheck, Listening
 
@@ -386,7 +370,6 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None
             not numbers, or memory runs out and no batch can be split.
     """
     from escoita.training.checkpointing import refuse_other_processes
-    from escoita.training.oom import is_out_of_memory
 
     if checkpoint:
         refuse_other_processes(checkpoint, trainer.args.world_size)
@@ -419,8 +402,8 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
         WriteError: The disk is full, or may not be written to.
     """
     from escoita.training import outputs
-    from escoita.training.checks import check_trained, count_trainable
     from escoita.training.resume import read_base, refuse_unused_data
+    from escoita.training.sanity_checks import check_trained, count_trainable
 
     if trainer.stopped:
         return
@@ -478,29 +461,6 @@ def table(clips: Utterances) -> "Dataset":
     rows = clips.table.append_column("length", lengths)
     # Unless it is given one, a dataset pickles all of its recordings to make a fingerprint, which nobody asks for.
     return Dataset(rows, fingerprint=generate_random_fingerprint()).select(clips.order)
-
-
-def untrained(recipe: Recipe) -> Any:
-    """
-    The model with its adapter, without weights: for counting.
-
-    Raises:
-        TrainingError: The base has no layers that the method names, or none that it takes.
-    """
-    import torch
-    from peft import get_peft_model
-
-    from escoita.models import family_of
-    from escoita.training.arguments import peft_config
-
-    family = family_of(recipe.base, recipe.base_revision)
-    with torch.device("meta"):
-        model = family.empty_model(recipe.base, recipe.base_revision)
-        try:
-            return get_peft_model(model, peft_config(recipe))
-        except ValueError as error:  # PEFT names targets that it does not find or take
-            reason = " ".join(str(error).split())[:300]
-            raise TrainingError(f"method: the adapter cannot be put on the base: {reason}") from error
 
 
 def trained_parameters(counts: dict[str, int]) -> str:

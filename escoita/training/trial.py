@@ -29,6 +29,7 @@ from escoita.models.small_copy import small_config
 from escoita.recipe.schema import Modules, Recipe
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import visible
+from escoita.utils.processes import is_out_of_memory
 
 
 if TYPE_CHECKING:
@@ -102,8 +103,6 @@ def _with(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
 
 def _refusal(recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any) -> str:
     """Why the step fails, in one line; empty if it succeeds."""
-    from escoita.training.oom import is_out_of_memory
-
     with tempfile.TemporaryDirectory() as folder, _alone():
         try:
             _take_step(recipe, family, copy.deepcopy(processor), rows, adapted, Path(folder))

@@ -1,5 +1,6 @@
 """Coordinate processes and threads of one command, show their progress, and say what they run on."""
 
+import gc
 import os
 import re
 import resource
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+# What errors say when memory ran out, besides torch's own class for it.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # For which threads that still release tensors are waited for; without it, two processes of a busy machine hung.
 SECONDS_TO_RELEASE = 0.5
 
@@ -203,6 +206,21 @@ def forget_peak_memory() -> None:
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of a GPU or of the machine."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def free_device_memory() -> None:
+    """Collect unreachable tensors, and return to the GPU the memory that torch keeps for reuse."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 Result = TypeVar("Result")

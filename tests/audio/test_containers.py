@@ -76,15 +76,15 @@ def test_a_whole_file_is_not_cut_off(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-def test_a_part_of_a_file_is_cut_off(kind: str, share: float) -> None:
-    content = WHOLE[kind][: int(share * len(WHOLE[kind])) | 1]
-    recording = read_recording(content, "clip")
-    assert recording.cut_off and recording.notes == ("cut_off",)
-    assert 0.1 < seconds(recording.samples) < SECONDS - 0.5
-    with pytest.raises(AudioError) as refusal:
-        read_audio(content, "clip")
-    assert refusal.value.name == "clip" and refusal.value.reason == recording.cut_off
+def test_a_part_of_a_file_is_cut_off(kind: str) -> None:
+    for share in (0.25, 0.5, 0.75):
+        content = WHOLE[kind][: int(share * len(WHOLE[kind])) | 1]
+        recording = read_recording(content, "clip")
+        assert recording.cut_off and recording.notes == ("cut_off",), share
+        assert 0.1 < seconds(recording.samples) < SECONDS - 0.5, share
+        with pytest.raises(AudioError) as refusal:
+            read_audio(content, "clip")
+        assert refusal.value.name == "clip" and refusal.value.reason == recording.cut_off
 
 
 def test_without_its_index_an_mp4_cannot_be_read() -> None:

@@ -55,18 +55,18 @@ def test_resampling_in_blocks_is_resampling_at_once(length: int, block: int, rat
     np.testing.assert_array_equal(mono.finish(), expected)
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 48_000])
 @pytest.mark.parametrize(
     ("kind", "subtype", "channels"),
     [("WAV", "PCM_16", 2), ("WAV", "FLOAT", 6), ("FLAC", "PCM_16", 1), ("OGG", "VORBIS", 2), ("MP3", None, 2)],
 )
 def test_a_file_in_blocks_is_the_file_at_once(
-    monkeypatch: pytest.MonkeyPatch, kind: str, subtype: str | None, channels: int, rate: int
+    monkeypatch: pytest.MonkeyPatch, kind: str, subtype: str | None, channels: int
 ) -> None:
     monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 3_000)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, noise(3, rate, channels), rate, format=kind, subtype=subtype)
-    np.testing.assert_array_equal(read_audio(buffer.getvalue()), at_once(buffer.getvalue()))
+    for rate in (8_000, 16_000, 22_050, 48_000):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, noise(3, rate, channels), rate, format=kind, subtype=subtype)
+        np.testing.assert_array_equal(read_audio(buffer.getvalue()), at_once(buffer.getvalue()))
 
 
 def test_many_samples_are_refused_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

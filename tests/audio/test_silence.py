@@ -1,6 +1,7 @@
 """Dither, digital silence and faint noise are silence, whatever the bit depth and the codec; quiet speech is not."""
 
 import io
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,6 @@ def noise(seconds: float, decibels: float) -> np.ndarray:
     return at_level(np.random.default_rng(5).standard_normal(round(seconds * 16_000)).astype(np.float32), decibels)
 
 
-@pytest.mark.parametrize("seconds", [0.3, 3.0, 20.0])
-@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
 @pytest.mark.parametrize(
     "bits, kind, subtype",
     [
@@ -51,8 +50,9 @@ def noise(seconds: float, decibels: float) -> np.ndarray:
         (8, "OGG", "OPUS"),
     ],
 )
-def test_dither_is_silence(bits: int, kind: str, subtype: str, rate: int, seconds: float) -> None:
-    assert is_silent(stored(dither(bits, seconds, rate), rate, kind, subtype))
+def test_dither_is_silence(bits: int, kind: str, subtype: str) -> None:
+    for rate, seconds in product((8_000, 16_000, 48_000), (0.3, 3.0, 20.0)):
+        assert is_silent(stored(dither(bits, seconds, rate), rate, kind, subtype)), (rate, seconds)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0])

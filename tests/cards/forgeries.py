@@ -19,7 +19,7 @@ import yaml
 from escoita.cards.build import build_card
 from escoita.cards.front_matter import BEGIN, END, blocks, digest, keys, marked, split
 from escoita.cards.verify.check import Verdict
-from escoita.cards.verify.files import drawn_of_records
+from escoita.cards.verify.published_files import drawn_of_records
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import described, parquet, read_predictions, replaced
 from escoita.evaluation.report.plots import drawings

@@ -11,8 +11,8 @@ from escoita.cards.front_matter import marked
 from escoita.cards.verify.adapter import check_rendered_prompt
 from escoita.cards.verify.check import MOST_LINES, compared
 from escoita.cards.verify.consistency import evaluation_differences
-from escoita.cards.verify.files import check_files
 from escoita.cards.verify.front_matter import check_front, index_entries
+from escoita.cards.verify.published_files import check_files
 from escoita.cards.verify.recompute import differences
 from escoita.cards.verify.text import check_names, check_sections, check_versions, every_block, figures_of, named
 from escoita.models import family_of

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 
 from escoita.cards import fetch
 from escoita.cards.publication import checksums
-from escoita.cards.verify import files as plots
+from escoita.cards.verify import published_files as plots
 from escoita.cards.verify import verify as module
 from escoita.cards.verify.check import Check
 from escoita.cards.verify.consistency import check_consistency

@@ -6,8 +6,8 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.cards.base import published_base
 from escoita.cards.metadata import dataset_id, expected_index, metadata
+from escoita.cards.published_base import published_base
 from escoita.hub.files import is_repo_id
 from escoita.hub.vocabulary import check
 from escoita.recipe.schema import Corpus, Recipe

@@ -19,8 +19,8 @@ from escoita.cards.publication import checksums
 from escoita.cards.verify import verify as module
 from escoita.cards.verify.adapter import base_of
 from escoita.cards.verify.check import Check
-from escoita.cards.verify.files import check_files, check_leaderboards
 from escoita.cards.verify.front_matter import front_matter
+from escoita.cards.verify.published_files import check_files, check_leaderboards
 from escoita.cards.verify.verify import print_checks, verify
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from escoita.cards.base import published_base
 from escoita.cards.publication import publication
+from escoita.cards.published_base import published_base
 from escoita.cli.main import app
 from escoita.evaluation.aggregate import score
 from escoita.run_directory import RunDirectory

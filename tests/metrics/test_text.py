@@ -87,11 +87,11 @@ def test_galician_by_hand(text: str, expected: str) -> None:
     assert normalizer("galician")(text) == expected
 
 
-@pytest.mark.parametrize("apostrophe", "'’‘`´ʻʼʹ′ʽʾʿ＇‛ˈˊˋ❛❜｀ꞌ΄\x91\x92")
-def test_whatever_was_typed_for_an_apostrophe_in_uzbek(apostrophe: str) -> None:
-    typed = "Oʻzbek togʻi, gʻoʻza: maʼno, sanʼat".replace("ʻ", apostrophe).replace("ʼ", apostrophe)
-    for name in ("uzbek", "uzbek-latin"):
-        assert normalizer(name)(typed) == "oʻzbek togʻi gʻoʻza maʼno sanʼat"
+@pytest.mark.parametrize("name", ["uzbek", "uzbek-latin"])
+def test_whatever_was_typed_for_an_apostrophe_in_uzbek(name: str) -> None:
+    for apostrophe in "'’‘`´ʻʼʹ′ʽʾʿ＇‛ˈˊˋ❛❜｀ꞌ΄\x91\x92":
+        typed = "Oʻzbek togʻi, gʻoʻza: maʼno, sanʼat".replace("ʻ", apostrophe).replace("ʼ", apostrophe)
+        assert normalizer(name)(typed) == "oʻzbek togʻi gʻoʻza maʼno sanʼat", ascii(apostrophe)
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_references_and_normalised_texts_must_pair() -> None:
         word_changes(["un"], [])
 
 
-@pytest.mark.parametrize("piece", ["<", "[", "(", " 'a", " ‘‘a", " `a", "'", "1'", "ъе", "<]("])
 @pytest.mark.parametrize("name", NORMALIZERS)
-def test_a_long_text_of_one_sign_takes_no_time_that_grows_with_its_square(name: str, piece: str) -> None:
+def test_a_long_text_of_one_sign_takes_no_time_that_grows_with_its_square(name: str) -> None:
     """Which would be minutes."""
-    normalizer(name)(piece * (100_000 // len(piece)))
+    for piece in ("<", "[", "(", " 'a", " ‘‘a", " `a", "'", "1'", "ъе", "<]("):
+        normalizer(name)(piece * (100_000 // len(piece)))

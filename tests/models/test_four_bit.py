@@ -72,9 +72,9 @@ def test_a_model_without_layers_in_4_bits_is_refused() -> None:
 
 def test_the_estimate_of_doctor_counts_the_layers_that_the_loader_quantizes() -> None:
     from escoita.recipe.schema import load_recipe
+    from escoita.training.backends import untrained
     from escoita.training.preflight.memory import _linear
     from escoita.training.preflight.model import _load
-    from escoita.training.sft import untrained
     from tests.conftest import ROOT
 
     recipe = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml", ["load_in_4bit=true"])

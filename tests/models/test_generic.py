@@ -21,7 +21,7 @@ from escoita.models import family_of
 from escoita.models.base import marks_of
 from escoita.models.chat import IGNORED, ChatFamily
 from escoita.records.training import AdapterRecord, Prompt
-from escoita.training.checks import check_batch, count_trainable
+from escoita.training.sanity_checks import check_batch, count_trainable
 from tests.models import bases
 from tests.samples import tone
 

@@ -1,4 +1,4 @@
-"""The box for corrections in a browser; what becomes of them is in test_feedback.py."""
+"""The box for corrections in a browser; what becomes of them is in test_corrections.py."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -84,19 +84,19 @@ def test_spoken_time(seconds: float, language: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("kind, prepare", SENT)
-@pytest.mark.parametrize("name", ["clip.wav", "a: the file is empty.wav", "{name} {0}.wav"])
 def test_what_a_recording_is_refused_for_is_told_in_every_language(
-    tmp_path: Path, kind: str, prepare: Callable[[Path], object], name: str
+    tmp_path: Path, kind: str, prepare: Callable[[Path], object]
 ) -> None:
-    prepare(tmp_path / name)
-    with pytest.raises(EscoitaError) as caught:
-        heard(tmp_path / name, Space(max_megabytes=1.5))
-    message = str(caught.value)
-    assert refusal(message, "en") == message
-    for language in ("gl", "uz"):
-        beginning = texts(language)[f"refusal.{kind}"].partition("{")[2].partition("}")[2][:12].partition("{")[0]
-        assert refusal(message, language).startswith(name + beginning)
-        assert "{" not in refusal(message, language).removeprefix(name)
+    for name in ("clip.wav", "a: the file is empty.wav", "{name} {0}.wav"):
+        prepare(tmp_path / name)
+        with pytest.raises(EscoitaError) as caught:
+            heard(tmp_path / name, Space(max_megabytes=1.5))
+        message = str(caught.value)
+        assert refusal(message, "en") == message
+        for language in ("gl", "uz"):
+            beginning = texts(language)[f"refusal.{kind}"].partition("{")[2].partition("}")[2][:12].partition("{")[0]
+            assert refusal(message, language).startswith(name + beginning)
+            assert "{" not in refusal(message, language).removeprefix(name)
 
 
 def test_nothing_sent() -> None:
@@ -116,11 +116,14 @@ def test_other_messages_stay_as_they_are(message: str) -> None:
     assert refusal(f"¡{message}!", "gl") == f"¡{message}!"
 
 
-@pytest.mark.parametrize("key", [key for key in texts("en") if key.startswith("refusal.")])
-def test_every_refusal_is_found_again_by_its_words(key: str) -> None:
-    values = dict.fromkeys(fields(texts("en")[key]), "7")
-    english, galician = (values | ({"time": time} if "time" in values else {}) for time in ("7 minutes", "7 minutos"))
-    assert refusal(say(key, **english), "gl") == say(key, "gl", **galician)
+def test_every_refusal_is_found_again_by_its_words() -> None:
+    for key, text in texts("en").items():
+        if key.startswith("refusal."):
+            english = dict.fromkeys(fields(text), "7")
+            galician = dict(english)
+            if "time" in english:
+                english["time"], galician["time"] = "7 minutes", "7 minutos"
+            assert refusal(say(key, **english), "gl") == say(key, "gl", **galician)
 
 
 def test_every_text_is_shown_somewhere() -> None:

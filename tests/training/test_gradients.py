@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from escoita.errors import UntrainedError
-from escoita.training.checks import MOST_SKIPPED, GradientWatch, is_zero_at_first
+from escoita.training.sanity_checks import MOST_SKIPPED, GradientWatch, is_zero_at_first
 
 
 ARGUMENTS: Any = SimpleNamespace(device=torch.device("cpu"), world_size=1, optim="adamw_torch")

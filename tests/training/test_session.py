@@ -193,7 +193,7 @@ def messages(module: Path) -> Iterator[str]:
 
 
 # Errors of these can end a run that has written a checkpoint.
-WHILE_TRAINING = ("checks", "data_collator", "oom", "resume", "sft", "trainer", "validation")
+WHILE_TRAINING = ("data_collator", "oom", "resume", "sanity_checks", "sft", "trainer", "validation")
 ADVISED = re.compile(r"training\.(\w+)|\b(load_in_4bit|engine)\b")
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from escoita.errors import UntrainedError
-from escoita.training.checks import InitialWeights, check_trained, checksums
+from escoita.training.sanity_checks import InitialWeights, check_trained, checksums
 
 
 def tower_of(name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from escoita.data.rows import Utterance, Utterances
 from escoita.models import family_of
 from escoita.recipe.schema import Recipe, load_recipe
-from escoita.training.sft import table, untrained
+from escoita.training.backends import untrained
+from escoita.training.sft import table
 from escoita.training.trial import check_by_trial
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from escoita.cli.main import script
 from escoita.errors import EscoitaError, WriteError
-from escoita.utils.processes import each_says_why, gathered, locked, main_first, main_only
+from escoita.utils.processes import each_says_why, gathered, is_out_of_memory, locked, main_first, main_only
 
 
 @pytest.mark.parametrize("rank, said", [(0, ""), (1, "escoita: process 1: gone.wav: no such file\n")])
@@ -77,3 +77,20 @@ def test_a_command_that_went_well_takes_leave_of_the_others(code: int, left: boo
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory",
+        "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9",
+        "MPS backend out of memory (MPS allocated: 18 GB)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_an_out_of_memory_error_is_recognized(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(said))
+
+
+def test_another_error_is_not_an_out_of_memory_error() -> None:
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from escoita.cards.base import base_revision
+from escoita.cards.published_base import base_revision
 from escoita.cards.verify.adapter import ADAPTER, apart, base_differences, check_rendered_prompt, system_differences
 from escoita.cards.verify.check import Check, compared, skipped
 from escoita.cards.verify.recompute import Differences, differing, same

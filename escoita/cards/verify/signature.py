@@ -21,7 +21,7 @@ from escoita.cards.signature import (
 )
 from escoita.cards.signing import parts
 from escoita.cards.verify.check import Check, compared, skipped, unprovable
-from escoita.cards.verify.files import MEANT, UNSUMMED, published_files
+from escoita.cards.verify.published_files import MEANT, UNSUMMED, published_files
 from escoita.errors import PublishError
 from escoita.utils.files import sha256
 

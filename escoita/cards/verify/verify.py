@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.text import Text
 
 from escoita import __version__
-from escoita.cards.base import base_revision
 from escoita.cards.build import build_card
 from escoita.cards.context import evaluation_card
 from escoita.cards.fetch import Snapshot, fetched
 from escoita.cards.listing import published_files
 from escoita.cards.publication import benchmark_files
+from escoita.cards.published_base import base_revision
 from escoita.cards.snippets import released_code
 from escoita.cards.template import released_templates
 from escoita.cards.verify.adapter import apart, base_of, check_adapter, check_base_weights, check_named_base
@@ -41,8 +41,8 @@ from escoita.cards.verify.check import (
     unprovable,
 )
 from escoita.cards.verify.consistency import check_consistency, check_contributed, check_presence
-from escoita.cards.verify.files import check_drawings, check_files, check_leaderboards, drawn_of_records
 from escoita.cards.verify.front_matter import check_front, front_matter
+from escoita.cards.verify.published_files import check_drawings, check_files, check_leaderboards, drawn_of_records
 from escoita.cards.verify.recompute import (
     Score,
     asked_references,

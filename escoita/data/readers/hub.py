@@ -1,7 +1,6 @@
 """Datasets of the Hub, through `datasets`; nothing of them is run, and no recording is decoded by it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,21 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
         raise CorpusError(
             f"{corpus.path}: set a limit for corpus {corpus.name!r}: recordings that are streamed are held in memory"
         )
-    with _in_our_words(corpus):
+    import datasets.exceptions
+
+    try:
         return collect_pieces(_pieces(corpus, language), limit=corpus.limit)
+    except (*_FAILURES, datasets.exceptions.DatasetsError) as error:
+        cause: BaseException = error
+        # Says only that something was wrong with the data.
+        while isinstance(cause, datasets.exceptions.DatasetGenerationError) and cause.__cause__:
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split())
+        if isinstance(cause, ImportError) and "torchcodec" in reason:
+            fetch = f"run `hf download {corpus.path} --repo-type dataset --local-dir DIR`"
+            fetch = "" if Path(corpus.path).is_dir() else f"{fetch}, set path to DIR, and "
+            reason = f"datasets reads its loose recordings with torchcodec alone; {fetch}set reader to audiofolder"
+        raise CorpusError(f"{corpus.path}: {reason or type(cause).__name__}") from error
 
 
 def _pieces(corpus: Corpus, language: str) -> Iterator[Piece]:
@@ -89,22 +101,3 @@ def _load(corpus: Corpus) -> Any:
     return datasets.load_dataset(
         corpus.path, corpus.config, split=corpus.split, revision=corpus.revision, streaming=corpus.streaming
     )
-
-
-@contextmanager
-def _in_our_words(corpus: Corpus) -> Iterator[None]:
-    import datasets.exceptions
-
-    try:
-        yield
-    except (*_FAILURES, datasets.exceptions.DatasetsError) as error:
-        cause: BaseException = error
-        # Says only that something was wrong with the data.
-        while isinstance(cause, datasets.exceptions.DatasetGenerationError) and cause.__cause__:
-            cause = cause.__cause__
-        reason = " ".join(str(cause).split())
-        if isinstance(cause, ImportError) and "torchcodec" in reason:
-            fetch = f"run `hf download {corpus.path} --repo-type dataset --local-dir DIR`"
-            fetch = "" if Path(corpus.path).is_dir() else f"{fetch}, set path to DIR, and "
-            reason = f"datasets reads its loose recordings with torchcodec alone; {fetch}set reader to audiofolder"
-        raise CorpusError(f"{corpus.path}: {reason or type(cause).__name__}") from error

@@ -19,10 +19,10 @@ from escoita.models import family_of
 from escoita.models.chat import IGNORED, ChatFamily
 from escoita.models.loading import skip_list
 from escoita.recipe.schema import Corpus, Recipe
-from escoita.training.checks import check_batch, check_trainable, count_trainable
 from escoita.training.data_collator import SpeechCollator
 from escoita.training.preflight.checks import Finding, Mark, asked, findings_of, free_memory, precision
 from escoita.training.preflight.memory import GIGABYTE, Estimate, Load, count_activations, estimate
+from escoita.training.sanity_checks import check_batch, check_trainable, count_trainable
 from escoita.utils.formatting import visible
 
 

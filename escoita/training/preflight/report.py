@@ -179,7 +179,7 @@ def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) 
 def _find_model(
     recipe: Recipe, family: ChatFamily, processor: Any, sampled: Sampled, about: Base, accepted: bool
 ) -> Iterator[Finding]:
-    from escoita.training.sft import untrained
+    from escoita.training.backends import untrained
 
     model = untrained(recipe)
     yield from findings_of("trained", lambda: find_trainable(recipe, family, model))

@@ -9,9 +9,9 @@ from peft import get_peft_model
 from escoita.models import family_of
 from escoita.recipe.schema import Recipe
 from escoita.training.arguments import peft_config
+from escoita.training.backends import untrained
 from escoita.training.preflight.memory import Activations, _Ledger, count_activations
 from escoita.training.preflight.model import Longest, encode_longest
-from escoita.training.sft import untrained
 
 
 def kept_by_autograd(model: Any, batch: dict[str, torch.Tensor]) -> Activations:

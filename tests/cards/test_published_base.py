@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita.cards.base import base_files
+from escoita.cards.published_base import base_files
 from escoita.errors import PublishError
 
 

@@ -16,8 +16,8 @@ from huggingface_hub import HfApi, constants
 
 from escoita.errors import EscoitaError
 from escoita.recipe.schema import Space
-from escoita.space import feedback as sending
-from escoita.space.feedback import CARD, MANIFEST, MOST_CHARACTERS, Corrections, corrected, open_corrections
+from escoita.space import corrections as sending
+from escoita.space.corrections import CARD, MANIFEST, MOST_CHARACTERS, Corrections, corrected, open_corrections
 from tests.hub_double import HubDouble, Repo, serve
 from tests.space.stub import CLIP, FORMATS, tone, write_clip
 
@@ -101,7 +101,7 @@ def test_without_consent_nothing_is_stored_anywhere(
     opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consent: object
 ) -> None:
     corrections = opened()
-    monkeypatch.setattr("escoita.space.feedback.read_recording", lambda *arguments, **limits: pytest.fail("read"))
+    monkeypatch.setattr("escoita.space.corrections.read_recording", lambda *arguments, **limits: pytest.fail("read"))
     before = set(tmp_path.rglob("*"))
     with pytest.raises(EscoitaError, match="^Nothing was stored: tick the box"):
         corrections.keep(CLIP, "salom", consent=cast(bool, consent))

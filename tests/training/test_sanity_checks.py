@@ -9,7 +9,7 @@ from escoita.models.chat import IGNORED, ChatFamily
 from escoita.models.gemma4 import Gemma4Family
 from escoita.models.phi4 import Phi4Family
 from escoita.recipe.schema import Expectation
-from escoita.training.checks import check_batch, check_precision_of_steps, check_trainable, count_trainable
+from escoita.training.sanity_checks import check_batch, check_precision_of_steps, check_trainable, count_trainable
 
 
 class LetterFamily(ChatFamily):
