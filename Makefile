@@ -8,7 +8,7 @@ PORT ?= 7860
 
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-browser test-demo test-unsloth fuzz audit lint docs schema bench clean
+.PHONY: demo check lint test test-slow test-browser test-demo test-unsloth fuzz audit docs schema bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,7 +22,18 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/escoita demo --recipe $(RECIPE) --port $(PORT) $(if $(REPO),--repo $(REPO)) $(if $(filter 0,$(SERVE)),--no-serve)
 
-test: lint
+# Before a commit: both.
+check: lint test
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/actionlint .github/workflows/*.yml
+	$(BIN)/zizmor --offline --pedantic --quiet .
+	$(BIN)/hadolint Dockerfile
+
+test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev
@@ -56,14 +67,6 @@ test-demo: .venv/installed-dev
 
 test-unsloth: .venv-unsloth/installed
 	.venv-unsloth/bin/python -m pytest -m unsloth tests/unsloth
-
-lint: .venv/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/actionlint .github/workflows/*.yml
-	$(BIN)/zizmor --offline --pedantic --quiet .
-	$(BIN)/hadolint Dockerfile
 
 # The figures of docs/performance.md, on the quick start's run, which is trained where there is none.
 bench: .venv/installed
