@@ -137,7 +137,7 @@ FAMILIES = (
             "500 places of the encoder × `time_reduction` frames of 10 ms: 40 s at 8, and 20 s at 4, as of the quick"
             " start's base"
         ),
-        user_prompt="any text; `<|audio_1|>` in it is where the audio stands",
+        user_prompt="any text; `<|audio_1|>` in it marks the position of the audio",
         modules=("audio_embed.encoder", "audio_embed.up_proj_for_speech", "audio_embed.down_proj_for_speech"),
         tried="the quick start's Galician base",
         architecture=(

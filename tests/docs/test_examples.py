@@ -10,12 +10,14 @@ import pytest
 import typer.main
 import yaml
 
+from docs.hooks.reference import commands
 from escoita.cards.build import write_card
 from escoita.cli.main import app
 from escoita.recipe.schema import Recipe
 from tests.cards.samples import recipe, write_run
 from tests.conftest import ROOT
 from tests.docs.blocks import PAGES, Block, blocks, spans
+from tests.test_structure import LAYERS
 
 
 COMMANDS = [block for page in PAGES for block in blocks(page, "bash", "console", "sh")]
@@ -59,6 +61,24 @@ def test_every_command_that_is_named_is_there_with_its_options() -> None:
     lines = [(block.page, line) for block in COMMANDS for line in block.lines]
     lines += [(str(page), line) for page in PAGES for line in spans(page)]
     assert [(page, said) for page, line in lines if (said := refusal(line))] == []
+
+
+def test_the_page_of_commands_has_every_command() -> None:
+    page = " ".join(spans(ROOT / "docs/commands.md"))
+    assert [each["name"] for each in commands() if each["name"] not in page] == []
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    named = [span for span in spans(ROOT / "docs/architecture.md") if "/" in span and "<" not in span]
+    assert len(named) > 30 and [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_has_the_layers_of_the_package() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    shown: list[set[str]] = []
+    for number, name in re.findall(r"^\|\s*(\d*)\s*\| `escoita\.(\w+)` \|", page, re.MULTILINE):
+        shown = [*shown, {name}] if number else [*shown[:-1], shown[-1] | {name}]
+    assert shown == LAYERS
 
 
 def test_a_command_that_is_not_there_is_found() -> None:
