@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from escoita.data.report import write_survey
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.compare import EARLIER, take_earlier
+from escoita.evaluation.compare import take_earlier
 from escoita.evaluation.counts import write_counts
 from escoita.evaluation.predict import JOURNAL, hear_all, located
 from escoita.evaluation.predictions import predictions_path
@@ -40,7 +40,7 @@ from escoita.hub.files import adapter_record, file_at_hand
 from escoita.models import listener_of
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline, Corpus, Evaluation
-from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
+from escoita.records.evaluation import BASE, EARLIER, PROBES, SUBJECT, EvaluationRecord
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.processes import is_main_process, locked, main_first, main_only

@@ -14,6 +14,11 @@ Measured = Literal["better", "worse", "no measurable difference"]
 Verdict = Literal["better", "worse", "no measurable difference", "not comparable"]
 SUBJECT = "adapter"
 BASE = "base"
+# The predictions of another revision of the adapter.
+EARLIER = "earlier"
+# The error rates of a record, by their fields in `Rates` and `MacroMean`, and the tokens that they count. Everything
+# that shows or publishes rates goes through this table: the card, the report, the summary, the page, the model-index.
+METRICS = {"wer": "words", "cer": "characters"}
 # Made by the program, not a corpus of the recipe; no corpus may have the name.
 PROBES = "probes"
 
@@ -48,6 +53,11 @@ class Rates(Part):
     def edits(self) -> int:
         """Words that are wrong, missing or too many: the numerator of the WER."""
         return self.substitutions + self.deletions + self.insertions
+
+    def tokens(self, metric: str) -> int:
+        """Return the reference tokens of a metric, which are its denominator."""
+        tokens: int = getattr(self, f"reference_{METRICS[metric]}")
+        return tokens
 
 
 class Faults(Part):
