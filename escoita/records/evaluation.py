@@ -16,9 +16,10 @@ SUBJECT = "adapter"
 BASE = "base"
 # The predictions of another revision of the adapter.
 EARLIER = "earlier"
-# The error rates of a record, by their fields in `Rates` and `MacroMean`, and the tokens that they count. Everything
-# that shows or publishes rates goes through this table: the card, the report, the summary, the page, the model-index.
-METRICS = {"wer": "words", "cer": "characters"}
+Tokens = Literal["words", "characters"]
+# The error rates of a record, by their fields in `Rates` and `MacroMean`, and the tokens that they count. Scoring,
+# report, summary, page, model-index and leaderboard entries loop over this table.
+METRICS: dict[str, Tokens] = {"wer": "words", "cer": "characters"}
 # Made by the program, not a corpus of the recipe; no corpus may have the name.
 PROBES = "probes"
 
