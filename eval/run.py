@@ -8,12 +8,100 @@ Evaluate an adapter on test corpora, next to its base and whatever else it is to
 
 Writes the predictions of each corpus and system and, from these alone, `results.json` and `report.html`. A run that
 was killed continues when the command is given again. Several processes, on one machine or on several that share the
-folder, share the batches and predict the same as one.
+folder, share the batches and predict the same as one; `--shard` and `--merge` divide the work among machines that
+share no processes.
+
+`escoita eval`, [`escoita.evaluate_run`] and [`escoita.evaluate_manifests`] take the same steps; copy this file to
+change them.
 """
 
-from escoita.cli.evaluation import evaluate
+from pathlib import Path
+
+import typer
+
+from escoita.cli.evaluation import check_options, evaluation_overrides
 from escoita.cli.main import script
+from escoita.cli.options import (
+    AdapterOption,
+    AgainstOption,
+    AllowOtherBaseOption,
+    BaselineOption,
+    BaseOption,
+    BaseRevisionOption,
+    CorpusOption,
+    EvaluatedRunOption,
+    LanguageOption,
+    MergeOption,
+    NormalizerOption,
+    OutOption,
+    SetOption,
+    ShardOption,
+)
+from escoita.cli.tables import print_evaluation
+from escoita.evaluation import evaluate
+from escoita.evaluation.request import asked_of_manifests, asked_of_run
+from escoita.evaluation.shards import Shard
+from escoita.utils.processes import is_main_process
+
+
+def main(
+    run: EvaluatedRunOption = None,
+    base: BaseOption = None,
+    adapter: AdapterOption = None,
+    corpus: CorpusOption = None,
+    out: OutOption = None,
+    language: LanguageOption = None,
+    baseline: BaselineOption = None,
+    against: AgainstOption = None,
+    normalizer: NormalizerOption = None,
+    shard: ShardOption = None,
+    merge_shards: MergeOption = False,
+    overrides: SetOption = None,
+    base_revision: BaseRevisionOption = None,
+    allow_other_base: AllowOtherBaseOption = False,
+) -> None:
+    """Measure an adapter next to its base: predictions, WER and CER with intervals, a report."""
+    ################
+    # The systems, the corpora and the settings
+    ################
+    check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
+    part = Shard.parse(shard) if shard else None
+    changes = evaluation_overrides(overrides, baseline, against, normalizer)
+    revision = base_revision, allow_other_base
+    if run:
+        asked = asked_of_run(run, changes, *revision)
+    else:
+        manifests, folder = corpus or [], out or Path()
+        asked = asked_of_manifests(
+            base or "", adapter, manifests, folder, language, baseline, normalizer, None, *revision
+        )
+    setup = evaluate.prepare(asked, part, merge_shards)
+
+    with evaluate.evaluation_lock(setup):
+        ################
+        # The predictions
+        ################
+        if merge_shards:
+            evaluate.merge_predictions(setup)
+        else:
+            evaluate.predict(setup)
+
+        ################
+        # Rates, verdicts and the report
+        ################
+        if not shard:
+            record = evaluate.score_predictions(setup)
+            evaluate.write_results(setup, record)
+            evaluate.write_page(setup, record)
+
+    if run and not shard:
+        evaluate.write_overlap(run, changes)
+    if is_main_process():
+        if shard:
+            typer.echo(setup.folder)
+        else:
+            print_evaluation(asked.out, table=run is None)
 
 
 if __name__ == "__main__":
-    script(evaluate)
+    script(main)

@@ -94,6 +94,7 @@ def test_the_steps_of_the_cpu_image_make_an_escoita_that_answers(tmp_path: Path)
     source, installed = tmp_path / "source", tmp_path / "opt/escoita"
     source.mkdir()
     for name in COPIED:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-r", ROOT / name, source / name], check=True)
     (step,) = (step for step in STEPS if "TORCH_INDEX" in step)
     script = "python() { " + sys.executable + ' "$@"; }\n' + step.replace("/opt/escoita", str(installed))

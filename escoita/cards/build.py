@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from escoita.cards import context as results
 from escoita.cards import sections as procedure
 from escoita.cards.anonymize import redacted_data
 from escoita.cards.context import facts_of
 from escoita.cards.editing import revise, sealed, standing_card
-from escoita.cards.metadata import citation, hub_id, metadata, titles_of_tests
+from escoita.cards.metadata import citation, hub_id, metadata
 from escoita.cards.sections import architecture, example, overlaps
 from escoita.cards.snippets import snippets
 from escoita.cards.template import own_template, render
 from escoita.errors import RecordError
+from escoita.evaluation.presentation import normalizer_text, titles_of
 from escoita.hub.vocabulary import check_card
 from escoita.recipe.schema import Corpus, Recipe
 from escoita.records.data import DataRecord
@@ -121,7 +121,7 @@ def facts(
     adapter: str,
 ) -> dict[str, Any]:
     """All that a template may show, by the names that it has there."""
-    titles = {result.name: result.name for result in evaluation.corpora} | titles_of_tests(recipe)
+    titles = titles_of(evaluation, recipe)
     shown = example(run, recipe, evaluation)
     return facts_of(evaluation, titles, run.eval) | {
         "recipe": recipe,
@@ -144,7 +144,7 @@ def facts(
         "hyperparameters": recipe.training,
         "uses": uses(recipe, training, evaluation),
         "descriptions": descriptions(recipe),
-        "heard_texts": results.texts(training.normalizer),
+        "heard_texts": normalizer_text(training.normalizer),
         "durations": run.durations.relative_to(run.path).as_posix() if run.durations.is_file() else "",
         "overlaps": overlaps(data, titles) if data else [],
         "missing": [f"{corpus.name} ({corpus.split})" for corpus in data.missing] if data else [],

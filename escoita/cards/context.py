@@ -1,158 +1,90 @@
-"""Collect what a card says of an evaluation: its rows, and sentences made of figures."""
+"""Collect what a card says of an evaluation: its tables, and sentences made of figures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from escoita.cards import context as results
 from escoita.cards.front_matter import marked
 from escoita.cards.interpretation import interpretation
 from escoita.cards.metadata import expected_index, hub_id
 from escoita.cards.template import OURS, environment, plain
-from escoita.evaluation.verdicts import above_one, insertions_note, reasons, short
+from escoita.evaluation.presentation import (
+    FAULTS,
+    Row,
+    normalizer_text,
+    notes,
+    rows,
+    source_of,
+    sources_of,
+    titles_of,
+)
 from escoita.recipe.schema import Corpora, Recipe
-from escoita.records.evaluation import BASE, CorpusResult, Difference, EvaluationRecord, MacroMean, Rates, System
+from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, System
 from escoita.utils import formatting as figures
 from escoita.utils.formatting import thousands
 
 
-TEXTS = {
-    "raw": "compared as they are",
-    "basic": "normalised as by Whisper's BasicTextNormalizer: lower case, no punctuation",
-    "galician": "normalised for Galician: lower case, no punctuation, accents and ñ kept",
-    "uzbek": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling",
-    "uzbek-latin": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling, all in Latin",
-}
-FAULTS = {
-    "empty": "nothing heard",
-    "loop": "loops",
-    "wrong_script": "another script",
-    "wrong_language": "another language",
-    "chat_like": "an answer instead of a transcript",
-    "truncated": "cut off at the limit of tokens",
+# Blocks of the template that need nothing but an evaluation.
+BLOCKS = ("results", "evaluation")
+# Drawn with the results, and shown where they are there.
+PLOTS = {
+    "wer-by-corpus.svg": "Word error rate by corpus",
+    "wer-by-duration.svg": "Word error rate by duration",
+    "wer-distribution.svg": "How word error rates are spread over utterances",
 }
 
 
-@dataclass(frozen=True)
-class Row:
+def card_rows(rows: Sequence[Row], judged: str) -> list[dict[str, Any]]:
     """
-    Base beside adapter in one row of the table.
+    Return the table of results: adapter and base side by side, and their raw rates below if these differ.
 
     Args:
-        title (`str`): Of the corpus.
-        texts (`str`): `normalised` or `raw`.
-        clips (`int`, *optional*): Utterances; none of a mean over corpora.
-        adapter ([`~escoita.records.evaluation.Rates`] or [`~escoita.records.evaluation.MacroMean`]): Its rates.
-        base ([`Rates`] or [`MacroMean`], *optional*): The same, if it was run.
-        difference ([`~escoita.records.evaluation.Difference`], *optional*): Adapter against base.
-        verdict (`str`, *optional*): The verdict on the difference.
-    """
+        rows (`Sequence[Row]`): From [`~escoita.evaluation.presentation.rows`].
+        judged (`str`): Name of the adapter in the record.
 
-    title: str
-    texts: str
-    clips: int | None
-    adapter: Rates | MacroMean
-    base: Rates | MacroMean | None
-    difference: Difference | None = None
-    verdict: str = ""
-
-
-@dataclass(frozen=True)
-class Other:
-    """
-    Another system on one corpus.
-
-    Args:
-        title (`str`): Of the corpus.
-        system (`str`): What the card calls it.
-        rates ([`~escoita.records.evaluation.Rates`]): Under the normaliser.
-        difference ([`~escoita.records.evaluation.Difference`], *optional*): Adapter against it.
-        verdict (`str`): The verdict on the difference; empty without one.
-    """
-
-    title: str
-    system: str
-    rates: Rates
-    difference: Difference | None
-    verdict: str
-
-
-def texts(normalizer: str) -> str:
-    """How texts were made alike, to follow on "Texts were"."""
-    return TEXTS.get(normalizer, f"normalised by {normalizer}")
-
-
-def rows(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Row]:
-    """
-    The table of results: each corpus, all pooled, and their mean; under a normaliser, the raw rates beside, where they
-    are others.
-
-    Args:
-        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
-        titles (`Mapping[str, str]`): What the card calls the corpora.
+    Returns:
+        `list[dict]`: Of each row `title`, `texts` (`normalised` or `raw`), `clips`, `adapter` and `base` with their
+        rates, `difference` and `verdict`.
     """
     table = []
-    for result in evaluation.rows:
-        title, ours, base = titles[result.name], result.judged, result.of(BASE)
-        normalized, raw = (base.normalized, base.raw) if base else (None, None)
-        against, said = result.against(BASE), short(result, BASE)
-        table.append(Row(title, "normalised", result.n, ours.normalized, normalized, against, said))
-        if (ours.raw, raw) != (ours.normalized, normalized):
-            table.append(Row(title, "raw", result.n, ours.raw, raw))
-    if len(evaluation.corpora) > 1:
-        means = {mean.system: mean for mean in evaluation.macro}
-        table.append(Row("Mean of the corpora", "normalised", None, means[evaluation.judged.name], means.get(BASE)))
+    for row in rows:
+        ours, base = row.of(judged), row.of(BASE)
+        if ours is None:
+            continue
+        told: dict[str, Any] = {
+            "title": row.title,
+            "texts": "normalised",
+            "clips": row.clips,
+            "adapter": ours.rates,
+            "base": base.rates if base else None,
+            "difference": base.difference if base else None,
+            "verdict": base.verdict if base else "",
+        }
+        table.append(told)
+        raw = base.raw if base else None
+        if ours.raw and (ours.raw, raw) != (ours.rates, told["base"]):
+            changed = {"texts": "raw", "adapter": ours.raw, "base": raw, "difference": None, "verdict": ""}
+            table.append(told | changed)
     return table
 
 
-def others(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[Other]:
-    """Baselines, and an earlier revision, on each corpus and on all pooled."""
-    return [
-        Other(
-            titles[result.name],
-            called(system),
-            heard.normalized,
-            result.against(system.name),
-            short(result, system.name),
-        )
-        for result in evaluation.rows
-        for system in evaluation.systems[1:]
-        if system.name != BASE and (heard := result.of(system.name))
-    ]
-
-
-def called(system: System) -> str:
-    """A model by its repository or folder; another adapter is an earlier revision of this one, told by where it is."""
-    return f"{system.name} revision, {system.adapter}" if system.adapter else system.base
-
-
-def notes(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> list[str]:
+def other_rows(rows: Sequence[Row], systems: Sequence[System]) -> list[dict[str, Any]]:
     """
-    Say what limits the verdicts, and explain rates over 100 %.
+    Return the table of baselines and an earlier revision, on each corpus and on all pooled.
 
     Args:
-        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
-        titles (`Mapping[str, str]`): What the card calls the corpora.
-
-    Returns:
-        `list[str]`: Sentences as plain text; none of a record of 0.1.0.
+        rows (`Sequence[Row]`): From [`~escoita.evaluation.presentation.rows`].
+        systems (`Sequence[System]`): All systems of the record, the adapter first.
     """
-    names = {system.name: called(system) for system in evaluation.systems} | {BASE: "the base"}
-    names[evaluation.judged.name] = "the adapter"
-    said = [
-        f"{titles[result.name]}, the adapter against {names[system.name]}: {reason}."
-        for result in evaluation.rows
-        for system in evaluation.systems[1:]
-        for reason in reasons(result, system.name, names.__getitem__)
+    return [
+        vars(other) | {"title": row.title, "system": source_of(system)}
+        for row in rows
+        if row.result
+        for system in systems[1:]
+        if system.name != BASE and (other := row.of(system.name))
     ]
-    over = [
-        f"{insertions_note(each, titles[result.name], names.__getitem__)}."
-        for result, each in above_one(evaluation.rows)
-    ]
-    return said + over
 
 
 def limits(evaluation: EvaluationRecord) -> str:
@@ -164,10 +96,9 @@ def limits(evaluation: EvaluationRecord) -> str:
     """
     if evaluation.pooled.judged.unusable is None:
         return ""
-    names = {evaluation.judged.name: "the adapter", BASE: "the base"}
+    names = sources_of(evaluation)
     return ", ".join(
-        f"{names.get(system.name) or called(system)}"
-        f" {'no limit' if system.max_new_tokens is None else thousands(system.max_new_tokens)}"
+        f"{names[system.name]} {'no limit' if system.max_new_tokens is None else thousands(system.max_new_tokens)}"
         for system in evaluation.systems
     )
 
@@ -191,7 +122,7 @@ def faults(pooled: CorpusResult) -> list[str]:
     for kind, fault in FAULTS.items():
         counts = [getattr(ours, kind), *([getattr(base.faults, kind)] if base else [])]
         if any(counts):
-            said.append(f"{fault} {thousands(counts[0])}" + (f" ({thousands(counts[1])})" if base else ""))
+            said.append(f"{fault.phrase} {thousands(counts[0])}" + (f" ({thousands(counts[1])})" if base else ""))
     return said
 
 
@@ -205,45 +136,35 @@ def probes(evaluation: EvaluationRecord) -> str:
     return said + (f", the base in {thousands(base.with_text)} of {thousands(base.n)}." if base else ".")
 
 
-# Blocks of the template that need nothing but an evaluation.
-BLOCKS = ("results", "evaluation")
-# Drawn with the results, and shown where they are there.
-PLOTS = {
-    "wer-by-corpus.svg": "Word error rate by corpus",
-    "wer-by-duration.svg": "Word error rate by duration",
-    "wer-distribution.svg": "How word error rates are spread over utterances",
-}
-
-
 def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """
     All that a template may show of an evaluation, by the names that it has there.
 
     Args:
         evaluation ([`EvaluationRecord`]): With the adapter as the judged system.
-        titles (`Mapping[str, str]`): What the card calls the corpora.
+        titles (`Mapping[str, str]`): Titles of the corpora and of the pool.
         folder (`Path`): Holds the plots.
     """
-    named = {**titles, "pooled": "All, pooled by words"}
-    rows = results.rows(evaluation, named)
+    table = rows(evaluation, titles)
+    results = card_rows(table, evaluation.judged.name)
     return {
         "evaluation": evaluation,
         "judged": evaluation.judged,
         "pooled": plain(evaluation.pooled)
         | {"judged": plain(evaluation.pooled.judged), "base": plain(evaluation.pooled.of(BASE))},
         "normalised": evaluation.normalizer != "raw",
-        "texts": results.texts(evaluation.normalizer),
+        "texts": normalizer_text(evaluation.normalizer),
         "titles": titles,
-        "rows": rows,
-        "with_raw": any(row.texts == "raw" for row in rows),
-        "notes": results.notes(evaluation, named),
-        "limits": results.limits(evaluation),
-        "others": results.others(evaluation, named),
-        "interpretation": interpretation(evaluation, named),
+        "rows": results,
+        "with_raw": any(row["texts"] == "raw" for row in results),
+        "notes": notes(evaluation, titles, sources_of(evaluation).__getitem__),
+        "limits": limits(evaluation),
+        "others": other_rows(table, evaluation.systems),
+        "interpretation": interpretation(evaluation, titles),
         "composition": figures.composition((titles[result.name], result.word_share) for result in evaluation.corpora),
-        "drawn": results.drawn(evaluation.corpora, titles),
-        "faults": results.faults(evaluation.pooled),
-        "probes": results.probes(evaluation),
+        "drawn": drawn(evaluation.corpora, titles),
+        "faults": faults(evaluation.pooled),
+        "probes": probes(evaluation),
         "plots": {name: title for name, title in PLOTS.items() if (folder / name).is_file()},
     }
 
@@ -260,7 +181,7 @@ def evaluation_card(evaluation: EvaluationRecord, folder: Path, adapter: str) ->
     Returns:
         `str`: model-index and nothing else in the front matter; the blocks that tell results and how they were taken.
     """
-    titles = {result.name: result.name for result in evaluation.corpora}
+    titles = titles_of(evaluation)
     entries = expected_index(no_recipe(), evaluation, hub_id(adapter))
     front = ModelCardData(model_name=Path(adapter).name, eval_results=entries)
     template = environment().get_template(OURS)

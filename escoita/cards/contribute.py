@@ -15,6 +15,7 @@ from escoita.cards.metadata import hub_id
 from escoita.cards.publication import CHECKSUMS, checksums
 from escoita.cards.verify.adapter import ADAPTER, base_of, check_adapter
 from escoita.errors import EscoitaError, PublishError
+from escoita.evaluation.presentation import rate
 from escoita.hub.auth import clear_refusals, require_write
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
@@ -22,7 +23,7 @@ from escoita.hub.upload import CARD, STYLES, Change, Head, Wanted, commit, read_
 from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.files import write_atomically
-from escoita.utils.formatting import code, interval, line, percent
+from escoita.utils.formatting import code, line
 
 
 POOLED = "All, pooled by words"
@@ -78,8 +79,7 @@ def _rows(record: EvaluationRecord | None) -> dict[str, CorpusResult]:
 def _wer(result: CorpusResult | None) -> str:
     if result is None:
         return "–"
-    rates = result.judged.normalized
-    return f"{percent(rates.wer)} ({interval(rates.wer_ci95)})"
+    return rate(result.judged.normalized.wer, result.judged.normalized.wer_ci95)
 
 
 def _files(found: Iterable[Change]) -> Iterator[tuple[str, list[str]]]:

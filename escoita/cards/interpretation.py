@@ -8,9 +8,9 @@ what it says, it says with the figure.
 import re
 from collections.abc import Mapping
 
-from escoita.evaluation.verdicts import reasons
-from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice
-from escoita.utils.formatting import interval, percent, points, points_interval, thousands
+from escoita.evaluation.presentation import by_verdict, change_in_words, rate_in_words, reasons
+from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice, Verdict
+from escoita.utils.formatting import percent, points, thousands
 
 
 # Of fewer words a slice says little.
@@ -56,8 +56,8 @@ def against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str
         return ""
     where = "all corpora pooled" if len(evaluation.corpora) > 1 else titles[result.name]
     went = f"from {percent(base.normalized.wer)} (the base) to {percent(result.judged.normalized.wer)}"
-    bounds = f"{points(against.wer)} points (95 %: {points_interval(against.ci95)})"
-    limits = "".join(f"; {reason}" for reason in reasons(result, BASE, "the {}".format))
+    bounds = change_in_words(against)
+    limits = "".join(f"; {reason}" for reason in reasons(result, BASE))
     if against.verdict == "not comparable":
         return f"On {where} the WER goes {went}, {bounds}, but the two are not comparable{limits}."
     if against.verdict == "no measurable difference":
@@ -69,18 +69,17 @@ def against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str
 
 def corpora_against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str:
     """On how many corpora it is better, and on which it is not."""
-    verdicts = {result.name: against.verdict for result in evaluation.corpora if (against := result.against(BASE))}
-    if len(verdicts) < 2:
+    found = [(titles[each.name], against.verdict) for each in evaluation.corpora if (against := each.against(BASE))]
+    if len(found) < 2:
         return ""
-    better = sum(verdict == "better" for verdict in verdicts.values())
-    said = f"The adapter is better than the base on {better} of {len(verdicts)} corpora"
-    for verdict, words in (
-        ("worse", "worse on"),
-        ("no measurable difference", "without a measurable difference on"),
-        ("not comparable", "not comparable on"),
-    ):
-        if names := [titles[name] for name, found in verdicts.items() if found == verdict]:
-            said += f"; {words} {', '.join(names)}"
+    groups = by_verdict(found)
+    said = f"The adapter is better than the base on {len(groups.get('better', []))} of {len(found)} corpora"
+    words: dict[Verdict, str] = {
+        "worse": "worse on",
+        "no measurable difference": "without a measurable difference on",
+        "not comparable": "not comparable on",
+    }
+    said += "".join(f"; {words[verdict]} {', '.join(groups[verdict])}" for verdict in words if verdict in groups)
     return f"{said}."
 
 
@@ -89,7 +88,9 @@ def best_and_worst(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> s
     if len(evaluation.corpora) < 2:
         return ""
     ranked = sorted(evaluation.corpora, key=lambda result: result.judged.normalized.wer)
-    low, high = (f"{titles[result.name]}, {_rate(result.judged.normalized)}" for result in (ranked[0], ranked[-1]))
+    low, high = (
+        f"{titles[result.name]}, {rate_in_words(result.judged.normalized)}" for result in (ranked[0], ranked[-1])
+    )
     return f"Of {len(ranked)} corpora the WER is lowest on {low}, and highest on {high}."
 
 
@@ -155,10 +156,6 @@ def without_normalising(evaluation: EvaluationRecord) -> str:
         return ""
     change = points(ours.raw.wer - ours.normalized.wer)
     return f"Of the texts as they are, not normalised, the WER is {percent(ours.raw.wer)}, {change} points."
-
-
-def _rate(rates: Rates) -> str:
-    return f"{percent(rates.wer)} (95 %: {interval(rates.wer_ci95)})"
 
 
 def _kinds(rates: Rates) -> str:

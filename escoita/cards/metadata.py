@@ -7,10 +7,11 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from escoita.evaluation.presentation import titles_of
 from escoita.hub.files import is_repo_id
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Corpus, Recipe
-from escoita.records.evaluation import EvaluationRecord
+from escoita.records.evaluation import METRICS, EvaluationRecord
 from escoita.records.training import TrainingRecord
 
 
@@ -132,7 +133,7 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, ada
         license_name=recipe.card.license_name,
         license_link=recipe.card.license_link,
         library_name="peft",
-        metrics=["wer", "cer"] if results else None,
+        metrics=list(METRICS) if results else None,
         pipeline_tag="automatic-speech-recognition",
         tags=[*dict.fromkeys(["speech", *kind, *recipe.card.tags])],
         base_model_relation="adapter" if hub_id(base) else None,
@@ -156,17 +157,16 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
     Returns:
         `list[EvalResult]`: The same whenever the rates are the same.
     """
-    titles = titles_of_tests(recipe)
+    titles = titles_of(evaluation, recipe, pooled="All test corpora, pooled by words")
     tests = {corpus.name: corpus for corpus in recipe.corpora.test}
     places = {name: _place(corpus) for name, corpus in tests.items()}
     alike = Counter(tuple(place.items()) for place in places.values())
     source = results_url(repo) if repo else None
     entries = []
     for result in evaluation.rows:
-        name, place = titles.get(result.name, result.name), places.get(result.name, {})
+        place = places.get(result.name, {})
         told: dict[str, Any] = {}
         if result.name == evaluation.pooled.name:
-            name = "All test corpora, pooled by words"
             told = {"composition": {each.name: round(each.word_share, 4) for each in evaluation.corpora}}
         elif place and alike[tuple(place.items())] > 1:
             told = {"dataset": place["dataset_type"]}
@@ -175,11 +175,11 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
             EvalResult(
                 task_type="automatic-speech-recognition",
                 task_name="Automatic Speech Recognition",
-                dataset_name=name,
+                dataset_name=titles[result.name],
                 dataset_args={"language": result.language, "n": result.n} | told,
                 metric_type=metric,
                 metric_name=f"{metric.upper()} (fraction, {normalizer})",
-                metric_value=round(rate, len(str(units)) + 1),
+                metric_value=round(getattr(rates, metric), len(str(rates.tokens(metric))) + 1),
                 metric_args={"normalizer": normalizer},
                 source_name="escoita" if source else None,
                 source_url=source,
@@ -192,10 +192,7 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
                 evaluation.normalizer: result.judged.normalized,
                 "raw": result.judged.raw,
             }.items()
-            for metric, rate, units in (
-                ("wer", rates.wer, rates.reference_words),
-                ("cer", rates.cer, rates.reference_characters),
-            )
+            for metric in METRICS
         ]
     return entries
 
@@ -222,8 +219,3 @@ def _place(corpus: Corpus) -> dict[str, str]:
         "dataset_revision": corpus.revision,
     }
     return {key: value for key, value in place.items() if value}
-
-
-def titles_of_tests(recipe: Recipe) -> dict[str, str]:
-    """What the card calls each test corpus."""
-    return {corpus.name: corpus.title or corpus.name for corpus in recipe.corpora.test}

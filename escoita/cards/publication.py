@@ -71,11 +71,7 @@ def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> Eva
         raise PublishError(f"hub.benchmarks: {benchmark.corpus} was not tested; tested were {', '.join(tested)}")
     result = tested[benchmark.corpus]
     rates = result.judged.normalized
-    rate, units = {
-        "wer": (rates.wer, rates.reference_words),
-        "cer": (rates.cer, rates.reference_characters),
-    }[benchmark.metric]
-    decimals = len(str(units)) + 1
+    rate, decimals = getattr(rates, benchmark.metric), len(str(rates.tokens(benchmark.metric))) + 1
     unit = "percent" if benchmark.percent else "fractions"
     texts = "raw texts" if evaluation.normalizer == "raw" else f"normaliser {evaluation.normalizer}"
     return EvalResultEntry(

@@ -6,74 +6,105 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, RunOption, SetOption
+from escoita.cli.options import (
+    AdapterOption,
+    AgainstOption,
+    AllowOtherBaseOption,
+    BaselineOption,
+    BaseOption,
+    BaseRevisionOption,
+    CorpusOption,
+    EvaluatedRunOption,
+    LanguageOption,
+    MergeOption,
+    NormalizerOption,
+    OutOption,
+    RunOption,
+    SetOption,
+    ShardOption,
+)
 from escoita.utils.processes import is_main_process
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Option("--run", help="Run directory, evaluated on its test corpora.")] = None,
+    run: EvaluatedRunOption = None,
     base: BaseOption = None,
-    adapter: Annotated[
-        str | None, typer.Option(help="Folder or repository of an adapter, user/name or user/name@revision.")
-    ] = None,
-    corpus: Annotated[list[Path] | None, typer.Option(help="Manifest, repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results.", file_okay=False)] = None,
-    language: Annotated[str | None, typer.Option(help="ISO code of the clips, where no adapter tells it.")] = None,
-    baseline: Annotated[
-        list[str] | None, typer.Option(help="Whisper or CTC model to stand beside: folder or repository, repeatable.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(help="Earlier run directory, or user/name@revision, to compare with.")
-    ] = None,
-    normalizer: Annotated[
-        str | None,
-        typer.Option(help="Text normalizer used for scoring (default: the recipe's, else that of the language)."),
-    ] = None,
-    shard: Annotated[str | None, typer.Option(help="3/64: hear the third of 64 parts alone, score nothing.")] = None,
-    merge_shards: Annotated[bool, typer.Option("--merge", help="Hear nothing; score what all parts heard.")] = False,
+    adapter: AdapterOption = None,
+    corpus: CorpusOption = None,
+    out: OutOption = None,
+    language: LanguageOption = None,
+    baseline: BaselineOption = None,
+    against: AgainstOption = None,
+    normalizer: NormalizerOption = None,
+    shard: ShardOption = None,
+    merge_shards: MergeOption = False,
     overrides: SetOption = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
     from escoita.cli.tables import print_evaluation
-    from escoita.evaluation.evaluate import evaluate as evaluate_systems
-    from escoita.evaluation.evaluate import evaluate_run, hear_shard
+    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, hear_shard
     from escoita.evaluation.predict import hear_all
     from escoita.evaluation.request import asked_of_manifests, asked_of_run
     from escoita.evaluation.shards import Shard, merge_all
     from escoita.run_directory import RunDirectory
 
+    check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
+    part, hear = Shard.parse(shard) if shard else None, merge_all if merge_shards else hear_all
+    changes = evaluation_overrides(overrides, baseline, against, normalizer)
+    revision = base_revision, allow_other_base
+    manifests = base or "", adapter, corpus or [], out or Path(), language, baseline, normalizer, None
+    if part:
+        folder = hear_shard(
+            asked_of_run(run, changes, *revision) if run else asked_of_manifests(*manifests, *revision), part
+        )
+        if is_main_process():
+            typer.echo(folder)
+    elif run:
+        evaluate_run(run, changes, hear, *revision)
+        if is_main_process():
+            print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
+    else:
+        evaluate_manifests(*manifests, hear, *revision)
+        if is_main_process():
+            print_evaluation(out or Path())
+
+
+def check_options(
+    run: Path | None,
+    base: str | None,
+    adapter: str | None,
+    corpus: list[Path] | None,
+    out: Path | None,
+    language: str | None,
+    against: str | None,
+    shard: str | None,
+    merge_shards: bool,
+    overrides: list[str] | None,
+) -> None:
+    """
+    Check that the options of an evaluation go together: those of a run, or those of manifests.
+
+    Raises:
+        typer.BadParameter: They do not.
+    """
     if shard and merge_shards:
         raise typer.BadParameter("--shard hears a part, --merge puts all parts together: give one of them")
-    part, hear = Shard.parse(shard) if shard else None, merge_all if merge_shards else hear_all
-    if run is not None and not (base or adapter or corpus or out or language):
-        options = {"baselines": baseline, "against": against, "normalizer": normalizer}
-        changes = [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
-        if not part:
-            evaluate_run(run, changes, hear, base_revision, allow_other_base)
-            if is_main_process():
-                print_evaluation(
-                    RunDirectory(run).eval, table=False
-                )  # escoita summary prints it, with what is of a run
-            return
-        asked = asked_of_run(run, changes, base_revision, allow_other_base)
-    elif run is None and base and corpus and out and not (against or overrides):
-        asked = asked_of_manifests(
-            base, adapter, corpus, out, language, baseline, normalizer, None, base_revision, allow_other_base
-        )
-        if not part:
-            evaluate_systems(*asked, hear=hear)
-            if is_main_process():
-                print_evaluation(out)
-            return
-    elif run is None and (against or overrides):
+    of_run = run is not None and not (base or adapter or corpus or out or language)
+    of_manifests = run is None and bool(base and corpus and out) and not (against or overrides)
+    if run is None and not of_manifests and (against or overrides):
         raise typer.BadParameter("--against and --set go with --run")
-    else:
+    if not of_run and not of_manifests:
         raise typer.BadParameter("give --run, or --base, --corpus and --out, with --adapter or --language")
-    folder = hear_shard(asked, part)
-    if is_main_process():
-        typer.echo(folder)
+
+
+def evaluation_overrides(
+    overrides: list[str] | None, baseline: list[str] | None, against: str | None, normalizer: str | None
+) -> list[str]:
+    """Return the changes of a recipe that the options of an evaluation ask for, as `section.key=value`."""
+    options = {"baselines": baseline, "against": against, "normalizer": normalizer}
+    return [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
 
 
 def gate(

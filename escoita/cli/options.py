@@ -32,3 +32,34 @@ AllowOtherBaseOption = Annotated[
         "--allow-other-base", help="Accept a base with other weights than the adapter was trained on; it is recorded."
     ),
 ]
+EvaluatedRunOption = Annotated[
+    Path | None, typer.Option("--run", help="Run directory, evaluated on its test corpora.")
+]
+AdapterOption = Annotated[
+    str | None,
+    typer.Option("--adapter", help="Folder or repository of an adapter, user/name or user/name@revision."),
+]
+CorpusOption = Annotated[list[Path] | None, typer.Option("--corpus", help="Manifest, repeatable.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the results.", file_okay=False)]
+LanguageOption = Annotated[
+    str | None, typer.Option("--language", help="ISO code of the clips, where no adapter tells it.")
+]
+BaselineOption = Annotated[
+    list[str] | None,
+    typer.Option("--baseline", help="Whisper or CTC model to stand beside: folder or repository, repeatable."),
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option("--against", help="Earlier run directory, or user/name@revision, to compare with."),
+]
+NormalizerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--normalizer",
+        help="Text normalizer used for scoring (default: the recipe's, else that of the language).",
+    ),
+]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", help="3/64: hear the third of 64 parts alone, score nothing.")
+]
+MergeOption = Annotated[bool, typer.Option("--merge", help="Hear nothing; score what all parts heard.")]

@@ -11,12 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from escoita.evaluation.verdicts import above_one, insertions_note, reasons, short
+from escoita.evaluation.presentation import Row, notes, rows, titles_of
 from escoita.records.data import DataRecord, Leak, OutlierKind, Pair
-from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Interval
+from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from escoita.utils.formatting import code, composition, is_hidden, line, speed, visible
+from escoita.utils.formatting import code, composition, duration, is_hidden, line, speed, visible
 
 
 # Clips that are...
@@ -64,10 +64,6 @@ def print_data(record: DataRecord, console: Console | None = None) -> None:
         console.print()
 
 
-def _length(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.{1 if share >= 0.001 else 3}f} %"
 
@@ -100,7 +96,7 @@ def _corpora(record: DataRecord, plain: bool) -> RenderableType:
             data.name,
             data.split,
             f"{data.clips:,}",
-            _length(data.audio_seconds),
+            duration(data.audio_seconds),
             f"{data.seconds.max:.1f} s",
             f"{data.characters_per_second.median:.1f}",
             f"{data.speakers:,}" if data.speakers else "unknown",
@@ -251,7 +247,9 @@ INTERVAL = "95 %"
 LONGEST_WORD = 10
 # Hypotheses that are empty, that loop, and that were cut at the token limit.
 FAULTS = "empty/loop/cut"
-FIGURES = ("N", "WER", "CER", RAW, FAULTS)
+# The columns of rates; the interval follows the first rate.
+RATES = [name.upper() for name in METRICS]
+FIGURES = ("N", *RATES, RAW, FAULTS)
 
 
 def print_summary(path: Path, console: Console | None = None) -> None:
@@ -285,11 +283,9 @@ def markdown_summary(path: Path) -> str:
     """
     run = RunDirectory(path)
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    rows = [row for result in evaluation.rows for row in _rows(result, evaluation.normalizer)]
-    if len(evaluation.corpora) > 1:
-        rows += _means(evaluation)
+    shown = [cells for row in _rows(evaluation) for cells in _cells(row, evaluation.normalizer)]
     rules = ["---:" if heading in FIGURES else "---" for heading in _headings(evaluation)]
-    cells = [map(line, _headings(evaluation)), rules, *(map(line, row) for row in rows)]
+    cells = [map(line, _headings(evaluation)), rules, *(map(line, row) for row in shown)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
     notes = "\n".join(f"- {line(note)}" for note in [*_trained(training), *_notes(evaluation)])
     return f"### {code(training.name)}\n\n{table}\n\n{notes}\n"
@@ -329,18 +325,16 @@ def _rates_table(evaluation: EvaluationRecord, title: str = "") -> Table:
             overflow="fold",
             min_width=LONGEST_WORD if verdict else None,
         )
-    for result in evaluation.rows:
-        for row in _rows(result, evaluation.normalizer):
-            table.add_row(*row)
+    for row in _rows(evaluation):
+        for cells in _cells(row, evaluation.normalizer):
+            table.add_row(*cells)
         table.add_section()
-    for row in _means(evaluation) if len(evaluation.corpora) > 1 else ():
-        table.add_row(*row)
     return table
 
 
 def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
     raw = [RAW] if evaluation.normalizer != "raw" else []
-    return ("corpus", "N", "system", "WER", INTERVAL, "CER", *raw, FAULTS, f"{evaluation.judged.name} is")
+    return ("corpus", "N", "system", RATES[0], INTERVAL, *RATES[1:], *raw, FAULTS, f"{evaluation.judged.name} is")
 
 
 def _trained(training: TrainingRecord) -> Iterator[str]:
@@ -360,14 +354,9 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if len(evaluation.corpora) > 1:
         yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
     if evaluation.normalizer != "raw":
-        yield f"WER and CER of texts normalized by {evaluation.normalizer}; raw WER of the texts as they are"
+        yield f"{' and '.join(RATES)} of texts normalized by {evaluation.normalizer}; raw WER of the texts as they are"
     yield f"{FAULTS}: clips with an empty hypothesis, with a loop, and with a hypothesis cut at the token limit"
-    for result in evaluation.rows:
-        for difference in result.differences:
-            for reason in reasons(result, difference.other):
-                yield f"{result.name}, {evaluation.judged.name} against {difference.other}: {reason}"
-    for result, each in above_one(evaluation.rows):
-        yield insertions_note(each, result.name)
+    yield from notes(evaluation)
 
 
 def _places(files: Mapping[str, Path]) -> Iterator[str]:
@@ -379,24 +368,20 @@ def _say(lines: Iterable[str], console: Console) -> None:
         console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
-def _rows(result: CorpusResult, normalizer: str) -> Iterator[list[str]]:
-    """Yield a row of the base, one of the judged system, and one of each other system."""
-    name, n = result.name, str(result.n)
-    for heard in sorted(result.systems, key=lambda heard: heard.system != BASE):
-        rates = heard.normalized
-        raw = [f"{heard.raw.wer:.3f}"] if normalizer != "raw" else []
-        faults = f"{heard.faults.empty}/{heard.faults.loop}/{heard.faults.truncated}"
-        figures = [f"{rates.wer:.3f}", _interval(rates.wer_ci95), f"{rates.cer:.3f}", *raw, faults]
-        yield [name, n, heard.system, *figures, short(result, heard.system)]
-        name = n = ""
+def _rows(evaluation: EvaluationRecord) -> list[Row]:
+    """Return the rows with short titles, as 80 columns need them."""
+    return rows(evaluation, titles_of(evaluation, pooled=evaluation.pooled.name), mean="mean of the corpora")
 
 
-def _means(evaluation: EvaluationRecord) -> Iterator[list[str]]:
-    name = "mean of the corpora"
-    for mean in sorted(evaluation.macro, key=lambda mean: mean.system != BASE):
-        empty = [""] * (len(_headings(evaluation)) - 6)
-        yield [name, "", mean.system, f"{mean.wer:.3f}", _interval(mean.wer_ci95), f"{mean.cer:.3f}", *empty]
-        name = ""
+def _cells(row: Row, normalizer: str) -> Iterator[list[str]]:
+    """Yield the cells of the base, of the judged system, and of each other system."""
+    title, clips = row.title, "" if row.clips is None else str(row.clips)
+    for each in row.base_first:
+        first, *others = (f"{getattr(each.rates, name):.3f}" for name in METRICS)
+        raw = [f"{each.raw.wer:.3f}" if each.raw else ""] if normalizer != "raw" else []
+        faults = f"{each.faults.empty}/{each.faults.loop}/{each.faults.truncated}" if each.faults else ""
+        yield [title, clips, each.system, first, _interval(each.rates.wer_ci95), *others, *raw, faults, each.verdict]
+        title = clips = ""
 
 
 def _interval(bounds: Interval) -> str:

@@ -1,12 +1,12 @@
 """
-An adapter or a baseline and corpora in; predictions, results and a report out.
+Evaluate adapters and baselines on test corpora.
 
-    run.py          the whole: material and probes are what is heard, systems hear it, earlier ones are taken beside
-    predictions.py  what one system heard in one corpus; folder.py reads all of them
-    results.py      rates of the predictions: tally counts edits and faults and draws anew (bootstrap), slices cuts
-    report.py       the page, made of what stands in page/
-    gate.py         one evaluation against another, by compare
-    metric/         the rates as a metric of the evaluate library
-
-While it hears, journal keeps each batch for a run that is killed, and processes lets several share the work.
+    request.py        what is measured: systems, corpora, settings
+    evaluate.py       the steps of an evaluation, as `eval/run.py` calls them
+    predict.py        transcribe; shards.py divides the work, predictions.py and prediction_folder.py hold the files
+    aggregate.py      the record, from counts.py (edits of each utterance) and bootstrap.py (intervals)
+    verdicts.py       decide what one system compared with another is called
+    presentation.py   rows, names, verdicts and notes, as the card, the report, the summary, the gate and the page show
+    report/           the page of an evaluation
+    compare.py        two evaluations compared; gate.py refuses an adapter that became worse
 """

@@ -1,10 +1,10 @@
 """Add up the counts of utterances, and make the evaluation record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,6 @@ from escoita.evaluation.counts import (
     By,
     Form,
     Key,
-    Tokens,
     count_utterances,
     forms_of,
     read_counts,
@@ -37,6 +36,7 @@ from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 from escoita.evaluation.verdicts import outcome, verdict
 from escoita.metrics.error_types import FAULTS
 from escoita.records.evaluation import (
+    METRICS,
     PROBES,
     CorpusResult,
     Difference,
@@ -46,6 +46,7 @@ from escoita.records.evaluation import (
     ProbeResult,
     Rates,
     SystemResult,
+    Tokens,
 )
 from escoita.utils.limits import DRAWS
 
@@ -311,16 +312,20 @@ def system_result(
 
 def made_rates(tallied: Tally, form: Form, system: str) -> Rates:
     """Rates and their intervals from sums."""
-    (wer, drawn_wer), (cer, drawn_cer) = (tallied.rate(form, tokens, system) for tokens in ("words", "characters"))
     return Rates(
-        wer=wer,
-        cer=cer,
-        wer_ci95=interval(drawn_wer),
-        cer_ci95=interval(drawn_cer),
+        **_rates_with_intervals(lambda tokens: tallied.rate(form, tokens, system)),
         **{kind: tallied.observed[form, kind, system] for kind in KINDS},
-        reference_words=tallied.observed[form, "words"],
-        reference_characters=tallied.observed[form, "characters"],
+        **{f"reference_{tokens}": tallied.observed[form, tokens] for tokens in METRICS.values()},
     )
+
+
+def _rates_with_intervals(rate: Callable[[Tokens], tuple[float, np.ndarray]]) -> dict[str, Any]:
+    """Return the fields of all error rates, from the rate of each kind of tokens on the corpus and its resamples."""
+    fields: dict[str, Any] = {}
+    for metric, tokens in METRICS.items():
+        observed, drawn = rate(tokens)
+        fields |= {metric: observed, f"{metric}_ci95": interval(drawn)}
+    return fields
 
 
 def compared(tallied: Tally, form: Form, judged: SystemResult, other: SystemResult, clips: int) -> Difference:
@@ -347,8 +352,7 @@ def macro_mean(system: str, tallies: Sequence[Tally], form: Form) -> MacroMean:
         observed, drawn = zip(*(tallied.rate(form, tokens, system) for tallied in spoken), strict=True)
         return sum(observed) / len(spoken), np.mean(drawn, axis=0)
 
-    (wer, drawn_wer), (cer, drawn_cer) = mean("words"), mean("characters")
-    return MacroMean(system=system, wer=wer, cer=cer, wer_ci95=interval(drawn_wer), cer_ci95=interval(drawn_cer))
+    return MacroMean(system=system, **_rates_with_intervals(mean))
 
 
 def probe_result(system: str, table: pa.Table) -> ProbeResult:

@@ -21,15 +21,21 @@ from escoita.evaluation.predictions import (
     replaced,
     write_predictions,
 )
-from escoita.evaluation.verdicts import Outcome, disagree, reasons_of, unusable, verdict
+from escoita.evaluation.verdicts import Outcome, disagree, unusable, verdict
 from escoita.hub.files import local_file, split_revision
 from escoita.metrics.normalizers import NORMALIZERS, normalizer
 from escoita.metrics.wer import word_edits
-from escoita.records.evaluation import SUBJECT, CorpusResult, EvaluationRecord, Interval, Measured, Rates, Verdict
+from escoita.records.evaluation import (
+    EARLIER,
+    SUBJECT,
+    CorpusResult,
+    EvaluationRecord,
+    Interval,
+    Measured,
+    Rates,
+    Verdict,
+)
 from escoita.utils.files import public_name
-
-
-EARLIER = "earlier"
 
 
 def take_earlier(against: str, tests: dict[str, Utterances], out: Path) -> None:
@@ -115,29 +121,38 @@ class Compared:
 
     Args:
         name (`str`): The corpus, or `pooled`.
-        clips (`tuple[int, int]`): Utterances of the new and of the old.
+        outcomes (`tuple[Outcome, Outcome]`): What the verdict depends on, of the new and of the old.
         wer (`tuple[float, float]`): Their word error rates.
         difference (`float`): New minus old; below 0 is better.
         ci95 (`tuple[float, float]`): Its 95 % interval.
         p_value (`float`, *optional*): Two-sided; absent where the intervals of the records were compared.
         verdict (`str`): See [`~escoita.evaluation.verdicts.verdict`].
         how (`str`): What was compared: the same clips, or the intervals of the records and why.
-        failed (`bool`, *optional*, defaults to `False`): More than half of the new hypotheses are empty or loop.
-        disagree (`bool`, *optional*, defaults to `False`): One of WER and CER is lower, the other one higher.
-        reasons (`tuple[str]`, *optional*): Clauses that say what limits the verdict.
     """
 
     name: str
-    clips: tuple[int, int]
+    outcomes: tuple[Outcome, Outcome]
     wer: tuple[float, float]
     difference: float
     ci95: Interval
     p_value: float | None
     verdict: Verdict
     how: str
-    failed: bool = False
-    disagree: bool = False
-    reasons: tuple[str, ...] = ()
+
+    @property
+    def clips(self) -> tuple[int, int]:
+        """The number of utterances of the new and of the old."""
+        return self.outcomes[0].clips, self.outcomes[1].clips
+
+    @property
+    def failed(self) -> bool:
+        """Whether more than half of the new hypotheses are empty or loop."""
+        return self.outcomes[0].failed
+
+    @property
+    def disagree(self) -> bool:
+        """Whether one of WER and CER is lower, and the other one higher."""
+        return disagree(*self.outcomes)
 
 
 def compare(new: Evaluated, old: Evaluated) -> list[Compared]:
@@ -261,10 +276,7 @@ def _compared(
     """Return the row of a comparison, with the verdict on what was measured."""
     ours = new.outcome([result for result, _ in pairs], NEW)
     theirs = old.outcome([result for _, result in pairs], OLD)
-    said = verdict(measured, ours, theirs)
-    reasons = tuple(reasons_of(ours, theirs, "the {} one".format))
-    clips = (ours.clips, theirs.clips)
-    return Compared(name, clips, wer, value, ci95, p_value, said, how, ours.failed, disagree(ours, theirs), reasons)
+    return Compared(name, (ours, theirs), wer, value, ci95, p_value, verdict(measured, ours, theirs), how)
 
 
 def _pooled(parts: Sequence[tuple[float, int]]) -> float:

@@ -16,7 +16,7 @@ from escoita.metrics.error_types import FAULTS, find_faults
 from escoita.metrics.normalizers import normalizer, word_changes
 from escoita.metrics.wer import character_edits, word_edits
 from escoita.recipe.schema import Corpus, Name
-from escoita.records.evaluation import Slice
+from escoita.records.evaluation import METRICS, Slice
 from escoita.records.training import Part
 from escoita.utils.files import write_atomically
 from escoita.utils.limits import TRANSCRIPT_CHARACTERS
@@ -79,7 +79,6 @@ def _by_value(values: list[str], words: np.ndarray) -> Iterator[tuple[str, np.nd
 
 
 Form = Literal["normalized", "raw"]
-Tokens = Literal["words", "characters"]
 # (form, tokens) of the lengths of references, (form, tokens, system) of edits, (form, kind, system) of their kinds;
 # ("faults", fault, system); ("references", "merged") and ("references", "split").
 Key = tuple[str, ...]
@@ -116,8 +115,8 @@ def keys_of(normalizer_name: str, systems: Sequence[str]) -> list[Key]:
     """All that is counted of some systems under a normaliser."""
     keys: list[Key] = []
     for form in forms_of(normalizer_name):
-        keys += [(form, "words"), (form, "characters")]
-        keys += [(form, what, system) for system in systems for what in ("words", "characters", *KINDS)]
+        keys += [(form, tokens) for tokens in METRICS.values()]
+        keys += [(form, what, system) for system in systems for what in (*METRICS.values(), *KINDS)]
     keys += [("faults", fault, system) for system in systems for fault in FAULTS]
     return keys + [("references", change) for change in CHANGES]
 

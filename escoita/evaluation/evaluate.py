@@ -1,19 +1,16 @@
 """
-Measures an adapter on test corpora, beside its base and whatever else it is to be compared with.
+Evaluate an adapter on test corpora, next to its base and other systems.
 
-    python eval/run.py --run runs/quickstart-uzbek
-    python eval/run.py --run runs/quickstart-uzbek --baseline openai/whisper-small --against user/adapter@v1
-    python eval/run.py --base quickstart/gemma4 --adapter user/adapter --corpus test.jsonl --out results
-    torchrun --nproc_per_node 2 -- eval/run.py --run runs/quickstart-uzbek
-
-Writes the predictions of each corpus and system and, from these alone, `results.json` and `report.html`. A run that
-was killed goes on from what was heard when the command is given again. Several processes, on one machine or on several
-that share the folder, share the batches and hear the same as one.
+[`evaluate_run`] and [`evaluate_manifests`] take all steps; `eval/run.py` calls them one by one: [`prepare`],
+[`predict`] or [`merge_predictions`], [`score_predictions`], [`write_results`] and [`write_page`]. Every step is called
+on every process of several that share the work.
 """
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +18,7 @@ from typing import TYPE_CHECKING
 from escoita.data.report import write_survey
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.compare import EARLIER, take_earlier
+from escoita.evaluation.compare import take_earlier
 from escoita.evaluation.counts import write_counts
 from escoita.evaluation.predict import JOURNAL, hear_all, located
 from escoita.evaluation.predictions import predictions_path
@@ -35,12 +32,12 @@ from escoita.evaluation.request import (
     corpus_test,
     probe_test,
 )
-from escoita.evaluation.shards import Shard
+from escoita.evaluation.shards import WHOLE, Shard, merge_all
 from escoita.hub.files import adapter_record, file_at_hand
 from escoita.models import listener_of
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline, Corpus, Evaluation
-from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
+from escoita.records.evaluation import BASE, EARLIER, PROBES, SUBJECT, EvaluationRecord
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.processes import is_main_process, locked, main_first, main_only
@@ -77,10 +74,7 @@ def evaluate_run(
         EscoitaError: The run is not finished, a corpus cannot be read, or the models cannot be loaded.
     """
     record = evaluate(*asked_of_run(path, overrides, base_revision, allow_other_base), hear=hear)
-    if is_main_process():
-        run = RunDirectory(path)
-        # How far train and test are apart; training may be elsewhere.
-        write_survey(run.load_recipe(overrides), run, missing_ok=True)
+    write_overlap(path, overrides)
     return record
 
 
@@ -148,17 +142,14 @@ def evaluate(
     Raises:
         EscoitaError: A corpus or a model cannot be had, or earlier predictions are of other clips.
     """
-    state = _processes()
-    candidates, tests = _prepared(candidates, corpora, out, settings, max_rejected_share, state, hear is hear_all)
-
-    def finish() -> EvaluationRecord:
-        if state.is_main_process:
-            _finish(candidates, corpora, tests, out, settings, title)
-        return EvaluationRecord.read(out / "results.json")
-
-    with locked(out / LOCK, _busy(out), state):
-        hear(candidates, tests, out, settings.batch_seconds, state)
-        return main_first(finish, state)
+    asked = Asked(candidates, corpora, out, settings, max_rejected_share, title)
+    setup = prepare(asked, merge=hear is not hear_all)
+    with evaluation_lock(setup):
+        hear(setup.candidates, setup.tests, out, settings.batch_seconds, setup.state)
+        record = score_predictions(setup)
+        write_results(setup, record)
+        write_page(setup, record)
+    return record
 
 
 def hear_shard(asked: Asked, shard: Shard) -> Path:
@@ -175,54 +166,185 @@ def hear_shard(asked: Asked, shard: Shard) -> Path:
     Raises:
         EscoitaError: As [`evaluate`].
     """
-    state = _processes()
-    settings = asked.settings.model_copy(update={"against": None})  # asked for where the parts are put together
-    candidates, tests = _prepared(*asked[:3], settings, asked.max_rejected_share, state)
-    folder = shard.folder(asked.out)
-    with locked(folder / LOCK, _busy(folder), state):
-        hear_all(candidates, tests, asked.out, settings.batch_seconds, state, shard)
-        if state.is_main_process:
-            for journal in folder.glob(f"*/{JOURNAL}*"):
-                shutil.rmtree(journal)
-    return folder
+    setup = prepare(asked, shard)
+    with evaluation_lock(setup):
+        predict(setup)
+    return setup.folder
 
 
-def _busy(folder: Path) -> EscoitaError:
-    return EscoitaError(f"{folder}: another command evaluates into this folder; wait until it has finished")
+@dataclass(frozen=True)
+class Setup:
+    """
+    An evaluation that is ready to begin.
+
+    Args:
+        asked ([`~escoita.evaluation.request.Asked`]): What is to be measured.
+        candidates (`list[Candidate]`): All systems, baselines included.
+        tests (`dict[str, Material]`): The clips of each corpus, and of the probes.
+        state (`PartialState`): The processes that share the work, of accelerate.
+        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The part that is transcribed here; everything unless
+            given.
+    """
+
+    asked: Asked
+    candidates: list[Candidate]
+    tests: dict[str, Material]
+    state: "PartialState"
+    shard: Shard | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that is written into."""
+        return self.shard.folder(self.asked.out) if self.shard else self.asked.out
 
 
-def _processes() -> "PartialState":
+def prepare(asked: Asked, shard: Shard | None = None, merge: bool = False) -> Setup:
+    """
+    Find all models and read the test corpora, before anything is transcribed.
+
+    Args:
+        asked ([`~escoita.evaluation.request.Asked`]): From [`~escoita.evaluation.request.asked_of_run`] or
+            [`~escoita.evaluation.request.asked_of_manifests`].
+        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The part to transcribe; everything unless given.
+        merge (`bool`, *optional*, defaults to `False`): No model will be loaded, because shards were transcribed.
+
+    Raises:
+        EscoitaError: A corpus or a model cannot be read, or an adapter does not fit its base.
+    """
     import torch
     from accelerate import PartialState
 
     # The others wait while the first decodes whole corpora, which takes longer than what torch allows by itself.
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
-
-
-def _prepared(
-    candidates: list[Candidate],
-    corpora: list[Corpus],
-    out: Path,
-    settings: Evaluation,
-    max_rejected_share: float,
-    state: "PartialState",
-    loaded: bool = True,
-) -> tuple[list[Candidate], dict[str, Material]]:
-    """The candidates with the baselines, their bases located if they will be loaded, and what all of them hear."""
-    spoken = candidates[0].spoken
-    candidates = [*candidates, *_baselines(settings.baselines, spoken)]
-    if loaded:
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+    settings, spoken = asked.settings, asked.candidates[0].spoken
+    against = None if shard else settings.against  # asked for where the parts are put together
+    candidates = [*asked.candidates, *_baselines(settings.baselines, spoken)]
+    if not merge:
         candidates = main_only(lambda: located(candidates), state)
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
         _check_candidate(candidate, settings.baselines)
 
     def gather_material() -> dict[str, Material]:
-        found = {corpus.name: corpus_test(corpus, spoken.language, max_rejected_share) for corpus in corpora}
-        if settings.against and state.is_main_process:
-            take_earlier(settings.against, {name: material.clips for name, material in found.items()}, out)
+        found = {
+            corpus.name: corpus_test(corpus, spoken.language, asked.max_rejected_share) for corpus in asked.corpora
+        }
+        if against and state.is_main_process:
+            take_earlier(against, {name: material.clips for name, material in found.items()}, asked.out)
         return found | ({PROBES: probe_test(spoken.language)} if settings.probes else {})
 
-    return candidates, main_first(gather_material, state)
+    return Setup(asked, candidates, main_first(gather_material, state), state, shard)
+
+
+@contextmanager
+def evaluation_lock(setup: Setup) -> Iterator[None]:
+    """
+    Hold the lock of the folder of an evaluation.
+
+    Raises:
+        EscoitaError: Another command evaluates into the folder.
+    """
+    folder = setup.folder
+    refusal = EscoitaError(f"{folder}: another command evaluates into this folder; wait until it has finished")
+    with locked(folder / LOCK, refusal, setup.state):
+        yield
+
+
+def predict(setup: Setup) -> None:
+    """
+    Transcribe all corpora, or the shard of them, with all systems, and write the predictions.
+
+    An evaluation that was interrupted resumes after its last batch.
+
+    Raises:
+        EscoitaError: A model cannot be loaded, or the disk is full.
+    """
+    batch_seconds = setup.asked.settings.batch_seconds
+    hear_all(setup.candidates, setup.tests, setup.asked.out, batch_seconds, setup.state, setup.shard or WHOLE)
+    if setup.shard:
+        _remove_journals(setup)
+
+
+def merge_predictions(setup: Setup) -> None:
+    """
+    Write the predictions of all corpora from those of their shards.
+
+    Raises:
+        EscoitaError: A shard is missing, or is of another evaluation.
+    """
+    merge_all(setup.candidates, setup.tests, setup.asked.out, setup.asked.settings.batch_seconds, setup.state)
+
+
+def score_predictions(setup: Setup) -> EvaluationRecord:
+    """
+    Remove predictions of systems that are not asked for, and compute all rates and intervals of the others.
+
+    Raises:
+        RecordError: Predictions do not fit together, or too many resamples are asked for.
+    """
+    out, settings = setup.asked.out, setup.asked.settings
+
+    def made() -> EvaluationRecord:
+        systems = [candidate.name for candidate in setup.candidates] + ([EARLIER] if settings.against else [])
+        if PROBES not in setup.tests:
+            shutil.rmtree(out / PROBES, ignore_errors=True)
+        for corpus in setup.tests:
+            wanted = {predictions_path(out, corpus, system) for system in systems}
+            for path in set((out / corpus).glob("predictions*.parquet")) - wanted:
+                path.unlink()
+        return score(out, settings.normalizer, settings.resamples, list(setup.tests))
+
+    return main_only(made, setup.state)
+
+
+def write_results(setup: Setup, record: EvaluationRecord) -> None:
+    """
+    Write `results.json`, and the counts of corpora whose references may not be published.
+
+    Args:
+        setup ([`Setup`]): The evaluation.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): From [`score_predictions`].
+    """
+    out = setup.asked.out
+
+    def write() -> None:
+        record.write(out / "results.json")
+        write_counts(out, setup.asked.corpora, record.normalizer)
+
+    main_only(write, setup.state)
+
+
+def write_page(setup: Setup, record: EvaluationRecord) -> None:
+    """
+    Write `report.html` with its plots, and remove what an interrupted evaluation would resume from.
+
+    Args:
+        setup ([`Setup`]): The evaluation.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): From [`score_predictions`].
+    """
+    asked = setup.asked
+    clips = {name: material.clips for name, material in setup.tests.items()}
+    playable = [corpus.name for corpus in asked.corpora if corpus.publish_audio]
+    main_only(lambda: write_report(asked.out, record, clips, playable, asked.title), setup.state)
+    _remove_journals(setup)
+
+
+def write_overlap(path: Path, overrides: list[str] | None = None) -> None:
+    """
+    Write `data.json` of a run, which says what training and test corpora share, if its training was elsewhere.
+
+    Args:
+        path (`Path`): The run directory.
+        overrides (`list[str]`, *optional*): `section.key=value`, as for training.
+    """
+    if is_main_process():
+        run = RunDirectory(path)
+        write_survey(run.load_recipe(overrides), run, missing_ok=True)
+
+
+def _remove_journals(setup: Setup) -> None:
+    if setup.state.is_main_process:
+        for journal in setup.folder.glob(f"*/{JOURNAL}*"):
+            shutil.rmtree(journal)
 
 
 def _check_candidate(candidate: Candidate, baselines: list[Baseline]) -> None:
@@ -260,28 +382,3 @@ def _baselines(baselines: list[Baseline], spoken: AdapterRecord) -> list[Candida
         told = spoken if limit is None else spoken.model_copy(update={"max_new_tokens": limit})
         candidates.append(Candidate(name, each.model, told, own_limit=limit is None))
     return candidates
-
-
-def _finish(
-    candidates: list[Candidate],
-    corpora: list[Corpus],
-    tests: dict[str, Material],
-    out: Path,
-    settings: Evaluation,
-    title: str | None,
-) -> None:
-    """Scores what was heard, shows it, and leaves nothing behind of systems that were not asked for now."""
-    systems = [candidate.name for candidate in candidates] + ([EARLIER] if settings.against else [])
-    if PROBES not in tests:
-        shutil.rmtree(out / PROBES, ignore_errors=True)
-    for corpus in tests:
-        wanted = {predictions_path(out, corpus, system) for system in systems}
-        for path in set((out / corpus).glob("predictions*.parquet")) - wanted:
-            path.unlink()
-    record = score(out, settings.normalizer, settings.resamples, list(tests))
-    record.write(out / "results.json")
-    write_counts(out, corpora, settings.normalizer)
-    clips = {name: material.clips for name, material in tests.items()}
-    write_report(out, record, clips, [corpus.name for corpus in corpora if corpus.publish_audio], title)
-    for journal in out.glob(f"*/{JOURNAL}*"):
-        shutil.rmtree(journal)

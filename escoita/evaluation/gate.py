@@ -14,10 +14,18 @@ from pathlib import Path
 
 from escoita.errors import RecordError
 from escoita.evaluation.compare import Compared, Evaluated, compare
-from escoita.evaluation.verdicts import insertions_note
+from escoita.evaluation.presentation import (
+    by_verdict,
+    change,
+    insertions_note,
+    limit_note,
+    other_base_note,
+    reasons_of,
+    verdict_label,
+)
 from escoita.records.evaluation import EvaluationRecord, Verdict
 from escoita.run_directory import RunDirectory
-from escoita.utils.formatting import code, line, percent, points, points_interval, probability, thousands
+from escoita.utils.formatting import code, line, percent, probability, thousands
 
 
 HEADS = ("Corpus", "Clips", "Old WER", "New WER", "Difference in points (95 %)", "p", "Verdict", "Compared by")
@@ -36,7 +44,7 @@ class Gate:
         only_old (`dict[str, tuple[int, float]]`): The same of the old one.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
         failed (`tuple[str]`, *optional*): Corpora on which more than half of the new hypotheses are empty or loop.
-        notes (`tuple[str]`, *optional*): Sentences on rates over 100 % and on the bases.
+        notes (`tuple[str]`, *optional*): Sentences on rates over 100 % and on the bases, as Markdown.
     """
 
     title: str
@@ -60,8 +68,8 @@ class Gate:
         return not self.found("worse") and not self.over and not self.failed
 
     def found(self, verdict: Verdict) -> list[str]:
-        """Where a verdict was given."""
-        return [row.name for row in self.compared if row.verdict == verdict]
+        """Return the corpora of a verdict."""
+        return by_verdict((row.name, row.verdict) for row in self.compared).get(verdict, [])
 
     def markdown(self) -> str:
         """Title, table, notes, and a last line that says whether the new one passed and why."""
@@ -72,8 +80,12 @@ class Gate:
                 rates[place] = percent(wer)
                 rows.append([line(name), thousands(clips), *rates, "–", "–", verdict, "–"])
         table = [HEADS, ["---", *["---:"] * 5, "---", "---"], *rows]
-        said = [f"{row.name}: {reason}" for row in self.compared for reason in row.reasons]
-        notes = [f"- {line(note)}." for note in [*said, *self.notes]]
+        limits = [
+            line(limit_note(row.name, _named("new"), _named("old"), reason))
+            for row in self.compared
+            for reason in reasons_of(*row.outcomes, _named)
+        ]
+        notes = [f"- {note}" for note in [*limits, *self.notes]]
         notes += [""] * bool(notes)
         return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", *notes, self.conclusion()])
 
@@ -119,10 +131,10 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     texts = [code(record.normalizer) for record in records]
     how = f"raw texts, as the normalisers differ ({texts[0]}, {texts[1]})" if raw else f"normaliser {texts[0]}"
     title = f"WER of {judged[0]} against {judged[1]}; {how}."
-    outcomes = [(result, ours.outcome([result], "the new one")) for result in ours.record.corpora]
+    outcomes = [(result, ours.outcome([result], "new")) for result in ours.record.corpora]
     failed = [result.name for result, each in outcomes if each.failed]
     failed += [row.name for row in compared if row.failed and row.name not in failed]  # the pool
-    notes = [insertions_note(each, result.name) for result, each in outcomes if each.wer > 1]
+    notes = [line(f"{insertions_note(each, result.name, _named)}.") for result, each in outcomes if each.wer > 1]
     notes += _of_other_bases(dict(zip(("new", "old"), records, strict=True)))
     return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer, tuple(failed), tuple(notes))
 
@@ -138,16 +150,18 @@ def _of_other_bases(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
     """Say which evaluation was made on another base than its adapter was trained on, and whether the bases differ."""
     bases = {name: record.judged for name, record in records.items()}
     for name, system in bases.items():
-        if system.expected_base_sha256:
-            yield (
-                f"the {name} one was measured on another base ({system.base_sha256[:12]}) than its adapter was trained"
-                f" on ({system.expected_base_sha256[:12]})"
-            )
+        if note := other_base_note(system):
+            yield f"Another base, of {_named(name)}: {note}"
     if len({system.base_sha256 for system in bases.values()}) > 1:
-        yield (
-            f"they are of different bases: the new one of {bases['new'].base} ({bases['new'].base_sha256[:12]}), the"
-            f" old one of {bases['old'].base} ({bases['old'].base_sha256[:12]})"
+        yield line(
+            f"They are of different bases: the new one of {bases['new'].base} ({bases['new'].base_sha256[:12]}), the"
+            f" old one of {bases['old'].base} ({bases['old'].base_sha256[:12]})."
         )
+
+
+def _named(side: str) -> str:
+    """Return the name of the new or the old evaluation within a sentence."""
+    return f"the {side} one"
 
 
 def _only(one: Evaluated, other: Evaluated) -> dict[str, tuple[int, float]]:
@@ -165,8 +179,8 @@ def _cells(row: Compared) -> list[str]:
         thousands(ours) if ours == theirs else f"{thousands(theirs)}, now {thousands(ours)}",
         percent(row.wer[1]),
         percent(row.wer[0]),
-        f"{points(row.difference)} ({points_interval(row.ci95)})",
+        change(row.difference, row.ci95),
         "–" if row.p_value is None else probability(row.p_value),
-        f"{row.verdict}; WER and CER disagree" if row.disagree else row.verdict,
+        verdict_label(row.verdict, row.disagree),
         line(row.how),
     ]

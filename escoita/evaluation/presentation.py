@@ -1,67 +1,261 @@
-"""What a record says, in words."""
+"""
+Present an evaluation: names and titles, rows of rates, verdicts in words, and notes.
 
-from escoita.evaluation.compare import EARLIER
-from escoita.evaluation.verdicts import above_one, insertions_note, reasons
-from escoita.records.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord, System
-from escoita.utils.formatting import interval, percent, points, points_interval, probability
+The card, the report, the summary of a run, the gate and the page of a Space all show what is made here. The page has
+translations of the sentences in `space/texts`, and takes its rows and titles from here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from escoita.evaluation.verdicts import Outcome, disagree, outcomes, over_one
+from escoita.recipe.schema import Recipe
+from escoita.records.evaluation import (
+    BASE,
+    EARLIER,
+    SUBJECT,
+    CorpusResult,
+    Difference,
+    EvaluationRecord,
+    Faults,
+    Interval,
+    MacroMean,
+    Rates,
+    System,
+    SystemResult,
+    Verdict,
+)
+from escoita.utils.formatting import code, interval, percent, points, points_interval, probability, thousands
 
 
+# Titles of the two rows that are no corpus.
+POOLED, MEAN = "All, pooled by words", "Mean of the corpora"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    The two names of a fault.
+
+    Args:
+        label (`str`): Heading of a column, or a mark of an utterance.
+        phrase (`str`): The name within a sentence, followed by a count.
+    """
+
+    label: str
+    phrase: str
+
+
+# By their fields in `Faults`.
 FAULTS = {
-    "empty": "empty",
-    "loop": "loop",
-    "wrong_script": "wrong script",
-    "wrong_language": "wrong language",
-    "chat_like": "chat-like answer",
-    "truncated": "token limit reached",
+    "empty": Fault("empty", "nothing heard"),
+    "loop": Fault("loop", "loops"),
+    "wrong_script": Fault("wrong script", "another script"),
+    "wrong_language": Fault("wrong language", "another language"),
+    "chat_like": Fault("chat-like answer", "an answer instead of a transcript"),
+    "truncated": Fault("token limit reached", "cut off at the limit of tokens"),
+}
+# What each normalizer does, to follow on "Texts were".
+NORMALIZER_TEXTS = {
+    "raw": "compared as they are",
+    "basic": "normalised as by Whisper's BasicTextNormalizer: lower case, no punctuation",
+    "galician": "normalised for Galician: lower case, no punctuation, accents and ñ kept",
+    "uzbek": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling",
+    "uzbek-latin": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling, all in Latin",
 }
 
 
-def share(fraction: float) -> str:
-    """A fraction as percent, where a tenth is fine enough."""
-    return f"{100 * fraction:.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """A length of time: seconds, minutes or hours, whichever reads best."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
-
-
-def digest(sha256: str) -> str:
-    """The beginning of a digest, enough to tell two apart."""
-    return sha256[:12]
+def normalizer_text(normalizer: str) -> str:
+    """Return what a normalizer does, to follow on "Texts were"."""
+    return NORMALIZER_TEXTS.get(normalizer, f"normalised by {normalizer}")
 
 
 def name_of(system: System | str) -> str:
-    """A system in a sentence."""
+    """Return the name of a system within a sentence: `the adapter`, `the base`, or the name of a baseline."""
     name = system if isinstance(system, str) else system.name
     return {SUBJECT: "the adapter", BASE: "the base", EARLIER: "the earlier revision"}.get(name, name)
 
 
 def model_of(system: System) -> str:
-    """What a system is made of."""
+    """Return the models that a system consists of: its base, with the adapter before it if there is one."""
     return f"{system.adapter} on {system.base}" if system.adapter else system.base
+
+
+def source_of(system: System) -> str:
+    """Return the repository or folder of a system that is compared with the adapter."""
+    return f"{system.name} revision, {system.adapter}" if system.adapter else system.base
+
+
+def sources_of(record: EvaluationRecord) -> dict[str, str]:
+    """Return the name of each system within a sentence, which for baselines and earlier revisions is [`source_of`]."""
+    names = {system.name: source_of(system) for system in record.systems} | {BASE: "the base"}
+    return names | {record.judged.name: "the adapter"}
+
+
+def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: str = POOLED) -> dict[str, str]:
+    """
+    Return the title of each corpus, and of all corpora pooled.
+
+    Args:
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
+        recipe ([`~escoita.recipe.schema.Recipe`], *optional*): Has titles of corpora; a corpus without one is called
+            by its name.
+        pooled (`str`, *optional*): The title of all corpora pooled.
+    """
+    tests = recipe.corpora.test if recipe else []
+    titles = {result.name: result.name for result in record.corpora}
+    titles |= {corpus.name: corpus.title or corpus.name for corpus in tests}
+    return titles | {record.pooled.name: pooled}
+
+
+@dataclass(frozen=True)
+class SystemRow:
+    """
+    One system in a row of a table.
+
+    Args:
+        system (`str`): Its name in the record.
+        rates ([`~escoita.records.evaluation.Rates`] or [`~escoita.records.evaluation.MacroMean`]): Its rates under the
+            normalizer.
+        raw ([`~escoita.records.evaluation.Rates`], *optional*): Its rates without normalization; none of a mean.
+        faults ([`~escoita.records.evaluation.Faults`], *optional*): Its faults; none of a mean.
+        difference ([`~escoita.records.evaluation.Difference`], *optional*): The judged system against this one.
+        verdict (`str`): The verdict on the difference; empty without one.
+    """
+
+    system: str
+    rates: Rates | MacroMean
+    raw: Rates | None = None
+    faults: Faults | None = None
+    difference: Difference | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One corpus, all corpora pooled, or their mean, with all systems.
+
+    Args:
+        title (`str`): The title of the corpus.
+        systems (`list[SystemRow]`): The judged system first.
+        result ([`~escoita.records.evaluation.CorpusResult`], *optional*): The result on the corpus; none of a mean.
+    """
+
+    title: str
+    systems: list[SystemRow]
+    result: CorpusResult | None = None
+
+    @property
+    def clips(self) -> int | None:
+        """The number of utterances; none of a mean."""
+        return self.result.n if self.result else None
+
+    @property
+    def base_first(self) -> list[SystemRow]:
+        """The systems with the base before the judged one."""
+        return sorted(self.systems, key=lambda each: each.system != BASE)
+
+    def of(self, system: str) -> SystemRow | None:
+        """Return a system of the row, or none if it was not run."""
+        return next((each for each in self.systems if each.system == system), None)
+
+
+def rows(record: EvaluationRecord, titles: Mapping[str, str] | None = None, mean: str = MEAN) -> list[Row]:
+    """
+    Return the rows of a table of results: each corpus; all corpora pooled and their mean if there are several.
+
+    Args:
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
+        titles (`Mapping[str, str]`, *optional*): Titles of the corpora and of the pool, from [`titles_of`].
+        mean (`str`, *optional*): The title of the mean.
+    """
+    titles = titles or titles_of(record)
+    made = [
+        Row(
+            titles[result.name],
+            [_system_row(result, each) for each in result.systems],
+            result,
+        )
+        for result in record.rows
+    ]
+    if len(record.corpora) > 1:
+        made.append(Row(mean, [SystemRow(each.system, each) for each in record.macro]))
+    return made
+
+
+def _system_row(result: CorpusResult, each: SystemResult) -> SystemRow:
+    name = each.system
+    return SystemRow(name, each.normalized, each.raw, each.faults, result.against(name), verdict_of(result, name))
+
+
+def rate(wer: float, ci95: Interval) -> str:
+    """Return a rate with its interval, as a cell of a table has it."""
+    return f"{percent(wer)} ({interval(ci95)})"
+
+
+def rate_in_words(rates: Rates) -> str:
+    """Return a word error rate with its interval, as a sentence has it."""
+    return f"{percent(rates.wer)} (95 %: {interval(rates.wer_ci95)})"
+
+
+def change(difference: float, ci95: Interval) -> str:
+    """Return a difference in percentage points with its interval, as a cell of a table has it."""
+    return f"{points(difference)} ({points_interval(ci95)})"
+
+
+def change_in_words(difference: Difference, p_value: bool = False) -> str:
+    """
+    Return a difference with its interval, as a sentence has it.
+
+    Args:
+        difference ([`~escoita.records.evaluation.Difference`]): Two systems on the same clips.
+        p_value (`bool`, *optional*, defaults to `False`): Give the p-value too.
+    """
+    figure = probability(difference.p_value)
+    figure = figure if figure.startswith("<") else f"=\N{NO-BREAK SPACE}{figure}"
+    chance = f"; p\N{NO-BREAK SPACE}{figure}" if p_value else ""
+    return f"{points(difference.wer)} points (95 %: {points_interval(difference.ci95)}{chance})"
+
+
+def verdict_label(verdict: Verdict, opposite: bool) -> str:
+    """Return a verdict as a cell of a table has it, with the words that WER and CER disagree if they do."""
+    return f"{verdict}; WER and CER disagree" if opposite else verdict
+
+
+def verdict_of(result: CorpusResult, other: str) -> str:
+    """Return the verdict of a record on the judged system and another one; empty if that was not run."""
+    difference, compared = result.against(other), outcomes(result, other)
+    if difference is None or result.of(other) is None:
+        return ""
+    return verdict_label(difference.verdict, compared is not None and disagree(*compared))
+
+
+def by_verdict(found: Iterable[tuple[str, Verdict]]) -> dict[Verdict, list[str]]:
+    """Return the corpora of each verdict, from pairs of a corpus and its verdict."""
+    groups: dict[Verdict, list[str]] = {}
+    for name, verdict in found:
+        groups.setdefault(verdict, []).append(name)
+    return groups
 
 
 def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
     """
-    The judged system against each other, all corpora together, in words with figures.
+    Return the sentences on the judged system and each other one, all corpora together.
 
     Args:
         record ([`~escoita.records.evaluation.EvaluationRecord`]): With or without other systems.
 
     Returns:
-        `list[tuple[Difference | None, str]]`: What each speaks of, and the sentences; one that speaks of no difference
-        where no other system was evaluated.
+        `list[tuple[Difference | None, str]]`: Each difference with its sentences; if no other system was evaluated, no
+        difference and a sentence that says so.
     """
     whole, name = record.rows[-1], _capital(name_of(record.judged))
     if not whole.differences:
-        rates = whole.judged.normalized
         return [
             (
                 None,
-                f"{name}: WER {percent(rates.wer)} (95 %: {interval(rates.wer_ci95)}). No other system was evaluated"
+                f"{name}: WER {rate_in_words(whole.judged.normalized)}. No other system was evaluated"
                 " beside it, so this says nothing of better or worse.",
             )
         ]
@@ -81,38 +275,129 @@ def _against(difference: Difference, whole: CorpusResult, record: EvaluationReco
     }[difference.verdict]
     rates = whole.of(difference.other)
     against = f" against {percent(rates.normalized.wer)}" if rates else ""
-    figure = probability(difference.p_value)
-    figure = figure if figure.startswith("<") else f"=\N{NO-BREAK SPACE}{figure}"
-    limits = "".join(f" {_capital(reason)}." for reason in reasons(whole, difference.other, name_of))
+    limits = "".join(f" {_capital(reason)}." for reason in reasons(whole, difference.other))
     return (
         f"{found}: WER {percent(whole.judged.normalized.wer)}{against}, a difference of"
-        f" {points(difference.wer)} points (95 %: {points_interval(difference.ci95)};"
-        f" p\N{NO-BREAK SPACE}{figure}).{limits}"
+        f" {change_in_words(difference, p_value=True)}.{limits}"
     )
 
 
-def notes(record: EvaluationRecord) -> list[str]:
-    """Explain rates over 100 %, of each corpus and of all corpora together."""
-    whole = record.pooled.name
-    return [
-        f"{insertions_note(each, 'all corpora' if result.name == whole else result.name, name_of)}."
-        for result, each in above_one(record.rows)
-    ]
-
-
 def _apart(difference: Difference, record: EvaluationRecord) -> str:
-    """Which corpora say otherwise than all together."""
+    """Name the corpora whose verdict is another one than that on all together."""
     if len(record.corpora) < 2:
         return ""
-    others: dict[str, list[str]] = {}
-    for corpus in record.corpora:
-        found = corpus.against(difference.other)
-        if found and found.verdict != difference.verdict:
-            others.setdefault(found.verdict, []).append(corpus.name)
+    found = ((corpus.name, corpus.against(difference.other)) for corpus in record.corpora)
+    others = by_verdict((name, each.verdict) for name, each in found if each and each.verdict != difference.verdict)
     if not others:
         return " Each corpus by itself says the same."
     told = "; ".join(f"{verdict} on {', '.join(names)}" for verdict, names in others.items())
     return f" On some corpora alone it is otherwise: {told}."
+
+
+def reasons_of(judged: Outcome, other: Outcome, name: Callable[[str], str] = name_of) -> list[str]:
+    """
+    Return what a verdict on two systems depends on besides the word error rates.
+
+    Args:
+        judged ([`~escoita.evaluation.verdicts.Outcome`]): The judged system.
+        other ([`~escoita.evaluation.verdicts.Outcome`]): The system that it is compared with.
+        name (`Callable[[str], str]`, *optional*): Gives the name of a system within a sentence.
+
+    Returns:
+        `list[str]`: Clauses without a full stop; none if nothing limits the verdict.
+    """
+    clauses = [
+        f"{thousands(each.unusable)} of {thousands(each.clips)} hypotheses of {name(each.system)} are empty or loop"
+        for each in (judged, other)
+        if each.failed
+    ]
+    if disagree(judged, other):
+        change = "higher" if judged.cer > other.cer else "lower"
+        wer = "lower" if change == "higher" else "higher"
+        rates = f"{percent(judged.cer)} against {percent(other.cer)}"
+        clauses.append(f"WER and CER disagree: the WER is {wer}, the CER is {change} ({rates})")
+    return clauses
+
+
+def reasons(result: CorpusResult, other: str, name: Callable[[str], str] = name_of) -> list[str]:
+    """
+    Return [`reasons_of`] the judged system and another one of a record.
+
+    Returns:
+        `list[str]`: Clauses; none of a record of 0.1.0, which does not hold the counts that they need.
+    """
+    compared = outcomes(result, other)
+    return reasons_of(*compared, name) if compared else []
+
+
+def notes(
+    record: EvaluationRecord, titles: Mapping[str, str] | None = None, name: Callable[[str], str] = name_of
+) -> list[str]:
+    """
+    Return the sentences below a table of results: what limits the verdicts, and why rates are over 100 %.
+
+    Args:
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
+        titles (`Mapping[str, str]`, *optional*): Titles of the corpora, from [`titles_of`].
+        name (`Callable[[str], str]`, *optional*): Gives the name of a system within a sentence.
+
+    Returns:
+        `list[str]`: Sentences as plain text; none of a record of 0.1.0.
+    """
+    titles = titles or titles_of(record, pooled="all corpora")
+    judged = name(record.judged.name)
+    limits = [
+        limit_note(titles[result.name], judged, name(system.name), reason)
+        for result in record.rows
+        for system in record.systems[1:]
+        for reason in reasons(result, system.name, name)
+    ]
+    return limits + notes_on_insertions(record, titles, name)
+
+
+def limit_note(corpus: str, judged: str, other: str, reason: str) -> str:
+    """Return the sentence on what limits a verdict, from the title of the corpus, two names and a clause."""
+    return f"{corpus}, {judged} against {other}: {reason}."
+
+
+def notes_on_insertions(
+    record: EvaluationRecord, titles: Mapping[str, str] | None = None, name: Callable[[str], str] = name_of
+) -> list[str]:
+    """Return a sentence on each rate over 100 %; the arguments are those of [`notes`]."""
+    titles = titles or titles_of(record, pooled="all corpora")
+    return [f"{insertions_note(each, titles[result.name], name)}." for result, each in over_one(record)]
+
+
+def insertions_note(each: Outcome, corpus: str, name: Callable[[str], str] = name_of) -> str:
+    """
+    Explain a word error rate of more than 100 %.
+
+    Args:
+        each ([`~escoita.evaluation.verdicts.Outcome`]): A system whose WER is over 1.
+        corpus (`str`): The title of the corpus.
+        name (`Callable[[str], str]`, *optional*): As in [`notes`].
+    """
+    return (
+        f"The WER of {name(each.system)} on {corpus} is {percent(each.wer)}, which is over 100 %, because it inserts"
+        f" {thousands(each.insertions)} {'word' if each.insertions == 1 else 'words'}"
+    )
+
+
+def other_base_note(system: System) -> str:
+    """
+    Say that a system was measured on another base than its adapter was trained on, as the card's template does.
+
+    Returns:
+        `str`: Sentences as Markdown; empty if the base is the one of the training.
+    """
+    if not system.expected_base_sha256:
+        return ""
+    commit = f" at commit {code(system.base_commit)}" if system.base_commit else ""
+    return (
+        f"these figures were measured on {code(system.base)}{commit}, whose weights have the SHA-256"
+        f" {code(system.base_sha256)}. The adapter was trained on a base whose weights have the SHA-256"
+        f" {code(system.expected_base_sha256)}."
+    )
 
 
 def _capital(name: str) -> str:

@@ -14,6 +14,12 @@ Measured = Literal["better", "worse", "no measurable difference"]
 Verdict = Literal["better", "worse", "no measurable difference", "not comparable"]
 SUBJECT = "adapter"
 BASE = "base"
+# The predictions of another revision of the adapter.
+EARLIER = "earlier"
+Tokens = Literal["words", "characters"]
+# The error rates of a record, by their fields in `Rates` and `MacroMean`, and the tokens that they count. Scoring,
+# report, summary, page, model-index and leaderboard entries loop over this table.
+METRICS: dict[str, Tokens] = {"wer": "words", "cer": "characters"}
 # Made by the program, not a corpus of the recipe; no corpus may have the name.
 PROBES = "probes"
 
@@ -48,6 +54,11 @@ class Rates(Part):
     def edits(self) -> int:
         """Words that are wrong, missing or too many: the numerator of the WER."""
         return self.substitutions + self.deletions + self.insertions
+
+    def tokens(self, metric: str) -> int:
+        """Return the reference tokens of a metric, which are its denominator."""
+        tokens: int = getattr(self, f"reference_{METRICS[metric]}")
+        return tokens
 
 
 class Faults(Part):

@@ -1,20 +1,12 @@
 """The rates of an evaluation as the page shows them: rows of its tables, and sentences made of figures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from escoita.evaluation.verdicts import above_one, disagree, outcome
+from escoita.evaluation.presentation import Row, rows, titles_of
+from escoita.evaluation.verdicts import disagree, outcomes, over_one
 from escoita.recipe.schema import Recipe
-from escoita.records.evaluation import (
-    BASE,
-    SUBJECT,
-    CorpusResult,
-    Difference,
-    EvaluationRecord,
-    Interval,
-    MacroMean,
-    Rates,
-)
+from escoita.records.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord
 from escoita.space.texts import say
 from escoita.space.theme import short_name
 from escoita.utils.formatting import MINUS, percent, points, thousands
@@ -29,47 +21,19 @@ VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Heard:
-    """
-    One system in a row of the table.
-
-    Args:
-        system (`str`): What the page calls it.
-        judged (`bool`): Whether the record is about it.
-        wer (`float`): A fraction.
-        wer_ci95 (`tuple[float, float]`): Its 95 % interval.
-        cer (`float`): A fraction.
-    """
-
-    system: str
-    judged: bool
-    wer: float
-    wer_ci95: Interval
-    cer: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """
-    A corpus, and what each system heard in it.
-
-    Args:
-        title (`str`): Of the corpus.
-        clips (`int`, *optional*): Utterances; none of a mean over corpora.
-        heard (`list[Heard]`): The base first.
-    """
-
-    title: str
-    clips: int | None
-    heard: list[Heard]
-
-
-@dataclass(frozen=True)
 class Table:
-    """Rows, and how texts were made alike before counting."""
+    """
+    A table of rates.
+
+    Args:
+        note (`str`): How the texts were normalized before the edits were counted.
+        rows (`list[Row]`): Each with the base first.
+        raw (`bool`): Whether the table shows the rates without normalization.
+    """
 
     note: str
     rows: list[Row]
+    raw: bool
 
 
 def tables(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -> list[Table]:
@@ -81,21 +45,14 @@ def tables(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -
         recipe ([`~escoita.recipe.schema.Recipe`], *optional*): Has the titles of the corpora.
         language (`str`): Of the page.
     """
-    titles, called = _titles(evaluation, recipe, language), _called(evaluation, language)
-    normalized, raw = [], []
-    for result in evaluation.rows:
-        title, n = titles[result.name], result.n
-        normalized.append(Row(title, n, _heard(called, {each.system: each.normalized for each in result.systems})))
-        raw.append(Row(title, n, _heard(called, {each.system: each.raw for each in result.systems})))
-    differ = normalized != raw
-    if len(evaluation.corpora) > 1:
-        means = {mean.system: mean for mean in evaluation.macro}
-        normalized.append(Row(say("about.mean", language), None, _heard(called, means)))
+    shown = rows(evaluation, _titles(evaluation, recipe, language), say("about.mean", language))
     as_they_stand = say("compare.raw", language)
     if evaluation.normalizer == "raw":
-        return [Table(as_they_stand, normalized)]
-    first = Table(say("compare.normalized", language, name=evaluation.normalizer), normalized)
-    return [first, Table(as_they_stand, raw)] if differ else [first]
+        return [Table(as_they_stand, shown, False)]
+    first = Table(say("compare.normalized", language, name=evaluation.normalizer), shown, False)
+    corpora = [row for row in shown if row.result]
+    differ = any(each.raw != each.rates for row in corpora for each in row.systems)
+    return [first, Table(as_they_stand, corpora, True)] if differ else [first]
 
 
 def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -> Iterator[str]:
@@ -112,8 +69,8 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
         if difference := result.against(BASE):
             yield _compared(titles[result.name], difference, language)
             yield from _limits(result, titles[result.name], language)
-    called = _called(evaluation, language)
-    for result, each in above_one(evaluation.rows):
+    called = names(evaluation, language)
+    for result, each in over_one(evaluation):
         told = {"corpus": titles[result.name], "system": called[each.system], "wer": percent(each.wer)}
         yield say("about.over", language, **told, count=thousands(each.insertions))
     for probe in evaluation.probes:
@@ -121,39 +78,32 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
             yield say("about.probes", language, count=thousands(probe.n), heard=thousands(probe.with_text))
 
 
+def names(evaluation: EvaluationRecord, language: str) -> dict[str, str]:
+    """
+    Return the name of each system on the page.
+
+    Args:
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
+        language (`str`): Of the page.
+    """
+    return {
+        system.name: say(f"compare.{system.name}", language)
+        if system.name in (BASE, SUBJECT)
+        else short_name(system.adapter or system.base)
+        for system in evaluation.systems
+    }
+
+
 def _titles(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -> dict[str, str]:
-    """What the card calls the corpora; by their names where it says nothing, or no recipe was published."""
-    titles = {result.name: result.name for result in evaluation.corpora}
-    titles[evaluation.pooled.name] = say("about.pooled", language)
-    test = recipe.corpora.test if recipe else []
-    return titles | {corpus.name: corpus.title for corpus in test if corpus.title and corpus.name in titles}
-
-
-def _called(evaluation: EvaluationRecord, language: str) -> dict[str, str]:
-    """What the page calls each system, the base first, then what is judged."""
-    names = {}
-    for system in sorted(evaluation.systems, key=lambda system: system.name != BASE):
-        if system.name in (BASE, SUBJECT):
-            names[system.name] = say(f"compare.{system.name}", language)
-        else:
-            names[system.name] = short_name(system.adapter or system.base)
-    return names
-
-
-def _heard(called: Mapping[str, str], rates: Mapping[str, Rates] | Mapping[str, MacroMean]) -> list[Heard]:
-    return [
-        Heard(title, name == SUBJECT, rates[name].wer, rates[name].wer_ci95, rates[name].cer)
-        for name, title in called.items()
-        if name in rates
-    ]
+    return titles_of(evaluation, recipe, pooled=say("about.pooled", language))
 
 
 def _limits(result: CorpusResult, title: str, language: str) -> Iterator[str]:
     """Say what the verdict on adapter and base depends on beside the WER."""
-    base = result.of(BASE)
-    if base is None or result.judged.unusable is None:
+    compared = outcomes(result, BASE)
+    if compared is None:
         return
-    ours, theirs = outcome(result.judged, result.n), outcome(base, result.n)
+    ours, theirs = compared
     for each, name in ((ours, "adapter"), (theirs, "base")):
         if each.failed:
             counts = {"count": thousands(each.unusable), "clips": thousands(each.clips)}

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from escoita.cards.build import build_card
-from escoita.cards.context import TEXTS, texts
+from escoita.evaluation.presentation import NORMALIZER_TEXTS, normalizer_text
 from escoita.metrics.normalizers import NORMALIZERS
 from escoita.records.data import Missing
 from tests.cards.cards_of import MARKDOWN, TWO, card_of, headings, table_rows
@@ -107,8 +107,8 @@ def test_raw_rates_that_are_the_same_are_not_said_twice(tmp_path: Path) -> None:
 
 
 def test_every_normaliser_has_words_and_one_of_another_time_is_named() -> None:
-    assert TEXTS.keys() == set(NORMALIZERS)
-    assert texts("klingon") == "normalised by klingon"
+    assert NORMALIZER_TEXTS.keys() == set(NORMALIZERS)
+    assert normalizer_text("klingon") == "normalised by klingon"
 
 
 @pytest.mark.parametrize(

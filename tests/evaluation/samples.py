@@ -6,8 +6,9 @@ from typing import Any
 
 from escoita.data.rows import Utterance, Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.records.evaluation import System
+from escoita.records.evaluation import CorpusResult, System
 from escoita.records.transcript import Transcript
+from tests.cards.samples import heard, rates, result
 
 
 # The reference, and what each system heard.
@@ -75,3 +76,14 @@ def write_rows(
         paths.append(predictions_path(folder, corpus, name))
         write_predictions(predictions_table(Utterances.of(clips), heard, made), paths[-1])
     return paths
+
+
+def counted(judged: dict[str, Any], base: dict[str, Any], **changes: Any) -> CorpusResult:
+    """A corpus of 100 clips; of each system its rates and how many hypotheses are unusable."""
+    systems = [
+        heard(name, rates(**{key: value for key, value in each.items() if key != "unusable"})).model_copy(
+            update={"unusable": each.get("unusable", 0)}
+        )
+        for name, each in (("adapter", judged), ("base", base))
+    ]
+    return result(systems=systems, n=100, **changes)

@@ -4,9 +4,26 @@ from pathlib import Path
 import pytest
 
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.presentation import FAULTS, duration, notes, share, verdicts
+from escoita.evaluation.presentation import (
+    FAULTS,
+    insertions_note,
+    notes,
+    other_base_note,
+    reasons,
+    rows,
+    sources_of,
+    titles_of,
+    verdict_of,
+    verdicts,
+)
+from escoita.evaluation.report.exhibits import share
+from escoita.evaluation.report.render import duration
+from escoita.evaluation.verdicts import over_one
 from escoita.records.evaluation import EvaluationRecord, Faults
+from tests.cards.cards_of import card_of
+from tests.cards.samples import difference, evaluation, heard, recipe, result, system
 from tests.evaluation.report_samples import clips_of, write_heard
+from tests.evaluation.samples import counted
 
 
 SAID = ["bir ikki uch"] * 30
@@ -14,8 +31,8 @@ WRONG, HALF = ["besh olti yetti"] * 30, ["bir ikki uch", "bir besh uch"] * 15
 
 
 def evaluated(folder: Path, **corpora: Mapping[str, Sequence[str]]) -> EvaluationRecord:
-    for name, heard in corpora.items():
-        write_heard(folder, clips_of(SAID, name), heard)
+    for name, texts in corpora.items():
+        write_heard(folder, clips_of(SAID, name), texts)
     return score(folder, resamples=200)
 
 
@@ -75,5 +92,64 @@ def test_a_system_that_writes_nothing_is_not_compared_and_it_says_why(tmp_path: 
     (sentence,) = sentences(record)
     assert sentence.startswith("The adapter and the base are not comparable: WER 100.00 % against 133.33 %")
     assert "30 of 30 hypotheses of the adapter are empty or loop." in sentence
-    (note,) = notes(record)
+    limit, note = notes(record)
+    assert limit == "clips, the adapter against the base: 30 of 30 hypotheses of the adapter are empty or loop."
     assert "133.33 %" in note and "inserts 30 words" in note
+
+
+def test_rows_are_the_corpora_the_pool_and_the_mean(tmp_path: Path) -> None:
+    record = evaluated(tmp_path, one={"adapter": HALF, "base": WRONG}, two={"adapter": SAID, "base": HALF})
+    titles = titles_of(record, recipe(corpora={"test": [{"name": "one", "path": "a.jsonl", "title": "The one"}]}))
+    table = rows(record, titles)
+    assert [(row.title, row.clips) for row in table] == [
+        ("The one", 30),
+        ("two", 30),
+        ("All, pooled by words", 60),
+        ("Mean of the corpora", None),
+    ]
+    first, mean = table[0], table[-1]
+    assert [each.system for each in first.systems] == ["adapter", "base"]
+    assert [each.system for each in first.base_first] == ["base", "adapter"]
+    base = first.of("base")
+    assert base is not None and base.verdict == "better" and base.difference == record.corpora[0].differences[0]
+    assert first.of("whisper") is None and mean.systems[0].rates == record.macro[0]
+    assert [row.title for row in rows(evaluated(tmp_path / "single", clips={"base": HALF}))] == ["clips"]
+
+
+def test_a_baseline_is_called_by_its_source_if_the_names_of_a_record_are_not_known_to_a_reader(tmp_path: Path) -> None:
+    record = evaluated(tmp_path, clips={"adapter": HALF, "base": WRONG, "whisper-tiny": SAID})
+    assert sources_of(record) == {"adapter": "the adapter", "base": "the base", "whisper-tiny": "user/whisper-tiny"}
+
+
+def test_another_base_is_named_with_both_digests_as_in_the_card(tmp_path: Path) -> None:
+    assert other_base_note(system()) == ""
+    other = system(base_sha256="ef" * 32, expected_base_sha256="ab" * 32, base_commit="f" * 40)
+    note = other_base_note(other)
+    record = evaluation()
+    measured = record.model_copy(update={"systems": [other, *record.systems[1:]]})
+    assert f"**Another base:** {note}" in card_of(tmp_path, evaluation_record=measured)
+    assert f"`./quickstart/gemma4` at commit `{'f' * 40}`" in note
+    assert note.endswith(f"weights have the SHA-256 `{'ab' * 32}`.")
+
+
+def test_a_verdict_says_why() -> None:
+    broken = counted({"wer": 1.0, "cer": 1.0, "unusable": 60}, {"wer": 1.2, "cer": 0.9})
+    failed, opposite = reasons(broken, "base")
+    assert failed.startswith("60 of 100 hypotheses of the adapter ") and "100.00 % against 90.00 %" in opposite
+    same = difference(verdict="no measurable difference")
+    clean = counted({"wer": 0.5, "cer": 0.2}, {"wer": 0.6, "cer": 0.3}, differences=[same])
+    assert reasons(clean, "base") == [] and verdict_of(clean, "base") == "no measurable difference"
+    assert verdict_of(broken, "base") == "better; WER and CER disagree"
+    assert reasons(broken, "whisper") == [] and verdict_of(broken, "whisper") == ""
+
+
+def test_a_rate_over_one_is_explained_by_insertions() -> None:
+    record = evaluation(counted({"wer": 1.0, "cer": 1.0}, {"wer": 1.25, "cer": 0.9, "insertions": 1234}))
+    ((where, each),) = over_one(record)
+    assert (where.name, each.system) == ("clips", "base")
+    assert "125.00 %" in insertions_note(each, "clips") and "1,234" in insertions_note(each, "clips")
+
+
+def test_records_of_0_1_0_hold_no_reasons() -> None:
+    old = result(systems=[heard(empty=1000, loop=900), heard("base")])
+    assert reasons(old, "base") == over_one(evaluation(old)) == [] and verdict_of(old, "base") == "better"

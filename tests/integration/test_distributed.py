@@ -93,14 +93,12 @@ def test_processes_that_share_a_model_train_the_same_and_gather_it(
 
 # Accelerate shards models on GPUs alone; told that these are some, it does over gloo what it does there over NCCL.
 FSDP_ON_CPU = """
+import runpy
 import torch
 from accelerate.state import DistributedType, PartialState
-from escoita.cli import script
 
 PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
 PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
 
-from escoita.training.sft import main
-
-script(main)
+runpy.run_path("training/sft.py", run_name="__main__")
 """

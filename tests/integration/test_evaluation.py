@@ -1,18 +1,22 @@
 """Base, adapter and baselines on test clips, through the same Transcriber as everything else."""
 
+import inspect
 import json
+import runpy
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from safetensors.torch import load_file, save_file
 
 from escoita.audio.loading import read_audio
+from escoita.cli.evaluation import evaluate as evaluate_command
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.evaluate import evaluate, evaluate_manifests, evaluate_run
@@ -61,6 +65,51 @@ def test_results_are_made_from_the_predictions_alone(quickstart_run: Path) -> No
     assert result.judged.rtfx > 0 and result.judged.tokens_per_second > 0
     assert {probe.system for probe in record.probes} == {"adapter", "base"} and record.probes[0].n >= 10
     assert record.pooled.judged.raw == rates
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return `results.json` without the figures that time and the machine decide."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            timed = ("rtfx", "tokens_per_second", "peak_memory_bytes")
+            return {key: kept(each) for key, each in value.items() if key not in timed}
+        return [kept(each) for each in value] if isinstance(value, list) else value
+
+    found: dict[str, Any] = kept(json.loads((folder / "results.json").read_text("utf-8")))
+    return found
+
+
+def test_the_script_and_the_command_have_the_same_options() -> None:
+    script = runpy.run_path(str(ROOT / "eval/run.py"))["main"]
+    assert inspect.signature(script).parameters == inspect.signature(evaluate_command).parameters
+
+
+def test_the_script_and_the_function_evaluate_a_run_alike(
+    quickstart_run: Path, tmp_path: Path, command: Command
+) -> None:
+    run = RunDirectory(shutil.copytree(quickstart_run, tmp_path / "run"))
+    shutil.rmtree(run.eval)
+    done = command("eval/run.py", "--run", str(run.path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Results: {run.results}\nReport:  {run.eval / 'report.html'}\n"
+    assert results(run.eval) == results(RunDirectory(quickstart_run).eval)
+    assert [path.name for path in run.eval.rglob(".*")] == [".lock"]
+
+
+def test_the_script_and_the_command_evaluate_manifests_alike(tmp_path: Path, command: Command) -> None:
+    manifest, whisper = write_manifest(tmp_path / "mine.jsonl", "test", 4), write_whisper(tmp_path / "tiny-whisper")
+    printed = []
+    for name, program in (("script", ["eval/run.py"]), ("command", ["-m", "escoita", "eval"])):
+        arguments = ["--base", whisper, "--corpus", str(manifest), "--language", "uz", "--out", str(tmp_path / name)]
+        done = command(*program, *arguments)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.replace(str(tmp_path / name), ""))
+        part = command(*program, *arguments, "--shard", "1/2")
+        assert part.stdout == f"{tmp_path / name / 'shards/1-of-2'}\n", part.stderr
+        refused = command(*program, *arguments, "--shard", "1/2", "--merge")
+        assert refused.returncode == 2 and "--merge puts all parts together" in refused.stderr
+    assert printed[0] == printed[1] and results(tmp_path / "script") == results(tmp_path / "command")
 
 
 def test_nothing_unfinished_is_left_behind(quickstart_run: Path) -> None:

@@ -26,7 +26,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 SIGNALLED = """
 import os, signal, sys
 import torch
-from escoita.cli import app, _run
+from escoita.cli.main import app, _run
 from escoita.training import validation as listening, trainer
 
 name = sys.argv.pop(1)
@@ -264,9 +264,8 @@ def test_processes_agree_on_the_step(recipe: Recipe, start: Start, tmp_path: Pat
 
 
 ONE_COMMAND = """
-from escoita.cli import script
-from escoita.training.sft import main
-script(main)
+import runpy
+runpy.run_path("training/sft.py", run_name="__main__")
 """
 
 

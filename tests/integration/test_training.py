@@ -89,7 +89,7 @@ import os, signal, sys
 from transformers import TrainerCallback
 from escoita.training import checkpointing as session
 from escoita.training.sft import train
-from escoita.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 
 def on_step_begin(self, args, state, control, **kwargs):
     if state.global_step == 3:

@@ -94,7 +94,7 @@ KILLED_AFTER_HEARING = """
 import os, signal, sys
 from escoita.training import callbacks as best
 from escoita.training.sft import train
-from escoita.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 
 def kill_at_6(self, args, state, control, hear=best.BestAdapter.on_evaluate, **kwargs):
     hear(self, args, state, control, **kwargs)
@@ -135,7 +135,7 @@ def refuse(self, address):
 
 socket.socket.connect = refuse
 from escoita.training.sft import train
-from escoita.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 train(load_recipe(sys.argv[1]))
 """
 

@@ -23,5 +23,5 @@ def test_normalized_rates_lead_and_raw_ones_follow() -> None:
     systems = [heard(raw=rates(0.25)), heard("base", raw=rates(1.5))]
     first, second = tables(evaluation(result(systems=systems), normalizer="uzbek"), recipe(), "en")
     assert "uzbek" in first.note
-    assert [each.wer for each in first.rows[0].heard] == [1.25167, 0.07118]
-    assert [each.wer for each in second.rows[0].heard] == [1.5, 0.25]
+    assert [each.rates.wer for each in first.rows[0].base_first] == [1.25167, 0.07118]
+    assert [each.raw.wer for each in second.rows[0].base_first if each.raw] == [1.5, 0.25]

@@ -35,7 +35,7 @@ BEGIN = """
 import json, sys
 from types import SimpleNamespace
 import torch
-from escoita.recipe import load_recipe
+from escoita.recipe.schema import load_recipe
 from escoita.training.backends import import_first, load_for_training
 
 torch.cuda.get_device_properties = lambda *_: SimpleNamespace(

@@ -15,7 +15,6 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.data.clips import read_clip
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import AudioError
-from escoita.evaluation.presentation import share
 from escoita.evaluation.report.data import Confusions, Heard
 from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
 from escoita.metrics.error_types import find_faults
@@ -28,6 +27,11 @@ from escoita.utils.formatting import percent, thousands
 LARGEST = 400_000
 # Of all in one report, in bytes as they stand there.
 TOTAL = 10_000_000
+
+
+def share(fraction: float) -> str:
+    """Return a fraction as percent with one decimal."""
+    return f"{100 * fraction:.1f} %"
 
 
 def player(utterance: Utterance) -> str | None:

@@ -12,12 +12,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterances
 from escoita.errors import CorpusError
-from escoita.evaluation import presentation as wording
+from escoita.evaluation import presentation
 from escoita.evaluation.counts import write_counts
 from escoita.evaluation.report.data import confusions, read_heard
-from escoita.evaluation.report.exhibits import confusion_tables, plots, slice_tables, with_players, worst_utterances
-from escoita.evaluation.verdicts import short
-from escoita.records.evaluation import EvaluationRecord
+from escoita.evaluation.report.exhibits import (
+    confusion_tables,
+    plots,
+    share,
+    slice_tables,
+    with_players,
+    worst_utterances,
+)
+from escoita.records.evaluation import METRICS, EvaluationRecord
 from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
@@ -96,16 +102,17 @@ def write_report(
     )
     template = _environment().get_template("report.html.jinja")
     page = template.render(
-        title=title or wording.model_of(record.judged),
+        title=title or presentation.model_of(record.judged),
         record=record,
         judged=record.judged,
-        verdicts=wording.verdicts(record),
-        notes=wording.notes(record),
-        short=short,
+        metrics=list(METRICS),
+        rows=presentation.rows(record),
+        verdicts=presentation.verdicts(record),
+        notes=presentation.notes_on_insertions(record),
         composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
-        width=6 + 2 * (record.normalizer != "raw") + 3 * bool(record.pooled.differences),
-        faults=wording.FAULTS,
+        width=4 + len(METRICS) * (1 + (record.normalizer != "raw")) + 3 * bool(record.pooled.differences),
+        faults=presentation.FAULTS,
         plots=drawn,
         slices=slice_tables(record),
         worst=worst,
@@ -114,6 +121,18 @@ def write_report(
     )
     write_atomically(folder / "report.html", page)
     return folder / "report.html"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in seconds, minutes or hours."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
+
+
+def digest(sha256: str) -> str:
+    """Return the beginning of a digest, enough to tell two apart."""
+    return sha256[:12]
 
 
 def _environment() -> Environment:
@@ -133,10 +152,10 @@ def _environment() -> Environment:
         figures.points_interval,
         figures.probability,
         figures.speed,
-        wording.share,
-        wording.duration,
-        wording.digest,
+        share,
+        duration,
+        digest,
     )
     environment.filters |= {function.__name__: function for function in functions}
-    environment.filters["name"] = wording.name_of
+    environment.filters["name"] = presentation.name_of
     return environment

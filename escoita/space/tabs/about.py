@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from escoita.errors import EscoitaError, RecipeError, RecordError
 from escoita.hub.files import adapter_record
 from escoita.recipe.schema import Recipe
-from escoita.records.evaluation import EvaluationRecord, Interval
+from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import limits
-from escoita.space.rates import sentences, tables
+from escoita.space.rates import names, sentences, tables
 from escoita.space.texts import say as said
 from escoita.space.texts import visitor_language
 from escoita.space.theme import short_name
@@ -161,6 +161,8 @@ def about(demo: "Demo", language: str) -> str:
         language=language,
         say=say,
         unreadable=found.unreadable,
+        metrics=list(METRICS),
+        names=names(found.evaluation, language) if found.evaluation else {},
         tables=tables(found.evaluation, found.recipe, language) if found.evaluation else [],
         sentences=list(sentences(found.evaluation, found.recipe, language)) if found.evaluation else [],
         other_base=bool(found.evaluation and found.evaluation.judged.expected_base_sha256),
