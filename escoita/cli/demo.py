@@ -19,13 +19,13 @@ RECIPES = ("quickstart-uzbek", "quickstart-galician")
 
 
 def demo(
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = RECIPES[0],
-    repo: Annotated[str | None, typer.Option(help="user/name of the Hub to publish to.")] = None,
-    serve: Annotated[bool, typer.Option(help="Open the page at the end.")] = True,
-    port: Annotated[int, typer.Option(help="Of the page.")] = 7860,
+    recipe: Annotated[str, typer.Option(help=f"Quick start: {' or '.join(RECIPES)}.")] = RECIPES[0],
+    repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.")] = None,
+    serve: Annotated[bool, typer.Option(help="Serve the page at the end.")] = True,
+    port: Annotated[int, typer.Option(help="Port of the page.")] = 7860,
     overrides: SetOption = None,
 ) -> None:
-    """Train, evaluate and document a tiny model, and serve it: all that escoita does, in minutes on a CPU."""
+    """Train, evaluate, document and serve a tiny model, in a few minutes on a CPU."""
     from escoita.recipe.schema import load_recipe
 
     if recipe not in RECIPES:

@@ -42,7 +42,7 @@ def evaluate(
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Measures an adapter beside its base: predictions, WER and CER with intervals, a report."""
+    """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     from escoita.cli.tables import print_evaluation
     from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, hear_shard
     from escoita.evaluation.predict import hear_all
@@ -108,9 +108,11 @@ def evaluation_overrides(
 
 
 def gate(
-    new: Annotated[Path, typer.Argument(help="results.json that is judged, or its run directory.")],
-    old: Annotated[Path, typer.Argument(help="results.json that it is compared with, or its run directory.")],
-    max_wer: Annotated[float | None, typer.Option(min=0, help="Limit of the WER on every corpus, a fraction.")] = None,
+    new: Annotated[Path, typer.Argument(help="results.json of the new evaluation, or its run directory.")],
+    old: Annotated[Path, typer.Argument(help="results.json of the old evaluation, or its run directory.")],
+    max_wer: Annotated[
+        float | None, typer.Option(min=0, help="Highest WER allowed on each corpus, as a fraction.")
+    ] = None,
 ) -> None:
     """
     Exit with status 1 if WER is significantly worse, above --max-wer, or most hypotheses are empty or loop.
@@ -126,7 +128,7 @@ def gate(
 
 
 def report(run: RunOption) -> None:
-    """Writes the page of an evaluation anew, from its records and predictions."""
+    """Write the report of an evaluation again, from its records and predictions."""
     from escoita.evaluation.report.render import report_run
 
     typer.echo(report_run(run))
@@ -134,9 +136,9 @@ def report(run: RunOption) -> None:
 
 def summary(
     run: RunOption,
-    markdown: Annotated[bool, typer.Option("--markdown", help="For the summary of a CI job.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for the summary of a CI job.")] = False,
 ) -> None:
-    """Prints what came of a run: base beside adapter, minutes, where the files are."""
+    """Print the results of a run: error rates of base and adapter, training time, paths of the files."""
     from escoita.cli.tables import markdown_summary, print_summary
 
     if markdown:

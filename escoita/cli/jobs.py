@@ -15,24 +15,32 @@ jobs = typer.Typer(help="Train and evaluate on hardware of the Hub.", no_args_is
 
 Flavor = Annotated[str, typer.Option(help="Hardware, such as a100-large.")]
 Source = Annotated[
-    str, typer.Option(help="What pip installs as escoita in the job, such as git+https://HOST/REPOSITORY@COMMIT.")
+    str, typer.Option(help="Requirement that pip installs in the job, such as git+https://HOST/REPOSITORY@COMMIT.")
 ]
-Data = Annotated[str | None, typer.Option(help="user/name: dataset repository with the corpora under their paths.")]
-Timeout = Annotated[str, typer.Option(help="The job ends then: 90m, 6h, 2d.")]
-Namespace = Annotated[str | None, typer.Option(help="Organization that pays; the token's user unless given.")]
-Price = Annotated[float | None, typer.Option(min=0, help="US dollars an hour, where the Hub does not tell.")]
-Hours = Annotated[float | None, typer.Option(min=0, help="What you expect, for the estimate of cost.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and what it may cost; send nothing.")]
-Follow = Annotated[bool, typer.Option("--follow/--detach", help="Print the log, and end as the job ends.")]
+Data = Annotated[
+    str | None, typer.Option(help="Dataset repository that contains the corpora under their paths, user/name.")
+]
+Timeout = Annotated[str, typer.Option(help="Time limit of the job: 90m, 6h, 2d.")]
+Namespace = Annotated[str | None, typer.Option(help="Organization that pays (default: the user of the token).")]
+Price = Annotated[
+    float | None, typer.Option(min=0, help="Price in US dollars per hour, if the Hub does not list one.")
+]
+Hours = Annotated[float | None, typer.Option(min=0, help="Expected duration in hours, for the cost estimate.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and start nothing.")]
+Follow = Annotated[bool, typer.Option("--follow/--detach", help="Print the log, and exit with the status of the job.")]
 
 
 def jobs_train(
     recipe: RecipeArgument,
     flavor: Flavor,
     source: Source,
-    repo: Annotated[str | None, typer.Option(help="Publish as user/name; else as hub.repo says.")] = None,
+    repo: Annotated[
+        str | None, typer.Option(help="Repository to publish to, user/name (default: hub.repo of the recipe).")
+    ] = None,
     data: Data = None,
-    out: Annotated[str | None, typer.Option(help="user/bucket for the run directory: a next job goes on.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Bucket for the run directory, user/bucket; the next job resumes from it.")
+    ] = None,
     timeout: Timeout = "6h",
     namespace: Namespace = None,
     price: Price = None,
@@ -41,7 +49,7 @@ def jobs_train(
     follow: Follow = True,
     overrides: SetOption = None,
 ) -> None:
-    """Trains a recipe on hardware of the Hub, evaluates it, writes the card and publishes."""
+    """Train the adapter of a recipe on hardware of the Hub, evaluate it, write its card and publish it."""
     where = (repo, data, out, namespace)
     _job("train", recipe, overrides, flavor, source, timeout, where, price, hours, dry_run, follow)
 
@@ -50,7 +58,9 @@ def jobs_eval(
     recipe: RecipeArgument,
     flavor: Flavor,
     source: Source,
-    out: Annotated[str, typer.Option(help="user/bucket that holds the run directory, and gets the results.")],
+    out: Annotated[
+        str, typer.Option(help="Bucket that contains the run directory and receives the results, user/bucket.")
+    ],
     data: Data = None,
     timeout: Timeout = "6h",
     namespace: Namespace = None,
@@ -60,7 +70,7 @@ def jobs_eval(
     follow: Follow = True,
     overrides: SetOption = None,
 ) -> None:
-    """Evaluates on hardware of the Hub what a job trained into a bucket."""
+    """Evaluate a run directory in a bucket on hardware of the Hub."""
     where = (None, data, out, namespace)
     _job("eval", recipe, overrides, flavor, source, timeout, where, price, hours, dry_run, follow)
 

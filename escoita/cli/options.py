@@ -6,15 +6,24 @@ from typing import Annotated
 import typer
 
 
-RecipeArgument = Annotated[Path, typer.Argument(help="YAML file of the adapter.")]
-RecipeOption = Annotated[Path, typer.Option("--recipe", help="YAML file of the adapter.")]
+RecipeArgument = Annotated[Path, typer.Argument(help="Recipe of the adapter, a YAML file.")]
+RecipeOption = Annotated[Path, typer.Option("--recipe", help="Recipe of the adapter, a YAML file.")]
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
 BaseOption = Annotated[str | None, typer.Option("--base", help="Folder or repository of a base model.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
-PushOption = Annotated[bool, typer.Option("--push", help="Evaluate and publish afterwards; checked before.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Everything but weights and steps.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override of a recipe key, section.key=value; repeatable.")
+]
+PushOption = Annotated[
+    bool, typer.Option("--push", help="Evaluate and publish after training; access is checked before training.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, but load no weights and train no step.")
+]
 RestartOption = Annotated[
-    bool, typer.Option("--restart", help="Remove checkpoints and adapter of the run, and train from the first step.")
+    bool,
+    typer.Option(
+        "--restart", help="Remove the checkpoints and the adapter of the run, and train from the first step."
+    ),
 ]
 AcceptChangedDataOption = Annotated[
     bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
@@ -33,20 +42,21 @@ AllowOtherBaseOption = Annotated[
     ),
 ]
 EvaluatedRunOption = Annotated[
-    Path | None, typer.Option("--run", help="Run directory, evaluated on its test corpora.")
+    Path | None,
+    typer.Option("--run", help="Run directory; the adapter is evaluated on the test corpora of its recipe."),
 ]
 AdapterOption = Annotated[
     str | None,
     typer.Option("--adapter", help="Folder or repository of an adapter, user/name or user/name@revision."),
 ]
-CorpusOption = Annotated[list[Path] | None, typer.Option("--corpus", help="Manifest, repeatable.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the results.", file_okay=False)]
+CorpusOption = Annotated[list[Path] | None, typer.Option("--corpus", help="Manifest of a test corpus; repeatable.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the results.", file_okay=False)]
 LanguageOption = Annotated[
-    str | None, typer.Option("--language", help="ISO code of the clips, where no adapter tells it.")
+    str | None, typer.Option("--language", help="Language of the clips, an ISO 639 code, if no adapter defines it.")
 ]
 BaselineOption = Annotated[
     list[str] | None,
-    typer.Option("--baseline", help="Whisper or CTC model to stand beside: folder or repository, repeatable."),
+    typer.Option("--baseline", help="Whisper or CTC model to compare with, a folder or repository; repeatable."),
 ]
 AgainstOption = Annotated[
     str | None,
@@ -60,6 +70,9 @@ NormalizerOption = Annotated[
     ),
 ]
 ShardOption = Annotated[
-    str | None, typer.Option("--shard", help="3/64: hear the third of 64 parts alone, score nothing.")
+    str | None,
+    typer.Option("--shard", help="Transcribe only one part, such as 3/64 for the third of 64, and compute no scores."),
 ]
-MergeOption = Annotated[bool, typer.Option("--merge", help="Hear nothing; score what all parts heard.")]
+MergeOption = Annotated[
+    bool, typer.Option("--merge", help="Transcribe nothing; merge the predictions of all parts and score them.")
+]

@@ -9,7 +9,7 @@ from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOpt
 
 
 Force = Annotated[
-    bool, typer.Option("--force", help="Overwrite what a person changed inside the blocks that are made from records.")
+    bool, typer.Option("--force", help="Overwrite changes that a person made inside the generated blocks.")
 ]
 
 
@@ -17,25 +17,27 @@ def card(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory, runs/<name>.")] = None,
     source: Annotated[
         str | None,
-        typer.Option(
-            "--from", help="user/name or user/name@revision: a published adapter without scores, evaluated here."
-        ),
+        typer.Option("--from", help="Published adapter to evaluate, user/name or user/name@revision."),
     ] = None,
-    corpus: Annotated[list[Path] | None, typer.Option(help="Manifest to evaluate it on, repeatable.")] = None,
-    base: Annotated[str | None, typer.Option(help="Its base; what its adapter_config.json says unless given.")] = None,
-    language: Annotated[str | None, typer.Option(help="ISO code of the clips, where the adapter tells none.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="The user's words to the model, where it tells none.")] = None,
-    system: Annotated[str | None, typer.Option(help="The system's words, likewise.")] = None,
+    corpus: Annotated[list[Path] | None, typer.Option(help="Manifest of a test corpus; repeatable.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model (default: the base in adapter_config.json).")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the clips, an ISO 639 code, if the adapter defines none.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="User prompt, if the adapter defines none.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt, if the adapter defines none.")] = None,
     normalizer: Annotated[
         str | None, typer.Option(help="Text normalizer used for scoring (default: that of the language).")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of predictions, results and card.", file_okay=False)] = None,
-    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request with the evaluation added.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for predictions, results and card.", file_okay=False)
+    ] = None,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request that adds the evaluation.")] = False,
     force: Force = False,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Writes the model card of a run from its records; or measures somebody's adapter and adds that to its card."""
+    """Write the model card of a run from its records, or add an evaluation to the card of a published adapter."""
     if run is not None and not (
         source or corpus or base or language or prompt or system or normalizer or out or pr or base_revision
     ):
@@ -64,21 +66,24 @@ def card(
 
 def push_run(
     run: RunOption,
-    repo: Annotated[str | None, typer.Option(help="user/name; the recipe's hub.repo unless given.")] = None,
-    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request that says what changed.")] = False,
+    repo: Annotated[str | None, typer.Option(help="Repository, user/name (default: hub.repo of the recipe).")] = None,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request that lists the changes.")] = False,
     private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Of a repository made here; the recipe's unless given.")
+        bool | None,
+        typer.Option("--private/--public", help="Visibility of a new repository (default: that of the recipe)."),
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="Of the commit, such as v1.")] = None,
-    collection: Annotated[str | None, typer.Option(help="Slug; the recipe's hub.collection unless given.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    tag: Annotated[str | None, typer.Option(help="Tag of the commit, such as v1.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Slug of a collection (default: hub.collection of the recipe).")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and publish nothing.")] = False,
     force: Force = False,
     sign: Annotated[
         str | None,
         typer.Option(help="Private key (PEM) to sign with, or 'sigstore' for keyless signing in GitHub Actions."),
     ] = None,
 ) -> None:
-    """Publishes adapter, processor, card and records in one commit, and reads them back."""
+    """Publish adapter, processor, card and records in one commit, and verify that they arrived."""
     from escoita.cards.publish import push
 
     published = push(
@@ -88,14 +93,14 @@ def push_run(
 
 
 def verify(
-    source: Annotated[str, typer.Argument(help="user/name, or a folder laid out as a repository is.")],
+    source: Annotated[str, typer.Argument(help="Repository, user/name, or a folder with the files of a repository.")],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     transcribe: Annotated[
         int, typer.Option(min=0, help="Transcribe N clips of each public corpus again and compare the texts.")
     ] = 0,
     references: Annotated[
         list[str] | None,
-        typer.Option(help="corpus=MANIFEST, repeatable: the transcripts of a corpus that were not published."),
+        typer.Option(help="Unpublished transcripts of a corpus, CORPUS=MANIFEST; repeatable."),
     ] = None,
     identity: Annotated[
         str | None,

@@ -10,7 +10,7 @@ import typer
 from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption
 
 
-space = typer.Typer(help="The demo: base plus adapter on a page.", no_args_is_help=True)
+space = typer.Typer(help="Serve the page on this machine, or as a Space of the Hub.", no_args_is_help=True)
 # As the Hub wants the names of variables and secrets.
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -22,15 +22,15 @@ def space_run(
         list[str] | None,
         typer.Option(help="Folder or repository (user/name@revision) of an adapter, or name=source; repeatable."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 7860,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7860,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
     proxy_hops: Annotated[
-        int, typer.Option(help="Reverse proxies in front of the page whose X-Forwarded-For is believed.", min=0)
+        int, typer.Option(help="Number of trusted reverse proxies whose X-Forwarded-For header is used.", min=0)
     ] = 0,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Serves the page on this machine."""
+    """Serve the page on this machine."""
     from escoita.space.app import serve
     from escoita.space.demo import of_run, of_sources
 
@@ -44,31 +44,36 @@ def space_run(
 
 
 def space_push(
-    repo: Annotated[str, typer.Option(help="The Space, user/space; made where it is missing.")],
+    repo: Annotated[str, typer.Option(help="Space, user/space; created if it does not exist.")],
     adapter: Annotated[
-        str, typer.Option(help="user/adapter or user/adapter@revision, published; or name=user/adapter.")
+        str, typer.Option(help="Published adapter: user/adapter, user/adapter@revision or NAME=user/adapter.")
     ],
     hardware: Annotated[
-        str | None, typer.Option(help="zero-a10g, cpu-basic, t4-small …; as it is unless given.")
+        str | None, typer.Option(help="Hardware, such as zero-a10g, cpu-basic or t4-small (default: unchanged).")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="Whose section space holds, with its examples; else the published one.")
+        Path | None,
+        typer.Option(help="Recipe whose section `space` and examples are used (default: the published recipe)."),
     ] = None,
-    example: Annotated[list[Path] | None, typer.Option(help="Clip offered with one click, repeatable.")] = None,
-    clip: Annotated[Path | None, typer.Option(help="Clip to try it with; the first example unless given.")] = None,
-    variable: Annotated[list[str] | None, typer.Option(help="KEY=VALUE that everybody may see, repeatable.")] = None,
+    example: Annotated[list[Path] | None, typer.Option(help="Example clip of the page; repeatable.")] = None,
+    clip: Annotated[
+        Path | None, typer.Option(help="Clip for the test of the Space (default: the first example).")
+    ] = None,
+    variable: Annotated[list[str] | None, typer.Option(help="Public variable, KEY=VALUE; repeatable.")] = None,
     secret: Annotated[
-        list[str] | None, typer.Option(help="KEY or KEY=NAME, NAME a variable of this shell; repeatable.")
+        list[str] | None, typer.Option(help="Secret, KEY or KEY=NAME with NAME a variable of this shell; repeatable.")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Of a Space that is made.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be pushed, and change nothing.")] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until it runs, and try it.")] = True,
-    minutes: Annotated[float, typer.Option(min=0, help="Most to wait.")] = 30,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="space.key=value, repeatable.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Create a private Space.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the Space runs, and test it.")] = True,
+    minutes: Annotated[float, typer.Option(min=0, help="Longest wait in minutes.")] = 30,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override of a recipe key, space.key=value; repeatable.")
+    ] = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Makes a Space of a published adapter in one commit, waits until it runs, and tries it."""
+    """Create a Space for a published adapter in one commit, wait until it runs, and test it."""
     from huggingface_hub import HfApi
 
     from escoita.space.deploy import Settings, deploy

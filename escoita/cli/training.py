@@ -23,7 +23,7 @@ from escoita.errors import EscoitaError
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Shows what the corpora of a recipe hold, what stands out, and what training and test share."""
+    """Print statistics of the corpora of a recipe, their outliers, and overlaps of training and test data."""
     from escoita.cli.tables import print_data
     from escoita.data.report import write_survey
     from escoita.recipe.schema import load_recipe
@@ -36,7 +36,7 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Looks for what would make a training fail, before it costs anything; ends with 1 where there is something."""
+    """Check a recipe before training: machine, base, corpora and memory. Exit with status 1 if training would fail."""
     from escoita.cards.preflight import preflight, refusals
     from escoita.recipe.schema import load_recipe
     from escoita.training.preflight.checks import PUBLISHING, Finding
@@ -64,7 +64,7 @@ def train(
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
 ) -> None:
-    """Trains the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
+    """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.cards.preflight import check_publishing
     from escoita.recipe.schema import load_recipe
     from escoita.training.sft import train as train_adapter
@@ -85,22 +85,22 @@ def evaluate_and_push(run: Path) -> None:
 
 def merge(
     run: RunOption,
-    out: Annotated[Path, typer.Option(help="Folder that is made.", file_okay=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the merged model; it must not exist.", file_okay=False)],
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="Of the weights; the recipe's unless given."),
+        typer.Option(help="Data type of the weights (default: that of the recipe)."),
     ] = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Writes base and adapter of a run as one full model."""
+    """Merge base and adapter of a run into one model."""
     from escoita.training.merge import merge_run
 
     typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
 
 
 def schema() -> None:
-    """Prints the JSON Schema of recipes, by which editors complete and check them."""
+    """Print the JSON Schema of recipes, for editors."""
     from escoita.recipe.schema import Recipe
 
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
