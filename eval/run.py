@@ -60,7 +60,7 @@ def main(
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Measure an adapter next to its base: predictions, WER and CER with intervals, a report."""
+    """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     ################
     # The systems, the corpora and the settings
     ################

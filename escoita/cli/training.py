@@ -36,7 +36,7 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Check a recipe before training: machine, base, corpora and memory. Exit with status 1 if training would fail."""
+    """Check a recipe before training; exit with status 1 if training or publishing would fail."""
     from escoita.cards.preflight import preflight, refusals
     from escoita.recipe.schema import load_recipe
     from escoita.training.preflight.checks import PUBLISHING, Finding

@@ -24,13 +24,17 @@ def bundle() -> dict[str, bytes]:
     files = {
         f"escoita/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
         for path in sorted(PACKAGE.rglob("*"))
-        if path.suffix in (".py", ".json") and "_data" not in path.relative_to(PACKAGE).parts
+        if path.suffix in (".py", ".json") and not _is_left_out(path.relative_to(PACKAGE).parts)
     }
     for folder in ("space/templates", "space/texts"):
-        files |= {
-            f"escoita/_data/{folder}/{path.name}": path.read_bytes() for path in sorted(resource(folder).iterdir())
-        }
+        texts = [path for path in sorted(resource(folder).iterdir()) if path.suffix in (".json", ".jinja")]
+        files |= {f"escoita/_data/{folder}/{path.name}": path.read_bytes() for path in texts}
     return files
+
+
+def _is_left_out(parts: tuple[str, ...]) -> bool:
+    """Whether a path belongs to an editor or to the data of a wheel, and not to the package."""
+    return any(part.startswith(".") or part == "_data" for part in parts)
 
 
 def requirements(hardware: str | None, mcp: bool = False, four_bit: bool = False) -> str:

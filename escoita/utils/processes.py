@@ -1,6 +1,5 @@
 """Coordinate processes and threads of one command, show their progress, and say what they run on."""
 
-import gc
 import os
 import re
 import resource
@@ -216,11 +215,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_device_memory() -> None:
-    """Collect unreachable tensors, and return to the GPU the memory that torch keeps for reuse."""
-    import torch
+    """Collect unreachable tensors, and return to the accelerator the memory that torch keeps for reuse."""
+    from accelerate.utils.memory import clear_device_cache
 
-    gc.collect()
-    torch.cuda.empty_cache()
+    clear_device_cache(garbage_collection=True)
 
 
 Result = TypeVar("Result")
