@@ -17,10 +17,10 @@ class CardLoop:
     Args:
         base (`str`): Folder of the base.
         adapter (`str`): Folder of the adapter.
-        spoken ([`AdapterRecord`]): Prompt and limit of tokens.
+        generation_settings ([`AdapterRecord`]): Prompt and limit of tokens.
     """
 
-    def __init__(self, base: str, adapter: str, spoken: AdapterRecord):
+    def __init__(self, base: str, adapter: str, generation_settings: AdapterRecord):
         from peft import PeftModel
         from transformers import AutoModelForMultimodalLM
 
@@ -28,7 +28,7 @@ class CardLoop:
         self.model: Any = PeftModel.from_pretrained(model, adapter).eval()
         # The library's own processor cannot be made without torchvision.
         self.processor = Gemma4AudioProcessor.from_pretrained(adapter)
-        self.spoken = spoken
+        self.generation_settings = generation_settings
 
     def transcribe(self, path: str | Path) -> str:
         """What is heard in a recording, which must be mono at 16 kHz."""
@@ -36,17 +36,17 @@ class CardLoop:
         if rate != SAMPLING_RATE or samples.ndim > 1:
             raise ValueError(f"{path}: is not mono at {SAMPLING_RATE} Hz")
         messages = [
-            {"role": "system", "content": [{"type": "text", "text": self.spoken.prompt.system}]},
+            {"role": "system", "content": [{"type": "text", "text": self.generation_settings.prompt.system}]},
             {
                 "role": "user",
                 "content": [
                     {"type": "audio", "audio": samples},
-                    {"type": "text", "text": self.spoken.prompt.user},
+                    {"type": "text", "text": self.generation_settings.prompt.user},
                 ],
             },
         ]
         inputs = self.processor.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         )
-        tokens = self.model.generate(**inputs, max_new_tokens=self.spoken.max_new_tokens, do_sample=False)
+        tokens = self.model.generate(**inputs, max_new_tokens=self.generation_settings.max_new_tokens, do_sample=False)
         return self.processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()

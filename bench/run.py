@@ -71,10 +71,10 @@ def refuse_missed(measurements: list[Measurement]) -> None:
     Raises:
         EscoitaError: One was.
     """
-    judged = [measurement for measurement in measurements if measurement.met is not None]
-    missed = [f"{each.name}: {each.figure} {each.unit}, not {each.goal}" for each in judged if not each.met]
+    main_system = [measurement for measurement in measurements if measurement.met is not None]
+    missed = [f"{each.name}: {each.figure} {each.unit}, not {each.goal}" for each in main_system if not each.met]
     if missed:
-        raise EscoitaError(f"{len(missed)} of {len(judged)} goals missed: {'; '.join(missed)}")
+        raise EscoitaError(f"{len(missed)} of {len(main_system)} goals missed: {'; '.join(missed)}")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def first_text(engine: Engine, base: str, adapter: str, rounds: int) -> tuple[li
     import torch
     from peft import PeftModel
 
-    family, spoken = family_of(base), adapter_record(adapter)
+    family, generation_settings = family_of(base), adapter_record(adapter)
     model = PeftModel.from_pretrained(family.load_model(base, dtype="float32"), adapter).eval()
     processor = family.load_processor(base)
     spoken_clips = np.concatenate([read_audio(path) for path in clips_of("uz")[:20].column("audio")])
@@ -107,7 +107,7 @@ def first_text(engine: Engine, base: str, adapter: str, rounds: int) -> tuple[li
 
     @torch.inference_mode()
     def token() -> None:
-        inputs = family.encode(processor, [clip], spoken.prompt)
+        inputs = family.encode(processor, [clip], generation_settings.prompt)
         model.generate(**inputs, max_new_tokens=1, do_sample=False)
 
     ours: list[float] = []

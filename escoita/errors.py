@@ -1,146 +1,169 @@
-"""What the person at the keyboard can mend: each is one clear line and ends a command with exit code 1."""
+"""Define the errors that a user can correct: one line each, and exit status 1."""
 
 from pathlib import Path
+from typing import Any
 
 from escoita.utils.formatting import visible
 
 
 class EscoitaError(Exception):
-    """Names the file, row or key that is wrong and says what to do."""
+    """
+    Report a mistake that the user can correct.
+
+    `str()` gives one line from one template: `PATH:ROW: KEY: VALUE: PROBLEM; HINT`. What is not given is left out.
+    A subclass may set `problem` and `hint` as templates of [`str.format`], which are filled with all fields.
+
+    Args:
+        problem (`str`, *optional*): What is wrong, without place and advice. Defaults to the template of the class.
+        path (`str` or `Path`, *optional*): The file, folder, repository or URL concerned.
+        row (`int`, *optional*): The line of a text file, or the row of a table, counted from 1.
+        key (`str`, *optional*): The key of a recipe (`training.bf16`), the column, or the option (`--repo`).
+        value (`Any`, *optional*): The value that was refused.
+        hint (`str`, *optional*): What to do, as an imperative. Defaults to the template of the class.
+        fields (`Any`): Further attributes of a subclass, which declares their types.
+    """
+
+    problem: str = ""
+    hint: str | None = None
+
+    def __init__(
+        self,
+        problem: str | None = None,
+        *,
+        path: str | Path | None = None,
+        row: int | None = None,
+        key: str | None = None,
+        value: Any = None,
+        hint: str | None = None,
+        **fields: Any,
+    ):
+        super().__init__()
+        self.path, self.row, self.key, self.value = path, row, key, value
+        self.__dict__.update(fields)
+        # A given text is not a template: it may hold braces.
+        self.problem = type(self).problem.format(**self.__dict__) if problem is None else problem
+        if hint is None and (template := type(self).hint) is not None:
+            hint = template.format(**self.__dict__)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.__dict__)
+
+    def __str__(self) -> str:
+        place = visible(str(self.path)) if self.path is not None else ""
+        if self.row is not None:
+            place += f":{self.row}" if place else f"row {self.row}"
+        named = visible(self.key) if self.key is not None else ""
+        if self.value is not None:
+            value = visible(str(self.value)) or "''"
+            named += f" {value}" if named.startswith("--") else f": {value}" if named else value
+        problem = "\n".join(visible(line) for line in self.problem.split("\n"))
+        line = ": ".join(part for part in (place, named, problem) if part)
+        return line if self.hint is None else f"{line}; {visible(self.hint)}"
+
+
+def _restored(error_class: type[EscoitaError], fields: dict[str, Any]) -> EscoitaError:
+    """Return a pickled error in another process, such as that of ZeroGPU."""
+    error = error_class.__new__(error_class)
+    error.__dict__.update(fields)
+    return error
 
 
 class AudioError(EscoitaError):
-    """
-    A clip that cannot be used.
-
-    Args:
-        name (`str`): The file, as the person knows it.
-        reason (`str`): Why, in a few words that read well after the name and a colon.
-    """
-
-    def __init__(self, name: str, reason: str):
-        super().__init__(visible(f"{name}: {reason}"))
-        self.name, self.reason = name, reason
-
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        # Another process, such as that of ZeroGPU, gets it whole.
-        return type(self), (self.name, self.reason)
+    """Report a clip that cannot be used; `path` is its name as the user knows it."""
 
 
 class AudioLimitError(AudioError):
     """
-    A recording that is too long, or has too many samples, to be decoded.
+    Report a recording that is too long, or has too many samples, to be decoded.
 
     Args:
-        name (`str`): The file, as the person knows it.
-        reason (`str`): See [`AudioError`].
         max_seconds (`float`, *optional*): The limit, if the recording is too long.
     """
 
-    def __init__(self, name: str, reason: str, max_seconds: float | None = None):
-        super().__init__(name, reason)
-        self.max_seconds = max_seconds
-
-    def __reduce__(self) -> tuple[type, tuple[str, str, float | None]]:  # type: ignore[override]
-        return type(self), (self.name, self.reason, self.max_seconds)
+    max_seconds: float | None = None
 
 
 class CorpusError(EscoitaError):
-    """A manifest that cannot be read, or of which too much cannot be used."""
+    """Report a manifest that cannot be read, or a corpus with too many unusable rows."""
 
 
 class RecipeError(EscoitaError):
-    """A recipe that says something impossible; names the file, the line and the key."""
+    """Report a mistake in a recipe by file, line and key."""
 
 
 class OtherBaseError(EscoitaError):
     """
-    A base model whose weights are not those that an adapter was trained on.
+    Report a base model whose weights differ from those that an adapter was trained on.
 
     Args:
-        message (`str`): Names the adapter and the base, and says what to do.
-        expected (`str`): Digest that the adapter records, or the revision that it pins.
+        expected (`str`): The SHA-256 digest that the adapter records, or the revision that it pins.
     """
 
-    def __init__(self, message: str, expected: str):
-        super().__init__(visible(message))
-        self.expected = expected
-
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (str(self), self.expected)
+    expected: str
 
 
 class TrainingError(EscoitaError):
-    """Training was refused before it began: the batch or the model is not what the recipe says."""
+    """Report why a training cannot start or continue."""
 
 
 class UntrainedError(TrainingError):
     """
-    A training that does not train, or did not.
+    Report a training that does not change the weights.
 
     Args:
-        message (`str`): The whole line.
         towers (`tuple[str, ...]`): The towers concerned; empty if no step was taken.
-        step (`int`): Steps taken before.
+        step (`int`): The number of steps taken before.
     """
 
-    def __init__(self, message: str, towers: tuple[str, ...] = (), step: int = 0):
-        super().__init__(message)
-        self.towers, self.step = towers, step
+    towers: tuple[str, ...] = ()
+    step: int = 0
 
 
 class ChangedDataError(TrainingError):
     """
-    A run would resume with other rows than it was trained on.
+    Report that a run would resume with other rows than it was trained on.
 
     Args:
-        message (`str`): The whole line.
-        added (`int`): Rows that are new.
-        removed (`int`): Rows that are missing.
-        changed (`int`): Rows with another text, size or duration.
+        added (`int`): The number of new rows.
+        removed (`int`): The number of missing rows.
+        changed (`int`): The number of rows with another text, size or duration.
     """
 
-    def __init__(self, message: str, added: int, removed: int, changed: int):
-        super().__init__(message)
-        self.added, self.removed, self.changed = added, removed, changed
+    added: int
+    removed: int
+    changed: int
 
 
 class BusyError(EscoitaError):
     """
-    Too many others wait for the model already.
+    Report that too many requests wait for the model.
 
     Args:
-        message (`str`): One line.
-        waiting (`int`, *optional*): How many requests wait.
+        waiting (`int`, *optional*): The number of waiting requests.
     """
 
-    def __init__(self, message: str, waiting: int | None = None):
-        super().__init__(message)
-        self.waiting = waiting
+    waiting: int | None = None
 
 
 class ShareError(BusyError):
-    """As many requests of this client wait as one client may have; names no limit of the others."""
+    """Report that a client has as many waiting requests as one client may have."""
 
 
 class RecordError(EscoitaError):
-    """A record that is missing or of another schema."""
+    """Report a record that is missing, of another schema, or inconsistent with its files."""
 
 
 class WriteError(EscoitaError):
     """
-    A file or folder that cannot be written: the disk is full, or may not be written to.
+    Report a file or folder that cannot be written.
 
     Args:
-        message (`str`): The whole line.
-        path (`Path`): The file or folder.
-        free (`int`): Free bytes on its disk.
+        free (`int`): The number of free bytes on its disk.
     """
 
-    def __init__(self, message: str, path: Path, free: int):
-        super().__init__(message)
-        self.path, self.free = path, free
+    free: int
 
 
 class PublishError(EscoitaError):
-    """The Hub refused, or would refuse, what is to be published."""
+    """Report that the Hub refused, or would refuse, a publication."""

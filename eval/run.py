@@ -39,7 +39,7 @@ from escoita.cli.options import (
 )
 from escoita.cli.tables import print_evaluation
 from escoita.evaluation import evaluate
-from escoita.evaluation.request import asked_of_manifests, asked_of_run
+from escoita.evaluation.request import request_for_manifests, request_for_run
 from escoita.evaluation.shards import Shard
 from escoita.utils.processes import is_main_process
 
@@ -69,10 +69,10 @@ def main(
     changes = evaluation_overrides(overrides, baseline, against, normalizer)
     revision = base_revision, allow_other_base
     if run:
-        asked = asked_of_run(run, changes, *revision)
+        asked = request_for_run(run, changes, *revision)
     else:
         manifests, folder = corpus or [], out or Path()
-        asked = asked_of_manifests(
+        asked = request_for_manifests(
             base or "", adapter, manifests, folder, language, baseline, normalizer, None, *revision
         )
     setup = evaluate.prepare(asked, part, merge_shards)

@@ -23,7 +23,7 @@ GEMMA4_LORA: dict[str, Any] = {
 }
 
 
-def write_adapter(base: str, folder: Path, spoken: AdapterRecord, seed: int = 0, **settings: Any) -> str:
+def write_adapter(base: str, folder: Path, generation_settings: AdapterRecord, seed: int = 0, **settings: Any) -> str:
     """Writes an adapter for a base, and what it says of itself."""
     torch.manual_seed(seed)
     model = get_peft_model(
@@ -34,5 +34,5 @@ def write_adapter(base: str, folder: Path, spoken: AdapterRecord, seed: int = 0,
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.1 * max(0.1, float(parameter.std(correction=0))))
     save_weights(model, folder)
-    spoken.write(folder / "escoita.json")
+    generation_settings.write(folder / "escoita.json")
     return str(folder)

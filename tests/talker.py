@@ -38,9 +38,13 @@ class TalkerFamily(Family):
         return {"input_features": torch.tensor([[len(clip)] for clip in audio]).double()}
 
     def generate(
-        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        settings: AdapterRecord,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
-        return model.generate(inputs["input_features"], spoken.max_new_tokens, watch)
+        return model.generate(inputs["input_features"], settings.max_new_tokens, watch)
 
     def decode(self, processor: Any, tokens: torch.Tensor) -> list[str]:
         return ["".join(chr(token) for token in row if token) for row in tokens.tolist()]

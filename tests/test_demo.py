@@ -32,7 +32,7 @@ def test_the_demo_keeps_its_promise(name: str) -> None:
     run, promise = RunDirectory(ROOT / "runs" / name), PROMISES[name]
     result = EvaluationRecord.read(run.results).corpora[0]
     assert result.n == 160 and result.rejected == 0
-    base, adapter, difference = result.of(BASE), result.judged, result.against(BASE)
+    base, adapter, difference = result.of(BASE), result.main_system, result.against(BASE)
     assert base is not None and base.normalized.wer > promise.base_wer
     assert adapter.system == "adapter"
     assert adapter.normalized.wer <= promise.wer and adapter.normalized.cer <= promise.cer

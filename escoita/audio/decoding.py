@@ -145,7 +145,7 @@ class Mono:
         check_size(self.name, self._frames, self._size, rate, self.max_seconds)
         mono = self._mixed(block, axis) if block.shape[axis] > 1 else block.squeeze(axis)
         if not np.isfinite(mono).all():
-            raise AudioError(self.name, "holds samples that are not numbers (NaN or infinite)")
+            raise AudioError("holds samples that are not numbers (NaN or infinite)", path=self.name)
         if rate != SAMPLING_RATE:
             if self._resampler is None:
                 self._resampler = soxr.ResampleStream(rate, SAMPLING_RATE, 1, dtype="float32")
@@ -227,9 +227,11 @@ def check_size(name: str, frames: int, samples: int, rate: int, max_seconds: flo
         AudioLimitError: It is too long, or it has too many samples.
     """
     if frames > max_seconds * rate:
-        raise AudioLimitError(name, f"is longer than {max_seconds:g} s", max_seconds)
+        raise AudioLimitError(f"is longer than {max_seconds:g} s", path=name, max_seconds=max_seconds)
     if samples > max_seconds * SAMPLES_PER_SECOND:
-        raise AudioLimitError(name, "has too many channels or too high a sampling rate; convert it to mono at 16 kHz")
+        raise AudioLimitError(
+            "has too many channels or too high a sampling rate; convert it to mono at 16 kHz", path=name
+        )
 
 
 def decode_with_soundfile(
@@ -301,7 +303,7 @@ def segment_of(offset: float, duration: float | None, frames: int, rate: int, na
     stop = frames if duration is None else start + round(duration * rate)
     if start < 0 or stop < start or (start, stop) != (0, frames) and stop > frames + ROUNDED_SECONDS * rate:
         wanted = f"from {offset:g} s" + (f" for {duration:g} s" if duration is not None else "")
-        raise AudioError(name, f"holds {frames / rate:.2f} s, not the part {wanted}")
+        raise AudioError(f"holds {frames / rate:.2f} s, not the part {wanted}", path=name)
     return range(start, min(stop, frames))
 
 

@@ -72,8 +72,10 @@ def decode_with_av(
     except (av.FFmpegError, IndexError, ValueError) as error:
         if declared_share(source) > 1:
             reason = "is cut off, and without its end it cannot be read; copy or convert it again"
-            raise AudioError(name, reason) from error
-        raise AudioError(name, "not a recording that can be read; convert it to wav, flac, ogg, mp3 or m4a") from error
+            raise AudioError(reason, path=name) from error
+        raise AudioError(
+            "not a recording that can be read; convert it to wav, flac, ogg, mp3 or m4a", path=name
+        ) from error
 
 
 def open_with_av(source: Source) -> "InputContainer":
@@ -134,7 +136,7 @@ def _decode(
             ends_early = True
         alone = len(container.streams) == 1
     if not rate:
-        raise AudioError(name, "holds no samples")
+        raise AudioError("holds no samples", path=name)
     segment_of(offset, duration, position, rate, name)
     cut_off, held = "", position / rate
     if duration is None:

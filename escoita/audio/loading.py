@@ -82,7 +82,7 @@ def read_audio(
     """
     recording = read_recording(source, name, offset, duration, max_seconds)
     if recording.cut_off:
-        raise AudioError(_name(source, name), recording.cut_off)
+        raise AudioError(recording.cut_off, path=_name(source, name))
     return recording.samples
 
 
@@ -106,16 +106,16 @@ def read_recording(
     """
     name = _name(source, name)
     if not isinstance(source, bytes) and not os.path.isfile(source):
-        raise AudioError(name, "no such file")
+        raise AudioError("no such file", path=name)
     part = (source, name, offset, duration, max_seconds)
     decoded, channel = _decode(*part), None
     if decoded.better_channel is not None:
         channel = decoded.better_channel
         decoded = _decode(*part, channel)
     if len(decoded.samples) == 0:
-        raise AudioError(name, decoded.cut_off or "holds no samples")
+        raise AudioError(decoded.cut_off or "holds no samples", path=name)
     if seconds(decoded.samples) < SHORTEST_SECONDS:
-        raise AudioError(name, decoded.cut_off or f"is shorter than {SHORTEST_SECONDS} s")
+        raise AudioError(decoded.cut_off or f"is shorter than {SHORTEST_SECONDS} s", path=name)
     return Recording(decoded.samples, None if channel is None else channel + 1, decoded.cut_off)
 
 
@@ -128,7 +128,7 @@ def read_audible(path: str | Path, max_seconds: float = MAX_SECONDS) -> Recordin
     """
     recording = read_recording(path, max_seconds=max_seconds)
     if is_silent(recording.samples):
-        raise AudioError(Path(path).name, "nothing can be heard in it")
+        raise AudioError("nothing can be heard in it", path=Path(path).name)
     return recording
 
 

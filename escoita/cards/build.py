@@ -100,9 +100,9 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str, templ
         RecipeError: The recipe's own template has a mistake.
     """
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    judged = evaluation.judged
-    base_sha256 = judged.expected_base_sha256 or judged.base_sha256
-    if (base_sha256, judged.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
+    main_system = evaluation.main_system
+    base_sha256 = main_system.expected_base_sha256 or main_system.base_sha256
+    if (base_sha256, main_system.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
         raise RecordError(f"{run.results}: measured another base or adapter than was trained here; evaluate again")
     data = redacted_data(DataRecord.read(run.data), recipe) if run.data.is_file() else None
     values = facts(run, recipe, training, evaluation, data, base, adapter)

@@ -36,13 +36,13 @@ PLOTS = {
 }
 
 
-def card_rows(rows: Sequence[Row], judged: str) -> list[dict[str, Any]]:
+def card_rows(rows: Sequence[Row], main_system: str) -> list[dict[str, Any]]:
     """
     Return the table of results: adapter and base side by side, and their raw rates below if these differ.
 
     Args:
         rows (`Sequence[Row]`): From [`~escoita.evaluation.presentation.rows`].
-        judged (`str`): Name of the adapter in the record.
+        main_system (`str`): Name of the adapter in the record.
 
     Returns:
         `list[dict]`: Of each row `title`, `texts` (`normalised` or `raw`), `clips`, `adapter` and `base` with their
@@ -50,7 +50,7 @@ def card_rows(rows: Sequence[Row], judged: str) -> list[dict[str, Any]]:
     """
     table = []
     for row in rows:
-        ours, base = row.of(judged), row.of(BASE)
+        ours, base = row.of(main_system), row.of(BASE)
         if ours is None:
             continue
         told: dict[str, Any] = {
@@ -94,7 +94,7 @@ def limits(evaluation: EvaluationRecord) -> str:
     Args:
         evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
     """
-    if evaluation.pooled.judged.unusable is None:
+    if evaluation.pooled.main_system.unusable is None:
         return ""
     names = sources_of(evaluation)
     return ", ".join(
@@ -117,7 +117,7 @@ def drawn(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:
 
 def faults(pooled: CorpusResult) -> list[str]:
     """What went wrong beside plain edits, where it did: in how many clips of the adapter, and of the base."""
-    ours, base = pooled.judged.faults, pooled.of(BASE)
+    ours, base = pooled.main_system.faults, pooled.of(BASE)
     said = []
     for kind, fault in FAULTS.items():
         counts = [getattr(ours, kind), *([getattr(base.faults, kind)] if base else [])]
@@ -129,7 +129,7 @@ def faults(pooled: CorpusResult) -> list[str]:
 def probes(evaluation: EvaluationRecord) -> str:
     """In how many probes of silence and noise words were heard."""
     found = {probe.system: probe for probe in evaluation.probes}
-    ours, base = found.get(evaluation.judged.name), found.get(BASE)
+    ours, base = found.get(evaluation.main_system.name), found.get(BASE)
     if ours is None:
         return ""
     said = f"In {thousands(ours.n)} probes of silence and noise the adapter heard words in {thousands(ours.with_text)}"
@@ -146,12 +146,12 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         folder (`Path`): Holds the plots.
     """
     table = rows(evaluation, titles)
-    results = card_rows(table, evaluation.judged.name)
+    results = card_rows(table, evaluation.main_system.name)
     return {
         "evaluation": evaluation,
-        "judged": evaluation.judged,
+        "main_system": evaluation.main_system,
         "pooled": plain(evaluation.pooled)
-        | {"judged": plain(evaluation.pooled.judged), "base": plain(evaluation.pooled.of(BASE))},
+        | {"main_system": plain(evaluation.pooled.main_system), "base": plain(evaluation.pooled.of(BASE))},
         "normalised": evaluation.normalizer != "raw",
         "texts": normalizer_text(evaluation.normalizer),
         "titles": titles,

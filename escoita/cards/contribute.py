@@ -19,7 +19,7 @@ from escoita.evaluation.presentation import rate
 from escoita.hub.auth import clear_refusals, require_write
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
-from escoita.hub.upload import CARD, STYLES, Change, Head, Wanted, commit, read_file, read_head, real
+from escoita.hub.upload import CARD, STYLES, Change, CommitPlan, Head, commit, read_file, read_head, real
 from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.files import write_atomically
@@ -79,7 +79,7 @@ def _rows(record: EvaluationRecord | None) -> dict[str, CorpusResult]:
 def _wer(result: CorpusResult | None) -> str:
     if result is None:
         return "–"
-    return rate(result.judged.normalized.wer, result.judged.normalized.wer_ci95)
+    return rate(result.main_system.normalized.wer, result.main_system.normalized.wer_ci95)
 
 
 def _files(found: Iterable[Change]) -> Iterator[tuple[str, list[str]]]:
@@ -184,7 +184,7 @@ def add_evaluation(source: str, base: str, out: Path, pr: bool = False, force: b
             f"{out / CARD}: the card with the evaluation added; --pr would propose it with {len(files) - 1} more files"
         )
     leftovers = LEFTOVERS if _is_ours(api, source, head) else None
-    wanted = Wanted(files, "Add an evaluation", leftovers=leftovers, pr=True, revise=reviser(force=force))
+    wanted = CommitPlan(files, "Add an evaluation", leftovers=leftovers, pr=True, revise=reviser(force=force))
     found = wanted.changes(head)
     if not real(found):
         raise PublishError(f"{source}: holds all of it already; there is nothing to open a pull request for")
@@ -212,16 +212,16 @@ def evaluation_files(snapshot: Snapshot, base: str, out: Path) -> dict[str, byte
         RecordError: A file is missing, or not one of ours.
     """
     evaluation = EvaluationRecord.read(out / "results.json")
-    judged = evaluation.judged
-    if check_adapter(snapshot.path, {RESULTS: judged.adapter_sha256}).verdict != "holds":
+    main_system = evaluation.main_system
+    if check_adapter(snapshot.path, {RESULTS: main_system.adapter_sha256}).verdict != "holds":
         raise PublishError(f"{snapshot.name}: its {ADAPTER} changed since it was measured; run the command again")
     base = hub_id(base) or base_of(snapshot.path)
     files: dict[str, bytes] = {}
     speakers = {}
     for corpus in [*(result.name for result in evaluation.corpora), PROBES]:
-        heard, speakers[corpus] = redacted_predictions(out, corpus, no_recipe(), base, judged.base_sha256)
+        heard, speakers[corpus] = redacted_predictions(out, corpus, no_recipe(), base, main_system.base_sha256)
         files |= {f"eval/{corpus}/{name}": content for name, content in heard.items()}
-    public = redacted_evaluation(evaluation, speakers, base, judged.base_sha256)
+    public = redacted_evaluation(evaluation, speakers, base, main_system.base_sha256)
     files[RESULTS] = public.to_json().encode()
     files |= {f"eval/{plot.name}": plot.read_bytes() for plot in sorted(out.glob("*.svg"))}
     measured = {name: (snapshot.path / name).read_bytes() for name in (ADAPTER, "adapter_config.json")}

@@ -11,7 +11,7 @@ from escoita.cards.parquet_probe import require_readable
 from escoita.errors import PublishError
 from escoita.hub.auth import clear_refusals
 from escoita.hub.files import is_repo_id, split_revision
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.run_directory import RunDirectory
 
 
@@ -71,7 +71,7 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
     commit = checked_commit(api, source, revision)
     with clear_refusals(f"{source}@{revision}" if revision else source):
         try:
-            path = patiently(source)(api.snapshot_download, source, revision=commit)
+            path = retrying(source)(api.snapshot_download, source, revision=commit)
         except RuntimeError as error:  # hf_xet's own, whatever befell it
             raise PublishError(f"{source}: cannot be downloaded ({' '.join(str(error).split())})") from error
     require_plain_folder(source, Path(path))
@@ -93,7 +93,7 @@ def checked_commit(api: HfApi, repo: str, revision: str | None = None) -> str:
     """
     with clear_refusals(f"{repo}@{revision}" if revision else repo):
         try:
-            info = patiently(repo, known=False)(api.model_info, repo, revision=revision, files_metadata=True)
+            info = retrying(repo, known=False)(api.model_info, repo, revision=revision, files_metadata=True)
         except RevisionNotFoundError as error:
             raise PublishError(f"{repo}: there is no branch, tag or commit {revision}") from error
         except RepositoryNotFoundError as error:  # with 401 too, to who has no token

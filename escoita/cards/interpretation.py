@@ -55,7 +55,7 @@ def against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str
     if base is None or against is None:
         return ""
     where = "all corpora pooled" if len(evaluation.corpora) > 1 else titles[result.name]
-    went = f"from {percent(base.normalized.wer)} (the base) to {percent(result.judged.normalized.wer)}"
+    went = f"from {percent(base.normalized.wer)} (the base) to {percent(result.main_system.normalized.wer)}"
     bounds = change_in_words(against)
     limits = "".join(f"; {reason}" for reason in reasons(result, BASE))
     if against.verdict == "not comparable":
@@ -87,9 +87,9 @@ def best_and_worst(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> s
     """The corpora of the lowest and of the highest WER."""
     if len(evaluation.corpora) < 2:
         return ""
-    ranked = sorted(evaluation.corpora, key=lambda result: result.judged.normalized.wer)
+    ranked = sorted(evaluation.corpora, key=lambda result: result.main_system.normalized.wer)
     low, high = (
-        f"{titles[result.name]}, {rate_in_words(result.judged.normalized)}" for result in (ranked[0], ranked[-1])
+        f"{titles[result.name]}, {rate_in_words(result.main_system.normalized)}" for result in (ranked[0], ranked[-1])
     )
     return f"Of {len(ranked)} corpora the WER is lowest on {low}, and highest on {high}."
 
@@ -97,13 +97,13 @@ def best_and_worst(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> s
 def weight_of_the_pool(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str:
     """Which corpus outweighs all others in the pool, and what the rate is without that weight."""
     largest = max(evaluation.corpora, key=lambda result: result.word_share)
-    mean = next((mean for mean in evaluation.macro if mean.system == evaluation.judged.name), None)
+    mean = next((mean for mean in evaluation.macro if mean.system == evaluation.main_system.name), None)
     if len(evaluation.corpora) < 2 or largest.word_share <= 0.5 or mean is None:
         return ""
     return (
         f"{percent(largest.word_share)} of the pooled words are of {titles[largest.name]}, so that the pooled WER of"
-        f" {percent(evaluation.pooled.judged.normalized.wer)} follows that corpus; with every corpus weighing the same"
-        f" it is {percent(mean.wer)}."
+        f" {percent(evaluation.pooled.main_system.normalized.wer)} follows that corpus; with every corpus weighing the"
+        f" same it is {percent(mean.wer)}."
     )
 
 
@@ -111,9 +111,9 @@ def kinds_of_edits(evaluation: EvaluationRecord) -> str:
     """Of what kinds the wrong words are, the adapter's and the base's."""
     result = whole(evaluation)
     base = result.of(BASE)
-    said = _kinds(result.judged.normalized)
+    said = _kinds(result.main_system.normalized)
     if not said:
-        return f"The adapter made no word edit in {thousands(result.judged.normalized.reference_words)} words."
+        return f"The adapter made no word edit in {thousands(result.main_system.normalized.reference_words)} words."
     of_base = _kinds(base.normalized) if base else ""
     return f"Word edits of the adapter: {said}." + (f" Those of the base: {of_base}." if of_base else "")
 
@@ -151,7 +151,7 @@ def by_group(evaluation: EvaluationRecord, kind: str, titles: Mapping[str, str])
 
 def without_normalising(evaluation: EvaluationRecord) -> str:
     """What the normaliser does to the WER."""
-    ours = whole(evaluation).judged
+    ours = whole(evaluation).main_system
     if evaluation.normalizer == "raw" or ours.raw.wer == ours.normalized.wer:
         return ""
     change = points(ours.raw.wer - ours.normalized.wer)
@@ -171,7 +171,7 @@ def _slices(evaluation: EvaluationRecord, kind: str, result: CorpusResult | None
 
 
 def _wer(evaluation: EvaluationRecord, part: Slice) -> float:
-    return part.wer[evaluation.judged.name]
+    return part.wer[evaluation.main_system.name]
 
 
 def _slice(evaluation: EvaluationRecord, part: Slice) -> str:

@@ -189,8 +189,8 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
                 dataset_revision=place.get("dataset_revision"),
             )
             for normalizer, rates in {
-                evaluation.normalizer: result.judged.normalized,
-                "raw": result.judged.raw,
+                evaluation.normalizer: result.main_system.normalized,
+                "raw": result.main_system.raw,
             }.items()
             for metric in METRICS
         ]

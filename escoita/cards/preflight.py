@@ -11,7 +11,7 @@ from escoita.cards.published_base import base_apart, base_files, require_base
 from escoita.cards.template import template_files
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import clear_refusals, require_name, require_write
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.vocabulary import check_card
 from escoita.recipe.schema import Recipe
@@ -95,7 +95,7 @@ def validate_card(content: str) -> None:
     check_card(content)
     with clear_refusals("card"):
         try:
-            patiently("card", known=False)(ModelCard(content).validate)
+            retrying("card", known=False)(ModelCard(content).validate)
         except ValueError as error:
             raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error
 

@@ -70,7 +70,7 @@ def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> Eva
     if benchmark.corpus not in tested:
         raise PublishError(f"hub.benchmarks: {benchmark.corpus} was not tested; tested were {', '.join(tested)}")
     result = tested[benchmark.corpus]
-    rates = result.judged.normalized
+    rates = result.main_system.normalized
     rate, decimals = getattr(rates, benchmark.metric), len(str(rates.tokens(benchmark.metric))) + 1
     unit = "percent" if benchmark.percent else "fractions"
     texts = "raw texts" if evaluation.normalizer == "raw" else f"normaliser {evaluation.normalizer}"

@@ -20,14 +20,14 @@ from escoita.cards.signing import require_signer, with_signature
 from escoita.cards.verify.consistency import evaluation_differences
 from escoita.errors import PublishError
 from escoita.hub.auth import clear_refusals, is_there, require_write, trusted_resource
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import (
     CARD,
+    CommitPlan,
+    CommitResult,
     Content,
     Head,
-    Landed,
-    Wanted,
     commit,
     counted,
     print_changes,
@@ -72,7 +72,7 @@ def require_collection(api: HfApi, slug: str, repo: str) -> bool:
         PublishError: There is none; or it is a CI job that publishes, whose token writes to the repository alone.
     """
     with clear_refusals(slug, "collection"):
-        items = patiently(slug)(api.get_collection, slug).items
+        items = retrying(slug)(api.get_collection, slug).items
     missing = not any(item.item_id == repo and item.item_type == "model" for item in items)
     if missing and trusted_resource(api):
         raise PublishError(
@@ -81,7 +81,7 @@ def require_collection(api: HfApi, slug: str, repo: str) -> bool:
     return missing
 
 
-def put_tag(api: HfApi, repo: str, tag: str, landed: Landed) -> None:
+def put_tag(api: HfApi, repo: str, tag: str, landed: CommitResult) -> None:
     """
     Tags a commit; a tag that is there already is left.
 
@@ -89,12 +89,12 @@ def put_tag(api: HfApi, repo: str, tag: str, landed: Landed) -> None:
         PublishError: The commit is made, the tag is not.
     """
     with clear_refusals(f"{landed.url} is made, but not tagged {tag}"):
-        patiently(repo)(api.create_tag, repo, tag=tag, revision=landed.oid, exist_ok=True)
+        retrying(repo)(api.create_tag, repo, tag=tag, revision=landed.oid, exist_ok=True)
         if (there := _tagged(api, repo, tag)) != landed.oid:
             raise PublishError(f"{landed.url} is made, but the tag {tag} is on commit {there[:12]}")
 
 
-def put_into_collection(api: HfApi, slug: str, repo: str, landed: Landed) -> None:
+def put_into_collection(api: HfApi, slug: str, repo: str, landed: CommitResult) -> None:
     """
     Puts the repository into a collection.
 
@@ -102,13 +102,13 @@ def put_into_collection(api: HfApi, slug: str, repo: str, landed: Landed) -> Non
         PublishError: The commit is made, but it is not in the collection.
     """
     with clear_refusals(f"{landed.url} is made, but not put into {slug}", "collection"):
-        patiently(slug)(api.add_collection_item, slug, repo, "model", exists_ok=True)
+        retrying(slug)(api.add_collection_item, slug, repo, "model", exists_ok=True)
 
 
 def _tagged(api: HfApi, repo: str, tag: str) -> str:
     """The commit that a tag is on; empty where there is no such tag."""
     with clear_refusals(repo):
-        tags = patiently(repo)(api.list_repo_refs, repo).tags
+        tags = retrying(repo)(api.list_repo_refs, repo).tags
     return next((ref.target_commit for ref in tags if ref.name == tag), "")
 
 
@@ -161,7 +161,7 @@ def push(
     key = require_signer(sign) if sign else None
     run, api = RunDirectory(path), HfApi()
     recipe = run.load_recipe()
-    require_evaluated_as_asked(run, recipe)
+    require_evaluated_as_requested(run, recipe)
     repo = require_write(api, repo or recipe.hub.repo, pr)
     base, base_missing = require_base(api, recipe, repo)
     files = publication(run, recipe, repo, base)
@@ -176,9 +176,11 @@ def push(
         )
     if CARD in base_head.files:  # whoever wrote the card of a base keeps it
         content.pop(CARD, None)
-    wanted_base = Wanted(content, "Publish the base of an adapter")
+    wanted_base = CommitPlan(content, "Publish the base of an adapter")
     local = standing_card(run.card)
-    wanted = Wanted(files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, revise=reviser(local, force))
+    wanted = CommitPlan(
+        files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, revise=reviser(local, force)
+    )
     if by_hand(local):  # what is on the Hub alone is public already
         scan({CARD: wanted.onto(head)[CARD]})
     if sign:
@@ -217,7 +219,7 @@ def push(
     return landed.url
 
 
-def require_evaluated_as_asked(run: RunDirectory, recipe: Recipe) -> None:
+def require_evaluated_as_requested(run: RunDirectory, recipe: Recipe) -> None:
     """
     Refuse results that were not made as the recipe says: what is published would fail `escoita verify`.
 
@@ -247,7 +249,7 @@ def made(api: HfApi, repo: str, head: Head, private: bool) -> Head:
     if head.sha:
         return head
     with clear_refusals(repo):
-        patiently(repo)(api.create_repo, repo, private=private, exist_ok=True)
+        retrying(repo)(api.create_repo, repo, private=private, exist_ok=True)
         return read_head(api, repo)
 
 

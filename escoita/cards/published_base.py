@@ -8,7 +8,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from escoita.errors import PublishError
 from escoita.hub.auth import clear_refusals, require_write, trusted_resource
 from escoita.hub.files import is_repo_id
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.utils.files import sha256
@@ -79,7 +79,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
         require_write(api, base)
         return base, True
     with clear_refusals(f"base {base}"):
-        patiently(base, known=False)(api.model_info, base, revision=recipe.base_revision)
+        retrying(base, known=False)(api.model_info, base, revision=recipe.base_revision)
     return base, False
 
 
@@ -93,7 +93,7 @@ def base_is_there(api: HfApi, folder: Path, repo: str) -> bool:
     """
     with clear_refusals(repo):
         try:
-            siblings = patiently(repo, known=False)(api.model_info, repo, files_metadata=True).siblings or []
+            siblings = retrying(repo, known=False)(api.model_info, repo, files_metadata=True).siblings or []
         except RepositoryNotFoundError:
             return False
     there = {file.rfilename: file.lfs.sha256 for file in siblings if file.lfs}

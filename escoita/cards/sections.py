@@ -14,7 +14,7 @@ from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
 from escoita.records.evaluation import SUBJECT, EvaluationRecord
-from escoita.records.training import Pace, TrainingRecord, ValidationPoint
+from escoita.records.training import Throughput, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, code_cell, duration, line, percent, speed, thousands
 
@@ -252,7 +252,7 @@ def surroundings(training: TrainingRecord) -> list[str]:
     return [what for what, holds in said.items() if holds]
 
 
-def pace(measured: Pace) -> str:
+def pace(measured: Throughput) -> str:
     """How fast it went, in one sentence."""
     said = (
         f"A step took {measured.step_seconds:.3g} seconds (median), {percent(measured.waiting_share)} of the time"

@@ -20,7 +20,7 @@ from escoita.cards.front_matter import blocks, key_text, keys, sha256_of, split
 from escoita.cards.publication import CARD, CHECKSUMS, checksums
 from escoita.cards.signature import PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint, read_signature, require_extra
 from escoita.errors import PublishError
-from escoita.hub.upload import Content, Head, Wanted
+from escoita.hub.upload import CommitPlan, Content, Head
 from escoita.utils.files import write_atomically
 
 
@@ -69,15 +69,15 @@ def require_signer(asked: str) -> Key | None:
 
 
 def with_signature(
-    wanted: Wanted, head: Head, key: Key | None, repo: str, earlier: bytes = b"", dry_run: bool = False
-) -> Wanted:
+    wanted: CommitPlan, head: Head, key: Key | None, repo: str, earlier: bytes = b"", dry_run: bool = False
+) -> CommitPlan:
     """
     Add the digests of the card's generated parts, the public key and the signature to what a commit brings.
 
     A signature by the same key over the same files is kept, so that publishing the same again changes nothing.
 
     Args:
-        wanted ([`Wanted`]): What is published, in memory.
+        wanted ([`CommitPlan`]): What is published, in memory.
         head ([`Head`]): What is in the repository; the card is merged with the one there.
         key ([`Key`], *optional*): Keyless unless given.
         repo (`str`): `user/name`; the name is written into the signature.

@@ -44,29 +44,29 @@ def evaluate(
 ) -> None:
     """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     from escoita.cli.tables import print_evaluation
-    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, hear_shard
-    from escoita.evaluation.predict import hear_all
-    from escoita.evaluation.request import asked_of_manifests, asked_of_run
+    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, transcribe_shard
+    from escoita.evaluation.predict import transcribe_all
+    from escoita.evaluation.request import request_for_manifests, request_for_run
     from escoita.evaluation.shards import Shard, merge_all
     from escoita.run_directory import RunDirectory
 
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
-    part, hear = Shard.parse(shard) if shard else None, merge_all if merge_shards else hear_all
+    part, predict = Shard.parse(shard) if shard else None, merge_all if merge_shards else transcribe_all
     changes = evaluation_overrides(overrides, baseline, against, normalizer)
     revision = base_revision, allow_other_base
     manifests = base or "", adapter, corpus or [], out or Path(), language, baseline, normalizer, None
     if part:
-        folder = hear_shard(
-            asked_of_run(run, changes, *revision) if run else asked_of_manifests(*manifests, *revision), part
+        folder = transcribe_shard(
+            request_for_run(run, changes, *revision) if run else request_for_manifests(*manifests, *revision), part
         )
         if is_main_process():
             typer.echo(folder)
     elif run:
-        evaluate_run(run, changes, hear, *revision)
+        evaluate_run(run, changes, predict, *revision)
         if is_main_process():
             print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
     else:
-        evaluate_manifests(*manifests, hear, *revision)
+        evaluate_manifests(*manifests, predict, *revision)
         if is_main_process():
             print_evaluation(out or Path())
 

@@ -18,7 +18,7 @@ from escoita.errors import EscoitaError
 from escoita.utils.files import NO_SPACE, cannot_write
 from escoita.utils.formatting import visible
 from escoita.utils.interruption import Interrupted, raise_on_signals
-from escoita.utils.processes import is_main_process, leave
+from escoita.utils.processes import destroy_process_group, is_main_process
 
 
 STYLE: dict[str, Any] = {
@@ -61,7 +61,7 @@ def _run(typer_app: typer.Typer) -> None:
             typer_app()
     except SystemExit as ended:  # as every command ends, also what went well
         if not ended.code:
-            leave()
+            destroy_process_group()
         raise
     except EscoitaError as error:
         _print_error(error)

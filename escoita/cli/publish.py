@@ -48,14 +48,14 @@ def card(
         from escoita.cards.contribute import add_evaluation, adopted
         from escoita.evaluation.evaluate import evaluate_manifests
 
-        spoken, base = adopted(source, base, language, prompt, system, pr)
+        generation_settings, base = adopted(source, base, language, prompt, system, pr)
         evaluate_manifests(
             base,
             source,
             corpus,
             out,
             normalizer=normalizer,
-            spoken=spoken,
+            generation_settings=generation_settings,
             base_revision=base_revision,
             allow_other_base=allow_other_base,
         )

@@ -334,7 +334,7 @@ def _rates_table(evaluation: EvaluationRecord, title: str = "") -> Table:
 
 def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
     raw = [RAW] if evaluation.normalizer != "raw" else []
-    return ("corpus", "N", "system", RATES[0], INTERVAL, *RATES[1:], *raw, FAULTS, f"{evaluation.judged.name} is")
+    return ("corpus", "N", "system", RATES[0], INTERVAL, *RATES[1:], *raw, FAULTS, f"{evaluation.main_system.name} is")
 
 
 def _trained(training: TrainingRecord) -> Iterator[str]:

@@ -151,7 +151,7 @@ def decode_clip(utterance: Utterance) -> Recording:
     source = utterance.audio if utterance.embedded is None else utterance.embedded
     recording = read_recording(source, utterance.audio, *part)
     if recording.cut_off:
-        raise AudioError(utterance.audio, recording.cut_off)
+        raise AudioError(recording.cut_off, path=utterance.audio)
     return recording
 
 
@@ -328,7 +328,7 @@ def _measure(utterance: Utterance) -> Measure:
     try:
         recording = decode_clip(utterance)
     except AudioError as error:
-        return Measure(0.0, b"", error.reason)
+        return Measure(0.0, b"", error.problem)
     samples = recording.samples
     heard = b"" if is_silent(samples) else fingerprint(samples)
     return Measure(seconds(samples), heard, "", recording.channel or 0)

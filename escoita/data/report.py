@@ -82,7 +82,7 @@ def characters_per_second(measured: Measured) -> np.ndarray:
     return np.fromiter(map(len, texts), np.int64, len(measured)) / measured.seconds
 
 
-def usual_pace(rates: np.ndarray) -> tuple[float, float]:
+def usual_speaking_rate(rates: np.ndarray) -> tuple[float, float]:
     """
     The slowest and the fastest that is no outlier, in characters a second, among clips of one corpus.
 
@@ -106,7 +106,7 @@ def _found(measured: Measured, characters: Counter[str], max_audio_seconds: floa
     yield "short", _over(-seconds, -SHORT_SECONDS), lambda index: f"{seconds[index]:.2f} s"
 
     rates = characters_per_second(measured)
-    slowest, fastest = usual_pace(rates)
+    slowest, fastest = usual_speaking_rate(rates)
 
     def pace(index: int) -> str:
         return f"{rates[index]:.1f} characters a second; the median is {np.median(rates):.1f}"

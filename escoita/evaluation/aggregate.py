@@ -328,29 +328,29 @@ def _rates_with_intervals(rate: Callable[[Tokens], tuple[float, np.ndarray]]) ->
     return fields
 
 
-def compared(tallied: Tally, form: Form, judged: SystemResult, other: SystemResult, clips: int) -> Difference:
+def compared(tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int) -> Difference:
     """
     Compare the judged system with another one.
 
     Args:
         tallied ([`~escoita.evaluation.aggregate.Tally`]): Sums of both systems.
         form (`str`): Of the texts.
-        judged ([`~escoita.records.evaluation.SystemResult`]): The result of the judged system.
+        main_system ([`~escoita.records.evaluation.SystemResult`]): The result of the judged system.
         other ([`~escoita.records.evaluation.SystemResult`]): The result of the other system on the same clips.
         clips (`int`): Number of these clips.
     """
-    found = tallied.difference(form, judged.system, other.system)
-    said = verdict(found.verdict, outcome(judged, clips), outcome(other, clips))
+    found = tallied.difference(form, main_system.system, other.system)
+    said = verdict(found.verdict, outcome(main_system, clips), outcome(other, clips))
     return Difference(other=other.system, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=said)
 
 
 def macro_mean(system: str, tallies: Sequence[Tally], form: Form) -> MacroMean:
     """The mean of the corpora's rates; of corpora without a reference word, which have none, only if all are such."""
-    spoken = [tallied for tallied in tallies if tallied.observed[form, "words"]] or tallies
+    generation_settings = [tallied for tallied in tallies if tallied.observed[form, "words"]] or tallies
 
     def mean(tokens: Tokens) -> tuple[float, np.ndarray]:
-        observed, drawn = zip(*(tallied.rate(form, tokens, system) for tallied in spoken), strict=True)
-        return sum(observed) / len(spoken), np.mean(drawn, axis=0)
+        observed, drawn = zip(*(tallied.rate(form, tokens, system) for tallied in generation_settings), strict=True)
+        return sum(observed) / len(generation_settings), np.mean(drawn, axis=0)
 
     return MacroMean(system=system, **_rates_with_intervals(mean))
 

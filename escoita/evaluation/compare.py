@@ -96,7 +96,7 @@ class Evaluated:
 
     def rates(self, result: CorpusResult) -> Rates:
         """Rates of what was judged, as they are compared."""
-        return result.judged.raw if self.raw else result.judged.normalized
+        return result.main_system.raw if self.raw else result.main_system.normalized
 
     def outcome(self, results: Sequence[CorpusResult], name: str) -> Outcome:
         """
@@ -109,7 +109,7 @@ class Evaluated:
         rates = [self.rates(result) for result in results]
         words = _pooled([(rate.wer, rate.reference_words) for rate in rates])
         characters = _pooled([(rate.cer, rate.reference_characters) for rate in rates])
-        empty = sum(unusable(result.judged, result.n) for result in results)
+        empty = sum(unusable(result.main_system, result.n) for result in results)
         clips = sum(result.n for result in results)
         return Outcome(name, clips, empty, words, characters, sum(rate.insertions for rate in rates))
 
@@ -212,7 +212,7 @@ def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusRe
     """Sums of both over the same draws of their clips; or why there are none."""
     tables, told, open_references = [], [], []
     for side in (new, old):
-        path = predictions_path(side.folder, ours.name, side.record.judged.name)
+        path = predictions_path(side.folder, ours.name, side.record.main_system.name)
         if not path.is_file():
             return "no predictions"
         table, provenance = read_predictions(path)

@@ -17,7 +17,7 @@ from escoita.metrics.normalizers import normalizer, word_changes
 from escoita.metrics.wer import character_edits, word_edits
 from escoita.recipe.schema import Corpus, Name
 from escoita.records.evaluation import METRICS, Slice
-from escoita.records.training import Part
+from escoita.records.training import RecordModel
 from escoita.utils.files import write_atomically
 from escoita.utils.limits import TRANSCRIPT_CHARACTERS
 from escoita.utils.untrusted import opened_parquet
@@ -88,7 +88,7 @@ CHANGES = ("merged", "split")
 _KEY = b"escoita"
 
 
-class CountsProvenance(Part):
+class CountsProvenance(RecordModel):
     """
     What counts were made from.
 

@@ -20,20 +20,20 @@ from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.compare import take_earlier
 from escoita.evaluation.counts import write_counts
-from escoita.evaluation.predict import JOURNAL, hear_all, located
+from escoita.evaluation.predict import JOURNAL, located, transcribe_all
 from escoita.evaluation.predictions import predictions_path
 from escoita.evaluation.report.render import write_report
 from escoita.evaluation.request import (
-    Asked,
     Candidate,
-    Material,
-    asked_of_manifests,
-    asked_of_run,
+    EvaluationData,
+    EvaluationRequest,
     corpus_test,
     probe_test,
+    request_for_manifests,
+    request_for_run,
 )
 from escoita.evaluation.shards import WHOLE, Shard, merge_all
-from escoita.hub.files import adapter_record, file_at_hand
+from escoita.hub.files import adapter_record, cached_file
 from escoita.models import listener_of
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline, Corpus, Evaluation
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 # Held while an evaluation writes into its folder.
 LOCK = ".lock"
 # How all candidates come to have heard all corpora: by hearing them, or out of the shards that did.
-Hear = Callable[[list[Candidate], dict[str, Material], Path, float, "PartialState"], None]
+Hear = Callable[[list[Candidate], dict[str, EvaluationData], Path, float, "PartialState"], None]
 
 
 def evaluate_run(
     path: Path,
     overrides: list[str] | None = None,
-    hear: Hear = hear_all,
+    predict: Hear = transcribe_all,
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> EvaluationRecord:
@@ -65,7 +65,7 @@ def evaluate_run(
     Args:
         path (`Path`): The run directory.
         overrides (`list[str]`, *optional*): `section.key=value`, as for training.
-        hear (`Callable`, *optional*): [`~escoita.evaluation.shards.merge_all`] takes what shards heard.
+        predict (`Callable`, *optional*): [`~escoita.evaluation.shards.merge_all`] takes what shards heard.
         base_revision (`str`, *optional*): Revision of the base; the commit that was trained on unless given.
         allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which the record
             then says.
@@ -73,7 +73,7 @@ def evaluate_run(
     Raises:
         EscoitaError: The run is not finished, a corpus cannot be read, or the models cannot be loaded.
     """
-    record = evaluate(*asked_of_run(path, overrides, base_revision, allow_other_base), hear=hear)
+    record = evaluate(*request_for_run(path, overrides, base_revision, allow_other_base), predict=predict)
     write_overlap(path, overrides)
     return record
 
@@ -86,8 +86,8 @@ def evaluate_manifests(
     language: str | None = None,
     baselines: list[str] | None = None,
     normalizer: str | None = None,
-    spoken: AdapterRecord | None = None,
-    hear: Hear = hear_all,
+    generation_settings: AdapterRecord | None = None,
+    predict: Hear = transcribe_all,
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> EvaluationRecord:
@@ -103,18 +103,28 @@ def evaluate_manifests(
         language (`str`, *optional*): ISO code of the clips; needed where no adapter tells it.
         baselines (`list[str]`, *optional*): Models to stand beside.
         normalizer (`str`, *optional*): One of `NORMALIZERS`; that of the language unless given.
-        spoken ([`AdapterRecord`], *optional*): How the adapter is spoken to; as it says itself unless given.
-        hear (`Callable`, *optional*): See [`evaluate_run`].
+        generation_settings ([`AdapterRecord`], *optional*): Prompt, language and token limit (default: the
+            adapter's).
+        predict (`Callable`, *optional*): See [`evaluate_run`].
         base_revision (`str`, *optional*): See [`evaluate_run`].
         allow_other_base (`bool`, *optional*, defaults to `False`): See [`evaluate_run`].
 
     Raises:
         EscoitaError: As [`evaluate_run`], or the language is no code, or there is no such normaliser.
     """
-    asked = asked_of_manifests(
-        base, adapter, manifests, out, language, baselines, normalizer, spoken, base_revision, allow_other_base
+    asked = request_for_manifests(
+        base,
+        adapter,
+        manifests,
+        out,
+        language,
+        baselines,
+        normalizer,
+        generation_settings,
+        base_revision,
+        allow_other_base,
     )
-    return evaluate(*asked, hear=hear)
+    return evaluate(*asked, predict=predict)
 
 
 def evaluate(
@@ -125,7 +135,7 @@ def evaluate(
     max_rejected_share: float = 1.0,
     title: str | None = None,
     *,
-    hear: Hear = hear_all,
+    predict: Hear = transcribe_all,
 ) -> EvaluationRecord:
     """
     Lets base, adapter and baselines hear the corpora, writes the predictions, and scores what was written.
@@ -137,27 +147,27 @@ def evaluate(
         settings ([`Evaluation`]): Baselines, batches, normaliser, intervals, probes.
         max_rejected_share (`float`, *optional*, defaults to 1): Largest fraction of a corpus that may be unusable.
         title (`str`, *optional*): Heads the report.
-        hear (`Callable`, *optional*): See [`evaluate_run`].
+        predict (`Callable`, *optional*): See [`evaluate_run`].
 
     Raises:
         EscoitaError: A corpus or a model cannot be had, or earlier predictions are of other clips.
     """
-    asked = Asked(candidates, corpora, out, settings, max_rejected_share, title)
-    setup = prepare(asked, merge=hear is not hear_all)
+    asked = EvaluationRequest(candidates, corpora, out, settings, max_rejected_share, title)
+    setup = prepare(asked, merge=predict is not transcribe_all)
     with evaluation_lock(setup):
-        hear(setup.candidates, setup.tests, out, settings.batch_seconds, setup.state)
+        predict(setup.candidates, setup.tests, out, settings.batch_seconds, setup.state)
         record = score_predictions(setup)
         write_results(setup, record)
         write_page(setup, record)
     return record
 
 
-def hear_shard(asked: Asked, shard: Shard) -> Path:
+def transcribe_shard(asked: EvaluationRequest, shard: Shard) -> Path:
     """
     Transcribe a part of the corpora, which `escoita/evaluation/shards.py` merges with the others, and score nothing.
 
     Args:
-        asked ([`Asked`]): What is to be measured, the same for all parts.
+        asked ([`EvaluationRequest`]): What is to be measured, the same for all parts.
         shard ([`~escoita.evaluation.shards.Shard`]): Which part.
 
     Returns:
@@ -178,7 +188,7 @@ class Setup:
     An evaluation that is ready to begin.
 
     Args:
-        asked ([`~escoita.evaluation.request.Asked`]): What is to be measured.
+        asked ([`~escoita.evaluation.request.EvaluationRequest`]): What is to be measured.
         candidates (`list[Candidate]`): All systems, baselines included.
         tests (`dict[str, Material]`): The clips of each corpus, and of the probes.
         state (`PartialState`): The processes that share the work, of accelerate.
@@ -186,9 +196,9 @@ class Setup:
             given.
     """
 
-    asked: Asked
+    asked: EvaluationRequest
     candidates: list[Candidate]
-    tests: dict[str, Material]
+    tests: dict[str, EvaluationData]
     state: "PartialState"
     shard: Shard | None = None
 
@@ -198,13 +208,13 @@ class Setup:
         return self.shard.folder(self.asked.out) if self.shard else self.asked.out
 
 
-def prepare(asked: Asked, shard: Shard | None = None, merge: bool = False) -> Setup:
+def prepare(asked: EvaluationRequest, shard: Shard | None = None, merge: bool = False) -> Setup:
     """
     Find all models and read the test corpora, before anything is transcribed.
 
     Args:
-        asked ([`~escoita.evaluation.request.Asked`]): From [`~escoita.evaluation.request.asked_of_run`] or
-            [`~escoita.evaluation.request.asked_of_manifests`].
+        asked ([`~escoita.evaluation.request.EvaluationRequest`]): From
+            [`~escoita.evaluation.request.request_for_run`] or [`~escoita.evaluation.request.request_for_manifests`].
         shard ([`~escoita.evaluation.shards.Shard`], *optional*): The part to transcribe; everything unless given.
         merge (`bool`, *optional*, defaults to `False`): No model will be loaded, because shards were transcribed.
 
@@ -216,21 +226,22 @@ def prepare(asked: Asked, shard: Shard | None = None, merge: bool = False) -> Se
 
     # The others wait while the first decodes whole corpora, which takes longer than what torch allows by itself.
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
-    settings, spoken = asked.settings, asked.candidates[0].spoken
+    settings, generation_settings = asked.settings, asked.candidates[0].generation_settings
     against = None if shard else settings.against  # asked for where the parts are put together
-    candidates = [*asked.candidates, *_baselines(settings.baselines, spoken)]
+    candidates = [*asked.candidates, *_baselines(settings.baselines, generation_settings)]
     if not merge:
         candidates = main_only(lambda: located(candidates), state)
     for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
         _check_candidate(candidate, settings.baselines)
 
-    def gather_material() -> dict[str, Material]:
+    def gather_material() -> dict[str, EvaluationData]:
         found = {
-            corpus.name: corpus_test(corpus, spoken.language, asked.max_rejected_share) for corpus in asked.corpora
+            corpus.name: corpus_test(corpus, generation_settings.language, asked.max_rejected_share)
+            for corpus in asked.corpora
         }
         if against and state.is_main_process:
             take_earlier(against, {name: material.clips for name, material in found.items()}, asked.out)
-        return found | ({PROBES: probe_test(spoken.language)} if settings.probes else {})
+        return found | ({PROBES: probe_test(generation_settings.language)} if settings.probes else {})
 
     return Setup(asked, candidates, main_first(gather_material, state), state, shard)
 
@@ -259,7 +270,7 @@ def predict(setup: Setup) -> None:
         EscoitaError: A model cannot be loaded, or the disk is full.
     """
     batch_seconds = setup.asked.settings.batch_seconds
-    hear_all(setup.candidates, setup.tests, setup.asked.out, batch_seconds, setup.state, setup.shard or WHOLE)
+    transcribe_all(setup.candidates, setup.tests, setup.asked.out, batch_seconds, setup.state, setup.shard or WHOLE)
     if setup.shard:
         _remove_journals(setup)
 
@@ -358,16 +369,16 @@ def _check_candidate(candidate: Candidate, baselines: list[Baseline]) -> None:
     limit = next((each.max_new_tokens for each in baselines if each.model == candidate.base), None)
     if limit is not None and isinstance(family, CtcFamily):
         raise EscoitaError(f"eval.baselines: {candidate.base} is a CTC model, which has no max_new_tokens")
-    if candidate.adapter is None and not file_at_hand(candidate.base, "escoita.json", candidate.revision):
+    if candidate.adapter is None and not cached_file(candidate.base, "escoita.json", candidate.revision):
         return
     processor = family.load_processor(candidate.base, candidate.revision)
     if candidate.adapter is not None:
-        trained_processor(family, processor, candidate.adapter, candidate.spoken.prompt)
+        trained_processor(family, processor, candidate.adapter, candidate.generation_settings.prompt)
     else:
         check_prompt(f"model {candidate.base}", family, processor, adapter_record(candidate.base, candidate.revision))
 
 
-def _baselines(baselines: list[Baseline], spoken: AdapterRecord) -> list[Candidate]:
+def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord) -> list[Candidate]:
     """Baselines under the last part of their names."""
     models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
@@ -375,10 +386,12 @@ def _baselines(baselines: list[Baseline], spoken: AdapterRecord) -> list[Candida
     for name in names:
         if names.count(name) > 1 or name in (BASE, SUBJECT, EARLIER):
             raise EscoitaError(f"eval.baselines: two systems would be called {name}; leave out one")
-    spoken = spoken.model_copy(update={"load_in_4bit": False})
+    generation_settings = generation_settings.model_copy(update={"load_in_4bit": False})
     candidates = []
     for name, each in zip(names, baselines, strict=True):
         limit = each.max_new_tokens
-        told = spoken if limit is None else spoken.model_copy(update={"max_new_tokens": limit})
+        told = (
+            generation_settings if limit is None else generation_settings.model_copy(update={"max_new_tokens": limit})
+        )
         candidates.append(Candidate(name, each.model, told, own_limit=limit is None))
     return candidates

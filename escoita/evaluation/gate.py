@@ -127,10 +127,12 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     compared = compare(ours, theirs)
     if not compared:
         raise RecordError(f"{paths[0]} and {paths[1]}: have no corpus in common, so there is nothing to compare")
-    judged = [f"{code(record.judged.name)} in {code(path)}" for record, path in zip(records, paths, strict=True)]
+    main_system = [
+        f"{code(record.main_system.name)} in {code(path)}" for record, path in zip(records, paths, strict=True)
+    ]
     texts = [code(record.normalizer) for record in records]
     how = f"raw texts, as the normalisers differ ({texts[0]}, {texts[1]})" if raw else f"normaliser {texts[0]}"
-    title = f"WER of {judged[0]} against {judged[1]}; {how}."
+    title = f"WER of {main_system[0]} against {main_system[1]}; {how}."
     outcomes = [(result, ours.outcome([result], "new")) for result in ours.record.corpora]
     failed = [result.name for result, each in outcomes if each.failed]
     failed += [row.name for row in compared if row.failed and row.name not in failed]  # the pool
@@ -148,7 +150,7 @@ def _results(path: Path) -> Path:
 
 def _of_other_bases(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
     """Say which evaluation was made on another base than its adapter was trained on, and whether the bases differ."""
-    bases = {name: record.judged for name, record in records.items()}
+    bases = {name: record.main_system for name, record in records.items()}
     for name, system in bases.items():
         if note := other_base_note(system):
             yield f"Another base, of {_named(name)}: {note}"

@@ -15,7 +15,7 @@ import numpy as np
 
 from escoita.data.rows import Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.evaluation.request import Candidate, Material
+from escoita.evaluation.request import Candidate, EvaluationData
 from escoita.evaluation.shards import WHOLE, Shard, ShardProvenance, write_shard
 from escoita.hub.files import weights_digest
 from escoita.inference.batching import batches_by_language
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 # Transcripts of a batch, in its order.
-Heard = dict[int, list[Transcript]]
+Transcripts = dict[int, list[Transcript]]
 
 
-def read_journals(folder: Path, key: str) -> Heard:
+def read_journals(folder: Path, key: str) -> Transcripts:
     """
     Reads what all processes wrote so far.
 
@@ -48,7 +48,7 @@ def read_journals(folder: Path, key: str) -> Heard:
         `dict[int, list[Transcript]]`: Transcripts by number of the batch. A line that was cut off by a kill is left
         out, and its batch heard again.
     """
-    heard: Heard = {}
+    heard: Transcripts = {}
     for path in sorted(folder.glob("*.jsonl")):
         heard |= _read(path, key)
     return heard
@@ -78,8 +78,8 @@ def _line(number: int, transcripts: list[Transcript]) -> str:
     return json.dumps({"batch": number, "heard": [asdict(transcript) for transcript in transcripts]}) + "\n"
 
 
-def _read(path: Path, key: str) -> Heard:
-    heard: Heard = {}
+def _read(path: Path, key: str) -> Transcripts:
+    heard: Transcripts = {}
     first, *lines = path.read_bytes().split(b"\n")
     if first != json.dumps({"key": key}).encode():
         return heard
@@ -121,9 +121,9 @@ def located(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [replace(each, revision=base.revision, resolved=base) for each, base in zip(candidates, bases, strict=True)]
 
 
-def hear_all(
+def transcribe_all(
     candidates: Sequence[Candidate],
-    tests: dict[str, Material],
+    tests: dict[str, EvaluationData],
     out: Path,
     batch_seconds: float,
     state: "PartialState",
@@ -148,17 +148,19 @@ def hear_all(
             transcriber = None  # before the next is loaded, so that there are never two models in memory
             forget_peak_memory()
             transcriber = Transcriber.load(
-                candidate.base, None, candidate.spoken, candidate.revision, candidate.dtype, batch_seconds
+                candidate.base, None, candidate.generation_settings, candidate.revision, candidate.dtype, batch_seconds
             )
             resolved = candidate.resolved or Base(candidate.base, candidate.revision)
             digests = {candidate.base: resolved.digest()}
         if candidate.adapter:
             transcriber.merge_adapter(candidate.adapter)
-        transcriber.spoken = settings_of(candidate, transcriber)
+        transcriber.generation_settings = settings_of(candidate, transcriber)
         transcriber.warm_up()
         system = _system(candidate, transcriber, digests[candidate.base], state.num_processes)
         for name, test in tests.items():
-            heard = hear(transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard)
+            heard = predict(
+                transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard
+            )
             peak = max(gathered(peak_memory_bytes(), state))
             if state.is_main_process:
                 made = Provenance(
@@ -181,9 +183,9 @@ def hear_all(
 def settings_of(candidate: Candidate, transcriber: Transcriber) -> AdapterRecord:
     """Return prompt, language and limit of tokens of a candidate whose model is loaded."""
     if not candidate.own_limit:
-        return candidate.spoken
+        return candidate.generation_settings
     limit = transcriber.family.own_limit(transcriber.model)
-    return candidate.spoken.model_copy(update={"max_new_tokens": limit})
+    return candidate.generation_settings.model_copy(update={"max_new_tokens": limit})
 
 
 def batches_of(transcriber: Transcriber, clips: Utterances) -> list[tuple[str, list[int]]]:
@@ -197,14 +199,14 @@ def batches_of(transcriber: Transcriber, clips: Utterances) -> list[tuple[str, l
     """
     languages = clips.column("language")
     if not transcriber.family.per_language(transcriber.model, transcriber.processor):
-        languages = [transcriber.spoken.language] * len(languages)
+        languages = [transcriber.generation_settings.language] * len(languages)
     return list(batches_by_language(clips.column("audio_seconds"), languages, transcriber.batch_seconds))
 
 
-def hear(
+def predict(
     transcriber: Transcriber,
     corpus: str,
-    test: Material,
+    test: EvaluationData,
     system: System,
     out: Path,
     state: "PartialState",
@@ -239,11 +241,11 @@ def hear(
 
 
 def _in_languages(
-    transcriber: Transcriber, test: Material, parted: Sequence[tuple[str, list[int]]]
+    transcriber: Transcriber, test: EvaluationData, parted: Sequence[tuple[str, list[int]]]
 ) -> Iterator[tuple[list[int], list[Transcript]]]:
     """Transcribe batches, those of each language with settings of this language."""
     for language, some in groupby(parted, key=itemgetter(0)):
-        told = transcriber.told(transcriber.spoken.model_copy(update={"language": language}))
+        told = transcriber.with_settings(transcriber.generation_settings.model_copy(update={"language": language}))
         yield from told.in_batches(test.load, [indices for _, indices in some])
 
 
@@ -256,7 +258,7 @@ def _numbered(
 
 def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
     adapter = candidate.adapter
-    most = transcriber.family.most_tokens(transcriber.model, transcriber.spoken)
+    most = transcriber.family.most_tokens(transcriber.model, transcriber.generation_settings)
     return System(
         name=candidate.name,
         base=public_name(candidate.base),
@@ -278,7 +280,7 @@ def _key(transcriber: Transcriber, system: System, clips: Utterances) -> str:
     """Digest of what the texts depend on: model, prompt, batches, clips, and the libraries that hear them."""
     told: dict[str, Any] = {
         "system": system.model_dump(exclude={"processes", "device", "peak_memory_bytes"}),
-        "spoken": transcriber.spoken.model_dump(),
+        "spoken": transcriber.generation_settings.model_dump(),
         "clips": [clips.column("id"), clips.column("audio_seconds")],
         "batches": batches_of(transcriber, clips),
         "versions": [version(library) for library in ("torch", "transformers", "peft")],

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from escoita.data.rows import Utterances, without_speaker
 from escoita.errors import RecordError
 from escoita.records.evaluation import SUBJECT, System
-from escoita.records.training import Name, Part
+from escoita.records.training import Name, RecordModel
 from escoita.records.transcript import Transcript
 from escoita.utils.files import public_name, write_atomically
 from escoita.utils.limits import (
@@ -52,7 +52,7 @@ _SHORT = 500
 _LARGEST = 1_000_000_000
 
 
-class Provenance(Part):
+class Provenance(RecordModel):
     """
     What the rows of a file do not say.
 

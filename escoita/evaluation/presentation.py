@@ -89,7 +89,7 @@ def source_of(system: System) -> str:
 def sources_of(record: EvaluationRecord) -> dict[str, str]:
     """Return the name of each system within a sentence, which for baselines and earlier revisions is [`source_of`]."""
     names = {system.name: source_of(system) for system in record.systems} | {BASE: "the base"}
-    return names | {record.judged.name: "the adapter"}
+    return names | {record.main_system.name: "the adapter"}
 
 
 def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: str = POOLED) -> dict[str, str]:
@@ -250,12 +250,12 @@ def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
         `list[tuple[Difference | None, str]]`: Each difference with its sentences; if no other system was evaluated, no
         difference and a sentence that says so.
     """
-    whole, name = record.rows[-1], _capital(name_of(record.judged))
+    whole, name = record.rows[-1], _capital(name_of(record.main_system))
     if not whole.differences:
         return [
             (
                 None,
-                f"{name}: WER {rate_in_words(whole.judged.normalized)}. No other system was evaluated"
+                f"{name}: WER {rate_in_words(whole.main_system.normalized)}. No other system was evaluated"
                 " beside it, so this says nothing of better or worse.",
             )
         ]
@@ -266,18 +266,18 @@ def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
 
 
 def _against(difference: Difference, whole: CorpusResult, record: EvaluationRecord) -> str:
-    judged, other = name_of(record.judged), name_of(difference.other)
+    main_system, other = name_of(record.main_system), name_of(difference.other)
     found = {
-        "better": f"{_capital(judged)} is measurably better than {other}",
-        "worse": f"{_capital(judged)} is measurably worse than {other}",
-        "no measurable difference": f"There is no measurable difference between {judged} and {other}",
-        "not comparable": f"{_capital(judged)} and {other} are not comparable",
+        "better": f"{_capital(main_system)} is measurably better than {other}",
+        "worse": f"{_capital(main_system)} is measurably worse than {other}",
+        "no measurable difference": f"There is no measurable difference between {main_system} and {other}",
+        "not comparable": f"{_capital(main_system)} and {other} are not comparable",
     }[difference.verdict]
     rates = whole.of(difference.other)
     against = f" against {percent(rates.normalized.wer)}" if rates else ""
     limits = "".join(f" {_capital(reason)}." for reason in reasons(whole, difference.other))
     return (
-        f"{found}: WER {percent(whole.judged.normalized.wer)}{against}, a difference of"
+        f"{found}: WER {percent(whole.main_system.normalized.wer)}{against}, a difference of"
         f" {change_in_words(difference, p_value=True)}.{limits}"
     )
 
@@ -294,12 +294,12 @@ def _apart(difference: Difference, record: EvaluationRecord) -> str:
     return f" On some corpora alone it is otherwise: {told}."
 
 
-def reasons_of(judged: Outcome, other: Outcome, name: Callable[[str], str] = name_of) -> list[str]:
+def reasons_of(main_system: Outcome, other: Outcome, name: Callable[[str], str] = name_of) -> list[str]:
     """
     Return what a verdict on two systems depends on besides the word error rates.
 
     Args:
-        judged ([`~escoita.evaluation.verdicts.Outcome`]): The judged system.
+        main_system ([`~escoita.evaluation.verdicts.Outcome`]): The judged system.
         other ([`~escoita.evaluation.verdicts.Outcome`]): The system that it is compared with.
         name (`Callable[[str], str]`, *optional*): Gives the name of a system within a sentence.
 
@@ -308,13 +308,13 @@ def reasons_of(judged: Outcome, other: Outcome, name: Callable[[str], str] = nam
     """
     clauses = [
         f"{thousands(each.unusable)} of {thousands(each.clips)} hypotheses of {name(each.system)} are empty or loop"
-        for each in (judged, other)
+        for each in (main_system, other)
         if each.failed
     ]
-    if disagree(judged, other):
-        change = "higher" if judged.cer > other.cer else "lower"
+    if disagree(main_system, other):
+        change = "higher" if main_system.cer > other.cer else "lower"
         wer = "lower" if change == "higher" else "higher"
-        rates = f"{percent(judged.cer)} against {percent(other.cer)}"
+        rates = f"{percent(main_system.cer)} against {percent(other.cer)}"
         clauses.append(f"WER and CER disagree: the WER is {wer}, the CER is {change} ({rates})")
     return clauses
 
@@ -345,9 +345,9 @@ def notes(
         `list[str]`: Sentences as plain text; none of a record of 0.1.0.
     """
     titles = titles or titles_of(record, pooled="all corpora")
-    judged = name(record.judged.name)
+    main_system = name(record.main_system.name)
     limits = [
-        limit_note(titles[result.name], judged, name(system.name), reason)
+        limit_note(titles[result.name], main_system, name(system.name), reason)
         for result in record.rows
         for system in record.systems[1:]
         for reason in reasons(result, system.name, name)
@@ -355,9 +355,9 @@ def notes(
     return limits + notes_on_insertions(record, titles, name)
 
 
-def limit_note(corpus: str, judged: str, other: str, reason: str) -> str:
+def limit_note(corpus: str, main_system: str, other: str, reason: str) -> str:
     """Return the sentence on what limits a verdict, from the title of the corpus, two names and a clause."""
-    return f"{corpus}, {judged} against {other}: {reason}."
+    return f"{corpus}, {main_system} against {other}: {reason}."
 
 
 def notes_on_insertions(

@@ -26,7 +26,7 @@ from escoita.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
-class Material:
+class EvaluationData:
     """
     Clips that every candidate hears.
 
@@ -41,7 +41,7 @@ class Material:
     rejected: int = 0
 
 
-def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> Material:
+def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> EvaluationData:
     """
     Reads and checks a corpus. Recordings that are longer than a model hears at once are cut for it where it is quiet.
 
@@ -54,17 +54,17 @@ def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> Mat
         CorpusError: It cannot be read, or too much of it cannot be used.
     """
     ((clips, rejected),) = gather([corpus], language, None, max_rejected_share).values()
-    return Material(clips, lambda index: read_clip(clips[index]), len(rejected))
+    return EvaluationData(clips, lambda index: read_clip(clips[index]), len(rejected))
 
 
-def probe_test(language: str) -> Material:
+def probe_test(language: str) -> EvaluationData:
     """Silence, noise and hum; see `escoita/evaluation/probes.py`."""
     found = probes()
     rows = [
         Utterance(probe.name, probe.name, "", PROBES, language, PROBES, row, audio_seconds=seconds(probe.samples))
         for row, probe in enumerate(found, start=1)
     ]
-    return Material(Utterances.of(rows), lambda index: found[index].samples)
+    return EvaluationData(Utterances.of(rows), lambda index: found[index].samples)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Candidate:
     Args:
         name (`str`): What records call it: `adapter`, `base`, or the name of a baseline.
         base (`str`): Folder or repository of the model.
-        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
+        generation_settings ([`AdapterRecord`]): Prompt, language and limit of tokens.
         revision (`str`, *optional*): Of the base; its commit once [`located`] has found it.
         adapter (`str`, *optional*): Folder or repository of the adapter.
         adapter_name (`str`, *optional*): What records call its folder or repository; as it is unless given.
@@ -86,12 +86,12 @@ class Candidate:
         recipe_revision (`str`, *optional*): Revision of the base that the recipe names.
         resolved ([`~escoita.models.base_model.Base`], *optional*): The base, once it is found.
         own_limit (`bool`, *optional*, defaults to `False`): The model's own limit of tokens holds instead of that of
-            `spoken`.
+            `generation_settings`.
     """
 
     name: str
     base: str
-    spoken: AdapterRecord
+    generation_settings: AdapterRecord
     revision: str | None = None
     adapter: str | None = None
     adapter_name: str | None = None
@@ -105,11 +105,11 @@ class Candidate:
     def carries(self, other: "Candidate") -> bool:
         """Whether the other is this model, once its adapter is merged into it."""
         return self.adapter is None and all(
-            getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "spoken")
+            getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "generation_settings")
         )
 
 
-class Asked(NamedTuple):
+class EvaluationRequest(NamedTuple):
     """
     What [`~escoita.evaluation.evaluate.evaluate`] is to measure; its arguments.
 
@@ -130,22 +130,22 @@ class Asked(NamedTuple):
     title: str | None = None
 
 
-def asked_of_run(
+def request_for_run(
     path: Path,
     overrides: list[str] | None = None,
     base_revision: str | None = None,
     allow_other_base: bool = False,
-) -> Asked:
+) -> EvaluationRequest:
     """What is to be measured of a run, as [`~escoita.evaluation.evaluate.evaluate_run`] does."""
     run = RunDirectory(path)
     recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
-    spoken = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
+    generation_settings = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
     if recipe.base_revision != run.load_recipe().base_revision:  # --set base_revision=… is meant as --base-revision
         base_revision = base_revision or recipe.base_revision
     base = Candidate(
         BASE,
         recipe.base,
-        spoken,
+        generation_settings,
         base_revision,
         dtype=recipe.dtype,
         trained=adapter,
@@ -153,13 +153,13 @@ def asked_of_run(
         recipe_revision=recipe.base_revision,
     )
     # `adapter` is the folder beside `eval`: the record stays true wherever the run is moved.
-    judged = replace(base, name=SUBJECT, adapter=adapter, adapter_name="adapter")
-    candidates = [*([base] if recipe.eval.base else []), judged]
+    main_system = replace(base, name=SUBJECT, adapter=adapter, adapter_name="adapter")
+    candidates = [*([base] if recipe.eval.base else []), main_system]
     share = recipe.corpora.max_rejected_share
-    return Asked(candidates, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
+    return EvaluationRequest(candidates, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
 
 
-def asked_of_manifests(
+def request_for_manifests(
     base: str,
     adapter: str | None,
     manifests: list[Path],
@@ -167,10 +167,10 @@ def asked_of_manifests(
     language: str | None = None,
     baselines: list[str] | None = None,
     normalizer: str | None = None,
-    spoken: AdapterRecord | None = None,
+    generation_settings: AdapterRecord | None = None,
     base_revision: str | None = None,
     allow_other_base: bool = False,
-) -> Asked:
+) -> EvaluationRequest:
     """What is to be measured on manifests, as [`~escoita.evaluation.evaluate.evaluate_manifests`] does."""
     from escoita.models.chat import ChatFamily
 
@@ -181,8 +181,10 @@ def asked_of_manifests(
         raise EscoitaError(f"--normalizer {normalizer}: there are {', '.join(NORMALIZERS)}")
     settings = Evaluation.model_validate({"baselines": baselines or []})
     if adapter is not None:
-        spoken = spoken or adapter_record(adapter)
-        alone = Candidate(BASE, base, spoken, base_revision, trained=adapter, allow_other_base=allow_other_base)
+        generation_settings = generation_settings or adapter_record(adapter)
+        alone = Candidate(
+            BASE, base, generation_settings, base_revision, trained=adapter, allow_other_base=allow_other_base
+        )
         candidates = [alone, replace(alone, name=SUBJECT, adapter=adapter)]
     elif isinstance(listener_of(base, base_revision), ChatFamily):
         if not file_if_any(base, "escoita.json", base_revision):
@@ -193,10 +195,12 @@ def asked_of_manifests(
     elif language is None:
         raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
     else:
-        spoken = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens)
-        candidates = [Candidate(BASE, base, spoken, base_revision, own_limit=True)]
-    chosen = normalizer or default_normalizer(candidates[0].spoken.language)
-    return Asked(candidates, corpora, out, settings.model_copy(update={"normalizer": chosen}))
+        generation_settings = AdapterRecord(
+            language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens
+        )
+        candidates = [Candidate(BASE, base, generation_settings, base_revision, own_limit=True)]
+    chosen = normalizer or default_normalizer(candidates[0].generation_settings.language)
+    return EvaluationRequest(candidates, corpora, out, settings.model_copy(update={"normalizer": chosen}))
 
 
 def _named_by_file(manifests: list[Path]) -> list[Corpus]:

@@ -13,14 +13,14 @@ from pydantic import ValidationError
 
 from escoita.errors import EscoitaError, RecordError
 from escoita.evaluation.predictions import SCHEMA, Provenance, described, predictions_path
-from escoita.records.training import Part
+from escoita.records.training import RecordModel
 from escoita.utils.files import replacing, write_atomically
 
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from escoita.evaluation.request import Candidate, Material
+    from escoita.evaluation.request import Candidate, EvaluationData
 
 
 FOLDER = "shards"
@@ -73,7 +73,7 @@ class Shard:
 WHOLE = Shard(1, 1)
 
 
-class ShardProvenance(Part):
+class ShardProvenance(RecordModel):
     """
     What a file of a shard says beside [`~escoita.evaluation.predictions.Provenance`].
 
@@ -159,13 +159,13 @@ WINDOW = 32_768
 
 def merge_all(
     candidates: Sequence["Candidate"],
-    tests: dict[str, "Material"],
+    tests: dict[str, "EvaluationData"],
     out: Path,
     batch_seconds: float,
     state: "PartialState",
 ) -> None:
     """
-    Stands in the place of [`~escoita.evaluation.predict.hear_all`] where shards heard everything already.
+    Stands in the place of [`~escoita.evaluation.predict.transcribe_all`] where shards heard everything already.
 
     Raises:
         RecordError: As [`merge_shards`], or the corpus has another number of clips now.

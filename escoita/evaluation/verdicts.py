@@ -57,7 +57,7 @@ def unusable(result: SystemResult, clips: int) -> int:
     return min(clips, result.faults.empty + result.faults.loop) if result.unusable is None else result.unusable
 
 
-def verdict(measured: Measured, judged: Outcome, other: Outcome) -> Verdict:
+def verdict(measured: Measured, main_system: Outcome, other: Outcome) -> Verdict:
     """
     Decide the verdict. It is the only function that does.
 
@@ -66,17 +66,17 @@ def verdict(measured: Measured, judged: Outcome, other: Outcome) -> Verdict:
 
     Args:
         measured (`str`): What the bootstrap says of the two word error rates.
-        judged ([`Outcome`]): The judged system.
+        main_system ([`Outcome`]): The judged system.
         other ([`Outcome`]): The system that it is compared with.
     """
-    if (judged.failed and measured != "worse") or (other.failed and measured != "better"):
+    if (main_system.failed and measured != "worse") or (other.failed and measured != "better"):
         return "not comparable"
     return measured
 
 
-def disagree(judged: Outcome, other: Outcome) -> bool:
+def disagree(main_system: Outcome, other: Outcome) -> bool:
     """Return whether WER and CER disagree in sign: one rate of the judged system is lower, the other one higher."""
-    return (judged.wer - other.wer) * (judged.cer - other.cer) < 0
+    return (main_system.wer - other.wer) * (main_system.cer - other.cer) < 0
 
 
 def outcomes(result: CorpusResult, other: str) -> tuple[Outcome, Outcome] | None:
@@ -92,12 +92,12 @@ def outcomes(result: CorpusResult, other: str) -> tuple[Outcome, Outcome] | None
         these figures.
     """
     compared = result.of(other)
-    if compared is None or result.judged.unusable is None:
+    if compared is None or result.main_system.unusable is None:
         return None
-    return outcome(result.judged, result.n), outcome(compared, result.n)
+    return outcome(result.main_system, result.n), outcome(compared, result.n)
 
 
 def over_one(record: EvaluationRecord) -> list[tuple[CorpusResult, Outcome]]:
     """Return each corpus and system whose WER is over 1, which only insertions can bring about."""
     found = [(result, outcome(each, result.n)) for result in record.rows for each in result.systems]
-    return [(result, each) for result, each in found if each.wer > 1 and result.judged.unusable is not None]
+    return [(result, each) for result, each in found if each.wer > 1 and result.main_system.unusable is not None]

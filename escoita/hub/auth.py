@@ -13,7 +13,7 @@ from huggingface_hub.utils import httpx
 
 from escoita.errors import PublishError
 from escoita.hub.files import is_repo_id
-from escoita.hub.retry import asked_seconds, patiently, status_of
+from escoita.hub.retry import retry_after_seconds, retrying, status_of
 from escoita.utils.files import NO_SPACE, cannot_write
 
 
@@ -59,7 +59,7 @@ def _why(error: Exception, kind: str) -> str:
     if status == 404:
         reason = f"there is no such {kind}, or the token may not see it"
     elif status == 429:
-        asked = asked_seconds(error)
+        asked = retry_after_seconds(error)
         reason = "too many requests; try again " + (f"in {asked:.0f} s" if asked is not None else "later")
     elif status >= 500:
         reason = "the Hub failed; run the command again, it goes on from what is there"
@@ -94,7 +94,7 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
     if not (api.token or get_token()):
         raise PublishError("there is no token; log in with `hf auth login`, or set HF_TOKEN")
     with clear_refusals(repo):
-        me = patiently(repo, known=False)(api.whoami)
+        me = retrying(repo, known=False)(api.whoami)
         exists = is_there(api, repo, repo_type)
     if pr and not exists:
         raise PublishError(f"{repo}: there is no such repository yet to open a pull request in; push without --pr")
@@ -128,7 +128,7 @@ def trusted_resource(api: HfApi) -> str | None:
 def is_there(api: HfApi, repo: str, repo_type: str = "model") -> bool:
     """Whether a repository is there and the token may see it."""
     try:
-        return bool(patiently(repo, known=False)(api.repo_info, repo, repo_type=repo_type))
+        return bool(retrying(repo, known=False)(api.repo_info, repo, repo_type=repo_type))
     except RepositoryNotFoundError:
         return False
 
@@ -162,7 +162,7 @@ def _require_trusted(api: HfApi, repo: str, resource: str, repo_type: str) -> No
         )
     try:
         with clear_refusals("trusted publishing"):
-            patiently(repo, known=False)(get_token)
+            retrying(repo, known=False)(get_token)
     except PublishError as error:
         if status_of(error.__cause__ or error) in (400, 401, 403, 404):
             raise PublishError(
@@ -175,4 +175,4 @@ def _require_trusted(api: HfApi, repo: str, resource: str, repo_type: str) -> No
             raise PublishError(
                 f"{repo}: there is no such repository, and the token of a CI job can make none; make it"
             )
-        patiently(repo)(api.auth_check, repo, write=True, repo_type=repo_type)
+        retrying(repo)(api.auth_check, repo, write=True, repo_type=repo_type)

@@ -123,7 +123,7 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
         raise
 
 
-def file_at_hand(source: str, name: str, revision: str | None = None) -> Path | None:
+def cached_file(source: str, name: str, revision: str | None = None) -> Path | None:
     """
     As [`file_if_any`], but also `None` if the Hub cannot be reached and the file is not in the cache. What was fetched
     before is used without a connection, although the Hub was never asked for this file.

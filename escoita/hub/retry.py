@@ -33,7 +33,7 @@ _STATUS_OF_XET = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
 _BACKOFF = wait_exponential_jitter(initial=1, max=30)
 
 
-def patiently(what: str, known: bool = True) -> Retrying:
+def retrying(what: str, known: bool = True) -> Retrying:
     """
     Calls a function again while what it raises may pass, waiting 1, 2, 4 … 30 seconds, or as long as the Hub asks.
 
@@ -77,7 +77,7 @@ def status_of(error: BaseException) -> int | None:
     return int(found[1]) if found else None
 
 
-def asked_seconds(error: BaseException) -> float | None:
+def retry_after_seconds(error: BaseException) -> float | None:
     """
     How long the Hub asks to wait, by `Retry-After` (seconds or a date) or by its `RateLimit` header.
 
@@ -98,7 +98,7 @@ def asked_seconds(error: BaseException) -> float | None:
 
 
 def _wait(state: RetryCallState) -> float:
-    asked = asked_seconds(_error(state))
+    asked = retry_after_seconds(_error(state))
     return _BACKOFF(state) if asked is None else asked
 
 

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from escoita.errors import PublishError
 from escoita.hub.auth import clear_refusals
-from escoita.hub.retry import passes, patiently, status_of
+from escoita.hub.retry import passes, retrying, status_of
 from escoita.utils.files import sha256
 from escoita.utils.formatting import visible
 from escoita.utils.processes import say
@@ -145,7 +145,7 @@ REBASES = 5
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CommitPlan:
     """
     What a commit is to bring.
 
@@ -184,7 +184,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Landed:
+class CommitResult:
     """
     Where a commit is.
 
@@ -211,9 +211,9 @@ def read_head(api: HfApi, repo: str, revision: str | None = None, repo_type: str
         HfHubHTTPError: The Hub refuses; see `clear_refusals`.
         PublishError: The card cannot be read.
     """
-    info = patiently(repo)(api.repo_info, repo, revision=revision, repo_type=repo_type)
+    info = retrying(repo)(api.repo_info, repo, revision=revision, repo_type=repo_type)
     sha = info.sha or ""
-    tree = patiently(repo)(lambda: list(api.list_repo_tree(repo, recursive=True, revision=sha, repo_type=repo_type)))
+    tree = retrying(repo)(lambda: list(api.list_repo_tree(repo, recursive=True, revision=sha, repo_type=repo_type)))
     files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
     try:
         card = read_file(api, repo, sha, CARD, repo_type).decode() if CARD in files else ""
@@ -226,21 +226,21 @@ def read_file(api: HfApi, repo: str, revision: str, name: str, repo_type: str = 
     """Content of one file."""
     with tempfile.TemporaryDirectory() as folder:
         where = {"revision": revision, "repo_type": repo_type, "local_dir": folder}
-        return Path(patiently(repo)(api.hf_hub_download, repo, name, **where)).read_bytes()
+        return Path(retrying(repo)(api.hf_hub_download, repo, name, **where)).read_bytes()
 
 
-def commit(api: HfApi, repo: str, wanted: Wanted, head: Head) -> Landed:
+def commit(api: HfApi, repo: str, wanted: CommitPlan, head: Head) -> CommitResult:
     """
     Commits on top of a head, or of what came on top of it meanwhile, and reads back what was sent.
 
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`): `user/name`; it is there.
-        wanted ([`Wanted`]): What is to be brought.
+        wanted ([`CommitPlan`]): What is to be brought.
         head ([`Head`]): What was read.
 
     Returns:
-        [`Landed`]: The commit; no new one where everything is there already.
+        [`CommitResult`]: The commit; no new one where everything is there already.
 
     Raises:
         PublishError: Nothing was written; or what is there afterwards differs, and the line says so.
@@ -250,7 +250,7 @@ def commit(api: HfApi, repo: str, wanted: Wanted, head: Head) -> Landed:
     operations: dict[str, CommitOperationAdd] = {}
     unanswered = False
 
-    def send() -> Landed:
+    def send() -> CommitResult:
         nonlocal head, unanswered
         for _ in range(REBASES):
             if unanswered and (there := _landed(api, repo, wanted, head, earlier)):
@@ -272,7 +272,7 @@ def commit(api: HfApi, repo: str, wanted: Wanted, head: Head) -> Landed:
 
     before = real(wanted.changes(head))
     with clear_refusals(repo):
-        landed = patiently(repo)(send)
+        landed = retrying(repo)(send)
     if before:
         _compare(api, repo, wanted, head, landed)
     return landed
@@ -283,11 +283,13 @@ def commit_url(api: HfApi, repo: str, head: Head) -> str:
     return f"{api.endpoint}/{'spaces/' if head.repo_type == 'space' else ''}{repo}/commit/{head.sha}"
 
 
-def _send(api: HfApi, repo: str, wanted: Wanted, head: Head, operations: dict[str, CommitOperationAdd]) -> Landed:
+def _send(
+    api: HfApi, repo: str, wanted: CommitPlan, head: Head, operations: dict[str, CommitOperationAdd]
+) -> CommitResult:
     """One attempt. Operations are kept for the next, so that files that went up are not sent again."""
     found, files = real(wanted.changes(head)), wanted.onto(head)
     if not found:
-        return Landed(head.sha, commit_url(api, repo, head))
+        return CommitResult(head.sha, commit_url(api, repo, head))
     operations.pop(CARD, None)
     for change in found:
         if change.kind != "deleted" and change.path not in operations:
@@ -313,34 +315,34 @@ def _send(api: HfApi, repo: str, wanted: Wanted, head: Head, operations: dict[st
         raise (cause if isinstance(cause, (httpx.HTTPError, OSError)) else ConnectionError(str(error))) from error
     except ValueError as error:
         raise PublishError(f"{repo}: the Hub refuses the commit ({' '.join(str(error).split())})") from error
-    return Landed(done.oid, str(done.pr_url) if wanted.pr else str(done.commit_url))
+    return CommitResult(done.oid, str(done.pr_url) if wanted.pr else str(done.commit_url))
 
 
-def _landed(api: HfApi, repo: str, wanted: Wanted, head: Head, earlier: set[str]) -> Landed | None:
+def _landed(api: HfApi, repo: str, wanted: CommitPlan, head: Head, earlier: set[str]) -> CommitResult | None:
     """The commit that was made though its answer never came, if it was: ours by its title, and by every file."""
     if wanted.pr:
         for ref in sorted(_pull_requests(api, repo) - earlier):
             there = read_head(api, repo, ref)
             if not real(changes(wanted.onto(head), there, wanted.leftovers)):
-                return Landed(there.sha, f"{api.endpoint}/{repo}/discussions/{ref.rsplit('/')[-1]}")
+                return CommitResult(there.sha, f"{api.endpoint}/{repo}/discussions/{ref.rsplit('/')[-1]}")
         return None
-    for made in patiently(repo)(api.list_repo_commits, repo, repo_type=head.repo_type):
+    for made in retrying(repo)(api.list_repo_commits, repo, repo_type=head.repo_type):
         if made.commit_id == head.sha:
             break
         if made.title == wanted.title:
             there = read_head(api, repo, made.commit_id, head.repo_type)
             if not real(changes(wanted.onto(head), there, wanted.leftovers)):
-                return Landed(there.sha, commit_url(api, repo, there))
+                return CommitResult(there.sha, commit_url(api, repo, there))
     return None
 
 
 def _pull_requests(api: HfApi, repo: str) -> set[str]:
     """Names of the references of its pull requests, `refs/pr/1`."""
-    refs = patiently(repo)(api.list_repo_refs, repo, include_pull_requests=True)
+    refs = retrying(repo)(api.list_repo_refs, repo, include_pull_requests=True)
     return {ref.ref for ref in refs.pull_requests or []}
 
 
-def _rebased(repo: str, wanted: Wanted, head: Head, now: Head) -> Head:
+def _rebased(repo: str, wanted: CommitPlan, head: Head, now: Head) -> Head:
     """
     The head that came meanwhile, if what it brought is none of ours.
 
@@ -363,14 +365,14 @@ def _alike(head: Head, now: Head, path: str) -> bool:
     return before is not None and after is not None and before.blob_id == after.blob_id
 
 
-def _ours(wanted: Wanted, path: str, now: Head) -> bool:
+def _ours(wanted: CommitPlan, path: str, now: Head) -> bool:
     """Whether a file that somebody changed is one that we write otherwise, or would delete."""
     if path in wanted.files:
         return not same(wanted.files[path], now.files.get(path))
     return path in now.files and bool(wanted.leftovers and wanted.leftovers.fullmatch(path))
 
 
-def _compare(api: HfApi, repo: str, wanted: Wanted, head: Head, landed: Landed) -> None:
+def _compare(api: HfApi, repo: str, wanted: CommitPlan, head: Head, landed: CommitResult) -> None:
     """
     Reads back what was sent, byte for byte.
 
@@ -383,7 +385,7 @@ def _compare(api: HfApi, repo: str, wanted: Wanted, head: Head, landed: Landed) 
         if sent:
             names = [glob.escape(name) for name in sent]
             where = {"revision": landed.oid, "repo_type": head.repo_type, "local_dir": folder}
-            patiently(repo)(api.snapshot_download, repo, allow_patterns=names, **where)
+            retrying(repo)(api.snapshot_download, repo, allow_patterns=names, **where)
         for name in sent:
             there = Path(folder) / name
             if not there.is_file() or digest(there) != digest(files[name]):

@@ -22,7 +22,7 @@ class Waiting(Protocol):
         """What those that are heard together have in common: adapter and prompt."""
 
 
-Part = TypeVar("Part", bound=Waiting)
+RequestSegment = TypeVar("RequestSegment", bound=Waiting)
 
 
 def batches_by_seconds(lengths: Sequence[float], budget: float) -> Iterator[list[int]]:
@@ -64,12 +64,12 @@ def batches_by_language(
             yield language, [mine[place] for place in batch]
 
 
-def next_batch(waiting: Sequence[Part], budget: float, most: int = MOST_ROWS) -> list[Part]:
+def next_batch(waiting: Sequence[RequestSegment], budget: float, most: int = MOST_ROWS) -> list[RequestSegment]:
     """
     Chooses the next batch: the segment whose turn it is, and of the others those that fit to it.
 
     Args:
-        waiting (`Sequence[Part]`): At least one, sorted by [`~escoita.inference.fairness.FairOrder`].
+        waiting (`Sequence[RequestSegment]`): At least one, sorted by [`~escoita.inference.fairness.FairOrder`].
         budget (`float`): Most seconds in a batch, padding counted; a longer part is a batch of its own.
         most (`int`, *optional*, defaults to 32): Most parts in a batch.
     """

@@ -68,7 +68,7 @@ def require_place(client: Client, waiting: Sequence[Client], max_waiting: int) -
         raise ShareError(f"{MAX_WAITING} requests of this client wait already; wait for one of them")
     of_address = sum(each.address == client.address for each in waiting)
     if len(waiting) >= max_waiting or of_address >= max(1, ADDRESS_SHARE * max_waiting):
-        raise BusyError(f"{len(waiting)} others are waiting already; try again in a minute", len(waiting))
+        raise BusyError(f"{len(waiting)} others are waiting already; try again in a minute", waiting=len(waiting))
 
 
 def require_seconds(seconds: float, waiting_seconds: float) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from escoita.audio.loading import seconds
 from escoita.audio.segmentation import part_of
 from escoita.inference.fairness import Client, anyone
-from escoita.inference.streaming import Ended, Event, Failed, Heard, Partial, Progress, Queued
+from escoita.inference.streaming import Event, Failed, Partial, Progress, Queued, SegmentFinished, TokensGenerated
 from escoita.inference.transcriber import Transcriber
 from escoita.records.transcript import Note
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TELLING_SECONDS = 0.002
 
 
-class Hearing:
+class TranscriptionRequest:
     """
     One recording that is to be heard. The model's thread puts events, the visitor's makes text of them.
 
@@ -61,9 +61,9 @@ class Hearing:
         # Nothing more is to be heard of it: it failed, or the visitor left.
         self.over = False
 
-    def segments(self) -> "list[Part]":
+    def segments(self) -> "list[RequestSegment]":
         """Its segments, in order."""
-        return [Part(self, number) for number in range(len(self.parts))]
+        return [RequestSegment(self, number) for number in range(len(self.parts))]
 
     def fail(self, error: Exception) -> None:
         """Tells the visitor why there is no transcript."""
@@ -81,12 +81,16 @@ class Hearing:
         Raises:
             Exception: What it failed with.
         """
-        family, model, spoken = self.transcriber.family, self.transcriber.model, self.transcriber.spoken
+        family, model, generation_settings = (
+            self.transcriber.family,
+            self.transcriber.model,
+            self.transcriber.generation_settings,
+        )
         progress = Progress(
             self.parts,
             seconds(self.samples),
             lambda tokens: family.decode(self.transcriber.processor, _row(tokens))[0],
-            family.most_tokens(model, spoken),
+            family.most_tokens(model, generation_settings),
             self.started,
         )
         known: Partial | None = None
@@ -110,16 +114,16 @@ class Hearing:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RequestSegment:
     """
     A part of a recording that waits to be heard.
 
     Args:
-        hearing ([`Hearing`]): The recording.
+        hearing ([`TranscriptionRequest`]): The recording.
         number (`int`): Of this part.
     """
 
-    hearing: Hearing
+    hearing: TranscriptionRequest
     number: int
 
     @property
@@ -130,7 +134,7 @@ class Part:
 
     @property
     def together(self) -> tuple[str | None, str | None]:
-        """See [`Hearing`]."""
+        """See [`TranscriptionRequest`]."""
         return self.hearing.together
 
     @property
@@ -151,21 +155,21 @@ class Part:
     def end(self, text: str, tokens: int, compute_seconds: float) -> None:
         """Tells what was heard in it."""
         self.hearing.ended.add(self.number)
-        self.hearing.events.put(Ended(self.number, text, tokens, compute_seconds))
+        self.hearing.events.put(SegmentFinished(self.number, text, tokens, compute_seconds))
 
     def samples(self) -> np.ndarray:
         """Of shape `(samples,)`."""
         return part_of(self.hearing.samples, *self.hearing.parts[self.number])
 
 
-def listen(batch: Sequence[Part], ends: Collection[int], stopped: Callable[[], bool]) -> None:
+def listen(batch: Sequence[RequestSegment], ends: Collection[int], stopped: Callable[[], bool]) -> None:
     """
     Hears a batch on this thread, and tells each visitor the tokens as they come.
 
     Whoever left is no longer written for, and whose text ends need not wait for the others' ends.
 
     Args:
-        batch (`Sequence[Part]`): With one adapter, which is on, and one prompt.
+        batch (`Sequence[RequestSegment]`): With one adapter, which is on, and one prompt.
         ends (`Collection[int]`): Tokens that end a transcript.
         stopped (`Callable`): Whether to end after the token that comes.
 
@@ -178,7 +182,7 @@ def listen(batch: Sequence[Part], ends: Collection[int], stopped: Callable[[], b
     tokens: list[list[int]] = [[] for _ in batch]
     due = [0.0] * len(batch)
 
-    def end(part: Part, text: str, count: int) -> None:
+    def end(part: RequestSegment, text: str, count: int) -> None:
         part.end(text, count, (time.perf_counter() - started) * part.seconds / audio_seconds)
 
     def watch(row: int, place: int, token: int) -> bool:
@@ -193,14 +197,14 @@ def listen(batch: Sequence[Part], ends: Collection[int], stopped: Callable[[], b
             return False
         now = time.perf_counter()
         if now >= due[row]:
-            part.hearing.events.put(Heard(part.number, tuple(tokens[row])))
+            part.hearing.events.put(TokensGenerated(part.number, tuple(tokens[row])))
             due[row] = now + TELLING_SECONDS * len(batch)
         return True
 
     for part in batch:
         if part.number == 0:
             part.hearing.events.put(Queued(None))
-    texts, counts = transcriber.hear_parts([part.samples() for part in batch], watch)
+    texts, counts = transcriber.transcribe_segments([part.samples() for part in batch], watch)
     if stopped():
         raise InterruptedError
     for part, text, count in zip(batch, texts, counts, strict=True):

@@ -15,7 +15,7 @@ from escoita.errors import AudioError, EscoitaError
 from escoita.hub.files import adapter_record, local_file
 from escoita.inference.batching import next_batch
 from escoita.inference.fairness import Client, FairOrder, anyone, require_place, require_seconds
-from escoita.inference.requests import Hearing, Part, listen
+from escoita.inference.requests import RequestSegment, TranscriptionRequest, listen
 from escoita.inference.streaming import Partial, Queued
 from escoita.inference.transcriber import Transcriber
 from escoita.models.adapters import Adapters
@@ -35,7 +35,7 @@ class Engine:
         transcriber ([`~escoita.inference.transcriber.Transcriber`]): The base, loaded.
         adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; no others
             are ever loaded.
-        spoken (`Mapping[str, AdapterRecord]`): Prompt, language and limit of tokens of each.
+        generation_settings (`Mapping[str, AdapterRecord]`): Prompt, language and limit of tokens of each.
         most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
         max_seconds (`float`, *optional*, defaults to six hours): The longest recording; see
             [`~escoita.audio.loading.read_audio`].
@@ -54,16 +54,18 @@ class Engine:
         self,
         transcriber: Transcriber,
         adapters: Mapping[str, str],
-        spoken: Mapping[str, AdapterRecord],
+        generation_settings: Mapping[str, AdapterRecord],
         most_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
     ):
         self.adapters = Adapters(transcriber.model, adapters)
         self.most_waiting, self.max_seconds = most_waiting, max_seconds
         self._transcriber = transcriber
-        self._told = {name: transcriber.told(record, adapters.get(name)) for name, record in spoken.items()}
+        self._told = {
+            name: transcriber.with_settings(record, adapters.get(name)) for name, record in generation_settings.items()
+        }
         self._ends = _ends(transcriber.model)
-        self._waiting: list[Part] = []
+        self._waiting: list[RequestSegment] = []
         # Who asked for the recordings that are being decoded; they have a place in the queue already.
         self._decoding: list[Client] = []
         self._order = FairOrder()
@@ -106,13 +108,15 @@ class Engine:
             EscoitaError: The base cannot be had, or what an adapter says of itself; or adapters want it in different
                 precisions.
         """
-        spoken = {name: adapter_record(source) for name, source in adapters.items()}
-        if len({record.load_in_4bit for record in spoken.values()}) > 1:
+        generation_settings = {name: adapter_record(source) for name, source in adapters.items()}
+        if len({record.load_in_4bit for record in generation_settings.values()}) > 1:
             raise EscoitaError("adapters: some were trained on a base in 4 bits and some not; serve them apart")
         if adapters:
             revision = resolve_base(base, list(adapters.values()), revision, allow_other=allow_other_base).revision
-        transcriber = Transcriber.load(base, None, next(iter(spoken.values()), None), revision, dtype, batch_seconds)
-        return cls(transcriber, adapters, spoken, most_waiting, max_seconds)
+        transcriber = Transcriber.load(
+            base, None, next(iter(generation_settings.values()), None), revision, dtype, batch_seconds
+        )
+        return cls(transcriber, adapters, generation_settings, most_waiting, max_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +177,7 @@ class Engine:
         Args, what is returned, and what is raised are those of [`~Engine.stream`].
         """
         hearing = self._asked(source, adapter, beside)
-        thread = threading.Thread(target=self._hear_alone, args=(hearing,), daemon=True)
+        thread = threading.Thread(target=self._transcribe_alone, args=(hearing,), daemon=True)
         thread.start()
         try:
             with closing(hearing):
@@ -200,7 +204,7 @@ class Engine:
         with self._changed:
             self._closed = True
             for hearing in {part.hearing for part in self._waiting}:
-                hearing.fail(_leave_taking())
+                hearing.fail(_closed_error())
             self._waiting = []
             self._changed.notify_all()
         if self._thread is not None:
@@ -210,7 +214,7 @@ class Engine:
         """Takes a place in the queue, before anything is decoded; returns how many batches have been started."""
         with self._changed:
             if self._closed:
-                raise _leave_taking()
+                raise _closed_error()
             waiting = self._decoding + [hearing.client for hearing in self._in_line()]
             require_place(client, waiting, self.most_waiting)
             self._decoding.append(client)
@@ -223,7 +227,7 @@ class Engine:
         beside: str | None,
         client: Client | None = None,
         arrived: int = 0,
-    ) -> Hearing:
+    ) -> TranscriptionRequest:
         """What a visitor asks for, decoded and fetched on the visitor's own thread."""
         started = time.perf_counter()
         prompt = adapter or beside or next(iter(self._told), None)
@@ -236,18 +240,18 @@ class Engine:
         recording = Recording(_checked(source)) if array else read_audible(source, self.max_seconds)
         transcriber = self._transcriber if prompt is None else self._told[prompt]
         samples, notes = recording.samples, recording.notes
-        return Hearing(transcriber, samples, (adapter, prompt), started, client, arrived, notes)
+        return TranscriptionRequest(transcriber, samples, (adapter, prompt), started, client, arrived, notes)
 
     def _fetch(self, adapter: str) -> None:
         """Fetches the files of an adapter, so that nobody waits for the network with the model in hand."""
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             local_file(self.adapters.sources[adapter], name)
 
-    def _enqueue(self, hearing: Hearing) -> None:
+    def _enqueue(self, hearing: TranscriptionRequest) -> None:
         with self._changed:
             self._decoding.remove(hearing.client)
             if self._closed:
-                raise _leave_taking()
+                raise _closed_error()
             self._in_line()
             own = sum(part.seconds for part in self._waiting if part.client == hearing.client)
             require_seconds(seconds(hearing.samples), own)
@@ -258,7 +262,7 @@ class Engine:
             hearing.events.put(Queued(self._in_line().index(hearing)))
             self._changed.notify()
 
-    def _in_line(self) -> list[Hearing]:
+    def _in_line(self) -> list[TranscriptionRequest]:
         """Recordings of which nothing is heard yet, by whose turn it is; those whose visitor left are let go."""
         self._waiting = self._order.order(part for part in self._waiting if not part.hearing.over)
         return [part.hearing for part in self._waiting if part.number == 0]
@@ -268,7 +272,7 @@ class Engine:
             self._hear(batch)
             del batch  # no recording is kept in memory until the next one comes
 
-    def _next(self) -> list[Part]:
+    def _next(self) -> list[RequestSegment]:
         """Waits for something to hear; nothing when the engine is closed."""
         with self._changed:
             while True:
@@ -287,14 +291,14 @@ class Engine:
                 hearing.events.put(Queued(before))
         return batch
 
-    def _hear_alone(self, hearing: Hearing) -> None:
+    def _transcribe_alone(self, hearing: TranscriptionRequest) -> None:
         waiting = hearing.segments()
         while waiting and not hearing.over:
             batch = next_batch(waiting, self._transcriber.batch_seconds)
             waiting = [part for part in waiting if part not in batch]
             self._hear(batch)
 
-    def _hear(self, batch: Sequence[Part]) -> None:
+    def _hear(self, batch: Sequence[RequestSegment]) -> None:
         """Hears a batch; where that fails, each recording of it apart, so that no visitor bears another's fault."""
         try:
             with self._model:
@@ -305,7 +309,7 @@ class Engine:
             hearings = list(dict.fromkeys(part.hearing for part in left))
             for hearing in hearings:
                 if self._closed or len(hearings) == 1:
-                    hearing.fail(_leave_taking() if self._closed else error)
+                    hearing.fail(_closed_error() if self._closed else error)
                 else:
                     self._hear([part for part in left if part.hearing is hearing])
 
@@ -316,7 +320,7 @@ def _ends(model: Any) -> set[int]:
     return {ends} if isinstance(ends, int) else set(ends or ())
 
 
-def _leave_taking() -> EscoitaError:
+def _closed_error() -> EscoitaError:
     return EscoitaError("the page is being closed; come back later")
 
 
@@ -324,7 +328,7 @@ def _checked(samples: np.ndarray) -> np.ndarray:
     """Samples that are given instead of a file, as [`read_audible`] would give them."""
     if samples.ndim != 1 or not len(samples) or samples.dtype.kind != "f" or not np.isfinite(samples).all():
         reason = f"{samples.dtype} of shape {samples.shape}; float32 of shape (samples,) is needed, finite, not empty"
-        raise AudioError("samples", reason)
+        raise AudioError(reason, path="samples")
     if is_silent(samples):
-        raise AudioError("samples", "nothing can be heard in them")
+        raise AudioError("nothing can be heard in them", path="samples")
     return samples.astype(np.float32, copy=False)

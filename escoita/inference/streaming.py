@@ -43,7 +43,7 @@ class Queued:
 
 
 @dataclass(frozen=True)
-class Heard:
+class TokensGenerated:
     """All tokens of a part so far."""
 
     part: int
@@ -51,7 +51,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Ended:
+class SegmentFinished:
     """A part was heard: its text, how many tokens it has, and seconds of computing, by share of the audio."""
 
     part: int
@@ -67,7 +67,7 @@ class Failed:
     error: Exception
 
 
-Event = Queued | Heard | Ended | Failed
+Event = Queued | TokensGenerated | SegmentFinished | Failed
 
 
 class Progress:
@@ -95,7 +95,7 @@ class Progress:
         self.before: int | None = None
         self.first_text_seconds: float | None = None
         self._tokens: dict[int, tuple[int, ...]] = {}
-        self._ended: dict[int, Ended] = {}
+        self._ended: dict[int, SegmentFinished] = {}
         self._growing = (0, "")  # a part, and what was shown of it
 
     def take(self, event: Event) -> None:
@@ -108,16 +108,16 @@ class Progress:
         match event:
             case Queued(before):
                 self.before = before
-            case Heard(part, tokens):
+            case TokensGenerated(part, tokens):
                 self._tokens[part] = tokens
-            case Ended(part):
+            case SegmentFinished(part):
                 self._ended[part] = event
             case Failed(error):
                 raise error
 
     def partial(self) -> Partial:
         """What is known now."""
-        ended: list[Ended] = []
+        ended: list[SegmentFinished] = []
         while len(ended) in self._ended:
             ended.append(self._ended[len(ended)])
         segments = tuple(Segment(*self.parts[each.part], each.text) for each in ended)

@@ -57,7 +57,7 @@ class Transcriber:
         family ([`~escoita.models.base.Family`]): How this model is spoken to.
         model: The base model, or base and adapter, or a baseline.
         processor: The family's processor.
-        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
+        generation_settings ([`AdapterRecord`]): Prompt, language and limit of tokens.
         batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
 
     Example:
@@ -69,10 +69,15 @@ class Transcriber:
     """
 
     def __init__(
-        self, family: "Family", model: Any, processor: Any, spoken: AdapterRecord, batch_seconds: float = 120.0
+        self,
+        family: "Family",
+        model: Any,
+        processor: Any,
+        generation_settings: AdapterRecord,
+        batch_seconds: float = 120.0,
     ):
         self.family, self.model, self.processor = family, model.eval(), processor
-        self.spoken, self.batch_seconds = spoken, batch_seconds
+        self.generation_settings, self.batch_seconds = generation_settings, batch_seconds
         # Makes features on another thread, while the first turns tokens into text: a tokenizer does one at a time.
         self.encoder = copy.deepcopy(processor)
         # Shrinks when memory runs out.
@@ -174,16 +179,16 @@ class Transcriber:
             heard.update(zip(indices, transcripts, strict=True))
         return [heard[index] for index in range(len(clips))]
 
-    def told(self, spoken: AdapterRecord, adapter: str | None = None) -> Self:
+    def with_settings(self, generation_settings: AdapterRecord, adapter: str | None = None) -> Self:
         """The same model, told something else, with the processor that an adapter was trained with."""
         other = copy.copy(self)
-        other.spoken = spoken
+        other.generation_settings = generation_settings
         if adapter is not None:
             other._take_processor_of(adapter)
         return other
 
     def _take_processor_of(self, adapter: str) -> None:
-        processor = trained_processor(self.family, self.processor, adapter, self.spoken.prompt)
+        processor = trained_processor(self.family, self.processor, adapter, self.generation_settings.prompt)
         if processor is not self.processor:
             self.processor, self.encoder = processor, copy.deepcopy(processor)
 
@@ -234,7 +239,7 @@ class Transcriber:
     def _features(self, indices: list[int], clips: list[np.ndarray], parts: list[tuple], last: bool) -> Group:
         audio = [part_of(clips[place], start, end) for place, start, end in parts]
         started = time.thread_time()
-        features = self.family.encode(self.encoder, audio, self.spoken.prompt)
+        features = self.family.encode(self.encoder, audio, self.generation_settings.prompt)
         return Group(indices, [seconds(clip) for clip in clips], parts, features, time.thread_time() - started, last)
 
     def _hear(self, group: Group) -> list[tuple[int, Segment, float, int]]:
@@ -248,7 +253,9 @@ class Transcriber:
             for (place, start, end), text, count in zip(group.parts, texts, counts, strict=True)
         ]
 
-    def hear_parts(self, audio: Sequence[np.ndarray], watch: "Watch | None" = None) -> tuple[list[str], list[int]]:
+    def transcribe_segments(
+        self, audio: Sequence[np.ndarray], watch: "Watch | None" = None
+    ) -> tuple[list[str], list[int]]:
         """
         Listens to one batch on this thread.
 
@@ -262,7 +269,7 @@ class Transcriber:
         Raises:
             EscoitaError: Memory does not suffice for one of them alone.
         """
-        features = self.family.encode(self.encoder, audio, self.spoken.prompt)
+        features = self.family.encode(self.encoder, audio, self.generation_settings.prompt)
         return self._within_memory(features, [seconds(part) for part in audio], watch)
 
     def _within_memory(
@@ -297,8 +304,8 @@ class Transcriber:
         inputs = {key: self._placed(value[start : start + count]) for key, value in features.items()}
         row_watch = watch and (lambda row, place, token: watch(start + row, place, token))
         with torch.inference_mode():
-            self.family.set_language(self.model, self.processor, self.spoken.language)
-            tokens = self.family.generate(self.model, inputs, self.spoken, row_watch).cpu()
+            self.family.set_language(self.model, self.processor, self.generation_settings.language)
+            tokens = self.family.generate(self.model, inputs, self.generation_settings, row_watch).cpu()
         return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
 
     def _stitched(self, place: int, group: Group, found: list[tuple[int, Segment, float, int]]) -> Transcript:
@@ -310,7 +317,9 @@ class Transcriber:
             audio_seconds=group.clips[place],
             compute_seconds=sum(computing for _, _, computing, _ in mine),
             tokens=sum(count for *_, count in mine),
-            truncated=any(count >= self.family.most_tokens(self.model, self.spoken) for *_, count in mine),
+            truncated=any(
+                count >= self.family.most_tokens(self.model, self.generation_settings) for *_, count in mine
+            ),
             segments=segments,
         )
 

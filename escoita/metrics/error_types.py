@@ -144,9 +144,10 @@ def _own_scripts(references: Sequence[str]) -> set[str]:
 
 
 def _foreign_words(references: Sequence[str]) -> list[set[str]]:
-    spoken = Counter(_words("\n".join(references)))
+    frequencies = Counter(_words("\n".join(references)))
     return [
-        {word for word in words.split() if spoken[word] * 1000 <= len(references)} for words in FUNCTION_WORDS.values()
+        {word for word in words.split() if frequencies[word] * 1000 <= len(references)}
+        for words in FUNCTION_WORDS.values()
     ]
 
 

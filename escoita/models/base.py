@@ -189,7 +189,11 @@ class Family(ABC):
 
     @abstractmethod
     def generate(
-        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        settings: AdapterRecord,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
         """
         Listens, greedily.
@@ -197,7 +201,7 @@ class Family(ABC):
         Args:
             model: The model.
             inputs (`dict[str, torch.Tensor]`): A batch as encoded, on the model's device.
-            spoken ([`AdapterRecord`]): Language, and most tokens of a transcript.
+            settings ([`AdapterRecord`]): Language, and most tokens of a transcript.
             watch ([`~escoita.models.base.Watch`], *optional*): Told of each token as it comes; baselines, which
                 are served on no page, tell nothing before the end.
 
@@ -209,9 +213,9 @@ class Family(ABC):
         """Texts of generated tokens of shape `(batch, length)`, without special tokens and edge spaces."""
         return [text.strip() for text in processor.batch_decode(tokens, skip_special_tokens=True)]
 
-    def most_tokens(self, model: Any, spoken: AdapterRecord) -> float:
+    def most_tokens(self, model: Any, settings: AdapterRecord) -> float:
         """As many tokens end a transcript, whatever is left to say."""
-        return spoken.max_new_tokens
+        return settings.max_new_tokens
 
     def own_limit(self, model: Any) -> int:
         """

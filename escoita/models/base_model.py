@@ -8,8 +8,8 @@ from pathlib import Path
 
 from escoita.errors import EscoitaError, OtherBaseError, RecordError
 from escoita.hub.files import (
+    cached_file,
     cached_snapshot,
-    file_at_hand,
     hub_digests,
     possible_digests,
     weight_files,
@@ -148,7 +148,7 @@ def pin_of(adapter: str, base: str) -> Pin:
         EscoitaError: The Hub cannot be asked, or a file of the adapter cannot be read.
     """
     name, digest, revision = "", None, None
-    path = file_at_hand(adapter, "escoita.json")
+    path = cached_file(adapter, "escoita.json")
     if path is not None and (found := AdapterRecord.read(path).base):
         name, revision, digest = found.name, found.commit, found.sha256
     elif training := _training(adapter):
@@ -157,7 +157,7 @@ def pin_of(adapter: str, base: str) -> Pin:
             raise EscoitaError(f"adapter {adapter}: training.json: base_sha256 is no SHA-256")
     if revision and name == public_name(base):
         return Pin(revision, digest)
-    path = file_at_hand(adapter, "adapter_config.json")
+    path = cached_file(adapter, "adapter_config.json")
     config = read_object(path, f"adapter {adapter}") if path else {}
     revision = config.get("revision")
     if revision is None or config.get("base_model_name_or_path") != base:
@@ -215,7 +215,7 @@ def _refuse_or_warn(reason: str, expected: str, allow_other: bool) -> None:
         raise OtherBaseError(
             f"{reason}. Name the commit that was trained on with --base-revision, or accept another base with"
             " --allow-other-base",
-            expected,
+            expected=expected,
         )
     _warn(f"{reason}; accepted by --allow-other-base")
 
@@ -229,7 +229,7 @@ def _warn(message: str) -> None:
 
 def _training(adapter: str) -> TrainingRecord | None:
     """What escoita recorded at training time: next to a published adapter, or in the run directory that holds it."""
-    found = file_at_hand(adapter, "training.json")
+    found = cached_file(adapter, "training.json")
     folder = Path(adapter)
     if found is None and folder.name == "adapter" and (folder.parent / "training.json").is_file():
         found = folder.parent / "training.json"

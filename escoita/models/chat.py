@@ -125,12 +125,16 @@ class ChatFamily(Family):
         return dict(batch)
 
     def generate(
-        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        settings: AdapterRecord,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
         """What follows the prompt."""
         told = inputs["input_ids"].shape[1]
         output = model.generate(
-            **inputs, **watched(watch, told), max_new_tokens=spoken.max_new_tokens, do_sample=False
+            **inputs, **watched(watch, told), max_new_tokens=settings.max_new_tokens, do_sample=False
         )
         return output[:, told:]
 

@@ -155,7 +155,11 @@ class GraniteSpeechFamily(ChatFamily):
         return super().encode(processor, [filled(clip, extractor.n_fft // 2, step) for clip in audio], prompt)
 
     def generate(
-        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        settings: AdapterRecord,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
         """One by one, each without its padding."""
         heard = []
@@ -169,7 +173,7 @@ class GraniteSpeechFamily(ChatFamily):
                 "input_features_mask": sizes[:tokens],
             }
             batch = {key: value[None] for key, value in alone.items()}
-            heard.append(super().generate(model, batch, spoken, watch and of_row(watch, row))[0])
+            heard.append(super().generate(model, batch, settings, watch and of_row(watch, row))[0])
         end = model.generation_config.pad_token_id
         end = end if end is not None else model.config.get_text_config().pad_token_id
         return torch.nn.utils.rnn.pad_sequence(heard, batch_first=True, padding_value=end or 0)

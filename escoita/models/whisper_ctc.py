@@ -77,18 +77,22 @@ class WhisperFamily(Family):
         return dict(features)
 
     def generate(
-        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        settings: AdapterRecord,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
         """Without timestamps and without a second try at another temperature."""
-        known = matching(spoken.language, _languages(model))
+        known = matching(settings.language, _languages(model))
         asked = {"language": known, "task": "transcribe"} if known else {}
         # Beside what it is told, Whisper's generate adds; `max_new_tokens` would do the same, but warn every time.
-        most = self.most_tokens(model, spoken)
+        most = self.most_tokens(model, settings)
         return model.generate(**inputs, **asked, max_length=most, do_sample=False)
 
-    def most_tokens(self, model: Any, spoken: AdapterRecord) -> int:
+    def most_tokens(self, model: Any, settings: AdapterRecord) -> int:
         """Its decoder has so many places, of which four are taken by what it is told."""
-        return min(spoken.max_new_tokens, self.own_limit(model))
+        return min(settings.max_new_tokens, self.own_limit(model))
 
     def own_limit(self, model: Any) -> int:
         """Return the places of its decoder without the four that its own prompt takes."""
@@ -147,7 +151,11 @@ class CtcFamily(Family):
             raise EscoitaError(f"model {name}: its adapter for {code} cannot be loaded ({reason})") from error
 
     def generate(
-        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        settings: AdapterRecord,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
         """The likeliest letter of each frame; of frames that only fill up the batch, the blank."""
         if getattr(model.config, "feat_extract_norm", None) == "group":
@@ -173,7 +181,7 @@ class CtcFamily(Family):
         written = tokens.masked_fill(torch.isin(tokens, ids), tokenizer.pad_token_id)
         return [text.strip() for text in tokenizer.batch_decode(written)]
 
-    def most_tokens(self, model: Any, spoken: AdapterRecord) -> float:
+    def most_tokens(self, model: Any, settings: AdapterRecord) -> float:
         """Each frame has its letter; nothing ends before the audio does."""
         return math.inf
 

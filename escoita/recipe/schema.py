@@ -323,7 +323,7 @@ class Recipe(Section):
     def run_path(self) -> Path:
         return Path(self.run_dir or f"runs/{self.name}")
 
-    def spoken(self) -> AdapterRecord:
+    def generation_settings(self) -> AdapterRecord:
         """What a program is told beside the weights: prompt, language and limits."""
         return AdapterRecord(
             language=self.language,

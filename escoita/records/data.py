@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from escoita.records.training import Part, Record
+from escoita.records.training import Record, RecordModel
 from escoita.utils.limits import CORPORA, HISTOGRAM_BINS
 
 
@@ -14,7 +14,7 @@ OutlierKind = Literal["long", "short", "dense", "sparse", "script", "digits", "s
 SharedBy = Literal["transcript", "speaker", "audio"]
 
 
-class Spread(Part):
+class Spread(RecordModel):
     """
     How a measure is spread over the clips of a corpus.
 
@@ -35,7 +35,7 @@ class Spread(Part):
     max: float
 
 
-class Reason(Part):
+class Reason(RecordModel):
     """
     Why rows cannot be used.
 
@@ -50,7 +50,7 @@ class Reason(Part):
     examples: list[str]
 
 
-class Character(Part):
+class Character(RecordModel):
     """
     One character of the transcripts.
 
@@ -69,7 +69,7 @@ class Character(Part):
     rare: bool
 
 
-class Clip(Part):
+class Clip(RecordModel):
     """
     A clip as an example names it.
 
@@ -88,7 +88,7 @@ class Clip(Part):
     public_id: str = ""
 
 
-class Odd(Part):
+class Odd(RecordModel):
     """
     An example of an outlier.
 
@@ -101,7 +101,7 @@ class Odd(Part):
     detail: str
 
 
-class Outliers(Part):
+class Outliers(RecordModel):
     """
     Clips that stand out in one way.
 
@@ -123,7 +123,7 @@ class Outliers(Part):
     examples: list[Odd]
 
 
-class Normalization(Part):
+class Normalization(RecordModel):
     """
     What the normaliser of the recipe does to the words of the transcripts.
 
@@ -140,7 +140,7 @@ class Normalization(Part):
     examples: list[tuple[str, str]]
 
 
-class CorpusData(Part):
+class CorpusData(RecordModel):
     """
     What one corpus gives to one split of the recipe. Everything is of the clips that can be decoded.
 
@@ -188,14 +188,14 @@ class CorpusData(Part):
     sha256: str
 
 
-class Missing(Part):
+class Missing(RecordModel):
     """A corpus of the recipe that is not at hand on the machine that made the record."""
 
     split: Split
     name: str
 
 
-class Pair(Part):
+class Pair(RecordModel):
     """
     An example of two clips that share something.
 
@@ -208,7 +208,7 @@ class Pair(Part):
     like: Clip
 
 
-class Duplicates(Part):
+class Duplicates(RecordModel):
     """
     What a split holds more than once, over all its corpora.
 
@@ -230,7 +230,7 @@ class Duplicates(Part):
     examples: list[Pair]
 
 
-class Leak(Part):
+class Leak(RecordModel):
     """
     What a corpus that is held out shares with what the model learns from.
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from escoita.records.training import Commit, Name, Part, Record, Sha256
+from escoita.records.training import Commit, Name, Record, RecordModel, Sha256
 
 
 Interval = tuple[float, float]
@@ -24,7 +24,7 @@ METRICS: dict[str, Tokens] = {"wer": "words", "cer": "characters"}
 PROBES = "probes"
 
 
-class Rates(Part):
+class Rates(RecordModel):
     """
     Error rates of one system on one corpus, or on several pooled by words, under one normaliser. Rates are fractions.
 
@@ -61,7 +61,7 @@ class Rates(Part):
         return tokens
 
 
-class Faults(Part):
+class Faults(RecordModel):
     """
     What audio language models do wrong beside plain edits, in utterances; see `escoita/metrics/error_types.py`.
 
@@ -82,7 +82,7 @@ class Faults(Part):
     truncated: int
 
 
-class SystemResult(Part):
+class SystemResult(RecordModel):
     """
     What one system heard in one corpus.
 
@@ -107,7 +107,7 @@ class SystemResult(Part):
     unusable: int | None = None
 
 
-class Difference(Part):
+class Difference(RecordModel):
     """
     The judged system against another on the same clips, by a paired bootstrap (Bisani and Ney 2004).
 
@@ -127,7 +127,7 @@ class Difference(Part):
     verdict: Verdict
 
 
-class Slice(Part):
+class Slice(RecordModel):
     """
     A part of a corpus.
 
@@ -146,7 +146,7 @@ class Slice(Part):
     wer: dict[str, float]
 
 
-class CorpusResult(Part):
+class CorpusResult(RecordModel):
     """
     One test corpus, or several pooled by words.
 
@@ -182,7 +182,7 @@ class CorpusResult(Part):
     slices: list[Slice]
 
     @property
-    def judged(self) -> SystemResult:
+    def main_system(self) -> SystemResult:
         """The adapter, or whatever was evaluated in its place."""
         return self.systems[0]
 
@@ -195,7 +195,7 @@ class CorpusResult(Part):
         return next((difference for difference in self.differences if difference.other == other), None)
 
 
-class MacroMean(Part):
+class MacroMean(RecordModel):
     """
     The plain mean of the corpora's rates, each corpus weighing the same, for one system under the recipe's normaliser.
 
@@ -214,7 +214,7 @@ class MacroMean(Part):
     cer_ci95: Interval
 
 
-class ProbeResult(Part):
+class ProbeResult(RecordModel):
     """
     What a system heard where nothing is said: silence, noise, hum.
 
@@ -231,7 +231,7 @@ class ProbeResult(Part):
     words: int
 
 
-class System(Part):
+class System(RecordModel):
     """
     What was evaluated, and on what.
 
@@ -296,7 +296,7 @@ class EvaluationRecord(Record):
     probes: list[ProbeResult]
 
     @property
-    def judged(self) -> System:
+    def main_system(self) -> System:
         """What the record is about."""
         return self.systems[0]
 

@@ -25,7 +25,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Part(BaseModel):
+class RecordModel(BaseModel):
     """A piece of a record: frozen, without unknown keys; every number is finite unless its field says otherwise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=False)
@@ -50,7 +50,7 @@ class Part(BaseModel):
             raise ValueError(visible(f"{where}: {first['msg']}")) from error  # a key may hold a line end
 
 
-class Record(Part):
+class Record(RecordModel):
     """Written and read as JSON with the version of its schema."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -82,7 +82,7 @@ class Record(Part):
             raise RecordError(f"{path}: not a record of schema 1 ({error})") from error
 
 
-class Prompt(Part):
+class Prompt(RecordModel):
     """
     What the model is told beside the audio.
 
@@ -95,7 +95,7 @@ class Prompt(Part):
     user: str = Field(max_length=20_000)
 
 
-class BaseRecord(Part):
+class BaseRecord(RecordModel):
     """
     The base model of an adapter.
 
@@ -137,7 +137,7 @@ class AdapterRecord(Record):
     base: BaseRecord | None = None
 
 
-class CorpusUse(Part):
+class CorpusUse(RecordModel):
     """
     What one corpus gave to training.
 
@@ -164,14 +164,14 @@ def _number(value: object) -> object:
 Loss = Annotated[float, Field(allow_inf_nan=True), BeforeValidator(_number)]
 
 
-class LossPoint(Part):
+class LossPoint(RecordModel):
     """Mean training loss since the point before, at an optimizer step; NaN or infinite where training diverged."""
 
     step: int
     loss: Loss
 
 
-class ValidationPoint(Part):
+class ValidationPoint(RecordModel):
     """
     What an evaluation while training found, at an optimizer step; at step 0 of the base.
 
@@ -190,7 +190,7 @@ class ValidationPoint(Part):
     utterances: int = 0
 
 
-class Pace(Part):
+class Throughput(RecordModel):
     """
     How fast training went, over all sessions and processes.
 
@@ -213,7 +213,7 @@ class Pace(Part):
     halved_batches: int
 
 
-class DataChange(Part):
+class DataChange(RecordModel):
     """
     Rows that were not the same when a run resumed; [`TrainingRecord.corpora`] counts those of the end.
 
@@ -261,7 +261,7 @@ class TrainingRecord(Record):
         normalizer (`str`): Under which the rates of `validation` were taken.
         kept_step (`int`, *optional*): After which the adapter was kept, as no other had a lower WER; none when the
             last one was kept unheard.
-        pace ([`Pace`], *optional*): Seconds, shares and audio.
+        pace ([`Throughput`], *optional*): Seconds, shares and audio.
         processes (`int`): That trained together.
         engine (`str`): What loaded the base: `transformers` or `unsloth`.
         method (`str`): `lora`, or `modules` that were trained whole.
@@ -304,7 +304,7 @@ class TrainingRecord(Record):
     validation: list[ValidationPoint] = Field([], max_length=VALIDATION_POINTS)
     normalizer: str = "raw"
     kept_step: int | None = None
-    pace: Pace | None = None
+    pace: Throughput | None = None
     processes: int = 1
     engine: str = "transformers"
     method: str = "lora"

@@ -37,13 +37,13 @@ def check_limits(path: Path, settings: Space) -> None:
         AudioError: It is gone, empty, or over a limit of the page.
     """
     if not path.is_file():
-        raise AudioError(path.name, "deleted here meanwhile; record or choose it again")
+        raise AudioError("deleted here meanwhile; record or choose it again", path=path.name)
     size = path.stat().st_size
     if size == 0:
-        raise AudioError(path.name, "the file is empty")
+        raise AudioError("the file is empty", path=path.name)
     if size > settings.max_megabytes * MEGABYTE:
         limit = f"{settings.max_megabytes:g} MB"
-        raise AudioError(path.name, f"{size / MEGABYTE:.1f} MB is over the {limit} that this page takes")
+        raise AudioError(f"{size / MEGABYTE:.1f} MB is over the {limit} that this page takes", path=path.name)
     with page_words(settings):
         check_header(path, settings.max_minutes * 60)
 
@@ -59,10 +59,10 @@ def page_words(settings: Space) -> Iterator[None]:
     try:
         yield
     except AudioLimitError as error:
-        name, reason = Path(error.name).name, error.reason
+        name, reason = Path(str(error.path)).name, error.problem
         if error.max_seconds is not None:
             reason = f"longer than the {spoken_time(settings.max_minutes * 60)} that this page takes"
-        raise AudioError(name, reason) from error
+        raise AudioError(reason, path=name) from error
 
 
 def limits(settings: Space, language: str = "en") -> str:

@@ -246,7 +246,7 @@ def encoded(recording: Path, settings: Space, longest_seconds: float) -> tuple[b
         # Of a file that is cut off the visitor read, and corrects, the text of what it holds.
         samples = read_recording(recording, recording.name, max_seconds=settings.max_minutes * 60).samples
     if is_silent(samples):
-        raise AudioError(recording.name, "nothing can be heard in it")
+        raise AudioError("nothing can be heard in it", path=recording.name)
     length = seconds(samples)
     if length > longest_seconds:
         raise EscoitaError(

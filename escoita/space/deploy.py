@@ -10,9 +10,9 @@ from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime, get_token
 
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import clear_refusals, is_there, require_write
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
-from escoita.hub.upload import Head, Wanted, commit, print_changes, read_head
+from escoita.hub.upload import CommitPlan, Head, commit, print_changes, read_head
 from escoita.space.demo import named
 from escoita.space.hosted import Hosted
 from escoita.space.repository import Plan, plan_space
@@ -69,7 +69,7 @@ def require_fit(api: HfApi, plan: Plan, settings: Settings, head: Head) -> None:
     if not plan.token_for or "HF_TOKEN" in settings.secrets:
         return
     with clear_refusals(plan.repo):
-        if head.sha and "HF_TOKEN" in patiently(plan.repo)(api.get_space_secrets, plan.repo):
+        if head.sha and "HF_TOKEN" in retrying(plan.repo)(api.get_space_secrets, plan.repo):
             return
     raise PublishError(
         f"{plan.repo}: needs a token for {', '.join(plan.token_for)}; give it with --secret HF_TOKEN=NAME, where NAME "
@@ -85,7 +85,7 @@ def make(api: HfApi, repo: str, settings: Settings) -> None:
         PublishError: The Hub refuses.
     """
     with clear_refusals(repo):
-        patiently(repo)(
+        retrying(repo)(
             api.create_repo,
             repo,
             repo_type="space",
@@ -105,7 +105,7 @@ def change(api: HfApi, repo: str, settings: Settings) -> None:
     Raises:
         PublishError: The Hub refuses; the files are pushed by then.
     """
-    call = patiently(repo)
+    call = retrying(repo)
     with clear_refusals(f"{repo}: its files are pushed, but not all of its settings"):
         there = call(api.get_space_variables, repo) if settings.variables else {}
         for key, value in settings.variables.items():
@@ -120,7 +120,7 @@ def change(api: HfApi, repo: str, settings: Settings) -> None:
 
 def hardware_of(api: HfApi, repo: str) -> str | None:
     """What a Space runs on, or will."""
-    runtime: SpaceRuntime = patiently(repo)(api.get_space_runtime, repo)
+    runtime: SpaceRuntime = retrying(repo)(api.get_space_runtime, repo)
     return runtime.requested_hardware or runtime.hardware
 
 
@@ -161,7 +161,7 @@ def wait_until_it_runs(api: HfApi, repo: str, oid: str, minutes: float, poll_sec
 
     while True:
         with clear_refusals(repo):
-            runtime: SpaceRuntime | None = patiently(repo)(settled)
+            runtime: SpaceRuntime | None = retrying(repo)(settled)
         if runtime is None:
             raise PublishError(_late(repo, minutes, page))
         left = deadline - time.monotonic()
@@ -194,7 +194,7 @@ def ask(api: HfApi, repo: str, clip: Path) -> str:
     from gradio_client import Client, handle_file
 
     with clear_refusals(repo):
-        host = patiently(repo)(api.space_info, repo).host
+        host = retrying(repo)(api.space_info, repo).host
     if not host:
         raise PublishError(f"{repo}: the Hub does not say where its page is")
     try:
@@ -208,7 +208,7 @@ def ask(api: HfApi, repo: str, clip: Path) -> str:
         raise PublishError(f"{repo}: runs, but does not transcribe {clip.name} ({reason})") from error
 
 
-def heard_here(hosted: Hosted, clip: Path) -> str:
+def transcribe_here(hosted: Hosted, clip: Path) -> str:
     """Transcript of a clip, by base and adapter on this machine."""
     from escoita.inference.serving import Engine
 
@@ -294,7 +294,7 @@ def deploy(
     plan = plan_space(api, repo, adapter, hardware, recipe, overrides, examples, base_revision, allow_other_base)
     require_fit(api, plan, settings, head)
     scan(plan.files)
-    wanted = Wanted(plan.files, "Publish the page", leftovers=LEFTOVERS)
+    wanted = CommitPlan(plan.files, "Publish the page", leftovers=LEFTOVERS)
     tried = clip or next(iter(plan.clips), None)
     if minutes is not None and not (tried and tried.is_file()):
         raise EscoitaError(f"{tried or repo}: no clip to try the page with; give --clip or --example, or --no-wait")
@@ -313,7 +313,7 @@ def deploy(
     wait_until_it_runs(api, repo, oid, minutes)
     there = ask(api, repo, tried)
     say(f"{repo}: runs; asking the model here for the same clip")
-    return compared(repo, there, heard_here(plan.hosted, tried))
+    return compared(repo, there, transcribe_here(plan.hosted, tried))
 
 
 def _head(api: HfApi, repo: str) -> Head:

@@ -62,7 +62,7 @@ def compare(first: str, second: str, normalizer_name: str = "raw", reference: bo
     return Comparison(align(first, second), wer, cer, normalizer_name)
 
 
-def marked(comparison: Comparison, first: str, second: str, spoken: str, language: str = "en") -> str:
+def marked(comparison: Comparison, first: str, second: str, spoken_language: str, language: str = "en") -> str:
     """
     HTML of a comparison: words of the first text alone are struck through, those of the second alone underlined.
 
@@ -70,7 +70,7 @@ def marked(comparison: Comparison, first: str, second: str, spoken: str, languag
         comparison ([`Comparison`]): As made by [`compare`].
         first (`str`): What the page calls the first text.
         second (`str`): What it calls the second one.
-        spoken (`str`): ISO code of the language of both texts, for screen readers.
+        spoken_language (`str`): ISO code of the language of both texts, for screen readers.
         language (`str`, *optional*, defaults to `"en"`): Of the page.
 
     Returns:
@@ -83,7 +83,7 @@ def marked(comparison: Comparison, first: str, second: str, spoken: str, languag
     if comparison.same:
         legend = f'<p class="legend">{html.escape(say("differences.none", language))}</p>'
     words = " ".join(_pieces(comparison.chunks))
-    text = f'<p class="words" lang="{html.escape(spoken)}" dir="auto">{words}</p>' if words else ""
+    text = f'<p class="words" lang="{html.escape(spoken_language)}" dir="auto">{words}</p>' if words else ""
     return f'<div class="differences">{legend}{text}{_rates(comparison, language)}</div>'
 
 

@@ -169,7 +169,7 @@ def listen(
                 if partial.transcript is None and time.monotonic() > ends:
                     raise EscoitaError(say("refusal.time", time=spoken_time(limit)))
     except AudioError as error:
-        raise AudioError(Path(error.name).name, error.reason) from error
+        raise AudioError(error.problem, path=Path(str(error.path)).name) from error
     except BusyError as error:
         raise _refused(error, demo) from error
 

@@ -74,7 +74,7 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
         told = {"corpus": titles[result.name], "system": called[each.system], "wer": percent(each.wer)}
         yield say("about.over", language, **told, count=thousands(each.insertions))
     for probe in evaluation.probes:
-        if probe.system == evaluation.judged.name:
+        if probe.system == evaluation.main_system.name:
             yield say("about.probes", language, count=thousands(probe.n), heard=thousands(probe.with_text))
 
 

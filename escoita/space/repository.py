@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import clear_refusals
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.hub.vocabulary import check
 from escoita.models.base_model import Pin, pin_of, resolve_base
 from escoita.recipe.schema import Recipe, Space, load_recipe
@@ -178,7 +178,7 @@ def plan_space(
             the license.
     """
     source = require_repository(next(iter(named([adapter]).values())), "--adapter")
-    config, spoken = _config(source), adapter_record(source)
+    config, generation_settings = _config(source), adapter_record(source)
     base = require_repository(str(config.get("base_model_name_or_path") or ""), f"{source}: its base")
     loaded = _recipe(source, recipe, overrides)
     settings = loaded.space if loaded else Space()
@@ -205,14 +205,14 @@ def plan_space(
     }
     early = [entry for each, entry in named_as.items() if each not in closed and entry]
     license_id = loaded.card.license if loaded and loaded.card.license != "other" else None
-    matter = front_matter(hosted, sources, hardware, spoken.language, license_id, early)
+    matter = front_matter(hosted, sources, hardware, generation_settings.language, license_id, early)
     check(CardData(**cast("dict[str, Any]", matter)))
     modules = bundle()
     files = modules | {name: path.read_bytes() for name, path in clips.items()}
     files |= {
         "app.py": APP.encode(),
         "README.md": readme(matter, hosted, sources, repo).encode(),
-        "requirements.txt": requirements(hardware, settings.mcp, spoken.load_in_4bit).encode(),
+        "requirements.txt": requirements(hardware, settings.mcp, generation_settings.load_in_4bit).encode(),
         SETTINGS: hosted.to_yaml().encode(),
     }
     feedback = [f"datasets/{settings.feedback}"] if settings.feedback else []
@@ -292,12 +292,12 @@ def _preloaded(api: HfApi, repo: str, revision: str | None) -> str:
     if revision is None:
         return repo
     with clear_refusals(repo):
-        info = patiently(repo)(api.model_info, repo, revision=revision)
+        info = retrying(repo)(api.model_info, repo, revision=revision)
     names = [file.rfilename for file in info.siblings or [] if PRELOADED.search(file.rfilename)]
     return f"{repo} {','.join(names)} {info.sha}" if names and not any(set(", ") & set(name) for name in names) else ""
 
 
 def _needs_token(api: HfApi, repo: str) -> bool:
     with clear_refusals(repo):
-        info = patiently(repo)(api.model_info, repo)
+        info = retrying(repo)(api.model_info, repo)
     return bool(info.private or info.gated)

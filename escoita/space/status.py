@@ -208,7 +208,7 @@ def segment_list(segments: Sequence[Segment], audio_seconds: float, language: st
     return f'<h2>{_text(say("segments.label", language))}</h2><ol class="segments">{"".join(rows)}</ol>'
 
 
-def spoken_line(record: AdapterRecord | None, language: str) -> str:
+def generation_settings_line(record: AdapterRecord | None, language: str) -> str:
     """
     HTML of what an adapter understands and what it is told; nothing where it says neither.
 

@@ -17,7 +17,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK,
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import RecipeError
-from escoita.records.training import Pace
+from escoita.records.training import Throughput
 from escoita.run_directory import RunDirectory
 from escoita.training.checkpointing import checkpoints_by_step, written_whole
 from escoita.utils.files import sync_files
@@ -93,7 +93,7 @@ def _indices(processes: int) -> list[int]:
 WIDTH = 1.01
 
 
-class PaceMeter(TrainerCallback, ExportableState):
+class ThroughputCallback(TrainerCallback, ExportableState):
     """
     Measures optimizer steps from when their data are asked for to when their weights are there; evaluations and
     checkpoints are not in it.
@@ -136,11 +136,11 @@ class PaceMeter(TrainerCallback, ExportableState):
         self.seconds, self.waited = self.seconds + took, self.waited + self._waited
         self.heard, self.padded = self.heard + self._heard, self.padded + self._padded
 
-    def record(self) -> Pace | None:
+    def record(self) -> Throughput | None:
         """What was measured; nothing before the first step."""
         if not self.classes:
             return None
-        return Pace(
+        return Throughput(
             step_seconds=self._median(),
             waiting_share=self.waited / self.seconds,
             audio_seconds=self.heard,

@@ -44,8 +44,8 @@ def merge_run(
     if out.exists():
         raise EscoitaError(f"{out}: is there already; remove it, or merge into another folder")
     recipe, adapter = RunDirectory(run).load_recipe(), RunDirectory(run).trained_adapter()
-    spoken = adapter_record(adapter)
-    if spoken.load_in_4bit:
+    generation_settings = adapter_record(adapter)
+    if generation_settings.load_in_4bit:
         raise EscoitaError(
             f"{run}: was trained on a base in 4 bits; merged, it would be another model than was measured. Use base"
             " and adapter together, as the card shows"
@@ -62,9 +62,9 @@ def merge_run(
     with written_whole(unfinished):
         model.save_pretrained(unfinished)
         processor = family.load_processor(base.name, base.revision)
-        processor = trained_processor(family, processor, adapter, spoken.prompt)
+        processor = trained_processor(family, processor, adapter, generation_settings.prompt)
         family.save_processor(processor, unfinished)
-        spoken.model_copy(update={"base": base.record()}).write(unfinished / "escoita.json")
+        generation_settings.model_copy(update={"base": base.record()}).write(unfinished / "escoita.json")
         sync_files(unfinished)
     unfinished.rename(out)
     return out

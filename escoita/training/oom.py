@@ -22,7 +22,7 @@ OF_ONE_CLIP = (
 )
 
 
-class Halves:
+class BatchSplitter:
     """
     Takes batches whole or, from where memory ran out, in halves, and remembers how large a batch was too large.
 

@@ -75,7 +75,7 @@ def write_settings(
 ) -> None:
     """Write `escoita.json` into the folder of an adapter, with the base and the prompt as training rendered it."""
     measured = {"base": base, "rendered_prompt": rendered_prompt}
-    recipe.spoken().model_copy(update=measured).write(folder / "escoita.json")
+    recipe.generation_settings().model_copy(update=measured).write(folder / "escoita.json")
 
 
 def pin_revision(path: Path, commit: str | None) -> None:

@@ -217,9 +217,9 @@ def resumed_data(checkpoint: Path | None, now: DataState, accept_changed: bool) 
         raise ChangedDataError(
             f"{checkpoint}: the rows are not those that the run was trained on ({counts}); restore them, or give"
             " --accept-changed-data to resume with the rows of today, or --restart to train from the first step",
-            total.added,
-            total.removed,
-            total.changed,
+            added=total.added,
+            removed=total.removed,
+            changed=total.changed,
         )
     say(f"Resuming with other rows ({counts})")
     change = DataChange(
@@ -252,9 +252,9 @@ def refuse_unused_data(checkpoint: Path | None, data: DataState, step: int) -> N
     raise ChangedDataError(
         f"{checkpoint}: all steps were taken on the earlier rows, and none on those of today; restore the earlier rows"
         " to save the adapter, or give --restart to train from the first step",
-        change.added,
-        change.removed,
-        change.changed,
+        added=change.added,
+        removed=change.removed,
+        changed=change.changed,
     )
 
 

@@ -180,22 +180,22 @@ class GradientWatch(TrainerCallback):
                 f"{where}: the gradients of {_named(wrong)} are not finite, and training has diverged; give --restart"
                 " with a lower training.learning_rate, with training.bf16 instead of training.fp16 or, with Unsloth,"
                 " with UNSLOTH_COMPILE_DISABLE=1",
-                wrong,
-                step,
+                towers=wrong,
+                step=step,
             )
         if whole and (wrong := tuple(tower for tower in towers if not sums[tower])):
             raise UntrainedError(
                 f"{where}: the gradients of {_named(wrong)} are zero, so no weight of it is trained; give --restart"
                 " with a method that trains layers which the audio passes through, and see method.trainable",
-                wrong,
-                step,
+                towers=wrong,
+                step=step,
             )
         if applied and (wrong := self._zero_towers(args)):
             raise UntrainedError(
                 f"{where}: the LoRA matrices B of {_named(wrong)} are still zero; give --restart with a higher"
                 " training.learning_rate",
-                wrong,
-                step,
+                towers=wrong,
+                step=step,
             )
         self._begin_window(args, step)
 
@@ -284,8 +284,8 @@ def check_trained(trainer: Any, tower_of: Callable[[str], str]) -> None:
         raise UntrainedError(
             f"after step {step}, no weight of {' and '.join(unchanged)} has changed; no adapter is saved. Give"
             " --restart with a higher training.learning_rate or more steps",
-            unchanged,
-            step,
+            towers=unchanged,
+            step=step,
         )
 
 
@@ -314,8 +314,8 @@ def _check_saved(path: Path, tower_of: Callable[[str], str], step: int) -> None:
         raise UntrainedError(
             f"the adapter of step {step}: {len(wrong)} tensors ({', '.join(towers)}) contain NaN or infinity; training"
             " has diverged, and no adapter is saved. Give --restart with a lower training.learning_rate",
-            towers,
-            step,
+            towers=towers,
+            step=step,
         )
     matrices, moved = set(), set()
     with safe_open(path, "pt") as weights:
@@ -327,8 +327,8 @@ def _check_saved(path: Path, tower_of: Callable[[str], str], step: int) -> None:
         raise UntrainedError(
             f"the adapter of step {step}: the LoRA matrices B of {' and '.join(towers)} are zero, as before training;"
             " no adapter is saved. Give --restart with a higher training.learning_rate or more steps",
-            towers,
-            step,
+            towers=towers,
+            step=step,
         )
 
 

@@ -21,7 +21,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.interruption import Interrupted, StopRequest
-from escoita.utils.processes import is_out_of_memory, leave, main_first, main_only, say
+from escoita.utils.processes import destroy_process_group, is_out_of_memory, main_first, main_only, say
 
 
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ def make_trainer(
     from escoita.training.resume import keep_base
     from escoita.training.sanity_checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.trainer import SpeechTrainer
-    from escoita.training.validation import CheckpointingCheck, Listening
+    from escoita.training.validation import CheckpointingCheck, ValidationSet
 
     recipe, family, validation = setup.recipe, setup.family, datasets.validation
     data = compare_data(setup, datasets, checkpoint)
@@ -332,7 +332,9 @@ def make_trainer(
     model, adapter = load_for_training(recipe, family)
     keep_inside(setup.run, setup.arguments.report_to)
     processor = collator.processor
-    listening = Listening.to(validation, recipe, family, processor) if validation and recipe.validation.clips else None
+    listening = (
+        ValidationSet.to(validation, recipe, family, processor) if validation and recipe.validation.clips else None
+    )
     trainer = SpeechTrainer(
         model=model,
         args=setup.arguments,
@@ -429,7 +431,7 @@ def result(setup: Setup, trainer: "SpeechTrainer") -> TrainingRecord:
         Interrupted: A signal stopped the training after a step, of which a checkpoint was written.
     """
     if signum := trainer.signal_received():
-        leave()
+        destroy_process_group()
         step = trainer.state.global_step
         raise Interrupted(signum, f"stopped at step {step}; run the same command to resume")
     return TrainingRecord.read(setup.run.training)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from trl import SFTTrainer
 
 from escoita.errors import TrainingError
-from escoita.training.callbacks import PaceMeter, audio_of, best_of
+from escoita.training.callbacks import ThroughputCallback, audio_of, best_of
 from escoita.training.checkpointing import (
     PREFIX,
     UNFINISHED,
@@ -28,10 +28,10 @@ from escoita.training.checkpointing import (
     written_whole,
 )
 from escoita.training.data_collator import SECONDS
-from escoita.training.oom import Batch, Halves
+from escoita.training.oom import Batch, BatchSplitter
 from escoita.training.resume import DataState
 from escoita.training.sampler import Batches, data_seed, longest_first
-from escoita.training.validation import Listening
+from escoita.training.validation import ValidationSet
 from escoita.utils.interruption import StopRequest, shield_worker
 
 
@@ -41,7 +41,7 @@ class SpeechTrainer(SFTTrainer):
     memory is short, and says how fast it is.
 
     Args:
-        listening ([`Listening`], *optional*): Heard at each evaluation; nothing unless given.
+        listening ([`ValidationSet`], *optional*): Heard at each evaluation; nothing unless given.
         request ([`StopRequest`], *optional*): Stops the training after a step, once a signal came.
         data ([`DataState`], *optional*): Is written into each checkpoint.
     """
@@ -49,7 +49,7 @@ class SpeechTrainer(SFTTrainer):
     def __init__(
         self,
         *args: Any,
-        listening: Listening | None = None,
+        listening: ValidationSet | None = None,
         request: StopRequest | None = None,
         data: DataState | None = None,
         **kwargs: Any,
@@ -69,20 +69,20 @@ class SpeechTrainer(SFTTrainer):
         self.stopped = False  # by a signal, with steps or their validation left to do
         self._first_step: int | None = None  # that of the checkpoint, or 0
         self._written_into: Path | None = None  # while a checkpoint is being written
-        self.add_callback(PaceMeter())
+        self.add_callback(ThroughputCallback())
         self.add_callback(LossUpToCheckpoint())
         self.add_callback(CurrentIntervals())
         self.add_callback(DueValidation())
         processes = self.args.world_size
-        self.halves = {mode: Halves(mode, processes) for mode in ("training", "evaluation")}
+        self.halves = {mode: BatchSplitter(mode, processes) for mode in ("training", "evaluation")}
         self.taken: list[Batch] = []  # of this optimizer step
         if self.args.dataloader_num_workers:  # the tokenizer would warn at every fork
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
     @property
-    def pace(self) -> PaceMeter:
+    def pace(self) -> ThroughputCallback:
         """The callback that counts: not the one that went in, in whose place a checkpoint puts its own."""
-        return next(each for each in self.callback_handler.callbacks if isinstance(each, PaceMeter))
+        return next(each for each in self.callback_handler.callbacks if isinstance(each, ThroughputCallback))
 
     @property
     def due_validation(self) -> DueValidation:

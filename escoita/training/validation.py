@@ -214,7 +214,7 @@ SEED = 0
 
 
 @dataclass
-class Listening:
+class ValidationSet:
     """
     A fixed sample of the validation clips, and how they are heard.
 
@@ -222,7 +222,7 @@ class Listening:
         clips ([`Utterances`]): The sample.
         family ([`ChatFamily`]): How the model is spoken to.
         processor: The family's processor.
-        spoken ([`AdapterRecord`]): Prompt, language and limit of tokens.
+        generation_settings ([`AdapterRecord`]): Prompt, language and limit of tokens.
         normalizer (`str`): Makes texts alike before they are compared.
         batch_seconds (`float`): Most audio at once, padding counted.
     """
@@ -230,7 +230,7 @@ class Listening:
     clips: Utterances
     family: ChatFamily
     processor: Any
-    spoken: AdapterRecord
+    generation_settings: AdapterRecord
     normalizer: str
     batch_seconds: float
     # Kept, as it remembers what fits in memory.
@@ -240,7 +240,9 @@ class Listening:
     def to(cls, clips: Utterances, recipe: Recipe, family: ChatFamily, processor: Any) -> Self:
         """Draws the sample that a recipe asks for from all clips of the validation corpora."""
         drawn = clips.take(sample(clips.column("corpus"), recipe.validation.clips))
-        return cls(drawn, family, processor, recipe.spoken(), recipe.eval.normalizer, recipe.eval.batch_seconds)
+        return cls(
+            drawn, family, processor, recipe.generation_settings(), recipe.eval.normalizer, recipe.eval.batch_seconds
+        )
 
     def rates(self, model: Any, request: StopRequest) -> dict[str, float]:
         """
@@ -287,7 +289,9 @@ class Listening:
     def _heard(self, model: Any, batches: Iterable[list[int]], request: StopRequest) -> dict[int, str]:
         """What is heard in these batches, by the place of the clip in the sample."""
         if self._transcriber is None:
-            self._transcriber = Transcriber(self.family, model, self.processor, self.spoken, self.batch_seconds)
+            self._transcriber = Transcriber(
+                self.family, model, self.processor, self.generation_settings, self.batch_seconds
+            )
         self._transcriber.model = model.eval()
         found = self._transcriber.in_batches(lambda index: read_clip(self.clips[index]), batches)
         heard: dict[int, str] = {}

@@ -82,10 +82,10 @@ def cannot_write(path: Path, reason: str, advice: str = "Run the same command ag
     """The error of a file or folder that cannot be written, with the free space of its disk."""
     free = free_bytes(path)
     return WriteError(
-        f"{path}: cannot be written ({' '.join(reason.split())[:200]}); {free / 1e6:,.0f} MB are free there. Make room"
-        f" or make the folder writable. {advice}",
-        path,
-        free,
+        f"cannot be written ({' '.join(reason.split())[:200]}); {free / 1e6:,.0f} MB are free there",
+        path=path,
+        hint=f"free disk space or make the folder writable. {advice}",
+        free=free,
     )
 
 

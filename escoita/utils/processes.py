@@ -49,9 +49,9 @@ def main_first(work: Callable[[], T], state: "PartialState") -> T:
             done = work()
         except EscoitaError as error:
             refusal = error
-    (said, *_) = gathered(refusal and str(refusal), state)
-    if said is not None:
-        raise refusal or EscoitaError(said)
+    (message, *_) = gathered(str(refusal) if refusal else None, state)
+    if message is not None:
+        raise refusal or EscoitaError(message)
     return done if state.is_main_process else work()
 
 
@@ -73,9 +73,9 @@ def main_only(work: Callable[[], T], state: "PartialState") -> T:
             done = work()
         except EscoitaError as error:
             refusal = error
-    said, result = gathered((refusal and str(refusal), done), state)[0]
-    if said is not None:
-        raise refusal or EscoitaError(said)
+    message, result = gathered((str(refusal) if refusal else None, done), state)[0]
+    if message is not None:
+        raise refusal or EscoitaError(message)
     return cast(T, result)
 
 
@@ -126,7 +126,7 @@ def gathered(value: T, state: "PartialState") -> list[T]:
     return gather_object([value]) if state.num_processes > 1 else [value]
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """
     Destroy the process group after a successful run, or after a run that all processes stopped together.
 

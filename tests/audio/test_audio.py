@@ -167,7 +167,7 @@ def test_a_part_that_is_not_there(
         reason = reason.replace("holds 1.00 s, ", "")  # the encoder adds a little
     with pytest.raises(AudioError) as refusal:
         read_audio(path, offset=offset, duration=duration)
-    assert refusal.value.name == str(path) and reason in refusal.value.reason
+    assert refusal.value.path == str(path) and reason in refusal.value.problem
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_refusals_name_the_file(tmp_path: Path, name: str, make: Callable[[Path]
     make(tmp_path / name)
     with pytest.raises(AudioError) as refusal:
         read_audio(tmp_path / name)
-    assert str(refusal.value).startswith(f"{tmp_path / name}: ") and reason in refusal.value.reason
+    assert str(refusal.value).startswith(f"{tmp_path / name}: ") and reason in refusal.value.problem
     assert "\n" not in str(refusal.value)
 
 

@@ -84,7 +84,7 @@ def test_a_part_of_a_file_is_cut_off(kind: str) -> None:
         assert 0.1 < seconds(recording.samples) < SECONDS - 0.5, share
         with pytest.raises(AudioError) as refusal:
             read_audio(content, "clip")
-        assert refusal.value.name == "clip" and refusal.value.reason == recording.cut_off
+        assert refusal.value.path == "clip" and refusal.value.problem == recording.cut_off
 
 
 def test_without_its_index_an_mp4_cannot_be_read() -> None:

@@ -186,7 +186,7 @@ def test_damage_in_the_middle_is_no_cut(tmp_path: Path) -> None:
     try:
         assert read_audio(bytes(content)).size
     except AudioError as error:
-        assert "cut off" not in error.reason
+        assert "cut off" not in error.problem
 
 
 def test_nothing_is_read_from_nothing() -> None:

@@ -157,7 +157,7 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
     turn = f"<|turn>system\n{asked.prompt.system}<turn|>\n" if asked.prompt.system else ""
     rendered = f"<bos>{turn}<|turn>user\n<|audio|>{asked.prompt.user}<turn|>\n<|turn>model\n"
     base = BaseRecord(name=BASE, sha256=digests["base_sha256"])
-    settings = asked.spoken().model_copy(update={"base": base, "rendered_prompt": rendered})
+    settings = asked.generation_settings().model_copy(update={"base": base, "rendered_prompt": rendered})
     settings.write(run.adapter / "escoita.json")
     training.model_copy(update={"adapter_files": adapter_files(run.adapter)}).write(run.training)
     return run

@@ -18,7 +18,7 @@ from escoita.records.evaluation import (
     System,
     SystemResult,
 )
-from escoita.records.training import CorpusUse, LossPoint, Pace, TrainingRecord, ValidationPoint
+from escoita.records.training import CorpusUse, LossPoint, Throughput, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from tests.samples import RECIPE
 
@@ -162,7 +162,7 @@ def heard_training(**changes: Any) -> TrainingRecord:
     validation = [
         ValidationPoint(step=step, loss=loss, wer=wer, cer=cer, utterances=48) for step, loss, wer, cer in points
     ]
-    pace = Pace(
+    pace = Throughput(
         step_seconds=0.2512,
         waiting_share=0.0123,
         audio_seconds=21_600.0,

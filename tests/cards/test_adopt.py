@@ -183,8 +183,8 @@ def test_a_strangers_adapter_is_heard_and_proposed(quickstart_run: Path, command
         manifest = write_manifest(tmp_path / "test.jsonl", "test", 4)
         asked = ["--from", REPO, "--corpus", str(manifest), "--base", "quickstart/gemma4"]
         asked += ["--out", str(tmp_path / "out")]
-        spoken = ["--language", "uz", "--prompt", "Transcribe.", "--system", "You hear."]
-        done = command("-m", "escoita", "card", *asked, *spoken, "--pr", **reach(double))
+        generation_settings = ["--language", "uz", "--prompt", "Transcribe.", "--system", "You hear."]
+        done = command("-m", "escoita", "card", *asked, *generation_settings, "--pr", **reach(double))
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip().endswith(f"{double.url}/{REPO}/discussions/1")
         proved = command("-m", "escoita", "verify", REPO, "--revision", "refs/pr/1", **reach(double, None))

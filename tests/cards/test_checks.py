@@ -150,6 +150,6 @@ def test_the_prompt_of_every_family_is_rendered_as_in_training_or_not_judged(
     rendered = family.render(processor, prompt) + "!" * changed
     AdapterRecord(language="gl", prompt=prompt, rendered_prompt=rendered).write(published / "escoita.json")
     found = check_rendered_prompt(RunDirectory(published), training().model_copy(update={"family": family.info.name}))
-    judged = name in ("gemma4", "phi4", "voxtral")  # the templates of the others are made up for the tests
-    expected = ("differs" if changed else "holds") if judged else "cannot be proven"
+    main_system = name in ("gemma4", "phi4", "voxtral")  # the templates of the others are made up for the tests
+    expected = ("differs" if changed else "holds") if main_system else "cannot be proven"
     assert found.verdict == expected, found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from escoita.cards.verify.check import Check
-from escoita.cards.verify.reproduce import check_hearing
+from escoita.cards.verify.reproduce import check_reproduction
 from escoita.evaluation.predictions import described, predictions_path, read_predictions, replaced, write_predictions
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
@@ -33,7 +33,7 @@ def there(quickstart_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def heard(run: RunDirectory, recipe: Recipe, count: int = 3) -> Check:
-    (check,) = check_hearing(run, recipe, count)
+    (check,) = check_reproduction(run, recipe, count)
     return check
 
 

@@ -11,7 +11,7 @@ from escoita.cards.signature import PUBLIC_KEY, SIGNATURE, SignatureError, read_
 from escoita.cards.signing import KEYLESS, require_signer, with_signature
 from escoita.cards.verify.signature import Signer, check_signature, required_signer
 from escoita.errors import PublishError
-from escoita.hub.upload import Head, Wanted
+from escoita.hub.upload import CommitPlan, Head
 from tests.cards.proven import make_proven_run, published, with_record, write_files
 from tests.cards.publishing import REPO, Command
 from tests.cards.sigstore_double import IDENTITY, ISSUER, SigstoreDouble, serve_sigstore
@@ -44,7 +44,7 @@ def trust(monkeypatch: pytest.MonkeyPatch, double: SigstoreDouble) -> None:
 
 def signed(files: Mapping[str, bytes], dry_run: bool = False) -> dict[str, bytes]:
     assert require_signer(KEYLESS) is None
-    wanted = with_signature(Wanted(files, "Publish"), Head(), None, REPO, dry_run=dry_run)
+    wanted = with_signature(CommitPlan(files, "Publish"), Head(), None, REPO, dry_run=dry_run)
     return {name: content for name, content in wanted.files.items() if isinstance(content, bytes)}
 
 

@@ -123,7 +123,10 @@ def test_what_is_published_scores_as_it_says(run: RunDirectory, tmp_path: Path, 
     record = EvaluationRecord.read(there.results)
     assert record == score(there.eval, record.normalizer, record.resamples, ["clips"])
     ours = EvaluationRecord.read(run.results)
-    assert record.pooled.judged == ours.pooled.judged and record.corpora[0].differences == ours.corpora[0].differences
+    assert (
+        record.pooled.main_system == ours.pooled.main_system
+        and record.corpora[0].differences == ours.corpora[0].differences
+    )
     assert build_card(there, there.load_recipe(), "user/base", "user/adapter") == there.card.read_text("utf-8")
 
 
@@ -233,7 +236,7 @@ def test_checksums_are_those_of_sha256sum(run: RunDirectory) -> None:
 
 def test_errors_name_the_run_and_no_folder_in_between(run: RunDirectory) -> None:
     record = evaluation()
-    other = record.judged.model_copy(update={"adapter_sha256": "00" * 32})
+    other = record.main_system.model_copy(update={"adapter_sha256": "00" * 32})
     record.model_copy(update={"systems": [other]}).write(run.results)
     with pytest.raises(RecordError, match="measured another base or adapter") as refusal:
         published(run)

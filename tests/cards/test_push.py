@@ -74,7 +74,7 @@ def test_push_is_one_commit_that_a_stranger_can_use(
     for name in ("adapter_model.safetensors", "tokenizer.json", "escoita.json"):
         assert content(hub, REPO, name) == (run.adapter / name).read_bytes()
     published = EvaluationRecord.model_validate_json(content(hub, REPO, "eval/results.json"))
-    assert published.judged.base == BASE_REPO
+    assert published.main_system.base == BASE_REPO
     assert published.pooled.systems == EvaluationRecord.read(run.results).pooled.systems
     weights = (ROOT / "quickstart/gemma4/model.safetensors").read_bytes()
     assert content(hub, BASE_REPO, "model.safetensors") == weights

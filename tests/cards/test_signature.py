@@ -26,7 +26,7 @@ from escoita.cards.verify.verify import passed, verify
 from escoita.errors import PublishError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.plots import drawings
-from escoita.hub.upload import Head, Wanted
+from escoita.hub.upload import CommitPlan, Head
 from escoita.utils.files import sha256
 from tests.cards.proven import WEIGHTS, make_proven_run, published, with_record, write_files
 from tests.cards.publishing import BASE, REPO
@@ -52,7 +52,7 @@ def unsigned(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
 
 
 def signed(files: Mapping[str, bytes], key: Key) -> Files:
-    wanted = with_signature(Wanted(files, "Publish"), Head(), key, REPO)
+    wanted = with_signature(CommitPlan(files, "Publish"), Head(), key, REPO)
     return {name: content for name, content in wanted.files.items() if isinstance(content, bytes)}
 
 

@@ -12,7 +12,7 @@ from escoita.cards.front_matter import blocks
 from escoita.cards.signature import PUBLIC_KEY, SECTIONS, SIGNATURE, fingerprint, read_signature
 from escoita.cards.signing import PASSWORD, generated_parts, parts, require_signer, sign, with_signature
 from escoita.errors import PublishError
-from escoita.hub.upload import Head, Wanted
+from escoita.hub.upload import CommitPlan, Head
 from escoita.run_directory import RunDirectory
 from tests.cards.proven import published
 from tests.cards.publishing import REPO, Command, commits, content, make_repositories, make_run, reach, tree
@@ -162,7 +162,7 @@ def test_a_card_that_changes_while_it_is_signed_is_refused(run: RunDirectory, tm
     def revise(existing: str, new: str) -> str:
         return new.replace("- speech\n", "") if removed["card"] else new
 
-    wanted = with_signature(Wanted(published(run), "title", revise=revise), Head(), key, REPO)
+    wanted = with_signature(CommitPlan(published(run), "title", revise=revise), Head(), key, REPO)
     wanted.onto(Head())
     removed["card"] = True
     with pytest.raises(PublishError):

@@ -103,8 +103,8 @@ def test_the_snippet_of_phi4_hears_what_escoita_hears(
     text, names = run(code, clip)
     assert "escoita" not in re.sub(r'".*?"', "", code)
 
-    spoken = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
-    ours = Transcriber.load(str(base), str(adapter), spoken)
+    generation_settings = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
+    ours = Transcriber.load(str(base), str(adapter), generation_settings)
     assert text == ours.transcribe_file(clip).text != ""
     inputs = FAMILY.encode(ours.processor, [names["audio"]], prompt)
     assert torch.equal(names["inputs"]["input_ids"], inputs["input_ids"])
@@ -131,8 +131,12 @@ def test_the_snippet_of_qwen2_audio_hears_what_escoita_hears(tmp_path: Path) -> 
     asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
     code = snippet_of(tmp_path, asked, str(base), str(folder), "qwen2_audio")
     clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
-    spoken = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
-    assert run(code, clip)[0] == Transcriber.load(str(base), str(folder), spoken).transcribe_file(clip).text != ""
+    generation_settings = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
+    assert (
+        run(code, clip)[0]
+        == Transcriber.load(str(base), str(folder), generation_settings).transcribe_file(clip).text
+        != ""
+    )
 
 
 def test_the_snippet_of_gemma4_prints_what_escoita_transcribes(tmp_path: Path) -> None:
@@ -146,8 +150,8 @@ def test_the_snippet_of_gemma4_prints_what_escoita_transcribes(tmp_path: Path) -
     code = snippet_of(tmp_path, asked, str(base), str(folder), "gemma4")
     speech = read_audio(ROOT / "quickstart/corpus/uz/test/0014.ogg")
     clip = stereo_48_khz(tmp_path / "clip.wav", speech)
-    spoken = AdapterRecord(language="uz", prompt=asked.prompt, max_new_tokens=asked.eval.max_new_tokens)
-    ours = Transcriber.load(str(base), str(folder), spoken)
+    generation_settings = AdapterRecord(language="uz", prompt=asked.prompt, max_new_tokens=asked.eval.max_new_tokens)
+    ours = Transcriber.load(str(base), str(folder), generation_settings)
     text, names = run(code, clip)
     assert text == ours.transcribe_file(clip).text != ""
     assert np.abs(names["audio"] - read_audio(clip)).max() < 1e-3

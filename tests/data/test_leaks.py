@@ -87,13 +87,13 @@ def test_figures_are_those_of_looking_one_by_one(seen: list[list[str]], held_out
     assert again.share == again.clips / len(known)
 
 
-def spoken(*speakers: str) -> list[tuple[dict[str, str], bytes]]:
+def spoken_clips(*speakers: str) -> list[tuple[dict[str, str], bytes]]:
     return [clip(f"{place}", speaker=speaker) for place, speaker in enumerate(speakers)]
 
 
 def test_voices_that_are_known_from_training() -> None:
-    test = measured(*spoken("f1", "f2", "", "f1", "m9"), split="test")
-    found = leak("speaker", test, measured(*spoken("f1", "m9", "m9", "")))
+    test = measured(*spoken_clips("f1", "f2", "", "f1", "m9"), split="test")
+    found = leak("speaker", test, measured(*spoken_clips("f1", "m9", "m9", "")))
     assert (found.compared, found.clips, found.share, found.distinct) == (4, 3, 0.6, 2)
     assert shown(found.examples) == [("0", "train voices", "0"), ("4", "train voices", "1")]
 
@@ -112,13 +112,17 @@ def test_voices_that_are_known_from_training() -> None:
 def test_the_name_of_a_voice_in_another_corpus(
     here: Sequence[str], there: Sequence[str], compared: int, clips: int
 ) -> None:
-    found = leak("speaker", measured(*spoken(*here), split="test"), measured(*spoken(*there), corpus="others"))
+    found = leak(
+        "speaker",
+        measured(*spoken_clips(*here), split="test"),
+        measured(*spoken_clips(*there), corpus="others"),
+    )
     assert (found.compared, found.clips) == (compared, clips)
 
 
 def test_a_record_names_no_speaker() -> None:
-    test = measured(*spoken(A_DIGEST), split="test")
-    assert A_DIGEST not in leak("speaker", test, measured(*spoken(A_DIGEST))).model_dump_json()
+    test = measured(*spoken_clips(A_DIGEST), split="test")
+    assert A_DIGEST not in leak("speaker", test, measured(*spoken_clips(A_DIGEST))).model_dump_json()
 
 
 def heard(*prints: bytes) -> list[tuple[dict[str, object], bytes]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from escoita.data.report import HEARD_WHOLE_SECONDS, find_outliers, usual_pace
+from escoita.data.report import HEARD_WHOLE_SECONDS, find_outliers, usual_speaking_rate
 from escoita.data.statistics import Measured, shortened
 from escoita.metrics.characters import count_characters
 from escoita.records.data import OutlierKind, Outliers
@@ -85,16 +85,16 @@ def test_a_corpus_without_letters() -> None:
 def test_outliers_hardly_move_what_is_usual() -> None:
     rates = np.random.default_rng(1).lognormal(np.log(12), 0.2, 1_000)
     spoilt = np.concatenate([rates, np.full(200, 0.01), np.full(100, 900.0)])
-    for slow, fast in (usual_pace(rates), usual_pace(spoilt)):
+    for slow, fast in (usual_speaking_rate(rates), usual_speaking_rate(spoilt)):
         assert 4 < slow < 6 and 23 < fast <= 30
 
 
 def test_half_and_twice_the_median_are_usual_however_alike_the_others_are() -> None:
-    assert usual_pace(np.full(100, 10.0)) == pytest.approx((5, 20))
+    assert usual_speaking_rate(np.full(100, 10.0)) == pytest.approx((5, 20))
 
 
 def test_few_clips_have_no_usual_pace() -> None:
-    assert usual_pace(np.array([2.0, 25.0] + [10.0] * 17)) == (1.0, 30.0)
+    assert usual_speaking_rate(np.array([2.0, 25.0] + [10.0] * 17)) == (1.0, 30.0)
 
 
 def test_the_limit_is_that_of_the_families() -> None:

@@ -78,12 +78,12 @@ def write_rows(
     return paths
 
 
-def counted(judged: dict[str, Any], base: dict[str, Any], **changes: Any) -> CorpusResult:
+def counted(main_system: dict[str, Any], base: dict[str, Any], **changes: Any) -> CorpusResult:
     """A corpus of 100 clips; of each system its rates and how many hypotheses are unusable."""
     systems = [
         heard(name, rates(**{key: value for key, value in each.items() if key != "unusable"})).model_copy(
             update={"unusable": each.get("unusable", 0)}
         )
-        for name, each in (("adapter", judged), ("base", base))
+        for name, each in (("adapter", main_system), ("base", base))
     ]
     return result(systems=systems, n=100, **changes)

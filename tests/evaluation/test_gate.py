@@ -50,7 +50,7 @@ def test_other_bases_are_noted(tmp_path: Path) -> None:
     new = evaluated(tmp_path / "new", a=rows(3))
     assert gate(new, old).notes == ()
     record = EvaluationRecord.read(new)
-    other = record.judged.model_copy(update={"base_sha256": "f" * 64, "expected_base_sha256": "b" * 64})
+    other = record.main_system.model_copy(update={"base_sha256": "f" * 64, "expected_base_sha256": "b" * 64})
     record.model_copy(update={"systems": [other]}).write(new)
     found = gate(new, old)
     assert len(found.notes) == 2 and found.passed
@@ -173,7 +173,7 @@ def test_without_predictions_the_intervals_are_compared(pair: Pair) -> None:
         ("no measurable difference", None, "intervals (no predictions)"),
         ("worse", None, "intervals"),
     ]
-    ours, theirs = (EvaluationRecord.read(path).corpora[0].judged.raw for path in (new, old))
+    ours, theirs = (EvaluationRecord.read(path).corpora[0].main_system.raw for path in (new, old))
     low = (28 - 2) / 60 - sqrt((ours.wer - ours.wer_ci95[0]) ** 2 + (theirs.wer_ci95[1] - theirs.wer) ** 2)
     assert found.compared[0].ci95[0] == pytest.approx(low)
     # the pool: (28 + 5) - (2 + 5) of 120

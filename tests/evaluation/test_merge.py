@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError, RecordError
-from escoita.evaluation.evaluate import evaluate_run, hear_shard
+from escoita.evaluation.evaluate import evaluate_run, transcribe_shard
 from escoita.evaluation.predict import JOURNAL
 from escoita.evaluation.predictions import SCHEMA, Provenance, read_predictions
-from escoita.evaluation.request import asked_of_run
+from escoita.evaluation.request import request_for_run
 from escoita.evaluation.shards import Shard, ShardProvenance, merge_all, merge_shards, read_shard, write_shard
 from escoita.records.evaluation import EvaluationRecord
 from tests.evaluation.samples import system, write_rows
@@ -153,7 +153,7 @@ def test_shards_of_a_run_score_as_one_process_does(quickstart_run: Path, tmp_pat
     with pytest.raises(RecordError, match="no shard holds"):
         evaluate_run(run, asked, merge_all)
     for index in (1, 2):
-        folder = hear_shard(asked_of_run(run, asked), Shard(index, 2))
+        folder = transcribe_shard(request_for_run(run, asked), Shard(index, 2))
         assert folder.is_dir() and not list(folder.glob(f"*/{JOURNAL}*"))
     merged = evaluate_run(run, asked, merge_all)
     for path, table in before.items():

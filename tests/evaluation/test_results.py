@@ -38,13 +38,13 @@ def kinds(rates: Rates) -> tuple[int, int, int]:
 def test_one_corpus_by_hand(record: EvaluationRecord) -> None:
     uzbek, galician = record.corpora
     assert (uzbek.name, uzbek.language, uzbek.n, uzbek.rejected, uzbek.audio_seconds) == ("uz-clips", "uz", 2, 2, 4.0)
-    rates = uzbek.judged.normalized
+    rates = uzbek.main_system.normalized
     assert (rates.reference_words, rates.wer, kinds(rates)) == (5, 2 / 5, (1, 1, 0))
     # "oshxonada " is 10 characters gone, yoq to och 3 others, of 12 and 22
     assert (rates.reference_characters, rates.cer) == (34, 13 / 34)
     # two clips drawn of 0/2 and 2/3, each pair of one clip with 25 %
     assert rates.wer_ci95 == (0.0, 2 / 3) and rates.cer_ci95 == (0.0, 13 / 22)
-    rates = galician.judged.normalized
+    rates = galician.main_system.normalized
     assert (rates.reference_words, rates.wer, rates.wer_ci95, kinds(rates)) == (1, 1.0, (1.0, 1.0), (0, 0, 1))
     assert rates.cer == 5 / 2  # " dous"
 
@@ -59,11 +59,16 @@ def test_the_base_beside_it(record: EvaluationRecord) -> None:
 def test_the_pool_is_by_words_and_the_mean_by_corpora(record: EvaluationRecord) -> None:
     pooled = record.pooled
     assert (pooled.name, pooled.language, pooled.n, pooled.rejected) == ("pooled", "gl, uz", 3, 3)
-    assert (pooled.judged.normalized.wer, pooled.unit, pooled.units, pooled.word_share) == (3 / 6, "corpus", 2, 1.0)
+    assert (pooled.main_system.normalized.wer, pooled.unit, pooled.units, pooled.word_share) == (
+        3 / 6,
+        "corpus",
+        2,
+        1.0,
+    )
     assert [result.word_share for result in record.corpora] == [5 / 6, 1 / 6]
     assert [(mean.system, mean.wer) for mean in record.macro] == [("adapter", (2 / 5 + 1) / 2), ("base", 3 / 5)]
     # The Galician clip adds 1 edit and 1 word to every draw: 0/4, 2/5 and 4/6 become 1/5, 3/6 and 5/7.
-    assert pooled.judged.normalized.wer_ci95 == (1 / 5, 5 / 7)
+    assert pooled.main_system.normalized.wer_ci95 == (1 / 5, 5 / 7)
     assert record.macro[0].wer_ci95 == ((0 + 1) / 2, (2 / 3 + 1) / 2)
 
 
@@ -123,13 +128,13 @@ def test_the_judged_one_comes_first(tmp_path: Path) -> None:
     assert [difference.other for difference in record.pooled.differences] == ["base", "ctc", "whisper"]
     chosen = score(tmp_path, resamples=5, systems=["whisper", "base"])
     assert [system.name for system in chosen.systems] == ["base", "whisper"]
-    assert chosen.judged.name == chosen.pooled.judged.system == "base"
+    assert chosen.main_system.name == chosen.pooled.main_system.system == "base"
 
 
 def test_the_base_alone_is_judged_by_itself(tmp_path: Path) -> None:
     write_rows(tmp_path, [("un", "un")], systems=["base"])
     record = score(tmp_path, resamples=5)
-    assert (record.judged.name, record.judged.adapter, record.pooled.differences) == ("base", None, [])
+    assert (record.main_system.name, record.main_system.adapter, record.pooled.differences) == ("base", None, [])
 
 
 def test_corpora_stand_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
@@ -140,7 +145,7 @@ def test_corpora_stand_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_record_says_what_was_evaluated_and_round_trips(record: EvaluationRecord, tmp_path: Path) -> None:
-    assert (record.judged.base, record.judged.adapter, record.normalizer, record.resamples) == (
+    assert (record.main_system.base, record.main_system.adapter, record.normalizer, record.resamples) == (
         "user/base",
         "adapter",
         "raw",
@@ -205,7 +210,7 @@ def test_where_nothing_is_said_there_are_no_words_to_divide_by(tmp_path: Path, r
     write_rows(tmp_path, [("bir ikki", "bir")], "full", systems=["adapter"])
     empty, full = score(tmp_path, resamples=5).corpora
     inserted = len(rows[0][1].split()) if rows else 0
-    assert (empty.judged.raw.wer, empty.word_share, full.word_share) == (inserted, 0.0, 1.0)
+    assert (empty.main_system.raw.wer, empty.word_share, full.word_share) == (inserted, 0.0, 1.0)
     record = score(tmp_path, resamples=5, corpora=["empty"])
     assert (record.pooled.word_share, record.macro[0].wer) == (0.0, inserted)
     assert score(tmp_path, resamples=5).macro[0].wer == 1 / 2  # a corpus without words has no rate
@@ -213,8 +218,8 @@ def test_where_nothing_is_said_there_are_no_words_to_divide_by(tmp_path: Path, r
 
 def test_no_time_measured_is_no_speed(tmp_path: Path) -> None:
     write_rows(tmp_path, [], systems=["adapter"])
-    judged = score(tmp_path, resamples=5).pooled.judged
-    assert (judged.rtfx, judged.tokens_per_second) == (0.0, 0.0)
+    main_system = score(tmp_path, resamples=5).pooled.main_system
+    assert (main_system.rtfx, main_system.tokens_per_second) == (0.0, 0.0)
 
 
 @settings(max_examples=20)
@@ -313,7 +318,7 @@ def test_an_adapter_that_fails_is_not_better_than_a_base_that_inserts(
 
 def test_a_hypothesis_that_is_empty_and_loops_counts_once(tmp_path: Path) -> None:
     write_rows(tmp_path, [("bir ikki", "............", "besh")] * 3 + [("bir ikki", "bir", "besh")] * 4)
-    ours = score(tmp_path, resamples=100).corpora[0].judged
+    ours = score(tmp_path, resamples=100).corpora[0].main_system
     assert (ours.faults.empty, ours.faults.loop, ours.unusable) == (3, 3, 3)
 
 

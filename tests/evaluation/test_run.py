@@ -4,7 +4,7 @@ import pytest
 
 from escoita.errors import CorpusError, EscoitaError
 from escoita.evaluation.evaluate import _baselines, evaluate_manifests
-from escoita.evaluation.request import Candidate, _named_by_file, asked_of_manifests
+from escoita.evaluation.request import Candidate, _named_by_file, request_for_manifests
 from escoita.models import family_of
 from escoita.recipe.schema import Baseline
 from escoita.records.training import AdapterRecord, Prompt
@@ -63,7 +63,7 @@ def test_a_merged_model_of_the_hub_has_its_prompt_beside_it(tmp_path: Path, monk
         "escoita.evaluation.request.listener_of", lambda model, revision: family_of("quickstart/gemma4")
     )
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
-    asked = asked_of_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
+    asked = request_for_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
     assert asked.candidates == [Candidate("base", "user/merged", SPOKEN)]
 
 

@@ -42,4 +42,4 @@ def test_wer_and_cer_disagree_if_their_signs_do(
 def test_records_of_0_1_0_hold_no_counts_of_unusable_hypotheses() -> None:
     old = result(systems=[heard(empty=1000, loop=900), heard("base")])
     assert outcomes(old, "base") is None
-    assert outcome(old.judged, old.n).failed and outcome(old.judged, old.n).unusable == old.n
+    assert outcome(old.main_system, old.n).failed and outcome(old.main_system, old.n).unusable == old.n

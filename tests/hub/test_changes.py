@@ -8,7 +8,7 @@ from rich.console import Console
 
 from escoita.cards.editing import reviser
 from escoita.cards.front_matter import marked
-from escoita.hub.upload import Change, Head, Wanted, changes, counted, print_changes, real
+from escoita.hub.upload import Change, CommitPlan, Head, changes, counted, print_changes, real
 from tests.hub_double.blobs import git_oid
 
 
@@ -65,8 +65,9 @@ def test_nothing_of_a_path_is_markup_or_moves_the_cursor() -> None:
 def test_a_card_of_blocks_goes_into_the_one_that_is_there_and_another_as_it_is() -> None:
     made = "---\nlanguage: uz\n---\n\n" + marked("head", "# Small")
     standing = head(card="---\nlanguage: uz\n---\n\nBy hand.\n")
-    revised = Wanted({"README.md": made.encode()}, "Publish", revise=reviser()).onto(standing)["README.md"]
+    revised = CommitPlan({"README.md": made.encode()}, "Publish", revise=reviser()).onto(standing)["README.md"]
     assert isinstance(revised, bytes) and b"By hand." in revised and b"# Small" in revised
     assert (
-        Wanted({"README.md": b"# A base\n"}, "Publish", revise=reviser()).onto(standing)["README.md"] == b"# A base\n"
+        CommitPlan({"README.md": b"# A base\n"}, "Publish", revise=reviser()).onto(standing)["README.md"]
+        == b"# A base\n"
     )

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import httpx
 
-from escoita.hub.retry import ATTEMPTS, LONGEST_WAIT_SECONDS, asked_seconds, passes, patiently, status_of
+from escoita.hub.retry import ATTEMPTS, LONGEST_WAIT_SECONDS, passes, retry_after_seconds, retrying, status_of
 
 
 def answered(status: int, **headers: str) -> HfHubHTTPError:
@@ -40,13 +40,13 @@ def test_what_may_pass(error: Exception, expected: bool) -> None:
 
 
 def test_the_hub_says_how_long_to_wait() -> None:
-    assert asked_seconds(answered(503, Retry_After="7")) == 7
+    assert retry_after_seconds(answered(503, Retry_After="7")) == 7
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1))
-    assert 3500 < (asked_seconds(answered(429, Retry_After=later)) or 0) <= 3600
-    assert asked_seconds(answered(429, RateLimit='"api";r=0;t=55')) == 55
-    assert asked_seconds(answered(429, RateLimit='"api";r=3;t=55')) is None
-    assert asked_seconds(answered(429, Retry_After="soon")) is None
-    assert asked_seconds(ConnectionError("cut")) is None
+    assert 3500 < (retry_after_seconds(answered(429, Retry_After=later)) or 0) <= 3600
+    assert retry_after_seconds(answered(429, RateLimit='"api";r=0;t=55')) == 55
+    assert retry_after_seconds(answered(429, RateLimit='"api";r=3;t=55')) is None
+    assert retry_after_seconds(answered(429, Retry_After="soon")) is None
+    assert retry_after_seconds(ConnectionError("cut")) is None
     assert status_of(answered(409)) == 409 and status_of(ValueError("HTTP status client error (401 x)")) is None
 
 
@@ -57,7 +57,7 @@ def waits(error: Exception, known: bool = True) -> list[float]:
     def fail() -> None:
         raise error
 
-    trying = patiently("ana/uzbek", known).copy(sleep=slept.append)
+    trying = retrying("ana/uzbek", known).copy(sleep=slept.append)
     with pytest.raises(type(error)):
         trying(fail)
     return slept

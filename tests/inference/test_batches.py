@@ -8,12 +8,12 @@ from escoita.inference.batching import batches_by_language, batches_by_seconds, 
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RequestSegment:
     seconds: float
     together: str = "a"
 
 
-PARTS = st.lists(st.builds(Part, st.floats(0.05, 30), st.sampled_from("ab")), min_size=1, max_size=60)
+PARTS = st.lists(st.builds(RequestSegment, st.floats(0.05, 30), st.sampled_from("ab")), min_size=1, max_size=60)
 
 
 @given(st.lists(st.floats(0, 40)), st.floats(0.5, 200))
@@ -29,7 +29,7 @@ def test_batches_hold_every_clip_once_the_longest_first(lengths: list[float], bu
 
 @given(PARTS, st.floats(1, 200), st.integers(1, 40))
 def test_a_batch_is_of_one_adapter_of_like_length_and_within_its_limits(
-    parts: list[Part], budget: float, most: int
+    parts: list[RequestSegment], budget: float, most: int
 ) -> None:
     batch = next_batch(parts, budget, most)
     lengths = [part.seconds for part in batch]
@@ -40,7 +40,7 @@ def test_a_batch_is_of_one_adapter_of_like_length_and_within_its_limits(
 
 
 @given(PARTS, st.floats(1, 200))
-def test_the_first_is_in_the_next_batch(parts: list[Part], budget: float) -> None:
+def test_the_first_is_in_the_next_batch(parts: list[RequestSegment], budget: float) -> None:
     assert next_batch(parts, budget)[0] is parts[0]
 
 

@@ -169,11 +169,11 @@ def test_our_own_defects_reach_the_visitor_and_the_next_one_is_heard() -> None:
 
 def test_a_long_recording_is_heard_as_the_transcriber_hears_it() -> None:
     pause = np.zeros(3200, np.float32)
-    spoken = np.concatenate([tone(seconds=0.7), pause, tone(seconds=0.6), pause, tone(seconds=0.4)])
-    (expected,) = talker().transcribe([spoken])
+    generation_settings = np.concatenate([tone(seconds=0.7), pause, tone(seconds=0.6), pause, tone(seconds=0.4)])
+    (expected,) = talker().transcribe([generation_settings])
     with engine(TalkerModel()) as heard:
         for stream in (heard.stream, heard.stream_alone):
-            *_, whole = stream(spoken)
+            *_, whole = stream(generation_settings)
             assert whole.transcript and len(expected.segments) > 1
             assert (whole.transcript.text, whole.transcript.segments) == (expected.text, expected.segments)
             assert whole.transcript.tokens == expected.tokens and not whole.transcript.truncated

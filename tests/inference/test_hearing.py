@@ -1,8 +1,8 @@
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.inference.requests import Hearing, Part, listen
-from escoita.inference.streaming import Ended, Event, Heard, Queued
+from escoita.inference.requests import RequestSegment, TranscriptionRequest, listen
+from escoita.inference.streaming import Event, Queued, SegmentFinished, TokensGenerated
 from tests.talker import END, TalkerModel, clip, talker
 
 
@@ -13,16 +13,16 @@ def never() -> bool:
     return False
 
 
-def asked(model: TalkerModel, *lengths: int) -> list[Hearing]:
+def asked(model: TalkerModel, *lengths: int) -> list[TranscriptionRequest]:
     transcriber = talker(model)
-    return [Hearing(transcriber, clip(length), (None, None)) for length in lengths]
+    return [TranscriptionRequest(transcriber, clip(length), (None, None)) for length in lengths]
 
 
-def parts_of(hearings: list[Hearing]) -> list[Part]:
+def parts_of(hearings: list[TranscriptionRequest]) -> list[RequestSegment]:
     return [part for hearing in hearings for part in hearing.segments()]
 
 
-def told(hearing: Hearing) -> list[Event]:
+def told(hearing: TranscriptionRequest) -> list[Event]:
     return [hearing.events.get() for _ in range(hearing.events.qsize())]
 
 
@@ -73,7 +73,7 @@ def test_tokens_are_told_less_often_where_many_listen(monkeypatch: pytest.Monkey
     monkeypatch.setattr("escoita.inference.requests.time.perf_counter", lambda: 0.001)
     (hearing,) = asked(TalkerModel(), 12_000)
     listen(parts_of([hearing]), ENDS, never)
-    assert told(hearing) == [Queued(None), Heard(0, (ord("1"),)), Ended(0, "12000", 5, 0.0)]
+    assert told(hearing) == [Queued(None), TokensGenerated(0, (ord("1"),)), SegmentFinished(0, "12000", 5, 0.0)]
 
 
 def test_work_that_is_stopped_tells_nothing_more() -> None:
@@ -83,7 +83,7 @@ def test_work_that_is_stopped_tells_nothing_more() -> None:
     model.before_letter = lambda: letters.append(1)
     with pytest.raises(InterruptedError):
         listen(parts_of([hearing]), ENDS, lambda: len(letters) == 3)
-    assert not any(isinstance(event, Ended) for event in told(hearing))
+    assert not any(isinstance(event, SegmentFinished) for event in told(hearing))
 
 
 def test_a_failure_reaches_the_visitor() -> None:

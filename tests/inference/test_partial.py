@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.inference.streaming import UNDECODED, Ended, Event, Failed, Heard, Progress, Queued, grown
+from escoita.inference.streaming import (
+    UNDECODED,
+    Event,
+    Failed,
+    Progress,
+    Queued,
+    SegmentFinished,
+    TokensGenerated,
+    grown,
+)
 from escoita.models import family_of
 from escoita.records.transcript import Segment
 
@@ -27,8 +36,8 @@ def progress(parts: int = 2) -> Progress:
     return Progress([(float(n), n + 1.0) for n in range(parts)], float(parts), letters, most_tokens=5, started=0.0)
 
 
-def heard(part: int, text: str) -> Heard:
-    return Heard(part, tuple(map(ord, text)))
+def heard(part: int, text: str) -> TokensGenerated:
+    return TokensGenerated(part, tuple(map(ord, text)))
 
 
 @given(st.data())
@@ -64,11 +73,11 @@ def test_segments_are_shown_in_order_whichever_ends_first() -> None:
         Queued(None),
         heard(1, "b"),
         heard(0, "a"),
-        Ended(1, "bb", 2, 0.5),
+        SegmentFinished(1, "bb", 2, 0.5),
         heard(0, "aa"),
-        Ended(0, "aa", 2, 0.5),
+        SegmentFinished(0, "aa", 2, 0.5),
         heard(2, "c"),
-        Ended(2, "", 0, 0.25),
+        SegmentFinished(2, "", 0, 0.25),
     ]
     for event in events:
         known.take(event)
@@ -88,7 +97,7 @@ def test_segments_are_shown_in_order_whichever_ends_first() -> None:
 
 def test_a_part_that_the_limit_ended_says_so() -> None:
     known = progress(parts=1)
-    known.take(Ended(0, "abcde", 5, 1.0))
+    known.take(SegmentFinished(0, "abcde", 5, 1.0))
     transcript = known.partial().transcript
     assert transcript and transcript.truncated
 

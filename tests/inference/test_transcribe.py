@@ -36,7 +36,11 @@ class EchoFamily(Family):
         return {"input_features": torch.tensor([[len(clip)] for clip in audio]).double()}
 
     def generate(
-        self, model: Any, inputs: dict[str, torch.Tensor], spoken: AdapterRecord, watch: Watch | None = None
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        samples: AdapterRecord,
+        watch: Watch | None = None,
     ) -> torch.Tensor:
         return model.generate(**inputs)
 
@@ -132,15 +136,15 @@ def test_other_failures_of_the_model_are_not_hidden() -> None:
 def test_a_long_recording_is_heard_in_parts(tmp_path: Path) -> None:
     """The model hears a second at once; the pauses are at 0.8 s and 1.6 s, and the last part is silent."""
     pause = silence(3200)
-    spoken = np.concatenate([tone(seconds=0.7), pause, tone(seconds=0.6), pause, tone(seconds=0.4), silence(16_000)])
-    (heard,) = echo().transcribe([spoken])
+    samples = np.concatenate([tone(seconds=0.7), pause, tone(seconds=0.6), pause, tone(seconds=0.4), silence(16_000)])
+    (heard,) = echo().transcribe([samples])
     starts_and_ends = [(part.start, part.end) for part in heard.segments]
     assert starts_and_ends[0] == (0.0, pytest.approx(0.8, abs=0.02))
     assert starts_and_ends[1] == (starts_and_ends[0][1], pytest.approx(1.6, abs=0.02))
     assert heard.segments[-1].end < 3.1  # nothing is made up about silence
     assert heard.text == " ".join(part.text for part in heard.segments)
     assert heard.audio_seconds == pytest.approx(3.1) and heard.tokens == len(heard.segments)
-    assert echo().transcribe_file(write_clip(tmp_path / "long.wav", spoken, subtype="FLOAT")).text == heard.text
+    assert echo().transcribe_file(write_clip(tmp_path / "long.wav", samples, subtype="FLOAT")).text == heard.text
 
 
 def test_nothing_is_made_up_about_a_silent_beginning() -> None:
@@ -179,7 +183,7 @@ def test_recordings_longer_than_a_batch_are_stitched_apart() -> None:
 
 def test_what_cannot_be_decoded_stops_the_work() -> None:
     def load(index: int) -> np.ndarray:
-        raise AudioError("gone.wav", "no such file")
+        raise AudioError("no such file", path="gone.wav")
 
     with pytest.raises(AudioError, match="gone.wav"):
         list(echo().in_batches(load, [[0, 1]]))

@@ -129,13 +129,13 @@ def test_the_commit_that_was_trained_on_is_evaluated(
         assert {system.expected_base_sha256 for system in record.systems} == {None}
     escoita("eval", "--run", run.path)
     escoita("card", "--run", run.path)
-    assert EvaluationRecord.read(run.results).judged.base_commit == commits[0]
+    assert EvaluationRecord.read(run.results).main_system.base_commit == commits[0]
     assert commits[0] in run.card.read_text("utf-8")
     escoita("push", "--run", run.path, "--repo", "ana/pushed")
     published = hub.store.repos["model", "ana/pushed"].at("main").tree["adapter_config.json"]
     assert json.loads(hub.store.blobs.path(published.sha256).read_bytes())["revision"] == commits[0]
     assert "base's weights: " in escoita("verify", "ana/pushed").stdout
-    judged = [
+    main_system = [
         "eval",
         "--base",
         BASE,
@@ -146,8 +146,8 @@ def test_the_commit_that_was_trained_on_is_evaluated(
         "--out",
         tmp_path / "pushed",
     ]
-    escoita(*judged)
-    assert EvaluationRecord.read(tmp_path / "pushed/results.json").judged.base_commit == commits[0]
+    escoita(*main_system)
+    assert EvaluationRecord.read(tmp_path / "pushed/results.json").main_system.base_commit == commits[0]
 
 
 def test_another_base_is_refused_or_recorded_and_shown(
@@ -170,9 +170,9 @@ def test_a_revision_of_an_adapter(
     hub.commit(ADAPTER, {"adapter_model.safetensors": b"damaged"}, "Broken")
     asked = ["eval", "--base", BASE, "--corpus", manifest]
     escoita(*asked, "--adapter", f"{ADAPTER}@{first}", "--out", tmp_path / "first")
-    judged = EvaluationRecord.read(tmp_path / "first/results.json").judged
-    assert judged.adapter == f"{ADAPTER}@{first}"
-    assert judged.adapter_sha256 == weights_digest(str(run.adapter))
+    main_system = EvaluationRecord.read(tmp_path / "first/results.json").main_system
+    assert main_system.adapter == f"{ADAPTER}@{first}"
+    assert main_system.adapter_sha256 == weights_digest(str(run.adapter))
     escoita(*asked, "--adapter", ADAPTER, "--out", tmp_path / "second", code=1)
     hub.commit(
         ADAPTER, {"adapter_model.safetensors": (run.adapter / "adapter_model.safetensors").read_bytes()}, "Mend"

@@ -74,10 +74,10 @@ def test_adapters_for_different_precisions_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_adapter_that_does_not_fit_is_told_to_who_asks_for_it(quickstart_run: Path, tmp_path: Path) -> None:
-    spoken = adapter_record(str(quickstart_run / "adapter"))
+    generation_settings = adapter_record(str(quickstart_run / "adapter"))
     adapters = {
         "trained": str(quickstart_run / "adapter"),
-        "phi4": write_adapter("quickstart/phi4", tmp_path / "phi4", spoken, **PHI4_MODULES),
+        "phi4": write_adapter("quickstart/phi4", tmp_path / "phi4", generation_settings, **PHI4_MODULES),
     }
     (file, *_) = clips("uz")
     with Engine.load("quickstart/gemma4", adapters) as engine:

@@ -55,16 +55,16 @@ def test_results_are_made_from_the_predictions_alone(quickstart_run: Path) -> No
         ("adapter", BASE, "adapter"),
         ("base", BASE, None),
     ]
-    assert record.judged.device == "cpu" and record.judged.dtype == "float32"
-    assert record.judged.peak_memory_bytes > 1e8 and record.judged.processes == 1
+    assert record.main_system.device == "cpu" and record.main_system.dtype == "float32"
+    assert record.main_system.peak_memory_bytes > 1e8 and record.main_system.processes == 1
     (result,) = record.corpora
     assert (result.name, result.language, result.n, result.rejected) == (NAME, "uz", 8, 0)
-    rates = result.judged.raw
+    rates = result.main_system.raw
     assert rates.wer_ci95[0] <= rates.wer <= rates.wer_ci95[1]
     assert rates.substitutions + rates.deletions + rates.insertions == round(rates.wer * rates.reference_words)
-    assert result.judged.rtfx > 0 and result.judged.tokens_per_second > 0
+    assert result.main_system.rtfx > 0 and result.main_system.tokens_per_second > 0
     assert {probe.system for probe in record.probes} == {"adapter", "base"} and record.probes[0].n >= 10
-    assert record.pooled.judged.raw == rates
+    assert record.pooled.main_system.raw == rates
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -181,14 +181,14 @@ def test_two_processes_hear_what_one_hears(quickstart_run: Path, tmp_path: Path,
     shutil.rmtree(run.eval)
     evaluate_run(run.path, ["eval.batch_seconds=4"])
     before = {name: heard(predictions_path(run.eval, NAME, name)) for name in ("adapter", "base")}
-    rates = EvaluationRecord.read(run.results).pooled.judged.raw
+    rates = EvaluationRecord.read(run.results).pooled.main_system.raw
     shutil.rmtree(run.eval)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--", "eval/run.py"]
     together = command(*launch, "--run", str(run.path), "--set", "eval.batch_seconds=4", OMP_NUM_THREADS="1")
     assert together.returncode == 0, together.stderr
     assert {name: heard(predictions_path(run.eval, NAME, name)) for name in before} == before
     record = EvaluationRecord.read(run.results)
-    assert record.pooled.judged.raw == rates and record.judged.processes == 2
+    assert record.pooled.main_system.raw == rates and record.main_system.processes == 2
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def test_baselines_and_an_earlier_revision_stand_beside(
     trained_there = RunDirectory(quickstart_run).data.stat().st_mtime_ns
     evaluate_run(run.path, ["eval.base=false", "eval.max_new_tokens=5"])
     assert run.data.is_file() and RunDirectory(quickstart_run).data.stat().st_mtime_ns == trained_there
-    assert EvaluationRecord.read(run.results).judged.max_new_tokens == 5
+    assert EvaluationRecord.read(run.results).main_system.max_new_tokens == 5
     assert sorted(path.name for path in (run.eval / NAME).glob("*.parquet")) == ["predictions.parquet"]
 
 
@@ -226,7 +226,7 @@ def test_a_baseline_alone(tmp_path: Path) -> None:
     whisper = write_whisper(tmp_path / "tiny-whisper")
     record = evaluate_manifests(whisper, None, [manifest], tmp_path / "out", language="uz")
     assert [system.name for system in record.systems] == ["base"] and record.pooled.n == 4
-    assert record.judged.adapter is None and record.judged.base == "tiny-whisper"
+    assert record.main_system.adapter is None and record.main_system.base == "tiny-whisper"
 
 
 def test_an_adapter_whose_weights_find_no_place_is_refused(quickstart_run: Path, tmp_path: Path) -> None:

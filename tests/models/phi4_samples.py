@@ -60,7 +60,7 @@ def tokenizer() -> Any:
 def tiny_config(**changes: Any) -> Any:
     from transformers import Phi4MultimodalAudioConfig, Phi4MultimodalConfig, Phi4MultimodalVisionConfig
 
-    spoken = tokenizer()
+    tokens = tokenizer()
     audio = Phi4MultimodalAudioConfig(
         hidden_size=16,
         intermediate_size=24,
@@ -70,11 +70,11 @@ def tiny_config(**changes: Any) -> Any:
         depthwise_separable_out_channel=16,
         nemo_conv_channels=8,
         bias_max_distance=50,
-        audio_token_id=spoken.audio_token_id,
+        audio_token_id=tokens.audio_token_id,
     )
-    vision = Phi4MultimodalVisionConfig(**VISION, crop_size=28, image_token_id=spoken.image_token_id)
+    vision = Phi4MultimodalVisionConfig(**VISION, crop_size=28, image_token_id=tokens.image_token_id)
     return Phi4MultimodalConfig(
-        vocab_size=len(spoken),
+        vocab_size=len(tokens),
         hidden_size=32,
         intermediate_size=32,
         num_hidden_layers=2,

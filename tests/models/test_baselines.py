@@ -59,14 +59,14 @@ def test_whisper_is_told_the_language_that_it_knows(whisper: str, monkeypatch: p
 
     monkeypatch.setattr(transcriber.model, "generate", listening)
     transcriber.transcribe(CLIPS)
-    transcriber.spoken = SPOKEN.model_copy(update={"language": "uz", "max_new_tokens": 256})
+    transcriber.generation_settings = SPOKEN.model_copy(update={"language": "uz", "max_new_tokens": 256})
     transcriber.transcribe(CLIPS)
     assert (asked[0]["language"], asked[0]["task"], asked[0]["max_length"]) == ("gl", "transcribe", 6)
     assert "language" not in asked[1] and asked[1]["max_length"] == 12  # all that its decoder has places for
 
 
 def in_language(transcriber: Transcriber, language: str) -> str:
-    told = transcriber.told(transcriber.spoken.model_copy(update={"language": language}))
+    told = transcriber.with_settings(transcriber.generation_settings.model_copy(update={"language": language}))
     return "".join(transcript.text for transcript in told.transcribe(CLIPS))
 
 

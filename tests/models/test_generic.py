@@ -119,9 +119,9 @@ class Base:
 
     def hear(self, clips: list[np.ndarray]) -> torch.Tensor:
         """Tokens of a few steps."""
-        spoken = AdapterRecord(language="gl", prompt=self.prompt, max_new_tokens=6)
+        settings = AdapterRecord(language="gl", prompt=self.prompt, max_new_tokens=6)
         with torch.inference_mode():
-            return self.family.generate(self.model, self.family.encode(self.processor, clips, self.prompt), spoken)
+            return self.family.generate(self.model, self.family.encode(self.processor, clips, self.prompt), settings)
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -138,9 +138,9 @@ def test_training_hears_as_listening_does(processor: Any, model: Any) -> None:
 
 
 def test_texts_of_a_batch_are_those_of_its_clips(processor: Any, model: Any) -> None:
-    spoken = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
-    together = FAMILY.generate(model, FAMILY.encode(processor, CLIPS, PROMPT), spoken)
-    alone = [FAMILY.generate(model, FAMILY.encode(processor, [clip], PROMPT), spoken) for clip in CLIPS]
+    generation_settings = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
+    together = FAMILY.generate(model, FAMILY.encode(processor, CLIPS, PROMPT), generation_settings)
+    alone = [FAMILY.generate(model, FAMILY.encode(processor, [clip], PROMPT), generation_settings) for clip in CLIPS]
     assert FAMILY.decode(processor, together) == [FAMILY.decode(processor, tokens)[0] for tokens in alone]
 
 
@@ -162,13 +162,13 @@ def test_the_longest_clip_has_a_place_for_each_of_its_frames(processor: Any) -> 
 def test_the_end_of_the_turn_ends_a_transcript(processor: Any, phi4_base: Path) -> None:
     model = FAMILY.load_model(str(phi4_base)).eval()
     model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
-    spoken = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
+    generation_settings = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
     inputs = FAMILY.encode(processor, CLIPS[:1], PROMPT)
     said = processor.tokenizer.convert_tokens_to_ids("o")
     for token, length in ((said, 8), (MARKS.index("<|end|>"), 1), (MARKS.index("<|endoftext|>"), 1)):
         model.lm_head.bias = torch.nn.Parameter(torch.zeros(len(processor.tokenizer)))
         model.lm_head.bias.data[token] = 1.0
-        tokens = FAMILY.generate(model, inputs, spoken)
+        tokens = FAMILY.generate(model, inputs, generation_settings)
         assert tokens.tolist() == [[token] * length]
         assert FAMILY.decode(processor, tokens) == ["o" * 8 if token == said else ""]
 

@@ -146,7 +146,7 @@ def test_a_transcriber_uses_the_processor_of_the_adapter(tmp_path: Path, process
     folder = adapter(tmp_path, processor, None, model="assistant")
     record = AdapterRecord.read(folder / "escoita.json")
     base = Transcriber(FAMILY, FAMILY.load_model(BASE), processor, record)
-    of_adapter = base.told(record, str(folder))
+    of_adapter = base.with_settings(record, str(folder))
     assert FAMILY.render(of_adapter.processor, PROMPT) == FAMILY.render(of_adapter.encoder, PROMPT)
     assert FAMILY.render(of_adapter.encoder, PROMPT).endswith("<|turn>assistant\n")
     assert base.processor is processor and FAMILY.render(base.encoder, PROMPT) == RENDERED
@@ -155,7 +155,7 @@ def test_a_transcriber_uses_the_processor_of_the_adapter(tmp_path: Path, process
 def test_a_merged_model_whose_template_was_changed_is_refused(tmp_path: Path) -> None:
     folder = shutil.copytree(BASE, tmp_path / "merged")
     AdapterRecord(language="uz", prompt=PROMPT, rendered_prompt=RENDERED).write(folder / "escoita.json")
-    assert Transcriber.load(str(folder)).spoken.rendered_prompt == RENDERED
+    assert Transcriber.load(str(folder)).generation_settings.rendered_prompt == RENDERED
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text("utf-8").replace("model", "assistant"), "utf-8")
     with pytest.raises(EscoitaError, match=r"^model .*: was trained with the prompt"):

@@ -108,7 +108,7 @@ def test_a_folder_is_no_record(tmp_path: Path) -> None:
 
 def test_a_result_is_asked_for_its_systems() -> None:
     found = result(systems=[heard(), heard("base"), heard("whisper")])
-    assert found.judged.system == "adapter" and found.judged.normalized.wer == 0.07118
+    assert found.main_system.system == "adapter" and found.main_system.normalized.wer == 0.07118
     assert found.of("base") == heard("base") and found.of("ctc") is None
     whisper = found.against("whisper")
     assert whisper and whisper.other == "whisper"

@@ -25,7 +25,7 @@ from escoita.space.theme import CSS, theme
 from tests.space.stub import ROOT
 
 
-class Listening:
+class ValidationSet:
     """
     Says two words at a time, which hang on the model that is asked.
 
@@ -61,7 +61,7 @@ class Listening:
 
 def about_what(run: Path | None = None, heard: dict[str | None, str] | None = None, **changed: Any) -> Demo:
     """A demo of one adapter."""
-    listening = Listening(heard or {None: "salem dunya", "uzbek": "salom dunyo"})
+    listening = ValidationSet(heard or {None: "salem dunya", "uzbek": "salom dunyo"})
     demo = Demo(
         title="Demo",
         base="acme/base",

@@ -12,16 +12,16 @@ from gradio_client import Client, handle_file
 
 from escoita.space import app
 from tests.space.stub import CLIP, ROOT
-from tests.space.tabs import Listening, about_what
+from tests.space.tabs import ValidationSet, about_what
 
 
 @pytest.fixture(scope="module")
-def listening() -> Listening:
-    return Listening({None: "salem dunya", "uzbek": "salom dunyo bir ikki"})
+def listening() -> ValidationSet:
+    return ValidationSet({None: "salem dunya", "uzbek": "salom dunyo bir ikki"})
 
 
 @pytest.fixture(scope="module")
-def address(listening: Listening, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(listening: ValidationSet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         demo = about_what(ready=lambda: listening)
@@ -79,7 +79,7 @@ def test_the_names_of_what_a_program_gives_stay(client: Client) -> None:
 
 
 def test_a_program_that_leaves_in_the_middle_frees_its_place(
-    address: str, client: Client, listening: Listening
+    address: str, client: Client, listening: ValidationSet
 ) -> None:
     url = f"{address}gradio_api/"
     path = httpx.post(url + "upload", files={"files": ("a.ogg", CLIP.read_bytes())}, timeout=60).json()[0]

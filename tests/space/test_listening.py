@@ -13,7 +13,7 @@ from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
 from escoita.space.handlers import listen, messages
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import Listening, about_what
+from tests.space.tabs import ValidationSet, about_what
 
 
 class Raising:
@@ -47,7 +47,7 @@ def test_text_grows_and_the_last_is_whole() -> None:
 
 
 def test_who_leaves_gives_the_place_free() -> None:
-    listening = Listening({"uzbek": "bir ikki uch tort"})
+    listening = ValidationSet({"uzbek": "bir ikki uch tort"})
     partials = listen(about_what(ready=lambda: listening), str(CLIP), "uzbek")
     next(partials)
     assert listening.closed == 0
@@ -56,7 +56,7 @@ def test_who_leaves_gives_the_place_free() -> None:
 
 
 def test_a_request_that_takes_too_long_is_ended_and_its_place_free() -> None:
-    listening = Listening({"uzbek": "bir ikki uch tort"})
+    listening = ValidationSet({"uzbek": "bir ikki uch tort"})
     demo = about_what(ready=lambda: listening, settings=Space(max_seconds=30))
     with pytest.raises(EscoitaError, match=r"^This took longer than the 30 seconds that one request may take"):
         list(listen(demo, str(CLIP), "uzbek", seconds=-1))
@@ -74,7 +74,7 @@ def test_a_full_queue_is_told_with_its_length() -> None:
 
 
 def test_a_file_is_named_without_its_folder() -> None:
-    demo = about_what(ready=lambda: Raising(AudioError("/srv/uploads/clip.ogg", "nothing can be heard in it")))
+    demo = about_what(ready=lambda: Raising(AudioError("nothing can be heard in it", path="/srv/uploads/clip.ogg")))
     with pytest.raises(AudioError, match=r"^clip\.ogg: nothing can be heard in it$"):
         list(listen(demo, str(CLIP), None))
 
@@ -91,8 +91,8 @@ def test_the_limits_come_before_the_model() -> None:
 
 
 def test_messages_are_escaped_and_in_the_language_of_the_visitor() -> None:
-    assert shown(AudioError("<img src=x>.wav", "the file is empty")) == "&lt;img src=x&gt;.wav: the file is empty"
-    assert shown(AudioError("a.wav", "the file is empty"), "gl") != "a.wav: the file is empty"
+    assert shown(AudioError("the file is empty", path="<img src=x>.wav")) == "&lt;img src=x&gt;.wav: the file is empty"
+    assert shown(AudioError("the file is empty", path="a.wav"), "gl") != "a.wav: the file is empty"
 
 
 def test_a_defect_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from escoita.recipe.schema import Space
 from escoita.records import transcript as transcripts
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Segment, Transcript
-from escoita.space.status import NOTES, done_line, progress_line, segment_list, spoken_line
+from escoita.space.status import NOTES, done_line, generation_settings_line, progress_line, segment_list
 from escoita.space.texts import LANGUAGES, say
 
 
@@ -67,9 +67,9 @@ def test_what_was_heard_is_escaped(text: str) -> None:
 
 def test_what_an_adapter_is_told_is_escaped() -> None:
     record = AdapterRecord(language="uz", prompt={"user": "<b>Transcribe.</b>"})
-    said = spoken_line(record, "en")
+    said = generation_settings_line(record, "en")
     assert "<b>uz</b>" in said and "&lt;b&gt;Transcribe.&lt;/b&gt;" in said
-    assert spoken_line(None, "en") == ""
+    assert generation_settings_line(None, "en") == ""
 
 
 def test_notes_on_the_recording_stand_below() -> None:

@@ -57,7 +57,7 @@ def test_a_visitor_transcribes_compares_and_reads_about_it(address: str, quickst
         expect(page.locator("#comparison")).to_contain_text("after the normaliser uzbek")
 
         page.get_by_role("tab", name="About").click()
-        rates = EvaluationRecord.read(quickstart_run / "eval/results.json").corpora[0].judged.normalized
+        rates = EvaluationRecord.read(quickstart_run / "eval/results.json").corpora[0].main_system.normalized
         expect(page.locator("#about table").first).to_contain_text(percent(rates.wer))
         expect(page.locator("#about img").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -26,7 +26,7 @@ from escoita.models import family_of
 from escoita.recipe.schema import Corpus, Recipe, load_recipe
 from escoita.records.transcript import Transcript
 from escoita.training.checkpointing import ValidationInterrupted
-from escoita.training.validation import Listening, sample
+from escoita.training.validation import ValidationSet, sample
 from escoita.utils.interruption import StopRequest
 from tests.conftest import ROOT, write_manifest
 
@@ -55,9 +55,9 @@ def adapted() -> torch.nn.Module:
     return model.train()
 
 
-def listening(heard: Utterances, *overrides: str) -> Listening:
+def listening(heard: Utterances, *overrides: str) -> ValidationSet:
     family = family_of(BASE)
-    return Listening.to(heard, quickstart(*overrides), family, family.load_processor(BASE))
+    return ValidationSet.to(heard, quickstart(*overrides), family, family.load_processor(BASE))
 
 
 corpora = st.lists(st.integers(1, 60), min_size=1, max_size=8).map(
@@ -90,7 +90,7 @@ def test_what_is_heard_is_what_the_transcriber_hears(tmp_path: Path) -> None:
     assert len(ours.clips) == rates["utterances"] == 5
 
     family, alike = family_of(BASE), normalizer("uzbek")
-    transcriber = Transcriber(family, model, family.load_processor(BASE), quickstart().spoken(), 60)
+    transcriber = Transcriber(family, model, family.load_processor(BASE), quickstart().generation_settings(), 60)
     heard = [alike(each.text) for each in transcriber.transcribe([read_clip(clip) for clip in ours.clips])]
     said = [alike(text) for text in ours.clips.column("text")]
     assert rates["wer"] == word_edits(said, heard).rate > 0

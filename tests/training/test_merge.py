@@ -62,7 +62,7 @@ def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
                 if parameter.requires_grad:
                     parameter.add_(torch.randn_like(parameter) * 0.05)
         save_weights(model, run.adapter)
-        recipe.spoken().write(run.adapter / "escoita.json")
+        recipe.generation_settings().write(run.adapter / "escoita.json")
         return run.path
 
     return make

@@ -5,7 +5,7 @@ import torch
 
 from escoita.errors import TrainingError
 from escoita.training.data_collator import SECONDS
-from escoita.training.oom import Halves, halved, size
+from escoita.training.oom import BatchSplitter, halved, size
 
 
 class Memory:
@@ -34,20 +34,20 @@ def batch(rows: int, value: int = 1, length: int = 4) -> dict[str, Any]:
 
 
 def test_a_batch_that_fits_is_taken_whole() -> None:
-    memory, halves = Memory(8), Halves("training")
+    memory, halves = Memory(8), BatchSplitter("training")
     assert halves.take(memory.work, batch(8), memory.forget) == 32
     assert memory.portions == [8]
 
 
 @pytest.mark.parametrize("rows, room", [(8, 4), (8, 3), (8, 1), (7, 2), (2, 1), (5, 4)])
 def test_nothing_is_lost_or_done_twice(rows: int, room: int) -> None:
-    memory, halves = Memory(room), Halves("training")
+    memory, halves = Memory(room), BatchSplitter("training")
     assert halves.take(memory.work, batch(rows), memory.forget) == 4 * rows
     assert memory.sum == 4 * rows
 
 
 def test_what_was_done_before_in_the_step_is_done_again() -> None:
-    memory, halves = Memory(4), Halves("training")
+    memory, halves = Memory(4), BatchSplitter("training")
     first, second = batch(4, 10), batch(6, 100)
     halves.take(memory.work, first, memory.forget)
     assert halves.take(memory.work, second, memory.forget, before=[first]) == 2400
@@ -55,7 +55,7 @@ def test_what_was_done_before_in_the_step_is_done_again() -> None:
 
 
 def test_batches_as_large_are_cut_beforehand(capfd: pytest.CaptureFixture[str]) -> None:
-    memory, halves = Memory(4), Halves("training")
+    memory, halves = Memory(4), BatchSplitter("training")
     halves.take(memory.work, batch(8), memory.forget)
     memory.portions.clear()
     halves.take(memory.work, batch(8), memory.forget)
@@ -68,20 +68,20 @@ def test_batches_as_large_are_cut_beforehand(capfd: pytest.CaptureFixture[str]) 
 def test_a_clip_that_does_not_fit_alone_is_an_error_with_its_length() -> None:
     memory = Memory(0)
     with pytest.raises(TrainingError, match=r"^training: out of memory on a single clip of 1\.0 s; set "):
-        Halves("training").take(memory.work, batch(4), memory.forget)
+        BatchSplitter("training").take(memory.work, batch(4), memory.forget)
 
 
 def test_of_several_processes_none_goes_back() -> None:
     memory = Memory(2)
     with pytest.raises(TrainingError, match=r"on 4 clips, the longest of 4\.0 s; 2 processes.*halve training\.p"):
-        Halves("training", processes=2).take(memory.work, batch(4), memory.forget)
+        BatchSplitter("training", processes=2).take(memory.work, batch(4), memory.forget)
     assert memory.portions == [4]
 
 
 def test_another_error_is_not_taken_for_this_one() -> None:
     memory = Memory(2, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
-        Halves("training").take(memory.work, batch(4), memory.forget)
+        BatchSplitter("training").take(memory.work, batch(4), memory.forget)
 
 
 def test_halves_are_views_of_every_tensor() -> None:

@@ -65,7 +65,7 @@ def test_the_best_adapter_is_saved_or_the_last_where_none_was_heard(
     assert set(files) == {"adapter_model.safetensors", "tokenizer.json", "escoita.json"}
     assert files["tokenizer.json"].read_text() == "tokens"
     assert all((each == weights).all() for each in load_file(files["adapter_model.safetensors"]).values())
-    expected = recipe.spoken().model_copy(update={"rendered_prompt": f"<audio>{recipe.prompt.user}"})
+    expected = recipe.generation_settings().model_copy(update={"rendered_prompt": f"<audio>{recipe.prompt.user}"})
     assert AdapterRecord.read(run.adapter / "escoita.json") == expected
     assert [path.name for path in tmp_path.glob("run/adapter*")] == ["adapter"]
 

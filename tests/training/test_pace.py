@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from escoita.training import callbacks as pace
-from escoita.training.callbacks import PaceMeter, audio_of
+from escoita.training.callbacks import ThroughputCallback, audio_of
 
 
 class Clock:
@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def step(
-    meter: PaceMeter, clock: Clock, waited: float, took: float, heard: float = 10.0, padded: float = 12.5
+    meter: ThroughputCallback, clock: Clock, waited: float, took: float, heard: float = 10.0, padded: float = 12.5
 ) -> None:
     meter.ask()
     clock.now += waited
@@ -34,11 +34,11 @@ def step(
 
 
 def test_nothing_is_told_before_the_first_step() -> None:
-    assert PaceMeter().record() is None
+    assert ThroughputCallback().record() is None
 
 
 def test_steps_are_measured_and_what_is_between_them_is_not(clock: Clock) -> None:
-    meter = PaceMeter()
+    meter = ThroughputCallback()
     for took in (1.0, 2.0, 30.0):
         step(meter, clock, waited=0.5, took=took)
         clock.now += 1000  # an evaluation
@@ -51,12 +51,12 @@ def test_steps_are_measured_and_what_is_between_them_is_not(clock: Clock) -> Non
 
 
 def test_what_was_counted_travels_in_checkpoints(clock: Clock) -> None:
-    meter = PaceMeter()
+    meter = ThroughputCallback()
     step(meter, clock, 0.1, 1.0)
     meter.halved += 1
     saved = json.loads(json.dumps(meter.state()))
     step(meter, clock, 0.1, 9.0)  # after the checkpoint, and lost
-    again = PaceMeter(**saved["args"])
+    again = ThroughputCallback(**saved["args"])
     for name, value in saved["attributes"].items():
         setattr(again, name, value)
     step(again, clock, 0.1, 1.0)
@@ -66,7 +66,7 @@ def test_what_was_counted_travels_in_checkpoints(clock: Clock) -> None:
 
 
 def test_a_long_training_is_counted_in_little(clock: Clock) -> None:
-    meter = PaceMeter()
+    meter = ThroughputCallback()
     for number in range(20_000):
         step(meter, clock, 0.0, 1.0 + (number % 100) / 100)
     assert len(json.dumps(meter.state())) < 5_000

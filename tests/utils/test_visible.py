@@ -21,5 +21,5 @@ def test_what_cannot_be_seen_is_spelt_out(text: str, shown: str) -> None:
 
 def test_names_from_data_reach_no_terminal_as_they_are() -> None:
     name = "\x1b]0;owned\x07red.wav"
-    for said in (AudioError(name, "no such file"), Rejected("m.jsonl", 3, name, "no such file")):
+    for said in (AudioError("no such file", path=name), Rejected("m.jsonl", 3, name, "no such file")):
         assert str(said).endswith("<U+001B>]0;owned<U+0007>red.wav: no such file")

@@ -16,7 +16,7 @@ from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.predictions import Provenance
 from escoita.hub.auth import clear_refusals
 from escoita.hub.files import SPEECH_LORA, possible_digests
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.models import trained_family
 from escoita.models.chat_templates import KNOWN_TEMPLATES, digest
 from escoita.recipe.schema import Recipe
@@ -103,7 +103,7 @@ def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str)
     what = "base's weights"
     try:
         with clear_refusals(f"base {base}"):
-            info = patiently(base, known=False)(api.model_info, base, revision=revision, files_metadata=True)
+            info = retrying(base, known=False)(api.model_info, base, revision=revision, files_metadata=True)
     except PublishError as error:
         return skipped(what, str(error))
     except HFValidationError:
@@ -168,7 +168,7 @@ def apart(evaluation: EvaluationRecord) -> Differences:
     Args:
         evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): `eval/results.json`.
     """
-    ours = evaluation.judged
+    ours = evaluation.main_system
     for system in evaluation.systems[1:]:
         same = (system.base_sha256, system.expected_base_sha256) == (ours.base_sha256, ours.expected_base_sha256)
         if system.name == BASE and not same:

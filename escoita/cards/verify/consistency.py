@@ -221,7 +221,10 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
     if config.get("peft_type", "LORA") != "LORA":
         yield "peft_type: adapter_config.json names another method than LORA"
     settings = AdapterRecord.read(run.path / "escoita.json")
-    asked, written = recipe.spoken().model_dump(exclude={"base", "rendered_prompt"}), settings.model_dump()
+    asked, written = (
+        recipe.generation_settings().model_dump(exclude={"base", "rendered_prompt"}),
+        settings.model_dump(),
+    )
     yield from differing({key: (asked[key], written[key]) for key in asked}, "recipe.yaml", "escoita.json")
     yield from base_differences(recipe, training, settings.base)
     if not (weights / ADAPTER).is_file():
@@ -277,12 +280,12 @@ def _resamples(evaluation: EvaluationRecord) -> Differences:
 
 def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
     """Yield a line for each setting of the recipe with which the evaluation was not made."""
-    judged = evaluation.judged
+    main_system = evaluation.main_system
     pairs = {
         "normalizer": (recipe.eval.normalizer, evaluation.normalizer),
         "resamples": (recipe.eval.resamples, evaluation.resamples),
-        "max_new_tokens": (recipe.eval.max_new_tokens, judged.max_new_tokens),
-        "batch_seconds": (recipe.eval.batch_seconds, judged.batch_seconds),
+        "max_new_tokens": (recipe.eval.max_new_tokens, main_system.max_new_tokens),
+        "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
     }
     yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _token_limits(recipe, evaluation)
@@ -293,8 +296,8 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
     yield from (f"corpus {name}: recipe.yaml tests on it, results.json does not" for name in missing)
     yield from (f"corpus {name}: is in results.json, not in recipe.yaml" for name in sorted(there - asked.keys()))
     systems = [system.name for system in evaluation.systems]
-    if judged.name != SUBJECT:
-        yield f"system: results.json is about {judged.name}, not about the adapter"
+    if main_system.name != SUBJECT:
+        yield f"system: results.json is about {main_system.name}, not about the adapter"
     if recipe.eval.base and BASE not in systems:
         yield "system base: recipe.yaml compares with it, results.json does not"
     others = len(set(systems) - {SUBJECT, BASE})

@@ -139,7 +139,7 @@ def _said(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
-def asked_references(references: Sequence[str]) -> dict[str, Path]:
+def requested_references(references: Sequence[str]) -> dict[str, Path]:
     """
     Reads `corpus=MANIFEST`.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SEED = 0
 
 
-def check_hearing(run: RunDirectory, recipe: Recipe, count: int) -> Iterator[Check]:
+def check_reproduction(run: RunDirectory, recipe: Recipe, count: int) -> Iterator[Check]:
     """
     Hears clips of each test corpus again, where its recordings can be had: those of a dataset of the Hub, or of files
     that stand where the recipe says, from where the command runs.

@@ -45,20 +45,20 @@ from escoita.cards.verify.front_matter import check_front, front_matter
 from escoita.cards.verify.published_files import check_drawings, check_files, check_leaderboards, drawn_of_records
 from escoita.cards.verify.recompute import (
     Score,
-    asked_references,
     check_rates,
     hashed_corpora,
     put_back,
     recomputed,
+    requested_references,
     require_scorable,
     transcripts,
 )
-from escoita.cards.verify.reproduce import check_hearing
+from escoita.cards.verify.reproduce import check_reproduction
 from escoita.cards.verify.signature import Signer, check_signature
 from escoita.cards.verify.text import check_names, check_sections, check_versions, named
 from escoita.errors import PublishError
 from escoita.hub.auth import clear_refusals
-from escoita.hub.retry import patiently
+from escoita.hub.retry import retrying
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import TrainingRecord
@@ -118,7 +118,7 @@ def verify(
     Raises:
         EscoitaError: The repository cannot be read, or was not published by escoita.
     """
-    asked, api = asked_references(references), HfApi()
+    asked, api = requested_references(references), HfApi()
     snapshot = fetched(api, source, revision)
     if not snapshot.run.results.is_file() or not snapshot.run.card.is_file():
         missing = "README.md" if snapshot.run.results.is_file() else "eval/results.json"
@@ -274,7 +274,7 @@ def _adapter_name(api: HfApi, snapshot: Snapshot, card: str, base: str) -> str:
         return first or snapshot.name
     if first is not None and first != snapshot.repo:
         with suppress(PublishError, HfHubHTTPError, HFValidationError), clear_refusals(first):
-            if patiently(first, known=False)(api.model_info, first).id == snapshot.repo:
+            if retrying(first, known=False)(api.model_info, first).id == snapshot.repo:
                 return first
     return snapshot.repo
 
@@ -337,7 +337,7 @@ def _claims(copy: RunDirectory, recipe: Recipe | None, trained: bool, transcribe
 
 def _hearing(snapshot: Snapshot, recipe: Recipe | None, count: int) -> Iterator[Check]:
     if count and recipe:
-        yield from check_hearing(snapshot.run, recipe, count)
+        yield from check_reproduction(snapshot.run, recipe, count)
     elif count:
         yield skipped("clips transcribed again", "no recipe was published, which would name base and corpora")
 
@@ -346,12 +346,12 @@ def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[
     """Check the weights of adapter and base, and the name of the base."""
     run = snapshot.run
     evaluation = EvaluationRecord.read(run.results)
-    judged = evaluation.judged
-    digests = {"eval/results.json": judged.adapter_sha256}
+    main_system = evaluation.main_system
+    digests = {"eval/results.json": main_system.adapter_sha256}
     if recipe is None:
         yield compared("bases of all files", list(apart(evaluation)), "adapter and base have one digest")
         yield check_adapter(run.path, digests)
-        yield check_base_weights(api, judged.base, judged.base_commit, judged.base_sha256)
+        yield check_base_weights(api, main_system.base, main_system.base_commit, main_system.base_sha256)
         return
     training = TrainingRecord.read(run.training)
     yield check_adapter(run.path, digests | {"training.json": training.adapter_sha256})

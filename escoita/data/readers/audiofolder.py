@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, Record, asked_split, collect, judged, refuse_absent
+from escoita.data.readers.base import Origin, Record, asked_split, collect, refuse_absent, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
@@ -37,7 +37,9 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
         if corpus.split:
             records = _with_splits(records)
         seen: set[str] = set()
-        rows, rejected = collect(judged(records, Origin.of(corpus, language, table), corpus.split, seen), corpus.limit)
+        rows, rejected = collect(
+            validated_rows(records, Origin.of(corpus, language, table), corpus.split, seen), corpus.limit
+        )
         refuse_absent(corpus, seen)
         return rows, rejected
     tables = {item.name: table for item in sorted(folder.glob("*/")) if (table := _metadata(item))}
@@ -45,7 +47,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
         raise CorpusError(f"{folder}: is not in the layout of reader audiofolder: it holds no {' or '.join(METADATA)}")
     split = asked_split(corpus, tables, default=next(iter(tables)) if len(tables) == 1 else None)
     origin = Origin.of(corpus, language, tables[split], split=split)
-    return collect(judged(read_records(tables[split], chosen), origin), corpus.limit)
+    return collect(validated_rows(read_records(tables[split], chosen), origin), corpus.limit)
 
 
 def _metadata(folder: Path) -> Path | None:

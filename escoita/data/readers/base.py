@@ -178,7 +178,7 @@ def collect(rows: Iterable[Values | Rejected], limit: int | None = None) -> tupl
     Sorts usable rows from rejected ones, in one pass that keeps few of them in Python.
 
     Args:
-        rows (`Iterable[Values | Rejected]`): As [`judged`] makes them.
+        rows (`Iterable[Values | Rejected]`): As [`validated_rows`] makes them.
         limit (`int`, *optional*): Rows that are read, rejected ones counted; all unless given.
 
     Returns:
@@ -196,7 +196,7 @@ def collect(rows: Iterable[Values | Rejected], limit: int | None = None) -> tupl
     return Utterances.of_values(usable()), rejected
 
 
-def judged(
+def validated_rows(
     records: Iterable[Record | Rejected], origin: Origin, split: str | None = None, seen: set[str] | None = None
 ) -> Iterator[Values | Rejected]:
     """
@@ -222,10 +222,10 @@ def judged(
                 seen.add(part)
             if part != split:
                 continue
-        yield judge(fields, names, origin, row)
+        yield validate_row(fields, names, origin, row)
 
 
-def judge(fields: Mapping[Any, Any], names: Names, origin: Origin, row: int) -> Values | Rejected:
+def validate_row(fields: Mapping[Any, Any], names: Names, origin: Origin, row: int) -> Values | Rejected:
     """
     Tells whether a row can be an utterance.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, Record, asked_split, collect, judged
+from escoita.data.readers.base import Origin, Record, asked_split, collect, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.recipe.schema import Column, Corpus
@@ -39,7 +39,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     index = folder / f"{split}.tsv"
     origin = Origin.of(corpus, language, index, folder / "clips", split)
     records = _with_durations(read_records(index, corpus.columns), _durations(folder / DURATIONS))
-    return collect(judged(records, origin), corpus.limit)
+    return collect(validated_rows(records, origin), corpus.limit)
 
 
 def _with_durations(records: Iterator[Record | Rejected], durations: dict[str, float]) -> Iterator[Record | Rejected]:

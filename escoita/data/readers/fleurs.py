@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from escoita.audio.loading import SAMPLING_RATE
-from escoita.data.readers.base import Origin, Record, asked_split, collect, judged
+from escoita.data.readers.base import Origin, Record, asked_split, collect, validated_rows
 from escoita.data.readers.parquet import read_files
 from escoita.data.readers.recordings import recordings_below, unpacked
 from escoita.data.readers.tables import read_records
@@ -51,7 +51,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     records = read_records(index, chosen, header=COLUMNS)
     # Each path is whole already.
     origin = Origin.of(corpus, language, index, Path(), split)
-    return collect(judged(_with_clips(records, folder / "audio", split), origin), corpus.limit)
+    return collect(validated_rows(_with_clips(records, folder / "audio", split), origin), corpus.limit)
 
 
 def _language_folder(corpus: Corpus) -> Path:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, collect, judged, refuse_absent
+from escoita.data.readers.base import Origin, collect, refuse_absent, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.recipe.schema import Column, Corpus
@@ -44,6 +44,8 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     needed: tuple[Column, ...] = ("audio", "text", "split") if corpus.split else ("audio", "text")
     records = read_records(path, corpus.columns, needed)
     seen: set[str] = set()
-    rows, rejected = collect(judged(records, Origin.of(corpus, language, path), corpus.split, seen), corpus.limit)
+    rows, rejected = collect(
+        validated_rows(records, Origin.of(corpus, language, path), corpus.split, seen), corpus.limit
+    )
     refuse_absent(corpus, seen)
     return rows, rejected

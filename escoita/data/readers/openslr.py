@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from escoita.data.readers.base import Names, Origin, Record, asked_split, collect, judged, refuse_absent
+from escoita.data.readers.base import Names, Origin, Record, asked_split, collect, refuse_absent, validated_rows
 from escoita.data.readers.recordings import recordings_below
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
@@ -52,7 +52,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     seen: set[str] = set()
     judgements = (
         # Each path is whole already.
-        judged(_described(index, names), Origin.of(corpus, language, index, Path()), corpus.split, seen)
+        validated_rows(_described(index, names), Origin.of(corpus, language, index, Path()), corpus.split, seen)
         for index in asked
     )
     rows, rejected = collect(chain.from_iterable(judgements), corpus.limit)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from escoita.data.clips import kept
-from escoita.data.readers.base import Names, Origin, Record, Values, collect, find_columns, judged
+from escoita.data.readers.base import Names, Origin, Record, Values, collect, find_columns, validated_rows
 from escoita.data.rows import SCHEMA, Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column
@@ -181,7 +181,7 @@ def collect_pieces(
     def rows() -> Iterator[Values | Rejected]:
         for piece in pieces:
             kept.append((piece, []))
-            for values in judged(_records(piece), piece.origin, split, seen):
+            for values in validated_rows(_records(piece), piece.origin, split, seen):
                 if not isinstance(values, Rejected):
                     kept[-1][1].append(values[_ROW] - piece.first)
                 yield values

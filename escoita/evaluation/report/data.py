@@ -16,7 +16,7 @@ from escoita.records.evaluation import CorpusResult, EvaluationRecord
 
 
 @dataclass(frozen=True)
-class Heard:
+class ScoredPredictions:
     """
     What one system heard in one corpus, under the normaliser of the record.
 
@@ -42,7 +42,7 @@ class Heard:
         return self.edits / np.maximum(1, self.words)
 
 
-def read_heard(folder: Path, record: EvaluationRecord) -> dict[str, list[Heard]]:
+def read_scored_predictions(folder: Path, record: EvaluationRecord) -> dict[str, list[ScoredPredictions]]:
     """
     Reads what the systems of a record heard.
 
@@ -58,7 +58,7 @@ def read_heard(folder: Path, record: EvaluationRecord) -> dict[str, list[Heard]]
     """
     names = [system.name for system in record.systems]
     _, read = read_folder(folder, [corpus.name for corpus in record.corpora], names)
-    heard: dict[str, list[Heard]] = {name: [] for name in names}
+    heard: dict[str, list[ScoredPredictions]] = {name: [] for name in names}
     for result, corpus in zip(record.corpora, read, strict=True):
         if corpus.counts:
             raise RecordError(f"{folder / result.name}: its references were not published, and a report shows them")
@@ -74,16 +74,16 @@ def read_heard(folder: Path, record: EvaluationRecord) -> dict[str, list[Heard]]
     return heard
 
 
-def _counted(corpus: str, rows: pa.Table, normalizer_name: str) -> Heard:
+def _counted(corpus: str, rows: pa.Table, normalizer_name: str) -> ScoredPredictions:
     normalise = normalizer(normalizer_name)
     references, hypotheses = (
         [normalise(text) for text in rows[name].to_pylist()] for name in ("reference", "hypothesis")
     )
     edits = word_edits(references, hypotheses)
-    return Heard(corpus, rows, references, hypotheses, edits.total, edits.reference)
+    return ScoredPredictions(corpus, rows, references, hypotheses, edits.total, edits.reference)
 
 
-def _made_from(result: CorpusResult, system: str, part: Heard) -> bool:
+def _made_from(result: CorpusResult, system: str, part: ScoredPredictions) -> bool:
     """Whether the predictions count up to the figures of the record."""
     if (heard := result.of(system)) is None:
         return False

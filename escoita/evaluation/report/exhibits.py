@@ -15,7 +15,7 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.data.clips import read_clip
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import AudioError
-from escoita.evaluation.report.data import Confusions, Heard
+from escoita.evaluation.report.data import Confusions, ScoredPredictions
 from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
 from escoita.metrics.error_types import find_faults
 from escoita.metrics.wer import Chunk, align
@@ -122,7 +122,7 @@ class Worst:
         return self.edits / max(1, self.words)
 
 
-def worst_utterances(heard: Sequence[Heard], limit: int) -> list[Worst]:
+def worst_utterances(heard: Sequence[ScoredPredictions], limit: int) -> list[Worst]:
     """
     The utterances with the most edits, those of the higher rate first among equals; none without an edit.
 
@@ -178,12 +178,12 @@ def with_players(
     return shown, [f"{count} without a player, as {reason}." for reason, count in silent.items()]
 
 
-def _faults(heard: Heard) -> dict[str, np.ndarray]:
+def _faults(heard: ScoredPredictions) -> dict[str, np.ndarray]:
     """Of the whole corpus, by whose script and words a single utterance is judged."""
     return find_faults(*(heard.rows[name].to_pylist() for name in ("reference", "hypothesis", "truncated")))
 
 
-def _worst(heard: Heard, index: int, faults: dict[str, np.ndarray]) -> Worst:
+def _worst(heard: ScoredPredictions, index: int, faults: dict[str, np.ndarray]) -> Worst:
     row = {name: column[0] for name, column in heard.rows.slice(index, 1).to_pydict().items()}
     reference, hypothesis = heard.references[index], heard.hypotheses[index]
     return Worst(
@@ -263,7 +263,7 @@ class Confused:
     kinds: int
 
 
-def plots(record: EvaluationRecord, heard: Mapping[str, Sequence[Heard]]) -> list[Plot]:
+def plots(record: EvaluationRecord, heard: Mapping[str, Sequence[ScoredPredictions]]) -> list[Plot]:
     """
     Draws what the report and the card show.
 

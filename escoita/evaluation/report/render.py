@@ -14,7 +14,7 @@ from escoita.data.rows import Utterances
 from escoita.errors import CorpusError
 from escoita.evaluation import presentation
 from escoita.evaluation.counts import write_counts
-from escoita.evaluation.report.data import confusions, read_heard
+from escoita.evaluation.report.data import confusions, read_scored_predictions
 from escoita.evaluation.report.exhibits import (
     confusion_tables,
     plots,
@@ -89,22 +89,22 @@ def write_report(
     Raises:
         RecordError: The predictions are not those of the record.
     """
-    heard = read_heard(folder, record)
-    judged = heard[record.judged.name]
+    heard = read_scored_predictions(folder, record)
+    main_system = heard[record.main_system.name]
     drawn = plots(record, heard)
     for plot in drawn:
         write_atomically(folder / f"{plot.name}.svg", plot.svg)
     for left_over in set(folder.glob("wer-*.svg")) - {folder / f"{plot.name}.svg" for plot in drawn}:
         left_over.unlink()
-    worst, silent = with_players(worst_utterances(judged, WORST), clips or {}, playable)
+    worst, silent = with_players(worst_utterances(main_system, WORST), clips or {}, playable)
     references, hypotheses = (
-        [text for part in judged for text in getattr(part, name)] for name in ("references", "hypotheses")
+        [text for part in main_system for text in getattr(part, name)] for name in ("references", "hypotheses")
     )
     template = _environment().get_template("report.html.jinja")
     page = template.render(
-        title=title or presentation.model_of(record.judged),
+        title=title or presentation.model_of(record.main_system),
         record=record,
-        judged=record.judged,
+        main_system=record.main_system,
         metrics=list(METRICS),
         rows=presentation.rows(record),
         verdicts=presentation.verdicts(record),

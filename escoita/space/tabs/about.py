@@ -165,7 +165,7 @@ def about(demo: "Demo", language: str) -> str:
         names=names(found.evaluation, language) if found.evaluation else {},
         tables=tables(found.evaluation, found.recipe, language) if found.evaluation else [],
         sentences=list(sentences(found.evaluation, found.recipe, language)) if found.evaluation else [],
-        other_base=bool(found.evaluation and found.evaluation.judged.expected_base_sha256),
+        other_base=bool(found.evaluation and found.evaluation.main_system.expected_base_sha256),
         measure=_measure(demo),
         plots=[Plot(say(PLOTS[name]) if name in PLOTS else name, place) for name, place in found.plots.items()],
         base=short_name(demo.base),

@@ -218,15 +218,18 @@ def differences(
     if too_long(reference, *texts):
         return f"<p>{html.escape(said('differences.too_long', language))}</p>"
     one, other = (called(demo, name, language) for name in names)
-    spoken = demo.language or ""
+    spoken_language = demo.language or ""
     if not reference.strip():
-        return _titled(f"{one} – {other}", marked(compare(*texts), one, other, spoken, language))
+        return _titled(f"{one} – {other}", marked(compare(*texts), one, other, spoken_language, language))
     title = said("compare.reference", language)
     pieces = []
     for name, text in zip((one, other), texts, strict=True):
         rated = compare(reference, text, normalizer, reference=True)
         pieces.append(
-            _titled(name, marked(rated, title, name, spoken, language) + _raw(reference, text, rated, language))
+            _titled(
+                name,
+                marked(rated, title, name, spoken_language, language) + _raw(reference, text, rated, language),
+            )
         )
     return f'<div class="beside">{"".join(pieces)}</div>'
 

@@ -13,7 +13,7 @@ from escoita.hub.files import adapter_record
 from escoita.space.client_limits import page_words
 from escoita.space.downloads import segments_of, write_downloads
 from escoita.space.handlers import Transcribed, listen, messages
-from escoita.space.status import progress_line, segment_list, spoken_line, waveform
+from escoita.space.status import generation_settings_line, progress_line, segment_list, waveform
 from escoita.space.tabs.feedback import feedback_box
 from escoita.space.texts import say as said
 from escoita.space.texts import visitor_language
@@ -57,7 +57,7 @@ def transcribe_tab(demo: "Demo", say: Callable[..., Any]) -> None:
         visible=len(names) > 1,
         elem_id="adapter",
     )
-    spoken = gr.HTML(html_template="<p>${value}</p>", elem_id="spoken", elem_classes="status")
+    status_line = gr.HTML(html_template="<p>${value}</p>", elem_id="spoken", elem_classes="status")
     with gr.Row():
         button = gr.Button(say("transcribe.button"), variant="primary", elem_id="transcribe")
         stop = gr.Button(say("transcribe.stop"), elem_id="stop")
@@ -128,7 +128,7 @@ def transcribe_tab(demo: "Demo", say: Callable[..., Any]) -> None:
     for event in hearing:
         event.success(finish, heard, [wave, files], queue=False, **private)
     stop.click(stopped, None, status, cancels=hearing, queue=False, **private)
-    _tell_of_adapter(demo, adapter, spoken, private)
+    _tell_of_adapter(demo, adapter, status_line, private)
     feedback_box(demo, say, audio, text, heard)
 
 
@@ -137,7 +137,7 @@ def most_at_once(demo: "Demo") -> int:
     return 2 * demo.settings.max_queue + 1
 
 
-def _tell_of_adapter(demo: "Demo", adapter: "gr.Dropdown", spoken: "gr.HTML", private: dict[str, Any]) -> None:
+def _tell_of_adapter(demo: "Demo", adapter: "gr.Dropdown", status_line: "gr.HTML", private: dict[str, Any]) -> None:
     import gradio as gr
     from gradio.context import Context
 
@@ -148,10 +148,10 @@ def _tell_of_adapter(demo: "Demo", adapter: "gr.Dropdown", spoken: "gr.HTML", pr
         if name in demo.adapters:
             with suppress(EscoitaError):  # loading it says why
                 record = record_of(demo.adapters[name])
-        return spoken_line(record, visitor_language(request, demo.settings.languages))
+        return generation_settings_line(record, visitor_language(request, demo.settings.languages))
 
     events = [page.load for page in (Context.root_block,) if page is not None]
-    gr.on([*events, adapter.change], told, adapter, spoken, queue=False, **private)
+    gr.on([*events, adapter.change], told, adapter, status_line, queue=False, **private)
 
 
 CSS = """

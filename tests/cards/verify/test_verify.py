@@ -192,7 +192,7 @@ def test_repository_of_version_0_1_0_that_was_forged_differs(hub: HubDouble, tmp
 
 def test_another_base_that_was_accepted_is_shown_and_verifies(hub: HubDouble, tmp_path: Path) -> None:
     run = make_proven_run(tmp_path / "run")
-    trained, other = EvaluationRecord.read(run.results).judged.base_sha256, "f" * 64
+    trained, other = EvaluationRecord.read(run.results).main_system.base_sha256, "f" * 64
     for path in run.eval.glob("*/predictions*.parquet"):
         table, told = read_predictions(path)
         changes = {"base_sha256": other, "base_commit": "c" * 40, "expected_base_sha256": trained}

@@ -81,7 +81,7 @@ def test_the_same_figures_give_the_same_bytes(record: EvaluationRecord) -> None:
 
 
 def test_plots_hold_what_they_draw(record: EvaluationRecord) -> None:
-    ours = record.pooled.judged.normalized
+    ours = record.pooled.main_system.normalized
     figures = figures_in(wer_by_corpus(record))
     assert list(figures) == ["other", "quickstart-uz", "pooled"]
     assert figures["pooled"]["adapter"] == [ours.wer, *ours.wer_ci95]

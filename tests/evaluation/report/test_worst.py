@@ -5,16 +5,16 @@ import pytest
 
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.report import exhibits as module
-from escoita.evaluation.report.data import Heard, read_heard
+from escoita.evaluation.report.data import ScoredPredictions, read_scored_predictions
 from escoita.evaluation.report.exhibits import Worst, with_players, worst_utterances
 from tests.evaluation.report_samples import clips_of, quickstart_clips, write_heard
 
 
 def heard(
     folder: Path, said: Sequence[str], texts: Sequence[str], corpus: str = "clips", normalizer: str = "raw"
-) -> list[Heard]:
+) -> list[ScoredPredictions]:
     write_heard(folder, clips_of(said, corpus), {"adapter": texts})
-    return read_heard(folder, score(folder, normalizer, 20))["adapter"]
+    return read_scored_predictions(folder, score(folder, normalizer, 20))["adapter"]
 
 
 def test_most_edits_come_first_and_among_equals_the_higher_rate(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
 def wrong(tmp_path: Path) -> list[Worst]:
     clips = quickstart_clips(3)
     write_heard(tmp_path, clips, {"adapter": ["x"] * 3})
-    return worst_utterances(read_heard(tmp_path, score(tmp_path, resamples=20))["adapter"], 20)
+    return worst_utterances(read_scored_predictions(tmp_path, score(tmp_path, resamples=20))["adapter"], 20)
 
 
 def test_players_stand_beside_clips_that_may_be_shipped(wrong: list[Worst]) -> None:
