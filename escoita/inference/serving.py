@@ -226,7 +226,7 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise ClosedError()
-            waiting = self._decoding + [request.client for request in self._queued()]
+            waiting = self._decoding + [request.client for request in self._in_line()]
             require_free_slot(client, waiting, self.most_waiting)
             self._decoding.append(client)
             return self._batches
@@ -264,17 +264,17 @@ class Engine:
             self._decoding.remove(request.client)
             if self._closed:
                 raise ClosedError()
-            self._queued()
+            self._in_line()
             own = sum(segment.seconds for segment in self._waiting if segment.client == request.client)
             require_audio_share(seconds(request.samples), own)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="escoita-engine", daemon=True)
                 self._thread.start()
             self._waiting += request.segments()
-            request.events.put(Queued(self._queued().index(request)))
+            request.events.put(Queued(self._in_line().index(request)))
             self._changed.notify()
 
-    def _queued(self) -> list[TranscriptionRequest]:
+    def _in_line(self) -> list[TranscriptionRequest]:
         """Return the requests that are not started, in the order of their turns, and remove closed requests."""
         self._waiting = self._order.order(segment for segment in self._waiting if not segment.request.closed)
         return [segment.request for segment in self._waiting if segment.number == 0]
@@ -288,7 +288,7 @@ class Engine:
         """Wait for the next batch; it is empty if the engine is closed."""
         with self._changed:
             while True:
-                queued = self._queued()
+                queued = self._in_line()
                 if self._closed:
                     return []
                 if self._waiting:
