@@ -1,4 +1,4 @@
-"""From a folder of recordings to a published speech adapter whose card can be trusted."""
+"""Turn recordings with transcripts into a published speech adapter whose model card can be recomputed."""
 
 import os
 from importlib import import_module
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# The threads of NumPy's BLAS, woken by the features of every clip, spin beside those of torch and take their cores:
-# with one of them, two cores transcribe 1.6 times as fast. Read when NumPy is loaded, so it stands here.
+# The threads of NumPy's BLAS, which the features of every clip start, spin and take the cores of torch's threads: with
+# one thread, two cores transcribe 1.6 times as fast. NumPy reads the variable when it is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Before anything reads the address of the Hub.
+# Before any module reads the address of the Hub.
 keep_login_apart()
 
-# The public interface, imported when it is used: torch and transformers take seconds.
-_PLACES = {
+# The public interface, imported on first use: importing torch and transformers takes seconds.
+_MODULES = {
     "Engine": "escoita.inference.serving",
     "Recipe": "escoita.recipe.schema",
     "Transcriber": "escoita.inference.transcriber",
@@ -60,10 +60,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_PLACES]
+    return [*globals(), *_MODULES]

@@ -1,4 +1,4 @@
-"""`python -m escoita` is the `escoita` command."""
+"""Run the `escoita` command by `python -m escoita`."""
 
 from escoita.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The run directory: where training, evaluation and card of one run write their files."""
+"""Define the run directory, in which the training, the evaluation and the card of one run write their files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from escoita.errors import EscoitaError
 from escoita.recipe.schema import Recipe, load_recipe
 
 
-# Files of an adapter's folder that are published as training wrote them.
+# The files of an adapter's folder that are published as training wrote them.
 UNCHANGED_FILES = (
     "escoita.json",
     "processor_config.json",
@@ -23,7 +23,7 @@ UNCHANGED_FILES = (
 @dataclass(frozen=True)
 class RunDirectory:
     """
-    The layout of `runs/<name>/`.
+    Represent the layout of `runs/<name>/`.
 
     Args:
         path (`Path`): The folder of the run.
@@ -33,24 +33,26 @@ class RunDirectory:
 
     def load_recipe(self, overrides: list[str] | None = None) -> Recipe:
         """
-        Loads the recipe of the run.
+        Load the recipe of the run.
 
         Raises:
-            EscoitaError: This is no run directory.
+            EscoitaError: The folder is not a run directory.
         """
         if not self.recipe.is_file():
-            raise EscoitaError(f"{self.path}: no run directory, as it holds no recipe.yaml; escoita train makes one")
+            raise EscoitaError(
+                "not a run directory (no recipe.yaml)", path=self.path, hint="run `escoita train` first"
+            )
         return load_recipe(self.recipe, overrides)
 
     def trained_adapter(self) -> str:
         """
-        Path of the adapter.
+        Return the path of the adapter.
 
         Raises:
-            EscoitaError: It is not trained yet.
+            EscoitaError: The adapter is not trained yet.
         """
         if not self.adapter.is_dir():
-            raise EscoitaError(f"{self.path}: holds no adapter yet; escoita train makes it")
+            raise EscoitaError("not found", path=self.adapter, hint="run `escoita train` first")
         return str(self.adapter)
 
     @property

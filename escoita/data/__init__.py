@@ -1,1 +1,1 @@
-"""Corpora: whatever people have, read into rows of one shape, checked clip by clip, nothing dropped unnamed."""
+"""Read corpora in common layouts into rows of one schema, check every clip, and report every rejected row."""

@@ -23,22 +23,22 @@ from escoita.utils.formatting import visible
 from escoita.utils.processes import say, track
 
 
-def kept(source: Path, kind: str, make: Callable[[Path, Path], None], part: str = "") -> Path:
+def cached_copy(source: Path, kind: str, make: Callable[[Path, Path], None], part: str = "") -> Path:
     """
-    A file or folder that is made of another, once.
+    Return a file or folder that is derived from a source file, and make it if it is not in the cache.
 
-    It stands in the folder `kind` of the cache (`$ESCOITA_CACHE`, see [`~escoita.utils.files.cache_folder`]), named
-    by path, size and time of change of the source, and takes its place there only when it is whole. It is never
-    removed: the folder may be deleted at any time, and is made again.
+    It is in the folder `kind` of the cache (`$ESCOITA_CACHE`, see [`~escoita.utils.files.cache_folder`]), and is named
+    by path, size and modification time of the source. It is moved there only when it is complete. It is never
+    removed; the folder may be deleted at any time, and is made again.
 
     Args:
-        source (`Path`): The file.
-        kind (`str`): What is made, `archives` or `recordings`.
-        make (`Callable[[Path, Path], None]`): Makes of the first path what shall stand under the second.
-        part (`str`, *optional*, defaults to `""`): Of the source, where only a part of it is taken.
+        source (`Path`): The source file.
+        kind (`str`): The subfolder of the cache, `archives` or `recordings`.
+        make (`Callable[[Path, Path], None]`): The function that reads the first path and writes the second.
+        part (`str`, *optional*, defaults to `""`): The part of the source, if only a part of it is used.
 
     Raises:
-        CorpusError: It cannot be made; names the file and says why.
+        CorpusError: The source is damaged, or the cache cannot be written.
     """
     try:
         status = source.stat()
@@ -47,11 +47,11 @@ def kept(source: Path, kind: str, make: Callable[[Path, Path], None], part: str 
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Of several processes one makes it, and the others wait.
+        # One of several processes makes it, and the others wait.
         with FileLock(f"{target}.lock"):
             if not target.exists():
                 partial = target.with_name(f"{target.name}.partial")
-                _remove(partial)  # of a process that was killed
+                _remove(partial)  # left by a process that was killed
                 try:
                     make(source, partial)
                     os.replace(partial, target)
@@ -59,11 +59,12 @@ def kept(source: Path, kind: str, make: Callable[[Path, Path], None], part: str 
                     _remove(partial)
                     raise
     except OSError as error:
-        if error.errno is None:  # a decoder says so, not the system
-            raise CorpusError(f"{source}: is damaged ({error}); fetch it again") from error
-        free = f"{free_bytes(cache_folder()) / 1e6:,.0f} MB are free there"
-        where = f"into {cache_folder()} ({error.strerror}); {free}. ESCOITA_CACHE names another folder"
-        raise CorpusError(f"{source}: cannot be unpacked {where}") from error
+        if error.errno is None:  # raised by a decoder, not by the operating system
+            raise CorpusError(f"damaged ({error})", path=source, hint="download it again") from error
+        free = f"{free_bytes(cache_folder()) / 1e6:,.0f} MB are free"
+        raise CorpusError(
+            f"cannot be unpacked into {cache_folder()} ({error.strerror}; {free})", path=source, hint=OTHER_CACHE
+        ) from error
     return target
 
 
@@ -71,22 +72,23 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-# Another number whenever a measure would come out otherwise, so that old caches are not believed.
+# The number is raised when measures change, so that old caches are not used.
 CACHE = "clips-3.sqlite"
-# Rows whose recordings, where embedded, are in memory together with those of the block before.
+OTHER_CACHE = "free disk space, or set ESCOITA_CACHE to another folder"
+# Rows of a block; embedded recordings of two blocks are in memory together.
 _AT_ONCE, _KEYS_AT_ONCE = 128, 32
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """
-    What decoding a clip once told.
+    Store the measures of a decoded clip.
 
     Args:
-        seconds (`float`): Its length; 0 where it cannot be read.
-        fingerprint (`bytes`): See [`~escoita.audio.fingerprint.fingerprint`]; empty where there is nothing to hear.
-        reason (`str`): Why it cannot be read; empty where it can.
-        channel (`int`): Number of the channel, from 1, that is used because mixing all loses it; 0 if all are mixed.
+        seconds (`float`): The length; 0 if the clip cannot be read.
+        fingerprint (`bytes`): The [`~escoita.audio.fingerprint.fingerprint`]; empty if there is no audible content.
+        reason (`str`): The reason why the clip cannot be read; empty if it can.
+        channel (`int`): The number of the channel, from 1, that is used because mixing cancels it; 0 if all are mixed.
     """
 
     seconds: float
@@ -98,13 +100,13 @@ class Measure:
 @dataclass
 class Noticed:
     """
-    What was noticed of the clips of a corpus that can be used.
+    Count the problems of the usable clips of a corpus.
 
     Args:
-        clips (`int`): Number of them.
-        silent (`int`): Clips without audible content.
-        one_channel (`int`): Clips of which one channel is used.
-        first_silent (`str`): The first one without audible content, with source and row; empty if there is none.
+        clips (`int`): The number of usable clips.
+        silent (`int`): The number of clips without audible content.
+        one_channel (`int`): The number of clips of which one channel is used.
+        first_silent (`str`): The first clip without audible content, with source and row; empty if there is none.
     """
 
     clips: int = 0
@@ -113,7 +115,7 @@ class Noticed:
     first_silent: str = ""
 
     def lines(self) -> list[str]:
-        """Return a line for each thing to be said, with its count."""
+        """Return one line for each kind of problem, with its count."""
         found = []
         if self.silent:
             found.append(
@@ -129,27 +131,27 @@ class Noticed:
 
 def read_clip(utterance: Utterance) -> np.ndarray:
     """
-    Decodes the recording of an utterance, or its part.
+    Decode the recording of an utterance, or its segment of a recording.
 
     Returns:
         `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz.
 
     Raises:
-        AudioError: It cannot be read, or its file is cut off.
+        AudioError: The recording cannot be read, or its file is cut off.
     """
     return decode_clip(utterance).samples
 
 
 def decode_clip(utterance: Utterance) -> Recording:
     """
-    Decodes the recording of an utterance, or its part, and says which channel was used.
+    Decode the recording of an utterance, or its segment of a recording, with the channel that was used.
 
     Raises:
-        AudioError: It cannot be read, or its file is cut off.
+        AudioError: The recording cannot be read, or its file is cut off.
     """
-    part = (utterance.offset, utterance.duration) if utterance.offset is not None else (0.0, None)
+    segment = (utterance.offset, utterance.duration) if utterance.offset is not None else (0.0, None)
     source = utterance.audio if utterance.embedded is None else utterance.embedded
-    recording = read_recording(source, utterance.audio, *part)
+    recording = read_recording(source, utterance.audio, *segment)
     if recording.cut_off:
         raise AudioError(recording.cut_off, path=utterance.audio)
     return recording
@@ -157,29 +159,29 @@ def decode_clip(utterance: Utterance) -> Recording:
 
 def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iterator[Measure]:
     """
-    Decodes every clip that is not in the cache of this user yet, on all cores.
+    Measure every clip; decode those that are not in the cache of this user yet, on all cores.
 
-    A file is known by its path, size and time of change, an embedded recording by its digest. What cannot be read is
-    tried again each time.
+    A file is identified by its path, size and modification time, an embedded recording by its digest. A clip that
+    cannot be read is tried again each time.
 
     Args:
-        utterances ([`Utterances`]): Rows of one or more corpora.
-        title (`str`, *optional*, defaults to `"Checking clips"`): Label of the progress bar.
+        utterances ([`Utterances`]): The rows of one or more corpora.
+        title (`str`, *optional*, defaults to `"Checking clips"`): The label of the progress bar.
 
     Returns:
-        `Iterator[Measure]`: In the order of the rows.
+        `Iterator[Measure]`: The measures in the order of the rows.
     """
     with closing(_cache()) as database, ThreadPoolExecutor() as pool:
         writable = True
         for block in batched(track(utterances, total=len(utterances), title=title), _AT_ONCE):
-            # Some at a time, as a thread takes longer to start than a key to make.
+            # Several keys for each task: to start a task takes longer than to make a key.
             parts = batched(block, _KEYS_AT_ONCE)
             keys = [key for part in pool.map(lambda part: [*map(_key, part)], parts) for key in part]
             known = _known(database, keys)
             new = [index for index, key in enumerate(keys) if key not in known]
             measured = dict(zip(new, pool.map(_measure, [block[index] for index in new]), strict=True))
             if writable:
-                writable = _remember(database, {keys[index]: measure for index, measure in measured.items()})
+                writable = _save(database, {keys[index]: measure for index, measure in measured.items()})
             for index, key in enumerate(keys):
                 yield measured[index] if index in measured else known[key]
 
@@ -187,34 +189,35 @@ def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iter
 def check_clips(
     utterances: Utterances,
     max_audio_seconds: float | None,
-    marks: Collection[str] = (),
+    special_tokens: Collection[str] = (),
     title: str = "Checking clips",
     noticed: Noticed | None = None,
 ) -> tuple[Utterances, list[Rejected]]:
     """
-    Measures every clip, and tells the usable ones from the others.
+    Measure every clip, and separate the usable clips from the others.
 
     Args:
-        utterances ([`Utterances`]): Rows of one or more corpora.
-        max_audio_seconds (`float`, *optional*): Longest clip that the model hears whole, in seconds. Longer ones are
-            rejected: a feature extractor would cut them without a word while the transcript stayed whole. No limit
-            unless given, for who cuts long recordings into segments.
-        marks (`Collection[str]`, *optional*): Special tokens of the model; a transcript that holds one is rejected.
-        title (`str`, *optional*, defaults to `"Checking clips"`): Label of the progress bar.
-        noticed ([`Noticed`], *optional*): Takes what is noticed of the usable clips.
+        utterances ([`Utterances`]): The rows of one or more corpora.
+        max_audio_seconds (`float`, *optional*): The longest clip that the model takes, in seconds. Longer clips are
+            rejected: a feature extractor would cut them silently while the transcript stayed complete. The default is
+            no limit, for callers that cut long recordings into segments.
+        special_tokens (`Collection[str]`, *optional*): Special tokens of the model; a transcript that contains one is
+            rejected.
+        title (`str`, *optional*, defaults to `"Checking clips"`): The label of the progress bar.
+        noticed ([`Noticed`], *optional*): The object that receives the problems of the usable clips.
 
     Returns:
         `tuple[Utterances, list[Rejected]]`: The usable rows with their lengths, and the others with the reason.
     """
 
-    def refused(text: str, measure: Measure) -> str:
-        if held := [mark for mark in marks if mark in text]:
-            return f"the transcript holds {held[0]}, which is a mark of the model"
+    def reject(text: str, measure: Measure) -> str:
+        if found := [token for token in special_tokens if token in text]:
+            return f"the transcript contains {found[0]}, a special token of the model"
         if max_audio_seconds is not None and measure.seconds > max_audio_seconds:
-            return f"{measure.seconds:.1f} s is over the {max_audio_seconds:g} s that the model hears; split it"
+            return f"{measure.seconds:.1f} s is longer than the model's limit of {max_audio_seconds:g} s; split it"
         return measure.reason
 
-    usable, measures, rejected = sift(utterances, title, refused)
+    usable, measures, rejected = filter_clips(utterances, title, reject)
     if noticed is not None:
         silent = [index for index, measure in enumerate(measures) if not measure.fingerprint]
         noticed.clips, noticed.silent = len(measures), len(silent)
@@ -225,34 +228,34 @@ def check_clips(
     return usable, rejected
 
 
-def sift(
-    utterances: Utterances, title: str, refused: Callable[[str, Measure], str]
+def filter_clips(
+    utterances: Utterances, title: str, reject: Callable[[str, Measure], str]
 ) -> tuple[Utterances, list[Measure], list[Rejected]]:
     """
-    Measures every clip, and takes out what is refused.
+    Measure every clip, and remove those that are rejected.
 
     Args:
-        utterances ([`Utterances`]): Rows of one or more corpora.
-        title (`str`): Label of the progress bar.
-        refused (`Callable[[str, Measure], str]`): Why a clip of this transcript and measure cannot be used; empty
-            where it can.
+        utterances ([`Utterances`]): The rows of one or more corpora.
+        title (`str`): The label of the progress bar.
+        reject (`Callable[[str, Measure], str]`): The function that returns, for the transcript and the measures of a
+            clip, the reason why the clip cannot be used, or an empty string.
 
     Returns:
         `tuple[Utterances, list[Measure], list[Rejected]]`: The usable rows with their lengths, their measures, and
         the other rows with the reason.
     """
-    lengths, usable, kept = np.zeros(len(utterances)), np.zeros(len(utterances), bool), []
+    lengths, usable, measures = np.zeros(len(utterances)), np.zeros(len(utterances), bool), []
     reasons: dict[int, str] = {}
     texts = utterances.each("text")
     for index, (text, measure) in enumerate(zip(texts, measure_clips(utterances, title), strict=True)):
-        if reason := refused(text, measure):
+        if reason := reject(text, measure):
             reasons[index] = reason
         else:
             lengths[index], usable[index] = measure.seconds, True
-            kept.append(measure)
+            measures.append(measure)
     rows = ((utterances[index], reason) for index, reason in reasons.items())
     rejected = [Rejected(row.source, row.row, row.audio, reason) for row, reason in rows]
-    return utterances.with_audio_seconds(lengths).where(usable), kept, rejected
+    return utterances.with_audio_seconds(lengths).where(usable), measures, rejected
 
 
 def _cache() -> sqlite3.Connection:
@@ -260,7 +263,7 @@ def _cache() -> sqlite3.Connection:
         cache_folder().mkdir(parents=True, exist_ok=True)
         return _with_table(sqlite3.connect(cache_folder() / CACHE, timeout=60))
     except (OSError, sqlite3.Error) as error:
-        _say_not_kept(cache_folder(), str(error))
+        _warn_not_cached(cache_folder(), str(error))
         return _with_table(sqlite3.connect(":memory:"))
 
 
@@ -273,27 +276,26 @@ def _with_table(cache: sqlite3.Connection) -> sqlite3.Connection:
 
 
 @cache
-def _say_not_kept(folder: Path, reason: str) -> None:
-    """Say it once, however many corpora are measured."""
-    free = f"{free_bytes(folder) / 1e6:,.0f} MB are free there"
-    say(f"{folder}: measures of clips cannot be kept ({reason}); {free}. ESCOITA_CACHE names another folder")
+def _warn_not_cached(folder: Path, reason: str) -> None:
+    """Print the warning once, however many corpora are measured."""
+    free = f"{free_bytes(folder) / 1e6:,.0f} MB are free"
+    say(f"{folder}: measures of clips cannot be cached ({reason}; {free}); {OTHER_CACHE}")
 
 
 def _known(cache: sqlite3.Connection, keys: Iterable[bytes | None]) -> dict[bytes | None, Measure]:
-    """What the cache holds of these."""
-    asked = list({key for key in keys if key})
-    marks = ", ".join("?" * len(asked))
-    query = f"SELECT key, seconds, fingerprint, channel FROM clips WHERE key IN ({marks})"  # noqa: S608
+    """Return the cached measures of these keys."""
+    given = list({key for key in keys if key})
+    placeholders = ", ".join("?" * len(given))
+    query = f"SELECT key, seconds, fingerprint, channel FROM clips WHERE key IN ({placeholders})"  # noqa: S608
     try:
-        return {
-            key: Measure(length, heard, "", channel) for key, length, heard, channel in cache.execute(query, asked)
-        }
-    except sqlite3.DatabaseError:  # damaged: measured anew
+        rows = cache.execute(query, given)
+        return {key: Measure(length, fingerprint, "", channel) for key, length, fingerprint, channel in rows}
+    except sqlite3.DatabaseError:  # damaged: the clips are measured again
         return {}
 
 
-def _remember(cache: sqlite3.Connection, measured: dict[bytes | None, Measure]) -> bool:
-    """Whether it could be: a disk may be full, or may not be written to."""
+def _save(cache: sqlite3.Connection, measured: dict[bytes | None, Measure]) -> bool:
+    """Save measures, and return whether that was possible: a disk may be full or read-only."""
     rows = [
         (key, each.seconds, each.fingerprint, each.channel)
         for key, each in measured.items()
@@ -303,20 +305,20 @@ def _remember(cache: sqlite3.Connection, measured: dict[bytes | None, Measure]) 
         with cache:
             cache.executemany("INSERT OR REPLACE INTO clips VALUES (?, ?, ?, ?)", rows)
     except sqlite3.Error as error:
-        _say_not_kept(cache_folder(), str(error))
+        _warn_not_cached(cache_folder(), str(error))
         return False
     return True
 
 
 def _key(utterance: Utterance) -> bytes | None:
-    """What a clip is known by; nothing for a file that is not there."""
+    """Return the key of a clip in the cache; `None` if its file is not found."""
     digest = hashlib.blake2b(digest_size=16)
     if utterance.embedded is not None:
         digest.update(utterance.embedded)
     else:
         try:
             status = os.stat(utterance.audio)
-        except (OSError, ValueError):  # ValueError: no path may hold a null character
+        except (OSError, ValueError):  # ValueError: a path that contains a null character
             return None
         digest.update(f"{os.path.abspath(utterance.audio)}\0{status.st_size}\0{status.st_mtime_ns}".encode())
     if utterance.offset is not None:
@@ -330,5 +332,5 @@ def _measure(utterance: Utterance) -> Measure:
     except AudioError as error:
         return Measure(0.0, b"", error.problem)
     samples = recording.samples
-    heard = b"" if is_silent(samples) else fingerprint(samples)
-    return Measure(seconds(samples), heard, "", recording.channel or 0)
+    digest = b"" if is_silent(samples) else fingerprint(samples)
+    return Measure(seconds(samples), digest, "", recording.channel or 0)

@@ -1,4 +1,4 @@
-"""What is there twice: within a split, and in what the model learns from and what it is measured on."""
+"""Find duplicates within a split, and the overlap of training with held-out data."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, cast
@@ -10,34 +10,34 @@ from escoita.data.statistics import Measured
 from escoita.records.data import Clip, Duplicates, Leak, Pair, SharedBy
 
 
-# From so many characters on a speaker's name is a digest, as in Common Voice, and the same in another corpus is no
-# accident; `f3` or `17` is somebody else there.
+# A speaker name of at least this many characters is a digest, as in Common Voice, and means the same person in every
+# corpus; a name such as `f3` or `17` means another person in another corpus.
 CERTAIN_NAME = 16
 EXAMPLES = 5
-# Instead of a place: there is no twin.
+# The index of a clip without a match.
 NONE = -1
 
 
 def find_duplicates(parts: Sequence[Measured]) -> list[Duplicates]:
     """
-    Finds what one split holds more than once, in all its corpora together.
+    Find the transcripts and recordings that occur more than once in a split, over all its corpora.
 
     Args:
         parts (`Sequence[Measured]`): The corpora of the split.
     """
     total = sum(map(len, parts))
     found = []
-    said = _transcripts(parts)
-    for by, first in (("transcript", _twins(said, said)), ("audio", _heard_before(parts))):
-        again = np.flatnonzero((first != NONE) & (first < np.arange(total)))
+    transcripts = _transcripts(parts)
+    for by, first in (("transcript", _matches(transcripts, transcripts)), ("audio", _audio_duplicates(parts))):
+        repeated = np.flatnonzero((first != NONE) & (first < np.arange(total)))
         found.append(
             Duplicates(
                 split=parts[0].split,
                 by=cast(Literal["transcript", "audio"], by),
-                clips=len(again),
-                share=len(again) / total,
-                distinct=len(np.unique(first[again])),
-                examples=_pairs(parts, again, parts, first),
+                clips=len(repeated),
+                share=len(repeated) / total,
+                distinct=len(np.unique(first[repeated])),
+                examples=_pairs(parts, repeated, parts, first),
             )
         )
     return found
@@ -45,27 +45,27 @@ def find_duplicates(parts: Sequence[Measured]) -> list[Duplicates]:
 
 def find_leaks(held_out: Measured, seen: Sequence[Measured]) -> list[Leak]:
     """
-    Finds what a corpus that is held out shares with what the model learns from.
+    Find the overlap of a held-out corpus with the corpora that the model is trained or selected on.
 
     Args:
         held_out ([`Measured`]): A test corpus, or a validation corpus.
-        seen (`Sequence[Measured]`): The corpora it must not overlap with.
+        seen (`Sequence[Measured]`): The corpora that it must not overlap with.
 
     Returns:
-        `list[Leak]`: By transcript, by speaker and by audio.
+        `list[Leak]`: The overlap by transcript, by speaker and by audio.
     """
     left, right = _speakers([held_out]), _speakers(seen)
     comparable = np.ones(len(held_out), bool)
     named = np.isin(_namespaces([held_out]), np.setdiff1d(_namespaces(seen), [0]))
     return [
-        _leak("transcript", held_out, seen, _twins(_transcripts([held_out]), _transcripts(seen)), comparable),
-        _leak("speaker", held_out, seen, _twins(left, right), named),
-        _leak("audio", held_out, seen, _heard_twins(held_out, seen), comparable),
+        _leak("transcript", held_out, seen, _matches(_transcripts([held_out]), _transcripts(seen)), comparable),
+        _leak("speaker", held_out, seen, _matches(left, right), named),
+        _leak("audio", held_out, seen, _audio_matches(held_out, seen), comparable),
     ]
 
 
-def _leak(by: SharedBy, held_out: Measured, seen: Sequence[Measured], twins: np.ndarray, compared: np.ndarray) -> Leak:
-    shared = np.flatnonzero(twins != NONE)
+def _leak(by: SharedBy, held_out: Measured, seen: Sequence[Measured], first: np.ndarray, compared: np.ndarray) -> Leak:
+    shared = np.flatnonzero(first != NONE)
     return Leak(
         corpus=held_out.corpus,
         split=cast(Literal["validation", "test"], held_out.split),
@@ -74,20 +74,20 @@ def _leak(by: SharedBy, held_out: Measured, seen: Sequence[Measured], twins: np.
         compared=int(compared.sum()),
         clips=len(shared),
         share=len(shared) / len(held_out),
-        distinct=len(np.unique(twins[shared])),
-        examples=_pairs([held_out], shared, seen, twins),
+        distinct=len(np.unique(first[shared])),
+        examples=_pairs([held_out], shared, seen, first),
     )
 
 
-def _pairs(left: Sequence[Measured], indices: np.ndarray, right: Sequence[Measured], twins: np.ndarray) -> list[Pair]:
-    """A few of the clips at `indices` with their twins, each twin once."""
-    _, firsts = np.unique(twins[indices], return_index=True)
-    chosen = indices[np.sort(firsts)[:EXAMPLES]].tolist()
-    return [Pair(clip=_clip(left, index), like=_clip(right, int(twins[index]))) for index in chosen]
+def _pairs(left: Sequence[Measured], indices: np.ndarray, right: Sequence[Measured], first: np.ndarray) -> list[Pair]:
+    """Return some of the clips at `indices` with their matches, each match once."""
+    _, positions = np.unique(first[indices], return_index=True)
+    chosen = indices[np.sort(positions)[:EXAMPLES]].tolist()
+    return [Pair(clip=_clip(left, index), like=_clip(right, int(first[index]))) for index in chosen]
 
 
 def _clip(parts: Sequence[Measured], index: int) -> Clip:
-    """The clip at a place counted through all parts."""
+    """Return the clip at an index that is counted over all corpora."""
     for part in parts:
         if index < len(part):
             return part.clip(index)
@@ -95,31 +95,31 @@ def _clip(parts: Sequence[Measured], index: int) -> Clip:
     raise IndexError(index)
 
 
-def _twins(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Where in `right` each key of `left` is first; 0 is no key."""
+def _matches(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return for each key of `left` the index of the first equal key of `right`; the key 0 matches nothing."""
     keys, firsts = np.unique(right, return_index=True)
-    places = np.minimum(np.searchsorted(keys, left), len(keys) - 1)
-    return np.where((left != 0) & (keys[places] == left), firsts[places], NONE)
+    positions = np.minimum(np.searchsorted(keys, left), len(keys) - 1)
+    return np.where((left != 0) & (keys[positions] == left), firsts[positions], NONE)
 
 
-def _heard_twins(held_out: Measured, seen: Sequence[Measured]) -> np.ndarray:
-    """Where among the clips of `seen` the recording of each clip is first."""
+def _audio_matches(held_out: Measured, seen: Sequence[Measured]) -> np.ndarray:
+    """Return for each clip the index of the first clip of `seen` with the same recording."""
     firsts: dict[bytes, int] = {}
-    for index, known in enumerate(known for part in seen for known in part.prints):
-        firsts.setdefault(known, index)
-    # Each fingerprint once, or copies of copies would make as many pairs as there are of one times of the other.
-    ours = list(dict.fromkeys(held_out.prints))
-    places = list(firsts.values())
-    twins: dict[bytes, int] = {}
-    for known_index, our_index in matches(list(firsts), ours):
-        twins.setdefault(ours[our_index], places[known_index])
-    return np.array([twins.get(known, NONE) for known in held_out.prints], np.int64)
+    for index, fingerprint in enumerate(fingerprint for part in seen for fingerprint in part.fingerprints):
+        firsts.setdefault(fingerprint, index)
+    # Each fingerprint once: n copies on one side and m on the other would make n * m pairs.
+    distinct = list(dict.fromkeys(held_out.fingerprints))
+    positions = list(firsts.values())
+    matched: dict[bytes, int] = {}
+    for seen_index, own_index in matches(list(firsts), distinct):
+        matched.setdefault(distinct[own_index], positions[seen_index])
+    return np.array([matched.get(fingerprint, NONE) for fingerprint in held_out.fingerprints], np.int64)
 
 
-def _heard_before(parts: Sequence[Measured]) -> np.ndarray:
-    """Where the recording of each clip comes for the first time; nowhere unless it comes again."""
+def _audio_duplicates(parts: Sequence[Measured]) -> np.ndarray:
+    """Return for each clip the index of the first clip with the same recording, if there are several."""
     earliest = np.full(sum(map(len, parts)), NONE)
-    for first, own in duplicates([known for part in parts for known in part.prints]):
+    for first, own in duplicates([fingerprint for part in parts for fingerprint in part.fingerprints]):
         earliest[own] = first
     return earliest
 
@@ -137,7 +137,7 @@ def _namespaces(parts: Sequence[Measured]) -> np.ndarray:
 
 
 def _speaker_keys(parts: Sequence[Measured], form: Callable[[str, str], str]) -> np.ndarray:
-    """Keys made of a name and the space in which it means one person: its corpus, or everywhere, `*`."""
+    """Return keys of a speaker name and the namespace in which it means one person: a corpus, or `*` for all."""
 
     def keys(part: Measured) -> np.ndarray:
         return part.keys("speaker", lambda name: name and form(part.corpus if len(name) < CERTAIN_NAME else "*", name))

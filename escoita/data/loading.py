@@ -1,4 +1,4 @@
-"""The corpora of a split: read, checked, weighted; and each row that cannot be used is said."""
+"""Read, check and weight the corpora of a split, and report each row that cannot be used."""
 
 from collections.abc import Collection
 
@@ -12,8 +12,44 @@ from escoita.recipe.schema import Corpus
 from escoita.utils.processes import say
 
 
-# By the name of the corpus: its usable rows, and the others.
+# The usable and the rejected rows by the name of their corpus.
 Gathered = dict[str, tuple[Utterances, list[Rejected]]]
+
+
+class RejectedRowsError(CorpusError):
+    """
+    Report a corpus of which too many rows cannot be used.
+
+    Args:
+        rejected (`int`): The number of rows that cannot be used.
+        total (`int`): The number of all rows.
+        max_share (`float`): The largest fraction of rows that may be rejected.
+        first ([`Rejected`]): The first row that cannot be used.
+    """
+
+    problem = (
+        "{rejected:,} of {total:,} rows cannot be used, more than the {max_share:.1%} of corpora.max_rejected_share;"
+        " the first: {first}"
+    )
+    rejected: int
+    total: int
+    max_share: float
+    first: Rejected
+
+
+class SilentCorpusError(CorpusError):
+    """
+    Report a corpus of which no clip has audible content.
+
+    Args:
+        clips (`int`): The number of clips.
+        first (`str`): The first clip, with source and row.
+    """
+
+    problem = "none of {clips:,} clips has audible content; the first: {first}"
+    hint = "check the recordings, and how they were exported"
+    clips: int
+    first: str
 
 
 def gather(
@@ -21,31 +57,30 @@ def gather(
     language: str,
     max_audio_seconds: float | None,
     max_rejected_share: float,
-    marks: Collection[str] = (),
+    special_tokens: Collection[str] = (),
 ) -> Gathered:
     """
-    Reads and checks the corpora of one split, and says of each row that cannot be used why.
+    Read and check the corpora of one split, and print the reason for each row that cannot be used.
 
     Args:
-        corpora (`list[Corpus]`): As the recipe lists them.
-        language (`str`): Of corpora that name none.
-        max_audio_seconds (`float`, *optional*): Longest clip that the model hears whole, in seconds; `None` for no
-            limit.
-        max_rejected_share (`float`): Largest fraction of a corpus' rows that may be unusable.
-        marks (`Collection[str]`, *optional*): Special tokens of the model, which no transcript may hold.
+        corpora (`list[Corpus]`): The corpora as the recipe lists them.
+        language (`str`): The language of corpora that name none.
+        max_audio_seconds (`float`, *optional*): The longest clip that the model takes, in seconds; `None`: no limit.
+        max_rejected_share (`float`): The largest fraction of the rows of a corpus that may be rejected.
+        special_tokens (`Collection[str]`, *optional*): Special tokens of the model, which no transcript may contain.
 
     Returns:
-        `dict[str, tuple[Utterances, list[Rejected]]]`: Of each corpus the usable rows with their lengths, and the
+        `dict[str, tuple[Utterances, list[Rejected]]]`: The usable rows of each corpus with their lengths, and the
         others.
 
     Raises:
-        CorpusError: A corpus cannot be read, too much of it cannot be used, or no clip of it has audible content.
+        CorpusError: A corpus cannot be read, too many of its rows are rejected, or no clip of it has audible content.
     """
     gathered: Gathered = {}
     for corpus in corpora:
         rows, malformed = read_corpus(corpus, language)
         noticed = Noticed()
-        usable, broken = check_clips(rows, max_audio_seconds, marks, f"Checking {corpus.name}", noticed)
+        usable, broken = check_clips(rows, max_audio_seconds, special_tokens, f"Checking {corpus.name}", noticed)
         refuse_over_share(len(usable), malformed + broken, max_rejected_share)
         refuse_silence(noticed)
         for row in malformed + broken:
@@ -58,12 +93,13 @@ def gather(
 
 def weighted(gathered: Gathered, corpora: list[Corpus], seed: int) -> Utterances:
     """
-    One epoch: each corpus repeated or thinned by its weight, in a draw that depends on the seed alone.
+    Return the rows of one epoch: each corpus repeated or sampled by its weight; the sample depends on the seed only.
 
     Args:
-        gathered (`Gathered`): What was read of the corpora.
-        corpora (`list[Corpus]`): With their weights: 2 hears every clip twice in an epoch, 0.5 one half of the clips.
-        seed (`int`): Of the draw.
+        gathered (`Gathered`): The rows of the corpora.
+        corpora (`list[Corpus]`): The corpora with their weights; with 2, every clip occurs twice in an epoch, with
+            0.5, half of the clips occur.
+        seed (`int`): The seed of the sample.
 
     Raises:
         CorpusError: No clip is left.
@@ -72,35 +108,31 @@ def weighted(gathered: Gathered, corpora: list[Corpus], seed: int) -> Utterances
     parts = []
     for corpus in corpora:
         utterances, _ = gathered[corpus.name]
-        whole, part = divmod(round(corpus.weight * len(utterances)), max(1, len(utterances)))
-        drawn = np.sort(draw.permutation(len(utterances))[:part])
-        parts.append(utterances.take(np.concatenate([np.tile(np.arange(len(utterances)), whole), drawn])))
+        repeats, rest = divmod(round(corpus.weight * len(utterances)), max(1, len(utterances)))
+        sample = np.sort(draw.permutation(len(utterances))[:rest])
+        parts.append(utterances.take(np.concatenate([np.tile(np.arange(len(utterances)), repeats), sample])))
     epoch = Utterances.concatenated(parts)
     if not len(epoch):
-        raise CorpusError("corpora.train: by their weights no clip is left to train on; raise weight")
+        raise CorpusError("no clip is left to train on with these weights", key="corpora.train", hint="raise weight")
     return epoch
 
 
 def refuse_over_share(usable: int, rejected: list[Rejected], max_share: float) -> None:
     """
-    Refuses a corpus of which too much cannot be used.
+    Refuse a corpus of which too many rows cannot be used.
 
     Args:
-        usable (`int`): Rows that can be used.
-        rejected (`list[Rejected]`): Rows that cannot.
-        max_share (`float`): Largest fraction of all rows that may be rejected.
+        usable (`int`): The number of usable rows.
+        rejected (`list[Rejected]`): The other rows.
+        max_share (`float`): The largest fraction of all rows that may be rejected.
 
     Raises:
-        CorpusError: More than `max_share` is rejected, or nothing is left.
+        RejectedRowsError: More rows than `max_share` allows are rejected, or all of them are.
     """
     total = usable + len(rejected)
-    if rejected and usable == 0:
-        raise CorpusError(f"none of {total} rows can be used; the first: {rejected[0]}")
-    if len(rejected) > max_share * total:
-        raise CorpusError(
-            f"{len(rejected)} of {total} rows cannot be used, over the {max_share:.1%} that corpora.max_rejected_share"
-            f" allows; the first: {rejected[0]}"
-        )
+    none_left = f"none of {total:,} rows can be used; the first: {rejected[0]}" if rejected and not usable else None
+    if none_left or len(rejected) > max_share * total:
+        raise RejectedRowsError(none_left, rejected=len(rejected), total=total, max_share=max_share, first=rejected[0])
 
 
 def refuse_silence(noticed: Noticed) -> None:
@@ -108,13 +140,10 @@ def refuse_silence(noticed: Noticed) -> None:
     Refuse a corpus in which no clip has audible content.
 
     Args:
-        noticed ([`~escoita.data.clips.Noticed`]): What was noticed of its usable clips.
+        noticed ([`~escoita.data.clips.Noticed`]): The problems of its usable clips.
 
     Raises:
-        CorpusError: There are clips, and all are silent.
+        SilentCorpusError: There are clips, and all are silent.
     """
     if noticed.clips and noticed.silent == noticed.clips:
-        raise CorpusError(
-            f"none of {noticed.clips:,} clips has audible content; check the recordings, and how they were exported;"
-            f" the first: {noticed.first_silent}"
-        )
+        raise SilentCorpusError(clips=noticed.clips, first=noticed.first_silent)

@@ -1,4 +1,4 @@
-"""Describe each corpus of a recipe in figures, find clips that stand out, and compare the splits."""
+"""Compute the statistics of each corpus of a recipe, find outliers, and compare the splits."""
 
 import hashlib
 import re
@@ -35,18 +35,19 @@ from escoita.utils.files import write_atomically
 from escoita.utils.processes import say
 
 
-# What most bases take whole. Statistics are made without a base, whose own limit may be lower; training applies it.
-HEARD_WHOLE_SECONDS = 30.0
-# Under this nobody says a word.
+# The longest clip that most base models take. Statistics are computed without a base model, whose own limit may be
+# lower; training applies that limit.
+DEFAULT_MAX_AUDIO_SECONDS = 30.0
+# A shorter clip cannot contain a word.
 SHORT_SECONDS = 0.2
-# Nobody speaks more characters in a second, and in one that is spoken there is no less.
+# Speech has no more, and no fewer, characters in a second.
 MOST_CHARACTERS, FEWEST_CHARACTERS = 30.0, 1.0
 # Modified z-score from which Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993) call a value an outlier;
 # here of the logarithm of the characters in a second.
 FAR_Z = 3.5
-# However alike the others are, half and twice the median are no outliers, and of fewer clips there is no usual pace.
+# Half and twice the median are never outliers, and fewer clips than this have no usual speaking rate.
 FAR_FACTOR, FEWEST_CLIPS = 2.0, 20
-# By so much what a corpus claims of a length may differ.
+# The accepted difference between a claimed and a measured duration.
 CLAIM_SECONDS = 0.5
 EXAMPLES = 5
 
@@ -56,38 +57,39 @@ Found = Iterator[tuple[OutlierKind, np.ndarray, Callable[[int], str]]]
 
 def find_outliers(measured: Measured, characters: Counter[str], max_audio_seconds: float) -> list[Outliers]:
     """
-    Finds the clips of a corpus that stand out, in each of the ways that [`~escoita.records.data.Outliers`] lists.
+    Find the outliers of a corpus, of each kind that [`~escoita.records.data.Outliers`] lists.
 
     Args:
         measured ([`Measured`]): The clips.
-        characters (`Counter[str]`): What their transcripts are written with.
-        max_audio_seconds (`float`): Longest clip that the model hears whole.
+        characters (`Counter[str]`): The characters of their transcripts.
+        max_audio_seconds (`float`): The longest clip that the model takes, in seconds.
 
     Returns:
-        `list[Outliers]`: Those kinds that there are.
+        `list[Outliers]`: The kinds that occur.
     """
     found = []
     for kind, extent, detail in _found(measured, characters, max_audio_seconds):
         indices = np.flatnonzero(extent > 0)
         if len(indices):
             farthest = indices[np.argsort(-extent[indices], kind="stable")[:EXAMPLES]].tolist()
-            odd = [Odd(clip=measured.clip(index), detail=detail(index)) for index in farthest]
-            found.append(Outliers(kind=kind, clips=len(indices), share=len(indices) / len(measured), examples=odd))
+            examples = [Odd(clip=measured.clip(index), detail=detail(index)) for index in farthest]
+            share = len(indices) / len(measured)
+            found.append(Outliers(kind=kind, clips=len(indices), share=share, examples=examples))
     return found
 
 
 def characters_per_second(measured: Measured) -> np.ndarray:
-    """Of each clip: the characters of its transcript, spaces counted, by its length."""
+    """Return for each clip the characters of its transcript, including spaces, per second of audio."""
     texts = measured.utterances.each("text")
     return np.fromiter(map(len, texts), np.int64, len(measured)) / measured.seconds
 
 
 def usual_speaking_rate(rates: np.ndarray) -> tuple[float, float]:
     """
-    The slowest and the fastest that is no outlier, in characters a second, among clips of one corpus.
+    Return the lowest and the highest speaking rate of a corpus that are not outliers, in characters per second.
 
-    By the modified z-score of the logarithm (median and median absolute deviation, which outliers hardly move), within
-    what anybody can say.
+    The bounds are those of the modified z-score of the logarithm (median and median absolute deviation, on which
+    outliers have little influence), within the limits of human speech.
     """
     slowest, fastest = FEWEST_CHARACTERS, MOST_CHARACTERS
     if len(rates) < FEWEST_CLIPS:
@@ -100,7 +102,7 @@ def usual_speaking_rate(rates: np.ndarray) -> tuple[float, float]:
 
 
 def _found(measured: Measured, characters: Counter[str], max_audio_seconds: float) -> Found:
-    """Each kind with how far out every clip is, 0 where it is no outlier, and what to say of one."""
+    """Yield each kind with the extent of every clip, 0 if it is no outlier, and the function that describes one."""
     seconds, rows = measured.seconds, measured.utterances
     yield "long", _over(seconds, max_audio_seconds), lambda index: f"{seconds[index]:.1f} s"
     yield "short", _over(-seconds, -SHORT_SECONDS), lambda index: f"{seconds[index]:.2f} s"
@@ -108,11 +110,11 @@ def _found(measured: Measured, characters: Counter[str], max_audio_seconds: floa
     rates = characters_per_second(measured)
     slowest, fastest = usual_speaking_rate(rates)
 
-    def pace(index: int) -> str:
-        return f"{rates[index]:.1f} characters a second; the median is {np.median(rates):.1f}"
+    def rate(index: int) -> str:
+        return f"{rates[index]:.1f} characters per second; the median is {np.median(rates):.1f}"
 
-    yield "dense", _over(rates, fastest), pace
-    yield "sparse", _over(-rates, -slowest), pace
+    yield "dense", _over(rates, fastest), rate
+    yield "sparse", _over(-rates, -slowest), rate
 
     main = main_script(characters)
     foreign = "".join(filter(lambda letter: script_of(letter) not in ("", main), characters))
@@ -127,8 +129,8 @@ def _found(measured: Measured, characters: Counter[str], max_audio_seconds: floa
     digits = {index: match[0] for index, text in enumerate(rows.each("text")) if (match := _DIGITS.search(text))}
     yield "digits", _at(list(digits), len(rows)), lambda index: f"{digits[index]} is not written as it is spoken"
 
-    silent = np.array([not each for each in measured.prints])
-    yield "silent", silent.astype(float), lambda index: "nothing can be heard"
+    silent = np.array([not each for each in measured.fingerprints])
+    yield "silent", silent.astype(float), lambda index: "no audible content"
 
     one_channel = _at([index for index, channel in enumerate(measured.channels) if channel], len(rows))
     yield "channel", one_channel, lambda index: f"channel {measured.channels[index]} is used"
@@ -153,27 +155,27 @@ def _at(indices: list[int], count: int) -> np.ndarray:
 
 
 EXAMPLES = 5
-# Bins of the histogram of durations, at most and without the last; each as wide as one of these, in seconds.
+# The maximum number of bins of the histogram of durations, without the last, and their possible widths, in seconds.
 _BINS, _WIDTHS = 20, (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-# Clips over the bins: one recording of an hour must not press all others into the first.
+# The fraction of clips above the bins: one recording of an hour must not move all others into the first bin.
 _OVER = 0.005
 _AT_ONCE = 8192
-# Words on each side of one that a normaliser changes.
-_NEIGHBOURS = 2
+# The number of words that an example shows on each side of a changed word.
+_CONTEXT = 2
 
 
 def describe(
     measured: Measured, rejected: list[Rejected], edges: list[float], normalizer_name: str, max_audio_seconds: float
 ) -> CorpusData:
     """
-    Puts one corpus of one split into figures.
+    Compute the statistics of one corpus of one split.
 
     Args:
-        measured ([`Measured`]): Its usable clips.
-        rejected (`list[Rejected]`): Its other rows.
-        edges (`list[float]`): Lower ends of the bins of durations, in seconds.
-        normalizer_name (`str`): Of the recipe.
-        max_audio_seconds (`float`): Longest clip that the model hears whole.
+        measured ([`Measured`]): The usable clips of the corpus.
+        rejected (`list[Rejected]`): The other rows.
+        edges (`list[float]`): The lower edges of the bins of durations, in seconds.
+        normalizer_name (`str`): The normalizer of the recipe.
+        max_audio_seconds (`float`): The longest clip that the model takes, in seconds.
     """
     rows, seconds = measured.utterances, measured.seconds
     characters = count_characters(rows.each("text"))
@@ -202,27 +204,27 @@ def describe(
 
 
 def duration_edges(lengths: list[np.ndarray]) -> list[float]:
-    """Lower ends of at most 20 bins of one width, in seconds, and of the one that holds all that is longer."""
+    """Return the lower edges, in seconds, of at most 20 bins of one width, and of the bin for all longer clips."""
     longest = max((float(np.quantile(seconds, 1 - _OVER, method="higher")) for seconds in lengths), default=0.0)
     width = next((width for width in _WIDTHS if longest < _BINS * width), _WIDTHS[-1])
-    return [round(place * width, 2) for place in range(min(int(longest / width + 1e-9) + 1, _BINS) + 1)]
+    return [round(index * width, 2) for index in range(min(int(longest / width + 1e-9) + 1, _BINS) + 1)]
 
 
 def spread(values: np.ndarray) -> Spread:
-    """How values are spread."""
+    """Return the quantiles and the mean of values."""
     low, p5, median, p95, high = np.quantile(values, [0, 0.05, 0.5, 0.95, 1]).tolist()
     return Spread(min=low, p5=p5, median=median, mean=float(values.mean()), p95=p95, max=high)
 
 
 def counted(rows: Utterances, column: str) -> dict[str, int]:
-    """How often each value of a column of text comes, the most frequent first."""
+    """Count each value of a text column, the most frequent first."""
     values = pc.value_counts(rows.table[column].take(pa.array(rows.order)))
     counts = {each["values"]: each["counts"] for each in values.to_pylist()}
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def reasons(rejected: list[Rejected]) -> list[Reason]:
-    """Rejected rows by what is wrong with them; reasons that differ in their figures alone are one."""
+    """Group rejected rows by reason; reasons that differ in their numbers only are one."""
     kinds: dict[str, list[Rejected]] = {}
     for row in rejected:
         kinds.setdefault(re.sub(r"\d+(\.\d+)?", "#", row.reason), []).append(row)
@@ -233,7 +235,7 @@ def reasons(rejected: list[Rejected]) -> list[Reason]:
 
 
 def normalization(rows: Utterances, name: str) -> Normalization:
-    """What a normaliser does to the words of transcripts; see [`~escoita.metrics.normalizers.word_changes`]."""
+    """Count the transcripts whose words a normalizer changes; see [`~escoita.metrics.normalizers.word_changes`]."""
     normalize, texts = normalizer(name), rows.each("text")
     totals: Counter[str] = Counter()
     examples: list[tuple[str, str]] = []
@@ -247,18 +249,18 @@ def normalization(rows: Utterances, name: str) -> Normalization:
 
 
 def around_change(before: str, after: str) -> tuple[str, str]:
-    """The first word that a normaliser changes by more than case and signs, with its neighbours, before and after."""
+    """Return the first word that a normalizer changes by more than case and signs, before and after, in context."""
     old, new = before.split(), after.split()
     same = (compared_form(one) == compared_form(other) for one, other in zip(old, new, strict=False))
-    place = next((place for place, equal in enumerate(same) if not equal), min(len(old), len(new)))
-    start, end = max(0, place - _NEIGHBOURS), place + _NEIGHBOURS + 1
+    changed = next((index for index, equal in enumerate(same) if not equal), min(len(old), len(new)))
+    start, end = max(0, changed - _CONTEXT), changed + _CONTEXT + 1
     left, right = "… " * (start > 0), " …" * (end < max(len(old), len(new)))
     first, second = (shortened(left + " ".join(words[start:end]) + right) for words in (old, new))
     return first, (second if new else "")
 
 
 def digest(rows: Utterances) -> str:
-    """SHA-256 over id, transcript and measured length (in milliseconds) of each row."""
+    """Return the SHA-256 digest of id, transcript and measured length (in milliseconds) of each row."""
     sha256 = hashlib.sha256()
     for row in zip(rows.each("id"), rows.each("text"), rows.each("audio_seconds"), strict=True):
         sha256.update(f"{row[0]}\0{row[1]}\0{row[2]:.3f}\n".encode())
@@ -266,18 +268,18 @@ def digest(rows: Utterances) -> str:
 
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# What a held-out split is compared with.
+# The splits that a held-out split is compared with.
 SEEN: dict[Split, tuple[Split, ...]] = {"validation": ("train",), "test": ("train", "validation")}
 
 
 def write_survey(recipe: Recipe, run: RunDirectory, missing_ok: bool = False) -> DataRecord:
     """
-    Measures what the corpora of a recipe hold, and writes `data.json` and the plot of durations into a run.
+    Measure the corpora of a recipe, and write `data.json` and the plot of durations into a run directory.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`]): Names the corpora and the normaliser.
-        run ([`RunDirectory`]): Where to; not always where the recipe was trained, as runs are moved.
-        missing_ok (`bool`, *optional*, defaults to `False`): As in [`survey`].
+        recipe ([`~escoita.recipe.schema.Recipe`]): The recipe with the corpora and the normalizer.
+        run ([`RunDirectory`]): The run directory to write to, which may have been moved since training.
+        missing_ok (`bool`, *optional*, defaults to `False`): The same as in [`survey`].
 
     Raises:
         CorpusError: A corpus cannot be read, unless `missing_ok`.
@@ -288,18 +290,20 @@ def write_survey(recipe: Recipe, run: RunDirectory, missing_ok: bool = False) ->
     return record
 
 
-def survey(recipe: Recipe, missing_ok: bool = False, max_audio_seconds: float = HEARD_WHOLE_SECONDS) -> DataRecord:
+def survey(
+    recipe: Recipe, missing_ok: bool = False, max_audio_seconds: float = DEFAULT_MAX_AUDIO_SECONDS
+) -> DataRecord:
     """
-    Measures what the corpora of a recipe hold.
+    Measure the corpora of a recipe.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`]): Names the corpora and the normaliser.
-        missing_ok (`bool`, *optional*, defaults to `False`): Records a corpus that cannot be read as missing, and
-            goes on.
-        max_audio_seconds (`float`, *optional*, defaults to 30): Longest clip that the model hears whole.
+        recipe ([`~escoita.recipe.schema.Recipe`]): The recipe with the corpora and the normalizer.
+        missing_ok (`bool`, *optional*, defaults to `False`): Whether a corpus that cannot be read is recorded as
+            missing instead of raising an error.
+        max_audio_seconds (`float`, *optional*, defaults to 30): The longest clip that the model takes, in seconds.
 
     Returns:
-        [`~escoita.records.data.DataRecord`]: Without folders of this machine.
+        [`~escoita.records.data.DataRecord`]: The record, without folders of this machine.
 
     Raises:
         CorpusError: A corpus cannot be read, unless `missing_ok`.
@@ -315,10 +319,10 @@ def survey(recipe: Recipe, missing_ok: bool = False, max_audio_seconds: float = 
             except CorpusError as error:
                 if not missing_ok:
                     raise
-                say(f"Not compared: {error}")
+                say(f"Corpus {corpus.name} not measured: {error}")
                 missing.append(Missing(split=split, name=corpus.name))
-    every = list(chain.from_iterable(parts.values()))
-    edges = duration_edges([part.seconds for part in every])
+    measured = list(chain.from_iterable(parts.values()))
+    edges = duration_edges([part.seconds for part in measured])
     return DataRecord(
         name=recipe.name,
         max_audio_seconds=max_audio_seconds,
@@ -326,7 +330,7 @@ def survey(recipe: Recipe, missing_ok: bool = False, max_audio_seconds: float = 
         duration_edges=edges,
         corpora=[
             describe(part, rejected[part.split, part.corpus], edges, recipe.eval.normalizer, max_audio_seconds)
-            for part in every
+            for part in measured
         ],
         missing=missing,
         duplicates=[found for split in SPLITS if parts[split] for found in find_duplicates(parts[split])],

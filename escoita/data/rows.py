@@ -1,4 +1,4 @@
-"""One shape of row for every corpus, held in Arrow: a million rows cost megabytes, and no audio is touched."""
+"""Define the row schema of all corpora, stored in Arrow: a million rows take megabytes, and no audio is read."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,37 +36,38 @@ SCHEMA = pa.schema(
     ]
 )
 _PLAIN = [name for name in SCHEMA.names if name != "embedded"]
-# Rows turned into Python at once: enough to be fast, few enough for clips that are embedded.
+# Rows that are converted to Python together: enough to be fast, few enough for embedded clips.
 _AT_ONCE = 1024
-# Rows that are collected at once, and blocks of them that are joined: an allocator wastes much on many small arrays.
+# Rows that are collected together, and blocks of them that are joined: many small arrays waste memory.
 _BLOCK = 4096
 _JOINED = 64
-# A speaker's id of so many characters stands in the id of a clip by no accident, whatever is beside it.
+# A speaker id of at least this many characters does not occur in the id of a clip by chance.
 _CERTAIN = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """
-    One recording and what is said in it.
+    Represent one recording and its transcript.
 
     Args:
-        id (`str`): Unique within the corpus.
-        audio (`str`): Path of the recording; of one that is embedded, the name it goes by.
-        text (`str`): The transcript, as the corpus has it.
-        corpus (`str`): Name of the corpus.
-        language (`str`): ISO code, lower case.
-        source (`str`): The file or dataset that names it.
-        row (`int`): Its line or row there, counted from 1.
-        split (`str`): Part of the corpus, empty where it has none.
-        speaker (`str`): Who speaks, empty where unknown.
-        gender (`str`): `female`, `male` or what else the corpus has, empty where unknown.
-        accent (`str`): The same.
-        offset (`float`, *optional*): Where in the recording it begins, in seconds; the whole recording unless given.
-        duration (`float`, *optional*): With an offset, how long the part is, in seconds; else the length that the
-            corpus claims, which decides nothing.
-        embedded (`bytes`, *optional*): The encoded recording itself, where no file holds it.
-        audio_seconds (`float`): Measured length; 0 until the clip is checked.
+        id (`str`): The id, unique within the corpus.
+        audio (`str`): The path of the recording, or the name of an embedded one.
+        text (`str`): The transcript as it is in the corpus.
+        corpus (`str`): The name of the corpus.
+        language (`str`): The ISO code, lower case.
+        source (`str`): The file or dataset that contains the row.
+        row (`int`): The line or row there, counted from 1.
+        split (`str`): The split of the corpus, empty if it has none.
+        speaker (`str`): The id of the speaker, empty if unknown.
+        gender (`str`): The gender, `female`, `male` or another value of the corpus, empty if unknown.
+        accent (`str`): The accent, empty if unknown.
+        offset (`float`, *optional*): The start of the segment in the recording, in seconds; `None` for the complete
+            recording.
+        duration (`float`, *optional*): The length of the segment if there is an offset, in seconds; else the length
+            that the corpus claims, which is not used for decoding.
+        embedded (`bytes`, *optional*): The encoded recording, if it is not in a file.
+        audio_seconds (`float`): The measured length; 0 until the clip is checked.
     """
 
     id: str
@@ -88,7 +89,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that cannot be used: which source, which line, which file and why."""
+    """Represent a row that cannot be used, with its source, its line or row, its recording and the reason."""
 
     source: str
     row: int
@@ -99,20 +100,20 @@ class Rejected:
         return visible(f"{self.source}:{self.row}: {self.audio or 'row'}: {self.reason}")
 
     def public(self) -> str:
-        """The same without folders of this machine, for records."""
+        """Return the text without folders of this machine, for records."""
         return str(replace(self, source=public_name(self.source), audio=public_name(self.audio)))
 
 
 class Utterances(Sequence[Utterance]):
     """
-    Rows in Arrow, and an order in which they are seen; an [`Utterance`] is made when it is looked at.
+    Store rows in Arrow, with an order; an [`Utterance`] is made on access.
 
-    Selecting rows makes another order over the same table: recordings that are embedded may be larger than memory,
+    A selection of rows is another order over the same table: embedded recordings may be larger than memory, are
     mapped from a file, and are never copied.
 
     Args:
-        table (`pa.Table`): With the columns of `SCHEMA`.
-        order (`np.ndarray`, *optional*): Indices into the table; all rows as they stand unless given.
+        table (`pa.Table`): The table with the columns of `SCHEMA`.
+        order (`np.ndarray`, *optional*): The indices into the table. The default is all rows in their order.
     """
 
     def __init__(self, table: pa.Table, order: np.ndarray | None = None):
@@ -121,12 +122,12 @@ class Utterances(Sequence[Utterance]):
 
     @classmethod
     def of(cls, rows: Iterable[Utterance]) -> Self:
-        """Collects rows."""
+        """Collect rows."""
         return cls.of_values(map(attrgetter(*SCHEMA.names), rows))
 
     @classmethod
     def of_values(cls, rows: Iterable[tuple[Any, ...]]) -> Self:
-        """Collects rows given as their values in the order of `SCHEMA`, of which few are in Python at once."""
+        """Collect rows that are given as values in the order of `SCHEMA`; few of them are in Python at a time."""
         pieces: list[list[pa.Array]] = [[] for _ in SCHEMA]
         for number, block in enumerate(batched(rows, _BLOCK), start=1):
             for piece, column, kind in zip(pieces, zip(*block, strict=True), SCHEMA.types, strict=True):
@@ -138,23 +139,23 @@ class Utterances(Sequence[Utterance]):
             if field.name != "embedded" and piece:
                 piece[:] = [pa.concat_arrays(piece)]
             joined[field.name] = pa.chunked_array(piece, field.type)
-            # Not in memory twice while the next column is joined.
+            # Released, so that it is not in memory twice while the next column is joined.
             piece.clear()
         return cls(pa.table(joined, schema=SCHEMA))
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
         """
-        Takes a table as it is.
+        Make rows of a table.
 
         Args:
-            table (`pa.Table`): Any of the columns of `SCHEMA`; text that is missing becomes empty.
+            table (`pa.Table`): The table with any of the columns of `SCHEMA`; missing text becomes empty.
         """
         columns = {}
         for field in SCHEMA:
             column = table[field.name] if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
             if field.name != "embedded":
-                # In one piece, as selecting from many pieces would join them each time.
+                # One array, as each selection from several would join them.
                 column = column.cast(field.type)
                 column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
             default = {pa.string(): "", pa.int64(): 0}.get(field.type, 0.0 if field.name == "audio_seconds" else None)
@@ -163,7 +164,7 @@ class Utterances(Sequence[Utterance]):
 
     @classmethod
     def concatenated(cls, parts: Sequence["Utterances"]) -> Self:
-        """One after the other."""
+        """Return the rows of all parts, one part after the other."""
         starts = np.cumsum([0, *(part.table.num_rows for part in parts)])
         orders = [part.order + start for part, start in zip(parts, starts, strict=False)]
         table = cls.from_table(pa.concat_tables([SCHEMA.empty_table(), *(part.table for part in parts)])).table
@@ -188,7 +189,7 @@ class Utterances(Sequence[Utterance]):
     def _rows(self, indices: np.ndarray) -> Iterator[Utterance]:
         columns = self.table.select(_PLAIN).take(pa.array(indices)).to_pydict()
         embedded = self.table["embedded"]
-        # Never by `take`, which joins all pieces of a column before it looks into them.
+        # Not by `take`, which joins all arrays of a column first.
         columns["embedded"] = (
             [None] * len(indices)
             if embedded.null_count == len(embedded)
@@ -198,35 +199,35 @@ class Utterances(Sequence[Utterance]):
             yield Utterance(**dict(zip(columns, values, strict=True)))
 
     def column(self, name: str) -> list[Any]:
-        """One column as Python values."""
+        """Return a column as Python values."""
         return self.table[name].take(pa.array(self.order)).to_pylist()
 
     def each(self, name: str) -> Iterator[Any]:
-        """One column as Python values, few of them in memory at once."""
+        """Yield a column as Python values, of which few are in memory at a time."""
         for start in range(0, len(self), 2 * _AT_ONCE):
             yield from self[start : start + 2 * _AT_ONCE].column(name)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Utterances":
-        """The rows at `indices`, in their order; one may come twice."""
+        """Return the rows at `indices`, in their order; a row may occur more than once."""
         return Utterances(self.table, self.order[np.asarray(indices, np.int64)])
 
     def where(self, mask: Sequence[bool] | np.ndarray) -> "Utterances":
-        """The rows for which `mask` is true."""
+        """Return the rows for which `mask` is true."""
         return Utterances(self.table, self.order[np.asarray(mask, bool)])
 
     def with_audio_seconds(self, seconds: Sequence[float] | np.ndarray) -> "Utterances":
-        """The same rows with their measured lengths, in seconds."""
+        """Return the same rows with their measured lengths, in seconds."""
         lengths = self.table["audio_seconds"].to_numpy().copy()
         lengths[self.order] = seconds
         return Utterances(self._replaced("audio_seconds", pa.array(lengths)), self.order)
 
     def with_unique_ids(self) -> "Utterances":
-        """The same rows; an id that several have gets its place in the table behind it in each."""
+        """Return the same rows; the number of the row in the table is appended to an id that occurs more than once."""
         ids = numbered = self.table["id"].combine_chunks()
-        # Again where a row was called like that before.
+        # Repeated if another row already has such an id.
         while len(repeated := _repeated(ids)):
-            places = pa.array(np.arange(1, len(ids) + 1)).cast(pa.string())
-            numbered = pc.binary_join_element_wise(numbered, places, "#")
+            numbers = pa.array(np.arange(1, len(ids) + 1)).cast(pa.string())
+            numbered = pc.binary_join_element_wise(numbered, numbers, "#")
             ids = pc.if_else(pc.is_in(ids, value_set=repeated), numbered, ids)
         return Utterances(self._replaced("id", ids), self.order)
 
@@ -235,28 +236,28 @@ class Utterances(Sequence[Utterance]):
 
 
 def _repeated(values: pa.Array) -> pa.Array:
-    """The values that come more than once."""
+    """Return the values that occur more than once."""
     counted = pc.value_counts(values).flatten()
     return counted[0].filter(pc.greater(counted[1], 1))
 
 
 def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Blocks of `size` rows; the last may be shorter."""
+    """Yield blocks of `size` rows; the last may be shorter."""
     rows = iter(rows)
     while block := list(islice(rows, size)):
         yield block
 
 
-def without_speaker(id: str, speaker: str, instead: str) -> str:
-    """The id of a clip with something else in the place of who speaks, as [`public_ids`] says."""
+def without_speaker(id: str, speaker: str, replacement: str) -> str:
+    """Return the id of a clip in which the speaker is replaced; see `public_ids`."""
     if not speaker or speaker.lower() not in id.lower():
         return id
     name = re.escape(speaker)
     if len(speaker) < _CERTAIN:
-        name = f"(?<!{_like(speaker[0])}){name}(?!{_like(speaker[-1])})"
-    return re.sub(name, lambda _: instead, id, flags=re.IGNORECASE)
+        name = f"(?<!{_continuation(speaker[0])}){name}(?!{_continuation(speaker[-1])})"
+    return re.sub(name, lambda _: replacement, id, flags=re.IGNORECASE)
 
 
-def _like(character: str) -> str:
-    """A pattern of the characters that would go on what begins or ends with this one."""
+def _continuation(character: str) -> str:
+    """Return a pattern of the characters that would continue a name that begins or ends with this one."""
     return r"\d" if character.isdigit() else r"[^\W\d_]" if character.isalpha() else r"(?!)"

@@ -1,1 +1,1 @@
-"""Inference: transcription in batches and for many visitors at once."""
+"""Transcribe recordings in batches, and serve concurrent requests."""

@@ -1,4 +1,4 @@
-"""Share the serving engine fairly: who may wait, and whose request is transcribed next."""
+"""Share the serving engine fairly: limit the waiting requests of each client, and order them."""
 
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -9,17 +9,17 @@ from typing import NamedTuple, Protocol, TypeVar
 from escoita.errors import BusyError, ShareError
 
 
-# Requests of one client that may wait at once, and seconds of audio in them. A request that is longer than that is
-# accepted if nothing else of the client waits.
+# The most waiting requests of one client, and the most seconds of audio in them. A longer request is accepted if no
+# other request of the client waits.
 MAX_WAITING = 2
 MAX_WAITING_SECONDS = 60.0
-# The share of the queue that one address may take, however many clients it has.
+# The largest share of the queue for one address, for any number of clients.
 ADDRESS_SHARE = 0.75
 
 
 class Client(NamedTuple):
     """
-    Who sends a request.
+    Represent the sender of a request.
 
     Args:
         address (`Hashable`): The network address; addresses are served in turn.
@@ -31,15 +31,15 @@ class Client(NamedTuple):
 
 
 class Segment(Protocol):
-    """A segment of a recording that waits to be transcribed."""
+    """Represent a segment of a recording that waits to be transcribed."""
 
     @property
     def client(self) -> Client:
-        """Who asked for it."""
+        """Return the client that sent the request."""
 
     @property
     def arrived(self) -> int:
-        """How many batches had been started when the request arrived."""
+        """Return the number of batches that had been started when the request arrived."""
 
 
 Waiting = TypeVar("Waiting", bound=Segment)
@@ -47,67 +47,69 @@ Item = TypeVar("Item")
 
 
 def anyone() -> Client:
-    """A client that shares its limits with no other: for callers that do not say who asks."""
+    """Return a client that shares its limits with no other, for callers that do not identify the client."""
     return Client(object(), None)
 
 
-def require_place(client: Client, waiting: Sequence[Client], max_waiting: int) -> None:
+def require_free_slot(client: Client, waiting: Sequence[Client], max_waiting: int) -> None:
     """
-    Checks that a further request of a client may wait.
+    Require that a further request of a client may wait.
 
     Args:
-        client ([`Client`]): Who asks.
-        waiting (`Sequence[Client]`): Who asked for the requests that wait already.
-        max_waiting (`int`): Requests that may wait at once.
+        client ([`Client`]): The client.
+        waiting (`Sequence[Client]`): The clients of the waiting requests.
+        max_waiting (`int`): The most requests that may wait.
 
     Raises:
         ShareError: As many requests of this client wait as one client may have.
-        BusyError: The queue is full, or its part for this address is.
+        BusyError: The queue is full, or the share of this address is.
     """
     if waiting.count(client) >= MAX_WAITING:
-        raise ShareError(f"{MAX_WAITING} requests of this client wait already; wait for one of them")
+        raise ShareError(f"{MAX_WAITING} requests of this client are already waiting", hint="wait for one of them")
     of_address = sum(each.address == client.address for each in waiting)
     if len(waiting) >= max_waiting or of_address >= max(1, ADDRESS_SHARE * max_waiting):
-        raise BusyError(f"{len(waiting)} others are waiting already; try again in a minute", waiting=len(waiting))
+        raise BusyError(
+            f"{len(waiting)} other requests are waiting", hint="try again in a minute", waiting=len(waiting)
+        )
 
 
-def require_seconds(seconds: float, waiting_seconds: float) -> None:
+def require_audio_share(seconds: float, waiting_seconds: float) -> None:
     """
-    Checks that a further recording of a client may wait.
+    Require that a further recording of a client may wait.
 
     Args:
-        seconds (`float`): Its length.
-        waiting_seconds (`float`): Length of what waits of the same client already.
+        seconds (`float`): The length of the recording, in seconds.
+        waiting_seconds (`float`): The length of the waiting recordings of the same client, in seconds.
 
     Raises:
-        ShareError: Together they are longer than one client may have.
+        ShareError: Their total length is over the limit of one client.
     """
     if waiting_seconds and waiting_seconds + seconds > MAX_WAITING_SECONDS:
-        raise ShareError(f"{waiting_seconds:.0f} s of audio of this client wait already; wait for them")
+        raise ShareError(f"{waiting_seconds:.0f} s of audio of this client are already waiting", hint="wait for them")
 
 
 class Places:
-    """Places for requests that nobody puts into an order; of one client as many as may wait in the queue."""
+    """Limit concurrent requests that are not queued, in total and for each client."""
 
     def __init__(self) -> None:
         self._taken: list[Client] = []
         self._lock = threading.Lock()
 
     @contextmanager
-    def take(self, client: Client, most: int) -> Iterator[None]:
+    def take(self, client: Client, max_requests: int) -> Iterator[None]:
         """
-        Holds a place.
+        Count a request while the context is open.
 
         Args:
-            client ([`Client`]): Who asks.
-            most (`int`): Requests at once.
+            client ([`Client`]): The client.
+            max_requests (`int`): The most concurrent requests.
 
         Raises:
-            ShareError: This client holds as many as one client may.
-            BusyError: All places are taken, or those for this address are.
+            ShareError: The client has as many requests as one client may have.
+            BusyError: There are too many requests, in total or of this address.
         """
         with self._lock:
-            require_place(client, self._taken, most)
+            require_free_slot(client, self._taken, max_requests)
             self._taken.append(client)
         try:
             yield
@@ -118,11 +120,11 @@ class Places:
 
 class FairOrder:
     """
-    Decides whose turn it is: addresses take turns, and so do the clients of each address.
+    Order the waiting segments: addresses are served in turn, and so are the clients of each address.
 
-    A client that has just been served comes after those who asked before that batch ended, and before those who ask
-    later. So a client waits at most for one batch of each other address and of each other client of its own address,
-    however much they have queued, and no stream of new clients can hold anybody up for ever.
+    A client that has just been served comes after clients whose request arrived before that batch ended, and before
+    later ones. So a client waits at most for one batch of each other address and of each other client of its own
+    address, for any length of their queues, and new clients cannot delay it indefinitely.
     """
 
     def __init__(self) -> None:
@@ -130,10 +132,10 @@ class FairOrder:
 
     def order(self, waiting: Iterable[Waiting]) -> list[Waiting]:
         """
-        Sorts segments by whose turn it is.
+        Sort segments by the turns of their clients.
 
         Args:
-            waiting (`Iterable[Waiting]`): In the order of their arrival.
+            waiting (`Iterable[Waiting]`): The segments in the order of their arrival.
         """
         by_address: dict[Hashable, dict[Client, list[Waiting]]] = {}
         for segment in waiting:
@@ -147,21 +149,21 @@ class FairOrder:
 
     def serve(self, batch: Iterable[Waiting], started: int) -> None:
         """
-        Notes who is served.
+        Record the clients of a batch as served.
 
         Args:
             batch (`Iterable[Waiting]`): The segments that are transcribed next.
-            started (`int`): How many batches have been started, this one included.
+            started (`int`): The number of batches that have been started, including this one.
         """
-        # Who asks while this batch is transcribed has arrived at `started`, and comes first; who asks later does not.
+        # A request that arrives while this batch is transcribed has the arrival `started`, and comes first.
         self._served = {each: turn for each, turn in self._served.items() if turn >= started}
         for segment in batch:
             self._served[segment.client] = self._served[(segment.client.address,)] = started + 0.5
 
-    def _turn(self, who: Hashable, segments: Sequence[Waiting]) -> float:
-        return max(self._served.get(who, 0.0), min(segment.arrived for segment in segments))
+    def _turn(self, key: Hashable, segments: Sequence[Waiting]) -> float:
+        return max(self._served.get(key, 0.0), min(segment.arrived for segment in segments))
 
 
 def _alternated(lists: Iterable[Sequence[Item]]) -> list[Item]:
-    """The first of each list, then the second of each, and so on."""
+    """Return the first item of each list, then the second of each, and so on."""
     return [item for row in zip_longest(*lists) for item in row if item is not None]

@@ -1,4 +1,4 @@
-"""A recording between the visitor who waits for its text and the thread that owns the model."""
+"""Pass the recording and the transcript of a request between its client's thread and the thread of the model."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,24 +19,24 @@ from escoita.records.transcript import Note
 if TYPE_CHECKING:
     import torch
 
-# For each visitor in a batch: of twenty, none is told more often than every 40 ms. Each would wake a thread, and the
-# model's own would have to wait for it.
-TELLING_SECONDS = 0.002
+# The interval of text updates for each request of a batch: with twenty requests, each is updated every 40 ms at most.
+# Each update wakes a thread, for which the model's thread has to wait.
+UPDATE_SECONDS = 0.002
 
 
 class TranscriptionRequest:
     """
-    One recording that is to be heard. The model's thread puts events, the visitor's makes text of them.
+    Represent a request to transcribe one recording. The model's thread puts events, the client's thread reads them.
 
     Args:
-        transcriber ([`~escoita.inference.transcriber.Transcriber`]): Told the prompt of this recording.
-        samples (`np.ndarray`): Of shape `(samples,)`, float32 at 16 kHz.
-        together (`tuple[str | None, str | None]`): Adapter, and adapter whose prompt is told; what is heard in one
-            batch has both in common.
-        started (`float`): When it was asked for, by `time.perf_counter`.
-        client ([`~escoita.inference.fairness.Client`], *optional*): Who asked for it.
-        arrived (`int`, *optional*, defaults to 0): How many batches had been started when it was asked for.
-        notes (`tuple[Note, ...]`, *optional*): What the transcript says of the recording; see
+        transcriber ([`~escoita.inference.transcriber.Transcriber`]): The transcriber with the prompt of the request.
+        samples (`np.ndarray`): The samples, of shape `(samples,)`, float32 at 16 kHz.
+        batch_key (`tuple[str | None, str | None]`): The adapter, and the adapter whose prompt is used; both are the
+            same for all segments of a batch.
+        started (`float`, *optional*): The time of the request, by `time.perf_counter`. The default is now.
+        client ([`~escoita.inference.fairness.Client`], *optional*): The client that sent the request.
+        arrived (`int`, *optional*, defaults to 0): The number of batches that had been started at that time.
+        notes (`tuple[Note, ...]`, *optional*): The notes of the transcript, keys of
             [`~escoita.records.transcript.NOTES`].
     """
 
@@ -44,7 +44,7 @@ class TranscriptionRequest:
         self,
         transcriber: Transcriber,
         samples: np.ndarray,
-        together: tuple[str | None, str | None],
+        batch_key: tuple[str | None, str | None],
         started: float | None = None,
         client: Client | None = None,
         arrived: int = 0,
@@ -52,34 +52,34 @@ class TranscriptionRequest:
     ):
         self.notes = notes
         self.client, self.arrived = client or anyone(), arrived
-        self.transcriber, self.samples, self.together = transcriber, samples, together
+        self.transcriber, self.samples, self.batch_key = transcriber, samples, batch_key
         self.started = time.perf_counter() if started is None else started
-        self.parts = transcriber.parts(samples)
+        self.spans = transcriber.spans(samples)
         self.events: SimpleQueue[Event] = SimpleQueue()
-        # Parts of which the visitor has been told everything.
+        # The segments that are completely transcribed.
         self.ended: set[int] = set()
-        # Nothing more is to be heard of it: it failed, or the visitor left.
-        self.over = False
+        # True if the request failed, or the client disconnected.
+        self.closed = False
 
     def segments(self) -> "list[RequestSegment]":
-        """Its segments, in order."""
-        return [RequestSegment(self, number) for number in range(len(self.parts))]
+        """Return the segments of the recording, in order."""
+        return [RequestSegment(self, number) for number in range(len(self.spans))]
 
     def fail(self, error: Exception) -> None:
-        """Tells the visitor why there is no transcript."""
-        self.over = True
+        """Close the request with an error, which [`~TranscriptionRequest.partials`] raises."""
+        self.closed = True
         self.events.put(Failed(error))
 
     def close(self) -> None:
-        """The visitor leaves."""
-        self.over = True
+        """Close the request; its segments are no longer transcribed."""
+        self.closed = True
 
     def partials(self) -> Iterator[Partial]:
         """
-        What is known so far, whenever that has changed; the last one holds the transcript.
+        Yield the partial transcript whenever it changes; the last one contains the complete transcript.
 
         Raises:
-            Exception: What it failed with.
+            Exception: The error of the request.
         """
         family, model, generation_settings = (
             self.transcriber.family,
@@ -87,7 +87,7 @@ class TranscriptionRequest:
             self.transcriber.generation_settings,
         )
         progress = Progress(
-            self.parts,
+            self.spans,
             seconds(self.samples),
             lambda tokens: family.decode(self.transcriber.processor, _row(tokens))[0],
             family.most_tokens(model, generation_settings),
@@ -96,7 +96,7 @@ class TranscriptionRequest:
         known: Partial | None = None
         while known is None or known.transcript is None:
             progress.take(self.events.get())
-            # What came meanwhile is shown at once: a visitor who reads slowly is not shown what is past.
+            # All events that have arrived are taken at once: a slow reader gets only the latest state.
             while (event := self._next_if_any()) is not None:
                 progress.take(event)
             now = progress.partial()
@@ -116,100 +116,100 @@ class TranscriptionRequest:
 @dataclass(frozen=True, eq=False)
 class RequestSegment:
     """
-    A part of a recording that waits to be heard.
+    Represent a segment of a recording that waits to be transcribed.
 
     Args:
-        hearing ([`TranscriptionRequest`]): The recording.
-        number (`int`): Of this part.
+        request ([`TranscriptionRequest`]): The request.
+        number (`int`): The number of the segment, from 0.
     """
 
-    hearing: TranscriptionRequest
+    request: TranscriptionRequest
     number: int
 
     @property
     def seconds(self) -> float:
-        """Its length."""
-        start, end = self.hearing.parts[self.number]
+        """Return the length, in seconds."""
+        start, end = self.request.spans[self.number]
         return end - start
 
     @property
-    def together(self) -> tuple[str | None, str | None]:
-        """See [`TranscriptionRequest`]."""
-        return self.hearing.together
+    def batch_key(self) -> tuple[str | None, str | None]:
+        """Return the key of the request; see [`TranscriptionRequest`]."""
+        return self.request.batch_key
 
     @property
     def client(self) -> Client:
-        """Who asked for it."""
-        return self.hearing.client
+        """Return the client that sent the request."""
+        return self.request.client
 
     @property
     def arrived(self) -> int:
-        """How many batches had been started when it was asked for."""
-        return self.hearing.arrived
+        """Return the number of batches that had been started when the request arrived."""
+        return self.request.arrived
 
     @property
     def ended(self) -> bool:
-        """Whether everything was told."""
-        return self.number in self.hearing.ended
+        """Return whether the segment is completely transcribed."""
+        return self.number in self.request.ended
 
     def end(self, text: str, tokens: int, compute_seconds: float) -> None:
-        """Tells what was heard in it."""
-        self.hearing.ended.add(self.number)
-        self.hearing.events.put(SegmentFinished(self.number, text, tokens, compute_seconds))
+        """Send the text of the segment."""
+        self.request.ended.add(self.number)
+        self.request.events.put(SegmentFinished(self.number, text, tokens, compute_seconds))
 
     def samples(self) -> np.ndarray:
-        """Of shape `(samples,)`."""
-        return part_of(self.hearing.samples, *self.hearing.parts[self.number])
+        """Return the samples, of shape `(samples,)`."""
+        return part_of(self.request.samples, *self.request.spans[self.number])
 
 
-def listen(batch: Sequence[RequestSegment], ends: Collection[int], stopped: Callable[[], bool]) -> None:
+def transcribe_batch(batch: Sequence[RequestSegment], ends: Collection[int], stopped: Callable[[], bool]) -> None:
     """
-    Hears a batch on this thread, and tells each visitor the tokens as they come.
+    Transcribe a batch on this thread, and send the tokens of each request while they are generated.
 
-    Whoever left is no longer written for, and whose text ends need not wait for the others' ends.
+    Generation ends early for closed requests, and a transcript is sent when it ends, before those of the others.
 
     Args:
-        batch (`Sequence[RequestSegment]`): With one adapter, which is on, and one prompt.
-        ends (`Collection[int]`): Tokens that end a transcript.
-        stopped (`Callable`): Whether to end after the token that comes.
+        batch (`Sequence[RequestSegment]`): The segments, with one adapter, which is active, and one prompt.
+        ends (`Collection[int]`): The tokens that end a transcript.
+        stopped (`Callable`): The function that returns whether to stop after the current token.
 
     Raises:
-        EscoitaError: Memory does not suffice for one of the parts alone.
-        InterruptedError: It was stopped; parts that had not ended are not told anything more.
+        EscoitaError: Memory does not suffice for a single segment.
+        InterruptedError: Transcription was stopped; unfinished segments get no more events.
     """
-    started, audio_seconds = time.perf_counter(), sum(part.seconds for part in batch)
-    transcriber = batch[0].hearing.transcriber
+    started, audio_seconds = time.perf_counter(), sum(segment.seconds for segment in batch)
+    transcriber = batch[0].request.transcriber
     tokens: list[list[int]] = [[] for _ in batch]
     due = [0.0] * len(batch)
 
-    def end(part: RequestSegment, text: str, count: int) -> None:
-        part.end(text, count, (time.perf_counter() - started) * part.seconds / audio_seconds)
+    def end(segment: RequestSegment, text: str, count: int) -> None:
+        segment.end(text, count, (time.perf_counter() - started) * segment.seconds / audio_seconds)
 
     def watch(row: int, place: int, token: int) -> bool:
-        part = batch[row]
-        if part.ended or part.hearing.over or stopped():
+        segment = batch[row]
+        if segment.ended or segment.request.closed or stopped():
             return False
         tokens[row][place:] = [token]
         if token in ends:
-            said = _row(tokens[row])
-            (text,) = transcriber.family.decode(transcriber.processor, said)
-            end(part, text, transcriber.family.token_counts(transcriber.processor, said)[0])
+            row_tokens = _row(tokens[row])
+            (text,) = transcriber.family.decode(transcriber.processor, row_tokens)
+            end(segment, text, transcriber.family.token_counts(transcriber.processor, row_tokens)[0])
             return False
         now = time.perf_counter()
         if now >= due[row]:
-            part.hearing.events.put(TokensGenerated(part.number, tuple(tokens[row])))
-            due[row] = now + TELLING_SECONDS * len(batch)
+            segment.request.events.put(TokensGenerated(segment.number, tuple(tokens[row])))
+            due[row] = now + UPDATE_SECONDS * len(batch)
         return True
 
-    for part in batch:
-        if part.number == 0:
-            part.hearing.events.put(Queued(None))
-    texts, counts = transcriber.transcribe_segments([part.samples() for part in batch], watch)
+    for segment in batch:
+        if segment.number == 0:
+            segment.request.events.put(Queued(None))
+    texts, counts = transcriber.transcribe_segments([segment.samples() for segment in batch], watch)
     if stopped():
         raise InterruptedError
-    for part, text, count in zip(batch, texts, counts, strict=True):
-        if not part.ended:
-            end(part, text, count)
+    for segment, text, count in zip(batch, texts, counts, strict=True):
+        if not segment.ended:
+            end(segment, text, count)
 
 
 def _row(tokens: Sequence[int]) -> "torch.Tensor":

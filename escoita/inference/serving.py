@@ -1,4 +1,4 @@
-"""The engine of the page: one base, its adapters, and visitors who are heard together while text streams to each."""
+"""Serve one base model with its adapters: concurrent requests are batched, and text is streamed to each."""
 
 import threading
 import time
@@ -14,8 +14,8 @@ from escoita.audio.loading import Recording, is_silent, read_audible, seconds
 from escoita.errors import AudioError, EscoitaError
 from escoita.hub.files import adapter_record, local_file
 from escoita.inference.batching import next_batch
-from escoita.inference.fairness import Client, FairOrder, anyone, require_place, require_seconds
-from escoita.inference.requests import RequestSegment, TranscriptionRequest, listen
+from escoita.inference.fairness import Client, FairOrder, anyone, require_audio_share, require_free_slot
+from escoita.inference.requests import RequestSegment, TranscriptionRequest, transcribe_batch
 from escoita.inference.streaming import Partial, Queued
 from escoita.inference.transcriber import Transcriber
 from escoita.models.adapters import Adapters
@@ -23,21 +23,28 @@ from escoita.models.base_model import resolve_base
 from escoita.records.training import AdapterRecord
 
 
+class ClosedError(EscoitaError):
+    """Report a request to an engine that is closed or being closed."""
+
+    problem = "the server is shutting down"
+    hint = "try again later"
+
+
 class Engine:
     """
-    Hears recordings for many visitors at once.
+    Transcribe recordings of concurrent requests.
 
-    Requests for the same adapter are heard together, in batches of like length, by one thread that owns the model.
-    What comes while a batch is heard waits for the next one. A request takes its place in the queue before its
-    recording is decoded; a client may have two that wait, and clients take turns (see [`fairness`]).
+    Requests for the same adapter are batched by length, and one thread runs the model. Requests that arrive while a
+    batch is transcribed wait for the next one. A request is queued before its recording is decoded; two requests of a
+    client may wait, and clients are served in turn (see [`fairness`]).
 
     Args:
-        transcriber ([`~escoita.inference.transcriber.Transcriber`]): The base, loaded.
-        adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each; no others
-            are ever loaded.
-        generation_settings (`Mapping[str, AdapterRecord]`): Prompt, language and limit of tokens of each.
-        most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
-        max_seconds (`float`, *optional*, defaults to six hours): The longest recording; see
+        transcriber ([`~escoita.inference.transcriber.Transcriber`]): The loaded base model.
+        adapters (`Mapping[str, str]`): The names of the adapters, and the folder or repository of the Hub of each; no
+            others are ever loaded.
+        generation_settings (`Mapping[str, AdapterRecord]`): The prompt, language and token limit of each adapter.
+        most_waiting (`int`, *optional*, defaults to 80): The most waiting requests.
+        max_seconds (`float`, *optional*, defaults to six hours): The longest recording, in seconds; see
             [`~escoita.audio.loading.read_audio`].
 
     Example:
@@ -61,12 +68,12 @@ class Engine:
         self.adapters = Adapters(transcriber.model, adapters)
         self.most_waiting, self.max_seconds = most_waiting, max_seconds
         self._transcriber = transcriber
-        self._told = {
+        self._transcribers = {
             name: transcriber.with_settings(record, adapters.get(name)) for name, record in generation_settings.items()
         }
-        self._ends = _ends(transcriber.model)
+        self._end_tokens = _end_tokens(transcriber.model)
         self._waiting: list[RequestSegment] = []
-        # Who asked for the recordings that are being decoded; they have a place in the queue already.
+        # The clients of the recordings that are being decoded, which count as queued.
         self._decoding: list[Client] = []
         self._order = FairOrder()
         self._changed = threading.Condition()
@@ -88,29 +95,32 @@ class Engine:
         allow_other_base: bool = False,
     ) -> Self:
         """
-        Loads a base; its adapters follow when they are first asked for.
+        Load a base model; its adapters are loaded on first use.
 
         Args:
             base (`str`): A folder, or a repository of the Hub.
-            adapters (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each,
-                `user/name` or `user/name@revision`; the base alone where there is none, which then needs a prompt of
-                its own.
-            revision (`str`, *optional*): Of the base; the commit that the adapters were trained on unless given.
-            dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
-            batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
-            most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
-            max_seconds (`float`, *optional*, defaults to six hours): The longest recording.
-            allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an
-                adapter was trained on.
+            adapters (`Mapping[str, str]`): The names of the adapters, and the folder or repository of the Hub of each,
+                `user/name` or `user/name@revision`. Without adapters, the base model must have a prompt of its own.
+            revision (`str`, *optional*): The revision of the base. The default is the commit that the adapters were
+                trained on.
+            dtype (`str`, *optional*, defaults to `"auto"`): The precision; `auto`: float32 on a CPU, else that of the
+                stored weights.
+            batch_seconds (`float`, *optional*, defaults to 120): The most audio in a batch, including padding.
+            most_waiting (`int`, *optional*, defaults to 80): The most waiting requests.
+            max_seconds (`float`, *optional*, defaults to six hours): The longest recording, in seconds.
+            allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights
+                than an adapter was trained on.
 
         Raises:
             OtherBaseError: The base has other weights than an adapter was trained on.
-            EscoitaError: The base cannot be had, or what an adapter says of itself; or adapters want it in different
+            EscoitaError: The base or the record of an adapter cannot be loaded, or the adapters require different
                 precisions.
         """
         generation_settings = {name: adapter_record(source) for name, source in adapters.items()}
         if len({record.load_in_4bit for record in generation_settings.values()}) > 1:
-            raise EscoitaError("adapters: some were trained on a base in 4 bits and some not; serve them apart")
+            raise EscoitaError(
+                "some were trained on a 4-bit base and some were not", key="adapters", hint="serve them separately"
+            )
         if adapters:
             revision = resolve_base(base, list(adapters.values()), revision, allow_other=allow_other_base).revision
         transcriber = Transcriber.load(
@@ -132,151 +142,153 @@ class Engine:
         client: Client | None = None,
     ) -> Iterator[Partial]:
         """
-        Hears a recording, together with those of others.
+        Transcribe a recording, batched with those of concurrent requests.
 
-        Closing the iterator gives the place free.
+        Closing the iterator closes the request.
 
         Args:
             source (`str`, `Path` or `np.ndarray`): A recording of any length; or its samples, of shape `(samples,)`,
                 float32 at 16 kHz.
-            adapter (`str`, *optional*): Name of the adapter; the base alone unless given.
-            beside (`str`, *optional*): Where the base is alone, the adapter whose prompt it is told; the first unless
-                given.
-            client ([`~escoita.inference.fairness.Client`], *optional*): Who asks; unless given, a client of its own.
+            adapter (`str`, *optional*): The name of the adapter. The default is the base without an adapter.
+            beside (`str`, *optional*): The adapter whose prompt is used for the base without an adapter. The default
+                is the first adapter.
+            client ([`~escoita.inference.fairness.Client`], *optional*): The client. The default is a new client.
 
         Returns:
-            `Iterator[Partial]`: What is known so far, whenever that has changed; the last one holds the transcript.
+            `Iterator[Partial]`: The partial transcript whenever it changes; the last one contains the complete one.
 
         Raises:
-            AudioError: The recording cannot be read, or nothing can be heard in it.
-            BusyError: Too many wait already.
-            ShareError: Too many of this client wait already.
-            EscoitaError: There is no such adapter, it cannot be had, memory does not suffice, or the engine is closed.
+            AudioError: The recording cannot be read, or has no audible content.
+            BusyError: Too many requests are waiting.
+            ShareError: Too many requests of this client are waiting.
+            ClosedError: The engine is closed.
+            EscoitaError: The adapter is not offered or cannot be loaded, or memory does not suffice.
         """
         client = client or anyone()
-        arrived = self._take_place(client)
+        arrived = self._reserve(client)
         try:
-            hearing = self._asked(source, adapter, beside, client, arrived)
+            request = self._make_request(source, adapter, beside, client, arrived)
         except BaseException:
             with self._changed:
                 self._decoding.remove(client)
             raise
-        self._enqueue(hearing)
-        with closing(hearing):
-            yield from hearing.partials()
+        self._enqueue(request)
+        with closing(request):
+            yield from request.partials()
 
     def stream_alone(
         self, source: str | Path | np.ndarray, adapter: str | None = None, beside: str | None = None
     ) -> Iterator[Partial]:
         """
-        Hears a recording now, apart from those of others.
+        Transcribe a recording immediately, without batching.
 
-        For ZeroGPU, where a decorated function runs in a process of its own, to which what waits elsewhere is not
-        known. The model is asked on a thread that lives no longer than the iterator; nobody is ever too many.
+        This is for ZeroGPU, where a decorated function runs in its own process, which has no access to the queue. The
+        model runs on a thread that ends with the iterator, and the number of requests is not limited.
 
-        Args, what is returned, and what is raised are those of [`~Engine.stream`].
+        Arguments, return value and errors are those of [`~Engine.stream`].
         """
-        hearing = self._asked(source, adapter, beside)
-        thread = threading.Thread(target=self._transcribe_alone, args=(hearing,), daemon=True)
+        request = self._make_request(source, adapter, beside)
+        thread = threading.Thread(target=self._transcribe_alone, args=(request,), daemon=True)
         thread.start()
         try:
-            with closing(hearing):
-                yield from hearing.partials()
+            with closing(request):
+                yield from request.partials()
         finally:
             thread.join()
 
     def prepare(self, adapter: str) -> None:
         """
-        Loads an adapter before it is asked for.
+        Load an adapter before its first use.
 
-        On ZeroGPU all of them must be loaded so before the page is served: what a call's own process loads goes with
-        it.
+        On ZeroGPU, all adapters must be loaded before the page is served: what the process of a call loads is lost
+        when it ends.
 
         Raises:
-            EscoitaError: There is no such adapter, it cannot be had, or it does not fit.
+            EscoitaError: The adapter is not offered, cannot be loaded, or is incompatible with the base model.
         """
         self._fetch(adapter)
         with self._model:
             self.adapters.use(adapter)
 
     def close(self) -> None:
-        """Ends: who waits or is heard is told so, and the thread stops after the token that it is at."""
+        """Close the engine: all requests fail with [`ClosedError`], and the thread stops after the current token."""
         with self._changed:
             self._closed = True
-            for hearing in {part.hearing for part in self._waiting}:
-                hearing.fail(_closed_error())
+            for request in {segment.request for segment in self._waiting}:
+                request.fail(ClosedError())
             self._waiting = []
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
 
-    def _take_place(self, client: Client) -> int:
-        """Takes a place in the queue, before anything is decoded; returns how many batches have been started."""
+    def _reserve(self, client: Client) -> int:
+        """Reserve a place in the queue before the recording is decoded; return the number of started batches."""
         with self._changed:
             if self._closed:
-                raise _closed_error()
-            waiting = self._decoding + [hearing.client for hearing in self._in_line()]
-            require_place(client, waiting, self.most_waiting)
+                raise ClosedError()
+            waiting = self._decoding + [request.client for request in self._in_line()]
+            require_free_slot(client, waiting, self.most_waiting)
             self._decoding.append(client)
             return self._batches
 
-    def _asked(
+    def _make_request(
         self,
         source: str | Path | np.ndarray,
         adapter: str | None,
-        beside: str | None,
+        prompt_adapter: str | None,
         client: Client | None = None,
         arrived: int = 0,
     ) -> TranscriptionRequest:
-        """What a visitor asks for, decoded and fetched on the visitor's own thread."""
+        """Decode the recording and download the adapter of a request, on the thread of its client."""
         started = time.perf_counter()
-        prompt = adapter or beside or next(iter(self._told), None)
+        prompt = adapter or prompt_adapter or next(iter(self._transcribers), None)
         for name in (adapter, prompt):
-            if name is not None and name not in self._told:
-                raise EscoitaError(f"adapter {name}: is not offered here ({', '.join(self._told) or 'none is'})")
+            if name is not None and name not in self._transcribers:
+                hint = f"use one of {', '.join(self._transcribers)}" if self._transcribers else None
+                raise EscoitaError("not offered here", key="adapter", value=name, hint=hint)
         if adapter is not None:
             self._fetch(adapter)
         array = isinstance(source, np.ndarray)
         recording = Recording(_checked(source)) if array else read_audible(source, self.max_seconds)
-        transcriber = self._transcriber if prompt is None else self._told[prompt]
+        transcriber = self._transcriber if prompt is None else self._transcribers[prompt]
         samples, notes = recording.samples, recording.notes
         return TranscriptionRequest(transcriber, samples, (adapter, prompt), started, client, arrived, notes)
 
     def _fetch(self, adapter: str) -> None:
-        """Fetches the files of an adapter, so that nobody waits for the network with the model in hand."""
+        """Download the files of an adapter, so that the model does not wait for the network."""
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             local_file(self.adapters.sources[adapter], name)
 
-    def _enqueue(self, hearing: TranscriptionRequest) -> None:
+    def _enqueue(self, request: TranscriptionRequest) -> None:
         with self._changed:
-            self._decoding.remove(hearing.client)
+            self._decoding.remove(request.client)
             if self._closed:
-                raise _closed_error()
+                raise ClosedError()
             self._in_line()
-            own = sum(part.seconds for part in self._waiting if part.client == hearing.client)
-            require_seconds(seconds(hearing.samples), own)
+            own = sum(segment.seconds for segment in self._waiting if segment.client == request.client)
+            require_audio_share(seconds(request.samples), own)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="escoita-engine", daemon=True)
                 self._thread.start()
-            self._waiting += hearing.segments()
-            hearing.events.put(Queued(self._in_line().index(hearing)))
+            self._waiting += request.segments()
+            request.events.put(Queued(self._in_line().index(request)))
             self._changed.notify()
 
     def _in_line(self) -> list[TranscriptionRequest]:
-        """Recordings of which nothing is heard yet, by whose turn it is; those whose visitor left are let go."""
-        self._waiting = self._order.order(part for part in self._waiting if not part.hearing.over)
-        return [part.hearing for part in self._waiting if part.number == 0]
+        """Return the requests that are not started, in the order of their turns, and remove closed requests."""
+        self._waiting = self._order.order(segment for segment in self._waiting if not segment.request.closed)
+        return [segment.request for segment in self._waiting if segment.number == 0]
 
     def _serve(self) -> None:
         while batch := self._next():
-            self._hear(batch)
-            del batch  # no recording is kept in memory until the next one comes
+            self._transcribe(batch)
+            del batch  # so that no recording is kept in memory until the next request
 
     def _next(self) -> list[RequestSegment]:
-        """Waits for something to hear; nothing when the engine is closed."""
+        """Wait for the next batch; it is empty if the engine is closed."""
         with self._changed:
             while True:
-                line = self._in_line()
+                queued = self._in_line()
                 if self._closed:
                     return []
                 if self._waiting:
@@ -285,50 +297,48 @@ class Engine:
             batch = next_batch(self._waiting, self._transcriber.batch_seconds)
             self._batches += 1
             self._order.serve(batch, self._batches)
-            self._waiting = [part for part in self._waiting if part not in batch]
-            heard = {part.hearing for part in batch}
-            for before, hearing in enumerate(each for each in line if each not in heard):
-                hearing.events.put(Queued(before))
+            self._waiting = [segment for segment in self._waiting if segment not in batch]
+            started = {segment.request for segment in batch}
+            for before, request in enumerate(each for each in queued if each not in started):
+                request.events.put(Queued(before))
         return batch
 
-    def _transcribe_alone(self, hearing: TranscriptionRequest) -> None:
-        waiting = hearing.segments()
-        while waiting and not hearing.over:
+    def _transcribe_alone(self, request: TranscriptionRequest) -> None:
+        waiting = request.segments()
+        while waiting and not request.closed:
             batch = next_batch(waiting, self._transcriber.batch_seconds)
-            waiting = [part for part in waiting if part not in batch]
-            self._hear(batch)
+            waiting = [segment for segment in waiting if segment not in batch]
+            self._transcribe(batch)
 
-    def _hear(self, batch: Sequence[RequestSegment]) -> None:
-        """Hears a batch; where that fails, each recording of it apart, so that no visitor bears another's fault."""
+    def _transcribe(self, batch: Sequence[RequestSegment]) -> None:
+        """Transcribe a batch; if that fails, each of its recordings alone, so that only the faulty request fails."""
         try:
             with self._model:
-                self.adapters.use(batch[0].together[0])
-                listen(batch, self._ends, lambda: self._closed)
-        except Exception as error:  # whatever it is, the visitor is told, and the thread goes on
-            left = [part for part in batch if not part.ended]
-            hearings = list(dict.fromkeys(part.hearing for part in left))
-            for hearing in hearings:
-                if self._closed or len(hearings) == 1:
-                    hearing.fail(_closed_error() if self._closed else error)
+                self.adapters.use(batch[0].batch_key[0])
+                transcribe_batch(batch, self._end_tokens, lambda: self._closed)
+        except Exception as error:  # any error is passed to the request, and the thread continues
+            unfinished = [segment for segment in batch if not segment.ended]
+            requests = list(dict.fromkeys(segment.request for segment in unfinished))
+            for request in requests:
+                if self._closed or len(requests) == 1:
+                    request.fail(ClosedError() if self._closed else error)
                 else:
-                    self._hear([part for part in left if part.hearing is hearing])
+                    self._transcribe([segment for segment in unfinished if segment.request is request])
 
 
-def _ends(model: Any) -> set[int]:
-    """Tokens after which a row is done."""
+def _end_tokens(model: Any) -> set[int]:
+    """Return the tokens that end a transcript."""
     ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return {ends} if isinstance(ends, int) else set(ends or ())
 
 
-def _closed_error() -> EscoitaError:
-    return EscoitaError("the page is being closed; come back later")
-
-
 def _checked(samples: np.ndarray) -> np.ndarray:
-    """Samples that are given instead of a file, as [`read_audible`] would give them."""
+    """Validate samples that are given instead of a file; see [`read_audible`]."""
     if samples.ndim != 1 or not len(samples) or samples.dtype.kind != "f" or not np.isfinite(samples).all():
-        reason = f"{samples.dtype} of shape {samples.shape}; float32 of shape (samples,) is needed, finite, not empty"
-        raise AudioError(reason, path="samples")
+        raise AudioError(
+            f"expected finite float32 samples of shape (samples,), not empty; got {samples.dtype} of {samples.shape}",
+            path="samples",
+        )
     if is_silent(samples):
-        raise AudioError("nothing can be heard in them", path="samples")
+        raise AudioError("no audible content", path="samples")
     return samples.astype(np.float32, copy=False)

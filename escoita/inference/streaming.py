@@ -1,4 +1,4 @@
-"""What is known of a recording while it is being heard: text that grows at its end, and at last the transcript."""
+"""Represent the partial transcript of a recording, whose text grows at its end until it is complete."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from escoita.records.transcript import Segment, Transcript
 
 
-# What stands for bytes that are no character yet.
+# The replacement character, for bytes that are not yet a complete character.
 UNDECODED = "\ufffd"
 
 
 @dataclass(frozen=True)
 class Partial:
     """
-    What is known of a recording so far.
+    Store the partial transcript of a recording.
 
     Args:
-        text (`str`): What was heard so far; from one to the next it changes nowhere but at its end.
-        segments (`tuple[Segment, ...]`): Those that are finished, in order, none left out between them.
-        done_seconds (`float`): Up to where it was heard.
-        audio_seconds (`float`): Length of the recording.
-        before (`int`, *optional*): Recordings that are heard before it; none as soon as the model listens to it.
-        first_text_seconds (`float`, *optional*): From the request to the first text; none before.
-        transcript (`Transcript`, *optional*): At the end.
+        text (`str`): The text so far, which changes only at its end.
+        segments (`tuple[Segment, ...]`): The finished segments from the start of the recording, without gaps.
+        done_seconds (`float`): The end of the finished segments, in seconds.
+        audio_seconds (`float`): The length of the recording, in seconds.
+        before (`int`, *optional*): The number of recordings before it in the queue; `None` once it is transcribed.
+        first_text_seconds (`float`, *optional*): The time from the request to the first text; `None` until then.
+        transcript (`Transcript`, *optional*): The complete transcript; `None` until the end.
     """
 
     text: str
@@ -37,24 +37,24 @@ class Partial:
 
 @dataclass(frozen=True)
 class Queued:
-    """So many recordings are heard before this one; none when its turn has come."""
+    """Report the number of recordings before this one in the queue; `None` when transcription starts."""
 
     before: int | None
 
 
 @dataclass(frozen=True)
 class TokensGenerated:
-    """All tokens of a part so far."""
+    """Report all tokens of a segment so far."""
 
-    part: int
+    segment: int
     tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class SegmentFinished:
-    """A part was heard: its text, how many tokens it has, and seconds of computing, by share of the audio."""
+    """Report the text of a finished segment, its number of tokens, and its share of the compute time, in seconds."""
 
-    part: int
+    segment: int
     text: str
     tokens: int
     compute_seconds: float
@@ -62,7 +62,7 @@ class SegmentFinished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The recording cannot be heard."""
+    """Report the error of the request."""
 
     error: Exception
 
@@ -72,69 +72,69 @@ Event = Queued | TokensGenerated | SegmentFinished | Failed
 
 class Progress:
     """
-    Makes of what the model tells, in whatever order, what a person is shown.
+    Build the partial transcript of a recording from the events of its segments, which come in any order.
 
     Args:
-        parts (`Sequence[tuple[float, float]]`): Start and end of each, in seconds.
-        audio_seconds (`float`): Length of the recording.
-        decode (`Callable`): Text of some tokens.
-        most_tokens (`float`): As many tokens end the text of a part.
-        started (`float`): When it was asked for, by `time.perf_counter`.
+        spans (`Sequence[tuple[float, float]]`): The start and end of each segment, in seconds.
+        audio_seconds (`float`): The length of the recording, in seconds.
+        decode (`Callable`): The function that converts tokens to text.
+        most_tokens (`float`): The token limit of a segment.
+        started (`float`): The time of the request, by `time.perf_counter`.
     """
 
     def __init__(
         self,
-        parts: Sequence[tuple[float, float]],
+        spans: Sequence[tuple[float, float]],
         audio_seconds: float,
         decode: Callable[[Sequence[int]], str],
         most_tokens: float,
         started: float,
     ):
-        self.parts, self.audio_seconds, self.decode = parts, audio_seconds, decode
+        self.spans, self.audio_seconds, self.decode = spans, audio_seconds, decode
         self.most_tokens, self.started = most_tokens, started
         self.before: int | None = None
         self.first_text_seconds: float | None = None
         self._tokens: dict[int, tuple[int, ...]] = {}
         self._ended: dict[int, SegmentFinished] = {}
-        self._growing = (0, "")  # a part, and what was shown of it
+        self._growing = (0, "")  # the first unfinished segment, and its text so far
 
     def take(self, event: Event) -> None:
         """
-        Notes what the model tells.
+        Process an event.
 
         Raises:
-            Exception: What the recording failed with.
+            Exception: The error of the request.
         """
         match event:
             case Queued(before):
                 self.before = before
-            case TokensGenerated(part, tokens):
-                self._tokens[part] = tokens
-            case SegmentFinished(part):
-                self._ended[part] = event
+            case TokensGenerated(segment, tokens):
+                self._tokens[segment] = tokens
+            case SegmentFinished(segment):
+                self._ended[segment] = event
             case Failed(error):
                 raise error
 
     def partial(self) -> Partial:
-        """What is known now."""
+        """Return the current state."""
         ended: list[SegmentFinished] = []
         while len(ended) in self._ended:
             ended.append(self._ended[len(ended)])
-        segments = tuple(Segment(*self.parts[each.part], each.text) for each in ended)
+        segments = tuple(Segment(*self.spans[each.segment], each.text) for each in ended)
         texts = [each.text for each in ended]
-        if len(ended) < len(self.parts):
+        if len(ended) < len(self.spans):
             texts.append(self._grown(len(ended)))
         text = " ".join(filter(None, texts))
         if text and self.first_text_seconds is None:
             self.first_text_seconds = time.perf_counter() - self.started
-        whole = len(ended) == len(self.parts)
-        done = self.audio_seconds if whole else segments[-1].end if segments else 0.0
-        transcript = self._transcript(text, segments) if whole else None
+        complete = len(ended) == len(self.spans)
+        done = self.audio_seconds if complete else segments[-1].end if segments else 0.0
+        transcript = self._transcript(text, segments) if complete else None
         return Partial(text, segments, done, self.audio_seconds, self.before, self.first_text_seconds, transcript)
 
-    def _grown(self, part: int) -> str:
-        shown = self._growing[1] if self._growing[0] == part else ""
-        self._growing = (part, grown(shown, self.decode(self._tokens.get(part, ()))))
+    def _grown(self, segment: int) -> str:
+        shown = self._growing[1] if self._growing[0] == segment else ""
+        self._growing = (segment, grown(shown, self.decode(self._tokens.get(segment, ()))))
         return self._growing[1]
 
     def _transcript(self, text: str, segments: tuple[Segment, ...]) -> Transcript:
@@ -151,12 +151,12 @@ class Progress:
 
 def grown(shown: str, decoded: str) -> str:
     """
-    What can be shown of the text of a part.
+    Return the text of a segment that can be shown.
 
     Args:
-        shown (`str`): What is shown of it already.
-        decoded (`str`): Of all its tokens so far; at its end may be bytes that are no character yet, and while they
-            are not, some tokenizers give up the characters before them too.
+        shown (`str`): The text that is already shown.
+        decoded (`str`): The text of all tokens so far. Its end may be an incomplete character, for which some
+            tokenizers also drop the characters before it.
     """
-    whole = decoded.rstrip(UNDECODED).strip()
-    return shown if shown.startswith(whole) else whole
+    complete = decoded.rstrip(UNDECODED).strip()
+    return shown if shown.startswith(complete) else complete

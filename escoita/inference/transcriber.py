@@ -1,4 +1,4 @@
-"""One way from recordings to text, for evaluation, the Space and anybody's script."""
+"""Transcribe recordings, for evaluation, the Space and Python scripts."""
 
 import copy
 import time
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 @dataclass
 class Group:
     """
-    Parts of recordings that are heard together.
+    Store a group of segments that the model transcribes together.
 
     Args:
         indices (`list[int]`): The batch of recordings that they belong to.
-        clips (`list[float]`): Lengths of these recordings, in seconds.
-        parts (`list[tuple[int, float, float]]`): Place in the batch, start and end of each part, in seconds.
-        features (`dict`): What the model takes.
-        compute_seconds (`float`): Spent on the features.
-        last (`bool`): No more groups of this batch follow.
+        clips (`list[float]`): The lengths of these recordings, in seconds.
+        spans (`list[tuple[int, float, float]]`): The position in the batch of recordings, and the start and end in
+            seconds, of each segment.
+        features (`dict`): The inputs of the model.
+        compute_seconds (`float`): The time to compute the features, in seconds.
+        last (`bool`): Whether this is the last group of its batch.
     """
 
     indices: list[int]
     clips: list[float]
-    parts: list[tuple[int, float, float]]
+    spans: list[tuple[int, float, float]]
     features: dict[str, Any]
     compute_seconds: float
     last: bool
@@ -51,14 +52,14 @@ class Group:
 
 class Transcriber:
     """
-    A model that is ready to listen: greedy decoding, in batches of like length, features made ahead of the model.
+    Transcribe recordings with a loaded model: greedy decoding, batches of similar length, prefetched features.
 
     Args:
-        family ([`~escoita.models.base.Family`]): How this model is spoken to.
-        model: The base model, or base and adapter, or a baseline.
-        processor: The family's processor.
-        generation_settings ([`AdapterRecord`]): Prompt, language and limit of tokens.
-        batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
+        family ([`~escoita.models.base.Family`]): The family of the model.
+        model: The base model, a base model with an adapter, or a baseline.
+        processor: The processor of the model.
+        generation_settings ([`AdapterRecord`]): The prompt, the language and the token limit.
+        batch_seconds (`float`, *optional*, defaults to 120): The most audio in a batch, including padding, in seconds.
 
     Example:
 
@@ -78,9 +79,9 @@ class Transcriber:
     ):
         self.family, self.model, self.processor = family, model.eval(), processor
         self.generation_settings, self.batch_seconds = generation_settings, batch_seconds
-        # Makes features on another thread, while the first turns tokens into text: a tokenizer does one at a time.
+        # A copy computes features on another thread while tokens are decoded: a tokenizer is not thread-safe.
         self.encoder = copy.deepcopy(processor)
-        # Shrinks when memory runs out.
+        # Reduced when the model runs out of memory.
         self.affordable_seconds = 1e9
 
     @classmethod
@@ -95,40 +96,43 @@ class Transcriber:
         allow_other_base: bool = False,
     ) -> Self:
         """
-        Loads a base or a baseline, and an adapter merged into it for speed.
+        Load a base model or a baseline, and merge an adapter into it for speed.
 
         Args:
             base (`str`): A folder, or a repository of the Hub.
-            adapter (`str`, *optional*): A folder, or a repository of the Hub, `user/name` or `user/name@revision`; the
-                base alone unless given.
-            settings ([`AdapterRecord`], *optional*): Prompt and limits; the adapter's own unless given.
-            revision (`str`, *optional*): Of the base; the commit that the adapter was trained on unless given.
-            dtype (`str`, *optional*, defaults to `"auto"`): float32 on a CPU, else as the weights are stored.
-            batch_seconds (`float`, *optional*, defaults to 120): Most audio at once, padding counted.
-            allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than the
-                adapter was trained on.
+            adapter (`str`, *optional*): A folder, or a repository of the Hub, `user/name` or `user/name@revision`. The
+                default is the base without an adapter.
+            settings ([`AdapterRecord`], *optional*): The prompt and the limits. The default is those of the adapter.
+            revision (`str`, *optional*): The revision of the base. The default is the commit that the adapter was
+                trained on.
+            dtype (`str`, *optional*, defaults to `"auto"`): The precision; `auto`: float32 on a CPU, else that of the
+                stored weights.
+            batch_seconds (`float`, *optional*, defaults to 120): The most audio in a batch, including padding, in
+                seconds.
+            allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights
+                than the adapter was trained on.
 
         Raises:
             OtherBaseError: The base has other weights than the adapter was trained on.
-            EscoitaError: The base or the adapter cannot be had, or nothing says which prompt to use.
+            EscoitaError: The base or the adapter cannot be loaded, or there is no prompt.
         """
         from escoita.models import listener_of
 
-        own = settings is None
+        stored = settings is None
         if settings is None:
-            # `escoita merge` leaves the prompt beside the weights.
+            # `escoita merge` writes the prompt next to the weights.
             if adapter is None and not file_if_any(base, "escoita.json", revision):
-                raise EscoitaError(f"base {base}: a base alone knows no prompt; give settings")
+                raise EscoitaError("a base model without an adapter has no prompt", path=base, hint="pass settings")
             settings = adapter_record(adapter) if adapter else adapter_record(base, revision)
         if adapter is not None:
             revision = resolve_base(base, [adapter], revision, allow_other=allow_other_base).revision
-        place = device()
-        dtype = "float32" if dtype == "auto" and place == "cpu" else dtype
+        target = device()
+        dtype = "float32" if dtype == "auto" and target == "cpu" else dtype
         family = listener_of(base, revision)
         with hub_errors(f"base {base}"):
-            model = family.load_model(base, revision, dtype, place, settings.load_in_4bit)
+            model = family.load_model(base, revision, dtype, target, settings.load_in_4bit)
             processor = family.load_processor(base, revision)
-        if adapter is None and own:
+        if adapter is None and stored:
             check_prompt(f"model {base}", family, processor, settings)
         transcriber = cls(family, model, processor, settings, batch_seconds)
         if adapter is not None:
@@ -137,27 +141,27 @@ class Transcriber:
 
     def merge_adapter(self, adapter: str) -> None:
         """
-        Merges an adapter into the base that is loaded, and takes the processor that the adapter was trained with.
+        Merge an adapter into the loaded base model, and use the processor that the adapter was trained with.
 
         Raises:
-            EscoitaError: There is no such adapter, or it is not one for this base, or another prompt would be told
-                than in its training.
+            EscoitaError: The adapter is not found, is incompatible with the base model, or its prompt would differ
+                from that in training.
         """
         self.model = merged(self.model, adapter)
-        self._take_processor_of(adapter)
+        self._use_processor_of(adapter)
 
     def warm_up(self) -> None:
-        """Listens to a second of faint noise, so that what is done only once is not measured with the first clip."""
+        """Transcribe a second of faint noise, so that the time of the first clip does not include initialization."""
         self.transcribe([np.random.default_rng(0).normal(0, 0.01, SAMPLING_RATE).astype(np.float32)])
 
     def transcribe_file(self, path: str | Path) -> Transcript:
         """
-        Transcribes one recording of any length.
+        Transcribe one recording of any length.
 
-        Of a file that is cut off, what it holds is transcribed; the transcript then has a note, which is printed.
+        If the file is cut off, the rest is transcribed; the transcript then has a note, which is printed.
 
         Raises:
-            AudioError: It cannot be read, or nothing can be heard in it.
+            AudioError: The recording cannot be read, or has no audible content.
         """
         recording = read_audible(path)
         for note in recording.notes:
@@ -167,27 +171,28 @@ class Transcriber:
 
     def transcribe(self, clips: Sequence[np.ndarray]) -> list[Transcript]:
         """
-        Transcribes recordings; the order of the results is theirs.
+        Transcribe recordings, and return the transcripts in the same order.
 
         Args:
-            clips (`Sequence[np.ndarray]`): Each of shape `(samples,)`, float32 at 16 kHz. One that is longer than the
-                model hears at once is cut where it is quiet; see [`~escoita.audio.segmentation.cut_where_quiet`].
+            clips (`Sequence[np.ndarray]`): The recordings, each of shape `(samples,)`, float32 at 16 kHz. A recording
+                over the limit of the model is cut where it is quiet; see
+                [`~escoita.audio.segmentation.cut_where_quiet`].
         """
-        heard: dict[int, Transcript] = {}
+        found: dict[int, Transcript] = {}
         batches = batches_by_seconds([seconds(clip) for clip in clips], self.batch_seconds)
         for indices, transcripts in self.in_batches(clips.__getitem__, batches):
-            heard.update(zip(indices, transcripts, strict=True))
-        return [heard[index] for index in range(len(clips))]
+            found.update(zip(indices, transcripts, strict=True))
+        return [found[index] for index in range(len(clips))]
 
     def with_settings(self, generation_settings: AdapterRecord, adapter: str | None = None) -> Self:
-        """The same model, told something else, with the processor that an adapter was trained with."""
+        """Return a transcriber of the same model with other settings, and the processor of an adapter."""
         other = copy.copy(self)
         other.generation_settings = generation_settings
         if adapter is not None:
-            other._take_processor_of(adapter)
+            other._use_processor_of(adapter)
         return other
 
-    def _take_processor_of(self, adapter: str) -> None:
+    def _use_processor_of(self, adapter: str) -> None:
         processor = trained_processor(self.family, self.processor, adapter, self.generation_settings.prompt)
         if processor is not self.processor:
             self.processor, self.encoder = processor, copy.deepcopy(processor)
@@ -196,134 +201,135 @@ class Transcriber:
         self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]
     ) -> Iterator[tuple[list[int], list[Transcript]]]:
         """
-        Transcribes batch by batch, while the recordings of the next ones are decoded and their features made.
+        Transcribe batch by batch, while the recordings and features of the next batches are prefetched.
 
         Args:
-            load (`Callable[[int], np.ndarray]`): Gives the samples of a recording; called on other threads.
-            batches (`Iterable[list[int]]`): Indices of recordings; see [`batches_by_seconds`].
+            load (`Callable[[int], np.ndarray]`): The function that returns the samples of a recording; it is called on
+                other threads.
+            batches (`Iterable[list[int]]`): The indices of the recordings of each batch; see [`batches_by_seconds`].
 
         Returns:
-            `Iterator[tuple[list[int], list[Transcript]]]`: Each batch with what was heard.
+            `Iterator[tuple[list[int], list[Transcript]]]`: Each batch with its transcripts.
         """
         found: list[tuple[int, Segment, float, int]] = []
-        for group in ahead(self._prepared(load, batches), depth=2):
-            found += self._hear(group)
+        for group in ahead(self._groups(load, batches), depth=2):
+            found += self._transcribe(group)
             if group.last:
-                yield group.indices, [self._stitched(place, group, found) for place in range(len(group.indices))]
+                positions = range(len(group.indices))
+                yield group.indices, [self._joined(position, group, found) for position in positions]
                 found = []
 
-    def _prepared(self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]) -> Iterator[Group]:
+    def _groups(self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]) -> Iterator[Group]:
         with ThreadPoolExecutor() as decoders:
             for indices in batches:
                 clips = list(decoders.map(load, indices))
-                parts = [(place, *part) for place, clip in enumerate(clips) for part in self.parts(clip)]
-                chosen = list(batches_by_seconds([end - start for _, start, end in parts], self.batch_seconds))
-                for number, group in enumerate(chosen, start=1):
-                    yield self._features(indices, clips, [parts[i] for i in group], number == len(chosen))
+                spans = [(position, *span) for position, clip in enumerate(clips) for span in self.spans(clip)]
+                groups = list(batches_by_seconds([end - start for _, start, end in spans], self.batch_seconds))
+                for number, group in enumerate(groups, start=1):
+                    yield self._features(indices, clips, [spans[i] for i in group], number == len(groups))
 
-    def parts(self, clip: np.ndarray) -> list[tuple[float, float]]:
+    def spans(self, clip: np.ndarray) -> list[tuple[float, float]]:
         """
-        What of a recording is heard.
+        Return the segments of a recording to transcribe.
 
         Args:
-            clip (`np.ndarray`): Of shape `(samples,)`, float32 at 16 kHz.
+            clip (`np.ndarray`): The samples, of shape `(samples,)`, float32 at 16 kHz.
 
         Returns:
-            `list[tuple[float, float]]`: Start and end, in seconds: the whole of a clip, or the parts of a long
-            recording in which something can be heard.
+            `list[tuple[float, float]]`: The start and end of each segment, in seconds: the complete clip, or the
+            segments of a long recording that have audible content.
         """
-        parts = cut_where_quiet(clip, self.family.max_audio_seconds)
-        # What a model writes about a silent part would be made up; of a silent recording the first stays.
-        return [part for part in parts if not is_silent(part_of(clip, *part))] or parts[:1]
+        spans = cut_where_quiet(clip, self.family.max_audio_seconds)
+        # A model would invent the text of a silent segment; of a silent recording, the first segment is transcribed.
+        return [span for span in spans if not is_silent(part_of(clip, *span))] or spans[:1]
 
-    def _features(self, indices: list[int], clips: list[np.ndarray], parts: list[tuple], last: bool) -> Group:
-        audio = [part_of(clips[place], start, end) for place, start, end in parts]
+    def _features(self, indices: list[int], clips: list[np.ndarray], spans: list[tuple], last: bool) -> Group:
+        audio = [part_of(clips[position], start, end) for position, start, end in spans]
         started = time.thread_time()
         features = self.family.encode(self.encoder, audio, self.generation_settings.prompt)
-        return Group(indices, [seconds(clip) for clip in clips], parts, features, time.thread_time() - started, last)
+        return Group(indices, [seconds(clip) for clip in clips], spans, features, time.thread_time() - started, last)
 
-    def _hear(self, group: Group) -> list[tuple[int, Segment, float, int]]:
-        """Place in the batch, segment, seconds of computing and tokens of each part."""
+    def _transcribe(self, group: Group) -> list[tuple[int, Segment, float, int]]:
+        """Return the position in the batch, the segment, the compute seconds and the token count of each segment."""
         started = time.perf_counter()
-        texts, counts = self._within_memory(group.features, [end - start for _, start, end in group.parts])
+        texts, counts = self._within_memory(group.features, [end - start for _, start, end in group.spans])
         elapsed = time.perf_counter() - started + group.compute_seconds
-        share = elapsed / sum(end - start for _, start, end in group.parts)
+        share = elapsed / sum(end - start for _, start, end in group.spans)
         return [
-            (place, Segment(start, end, text), share * (end - start), count)
-            for (place, start, end), text, count in zip(group.parts, texts, counts, strict=True)
+            (position, Segment(start, end, text), share * (end - start), count)
+            for (position, start, end), text, count in zip(group.spans, texts, counts, strict=True)
         ]
 
     def transcribe_segments(
         self, audio: Sequence[np.ndarray], watch: "Watch | None" = None
     ) -> tuple[list[str], list[int]]:
         """
-        Listens to one batch on this thread.
+        Transcribe one batch on this thread.
 
         Args:
-            audio (`Sequence[np.ndarray]`): Recordings, or parts of them, none longer than the model hears at once.
-            watch ([`~escoita.models.base.Watch`], *optional*): Told of each token as it comes.
+            audio (`Sequence[np.ndarray]`): The recordings or segments, none over the limit of the model.
+            watch ([`~escoita.models.base.Watch`], *optional*): The function that is called for each generated token.
 
         Returns:
-            `tuple[list[str], list[int]]`: What was heard in each, and of how many tokens.
+            `tuple[list[str], list[int]]`: The text and the number of tokens of each segment.
 
         Raises:
-            EscoitaError: Memory does not suffice for one of them alone.
+            EscoitaError: Memory does not suffice for a single segment.
         """
         features = self.family.encode(self.encoder, audio, self.generation_settings.prompt)
-        return self._within_memory(features, [seconds(part) for part in audio], watch)
+        return self._within_memory(features, [seconds(segment) for segment in audio], watch)
 
     def _within_memory(
         self, features: dict[str, Any], lengths: Sequence[float], watch: "Watch | None" = None
     ) -> tuple[list[str], list[int]]:
-        """Texts and counts of tokens of parts of these lengths; as few rows at once as memory turns out to allow."""
+        """Return texts and token counts of segments of these lengths; a batch that runs out of memory is split."""
         longest = max(lengths)
         texts: list[str] = []
         counts: list[int] = []
         while len(texts) < len(lengths):
-            most = max(1, min(len(lengths) - len(texts), round(self.affordable_seconds / longest)))
+            rows = max(1, min(len(lengths) - len(texts), round(self.affordable_seconds / longest)))
             try:
-                some_texts, some_counts = self._generate(features, len(texts), most, watch)
+                some_texts, some_counts = self._generate(features, len(texts), rows, watch)
                 texts, counts = texts + some_texts, counts + some_counts
                 continue
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                if most == 1:
-                    raise EscoitaError(f"out of memory on a clip of {longest:.1f} s; use a smaller base") from error
-            # The error is released here, and with it the tensors that its traceback refers to.
+                if rows == 1:
+                    problem = f"out of memory on a clip of {longest:.1f} s"
+                    raise EscoitaError(problem, hint="use a smaller base model") from error
+            # The error, and the tensors that its traceback refers to, are released here.
             free_device_memory()
-            self.affordable_seconds = longest * (most // 2)
+            self.affordable_seconds = longest * (rows // 2)
         return texts, counts
 
     def _generate(
         self, features: dict[str, Any], start: int, count: int, watch: "Watch | None"
     ) -> tuple[list[str], list[int]]:
-        """Texts and counts of tokens of some rows of a group."""
+        """Return texts and token counts of some rows of a group."""
         import torch
 
         inputs = {key: self._placed(value[start : start + count]) for key, value in features.items()}
-        row_watch = watch and (lambda row, place, token: watch(start + row, place, token))
+        row_watch = watch and (lambda row, position, token: watch(start + row, position, token))
         with torch.inference_mode():
             self.family.set_language(self.model, self.processor, self.generation_settings.language)
             tokens = self.family.generate(self.model, inputs, self.generation_settings, row_watch).cpu()
         return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
 
-    def _stitched(self, place: int, group: Group, found: list[tuple[int, Segment, float, int]]) -> Transcript:
-        """The transcript of a recording from its parts, which were heard in any order."""
-        mine = sorted((item for item in found if item[0] == place), key=lambda item: item[1].start)
-        segments = tuple(segment for _, segment, _, _ in mine)
+    def _joined(self, position: int, group: Group, found: list[tuple[int, Segment, float, int]]) -> Transcript:
+        """Return the transcript of a recording from its segments, which were transcribed in any order."""
+        own = sorted((item for item in found if item[0] == position), key=lambda item: item[1].start)
+        segments = tuple(segment for _, segment, _, _ in own)
         return Transcript(
             text=" ".join(segment.text for segment in segments if segment.text),
-            audio_seconds=group.clips[place],
-            compute_seconds=sum(computing for _, _, computing, _ in mine),
-            tokens=sum(count for *_, count in mine),
-            truncated=any(
-                count >= self.family.most_tokens(self.model, self.generation_settings) for *_, count in mine
-            ),
+            audio_seconds=group.clips[position],
+            compute_seconds=sum(computing for _, _, computing, _ in own),
+            tokens=sum(count for *_, count in own),
+            truncated=any(count >= self.family.most_tokens(self.model, self.generation_settings) for *_, count in own),
             segments=segments,
         )
 
     def _placed(self, value: Any) -> Any:
-        """On the model's device, and where it is a fraction in the model's precision."""
+        """Move a tensor to the model's device; a floating-point tensor is also converted to the model's precision."""
         dtype = self.model.dtype if value.is_floating_point() else value.dtype
         return value.to(self.model.device, dtype)

@@ -1,4 +1,4 @@
-"""The characters of transcripts: which there are, which are rare, which script they are of, and which count."""
+"""Count the characters of transcripts, find their scripts, and define the form in which transcripts are compared."""
 
 import unicodedata
 from collections import Counter
@@ -9,14 +9,14 @@ from escoita.metrics.normalizers import APOSTROPHES, CharacterTable
 from escoita.records.data import Character
 
 
-# Scripts by which one text is written in one language.
+# Scripts that one language mixes in a text.
 _ONE_SCRIPT = dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO"), "Han and kana")
-# Up to so many, or this fraction of all characters, one is rare.
+# The largest count, or else fraction of all characters, of a rare character.
 _RARE_COUNT, _RARE_SHARE = 3, 1e-5
 
 
 def count_characters(texts: Iterable[str]) -> Counter[str]:
-    """How often each character is written."""
+    """Count each character."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
@@ -24,7 +24,7 @@ def count_characters(texts: Iterable[str]) -> Counter[str]:
 
 
 def inventory(counts: Counter[str]) -> list[Character]:
-    """Every character with its Unicode name, the most frequent first: among the rare ones stray signs are found."""
+    """Return every character with its Unicode name, the most frequent first; errors are often among the rare ones."""
     rare = max(_RARE_COUNT, _RARE_SHARE * counts.total())
     return [
         Character(
@@ -41,20 +41,20 @@ def inventory(counts: Counter[str]) -> list[Character]:
 @cache
 def script_of(character: str) -> str:
     """
-    Script of a letter, by the first word of its Unicode name: `Latin`, `Cyrillic`; empty for all that is no letter.
+    Return the script of a letter, the first word of its Unicode name, such as `Latin`; empty if it is not a letter.
 
-    Chinese characters and kana count as one, as Japanese mixes them. Signs that scripts share, such as the modifier
-    letters in Uzbek, have none.
+    Chinese characters and kana count as one script, as Japanese mixes them. Characters that scripts share, such as the
+    modifier letters in Uzbek, have no script.
     """
     if unicodedata.category(character) not in ("Lu", "Ll", "Lt", "Lo"):
         return ""
-    # Compatibility forms are of the script that they stand for: ª, ℝ, ｆ.
+    # Compatibility forms have the script of the letter that they represent: ª, ℝ, ｆ.
     word = unicodedata.name(unicodedata.normalize("NFKC", character)[0], "").partition(" ")[0]
     return _ONE_SCRIPT.get(word, word.capitalize())
 
 
 def count_scripts(counts: Counter[str]) -> Counter[str]:
-    """Letters of each script."""
+    """Count the letters of each script."""
     scripts: Counter[str] = Counter()
     for character, count in counts.items():
         if script := script_of(character):
@@ -63,28 +63,28 @@ def count_scripts(counts: Counter[str]) -> Counter[str]:
 
 
 def main_script(counts: Counter[str]) -> str:
-    """Script of most letters, empty where there are none."""
+    """Return the script of most letters; empty if there are no letters."""
     scripts = count_scripts(counts)
     return max(scripts, key=lambda script: scripts[script], default="")
 
 
 def other_script(text: str, main: str) -> str:
-    """The script of most letters of a text where that is not `main`, else empty."""
+    """Return the script of most letters of a text if it is not `main`, else an empty string."""
     script = main_script(Counter(text))
     return script if script != main else ""
 
 
 def compared_form(text: str) -> str:
     """
-    What is left of a transcript when it is compared: letters with their marks, and digits, in NFC and lower case.
+    Return the form in which a transcript is compared: letters with their marks, and digits, in NFC and lower case.
 
-    Apostrophes go whichever of their many signs stands there, letters or punctuation, since corpora differ in them.
+    All apostrophes are removed, whether they are letters or punctuation, since corpora differ in them.
     """
-    return unicodedata.normalize("NFC", text.casefold()).translate(_KEPT)
+    return unicodedata.normalize("NFC", text.casefold()).translate(_COMPARED)
 
 
-def _kept(character: str) -> str:
+def _compared_character(character: str) -> str:
     return character if unicodedata.category(character)[0] in "LMN" and character not in APOSTROPHES else ""
 
 
-_KEPT = CharacterTable(_kept)
+_COMPARED = CharacterTable(_compared_character)

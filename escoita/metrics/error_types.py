@@ -1,4 +1,4 @@
-"""What audio language models do wrong beside plain edits, found in each utterance."""
+"""Find the errors of audio language models that edits do not describe, in each utterance."""
 
 import re
 from collections import Counter
@@ -12,11 +12,11 @@ from escoita.metrics.characters import count_characters, count_scripts, main_scr
 
 FAULTS = ("empty", "loop", "wrong_script", "wrong_language", "chat_like", "truncated")
 
-ROUNDS, LONGEST_PHRASE = 4, 8  # of a loop, and of what goes round in it, in words
-OWN_SCRIPT_SHARE = 0.05  # of the letters of all references
-FOREIGN_WORDS, FOREIGN_SHARE = 2, 0.3  # of the words of a hypothesis
+REPEATS, LONGEST_PHRASE = 4, 8  # the fewest repeats in a loop, and its longest phrase in words
+OWN_SCRIPT_SHARE = 0.05  # a share of the letters of all references
+FOREIGN_WORDS, FOREIGN_SHARE = 2, 0.3  # a count and a share of the words of a hypothesis
 
-# Of the languages that models fall back on; hardly a word that Galician or Uzbek has too.
+# Function words of the languages that models fall back on, almost without words that Galician or Uzbek has too.
 FUNCTION_WORDS = {
     "English": "i if the of and is that it you for was with are this have not be they we what your from there can "
     "will would about which he she his her their but all been were my our",
@@ -38,7 +38,7 @@ FUNCTION_WORDS = {
     "atau seperti kami kita dia oleh orang adalah telah bisa anda aku tapi",
 }
 
-# How answers begin that are no transcripts, or one with a preface.
+# The beginnings of answers that are not transcripts, or are transcripts with a preface.
 OPENINGS = (
     r"```|\*\*\w|#+ \w",
     r"note ?:|(?:the )?transcript(?:ion)?(?: (?:is|of the audio))? ?:",
@@ -68,7 +68,7 @@ OPENINGS = (
 )
 
 _WORD = re.compile(r"[^\W_]+")
-_ROUND_AND_ROUND = re.compile(r"(?=\S{12})(?:(\S)\1{11,}|(\S\S)\2{5,}|(\S{3,8}?)\3{3,})")
+_REPEATED = re.compile(r"(?=\S{12})(?:(\S)\1{11,}|(\S\S)\2{5,}|(\S{3,8}?)\3{3,})")
 _CHAT = re.compile(rf"^(?:[^\S\n]|[\"“”«»])*(?:{'|'.join(OPENINGS)})", re.IGNORECASE | re.MULTILINE)
 
 
@@ -76,29 +76,30 @@ def find_faults(
     references: Sequence[str], hypotheses: Sequence[str], truncated: Sequence[bool]
 ) -> dict[str, np.ndarray]:
     """
-    Finds what is wrong beside plain edits. Of a hypothesis that is its reference only `truncated` can be true.
+    Find errors other than edits. If a hypothesis is equal to its reference, only `truncated` can be true.
 
-    - `empty`: the hypothesis holds no letter or digit, and its reference does.
-    - `loop`: one to eight words come four times or more in a row; or, without spaces between, one character twelve
-      times, two six times, three to eight four times. Not if something comes as often in its reference.
-    - `wrong_script`: most of its letters are of another script than most letters of its reference, and of one that
-      makes less than a twentieth of the letters of all references. Kanji and kana are one script.
-    - `wrong_language`: two of its words or more, and at least 30 % of them, are function words of one other language.
-      It has three words or more. Words that occur more often than in one of a thousand references (in fewer
-      references: at all), or in its own reference, are not held to be of another language.
-    - `chat_like`: it, or a line of it, begins as an answer to a person does, and no line of its reference does.
+    - `empty`: the hypothesis contains no letter or digit, and its reference does.
+    - `loop`: one to eight words are repeated at least four times in a row; or, without spaces, one character twelve
+      times, two characters six times, three to eight characters four times. Not if its reference repeats as often.
+    - `wrong_script`: most of its letters are of another script than most letters of its reference, and of one to which
+      less than a twentieth of the letters of all references belongs. Kanji and kana are one script.
+    - `wrong_language`: it has at least three words, of which at least two, and at least 30 %, are function words of
+      one other language. Words of its own reference, and words that occur in more than one of a thousand references
+      (in fewer references: at all), do not count as words of another language.
+    - `chat_like`: it, or a line of it, begins like an answer to a person, and no line of its reference does.
     - `truncated`: as given.
 
     Args:
-        references (`Sequence[str]`): Of a whole corpus, which says what script and words are its own; not normalised.
-        hypotheses (`Sequence[str]`): What was heard, in the same order; not normalised.
-        truncated (`Sequence[bool]`): Whether each was ended by the limit of tokens.
+        references (`Sequence[str]`): The references of a complete corpus, which define its scripts and words; not
+            normalized.
+        hypotheses (`Sequence[str]`): The hypotheses in the same order; not normalized.
+        truncated (`Sequence[bool]`): Whether each hypothesis was ended by the token limit.
 
     Returns:
-        `dict[str, np.ndarray]`: For each of `FAULTS` booleans of shape `(utterances,)`.
+        `dict[str, np.ndarray]`: Booleans of shape `(utterances,)` for each of `FAULTS`.
 
     Raises:
-        ValueError: There are not as many of one as of the others.
+        ValueError: The three sequences have different lengths.
     """
     found = {fault: np.zeros(len(references), dtype=bool) for fault in FAULTS}
     scripts, languages = _own_scripts(references), _foreign_words(references)
@@ -108,8 +109,8 @@ def find_faults(
             continue
         words, own_words = _words(hypothesis), _words(reference)
         found["empty"][row] = bool(own_words) and not words
-        rounds = _rounds(hypothesis, words)
-        found["loop"][row] = rounds > 0 and rounds > _rounds(reference, own_words)
+        repeats = _repeats(hypothesis, words)
+        found["loop"][row] = repeats > 0 and repeats > _repeats(reference, own_words)
         found["wrong_script"][row] = _is_in_another_script(hypothesis, reference, scripts)
         found["wrong_language"][row] = _is_foreign(words, set(own_words), languages)
         found["chat_like"][row] = _is_chat(hypothesis) and not _is_chat(reference)
@@ -120,17 +121,17 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(normalize("NFC", text.lower()))
 
 
-def _rounds(text: str, words: list[str]) -> int:
-    """How often something comes in a row; 0 where it is no loop."""
+def _repeats(text: str, words: list[str]) -> int:
+    """Return the largest number of repeats in a row; 0 if there is no loop."""
     most = 0
-    if len(words) - len(set(words)) >= ROUNDS - 1:
+    if len(words) - len(set(words)) >= REPEATS - 1:
         for length in range(1, LONGEST_PHRASE + 1):
-            same = 0  # words in a row that are those of the round before
+            same = 0  # words in a row that are equal to those one phrase before
             for word, before in zip(words[length:], words, strict=False):
                 same = same + 1 if word == before else 0
                 most = max(most, same // length + 1)
-    cycles = (len(cycle[0]) // len(cycle[cycle.lastindex or 0]) for cycle in _ROUND_AND_ROUND.finditer(text))
-    return max(cycles, default=0) or (most if most >= ROUNDS else 0)
+    cycles = (len(cycle[0]) // len(cycle[cycle.lastindex or 0]) for cycle in _REPEATED.finditer(text))
+    return max(cycles, default=0) or (most if most >= REPEATS else 0)
 
 
 def _is_in_another_script(hypothesis: str, reference: str, scripts: set[str]) -> bool:
@@ -153,10 +154,10 @@ def _foreign_words(references: Sequence[str]) -> list[set[str]]:
 
 def _is_foreign(words: list[str], own: set[str], languages: list[set[str]]) -> bool:
     needed = max(FOREIGN_WORDS, FOREIGN_SHARE * len(words))
-    misheard = [word for word in words if word not in own]
-    if len(words) < 3 or len(misheard) < needed:
+    others = [word for word in words if word not in own]
+    if len(words) < 3 or len(others) < needed:
         return False
-    return any(sum(word in language for word in misheard) >= needed for language in languages)
+    return any(sum(word in language for word in others) >= needed for language in languages)
 
 
 def _is_chat(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is done to references and hypotheses before edits are counted, and what it does to their words."""
+"""Normalize references and hypotheses before edits are counted, and count the words that this changes."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ from rapidfuzz.distance import LCSseq
 
 Normalizer = Literal["raw", "basic", "uzbek", "uzbek-latin", "galician"]
 NORMALIZERS: tuple[str, ...] = get_args(Normalizer)
-# The normalizers of languages that have one of their own, by their codes in ISO 639-1 and 639-3. There is no good one
-# for all other languages: `basic` removes the combining marks with which many scripts write vowels.
+# The normalizers of languages that have their own, by ISO 639-1 and 639-3 code. There is no good one for all other
+# languages: `basic` removes the combining marks with which many scripts write vowels.
 _OF_LANGUAGE: dict[str, Normalizer] = {
     "uz": "uzbek",
     "uzb": "uzbek",
@@ -24,18 +24,19 @@ _OF_LANGUAGE: dict[str, Normalizer] = {
 }
 
 TURNED_COMMA, TUTUQ = "ʻ", "ʼ"  # U+02BB, the second half of oʻ and gʻ, and U+02BC, the glottal stop of maʼno
-# What keyboards, word processors and web pages put in their place; \x91 and \x92 are Windows-1252 read as Latin-1.
+# The characters that keyboards, word processors and web pages use instead; \x91 and \x92 are Windows-1252 read as
+# Latin-1.
 _TYPED = {"'": "'ˈ׳Ꞌꞌ＇", "`": "`ˋ‵｀", "‘": "‘‛ʽʿ῾❛\x91", "’": "’´ʹʾˊ΄՚᾽᾿′❜\x92", TURNED_COMMA: "ʻ", TUTUQ: "ʼ"}
 APOSTROPHES = {sign: mark for mark, signs in _TYPED.items() for sign in signs}
 _ANY = "".join(_TYPED)
 _SIGNS = re.compile(f"[{_ANY}]+")
 _QUOTES = [("''", "''"), ("‘‘", "’’"), ("``", "['’]{2}"), ("'", "'"), ("‘", "’"), ("’", "’"), ("`", "[`'’]")]
-# Of a limited length: in a text of opening signs alone, the end of each would be looked for up to the end of the text.
+# The length is limited: in a text of opening signs only, the end of each would be searched up to the end of the text.
 _QUOTED = "|".join(f"{opening}(?=[^ {_ANY}])(.{{1,2000}}?){closing}" for opening, closing in _QUOTES)
 _QUOTATION = re.compile(f" (?:{_QUOTED})(?= )")
 
 _VOWELS = "аеёиоуўэюяы"
-_IN_CONTEXT = [  # in this order; what they leave is spelt letter by letter
+_IN_CONTEXT = [  # in this order; the remaining letters are replaced one by one
     (re.compile(rf"(?<=[^\W\d_{_VOWELS}])ъ(?=[еёюя])"), "ь"),  # объект as пьеса, but маъюс with its glottal stop
     (re.compile("ьо"), "ьё"),
     (re.compile("сҳ"), "съҳ"),  # not the digraph sh
@@ -67,43 +68,45 @@ def default_normalizer(language: str) -> Normalizer:
 @cache
 def normalizer(name: str) -> Callable[[str], str]:
     """
-    Finds a normaliser by its name in a recipe.
+    Return the normalizer that a recipe names.
 
-    `raw` changes nothing. All others give lower case and single spaces, none at the edges, and change nothing when
-    applied again (`basic` takes away the dot of a styled capital I, `ℐ̇`, only then, as Whisper's does).
+    `raw` changes nothing. All others return lower case and single spaces, none at the edges, and change nothing when
+    applied again (except that `basic`, like Whisper's, removes the dot of a styled capital I, `ℐ̇`, only then).
 
-    `basic` is Whisper's BasicTextNormalizer as transformers has it (Radford et al. 2022), without spaces at the
-    edges: it keeps accents and ñ, splits words at apostrophes and hyphens, and drops what stands in brackets.
+    `basic` is Whisper's BasicTextNormalizer as in transformers (Radford et al. 2022), without spaces at the edges: it
+    keeps accents and ñ, splits words at apostrophes and hyphens, and removes text in brackets.
 
-    `galician` composes characters (NFC) and keeps letters, accents (á, ñ, ü, ï) and digits. Everything else is a
-    space, brackets, apostrophe and hyphen too: `come-lo` is two words, and what stands in brackets stays.
+    `galician` composes characters (NFC) and keeps letters, accents (á, ñ, ü, ï) and digits. Everything else becomes a
+    space, including brackets, apostrophes and hyphens: `come-lo` is two words, and text in brackets is kept.
 
-    `uzbek` differs in apostrophes, which Uzbek spells with. Whatever sign was typed, after `o` or `g` it is U+02BB,
-    the rest of the letter, and after another letter U+02BC, the tutuq belgisi; several in a row are one. This holds
-    at a word's end too (`togʻ`, `manʼ`), unless the sign closes a quotation that its like opened before a word:
-    `'kino'` and `‘yo‘q’` lose theirs, `'tog''` keeps one. Where no letter precedes, it is a quotation mark: a space.
-    A hyphen is a space: `asta-sekin` is two words. Cyrillic stays.
+    `uzbek` differs in apostrophes, which are part of Uzbek spelling. Any apostrophe becomes U+02BB, the second half of
+    the letter, after `o` or `g`, and U+02BC, the tutuq belgisi, after another letter; several in a row are one. This
+    also holds at the end of a word (`togʻ`, `manʼ`), unless the apostrophe closes a quotation that a matching one
+    opened before a word: `'kino'` and `‘yo‘q’` lose theirs, `'tog''` keeps one. An apostrophe that does not follow a
+    letter is a quotation mark and becomes a space. A hyphen becomes a space: `asta-sekin` is two words. Cyrillic is
+    kept.
 
-    `uzbek-latin` also spells Cyrillic in the alphabet of 1995, by the spelling rules of the same year (resolution 339
-    of the Cabinet of Ministers): `е` is `ye` at the start of a word and after a vowel, `ъ` or `ь`; `ц` is `ts` after
-    a vowel within a word, else `s`; `ъ` is tutuq belgisi, but nothing after `ў` or between a consonant and `е ё ю я`;
-    `ь` is nothing, `ьо` `yo`, `сҳ` `sʼh`, `щ` `sh`, `ы` `i`. Words in Latin script are as with `uzbek`.
+    `uzbek-latin` also converts Cyrillic to the alphabet of 1995, by the spelling rules of the same year (resolution
+    339 of the Cabinet of Ministers): `е` becomes `ye` at the start of a word and after a vowel, `ъ` or `ь`; `ц`
+    becomes `ts` after a vowel within a word, else `s`; `ъ` becomes tutuq belgisi, but is removed after `ў` and between
+    a consonant and `е ё ю я`; `ь` is removed, `ьо` becomes `yo`, `сҳ` `sʼh`, `щ` `sh`, `ы` `i`. Words in Latin script
+    are normalized as with `uzbek`.
 
     Args:
-        name (`str`): One of `NORMALIZERS`.
+        name (`str`): The name, one of `NORMALIZERS`.
 
     Raises:
-        ValueError: No normaliser has this name.
+        ValueError: The name is unknown.
     """
     known: list[Callable[[str], str]] = [str, _basic, _uzbek, _uzbek_latin, _galician]
     if name not in NORMALIZERS:
-        raise ValueError(f"no normaliser is called {name!r}; there are {', '.join(NORMALIZERS)}")
+        raise ValueError(f"unknown normalizer {name!r}; use one of {', '.join(NORMALIZERS)}")
     return known[NORMALIZERS.index(name)]
 
 
 def _basic(text: str) -> str:
     text = text.lower()
-    # Only up to the last closing bracket: in a text of opening brackets alone, the time would grow with the square.
+    # Only up to the last closing bracket: in a text of opening brackets only, the time would be quadratic.
     if "[" in text or "<" in text:
         end = max(text.rfind("]"), text.rfind(">")) + 1
         text = _IN_BRACKETS.sub("", text[:end]) + text[end:]
@@ -111,9 +114,9 @@ def _basic(text: str) -> str:
         end = text.rfind(")") + 1
         text = _IN_PARENTHESES.sub("", text[:end]) + text[end:]
     text = normalize("NFKC", text)
-    # What can be printed is a letter, a digit, or something that becomes a space; Whisper keeps what cannot.
+    # A printable character is a letter, a digit, or becomes a space; Whisper's normalizer keeps unprintable ones.
     words = _ALPHANUMERIC.findall(text) if text.isprintable() else text.translate(_NO_SYMBOLS).split()
-    # Lower case again: NFKC finds capitals in symbols such as ℃ and 𝐀.
+    # Lower case again: NFKC produces capitals from symbols such as ℃ and 𝐀.
     return " ".join(words).lower()
 
 
@@ -122,20 +125,21 @@ def _galician(text: str) -> str:
 
 
 def _uzbek(text: str) -> str:
-    return _spelt(_undotted(_lower(text, _LETTERS_AND_APOSTROPHES)))
+    return _with_apostrophes(_undotted(_lower(text, _LETTERS_AND_APOSTROPHES)))
 
 
 def _uzbek_latin(text: str) -> str:
-    return _spelt(_undotted(_in_latin(_lower(text, _LETTERS_AND_APOSTROPHES))))
+    return _with_apostrophes(_undotted(_in_latin(_lower(text, _LETTERS_AND_APOSTROPHES))))
 
 
-def _lower(text: str, kept: "CharacterTable") -> str:
-    # Composed before, so that a sign and its stroke (= and U+0338) go together; after, for what stood apart.
-    return normalize("NFC", normalize("NFC", text).translate(kept)).lower()
+def _lower(text: str, table: "CharacterTable") -> str:
+    # Composed before, so that a sign and its stroke (= and U+0338) are removed together, and after, as characters
+    # may then be adjacent that were not before.
+    return normalize("NFC", normalize("NFC", text).translate(table)).lower()
 
 
 def _undotted(text: str) -> str:
-    # Python's lower case of İ is an i and a combining dot.
+    # The lower case of İ in Python is an i and a combining dot.
     return normalize("NFC", _DOTTED.sub("i", normalize("NFC", text)))
 
 
@@ -147,7 +151,7 @@ def _in_latin(text: str) -> str:
     return text.translate(_LATIN)
 
 
-def _spelt(text: str) -> str:
+def _with_apostrophes(text: str) -> str:
     text = _QUOTATION.sub(lambda quotation: f" {quotation[quotation.lastindex or 0]}", f" {text} ")
     return " ".join(_SIGNS.sub(_sign, text).split())
 
@@ -162,13 +166,13 @@ def _sign(signs: re.Match[str]) -> str:
 @dataclass(frozen=True)
 class WordChanges:
     """
-    What a normaliser does to the words of references; a reference may be counted as merged and as split.
+    Count the references whose words a normalizer changes; a reference may be counted as merged and as split.
 
     Args:
-        merged (`int`): References in which words are joined or dropped.
-        split (`int`): References in which a word becomes several.
-        emptied (`int`): References of which no word is left; they are not counted as merged.
-        examples (`list[tuple[str, str]]`): Some of each of these, as they were and normalised.
+        merged (`int`): The number of references in which words are joined or removed.
+        split (`int`): The number of references in which a word becomes several.
+        emptied (`int`): The number of references without a remaining word; they are not counted as merged.
+        examples (`list[tuple[str, str]]`): Examples of each kind, before and after normalization.
     """
 
     merged: int
@@ -177,24 +181,24 @@ class WordChanges:
     examples: list[tuple[str, str]]
 
 
-def word_changes(references: Sequence[str], normalised: Sequence[str]) -> WordChanges:
+def word_changes(references: Sequence[str], normalized: Sequence[str]) -> WordChanges:
     """
-    Counts the references whose words a normaliser joins, drops or splits.
+    Count the references whose words a normalizer joins, removes or splits.
 
-    A word is what stands between spaces and holds a letter or a digit: a dash by itself is none. The boundaries of
-    both texts are compared along the longest sequence of letters that they have in common, so that a reference in
-    which one word is split and another dropped counts as both.
+    A word is text between spaces that contains a letter or a digit; a single dash is not a word. The word boundaries
+    of both texts are compared along their longest common subsequence of letters, so that a reference in which one word
+    is split and another removed counts as both.
 
     Args:
-        references (`Sequence[str]`): As the corpus has them.
-        normalised (`Sequence[str]`): What the normaliser makes of each.
+        references (`Sequence[str]`): The references of the corpus.
+        normalized (`Sequence[str]`): The normalized references.
 
     Raises:
-        ValueError: There are not as many of one as of the other.
+        ValueError: The two sequences have different lengths.
     """
     merged = split = emptied = 0
     examples: dict[tuple[bool, bool], list[tuple[str, str]]] = {}
-    for reference, text in zip(references, normalised, strict=True):
+    for reference, text in zip(references, normalized, strict=True):
         before, after = _words(reference), _words(text)
         if before == after:
             continue
@@ -202,8 +206,8 @@ def word_changes(references: Sequence[str], normalised: Sequence[str]) -> WordCh
         merged, split, emptied = merged + joins, split + splits, emptied + (not after)
         if (joins or splits or not after) and len(kind := examples.setdefault((joins, splits), [])) < _EXAMPLES:
             kind.append((reference, text))
-    in_turn = (example for some in zip_longest(*examples.values()) for example in some if example)
-    return WordChanges(merged, split, emptied, list(islice(in_turn, _EXAMPLES)))
+    alternating = (example for kinds in zip_longest(*examples.values()) for example in kinds if example)
+    return WordChanges(merged, split, emptied, list(islice(alternating, _EXAMPLES)))
 
 
 def _words(text: str) -> list[str]:
@@ -211,9 +215,9 @@ def _words(text: str) -> list[str]:
 
 
 def _boundaries(before: list[str], after: list[str]) -> tuple[bool, bool]:
-    """Whether boundaries between words, or whole words, go missing; and whether there are new boundaries."""
-    old, new = ([at for at, word in enumerate(words) for _ in word] for words in (before, after))
-    # By how many words the old text is ahead of the new one, at each letter that they share, and at the end.
+    """Return whether word boundaries or words are removed, and whether there are new boundaries."""
+    old, new = ([index for index, word in enumerate(words) for _ in word] for words in (before, after))
+    # The number of words by which the old text is ahead of the new one, at each common letter and at the end.
     leads = [0]
     for block in LCSseq.editops("".join(before), "".join(after)).as_matching_blocks():
         leads += [old[block.a + step] - new[block.b + step] for step in range(block.size)]
@@ -227,7 +231,7 @@ def _without_symbols(char: str) -> str:
 
 def _letters(char: str) -> str:
     kind = category(char)
-    if kind == "Cf" or "\ufe00" <= char <= "\ufe0f":  # soft hyphens, joiners, byte order marks, emoji variants: unseen
+    if kind == "Cf" or "\ufe00" <= char <= "\ufe0f":  # invisible: soft hyphens, joiners, byte order marks, variants
         return ""
     return char if kind[0] in "LN" or kind in ("Mn", "Mc") else " "
 
@@ -243,13 +247,13 @@ def _bare(char: str) -> str:
 
 
 class CharacterTable(dict[int, str]):
-    """For `str.translate`: asks once what becomes of each character."""
+    """Store the replacement of each character for `str.translate`; it is computed once, on first use."""
 
-    def __init__(self, becomes: Callable[[str], str]) -> None:
-        self._becomes = becomes
+    def __init__(self, replacement: Callable[[str], str]) -> None:
+        self._replacement = replacement
 
     def __missing__(self, code: int) -> str:
-        self[code] = self._becomes(chr(code))
+        self[code] = self._replacement(chr(code))
         return self[code]
 
 

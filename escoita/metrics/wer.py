@@ -13,11 +13,11 @@ from rapidfuzz.distance import Levenshtein
 @dataclass(frozen=True)
 class Edits:
     """
-    Edits of each utterance, and what they are measured against.
+    Store the edits and the reference tokens of each utterance.
 
     Args:
-        total (`np.ndarray`): Edits, of shape `(utterances,)`, int64.
-        reference (`np.ndarray`): Tokens of each reference, of the same shape and type.
+        total (`np.ndarray`): The number of edits, of shape `(utterances,)`, int64.
+        reference (`np.ndarray`): The number of tokens of each reference, of the same shape and type.
     """
 
     total: np.ndarray
@@ -25,21 +25,21 @@ class Edits:
 
     @property
     def rate(self) -> float:
-        """Corpus rate: sum of edits over sum of reference tokens, a fraction; not the mean over utterances."""
+        """Return the corpus rate, the sum of edits over the sum of reference tokens, as a fraction."""
         return float(self.total.sum() / max(1, self.reference.sum()))
 
 
 @dataclass(frozen=True)
 class WordEdits(Edits):
     """
-    Edits in words, and their kinds.
+    Store the word edits of each utterance by kind.
 
     Args:
-        total (`np.ndarray`): As in [`Edits`]; the sum of the three kinds.
-        reference (`np.ndarray`): As in [`Edits`].
-        substitutions (`np.ndarray`): Of shape `(utterances,)`, int64.
-        deletions (`np.ndarray`): The same.
-        insertions (`np.ndarray`): The same.
+        total (`np.ndarray`): The sum of the three kinds; see [`Edits`].
+        reference (`np.ndarray`): The number of words of each reference; see [`Edits`].
+        substitutions (`np.ndarray`): The number of substitutions, of shape `(utterances,)`, int64.
+        deletions (`np.ndarray`): The number of deletions, of the same shape and type.
+        insertions (`np.ndarray`): The number of insertions, of the same shape and type.
     """
 
     substitutions: np.ndarray
@@ -49,14 +49,14 @@ class WordEdits(Edits):
 
 def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> WordEdits:
     """
-    Edits in words, split as jiwer's default does.
+    Count edits in words, which are split as by jiwer's default.
 
     Args:
-        references (`Sequence[str]`): What was said, one text for each utterance.
-        hypotheses (`Sequence[str]`): What was heard, in the same order.
+        references (`Sequence[str]`): The references, one for each utterance.
+        hypotheses (`Sequence[str]`): The hypotheses in the same order.
 
     Raises:
-        ValueError: There are more of the one than of the other.
+        ValueError: The two sequences have different lengths.
     """
     lengths = []
     kinds = {kind: np.zeros(len(references), np.int64) for kind in ("replace", "delete", "insert")}
@@ -71,43 +71,45 @@ def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> WordEdit
 
 def character_edits(references: Sequence[str], hypotheses: Sequence[str]) -> Edits:
     """
-    Edits in characters, edge spaces left out and inner ones counted, as jiwer's default does.
+    Count edits in characters, without edge spaces and with inner ones, as by jiwer's default.
 
-    Their kinds are not told apart: nobody reads them, and without them the count takes a fraction of the time.
+    The kinds of edits are not counted: they are not used, and without them counting takes a fraction of the time.
 
     Args:
-        references (`Sequence[str]`): What was said, one text for each utterance.
-        hypotheses (`Sequence[str]`): What was heard, in the same order.
+        references (`Sequence[str]`): The references, one for each utterance.
+        hypotheses (`Sequence[str]`): The hypotheses in the same order.
 
     Raises:
-        ValueError: There are more of the one than of the other.
+        ValueError: The two sequences have different lengths.
     """
-    stripped = [(said.strip(), heard.strip()) for said, heard in zip(references, hypotheses, strict=True)]
-    total = [Levenshtein.distance(said, heard) for said, heard in stripped]
-    return Edits(np.array(total, np.int64), np.array([len(said) for said, _ in stripped], np.int64))
+    pairs = [
+        (reference.strip(), hypothesis.strip()) for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
+    total = [Levenshtein.distance(reference, hypothesis) for reference, hypothesis in pairs]
+    return Edits(np.array(total, np.int64), np.array([len(reference) for reference, _ in pairs], np.int64))
 
 
 def _words(text: str) -> list[str]:
-    """Words as jiwer's default splits them, to which a lone tab or no-break space within a text is no boundary."""
+    """Split words as jiwer's default does, which does not split at a single tab or no-break space within a text."""
     words = text.split()
-    # Nearly all texts have single plain spaces only, and these split the same way in half the time.
+    # Nearly all texts have single ordinary spaces only, for which this gives the same result in half the time.
     return words if " ".join(words) == text else wer_default(text)[0]
 
 
 Kind = Literal["equal", "substitute", "delete", "insert"]
-# Utterances aligned by one call of jiwer: enough to be fast, few enough to stay small in memory.
+# The number of utterances aligned by one call of jiwer: enough to be fast, few enough to need little memory.
 _AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """
-    Words of a reference and what was heard in their place.
+    Store words of a reference and the aligned words of a hypothesis.
 
     Args:
-        kind (`str`): `equal`, `substitute`, `delete` or `insert`.
-        reference (`tuple[str, ...]`): Words of the reference; none of an insertion.
-        hypothesis (`tuple[str, ...]`): Words that were heard, of a substitution as many; none of a deletion.
+        kind (`str`): The kind: `equal`, `substitute`, `delete` or `insert`.
+        reference (`tuple[str, ...]`): The words of the reference; empty for an insertion.
+        hypothesis (`tuple[str, ...]`): The words of the hypothesis, as many for a substitution; empty for a deletion.
     """
 
     kind: Kind
@@ -117,29 +119,29 @@ class Chunk:
 
 def align(reference: str, hypothesis: str) -> list[Chunk]:
     """
-    Aligns two texts word by word.
+    Align two texts word by word.
 
     Args:
-        reference (`str`): What was said.
-        hypothesis (`str`): What was heard.
+        reference (`str`): The reference.
+        hypothesis (`str`): The hypothesis.
 
     Returns:
-        `list[Chunk]`: In order; together they hold every word of both, split as jiwer's default does.
+        `list[Chunk]`: The chunks in order, with all words of both texts, split as by jiwer's default.
     """
     return next(align_all([reference], [hypothesis]))
 
 
 def align_all(references: Sequence[str], hypotheses: Sequence[str]) -> Iterator[list[Chunk]]:
-    """[`align`] of each pair, in order."""
+    """Yield the result of [`align`] for each pair, in order."""
     for start in range(0, len(references), _AT_ONCE):
         block = slice(start, start + _AT_ONCE)
         output = jiwer.process_words(list(references[block]), list(hypotheses[block]))
-        for said, heard, chunks in zip(output.references, output.hypotheses, output.alignments, strict=True):
+        for reference, hypothesis, chunks in zip(output.references, output.hypotheses, output.alignments, strict=True):
             yield [
                 Chunk(
-                    chunk.type,  # type: ignore[arg-type]  # a plain string there
-                    tuple(said[chunk.ref_start_idx : chunk.ref_end_idx]),
-                    tuple(heard[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+                    chunk.type,  # type: ignore[arg-type]  # a plain string in jiwer
+                    tuple(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
+                    tuple(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
                 )
                 for chunk in chunks
             ]

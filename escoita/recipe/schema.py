@@ -21,7 +21,7 @@ from pydantic import (
 
 from escoita.errors import RecipeError
 from escoita.metrics.normalizers import Normalizer, default_normalizer
-from escoita.recipe.errors import described
+from escoita.recipe.errors import invalid_recipe
 from escoita.records.training import AdapterRecord, Name, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.untrusted import read_yaml
@@ -31,22 +31,22 @@ Expectation = Literal["none", "some"] | Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
-    """A part of a recipe; keys that it does not know are refused."""
+    """Represent a section of a recipe; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Method(Section):
-    """What is trained, and how much of it there must be."""
+    """Define the trained parameters, and their expected number."""
 
     trainable: dict[str, Expectation] = Field(
         {"language": "some", "audio": "some"},
-        description="Trained parameters of each tower: an exact count, 'some' or 'none'; checked before step 1",
+        description="Trained parameters of each tower: an exact number, 'some' or 'none'; checked before step 1",
     )
 
 
 class Lora(Method):
-    """Low-rank adapters (Hu et al. 2021) on the linear layers that a regular expression names."""
+    """Train low-rank adapters (Hu et al. 2021) on the linear layers that a regular expression matches."""
 
     kind: Literal["lora"] = "lora"
     r: int = Field(8, gt=0, description="Rank")
@@ -54,7 +54,7 @@ class Lora(Method):
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     bias: Literal["none", "all", "lora_only"] = "none"
     use_rslora: bool = False
-    target_modules: str = Field(description="One regular expression that matches the whole name of a linear layer")
+    target_modules: str = Field(description="One regular expression that matches the full name of a linear layer")
 
     @field_validator("target_modules")
     @classmethod
@@ -62,18 +62,18 @@ class Lora(Method):
         try:
             re.compile(expression)
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"no regular expression ({error})") from error
+            raise ValueError(f"not a regular expression ({error})") from error
         return expression
 
 
 class Modules(Method):
-    """Some modules of the base, trained whole; everything else stays as it is."""
+    """Train all weights of some modules of the base; the others are frozen."""
 
     kind: Literal["modules"]
-    modules: list[str] = Field(min_length=1, description="What the names of the trained modules end with")
+    modules: list[str] = Field(min_length=1, description="Suffixes of the names of the trained modules")
     trainable: dict[str, Expectation] = Field(
         {"audio": "some"},
-        description="Trained parameters of each tower: an exact count, 'some' or 'none'; checked before step 1",
+        description="Trained parameters of each tower: an exact number, 'some' or 'none'; checked before step 1",
     )
 
 
@@ -81,77 +81,81 @@ METHODS: dict[str, type[Method]] = {"lora": Lora, "modules": Modules}
 
 
 def kind_of(method: Any) -> Any:
-    """Which method a mapping of a recipe, or a section, is; LoRA unless it says so."""
+    """Return the kind of a method, given as a mapping or a section; the default is LoRA."""
     return method.get("kind", "lora") if isinstance(method, dict) else getattr(method, "kind", None)
 
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 Column = Literal["id", "audio", "text", "language", "speaker", "gender", "accent", "offset", "duration", "split"]
-# What the page is written in.
+# The languages of the page.
 PageLanguage = Literal["en", "gl", "uz"]
 
 
 class Corpus(Section):
-    """Recordings and transcripts in one of the layouts that a reader knows, and what is known of them."""
+    """Define a corpus: recordings and transcripts in the layout of a reader, and their metadata."""
 
     name: Name
-    path: str = Field(description="File or folder, relative to where the command runs; for hub, a repository")
+    path: str = Field(description="File or folder, relative to the working directory; for hub, a repository")
     reader: Literal["manifest", "common_voice", "fleurs", "openslr", "audiofolder", "parquet", "hub"] = Field(
         "manifest", description="The layout; manifest: rows in JSON lines, csv or tsv"
     )
-    split: str | None = Field(None, description="The part of the corpus that is read, as the corpus calls it")
+    split: str | None = Field(None, description="Split of the corpus to read, by its name in the corpus")
     columns: dict[Column, str] = Field(
-        {}, description="What the corpus calls a column, where it has another name; an empty name leaves it out"
+        {}, description="Names of columns that differ from the usual ones; an empty name excludes a column"
     )
     config: str | None = Field(None, description="Configuration of a dataset of the Hub")
-    revision: str | None = Field(None, description="Of a dataset of the Hub")
-    streaming: bool = Field(False, description="Read from the Hub without keeping the whole dataset")
-    limit: int | None = Field(None, gt=0, description="Read the first rows only")
-    weight: float = Field(1.0, gt=0, description="In training: 2 hears every clip twice in an epoch, 0.5 one half")
-    language: Language | None = Field(None, description="Of rows that name none; the recipe's unless given")
-    title: str | None = Field(None, description="What the card calls it")
-    url: str | None = Field(None, description="Where it can be had")
+    revision: str | None = Field(None, description="Revision of a dataset of the Hub")
+    streaming: bool = Field(False, description="Read from the Hub without downloading the complete dataset")
+    limit: int | None = Field(None, gt=0, description="Number of rows to read, from the first")
+    weight: float = Field(
+        1.0,
+        gt=0,
+        description="Weight in training: with 2, every clip occurs twice in an epoch; with 0.5, half of them",
+    )
+    language: Language | None = Field(None, description="Language of rows that name none; default: the recipe's")
+    title: str | None = Field(None, description="Title on the card")
+    url: str | None = Field(None, description="Download page")
     license: str | None = None
     description: str | None = None
-    publish_audio: bool = Field(False, description="Its licence lets clips be shipped inside the report")
+    publish_audio: bool = Field(False, description="Whether its license allows clips in the report")
     publish_references: bool = Field(
-        True, description="Its transcripts may be published beside what was heard; else their hashes and counts are"
+        True, description="Whether its transcripts may be published with the hypotheses; else their hashes and counts"
     )
 
     @field_validator("name")
     @classmethod
-    def _not_taken(cls, name: str) -> str:
-        taken = {"pooled": "all of them together", "probes": "clips in which nothing is said"}
-        if name in taken:
-            raise ValueError(f"no corpus can be called {name}: that is what records call {taken[name]}")
+    def _not_reserved(cls, name: str) -> str:
+        reserved = {"pooled": "all corpora together", "probes": "clips without speech"}
+        if name in reserved:
+            raise ValueError(f"{name} is reserved for {reserved[name]}; choose another name")
         return name
 
 
 class Corpora(Section):
-    """What is trained and tested on."""
+    """Define the corpora of training, validation and test."""
 
     train: list[Corpus] = Field(min_length=1)
     validation: list[Corpus] = []
     test: list[Corpus] = Field(min_length=1)
-    max_rejected_share: float = Field(0.01, ge=0, le=1, description="Over this share of bad rows the run refuses")
+    max_rejected_share: float = Field(0.01, ge=0, le=1, description="Largest accepted fraction of unusable rows")
 
     @field_validator("train", "validation", "test")
     @classmethod
-    def _told_apart(cls, corpora: list[Corpus]) -> list[Corpus]:
+    def _has_unique_names(cls, corpora: list[Corpus]) -> list[Corpus]:
         names = [corpus.name for corpus in corpora]
         if len(set(names)) < len(names):
-            raise ValueError(f"two corpora have the same name among {', '.join(names)}; records tell them apart by it")
+            raise ValueError(f"the names of corpora must be unique, got {', '.join(names)}")
         return corpora
 
 
 class Validation(Section):
-    """What is heard while training, each time that `training.eval_strategy` evaluates; the base before step 1."""
+    """Define the validation during training, which follows `training.eval_strategy`; the base before step 1."""
 
     clips: int = Field(
-        200, ge=0, description="Of corpora.validation, always the same ones; 0: the loss alone is evaluated"
+        200, ge=0, description="Number of clips of corpora.validation to transcribe, always the same; 0: only the loss"
     )
     patience: int | None = Field(
-        None, gt=0, description="Training stops after so many evaluations that did not lower the WER"
+        None, gt=0, description="Number of evaluations without a lower WER after which training stops"
     )
 
 
@@ -161,11 +165,11 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class Baseline(Section):
-    """A model to compare with, and how it is evaluated; written as its name alone if nothing else is set."""
+    """Define a model to compare with and its settings; it is written as its name if there are no settings."""
 
     model: str = Field(description="A Whisper or CTC model: a folder, or a repository of the Hub")
     max_new_tokens: int | None = Field(
-        None, gt=0, description="Most tokens of a transcript; the model's own limit unless given"
+        None, gt=0, description="Token limit of a transcript; default: the model's own limit"
     )
 
     @model_validator(mode="before")
@@ -179,110 +183,112 @@ class Baseline(Section):
 
 
 class Evaluation(Section):
-    """How the adapter is measured."""
+    """Define the evaluation of the adapter."""
 
-    batch_seconds: float = Field(120, gt=0, description="Most audio in a batch, padding counted, in seconds")
-    max_new_tokens: int = Field(256, gt=0, description="Most tokens of a transcript of the adapter and its base")
+    batch_seconds: float = Field(120, gt=0, description="Most audio in a batch, including padding, in seconds")
+    max_new_tokens: int = Field(256, gt=0, description="Token limit of a transcript of the adapter and its base")
     normalizer: Normalizer = Field(
         "raw",
         description="Applied to the texts before scoring; raw rates are shown next to the normalized ones. Default:"
         " uzbek for uz, galician for gl, raw for other languages; basic is Whisper's BasicTextNormalizer",
         json_schema_extra=_without_default,
     )
-    resamples: int = Field(1000, gt=0, description="Bootstrap resamples of an interval")
-    base: bool = Field(True, description="Evaluate the base beside the adapter")
+    resamples: int = Field(1000, gt=0, description="Number of bootstrap resamples")
+    base: bool = Field(True, description="Evaluate the base, too")
     baselines: list[Baseline] = Field(
         [],
         description="Whisper or CTC models to compare with: folders or repositories, or these with settings",
         json_schema_extra=lambda schema: schema.update(items={"anyOf": [{"type": "string"}, schema["items"]]}),
     )
     against: str | None = Field(
-        None, description="An earlier run directory, or repository[@revision], whose predictions are compared with"
+        None, description="An earlier run directory, or repository[@revision], with predictions to compare with"
     )
-    probes: bool = Field(True, description="Listen to silence and noise too, and count the text heard in it")
+    probes: bool = Field(True, description="Transcribe silence and noise, too, and count the hallucinated words")
 
 
 class Card(Section):
-    """What only a person can say on the card."""
+    """Define the texts of the card that are written by hand."""
 
     title: str
     description: str = ""
-    license: str = Field(description="Identifier of the adapter's licence as the Hub knows it, apache-2.0")
-    license_name: str | None = Field(None, description="What it is called, where license is other")
-    license_link: str | None = Field(None, description="Its address, or a file of the repository, likewise")
+    license: str = Field(description="Identifier of the adapter's license on the Hub, such as apache-2.0")
+    license_name: str | None = Field(None, description="Name of the license, if license is other")
+    license_link: str | None = Field(None, description="URL of the license, or a file of the repository, if other")
     developers: str = ""
     architecture: str = Field(
-        "", description="How the base hears, in a few lines; what is known of its family unless given"
+        "", description="Architecture of the base, in a few lines; default: that of its model family"
     )
-    base_terms: str = Field("", description="What the licence of the base obliges")
+    base_terms: str = Field("", description="Obligations of the base model's license")
     intended_use: str = ""
     out_of_scope: str = ""
     limitations: str = ""
     contact: str = ""
     acknowledgements: str = ""
     funding: str = ""
-    citation: str = Field("", description="BibTeX; made of title, developers and address unless given")
+    citation: str = Field("", description="BibTeX entry; default: made of title, developers and URL")
     tags: list[str] = []
-    template: str | None = Field(
-        None, description="A Jinja template of yours, whose blocks stand in the place of those of adapter.md.jinja"
-    )
+    template: str | None = Field(None, description="Jinja template whose blocks replace those of adapter.md.jinja")
 
 
 class Benchmark(Section):
-    """A test corpus that is a registered benchmark of the Hub, whose leaderboard reads `.eval_results/`."""
+    """Define a test corpus that is a registered benchmark of the Hub, whose leaderboard reads `.eval_results/`."""
 
-    corpus: Name = Field(description="Of corpora.test")
-    dataset: str = Field(description="Repository of the benchmark, hf-audio/open-asr-leaderboard")
-    task: str = Field(description="The task's id in the benchmark's eval.yaml")
+    corpus: Name = Field(description="Name in corpora.test")
+    dataset: str = Field(description="Repository of the benchmark, such as hf-audio/open-asr-leaderboard")
+    task: str = Field(description="Id of the task in the benchmark's eval.yaml")
     metric: Literal["wer", "cer"] = "wer"
-    percent: bool = Field(True, description="The benchmark counts in percent, not in fractions")
+    percent: bool = Field(True, description="Whether the benchmark uses percent, not fractions")
 
 
 class Hub(Section):
-    """Where it is published."""
+    """Define the publication on the Hub."""
 
-    repo: str | None = Field(None, description="user/name")
+    repo: str | None = Field(None, description="Repository of the adapter, user/name")
     private: bool = False
-    collection: str | None = Field(None, description="Slug of a collection that it is put into, user/title-hash")
+    collection: str | None = Field(None, description="Slug of a collection to add the repository to, user/title-hash")
     benchmarks: list[Benchmark] = Field([], description="Rates that are also written to .eval_results/")
     publish_base_as: Name | None = Field(
-        None, description="A base that is a local folder is published under this name of the same user"
+        None, description="Name under which the same user publishes a base that is a local folder"
     )
 
 
 class Space(Section):
-    """The demo."""
+    """Define the demo."""
 
-    max_minutes: float = Field(0.5, gt=0, description="Longest recording a visitor may send, in minutes")
-    max_megabytes: float = Field(10, gt=0)
-    max_queue: int = Field(80, gt=0, description="Visitors who wait at once; the next one is told to come back")
-    max_seconds: float = Field(120, gt=0, description="Longest that one request may take, in seconds")
-    examples: list[str] = Field([], description="Clips offered with one click")
+    max_minutes: float = Field(0.5, gt=0, description="Longest recording that may be sent, in minutes")
+    max_megabytes: float = Field(10, gt=0, description="Largest recording that may be sent, in megabytes")
+    max_queue: int = Field(80, gt=0, description="Most waiting requests; further ones are refused")
+    max_seconds: float = Field(120, gt=0, description="Longest time of a request, in seconds")
+    examples: list[str] = Field([], description="Example clips of the page")
     adapters: list[str] = Field(
-        [], description="Further adapters of the same base that visitors may choose; no other is ever loaded"
+        [], description="Further adapters of the same base to choose from; no other is ever loaded"
     )
     languages: list[PageLanguage] = Field(
-        ["en", "gl", "uz"], min_length=1, description="Of the page; the first where the browser asks for none of them"
+        ["en", "gl", "uz"],
+        min_length=1,
+        description="Languages of the page; the first is used if the browser requests none of them",
     )
     feedback: str | None = Field(
         None,
         pattern=r"^[\w.-]+/[\w.-]+$",
-        description="Dataset repository, user/dataset, to which corrections go with their clips if visitors consent",
+        description="Dataset repository, user/dataset, for corrections with their clips if users consent",
     )
-    feedback_private: bool = Field(True, description="That repository is private; one that is not is refused")
-    mcp: bool = Field(False, description="Language models may call the page over the Model Context Protocol")
+    feedback_private: bool = Field(
+        True, description="Whether that repository must be private; a public one is refused"
+    )
+    mcp: bool = Field(False, description="Whether language models may call the page over the Model Context Protocol")
 
 
 class Recipe(Section):
-    """One adapter: what is made from what, how it is measured, and where it goes."""
+    """Define one adapter: its base model, data, training, evaluation and publication."""
 
     name: Name
-    base: str = Field(description="A folder, or a repository of the Hub")
+    base: str = Field(description="Base model: a folder, or a repository of the Hub")
     base_revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    load_in_4bit: bool = Field(False, description="Linear layers of the base in 4 bits (NF4, bitsandbytes)")
+    load_in_4bit: bool = Field(False, description="Load the linear layers of the base in 4 bits (NF4, bitsandbytes)")
     engine: Literal["transformers", "unsloth"] = Field(
-        "transformers", description="What loads the base and puts the adapter on it; unsloth needs escoita[unsloth]"
+        "transformers", description="Library that loads the base and adds the adapter; unsloth needs escoita[unsloth]"
     )
     language: Language
     method: Annotated[Annotated[Lora, Tag("lora")] | Annotated[Modules, Tag("modules")], Discriminator(kind_of)]
@@ -294,12 +300,12 @@ class Recipe(Section):
     card: Card
     hub: Hub = Hub()
     space: Space = Space()
-    run_dir: str | None = Field(None, description="runs/<name> unless given")
+    run_dir: str | None = Field(None, description="Run directory; default: runs/<name>")
 
     @model_validator(mode="before")
     @classmethod
     def _normalizer_of_language(cls, document: Any) -> Any:
-        """Write the normalizer of the language into a recipe that names none."""
+        """Set the normalizer of the language in a recipe that names none."""
         if not isinstance(document, dict) or not isinstance(language := document.get("language"), str):
             return document
         settings = document.get("eval", {})
@@ -310,12 +316,12 @@ class Recipe(Section):
     @field_validator("hub")
     @classmethod
     def _benchmarks_are_tested(cls, hub: Hub, others: ValidationInfo) -> Hub:
-        corpora = others.data.get("corpora")  # absent where it has mistakes of its own
+        corpora = others.data.get("corpora")  # absent if it is invalid itself
         tested = {corpus.name for corpus in corpora.test} if corpora else {each.corpus for each in hub.benchmarks}
         for benchmark in hub.benchmarks:
             if benchmark.corpus not in tested:
                 raise ValueError(
-                    f"benchmarks: {benchmark.corpus} is none of corpora.test ({', '.join(sorted(tested))})"
+                    f"benchmarks: {benchmark.corpus} is not in corpora.test ({', '.join(sorted(tested))})"
                 )
         return hub
 
@@ -324,7 +330,7 @@ class Recipe(Section):
         return Path(self.run_dir or f"runs/{self.name}")
 
     def generation_settings(self) -> AdapterRecord:
-        """What a program is told beside the weights: prompt, language and limits."""
+        """Return the settings that a program needs next to the weights: prompt, language and limits."""
         return AdapterRecord(
             language=self.language,
             prompt=self.prompt,
@@ -333,7 +339,7 @@ class Recipe(Section):
         )
 
     def write(self, path: Path) -> None:
-        """Writes what was asked for, resolved, so that it loads again."""
+        """Write the resolved recipe, which can be loaded again."""
         write_atomically(path, self.to_yaml())
 
     def to_yaml(self) -> str:
@@ -344,46 +350,50 @@ class Recipe(Section):
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """
-    Loads and validates a recipe.
+    Load and validate a recipe.
 
     Args:
         path (`str` or `Path`): The YAML file.
-        overrides (`list[str]`, *optional*): `section.key=value`, the value in YAML.
+        overrides (`list[str]`, *optional*): Overrides, `section.key=value` with the value in YAML.
 
     Returns:
-        [`Recipe`]: Frozen.
+        [`Recipe`]: The recipe, which is immutable.
 
     Raises:
-        RecipeError: Names the file, the line and the key, and the nearest key that is known.
+        InvalidRecipeError: The recipe has mistakes, each with its line and key.
+        RecipeError: The file cannot be read, is not YAML, or an override is malformed.
     """
     path = Path(path)
     try:
         text = path.read_text("utf-8")
         document, tree = read_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read ({error})") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError(f"cannot be read ({reason})", path=path) from error
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        mark = getattr(error, "problem_mark", None)
+        row = mark.line + 1 if mark else None
+        raise RecipeError(f"not YAML: {' '.join(str(error).split())}", path=path, row=row) from error
     if not isinstance(document, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys")
+        raise RecipeError("not a mapping of keys", path=path)
     for override in overrides or []:
         _set(document, override)
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(described(error, path, tree, Recipe, METHODS)) from error
+        raise invalid_recipe(error, path, tree, Recipe, METHODS) from error
 
 
 def _set(document: dict[str, Any], override: str) -> None:
     keys, equals, value = override.partition("=")
     if not equals or not all(keys.split(".")):
-        raise RecipeError(f"--set {override}: write section.key=value")
+        raise RecipeError("expected section.key=value", key="--set", value=override)
     *sections, last = keys.split(".")
     for section in sections:
         document = document.setdefault(section, {})
         if not isinstance(document, dict):
-            raise RecipeError(f"--set {override}: {section!r} is not a section")
+            raise RecipeError(f"{section!r} is not a section", key="--set", value=override)
     try:
         document[last] = read_yaml(value)[0]
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: the value is not YAML") from error
+        raise RecipeError("the value is not YAML", key="--set", value=override) from error

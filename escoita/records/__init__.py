@@ -1,1 +1,1 @@
-"""Records: what was measured, as files that cards, reports and pages are made from."""
+"""Define the records: files of measurements, from which cards, reports and pages are made."""

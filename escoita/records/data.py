@@ -1,4 +1,4 @@
-"""The data record: what the corpora of a recipe hold, what stands out in them, and what training and test share."""
+"""Define the data record: corpus statistics, outliers, duplicates and train/test overlap."""
 
 from itertools import pairwise
 from typing import Literal, Self
@@ -16,15 +16,15 @@ SharedBy = Literal["transcript", "speaker", "audio"]
 
 class Spread(RecordModel):
     """
-    How a measure is spread over the clips of a corpus.
+    Store the distribution of a measure over the clips of a corpus.
 
     Args:
-        min (`float`): The smallest.
-        p5 (`float`): 5 % lie below.
-        median (`float`): Half lie below.
-        mean (`float`): Their sum by their number.
-        p95 (`float`): 95 % lie below.
-        max (`float`): The largest.
+        min (`float`): The smallest value.
+        p5 (`float`): The 5th percentile.
+        median (`float`): The median.
+        mean (`float`): The arithmetic mean.
+        p95 (`float`): The 95th percentile.
+        max (`float`): The largest value.
     """
 
     min: float
@@ -37,12 +37,12 @@ class Spread(RecordModel):
 
 class Reason(RecordModel):
     """
-    Why rows cannot be used.
+    Store a reason why rows cannot be used.
 
     Args:
-        reason (`str`): As the first of them has it.
-        rows (`int`): How many there are.
-        examples (`list[str]`): The first few, with source, row and file.
+        reason (`str`): The reason of the first row.
+        rows (`int`): The number of rows.
+        examples (`list[str]`): The first rows, with source, row and file.
     """
 
     reason: str
@@ -52,14 +52,14 @@ class Reason(RecordModel):
 
 class Character(RecordModel):
     """
-    One character of the transcripts.
+    Store one character of the transcripts.
 
     Args:
-        character (`str`): Itself.
-        count (`int`): How often it is written.
-        code_point (`str`): `U+02BB`.
-        name (`str`): As Unicode calls it, empty where it has no name.
-        rare (`bool`): Written three times at most, or fewer than once in 100,000 characters: often a slip.
+        character (`str`): The character.
+        count (`int`): The number of occurrences.
+        code_point (`str`): The code point, such as `U+02BB`.
+        name (`str`): The Unicode name, empty if there is none.
+        rare (`bool`): Whether it occurs at most three times, or less than once in 100,000 characters: often an error.
     """
 
     character: str
@@ -71,14 +71,14 @@ class Character(RecordModel):
 
 class Clip(RecordModel):
     """
-    A clip as an example names it.
+    Store a clip of an example.
 
     Args:
-        split (`str`): Of the recipe.
-        corpus (`str`): Its corpus.
-        id (`str`): Its id there.
-        text (`str`): Its transcript, or the beginning of one that is long.
-        public_id (`str`): What stands in the place of an id that names who speaks; empty where it does not.
+        split (`str`): The split of the recipe.
+        corpus (`str`): The corpus.
+        id (`str`): The id in the corpus.
+        text (`str`): The transcript, or the beginning of a long one.
+        public_id (`str`): The id that is published instead of one that names the speaker; empty if it does not.
     """
 
     split: Split
@@ -90,11 +90,11 @@ class Clip(RecordModel):
 
 class Odd(RecordModel):
     """
-    An example of an outlier.
+    Store an example of an outlier.
 
     Args:
-        clip ([`Clip`]): Which.
-        detail (`str`): What stands out, with the figure.
+        clip ([`Clip`]): The clip.
+        detail (`str`): The reason, with the measured value.
     """
 
     clip: Clip
@@ -103,18 +103,18 @@ class Odd(RecordModel):
 
 class Outliers(RecordModel):
     """
-    Clips that stand out in one way.
+    Store the outliers of one kind.
 
     Args:
-        kind (`str`): `long`: over what the model hears at once; training leaves them out, evaluation cuts them.
-            `short`: too short for a word. `dense`: more text than anybody says in that time. `sparse`: hardly any
-            text for that time. `script`: written in another script than the rest of the corpus. `digits`: numbers
-            that are not written as they are spoken. `silent`: nothing can be heard. `channel`: mixing the
-            channels to mono cancels or attenuates it, and its strongest channel is used. `claim`: the corpus claims
-            another length than was measured.
-        clips (`int`): How many there are.
+        kind (`str`): The kind. `long`: longer than the model takes; training excludes such clips, evaluation cuts
+            them. `short`: too short for a word. `dense`: more text than can be spoken in that time. `sparse`: hardly
+            any text for that time. `script`: written in another script than the rest of the corpus. `digits`: numbers
+            in digits, not in words. `silent`: no audible content. `channel`: mixing the channels to mono cancels or
+            attenuates the clip, and its strongest channel is used. `claim`: the corpus claims another length than was
+            measured.
+        clips (`int`): The number of clips.
         share (`float`): Their fraction of the usable clips.
-        examples (`list[Odd]`): The first few; the farthest out first where there is a measure.
+        examples (`list[Odd]`): Examples; the most extreme first, if the kind has a measure.
     """
 
     kind: OutlierKind
@@ -125,13 +125,13 @@ class Outliers(RecordModel):
 
 class Normalization(RecordModel):
     """
-    What the normaliser of the recipe does to the words of the transcripts.
+    Count the transcripts whose words the normalizer of the recipe changes.
 
     Args:
-        merged (`int`): Transcripts in which it joins or drops words.
-        split (`int`): Transcripts in which it makes several words of one.
-        emptied (`int`): Transcripts of which no word is left.
-        examples (`list[tuple[str, str]]`): The first such place of a few of them, before and after.
+        merged (`int`): The number of transcripts in which words are joined or removed.
+        split (`int`): The number of transcripts in which a word becomes several.
+        emptied (`int`): The number of transcripts without a remaining word.
+        examples (`list[tuple[str, str]]`): Examples of the first changed words of a transcript, before and after.
     """
 
     merged: int
@@ -142,29 +142,29 @@ class Normalization(RecordModel):
 
 class CorpusData(RecordModel):
     """
-    What one corpus gives to one split of the recipe. Everything is of the clips that can be decoded.
+    Store the statistics of one corpus in one split of the recipe, over the clips that can be decoded.
 
     Args:
-        name (`str`): The corpus.
-        split (`str`): `train`, `validation` or `test`.
-        language (`str`): ISO code; several joined by commas.
-        clips (`int`): Rows whose recording can be decoded and that have a transcript.
-        audio_seconds (`float`): Their length together.
-        rejected (`int`): Rows that cannot be used.
-        reasons (`list[Reason]`): Why, the most frequent first.
-        seconds ([`Spread`]): Lengths of the clips.
-        histogram (`list[int]`): Clips by length, between the edges that the record names.
-        characters_per_second ([`Spread`]): Characters of a transcript, spaces counted, by the length of its clip.
-        words (`int`): Separated by spaces.
-        characters (`int`): Spaces counted.
-        speakers (`int`): Different ones among the clips that name one.
-        without_speaker (`int`): Clips that name none.
-        genders (`dict[str, int]`): Clips of each, as the corpus has it; those without are left out.
-        normalization ([`Normalization`]): What the recipe's normaliser does.
-        outliers (`list[Outliers]`): Those kinds that there are.
+        name (`str`): The name of the corpus.
+        split (`str`): The split, `train`, `validation` or `test`.
+        language (`str`): The ISO code; several are joined by commas.
+        clips (`int`): The number of rows with a transcript and a recording that can be decoded.
+        audio_seconds (`float`): The total length of these clips.
+        rejected (`int`): The number of rows that cannot be used.
+        reasons (`list[Reason]`): The reasons, the most frequent first.
+        seconds ([`Spread`]): The lengths of the clips.
+        histogram (`list[int]`): The number of clips by length, in the bins of the record.
+        characters_per_second ([`Spread`]): The characters of a transcript, including spaces, per second of its clip.
+        words (`int`): The number of words, separated by spaces.
+        characters (`int`): The number of characters, including spaces.
+        speakers (`int`): The number of distinct speakers of clips that name one.
+        without_speaker (`int`): The number of clips that name no speaker.
+        genders (`dict[str, int]`): The number of clips by gender, without clips that name none.
+        normalization ([`Normalization`]): The effect of the recipe's normalizer.
+        outliers (`list[Outliers]`): The kinds of outliers that occur.
         inventory (`list[Character]`): Every character, the most frequent first.
-        sha256 (`str`): Digest over id, transcript and measured length of each row in its order: another digest means
-            that the corpus is no longer the one of this record.
+        sha256 (`str`): The digest of id, transcript and measured length of each row in order; it changes if the corpus
+            changes.
     """
 
     name: str
@@ -189,7 +189,7 @@ class CorpusData(RecordModel):
 
 
 class Missing(RecordModel):
-    """A corpus of the recipe that is not at hand on the machine that made the record."""
+    """Represent a corpus of the recipe that is missing on the machine that wrote the record."""
 
     split: Split
     name: str
@@ -197,11 +197,11 @@ class Missing(RecordModel):
 
 class Pair(RecordModel):
     """
-    An example of two clips that share something.
+    Store an example of two matching clips.
 
     Args:
-        clip ([`Clip`]): One.
-        like ([`Clip`]): The other: the first that there is.
+        clip ([`Clip`]): The clip.
+        like ([`Clip`]): The first clip that matches it.
     """
 
     clip: Clip
@@ -210,16 +210,16 @@ class Pair(RecordModel):
 
 class Duplicates(RecordModel):
     """
-    What a split holds more than once, over all its corpora.
+    Store the duplicates in a split, over all its corpora.
 
     Args:
-        split (`str`): Of the recipe.
-        by (`str`): `transcript`: the same words, whatever the case, the punctuation and the spaces. `audio`: the same
-            recording, whatever its encoding.
-        clips (`int`): Clips beyond the first of each.
+        split (`str`): The split of the recipe.
+        by (`str`): The criterion. `transcript`: the same words, regardless of case, punctuation and spaces. `audio`:
+            the same recording, regardless of its encoding.
+        clips (`int`): The number of clips other than the first of each.
         share (`float`): Their fraction of the clips of the split.
-        distinct (`int`): Transcripts or recordings that come more than once.
-        examples (`list[Pair]`): A clip that repeats another, a few times.
+        distinct (`int`): The number of transcripts or recordings that occur more than once.
+        examples (`list[Pair]`): Examples of clips that repeat another.
     """
 
     split: Split
@@ -232,22 +232,22 @@ class Duplicates(RecordModel):
 
 class Leak(RecordModel):
     """
-    What a corpus that is held out shares with what the model learns from.
+    Store the overlap of a held-out corpus with the data that the model is trained or selected on.
 
     Args:
-        corpus (`str`): The corpus that is held out.
-        split (`str`): `test` or `validation`.
+        corpus (`str`): The held-out corpus.
+        split (`str`): The split, `test` or `validation`.
         seen (`list[str]`): The splits that it is compared with: `train` and, for a test corpus, `validation`.
-        by (`str`): `transcript`: the same words, whatever the case, the punctuation and the spaces; with prompts that
-            are read aloud no defect, but it says how much could be known by heart. `speaker`: the same voice, by its
-            name in corpora of the same name, or by one too long to be there by chance. `audio`: the same recording,
-            whatever its encoding.
-        compared (`int`): Clips that can be compared: all, but by speaker only those that name one, where what the
-            model learns from names speakers in the same way.
-        clips (`int`): Clips found on both sides.
+        by (`str`): The criterion. `transcript`: the same words, regardless of case, punctuation and spaces; this is
+            not a defect for prompts that are read aloud, but limits how much the model may have memorized. `speaker`:
+            the same speaker, by the same name in corpora of one name, or by a name too long to match by chance.
+            `audio`: the same recording, regardless of its encoding.
+        compared (`int`): The number of clips that can be compared: all, but by speaker only those that name one, if
+            the other corpora name speakers in the same way.
+        clips (`int`): The number of clips that occur on both sides.
         share (`float`): Their fraction of all clips of the corpus.
-        distinct (`int`): Transcripts, speakers or recordings that is.
-        examples (`list[Pair]`): A few, each with the clip that it shares something with.
+        distinct (`int`): The number of distinct transcripts, speakers or recordings of these clips.
+        examples (`list[Pair]`): Examples of matching clips.
     """
 
     corpus: str
@@ -263,17 +263,18 @@ class Leak(RecordModel):
 
 class DataRecord(Record):
     """
-    `data.json`: what the corpora hold, measured.
+    Store the measurements of the corpora of a recipe, in `data.json`.
 
     Args:
-        name (`str`): The recipe.
-        max_audio_seconds (`float`): Longest clip that the model hears whole, over which clips are outliers.
-        normalizer (`str`): The recipe's.
-        duration_edges (`list[float]`): Lower ends, in seconds, of the bins of all histograms; the last has no upper.
-        corpora (`list[CorpusData]`): Each corpus of each split.
-        missing (`list[Missing]`): Corpora that are not at hand, of which nothing here says anything.
-        duplicates (`list[Duplicates]`): Two for each split.
-        leaks (`list[Leak]`): Three for each corpus that is held out.
+        name (`str`): The name of the recipe.
+        max_audio_seconds (`float`): The longest clip that the model takes, in seconds; longer clips are outliers.
+        normalizer (`str`): The normalizer of the recipe.
+        duration_edges (`list[float]`): The lower edges, in seconds, of the bins of all histograms; the last bin has no
+            upper edge.
+        corpora (`list[CorpusData]`): The statistics of each corpus of each split.
+        missing (`list[Missing]`): The corpora that could not be measured.
+        duplicates (`list[Duplicates]`): The duplicates, by two criteria for each split.
+        leaks (`list[Leak]`): The overlap, by three criteria for each held-out corpus.
     """
 
     made_by = "escoita data"
@@ -290,21 +291,19 @@ class DataRecord(Record):
     @model_validator(mode="after")
     def _histograms_fit(self) -> Self:
         if any(low >= high for low, high in pairwise(self.duration_edges)):
-            raise ValueError("duration_edges do not ascend")
+            raise ValueError("duration_edges must be in ascending order")
         for corpus in self.corpora:
             if len(corpus.histogram) != len(self.duration_edges):
-                raise ValueError(
-                    f"the histogram of {corpus.name[:100]} has another number of bins than duration_edges"
-                )
+                raise ValueError(f"the histogram of {corpus.name[:100]} has fewer or more bins than duration_edges")
         return self
 
     def of(self, split: Split) -> list[CorpusData]:
-        """The corpora of one split."""
+        """Return the corpora of one split."""
         return [corpus for corpus in self.corpora if corpus.split == split]
 
     @property
     def histograms(self) -> dict[str, list[int]]:
-        """Clips by length of each split that there is, in the bins of `duration_edges`."""
+        """Return the histogram of clip lengths of each split, in the bins of `duration_edges`."""
         splits = dict.fromkeys(corpus.split for corpus in self.corpora)
         binned = {split: [corpus.histogram for corpus in self.of(split)] for split in splits}
         return {split: [sum(clips) for clips in zip(*rows, strict=True)] for split, rows in binned.items()}

@@ -1,4 +1,4 @@
-"""The evaluation record: what was evaluated, and every rate that is made from its predictions."""
+"""Define the evaluation record: the evaluated systems, and all rates that are computed from their predictions."""
 
 from typing import Literal
 
@@ -8,9 +8,9 @@ from escoita.records.training import Commit, Name, Record, RecordModel, Sha256
 
 
 Interval = tuple[float, float]
-# What a bootstrap says of the difference of two rates.
+# The result of a bootstrap test of the difference of two rates.
 Measured = Literal["better", "worse", "no measurable difference"]
-# What a record says of two systems; see `escoita/evaluation/verdicts.py`.
+# The verdict of a record on two systems; see `escoita/evaluation/verdicts.py`.
 Verdict = Literal["better", "worse", "no measurable difference", "not comparable"]
 SUBJECT = "adapter"
 BASE = "base"
@@ -20,22 +20,22 @@ Tokens = Literal["words", "characters"]
 # The error rates of a record, by their fields in `Rates` and `MacroMean`, and the tokens that they count. Scoring,
 # report, summary, page, model-index and leaderboard entries loop over this table.
 METRICS: dict[str, Tokens] = {"wer": "words", "cer": "characters"}
-# Made by the program, not a corpus of the recipe; no corpus may have the name.
+# The generated probes, which are not a corpus of the recipe; no corpus may have this name.
 PROBES = "probes"
 
 
 class Rates(RecordModel):
     """
-    Error rates of one system on one corpus, or on several pooled by words, under one normaliser. Rates are fractions.
+    Store the error rates of one system on one or several pooled corpora, under one normalizer, as fractions.
 
     Args:
-        wer (`float`): Corpus word error rate, edits over reference words.
-        cer (`float`): Corpus character error rate, spaces counted.
-        wer_ci95 (`tuple[float, float]`): 95 % percentile bootstrap interval of the WER.
-        cer_ci95 (`tuple[float, float]`): The same of the CER.
-        substitutions (`int`): Words.
-        deletions (`int`): Words.
-        insertions (`int`): Words.
+        wer (`float`): The corpus word error rate, edits over reference words.
+        cer (`float`): The corpus character error rate, including spaces.
+        wer_ci95 (`tuple[float, float]`): The 95 % percentile bootstrap interval of the WER.
+        cer_ci95 (`tuple[float, float]`): The 95 % percentile bootstrap interval of the CER.
+        substitutions (`int`): The number of substituted words.
+        deletions (`int`): The number of deleted words.
+        insertions (`int`): The number of inserted words.
         reference_words (`int`): The denominator of the WER.
         reference_characters (`int`): The denominator of the CER.
     """
@@ -52,7 +52,7 @@ class Rates(RecordModel):
 
     @property
     def edits(self) -> int:
-        """Words that are wrong, missing or too many: the numerator of the WER."""
+        """Return the number of word edits, which is the numerator of the WER."""
         return self.substitutions + self.deletions + self.insertions
 
     def tokens(self, metric: str) -> int:
@@ -63,15 +63,15 @@ class Rates(RecordModel):
 
 class Faults(RecordModel):
     """
-    What audio language models do wrong beside plain edits, in utterances; see `escoita/metrics/error_types.py`.
+    Count the utterances with errors that edits do not describe; see `escoita/metrics/error_types.py`.
 
     Args:
-        empty (`int`): Nothing was said of a clip in which something is said.
-        loop (`int`): A phrase repeated over and over.
-        wrong_script (`int`): Written in another script than the references.
-        wrong_language (`int`): Words of another language, by its function words.
-        chat_like (`int`): An answer instead of a transcript.
-        truncated (`int`): Ended by the limit of tokens.
+        empty (`int`): The number of empty hypotheses of clips with speech.
+        loop (`int`): The number of hypotheses with a repeated phrase.
+        wrong_script (`int`): The number of hypotheses in another script than the references.
+        wrong_language (`int`): The number of hypotheses in another language, by its function words.
+        chat_like (`int`): The number of answers instead of transcripts.
+        truncated (`int`): The number of hypotheses that the token limit ended.
     """
 
     empty: int
@@ -84,18 +84,18 @@ class Faults(RecordModel):
 
 class SystemResult(RecordModel):
     """
-    What one system heard in one corpus.
+    Store the results of one system on one corpus.
 
     Args:
-        system (`str`): `adapter`, `base`, the name of a baseline, or `earlier`.
-        normalized ([`Rates`]): Under the normaliser of the recipe.
-        raw ([`Rates`]): As the texts are.
-        faults ([`Faults`]): Counts.
-        rtfx (`float`): Audio seconds transcribed in a second of computing (features, generation, text), after a
-            warm-up, decoding of files left out, as the Open ASR Leaderboard defines it; 0 where no time was measured.
-        tokens_per_second (`float`): Generated tokens in a second of computing; 0 likewise.
-        unusable (`int`, *optional*): Utterances whose hypothesis is empty or loops, each counted once; absent in
-            records of 0.1.0.
+        system (`str`): The system: `adapter`, `base`, the name of a baseline, or `earlier`.
+        normalized ([`Rates`]): The rates under the normalizer of the recipe.
+        raw ([`Rates`]): The rates of the unchanged texts.
+        faults ([`Faults`]): The counts of other errors.
+        rtfx (`float`): The seconds of audio per second of computing (features, generation, text), after a warm-up and
+            without decoding files, as the Open ASR Leaderboard defines it; 0 if no time was measured.
+        tokens_per_second (`float`): The generated tokens per second of computing; 0 if no time was measured.
+        unusable (`int`, *optional*): The number of utterances whose hypothesis is empty or loops; absent in records of
+            0.1.0.
     """
 
     system: Name
@@ -109,15 +109,15 @@ class SystemResult(RecordModel):
 
 class Difference(RecordModel):
     """
-    The judged system against another on the same clips, by a paired bootstrap (Bisani and Ney 2004).
+    Store the comparison of the main system with another on the same clips, by paired bootstrap (Bisani and Ney 2004).
 
     Args:
         other (`str`): The other system.
-        wer (`float`): WER of the judged system minus that of the other; below 0 is better.
-        ci95 (`tuple[float, float]`): Its 95 % interval.
-        p_value (`float`): Two-sided.
-        verdict (`str`): `better`, `worse`, `no measurable difference`, or `not comparable` if more than half of the
-            hypotheses of a system are empty or loop, and it is not worse.
+        wer (`float`): The WER of the main system minus that of the other; below 0 is better.
+        ci95 (`tuple[float, float]`): The 95 % interval of the difference.
+        p_value (`float`): The two-sided p-value.
+        verdict (`str`): The verdict: `better`, `worse`, `no measurable difference`, or `not comparable` if more than
+            half of the hypotheses of a system are empty or loop, and it is not worse.
     """
 
     other: Name
@@ -129,14 +129,14 @@ class Difference(RecordModel):
 
 class Slice(RecordModel):
     """
-    A part of a corpus.
+    Store the results on a slice of a corpus.
 
     Args:
-        by (`str`): `duration`, `speaker`, `gender` or `accent`.
-        value (`str`): Which; of durations a range such as `2-5 s`.
-        n (`int`): Utterances.
-        reference_words (`int`): Under the normaliser of the recipe.
-        wer (`dict[str, float]`): Of each system, under that normaliser.
+        by (`str`): The attribute: `duration`, `speaker`, `gender` or `accent`.
+        value (`str`): The value of the attribute; for durations a range such as `2-5 s`.
+        n (`int`): The number of utterances.
+        reference_words (`int`): The number of reference words under the normalizer of the recipe.
+        wer (`dict[str, float]`): The WER of each system under that normalizer.
     """
 
     by: Literal["duration", "speaker", "gender", "accent"]
@@ -148,23 +148,23 @@ class Slice(RecordModel):
 
 class CorpusResult(RecordModel):
     """
-    One test corpus, or several pooled by words.
+    Store the results on one test corpus, or on several pooled by words.
 
     Args:
-        name (`str`): The corpus; `pooled` for all together.
-        language (`str`): ISO code; several joined by commas in the pool.
-        n (`int`): Utterances scored.
-        rejected (`int`): Rows that could not be used, and are not scored.
-        audio_seconds (`float`): Length of the scored audio.
-        word_share (`float`): Its fraction of all reference words that were scored.
-        unit (`str`): What the bootstrap drew: `speaker` where every row names one and there are enough, else
-            `utterance`; `corpus` in the pool, of which each corpus is drawn by its own unit.
-        units (`int`): How many there are.
-        merged (`int`): References of which the normaliser makes fewer words.
-        split (`int`): References of which it makes more.
-        systems (`list[SystemResult]`): The judged one first.
-        differences (`list[Difference]`): The judged one against each other.
-        slices (`list[Slice]`): Parts, where the corpus tells them apart.
+        name (`str`): The name of the corpus; `pooled` for all corpora.
+        language (`str`): The ISO code; several are joined by commas in the pool.
+        n (`int`): The number of scored utterances.
+        rejected (`int`): The number of rows that could not be used and are not scored.
+        audio_seconds (`float`): The length of the scored audio, in seconds.
+        word_share (`float`): The fraction of all scored reference words.
+        unit (`str`): The unit of the bootstrap: `speaker` if every row names one and there are enough, else
+            `utterance`; `corpus` in the pool, in which each corpus is resampled by its own unit.
+        units (`int`): The number of units.
+        merged (`int`): The number of references in which the normalizer joins or removes words.
+        split (`int`): The number of references in which the normalizer splits words.
+        systems (`list[SystemResult]`): The results of each system, the main system first.
+        differences (`list[Difference]`): The comparisons of the main system with each other system.
+        slices (`list[Slice]`): The results on slices, if the corpus has their attributes.
     """
 
     name: Name
@@ -183,28 +183,28 @@ class CorpusResult(RecordModel):
 
     @property
     def main_system(self) -> SystemResult:
-        """The adapter, or whatever was evaluated in its place."""
+        """Return the result of the main system: the adapter, or the system that was evaluated instead."""
         return self.systems[0]
 
     def of(self, system: str) -> SystemResult | None:
-        """What a system heard, or nothing where it was not run."""
+        """Return the result of a system, or `None` if it was not evaluated."""
         return next((result for result in self.systems if result.system == system), None)
 
     def against(self, other: str) -> Difference | None:
-        """The judged system against another, or nothing where that was not run."""
+        """Return the comparison of the main system with another, or `None` if that was not evaluated."""
         return next((difference for difference in self.differences if difference.other == other), None)
 
 
 class MacroMean(RecordModel):
     """
-    The plain mean of the corpora's rates, each corpus weighing the same, for one system under the recipe's normaliser.
+    Store the unweighted mean of the rates over corpora, of one system under the recipe's normalizer.
 
     Args:
         system (`str`): The system.
-        wer (`float`): Mean of the WERs.
-        cer (`float`): Mean of the CERs.
-        wer_ci95 (`tuple[float, float]`): 95 % bootstrap interval.
-        cer_ci95 (`tuple[float, float]`): The same.
+        wer (`float`): The mean WER.
+        cer (`float`): The mean CER.
+        wer_ci95 (`tuple[float, float]`): The 95 % bootstrap interval of the mean WER.
+        cer_ci95 (`tuple[float, float]`): The 95 % bootstrap interval of the mean CER.
     """
 
     system: Name
@@ -216,13 +216,13 @@ class MacroMean(RecordModel):
 
 class ProbeResult(RecordModel):
     """
-    What a system heard where nothing is said: silence, noise, hum.
+    Count the words that a system hallucinates in probes without speech: silence, noise, hum.
 
     Args:
         system (`str`): The system.
-        n (`int`): Probes.
-        with_text (`int`): Probes in which it heard words.
-        words (`int`): All the words that it heard.
+        n (`int`): The number of probes.
+        with_text (`int`): The number of probes with a hypothesis that contains words.
+        words (`int`): The number of words in all hypotheses.
     """
 
     system: Name
@@ -233,27 +233,27 @@ class ProbeResult(RecordModel):
 
 class System(RecordModel):
     """
-    What was evaluated, and on what.
+    Describe an evaluated system and its environment.
 
     Args:
-        name (`str`): `adapter`, `base`, the name of a baseline, or `earlier`.
-        base (`str`): Folder or repository of the model.
-        base_sha256 (`str`): Digest of its weight files.
-        base_commit (`str`, *optional*): Commit of its repository that was loaded; none for a folder, and in records of
-            escoita 0.1.0.
-        expected_base_sha256 (`str`, *optional*): Digest of the base that the adapter was trained on, if
+        name (`str`): The name: `adapter`, `base`, the name of a baseline, or `earlier`.
+        base (`str`): The folder or repository of the model.
+        base_sha256 (`str`): The digest of its weight files.
+        base_commit (`str`, *optional*): The commit of its repository that was loaded; `None` for a folder, and in
+            records of escoita 0.1.0.
+        expected_base_sha256 (`str`, *optional*): The digest of the base that the adapter was trained on, if
             `--allow-other-base` accepted another one.
-        adapter (`str`, *optional*): Folder or repository of the adapter; of an earlier one, where its predictions are
-            from; absent where there is none.
-        adapter_sha256 (`str`, *optional*): Digest of its weight file.
-        max_new_tokens (`int`, *optional*): Most tokens of a transcript, or of a segment of one: the recipe's for the
-            adapter and its base, the model's own for a baseline; absent if the model has no limit, as CTC models.
-        batch_seconds (`float`): Most audio in a batch.
-        processes (`int`): Processes that shared the work.
-        device (`str`): Where it ran.
-        dtype (`str`): Precision of the weights.
-        peak_memory_bytes (`int`): Peak resident memory of the process, of the GPU where there is one, since the model
-            was loaded; the largest of several processes.
+        adapter (`str`, *optional*): The folder or repository of the adapter; for an earlier one, the source of its
+            predictions; `None` without an adapter.
+        adapter_sha256 (`str`, *optional*): The digest of its weight file.
+        max_new_tokens (`int`, *optional*): The token limit of a transcript, or of a segment of one: the recipe's for
+            the adapter and its base, the model's own for a baseline; `None` for models without a limit, such as CTC.
+        batch_seconds (`float`): The most audio in a batch, in seconds.
+        processes (`int`): The number of processes.
+        device (`str`): The device.
+        dtype (`str`): The precision of the weights.
+        peak_memory_bytes (`int`): The peak resident memory of the process, or of the GPU if there is one, since the
+            model was loaded; the largest of several processes.
     """
 
     name: Name
@@ -273,16 +273,16 @@ class System(RecordModel):
 
 class EvaluationRecord(Record):
     """
-    `eval/results.json`, made from the predictions alone.
+    Store the results of an evaluation, in `eval/results.json`; they are computed from the predictions only.
 
     Args:
-        systems (`list[System]`): What was evaluated, the judged one first.
-        normalizer (`str`): What was done to references and hypotheses before counting; raw rates stand beside.
-        resamples (`int`): Bootstrap resamples behind each interval.
-        corpora (`list[CorpusResult]`): One for each test corpus.
-        pooled (`CorpusResult`): All corpora together, by words.
-        macro (`list[MacroMean]`): The mean over corpora, for each system.
-        probes (`list[ProbeResult]`): For each system; empty where the probes were not run.
+        systems (`list[System]`): The evaluated systems, the main system first.
+        normalizer (`str`): The normalizer of references and hypotheses; there are raw rates, too.
+        resamples (`int`): The number of bootstrap resamples of each interval.
+        corpora (`list[CorpusResult]`): The results on each test corpus.
+        pooled (`CorpusResult`): The results on all corpora, pooled by words.
+        macro (`list[MacroMean]`): The mean over corpora of each system.
+        probes (`list[ProbeResult]`): The results of each system on the probes; empty if the probes were not run.
     """
 
     made_by = "escoita eval"
@@ -297,10 +297,10 @@ class EvaluationRecord(Record):
 
     @property
     def main_system(self) -> System:
-        """What the record is about."""
+        """Return the main system, which the others are compared with."""
         return self.systems[0]
 
     @property
     def rows(self) -> list[CorpusResult]:
-        """What a table shows: each corpus, and the pool where it says more than they do."""
+        """Return the rows of a table: each corpus, and the pool if there are several."""
         return [*self.corpora, self.pooled] if len(self.corpora) > 1 else self.corpora

@@ -1,7 +1,7 @@
 """
-Plots as SVG text: the same bytes for the same figures, legible on white and on near-black.
+Draw plots as SVG text: the same bytes for the same data, legible on white and on near-black.
 
-What is drawn stands in the plot as JSON too, in its `<metadata>`, so that it can be compared with the records.
+The `<metadata>` of a plot contains its data as JSON, so that they can be compared with the records.
 """
 
 import io
@@ -19,20 +19,21 @@ from escoita.utils.limits import RECORD_DIGITS, RECORD_VALUES, parse_json
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Told apart by most eyes (after Okabe and Ito), each at least 3:1 against white and against near-black.
+# Distinguishable with most kinds of color vision (after Okabe and Ito), with a contrast of at least 3:1 with white and
+# with near-black.
 COLOURS = ("#3a87c8", "#c9711b", "#1f9a6e", "#b8649c", "#8a7f1e", "#7d74d1")
 GREY = "#7c7c7c"
-# Of the training loss, which has a point for every few steps, so many at most stand in the plot as figures.
+# The most points of the training loss in the metadata; the loss has a point for every few steps.
 MOST_FIGURES = 1000
 _METADATA = re.compile(r"<metadata>(?P<figures>[^<]*)</metadata>")
-# Comes with matplotlib, so that text measures alike everywhere.
+# A font that matplotlib contains, so that text has the same size on every machine.
 _FONT = "DejaVu Sans"
 _STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # text stays text, in the sans-serif of the reader
+    "svg.fonttype": "none",  # text stays text, in the reader's sans-serif font
     "font.family": "sans-serif",
     "font.sans-serif": [_FONT],
     "font.size": 9,
-    "text.parse_math": False,  # a name may hold a dollar sign
+    "text.parse_math": False,  # a name may contain a dollar sign
     "text.color": GREY,
     "axes.labelcolor": GREY,
     "axes.edgecolor": GREY,
@@ -59,47 +60,47 @@ def svg(
     figures: object = None,
 ) -> str:
     """
-    Draws one plot in the common style.
+    Draw one plot in the common style.
 
     Args:
-        title (`str`): What it shows; read out by screen readers, not drawn.
-        draw (`Callable[..., object]`): Draws on the axes that it is given, one for each panel.
-        inches (`tuple[float, float]`, *optional*, defaults to `(7.0, 3.0)`): Width and height.
-        panels (`int`, *optional*, defaults to 1): Side by side.
-        figures (`object`, *optional*): What is drawn, as JSON can hold it; [`figures_in`] reads it back.
+        title (`str`): The title for screen readers; it is not drawn.
+        draw (`Callable[..., object]`): The function that draws on the axes, one argument for each panel.
+        inches (`tuple[float, float]`, *optional*, defaults to `(7.0, 3.0)`): The width and height, in inches.
+        panels (`int`, *optional*, defaults to 1): The number of panels, side by side.
+        figures (`object`, *optional*): The data of the plot, serializable as JSON; [`figures_in`] reads them.
 
     Returns:
-        `str`: An `<svg>` element, fit for a file of its own and for the inside of a page.
+        `str`: An `<svg>` element, for a file of its own or for a page.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    # The ids of a page must not clash, so the salt of each plot is its own.
+    # Each plot has its own salt, so that ids are unique on a page.
     style: Any = _STYLE | {"svg.hashsalt": title}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=inches, layout="constrained")
         FigureCanvasSVG(figure)
         draw(*figure.subplots(1, panels, squeeze=False)[0])
-        drawn = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Title": title, **nothing})
-    text = _bare(drawn.getvalue())
+        buffer = io.StringIO()
+        omitted = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Title": title, **omitted})
+    text = _embeddable(buffer.getvalue())
     if figures is None:
         return text
-    held = escape(json.dumps(figures, ensure_ascii=False))
-    return text.replace("</title>", f"</title>\n <metadata>{held}</metadata>", 1)
+    content = escape(json.dumps(figures, ensure_ascii=False))
+    return text.replace("</title>", f"</title>\n <metadata>{content}</metadata>", 1)
 
 
 def figures_in(plot: str) -> Any:
     """
-    What is drawn in a plot.
+    Return the data of a plot.
 
     Args:
-        plot (`str`): An `<svg>` element that [`svg`] made.
+        plot (`str`): An `<svg>` element of [`svg`].
 
     Returns:
-        The figures, or `None` where it holds none that can be read.
+        The data, or `None` if there are none that can be read.
     """
     found = _METADATA.search(plot)
     try:
@@ -108,8 +109,8 @@ def figures_in(plot: str) -> Any:
         return None
 
 
-def _bare(text: str) -> str:
-    """The element alone, without what reaches beyond it in a page: ids that come in every plot, a style for all."""
+def _embeddable(text: str) -> str:
+    """Return the element without ids that repeat in every plot, and without styles that affect the rest of a page."""
     text = text[text.index("<svg") :].replace(f"'{_FONT}', ", "")
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
@@ -119,11 +120,11 @@ def _bare(text: str) -> str:
 
 def duration_plot(edges: Sequence[float], clips: Mapping[str, Sequence[int]]) -> str:
     """
-    How long the clips are, one line for each name, in shares, so that a small split stands beside a large one.
+    Plot the durations of clips as shares, one line for each name, so that splits of any size can be compared.
 
     Args:
-        edges (`Sequence[float]`): Lower ends of the bins, in seconds; the last has no upper.
-        clips (`Mapping[str, Sequence[int]]`): Clips in each bin, by name.
+        edges (`Sequence[float]`): The lower edges of the bins, in seconds; the last bin has no upper edge.
+        clips (`Mapping[str, Sequence[int]]`): The number of clips in each bin, by name.
     """
     figures = {"seconds": list(edges), "clips": {name: list(counts) for name, counts in clips.items()}}
     return svg("Durations of clips", lambda axes: _durations(axes, edges, clips), figures=figures)
@@ -132,12 +133,12 @@ def duration_plot(edges: Sequence[float], clips: Mapping[str, Sequence[int]]) ->
 def _durations(axes: "Axes", edges: Sequence[float], clips: Mapping[str, Sequence[int]]) -> None:
     width = edges[1] - edges[0] if len(edges) > 1 else 1.0
     ends = [*edges, edges[-1] + width]
-    for place, (name, counts) in enumerate(clips.items()):
-        colour = COLOURS[place % len(COLOURS)]
+    for index, (name, counts) in enumerate(clips.items()):
+        color = COLOURS[index % len(COLOURS)]
         shares = [100 * count / max(1, sum(counts)) for count in counts]
         label = f"{name} ({sum(counts):,})"
-        axes.stairs(shares, ends, fill=True, color=colour, alpha=0.12)
-        axes.stairs(shares, ends, color=colour, linewidth=1.6, linestyle=("-", "--", ":")[place % 3], label=label)
+        axes.stairs(shares, ends, fill=True, color=color, alpha=0.12)
+        axes.stairs(shares, ends, color=color, linewidth=1.6, linestyle=("-", "--", ":")[index % 3], label=label)
     axes.set_xlim(0, ends[-1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("seconds")
@@ -153,13 +154,13 @@ def _durations(axes: "Axes", edges: Sequence[float], clips: Mapping[str, Sequenc
 
 def training_plot(training: TrainingRecord) -> str | None:
     """
-    How loss and error rates went while training, the step whose adapter was kept marked in both.
+    Plot the loss and the error rates during training, with a line at the step of the saved adapter.
 
     Args:
-        training ([`~escoita.records.training.TrainingRecord`]): All that is drawn stands in it.
+        training ([`~escoita.records.training.TrainingRecord`]): The training record.
 
     Returns:
-        `str`: An `<svg>` element; nothing where nothing was evaluated while training.
+        `str`: An `<svg>` element; `None` without validation during training.
     """
     if not training.validation:
         return None
@@ -178,7 +179,7 @@ def training_plot(training: TrainingRecord) -> str | None:
 
 
 def _number(value: float | None) -> float | None:
-    """As JSON can hold it: what is no number leaves a gap there too."""
+    """Return a finite number, or `None`, which JSON can represent and the plot shows as a gap."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -204,20 +205,20 @@ def _training(panels: Sequence["Axes"], training: TrainingRecord) -> None:
         axes.set_xlabel("step")
         if training.kept_step is not None:
             axes.axvline(training.kept_step, color=GREY, linewidth=1, linestyle=":", label="kept")
-        # Not wider than its panel, which would make room for it.
+        # The legend is not wider than its panel, which would be resized otherwise.
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
         )
 
 
-def _curves(axes: "Axes", lines: Sequence[tuple[str, Mapping[int, float]]], label: str, first_colour: int) -> None:
-    """Lines over steps, told apart by their strokes too; what is no number leaves a gap."""
-    for place, (name, values) in enumerate(lines):
+def _curves(axes: "Axes", lines: Sequence[tuple[str, Mapping[int, float]]], label: str, first_color: int) -> None:
+    """Draw lines over steps, with a stroke of their own; non-finite values leave a gap."""
+    for index, (name, values) in enumerate(lines):
         heights = [value if math.isfinite(value) else math.nan for value in values.values()]
         few = len(values) <= 60
-        style: dict[str, Any] = {"linestyle": "--" if place else "-", "marker": "oD"[place] if few else None}
-        colour = COLOURS[first_colour + place]
-        axes.plot(list(values), heights, color=colour, linewidth=1.4, markersize=3, label=name, clip_on=False, **style)
+        style: dict[str, Any] = {"linestyle": "--" if index else "-", "marker": "oD"[index] if few else None}
+        color = COLOURS[first_color + index]
+        axes.plot(list(values), heights, color=color, linewidth=1.4, markersize=3, label=name, clip_on=False, **style)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(label)
     axes.grid(axis="y")

@@ -1,4 +1,4 @@
-"""Records of a training and of an adapter. Every figure of a card comes from a record."""
+"""Define the records of a training and of an adapter. Every number on a card comes from a record."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -26,32 +26,45 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RecordModel(BaseModel):
-    """A piece of a record: frozen, without unknown keys; every number is finite unless its field says otherwise."""
+    """Represent a part of a record: immutable, no unknown keys, finite numbers unless a field allows others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=False)
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
         """
-        Reads what may be a stranger's.
+        Read untrusted JSON.
 
         Raises:
-            ValueError: It is not JSON that can be used, or is not such a piece; one line says why.
+            ValueError: It is not valid JSON within the limits, or does not have the fields of this class; one line.
         """
         try:
             parse_json(content, RECORD_DIGITS, RECORD_VALUES)
         except ValueError as error:
-            raise ValueError(f"the file: not JSON that can be used: {error}") from error
+            raise ValueError(f"the file: not usable JSON: {error}") from error
         try:
-            return cls.model_validate_json(content, strict=True)  # a text of 4,000 digits is no integer
+            return cls.model_validate_json(content, strict=True)  # a text of 4,000 digits is not an integer
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))[:_LONGEST_KEY] or "the file"
-            raise ValueError(visible(f"{where}: {first['msg']}")) from error  # a key may hold a line end
+            key = ".".join(map(str, first["loc"]))[:_LONGEST_KEY] or "the file"
+            raise ValueError(visible(f"{key}: {first['msg']}")) from error  # a key may contain a line end
+
+
+class MissingRecordError(RecordError):
+    """
+    Report a record that is not written yet.
+
+    Args:
+        command (`str`): The command that writes it.
+    """
+
+    problem = "not found"
+    hint = "run `{command}` first"
+    command: str
 
 
 class Record(RecordModel):
-    """Written and read as JSON with the version of its schema."""
+    """Represent a record, a JSON file with the version of its schema."""
 
     model_config = ConfigDict(populate_by_name=True)
     made_by: ClassVar[str]
@@ -59,36 +72,37 @@ class Record(RecordModel):
     schema_version: Literal[1] = Field(1, alias="schema")
 
     def to_json(self) -> str:
-        """The record as its file has it: indented JSON."""
+        """Return the content of the record's file, indented JSON."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
     def write(self, path: Path) -> None:
-        """Writes the record."""
+        """Write the record."""
         write_atomically(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """
-        Reads a record.
+        Read a record.
 
         Raises:
-            RecordError: The file is missing, or is not a record of this schema.
+            MissingRecordError: The file is missing.
+            RecordError: The file is not a record of this schema.
         """
         try:
             return cls.from_json(read_bounded(path, JSON_BYTES))
         except OSError as error:
-            raise RecordError(f"{path}: no such record yet; {cls.made_by} writes it") from error
+            raise MissingRecordError(path=path, command=cls.made_by) from error
         except ValueError as error:
-            raise RecordError(f"{path}: not a record of schema 1 ({error})") from error
+            raise RecordError(f"not a record of schema 1 ({error})", path=path) from error
 
 
 class Prompt(RecordModel):
     """
-    What the model is told beside the audio.
+    Store the prompt that the model gets with the audio.
 
     Args:
-        system (`str`, *optional*): The system turn; none when empty.
-        user (`str`): The user's text, after the audio.
+        system (`str`, *optional*): The system prompt; no system turn if it is empty.
+        user (`str`): The user prompt, after the audio.
     """
 
     system: str = Field("", max_length=20_000)
@@ -97,14 +111,14 @@ class Prompt(RecordModel):
 
 class BaseRecord(RecordModel):
     """
-    The base model of an adapter.
+    Describe the base model of an adapter.
 
     Args:
-        name (`str`): Repository of the Hub, or folder, as it was named at training time.
-        commit (`str`, *optional*): Commit of the repository; none for a folder.
-        sha256 (`str`): Digest of its weight files; see [`~escoita.hub.files.weights_digest`].
-        expected_sha256 (`str`, *optional*): Of a merged model: digest of the base that the adapter was trained on, if
-            `--allow-other-base` accepted another one.
+        name (`str`): The repository of the Hub, or the folder, at training time.
+        commit (`str`, *optional*): The commit of the repository; `None` for a folder.
+        sha256 (`str`): The digest of its weight files; see [`~escoita.hub.files.weights_digest`].
+        expected_sha256 (`str`, *optional*): The digest of the base that the adapter was trained on, in the record of a
+            merged model for which `--allow-other-base` accepted another one.
     """
 
     name: str = Field(max_length=1_000)
@@ -115,16 +129,16 @@ class BaseRecord(RecordModel):
 
 class AdapterRecord(Record):
     """
-    `adapter/escoita.json`: what a program needs beside the weights in order to transcribe as in training.
+    Store the generation settings with which a program transcribes as in training, in `adapter/escoita.json`.
 
     Args:
-        language (`str`): ISO code, lower case.
-        prompt ([`Prompt`]): The prompt it was trained with.
-        max_new_tokens (`int`): Most tokens of a transcript.
-        load_in_4bit (`bool`): The linear layers of its base were in 4 bits.
-        rendered_prompt (`str`, *optional*): The prompt as the chat template wrote it in training, with the
-            placeholder of the audio; none in records of escoita 0.1.0.
-        base ([`BaseRecord`], *optional*): The base that it was trained on; none in records of escoita 0.1.0.
+        language (`str`): The ISO code, lower case.
+        prompt ([`Prompt`]): The prompt that the adapter was trained with.
+        max_new_tokens (`int`): The token limit of a transcript.
+        load_in_4bit (`bool`): Whether the linear layers of its base were in 4 bits.
+        rendered_prompt (`str`, *optional*): The prompt as the chat template rendered it in training, with the
+            placeholder of the audio; `None` in records of escoita 0.1.0.
+        base ([`BaseRecord`], *optional*): The base that it was trained on; `None` in records of escoita 0.1.0.
     """
 
     made_by = "escoita train"
@@ -139,14 +153,14 @@ class AdapterRecord(Record):
 
 class CorpusUse(RecordModel):
     """
-    What one corpus gave to training.
+    Count the clips of one corpus in a training.
 
     Args:
-        name (`str`): The corpus.
-        split (`str`): `train` or `validation`.
-        utterances (`int`): Clips used.
-        audio_seconds (`float`): Their length together.
-        rejected (`int`): Rows that could not be used.
+        name (`str`): The name of the corpus.
+        split (`str`): The split, `train` or `validation`.
+        utterances (`int`): The number of clips.
+        audio_seconds (`float`): The total length of the clips, in seconds.
+        rejected (`int`): The number of rows that could not be used.
     """
 
     name: str
@@ -157,7 +171,7 @@ class CorpusUse(RecordModel):
 
 
 def _number(value: object) -> object:
-    """JSON has no NaN and no infinity; pydantic writes such a loss as a string."""
+    """Parse a loss; NaN and infinity are strings, as JSON has no numbers for them."""
     return float(value) if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity") else value
 
 
@@ -165,7 +179,7 @@ Loss = Annotated[float, Field(allow_inf_nan=True), BeforeValidator(_number)]
 
 
 class LossPoint(RecordModel):
-    """Mean training loss since the point before, at an optimizer step; NaN or infinite where training diverged."""
+    """Store the mean training loss since the previous point, at an optimizer step; NaN or infinite on divergence."""
 
     step: int
     loss: Loss
@@ -173,14 +187,15 @@ class LossPoint(RecordModel):
 
 class ValidationPoint(RecordModel):
     """
-    What an evaluation while training found, at an optimizer step; at step 0 of the base.
+    Store the result of a validation during training, at an optimizer step; at step 0, of the base.
 
     Args:
-        step (`int`): Steps taken before.
-        loss (`float`): Of the validation split, as the Trainer takes it: the mean over clips of their batches' means.
-        wer (`float`, *optional*): Of the fixed sample, a fraction; none when nothing is heard.
-        cer (`float`, *optional*): The same of characters.
-        utterances (`int`): Clips of the sample.
+        step (`int`): The number of steps taken before.
+        loss (`float`): The loss on the validation split as the Trainer computes it, the mean over clips of the mean
+            of their batches.
+        wer (`float`, *optional*): The WER on the fixed sample, a fraction; `None` if nothing is transcribed.
+        cer (`float`, *optional*): The CER on the fixed sample, a fraction; `None` if nothing is transcribed.
+        utterances (`int`): The number of clips of the sample.
     """
 
     step: int
@@ -192,17 +207,16 @@ class ValidationPoint(RecordModel):
 
 class Throughput(RecordModel):
     """
-    How fast training went, over all sessions and processes.
+    Store the throughput of a training, over all starts and processes.
 
     Args:
-        step_seconds (`float`): Of an optimizer step, waiting for data included; the median.
-        waiting_share (`float`): Of the time of steps, spent waiting for the next batch, a fraction.
-        audio_seconds (`float`): Of all clips that steps were taken on, as often as they were heard.
-        audio_hours_per_hour (`float`): Hours of audio trained on in an hour of steps.
-        padding_share (`float`): Of the audio of all batches, added to make clips as long as the longest beside them, a
-            fraction.
-        halved_batches (`int`): That were taken in halves: they ran out of memory, or were cut beforehand, as others of
-            their size had.
+        step_seconds (`float`): The median time of an optimizer step, including waiting for data, in seconds.
+        waiting_share (`float`): The fraction of this time spent waiting for the next batch.
+        audio_seconds (`float`): The audio of all steps, in seconds; clips count once for each epoch.
+        audio_hours_per_hour (`float`): The hours of audio trained on per hour of steps.
+        padding_share (`float`): The fraction of the audio of all batches that is padding.
+        halved_batches (`int`): The number of batches that were split, because they, or others of their size, ran out
+            of memory.
     """
 
     step_seconds: float
@@ -215,16 +229,17 @@ class Throughput(RecordModel):
 
 class DataChange(RecordModel):
     """
-    Rows that were not the same when a run resumed; [`TrainingRecord.corpora`] counts those of the end.
+    Describe how the rows differed when a run resumed; [`TrainingRecord.corpora`] counts the final rows.
 
     Args:
-        step (`int`): Steps taken before, on the earlier rows.
-        added (`int`): Rows of training and validation that are new.
-        removed (`int`): Rows that are missing.
-        changed (`int`): Rows with another text, size or duration. All three are 0 if only the order differs.
-        validation (`bool`): Rows of validation are among them, so rates before and after are not comparable.
-        earlier_corpora (`list[CorpusUse]`): What each corpus gave before.
-        earlier_rows_sha256 (`str`): Digest of the earlier rows.
+        step (`int`): The number of steps taken on the earlier rows.
+        added (`int`): The number of new rows of training and validation.
+        removed (`int`): The number of missing rows.
+        changed (`int`): The number of rows with another text, size or duration. All three are 0 if only the order
+            differs.
+        validation (`bool`): Whether validation rows differ, so that rates before and after are not comparable.
+        earlier_corpora (`list[CorpusUse]`): The earlier counts of each corpus.
+        earlier_rows_sha256 (`str`): The digest of the earlier rows.
     """
 
     step: int = Field(ge=0)
@@ -238,49 +253,48 @@ class DataChange(RecordModel):
 
 class TrainingRecord(Record):
     """
-    `training.json`: what happened.
+    Store the course and the result of a training, in `training.json`.
 
     Args:
-        name (`str`): The run.
-        base (`str`): Folder or repository of the base model.
-        family (`str`): Model type of the base, `gemma4`.
-        base_sha256 (`str`): Digest of the base's weight files, whatever the base is called.
-        base_commit (`str`, *optional*): Commit of the base's repository that was loaded; none for a folder, and in
-            records of schema 1.
-        adapter_sha256 (`str`): Digest of the adapter's weight file.
-        parameters (`int`): Parameters of base and adapter together.
-        trainable_parameters (`dict[str, int]`): Trained parameters of each tower.
-        corpora (`list[CorpusUse]`): What was trained on.
+        name (`str`): The name of the run.
+        base (`str`): The folder or repository of the base model.
+        family (`str`): The model type of the base, such as `gemma4`.
+        base_sha256 (`str`): The digest of the base's weight files, which does not depend on its name.
+        base_commit (`str`, *optional*): The commit of the base's repository that was loaded; `None` for a folder, and
+            in records of schema 1.
+        adapter_sha256 (`str`): The digest of the adapter's weight file.
+        parameters (`int`): The number of parameters of base and adapter.
+        trainable_parameters (`dict[str, int]`): The number of trained parameters of each tower.
+        corpora (`list[CorpusUse]`): The clips of each corpus.
         rejected (`list[str]`): Each row that could not be used, with its reason.
-        steps (`int`): Optimizer steps.
-        epochs (`float`): Passes over the training clips.
-        train_seconds (`float`): Time spent in optimizer steps, checkpoints included, over all sessions of the run.
-        sessions (`int`): 1, and one more for every time the run was killed and went on.
+        steps (`int`): The number of optimizer steps.
+        epochs (`float`): The number of epochs over the training clips.
+        train_seconds (`float`): The time of all optimizer steps, including checkpoints, over all starts of the run.
+        sessions (`int`): The number of starts of the run: 1, and one for each time that it resumed.
         loss (`list[LossPoint]`): The learning curve.
-        validation (`list[ValidationPoint]`): The same on clips that were not trained on.
-        normalizer (`str`): Under which the rates of `validation` were taken.
-        kept_step (`int`, *optional*): After which the adapter was kept, as no other had a lower WER; none when the
-            last one was kept unheard.
-        pace ([`Throughput`], *optional*): Seconds, shares and audio.
-        processes (`int`): That trained together.
-        engine (`str`): What loaded the base: `transformers` or `unsloth`.
-        method (`str`): `lora`, or `modules` that were trained whole.
-        load_in_4bit (`bool`): The linear layers of the base were in 4 bits.
-        mixed_precision (`str`): What steps were computed in beside the precision of the weights: `bf16`, `fp16`, or
-            `no`.
-        device (`str`): Where it ran.
-        peak_memory_bytes (`int`): Peak resident memory of the process (of the GPU where there is one).
-        energy_joules (`float`, *optional*): That its GPUs took, over all sessions; none where it was not measured.
-        versions (`dict[str, str]`): Framework versions.
-        finished (`str`): Date and time, ISO 8601, UTC.
-        seed (`int`, *optional*): Seed of the training; `None` in records of schema 1.
-        adapter_files (`dict[str, str]`): SHA-256 of each file that training wrote next to the weights and that is
+        validation (`list[ValidationPoint]`): The validations during training.
+        normalizer (`str`): The normalizer of the rates of `validation`.
+        kept_step (`int`, *optional*): The step of the saved adapter, which had the lowest WER; `None` if the last one
+            was saved without validation.
+        pace ([`Throughput`], *optional*): The throughput.
+        processes (`int`): The number of processes.
+        engine (`str`): The engine that loaded the base: `transformers` or `unsloth`.
+        method (`str`): The method: `lora`, or `modules` whose weights were all trained.
+        load_in_4bit (`bool`): Whether the linear layers of the base were in 4 bits.
+        mixed_precision (`str`): The precision of mixed-precision training: `bf16`, `fp16`, or `no`.
+        device (`str`): The device.
+        peak_memory_bytes (`int`): The peak resident memory of the process (of the GPU if there is one).
+        energy_joules (`float`, *optional*): The energy that the GPUs used, over all starts; `None` if not measured.
+        versions (`dict[str, str]`): The framework versions.
+        finished (`str`): The date and time, ISO 8601, UTC.
+        seed (`int`, *optional*): The seed of the training; `None` in records of schema 1.
+        adapter_files (`dict[str, str]`): The SHA-256 of each file that training wrote next to the weights and that is
             published unchanged: tokenizer, processor, chat template, `escoita.json`. Empty in records of schema 1.
-        rows_sha256 (`str`): Digest of the ids, texts, sizes and durations of the rows; empty if it is not known.
-        data_changes (`list[DataChange]`): Each time that the run resumed with other rows.
-        card_version (`str`, *optional*): Version of escoita that wrote the published card; `None` before publication.
-        card_template_sha256 (`str`, *optional*): Digest of the templates of that version.
-        matplotlib_version (`str`, *optional*): Version that drew the published plots; `None` before publication.
+        rows_sha256 (`str`): The digest of the ids, texts, sizes and durations of the rows; empty if it is not known.
+        data_changes (`list[DataChange]`): The changes of the rows, one for each time that the run resumed with others.
+        card_version (`str`, *optional*): The version of escoita that wrote the published card; `None` before then.
+        card_template_sha256 (`str`, *optional*): The digest of the templates of that version.
+        matplotlib_version (`str`, *optional*): The version that drew the published plots; `None` before publication.
     """
 
     made_by = "escoita train"
@@ -326,5 +340,5 @@ class TrainingRecord(Record):
 
     @property
     def comparable_since(self) -> int:
-        """The step after which all validations are of the same clips; -1 if those before step 1 are, too."""
+        """Return the step after which all validations use the same clips; -1 if those before step 1 do, too."""
         return max((change.step for change in self.data_changes if change.validation), default=-1)

@@ -1,4 +1,4 @@
-"""What was heard."""
+"""Define transcripts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,12 +16,12 @@ NOTES: dict[Note, str] = {
 @dataclass(frozen=True)
 class Segment:
     """
-    What was heard in a part of a recording.
+    Store the transcript of a segment of a recording.
 
     Args:
-        start (`float`): Where it begins, in seconds.
-        end (`float`): Where it ends, in seconds.
-        text (`str`): Without special tokens and edge spaces.
+        start (`float`): The start, in seconds.
+        end (`float`): The end, in seconds.
+        text (`str`): The text, without special tokens and edge spaces.
     """
 
     start: float
@@ -32,16 +32,16 @@ class Segment:
 @dataclass(frozen=True)
 class Transcript:
     """
-    What was heard in a recording.
+    Store the transcript of a recording.
 
     Args:
-        text (`str`): Of all segments, joined by spaces.
-        audio_seconds (`float`): Length of the recording.
-        compute_seconds (`float`): Features, generation and text; in a batch, by share of the audio.
-        tokens (`int`): Tokens that were generated.
-        truncated (`bool`): Whether the limit of tokens ended a segment.
-        segments (`tuple[Segment, ...]`): One, unless the recording is longer than the model hears at once.
-        notes (`tuple[Note, ...]`): What the user should know of the recording, as keys of [`NOTES`].
+        text (`str`): The text of all segments, joined by spaces.
+        audio_seconds (`float`): The length of the recording, in seconds.
+        compute_seconds (`float`): The time of features, generation and decoding; in a batch, the share of the audio.
+        tokens (`int`): The number of generated tokens.
+        truncated (`bool`): Whether the token limit ended a segment.
+        segments (`tuple[Segment, ...]`): The segments; one, unless the recording is over the limit of the model.
+        notes (`tuple[Note, ...]`): The notes about the recording, as keys of [`NOTES`].
     """
 
     text: str

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from escoita.data.report import HEARD_WHOLE_SECONDS, find_outliers, usual_speaking_rate
+from escoita.data.report import DEFAULT_MAX_AUDIO_SECONDS, find_outliers, usual_speaking_rate
 from escoita.data.statistics import Measured, shortened
 from escoita.metrics.characters import count_characters
 from escoita.records.data import OutlierKind, Outliers
@@ -100,7 +100,7 @@ def test_few_clips_have_no_usual_pace() -> None:
 def test_the_limit_is_that_of_the_families() -> None:
     from escoita.models.base import Family
 
-    assert Family.max_audio_seconds == HEARD_WHOLE_SECONDS
+    assert Family.max_audio_seconds == DEFAULT_MAX_AUDIO_SECONDS
 
 
 def test_clips_of_which_one_channel_is_used() -> None:

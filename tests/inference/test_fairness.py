@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import BusyError, ShareError
-from escoita.inference.fairness import MAX_WAITING, Client, FairOrder, anyone, require_place, require_seconds
+from escoita.inference.fairness import MAX_WAITING, Client, FairOrder, anyone, require_audio_share, require_free_slot
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +76,24 @@ def test_no_stream_of_new_clients_holds_up_a_long_recording() -> None:
 
 def test_a_client_may_have_two_requests_that_wait() -> None:
     ours, other = client("x"), client("x", "b")
-    require_place(ours, [ours] * (MAX_WAITING - 1), 20)
+    require_free_slot(ours, [ours] * (MAX_WAITING - 1), 20)
     with pytest.raises(ShareError):
-        require_place(ours, [ours] * MAX_WAITING, 20)
-    require_place(other, [ours] * MAX_WAITING, 20)
+        require_free_slot(ours, [ours] * MAX_WAITING, 20)
+    require_free_slot(other, [ours] * MAX_WAITING, 20)
 
 
 def test_one_address_never_fills_the_queue() -> None:
     full = [client("x", str(number)) for number in range(15)]
     with pytest.raises(BusyError):
-        require_place(client("x", "new"), full, 20)
-    require_place(client("y"), full, 20)
+        require_free_slot(client("x", "new"), full, 20)
+    require_free_slot(client("y"), full, 20)
     with pytest.raises(BusyError):
-        require_place(client("y"), [anyone() for _ in range(20)], 20)
+        require_free_slot(client("y"), [anyone() for _ in range(20)], 20)
 
 
 def test_a_long_recording_waits_if_nothing_else_of_the_client_does() -> None:
-    require_seconds(1800, 0)
-    require_seconds(30, 30)
+    require_audio_share(1800, 0)
+    require_audio_share(30, 30)
     for own, waiting in ((30, 31), (1800, 1), (1, 1800)):
         with pytest.raises(ShareError):
-            require_seconds(own, waiting)
+            require_audio_share(own, waiting)

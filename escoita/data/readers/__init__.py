@@ -1,4 +1,4 @@
-"""Readers: one for each layout in which people have corpora; all give rows of one shape."""
+"""Read corpora: one reader for each layout; all return rows of one schema."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from escoita.recipe.schema import Corpus
 
 
 class Reader(NamedTuple):
-    """How a layout is read, and which keys of a corpus it takes of those that not every reader does."""
+    """Store the function that reads a layout, and the optional keys of a corpus that it supports."""
 
     read: Callable[[Corpus, str], tuple[Utterances, list[Rejected]]]
-    takes: tuple[str, ...]
+    keys: tuple[str, ...]
 
 
 READERS = {
@@ -29,27 +29,31 @@ READERS = {
 
 def read_corpus(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
-    Reads the rows of a corpus with the reader that its recipe names; decodes nothing.
+    Read the rows of a corpus with the reader that its recipe names; nothing is decoded.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): As the recipe says.
-        language (`str`): Of rows that name none, in a corpus that names none.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus of the recipe.
+        language (`str`): The language of rows that name none, in a corpus that names none.
 
     Returns:
-        `tuple[Utterances, list[Rejected]]`: The rows in order, and those without a recording or a text.
+        `tuple[Utterances, list[Rejected]]`: The rows in order, and those without a recording or a transcript.
 
     Raises:
-        CorpusError: It is not there, is not in the layout of its reader, has no rows, or its recipe names a key that
-            the reader does not take.
+        CorpusError: The corpus is not found, is not in the layout of its reader, has no rows, or its recipe sets a key
+            that the reader does not support.
     """
     reader = READERS[corpus.reader]
-    for key in sorted({key for each in READERS.values() for key in each.takes} - set(reader.takes)):
-        if getattr(corpus, key) != Corpus.model_fields[key].default:
-            takes = ", ".join(name for name, each in READERS.items() if key in each.takes)
+    for key in sorted({key for each in READERS.values() for key in each.keys} - set(reader.keys)):
+        value = getattr(corpus, key)
+        if value != Corpus.model_fields[key].default:
+            readers = ", ".join(name for name, each in READERS.items() if key in each.keys)
             raise CorpusError(
-                f"corpus {corpus.name!r}: reader {corpus.reader} takes no {key}; leave it out (those that do: {takes})"
+                f"not supported by reader {corpus.reader} of corpus {corpus.name!r}",
+                key=key,
+                value=value,
+                hint=f"remove it, or use one of the readers {readers}",
             )
     utterances, rejected = reader.read(corpus, corpus.language or language)
     if not utterances and not rejected:
-        raise CorpusError(f"{corpus.path}: has no rows" + (f" of split {corpus.split!r}" if corpus.split else ""))
+        raise CorpusError("no rows found", path=corpus.path, key="split" if corpus.split else None, value=corpus.split)
     return utterances.with_unique_ids(), rejected

@@ -1,9 +1,9 @@
-"""Audio folders, as `datasets` calls them: recordings, and a table of metadata that names them."""
+"""Read audio folders of `datasets`: recordings, and a metadata table that lists them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, Record, asked_split, collect, refuse_absent, validated_rows
+from escoita.data.readers.base import Origin, Record, collect, requested_split, require_split, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
@@ -16,20 +16,20 @@ CHOSEN: dict[Column, str] = {"audio": "file_name"}
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
-    Reads a folder with one table of metadata, or one in the folder of each split.
+    Read a folder with one metadata table, or with one in the folder of each split.
 
         voices/metadata.csv           file_name,transcription        voices/train/metadata.csv
         voices/train/0001.wav         train/0001.wav,ola             voices/train/0001.wav
         voices/test/0001.wav          test/0001.wav,bo día           voices/test/metadata.csv …
 
-    Where one table has no column of the split, the first folder of `file_name` tells it.
+    If the table has no column for the split, the split is the first folder of `file_name`.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): With the `split` where each has a folder.
-        language (`str`): Of rows that name none.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus, with the `split` if each split has a folder.
+        language (`str`): The language of rows that name none.
 
     Raises:
-        CorpusError: There is no metadata, the split is not named or not there, or columns are not known.
+        CorpusError: There is no metadata table, the split is not set or not found, or a column is not found.
     """
     folder, chosen = Path(corpus.path), CHOSEN | corpus.columns
     if table := _metadata(folder):
@@ -40,12 +40,12 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
         rows, rejected = collect(
             validated_rows(records, Origin.of(corpus, language, table), corpus.split, seen), corpus.limit
         )
-        refuse_absent(corpus, seen)
+        require_split(corpus, seen)
         return rows, rejected
     tables = {item.name: table for item in sorted(folder.glob("*/")) if (table := _metadata(item))}
     if not tables:
-        raise CorpusError(f"{folder}: is not in the layout of reader audiofolder: it holds no {' or '.join(METADATA)}")
-    split = asked_split(corpus, tables, default=next(iter(tables)) if len(tables) == 1 else None)
+        raise CorpusError(f"{' or '.join(METADATA)} not found", path=folder, key="reader", value=corpus.reader)
+    split = requested_split(corpus, tables, default=next(iter(tables)) if len(tables) == 1 else None)
     origin = Origin.of(corpus, language, tables[split], split=split)
     return collect(validated_rows(read_records(tables[split], chosen), origin), corpus.limit)
 

@@ -15,47 +15,80 @@ from escoita.errors import CorpusError
 from escoita.recipe.schema import Column, Corpus
 
 
-def asked_split(corpus: Corpus, there: Collection[str], default: str | None = None) -> str:
+class SelectionError(CorpusError):
     """
-    The split that a recipe names.
+    Report a split, configuration or column that is required, not found or ambiguous; `key` names the setting.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): As the recipe says.
-        there (`Collection[str]`): The splits of the corpus.
-        default (`str`, *optional*): Where the recipe names none; it must name one unless given.
+        available (`tuple[str, ...]`): The names to choose from.
+    """
+
+    available: tuple[str, ...]
+
+
+def selection_error(
+    problem: str,
+    available: Collection[str],
+    path: str | Path | None = None,
+    key: str | None = None,
+    value: str | None = None,
+) -> SelectionError:
+    """
+    Return the error of a setting, with a hint that lists the names to choose from.
+
+    Args:
+        problem (`str`): The problem, without the names to choose from.
+        available (`Collection[str]`): The names to choose from.
+        path (`str` or `Path`, *optional*): The path of the corpus, or of its file.
+        key (`str`, *optional*): The key of the setting in a corpus of the recipe.
+        value (`str`, *optional*): The value of the setting, if it has one.
+    """
+    names = tuple(available)
+    hint = f"use one of {_list(names)}" if names else None
+    return SelectionError(problem, path=path, key=key, value=value, hint=hint, available=names)
+
+
+def requested_split(corpus: Corpus, available: Collection[str], default: str | None = None) -> str:
+    """
+    Return the split that a recipe names.
+
+    Args:
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus of the recipe.
+        available (`Collection[str]`): The splits of the corpus.
+        default (`str`, *optional*): The split if the recipe names none. If it is not given, the recipe must name one.
 
     Raises:
-        CorpusError: It names none, or one that is not there; lists those that are.
+        CorpusError: The corpus is not found or has no splits.
+        SelectionError: The recipe names no split, or one that the corpus does not have.
     """
     split = default if corpus.split is None else corpus.split
-    listed = ", ".join(sorted(there))
-    if not Path(corpus.path).exists() and not there:
-        raise CorpusError(f"{corpus.path}: no such file or folder")
-    if not there:
-        raise CorpusError(f"{corpus.path}: is not in the layout of reader {corpus.reader}: no split is found in it")
+    if not Path(corpus.path).exists() and not available:
+        raise CorpusError("not found", path=corpus.path)
+    if not available:
+        raise CorpusError("no split found in this layout", path=corpus.path, key="reader", value=corpus.reader)
     if split is None:
-        raise CorpusError(f"{corpus.path}: set the split of corpus {corpus.name!r} to one of {listed}")
-    if split not in there:
-        raise CorpusError(f"{corpus.path}: has no split {split!r}; it has {listed}")
+        raise selection_error(f"required for corpus {corpus.name!r}", sorted(available), corpus.path, "split")
+    if split not in available:
+        raise selection_error("not found", sorted(available), corpus.path, "split", split)
     return split
 
 
-def refuse_absent(corpus: Corpus, seen: Collection[str]) -> None:
+def require_split(corpus: Corpus, seen: Collection[str]) -> None:
     """
-    Refuses a split of which a column would tell, but no row is.
+    Require that a corpus whose rows name their splits has a row of the split that the recipe names.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): As the recipe says.
-        seen (`Collection[str]`): The splits of the rows, where the recipe asks for one.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus of the recipe.
+        seen (`Collection[str]`): The splits of the rows, if the recipe names a split.
 
     Raises:
-        CorpusError: Lists the splits that are there.
+        SelectionError: No row is of this split.
     """
     if seen and corpus.split not in seen:
-        asked_split(corpus, seen)
+        requested_split(corpus, seen)
 
 
-# As `_plain` writes them.
+# The usual names of each column, normalized by `_plain`.
 USUAL: dict[Column, tuple[str, ...]] = {
     "id": ("id", "utt_id", "utterance_id"),
     "audio": tuple(
@@ -74,7 +107,7 @@ USUAL: dict[Column, tuple[str, ...]] = {
 
 
 class Names(NamedTuple):
-    """What a corpus calls each of our columns; `None` where it has no such column."""
+    """Store the names that a corpus has for our columns; `None` if it does not have a column."""
 
     id: str | None = None
     audio: str | None = None
@@ -88,7 +121,8 @@ class Names(NamedTuple):
     split: str | None = None
 
     @property
-    def words(self) -> tuple[str | None, ...]:
+    def optional(self) -> tuple[str | None, ...]:
+        """Return the names of the text columns that may be missing."""
         return self.id, self.language, self.speaker, self.gender, self.accent, self.split
 
 
@@ -96,37 +130,35 @@ def find_columns(
     present: Sequence[str], chosen: Mapping[Column, str], needed: Sequence[Column] = ("audio", "text")
 ) -> Names:
     """
-    Matches the columns that are there with ours.
+    Match the columns of a corpus with ours.
 
     Args:
-        present (`Sequence[str]`): Names of the columns of the corpus.
-        chosen (`Mapping[Column, str]`): Theirs by ours, as `columns` of a recipe says; an empty name leaves a column
-            out. What it does not name is recognised by its usual names, in any case.
-        needed (`Sequence[Column]`, *optional*, defaults to `("audio", "text")`): Of ours, those that must be there.
+        present (`Sequence[str]`): The names of the columns of the corpus.
+        chosen (`Mapping[Column, str]`): The names of the corpus for our columns, from `columns` of a recipe; an empty
+            name excludes a column. Other columns are recognized by their usual names, in any case.
+        needed (`Sequence[Column]`, *optional*, defaults to `("audio", "text")`): Our columns that must be found.
 
     Returns:
-        [`Names`]: Theirs by ours.
+        [`Names`]: The names of the corpus for our columns.
 
     Raises:
-        LookupError: A column is missing, or two could be meant; says so, what there is, and what to set.
+        SelectionError: A column is missing, or several match; without a path.
     """
-    spoken_for = set(chosen.values())
+    taken = set(chosen.values())
     found: dict[str, str] = {}
     for ours, usual in USUAL.items():
         if ours in chosen:
             matches = [name for name in present if name == chosen[ours]]
             if not matches and chosen[ours]:
-                raise LookupError(
-                    f"has no column {chosen[ours]!r}, which columns.{ours} names; it has {_list(present)}"
-                )
+                raise selection_error("column not found", present, key=f"columns.{ours}", value=chosen[ours])
         else:
-            matches = [name for name in present if name not in spoken_for and _plain(name) in usual]
+            matches = [name for name in present if name not in taken and _plain(name) in usual]
         if len(matches) > 1:
-            raise LookupError(f"has the columns {_list(matches)}, each of which may be the {ours}; set columns.{ours}")
+            raise selection_error("several columns match", matches, key=f"columns.{ours}")
         if matches:
             found[ours] = matches[0]
         elif ours in needed:
-            raise LookupError(f"has no column that is known as {ours}; set columns.{ours} to one of {_list(present)}")
+            raise selection_error("no column recognized", present, key=f"columns.{ours}")
     return Names(**found)
 
 
@@ -135,14 +167,14 @@ def _plain(name: str) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
+    return ", ".join(map(repr, names))
 
 
-# Its line or row, counted from 1; what stands there; and what the corpus calls it.
+# The line or row, counted from 1, its fields, and the names of the columns.
 Record = tuple[int, Mapping[Any, Any], Names]
-# Of an utterance, in the order of the schema of rows: an object for each of a million rows would take seconds.
+# The values of an utterance in the order of the row schema: one object for each of a million rows would take seconds.
 Values = tuple[Any, ...]
-# What Common Voice and the tables of FLEURS write, so that slices of several corpora are told apart by meaning alone.
+# The values of Common Voice and of the tables of FLEURS, so that the slices of several corpora have the same names.
 _GENDERS = {"female_feminine": "female", "male_masculine": "male", "female": "female", "male": "male"}
 _CODE = re.compile(r"([a-z]{2,3})(?:[-_].*)?", re.IGNORECASE | re.ASCII)
 
@@ -150,14 +182,14 @@ _CODE = re.compile(r"([a-z]{2,3})(?:[-_].*)?", re.IGNORECASE | re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Origin:
     """
-    Where rows come from.
+    Store the origin of rows.
 
     Args:
-        corpus (`str`): Name of the corpus.
-        language (`str`): Of rows that name none.
-        source (`str`): The file or dataset that names them.
-        folder (`str`): What paths are relative to.
-        split (`str`, *optional*, defaults to `""`): Of rows that name none.
+        corpus (`str`): The name of the corpus.
+        language (`str`): The language of rows that name none.
+        source (`str`): The file or dataset that contains the rows.
+        folder (`str`): The folder that paths are relative to.
+        split (`str`, *optional*, defaults to `""`): The split of rows that name none.
     """
 
     corpus: str
@@ -168,21 +200,21 @@ class Origin:
 
     @classmethod
     def of(cls, corpus: Corpus, language: str, path: Path, folder: Path | None = None, split: str = "") -> Self:
-        """A file of a corpus, to whose folder paths are relative unless another is given."""
+        """Return the origin of a file of a corpus; paths are relative to its folder, or to `folder`."""
         folder = folder or path.parent
         return cls(corpus.name, language, str(path), "" if folder == Path() else str(folder), split)
 
 
 def collect(rows: Iterable[Values | Rejected], limit: int | None = None) -> tuple[Utterances, list[Rejected]]:
     """
-    Sorts usable rows from rejected ones, in one pass that keeps few of them in Python.
+    Separate usable rows from rejected ones, in one pass that keeps few of them in Python.
 
     Args:
-        rows (`Iterable[Values | Rejected]`): As [`validated_rows`] makes them.
-        limit (`int`, *optional*): Rows that are read, rejected ones counted; all unless given.
+        rows (`Iterable[Values | Rejected]`): The rows of [`validated_rows`].
+        limit (`int`, *optional*): The number of rows to read, including rejected ones. The default is all rows.
 
     Returns:
-        `tuple[Utterances, list[Rejected]]`: Both in their order.
+        `tuple[Utterances, list[Rejected]]`: The usable and the rejected rows, both in their order.
     """
     rejected: list[Rejected] = []
 
@@ -200,16 +232,16 @@ def validated_rows(
     records: Iterable[Record | Rejected], origin: Origin, split: str | None = None, seen: set[str] | None = None
 ) -> Iterator[Values | Rejected]:
     """
-    Tells which records can be utterances.
+    Validate records, optionally those of one split.
 
     Args:
-        records (`Iterable[Record | Rejected]`): As a file has them; what cannot even be parsed is rejected already.
-        origin ([`Origin`]): Where they come from.
-        split (`str`, *optional*): Only of records whose column of the split says so; of all unless given.
-        seen (`set[str]`, *optional*): Takes the splits that are met, where one is asked for.
+        records (`Iterable[Record | Rejected]`): The records of a file; those that cannot be parsed are rejected.
+        origin ([`Origin`]): The origin of the records.
+        split (`str`, *optional*): The split to select by the column of the split. The default is all records.
+        seen (`set[str]`, *optional*): The set that receives the splits that occur, if `split` is given.
 
     Returns:
-        `Iterator[Values | Rejected]`: In their order.
+        `Iterator[Values | Rejected]`: The rows in their order.
     """
     for record in records:
         if isinstance(record, Rejected):
@@ -217,53 +249,54 @@ def validated_rows(
             continue
         row, fields, names = record
         if split is not None:
-            part = str(fields.get(names.split) or "").strip()
-            if seen is not None and part:
-                seen.add(part)
-            if part != split:
+            own = str(fields.get(names.split) or "").strip()
+            if seen is not None and own:
+                seen.add(own)
+            if own != split:
                 continue
         yield validate_row(fields, names, origin, row)
 
 
 def validate_row(fields: Mapping[Any, Any], names: Names, origin: Origin, row: int) -> Values | Rejected:
     """
-    Tells whether a row can be an utterance.
+    Validate a row.
 
     Args:
-        fields (`Mapping[Any, Any]`): Values by the names that the corpus has for them.
-        names ([`Names`]): Those names.
-        origin ([`Origin`]): Where the row comes from.
-        row (`int`): Its line or row, counted from 1.
+        fields (`Mapping[Any, Any]`): The values by the column names of the corpus.
+        names ([`Names`]): The column names of the corpus.
+        origin ([`Origin`]): The origin of the row.
+        row (`int`): The line or row, counted from 1.
 
     Returns:
-        `Values` or `Rejected`: With an offset a part of a recording; without one the whole of it.
+        `Values` or `Rejected`: The values of an utterance: with an offset a segment of a recording, else a complete
+        recording; or the rejected row.
     """
     get = fields.get
     audio, text = get(names.audio), get(names.text)
     if not isinstance(audio, str) or not audio.strip():
-        return Rejected(origin.source, row, "", f"{names.audio!r} is not the name of a recording")
+        return Rejected(origin.source, row, "", f"{names.audio!r} is not the path of a recording")
     path = audio if not origin.folder or audio.startswith(os.sep) else f"{origin.folder}{os.sep}{audio}"
     try:
         if not isinstance(text, str):
-            raise ValueError(f"{names.text!r} is not a text")
+            raise ValueError(f"{names.text!r} is not text")
         text = text.strip()
-        words = [_word(column, get(column)) if column else "" for column in names.words]
-        _refuse_broken("".join((path, text, *words)), text)
-        name, language, speaker, gender, accent, part = words
+        texts = [_text(column, get(column)) if column else "" for column in names.optional]
+        _refuse_invalid("".join((path, text, *texts)), text)
+        name, language, speaker, gender, accent, split = texts
         gender = _GENDERS.get(gender.lower(), gender)
         language = _language(language) or origin.language
-        offset, duration = _part(get(names.offset), get(names.duration))
+        offset, duration = _segment(get(names.offset), get(names.duration))
     except ValueError as error:
         return Rejected(origin.source, row, path, str(error))
     name = name or os.path.splitext(os.path.basename(audio))[0]
-    about = origin.source, row, part or origin.split, speaker, gender, accent
-    return name, path, text, origin.corpus, language, *about, offset, duration, None, 0.0
+    middle = origin.source, row, split or origin.split, speaker, gender, accent
+    return name, path, text, origin.corpus, language, *middle, offset, duration, None, 0.0
 
 
-def _part(offset: Any, duration: Any) -> tuple[float | None, float | None]:
+def _segment(offset: Any, duration: Any) -> tuple[float | None, float | None]:
     start, length = _seconds("offset", offset), _seconds("duration", duration)
     if start is not None and not length:
-        raise ValueError("has an offset but no duration over 0; a part of a recording needs both")
+        raise ValueError("an offset requires a duration above 0")
     return start, length
 
 
@@ -279,13 +312,13 @@ def _seconds(name: str, value: Any) -> float | None:
     return seconds
 
 
-def _word(name: str | None, value: Any) -> str:
+def _text(name: str | None, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name!r} is not a text or a number")
+        raise ValueError(f"{name!r} is neither text nor a number")
     return str(value)
 
 
@@ -293,16 +326,16 @@ def _word(name: str | None, value: Any) -> str:
 def _language(value: str) -> str:
     match = _CODE.fullmatch(value)
     if value and not match:
-        raise ValueError(f"language {value[:40]!r} is not a code such as gl; columns.language: '' leaves it out")
+        raise ValueError(f"language {value[:40]!r} is not a code such as gl; exclude it by columns.language: ''")
     return match[1].lower() if match else ""
 
 
-def _refuse_broken(together: str, text: str) -> None:
+def _refuse_invalid(joined: str, text: str) -> None:
     if not text:
         raise ValueError("empty transcript")
-    if "\0" in together:
-        raise ValueError("holds a NUL byte")
+    if "\0" in joined:
+        raise ValueError("contains a NUL byte")
     try:
-        together.encode()
+        joined.encode()
     except UnicodeEncodeError as error:
         raise ValueError("is not valid Unicode") from error

@@ -1,10 +1,10 @@
-"""Common Voice, as Mozilla Data Collective gives it: the folder of one language."""
+"""Read Common Voice: the folder of one language, as Mozilla Data Collective distributes it."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, Record, asked_split, collect, validated_rows
+from escoita.data.readers.base import Origin, Record, collect, requested_split, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.recipe.schema import Column, Corpus
@@ -16,7 +16,7 @@ DURATIONS = "clip_durations.tsv"
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
-    Reads one split of a language folder.
+    Read one split of a language folder.
 
         cv-corpus-23.0-2025-09-05/gl/
           train.tsv dev.tsv test.tsv validated.tsv invalidated.tsv other.tsv
@@ -24,18 +24,18 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
           clips/common_voice_gl_1.mp3 …
 
     The speaker is the `client_id`, the language the `locale`. Older releases lack some columns, and may name a clip
-    without `.mp3`. Durations come from `clip_durations.tsv` where it is there.
+    without `.mp3`. Durations are read from `clip_durations.tsv` if it exists.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): With the `split`, one of `SPLITS` or any other table that is there.
-        language (`str`): Of rows that name none.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus with the `split`, one of `SPLITS` or another table.
+        language (`str`): The language of rows that name none.
 
     Raises:
-        CorpusError: The split is not named or not there, or its table has other columns.
+        CorpusError: The split is not set or not found, or its table has other columns.
     """
     folder = Path(corpus.path)
-    there = [path.stem for path in folder.glob("*.tsv") if path.stem in (*SPLITS, corpus.split)]
-    split = asked_split(corpus, there)
+    available = [path.stem for path in folder.glob("*.tsv") if path.stem in (*SPLITS, corpus.split)]
+    split = requested_split(corpus, available)
     index = folder / f"{split}.tsv"
     origin = Origin.of(corpus, language, index, folder / "clips", split)
     records = _with_durations(read_records(index, corpus.columns), _durations(folder / DURATIONS))
@@ -55,7 +55,7 @@ def _with_durations(records: Iterator[Record | Rejected], durations: dict[str, f
 
 
 def _durations(path: Path) -> dict[str, float]:
-    """Seconds by the name of a clip. They decide nothing, so one that cannot be read is left out."""
+    """Return the seconds by the name of a clip, without unreadable ones, as decoding does not need them."""
     durations: dict[str, float] = {}
     if path.is_file():
         chosen: dict[Column, str] = {"audio": "clip", "duration": "duration[ms]"}

@@ -1,11 +1,11 @@
-"""FLEURS: one language of it, in parquet files or in tables and tar archives."""
+"""Read one language of FLEURS, from parquet files or from tables and tar archives."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from escoita.audio.loading import SAMPLING_RATE
-from escoita.data.readers.base import Origin, Record, asked_split, collect, validated_rows
+from escoita.data.readers.base import Origin, Record, collect, requested_split, selection_error, validated_rows
 from escoita.data.readers.parquet import read_files
 from escoita.data.readers.recordings import recordings_below, unpacked
 from escoita.data.readers.tables import read_records
@@ -15,41 +15,41 @@ from escoita.recipe.schema import Column, Corpus
 
 
 COLUMNS = ("id", "path", "raw_transcription", "transcription", "characters", "num_samples", "gender")
-# Several speakers read each sentence, whose number is `id`: the recording is what tells utterances apart.
+# `id` is the number of the sentence, which several speakers read, so the id of an utterance is its recording.
 CHOSEN: dict[Column, str] = {"id": "", "language": "", "text": "transcription"}
 _LANGUAGE = re.compile(r"([a-z]{2,3})(_[a-z0-9]+)+")
 
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
-    Reads one split of one language.
+    Read one split of one language.
 
         fleurs/data/gl_es/test.tsv, fleurs/data/gl_es/audio/test.tar.gz
         fleurs/gl_es/test/0000.parquet, or fleurs/gl_es/test-00000-of-00001.parquet
 
-    An archive is unpacked once into the folder `archives` of the cache (`$ESCOITA_CACHE`); what is unpacked beside it,
-    in `audio/test/`, is taken as it is. The transcript is the normalised `transcription`: without capitals and
-    punctuation. `columns: {text: raw_transcription}` takes the one with them. The tables name no speakers.
+    An archive is unpacked once into the folder `archives` of the cache (`$ESCOITA_CACHE`), unless it is already
+    unpacked in `audio/test/`. The transcript is the normalized `transcription`, without capitals and punctuation;
+    `columns: {text: raw_transcription}` selects the one with them. The tables name no speakers.
 
     Args:
-        corpus ([`Corpus`]): With the `split` (`dev` in tables, `validation` in parquet files), and as
-            `config` the language as FLEURS calls it, `gl_es`, where `path` holds several.
-        language (`str`): Where neither the corpus nor the configuration names one.
+        corpus ([`Corpus`]): The corpus with the `split` (`dev` in tables, `validation` in parquet files) and, if
+            `path` contains several languages, the FLEURS name of one as `config`, such as `gl_es`.
+        language (`str`): The language, if neither the corpus nor the configuration names one.
 
     Raises:
-        CorpusError: The split or the configuration is not named or not there, or an archive is damaged.
+        CorpusError: The split or the configuration is not set or not found, or an archive is damaged.
     """
     chosen = CHOSEN | corpus.columns
     folder = _language_folder(corpus)
     if not corpus.language and (name := _LANGUAGE.fullmatch(folder.resolve().name)):
         language = name[1]
     if parquet := _parquet_files(folder):
-        split = asked_split(corpus, parquet)
+        split = requested_split(corpus, parquet)
         return read_files(parquet[split], corpus, language, chosen, split)
-    split = asked_split(corpus, [path.stem for path in folder.glob("*.tsv")])
+    split = requested_split(corpus, [path.stem for path in folder.glob("*.tsv")])
     index = folder / f"{split}.tsv"
     records = read_records(index, chosen, header=COLUMNS)
-    # Each path is whole already.
+    # The paths of the recordings are complete.
     origin = Origin.of(corpus, language, index, Path(), split)
     return collect(validated_rows(_with_clips(records, folder / "audio", split), origin), corpus.limit)
 
@@ -64,12 +64,12 @@ def _language_folder(corpus: Corpus) -> Path:
         return languages[corpus.config]
     if corpus.config is None and len(languages) == 1:
         return next(iter(languages.values()))
-    asked = f"has no language {corpus.config!r}" if corpus.config else f"set the config of corpus {corpus.name!r}"
-    raise CorpusError(f"{path}: {asked}; it has {', '.join(sorted(languages)) or 'none'}")
+    problem = "language not found" if corpus.config else f"required for corpus {corpus.name!r}"
+    raise selection_error(problem, sorted(languages), path, "config", corpus.config)
 
 
 def _parquet_files(folder: Path) -> dict[str, list[Path]]:
-    """By split, which a folder or the beginning of a name tells."""
+    """Return the files by split, which is the name of the folder or the first part of the name."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.parquet")):
         split = path.stem.split("-")[0] if path.parent == folder else path.parent.name
@@ -80,7 +80,7 @@ def _parquet_files(folder: Path) -> dict[str, list[Path]]:
 def _with_clips(records: Iterator[Record | Rejected], folder: Path, split: str) -> Iterator[Record | Rejected]:
     archive, loose = folder / f"{split}.tar.gz", folder / split
     if not loose.is_dir() and not archive.is_file():
-        raise CorpusError(f"{archive}: no such archive, and no folder {loose}; the recordings are missing")
+        raise CorpusError(f"not found, nor a folder {loose}", path=archive, hint="download the recordings")
     clips = recordings_below(loose if loose.is_dir() else unpacked(archive))
     for record in records:
         if isinstance(record, Rejected):
@@ -89,5 +89,5 @@ def _with_clips(records: Iterator[Record | Rejected], folder: Path, split: str) 
         row, fields, names = record
         clip, samples = fields[names.audio], fields["num_samples"]
         length = int(samples) / SAMPLING_RATE if samples.isdecimal() else None
-        known = {names.audio: str(clips.get(clip, loose / clip)) if clip else "", "duration": length}
-        yield row, {**fields, **known}, names._replace(duration="duration")
+        added = {names.audio: str(clips.get(clip, loose / clip)) if clip else "", "duration": length}
+        yield row, {**fields, **added}, names._replace(duration="duration")

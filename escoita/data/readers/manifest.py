@@ -1,8 +1,8 @@
-"""Manifests: whatever lists recordings and transcripts in JSON lines, csv or tsv."""
+"""Read manifests, which list recordings and transcripts in JSON lines, csv or tsv."""
 
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, collect, refuse_absent, validated_rows
+from escoita.data.readers.base import Origin, collect, require_split, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.recipe.schema import Column, Corpus
@@ -10,14 +10,14 @@ from escoita.recipe.schema import Column, Corpus
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
-    Reads a manifest, in the format that its suffix says; paths of recordings are relative to it.
+    Read a manifest in the format of its suffix; paths of recordings are relative to it.
 
-    In `.jsonl` or `.json` each line is an object, as NeMo writes them: `audio_filepath`, `text`, and where known
-    `duration`, `offset`, `id`, `lang`, `speaker`, `gender`, `accent` and `split`. A row with an `offset` is the part
-    of a recording that begins there, in seconds, and lasts `duration` seconds; without one `duration` decides nothing.
+    In `.jsonl` or `.json` each line is an object, as in NeMo: `audio_filepath`, `text`, and optionally `duration`,
+    `offset`, `id`, `lang`, `speaker`, `gender`, `accent` and `split`. A row with an `offset` is the segment of a
+    recording that begins there, in seconds, and lasts `duration` seconds; without an offset, `duration` is not used.
 
-    A `.csv` or `.tsv` begins with a header. Columns that go by a usual name are recognised; `columns` names the
-    others, and leaves one out by an empty name. So the tables of FalAI or Transcrispeech, of which one may look like
+    A `.csv` or `.tsv` begins with a header. Columns with usual names are recognized; `columns` names the others, and
+    excludes one by an empty name. For example, tables such as those of FalAI or Transcrispeech,
 
         Ficheiro,Transcrición,Locutor
         audios/00/0001.wav,"ola, bo día",f017
@@ -30,15 +30,15 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
               path: falai/test.csv
               columns: {audio: Ficheiro, text: Transcrición, speaker: Locutor}
 
-    In a `.csv` a field may stand in quotes, as spreadsheets write it; in a `.tsv` a quote is a letter of the text. A
-    `.csv` whose header has no comma is parted at its semicolons or tabs.
+    In a `.csv`, fields may be quoted, as spreadsheets write them; in a `.tsv`, a quote is a character of the text. A
+    `.csv` whose header contains no comma is separated by semicolons or tabs.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): `split` keeps the rows whose column of that name says so.
-        language (`str`): Of rows that name none.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus; `split` selects the rows by the column of the split.
+        language (`str`): The language of rows that name none.
 
     Raises:
-        CorpusError: It is missing, has no such split, or its columns are not known.
+        CorpusError: The manifest, its split or a column is not found.
     """
     path = Path(corpus.path)
     needed: tuple[Column, ...] = ("audio", "text", "split") if corpus.split else ("audio", "text")
@@ -47,5 +47,5 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     rows, rejected = collect(
         validated_rows(records, Origin.of(corpus, language, path), corpus.split, seen), corpus.limit
     )
-    refuse_absent(corpus, seen)
+    require_split(corpus, seen)
     return rows, rejected

@@ -1,4 +1,4 @@
-"""Parquet files that hold recordings, as the Hub keeps them."""
+"""Read parquet files that contain recordings, as on the Hub."""
 
 import glob
 import json
@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from escoita.data.clips import kept
-from escoita.data.readers.base import Origin, asked_split, refuse_absent
+from escoita.data.clips import cached_copy
+from escoita.data.readers.base import Origin, SelectionError, requested_split, require_split
 from escoita.data.readers.recordings import Piece, collect_pieces, find_table_columns, split_recordings, with_labels
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
@@ -21,31 +21,31 @@ from escoita.recipe.schema import Column, Corpus
 # test-00000-of-00001.parquet, test.parquet, test/0000.parquet
 _SPLITS = ("train", "validation", "valid", "dev", "test")
 _MAPPED = pa.schema([("path", pa.string()), ("bytes", pa.binary())])
-# Recordings in memory together while a file is mapped.
+# Recordings that are in memory together while a file is copied.
 _AT_ONCE = 64
 
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
-    Reads parquet files: one, all in a folder and its subfolders, or those of a pattern such as `data/test-*.parquet`.
+    Read parquet files: one, all in a folder and its subfolders, or those of a pattern such as `data/test-*.parquet`.
 
-    The recordings are found by the type of their column: a struct of `bytes` and `path`, as the Hub writes audio, or
-    binary; a column of text names files, relative to the parquet file, as does a `path` without `bytes`. They are
-    never in memory together: each file's are written once, as they are, into an Arrow file in the folder `recordings`
-    of the cache (`$ESCOITA_CACHE`), and mapped from there. That takes as much disk again.
+    The recordings are found by the type of their column: a struct of `bytes` and `path`, as the Hub stores audio, or
+    binary. A text column contains paths relative to the parquet file, and so does a `path` without `bytes`. The
+    recordings are never in memory together: those of each file are written once, unchanged, into an Arrow file in the
+    folder `recordings` of the cache (`$ESCOITA_CACHE`), and mapped from there, which takes the same disk space again.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): `split` takes the files whose name or folder says so
-            (`test-00000-of-00001.parquet`, `test/0000.parquet`), or else the rows whose column of the split does.
-        language (`str`): Of rows that name none.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus; `split` selects files by their name or folder
+            (`test-00000-of-00001.parquet`, `test/0000.parquet`), or else rows by the column of the split.
+        language (`str`): The language of rows that name none.
 
     Raises:
-        CorpusError: There is no such file, the split is not named or not there, or columns are not known.
+        CorpusError: There is no such file, the split is not set or not found, or a column is not found.
     """
     files = _files(corpus.path)
     by_split = _by_split(corpus, files)
     if by_split and "split" not in corpus.columns and (corpus.split or len(by_split) > 1):
-        split = asked_split(corpus, by_split)
+        split = requested_split(corpus, by_split)
         return read_files(by_split[split], corpus, language, corpus.columns, split)
     return read_files(files, corpus, language, corpus.columns)
 
@@ -54,23 +54,23 @@ def read_files(
     files: Sequence[Path], corpus: Corpus, language: str, chosen: Mapping[Column, str], split: str | None = None
 ) -> tuple[Utterances, list[Rejected]]:
     """
-    Reads the rows of parquet files.
+    Read the rows of parquet files.
 
     Args:
-        files (`Sequence[Path]`): In their order.
-        corpus ([`~escoita.recipe.schema.Corpus`]): Which they are of.
-        language (`str`): Of rows that name none.
-        chosen (`Mapping[Column, str]`): See [`~escoita.data.readers.base.find_columns`].
-        split (`str`, *optional*): Which all their rows are of; a column tells unless given.
+        files (`Sequence[Path]`): The files in their order.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus of the files.
+        language (`str`): The language of rows that name none.
+        chosen (`Mapping[Column, str]`): The same as in [`~escoita.data.readers.base.find_columns`].
+        split (`str`, *optional*): The split of all rows. By default, rows are selected by the column of the split.
 
     Raises:
-        CorpusError: A file cannot be read, or its columns are not known.
+        CorpusError: A file cannot be read, or a column is not found.
     """
-    asked = corpus.split if split is None else None
-    pieces = (_piece(path, Origin.of(corpus, language, path, Path(), split or ""), chosen, asked) for path in files)
+    wanted = corpus.split if split is None else None
+    pieces = (_piece(path, Origin.of(corpus, language, path, Path(), split or ""), chosen, wanted) for path in files)
     seen: set[str] = set()
-    rows, rejected = collect_pieces(pieces, asked, corpus.limit, seen)
-    refuse_absent(corpus, seen)
+    rows, rejected = collect_pieces(pieces, wanted, corpus.limit, seen)
+    require_split(corpus, seen)
     return rows, rejected
 
 
@@ -80,18 +80,18 @@ def _files(path: str) -> list[Path]:
     else:
         files = [Path(path)] if Path(path).is_file() else sorted(map(Path, glob.glob(path, recursive=True)))
     if not files:
-        raise CorpusError(f"{path}: there is no parquet file")
+        raise CorpusError("no parquet file found", path=path)
     return files
 
 
 def _by_split(corpus: Corpus, files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files by the split that their name, or else their folder, tells; those that tell none are left out."""
-    known: dict[str, list[Path]] = {}
+    """Return the files by the split in their name, or else in their folder's, without those that name no split."""
+    by_split: dict[str, list[Path]] = {}
     for path in files:
         names = path.stem, re.sub(r"-\d+-of-\d+.*", "", path.stem), path.parent.name
-        if told := [name for name in names if name in (*_SPLITS, corpus.split)]:
-            known.setdefault(told[0], []).append(path)
-    return known
+        if splits := [name for name in names if name in (*_SPLITS, corpus.split)]:
+            by_split.setdefault(splits[0], []).append(path)
+    return by_split
 
 
 def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str | None) -> Piece:
@@ -99,22 +99,21 @@ def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str 
         schema = pq.read_schema(path)
         audio, names = find_table_columns(schema, chosen, ("text", "split") if split else ("text",))
         table = pq.read_table(path, columns=[name for name in dict.fromkeys(names) if name in schema.names])
-        mapped = pa.memory_map(str(kept(path, "recordings", partial(_map, column=audio), audio)))
+        mapped = pa.memory_map(str(cached_copy(path, "recordings", partial(_copy_recordings, column=audio), audio)))
         recordings = pa.ipc.open_file(mapped).read_all()
-        for told in (table, recordings):
-            told.validate(full=True)  # reading does not: a text need not be UTF-8
+        for each in (table, recordings):
+            each.validate(full=True)  # reading does not check that text is UTF-8
         rows = with_labels(table, _labels(schema))
-    except LookupError as error:
-        raise CorpusError(f"{path}: {error}") from error
+    except SelectionError as error:
+        error.path = path
+        raise
     except (pa.ArrowException, OSError) as error:
-        raise CorpusError(
-            f"{path}: is not a parquet file that can be read ({' '.join(str(error).split())})"
-        ) from error
+        raise CorpusError(f"not a readable parquet file ({' '.join(str(error).split())})", path=path) from error
     return Piece(origin, rows, names, recordings["path"], recordings["bytes"], path.parent)
 
 
-def _map(source: Path, target: Path, column: str) -> None:
-    """Writes the recordings of a parquet file, and nothing else, so that they can be mapped."""
+def _copy_recordings(source: Path, target: Path, column: str) -> None:
+    """Write the recordings of a parquet file, and nothing else, so that they can be mapped."""
     with (
         pq.ParquetFile(source, pre_buffer=False) as file,
         pa.OSFile(str(target), "wb") as sink,
@@ -125,7 +124,7 @@ def _map(source: Path, target: Path, column: str) -> None:
 
 
 def _labels(schema: pa.Schema) -> dict[str, list[str]]:
-    """Names of classes, where `datasets` wrote them into the file."""
+    """Return the names of classes that `datasets` wrote into the file."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}

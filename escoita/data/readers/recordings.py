@@ -14,38 +14,70 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from escoita.data.clips import kept
-from escoita.data.readers.base import Names, Origin, Record, Values, collect, find_columns, validated_rows
+from escoita.data.clips import cached_copy
+from escoita.data.readers.base import (
+    Names,
+    Origin,
+    Record,
+    Values,
+    collect,
+    find_columns,
+    selection_error,
+    validated_rows,
+)
 from escoita.data.rows import SCHEMA, Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column
 
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".webm")
-# Recordings hardly pack: what grows by more than this, and to more bytes than that, was made to fill the disk.
+# Recordings can hardly be compressed: an archive that grows by this factor, and to more bytes, is made to fill disks.
 MOST_GROWTH = 100
 ALWAYS_BYTES = 256 << 20
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 
 
-def unpacked(archive: Path) -> Path:
+class UnpackedSizeError(CorpusError):
     """
-    The folder into which the recordings of a tar archive are unpacked, in the folder `archives` of the cache.
-
-    Only regular files that are recordings by their suffix are made; what else there is, links too, is left out.
+    Report an archive that is far larger when it is unpacked, as recordings are not.
 
     Args:
-        archive (`Path`): Compressed or not.
+        factor (`int`): The largest accepted ratio of unpacked to packed size.
+    """
+
+    problem = "unpacks to more than {factor} times its size, which recordings do not; not unpacked"
+    factor: int
+
+
+class MemberPathError(CorpusError):
+    """
+    Report an archive that contains a path outside of its folder.
+
+    Args:
+        member (`str`): The path of the member.
+    """
+
+    problem = "contains the path {member!r} outside of its folder; not unpacked"
+    member: str
+
+
+def unpacked(archive: Path) -> Path:
+    """
+    Unpack the recordings of a tar archive into the folder `archives` of the cache, and return the folder.
+
+    Only regular files with the suffix of a recording are written; other members, such as links, are skipped.
+
+    Args:
+        archive (`Path`): The archive, compressed or not.
 
     Raises:
-        CorpusError: It cannot be read whole, a name in it leads out of the folder, or it unpacks to far more than it
-            is.
+        CorpusError: The archive is incomplete, contains a path outside of its folder, or is far larger when unpacked.
     """
-    return kept(archive, "archives", _unpack)
+    return cached_copy(archive, "archives", _unpack)
 
 
 def recordings_below(folder: Path) -> dict[str, Path]:
-    """The recordings in a folder and its subfolders by their names; of several of one name the first found."""
+    """Return the recordings in a folder and its subfolders by name; of several with one name, the first."""
     found: dict[str, Path] = {}
     for parent, folders, files in os.walk(folder):
         folders.sort()
@@ -56,33 +88,31 @@ def recordings_below(folder: Path) -> dict[str, Path]:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    # What tarfile's filter "data" asks of a regular file; Python 3.11 has that only since its fourth release.
+    # The same checks as those of tarfile's filter "data", which Python 3.11 has only since 3.11.4.
     folder = folder.absolute()
     folder.mkdir()
-    most, bytes_told = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
+    max_bytes, declared_bytes = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
-                bytes_told += member.size + tarfile.BLOCKSIZE
-                if bytes_told > most:  # by its header: what is too large is not even begun
-                    raise CorpusError(
-                        f"{archive}: unpacks to more than {MOST_GROWTH} times its size; recordings do not; left alone"
-                    )
+                declared_bytes += member.size + tarfile.BLOCKSIZE
+                if declared_bytes > max_bytes:  # known from the header, before the member is unpacked
+                    raise UnpackedSizeError(path=archive, factor=MOST_GROWTH)
                 if not member.isreg() or not member.name.lower().endswith(AUDIO_SUFFIXES):
                     continue
                 target = folder / member.name
                 if ".." in target.parts or not target.is_relative_to(folder):
-                    raise CorpusError(f"{archive}: holds {member.name!r}, which leads out of its folder; not unpacked")
+                    raise MemberPathError(path=archive, member=member.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 packed = tar.extractfile(member)
-                assert packed is not None  # noqa: S101  (of a regular file it never is)
+                assert packed is not None  # noqa: S101  (it is never None for a regular file)
                 with packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
     except _DAMAGED as error:
-        raise CorpusError(f"{archive}: is not a whole tar archive ({error}); fetch it again") from error
+        raise CorpusError(f"not a complete tar archive ({error})", path=archive, hint="download it again") from error
 
 
-# What a record calls its recording, so that no column can have the name.
+# The key of the recording in a record; no column can have this name.
 _AUDIO = "\0audio"
 _ROW = SCHEMA.get_field_index("row")
 _AT_ONCE = 1024
@@ -91,17 +121,17 @@ _AT_ONCE = 1024
 @dataclass(frozen=True)
 class Piece:
     """
-    Rows of one table.
+    Represent the rows of one table.
 
     Args:
-        origin ([`Origin`]): Where they come from, without a folder.
-        table (`pa.Table`): What is known of the recordings.
-        names ([`Names`]): What its columns are called.
-        paths (`pa.ChunkedArray`): A name or a path of each recording, where it has one.
-        embedded (`pa.ChunkedArray`): The encoded recordings, where the table holds them.
-        folder (`Path`, *optional*): What the path of a recording that the table does not hold is relative to; unless
-            given none is followed.
-        first (`int`, *optional*, defaults to 1): Number of its first row.
+        origin ([`Origin`]): The origin of the rows, without a folder.
+        table (`pa.Table`): The columns other than the recordings.
+        names ([`Names`]): The names of the columns.
+        paths (`pa.ChunkedArray`): The name or path of each recording; null if it has none.
+        embedded (`pa.ChunkedArray`): The encoded recordings; null for those that are not embedded.
+        folder (`Path`, *optional*): The folder that paths of recordings outside of the table are relative to. If it is
+            not given, such recordings are not read.
+        first (`int`, *optional*, defaults to 1): The number of the first row.
     """
 
     origin: Origin
@@ -117,19 +147,19 @@ def find_table_columns(
     schema: pa.Schema, chosen: Mapping[Column, str], needed: tuple[Column, ...] = ("text",)
 ) -> tuple[str, Names]:
     """
-    Finds the column of the recordings, by its type before its name, and what the others are called.
+    Find the column of the recordings, by type before name, and the names of the other columns.
 
     Args:
-        schema (`pa.Schema`): Of the table.
-        chosen (`Mapping[Column, str]`): See [`~escoita.data.readers.base.find_columns`].
-        needed (`tuple[Column, ...]`, *optional*, defaults to `("text",)`): The same.
+        schema (`pa.Schema`): The schema of the table.
+        chosen (`Mapping[Column, str]`): The same as in [`~escoita.data.readers.base.find_columns`].
+        needed (`tuple[Column, ...]`, *optional*, defaults to `("text",)`): The same as in `find_columns`.
 
     Returns:
-        `tuple[str, Names]`: The column of the recordings, a struct of `bytes` and `path` as the Hub writes it, binary,
-        or text that names files; and the names for the other columns.
+        `tuple[str, Names]`: The column of the recordings (a struct of `bytes` and `path` as on the Hub, binary, or
+        paths as text), and the names of the other columns.
 
     Raises:
-        LookupError: There is none, or several.
+        SelectionError: A column is missing, or several match; without a path.
     """
     audio = chosen.get("audio") or _only(schema, _is_audio) or _only(schema, _is_binary)
     if not audio or audio not in schema.names:
@@ -139,7 +169,7 @@ def find_table_columns(
 
 
 def split_recordings(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Paths and encoded recordings of a column, without a copy; null where there are none."""
+    """Return the paths and the encoded recordings of a column, without a copy; null if there are none."""
     kind, nothing = column.type, pa.nulls(len(column))
     if pa.types.is_struct(kind):
         fields = {kind.field(index).name: part for index, part in enumerate(column.flatten())}
@@ -150,12 +180,12 @@ def split_recordings(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Chunk
 
 
 def with_labels(table: pa.Table, labels: Mapping[str, list[str]]) -> pa.Table:
-    """The same table with the names of classes in place of their numbers, and nothing in place of NaN."""
+    """Replace the numbers of classes by their names, and NaN by null."""
     for index, field in enumerate(table.schema):
         column = table[index]
         if field.name in labels and pa.types.is_integer(field.type):
-            known = pc.if_else(pc.greater_equal(column, 0), column, None)
-            table = table.set_column(index, field.name, pa.array(labels[field.name], pa.string()).take(known))
+            indices = pc.if_else(pc.greater_equal(column, 0), column, None)
+            table = table.set_column(index, field.name, pa.array(labels[field.name], pa.string()).take(indices))
         elif pa.types.is_floating(field.type):
             table = table.set_column(index, field.name, pc.if_else(pc.is_nan(column), None, column))
     return table
@@ -165,29 +195,29 @@ def collect_pieces(
     pieces: Iterable[Piece], split: str | None = None, limit: int | None = None, seen: set[str] | None = None
 ) -> tuple[Utterances, list[Rejected]]:
     """
-    Judges the rows of tables, and puts the recordings beside the usable ones without a copy.
+    Validate the rows of tables, and add the recordings to the usable rows without a copy.
 
     Args:
-        pieces (`Iterable[Piece]`): In their order; one after a limit is not asked for.
-        split (`str`, *optional*): Only rows whose column of the split says so; all unless given.
-        limit (`int`, *optional*): Rows that are read; all unless given.
-        seen (`set[str]`, *optional*): Takes the splits that are met, where one is asked for.
+        pieces (`Iterable[Piece]`): The tables in their order; those after the limit are not read.
+        split (`str`, *optional*): The split to select by the column of the split. The default is all rows.
+        limit (`int`, *optional*): The number of rows to read. The default is all rows.
+        seen (`set[str]`, *optional*): The set that receives the splits that occur, if `split` is given.
 
     Returns:
-        `tuple[Utterances, list[Rejected]]`: As [`~escoita.data.readers.base.collect`] gives them.
+        `tuple[Utterances, list[Rejected]]`: The same as of [`~escoita.data.readers.base.collect`].
     """
-    kept: list[tuple[Piece, list[int]]] = []
+    usable: list[tuple[Piece, list[int]]] = []
 
     def rows() -> Iterator[Values | Rejected]:
         for piece in pieces:
-            kept.append((piece, []))
+            usable.append((piece, []))
             for values in validated_rows(_records(piece), piece.origin, split, seen):
                 if not isinstance(values, Rejected):
-                    kept[-1][1].append(values[_ROW] - piece.first)
+                    usable[-1][1].append(values[_ROW] - piece.first)
                 yield values
 
     utterances, rejected = collect(rows(), limit)
-    recordings = [chunk for piece, indices in kept for chunk in _runs(piece.embedded, np.array(indices, np.int64))]
+    recordings = [chunk for piece, indices in usable for chunk in _runs(piece.embedded, np.array(indices, np.int64))]
     column = SCHEMA.get_field_index("embedded")
     table = utterances.table.set_column(column, SCHEMA.field(column), pa.chunked_array(recordings, pa.binary()))
     return Utterances(table), rejected
@@ -196,20 +226,21 @@ def collect_pieces(
 def _records(piece: Piece) -> Iterator[Record | Rejected]:
     table = piece.table.select([name for name in dict.fromkeys(piece.names) if name and name != _AUDIO])
     for start in range(0, len(piece.paths), _AT_ONCE):
-        held = piece.embedded.slice(start, _AT_ONCE).is_valid().to_pylist()
+        embedded = piece.embedded.slice(start, _AT_ONCE).is_valid().to_pylist()
         paths = piece.paths.slice(start, _AT_ONCE).to_pylist()
         rows = table.slice(start, _AT_ONCE).to_pylist()
-        for row, (holds, path, fields) in enumerate(zip(held, paths, rows, strict=True), start=start + piece.first):
-            if holds:
+        numbered = enumerate(zip(embedded, paths, rows, strict=True), start=start + piece.first)
+        for row, (is_embedded, path, fields) in numbered:
+            if is_embedded:
                 yield row, {**fields, _AUDIO: path or f"row {row}"}, piece.names
             elif path and piece.folder:
                 yield row, {**fields, _AUDIO: str(piece.folder / path)}, piece.names
             else:
-                yield Rejected(piece.origin.source, row, path or "", "the row does not hold the recording")
+                yield Rejected(piece.origin.source, row, path or "", "the row does not contain the recording")
 
 
 def _runs(recordings: pa.ChunkedArray, indices: np.ndarray) -> Iterator[pa.Array]:
-    """Slices of the column that hold the indices, which ascend; a slice is no copy, as a selection would be."""
+    """Yield slices of the column at ascending indices; unlike a selection, a slice is not a copy."""
     ends = np.flatnonzero(np.diff(indices) != 1) + 1
     for run in np.split(indices, ends) if len(indices) else []:
         yield from recordings.slice(run[0], len(run)).chunks
@@ -218,7 +249,7 @@ def _runs(recordings: pa.ChunkedArray, indices: np.ndarray) -> Iterator[pa.Array
 def _only(schema: pa.Schema, fits: Callable[[pa.DataType], bool]) -> str | None:
     matches = [field.name for field in schema if fits(field.type)]
     if len(matches) > 1:
-        raise LookupError(f"has several columns of recordings; set columns.audio to one of {', '.join(matches)}")
+        raise selection_error("several columns contain recordings", matches, key="columns.audio")
     return matches[0] if matches else None
 
 

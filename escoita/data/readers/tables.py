@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from escoita.data.readers.base import Names, Record, find_columns
+from escoita.data.readers.base import Names, Record, SelectionError, find_columns, selection_error
 from escoita.data.rows import Rejected
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column
 
 
-# In a .csv a field may stand in quotes, doubled inside, and may then span lines (RFC 4180). In a .tsv a quote is a
-# letter like any other, as Common Voice, FLEURS and OpenSLR write them: there an opening quote often has no end.
+# In a .csv, a field may be quoted, with doubled quotes inside, and may then span lines (RFC 4180). In a .tsv, a quote
+# is an ordinary character, as in Common Voice, FLEURS and OpenSLR, where an opening quote often has no end.
 DIALECTS: dict[str, dict] = {
     ".csv": {"delimiter": ",", "quoting": csv.QUOTE_MINIMAL},
     ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
@@ -26,15 +26,15 @@ _QUOTED = re.compile(rb'"[^"]*"')
 
 def read_delimited(file: BinaryIO, suffix: str) -> Iterator[tuple[int, list[str] | str]]:
     """
-    Reads the records of a table; blank lines are none.
+    Read the records of a table, without blank lines.
 
     Args:
-        file (`BinaryIO`): Opened at its start.
-        suffix (`str`): `.csv` or `.tsv`.
+        file (`BinaryIO`): The file, opened at its start.
+        suffix (`str`): The suffix, `.csv` or `.tsv`.
 
     Returns:
-        `Iterator[tuple[int, list[str] | str]]`: The line on which a record begins, counted from 1, and its fields; or
-        what is wrong with the record.
+        `Iterator[tuple[int, list[str] | str]]`: The first line of each record, counted from 1, and its fields, or the
+        problem of the record as text.
     """
     dialect = DIALECTS[suffix] | ({"delimiter": _separator(file)} if suffix == ".csv" else {})
     lines = _Lines(file)
@@ -48,7 +48,7 @@ def read_delimited(file: BinaryIO, suffix: str) -> Iterator[tuple[int, list[str]
             return
         except csv.Error as error:
             lines.give_back()
-            yield line, f"not a record of a table ({error})"
+            yield line, f"not a table row ({error})"
         else:
             if lines.damaged:
                 lines.give_back()
@@ -59,15 +59,15 @@ def read_delimited(file: BinaryIO, suffix: str) -> Iterator[tuple[int, list[str]
 
 
 def _separator(file: BinaryIO) -> str:
-    """What parts the fields of a .csv: in countries whose numbers have commas, spreadsheets write semicolons."""
+    """Return the separator of a .csv: in countries with decimal commas, spreadsheets write semicolons."""
     start = file.tell()
     header = _QUOTED.sub(b"", file.readline())
     file.seek(start)
-    return next((sign for sign in ",;\t" if sign.encode() in header and b'"' not in header), ",")
+    return next((char for char in ",;\t" if char.encode() in header and b'"' not in header), ",")
 
 
 class _Lines:
-    """The lines of a file. What a record without an end has swallowed is given back, but for its first line."""
+    """Iterate over the lines of a file; the lines of an unterminated record, except the first, are read again."""
 
     def __init__(self, file: BinaryIO):
         self.file = file
@@ -108,27 +108,27 @@ def read_records(
     header: Sequence[str] | None = None,
 ) -> Iterator[Record | Rejected]:
     """
-    Reads a file that lists recordings, in the format that its suffix says.
+    Read a file that lists recordings, in the format of its suffix.
 
     Args:
-        path (`Path`): A .jsonl or .json file with one object a line, a .csv or a .tsv file.
-        chosen (`Mapping[Column, str]`): See [`~escoita.data.readers.base.find_columns`].
-        needed (`Sequence[Column]`, *optional*, defaults to `("audio", "text")`): The same.
-        header (`Sequence[str]`, *optional*): Names of the columns of a table that has no header.
+        path (`Path`): The file: .jsonl or .json with one object per line, .csv or .tsv.
+        chosen (`Mapping[Column, str]`): The same as in [`~escoita.data.readers.base.find_columns`].
+        needed (`Sequence[Column]`, *optional*, defaults to `("audio", "text")`): The same as in `find_columns`.
+        header (`Sequence[str]`, *optional*): The names of the columns of a table without a header.
 
     Returns:
-        `Iterator[Record | Rejected]`: In their order, with their lines as an editor counts them.
+        `Iterator[Record | Rejected]`: The records in their order, with their line numbers.
 
     Raises:
-        CorpusError: The file cannot be read, or its columns are not known.
+        CorpusError: The file cannot be read, or a column is not found.
     """
     suffix = path.suffix.lower()
     if path.is_dir():
-        raise CorpusError(f"{path}: is a folder; name the manifest in it, or in a recipe the reader of its layout")
+        hint = "set path to the manifest in it, or reader to its layout"
+        raise CorpusError("a folder, not a manifest", path=path, hint=hint)
     if suffix not in (*JSON_LINES, *DIALECTS):
-        raise CorpusError(
-            f"{path}: is not {', '.join(JSON_LINES)}, {' or '.join(DIALECTS)}, which tell how it is read"
-        )
+        hint = f"use a file that ends with {', '.join((*JSON_LINES, *DIALECTS))}"
+        raise CorpusError("unknown format", path=path, hint=hint)
     with _opened(path) as file:
         if suffix in JSON_LINES:
             yield from _objects(file, path, chosen, needed)
@@ -142,19 +142,19 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb") as file:
             start = file.read(len(_UTF8_MARK))
             if start.startswith(_UTF16_MARKS):
-                raise CorpusError(f"{path}: cannot be read: it is UTF-16; save it as UTF-8")
+                raise CorpusError("UTF-16 cannot be read", path=path, hint="save the file as UTF-8")
             file.seek(len(_UTF8_MARK) if start == _UTF8_MARK else 0)
             yield file
     except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
+        raise CorpusError(f"cannot be read ({error.strerror})", path=path) from error
 
 
 def _objects(
     file: BinaryIO, path: Path, chosen: Mapping[Column, str], needed: Sequence[Column]
 ) -> Iterator[Record | Rejected]:
     source = str(path)
-    # Objects need not all have the same keys, but few sets of keys are many objects'.
-    known: dict[tuple[str, ...], Names | str] = {}
+    # Objects may have different keys, but there are few distinct sets of keys.
+    known: dict[tuple[str, ...], Names | SelectionError] = {}
     for row, line in enumerate(file, start=1):
         try:
             text = line.decode().strip()
@@ -173,30 +173,34 @@ def _objects(
         names = known.get(keys)
         if names is None:
             names = known[keys] = _names_of(keys, chosen, needed)
-        if isinstance(names, str):
-            yield Rejected(source, row, "", names)
+        if isinstance(names, SelectionError):
+            yield Rejected(source, row, "", str(names))
         else:
             yield row, fields, names
-    _refuse_unknown(path, known, chosen)
+    _require_columns(path, known, chosen)
 
 
-def _names_of(keys: Sequence[str], chosen: Mapping[Column, str], needed: Sequence[Column]) -> Names | str:
-    """What an object calls each column, or why that cannot be told; what it may lack is not asked for."""
-    asked = {ours: name if name in keys or ours in needed else "" for ours, name in chosen.items()}
+def _names_of(keys: Sequence[str], chosen: Mapping[Column, str], needed: Sequence[Column]) -> Names | SelectionError:
+    """Return the names of the columns in an object, which may lack optional columns, or the error."""
+    present = {ours: name if name in keys or ours in needed else "" for ours, name in chosen.items()}
     try:
-        return find_columns(keys, asked, needed)
-    except LookupError as error:
-        return str(error)
+        return find_columns(keys, present, needed)
+    except SelectionError as error:
+        return error
 
 
-def _refuse_unknown(path: Path, known: Mapping[tuple[str, ...], Names | str], chosen: Mapping[Column, str]) -> None:
-    """Refuses objects of which none has what the recipe names, or none what is needed."""
-    reasons = [names for names in known.values() if isinstance(names, str)]
+def _require_columns(
+    path: Path, known: Mapping[tuple[str, ...], Names | SelectionError], chosen: Mapping[Column, str]
+) -> None:
+    """Raise if no object has a column that the recipe names, or none has all required columns."""
+    errors = [names for names in known.values() if isinstance(names, SelectionError)]
     for ours, name in chosen.items():
         if known and name and not any(name in keys for keys in known):
-            reasons = [f"no row has {name!r}, which columns.{ours} names"] * len(known)
-    if known and len(reasons) == len(known):
-        raise CorpusError(f"{path}: {reasons[0]}")
+            keys = dict.fromkeys(key for keys in known for key in keys)
+            raise selection_error("not found in any row", list(keys), path, f"columns.{ours}", name)
+    if known and len(errors) == len(known):
+        errors[0].path = path
+        raise errors[0]
 
 
 def _table(
@@ -210,19 +214,20 @@ def _table(
     source = str(path)
     records = read_delimited(file, suffix)
     if header is None:
-        _, header = next(records, (0, []))
+        line, header = next(records, (0, []))
         if isinstance(header, str):
-            raise CorpusError(f"{path}: its header is {header}")
+            raise CorpusError(f"the header is {header}", path=path, row=line)
         if not header:
             return
     try:
         names = find_columns(header, chosen, needed)
-    except LookupError as error:
-        raise CorpusError(f"{path}: {error}") from error
+    except SelectionError as error:
+        error.path = path
+        raise
     for row, fields in records:
         if isinstance(fields, str):
             yield Rejected(source, row, "", fields)
         elif len(fields) != len(header):
-            yield Rejected(source, row, "", f"{len(fields)} fields where there are {len(header)} columns")
+            yield Rejected(source, row, "", f"{len(fields)} fields instead of {len(header)}")
         else:
             yield row, dict(zip(header, fields, strict=True)), names

@@ -10,7 +10,7 @@ from escoita.recipe.schema import Corpus
 
 def test_there_is_a_reader_for_each_layout_that_a_recipe_may_name() -> None:
     assert set(READERS) == set(get_args(Corpus.model_fields["reader"].annotation))
-    assert all(key in Corpus.model_fields for reader in READERS.values() for key in reader.takes)
+    assert all(key in Corpus.model_fields for reader in READERS.values() for key in reader.keys)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def in_line(partials: Iterator[Partial]) -> Iterator[Partial]:
 
 
 def test_text_comes_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("escoita.inference.requests.TELLING_SECONDS", 0.0)
+    monkeypatch.setattr("escoita.inference.requests.UPDATE_SECONDS", 0.0)
     gate = Gate()
     with engine(TalkerModel(before_letter=gate)) as heard:
         partials = heard.stream(clip(800))

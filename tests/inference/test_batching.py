@@ -10,7 +10,7 @@ from escoita.inference.batching import batches_by_language, batches_by_seconds, 
 @dataclass(frozen=True, eq=False)
 class RequestSegment:
     seconds: float
-    together: str = "a"
+    batch_key: str = "a"
 
 
 PARTS = st.lists(st.builds(RequestSegment, st.floats(0.05, 30), st.sampled_from("ab")), min_size=1, max_size=60)
@@ -32,9 +32,9 @@ def test_a_batch_is_of_one_adapter_of_like_length_and_within_its_limits(
     parts: list[RequestSegment], budget: float, most: int
 ) -> None:
     batch = next_batch(parts, budget, most)
-    lengths = [part.seconds for part in batch]
-    assert len({id(part) for part in batch}) == len(batch) <= most
-    assert len({part.together for part in batch}) == 1
+    lengths = [segment.seconds for segment in batch]
+    assert len({id(segment) for segment in batch}) == len(batch) <= most
+    assert len({segment.batch_key for segment in batch}) == 1
     assert max(lengths) <= max(2 * min(lengths), min(lengths) + 4)
     assert len(batch) == 1 or len(batch) * max(lengths) <= budget
 

@@ -36,8 +36,8 @@ def progress(parts: int = 2) -> Progress:
     return Progress([(float(n), n + 1.0) for n in range(parts)], float(parts), letters, most_tokens=5, started=0.0)
 
 
-def heard(part: int, text: str) -> TokensGenerated:
-    return TokensGenerated(part, tuple(map(ord, text)))
+def heard(segment: int, text: str) -> TokensGenerated:
+    return TokensGenerated(segment, tuple(map(ord, text)))
 
 
 @given(st.data())
