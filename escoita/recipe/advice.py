@@ -28,6 +28,8 @@ KEYS: dict[str, dict[str, str]] = {
         "torch_dtype": "dtype",
         "backend": "engine",
         "title": "card.title",
+        "licence": "card.license",
+        "early_stopping": "validation.patience",
         "license": "card.license",
         "repo": "hub.repo",
         "normalizer": "eval.normalizer",

@@ -1,6 +1,7 @@
 """Report all mistakes in a recipe, each with its line and key."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from escoita.errors import RecipeError
+from escoita.recipe.advice import suggested_key, suggested_value
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,18 @@ class Mistake:
         path (`Path`): The file of the recipe.
         row (`int`, *optional*): The line, counted from 1; `None` if the key is not in the file.
         key (`str`): The key.
-        problem (`str`): The problem and its correction.
+        problem (`str`): What is wrong.
+        hint (`str`, *optional*): How to correct it.
     """
 
     path: Path
     row: int | None
     key: str
     problem: str
+    hint: str | None = None
 
     def __str__(self) -> str:
-        return str(RecipeError(self.problem, path=self.path, row=self.row, key=self.key))
+        return str(RecipeError(self.problem, path=self.path, row=self.row, key=self.key, hint=self.hint))
 
 
 class InvalidRecipeError(RecipeError):
@@ -69,25 +73,81 @@ def invalid_recipe(
     """
     mistakes = []
     for detail in error.errors():
+        hint: str | None = None
         location = [part for part in detail["loc"] if part not in ("literal['none','some']", "constrained-int")]
-        problem = detail["msg"].removeprefix("Value error, ")
+        problem = _problem(detail)
         if detail["type"] == "string_type" and isinstance(detail["input"], bool):
-            problem += "; YAML reads no and yes as booleans unless they are quoted: 'no'"
+            hint = "YAML reads no and yes as booleans unless they are quoted: 'no'"
         if detail["type"] == "string_pattern_mismatch" and location[-1] == "language":
-            problem += "; use a language code such as gl"
+            problem, hint = f"{detail['input']!r} is not a language code", "write a code such as gl"
         if location[-1] == "[key]":
             location.pop()
-            problem = f"unknown key; use one of {detail['ctx']['expected']}"
+            problem, hint = "unknown key", f"use one of {detail['ctx']['expected']}"
         if detail["type"] == "extra_forbidden":
-            known = list(_section(location[:-1], root, kinds).model_fields)
-            problem = f"unknown key{nearest(str(location[-1]), known)}"
+            problem, hint = "unknown key", None
         if detail["type"] == "union_tag_invalid":
             location.append("kind")
-            problem = f"use one of {', '.join(kinds)}"
+            problem, hint = f"{detail['ctx']['tag']!r} is not a kind of method", f"use one of {', '.join(kinds)}"
         if location[:1] == ["method"] and location[1:2] and location[1] in kinds:
             del location[1]  # the name of the method is not a key of the recipe
-        mistakes.append(Mistake(path, _line(tree, location), ".".join(map(str, location)), problem))
+        hint = _suggestion(detail, location, root, kinds) or hint
+        mistakes.append(Mistake(path, _line(tree, location), ".".join(map(str, location)), problem, hint))
     return InvalidRecipeError("\n".join(map(str, mistakes)), mistakes=tuple(mistakes))
+
+
+def _problem(detail: Mapping[str, Any]) -> str:
+    """Return what is wrong in the words of YAML, where those of pydantic name its own classes."""
+    context = {"expected": "", "min_length": "", **detail.get("ctx", {})}
+    value = repr(detail["input"]) if isinstance(detail["input"], (str, int, float)) else _yaml_type(detail["input"])
+    texts = {
+        "missing": "missing",
+        "too_short": "the list is empty; give at least {min_length}",
+        "literal_error": "{value} is not one of {expected}",
+        "string_type": "expected text, not {value}",
+        "int_type": "expected a whole number, not {value}",
+        "int_parsing": "expected a whole number, not {value}",
+        "int_from_float": "expected a whole number, not {value}",
+        "float_type": "expected a number, not {value}",
+        "float_parsing": "expected a number, not {value}",
+        "bool_type": "expected true or false, not {value}",
+        "bool_parsing": "expected true or false, not {value}",
+        "list_type": "expected a list, not {value}",
+        "dict_type": "expected a mapping of keys to values, not {value}",
+        "model_type": "expected a mapping of keys to values, not {value}",
+        "model_attributes_type": "expected a mapping of keys to values, not {value}",
+    }
+    template = texts.get(detail["type"])
+    return template.format(value=value, **context) if template else detail["msg"].removeprefix("Value error, ")
+
+
+def _yaml_type(value: Any) -> str:
+    """Return what YAML calls a value that is not a word or a number."""
+    return {list: "a list", dict: "a mapping", type(None): "nothing"}.get(type(value), type(value).__name__)
+
+
+def _suggestion(
+    detail: Mapping[str, Any], location: list[Any], root: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
+) -> str | None:
+    """Return what to write instead, if that can be guessed."""
+    *above, key = location or [""]
+    if detail["type"] == "extra_forbidden" or (detail["type"] == "literal_error" and detail["loc"][-1] == "[key]"):
+        section = "corpora.*" if above[:1] == ["corpora"] and len(above) > 1 else ".".join(map(str, above))
+        section += ".columns" if above[-1:] == ["columns"] else ""
+        known = [] if section.endswith("columns") else list(_section(detail["loc"][:-1], root, kinds).model_fields)
+        meant = suggested_key(section, str(key), known)
+        return f"did you mean {meant!r}?" if meant else None
+    if key == "target_modules" and isinstance(detail["input"], list):
+        return rf"write one regular expression: '.*\.({'|'.join(map(str, detail['input']))})'"
+    if detail["type"] == "literal_error":
+        allowed = re.findall(r"'([^']+)'", str(detail["ctx"]["expected"]))
+    elif detail["type"] == "union_tag_invalid":
+        allowed = list(kinds)
+    elif key != "language":
+        return None
+    else:
+        allowed = []
+    meant = suggested_value(str(key), detail["input"] if key != "kind" else detail["ctx"]["tag"], allowed)
+    return f"write {meant}" if meant else None
 
 
 def _section(location: list[Any], root: type[BaseModel], kinds: Mapping[str, type[BaseModel]]) -> type[BaseModel]:
