@@ -64,7 +64,7 @@ def test_a_merged_model_of_the_hub_has_its_prompt_beside_it(tmp_path: Path, monk
     )
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
     asked = request_for_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
-    assert asked.candidates == [Candidate("base", "user/merged", SPOKEN)]
+    assert asked.systems == [Candidate("base", "user/merged", SPOKEN)]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,6 @@ def test_a_model_that_is_given_no_language_hears_all_rows_in_the_same_batches(tm
 def test_a_base_is_loaded_once_for_its_adapter(change: dict[str, str], carried: bool) -> None:
     known: dict[str, Any] = {"name": "adapter", "base": "a", "generation_settings": SPOKEN, "adapter": "x"}
     adapter = Candidate(**known | change)
-    assert Candidate("base", "a", SPOKEN).carries(adapter) is carried
-    assert not adapter.carries(adapter)  # another adapter may not be merged on top
-    assert not Candidate("base", "a", SPOKEN.model_copy(update={"max_new_tokens": 9})).carries(adapter)
+    assert Candidate("base", "a", SPOKEN).is_base_of(adapter) is carried
+    assert not adapter.is_base_of(adapter)  # another adapter may not be merged on top
+    assert not Candidate("base", "a", SPOKEN.model_copy(update={"max_new_tokens": 9})).is_base_of(adapter)

@@ -16,7 +16,7 @@ from escoita.evaluation.presentation import (
     verdict_of,
     verdicts,
 )
-from escoita.evaluation.report.exhibits import share
+from escoita.evaluation.report.elements import share
 from escoita.evaluation.report.render import duration
 from escoita.evaluation.verdicts import over_one
 from escoita.records.evaluation import EvaluationRecord, Faults

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from escoita.data.rows import Utterance
-from escoita.evaluation.report.exhibits import LARGEST, media_type, player
+from escoita.evaluation.report.elements import MAX_RECORDING_BYTES, media_type, player
 from tests.evaluation.report_samples import quickstart_clips
 from tests.samples import pitch, tone, write_clip
 
@@ -51,11 +51,11 @@ def test_of_a_long_recording_only_the_part_is_shipped(tmp_path: Path) -> None:
 
 def test_what_is_too_large_or_unknown_to_browsers_becomes_what_the_model_hears(tmp_path: Path) -> None:
     large = write_clip(tmp_path / "large.wav", tone(seconds=5, rate=48_000), 48_000)
-    assert large.stat().st_size > LARGEST
+    assert large.stat().st_size > MAX_RECORDING_BYTES
     odd = write_clip(tmp_path / "odd.au")
     for path in (large, odd):
         kind, encoded = shipped(player(utterance(path)))
-        assert kind == "audio/flac" and len(encoded) <= LARGEST
+        assert kind == "audio/flac" and len(encoded) <= MAX_RECORDING_BYTES
         assert soundfile.info(io.BytesIO(encoded)).samplerate == 16_000
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.report import exhibits as module
+from escoita.evaluation.report import elements as module
 from escoita.evaluation.report.data import ScoredPredictions, read_scored_predictions
-from escoita.evaluation.report.exhibits import Worst, with_players, worst_utterances
+from escoita.evaluation.report.elements import WorstUtterance, with_players, worst_utterances
 from tests.evaluation.report_samples import clips_of, quickstart_clips, write_heard
 
 
@@ -55,27 +55,27 @@ def test_faults_are_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def wrong(tmp_path: Path) -> list[Worst]:
+def wrong(tmp_path: Path) -> list[WorstUtterance]:
     clips = quickstart_clips(3)
     write_heard(tmp_path, clips, {"adapter": ["x"] * 3})
     return worst_utterances(read_scored_predictions(tmp_path, score(tmp_path, resamples=20))["adapter"], 20)
 
 
-def test_players_stand_beside_clips_that_may_be_shipped(wrong: list[Worst]) -> None:
+def test_players_stand_beside_clips_that_may_be_shipped(wrong: list[WorstUtterance]) -> None:
     shown, silent = with_players(wrong, {"quickstart-uz": quickstart_clips(3)}, {"quickstart-uz"})
     assert all(utterance.player and utterance.player.startswith("data:audio/ogg;base64,") for utterance in shown)
     assert len({utterance.player for utterance in shown}) == 3
     assert silent == []
 
 
-def test_clips_whose_licence_is_not_known_are_left_out_and_said(wrong: list[Worst]) -> None:
+def test_clips_whose_licence_is_not_known_are_left_out_and_said(wrong: list[WorstUtterance]) -> None:
     shown, silent = with_players(wrong, {"quickstart-uz": quickstart_clips(3)}, ())
     assert [utterance.player for utterance in shown] == [None] * 3
     reason = "the recipe does not say of quickstart-uz that its clips may be shipped (publish_audio)"
     assert silent == [f"3 without a player, as {reason}."]
 
 
-def test_clips_that_are_not_at_hand_are_said(wrong: list[Worst]) -> None:
+def test_clips_that_are_not_at_hand_are_said(wrong: list[WorstUtterance]) -> None:
     assert with_players(wrong, {}, {"quickstart-uz"})[1] == [
         "3 without a player, as quickstart-uz was not at hand, or no longer has these rows."
     ]
@@ -83,7 +83,7 @@ def test_clips_that_are_not_at_hand_are_said(wrong: list[Worst]) -> None:
     assert len(silent) == 1 and silent[0].startswith("1 without a player")
 
 
-def test_all_players_together_stay_small(wrong: list[Worst], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_players_together_stay_small(wrong: list[WorstUtterance], monkeypatch: pytest.MonkeyPatch) -> None:
     clips = {"quickstart-uz": quickstart_clips(3)}
     sizes = [len(utterance.player or "") for utterance in with_players(wrong, clips, clips)[0]]
     monkeypatch.setattr(module, "TOTAL", sizes[0] + 1)
