@@ -83,7 +83,7 @@ Pairs = Sequence[tuple[CorpusResult, CorpusResult]]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class ComparedEvaluation:
     """
     Store one of two evaluations that are compared.
 
@@ -118,7 +118,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Compared:
+class CorpusComparison:
     """
     Store the comparison of the new and the old evaluation on one corpus, or on all common corpora.
 
@@ -158,13 +158,13 @@ class Compared:
         return disagree(*self.outcomes)
 
 
-def compare(new: Evaluated, old: Evaluated) -> list[Compared]:
+def compare(new: ComparedEvaluation, old: ComparedEvaluation) -> list[CorpusComparison]:
     """
     Compare two evaluations on each common corpus, and on all of them pooled if there are several.
 
     Args:
-        new ([`Evaluated`]): The new evaluation.
-        old ([`Evaluated`]): The old evaluation, with the same normalizer or with `raw` texts.
+        new ([`ComparedEvaluation`]): The new evaluation.
+        old ([`ComparedEvaluation`]): The old evaluation, with the same normalizer or with `raw` texts.
 
     Raises:
         RecordError: Existing predictions cannot be read.
@@ -212,7 +212,7 @@ def recovered(parts: Sequence[tuple[float, float, Interval]]) -> tuple[float, In
     return value, (value - sqrt(below), value + sqrt(above))
 
 
-def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusResult) -> Tally | str:
+def _paired(new: ComparedEvaluation, old: ComparedEvaluation, ours: CorpusResult, theirs: CorpusResult) -> Tally | str:
     """Return the sums of both over the same draws of their clips, or the reason why they cannot be paired."""
     tables, published, open_references = [], [], []
     for side in (new, old):
@@ -245,7 +245,9 @@ def _paired(new: Evaluated, old: Evaluated, ours: CorpusResult, theirs: CorpusRe
     return tally(ours.name, counts, new.record.resamples)
 
 
-def _by_clips(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, tallied: Tally) -> Compared:
+def _by_clips(
+    name: str, new: ComparedEvaluation, old: ComparedEvaluation, pairs: Pairs, tallied: Tally
+) -> CorpusComparison:
     found = tallied.difference("raw", NEW, OLD)
     wer = (tallied.rate("raw", "words", NEW)[0], tallied.rate("raw", "words", OLD)[0])
     return _compared(
@@ -253,7 +255,9 @@ def _by_clips(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, tallied: 
     )
 
 
-def _by_intervals(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, how: str) -> Compared:
+def _by_intervals(
+    name: str, new: ComparedEvaluation, old: ComparedEvaluation, pairs: Pairs, how: str
+) -> CorpusComparison:
     ours, theirs = [new.rates(result) for result, _ in pairs], [old.rates(result) for _, result in pairs]
     our_weights, their_weights = _weights(ours), _weights(theirs)
     parts = [(weight, rates.wer, rates.wer_ci95) for weight, rates in zip(our_weights, ours, strict=True)]
@@ -267,8 +271,8 @@ def _by_intervals(name: str, new: Evaluated, old: Evaluated, pairs: Pairs, how: 
 
 def _compared(
     name: str,
-    new: Evaluated,
-    old: Evaluated,
+    new: ComparedEvaluation,
+    old: ComparedEvaluation,
     pairs: Pairs,
     wer: tuple[float, float],
     value: float,
@@ -276,11 +280,11 @@ def _compared(
     p_value: float | None,
     measured: Measured,
     how: str,
-) -> Compared:
+) -> CorpusComparison:
     """Return the row of a comparison, with its verdict."""
     ours = new.outcome([result for result, _ in pairs], NEW)
     theirs = old.outcome([result for _, result in pairs], OLD)
-    return Compared(name, (ours, theirs), wer, value, ci95, p_value, verdict(measured, ours, theirs), how)
+    return CorpusComparison(name, (ours, theirs), wer, value, ci95, p_value, verdict(measured, ours, theirs), how)
 
 
 def _pooled(parts: Sequence[tuple[float, int]]) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import RecordError
-from escoita.evaluation.compare import Compared, Evaluated, compare
+from escoita.evaluation.compare import ComparedEvaluation, CorpusComparison, compare
 from escoita.evaluation.presentation import (
     by_verdict,
     change,
@@ -39,7 +39,7 @@ class Gate:
 
     Args:
         title (`str`): Title with both systems, in Markdown.
-        compared (`list[Compared]`): Comparison on each common corpus, and on all of them pooled if there are several.
+        compared (`list[CorpusComparison]`): Comparison on each common corpus, and on all of them pooled.
         only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that are only in the new evaluation.
         only_old (`dict[str, tuple[int, float]]`): Clips and WER of corpora that are only in the old evaluation.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
@@ -48,7 +48,7 @@ class Gate:
     """
 
     title: str
-    compared: list[Compared]
+    compared: list[CorpusComparison]
     only_new: dict[str, tuple[int, float]]
     only_old: dict[str, tuple[int, float]]
     max_wer: float | None = None
@@ -123,7 +123,7 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     paths = _results(new), _results(old)
     records = [EvaluationRecord.read(path) for path in paths]
     raw = records[0].normalizer != records[1].normalizer
-    ours, theirs = (Evaluated(path.parent, record, raw) for path, record in zip(paths, records, strict=True))
+    ours, theirs = (ComparedEvaluation(path.parent, record, raw) for path, record in zip(paths, records, strict=True))
     compared = compare(ours, theirs)
     if not compared:
         raise RecordError(f"no common corpus with {paths[1]}", path=paths[0], hint="evaluate on the same test corpora")
@@ -170,7 +170,7 @@ def _named(side: str) -> str:
     return f"the {side} evaluation"
 
 
-def _only(one: Evaluated, other: Evaluated) -> dict[str, tuple[int, float]]:
+def _only(one: ComparedEvaluation, other: ComparedEvaluation) -> dict[str, tuple[int, float]]:
     """Return clips and WER of the corpora that are not in the other evaluation."""
     known = {result.name for result in other.record.corpora}
     return {
@@ -178,7 +178,7 @@ def _only(one: Evaluated, other: Evaluated) -> dict[str, tuple[int, float]]:
     }
 
 
-def _cells(row: Compared) -> list[str]:
+def _cells(row: CorpusComparison) -> list[str]:
     ours, theirs = row.clips
     return [
         line(row.name),

@@ -138,7 +138,7 @@ class Piece:
 
     Args:
         text (`str`): The text.
-        where (`Callable[[int], str]`): Function from a position in the text to its place in the file, such as `:3` for
+        place (`Callable[[int], str]`): Function from a position in the text to its place in the file, such as `:3` for
             the third line.
         values (`bool`, *optional*, defaults to `False`): Whether the text is JSON or YAML.
         vocabulary (`bool`, *optional*, defaults to `False`): Whether the text contains pieces of words.
@@ -147,7 +147,7 @@ class Piece:
     """
 
     text: str
-    where: Callable[[int], str]
+    place: Callable[[int], str]
     values: bool = False
     vocabulary: bool = False
     transcript: bool = False

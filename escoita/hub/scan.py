@@ -84,7 +84,7 @@ def scan(files: Mapping[str, bytes | Path]) -> None:
     for name, content in files.items():
         search.add(name, content)
     shown = {name: search.shown(name) for name in files}
-    found = list(dict.fromkeys(f"{shown[name]}{where}: {what}" for name, where, what in search.findings()))
+    found = list(dict.fromkeys(f"{shown[name]}{place}: {kind}" for name, place, kind in search.findings()))
     if found:
         rest = [f"and {len(found) - _MOST_SHOWN} more"] if len(found) > _MOST_SHOWN else []
         lines = "\n".join(f"  {each}" for each in found[:_MOST_SHOWN] + rest)
@@ -116,8 +116,8 @@ class _Search:
         """Yield each finding: the name of the file, the place in it, and the kind of content."""
         for name, each in self.read:
             if isinstance(each, Piece):
-                for where, what in self._in_piece(each):
-                    yield name, where, what
+                for place, kind in self._in_piece(each):
+                    yield name, place, kind
             else:
                 yield name, *each
 
@@ -186,9 +186,9 @@ class _Search:
             relevant = [each for each in self.known if each.in_vocabularies]
         for forbidden, start, _ in _matches(piece.text, [each for each in relevant if not each.is_secret]):
             if not (forbidden.allowed_in_transcripts and _whole_path(piece.text, start) in self.transcript_paths):
-                yield piece.where(start), forbidden.what
-        for what, start in _secrets(piece, [each for each in relevant if each.is_secret]):
-            yield piece.where(start), what
+                yield piece.place(start), forbidden.kind
+        for kind, start in _secrets(piece, [each for each in relevant if each.is_secret]):
+            yield piece.place(start), kind
 
     def _is_forbidden(self, name: str) -> bool:
         return any(_matches(name, self.known)) or any(_secrets(Piece(name, str), self.known))
@@ -216,7 +216,7 @@ def _secrets(piece: Piece, known: Sequence[Forbidden]) -> Iterator[tuple[str, in
         spans = []
         for forbidden, start, end in _matches(reading.text, known):
             spans.append((start, end))
-            yield forbidden.what, reading.origin(start)
+            yield forbidden.kind, reading.origin(start)
         for rule, start, end in rule_matches(reading.text):
             if not any(start < other_end and other_start < end for other_start, other_end in spans):
                 yield f"a secret ({rule})", reading.origin(start)
@@ -224,7 +224,7 @@ def _secrets(piece: Piece, known: Sequence[Forbidden]) -> Iterator[tuple[str, in
     if not piece.vocabulary and not piece.binary and (unbroken := joined(reading)):
         for forbidden, start, end in _matches(unbroken.text, [each for each in known if each.may_be_split]):
             if unbroken.changes_within(start, end) <= _MOST_BREAKS and _NO_WORDS.search(unbroken.text, start, end):
-                yield forbidden.what, unbroken.origin(start)
+                yield forbidden.kind, unbroken.origin(start)
 
 
 def _without_nul(text: str) -> Iterator[Reading]:
@@ -242,12 +242,12 @@ def _whole_path(text: str, start: int) -> str:
 def _within(member: str, found: Piece | Finding) -> Piece | Finding:
     """Return a finding in a member of an archive as a finding in the archive."""
     if isinstance(found, Piece):
-        return replace(found, where=lambda position: f", {member}{found.where(position)}")
+        return replace(found, place=lambda position: f", {member}{found.place(position)}")
     return f", {member}{found[0]}", found[1]
 
 
 def _is_pickle(data: bytes) -> bool:
-    """By its first bytes, of protocol 2 and later; or an archive that holds one, as PyTorch and NumPy write them."""
+    """Return whether data is a pickle of protocol 2 or later, or an archive with one, as PyTorch and NumPy write."""
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
     if not data.startswith(b"PK\x03\x04"):

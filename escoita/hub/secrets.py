@@ -138,7 +138,7 @@ class Forbidden:
     Describe a kind of content that must not be published.
 
     Args:
-        what (`str`): Name of the kind in messages.
+        kind (`str`): Name of the kind in messages.
         expression (`re.Pattern`): Expression that finds it.
         in_addresses (`bool`, *optional*, defaults to `False`): Whether web addresses are searched too.
         in_vocabularies (`bool`, *optional*, defaults to `False`): Whether vocabularies of tokenizers are searched too.
@@ -147,7 +147,7 @@ class Forbidden:
         may_be_split (`bool`, *optional*, defaults to `False`): Whether a line break may split it.
     """
 
-    what: str
+    kind: str
     expression: re.Pattern[str]
     in_addresses: bool = False
     in_vocabularies: bool = False
@@ -176,11 +176,11 @@ def secrets() -> list[Forbidden]:
     Return the secrets that are recognized by their form. Rules based on entropy, or on a word such as "key" before the
     secret, are left out, because they also match digests.
     """
-    known = [(what, *each, True) for what, each in _TOKENS.items()]
-    known += [(what, *each, False) for what, each in _IN_CONTEXT.items()]
+    known = [(kind, *each, True) for kind, each in _TOKENS.items()]
+    known += [(kind, *each, False) for kind, each in _IN_CONTEXT.items()]
     return [
-        Forbidden(f"a secret ({what})", re.compile(expression), True, True, hints=hints, may_be_split=may_be_split)
-        for what, expression, hints, may_be_split in known
+        Forbidden(f"a secret ({kind})", re.compile(expression), True, True, hints=hints, may_be_split=may_be_split)
+        for kind, expression, hints, may_be_split in known
     ]
 
 
@@ -189,13 +189,13 @@ def paths() -> list[Forbidden]:
     found = [Forbidden("an absolute path", re.compile(_BEGINS + path), hints=hints) for path, hints in _MACHINE_PATHS]
     found.append(Forbidden("an absolute path", re.compile(_ABSOLUTE_VALUE, re.MULTILINE), in_values=True))
     own = {"the home folder of this user": Path.home(), "the current folder": Path.cwd()}
-    for what, folder in own.items():
+    for kind, folder in own.items():
         for path in sorted({str(folder), str(folder.resolve())} - {folder.anchor}):
             # JSON writes a backslash twice.
             escaped = re.escape(path).replace(r"\\", r"\\{1,2}")
             expression = re.compile(rf"{_BEGINS}{escaped}(?![\w.-])")
             hints = (Path(path).name,)
-            found.append(Forbidden(what, expression, in_vocabularies=len(Path(path).parts) > 2, hints=hints))
+            found.append(Forbidden(kind, expression, in_vocabularies=len(Path(path).parts) > 2, hints=hints))
     try:
         user = getpass.getuser()
     except (ImportError, KeyError, OSError):  # a container in which the user has no name

@@ -60,8 +60,9 @@ def test_unknown_values_are_refused(values: dict[str, Any], fields: list[str]) -
 @pytest.mark.parametrize("value, nearest", [("Peft", "peft"), ("automatic-speech-recogniton", None)])
 def test_the_nearest_known_value_is_suggested(value: str, nearest: str | None) -> None:
     field = "library_name" if nearest else "pipeline_tag"
+    values: dict[str, Any] = {field: value}
     with pytest.raises(MetadataError) as refusal:
-        check(ModelCardData(**{field: value}))
+        check(ModelCardData(**values))
     assert (nearest or "automatic-speech-recognition") in refusal.value.faults[0][1]
 
 
