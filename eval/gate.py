@@ -1,5 +1,5 @@
 """
-Refuse an adapter that became worse: exit with status 1 if its WER is significantly higher, or above a limit.
+Fail if an adapter became worse: exit with status 1 if its WER is significantly higher, or above a limit.
 
     python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
 """

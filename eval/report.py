@@ -1,5 +1,5 @@
 """
-Write the report of an evaluation again: one page that opens anywhere.
+Write the report of an evaluation again, as one HTML file.
 
     python eval/report.py --run runs/quickstart-uzbek
 """

@@ -1,17 +1,17 @@
 """
-Evaluate an adapter on test corpora, next to its base and whatever else it is to be compared with.
+Evaluate an adapter on test corpora, compared with its base and other systems.
 
     python eval/run.py --run runs/quickstart-uzbek
     python eval/run.py --run runs/quickstart-uzbek --baseline openai/whisper-small --against user/adapter@v1
     python eval/run.py --base quickstart/gemma4 --adapter user/adapter --corpus test.jsonl --out results
     torchrun --nproc_per_node 2 -- eval/run.py --run runs/quickstart-uzbek
 
-Writes the predictions of each corpus and system and, from these alone, `results.json` and `report.html`. A run that
-was killed continues when the command is given again. Several processes, on one machine or on several that share the
-folder, share the batches and predict the same as one; `--shard` and `--merge` divide the work among machines that
-share no processes.
+Writes the predictions of each corpus and system, and computes `results.json` and `report.html` from them. An
+interrupted evaluation resumes when the command is run again. Several processes, on one machine or on several with a
+shared folder, divide the batches and give the same predictions as one; `--shard` and `--merge` divide the work among
+independent jobs.
 
-`escoita eval`, [`escoita.evaluate_run`] and [`escoita.evaluate_manifests`] take the same steps; copy this file to
+`escoita eval`, [`escoita.evaluate_run`] and [`escoita.evaluate_manifests`] run the same steps; copy this file to
 change them.
 """
 
@@ -69,13 +69,13 @@ def main(
     changes = evaluation_overrides(overrides, baseline, against, normalizer)
     revision = base_revision, allow_other_base
     if run:
-        asked = request_for_run(run, changes, *revision)
+        request = request_for_run(run, changes, *revision)
     else:
         manifests, folder = corpus or [], out or Path()
-        asked = request_for_manifests(
+        request = request_for_manifests(
             base or "", adapter, manifests, folder, language, baseline, normalizer, None, *revision
         )
-    setup = evaluate.prepare(asked, part, merge_shards)
+    setup = evaluate.prepare(request, part, merge_shards)
 
     with evaluate.evaluation_lock(setup):
         ################
@@ -100,7 +100,7 @@ def main(
         if shard:
             typer.echo(setup.folder)
         else:
-            print_evaluation(asked.out, table=run is None)
+            print_evaluation(request.out, table=run is None)
 
 
 if __name__ == "__main__":

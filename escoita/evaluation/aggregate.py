@@ -1,4 +1,4 @@
-"""Add up the counts of utterances, and make the evaluation record."""
+"""Sum the counts of utterances, and make the evaluation record."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from escoita.evaluation.counts import (
     read_counts,
     slices,
 )
+from escoita.evaluation.errors import MissingPredictionsError, MissingSystemError
 from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 from escoita.evaluation.verdicts import outcome, verdict
 from escoita.metrics.error_types import FAULTS
@@ -54,17 +55,17 @@ from escoita.utils.limits import DRAWS
 @dataclass(frozen=True)
 class Counts:
     """
-    What is counted in one corpus.
+    Store the counts of one corpus.
 
     Args:
-        columns (`dict[tuple, np.ndarray]`): For each key the counts, of shape `(utterances,)`.
-        unit (`str`): What the bootstrap is to draw, `speaker` or `utterance`.
-        units (`int`): How many there are.
-        speakers (`list[str]`): Of each utterance.
-        merged (`int`): References of which the normaliser makes fewer words, or none.
-        split (`int`): References of which it makes more.
-        faults (`dict[str, dict[str, int]]`): Of each system, how many utterances have which.
-        unusable (`dict[str, int]`): Of each system, how many hypotheses are empty or loop, each counted once.
+        columns (`dict[tuple, np.ndarray]`): Counts of each key, of shape `(utterances,)`.
+        unit (`str`): Resampling unit of the bootstrap, `speaker` or `utterance`.
+        units (`int`): Number of resampling units.
+        speakers (`list[str]`): Speaker of each utterance.
+        merged (`int`): Number of references in which the normalizer reduces the number of words.
+        split (`int`): Number of references in which the normalizer increases the number of words.
+        faults (`dict[str, dict[str, int]]`): Number of utterances with each fault, by system.
+        unusable (`dict[str, int]`): Number of hypotheses that are empty or loop, by system; each is counted once.
     """
 
     columns: dict[Key, np.ndarray]
@@ -80,13 +81,13 @@ class Counts:
 @dataclass(frozen=True)
 class Tally:
     """
-    Sums over one corpus, or over several that are drawn each by itself.
+    Store sums over one corpus, or over several that are resampled independently.
 
     Args:
-        units (`int`): Speakers or utterances that were drawn.
-        observed (`dict[tuple, int]`): The sums.
-        drawn (`dict[tuple, np.ndarray]`): The same of corpora drawn anew, of shape `(resamples,)`, all of one draw;
-            not of the kinds of edits.
+        units (`int`): Number of speakers or utterances that were resampled.
+        observed (`dict[tuple, int]`): Sums over the corpus.
+        drawn (`dict[tuple, np.ndarray]`): Sums over its resamples, of shape `(resamples,)`, all from the same draws;
+            without the kinds of edits.
     """
 
     units: int
@@ -100,16 +101,16 @@ class Tally:
         )
 
     def rate(self, form: Form, tokens: Tokens, system: str) -> tuple[float, np.ndarray]:
-        """The rate of a system, and its rates on the corpora drawn anew; of shape `(resamples,)`."""
+        """Return the rate of a system, and its rates on the resamples, of shape `(resamples,)`."""
         edits, reference = (form, tokens, system), (form, tokens)
         observed = self.observed[edits] / max(1, self.observed[reference])
         return observed, rates(self.drawn[edits], self.drawn[reference])
 
     def difference(self, form: Form, system: str, other: str) -> PairedDifference:
         """
-        Word error rate of one system minus that of another.
+        Return the word error rate of one system minus that of another.
 
-        No p-value is below [`smallest_p_value`], and of too few pairs nothing can be said.
+        The p-value is never below [`smallest_p_value`], so few pairs give no significant difference.
         """
         (observed, drawn), (other_observed, other_drawn) = (self.rate(form, "words", name) for name in (system, other))
         return difference(observed, other_observed, drawn, other_drawn, smallest_p_value(self.units))
@@ -117,15 +118,14 @@ class Tally:
 
 def count(corpus: CorpusPredictions, normalizer_name: str) -> Counts:
     """
-    Counts the edits and faults of all systems in one corpus.
+    Count the edits and faults of all systems in one corpus.
 
     Args:
-        corpus ([`CorpusPredictions`]): References and what was heard; where the references are hashed,
-            what was counted of them before.
-        normalizer_name (`str`): Of the form `normalized`; the texts as they are, `raw`, are counted too.
+        corpus ([`CorpusPredictions`]): References and hypotheses; if the references are hashed, their counts are read.
+        normalizer_name (`str`): Normalizer of the form `normalized`; the form `raw` is counted too.
 
     Raises:
-        RecordError: The references are hashed, and their counts are missing or of something else.
+        RecordError: The references are hashed, and their counts are missing or do not match.
     """
     counted = (
         read_counts(corpus.counts, corpus, normalizer_name)
@@ -147,12 +147,12 @@ def count(corpus: CorpusPredictions, normalizer_name: str) -> Counts:
 
 def tally(name: str, counts: Counts, resamples: int) -> Tally:
     """
-    Sums the counts of a corpus, and draws it anew.
+    Sum the counts of a corpus and of its bootstrap resamples.
 
     Args:
-        name (`str`): The corpus, which has a stream of draws of its own.
-        counts ([`Counts`]): Of its utterances.
-        resamples (`int`): How often it is drawn.
+        name (`str`): Name of the corpus, which determines the random numbers.
+        counts ([`Counts`]): Counts of its utterances.
+        resamples (`int`): Number of resamples.
     """
     observed = {key: int(column.sum()) for key, column in counts.columns.items()}
     keys = [key for key in counts.columns if key[1] not in KINDS]
@@ -165,11 +165,11 @@ def tally(name: str, counts: Counts, resamples: int) -> Tally:
 
 
 def pooled(tallies: Sequence[Tally]) -> Tally:
-    """All corpora together, each drawn by itself (stratified)."""
+    """Return the sums over all corpora, each resampled by itself (stratified)."""
     return reduce(lambda left, right: left + right, tallies)
 
 
-# A speaker of one corpus and one of the same name in another may be two people.
+# Speakers of the same name in two corpora may be two people.
 POOLED_SLICES: tuple[By, ...] = ("duration", "gender", "accent")
 SLICES: tuple[By, ...] = ("duration", "speaker", "gender", "accent")
 
@@ -182,45 +182,45 @@ def score(
     systems: Sequence[str] | None = None,
 ) -> EvaluationRecord:
     """
-    Scores predictions of one or more corpora, by one or more systems.
+    Score the predictions of one or more systems on one or more corpora.
 
     Args:
-        folder (`Path`): Holds `<corpus>/predictions*.parquet`, as a run's `eval` and a published one do, and beside
-            those whose references are hashed `counts.parquet`, which stand for them.
-        normalizer_name (`str`, *optional*, defaults to `"raw"`): Applied to references and hypotheses; the rates of
-            the texts as they are stand beside.
-        resamples (`int`, *optional*, defaults to 1000): Bootstrap resamples of an interval.
-        corpora (`Sequence[str]`, *optional*): Which, in their order, `probes` among them where they are to be counted;
-            all that the folder holds, by name, unless given.
-        systems (`Sequence[str]`, *optional*): Which; all that the folder holds unless given. The adapter is judged,
-            without one the base, without either what comes first by name.
+        folder (`Path`): Folder with `<corpus>/predictions*.parquet`, such as `eval` of a run or of a repository, and
+            with `<corpus>/counts.parquet` if the references of a corpus are hashed.
+        normalizer_name (`str`, *optional*, defaults to `"raw"`): Normalizer of references and hypotheses. The record
+            contains the rates without normalization too.
+        resamples (`int`, *optional*, defaults to 1000): Number of bootstrap resamples.
+        corpora (`Sequence[str]`, *optional*): Names of the corpora in their order, including `probes` to count them.
+            Defaults to all corpora of the folder, sorted by name.
+        systems (`Sequence[str]`, *optional*): Names of the systems. Defaults to all systems of the folder. The main
+            system is the adapter, else the base, else the first by name.
 
     Returns:
-        [`EvaluationRecord`]: The same whenever it is made from the same files.
+        [`EvaluationRecord`]: The record. The same files give the same record.
 
     Raises:
-        RecordError: A file is missing or not one of ours, is of another model than the others, holds other clips than
-            those beside it, or a system was not run on all corpora; or references are hashed, and were not counted
-            under this normaliser.
+        MissingPredictionsError: A corpus has no predictions.
+        MissingSystemError: A system was not run on all corpora.
+        RecordError: Files cannot be read or do not match, the references are hashed and were not counted under this
+            normalizer, or there are too many resamples.
     """
     described, read = read_folder(folder, corpora, systems)
     tested = [corpus for corpus in read if corpus.name != PROBES]
     if not tested:
-        raise RecordError(f"{folder}: holds no predictions of a test corpus; escoita eval writes them")
+        raise MissingPredictionsError(path=folder)
     clips = sum(corpus.clips.num_rows for corpus in tested)
     if clips * resamples > DRAWS:
         raise RecordError(
-            f"{folder}: {resamples:,} bootstrap resamples of {clips:,} clips; at most {DRAWS // max(1, clips):,} are"
-            " drawn"
+            f"too many bootstrap resamples for {clips:,} clips; the maximum is {DRAWS // max(1, clips):,}",
+            path=folder,
+            key="resamples",
+            value=resamples,
         )
     names = [system.name for system in described if any(system.name in corpus.tables for corpus in tested)]
     for corpus in tested:
         for name in names:
             if name not in corpus.tables:
-                raise RecordError(
-                    f"{folder / corpus.name}: holds no predictions of {name}, which other corpora have; evaluate it"
-                    " there too, or remove the others"
-                )
+                raise MissingSystemError(path=folder / corpus.name, system=name)
     counts = [count(corpus, normalizer_name) for corpus in tested]
     tallies = [tally(corpus.name, counted, resamples) for corpus, counted in zip(tested, counts, strict=True)]
     pool = pooled(tallies)
@@ -258,19 +258,19 @@ def corpus_result(
     all_words: int,
 ) -> CorpusResult:
     """
-    All that is said of one corpus, or of several together.
+    Return the result of one corpus, or of several pooled.
 
     Args:
-        name (`str`): The corpus, or `pooled`.
-        corpora (`Sequence[CorpusPredictions]`): What was heard.
-        counts (`Sequence[Counts]`): Of each of them.
-        tallied ([`~escoita.evaluation.aggregate.Tally`]): Of all of them together.
-        form (`str`): Of the texts under the normaliser, `raw` where that changes nothing.
-        unit (`str`): What was drawn.
-        kinds (`tuple[str, ...]`): Of slices.
-        all_words (`int`): Reference words of all corpora of the record.
+        name (`str`): Name of the corpus, or `pooled`.
+        corpora (`Sequence[CorpusPredictions]`): Predictions of each corpus.
+        counts (`Sequence[Counts]`): Counts of each corpus.
+        tallied ([`~escoita.evaluation.aggregate.Tally`]): Sums over all of them.
+        form (`str`): Form of the normalized texts; `raw` if the normalizer is `raw`.
+        unit (`str`): Resampling unit.
+        kinds (`tuple[str, ...]`): Kinds of slices.
+        all_words (`int`): Number of reference words in all corpora of the record.
     """
-    heard = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
+    results = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
     clips = pa.concat_tables([corpus.clips.replace_schema_metadata() for corpus in corpora])
     systems = list(corpora[0].tables)
     columns = {key: np.concatenate([counted.columns[key] for counted in counts]) for key in counts[0].columns}
@@ -286,8 +286,8 @@ def corpus_result(
         units=len(corpora) if unit == "corpus" else tallied.units,
         merged=sum(counted.merged for counted in counts),
         split=sum(counted.split for counted in counts),
-        systems=heard,
-        differences=[compared(tallied, form, heard[0], other, clips.num_rows) for other in heard[1:]],
+        systems=results,
+        differences=[compared(tallied, form, results[0], other, clips.num_rows) for other in results[1:]],
         slices=slices(clips, columns[form, "words"], edits, kinds),
     )
 
@@ -295,7 +295,7 @@ def corpus_result(
 def system_result(
     name: str, corpora: Sequence[CorpusPredictions], counts: Sequence[Counts], tallied: Tally, form: Form
 ) -> SystemResult:
-    """Rates, faults and speed of one system."""
+    """Return rates, faults and speed of one system."""
     tables = [corpus.tables[name] for corpus in corpora]
     computing = _total(tables, "compute_seconds")
     raw = made_rates(tallied, "raw", name)
@@ -311,7 +311,7 @@ def system_result(
 
 
 def made_rates(tallied: Tally, form: Form, system: str) -> Rates:
-    """Rates and their intervals from sums."""
+    """Return rates and their intervals from sums."""
     return Rates(
         **_rates_with_intervals(lambda tokens: tallied.rate(form, tokens, system)),
         **{kind: tallied.observed[form, kind, system] for kind in KINDS},
@@ -330,35 +330,35 @@ def _rates_with_intervals(rate: Callable[[Tokens], tuple[float, np.ndarray]]) ->
 
 def compared(tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int) -> Difference:
     """
-    Compare the judged system with another one.
+    Compare the main system with another one.
 
     Args:
         tallied ([`~escoita.evaluation.aggregate.Tally`]): Sums of both systems.
-        form (`str`): Of the texts.
-        main_system ([`~escoita.records.evaluation.SystemResult`]): The result of the judged system.
-        other ([`~escoita.records.evaluation.SystemResult`]): The result of the other system on the same clips.
+        form (`str`): Form of the texts.
+        main_system ([`~escoita.records.evaluation.SystemResult`]): Result of the main system.
+        other ([`~escoita.records.evaluation.SystemResult`]): Result of the other system on the same clips.
         clips (`int`): Number of these clips.
     """
     found = tallied.difference(form, main_system.system, other.system)
-    said = verdict(found.verdict, outcome(main_system, clips), outcome(other, clips))
-    return Difference(other=other.system, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=said)
+    decided = verdict(found.verdict, outcome(main_system, clips), outcome(other, clips))
+    return Difference(other=other.system, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=decided)
 
 
 def macro_mean(system: str, tallies: Sequence[Tally], form: Form) -> MacroMean:
-    """The mean of the corpora's rates; of corpora without a reference word, which have none, only if all are such."""
-    generation_settings = [tallied for tallied in tallies if tallied.observed[form, "words"]] or tallies
+    """Return the mean of the rates of the corpora; those without reference words count only if no corpus has any."""
+    included = [tallied for tallied in tallies if tallied.observed[form, "words"]] or tallies
 
     def mean(tokens: Tokens) -> tuple[float, np.ndarray]:
-        observed, drawn = zip(*(tallied.rate(form, tokens, system) for tallied in generation_settings), strict=True)
-        return sum(observed) / len(generation_settings), np.mean(drawn, axis=0)
+        observed, drawn = zip(*(tallied.rate(form, tokens, system) for tallied in included), strict=True)
+        return sum(observed) / len(included), np.mean(drawn, axis=0)
 
     return MacroMean(system=system, **_rates_with_intervals(mean))
 
 
 def probe_result(system: str, table: pa.Table) -> ProbeResult:
-    """What a system heard in the probes; punctuation by itself is no word."""
-    heard = [sum(any(map(str.isalnum, word)) for word in text.split()) for text in table["hypothesis"].to_pylist()]
-    return ProbeResult(system=system, n=len(heard), with_text=sum(map(bool, heard)), words=sum(heard))
+    """Count the words that a system wrote for the probes; punctuation by itself is not a word."""
+    words = [sum(any(map(str.isalnum, word)) for word in text.split()) for text in table["hypothesis"].to_pylist()]
+    return ProbeResult(system=system, n=len(words), with_text=sum(map(bool, words)), words=sum(words))
 
 
 def _total(tables: Sequence[pa.Table], column: str) -> float:

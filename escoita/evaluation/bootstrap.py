@@ -1,7 +1,7 @@
 """
-How far rates, and the difference of two systems, would move if other utterances had been drawn.
+Compute confidence intervals of error rates, and of the difference of two systems, by the bootstrap.
 
-Everything begins with sums over corpora drawn anew; one draw serves all systems, so that they stay paired:
+The first step is to sum the counts over resampled corpora. All systems share the same draws, so that they stay paired:
 
     counts = np.stack([adapter.total, adapter.reference, base.total, base.reference], axis=1)
     unit, _ = resampling_unit(speakers)
@@ -9,7 +9,7 @@ Everything begins with sums over corpora drawn anew; one draw serves all systems
     ours, theirs = rates(sums[:, 0], sums[:, 1]), rates(sums[:, 2], sums[:, 3])
     interval(ours), difference(adapter.rate, base.rate, ours, theirs)
 
-A pool is stratified: its sums are the sums of its corpora's, each drawn from a stream of its own.
+A pool is stratified: its sums are those of its corpora, each resampled with its own random numbers.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from escoita.records.evaluation import Measured
 
 
 # Intervals from few clusters are too narrow (Cameron, Gelbach and Miller 2008, "Bootstrap-Based Improvements for
-# Inference with Clustered Errors", who call 5 to 30 few); this is a compromise, as most test sets have no more.
+# Inference with Clustered Errors", who call 5 to 30 few). Ten is a compromise, because most test sets have few.
 FEWEST_SPEAKERS = 10
 
 Unit = Literal["utterance", "speaker"]
@@ -32,12 +32,12 @@ Unit = Literal["utterance", "speaker"]
 @dataclass(frozen=True)
 class PairedDifference:
     """
-    One system against another on the same utterances.
+    Store the difference of two systems on the same utterances.
 
     Args:
-        value (`float`): Rate of the one minus rate of the other; below 0 the one is better.
+        value (`float`): Rate of the first minus rate of the second; negative if the first is better.
         ci95 (`tuple[float, float]`): 95 % percentile interval of the difference.
-        p_value (`float`): Two-sided: how often resampling alone would turn the difference around.
+        p_value (`float`): Two-sided p-value.
         verdict (`str`): See [`verdict_of`].
     """
 
@@ -49,15 +49,15 @@ class PairedDifference:
 
 def resampling_unit(speakers: Sequence[str]) -> tuple[Unit, int]:
     """
-    What is to be drawn: speakers, as the utterances of one are alike (Liu and Peng 2020, "Statistical Testing on ASR
-    Performance via Blockwise Bootstrap"), or utterances where not every speaker is known or there are fewer than ten.
-    The interval then says nothing of other speakers, only of other utterances of these.
+    Return the resampling unit and the number of units: speakers, because utterances of one speaker are correlated (Liu
+    and Peng 2020, "Statistical Testing on ASR Performance via Blockwise Bootstrap"); or utterances, if a speaker is
+    unknown or there are fewer than ten. The interval then covers only other utterances of the same speakers.
 
     Args:
-        speakers (`Sequence[str]`): Who speaks each utterance, empty where unknown.
+        speakers (`Sequence[str]`): Speaker of each utterance, empty if unknown.
 
     Returns:
-        `tuple[str, int]`: `speaker` and how many there are, or `utterance` and how many there are.
+        `tuple[str, int]`: `speaker` or `utterance`, and the number of them.
     """
     known = set(speakers)
     if "" in known or len(known) < FEWEST_SPEAKERS:
@@ -67,11 +67,11 @@ def resampling_unit(speakers: Sequence[str]) -> tuple[Unit, int]:
 
 def seed_of(name: str, seed: int = 0) -> int:
     """
-    Seed of a corpus' own stream of draws: the same whatever corpora stand beside it, different between corpora.
+    Return the random seed of a corpus, which differs between corpora and does not depend on the other corpora.
 
     Args:
         name (`str`): Name of the corpus.
-        seed (`int`, *optional*, defaults to 0): Gives other streams to all corpora.
+        seed (`int`, *optional*, defaults to 0): Number that changes the seeds of all corpora.
     """
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8])
 
@@ -80,48 +80,48 @@ def resampled(
     counts: np.ndarray, resamples: int, groups: Sequence[str] | np.ndarray | None = None, seed: int = 0
 ) -> np.ndarray:
     """
-    Sums over corpora drawn anew with replacement (Bisani and Ney 2004, "Bootstrap Estimates for Confidence Intervals
-    in ASR Performance Evaluation").
+    Return sums over corpora that are resampled with replacement (Bisani and Ney 2004, "Bootstrap Estimates for
+    Confidence Intervals in ASR Performance Evaluation").
 
     Args:
-        counts (`np.ndarray`): Of shape `(utterances, k)`, integers: edits and reference lengths of any number of
-            systems, side by side. At least one utterance.
-        resamples (`int`): How often the corpus is drawn.
-        groups (`Sequence[str]` or `np.ndarray`, *optional*): Of each utterance, such as its speaker: whole groups are
-            drawn instead, as many as there are (cluster bootstrap, Davison and Hinkley 1997).
-        seed (`int`, *optional*, defaults to 0): The same seed gives the same sums.
+        counts (`np.ndarray`): Edits and reference lengths of any number of systems, integers of shape
+            `(utterances, k)`, with at least one utterance.
+        resamples (`int`): Number of resamples.
+        groups (`Sequence[str]` or `np.ndarray`, *optional*): Group of each utterance, such as its speaker. If given,
+            groups are resampled instead of utterances (cluster bootstrap, Davison and Hinkley 1997).
+        seed (`int`, *optional*, defaults to 0): Random seed. The same seed gives the same sums.
 
     Returns:
-        `np.ndarray`: Of shape `(resamples, k)`, float64, exact for sums under 2**53.
+        `np.ndarray`: Sums of shape `(resamples, k)`, float64, exact below 2**53.
 
     Raises:
-        ValueError: There are no utterances, or not as many groups as utterances.
+        ValueError: There are no utterances, or the numbers of groups and utterances differ.
     """
     if groups is not None:
         counts = _summed(counts, groups)
     units = len(counts)
     if units == 0:
-        raise ValueError("there is nothing to draw from")
+        raise ValueError("no utterances to resample")
     weights = np.ascontiguousarray(counts, dtype=np.float64)
     draw = np.random.default_rng(seed)
     sums = np.empty((resamples, weights.shape[1]))
     for row in sums:
-        # How often each was drawn, times its counts: no drawn corpus is ever gathered.
+        # The number of draws of each unit, times its counts: no resampled corpus is ever built.
         row[:] = np.bincount(draw.integers(units, size=units), minlength=units) @ weights
     return sums
 
 
 def rates(edits: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Rates from sums; without reference tokens the edits themselves, as [`escoita.metrics.wer.Edits`] has it."""
+    """Return rates from sums; without reference tokens, the number of edits, as [`escoita.metrics.wer.Edits`] does."""
     return edits / np.maximum(1, reference)
 
 
 def interval(drawn: np.ndarray) -> tuple[float, float]:
     """
-    95 % percentile interval (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13).
+    Return the 95 % percentile interval (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13).
 
     Args:
-        drawn (`np.ndarray`): Of shape `(resamples,)`: rates, or differences of rates, of the corpora drawn anew.
+        drawn (`np.ndarray`): Rates, or differences of rates, on the resamples, of shape `(resamples,)`.
 
     Returns:
         `tuple[float, float]`: Lower and upper bound.
@@ -132,20 +132,20 @@ def interval(drawn: np.ndarray) -> tuple[float, float]:
 
 def smallest_p_value(units: int) -> float:
     """
-    What a two-sided sign test gives when all pairs, speakers or utterances, point the same way.
+    Return the p-value of a two-sided sign test in which all pairs, speakers or utterances, have the same sign.
 
-    A bootstrap takes a handful of pairs for certain; of one pair there is only one draw.
+    The bootstrap alone underestimates the p-value for few pairs; for one pair there is only one possible draw.
     """
     return min(1.0, 2 * 0.5**units)
 
 
 def verdict_of(ci95: tuple[float, float], p_value: float) -> Measured:
     """
-    What an interval and a p-value say together: of few draws the one may say more than the other, so both must.
+    Return the verdict from interval and p-value. With few draws they can disagree, so both must be significant.
 
     Args:
-        ci95 (`tuple[float, float]`): Of the rate of the one minus that of the other.
-        p_value (`float`): Of the difference; where it is not known, the least that it can be.
+        ci95 (`tuple[float, float]`): 95 % interval of the rate of the first system minus that of the second.
+        p_value (`float`): p-value of the difference; if it is not known, the smallest possible one.
     """
     if p_value > 0.05 or ci95[0] <= 0 <= ci95[1]:
         return "no measurable difference"
@@ -156,18 +156,18 @@ def difference(
     observed_a: float, observed_b: float, rates_a: np.ndarray, rates_b: np.ndarray, least_p_value: float = 0.0
 ) -> PairedDifference:
     """
-    Compares two systems by rates of the same draws (Bisani and Ney 2004).
+    Compare two systems by their rates on the same draws (Bisani and Ney 2004).
 
     The p-value is twice the smaller share of draws on either side of 0 (achieved significance level, Efron and
-    Tibshirani 1993, chapter 15), the observed corpus counted among them, so that it is never 0 (Davison and Hinkley
-    1997, "Bootstrap Methods and their Application", chapter 4).
+    Tibshirani 1993, chapter 15). The observed corpus counts as one draw, so that the p-value is never 0 (Davison and
+    Hinkley 1997, "Bootstrap Methods and their Application", chapter 4).
 
     Args:
-        observed_a (`float`): Rate of the one on the corpus.
-        observed_b (`float`): Rate of the other.
-        rates_a (`np.ndarray`): Of shape `(resamples,)`: rates of the one on corpora drawn anew.
-        rates_b (`np.ndarray`): Of the other on the same corpora, in the same order.
-        least_p_value (`float`, *optional*, defaults to 0): No p-value is below; see [`smallest_p_value`].
+        observed_a (`float`): Rate of the first system on the corpus.
+        observed_b (`float`): Rate of the second system.
+        rates_a (`np.ndarray`): Rates of the first system on the resamples, of shape `(resamples,)`.
+        rates_b (`np.ndarray`): Rates of the second system on the same resamples, in the same order.
+        least_p_value (`float`, *optional*, defaults to 0): Lower limit of the p-value; see [`smallest_p_value`].
 
     Returns:
         [`PairedDifference`]: Value, interval, p-value and verdict.
@@ -180,7 +180,7 @@ def difference(
 
 
 def _summed(counts: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Counts of each group, one row a group."""
+    """Return the sums of the counts of each group, one row for each group."""
     if len(groups) != len(counts):
         raise ValueError(f"{len(groups)} groups for {len(counts)} utterances")
     names, members = np.unique(np.asarray(groups), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Count the edits and the errors of each utterance, by corpus and by part of it."""
+"""Count the edits and the faults of each utterance, by corpus and by slice."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from escoita.errors import RecordError
+from escoita.evaluation.errors import HashedReferencesError, OtherPredictionsError
 from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 from escoita.evaluation.predictions import counts_path, hashed, parquet
 from escoita.metrics.error_types import FAULTS, find_faults
@@ -24,26 +25,26 @@ from escoita.utils.untrusted import opened_parquet
 
 
 By = Literal["duration", "speaker", "gender", "accent"]
-# Upper ends of the bins, in seconds; each belongs to the bin that it ends.
+# Upper bounds of the bins, in seconds, inclusive.
 DURATIONS = (2, 5, 10, 20, 30)
-# Of one kind; the others, fewer words each, are put together.
+# Values of one kind; the remaining ones, with fewer words, become one slice.
 MOST_VALUES = 30
 
 
 def slices(clips: pa.Table, words: np.ndarray, edits: Mapping[str, np.ndarray], kinds: tuple[By, ...]) -> list[Slice]:
     """
-    Cuts a corpus into parts.
+    Divide a corpus into slices.
 
     Args:
         clips (`pa.Table`): Predictions of any system.
-        words (`np.ndarray`): Words of each reference, of shape `(utterances,)`.
+        words (`np.ndarray`): Number of words of each reference, of shape `(utterances,)`.
         edits (`Mapping[str, np.ndarray]`): Word edits of each system, of the same shape.
-        kinds (`tuple[str, ...]`): `duration`, `speaker`, `gender`, `accent`; of those that no clip names, there is
-            no slice.
+        kinds (`tuple[str, ...]`): Kinds of slices: `duration`, `speaker`, `gender`, `accent`. A kind without values
+            in the corpus gives no slice.
 
     Returns:
-        `list[Slice]`: Durations from short to long; of the other kinds the value with the most words first, at most
-        30, then the rest together and the clips that name none.
+        `list[Slice]`: Durations from short to long; for the other kinds, at most 30 values with the most words first,
+        then the remaining values as one slice, then the clips without a value.
     """
     return [
         Slice(
@@ -79,8 +80,8 @@ def _by_value(values: list[str], words: np.ndarray) -> Iterator[tuple[str, np.nd
 
 
 Form = Literal["normalized", "raw"]
-# (form, tokens) of the lengths of references, (form, tokens, system) of edits, (form, kind, system) of their kinds;
-# ("faults", fault, system); ("references", "merged") and ("references", "split").
+# (form, tokens) for lengths of references, (form, tokens, system) for edits, (form, kind, system) for kinds of edits,
+# ("faults", fault, system), ("references", "merged") and ("references", "split").
 Key = tuple[str, ...]
 FORMS: tuple[Form, ...] = get_args(Form)
 KINDS = ("substitutions", "deletions", "insertions")
@@ -90,13 +91,13 @@ _KEY = b"escoita"
 
 class CountsProvenance(RecordModel):
     """
-    What counts were made from.
+    Store the source of counts.
 
     Args:
         corpus (`str`): Name of the corpus.
-        normalizer (`str`): Of the form `normalized`.
+        normalizer (`str`): Normalizer of the form `normalized`.
         references (`str`): Digest of all references.
-        heard (`dict[str, str]`): Digest of what each system heard.
+        heard (`dict[str, str]`): Digest of the hypotheses of each system.
     """
 
     schema_version: Literal[1] = 1
@@ -107,75 +108,75 @@ class CountsProvenance(RecordModel):
 
 
 def forms_of(normalizer_name: str) -> tuple[Form, ...]:
-    """The forms of the texts that differ: of texts as they are, there is one."""
+    """Return the forms of the texts; without a normalizer there is only `raw`."""
     return ("raw",) if normalizer_name == "raw" else ("normalized", "raw")
 
 
 def keys_of(normalizer_name: str, systems: Sequence[str]) -> list[Key]:
-    """All that is counted of some systems under a normaliser."""
+    """Return the keys of all counts of some systems under a normalizer."""
     keys: list[Key] = []
     for form in forms_of(normalizer_name):
         keys += [(form, tokens) for tokens in METRICS.values()]
-        keys += [(form, what, system) for system in systems for what in (*METRICS.values(), *KINDS)]
+        keys += [(form, counted, system) for system in systems for counted in (*METRICS.values(), *KINDS)]
     keys += [("faults", fault, system) for system in systems for fault in FAULTS]
     return keys + [("references", change) for change in CHANGES]
 
 
 def count_utterances(corpus: CorpusPredictions, normalizer_name: str) -> dict[Key, np.ndarray]:
     """
-    Counts lengths, edits and faults of each utterance.
+    Count lengths, edits and faults of each utterance.
 
     Args:
-        corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): References and what was heard.
-        normalizer_name (`str`): Of the form `normalized`; the texts as they are, `raw`, are counted too.
+        corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): References and hypotheses.
+        normalizer_name (`str`): Normalizer of the form `normalized`; the form `raw` is counted too.
 
     Returns:
-        `dict[tuple, np.ndarray]`: For each key the counts, of shape `(utterances,)`; booleans of faults and changes.
+        `dict[tuple, np.ndarray]`: Counts of each key, of shape `(utterances,)`; booleans for faults and changes.
     """
     columns: dict[Key, np.ndarray] = {}
-    said: dict[str, list[str]] = {}
+    forms: dict[str, list[str]] = {}
     for form in forms_of(normalizer_name):
-        normalise = normalizer(normalizer_name if form == "normalized" else "raw")
-        references = said[form] = [normalise(text) for text in corpus.clips["reference"].to_pylist()]
+        normalize = normalizer(normalizer_name if form == "normalized" else "raw")
+        references = forms[form] = [normalize(text) for text in corpus.clips["reference"].to_pylist()]
         for system, table in corpus.tables.items():
-            heard = [normalise(text) for text in table["hypothesis"].to_pylist()]
-            words, characters = word_edits(references, heard), character_edits(references, heard)
+            hypotheses = [normalize(text) for text in table["hypothesis"].to_pylist()]
+            words, characters = word_edits(references, hypotheses), character_edits(references, hypotheses)
             columns |= {(form, "words"): words.reference, (form, "characters"): characters.reference}
             columns |= {(form, "words", system): words.total, (form, "characters", system): characters.total}
             columns |= {(form, kind, system): getattr(words, kind) for kind in KINDS}
     for system, table in corpus.tables.items():
-        found = find_faults(said["raw"], table["hypothesis"].to_pylist(), table["truncated"].to_pylist())
+        found = find_faults(forms["raw"], table["hypothesis"].to_pylist(), table["truncated"].to_pylist())
         columns |= {("faults", fault, system): rows for fault, rows in found.items()}
-    changes = zip(CHANGES, _changes(said["raw"], said.get("normalized", said["raw"])), strict=True)
+    changes = zip(CHANGES, _changes(forms["raw"], forms.get("normalized", forms["raw"])), strict=True)
     return columns | {("references", change): rows for change, rows in changes}
 
 
 def write_counts(folder: Path, corpora: Iterable[Corpus], normalizer_name: str) -> None:
     """
-    Writes the counts of the corpora whose references may not be published, and removes those of others.
+    Write the counts of the corpora whose references may not be published, and remove those of others.
 
     Args:
-        folder (`Path`): Holds the predictions of each corpus.
-        corpora (`Iterable[Corpus]`): As the recipe has them.
-        normalizer_name (`str`): Under which they were scored.
+        folder (`Path`): Folder with the predictions of each corpus.
+        corpora (`Iterable[Corpus]`): Corpora of the recipe.
+        normalizer_name (`str`): Normalizer of the evaluation.
 
     Raises:
-        RecordError: A file of predictions is missing, or not one of ours.
+        RecordError: Predictions are missing or cannot be read.
     """
-    for asked in corpora:
-        path = counts_path(folder, asked.name)
-        if asked.publish_references:
+    for entry in corpora:
+        path = counts_path(folder, entry.name)
+        if entry.publish_references:
             path.unlink(missing_ok=True)
             continue
-        (corpus,) = read_folder(folder, [asked.name])[1]
-        if corpus.counts:  # published before; the references are not here
+        (corpus,) = read_folder(folder, [entry.name])[1]
+        if corpus.counts:  # downloaded without the references
             continue
         columns = count_utterances(corpus, normalizer_name)
         made = CountsProvenance(
             corpus=corpus.name,
             normalizer=normalizer_name,
             references=_digest(map(hashed, corpus.clips["reference"].to_pylist())),
-            heard={system: _heard(table) for system, table in corpus.tables.items()},
+            heard={system: _hypotheses_digest(table) for system, table in corpus.tables.items()},
         )
         table = pa.table({"/".join(key): column for key, column in columns.items()})
         write_atomically(path, parquet(table.replace_schema_metadata({_KEY: made.model_dump_json().encode()})))
@@ -183,48 +184,51 @@ def write_counts(folder: Path, corpora: Iterable[Corpus], normalizer_name: str) 
 
 def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> dict[Key, np.ndarray]:
     """
-    Reads what [`write_counts`] wrote of a corpus whose references are hashed.
+    Read the counts that [`write_counts`] wrote for a corpus whose references are hashed.
 
     Args:
         path (`Path`): The file.
-        corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): What stands beside it.
-        normalizer_name (`str`): The one that was counted under, or `raw`.
+        corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): Predictions in the same folder.
+        normalizer_name (`str`): Normalizer of the counts, or `raw`.
 
     Returns:
-        `dict[tuple, np.ndarray]`: As [`count_utterances`] gives it.
+        `dict[tuple, np.ndarray]`: Counts as [`count_utterances`] returns them.
 
     Raises:
-        RecordError: The file is missing, not one of ours, of other predictions, or was counted under another
-            normaliser.
+        HashedReferencesError: The file is missing, or its counts are of another normalizer.
+        OtherPredictionsError: The file was computed from other predictions.
+        RecordError: The file cannot be read.
     """
     if not path.is_file():
-        raise RecordError(f"{path}: missing, and without it nothing can be counted, as the references are hashed")
+        raise HashedReferencesError("not found, and the references are hashed", path=path)
     keys = keys_of(normalizer_name, list(corpus.tables))
     what = "a file of counts"
     with opened_parquet(path, what) as file:
         try:
             made = CountsProvenance.from_json(file.schema_arrow.metadata[_KEY])
         except ValueError as error:
-            raise RecordError(f"{path}: not {what} ({error})") from error
-        # Other columns, of another normaliser or of strangers, are not read.
+            raise RecordError(f"not {what} ({error})", path=path) from error
+        # Columns of another normalizer, or unknown ones, are not read.
         table = file.read(columns=["/".join(key) for key in keys], use_threads=False)
     if normalizer_name not in ("raw", made.normalizer):
-        raise RecordError(
-            f"{path}: counted under {made.normalizer}; nothing can be counted under {normalizer_name}, as the"
-            " references are hashed"
+        raise HashedReferencesError(
+            f"the counts are of the normalizer {made.normalizer}, and the references are hashed",
+            path=path,
+            key="normalizer",
+            value=normalizer_name,
         )
-    digests = {system: _heard(rows) for system, rows in corpus.tables.items()}
+    digests = {system: _hypotheses_digest(rows) for system, rows in corpus.tables.items()}
     references = _digest(corpus.clips["reference"].to_pylist())
     if (made.corpus, made.references) != (corpus.name, references) or not digests.items() <= made.heard.items():
-        raise RecordError(f"{path}: counts of other predictions than those beside it; evaluate again")
+        raise OtherPredictionsError(path=path)
     columns: dict[Key, np.ndarray] = {}
     for key in keys:
         kind = pa.bool_() if key[0] in ("faults", "references") else pa.int64()
         name = "/".join(key)
         if name not in table.column_names or table[name].type != kind or table[name].null_count:
-            raise RecordError(f"{path}: holds no whole column {name}")
+            raise RecordError("column missing, incomplete or of another type", path=path, key=name)
         if len(table) != corpus.clips.num_rows or (kind == pa.int64() and not _plausible(table[name])):
-            raise RecordError(f"{path}: column {name} is no count of each of {corpus.clips.num_rows} utterances")
+            raise RecordError(f"expected a count for each of {corpus.clips.num_rows} utterances", path=path, key=name)
         columns[key] = table[name].to_numpy()
     if normalizer_name == "raw":
         columns |= {("references", change): np.zeros(len(table), bool) for change in CHANGES}
@@ -232,27 +236,27 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
 
 
 def _plausible(counts: pa.ChunkedArray) -> bool:
-    """Whether counts are of transcripts that [`read_predictions`] would take."""
+    """Return whether counts are within the limits of the transcripts that [`read_predictions`] accepts."""
     found = pc.min_max(counts)
     return not len(counts) or 0 <= found["min"].as_py() <= found["max"].as_py() <= 2 * TRANSCRIPT_CHARACTERS
 
 
-def _changes(references: Sequence[str], normalised: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Of which references a normaliser makes fewer words, or none; and of which more."""
+def _changes(references: Sequence[str], normalized: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return for which references normalization reduces, and for which it increases, the number of words."""
     merged, split = np.zeros((2, len(references)), bool)
-    for row, (said, made) in enumerate(zip(references, normalised, strict=True)):
-        if said != made:
-            found = word_changes([said], [made])
+    for row, (reference, changed) in enumerate(zip(references, normalized, strict=True)):
+        if reference != changed:
+            found = word_changes([reference], [changed])
             merged[row], split[row] = found.merged or found.emptied, found.split
     return merged, split
 
 
-def _heard(table: pa.Table) -> str:
-    """Digest of all that is counted of a system beside the references."""
+def _hypotheses_digest(table: pa.Table) -> str:
+    """Return the digest of the columns of a system that counts depend on."""
     columns = (table[name].to_pylist() for name in ("hypothesis", "truncated"))
     return _digest(f"{text}\0{cut}" for text, cut in zip(*columns, strict=True))
 
 
 def _digest(texts: Iterable[str]) -> str:
-    """Of texts in their order; each by its own digest, so that none can run into the next."""
+    """Return the digest of texts in their order, computed from the digest of each."""
     return hashlib.sha256("".join(map(hashed, texts)).encode()).hexdigest()

@@ -1,9 +1,9 @@
 """
 Evaluate an adapter on test corpora, next to its base and other systems.
 
-[`evaluate_run`] and [`evaluate_manifests`] take all steps; `eval/run.py` calls them one by one: [`prepare`],
-[`predict`] or [`merge_predictions`], [`score_predictions`], [`write_results`] and [`write_page`]. Every step is called
-on every process of several that share the work.
+[`evaluate_run`] and [`evaluate_manifests`] run all steps; `eval/run.py` calls them one by one: [`prepare`],
+[`predict`] or [`merge_predictions`], [`score_predictions`], [`write_results`] and [`write_page`]. If several processes
+share the work, each of them calls every step.
 """
 
 import re
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from escoita.data.report import write_survey
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.compare import take_earlier
+from escoita.evaluation.compare import copy_earlier_predictions
 from escoita.evaluation.counts import write_counts
-from escoita.evaluation.predict import JOURNAL, located, transcribe_all
+from escoita.evaluation.predict import JOURNAL, resolve_bases, transcribe_all
 from escoita.evaluation.predictions import predictions_path
 from escoita.evaluation.report.render import write_report
 from escoita.evaluation.request import (
@@ -46,32 +46,33 @@ from escoita.utils.processes import is_main_process, locked, main_first, main_on
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-# Held while an evaluation writes into its folder.
+# Lock file of the folder of an evaluation.
 LOCK = ".lock"
-# How all candidates come to have heard all corpora: by hearing them, or out of the shards that did.
-Hear = Callable[[list[Candidate], dict[str, EvaluationData], Path, float, "PartialState"], None]
+# Function that writes the predictions of all systems: it transcribes all corpora, or merges shards.
+PredictFunction = Callable[[list[Candidate], dict[str, EvaluationData], Path, float, "PartialState"], None]
 
 
 def evaluate_run(
     path: Path,
     overrides: list[str] | None = None,
-    predict: Hear = transcribe_all,
+    predict: PredictFunction = transcribe_all,
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> EvaluationRecord:
     """
-    Evaluates the adapter of a run on the test corpora of its recipe.
+    Evaluate the adapter of a run on the test corpora of its recipe.
 
     Args:
         path (`Path`): The run directory.
-        overrides (`list[str]`, *optional*): `section.key=value`, as for training.
-        predict (`Callable`, *optional*): [`~escoita.evaluation.shards.merge_all`] takes what shards heard.
-        base_revision (`str`, *optional*): Revision of the base; the commit that was trained on unless given.
-        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which the record
-            then says.
+        overrides (`list[str]`, *optional*): Changes of the recipe, `section.key=value`.
+        predict (`Callable`, *optional*): Function that writes the predictions.
+            [`~escoita.evaluation.shards.merge_all`] merges shards.
+        base_revision (`str`, *optional*): Revision of the base. Defaults to the commit of the training.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights, which
+            the record then states.
 
     Raises:
-        EscoitaError: The run is not finished, a corpus cannot be read, or the models cannot be loaded.
+        EscoitaError: The run is not finished, or a corpus or model cannot be loaded.
     """
     record = evaluate(*request_for_run(path, overrides, base_revision, allow_other_base), predict=predict)
     write_overlap(path, overrides)
@@ -87,32 +88,32 @@ def evaluate_manifests(
     baselines: list[str] | None = None,
     normalizer: str | None = None,
     generation_settings: AdapterRecord | None = None,
-    predict: Hear = transcribe_all,
+    predict: PredictFunction = transcribe_all,
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> EvaluationRecord:
     """
-    Evaluates any adapter, or any baseline alone, on any manifests.
+    Evaluate any adapter, or any single model, on manifests.
 
     Args:
-        base (`str`): Folder or repository of the base model, or, without an adapter, of a baseline, or a merged model.
-        adapter (`str`, *optional*): The same of the adapter.
-        manifests (`list[Path]`): Manifests; each file's name is the corpus' name, behind that of its folder where
-            several have the same.
-        out (`Path`): Where predictions and results go.
-        language (`str`, *optional*): ISO code of the clips; needed where no adapter tells it.
-        baselines (`list[str]`, *optional*): Models to stand beside.
-        normalizer (`str`, *optional*): One of `NORMALIZERS`; that of the language unless given.
-        generation_settings ([`AdapterRecord`], *optional*): Prompt, language and token limit (default: the
-            adapter's).
-        predict (`Callable`, *optional*): See [`evaluate_run`].
-        base_revision (`str`, *optional*): See [`evaluate_run`].
-        allow_other_base (`bool`, *optional*, defaults to `False`): See [`evaluate_run`].
+        base (`str`): Folder or repository of the base model; without an adapter, of any model.
+        adapter (`str`, *optional*): Folder or repository of the adapter.
+        manifests (`list[Path]`): Manifests. The name of the file is the name of the corpus, preceded by the name of
+            its folder if several files have the same name.
+        out (`Path`): Folder for predictions and results.
+        language (`str`, *optional*): ISO code of the language of the clips; required without an adapter.
+        baselines (`list[str]`, *optional*): Other models to evaluate on the same clips.
+        normalizer (`str`, *optional*): One of `NORMALIZERS`. Defaults to that of the language.
+        generation_settings ([`AdapterRecord`], *optional*): Prompt, language and token limit. Defaults to those of
+            the adapter.
+        predict (`Callable`, *optional*): Function that writes the predictions, as in [`evaluate_run`].
+        base_revision (`str`, *optional*): Revision of the base, as in [`evaluate_run`].
+        allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights.
 
     Raises:
-        EscoitaError: As [`evaluate_run`], or the language is no code, or there is no such normaliser.
+        EscoitaError: As in [`evaluate_run`], or the language or the normalizer is unknown.
     """
-    asked = request_for_manifests(
+    request = request_for_manifests(
         base,
         adapter,
         manifests,
@@ -124,59 +125,59 @@ def evaluate_manifests(
         base_revision,
         allow_other_base,
     )
-    return evaluate(*asked, predict=predict)
+    return evaluate(*request, predict=predict)
 
 
 def evaluate(
-    candidates: list[Candidate],
+    systems: list[Candidate],
     corpora: list[Corpus],
     out: Path,
     settings: Evaluation,
     max_rejected_share: float = 1.0,
     title: str | None = None,
     *,
-    predict: Hear = transcribe_all,
+    predict: PredictFunction = transcribe_all,
 ) -> EvaluationRecord:
     """
-    Lets base, adapter and baselines hear the corpora, writes the predictions, and scores what was written.
+    Transcribe the corpora with base, adapter and baselines, write the predictions, and score them.
 
     Args:
-        candidates (`list[Candidate]`): The base and its adapter.
-        corpora (`list[Corpus]`): What to test on.
-        out (`Path`): Where predictions, results and report go.
-        settings ([`Evaluation`]): Baselines, batches, normaliser, intervals, probes.
+        systems (`list[Candidate]`): The base and its adapter.
+        corpora (`list[Corpus]`): Test corpora.
+        out (`Path`): Folder for predictions, results and report.
+        settings ([`Evaluation`]): Baselines, batches, normalizer, intervals, probes.
         max_rejected_share (`float`, *optional*, defaults to 1): Largest fraction of a corpus that may be unusable.
-        title (`str`, *optional*): Heads the report.
-        predict (`Callable`, *optional*): See [`evaluate_run`].
+        title (`str`, *optional*): Title of the report.
+        predict (`Callable`, *optional*): Function that writes the predictions, as in [`evaluate_run`].
 
     Raises:
-        EscoitaError: A corpus or a model cannot be had, or earlier predictions are of other clips.
+        EscoitaError: A corpus or a model cannot be loaded, or earlier predictions are of other clips.
     """
-    asked = EvaluationRequest(candidates, corpora, out, settings, max_rejected_share, title)
-    setup = prepare(asked, merge=predict is not transcribe_all)
+    request = EvaluationRequest(systems, corpora, out, settings, max_rejected_share, title)
+    setup = prepare(request, merge=predict is not transcribe_all)
     with evaluation_lock(setup):
-        predict(setup.candidates, setup.tests, out, settings.batch_seconds, setup.state)
+        predict(setup.systems, setup.tests, out, settings.batch_seconds, setup.state)
         record = score_predictions(setup)
         write_results(setup, record)
         write_page(setup, record)
     return record
 
 
-def transcribe_shard(asked: EvaluationRequest, shard: Shard) -> Path:
+def transcribe_shard(request: EvaluationRequest, shard: Shard) -> Path:
     """
-    Transcribe a part of the corpora, which `escoita/evaluation/shards.py` merges with the others, and score nothing.
+    Transcribe one shard of the corpora, without scores; `escoita/evaluation/shards.py` merges the shards.
 
     Args:
-        asked ([`EvaluationRequest`]): What is to be measured, the same for all parts.
-        shard ([`~escoita.evaluation.shards.Shard`]): Which part.
+        request ([`EvaluationRequest`]): The evaluation, the same for all shards.
+        shard ([`~escoita.evaluation.shards.Shard`]): The shard.
 
     Returns:
-        `Path`: The folder of what it heard.
+        `Path`: The folder of its predictions.
 
     Raises:
-        EscoitaError: As [`evaluate`].
+        EscoitaError: As in [`evaluate`].
     """
-    setup = prepare(asked, shard)
+    setup = prepare(request, shard)
     with evaluation_lock(setup):
         predict(setup)
     return setup.folder
@@ -185,38 +186,37 @@ def transcribe_shard(asked: EvaluationRequest, shard: Shard) -> Path:
 @dataclass(frozen=True)
 class Setup:
     """
-    An evaluation that is ready to begin.
+    Hold an evaluation that is ready to start.
 
     Args:
-        asked ([`~escoita.evaluation.request.EvaluationRequest`]): What is to be measured.
-        candidates (`list[Candidate]`): All systems, baselines included.
-        tests (`dict[str, Material]`): The clips of each corpus, and of the probes.
-        state (`PartialState`): The processes that share the work, of accelerate.
-        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The part that is transcribed here; everything unless
-            given.
+        request ([`~escoita.evaluation.request.EvaluationRequest`]): The request.
+        systems (`list[Candidate]`): All systems, including baselines.
+        tests (`dict[str, EvaluationData]`): Clips of each corpus, and of the probes.
+        state (`PartialState`): State of the processes that share the work, of accelerate.
+        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The shard to transcribe. Defaults to all batches.
     """
 
-    asked: EvaluationRequest
-    candidates: list[Candidate]
+    request: EvaluationRequest
+    systems: list[Candidate]
     tests: dict[str, EvaluationData]
     state: "PartialState"
     shard: Shard | None = None
 
     @property
     def folder(self) -> Path:
-        """The folder that is written into."""
-        return self.shard.folder(self.asked.out) if self.shard else self.asked.out
+        """Return the folder that the evaluation writes to."""
+        return self.shard.folder(self.request.out) if self.shard else self.request.out
 
 
-def prepare(asked: EvaluationRequest, shard: Shard | None = None, merge: bool = False) -> Setup:
+def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool = False) -> Setup:
     """
     Find all models and read the test corpora, before anything is transcribed.
 
     Args:
-        asked ([`~escoita.evaluation.request.EvaluationRequest`]): From
+        request ([`~escoita.evaluation.request.EvaluationRequest`]): Result of
             [`~escoita.evaluation.request.request_for_run`] or [`~escoita.evaluation.request.request_for_manifests`].
-        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The part to transcribe; everything unless given.
-        merge (`bool`, *optional*, defaults to `False`): No model will be loaded, because shards were transcribed.
+        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The shard to transcribe. Defaults to all batches.
+        merge (`bool`, *optional*, defaults to `False`): Whether shards are merged, so that no model is loaded.
 
     Raises:
         EscoitaError: A corpus or a model cannot be read, or an adapter does not fit its base.
@@ -224,26 +224,26 @@ def prepare(asked: EvaluationRequest, shard: Shard | None = None, merge: bool = 
     import torch
     from accelerate import PartialState
 
-    # The others wait while the first decodes whole corpora, which takes longer than what torch allows by itself.
+    # The other processes wait while the first decodes all corpora, which takes longer than torch's default timeout.
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
-    settings, generation_settings = asked.settings, asked.candidates[0].generation_settings
-    against = None if shard else settings.against  # asked for where the parts are put together
-    candidates = [*asked.candidates, *_baselines(settings.baselines, generation_settings)]
+    settings, generation_settings = request.settings, request.systems[0].generation_settings
+    against = None if shard else settings.against  # needed only for the scores
+    systems = [*request.systems, *_baselines(settings.baselines, generation_settings)]
     if not merge:
-        candidates = main_only(lambda: located(candidates), state)
-    for candidate in candidates:  # before anything is decoded: a mistyped name is found at once
-        _check_candidate(candidate, settings.baselines)
+        systems = main_only(lambda: resolve_bases(systems), state)
+    for system in systems:  # before anything is decoded, so that a mistyped name is found at once
+        _check_system(system, settings.baselines)
 
-    def gather_material() -> dict[str, EvaluationData]:
+    def read_tests() -> dict[str, EvaluationData]:
         found = {
-            corpus.name: corpus_test(corpus, generation_settings.language, asked.max_rejected_share)
-            for corpus in asked.corpora
+            corpus.name: corpus_test(corpus, generation_settings.language, request.max_rejected_share)
+            for corpus in request.corpora
         }
         if against and state.is_main_process:
-            take_earlier(against, {name: material.clips for name, material in found.items()}, asked.out)
+            copy_earlier_predictions(against, {name: test.clips for name, test in found.items()}, request.out)
         return found | ({PROBES: probe_test(generation_settings.language)} if settings.probes else {})
 
-    return Setup(asked, candidates, main_first(gather_material, state), state, shard)
+    return Setup(request, systems, main_first(read_tests, state), state, shard)
 
 
 @contextmanager
@@ -255,56 +255,58 @@ def evaluation_lock(setup: Setup) -> Iterator[None]:
         EscoitaError: Another command evaluates into the folder.
     """
     folder = setup.folder
-    refusal = EscoitaError(f"{folder}: another command evaluates into this folder; wait until it has finished")
+    refusal = EscoitaError(
+        "another command evaluates into this folder", path=folder, hint="wait until it has finished"
+    )
     with locked(folder / LOCK, refusal, setup.state):
         yield
 
 
 def predict(setup: Setup) -> None:
     """
-    Transcribe all corpora, or the shard of them, with all systems, and write the predictions.
+    Transcribe all corpora, or one shard of them, with all systems, and write the predictions.
 
-    An evaluation that was interrupted resumes after its last batch.
+    An interrupted evaluation resumes after its last batch.
 
     Raises:
         EscoitaError: A model cannot be loaded, or the disk is full.
     """
-    batch_seconds = setup.asked.settings.batch_seconds
-    transcribe_all(setup.candidates, setup.tests, setup.asked.out, batch_seconds, setup.state, setup.shard or WHOLE)
+    batch_seconds = setup.request.settings.batch_seconds
+    transcribe_all(setup.systems, setup.tests, setup.request.out, batch_seconds, setup.state, setup.shard or WHOLE)
     if setup.shard:
         _remove_journals(setup)
 
 
 def merge_predictions(setup: Setup) -> None:
     """
-    Write the predictions of all corpora from those of their shards.
+    Merge the predictions of all shards.
 
     Raises:
         EscoitaError: A shard is missing, or is of another evaluation.
     """
-    merge_all(setup.candidates, setup.tests, setup.asked.out, setup.asked.settings.batch_seconds, setup.state)
+    merge_all(setup.systems, setup.tests, setup.request.out, setup.request.settings.batch_seconds, setup.state)
 
 
 def score_predictions(setup: Setup) -> EvaluationRecord:
     """
-    Remove predictions of systems that are not asked for, and compute all rates and intervals of the others.
+    Remove predictions of systems that were not requested, and compute all rates and intervals of the others.
 
     Raises:
-        RecordError: Predictions do not fit together, or too many resamples are asked for.
+        RecordError: Predictions do not match, or too many resamples are requested.
     """
-    out, settings = setup.asked.out, setup.asked.settings
+    out, settings = setup.request.out, setup.request.settings
 
-    def made() -> EvaluationRecord:
-        systems = [candidate.name for candidate in setup.candidates] + ([EARLIER] if settings.against else [])
+    def compute() -> EvaluationRecord:
+        systems = [system.name for system in setup.systems] + ([EARLIER] if settings.against else [])
         if PROBES not in setup.tests:
             shutil.rmtree(out / PROBES, ignore_errors=True)
         for corpus in setup.tests:
-            wanted = {predictions_path(out, corpus, system) for system in systems}
-            for path in set((out / corpus).glob("predictions*.parquet")) - wanted:
+            expected = {predictions_path(out, corpus, system) for system in systems}
+            for path in set((out / corpus).glob("predictions*.parquet")) - expected:
                 path.unlink()
         return score(out, settings.normalizer, settings.resamples, list(setup.tests))
 
-    return main_only(made, setup.state)
+    return main_only(compute, setup.state)
 
 
 def write_results(setup: Setup, record: EvaluationRecord) -> None:
@@ -313,39 +315,39 @@ def write_results(setup: Setup, record: EvaluationRecord) -> None:
 
     Args:
         setup ([`Setup`]): The evaluation.
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): From [`score_predictions`].
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): Result of [`score_predictions`].
     """
-    out = setup.asked.out
+    out = setup.request.out
 
     def write() -> None:
         record.write(out / "results.json")
-        write_counts(out, setup.asked.corpora, record.normalizer)
+        write_counts(out, setup.request.corpora, record.normalizer)
 
     main_only(write, setup.state)
 
 
 def write_page(setup: Setup, record: EvaluationRecord) -> None:
     """
-    Write `report.html` with its plots, and remove what an interrupted evaluation would resume from.
+    Write `report.html` with its plots, and remove the journals for interrupted evaluations.
 
     Args:
         setup ([`Setup`]): The evaluation.
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): From [`score_predictions`].
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): Result of [`score_predictions`].
     """
-    asked = setup.asked
-    clips = {name: material.clips for name, material in setup.tests.items()}
-    playable = [corpus.name for corpus in asked.corpora if corpus.publish_audio]
-    main_only(lambda: write_report(asked.out, record, clips, playable, asked.title), setup.state)
+    request = setup.request
+    clips = {name: test.clips for name, test in setup.tests.items()}
+    playable = [corpus.name for corpus in request.corpora if corpus.publish_audio]
+    main_only(lambda: write_report(request.out, record, clips, playable, request.title), setup.state)
     _remove_journals(setup)
 
 
 def write_overlap(path: Path, overrides: list[str] | None = None) -> None:
     """
-    Write `data.json` of a run, which says what training and test corpora share, if its training was elsewhere.
+    Write `data.json` of a run, which reports the train/test overlap, if the training did not write it.
 
     Args:
         path (`Path`): The run directory.
-        overrides (`list[str]`, *optional*): `section.key=value`, as for training.
+        overrides (`list[str]`, *optional*): Changes of the recipe, `section.key=value`.
     """
     if is_main_process():
         run = RunDirectory(path)
@@ -358,40 +360,39 @@ def _remove_journals(setup: Setup) -> None:
             shutil.rmtree(journal)
 
 
-def _check_candidate(candidate: Candidate, baselines: list[Baseline]) -> None:
-    """
-    Refuse an adapter, or a merged model, that would be told another prompt than in training, and a limit of tokens for
-    a model that has none.
-    """
+def _check_system(system: Candidate, baselines: list[Baseline]) -> None:
+    """Refuse an adapter, or a merged model, with another prompt than in training, and a token limit of a CTC model."""
     from escoita.models.whisper_ctc import CtcFamily
 
-    family = listener_of(candidate.base, candidate.revision)
-    limit = next((each.max_new_tokens for each in baselines if each.model == candidate.base), None)
+    family = listener_of(system.base, system.revision)
+    limit = next((each.max_new_tokens for each in baselines if each.model == system.base), None)
     if limit is not None and isinstance(family, CtcFamily):
-        raise EscoitaError(f"eval.baselines: {candidate.base} is a CTC model, which has no max_new_tokens")
-    if candidate.adapter is None and not cached_file(candidate.base, "escoita.json", candidate.revision):
+        raise EscoitaError("a CTC model has no max_new_tokens", key="eval.baselines", value=system.base)
+    if system.adapter is None and not cached_file(system.base, "escoita.json", system.revision):
         return
-    processor = family.load_processor(candidate.base, candidate.revision)
-    if candidate.adapter is not None:
-        trained_processor(family, processor, candidate.adapter, candidate.generation_settings.prompt)
+    processor = family.load_processor(system.base, system.revision)
+    if system.adapter is not None:
+        trained_processor(family, processor, system.adapter, system.generation_settings.prompt)
     else:
-        check_prompt(f"model {candidate.base}", family, processor, adapter_record(candidate.base, candidate.revision))
+        check_prompt(f"model {system.base}", family, processor, adapter_record(system.base, system.revision))
 
 
 def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord) -> list[Candidate]:
-    """Baselines under the last part of their names."""
+    """Return the baselines, named by the last part of their repository or folder."""
     models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
     names = [name.lstrip("._-") or "baseline" for name in names]
     for name in names:
         if names.count(name) > 1 or name in (BASE, SUBJECT, EARLIER):
-            raise EscoitaError(f"eval.baselines: two systems would be called {name}; leave out one")
+            raise EscoitaError(
+                "two systems would have this name", key="eval.baselines", value=name, hint="remove one of them"
+            )
     generation_settings = generation_settings.model_copy(update={"load_in_4bit": False})
-    candidates = []
+    systems = []
     for name, each in zip(names, baselines, strict=True):
         limit = each.max_new_tokens
-        told = (
+        settings = (
             generation_settings if limit is None else generation_settings.model_copy(update={"max_new_tokens": limit})
         )
-        candidates.append(Candidate(name, each.model, told, own_limit=limit is None))
-    return candidates
+        systems.append(Candidate(name, each.model, settings, own_limit=limit is None))
+    return systems

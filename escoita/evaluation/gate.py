@@ -1,11 +1,11 @@
 """
-Refuses what became worse.
+Fail if a new evaluation is worse than an old one.
 
     python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
 
-Compares what was judged in one evaluation with what was judged in another, prints a table in Markdown, fit for
-`$GITHUB_STEP_SUMMARY`, and exits with status 1 if the new one is worse with 95 % confidence on a corpus or on all
-together, if its WER is over the limit, or if more than half of its hypotheses on a corpus are empty or loop.
+Compares the main systems of two evaluations and prints a table in Markdown, for example for `$GITHUB_STEP_SUMMARY`.
+Exits with status 1 if the new WER is significantly higher on a corpus or on all corpora pooled, if it is above the
+limit, or if more than half of the new hypotheses on a corpus are empty or loop.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import RecordError
-from escoita.evaluation.compare import Compared, Evaluated, compare
+from escoita.evaluation.compare import ComparedEvaluation, CorpusComparison, compare
 from escoita.evaluation.presentation import (
     by_verdict,
     change,
@@ -28,27 +28,27 @@ from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, line, percent, probability, thousands
 
 
-HEADS = ("Corpus", "Clips", "Old WER", "New WER", "Difference in points (95 %)", "p", "Verdict", "Compared by")
-ONLY_NEW, ONLY_OLD = "only in the new one", "only in the old one"
+HEADS = ("Corpus", "Clips", "Old WER", "New WER", "Difference in points (95 % CI)", "p", "Verdict", "Method")
+ONLY_NEW, ONLY_OLD = "only in the new evaluation", "only in the old evaluation"
 
 
 @dataclass(frozen=True)
 class Gate:
     """
-    Two evaluations side by side.
+    Store the comparison of two evaluations.
 
     Args:
-        title (`str`): What is compared, in Markdown.
-        compared (`list[Compared]`): Each corpus that both have, and all of them together where there are several.
-        only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that only the new one has.
-        only_old (`dict[str, tuple[int, float]]`): The same of the old one.
+        title (`str`): Title with both systems, in Markdown.
+        compared (`list[CorpusComparison]`): Comparison on each common corpus, and on all of them pooled.
+        only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that are only in the new evaluation.
+        only_old (`dict[str, tuple[int, float]]`): Clips and WER of corpora that are only in the old evaluation.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
         failed (`tuple[str]`, *optional*): Corpora on which more than half of the new hypotheses are empty or loop.
-        notes (`tuple[str]`, *optional*): Sentences on rates over 100 % and on the bases, as Markdown.
+        notes (`tuple[str]`, *optional*): Sentences on rates over 100 % and on the bases, in Markdown.
     """
 
     title: str
-    compared: list[Compared]
+    compared: list[CorpusComparison]
     only_new: dict[str, tuple[int, float]]
     only_old: dict[str, tuple[int, float]]
     max_wer: float | None = None
@@ -57,14 +57,14 @@ class Gate:
 
     @property
     def over(self) -> list[str]:
-        """Where the new WER is over the limit."""
+        """Return the corpora on which the new WER is above the limit."""
         rates = [(row.name, row.wer[0]) for row in self.compared]
         rates += [(name, wer) for name, (_, wer) in self.only_new.items()]
         return [name for name, wer in rates if self.max_wer is not None and wer > self.max_wer]
 
     @property
     def passed(self) -> bool:
-        """Whether the new one may pass."""
+        """Return whether the new evaluation passes."""
         return not self.found("worse") and not self.over and not self.failed
 
     def found(self, verdict: Verdict) -> list[str]:
@@ -72,7 +72,7 @@ class Gate:
         return by_verdict((row.name, row.verdict) for row in self.compared).get(verdict, [])
 
     def markdown(self) -> str:
-        """Title, table, notes, and a last line that says whether the new one passed and why."""
+        """Return title, table, notes, and the conclusion as Markdown."""
         rows = [_cells(row) for row in self.compared]
         for verdict, only, place in ((ONLY_NEW, self.only_new, 1), (ONLY_OLD, self.only_old, 0)):
             for name, (clips, wer) in only.items():
@@ -90,10 +90,10 @@ class Gate:
         return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", *notes, self.conclusion()])
 
     def conclusion(self) -> str:
-        """The last line."""
+        """Return the last line: pass or fail, with the reasons."""
         reasons = {
             "worse on": self.found("worse"),
-            f"over the limit of {percent(self.max_wer)} on": self.over,
+            f"above the limit of {percent(self.max_wer)} on": self.over,
             "more than half of the hypotheses are empty or loop on": list(self.failed),
             "better on": self.found("better"),
             "no measurable difference on": self.found("no measurable difference"),
@@ -101,38 +101,42 @@ class Gate:
             f"{ONLY_NEW}:": list(self.only_new),
             f"{ONLY_OLD}:": list(self.only_old),
         }
-        said = [f"{reason} {', '.join(map(line, names))}" for reason, names in reasons.items() if names]
-        return f"**{'Pass' if self.passed else 'Fail'}:** {'; '.join(said)}."
+        clauses = [f"{reason} {', '.join(map(line, names))}" for reason, names in reasons.items() if names]
+        return f"**{'Pass' if self.passed else 'Fail'}:** {'; '.join(clauses)}."
 
 
 def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     """
-    Compares two evaluations.
+    Compare two evaluations.
 
-    Where the predictions of both stand beside the records and are of the same clips, clips are compared by a paired
-    bootstrap; else the intervals of the records are, which takes a larger difference to tell.
+    If both have predictions of the same clips next to their records, they are compared by a paired bootstrap. If not,
+    the confidence intervals of the records are compared, which detects only larger differences.
 
     Args:
-        new (`Path`): `results.json`, the folder that holds it, or a run directory.
-        old (`Path`): The same of the evaluation that it is compared with.
+        new (`Path`): `results.json` of the new evaluation, its folder, or its run directory.
+        old (`Path`): `results.json` of the old evaluation, its folder, or its run directory.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
 
     Raises:
-        RecordError: A record is missing, or they have no corpus in common.
+        RecordError: A record does not exist, or the evaluations have no common corpus.
     """
     paths = _results(new), _results(old)
     records = [EvaluationRecord.read(path) for path in paths]
     raw = records[0].normalizer != records[1].normalizer
-    ours, theirs = (Evaluated(path.parent, record, raw) for path, record in zip(paths, records, strict=True))
+    ours, theirs = (ComparedEvaluation(path.parent, record, raw) for path, record in zip(paths, records, strict=True))
     compared = compare(ours, theirs)
     if not compared:
-        raise RecordError(f"{paths[0]} and {paths[1]}: have no corpus in common, so there is nothing to compare")
+        raise RecordError(f"no common corpus with {paths[1]}", path=paths[0], hint="evaluate on the same test corpora")
     main_system = [
         f"{code(record.main_system.name)} in {code(path)}" for record, path in zip(records, paths, strict=True)
     ]
     texts = [code(record.normalizer) for record in records]
-    how = f"raw texts, as the normalisers differ ({texts[0]}, {texts[1]})" if raw else f"normaliser {texts[0]}"
-    title = f"WER of {main_system[0]} against {main_system[1]}; {how}."
+    how = (
+        f"texts without normalization, because the normalizers differ ({texts[0]}, {texts[1]})"
+        if raw
+        else f"normalizer {texts[0]}"
+    )
+    title = f"WER of {main_system[0]} compared with {main_system[1]}; {how}."
     outcomes = [(result, ours.outcome([result], "new")) for result in ours.record.corpora]
     failed = [result.name for result, each in outcomes if each.failed]
     failed += [row.name for row in compared if row.failed and row.name not in failed]  # the pool
@@ -149,36 +153,36 @@ def _results(path: Path) -> Path:
 
 
 def _of_other_bases(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
-    """Say which evaluation was made on another base than its adapter was trained on, and whether the bases differ."""
+    """Yield notes on evaluations with another base than that of the training, and on different bases."""
     bases = {name: record.main_system for name, record in records.items()}
     for name, system in bases.items():
         if note := other_base_note(system):
-            yield f"Another base, of {_named(name)}: {note}"
+            yield f"Another base in {_named(name)}: {note}"
     if len({system.base_sha256 for system in bases.values()}) > 1:
         yield line(
-            f"They are of different bases: the new one of {bases['new'].base} ({bases['new'].base_sha256[:12]}), the"
-            f" old one of {bases['old'].base} ({bases['old'].base_sha256[:12]})."
+            f"The bases differ: {bases['new'].base} ({bases['new'].base_sha256[:12]}) in {_named('new')},"
+            f" {bases['old'].base} ({bases['old'].base_sha256[:12]}) in {_named('old')}."
         )
 
 
 def _named(side: str) -> str:
     """Return the name of the new or the old evaluation within a sentence."""
-    return f"the {side} one"
+    return f"the {side} evaluation"
 
 
-def _only(one: Evaluated, other: Evaluated) -> dict[str, tuple[int, float]]:
-    """Corpora that only the one has."""
+def _only(one: ComparedEvaluation, other: ComparedEvaluation) -> dict[str, tuple[int, float]]:
+    """Return clips and WER of the corpora that are not in the other evaluation."""
     known = {result.name for result in other.record.corpora}
     return {
         result.name: (result.n, one.rates(result).wer) for result in one.record.corpora if result.name not in known
     }
 
 
-def _cells(row: Compared) -> list[str]:
+def _cells(row: CorpusComparison) -> list[str]:
     ours, theirs = row.clips
     return [
         line(row.name),
-        thousands(ours) if ours == theirs else f"{thousands(theirs)}, now {thousands(ours)}",
+        thousands(ours) if ours == theirs else f"{thousands(theirs)} (old), {thousands(ours)} (new)",
         percent(row.wer[1]),
         percent(row.wer[0]),
         change(row.difference, row.ci95),

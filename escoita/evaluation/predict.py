@@ -1,4 +1,4 @@
-"""Transcribe the clips of every corpus with every system, and keep what was done after each batch."""
+"""Transcribe the clips of every corpus with every system, and save the transcripts after each batch."""
 
 import hashlib
 import json
@@ -32,46 +32,46 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 
-# Transcripts of a batch, in its order.
+# Transcripts by number of the batch, in the order of the batch.
 Transcripts = dict[int, list[Transcript]]
 
 
 def read_journals(folder: Path, key: str) -> Transcripts:
     """
-    Reads what all processes wrote so far.
+    Read the batches that all processes have written so far.
 
     Args:
-        folder (`Path`): Of one corpus and system; one file for each process.
-        key (`str`): What the transcripts depend on. A file that was written under another is not believed.
+        folder (`Path`): Folder of one corpus and system, with one file for each process.
+        key (`str`): Digest of all that the transcripts depend on. A file with another key is ignored.
 
     Returns:
-        `dict[int, list[Transcript]]`: Transcripts by number of the batch. A line that was cut off by a kill is left
-        out, and its batch heard again.
+        `dict[int, list[Transcript]]`: Transcripts by number of the batch. An incomplete line is ignored, so that its
+        batch is transcribed again.
     """
-    heard: Transcripts = {}
+    transcripts: Transcripts = {}
     for path in sorted(folder.glob("*.jsonl")):
-        heard |= _read(path, key)
-    return heard
+        transcripts |= _read(path, key)
+    return transcripts
 
 
 def append_batches(path: Path, key: str, batches: Iterable[tuple[int, list[Transcript]]]) -> None:
     """
-    Writes each batch as soon as it is heard, behind what this process wrote before it was killed.
+    Append each batch as soon as it is transcribed, after those that this process wrote before an interruption.
 
     Args:
-        path (`Path`): The file of this process.
-        key (`str`): See [`read_journals`].
-        batches (`Iterable[tuple[int, list[Transcript]]]`): Number of the batch, and its transcripts.
+        path (`Path`): File of this process.
+        key (`str`): Digest as in [`read_journals`].
+        batches (`Iterable[tuple[int, list[Transcript]]]`): Number and transcripts of each batch.
     """
     before = _read(path, key).items() if path.is_file() else ()
     write_atomically(path, "".join([json.dumps({"key": key}) + "\n", *(_line(*batch) for batch in before)]))
-    # Without a buffer: closing the file would try once more to write what did not fit on the disk.
+    # Without a buffer, because closing the file would try again to write data that did not fit on the disk.
     with path.open("ab", buffering=0) as journal:
         for batch in batches:
-            left = memoryview(_line(*batch).encode())
+            remaining = memoryview(_line(*batch).encode())
             with clear_write_errors(path):
-                while left:  # a disk that is nearly full takes a part of it
-                    left = left[journal.write(left) :]
+                while remaining:  # a nearly full disk accepts a part of it
+                    remaining = remaining[journal.write(remaining) :]
 
 
 def _line(number: int, transcripts: list[Transcript]) -> str:
@@ -79,17 +79,17 @@ def _line(number: int, transcripts: list[Transcript]) -> str:
 
 
 def _read(path: Path, key: str) -> Transcripts:
-    heard: Transcripts = {}
+    transcripts: Transcripts = {}
     first, *lines = path.read_bytes().split(b"\n")
     if first != json.dumps({"key": key}).encode():
-        return heard
-    for line in lines[:-1]:  # behind the last newline stands nothing, or half a line
+        return transcripts
+    for line in lines[:-1]:  # the last one is empty or incomplete
         try:
             entry = json.loads(line)
-        except ValueError:  # the machine lost power before this was on the disk
+        except ValueError:  # the machine lost power before the line was on the disk
             break
-        heard[entry["batch"]] = [_transcript(**fields) for fields in entry["heard"]]
-    return heard
+        transcripts[entry["batch"]] = [_transcript(**fields) for fields in entry["heard"]]
+    return transcripts
 
 
 def _transcript(segments: list[dict], notes: Sequence[Note] = (), **fields: object) -> Transcript:
@@ -97,32 +97,32 @@ def _transcript(segments: list[dict], notes: Sequence[Note] = (), **fields: obje
     return Transcript(**fields, segments=parts, notes=tuple(notes))  # type: ignore[arg-type]
 
 
-# Folders of what was heard so far, until all is scored.
+# Folders of the journals, which are removed after the report is written.
 JOURNAL = ".unfinished-"
 
 
-def located(candidates: Sequence[Candidate]) -> list[Candidate]:
+def resolve_bases(systems: Sequence[Candidate]) -> list[Candidate]:
     """
     Find the commits of all bases, and compare the digests of their weights with the records of the adapters.
 
     Args:
-        candidates (`Sequence[Candidate]`): Those that are about to be loaded.
+        systems (`Sequence[Candidate]`): The systems.
 
     Raises:
         EscoitaError: A base cannot be found, or has other weights than its adapter was trained on.
     """
     found: dict[tuple[str, str | None, str | None], Base] = {}
-    for each in candidates:
+    for each in systems:
         key = each.base, each.revision, each.trained
         if key not in found:
             adapters = [each.trained] if each.trained else []
             found[key] = resolve_base(each.base, adapters, each.revision, each.recipe_revision, each.allow_other_base)
-    bases = [found[each.base, each.revision, each.trained] for each in candidates]
-    return [replace(each, revision=base.revision, resolved=base) for each, base in zip(candidates, bases, strict=True)]
+    bases = [found[each.base, each.revision, each.trained] for each in systems]
+    return [replace(each, revision=base.revision, resolved=base) for each, base in zip(systems, bases, strict=True)]
 
 
 def transcribe_all(
-    candidates: Sequence[Candidate],
+    systems: Sequence[Candidate],
     tests: dict[str, EvaluationData],
     out: Path,
     batch_seconds: float,
@@ -130,35 +130,35 @@ def transcribe_all(
     shard: Shard = WHOLE,
 ) -> None:
     """
-    Lets every candidate hear every corpus, and writes its predictions.
+    Transcribe every corpus with every system, and write the predictions.
 
     Args:
-        candidates (`Sequence[Candidate]`): A base stands right before its adapter, and is loaded once for both.
-        tests (`dict[str, Material]`): By the name of the corpus.
-        out (`Path`): Where the predictions go.
-        batch_seconds (`float`): Most audio in a batch.
-        state (`PartialState`): The processes that share the work, of accelerate.
-        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The part that is heard here; everything unless given.
+        systems (`Sequence[Candidate]`): The systems. A base directly before its adapter is loaded only once.
+        tests (`dict[str, EvaluationData]`): Clips of each corpus, by name.
+        out (`Path`): Folder for the predictions.
+        batch_seconds (`float`): Maximum seconds of audio in a batch.
+        state (`PartialState`): State of the processes that share the work, of accelerate.
+        shard ([`~escoita.evaluation.shards.Shard`], *optional*): The shard to transcribe. Defaults to all batches.
     """
     digests: dict[str, str] = {}
     loaded: Candidate | None = None
     transcriber: Transcriber | None = None
-    for candidate in candidates:
-        if transcriber is None or loaded is None or not loaded.carries(candidate):
-            transcriber = None  # before the next is loaded, so that there are never two models in memory
+    for spec in systems:
+        if transcriber is None or loaded is None or not loaded.is_base_of(spec):
+            transcriber = None  # before the next is loaded, so that only one model is in memory
             forget_peak_memory()
             transcriber = Transcriber.load(
-                candidate.base, None, candidate.generation_settings, candidate.revision, candidate.dtype, batch_seconds
+                spec.base, None, spec.generation_settings, spec.revision, spec.dtype, batch_seconds
             )
-            resolved = candidate.resolved or Base(candidate.base, candidate.revision)
-            digests = {candidate.base: resolved.digest()}
-        if candidate.adapter:
-            transcriber.merge_adapter(candidate.adapter)
-        transcriber.generation_settings = settings_of(candidate, transcriber)
+            resolved = spec.resolved or Base(spec.base, spec.revision)
+            digests = {spec.base: resolved.digest()}
+        if spec.adapter:
+            transcriber.merge_adapter(spec.adapter)
+        transcriber.generation_settings = settings_of(spec, transcriber)
         transcriber.warm_up()
-        system = _system(candidate, transcriber, digests[candidate.base], state.num_processes)
+        system = _system(spec, transcriber, digests[spec.base], state.num_processes)
         for name, test in tests.items():
-            heard = predict(
+            transcripts = predict(
                 transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard
             )
             peak = max(gathered(peak_memory_bytes(), state))
@@ -168,33 +168,33 @@ def transcribe_all(
                     rejected=test.rejected,
                     system=system.model_copy(update={"peak_memory_bytes": peak}),
                 )
-                places = sorted(heard)
+                places = sorted(transcripts)
                 clips = Utterances(test.clips.table, test.clips.order[np.array(places, np.int64)])
-                table = predictions_table(clips, [heard[place] for place in places], made)
+                table = predictions_table(clips, [transcripts[place] for place in places], made)
                 if shard == WHOLE:
-                    write_predictions(table, predictions_path(out, name, candidate.name))
+                    write_predictions(table, predictions_path(out, name, spec.name))
                 else:
                     key = _key(transcriber, system, test.clips)
                     part = ShardProvenance(index=shard.index, of=shard.of, key=key, rows=len(test.clips))
                     write_shard(out, table, places, made, part)
-        loaded = candidate
+        loaded = spec
 
 
-def settings_of(candidate: Candidate, transcriber: Transcriber) -> AdapterRecord:
-    """Return prompt, language and limit of tokens of a candidate whose model is loaded."""
-    if not candidate.own_limit:
-        return candidate.generation_settings
+def settings_of(spec: Candidate, transcriber: Transcriber) -> AdapterRecord:
+    """Return prompt, language and token limit of a system whose model is loaded."""
+    if not spec.own_limit:
+        return spec.generation_settings
     limit = transcriber.family.own_limit(transcriber.model)
-    return candidate.generation_settings.model_copy(update={"max_new_tokens": limit})
+    return spec.generation_settings.model_copy(update={"max_new_tokens": limit})
 
 
 def batches_of(transcriber: Transcriber, clips: Utterances) -> list[tuple[str, list[int]]]:
     """
-    Return the batches of a corpus with the language that each is transcribed in: those of the clips for a model that
-    is given a language, else the language of the candidate.
+    Return the batches of a corpus, each with its language: for a model with a language setting, the language of the
+    clips; for other models, the language of the system.
 
     Args:
-        transcriber ([`~escoita.inference.transcriber.Transcriber`]): With the settings of the candidate.
+        transcriber ([`~escoita.inference.transcriber.Transcriber`]): The transcriber with the settings of the system.
         clips ([`~escoita.data.rows.Utterances`]): The corpus.
     """
     languages = clips.column("language")
@@ -213,24 +213,24 @@ def predict(
     shard: Shard = WHOLE,
 ) -> dict[int, Transcript]:
     """
-    Transcribes a corpus in batches of like length, each written as soon as it is heard.
+    Transcribe a corpus in batches of similar length, and write each batch as soon as it is transcribed.
 
-    Every process takes its share of the same batches as one alone would make, so that the texts are the same.
+    All processes share the batches that a single process would make, so that the hypotheses are the same.
 
     Returns:
-        `dict[int, Transcript]`: What all processes heard, by the index of the clip; of a shard its clips alone.
+        `dict[int, Transcript]`: Transcripts of all processes by the index of the clip; for a shard, only of its clips.
     """
-    parted = batches_of(transcriber, test.clips)
-    batches = [indices for _, indices in parted]
+    with_language = batches_of(transcriber, test.clips)
+    batches = [indices for _, indices in with_language]
     folder, key = out / corpus / f"{JOURNAL}{system.name}", _key(transcriber, system, test.clips)
     known = read_journals(folder, key) if folder.is_dir() else {}
-    # By the place of the batch alone, whatever is known already, as processes may start at different times.
+    # Divided by the number of the batch, not by what is missing, because processes may start at different times.
     numbers = shard.numbers(len(batches))
-    mine = [number for number in numbers[state.process_index :: state.num_processes] if number not in known]
-    heard = _in_languages(transcriber, test, [parted[number] for number in mine])
-    told = track(heard, total=len(mine), title=f"Transcribing {corpus}, {system.name}: batches")
+    own = [number for number in numbers[state.process_index :: state.num_processes] if number not in known]
+    results = _in_languages(transcriber, test, [with_language[number] for number in own])
+    tracked = track(results, total=len(own), title=f"Transcribing {corpus}, {system.name}: batches")
     with each_says_why(state):
-        append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(mine, told))
+        append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(own, tracked))
     state.wait_for_everyone()
     known = read_journals(folder, key)
     return {
@@ -241,31 +241,31 @@ def predict(
 
 
 def _in_languages(
-    transcriber: Transcriber, test: EvaluationData, parted: Sequence[tuple[str, list[int]]]
+    transcriber: Transcriber, test: EvaluationData, batches: Sequence[tuple[str, list[int]]]
 ) -> Iterator[tuple[list[int], list[Transcript]]]:
-    """Transcribe batches, those of each language with settings of this language."""
-    for language, some in groupby(parted, key=itemgetter(0)):
-        told = transcriber.with_settings(transcriber.generation_settings.model_copy(update={"language": language}))
-        yield from told.in_batches(test.load, [indices for _, indices in some])
+    """Transcribe batches with the settings of their language."""
+    for language, group in groupby(batches, key=itemgetter(0)):
+        settings = transcriber.generation_settings.model_copy(update={"language": language})
+        yield from transcriber.with_settings(settings).in_batches(test.load, [indices for _, indices in group])
 
 
 def _numbered(
-    numbers: Sequence[int], heard: Iterator[tuple[list[int], list[Transcript]]]
+    numbers: Sequence[int], results: Iterator[tuple[list[int], list[Transcript]]]
 ) -> Iterator[tuple[int, list[Transcript]]]:
-    for number, (_, transcripts) in zip(numbers, heard, strict=True):
+    for number, (_, transcripts) in zip(numbers, results, strict=True):
         yield number, transcripts
 
 
-def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
-    adapter = candidate.adapter
+def _system(spec: Candidate, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
+    adapter = spec.adapter
     most = transcriber.family.most_tokens(transcriber.model, transcriber.generation_settings)
     return System(
-        name=candidate.name,
-        base=public_name(candidate.base),
+        name=spec.name,
+        base=public_name(spec.base),
         base_sha256=base_sha256,
-        base_commit=candidate.resolved.revision if candidate.resolved else None,
-        expected_base_sha256=candidate.resolved.expected_sha256 if candidate.resolved else None,
-        adapter=candidate.adapter_name or (public_name(adapter) if adapter else None),
+        base_commit=spec.resolved.revision if spec.resolved else None,
+        expected_base_sha256=spec.resolved.expected_sha256 if spec.resolved else None,
+        adapter=spec.adapter_name or (public_name(adapter) if adapter else None),
         adapter_sha256=weights_digest(adapter) if adapter else None,
         max_new_tokens=None if most == math.inf else int(most),
         batch_seconds=transcriber.batch_seconds,
@@ -277,12 +277,12 @@ def _system(candidate: Candidate, transcriber: Transcriber, base_sha256: str, pr
 
 
 def _key(transcriber: Transcriber, system: System, clips: Utterances) -> str:
-    """Digest of what the texts depend on: model, prompt, batches, clips, and the libraries that hear them."""
-    told: dict[str, Any] = {
+    """Return the digest of all that the hypotheses depend on: model, prompt, batches, clips, and libraries."""
+    conditions: dict[str, Any] = {
         "system": system.model_dump(exclude={"processes", "device", "peak_memory_bytes"}),
         "spoken": transcriber.generation_settings.model_dump(),
         "clips": [clips.column("id"), clips.column("audio_seconds")],
         "batches": batches_of(transcriber, clips),
         "versions": [version(library) for library in ("torch", "transformers", "peft")],
     }
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(conditions).encode()).hexdigest()

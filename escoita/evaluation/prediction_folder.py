@@ -1,4 +1,4 @@
-"""The predictions of a folder: which corpora, which systems, and that all of them heard the same clips."""
+"""Read the predictions of a folder, and check that all systems transcribed the same clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from escoita.errors import RecordError
+from escoita.evaluation.errors import (
+    MisplacedPredictionsError,
+    MissingPredictionsError,
+    OtherClipsError,
+    OtherModelError,
+)
 from escoita.evaluation.predictions import Provenance, counts_path, predictions_path, read_predictions
 from escoita.records.evaluation import BASE, SUBJECT, System
 from escoita.utils.limits import FOLDER_BYTES
@@ -15,13 +21,13 @@ from escoita.utils.limits import FOLDER_BYTES
 @dataclass(frozen=True)
 class CorpusPredictions:
     """
-    What the systems heard in one corpus, row by row the same clips.
+    Hold the predictions of all systems on one corpus, with the same clips in each table.
 
     Args:
-        name (`str`): The corpus.
-        rejected (`int`): Rows of it that could not be used.
-        tables (`dict[str, pa.Table]`): Predictions of each system, the judged one first.
-        counts (`Path`, *optional*): Where the counts of each utterance stand, if the references are hashed.
+        name (`str`): Name of the corpus.
+        rejected (`int`): Number of rows of the corpus that could not be used.
+        tables (`dict[str, pa.Table]`): Predictions of each system, the main one first.
+        counts (`Path`, *optional*): File with the counts of each utterance, if the references are hashed.
     """
 
     name: str
@@ -31,7 +37,7 @@ class CorpusPredictions:
 
     @property
     def clips(self) -> pa.Table:
-        """What is known of the clips, whoever heard them."""
+        """Return the predictions of the first system, for the columns that are the same for all systems."""
         return next(iter(self.tables.values()))
 
 
@@ -39,21 +45,24 @@ def read_folder(
     folder: Path, corpora: Sequence[str] | None = None, systems: Sequence[str] | None = None
 ) -> tuple[list[System], list[CorpusPredictions]]:
     """
-    Reads all predictions below a folder.
+    Read all predictions below a folder.
 
     Args:
-        folder (`Path`): Holds `<corpus>/predictions*.parquet`.
-        corpora (`Sequence[str]`, *optional*): Those that are wanted, in their order; all that are there, by name,
-            unless given.
-        systems (`Sequence[str]`, *optional*): Those that are wanted; all that are there unless given.
+        folder (`Path`): Folder with `<corpus>/predictions*.parquet`.
+        corpora (`Sequence[str]`, *optional*): Names of the corpora in their order. Defaults to all corpora of the
+            folder, sorted by name.
+        systems (`Sequence[str]`, *optional*): Names of the systems. Defaults to all systems of the folder.
 
     Returns:
-        `tuple[list[System], list[CorpusPredictions]]`: What was evaluated, the judged one first: the adapter, else the
-        base, else what comes first by name; and the predictions, those of the probes among them.
+        `tuple[list[System], list[CorpusPredictions]]`: The systems, the main one first (the adapter, else the base,
+        else the first by name), and the predictions, including those of the probes.
 
     Raises:
-        RecordError: A file is missing or not one of ours, stands where it does not belong, or holds other clips or is
-            of another model than those beside it.
+        MissingPredictionsError: A corpus has no predictions.
+        MisplacedPredictionsError: The path of a file does not match its content.
+        OtherClipsError: Two files of a corpus contain different clips.
+        OtherModelError: Two files of a system are of different models.
+        RecordError: A file cannot be read, or all of them need too much memory.
     """
     found: dict[str, dict[str, tuple[Path, pa.Table, Provenance]]] = {}
     size = 0
@@ -63,15 +72,15 @@ def read_folder(
         table, provenance = read_predictions(path)
         size += table.nbytes
         if size > FOLDER_BYTES:
-            raise RecordError(f"{folder}: its predictions take more than {FOLDER_BYTES:,} bytes of memory")
+            raise RecordError(f"the predictions need more than {FOLDER_BYTES:,} bytes of memory", path=folder)
         name = provenance.system.name
         if path != predictions_path(folder, provenance.corpus, name):
-            raise RecordError(f"{path}: holds what {name} heard in {provenance.corpus}, so it cannot stand there")
+            raise MisplacedPredictionsError(path=path, system=name, corpus=provenance.corpus)
         if systems is None or name in systems:
             found.setdefault(provenance.corpus, {})[name] = (path, table, provenance)
     for corpus in corpora if corpora is not None else found or [""]:
         if corpus not in found:
-            raise RecordError(f"{folder / corpus}: holds no predictions; escoita eval writes them")
+            raise MissingPredictionsError(path=folder / corpus)
     described = {
         name: _described([files[name] for files in found.values() if name in files])
         for name in sorted({name for files in found.values() for name in files}, key=_rank)
@@ -92,26 +101,30 @@ def _rank(name: str) -> tuple[bool, bool, str]:
 
 
 def _described(files: Sequence[tuple[Path, pa.Table, Provenance]]) -> System:
-    """A system as all its files have it: the same model everywhere, its memory the most that any of them took."""
+    """Return the system of several files, which must be of the same model, with the highest peak memory."""
     first_path, _, first = files[0]
     for path, _, provenance in files[1:]:
         for key in ("base_sha256", "adapter_sha256", "dtype", "max_new_tokens"):
             if getattr(provenance.system, key) != getattr(first.system, key):
-                raise RecordError(f"{first_path} and {path}: of different models, by their {key}; evaluate again")
+                raise OtherModelError(path=path, key=key, other=first_path)
     peak = max(provenance.system.peak_memory_bytes for *_, provenance in files)
     return first.system.model_copy(update={"peak_memory_bytes": peak})
 
 
 def _require_same_clips(path: Path, table: pa.Table, other_path: Path, other: pa.Table) -> None:
     if table.num_rows != other.num_rows:
-        raise RecordError(
-            f"{path} and {other_path}: {table.num_rows} and {other.num_rows} rows, not the same clips; evaluate again"
+        raise OtherClipsError(
+            f"{other.num_rows} rows, and {table.num_rows} in {path}: not the same clips", path=other_path, other=path
         )
     for column in ("id", "reference"):
         if not table[column].equals(other[column]):
             pairs = zip(table[column].to_pylist(), other[column].to_pylist(), strict=True)
-            row, (ours, theirs) = next((row, pair) for row, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-            raise RecordError(
-                f"{path} and {other_path}: not the same clips: row {row} has {column} {ours!r} and {theirs!r};"
-                " evaluate again"
+            row, (expected, value) = next((row, pair) for row, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+            raise OtherClipsError(
+                f"not the same clips: {expected!r} in {path}",
+                path=other_path,
+                row=row,
+                key=column,
+                value=value,
+                other=path,
             )

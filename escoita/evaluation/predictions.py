@@ -1,4 +1,4 @@
-"""`predictions.parquet`: what was said, what one system heard, how long it took. Rates are made from it alone."""
+"""Read and write `predictions.parquet`: references, hypotheses and compute times of one system on one corpus."""
 
 import hashlib
 import re
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from escoita.data.rows import Utterances, without_speaker
 from escoita.errors import RecordError
+from escoita.evaluation.errors import MissingPredictionsError
 from escoita.records.evaluation import SUBJECT, System
 from escoita.records.training import Name, RecordModel
 from escoita.records.transcript import Transcript
@@ -46,21 +47,21 @@ SCHEMA = pa.schema(
 )
 TEXTS = tuple(field.name for field in SCHEMA if field.type == pa.string())
 _KEY = b"escoita"
-# Characters of a text that nothing takes long for, whatever it says.
+# Characters of a text that is always fast to score.
 _SHORT = 500
-# Seconds and tokens of one clip; a billion seconds are 30 years.
+# Maximum of seconds and of tokens of one clip; a billion seconds are 30 years.
 _LARGEST = 1_000_000_000
 
 
 class Provenance(RecordModel):
     """
-    What the rows of a file do not say.
+    Store the source of the rows of a file.
 
     Args:
         corpus (`str`): Name of the corpus.
-        rejected (`int`): Rows of the corpus that could not be used.
-        system ([`System`]): What heard the clips.
-        references (`str`): `open`, or `hashed` where they may not be published: SHA-256 of each, in hexadecimal.
+        rejected (`int`): Number of rows of the corpus that could not be used.
+        system ([`System`]): System that transcribed the clips.
+        references (`str`): `open`, or `hashed` if the file contains the SHA-256 of each reference in hexadecimal.
     """
 
     schema_version: int = 1
@@ -71,17 +72,17 @@ class Provenance(RecordModel):
 
 
 def predictions_path(folder: Path, corpus: str, system: str) -> Path:
-    """Where the predictions of a system stand: those of the adapter in `predictions.parquet`, others by their name."""
+    """Return the path of the predictions of a system: `predictions.parquet` for the adapter, else with its name."""
     return folder / corpus / ("predictions.parquet" if system == SUBJECT else f"predictions-{system}.parquet")
 
 
 def counts_path(folder: Path, corpus: str) -> Path:
-    """Where the counts of a corpus stand whose references may not be published."""
+    """Return the path of the counts of a corpus whose references may not be published."""
     return folder / corpus / "counts.parquet"
 
 
-def predictions_table(clips: Utterances, heard: Sequence[Transcript], provenance: Provenance) -> pa.Table:
-    """Puts what was said beside what was heard, in the order of the corpus."""
+def predictions_table(clips: Utterances, transcripts: Sequence[Transcript], provenance: Provenance) -> pa.Table:
+    """Return the table of references and hypotheses, in the order of the corpus."""
     columns = {
         "id": clips.column("id"),
         "language": clips.column("language"),
@@ -89,39 +90,40 @@ def predictions_table(clips: Utterances, heard: Sequence[Transcript], provenance
         "gender": clips.column("gender"),
         "accent": clips.column("accent"),
         "reference": clips.column("text"),
-        "hypothesis": [transcript.text for transcript in heard],
-        "audio_seconds": [transcript.audio_seconds for transcript in heard],
-        "compute_seconds": [transcript.compute_seconds for transcript in heard],
-        "tokens": [transcript.tokens for transcript in heard],
-        "truncated": [transcript.truncated for transcript in heard],
+        "hypothesis": [transcript.text for transcript in transcripts],
+        "audio_seconds": [transcript.audio_seconds for transcript in transcripts],
+        "compute_seconds": [transcript.compute_seconds for transcript in transcripts],
+        "tokens": [transcript.tokens for transcript in transcripts],
+        "truncated": [transcript.truncated for transcript in transcripts],
     }
     return described(pa.table(columns, schema=SCHEMA), provenance)
 
 
 def described(table: pa.Table, provenance: Provenance) -> pa.Table:
-    """The same rows with what is to be known of them."""
+    """Return the same rows with their provenance as metadata."""
     return table.replace_schema_metadata({_KEY: provenance.model_dump_json().encode()})
 
 
 def parquet(table: pa.Table) -> bytes:
-    """A table as a file holds it."""
+    """Return a table as the content of a parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     return sink.getvalue().to_pybytes()
 
 
 def write_predictions(table: pa.Table, path: Path) -> None:
-    """Writes one corpus' predictions."""
+    """Write the predictions of one corpus."""
     write_atomically(path, parquet(table))
 
 
 def public_speakers(speakers: Iterable[str]) -> dict[str, str]:
     """
-    What speakers are called in public: `s001`, `s002` and so on, in the order of their ids, so that whatever is sorted
-    or drawn by them stays as it was. Who is not named stays unnamed; names given here are given again.
+    Return the published names of speakers: `s001`, `s002` and so on, in the order of their ids, so that the order and
+    the random draws of the bootstrap stay the same. An unknown speaker stays unknown. Names that were returned before
+    stay the same.
 
     Args:
-        speakers (`Iterable[str]`): Of one corpus, of each clip.
+        speakers (`Iterable[str]`): Speaker of each clip of one corpus.
     """
     known = sorted(set(speakers) - {""})
     width = max(3, len(str(len(known))))
@@ -130,18 +132,18 @@ def public_speakers(speakers: Iterable[str]) -> dict[str, str]:
 
 def public_ids(ids: Sequence[str], speakers: Sequence[str]) -> list[str]:
     """
-    What clips are called in public.
+    Return the published ids of clips.
 
-    Many corpora write the speaker into the id of a clip, `maria_0001`; somebody who reads `s001` beside it would know
-    who that is, so the clip becomes `s001_0001`. An id of six characters or more is found anywhere; a shorter one
-    where no other letter goes on before or after it, or no other digit, so that speaker `1` changes `1-11` to
-    `s001-11`. The names of others than who speaks stay, as nobody could tell them from words. Where two clips would
-    then have one id, all get their place in the corpus instead. Other ids stay, so that clips of a public corpus can
-    be found there; of an absolute path the file's name does.
+    Many corpora write the speaker into the id of a clip, such as `maria_0001`, which would identify the speaker `s001`
+    of this clip; so the id becomes `s001_0001`. A speaker id of six characters or more is replaced anywhere in the id
+    of the clip; a shorter one only if no letter, or no digit, precedes or follows it, so that speaker `1` changes
+    `1-11` to `s001-11`. Names of other speakers stay, because they cannot be distinguished from words. If two clips
+    would get the same id, all get their position in the corpus instead. Other ids stay, so that clips can be found in
+    a public corpus; an absolute path is reduced to the name of the file.
 
     Args:
-        ids (`Sequence[str]`): Of one corpus.
-        speakers (`Sequence[str]`): Of the same clips.
+        ids (`Sequence[str]`): Id of each clip of one corpus.
+        speakers (`Sequence[str]`): Speaker of each clip.
     """
     names = public_speakers(speakers)
     public = [without_speaker(public_name(id), who, names[who]) for id, who in zip(ids, speakers, strict=True)]
@@ -151,18 +153,18 @@ def public_ids(ids: Sequence[str], speakers: Sequence[str]) -> list[str]:
 
 
 def hashed(reference: str) -> str:
-    """What stands in the place of a reference that may not be published: its SHA-256, in hexadecimal."""
+    """Return the SHA-256 of a reference in hexadecimal, which replaces a reference that may not be published."""
     return hashlib.sha256(reference.encode()).hexdigest()
 
 
 def public(table: pa.Table, provenance: Provenance, withheld: bool) -> tuple[pa.Table, Provenance]:
     """
-    Predictions as they are published: speakers without their names and, where the references may not be published,
-    these as digests. Of what is public already, the same.
+    Return predictions for publication: without names of speakers and, if the references may not be published, with
+    their digests. Published predictions stay the same.
 
     Args:
-        table (`pa.Table`): As [`read_predictions`] gives it.
-        provenance ([`Provenance`]): The same.
+        table (`pa.Table`): Predictions from [`read_predictions`].
+        provenance ([`Provenance`]): Provenance from [`read_predictions`].
         withheld (`bool`): Whether the references may not be published.
     """
     ids, speakers = table["id"].to_pylist(), table["speaker"].to_pylist()
@@ -176,29 +178,29 @@ def public(table: pa.Table, provenance: Provenance, withheld: bool) -> tuple[pa.
 
 def opened(table: pa.Table, provenance: Provenance, references: Sequence[str]) -> tuple[pa.Table, Provenance]:
     """
-    Predictions whose references were not published, with the references of who has them.
+    Return predictions with hashed references replaced by the references themselves.
 
     Args:
-        table (`pa.Table`): As [`read_predictions`] gives it.
-        provenance ([`Provenance`]): The same.
-        references (`Sequence[str]`): Of all clips, in their order.
+        table (`pa.Table`): Predictions from [`read_predictions`].
+        provenance ([`Provenance`]): Provenance from [`read_predictions`].
+        references (`Sequence[str]`): References of all clips, in their order.
 
     Raises:
-        RecordError: These are other references.
+        RecordError: The references differ from those of the predictions.
     """
-    told = [hashed(text) for text in references] if provenance.references == "hashed" else list(references)
+    given = [hashed(text) for text in references] if provenance.references == "hashed" else list(references)
     known = table["reference"].to_pylist()
-    if len(told) != len(known):
-        raise RecordError(f"{provenance.corpus}: {len(told)} transcripts for {len(known)} clips")
-    for row, (ours, theirs) in enumerate(zip(told, known, strict=True), start=1):
-        if ours != theirs:
-            raise RecordError(f"{provenance.corpus}: clip {row} was measured with another transcript")
+    if len(given) != len(known):
+        raise RecordError(f"{len(given)} references for {len(known)} clips", path=provenance.corpus)
+    for row, (reference, expected) in enumerate(zip(given, known, strict=True), start=1):
+        if reference != expected:
+            raise RecordError("evaluated with another reference", path=provenance.corpus, row=row, key="reference")
     provenance = provenance.model_copy(update={"references": "open"})
     return described(replaced(table, {"reference": list(references)}), provenance), provenance
 
 
 def replaced(table: pa.Table, columns: dict[str, list[str]]) -> pa.Table:
-    """The same rows with other values in some columns of text."""
+    """Return the same rows with new values in some text columns."""
     for name, values in columns.items():
         place = SCHEMA.get_field_index(name)
         table = table.set_column(place, SCHEMA.field(name), pa.array(values, pa.string()))
@@ -207,58 +209,63 @@ def replaced(table: pa.Table, columns: dict[str, list[str]]) -> pa.Table:
 
 def read_predictions(path: Path) -> tuple[pa.Table, Provenance]:
     """
-    Reads one corpus' predictions.
+    Read the predictions of one corpus.
 
     Raises:
-        RecordError: The file is missing, or is not one of ours.
+        MissingPredictionsError: The file does not exist.
+        RecordError: The file is not a file of predictions, or exceeds the limits.
     """
     if not path.is_file():
-        raise RecordError(f"{path}: no such predictions; escoita eval writes them")
+        raise MissingPredictionsError(path=path)
     what = "a file of predictions"
     with opened_parquet(path, what, TEXTS) as file:
         schema = file.schema_arrow
         try:
             provenance = Provenance.from_json(schema.metadata[_KEY])
         except ValueError as error:
-            raise RecordError(f"{path}: not {what} ({error})") from error
+            raise RecordError(f"not {what} ({error})", path=path) from error
         if provenance.schema_version != 1 or not plain_schema(schema).equals(SCHEMA):
-            raise RecordError(f"{path}: predictions of another schema")
+            raise RecordError("the schema is not that of predictions", path=path)
         table = decoded(path, file.read(use_threads=False), TEXTS)
     if missing := [name for name in SCHEMA.names if table[name].null_count]:
-        raise RecordError(f"{path}: predictions without a value in some rows of {missing[0]!r}")
+        raise RecordError("some rows have no value", path=path, key=missing[0])
     _require_scorable(path, table)
     return described(table, provenance), provenance
 
 
 def _require_scorable(path: Path, table: pa.Table) -> None:
-    """Refuses numbers that no measurement gives, and texts for which scoring would take hours."""
+    """Refuse impossible numbers, and texts that would take hours to score."""
     for name in ("audio_seconds", "compute_seconds", "tokens"):
         found = pc.min_max(table[name])
         finite = pc.all(pc.is_finite(table[name])).as_py() is not False
         if len(table) and not (finite and found["min"].as_py() >= 0 and found["max"].as_py() <= _LARGEST):
-            raise RecordError(f"{path}: {name} of some rows is negative, too large, or no number")
-    ours, theirs = (pc.utf8_length(table[name]).cast(pa.float64()) for name in ("reference", "hypothesis"))
-    if (pc.sum(pc.multiply(ours, theirs)).as_py() or 0) > ALIGNMENT_CELLS:
-        raise RecordError(f"{path}: so many long transcripts that scoring would take hours; split the test set")
+            raise RecordError(
+                "some rows have a value that is negative, too large or not a number", path=path, key=name
+            )
+    references, hypotheses = (pc.utf8_length(table[name]).cast(pa.float64()) for name in ("reference", "hypothesis"))
+    if (pc.sum(pc.multiply(references, hypotheses)).as_py() or 0) > ALIGNMENT_CELLS:
+        raise RecordError(
+            "too many long transcripts: scoring would take hours", path=path, hint="split the test corpus"
+        )
     for name in TEXTS:
         transcript = name in ("reference", "hypothesis")
         most = TRANSCRIPT_CHARACTERS if transcript else CELL_CHARACTERS
         lengths = pc.utf8_length(table[name])
         if (longest := pc.max(lengths).as_py() or 0) > most:
-            raise RecordError(f"{path}: {name} of some row has {longest:,} characters; at most {most:,} are scored")
+            raise RecordError(f"a text of {longest:,} characters; the maximum is {most:,}", path=path, key=name)
         for text in table[name].filter(pc.greater(lengths, _SHORT)).to_pylist():
             if len(text) > TRANSCRIPT_WORDS and (words := len(text.split())) > TRANSCRIPT_WORDS:
                 raise RecordError(
-                    f"{path}: {name} of some row has {words:,} words; at most {TRANSCRIPT_WORDS:,} are scored"
+                    f"a text of {words:,} words; the maximum is {TRANSCRIPT_WORDS:,}", path=path, key=name
                 )
             if _marks().search(text):
                 raise RecordError(
-                    f"{path}: {name} of some row has more than {COMBINING_MARKS} combining marks in a row"
+                    f"a text with more than {COMBINING_MARKS} consecutive combining marks", path=path, key=name
                 )
 
 
 @cache
 def _marks() -> re.Pattern[str]:
-    """Too many combining marks in a row."""
+    """Return the expression of too many consecutive combining marks."""
     combining = "".join(each for each in map(chr, range(sys.maxunicode)) if unicodedata.combining(each))
     return re.compile(f"[{combining}]{{{COMBINING_MARKS + 1}}}")

@@ -1,8 +1,8 @@
 """
 Present an evaluation: names and titles, rows of rates, verdicts in words, and notes.
 
-The card, the report, the summary of a run, the gate and the page of a Space all show what is made here. The page has
-translations of the sentences in `space/texts`, and takes its rows and titles from here.
+Card, report, summary, gate and demo page share these texts. The demo page uses only the rows and titles; the
+translations of its sentences are in `space/texts`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,18 +28,18 @@ from escoita.records.evaluation import (
 from escoita.utils.formatting import code, interval, percent, points, points_interval, probability, thousands
 
 
-# Titles of the two rows that are no corpus.
+# Titles of the two rows that are not corpora.
 POOLED, MEAN = "All, pooled by words", "Mean of the corpora"
 
 
 @dataclass(frozen=True)
 class Fault:
     """
-    The two names of a fault.
+    Store the two names of a fault.
 
     Args:
-        label (`str`): Heading of a column, or a mark of an utterance.
-        phrase (`str`): The name within a sentence, followed by a count.
+        label (`str`): Name in the heading of a column, or next to an utterance.
+        phrase (`str`): Name within a sentence, before a count.
     """
 
     label: str
@@ -55,7 +55,13 @@ FAULTS = {
     "chat_like": Fault("chat-like answer", "an answer instead of a transcript"),
     "truncated": Fault("token limit reached", "cut off at the limit of tokens"),
 }
-# What each normalizer does, to follow on "Texts were".
+# Verdicts of records in the words of the report.
+SIGNIFICANCE: dict[str, str] = {
+    "better": "significantly better",
+    "worse": "significantly worse",
+    "no measurable difference": "no significant difference",
+}
+# Description of each normalizer, for sentences that begin with "Texts were".
 NORMALIZER_TEXTS = {
     "raw": "compared as they are",
     "basic": "normalised as by Whisper's BasicTextNormalizer: lower case, no punctuation",
@@ -66,7 +72,7 @@ NORMALIZER_TEXTS = {
 
 
 def normalizer_text(normalizer: str) -> str:
-    """Return what a normalizer does, to follow on "Texts were"."""
+    """Return the description of a normalizer, for a sentence that begins with "Texts were"."""
     return NORMALIZER_TEXTS.get(normalizer, f"normalised by {normalizer}")
 
 
@@ -98,9 +104,9 @@ def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: st
 
     Args:
         record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
-        recipe ([`~escoita.recipe.schema.Recipe`], *optional*): Has titles of corpora; a corpus without one is called
-            by its name.
-        pooled (`str`, *optional*): The title of all corpora pooled.
+        recipe ([`~escoita.recipe.schema.Recipe`], *optional*): Recipe with titles of corpora. A corpus without a title
+            has its name as title.
+        pooled (`str`, *optional*): Title of all corpora pooled.
     """
     tests = recipe.corpora.test if recipe else []
     titles = {result.name: result.name for result in record.corpora}
@@ -111,16 +117,16 @@ def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: st
 @dataclass(frozen=True)
 class SystemRow:
     """
-    One system in a row of a table.
+    Store the figures of one system in a row of a table.
 
     Args:
-        system (`str`): Its name in the record.
-        rates ([`~escoita.records.evaluation.Rates`] or [`~escoita.records.evaluation.MacroMean`]): Its rates under the
-            normalizer.
-        raw ([`~escoita.records.evaluation.Rates`], *optional*): Its rates without normalization; none of a mean.
-        faults ([`~escoita.records.evaluation.Faults`], *optional*): Its faults; none of a mean.
-        difference ([`~escoita.records.evaluation.Difference`], *optional*): The judged system against this one.
-        verdict (`str`): The verdict on the difference; empty without one.
+        system (`str`): Name in the record.
+        rates ([`~escoita.records.evaluation.Rates`] or [`~escoita.records.evaluation.MacroMean`]): Rates with
+            normalization.
+        raw ([`~escoita.records.evaluation.Rates`], *optional*): Rates without normalization; None for a mean.
+        faults ([`~escoita.records.evaluation.Faults`], *optional*): Faults; None for a mean.
+        difference ([`~escoita.records.evaluation.Difference`], *optional*): Main system compared with this one.
+        verdict (`str`): Verdict on the difference; empty without a difference.
     """
 
     system: str
@@ -134,12 +140,12 @@ class SystemRow:
 @dataclass(frozen=True)
 class Row:
     """
-    One corpus, all corpora pooled, or their mean, with all systems.
+    Store the row of one corpus, of all corpora pooled, or of their mean, with all systems.
 
     Args:
-        title (`str`): The title of the corpus.
-        systems (`list[SystemRow]`): The judged system first.
-        result ([`~escoita.records.evaluation.CorpusResult`], *optional*): The result on the corpus; none of a mean.
+        title (`str`): Title of the corpus.
+        systems (`list[SystemRow]`): Figures of each system, the main one first.
+        result ([`~escoita.records.evaluation.CorpusResult`], *optional*): Result on the corpus; None for a mean.
     """
 
     title: str
@@ -148,16 +154,16 @@ class Row:
 
     @property
     def clips(self) -> int | None:
-        """The number of utterances; none of a mean."""
+        """Return the number of utterances, or None for a mean."""
         return self.result.n if self.result else None
 
     @property
     def base_first(self) -> list[SystemRow]:
-        """The systems with the base before the judged one."""
+        """Return the systems with the base before the main one."""
         return sorted(self.systems, key=lambda each: each.system != BASE)
 
     def of(self, system: str) -> SystemRow | None:
-        """Return a system of the row, or none if it was not run."""
+        """Return a system of the row, or None if it was not run."""
         return next((each for each in self.systems if each.system == system), None)
 
 
@@ -168,10 +174,10 @@ def rows(record: EvaluationRecord, titles: Mapping[str, str] | None = None, mean
     Args:
         record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
         titles (`Mapping[str, str]`, *optional*): Titles of the corpora and of the pool, from [`titles_of`].
-        mean (`str`, *optional*): The title of the mean.
+        mean (`str`, *optional*): Title of the mean.
     """
     titles = titles or titles_of(record)
-    made = [
+    found = [
         Row(
             titles[result.name],
             [_system_row(result, each) for each in result.systems],
@@ -180,8 +186,8 @@ def rows(record: EvaluationRecord, titles: Mapping[str, str] | None = None, mean
         for result in record.rows
     ]
     if len(record.corpora) > 1:
-        made.append(Row(mean, [SystemRow(each.system, each) for each in record.macro]))
-    return made
+        found.append(Row(mean, [SystemRow(each.system, each) for each in record.macro]))
+    return found
 
 
 def _system_row(result: CorpusResult, each: SystemResult) -> SystemRow:
@@ -190,41 +196,38 @@ def _system_row(result: CorpusResult, each: SystemResult) -> SystemRow:
 
 
 def rate(wer: float, ci95: Interval) -> str:
-    """Return a rate with its interval, as a cell of a table has it."""
+    """Return a rate with its interval, for a cell of a table."""
     return f"{percent(wer)} ({interval(ci95)})"
 
 
 def rate_in_words(rates: Rates) -> str:
-    """Return a word error rate with its interval, as a sentence has it."""
+    """Return a word error rate with its interval, for a sentence."""
     return f"{percent(rates.wer)} (95 %: {interval(rates.wer_ci95)})"
 
 
 def change(difference: float, ci95: Interval) -> str:
-    """Return a difference in percentage points with its interval, as a cell of a table has it."""
+    """Return a difference in percentage points with its interval, for a cell of a table."""
     return f"{points(difference)} ({points_interval(ci95)})"
 
 
-def change_in_words(difference: Difference, p_value: bool = False) -> str:
-    """
-    Return a difference with its interval, as a sentence has it.
+def change_in_words(difference: Difference) -> str:
+    """Return a difference of two systems with its interval, for a sentence."""
+    return f"{points(difference.wer)} points (95 %: {points_interval(difference.ci95)})"
 
-    Args:
-        difference ([`~escoita.records.evaluation.Difference`]): Two systems on the same clips.
-        p_value (`bool`, *optional*, defaults to `False`): Give the p-value too.
-    """
-    figure = probability(difference.p_value)
-    figure = figure if figure.startswith("<") else f"=\N{NO-BREAK SPACE}{figure}"
-    chance = f"; p\N{NO-BREAK SPACE}{figure}" if p_value else ""
-    return f"{points(difference.wer)} points (95 %: {points_interval(difference.ci95)}{chance})"
+
+def significance(label: str) -> str:
+    """Return a verdict from [`verdict_label`] in the words of the report."""
+    verdict, separator, rest = label.partition(";")
+    return f"{SIGNIFICANCE.get(verdict, verdict)}{separator}{rest}"
 
 
 def verdict_label(verdict: Verdict, opposite: bool) -> str:
-    """Return a verdict as a cell of a table has it, with the words that WER and CER disagree if they do."""
+    """Return a verdict for a cell of a table, with a note if WER and CER disagree."""
     return f"{verdict}; WER and CER disagree" if opposite else verdict
 
 
 def verdict_of(result: CorpusResult, other: str) -> str:
-    """Return the verdict of a record on the judged system and another one; empty if that was not run."""
+    """Return the verdict of a record on the main system and another one; empty if that was not run."""
     difference, compared = result.against(other), outcomes(result, other)
     if difference is None or result.of(other) is None:
         return ""
@@ -241,70 +244,75 @@ def by_verdict(found: Iterable[tuple[str, Verdict]]) -> dict[Verdict, list[str]]
 
 def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
     """
-    Return the sentences on the judged system and each other one, all corpora together.
+    Return the sentences on the main system and each other one, all corpora pooled.
 
     Args:
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): With or without other systems.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
 
     Returns:
-        `list[tuple[Difference | None, str]]`: Each difference with its sentences; if no other system was evaluated, no
-        difference and a sentence that says so.
+        `list[tuple[Difference | None, str]]`: Each difference with its sentences. If only one system was evaluated,
+        None and a sentence that states this.
     """
-    whole, name = record.rows[-1], _capital(name_of(record.main_system))
-    if not whole.differences:
+    pool, name = record.rows[-1], _capital(name_of(record.main_system))
+    if not pool.differences:
+        rates = pool.main_system.normalized
         return [
             (
                 None,
-                f"{name}: WER {rate_in_words(whole.main_system.normalized)}. No other system was evaluated"
-                " beside it, so this says nothing of better or worse.",
+                f"{name} has a WER of {percent(rates.wer)} (95 % confidence interval {interval(rates.wer_ci95)}). No"
+                " other system was evaluated for comparison.",
             )
         ]
     return [
-        (difference, _against(difference, whole, record) + _apart(difference, record))
-        for difference in whole.differences
+        (difference, _against(difference, pool, record) + _exceptions(difference, record))
+        for difference in pool.differences
     ]
 
 
-def _against(difference: Difference, whole: CorpusResult, record: EvaluationRecord) -> str:
+def _against(difference: Difference, pool: CorpusResult, record: EvaluationRecord) -> str:
+    """Return the sentences on a difference: verdict, rates, interval, p-value, and limits of the comparison."""
     main_system, other = name_of(record.main_system), name_of(difference.other)
     found = {
-        "better": f"{_capital(main_system)} is measurably better than {other}",
-        "worse": f"{_capital(main_system)} is measurably worse than {other}",
-        "no measurable difference": f"There is no measurable difference between {main_system} and {other}",
+        "better": f"{_capital(main_system)} is significantly better than {other}",
+        "worse": f"{_capital(main_system)} is significantly worse than {other}",
+        "no measurable difference": f"{_capital(main_system)} and {other} do not differ significantly",
         "not comparable": f"{_capital(main_system)} and {other} are not comparable",
     }[difference.verdict]
-    rates = whole.of(difference.other)
-    against = f" against {percent(rates.normalized.wer)}" if rates else ""
-    limits = "".join(f" {_capital(reason)}." for reason in reasons(whole, difference.other))
+    rates = pool.of(difference.other)
+    against = f" compared with {percent(rates.normalized.wer)}" if rates else ""
+    p_value = probability(difference.p_value)
+    p_value = p_value if p_value.startswith("<") else f"=\N{NO-BREAK SPACE}{p_value}"
+    limits = "".join(f" {_capital(reason)}." for reason in reasons(pool, difference.other))
     return (
-        f"{found}: WER {percent(whole.main_system.normalized.wer)}{against}, a difference of"
-        f" {change_in_words(difference, p_value=True)}.{limits}"
+        f"{found}: WER {percent(pool.main_system.normalized.wer)}{against}, a difference of {points(difference.wer)}"
+        f" percentage points (95 % confidence interval {points_interval(difference.ci95)};"
+        f" p\N{NO-BREAK SPACE}{p_value}).{limits}"
     )
 
 
-def _apart(difference: Difference, record: EvaluationRecord) -> str:
-    """Name the corpora whose verdict is another one than that on all together."""
+def _exceptions(difference: Difference, record: EvaluationRecord) -> str:
+    """Return a sentence on the corpora whose verdict differs from that on the pool."""
     if len(record.corpora) < 2:
         return ""
     found = ((corpus.name, corpus.against(difference.other)) for corpus in record.corpora)
     others = by_verdict((name, each.verdict) for name, each in found if each and each.verdict != difference.verdict)
     if not others:
-        return " Each corpus by itself says the same."
-    told = "; ".join(f"{verdict} on {', '.join(names)}" for verdict, names in others.items())
-    return f" On some corpora alone it is otherwise: {told}."
+        return " The verdict is the same on each corpus."
+    exceptions = "; ".join(f"{significance(verdict)} on {', '.join(names)}" for verdict, names in others.items())
+    return f" The verdict differs on some corpora: {exceptions}."
 
 
 def reasons_of(main_system: Outcome, other: Outcome, name: Callable[[str], str] = name_of) -> list[str]:
     """
-    Return what a verdict on two systems depends on besides the word error rates.
+    Return the limits of a comparison of two systems by word error rate.
 
     Args:
-        main_system ([`~escoita.evaluation.verdicts.Outcome`]): The judged system.
-        other ([`~escoita.evaluation.verdicts.Outcome`]): The system that it is compared with.
-        name (`Callable[[str], str]`, *optional*): Gives the name of a system within a sentence.
+        main_system ([`~escoita.evaluation.verdicts.Outcome`]): Figures of the main system.
+        other ([`~escoita.evaluation.verdicts.Outcome`]): Figures of the other system.
+        name (`Callable[[str], str]`, *optional*): Function that returns the name of a system within a sentence.
 
     Returns:
-        `list[str]`: Clauses without a full stop; none if nothing limits the verdict.
+        `list[str]`: Clauses without a period; empty if nothing limits the comparison.
     """
     clauses = [
         f"{thousands(each.unusable)} of {thousands(each.clips)} hypotheses of {name(each.system)} are empty or loop"
@@ -321,10 +329,10 @@ def reasons_of(main_system: Outcome, other: Outcome, name: Callable[[str], str] 
 
 def reasons(result: CorpusResult, other: str, name: Callable[[str], str] = name_of) -> list[str]:
     """
-    Return [`reasons_of`] the judged system and another one of a record.
+    Return the clauses of [`reasons_of`] for the main system and another one of a record.
 
     Returns:
-        `list[str]`: Clauses; none of a record of 0.1.0, which does not hold the counts that they need.
+        `list[str]`: Clauses; empty for a record of 0.1.0, which does not contain the necessary counts.
     """
     compared = outcomes(result, other)
     return reasons_of(*compared, name) if compared else []
@@ -334,15 +342,15 @@ def notes(
     record: EvaluationRecord, titles: Mapping[str, str] | None = None, name: Callable[[str], str] = name_of
 ) -> list[str]:
     """
-    Return the sentences below a table of results: what limits the verdicts, and why rates are over 100 %.
+    Return the sentences below a table of results: limits of the comparisons, and reasons of rates over 100 %.
 
     Args:
         record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
         titles (`Mapping[str, str]`, *optional*): Titles of the corpora, from [`titles_of`].
-        name (`Callable[[str], str]`, *optional*): Gives the name of a system within a sentence.
+        name (`Callable[[str], str]`, *optional*): Function that returns the name of a system within a sentence.
 
     Returns:
-        `list[str]`: Sentences as plain text; none of a record of 0.1.0.
+        `list[str]`: Sentences as plain text; empty for a record of 0.1.0.
     """
     titles = titles or titles_of(record, pooled="all corpora")
     main_system = name(record.main_system.name)
@@ -356,7 +364,7 @@ def notes(
 
 
 def limit_note(corpus: str, main_system: str, other: str, reason: str) -> str:
-    """Return the sentence on what limits a verdict, from the title of the corpus, two names and a clause."""
+    """Return the sentence on a limit of a comparison, from the title of the corpus, two names and a clause."""
     return f"{corpus}, {main_system} against {other}: {reason}."
 
 
@@ -373,9 +381,9 @@ def insertions_note(each: Outcome, corpus: str, name: Callable[[str], str] = nam
     Explain a word error rate of more than 100 %.
 
     Args:
-        each ([`~escoita.evaluation.verdicts.Outcome`]): A system whose WER is over 1.
-        corpus (`str`): The title of the corpus.
-        name (`Callable[[str], str]`, *optional*): As in [`notes`].
+        each ([`~escoita.evaluation.verdicts.Outcome`]): Figures of a system whose WER is over 1.
+        corpus (`str`): Title of the corpus.
+        name (`Callable[[str], str]`, *optional*): Function as in [`notes`].
     """
     return (
         f"The WER of {name(each.system)} on {corpus} is {percent(each.wer)}, which is over 100 %, because it inserts"
@@ -385,10 +393,10 @@ def insertions_note(each: Outcome, corpus: str, name: Callable[[str], str] = nam
 
 def other_base_note(system: System) -> str:
     """
-    Say that a system was measured on another base than its adapter was trained on, as the card's template does.
+    Return the note that a system was evaluated on another base than its adapter was trained on.
 
     Returns:
-        `str`: Sentences as Markdown; empty if the base is the one of the training.
+        `str`: Sentences as Markdown, the same as in the template of the card; empty if the bases are the same.
     """
     if not system.expected_base_sha256:
         return ""

@@ -1,4 +1,4 @@
-"""Clips in which nobody speaks: any word that a model hears in them is made up."""
+"""Generate clips without speech. Every word that a model writes for them is a hallucination."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from escoita.audio.loading import SAMPLING_RATE
 
 
 HUM_HERTZ = 50
-RINGING_HERTZ = 425  # the tone that most of Europe hears in a telephone (ITU-T E.180)
+RINGING_HERTZ = 425  # the telephone tone of most of Europe (ITU-T E.180)
 
 
 @dataclass(frozen=True)
 class Probe:
     """
-    A clip without speech.
+    Store a clip without speech.
 
     Args:
-        name (`str`): What it holds, its level where it has several, and its length.
-        samples (`np.ndarray`): Of shape `(samples,)`, float32, 16 kHz.
+        name (`str`): Name with the kind of sound, its level if there are several, and its length.
+        samples (`np.ndarray`): Samples of shape `(samples,)`, float32, 16 kHz.
     """
 
     name: str
@@ -27,9 +27,9 @@ class Probe:
 
 def probes() -> list[Probe]:
     """
-    Makes the built-in probes, the same bytes every time.
+    Return the built-in probes, with the same bytes every time.
 
-    Levels are of the whole clip, its root mean square in dB of full scale.
+    Levels are the root mean square of the whole clip in dB of full scale.
     """
     made = {
         "silence, 1 s": _silence(1),
@@ -59,25 +59,25 @@ def _white_noise(seconds: int) -> np.ndarray:
 
 
 def _pink_noise(seconds: int) -> np.ndarray:
-    """White noise whose power falls with frequency, from 20 Hz on."""
+    """Return noise whose power falls with frequency, from 20 Hz on."""
     spectrum = np.fft.rfft(_white_noise(seconds))
     hertz = np.fft.rfftfreq(seconds * SAMPLING_RATE, 1 / SAMPLING_RATE)
     return np.fft.irfft(np.where(hertz < 20, 0, spectrum / np.sqrt(np.maximum(hertz, 20))))
 
 
 def _hum(seconds: int) -> np.ndarray:
-    """The mains with its second and third harmonic."""
+    """Return mains hum with its second and third harmonic."""
     return np.sum([_tone(seconds, HUM_HERTZ * harmonic) / harmonic for harmonic in (1, 2, 3)], axis=0)
 
 
 def _clicks(seconds: int) -> np.ndarray:
-    """Two a second, each gone after a few milliseconds."""
+    """Return two clicks a second, each of a few milliseconds."""
     since = _time(seconds) % 0.5
     return np.exp(-since / 0.001) * (since < 0.01)
 
 
 def _swell(seconds: int) -> np.ndarray:
-    """From nothing to full and back."""
+    """Return an envelope that rises from 0 to 1 and falls again."""
     return np.sin(np.pi * _time(seconds) / seconds) ** 2
 
 
@@ -98,5 +98,5 @@ def _at(decibels: float, samples: np.ndarray) -> np.ndarray:
 
 
 def _as_recorded(samples: np.ndarray) -> np.ndarray:
-    # In steps of 16 bits, as a file holds them: the last digits of sines and transforms differ between processors.
+    # Rounded to 16 bits as in a file, because the last digits of sines and transforms differ between processors.
     return (np.round(samples * 2**15) / 2**15).astype(np.float32)

@@ -28,12 +28,12 @@ from escoita.run_directory import RunDirectory
 @dataclass(frozen=True)
 class EvaluationData:
     """
-    Clips that every candidate hears.
+    Hold the clips that every system transcribes.
 
     Args:
-        clips ([`~escoita.data.rows.Utterances`]): What is said, and how long it is.
-        load (`Callable[[int], np.ndarray]`): Gives the samples of a clip.
-        rejected (`int`, *optional*, defaults to 0): Rows of the corpus that could not be used.
+        clips ([`~escoita.data.rows.Utterances`]): References and durations.
+        load (`Callable[[int], np.ndarray]`): Function from the index of a clip to its samples.
+        rejected (`int`, *optional*, defaults to 0): Number of rows of the corpus that could not be used.
     """
 
     clips: Utterances
@@ -43,22 +43,22 @@ class EvaluationData:
 
 def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> EvaluationData:
     """
-    Reads and checks a corpus. Recordings that are longer than a model hears at once are cut for it where it is quiet.
+    Read and check a corpus. Recordings longer than the input of a model are transcribed in segments, cut at silences.
 
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): As the recipe says.
-        language (`str`): Of clips that name none.
-        max_rejected_share (`float`): Largest fraction of its rows that may be unusable.
+        corpus ([`~escoita.recipe.schema.Corpus`]): Corpus of the recipe.
+        language (`str`): Language of clips without one of their own.
+        max_rejected_share (`float`): Largest fraction of rows that may be unusable.
 
     Raises:
-        CorpusError: It cannot be read, or too much of it cannot be used.
+        CorpusError: The corpus cannot be read, or too many rows are unusable.
     """
     ((clips, rejected),) = gather([corpus], language, None, max_rejected_share).values()
     return EvaluationData(clips, lambda index: read_clip(clips[index]), len(rejected))
 
 
 def probe_test(language: str) -> EvaluationData:
-    """Silence, noise and hum; see `escoita/evaluation/probes.py`."""
+    """Return the probes of `escoita/evaluation/probes.py`."""
     found = probes()
     rows = [
         Utterance(probe.name, probe.name, "", PROBES, language, PROBES, row, audio_seconds=seconds(probe.samples))
@@ -70,23 +70,24 @@ def probe_test(language: str) -> EvaluationData:
 @dataclass(frozen=True)
 class Candidate:
     """
-    A model that is to be heard.
+    Describe a system that is evaluated.
 
     Args:
-        name (`str`): What records call it: `adapter`, `base`, or the name of a baseline.
+        name (`str`): Name in records: `adapter`, `base`, or the name of a baseline.
         base (`str`): Folder or repository of the model.
-        generation_settings ([`AdapterRecord`]): Prompt, language and limit of tokens.
-        revision (`str`, *optional*): Of the base; its commit once [`located`] has found it.
+        generation_settings ([`AdapterRecord`]): Prompt, language and token limit.
+        revision (`str`, *optional*): Revision of the base; its commit after
+            [`~escoita.evaluation.predict.resolve_bases`].
         adapter (`str`, *optional*): Folder or repository of the adapter.
-        adapter_name (`str`, *optional*): What records call its folder or repository; as it is unless given.
+        adapter_name (`str`, *optional*): Name of the adapter's folder or repository in records. Defaults to `adapter`.
         dtype (`str`, *optional*, defaults to `"auto"`): Precision of the weights.
-        trained (`str`, *optional*): Adapter whose record the base must fit; also of a base that is measured next to
-            its adapter.
-        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base that does not fit it.
-        recipe_revision (`str`, *optional*): Revision of the base that the recipe names.
-        resolved ([`~escoita.models.base_model.Base`], *optional*): The base, once it is found.
-        own_limit (`bool`, *optional*, defaults to `False`): The model's own limit of tokens holds instead of that of
-            `generation_settings`.
+        trained (`str`, *optional*): Adapter whose record names the digest of the base; also given for a base that is
+            evaluated next to its adapter.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with another digest.
+        recipe_revision (`str`, *optional*): Revision of the base in the recipe.
+        resolved ([`~escoita.models.base_model.Base`], *optional*): The base, after it was found.
+        own_limit (`bool`, *optional*, defaults to `False`): Whether to use the token limit of the model instead of
+            that of `generation_settings`.
     """
 
     name: str
@@ -102,8 +103,8 @@ class Candidate:
     resolved: Base | None = None
     own_limit: bool = False
 
-    def carries(self, other: "Candidate") -> bool:
-        """Whether the other is this model, once its adapter is merged into it."""
+    def is_base_of(self, other: "Candidate") -> bool:
+        """Return whether the other system is this model with an adapter, so that the loaded model can be used."""
         return self.adapter is None and all(
             getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "generation_settings")
         )
@@ -111,18 +112,18 @@ class Candidate:
 
 class EvaluationRequest(NamedTuple):
     """
-    What [`~escoita.evaluation.evaluate.evaluate`] is to measure; its arguments.
+    Hold the arguments of [`~escoita.evaluation.evaluate.evaluate`].
 
     Args:
-        candidates (`list[Candidate]`): The base and its adapter.
-        corpora (`list[Corpus]`): What to test on.
-        out (`Path`): Where predictions, results and report go.
-        settings ([`Evaluation`]): Baselines, batches, normaliser, intervals, probes.
+        systems (`list[Candidate]`): The base and its adapter.
+        corpora (`list[Corpus]`): Test corpora.
+        out (`Path`): Folder for predictions, results and report.
+        settings ([`Evaluation`]): Baselines, batches, normalizer, intervals, probes.
         max_rejected_share (`float`, *optional*, defaults to 1): Largest fraction of a corpus that may be unusable.
-        title (`str`, *optional*): Heads the report.
+        title (`str`, *optional*): Title of the report.
     """
 
-    candidates: list[Candidate]
+    systems: list[Candidate]
     corpora: list[Corpus]
     out: Path
     settings: Evaluation
@@ -136,11 +137,11 @@ def request_for_run(
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> EvaluationRequest:
-    """What is to be measured of a run, as [`~escoita.evaluation.evaluate.evaluate_run`] does."""
+    """Return the request for a run; the arguments are those of [`~escoita.evaluation.evaluate.evaluate_run`]."""
     run = RunDirectory(path)
     recipe, adapter = run.load_recipe(overrides), run.trained_adapter()
     generation_settings = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
-    if recipe.base_revision != run.load_recipe().base_revision:  # --set base_revision=… is meant as --base-revision
+    if recipe.base_revision != run.load_recipe().base_revision:  # --set base_revision=… acts as --base-revision
         base_revision = base_revision or recipe.base_revision
     base = Candidate(
         BASE,
@@ -152,11 +153,11 @@ def request_for_run(
         allow_other_base=allow_other_base,
         recipe_revision=recipe.base_revision,
     )
-    # `adapter` is the folder beside `eval`: the record stays true wherever the run is moved.
+    # The name of the folder next to `eval`, so that the record stays valid if the run is moved.
     main_system = replace(base, name=SUBJECT, adapter=adapter, adapter_name="adapter")
-    candidates = [*([base] if recipe.eval.base else []), main_system]
+    systems = [*([base] if recipe.eval.base else []), main_system]
     share = recipe.corpora.max_rejected_share
-    return EvaluationRequest(candidates, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
+    return EvaluationRequest(systems, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
 
 
 def request_for_manifests(
@@ -171,46 +172,57 @@ def request_for_manifests(
     base_revision: str | None = None,
     allow_other_base: bool = False,
 ) -> EvaluationRequest:
-    """What is to be measured on manifests, as [`~escoita.evaluation.evaluate.evaluate_manifests`] does."""
+    """Return the request for manifests; for the arguments see [`~escoita.evaluation.evaluate.evaluate_manifests`]."""
     from escoita.models.chat import ChatFamily
 
     corpora = _named_by_file(manifests)
     if language and not re.fullmatch("[a-z]{2,3}", language):
-        raise EscoitaError(f"--language {language}: write its code, such as gl")
+        raise EscoitaError("not a language code", key="--language", value=language, hint="use a code such as gl")
     if normalizer is not None and normalizer not in NORMALIZERS:
-        raise EscoitaError(f"--normalizer {normalizer}: there are {', '.join(NORMALIZERS)}")
+        raise EscoitaError(
+            "unknown normalizer", key="--normalizer", value=normalizer, hint=f"use one of {', '.join(NORMALIZERS)}"
+        )
     settings = Evaluation.model_validate({"baselines": baselines or []})
     if adapter is not None:
         generation_settings = generation_settings or adapter_record(adapter)
-        alone = Candidate(
+        base_system = Candidate(
             BASE, base, generation_settings, base_revision, trained=adapter, allow_other_base=allow_other_base
         )
-        candidates = [alone, replace(alone, name=SUBJECT, adapter=adapter)]
+        systems = [base_system, replace(base_system, name=SUBJECT, adapter=adapter)]
     elif isinstance(listener_of(base, base_revision), ChatFamily):
         if not file_if_any(base, "escoita.json", base_revision):
-            raise EscoitaError(f"{base}: answers to a prompt, which an adapter tells; give --adapter")
-        candidates = [
-            Candidate(BASE, base, adapter_record(base, base_revision), base_revision)
-        ]  # both in one, as `escoita merge` writes them
+            raise EscoitaError(
+                "required, because the model needs the prompt of an adapter", path=base, key="--adapter"
+            )
+        # A model with a merged adapter, as `escoita merge` writes it.
+        systems = [Candidate(BASE, base, adapter_record(base, base_revision), base_revision)]
     elif language is None:
-        raise EscoitaError(f"{base}: no adapter tells the language; say it with --language")
+        raise EscoitaError("required without an adapter", path=base, key="--language")
     else:
         generation_settings = AdapterRecord(
             language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens
         )
-        candidates = [Candidate(BASE, base, generation_settings, base_revision, own_limit=True)]
-    chosen = normalizer or default_normalizer(candidates[0].generation_settings.language)
-    return EvaluationRequest(candidates, corpora, out, settings.model_copy(update={"normalizer": chosen}))
+        systems = [Candidate(BASE, base, generation_settings, base_revision, own_limit=True)]
+    chosen = normalizer or default_normalizer(systems[0].generation_settings.language)
+    return EvaluationRequest(systems, corpora, out, settings.model_copy(update={"normalizer": chosen}))
 
 
 def _named_by_file(manifests: list[Path]) -> list[Corpus]:
-    """Corpora by the names of their files, `test`; where several have one, with those of their folders, `gl-test`."""
+    """Return corpora named by their files (`test`), or, if that is ambiguous, also by their folders (`gl-test`)."""
     stems = [path.stem for path in manifests]
     folders = [f"{path.resolve().parent.name}-" if stems.count(path.stem) > 1 else "" for path in manifests]
     names = [folder + stem for folder, stem in zip(folders, stems, strict=True)]
     if len(set(names)) < len(names):
-        raise CorpusError("two manifests and their folders have the same names, which name their corpora; rename one")
+        raise CorpusError(
+            "two manifests have the same name and the same name of their folder, which name their corpora",
+            key="--corpus",
+            hint="rename one",
+        )
     try:
         return [Corpus(name=name, path=str(path)) for name, path in zip(names, manifests, strict=True)]
     except ValidationError as error:
-        raise CorpusError("a manifest's file name names its corpus: use letters, digits, '.', '_' and '-'") from error
+        raise CorpusError(
+            "the name of a manifest must be valid as the name of a corpus",
+            key="--corpus",
+            hint="use letters, digits, '.', '_' and '-'",
+        ) from error

@@ -1,1 +1,1 @@
-"""How anything is written to the Hub: what a token may do, one commit or nothing, and what never leaves a machine."""
+"""Write to the Hub in one commit, check the rights of the token first, and refuse files that must not be published."""

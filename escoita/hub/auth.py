@@ -1,4 +1,4 @@
-"""What a token may do, asked of the Hub before anything is trained or uploaded."""
+"""Check what a token may do on the Hub before anything is trained or uploaded, and explain refusals of the Hub."""
 
 import os
 import tempfile
@@ -17,116 +17,150 @@ from escoita.hub.retry import retry_after_seconds, retrying, status_of
 from escoita.utils.files import NO_SPACE, cannot_write
 
 
-ADVICE = {
-    401: "the token is not valid, or no longer; log in with `hf auth login`",
-    403: "the token may not write there; make one with write access",
-    409: "it is being changed by somebody else; try again",
-    412: "it changed since it was read; run the command again",
+# Problem and hint of a status.
+_REFUSALS = {
+    401: ("the token is invalid or expired", "log in with `hf auth login`"),
+    403: ("the token has no write access", "create a token with write access"),
+    409: ("another commit is in progress", "try again"),
+    412: ("the repository changed since it was read", "run the command again"),
 }
+
+
+class HubRequestError(PublishError):
+    """
+    Report a request that the Hub refused, or that got no answer.
+
+    Args:
+        status (`int`, *optional*): The HTTP status, if there was an answer.
+    """
+
+    status: int | None = None
+
+
+class WriteAccessError(PublishError):
+    """Report a token that may not write to a repository."""
+
+
+class NoRepositoryError(PublishError):
+    """Report a repository that must exist, and does not."""
 
 
 @contextmanager
 def clear_refusals(what: str, kind: str = "repository") -> Iterator[None]:
     """
-    Turns the Hub's refusals into one line that says what to do; the token is never part of it.
+    Turn a refusal of the Hub into one line that says what to do. The token is never part of it.
 
     Args:
-        what (`str`): What the line begins with.
-        kind (`str`, *optional*, defaults to `"repository"`): What is not there on a 404.
+        what (`str`): The beginning of the line, such as the name of a repository.
+        kind (`str`, *optional*, defaults to `"repository"`): The kind of thing that a status 404 reports as missing.
+
+    Raises:
+        HubRequestError: The Hub refused, or cannot be reached.
     """
     try:
         yield
     except OIDCError as error:
-        raise PublishError(f"{what}: {' '.join(str(error).split())}") from error
+        raise HubRequestError(" ".join(str(error).split()), path=what, status=status_of(error)) from error
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        raise PublishError(f"{what}: {_why(error, kind)}") from error
+        problem, hint = _explanation(error, kind)
+        raise HubRequestError(problem, path=what, hint=hint, status=status_of(error)) from error
 
 
-def _why(error: Exception, kind: str) -> str:
+def _explanation(error: Exception, kind: str) -> tuple[str, str | None]:
+    """Return problem and hint of an error of a request."""
     status = status_of(error)
     if status is None:
-        if isinstance(error, OfflineModeIsEnabled):
-            return "the Hub is not asked, as HF_HUB_OFFLINE is set"
-        if isinstance(error, OSError) and error.errno and error.strerror:  # of this machine, a full disk
-            if error.errno in NO_SPACE:
-                return str(cannot_write(Path(error.filename or tempfile.gettempdir()), error.strerror))
-            return f"{error.strerror}; mend that and run the command again"
-        if isinstance(error, PermissionError):  # of hf_xet, whose errors have no status
-            return ADVICE[401]
-        return f"the Hub cannot be reached ({type(error).__name__})"
+        return _explanation_without_status(error)
     server = error.server_message if isinstance(error, HfHubHTTPError) else None
-    reason = " ".join((server or str(error).splitlines()[0]).split())
+    problem, hint = _REFUSALS.get(status, (" ".join((server or str(error).splitlines()[0]).split()), None))
     if status == 404:
-        reason = f"there is no such {kind}, or the token may not see it"
+        problem = f"{kind} not found, or not visible to the token"
     elif status == 429:
-        asked = retry_after_seconds(error)
-        reason = "too many requests; try again " + (f"in {asked:.0f} s" if asked is not None else "later")
+        seconds = retry_after_seconds(error)
+        problem, hint = "too many requests", f"try again {'later' if seconds is None else f'in {seconds:.0f} s'}"
     elif status >= 500:
-        reason = "the Hub failed; run the command again, it goes on from what is there"
-    return f"{ADVICE.get(status, reason)} (HTTP {status})"
+        problem, hint = "the Hub failed", "run the command again; it resumes where it stopped"
+    return f"{problem} (HTTP {status})", hint
+
+
+def _explanation_without_status(error: Exception) -> tuple[str, str | None]:
+    if isinstance(error, OfflineModeIsEnabled):
+        return "no connection to the Hub, because HF_HUB_OFFLINE is set", None
+    if isinstance(error, OSError) and error.errno and error.strerror:  # of this machine
+        if error.errno in NO_SPACE:
+            full = cannot_write(Path(error.filename or tempfile.gettempdir()), error.strerror)
+            return f"{full.path}: {full.problem}", full.hint
+        return error.strerror, "correct this and run the command again"
+    if isinstance(error, PermissionError):  # of hf_xet, whose errors have no status
+        return _REFUSALS[401]
+    return f"the Hub cannot be reached ({type(error).__name__})", None
 
 
 def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str = "model") -> str:
     """
-    Checks that there is a token, that the name can be a repository, and that the token may write to it.
+    Check that there is a token, that the name can be a repository, and that the token may write to it.
 
-    Where `HF_OIDC_RESOURCE` is set, huggingface_hub trades the identity of a CI job for a token that writes to that
-    one repository for an hour (https://huggingface.co/docs/hub/trusted-publishers). Such a token belongs to nobody,
-    and can make no repository.
+    If `HF_OIDC_RESOURCE` is set, huggingface_hub exchanges the identity of a CI job for a token that may write to this
+    one repository for an hour (https://huggingface.co/docs/hub/trusted-publishers). Such a token belongs to no user
+    and cannot create a repository.
 
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`, *optional*): `user/name`.
-        pr (`bool`, *optional*, defaults to `False`): A pull request is to be opened, as anybody may whose token writes
-            at all; the repository must be there.
-        repo_type (`str`, *optional*, defaults to `"model"`): Or `"space"`.
+        pr (`bool`, *optional*, defaults to `False`): Whether a pull request is opened, for which any token that may
+            write is enough; the repository must exist.
+        repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"space"`.
 
     Returns:
         `str`: The repository.
 
     Raises:
-        PublishError: Says in one line what is missing.
+        PublishError: There is no token, or it may not write, or the repository cannot exist.
     """
     repo = require_name(repo)
     if resource := trusted_resource(api):
         _require_trusted(api, repo, resource, repo_type)
         return repo
     if not (api.token or get_token()):
-        raise PublishError("there is no token; log in with `hf auth login`, or set HF_TOKEN")
+        raise PublishError("no Hugging Face token found", hint="log in with `hf auth login`, or set HF_TOKEN")
     with clear_refusals(repo):
         me = retrying(repo, known=False)(api.whoami)
         exists = is_there(api, repo, repo_type)
     if pr and not exists:
-        raise PublishError(f"{repo}: there is no such repository yet to open a pull request in; push without --pr")
+        raise NoRepositoryError(
+            "a pull request needs an existing repository", path=repo, hint="push without --pr first"
+        )
     owner = repo.split("/")[0]
     if not pr and owner not in {me["name"], *(org["name"] for org in me.get("orgs", []))}:
-        raise PublishError(f"{repo}: the token belongs to {me['name']}, who is not {owner} nor a member of it")
+        raise WriteAccessError(f"the token belongs to {me['name']}, which is neither {owner} nor a member", path=repo)
     if not may_write(me, repo, exists, pr):
-        raise PublishError(f"{repo}: the token may only read; make one with write access")
+        raise WriteAccessError("the token may only read", path=repo, hint="create a token with write access")
     return repo
 
 
 def require_name(repo: str | None) -> str:
     """
-    Check that a name can be that of a repository, without asking the Hub.
+    Check that a name can be that of a repository, without a request to the Hub.
 
     Raises:
-        PublishError: It cannot, or there is none.
+        PublishError: It cannot, or no name is given.
     """
     if not repo:
-        raise PublishError("no repository is named; give --repo user/name, or --set hub.repo=user/name when training")
+        raise PublishError(
+            "no repository given", hint="use --repo user/name, or --set hub.repo=user/name during training"
+        )
     if not is_repo_id(repo):
-        raise PublishError(f"{repo}: not the name of a repository; write user/name")
+        raise PublishError("not a repository name", value=repo, hint="use the form user/name")
     return repo
 
 
 def trusted_resource(api: HfApi) -> str | None:
-    """The one thing that a CI job's token is for, where the job is a trusted publisher."""
+    """Return the only repository that the token of a CI job may write to, if the job is a trusted publisher."""
     return None if api.token else os.environ.get("HF_OIDC_RESOURCE")
 
 
 def is_there(api: HfApi, repo: str, repo_type: str = "model") -> bool:
-    """Whether a repository is there and the token may see it."""
+    """Return whether a repository exists and is visible to the token."""
     try:
         return bool(retrying(repo, known=False)(api.repo_info, repo, repo_type=repo_type))
     except RepositoryNotFoundError:
@@ -135,14 +169,15 @@ def is_there(api: HfApi, repo: str, repo_type: str = "model") -> bool:
 
 def may_write(me: dict[str, Any], repo: str, exists: bool, pr: bool = False) -> bool:
     """
-    Reads a token's rights from the answer to `whoami`.
+    Return whether a token may write to a repository, according to the answer to `whoami`.
 
     Args:
         me (`dict`): The answer.
         repo (`str`): `user/name`.
-        exists (`bool`): Whether the repository is there; else the right is needed for its owner as a whole.
-        pr (`bool`, *optional*, defaults to `False`): To open a pull request there, of which whoami says nothing clear
-            for fine-grained tokens; the Hub decides.
+        exists (`bool`): Whether the repository exists; if not, the token needs the right for all repositories of its
+            owner.
+        pr (`bool`, *optional*, defaults to `False`): Whether a pull request is opened. For fine-grained tokens the
+            answer does not tell whether this is allowed; the Hub decides.
     """
     token = me.get("auth", {}).get("accessToken", {})
     if token.get("role") != "fineGrained":
@@ -155,24 +190,25 @@ def may_write(me: dict[str, Any], repo: str, exists: bool, pr: bool = False) -> 
 
 
 def _require_trusted(api: HfApi, repo: str, resource: str, repo_type: str) -> None:
-    """Of a CI job: that its token is for this repository, that the Hub gives one, and that it writes there."""
-    if resource != (wanted := f"spaces/{repo}" if repo_type == "space" else repo):
-        raise PublishError(
-            f"{repo}: this job's token is for {resource} alone, as HF_OIDC_RESOURCE says; set it to {wanted}"
+    """Check that the token of a CI job is for this repository, that the Hub issues one, and that it may write."""
+    if resource != (expected := f"spaces/{repo}" if repo_type == "space" else repo):
+        raise WriteAccessError(
+            f"the token of this job is only for {resource}", path=repo, hint=f"set HF_OIDC_RESOURCE to {expected}"
         )
     try:
         with clear_refusals("trusted publishing"):
             retrying(repo, known=False)(get_token)
-    except PublishError as error:
-        if status_of(error.__cause__ or error) in (400, 401, 403, 404):
-            raise PublishError(
-                f"{repo}: the Hub gives this job no token; name its repository, branch and workflow under Trusted "
-                f"Publishers in the settings of {repo}, which must be there already"
+    except HubRequestError as error:
+        if error.status in (400, 401, 403, 404):
+            raise WriteAccessError(
+                "the Hub issues no token for this job",
+                path=repo,
+                hint=f"create {repo}, and add this repository, branch and workflow to its Trusted Publishers",
             ) from error
         raise
     with clear_refusals(repo):
         if not is_there(api, repo, repo_type):
-            raise PublishError(
-                f"{repo}: there is no such repository, and the token of a CI job can make none; make it"
+            raise NoRepositoryError(
+                "repository not found, and the token of a CI job cannot create one", path=repo, hint="create it first"
             )
         retrying(repo)(api.auth_check, repo, write=True, repo_type=repo_type)

@@ -1,6 +1,6 @@
 """
-Keeps the user name and the password that `HF_ENDPOINT` may contain before the host out of every address, so that no
-message, log, error or record can contain them. They are sent to that host alone, as HTTP Basic authentication.
+Keep the user name and the password that `HF_ENDPOINT` may contain before the host out of every address, so that no
+message, log, error or record can contain them. They are sent only to that host, as HTTP Basic authentication.
 """
 
 import os
@@ -9,13 +9,13 @@ from base64 import b64encode
 from urllib.parse import unquote
 
 
-# Where child processes find what was taken out of HF_ENDPOINT.
+# Variable from which child processes read the login that was removed from HF_ENDPOINT.
 LOGIN = "ESCOITA_HUB_LOGIN"
 
 
 def keep_login_apart() -> None:
-    """Take the login out of `HF_ENDPOINT`, before huggingface_hub reads it or after, and have requests send it."""
-    # All before the last @ is the login, also if it contains what ends a host: an endpoint has no @ elsewhere.
+    """Remove the login from `HF_ENDPOINT`, before or after huggingface_hub reads it, and have requests send it."""
+    # All before the last @ is the login, even if it contains what ends a host: an endpoint has no @ elsewhere.
     before, at, address = os.environ.get("HF_ENDPOINT", "").rpartition("@")
     if at:
         scheme, mark, login = before.partition("://") if "://" in before else ("", "", before)
@@ -28,24 +28,24 @@ def keep_login_apart() -> None:
 
 def _send_login(login: str) -> None:
     if "huggingface_hub.constants" in sys.modules:
-        _correct_what_was_read()
+        _correct_constants()
     from huggingface_hub import set_client_factory
     from huggingface_hub.utils import httpx
     from huggingface_hub.utils._http import default_client_factory
 
     user, _, password = login.partition(":")
     header = "Basic " + b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-    there = os.environ["HF_ENDPOINT"]
+    endpoint = os.environ["HF_ENDPOINT"]
 
     def authorized(request: httpx.Request) -> httpx.Request:
-        if _origin(request.url) == _origin(httpx.URL(there)):
+        if _origin(request.url) == _origin(httpx.URL(endpoint)):
             request.headers["Authorization"] = header
         return request
 
     def client() -> httpx.Client:
-        made = default_client_factory()
-        made.auth = authorized
-        return made
+        created = default_client_factory()
+        created.auth = authorized
+        return created
 
     def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
         return url.scheme, url.host, url.port
@@ -53,8 +53,8 @@ def _send_login(login: str) -> None:
     set_client_factory(client)
 
 
-def _correct_what_was_read() -> None:
-    """Correct what huggingface_hub keeps of `HF_ENDPOINT`, if a script imported it before escoita."""
+def _correct_constants() -> None:
+    """Correct the copies of `HF_ENDPOINT` in huggingface_hub, if a script imported it before escoita."""
     from huggingface_hub import constants
 
     before, constants.ENDPOINT = constants.ENDPOINT, os.environ["HF_ENDPOINT"].rstrip("/")

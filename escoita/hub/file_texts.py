@@ -17,41 +17,47 @@ from typing import Any
 from escoita.hub.secrets import BETWEEN
 
 
-# Per file that is published. Beyond them an archive is refused, as nobody can say what is in it.
+# Limits for each published file. An archive beyond them is refused, because its content is not known.
 MOST_BYTES = 200_000_000
 MOST_MEMBERS = 1_000
 MOST_LEVELS = 3
 _CHUNK = 1 << 20
 
 
-class NotLookedInto(Exception):
-    """An archive, or a member of one, that cannot be read within the limits; says why."""
+class UnreadableArchive(Exception):
+    """Report an archive, or a member of one, that cannot be read within the limits."""
 
 
 @dataclass
 class Budget:
-    """What may still be read of one file."""
+    """
+    Limit the bytes and members that are read from one file.
+
+    Args:
+        bytes (`int`, *optional*): Remaining bytes.
+        members (`int`, *optional*): Remaining members of archives.
+    """
 
     bytes: int = MOST_BYTES
     members: int = MOST_MEMBERS
 
     def take(self, size: int) -> None:
         """
-        Subtract a member of some bytes.
+        Subtract a member of `size` bytes.
 
         Raises:
-            NotLookedInto: Nothing is left.
+            UnreadableArchive: The limit is exceeded.
         """
         self.bytes -= size
         self.members -= 1
         if self.bytes < 0:
-            raise NotLookedInto(f"an archive of more than {MOST_BYTES // 1_000_000} MB")
+            raise UnreadableArchive(f"an archive of more than {MOST_BYTES // 1_000_000} MB")
         if self.members < 0:
-            raise NotLookedInto(f"an archive of more than {MOST_MEMBERS} files")
+            raise UnreadableArchive(f"an archive of more than {MOST_MEMBERS} files")
 
 
 def is_archive(data: bytes) -> bool:
-    """Whether data is gzip or zip, or ends with a zip file, as a picture can."""
+    """Return whether data is gzip or zip, or ends with a zip file, as an image can."""
     return data.startswith(b"\x1f\x8b\x08") or zipfile.is_zipfile(BytesIO(data))
 
 
@@ -60,12 +66,12 @@ def members(name: str, data: bytes, budget: Budget) -> Iterator[tuple[str, bytes
     Yield name and content of each file in an archive.
 
     Args:
-        name (`str`): The archive's; a gzip file contains the file of that name without its last suffix.
-        data (`bytes`): Of which [`is_archive`] is true.
-        budget ([`Budget`]): What may still be read.
+        name (`str`): Name of the archive; a gzip file contains the file of that name without its last suffix.
+        data (`bytes`): Content of the archive, for which [`is_archive`] is true.
+        budget ([`Budget`]): The remaining limit.
 
     Raises:
-        NotLookedInto: The archive exceeds a limit, or is encrypted or damaged.
+        UnreadableArchive: The archive exceeds a limit, or is encrypted or damaged.
     """
     if data.startswith(b"\x1f\x8b\x08"):
         content = _gunzipped(data, budget.bytes)
@@ -82,12 +88,12 @@ def members(name: str, data: bytes, budget: Budget) -> Iterator[tuple[str, bytes
                 if archive.comment:
                     yield "comment", archive.comment
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
-            # RuntimeError is what zipfile raises for a member that needs a password.
-            raise NotLookedInto("an archive that is damaged or encrypted") from error
+            # zipfile raises RuntimeError for a member that needs a password.
+            raise UnreadableArchive("an archive that is damaged or encrypted") from error
 
 
 def _gunzipped(data: bytes, most: int) -> bytes:
-    """Return at most one byte more than allowed; of a damaged file, what comes before the damage."""
+    """Return at most one byte more than allowed; for a damaged file, the content before the damage."""
     content = bytearray()
     with gzip.GzipFile(fileobj=BytesIO(data)) as file:
         try:
@@ -103,15 +109,15 @@ def _unzipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> b
         return file.read(most + 1)
 
 
-# Formats next to text; nobody can say what is in others.
+# Binary formats whose texts can be found.
 _BINARY = {".safetensors", ".parquet", ".model", ".png", ".jpg", ".jpeg", ".wav", ".flac", ".ogg", ".opus", ".mp3"}
 _VALUES = {".json", ".jsonl", ".yaml", ".yml"}
-# Pieces of words, among them of paths that are nobody's.
+# Files of pieces of words, some of which look like paths.
 _VOCABULARIES = {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "spiece.model"}
-# Columns of predictions, and keys of manifests and records, that contain what people say.
+# Columns of predictions, and keys of manifests and records, that contain transcripts.
 _TRANSCRIPT_COLUMNS = {"reference", "hypothesis"}
 _TRANSCRIPT_KEYS = {"text", "transcript", "transcription", "sentence", "reference", "hypothesis"}
-# Of a header that safetensors itself reads.
+# The limit of safetensors itself.
 _LONGEST_HEADER = 100_000_000
 _BYTE_ORDER_MARKS = {
     b"\xff\xfe\0\0": "utf-32",
@@ -121,27 +127,27 @@ _BYTE_ORDER_MARKS = {
 }
 
 
-class NotThisFormat(Exception):
-    """A file that is not what its name says; names the format."""
+class FormatMismatch(Exception):
+    """Report a file whose content is not of the format that its name states."""
 
 
 @dataclass(frozen=True)
 class Piece:
     """
-    A text of a file.
+    Hold a text of a file.
 
     Args:
         text (`str`): The text.
-        where (`Callable[[int], str]`): Given a position in the text, returns where it is in the file, such as `:3` for
+        place (`Callable[[int], str]`): Function from a position in the text to its place in the file, such as `:3` for
             the third line.
-        values (`bool`, *optional*, defaults to `False`): The text is JSON or YAML.
-        vocabulary (`bool`, *optional*, defaults to `False`): The text contains pieces of words.
-        transcript (`bool`, *optional*, defaults to `False`): The text is what people say, or a model transcribed.
-        binary (`bool`, *optional*, defaults to `False`): The text was decoded from bytes that are not text.
+        values (`bool`, *optional*, defaults to `False`): Whether the text is JSON or YAML.
+        vocabulary (`bool`, *optional*, defaults to `False`): Whether the text contains pieces of words.
+        transcript (`bool`, *optional*, defaults to `False`): Whether the text is a transcript or a hypothesis.
+        binary (`bool`, *optional*, defaults to `False`): Whether the text was decoded from bytes that are not text.
     """
 
     text: str
-    where: Callable[[int], str]
+    place: Callable[[int], str]
     values: bool = False
     vocabulary: bool = False
     transcript: bool = False
@@ -149,7 +155,7 @@ class Piece:
 
 
 def is_known(name: str, data: bytes) -> bool:
-    """Whether a file is text, or in a format whose texts are found."""
+    """Return whether a file is text, or of a format whose texts can be found."""
     return PurePosixPath(name).suffix.lower() in _BINARY or decoded(data) is not None
 
 
@@ -158,7 +164,7 @@ def pieces(name: str, data: bytes) -> Iterator[Piece]:
     Yield the texts of a file that is neither parquet nor safetensors.
 
     Raises:
-        NotThisFormat: It is not what its name says.
+        FormatMismatch: The content is not of the format that the name states.
     """
     path = PurePosixPath(name)
     suffix, text = path.suffix.lower(), decoded(data)
@@ -177,7 +183,7 @@ def pieces(name: str, data: bytes) -> Iterator[Piece]:
 
 
 def decoded(data: bytes) -> str | None:
-    """Return the text that data is, in UTF-8, or with a byte order mark in UTF-16 or UTF-32; else nothing."""
+    """Decode data from UTF-8, or, by its byte order mark, from UTF-16 or UTF-32; return None if it is not text."""
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
@@ -191,7 +197,7 @@ def in_safetensors(content: bytes | Path, shown: Callable[[str], str]) -> Iterat
     Yield the names of tensors, and the metadata.
 
     Raises:
-        NotThisFormat: It is not safetensors.
+        FormatMismatch: It is not safetensors.
     """
     try:
         with content.open("rb") if isinstance(content, Path) else BytesIO(content) as file:
@@ -200,7 +206,7 @@ def in_safetensors(content: bytes | Path, shown: Callable[[str], str]) -> Iterat
         if not isinstance(header, dict):
             raise ValueError("no header")
     except (ValueError, RecursionError, struct.error) as error:
-        raise NotThisFormat("safetensors") from error
+        raise FormatMismatch("safetensors") from error
     for key, value in header.items():
         yield Piece(BETWEEN.join([key, *_strings(value)]), lambda _, key=key: f", {shown(key)}")  # type: ignore[misc]
 
@@ -210,7 +216,7 @@ def in_parquet(name: str, data: bytes, shown: Callable[[str], str]) -> Iterator[
     Yield the texts and bytes of all columns, the names of these, and the metadata.
 
     Raises:
-        NotThisFormat: It is not parquet.
+        FormatMismatch: It is not parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -219,7 +225,7 @@ def in_parquet(name: str, data: bytes, shown: Callable[[str], str]) -> Iterator[
         table = pq.read_table(BytesIO(data))
         metadata = [pq.read_metadata(BytesIO(data)).metadata, table.schema.metadata]
     except (pa.ArrowException, OSError) as error:
-        raise NotThisFormat("parquet") from error
+        raise FormatMismatch("parquet") from error
     metadata += [field.metadata for field in table.schema]
     about = BETWEEN.join([str(table.schema), *_strings(metadata)])
     yield Piece(about, lambda _: ", metadata")
@@ -252,29 +258,27 @@ def transcripts(name: str, piece: Piece) -> Iterator[str]:
         return
     for document in piece.text.splitlines() if suffix == ".jsonl" else [piece.text]:
         try:
-            yield from _said(json.loads(document))
+            yield from _quoted(json.loads(document))
         except (ValueError, RecursionError):
             continue
 
 
-def _said(value: Any) -> Iterator[str]:
+def _quoted(value: Any) -> Iterator[str]:
     if isinstance(value, list):
         for each in value:
-            yield from _said(each)
+            yield from _quoted(each)
     elif isinstance(value, dict):
         for key, each in value.items():
             if key in _TRANSCRIPT_KEYS and isinstance(each, str):
                 yield each
-            elif key == "normalization" and isinstance(
-                each, dict
-            ):  # what a normalizer makes of the words of transcripts
+            elif key == "normalization" and isinstance(each, dict):  # its examples are parts of transcripts
                 yield from _strings(each.get("examples"))
             else:
-                yield from _said(each)
+                yield from _quoted(each)
 
 
 def _in_png(data: bytes) -> str:
-    """Return the texts of a PNG file, of which some are compressed."""
+    """Return the texts of a PNG file, some of which are compressed."""
     from PIL import Image
 
     try:
@@ -282,11 +286,11 @@ def _in_png(data: bytes) -> str:
             image.load()  # texts may follow the pixels
             return BETWEEN.join(_strings(image.info))
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise NotThisFormat("PNG") from error
+        raise FormatMismatch("PNG") from error
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All texts in a value, however deep."""
+    """Yield all texts in a nested value."""
     if isinstance(value, bytes):
         yield value.decode("utf-8", "replace")
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What stands in a folder, or in a repository of the Hub, and what to say when it does not."""
+"""Find the files of a folder, or of a repository of the Hub, and the digest of its weights."""
 
 import hashlib
 import os
@@ -12,17 +12,41 @@ from escoita.records.training import AdapterRecord
 from escoita.utils.files import remembered_sha256
 
 
-# Folder beside the weights of Phi-4-multimodal, which are not those of a model that hears without it.
+# Folder of Phi-4-multimodal, next to its weights, without which it cannot transcribe.
 SPEECH_LORA = "speech-lora"
-# As Transformers names weights; a repository may hold the same weights again under other names.
+# Names of weights as Transformers writes them; a repository may contain the same weights under other names too.
 MODEL_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 OWN_ADAPTER = "adapter_model.safetensors"
-# Digests that the Hub tells of the weight files of a repository at a commit, once it has been asked.
+# Digests of weight files that the Hub reported, by repository and commit.
 _told: dict[tuple[str, str], dict[str, str]] = {}
 
 
+class MissingFileError(EscoitaError):
+    """
+    Report a file that a folder does not contain.
+
+    Args:
+        name (`str`): The file.
+    """
+
+    problem = "{name} not found"
+    name: str
+
+
+class UnavailableError(EscoitaError):
+    """
+    Report a name that is neither that of a folder nor available on the Hub.
+
+    Args:
+        reason (`str`): The first line of the Hub's refusal.
+    """
+
+    problem = "neither a local folder nor available on the Hub ({reason})"
+    reason: str
+
+
 def is_repo_id(name: str) -> bool:
-    """Whether a name has the form `owner/name` of a repository."""
+    """Return whether a name has the form `owner/name` of a repository."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     try:
@@ -50,38 +74,47 @@ def split_revision(source: str) -> tuple[str, str | None]:
     if not at or os.path.exists(source) or not is_repo_id(name):
         return source, None
     if not revision:
-        raise EscoitaError(f"{source}: no revision follows the @; write {name}@REVISION, or {name} alone")
+        raise EscoitaError("no revision after the @", value=source, hint=f"use {name}@REVISION or {name}")
     return name, revision
 
 
 @contextmanager
 def hub_errors(what: str) -> Iterator[None]:
-    """Turns what loading raises, when a folder or repository is not there, into one clear line."""
+    """
+    Turn the error of a folder or repository that cannot be found into one clear line.
+
+    Args:
+        what (`str`): The name of the folder or repository.
+
+    Raises:
+        UnavailableError: It cannot be found.
+    """
     from huggingface_hub.errors import HFValidationError
 
     try:
         yield
     except (OSError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise EscoitaError(f"{what}: neither a folder here nor to be had from the Hub ({reason})") from error
+        raise UnavailableError(path=what, reason=reason) from error
 
 
 def local_file(source: str, name: str, revision: str | None = None) -> Path:
     """
-    Path of a file of a folder, or of a repository, fetched into the cache where needed.
+    Return the path of a file of a folder, or of a repository, and download it into the cache if it is not there.
 
     Args:
         source (`str`): A folder, or a repository of the Hub, `user/name` or `user/name@revision`.
         name (`str`): The file.
-        revision (`str`, *optional*): Of the repository; the one that `source` names unless given.
+        revision (`str`, *optional*): Revision of the repository. Defaults to the one that `source` names.
 
     Raises:
-        EscoitaError: It cannot be had.
+        MissingFileError: The folder does not contain the file.
+        UnavailableError: The file cannot be downloaded.
     """
     if Path(source).is_dir():
         path = Path(source) / name
         if not path.is_file():
-            raise EscoitaError(f"{source}: holds no {name}")
+            raise MissingFileError(path=source, name=name)
         return path
     from huggingface_hub import hf_hub_download
 
@@ -92,20 +125,20 @@ def local_file(source: str, name: str, revision: str | None = None) -> Path:
 
 def adapter_record(adapter: str, revision: str | None = None) -> AdapterRecord:
     """
-    Prompt, language and limits of an adapter, from its `escoita.json`.
+    Read prompt, language and limits of an adapter from its `escoita.json`.
 
     Raises:
-        EscoitaError: It holds none.
+        EscoitaError: The file does not exist, or cannot be read.
     """
     return AdapterRecord.read(local_file(adapter, "escoita.json", revision))
 
 
 def file_if_any(source: str, name: str, revision: str | None = None) -> Path | None:
     """
-    As [`local_file`], but `None` where the folder or repository holds no such file.
+    Return the path of a file as [`local_file`] does, but `None` if the folder or repository does not contain it.
 
     Raises:
-        EscoitaError: The repository cannot be asked.
+        EscoitaError: The Hub cannot be reached, or refuses.
     """
     from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -113,11 +146,13 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
     try:
         return local_file(source, name, revision)
     except EscoitaError as error:
-        why = error.__cause__  # none where a folder was looked into
-        if why is None or (isinstance(why, EntryNotFoundError) and not isinstance(why, LocalEntryNotFoundError)):
+        cause = error.__cause__
+        if isinstance(error, MissingFileError) or (
+            isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError)
+        ):
             return None
         repo, named = split_revision(source)
-        # Without a connection, the cache knows what the Hub answered before.
+        # Without a connection, the cache contains the Hub's earlier answer.
         if try_to_load_from_cache(repo, name, revision=revision or named) is _CACHED_NO_EXIST:
             return None
         raise
@@ -125,8 +160,8 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
 
 def cached_file(source: str, name: str, revision: str | None = None) -> Path | None:
     """
-    As [`file_if_any`], but also `None` if the Hub cannot be reached and the file is not in the cache. What was fetched
-    before is used without a connection, although the Hub was never asked for this file.
+    Return the path of a file as [`file_if_any`] does, but `None` also if the Hub cannot be reached and the file is not
+    in the cache. So a repository that was downloaded without this file can be used without a connection.
 
     Raises:
         EscoitaError: The Hub can be reached, and refuses.
@@ -142,7 +177,7 @@ def cached_file(source: str, name: str, revision: str | None = None) -> Path | N
 
 
 def weight_files(source: str, revision: str | None = None) -> list[Path]:
-    """Safetensors files of a base or an adapter that was loaded, in the order of their names; a speech LoRA's last."""
+    """Return the safetensors files of a loaded base or adapter, sorted by name; those of a speech LoRA come last."""
     folder = Path(source) if Path(source).is_dir() else cached_snapshot(source, revision)
     own = [path for path in folder.glob("*.safetensors") if is_own_weight(path.name)]
     return [*sorted(own), *sorted(folder.glob(f"{SPEECH_LORA}/*.safetensors"))]
@@ -150,22 +185,22 @@ def weight_files(source: str, revision: str | None = None) -> list[Path]:
 
 def is_own_weight(name: str) -> bool:
     """
-    Whether a file of weights counts in the digest of a model.
+    Return whether a weight file is part of the digest of a model.
 
-    The adapters of the languages of MMS do not: the cache holds only those of the languages that were transcribed.
+    The language adapters of MMS are not: the cache contains only those of the languages that were transcribed.
 
     Args:
-        name (`str`): Of the file.
+        name (`str`): Name of the file.
     """
     return not name.startswith("adapter.")
 
 
 def cached_snapshot(source: str, revision: str | None = None) -> Path:
     """
-    Return the folder in the cache that holds what was fetched of a repository; its name is the commit.
+    Return the folder in the cache that contains the downloaded files of a repository; its name is the commit.
 
     Raises:
-        EscoitaError: Nothing was fetched of this revision.
+        UnavailableError: No file of this revision was downloaded.
     """
     from huggingface_hub import snapshot_download
 
@@ -176,18 +211,18 @@ def cached_snapshot(source: str, revision: str | None = None) -> Path:
 
 def weights_digest(source: str, revision: str | None = None) -> str:
     """
-    Return a SHA-256 over the weight files of a base or an adapter that was loaded, whatever it is called.
+    Return a SHA-256 over the weight files of a loaded base or adapter. Its name is not part of it.
 
-    Digests of files come from the Hub, if [`hub_digests`] asked it, or else from the cache of digests.
+    The digest of a file comes from the Hub, if [`hub_digests`] requested it, or else from the cache of digests.
 
     Args:
         source (`str`): A folder, or a repository of the Hub, with or without `@revision`.
-        revision (`str`, *optional*): Of the repository.
+        revision (`str`, *optional*): Revision of the repository.
     """
     files = weight_files(source, revision)
     if Path(source).is_dir():
         return combined_digest({weight_name(path): remembered_sha256(path) for path in files})
-    # A repository may hold the same weights twice, and all of it may be in the cache: only what is loaded counts.
+    # A repository may contain the same weights twice, and the cache may contain both: only the loaded ones count.
     usual = [path for path in files if MODEL_WEIGHTS.fullmatch(path.name) or path.name == OWN_ADAPTER]
     if any(MODEL_WEIGHTS.fullmatch(path.name) for path in usual):
         files = [path for path in files if path in usual or path.parent.name == SPEECH_LORA]
@@ -199,19 +234,19 @@ def weights_digest(source: str, revision: str | None = None) -> str:
 
 def hub_digests(repo: str, revision: str | None = None) -> tuple[str, dict[str, str]]:
     """
-    Ask the Hub for the commit of a repository and for the digests of its weight files; no weights are downloaded.
+    Request the commit of a repository and the digests of its weight files from the Hub; no weights are downloaded.
 
     Args:
         repo (`str`): Repository of the Hub.
-        revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
+        revision (`str`, *optional*): Branch, tag or commit. Defaults to the head of main.
 
     Returns:
         `tuple[str, dict[str, str]]`: The commit, and the SHA-256 of each file by its name. Files that are small enough
-            to be stored without Git LFS are fetched.
+            to be stored without Git LFS are downloaded.
 
     Raises:
-        OSError: The Hub cannot be reached, or there is no such repository or revision.
-        EscoitaError: A small file cannot be fetched.
+        OSError: The Hub cannot be reached, or the repository or revision does not exist.
+        EscoitaError: A small file cannot be downloaded.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import httpx
@@ -247,7 +282,7 @@ def combined_digest(files: Mapping[str, str]) -> str:
 
 def possible_digests(files: Mapping[str, str]) -> set[str]:
     """
-    Return the digests that a record may hold of a repository or folder, which may hold the same weights twice.
+    Return the digests that a record may contain for a repository or folder, which may contain the same weights twice.
 
     Args:
         files (`Mapping[str, str]`): SHA-256 of each weight file, by its name.

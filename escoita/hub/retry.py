@@ -1,8 +1,8 @@
 """
-Trying again: what a busy Hub or a broken line refuses now, it may take a moment later.
+Retry requests that failed because the Hub was busy or the connection broke.
 
-The client tries again by itself where it uploads files and lists trees; not where it asks who somebody is, reads a
-repository's state, makes one, or commits. Here are those.
+huggingface_hub itself retries uploads of files and listings of trees, but not the other requests: whoami, the state of
+a repository, its creation, and commits. This module retries those.
 """
 
 import re
@@ -18,8 +18,8 @@ from escoita.utils.processes import say
 
 ATTEMPTS = 7
 LONGEST_WAIT_SECONDS = 300.0  # over all attempts of one step
-PASSING = (408, 429, 500, 502, 503, 504)
-BROKEN_LINES = (
+TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
+CONNECTION_ERRORS = (
     httpx.NetworkError,
     httpx.TimeoutException,
     httpx.RemoteProtocolError,
@@ -28,27 +28,28 @@ BROKEN_LINES = (
     TimeoutError,
     LocalEntryNotFoundError,  # of a download, for any of these
 )
-# hf_xet tells it in words alone.
+# hf_xet reports the status only in the text of its error.
 _STATUS_OF_XET = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
 _BACKOFF = wait_exponential_jitter(initial=1, max=30)
 
 
 def retrying(what: str, known: bool = True) -> Retrying:
     """
-    Calls a function again while what it raises may pass, waiting 1, 2, 4 … 30 seconds, or as long as the Hub asks.
+    Return a caller that repeats a function while its error is transient, after 1, 2, 4 … 30 seconds, or as long as the
+    Hub asks.
 
     Args:
-        what (`str`): What it is about, for the line that is said before each wait.
-        known (`bool`, *optional*, defaults to `True`): Whether the Hub was reached before; else nobody listening there
-            is raised at once, as waiting does not mend a wrong address.
+        what (`str`): The subject of the line that is logged before each wait.
+        known (`bool`, *optional*, defaults to `True`): Whether the Hub was reached before. If not, a connection error
+            is raised at once, because a wait does not correct a wrong address.
 
     Returns:
         [`Retrying`]: Called with the function and its arguments; raises the last error after 7 attempts, or as soon as
-            the waits of this step would come to more than 300 seconds.
+            the waits of this step would exceed 300 seconds.
     """
 
-    def tell(state: RetryCallState) -> None:
-        say(f"{what}: {_reason(_error(state))}; trying again in {state.upcoming_sleep:.0f} s")
+    def log_wait(state: RetryCallState) -> None:
+        say(f"{what}: {_reason(_error(state))}; retrying in {state.upcoming_sleep:.0f} s")
 
     return Retrying(
         retry=retry_if_exception(lambda error: passes(error) and (known or not isinstance(error, httpx.ConnectError))),
@@ -56,20 +57,20 @@ def retrying(what: str, known: bool = True) -> Retrying:
         stop=lambda state: (
             state.attempt_number >= ATTEMPTS or state.idle_for + state.upcoming_sleep > LONGEST_WAIT_SECONDS
         ),
-        before_sleep=tell,
+        before_sleep=log_wait,
         reraise=True,
     )
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same may succeed a moment later, and may even have been done though it was not answered."""
+    """Return whether an error is transient. The request may have been executed although no answer came."""
     if (status := status_of(error)) is not None:
-        return status in PASSING
-    return isinstance(error, BROKEN_LINES) and not isinstance(error, OfflineModeIsEnabled)
+        return status in TRANSIENT_STATUSES
+    return isinstance(error, CONNECTION_ERRORS) and not isinstance(error, OfflineModeIsEnabled)
 
 
 def status_of(error: BaseException) -> int | None:
-    """Status of the Hub's answer, or nothing where there was none."""
+    """Return the HTTP status of the Hub's answer, or None if there was no answer."""
     if isinstance(error, HfHubHTTPError):
         response = getattr(error, "response", None)
         return response.status_code if response is not None else None
@@ -79,32 +80,32 @@ def status_of(error: BaseException) -> int | None:
 
 def retry_after_seconds(error: BaseException) -> float | None:
     """
-    How long the Hub asks to wait, by `Retry-After` (seconds or a date) or by its `RateLimit` header.
+    Return how long the Hub asks to wait, by `Retry-After` (seconds or a date) or by its `RateLimit` header.
 
     Returns:
-        `float`: Seconds, or nothing where it does not ask.
+        `float`: Seconds, or None if the Hub does not ask for a wait.
     """
     if not isinstance(error, HfHubHTTPError) or status_of(error) is None:
         return None
     headers = error.response.headers
-    asked = headers.get("Retry-After", "").strip()
-    if asked.isdecimal():
-        return float(asked)
+    retry_after = headers.get("Retry-After", "").strip()
+    if retry_after.isdecimal():
+        return float(retry_after)
     try:
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):  # not a date, or one without a zone
         limit = parse_ratelimit_headers(headers)
     return float(limit.reset_in_seconds) if limit and not limit.remaining and status_of(error) == 429 else None
 
 
 def _wait(state: RetryCallState) -> float:
-    asked = retry_after_seconds(_error(state))
-    return _BACKOFF(state) if asked is None else asked
+    seconds = retry_after_seconds(_error(state))
+    return _BACKOFF(state) if seconds is None else seconds
 
 
 def _error(state: RetryCallState) -> BaseException:
     error = state.outcome.exception() if state.outcome else None
-    assert error is not None, "asked of a call that did not fail"  # noqa: S101
+    assert error is not None, "the call did not fail"  # noqa: S101
     return error
 
 

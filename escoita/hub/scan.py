@@ -1,4 +1,4 @@
-"""Looks through everything that is about to be published, and refuses what must not leave this machine."""
+"""Search the files of a publication, and refuse secrets, paths of this machine, pickles and training states."""
 
 import re
 import zipfile
@@ -12,9 +12,9 @@ from escoita.errors import PublishError
 from escoita.hub.file_texts import (
     MOST_LEVELS,
     Budget,
-    NotLookedInto,
-    NotThisFormat,
+    FormatMismatch,
     Piece,
+    UnreadableArchive,
     in_parquet,
     in_safetensors,
     is_archive,
@@ -23,7 +23,17 @@ from escoita.hub.file_texts import (
     pieces,
     transcripts,
 )
-from escoita.hub.secrets import PICKLES, SAID_PATH, Forbidden, Reading, joined, paths, readings, rule_matches, secrets
+from escoita.hub.secrets import (
+    PICKLES,
+    TRANSCRIPT_PATH,
+    Forbidden,
+    Reading,
+    joined,
+    paths,
+    readings,
+    rule_matches,
+    secrets,
+)
 from escoita.utils.formatting import visible
 
 
@@ -33,52 +43,64 @@ _CHECKPOINT = re.compile(
 )
 _OTHER_WEIGHTS = {".gguf", ".h5", ".keras", ".msgpack", ".onnx", ".ot", ".pb", ".pte", ".tflite"}
 _ADDRESS = re.compile(r"\b(?!file:)[a-z][a-z0-9+.-]*://[^\s\"'<>)\]]*", re.IGNORECASE)
-# A path, as far as it can be told apart from what follows it.
+# A path up to the first character that may follow one.
 _WHOLE_PATH = re.compile(r"[^\s\"'<>)\]|]*")
-# In one token. A list of packages, one per line, may begin with hf_transfer and go on in small letters for many lines.
+# Line breaks within one token. A list of packages may begin with hf_transfer, followed by many lines in lower case.
 _MOST_BREAKS = 2
 _NO_WORDS = re.compile(r"\d|[A-Z].*[A-Z].*[A-Z]")
 _MOST_SHOWN = 20
-# Where in a file, written behind its name; and what is there.
+# The place in a file, written after its name, and the kind of content there.
 Finding = tuple[str, str]
+
+
+class ForbiddenContentError(PublishError):
+    """
+    Report content that must not be published.
+
+    Args:
+        findings (`list[str]`): A line for each finding: file, place in it, and kind of content; never a secret itself.
+    """
+
+    findings: list[str]
 
 
 def scan(files: Mapping[str, bytes | Path]) -> None:
     """
-    Refuses secrets, absolute paths of a machine, the user name of who pushes where it is a part of a path, states of
-    training, pickles, and weights in any format but safetensors.
+    Refuse secrets, absolute paths of a machine, the name of this user in a path, training states, pickles, and weights
+    in any format except safetensors.
 
-    Text is searched as it is, and without escapes, invisible characters and line breaks within a token; parquet in the
-    values and names of its columns and in its metadata; safetensors in their header; PNG in its compressed texts too;
-    gzip and zip in the files that they contain; and other formats as the bytes that they are. What is neither text nor
-    a known format is refused. A path that a published transcript contains is text that somebody said, and passes.
+    The search covers texts as they are written, and without escapes, invisible characters and line breaks within a
+    token; values and names of parquet columns, and their metadata; headers of safetensors; texts of PNG files, also
+    compressed ones; members of gzip and zip files; and the bytes of other known formats. A file that is neither text
+    nor of a known format is refused. A path in a published transcript is text, and is allowed.
 
     Args:
-        files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository.
+        files (`Mapping[str, bytes | Path]`): Content, or the file that contains it, by path in the repository.
 
     Raises:
-        PublishError: With a line for each finding: file, line or row, and what it is; never the secret itself.
+        ForbiddenContentError: The search found something.
     """
     search = _Search([*secrets(), *paths()])
     for name, content in files.items():
         search.add(name, content)
     shown = {name: search.shown(name) for name in files}
-    found = list(dict.fromkeys(f"{shown[name]}{where}: {what}" for name, where, what in search.findings()))
+    found = list(dict.fromkeys(f"{shown[name]}{place}: {kind}" for name, place, kind in search.findings()))
     if found:
         rest = [f"and {len(found) - _MOST_SHOWN} more"] if len(found) > _MOST_SHOWN else []
         lines = "\n".join(f"  {each}" for each in found[:_MOST_SHOWN] + rest)
-        raise PublishError(f"nothing is published, as this must not leave the machine; take it out first:\n{lines}")
+        raise ForbiddenContentError(f"refusing to publish; remove the following first:\n{lines}", findings=found)
 
 
 @dataclass
 class _Search:
     """
-    A search in several files. All are read before any text is searched, as what is a path depends on all transcripts.
+    Search several files. All are read before any text is searched, because transcripts of one file may explain a path
+    in another.
 
     Args:
-        known (`list[Forbidden]`): What is searched for.
-        read (`list`, *optional*): What was read so far, by the name of the file: a piece, or a finding.
-        sources (`list`, *optional*): The texts that may be, or quote, transcripts, by the name of the file.
+        known (`list[Forbidden]`): Kinds of content to search for.
+        read (`list`, *optional*): Texts and findings so far, with the name of their file.
+        sources (`list`, *optional*): Texts that may be, or quote, transcripts, with the name of their file.
     """
 
     known: list[Forbidden]
@@ -91,22 +113,22 @@ class _Search:
             self.read.append((name, each))
 
     def findings(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each finding: the name of the file, where in it, and what."""
+        """Yield each finding: the name of the file, the place in it, and the kind of content."""
         for name, each in self.read:
             if isinstance(each, Piece):
-                for where, what in self._in_piece(each):
-                    yield name, where, what
+                for place, kind in self._in_piece(each):
+                    yield name, place, kind
             else:
                 yield name, *each
 
     @cached_property
-    def said(self) -> set[str]:
-        """The paths that transcripts contain. Only a text with a path needs them."""
+    def transcript_paths(self) -> set[str]:
+        """Return the paths that transcripts contain. They are collected only if a text contains a path."""
         texts = (text for name, piece in self.sources for text in transcripts(name, piece))
-        return {_whole_path(text, found.start()) for text in texts for found in SAID_PATH.finditer(text)}
+        return {_whole_path(text, found.start()) for text in texts for found in TRANSCRIPT_PATH.finditer(text)}
 
     def shown(self, name: str) -> str:
-        """A name as a finding tells it: not where it is the secret."""
+        """Return a name for display, or a placeholder if the name is a secret."""
         return "(a name)" if self._is_forbidden(name) else visible(name)
 
     def _read(self, name: str, content: bytes | Path, budget: Budget, levels: int) -> Iterator[Piece | Finding]:
@@ -114,9 +136,9 @@ class _Search:
         if self._is_forbidden(name):
             yield "", "a secret, a path or a user in its name"
         if _CHECKPOINT.fullmatch(name):
-            yield "", "the state of a training, which is no part of an adapter"
+            yield "", "a training state, which is not part of an adapter"
         elif suffix in PICKLES:
-            yield "", "a pickle, or a format that may hold one, which runs what it holds"
+            yield "", "a pickle, or a format that may contain one, which can run code"
         elif suffix in _OTHER_WEIGHTS:
             yield "", "weights in another format than safetensors"
         elif suffix == ".safetensors":
@@ -124,7 +146,7 @@ class _Search:
         else:
             data = content.read_bytes() if isinstance(content, Path) else content
             if _is_pickle(data):
-                yield "", "a pickle, which runs what it holds"
+                yield "", "a pickle, which can run code"
             elif suffix == ".parquet":
                 yield from self._texts(in_parquet(name, data, self.shown))
             else:
@@ -135,19 +157,19 @@ class _Search:
         if packed:
             yield from self._unpacked(name, data, budget, levels)
         elif not is_known(name, data):
-            yield "", "neither text nor a format that can be looked into"
+            yield "", "neither text nor a format that can be searched"
         yield from self._texts(pieces(name, data), name)
 
     def _unpacked(self, name: str, data: bytes, budget: Budget, levels: int) -> Iterator[Piece | Finding]:
         if not levels:
-            yield "", f"archives in archives, more than {MOST_LEVELS} deep, which are not looked into"
+            yield "", f"archives in archives, more than {MOST_LEVELS} deep, which are not searched"
             return
         try:
             for member, content in members(name, data, budget):
                 for each in self._read(member, content, budget, levels - 1):
                     yield _within(self.shown(member), each)
-        except NotLookedInto as error:
-            yield "", f"{error}, which is not looked into"
+        except UnreadableArchive as error:
+            yield "", f"{error}, which is not searched"
 
     def _texts(self, found: Iterator[Piece], name: str = "") -> Iterator[Piece | Finding]:
         """Yield the pieces, and remember them for their transcripts."""
@@ -155,30 +177,30 @@ class _Search:
             for piece in found:
                 self.sources.append((name, piece))
                 yield piece
-        except NotThisFormat as error:
-            yield "", f"not {error}, whatever its name says"
+        except FormatMismatch as error:
+            yield "", f"not {error}, although its name says so"
 
     def _in_piece(self, piece: Piece) -> Iterator[Finding]:
-        wanted = [each for each in self.known if piece.values or not each.in_values]
+        relevant = [each for each in self.known if piece.values or not each.in_values]
         if piece.vocabulary:
-            wanted = [each for each in self.known if each.in_vocabularies]
-        for forbidden, start, _ in _matches(piece.text, [each for each in wanted if not each.is_secret]):
-            if not (forbidden.may_be_said and _whole_path(piece.text, start) in self.said):
-                yield piece.where(start), forbidden.what
-        for what, start in _secrets(piece, [each for each in wanted if each.is_secret]):
-            yield piece.where(start), what
+            relevant = [each for each in self.known if each.in_vocabularies]
+        for forbidden, start, _ in _matches(piece.text, [each for each in relevant if not each.is_secret]):
+            if not (forbidden.allowed_in_transcripts and _whole_path(piece.text, start) in self.transcript_paths):
+                yield piece.place(start), forbidden.kind
+        for kind, start in _secrets(piece, [each for each in relevant if each.is_secret]):
+            yield piece.place(start), kind
 
     def _is_forbidden(self, name: str) -> bool:
         return any(_matches(name, self.known)) or any(_secrets(Piece(name, str), self.known))
 
 
 def _matches(text: str, known: Sequence[Forbidden]) -> Iterator[tuple[Forbidden, int, int]]:
-    """What is found, and at which characters it begins and ends."""
+    """Yield each kind of content in a text, with the start and end of its match."""
     plain: str | None = None
     for forbidden in known:
         spans = [found.span() for found in forbidden.found_in(text)]
         if spans and not forbidden.in_addresses and "://" in text:
-            # As long as before, so that places stay.
+            # The length stays the same, so that positions remain valid.
             plain = plain or _ADDRESS.sub(lambda found: " " * len(found[0]), text)
             spans = [found.span() for found in forbidden.found_in(plain)]
         for span in spans:
@@ -187,14 +209,14 @@ def _matches(text: str, known: Sequence[Forbidden]) -> Iterator[tuple[Forbidden,
 
 def _secrets(piece: Piece, known: Sequence[Forbidden]) -> Iterator[tuple[str, int]]:
     """
-    What is found in any reading of a text, and at which character it begins in the text as it is written. The rule set
-    adds what our own expressions do not find.
+    Yield each secret in any reading of a text, with its start in the text as it is written. The rule set adds those
+    that the expressions of this package do not find.
     """
     for reading in [Reading(piece.text), *_without_nul(piece.text)] if piece.binary else readings(piece.text):
         spans = []
         for forbidden, start, end in _matches(reading.text, known):
             spans.append((start, end))
-            yield forbidden.what, reading.origin(start)
+            yield forbidden.kind, reading.origin(start)
         for rule, start, end in rule_matches(reading.text):
             if not any(start < other_end and other_start < end for other_start, other_end in spans):
                 yield f"a secret ({rule})", reading.origin(start)
@@ -202,30 +224,30 @@ def _secrets(piece: Piece, known: Sequence[Forbidden]) -> Iterator[tuple[str, in
     if not piece.vocabulary and not piece.binary and (unbroken := joined(reading)):
         for forbidden, start, end in _matches(unbroken.text, [each for each in known if each.may_be_split]):
             if unbroken.changes_within(start, end) <= _MOST_BREAKS and _NO_WORDS.search(unbroken.text, start, end):
-                yield forbidden.what, unbroken.origin(start)
+                yield forbidden.kind, unbroken.origin(start)
 
 
 def _without_nul(text: str) -> Iterator[Reading]:
-    """Yield bytes that are not text without NUL, if there is any, as UTF-16 has it next to every ASCII letter."""
+    """Yield binary content without NUL, if it contains any: UTF-16 has one next to every ASCII letter."""
     if "\0" in text:
         yield Reading(text.replace("\0", ""))
 
 
 def _whole_path(text: str, start: int) -> str:
-    """The path that begins at a character, without the backslashes that JSON and Markdown add."""
+    """Return the path that begins at a character, without the backslashes that JSON and Markdown add."""
     found = _WHOLE_PATH.match(text, start)
     return found[0].replace("\\", "").rstrip(".,;:!?`…") if found else ""
 
 
 def _within(member: str, found: Piece | Finding) -> Piece | Finding:
-    """What is found in a member of an archive, as a finding of the archive."""
+    """Return a finding in a member of an archive as a finding in the archive."""
     if isinstance(found, Piece):
-        return replace(found, where=lambda position: f", {member}{found.where(position)}")
+        return replace(found, place=lambda position: f", {member}{found.place(position)}")
     return f", {member}{found[0]}", found[1]
 
 
 def _is_pickle(data: bytes) -> bool:
-    """By its first bytes, of protocol 2 and later; or an archive that holds one, as PyTorch and NumPy write them."""
+    """Return whether data is a pickle of protocol 2 or later, or an archive with one, as PyTorch and NumPy write."""
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
     if not data.startswith(b"PK\x03\x04"):

@@ -20,7 +20,7 @@ _DIGEST = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 
 def rule_matches(text: str) -> Iterator[tuple[str, int, int]]:
     """
-    Yield what the rules of high confidence find: the name of the rule, and where the secret begins and ends.
+    Yield the matches of the rules of high confidence: the name of the rule, and start and end of the secret.
 
     Args:
         text (`str`): Any text, of any length.
@@ -36,7 +36,7 @@ def rule_matches(text: str) -> Iterator[tuple[str, int, int]]:
 
 @cache
 def _scanner() -> "Scanner":
-    """Compile the rules, which takes seconds, or load what an earlier command compiled."""
+    """Compile the rules, which takes seconds, or load the rules that an earlier command compiled."""
     from kingfisher_sdk import Rules, Scanner
 
     from escoita.utils.files import cache_folder
@@ -46,7 +46,7 @@ def _scanner() -> "Scanner":
 
 # Tokens that begin with a prefix of their service. The lengths are lower bounds, as services change them. The
 # rule set of Kingfisher (`escoita.hub.secrets`) knows the exact forms of many more services.
-# By name: the expression, and the literals of which a text contains one if the expression matches.
+# By name: the expression, and literals. A text that matches the expression contains at least one of the literals.
 _TOKENS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Hugging Face Token": (
         r"hf_[A-Za-z0-9]{30,}|hf_(?:oauth|jwt)_[A-Za-z0-9_.-]{30,}|api_org_[A-Za-z0-9]{30,}",
@@ -86,7 +86,7 @@ _TOKENS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Stripe Access Key": (r"[rs]k_live_[A-Za-z0-9]{24,}", ("k_live_",)),
     "Weights & Biases Key": (r"wandb_v\d_[A-Za-z0-9_]{30,}", ("wandb_v",)),
 }
-# Secrets that only their surroundings show.
+# Secrets that are recognized only by the text around them.
 _IN_CONTEXT: dict[str, tuple[str, tuple[str, ...]]] = {
     "Basic Auth Credentials": (
         r"://[^\s:/?#\[\]@!$&'()*+,;=]+:[^\s:/?#\[\]@!$&'()*+,;=]+@",
@@ -102,7 +102,7 @@ _IN_CONTEXT: dict[str, tuple[str, tuple[str, ...]]] = {
     "Slack Webhook": (r"hooks\.slack\.com/services/T\w{6,}/B\w{6,}/\w{16,}", ("hooks.slack.com",)),
     "Weights & Biases Key": (r"(?i:wandb).{0,20}[\"'=: ][0-9a-f]{40}(?![0-9a-f])", ("wandb", "WANDB", "Wandb")),
 }
-# A path begins where no address and no other path goes on; of addresses only that of a file is a path.
+# A path does not begin within an address or another path. Among addresses, only file: addresses are paths.
 _BEGINS = r"(?<![\w/\\:-])(?:file:(?://)?)?"
 _FOLDERS = (
     "home Users root mnt media scratch Volumes workspace workspaces kaggle content/drive".split(),
@@ -124,31 +124,30 @@ _ABSOLUTE_VALUE = (
     # JSON writes a backslash twice.
     r"|(?<=[\"'])[A-Za-z]:(?:\\\\|/)\w|(?:(?<=')|(?<=[:-] ))[A-Za-z]:[\\/]\w"
 )
-# Any path in a transcript; begins where those above begin.
-SAID_PATH = re.compile(_BEGINS + r"(?:/|[A-Za-z]:[\\/])[^/\\\s]")
-# How pickles are called, in which code can hide, and what may hold one.
+# Any path in a transcript; begins like those above.
+TRANSCRIPT_PATH = re.compile(_BEGINS + r"(?:/|[A-Za-z]:[\\/])[^/\\\s]")
+# Suffixes of pickles, which can run code, and of formats that may contain one.
 PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
-# Users of machines that nobody is known by.
+# User names that do not identify a person.
 _NOBODY = {"root", "user", "ubuntu", "runner", "admin", "docker", "jovyan", "vscode", "nobody", "app"}
 
 
 @dataclass(frozen=True)
 class Forbidden:
     """
-    Something that must not be published.
+    Describe a kind of content that must not be published.
 
     Args:
-        what (`str`): As a person is told of it.
-        expression (`re.Pattern`): How it is found.
-        in_addresses (`bool`, *optional*, defaults to `False`): The address of a page may hold it.
-        in_vocabularies (`bool`, *optional*, defaults to `False`): It is no accident among the pieces of words of a
-            tokenizer either.
-        in_values (`bool`, *optional*, defaults to `False`): It is one as a whole value of JSON or YAML alone.
-        hints (`tuple[str, ...]`, *optional*): A text without any of them has no match. Searching for them is fast.
-        may_be_split (`bool`, *optional*, defaults to `False`): A line break may split it.
+        kind (`str`): Name of the kind in messages.
+        expression (`re.Pattern`): Expression that finds it.
+        in_addresses (`bool`, *optional*, defaults to `False`): Whether web addresses are searched too.
+        in_vocabularies (`bool`, *optional*, defaults to `False`): Whether vocabularies of tokenizers are searched too.
+        in_values (`bool`, *optional*, defaults to `False`): Whether only whole values of JSON or YAML are matches.
+        hints (`tuple[str, ...]`, *optional*): Literals that are fast to search; a text without them has no match.
+        may_be_split (`bool`, *optional*, defaults to `False`): Whether a line break may split it.
     """
 
-    what: str
+    kind: str
     expression: re.Pattern[str]
     in_addresses: bool = False
     in_vocabularies: bool = False
@@ -163,65 +162,65 @@ class Forbidden:
 
     @property
     def is_secret(self) -> bool:
-        """Whether it grants access, so that it must not be in a transcript either."""
+        """Return whether it grants access, so that it is not allowed in transcripts either."""
         return self.in_addresses
 
     @property
-    def may_be_said(self) -> bool:
-        """Whether a transcript may contain it: a path that does not name the person who pushes."""
+    def allowed_in_transcripts(self) -> bool:
+        """Return whether a transcript may contain it: a path that does not name this user."""
         return not self.in_addresses and not self.in_vocabularies
 
 
 def secrets() -> list[Forbidden]:
     """
-    Return the secrets that are known by their form. Rules that go by how random a string looks, or by a word such as
-    "key" before it, are left out: they take digests for secrets.
+    Return the secrets that are recognized by their form. Rules based on entropy, or on a word such as "key" before the
+    secret, are left out, because they also match digests.
     """
-    known = [(what, *each, True) for what, each in _TOKENS.items()]
-    known += [(what, *each, False) for what, each in _IN_CONTEXT.items()]
+    known = [(kind, *each, True) for kind, each in _TOKENS.items()]
+    known += [(kind, *each, False) for kind, each in _IN_CONTEXT.items()]
     return [
-        Forbidden(f"a secret ({what})", re.compile(expression), True, True, hints=hints, may_be_split=may_be_split)
-        for what, expression, hints, may_be_split in known
+        Forbidden(f"a secret ({kind})", re.compile(expression), True, True, hints=hints, may_be_split=may_be_split)
+        for kind, expression, hints, may_be_split in known
     ]
 
 
 def paths() -> list[Forbidden]:
-    """Paths of machines, and what names who pushes from this one."""
+    """Return the paths of machines, and the folders and the name of the user of this one."""
     found = [Forbidden("an absolute path", re.compile(_BEGINS + path), hints=hints) for path, hints in _MACHINE_PATHS]
     found.append(Forbidden("an absolute path", re.compile(_ABSOLUTE_VALUE, re.MULTILINE), in_values=True))
-    own = {"the home of who pushes": Path.home(), "the folder that is pushed from": Path.cwd()}
-    for what, folder in own.items():
+    own = {"the home folder of this user": Path.home(), "the current folder": Path.cwd()}
+    for kind, folder in own.items():
         for path in sorted({str(folder), str(folder.resolve())} - {folder.anchor}):
             # JSON writes a backslash twice.
             escaped = re.escape(path).replace(r"\\", r"\\{1,2}")
             expression = re.compile(rf"{_BEGINS}{escaped}(?![\w.-])")
             hints = (Path(path).name,)
-            found.append(Forbidden(what, expression, in_vocabularies=len(Path(path).parts) > 2, hints=hints))
+            found.append(Forbidden(kind, expression, in_vocabularies=len(Path(path).parts) > 2, hints=hints))
     try:
         user = getpass.getuser()
-    except (ImportError, KeyError, OSError):  # in a container in which who runs it has no name
+    except (ImportError, KeyError, OSError):  # a container in which the user has no name
         return found
     if user.lower() not in _NOBODY:
         part = re.compile(rf"(?<!datasets)(?<!spaces)(?<!models)[/\\]{re.escape(user)}(?=[/\\])")
-        found.append(Forbidden("the user name of who pushes, in a path", part, hints=(user,)))
+        found.append(Forbidden("the name of this user in a path", part, hints=(user,)))
     return found
 
 
-# Between texts that do not belong together, such as the rows of a table. No reading removes it.
+# Separator of unrelated texts, such as the rows of a table. No reading removes it.
 BETWEEN = "\n\x01\n"
-# What is not displayed (Unicode's Default_Ignorable_Code_Point); NUL, which UTF-16 has next to every ASCII letter; and
-# surrogates, which escapes of two units leave behind.
+# Characters that are not displayed (Unicode's Default_Ignorable_Code_Point); NUL, which UTF-16 has next to every ASCII
+# letter; and surrogates, which escapes of two units leave.
 _INVISIBLE = re.compile(
     "[\0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]+"
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([/\"'\\nrt]))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
-# JSON in JSON in JSON.
+# Levels of nested JSON.
 _MOST_ESCAPES = 3
 _LINE_BREAK = re.compile("[\n\r\v\f\x85\u2028\u2029]")
-# What stands next to a line break within one string: indentation, a backslash, quotes around parts of a string, the
-# marks of a quotation or comment.
+# Characters next to a line break within one string: indentation, a backslash, quotes around parts of a string, the
+# prefix of a quotation or comment.
 _BEFORE_BREAK = " \t\\\"'+"
 _AFTER_BREAK = re.compile("[\\s>#\"'+]*")
 _TOKEN_CHARACTER = re.compile(r"[A-Za-z0-9_.-]")
@@ -230,13 +229,13 @@ _TOKEN_CHARACTER = re.compile(r"[A-Za-z0-9_.-]")
 @dataclass(frozen=True)
 class Reading:
     """
-    A text, with where each character was before some were removed.
+    Hold a text from which characters were removed, with the original position of each character.
 
     Args:
-        text (`str`): What is read.
-        starts (`list[int]`, *optional*): Positions in the text from which on characters come from elsewhere.
-        origins (`list[int]`, *optional*): Where in the text before the character at each of `starts` was.
-        before (`Reading`, *optional*): The text before; none if this is it.
+        text (`str`): The text.
+        starts (`list[int]`, *optional*): Positions in the text at which a new stretch of the previous text begins.
+        origins (`list[int]`, *optional*): Positions of the same characters in the previous text.
+        before (`Reading`, *optional*): The previous text; None for the original one.
     """
 
     text: str
@@ -245,21 +244,21 @@ class Reading:
     before: "Reading | None" = None
 
     def origin(self, position: int) -> int:
-        """Return the position in the text as it is written."""
+        """Return the position of a character in the original text."""
         if self.before is None:
             return position
         index = bisect_right(self.starts, position) - 1
         return self.before.origin(self.origins[index] + position - self.starts[index])
 
     def changes_within(self, start: int, end: int) -> int:
-        """Return at how many places between two positions characters of the text before are missing."""
+        """Return the number of places between two positions at which characters were removed."""
         return bisect_left(self.starts, end) - bisect_right(self.starts, start)
 
     def replaced(self, changes: Iterator[tuple[int, int, str]]) -> "Reading":
-        """Return the text with other characters at some places: start, end, and what is read instead."""
+        """Return the text with replacements, each given as start, end and new text."""
         parts, starts, origins, length, last = [], [0], [0], 0, 0
-        for start, end, instead in changes:
-            part = self.text[last:start] + instead
+        for start, end, replacement in changes:
+            part = self.text[last:start] + replacement
             parts.append(part)
             length, last = length + len(part), end
             starts.append(length)
@@ -283,7 +282,7 @@ def readings(text: str) -> Iterator[Reading]:
 
 
 def joined(reading: Reading) -> Reading | None:
-    """Return a text in which lines go on without a break if a token may, or nothing if no token may."""
+    """Return a text without the line breaks that may split a token, or None if there are no such breaks."""
     found = reading.replaced(_breaks(reading.text))
     return None if found is reading else found
 
@@ -302,7 +301,7 @@ def _escapes(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _breaks(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the line breaks, with what surrounds them, between two characters that a token may contain."""
+    """Yield the line breaks between two characters that a token may contain, with the characters around the break."""
     last = 0
     for found in _LINE_BREAK.finditer(text):
         start = found.start()

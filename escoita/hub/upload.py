@@ -1,4 +1,4 @@
-"""Make one commit of many files: what it would change, and whether it arrived whole."""
+"""Publish many files in one commit: list its changes, send it, and read it back."""
 
 import glob
 import hashlib
@@ -35,15 +35,38 @@ Kind = Literal["added", "changed", "unchanged", "deleted"]
 STYLES: dict[Kind, str] = {"added": "green", "changed": "yellow", "unchanged": "dim", "deleted": "red"}
 
 
+class CommitConflictError(PublishError):
+    """
+    Report that another commit changed files of this one.
+
+    Args:
+        files (`list[str]`): Paths of the files that both change.
+    """
+
+    hint = "check these files, and run the command again"
+    files: list[str]
+
+
+class ReadBackError(PublishError):
+    """
+    Report a commit whose files cannot be read back as they were sent.
+
+    Args:
+        commit (`str`): The id of the commit.
+    """
+
+    commit: str
+
+
 @dataclass(frozen=True)
 class Head:
     """
-    A repository as it was read.
+    Store the state of a repository at a commit.
 
     Args:
-        sha (`str`): The commit; empty where there is no repository yet.
-        files (`dict[str, RepoFile]`): What the Hub says of each file, by its path.
-        card (`str`): The text of its README.md; empty where it has none.
+        sha (`str`): The commit; empty if the repository does not exist.
+        files (`dict[str, RepoFile]`): The files as the Hub lists them, by path.
+        card (`str`): The text of its README.md; empty if there is none.
         private (`bool`): Whether only members see it.
         repo_type (`str`): `model` or `space`.
     """
@@ -58,12 +81,12 @@ class Head:
 @dataclass(frozen=True)
 class Change:
     """
-    What becomes of one file.
+    Store the change of one file.
 
     Args:
-        path (`str`): In the repository.
+        path (`str`): Path in the repository.
         kind (`str`): `added`, `changed`, `unchanged` or `deleted`.
-        size (`int`): In bytes, afterwards; of a deleted file before.
+        size (`int`): New size in bytes; for a deleted file, the old size.
     """
 
     path: str
@@ -73,38 +96,38 @@ class Change:
 
 def changes(files: Mapping[str, Content], head: Head, leftovers: re.Pattern[str] | None = None) -> list[Change]:
     """
-    Compares what is to be published with what is there.
+    Compare the files of a commit with the repository.
 
     Args:
-        files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository.
-        head ([`Head`]): What is there.
-        leftovers (`re.Pattern`, *optional*): What is deleted if it is there and not among the files.
+        files (`Mapping[str, bytes | Path]`): Content, or the file that contains it, by path in the repository.
+        head ([`Head`]): The repository.
+        leftovers (`re.Pattern`, *optional*): Paths of files to delete if they are not among the files of the commit.
 
     Returns:
-        `list[Change]`: Every file that is published or deleted, by its path; others stay as they are.
+        `list[Change]`: Every file that is published or deleted, sorted by path.
     """
     found = [Change(path, _kind(content, head.files.get(path)), size(content)) for path, content in files.items()]
     found += [
-        Change(path, "deleted", there.size)
-        for path, there in head.files.items()
+        Change(path, "deleted", published.size)
+        for path, published in head.files.items()
         if path not in files and leftovers and leftovers.fullmatch(path)
     ]
     return sorted(found, key=lambda change: change.path)
 
 
 def real(found: Iterable[Change]) -> list[Change]:
-    """Those that make a commit."""
+    """Return the changes without the unchanged files."""
     return [change for change in found if change.kind != "unchanged"]
 
 
 def counted(found: Iterable[Change]) -> str:
-    """How many of each kind, in words."""
+    """Return the number of changes of each kind as text."""
     counts = Counter(change.kind for change in found)
     return ", ".join(f"{counts[kind]} {kind}" for kind in STYLES if counts[kind]) or "nothing"
 
 
 def print_changes(repo: str, found: Iterable[Change], console: Console | None = None) -> None:
-    """Prints a table of each file, its size, and what becomes of it."""
+    """Print a table of files with size and kind of change."""
     console = console or Console()
     table = Table(title=escape(repo), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("file", overflow="fold")
@@ -116,28 +139,28 @@ def print_changes(repo: str, found: Iterable[Change], console: Console | None = 
 
 
 def size(content: Content) -> int:
-    """In bytes."""
+    """Return the size of a file in bytes."""
     return content.stat().st_size if isinstance(content, Path) else len(content)
 
 
 def digest(content: Content) -> str:
-    """SHA-256, as hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     return sha256(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
 
 
-def same(content: Content, there: RepoFile | None) -> bool:
-    """Whether the Hub holds this very content: by SHA-256 where it is in LFS, else by git's id of a blob."""
-    if there is None or there.size != size(content):
+def same(content: Content, published: RepoFile | None) -> bool:
+    """Return whether the Hub has the same content: by SHA-256 if it is in LFS, else by git's id of the blob."""
+    if published is None or published.size != size(content):
         return False
-    if there.lfs:
-        return there.lfs.sha256 == digest(content)
-    return there.blob_id == git_hash(content.read_bytes() if isinstance(content, Path) else content)
+    if published.lfs:
+        return published.lfs.sha256 == digest(content)
+    return published.blob_id == git_hash(content.read_bytes() if isinstance(content, Path) else content)
 
 
-def _kind(content: Content, there: RepoFile | None) -> Kind:
-    if there is None:
+def _kind(content: Content, published: RepoFile | None) -> Kind:
+    if published is None:
         return "added"
-    return "unchanged" if same(content, there) else "changed"
+    return "unchanged" if same(content, published) else "changed"
 
 
 CARD = "README.md"
@@ -147,16 +170,16 @@ REBASES = 5
 @dataclass(frozen=True)
 class CommitPlan:
     """
-    What a commit is to bring.
+    Describe a commit before it is made.
 
     Args:
-        files (`Mapping[str, bytes | Path]`): Content, or the file that holds it, by path in the repository.
-        title (`str`): First line of the commit, and title of the pull request.
-        description (`str`, *optional*): What stands below, in Markdown.
-        leftovers (`re.Pattern`, *optional*): What the same commit deletes, if it is there and not among the files.
-        pr (`bool`, *optional*, defaults to `False`): As a pull request.
-        revise (`Callable`, *optional*): Given the card that is there, and ours, gives the one to commit; ours unless
-            given. It may refuse.
+        files (`Mapping[str, bytes | Path]`): Content, or the file that contains it, by path in the repository.
+        title (`str`): First line of the commit message, and title of the pull request.
+        description (`str`, *optional*): Body of the commit message, in Markdown.
+        leftovers (`re.Pattern`, *optional*): Paths of files to delete if they are not among the files of the commit.
+        pr (`bool`, *optional*, defaults to `False`): Whether the commit becomes a pull request.
+        revise (`Callable`, *optional*): Function from the published card and the new one to the card of the commit. It
+            may raise `PublishError`. Defaults to the new card.
     """
 
     files: Mapping[str, Content]
@@ -168,10 +191,10 @@ class CommitPlan:
 
     def onto(self, head: Head) -> dict[str, Content]:
         """
-        The files as they will be on top of what is there.
+        Return the files of the commit, with the card revised for a head.
 
         Raises:
-            PublishError: `revise` refuses.
+            PublishError: `revise` refuses the published card.
         """
         files, card = dict(self.files), self.files.get(CARD)
         if self.revise and isinstance(card, bytes):
@@ -179,17 +202,17 @@ class CommitPlan:
         return files
 
     def changes(self, head: Head) -> list[Change]:
-        """What becomes of each file."""
+        """Return the change of each file."""
         return changes(self.onto(head), head, self.leftovers)
 
 
 @dataclass(frozen=True)
 class CommitResult:
     """
-    Where a commit is.
+    Store the id and the address of a commit.
 
     Args:
-        oid (`str`): Its id; of the commit that was there, if nothing was to be changed.
+        oid (`str`): Id of the commit; if there was no change, of the existing one.
         url (`str`): Address of the commit, or of its pull request.
     """
 
@@ -199,13 +222,13 @@ class CommitResult:
 
 def read_head(api: HfApi, repo: str, revision: str | None = None, repo_type: str = "model") -> Head:
     """
-    Reads what is there: the commit, its files, and the text of its card.
+    Read the state of a repository: commit, files, and text of the card.
 
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`): `user/name`.
-        revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
-        repo_type (`str`, *optional*, defaults to `"model"`): Or `"space"`.
+        revision (`str`, *optional*): Branch, tag or commit. Defaults to the head of main.
+        repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"space"`.
 
     Raises:
         HfHubHTTPError: The Hub refuses; see `clear_refusals`.
@@ -218,76 +241,79 @@ def read_head(api: HfApi, repo: str, revision: str | None = None, repo_type: str
     try:
         card = read_file(api, repo, sha, CARD, repo_type).decode() if CARD in files else ""
     except UnicodeDecodeError as error:
-        raise PublishError(f"{repo}: its README.md is not UTF-8; mend it there, so that it can be kept") from error
+        raise PublishError(
+            f"{CARD} is not UTF-8", path=repo, hint="correct it on the Hub, so that it can be kept"
+        ) from error
     return Head(sha, files, card, bool(info.private), repo_type)
 
 
 def read_file(api: HfApi, repo: str, revision: str, name: str, repo_type: str = "model") -> bytes:
-    """Content of one file."""
+    """Return the content of one file."""
     with tempfile.TemporaryDirectory() as folder:
-        where = {"revision": revision, "repo_type": repo_type, "local_dir": folder}
-        return Path(retrying(repo)(api.hf_hub_download, repo, name, **where)).read_bytes()
+        source = {"revision": revision, "repo_type": repo_type, "local_dir": folder}
+        return Path(retrying(repo)(api.hf_hub_download, repo, name, **source)).read_bytes()
 
 
-def commit(api: HfApi, repo: str, wanted: CommitPlan, head: Head) -> CommitResult:
+def commit(api: HfApi, repo: str, plan: CommitPlan, head: Head) -> CommitResult:
     """
-    Commits on top of a head, or of what came on top of it meanwhile, and reads back what was sent.
+    Commit on top of a head, or of later commits by others that change no file of this one, and read the files back.
 
     Args:
         api (`HfApi`): Client of the Hub.
-        repo (`str`): `user/name`; it is there.
-        wanted ([`CommitPlan`]): What is to be brought.
-        head ([`Head`]): What was read.
+        repo (`str`): `user/name`; the repository must exist.
+        plan ([`CommitPlan`]): The commit.
+        head ([`Head`]): The state of the repository that the plan was made for.
 
     Returns:
-        [`CommitResult`]: The commit; no new one where everything is there already.
+        [`CommitResult`]: The commit; the existing one if there is no change.
 
     Raises:
-        PublishError: Nothing was written; or what is there afterwards differs, and the line says so.
+        PublishError: The commit was not made.
+        ReadBackError: The commit was made, but its files differ from those that were sent.
     """
     with clear_refusals(repo):
-        earlier = _pull_requests(api, repo) if wanted.pr else set()
+        earlier = _pull_requests(api, repo) if plan.pr else set()
     operations: dict[str, CommitOperationAdd] = {}
     unanswered = False
 
     def send() -> CommitResult:
         nonlocal head, unanswered
         for _ in range(REBASES):
-            if unanswered and (there := _landed(api, repo, wanted, head, earlier)):
-                return there
+            if unanswered and (existing := _made_commit(api, repo, plan, head, earlier)):
+                return existing
             unanswered = False
             try:
-                return _send(api, repo, wanted, head, operations)
+                return _send(api, repo, plan, head, operations)
             except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
                 if status_of(error) != 412 and not passes(error):
                     raise
                 unanswered = True
-                if there := _landed(api, repo, wanted, head, earlier):
-                    return there
+                if existing := _made_commit(api, repo, plan, head, earlier):
+                    return existing
                 unanswered = False
                 if status_of(error) != 412:
                     raise
-                head = _rebased(repo, wanted, head, read_head(api, repo, repo_type=head.repo_type))
-        raise PublishError(f"{repo}: somebody else commits all the time; run the command again later")
+                head = _rebased(repo, plan, head, read_head(api, repo, repo_type=head.repo_type))
+        raise PublishError(f"other commits came first {REBASES} times", path=repo, hint="run the command again later")
 
-    before = real(wanted.changes(head))
+    before = real(plan.changes(head))
     with clear_refusals(repo):
-        landed = retrying(repo)(send)
+        result = retrying(repo)(send)
     if before:
-        _compare(api, repo, wanted, head, landed)
-    return landed
+        _compare(api, repo, plan, head, result)
+    return result
 
 
 def commit_url(api: HfApi, repo: str, head: Head) -> str:
-    """Address of a commit that was read."""
+    """Return the address of the commit of a head."""
     return f"{api.endpoint}/{'spaces/' if head.repo_type == 'space' else ''}{repo}/commit/{head.sha}"
 
 
 def _send(
-    api: HfApi, repo: str, wanted: CommitPlan, head: Head, operations: dict[str, CommitOperationAdd]
+    api: HfApi, repo: str, plan: CommitPlan, head: Head, operations: dict[str, CommitOperationAdd]
 ) -> CommitResult:
-    """One attempt. Operations are kept for the next, so that files that went up are not sent again."""
-    found, files = real(wanted.changes(head)), wanted.onto(head)
+    """Send a commit once. Operations are kept for the next attempt, so that uploaded files are not sent again."""
+    found, files = real(plan.changes(head)), plan.onto(head)
     if not found:
         return CommitResult(head.sha, commit_url(api, repo, head))
     operations.pop(CARD, None)
@@ -299,94 +325,106 @@ def _send(
     ]
     try:
         with warnings.catch_warnings():
-            # Predictions belong to what they prove.
+            # Predictions are published on purpose.
             warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
             done = api.create_commit(
                 repo,
                 chosen,
-                commit_message=wanted.title,
-                commit_description=wanted.description,
+                commit_message=plan.title,
+                commit_description=plan.description,
                 parent_commit=head.sha,
-                create_pr=wanted.pr,
+                create_pr=plan.pr,
                 repo_type=head.repo_type,
             )
-    except RuntimeError as error:  # the client's around what befell one file, or hf_xet's own
+    except RuntimeError as error:  # of the client, with the error of one file as its cause, or of hf_xet
         cause = error.__cause__
         raise (cause if isinstance(cause, (httpx.HTTPError, OSError)) else ConnectionError(str(error))) from error
     except ValueError as error:
-        raise PublishError(f"{repo}: the Hub refuses the commit ({' '.join(str(error).split())})") from error
-    return CommitResult(done.oid, str(done.pr_url) if wanted.pr else str(done.commit_url))
+        raise PublishError(f"the Hub refuses the commit ({' '.join(str(error).split())})", path=repo) from error
+    return CommitResult(done.oid, str(done.pr_url) if plan.pr else str(done.commit_url))
 
 
-def _landed(api: HfApi, repo: str, wanted: CommitPlan, head: Head, earlier: set[str]) -> CommitResult | None:
-    """The commit that was made though its answer never came, if it was: ours by its title, and by every file."""
-    if wanted.pr:
+def _made_commit(api: HfApi, repo: str, plan: CommitPlan, head: Head, earlier: set[str]) -> CommitResult | None:
+    """Return the commit, recognized by its title and by every file, if it was made although no answer came."""
+    if plan.pr:
         for ref in sorted(_pull_requests(api, repo) - earlier):
-            there = read_head(api, repo, ref)
-            if not real(changes(wanted.onto(head), there, wanted.leftovers)):
-                return CommitResult(there.sha, f"{api.endpoint}/{repo}/discussions/{ref.rsplit('/')[-1]}")
+            published = read_head(api, repo, ref)
+            if not real(changes(plan.onto(head), published, plan.leftovers)):
+                return CommitResult(published.sha, f"{api.endpoint}/{repo}/discussions/{ref.rsplit('/')[-1]}")
         return None
     for made in retrying(repo)(api.list_repo_commits, repo, repo_type=head.repo_type):
         if made.commit_id == head.sha:
             break
-        if made.title == wanted.title:
-            there = read_head(api, repo, made.commit_id, head.repo_type)
-            if not real(changes(wanted.onto(head), there, wanted.leftovers)):
-                return CommitResult(there.sha, commit_url(api, repo, there))
+        if made.title == plan.title:
+            published = read_head(api, repo, made.commit_id, head.repo_type)
+            if not real(changes(plan.onto(head), published, plan.leftovers)):
+                return CommitResult(published.sha, commit_url(api, repo, published))
     return None
 
 
 def _pull_requests(api: HfApi, repo: str) -> set[str]:
-    """Names of the references of its pull requests, `refs/pr/1`."""
+    """Return the names of the references of the pull requests, such as `refs/pr/1`."""
     refs = retrying(repo)(api.list_repo_refs, repo, include_pull_requests=True)
     return {ref.ref for ref in refs.pull_requests or []}
 
 
-def _rebased(repo: str, wanted: CommitPlan, head: Head, now: Head) -> Head:
+def _rebased(repo: str, plan: CommitPlan, head: Head, now: Head) -> Head:
     """
-    The head that came meanwhile, if what it brought is none of ours.
+    Return the new head, if its commits change no file of this one.
 
     Raises:
-        PublishError: Names the files that both change.
+        CommitConflictError: Both change a file.
     """
     if now.sha == head.sha:
-        raise PublishError(f"{repo}: the Hub says that it changed since it was read, but it did not; run again")
-    brought = {path for path in head.files.keys() | now.files.keys() if not _alike(head, now, path)}
-    both = sorted(path for path in brought - {CARD} if _ours(wanted, path, now))
+        raise PublishError(
+            "the Hub reports a change since the repository was read, but there is none",
+            path=repo,
+            hint="run the command again",
+        )
+    changed = {path for path in head.files.keys() | now.files.keys() if not _unchanged(head, now, path)}
+    both = sorted(path for path in changed - {CARD} if _conflicts(plan, path, now))
     if both:
         names = ", ".join(visible(path) for path in both)
-        raise PublishError(f"{repo}: somebody else has just changed {names}; look at that, and run the command again")
-    say(f"{repo}: somebody else has just changed {len(brought)} file(s), none of ours; going on top of that")
+        raise CommitConflictError(f"another commit changed {names}", path=repo, files=both)
+    say(f"{repo}: repository changed meanwhile ({len(changed)} unrelated files); rebasing")
     return now
 
 
-def _alike(head: Head, now: Head, path: str) -> bool:
+def _unchanged(head: Head, now: Head, path: str) -> bool:
     before, after = head.files.get(path), now.files.get(path)
     return before is not None and after is not None and before.blob_id == after.blob_id
 
 
-def _ours(wanted: CommitPlan, path: str, now: Head) -> bool:
-    """Whether a file that somebody changed is one that we write otherwise, or would delete."""
-    if path in wanted.files:
-        return not same(wanted.files[path], now.files.get(path))
-    return path in now.files and bool(wanted.leftovers and wanted.leftovers.fullmatch(path))
+def _conflicts(plan: CommitPlan, path: str, now: Head) -> bool:
+    """Return whether the plan writes other content to a file that another commit changed, or deletes it."""
+    if path in plan.files:
+        return not same(plan.files[path], now.files.get(path))
+    return path in now.files and bool(plan.leftovers and plan.leftovers.fullmatch(path))
 
 
-def _compare(api: HfApi, repo: str, wanted: CommitPlan, head: Head, landed: CommitResult) -> None:
+def _compare(api: HfApi, repo: str, plan: CommitPlan, head: Head, result: CommitResult) -> None:
     """
-    Reads back what was sent, byte for byte.
+    Read the files of a commit back, and compare them byte by byte with those that were sent.
 
     Raises:
-        PublishError: It differs, or cannot be read; says that the commit is made.
+        PublishError: They cannot be read back.
+        ReadBackError: They differ.
     """
-    files = wanted.onto(head)
+    files = plan.onto(head)
     sent = [change.path for change in real(changes(files, head)) if change.kind != "deleted"]
-    with tempfile.TemporaryDirectory() as folder, clear_refusals(f"{landed.url} is made, but cannot be read back"):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        clear_refusals(f"{result.url} was committed, but cannot be read back"),
+    ):
         if sent:
             names = [glob.escape(name) for name in sent]
-            where = {"revision": landed.oid, "repo_type": head.repo_type, "local_dir": folder}
-            retrying(repo)(api.snapshot_download, repo, allow_patterns=names, **where)
+            source = {"revision": result.oid, "repo_type": head.repo_type, "local_dir": folder}
+            retrying(repo)(api.snapshot_download, repo, allow_patterns=names, **source)
         for name in sent:
-            there = Path(folder) / name
-            if not there.is_file() or digest(there) != digest(files[name]):
-                raise PublishError(f"{repo}: {name} does not read back as it was sent, in commit {landed.oid}")
+            received = Path(folder) / name
+            if not received.is_file() or digest(received) != digest(files[name]):
+                raise ReadBackError(
+                    f"differs in commit {result.oid} from the file that was sent",
+                    path=f"{repo}/{name}",
+                    commit=result.oid,
+                )

@@ -1,4 +1,4 @@
-"""The Hub's own lists of tasks, libraries, licences and languages, and what of a card is not on them."""
+"""Check the metadata of a card against the Hub's lists of tasks, libraries, licenses and languages."""
 
 import difflib
 import json
@@ -14,7 +14,7 @@ from huggingface_hub import CardData, ModelCard
 from escoita.errors import PublishError
 
 
-# The field of the front matter, and the list that knows its values.
+# Fields of the front matter, and the list of the values of each.
 LISTS = {
     "pipeline_tag": "pipeline_tags",
     "library_name": "libraries",
@@ -27,65 +27,78 @@ _LICENSE_NAME = re.compile(r"[a-z0-9.-]+")
 _LICENSE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 
-def check(front: CardData) -> None:
+class MetadataError(PublishError):
     """
-    Checks a front matter against the lists of the Hub, which takes other values and then finds nobody's model by them.
+    Report metadata of a card that the Hub does not recognize.
 
     Args:
-        front ([`CardData`]): Fields that it lacks are not asked for.
+        faults (`list[tuple[str, str]]`): Field and problem of each fault.
+    """
+
+    faults: list[tuple[str, str]]
+
+
+def check(front: CardData) -> None:
+    """
+    Check a front matter against the lists of the Hub. The Hub accepts other values, but its search ignores them.
+
+    Args:
+        front ([`CardData`]): The front matter. Missing fields are not checked.
 
     Raises:
-        PublishError: Names each value that is on no list, and the nearest that is.
+        MetadataError: A value is on no list.
     """
-    if faults := [*_unknown(front), *_unnamed(front)]:
-        raise PublishError(f"card: {'; '.join(faults)}")
+    if faults := [*_unknown(front), *_license_faults(front)]:
+        problem = "; ".join(f"{field}: {fault}" for field, fault in faults)
+        raise MetadataError(problem, path="card", faults=faults)
 
 
 def check_card(content: str) -> None:
     """
-    Check the front matter of a card without asking the Hub.
+    Check the front matter of a card without a request to the Hub.
 
     Args:
         content (`str`): The card, or its front matter alone.
 
     Raises:
-        PublishError: It is no front matter, or see [`check`].
+        PublishError: The front matter cannot be read.
+        MetadataError: A value is on no list.
     """
     try:
         card = ModelCard(content)
     except (ValueError, yaml.YAMLError) as error:
-        raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error
+        raise PublishError(f"the metadata is invalid ({' '.join(str(error).split())})", path="card") from error
     check(card.data)
 
 
 @cache
 def vocabulary() -> dict[str, frozenset[str]]:
-    """The lists by their names; `tests/cards/make_vocabulary.mjs` makes the file that they are in."""
+    """Return the lists by name, from a file that `tests/cards/make_vocabulary.mjs` makes."""
     document = json.loads(files("escoita.hub").joinpath("vocabulary.json").read_text("utf-8"))
     return {name: frozenset(document[name].split()) for name in LISTS.values()}
 
 
-def _unknown(front: CardData) -> Iterator[str]:
+def _unknown(front: CardData) -> Iterator[tuple[str, str]]:
     for field, name in LISTS.items():
         known = vocabulary()[name]
         for value in _listed(front.get(field)):
             if str(value) not in known:
                 near = difflib.get_close_matches(str(value).lower(), sorted(known), n=1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
-                other = ", and takes it as other with license_name and license_link" if field == "license" else ""
-                yield f"{field}: the Hub does not know {value!r}{hint}{other}"
+                other = "; for another license, use other with license_name and license_link"
+                yield field, f"not known to the Hub: {value!r}{hint}{other if field == 'license' else ''}"
 
 
-def _unnamed(front: CardData) -> Iterator[str]:
+def _license_faults(front: CardData) -> Iterator[tuple[str, str]]:
     if "other" in _listed(front.get("license")):
         for field in ("license_name", "license_link"):
             if not front.get(field):
-                yield f"license: other needs {field}; set card.{field} in the recipe"
+                yield field, f"required with the license other; set card.{field} in the recipe"
     name, link = (str(front.get(field) or "") for field in ("license_name", "license_link"))
     if name and not _LICENSE_NAME.fullmatch(name):
-        yield f"license_name: the Hub takes small letters, digits, - and . alone, not {name!r}"
+        yield "license_name", f"expected lower-case letters, digits, - and . only, not {name!r}"
     if link and link not in _LICENSE_FILES and not link.startswith(("https://", "http://")):
-        yield f"license_link: write an address, or one of {', '.join(_LICENSE_FILES)}, not {link!r}"
+        yield "license_link", f"expected a URL or one of {', '.join(_LICENSE_FILES)}, not {link!r}"
 
 
 def _listed(value: Any) -> list[Any]:

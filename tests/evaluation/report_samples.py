@@ -1,4 +1,4 @@
-"""Predictions of several systems on real sentences with errors put in, from which a record and a report are made."""
+"""Write predictions of several systems with artificial errors, for records and reports."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ WOMEN = ("linda", "f2", "f3", "f4", "f5")
 
 
 def quickstart_clips(count: int, corpus: str = "quickstart-uz") -> Utterances:
-    """The first test clips of the quick start."""
+    """Return the first test clips of the quick start."""
     lines = (CORPUS / "test.jsonl").read_text("utf-8").splitlines()[:count]
     return Utterances.of(
         Utterance(
@@ -37,31 +37,33 @@ def quickstart_clips(count: int, corpus: str = "quickstart-uz") -> Utterances:
 
 
 def clips_of(texts: Iterable[str], corpus: str = "clips") -> Utterances:
-    """Clips of two seconds, whose recordings are not there."""
+    """Return clips of two seconds without recordings."""
     return Utterances.of(
         Utterance(f"{corpus}-{row}", "none.ogg", text, corpus, "uz", "test.jsonl", row, audio_seconds=2.0)
         for row, text in enumerate(texts, start=1)
     )
 
 
-def misheard(texts: Sequence[str], rate: float, seed: int = 0) -> list[str]:
-    """The texts with about `rate` of their words exchanged for others, left out, or doubled by others."""
+def with_errors(texts: Sequence[str], rate: float, seed: int = 0) -> list[str]:
+    """Return the texts with errors in about `rate` of their words: substitutions, deletions and insertions."""
     draw = np.random.default_rng(seed)
     words = " ".join(texts).split()
-    heard = []
+    hypotheses = []
     for text in texts:
-        said: list[str] = []
+        hypothesis: list[str] = []
         for word in text.split():
             other = words[draw.integers(len(words))]
-            said += [[other], [], [word, other]][draw.integers(3)] if draw.random() < rate else [word]
-        heard.append(" ".join(said))
-    return heard
+            hypothesis += [[other], [], [word, other]][draw.integers(3)] if draw.random() < rate else [word]
+        hypotheses.append(" ".join(hypothesis))
+    return hypotheses
 
 
-def write_heard(folder: Path, clips: Utterances, heard: Mapping[str, Sequence[str]], rejected: int = 0) -> None:
-    """Writes what each system heard in the clips of one corpus."""
+def write_hypotheses(
+    folder: Path, clips: Utterances, hypotheses: Mapping[str, Sequence[str]], rejected: int = 0
+) -> None:
+    """Write the predictions of each system on one corpus."""
     corpus, lengths = clips[0].corpus, clips.column("audio_seconds")
-    for name, texts in heard.items():
+    for name, texts in hypotheses.items():
         transcripts = [
             Transcript(text, length, length / 20, len(text) // 2) for text, length in zip(texts, lengths, strict=True)
         ]
@@ -70,12 +72,12 @@ def write_heard(folder: Path, clips: Utterances, heard: Mapping[str, Sequence[st
 
 
 def system(name: str) -> System:
-    """An adapter, its base, or a baseline."""
-    ours, adapted = name in ("adapter", "base"), name == "adapter"
+    """Return an adapter, its base, or a baseline."""
+    on_base, adapted = name in ("adapter", "base"), name == "adapter"
     return System(
         name=name,
-        base="google/gemma-4-E4B-it" if ours else f"user/{name}",
-        base_sha256=("b" if ours else "c") * 64,
+        base="google/gemma-4-E4B-it" if on_base else f"user/{name}",
+        base_sha256=("b" if on_base else "c") * 64,
         adapter="user/gemma-4-uzbek" if adapted else None,
         adapter_sha256="a" * 64 if adapted else None,
         max_new_tokens=64,

@@ -1,4 +1,4 @@
-"""Predictions of small corpora, made by hand."""
+"""Write predictions of small corpora for tests."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from escoita.records.transcript import Transcript
 from tests.cards.samples import heard, rates, result
 
 
-# The reference, and what each system heard.
+# The reference, and the hypothesis of each system.
 Row = tuple[str, ...]
 PAIR = ("adapter", "base")
 ADAPTER_SHA256 = "a" * 64
@@ -47,39 +47,40 @@ def write_rows(
     systems: Sequence[str] = PAIR,
     rejected: int = 0,
     known: Sequence[Mapping[str, Any]] | None = None,
-    **of_the_system: Any,
+    **changes: Any,
 ) -> list[Path]:
     """
-    Writes what the systems heard in one corpus.
+    Write the predictions of several systems on one corpus.
 
-    Clips are 2 s long; a system hears one in 0.5 s, the next system in 1 s, and so on, in two tokens for each word.
+    Clips are 2 s long; the first system needs 0.5 s for each, the next one 1 s, and so on, with two tokens for each
+    word.
 
     Args:
-        folder (`Path`): Of the predictions of all corpora.
-        rows (`Sequence[Row]`): The reference of each clip and what each system heard.
-        corpus (`str`): Its name.
+        folder (`Path`): Folder for the predictions of all corpora.
+        rows (`Sequence[Row]`): Reference of each clip, and hypothesis of each system.
+        corpus (`str`): Name of the corpus.
         language (`str`): ISO code.
-        systems (`Sequence[str]`): In the order of a row.
-        rejected (`int`): Rows that could not be used.
-        known (`Sequence[Mapping]`, *optional*): Speaker, gender and such of each clip.
-        of_the_system: What is said of the systems.
+        systems (`Sequence[str]`): Names of the systems, in the order of a row.
+        rejected (`int`): Number of rows that could not be used.
+        known (`Sequence[Mapping]`, *optional*): Speaker, gender and other fields of each clip.
+        changes: Fields of all systems.
     """
     known = known or [{}] * len(rows)
     clips = [clip(row[0], place, corpus, language, **known[place - 1]) for place, row in enumerate(rows, start=1)]
     paths = []
     for place, name in enumerate(systems, start=1):
-        heard = [
+        transcripts = [
             Transcript(row[place], utterance.audio_seconds, 0.5 * place, 2 * len(row[place].split()))
             for row, utterance in zip(rows, clips, strict=True)
         ]
-        made = Provenance(corpus=corpus, rejected=rejected, system=system(name, **of_the_system))
+        made = Provenance(corpus=corpus, rejected=rejected, system=system(name, **changes))
         paths.append(predictions_path(folder, corpus, name))
-        write_predictions(predictions_table(Utterances.of(clips), heard, made), paths[-1])
+        write_predictions(predictions_table(Utterances.of(clips), transcripts, made), paths[-1])
     return paths
 
 
 def counted(main_system: dict[str, Any], base: dict[str, Any], **changes: Any) -> CorpusResult:
-    """A corpus of 100 clips; of each system its rates and how many hypotheses are unusable."""
+    """Return the result of a corpus of 100 clips with given rates and numbers of unusable hypotheses."""
     systems = [
         heard(name, rates(**{key: value for key, value in each.items() if key != "unusable"})).model_copy(
             update={"unusable": each.get("unusable", 0)}

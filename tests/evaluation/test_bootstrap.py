@@ -34,7 +34,7 @@ def test_by_hand(edits: list[int], reference: list[int], expected: tuple[float, 
     assert interval_of(edits, reference) == expected
 
 
-def test_sums_are_those_of_corpora_gathered_row_by_row() -> None:
+def test_sums_equal_those_of_corpora_built_row_by_row() -> None:
     draw = np.random.default_rng(7)
     gathered = [COUNTS[draw.integers(6, size=6)].sum(axis=0) for _ in range(20)]
     np.testing.assert_array_equal(resampled(COUNTS, 20, seed=7), gathered)
@@ -49,9 +49,7 @@ def test_large_counts_stay_exact() -> None:
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from("abc")), min_size=1, max_size=20),
     st.booleans(),
 )
-def test_every_corpus_has_as_many_units_as_the_one_that_was_drawn_from(
-    rows: list[tuple[int, int, str]], by_group: bool
-) -> None:
+def test_every_resample_has_as_many_units_as_the_corpus(rows: list[tuple[int, int, str]], by_group: bool) -> None:
     groups = [group for _, _, group in rows]
     ones = [1 / groups.count(group) for group in groups] if by_group else [1.0] * len(rows)
     counts = np.array([[edits, reference, one] for (edits, reference, _), one in zip(rows, ones, strict=True)])
@@ -64,12 +62,12 @@ def test_the_same_seed_gives_the_same_sums() -> None:
     assert (resampled(COUNTS, 50, seed=1) != resampled(COUNTS, 50, seed=2)).any()
 
 
-def test_a_corpus_has_the_same_seed_everywhere_and_another_than_its_neighbour() -> None:
+def test_the_seed_depends_only_on_the_name_of_the_corpus() -> None:
     assert seed_of("fleurs-gl") == 1200365731198059589  # another would move published intervals
     assert len({seed_of("a"), seed_of("b"), seed_of("a", seed=1)}) == 3
 
 
-def test_a_system_has_the_same_sums_whatever_stands_beside_it() -> None:
+def test_the_sums_of_a_system_do_not_depend_on_other_systems() -> None:
     both = resampled(np.hstack([COUNTS, COUNTS[::-1]]), 50)
     np.testing.assert_array_equal(both[:, :2], resampled(COUNTS, 50))
 
@@ -83,7 +81,7 @@ def test_more_utterances_give_a_narrower_interval() -> None:
     assert width(interval_of(EDITS * 50, REFERENCE * 50)) < width(interval_of(EDITS, REFERENCE)) / 3
 
 
-def test_nineteen_intervals_in_twenty_hold_the_true_rate() -> None:
+def test_the_interval_covers_the_true_rate_in_95_percent_of_cases() -> None:
     draw, held = np.random.default_rng(0), 0
     for seed in range(300):
         reference = draw.integers(1, 20, size=100)
@@ -99,7 +97,7 @@ def test_a_pool_keeps_the_share_of_each_corpus() -> None:
     assert width(interval_of([0] * 90 + [5] * 10, [10] * 100)) > 0.04
 
 
-def test_whole_groups_are_drawn() -> None:
+def test_groups_are_resampled_as_a_whole() -> None:
     sums = resampled(np.array([[1], [10], [2], [20]]), 100, ["anna", "brais", "anna", "brais"])
     assert set(sums[:, 0]) == {6, 33, 60}
 
@@ -108,11 +106,11 @@ def test_groups_of_one_are_utterances() -> None:
     np.testing.assert_array_equal(resampled(COUNTS, 50, np.arange(6)), resampled(COUNTS, 50))
 
 
-def test_a_single_group_leaves_nothing_to_chance() -> None:
+def test_a_single_group_gives_no_variance() -> None:
     np.testing.assert_array_equal(resampled(COUNTS, 3, ["anna"] * 6), [[9, 30]] * 3)
 
 
-def test_speakers_who_differ_widen_the_interval_and_speakers_alike_do_not() -> None:
+def test_differences_between_speakers_widen_the_interval() -> None:
     draw, speakers = np.random.default_rng(0), [f"speaker {index % 20}" for index in range(1000)]
     share = np.tile(draw.uniform(0.02, 0.4, size=20), 50)  # utterance 0, 20, 40, … are of one speaker
     differ, alike = draw.binomial(10, share), draw.binomial(10, 0.2, size=1000)
@@ -130,12 +128,12 @@ def test_speakers_who_differ_widen_the_interval_and_speakers_alike_do_not() -> N
         (["", ""], ("utterance", 2)),
     ],
 )
-def test_speakers_are_drawn_where_all_are_known_and_enough(speakers: list[str], expected: tuple[str, int]) -> None:
+def test_speakers_are_resampled_if_all_are_known_and_enough(speakers: list[str], expected: tuple[str, int]) -> None:
     assert resampling_unit(speakers) == expected
 
 
-def test_there_must_be_something_to_draw_and_a_group_for_each() -> None:
-    with pytest.raises(ValueError, match="nothing to draw"):
+def test_utterances_and_a_group_for_each_are_required() -> None:
+    with pytest.raises(ValueError, match="utterances"):
         resampled(np.zeros((0, 2)), 10)
     with pytest.raises(ValueError, match="2 groups for 6 utterances"):
         resampled(COUNTS, 10, ["anna", "brais"])
@@ -170,7 +168,7 @@ def test_differences_by_hand(first: list[float], p_value: float, verdict: str) -
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 2)), min_size=1, max_size=50))
-def test_exchanging_the_systems_exchanges_the_verdict(pairs: list[tuple[float, float]]) -> None:
+def test_swapping_the_systems_swaps_the_verdict(pairs: list[tuple[float, float]]) -> None:
     first, second = np.array(pairs).T
     ahead, back = difference(0.1, 0.2, first, second), difference(0.2, 0.1, second, first)
     opposite = {"better": "worse", "worse": "better"}
@@ -179,7 +177,7 @@ def test_exchanging_the_systems_exchanges_the_verdict(pairs: list[tuple[float, f
     np.testing.assert_allclose(back.ci95, [-bound for bound in reversed(ahead.ci95)], atol=1e-12)
 
 
-def test_systems_that_err_on_the_same_utterances_are_told_apart_by_pairing() -> None:
+def test_pairing_detects_small_differences_on_the_same_utterances() -> None:
     draw = np.random.default_rng(0)
     reference = draw.integers(5, 15, size=400)
     hard = draw.binomial(reference, draw.choice([0.02, 0.6], size=400))
@@ -194,7 +192,7 @@ def test_systems_that_err_on_the_same_utterances_are_told_apart_by_pairing() -> 
     assert (paired.verdict, unpaired.verdict) == ("better", "no measurable difference")
 
 
-def test_chance_alone_is_seldom_called_a_difference() -> None:
+def test_false_positives_are_rare() -> None:
     draw, called = np.random.default_rng(0), 0
     for seed in range(300):
         reference = draw.integers(1, 20, size=100)

@@ -15,7 +15,7 @@ KEYS = {"wer", "cer", "substitutions", "deletions", "insertions", "reference_wor
 
 
 class SameTexts(evaluate.Metric):
-    """Another metric, to stand beside ours."""
+    """Count equal texts, to be combined with the metric under test."""
 
     def _info(self) -> evaluate.MetricInfo:
         texts = datasets.Value("string")
@@ -33,10 +33,10 @@ def forget_loaded_metrics() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No network; evaluate copies the script and keeps its rows in a folder of their own."""
+    """Refuse network access, and keep the files of evaluate in a temporary folder."""
 
     def refuse(*_: Any) -> NoReturn:
-        raise AssertionError("nothing may be asked of the network")
+        raise AssertionError("network access")
 
     folder = tmp_path_factory.mktemp("evaluate")
     forget_loaded_metrics()
@@ -67,7 +67,7 @@ def test_by_hand(metric: evaluate.EvaluationModule) -> None:
     }
 
 
-def test_rates_are_jiwers(metric: evaluate.EvaluationModule) -> None:
+def test_rates_are_those_of_jiwer(metric: evaluate.EvaluationModule) -> None:
     ours = metric.compute(references=REFERENCES, predictions=PREDICTIONS)
     theirs = jiwer.process_words(REFERENCES, PREDICTIONS)
     assert (ours["wer"], ours["cer"]) == (theirs.wer, jiwer.cer(REFERENCES, PREDICTIONS))
@@ -80,18 +80,18 @@ def test_rates_are_jiwers(metric: evaluate.EvaluationModule) -> None:
 
 
 @pytest.mark.parametrize("name, wer", [("raw", 2 / 2), ("uzbek", 0), ("basic", 2 / 2)])
-def test_a_normaliser_by_its_name(metric: evaluate.EvaluationModule, name: str, wer: float) -> None:
+def test_a_normalizer_can_be_given(metric: evaluate.EvaluationModule, name: str, wer: float) -> None:
     texts = {"references": ["Oʻzbek tili"], "predictions": ["o'zbek tili."]}
     assert metric.compute(**texts, normalizer=name)["wer"] == wer
 
 
-def test_an_unknown_normaliser(metric: evaluate.EvaluationModule) -> None:
-    with pytest.raises(ValueError, match="no normaliser is called 'english'"):
+def test_an_unknown_normalizer_is_refused(metric: evaluate.EvaluationModule) -> None:
+    with pytest.raises(ValueError, match="english"):
         metric.compute(references=["un"], predictions=["un"], normalizer="english")
     assert metric.compute(references=["un"], predictions=["un"])["reference_words"] == 1
 
 
-def test_batches_and_single_utterances_make_one_corpus(metric: evaluate.EvaluationModule) -> None:
+def test_batches_and_single_utterances_are_scored_together(metric: evaluate.EvaluationModule) -> None:
     metric.add_batch(references=REFERENCES[:2], predictions=PREDICTIONS[:2])
     metric.add(reference=REFERENCES[2], prediction=PREDICTIONS[2])
     metric.add_batch(references=REFERENCES[3:], predictions=PREDICTIONS[3:])
@@ -100,7 +100,7 @@ def test_batches_and_single_utterances_make_one_corpus(metric: evaluate.Evaluati
     )
 
 
-def test_beside_another_metric(metric: evaluate.EvaluationModule) -> None:
+def test_combined_with_another_metric(metric: evaluate.EvaluationModule) -> None:
     both = evaluate.combine([metric, SameTexts()])
     found = both.compute(references=REFERENCES, predictions=PREDICTIONS)
     assert found == metric.compute(references=REFERENCES, predictions=PREDICTIONS) | {"same": 1 / 5}
@@ -111,6 +111,6 @@ def test_combined_by_its_path() -> None:
     assert found.keys() == {f"raw_{key}" for key in KEYS}
 
 
-def test_what_evaluate_tells_of_it(metric: evaluate.EvaluationModule) -> None:
+def test_the_description_of_the_metric(metric: evaluate.EvaluationModule) -> None:
     assert (metric.name, metric.module_type) == ("escoita_error_rates", "metric")
     assert "uzbek-latin" in metric.inputs_description

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from escoita.data.rows import Utterances
 from escoita.errors import RecordError
+from escoita.evaluation.errors import MissingPredictionsError
 from escoita.evaluation.predictions import (
     SCHEMA,
     Provenance,
@@ -47,20 +48,20 @@ def test_round_trip(tmp_path: Path) -> None:
             "gender": gender,
             "accent": accent,
             "reference": reference,
-            "hypothesis": heard,
+            "hypothesis": hypothesis,
             "audio_seconds": seconds,
             "compute_seconds": 1.0,
             "tokens": tokens,
             "truncated": False,
         }
-        for row, speaker, gender, accent, reference, heard, seconds, tokens in (
+        for row, speaker, gender, accent, reference, hypothesis, seconds, tokens in (
             (1, "m6", "male", "", "toʻrt", "tort", 2.0, 2),
             (2, "f2", "", "Xorazm", "besh", "", 3.5, 0),
         )
     ]
 
 
-def test_each_system_has_a_file_of_its_own(tmp_path: Path) -> None:
+def test_each_system_has_its_own_file(tmp_path: Path) -> None:
     assert predictions_path(tmp_path, "clips", "adapter") == tmp_path / "clips/predictions.parquet"
     assert predictions_path(tmp_path, "clips", "whisper-tiny") == tmp_path / "clips/predictions-whisper-tiny.parquet"
 
@@ -71,51 +72,50 @@ def test_columns_must_be_of_one_length() -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata, said",
+    "metadata",
     [
-        (None, "not a file of predictions"),
-        ({b"pandas": b"{}"}, "not a file of predictions"),
-        ({b"escoita": b"{"}, "not a file of predictions"),
-        ({b"escoita": b"{}"}, "not a file of predictions"),
-        ({b"escoita": json.dumps({"schema": 1, "speed": 2}).encode()}, "not a file of predictions"),
-        ({b"escoita": MADE.model_dump_json().replace('"clips"', '"../clips"').encode()}, "not a file of predictions"),
-        (
-            {b"escoita": MADE.model_copy(update={"schema_version": 2}).model_dump_json().encode()},
-            "predictions of another schema",
-        ),
-        ({b"escoita": MADE.model_dump_json().encode()}, "predictions of another schema"),
+        None,
+        {b"pandas": b"{}"},
+        {b"escoita": b"{"},
+        {b"escoita": b"{}"},
+        {b"escoita": json.dumps({"schema": 1, "speed": 2}).encode()},
+        {b"escoita": MADE.model_dump_json().replace('"clips"', '"../clips"').encode()},
+        {b"escoita": MADE.model_copy(update={"schema_version": 2}).model_dump_json().encode()},
+        {b"escoita": MADE.model_dump_json().encode()},
     ],
 )
-def test_tables_of_others_are_refused(tmp_path: Path, metadata: dict[bytes, bytes] | None, said: str) -> None:
+def test_other_tables_are_refused(tmp_path: Path, metadata: dict[bytes, bytes] | None) -> None:
     path = tmp_path / "predictions.parquet"
     pq.write_table(pa.table({"id": ["a"]}).replace_schema_metadata(metadata), path)
     with pytest.raises(RecordError) as refusal:
         read_predictions(path)
-    assert str(refusal.value).startswith(f"{path}: {said}") and "\n" not in str(refusal.value)
+    assert str(path) in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"not parquet at all"])
-def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "predictions.parquet"
     path.write_bytes(content)
-    with pytest.raises(RecordError, match="predictions.parquet: not a file of predictions$"):
+    with pytest.raises(RecordError):
         read_predictions(path)
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such predictions; escoita eval writes them$"):
+def test_missing_predictions_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(MissingPredictionsError) as refusal:
         read_predictions(tmp_path / "predictions.parquet")
+    assert refusal.value.path == tmp_path / "predictions.parquet"
 
 
 @pytest.mark.parametrize("column", ["hypothesis", "compute_seconds"])
-def test_a_missing_value_is_not_taken_for_an_empty_one(tmp_path: Path, column: str) -> None:
+def test_missing_values_are_refused(tmp_path: Path, column: str) -> None:
     (path,) = write_rows(tmp_path, [("bir", "bir"), ("ikki", "ikki")], systems=["adapter"])
     table = pq.read_table(path)
     place = SCHEMA.get_field_index(column)
-    holed = pa.array([table[column][0].as_py(), None], SCHEMA.field(column).type)
-    pq.write_table(table.set_column(place, SCHEMA.field(column), holed), path)
-    with pytest.raises(RecordError, match=f"predictions without a value in some rows of '{column}'$"):
+    values = pa.array([table[column][0].as_py(), None], SCHEMA.field(column).type)
+    pq.write_table(table.set_column(place, SCHEMA.field(column), values), path)
+    with pytest.raises(RecordError) as refusal:
         read_predictions(path)
+    assert (refusal.value.path, refusal.value.key) == (path, column)
 
 
 def test_speakers_are_numbered_in_their_order() -> None:
@@ -138,26 +138,27 @@ def test_speakers_are_numbered_in_their_order() -> None:
         ("/home/ana/0001", "f3", "0001"),
     ],
 )
-def test_who_speaks_is_taken_out_of_the_id_of_a_clip(id: str, speaker: str, public: str) -> None:
+def test_the_speaker_is_removed_from_the_id_of_a_clip(id: str, speaker: str, public: str) -> None:
     assert public_ids([id], [speaker]) == [public]
 
 
-def test_clips_that_would_have_one_id_are_numbered() -> None:
+def test_clips_with_the_same_public_id_are_numbered() -> None:
     assert public_ids(["ana_1", "s001_1"], ["ana", "ana"]) == ["000001", "000002"]
 
 
 @given(
     st.lists(st.tuples(st.text("ab1_-", max_size=6), st.text("ab1_", max_size=2)), max_size=8, unique_by=itemgetter(0))
 )
-def test_what_is_public_stays_so_when_it_is_published_again(rows: list[tuple[str, str]]) -> None:
+def test_published_names_stay_the_same(rows: list[tuple[str, str]]) -> None:
     ids, speakers = [id for id, _ in rows], [speaker for _, speaker in rows]
     names = public_speakers(speakers)
-    told, now = public_ids(ids, speakers), [names[speaker] for speaker in speakers]
-    assert public_ids(told, now) == told and public_speakers(now) == {name: name for name in names.values()} | {"": ""}
-    assert len(set(told)) == len(ids)
+    public, renamed = public_ids(ids, speakers), [names[speaker] for speaker in speakers]
+    assert public_ids(public, renamed) == public
+    assert public_speakers(renamed) == {name: name for name in names.values()} | {"": ""}
+    assert len(set(public)) == len(ids)
 
 
-def test_what_is_published_names_no_speaker_and_no_reference_that_is_withheld(tmp_path: Path) -> None:
+def test_published_predictions_name_no_speaker_and_no_withheld_reference(tmp_path: Path) -> None:
     known: list[dict[str, Any]] = [{"speaker": "maria"}, {"speaker": "ana"}, {}]
     (path,) = write_rows(tmp_path, [("bir", "ber"), ("ikki", ""), ("uch", "")], systems=["base"], known=known)
     table, provenance = public(*read_predictions(path), withheld=False)
@@ -170,12 +171,12 @@ def test_what_is_published_names_no_speaker_and_no_reference_that_is_withheld(tm
     assert public(table, provenance, withheld=True)[0].equals(table)
 
 
-def test_who_has_the_references_opens_them(tmp_path: Path) -> None:
+def test_hashed_references_can_be_replaced_by_the_references(tmp_path: Path) -> None:
     (path,) = write_rows(tmp_path, [("bir", "ber"), ("ikki", "")], systems=["base"])
     closed = public(*read_predictions(path), withheld=True)
     table, provenance = opened(*closed, ["bir", "ikki"])
     assert (table["reference"].to_pylist(), provenance.references) == (["bir", "ikki"], "open")
-    with pytest.raises(RecordError, match="clips: clip 2 was measured with another transcript$"):
-        opened(*closed, ["bir", "uch"])
-    with pytest.raises(RecordError, match="clips: 1 transcripts for 2 clips$"):
-        opened(*closed, ["bir"])
+    for references, row in ((["bir", "uch"], 2), (["bir"], None)):
+        with pytest.raises(RecordError) as refusal:
+            opened(*closed, references)
+        assert (refusal.value.path, refusal.value.row) == ("clips", row)

@@ -7,8 +7,8 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.evaluation.probes import Probe, probes
 
 
-# Seconds, and the root mean square in dB of full scale, of each.
-PINNED = {
+# Seconds and root mean square in dB of full scale of each probe.
+EXPECTED = {
     "silence, 1 s": (1, None),
     "silence, 3 s": (3, None),
     "silence, 10 s": (10, None),
@@ -31,25 +31,25 @@ def loudest_hertz(samples: np.ndarray) -> float:
 
 
 def power(samples: np.ndarray, low: int, high: int) -> float:
-    """Between two frequencies."""
+    """Return the power between two frequencies."""
     spectrum = np.abs(np.fft.rfft(samples)) ** 2
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLING_RATE)
     return float(spectrum[(hertz >= low) & (hertz < high)].sum())
 
 
 def moment(probe: str, at: float) -> np.ndarray:
-    """A quarter of a second of a probe."""
+    """Return a quarter of a second of a probe."""
     start = int(at * SAMPLING_RATE)
     return PROBES[probe].samples[start : start + SAMPLING_RATE // 4]
 
 
 def test_names() -> None:
-    assert [probe.name for probe in probes()] == list(PINNED)
+    assert [probe.name for probe in probes()] == list(EXPECTED)
 
 
 @pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
 def test_lengths_and_levels(probe: Probe) -> None:
-    length, level = PINNED[probe.name]
+    length, level = EXPECTED[probe.name]
     assert probe.samples.dtype == np.float32
     assert probe.samples.shape == (length * SAMPLING_RATE,)
     assert np.abs(probe.samples).max() < 0.5
@@ -71,13 +71,13 @@ def test_tones(probe: str, hertz: int) -> None:
     assert loudest_hertz(PROBES[probe].samples) == hertz
 
 
-def test_pink_noise_is_as_strong_in_each_octave_and_white_noise_is_not() -> None:
+def test_pink_noise_has_equal_power_in_each_octave() -> None:
     for probe, ratio in (("pink noise, 8 s", 1.0), ("white noise at -20 dB, 5 s", 2.0)):
         samples = PROBES[probe].samples
         assert power(samples, 2000, 4000) / power(samples, 1000, 2000) == pytest.approx(ratio, rel=0.1)
 
 
-def test_tones_pause_noise_swells_and_clicks_are_short() -> None:
+def test_envelopes_of_tones_noise_and_clicks() -> None:
     assert moment("ringing tone, 7 s", 0.5).any() and moment("ringing tone, 7 s", 5.5).any()
     assert not moment("ringing tone, 7 s", 2).any()
     assert moment("busy tone, 3 s", 0.1).any() and not moment("busy tone, 3 s", 0.6).any()

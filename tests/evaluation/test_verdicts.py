@@ -12,7 +12,7 @@ def of(system: str = "adapter", unusable: int = 0, wer: float = 0.5, cer: float 
 
 
 @pytest.mark.parametrize("measured", ["better", "worse", "no measurable difference"])
-def test_a_system_that_failed_is_never_better_nor_equal(measured: Measured) -> None:
+def test_a_failed_system_is_neither_better_nor_equal(measured: Measured) -> None:
     for ours, theirs in product((0, 50, 51, 100), repeat=2):
         found = verdict(measured, of(unusable=ours), of("base", unusable=theirs))
         if ours <= 50 and theirs <= 50:
@@ -33,13 +33,13 @@ def test_a_system_that_failed_is_never_better_nor_equal(measured: Measured) -> N
         (0.5, 0.3, 0.5, 0.25, False),
     ],
 )
-def test_wer_and_cer_disagree_if_their_signs_do(
+def test_wer_and_cer_disagree_if_their_signs_differ(
     wer: float, cer: float, other_wer: float, other_cer: float, opposite: bool
 ) -> None:
     assert disagree(of(wer=wer, cer=cer), of("base", wer=other_wer, cer=other_cer)) is opposite
 
 
-def test_records_of_0_1_0_hold_no_counts_of_unusable_hypotheses() -> None:
+def test_records_of_0_1_0_contain_no_counts_of_unusable_hypotheses() -> None:
     old = result(systems=[heard(empty=1000, loop=900), heard("base")])
     assert outcomes(old, "base") is None
     assert outcome(old.main_system, old.n).failed and outcome(old.main_system, old.n).unusable == old.n

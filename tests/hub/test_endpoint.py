@@ -1,4 +1,4 @@
-"""The password in HF_ENDPOINT reaches its host, and nothing else: no output, no file, no other host."""
+"""Check that the password in HF_ENDPOINT is sent to its host, and is in no output, file or request to another host."""
 
 import base64
 import json
@@ -40,28 +40,28 @@ def python(code: str, **environment: str) -> str:
     ],
 )
 @pytest.mark.parametrize("first", ["escoita, huggingface_hub", "huggingface_hub.hf_api, escoita"])
-def test_the_login_is_taken_out_of_the_address(address: str, login: str | None, left: str, first: str) -> None:
+def test_the_login_is_removed_from_the_address(address: str, login: str | None, left: str, first: str) -> None:
     code = f"""import {first}, json, os
 from huggingface_hub import HfApi, constants, hf_hub_url, hf_api
 print(json.dumps([os.environ.get("ESCOITA_HUB_LOGIN"), os.environ["HF_ENDPOINT"], HfApi().endpoint,
                   hf_api.api.endpoint, constants.ENDPOINT, hf_hub_url("a/b", "c")]))"""
     if "//b" in address and not first.startswith("escoita"):
         pytest.skip("huggingface_hub itself does not import with such an address")
-    said = json.loads(python(code, HF_ENDPOINT=address))
-    assert said == [login, left, left, left, left, f"{left}/a/b/resolve/main/c"]
+    result = json.loads(python(code, HF_ENDPOINT=address))
+    assert result == [login, left, left, left, left, f"{left}/a/b/resolve/main/c"]
 
 
 class Recorder(BaseHTTPRequestHandler):
-    """Answers any request with an empty object, or sends it elsewhere; writes down the authorization."""
+    """Answer any request with a small object or a redirect, and record the authorization."""
 
     def do_GET(self) -> None:
         self.server.seen.append(self.headers.get("Authorization"))  # type: ignore[attr-defined]
-        elsewhere = self.server.elsewhere  # type: ignore[attr-defined]
-        self.send_response(302 if elsewhere else 200)
-        if elsewhere:
-            self.send_header("Location", elsewhere + self.path)
+        redirect = self.server.redirect  # type: ignore[attr-defined]
+        self.send_response(302 if redirect else 200)
+        if redirect:
+            self.send_header("Location", redirect + self.path)
         self.end_headers()
-        self.wfile.write(b"" if elsewhere else b'{"id": "a/b", "sha": "0"}')
+        self.wfile.write(b"" if redirect else b'{"id": "a/b", "sha": "0"}')
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
@@ -69,12 +69,12 @@ class Recorder(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def servers() -> Iterator[tuple[ThreadingHTTPServer, ThreadingHTTPServer]]:
-    """The endpoint, which sends every request to another host, and that host."""
+    """Return the endpoint, which redirects every request to another host, and that host."""
     made = [ThreadingHTTPServer(("127.0.0.1", 0), Recorder) for _ in range(2)]
     for server in made:
-        server.seen, server.elsewhere = [], ""  # type: ignore[attr-defined]
+        server.seen, server.redirect = [], ""  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    made[0].elsewhere = f"http://127.0.0.1:{made[1].server_port}"  # type: ignore[attr-defined]
+    made[0].redirect = f"http://127.0.0.1:{made[1].server_port}"  # type: ignore[attr-defined]
     yield made[0], made[1]
     for server in made:
         server.shutdown()
@@ -82,7 +82,7 @@ def servers() -> Iterator[tuple[ThreadingHTTPServer, ThreadingHTTPServer]]:
 
 
 @pytest.mark.parametrize("token", ["", "hf_ana"])
-def test_the_login_is_sent_to_its_host_alone(servers: tuple[ThreadingHTTPServer, ...], token: str) -> None:
+def test_the_login_is_sent_only_to_its_host(servers: tuple[ThreadingHTTPServer, ...], token: str) -> None:
     address = f"http://ana:p%40w@127.0.0.1:{servers[0].server_port}"
     code = "import escoita; from huggingface_hub import HfApi; HfApi().model_info('a/b')"
     python(code, HF_ENDPOINT=address, HF_TOKEN=token)
@@ -91,8 +91,8 @@ def test_the_login_is_sent_to_its_host_alone(servers: tuple[ThreadingHTTPServer,
     assert set(servers[1].seen) == {None}  # type: ignore[attr-defined]
 
 
-def test_a_child_process_sends_it_too(servers: tuple[ThreadingHTTPServer, ...]) -> None:
-    servers[0].elsewhere = ""  # type: ignore[attr-defined]
+def test_a_child_process_sends_the_login_too(servers: tuple[ThreadingHTTPServer, ...]) -> None:
+    servers[0].redirect = ""  # type: ignore[attr-defined]
     child = "import escoita; from huggingface_hub import HfApi; HfApi().model_info('a/b')"
     code = f"import escoita, subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
     python(code, HF_ENDPOINT=f"http://ana:pw@127.0.0.1:{servers[0].server_port}")
@@ -123,7 +123,7 @@ COMMANDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answers", [True, False], ids=["the Hub refuses", "the Hub is not there"])
+@pytest.mark.parametrize("answers", [True, False], ids=["the Hub refuses", "the Hub cannot be reached"])
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
 def test_no_command_prints_or_writes_the_password(
     tmp_path: Path, command: Command, words: list[str], answers: bool
@@ -136,7 +136,7 @@ def test_no_command_prints_or_writes_the_password(
         home = {"HF_HOME": str(tmp_path / "hf"), "TMPDIR": str(tmp_path / "tmp"), "HF_TOKEN": "hf_ana"}
         (tmp_path / "tmp").mkdir()
         done = command(*words, HF_ENDPOINT=f"http://ana:{PASSWORD}@{host}", **home, **LOUD)
-    said = done.stdout + done.stderr
-    assert PASSWORD not in said and "Traceback" not in said, said
+    output = done.stdout + done.stderr
+    assert PASSWORD not in output and "Traceback" not in output, output
     written = [path for path in tmp_path.rglob("*") if path.is_file() and "hub" not in path.parts]
     assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]

@@ -6,15 +6,14 @@ import pytest
 from huggingface_hub import ModelCardData
 
 from escoita.cards.metadata import metadata
-from escoita.errors import PublishError
-from escoita.hub.vocabulary import LISTS, check, vocabulary
+from escoita.hub.vocabulary import LISTS, MetadataError, check, vocabulary
 from escoita.recipe.schema import load_recipe
 
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_lists_say_where_they_are_from() -> None:
+def test_the_lists_name_their_sources() -> None:
     document = json.loads((ROOT / "escoita/hub/vocabulary.json").read_text("utf-8"))
     assert [source.split(" ")[0] for source in document["from"]] == [
         f"@huggingface/{name}" for name in ("tasks", "hub", "languages")
@@ -25,7 +24,7 @@ def test_the_lists_say_where_they_are_from() -> None:
         assert document[name] == " ".join(sorted(document[name].split()))
 
 
-def test_the_lists_know_what_cards_use() -> None:
+def test_the_lists_contain_the_values_of_cards() -> None:
     known = vocabulary()
     assert {"automatic-speech-recognition", "audio-text-to-text"} <= known["pipeline_tags"]
     assert {"peft", "transformers"} <= known["libraries"]
@@ -34,35 +33,39 @@ def test_the_lists_know_what_cards_use() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_recipes_say_what_the_hub_knows(path: Path) -> None:
+def test_the_recipes_use_known_values(path: Path) -> None:
     check(metadata(load_recipe(path), None, "user/base"))
 
 
 @pytest.mark.parametrize(
-    "fields, message",
+    "values, fields",
     [
-        (
-            {"pipeline_tag": "automatic-speech-recogniton"},
-            "pipeline_tag: .*did you mean automatic-speech-recognition",
-        ),
-        ({"library_name": "Peft"}, "library_name: the Hub does not know 'Peft' .did you mean peft"),
-        (
-            {"license": "Apache-2.0"},
-            r"'Apache-2.0' \(did you mean apache-2.0\?\), and takes it as other with license_name",
-        ),
-        ({"license": ["mit", "apache2"]}, "license: the Hub does not know 'apache2'"),
-        ({"language": "qqq"}, "language: the Hub does not know 'qqq'"),
-        ({"language": ["gl", "galician"]}, "language: the Hub does not know 'galician'"),
-        ({"license": "other"}, "license: other needs license_name; set card.license_name .* needs license_link"),
-        ({"license": "mti", "language": "zzz"}, "^card: license: .*; language: "),
+        ({"pipeline_tag": "automatic-speech-recogniton"}, ["pipeline_tag"]),
+        ({"library_name": "Peft"}, ["library_name"]),
+        ({"license": "Apache-2.0"}, ["license"]),
+        ({"license": ["mit", "apache2"]}, ["license"]),
+        ({"language": "qqq"}, ["language"]),
+        ({"language": ["gl", "galician"]}, ["language"]),
+        ({"license": "other"}, ["license_name", "license_link"]),
+        ({"license": "mti", "language": "zzz"}, ["license", "language"]),
     ],
 )
-def test_what_is_on_no_list_is_refused_with_the_nearest(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(PublishError, match=message) as caught:
-        check(ModelCardData(**fields))
-    assert "\n" not in str(caught.value)
+def test_unknown_values_are_refused(values: dict[str, Any], fields: list[str]) -> None:
+    with pytest.raises(MetadataError) as refusal:
+        check(ModelCardData(**values))
+    assert [field for field, _ in refusal.value.faults] == fields
+    assert refusal.value.path == "card" and "\n" not in str(refusal.value)
 
 
-def test_what_is_not_said_is_not_asked_for() -> None:
+@pytest.mark.parametrize("value, nearest", [("Peft", "peft"), ("automatic-speech-recogniton", None)])
+def test_the_nearest_known_value_is_suggested(value: str, nearest: str | None) -> None:
+    field = "library_name" if nearest else "pipeline_tag"
+    values: dict[str, Any] = {field: value}
+    with pytest.raises(MetadataError) as refusal:
+        check(ModelCardData(**values))
+    assert (nearest or "automatic-speech-recognition") in refusal.value.faults[0][1]
+
+
+def test_missing_fields_are_not_checked() -> None:
     check(ModelCardData())
     check(ModelCardData(license="other", license_name="research", license_link="LICENSE"))

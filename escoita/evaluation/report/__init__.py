@@ -1,1 +1,1 @@
-"""The parts of the report: what it says, draws, aligns and plays."""
+"""Write the HTML report of an evaluation: texts, plots, tables, alignments and recordings."""

@@ -1,4 +1,4 @@
-"""Read predictions again for the report, and count confusions."""
+"""Read predictions for the report, and count confusions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from escoita.errors import RecordError
+from escoita.evaluation.errors import HashedReferencesError, MissingSystemError, OtherPredictionsError
 from escoita.evaluation.prediction_folder import read_folder
 from escoita.metrics.normalizers import normalizer
 from escoita.metrics.wer import align_all, word_edits
@@ -18,15 +18,15 @@ from escoita.records.evaluation import CorpusResult, EvaluationRecord
 @dataclass(frozen=True)
 class ScoredPredictions:
     """
-    What one system heard in one corpus, under the normaliser of the record.
+    Hold the predictions of one system on one corpus, normalized and scored.
 
     Args:
         corpus (`str`): Name of the corpus.
-        rows (`pa.Table`): As [`~escoita.evaluation.predictions.read_predictions`] gives them.
-        references (`list[str]`): Normalised.
-        hypotheses (`list[str]`): Normalised.
-        edits (`np.ndarray`): Word edits of each utterance.
-        words (`np.ndarray`): Words of each reference.
+        rows (`pa.Table`): Predictions from [`~escoita.evaluation.predictions.read_predictions`].
+        references (`list[str]`): Normalized references.
+        hypotheses (`list[str]`): Normalized hypotheses.
+        edits (`np.ndarray`): Number of word edits of each utterance.
+        words (`np.ndarray`): Number of words of each reference.
     """
 
     corpus: str
@@ -38,68 +38,71 @@ class ScoredPredictions:
 
     @property
     def wer(self) -> np.ndarray:
-        """Word error rate of each utterance; of an empty reference, the words that were heard."""
+        """Return the word error rate of each utterance; for an empty reference, the number of inserted words."""
         return self.edits / np.maximum(1, self.words)
 
 
 def read_scored_predictions(folder: Path, record: EvaluationRecord) -> dict[str, list[ScoredPredictions]]:
     """
-    Reads what the systems of a record heard.
+    Read and score the predictions of the systems of a record.
 
     Args:
-        folder (`Path`): Holds the predictions.
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): Made from them.
+        folder (`Path`): Folder with the predictions.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): Record of these predictions.
 
     Returns:
-        `dict[str, list[Heard]]`: For each system its corpora, both in the order of the record.
+        `dict[str, list[ScoredPredictions]]`: Corpora of each system, both in the order of the record.
 
     Raises:
-        RecordError: A file is missing, is not one of ours, or is not the one that the record was made from.
+        HashedReferencesError: The references of a corpus were not published.
+        MissingSystemError: A system has no predictions on a corpus.
+        OtherPredictionsError: The record was computed from other predictions.
+        RecordError: A file cannot be read.
     """
     names = [system.name for system in record.systems]
     _, read = read_folder(folder, [corpus.name for corpus in record.corpora], names)
-    heard: dict[str, list[ScoredPredictions]] = {name: [] for name in names}
+    scored: dict[str, list[ScoredPredictions]] = {name: [] for name in names}
     for result, corpus in zip(record.corpora, read, strict=True):
         if corpus.counts:
-            raise RecordError(f"{folder / result.name}: its references were not published, and a report shows them")
+            raise HashedReferencesError(path=folder / result.name)
         for name in names:
             if name not in corpus.tables:
-                raise RecordError(f"{folder / result.name}: holds no predictions of {name}; evaluate again")
+                raise MissingSystemError(path=folder / result.name, system=name)
             part = _counted(result.name, corpus.tables[name], record.normalizer)
             if not _made_from(result, name, part):
-                raise RecordError(
-                    f"{folder / result.name}: results.json was made from other predictions of {name}; evaluate again"
+                raise OtherPredictionsError(
+                    f"results.json was computed from other predictions of {name}", path=folder / result.name
                 )
-            heard[name].append(part)
-    return heard
+            scored[name].append(part)
+    return scored
 
 
 def _counted(corpus: str, rows: pa.Table, normalizer_name: str) -> ScoredPredictions:
-    normalise = normalizer(normalizer_name)
+    normalize = normalizer(normalizer_name)
     references, hypotheses = (
-        [normalise(text) for text in rows[name].to_pylist()] for name in ("reference", "hypothesis")
+        [normalize(text) for text in rows[name].to_pylist()] for name in ("reference", "hypothesis")
     )
     edits = word_edits(references, hypotheses)
     return ScoredPredictions(corpus, rows, references, hypotheses, edits.total, edits.reference)
 
 
 def _made_from(result: CorpusResult, system: str, part: ScoredPredictions) -> bool:
-    """Whether the predictions count up to the figures of the record."""
-    if (heard := result.of(system)) is None:
+    """Return whether the predictions give the figures of the record."""
+    if (recorded := result.of(system)) is None:
         return False
-    rates = heard.normalized
+    rates = recorded.normalized
     return (result.n, rates.edits, rates.reference_words) == (len(part.edits), part.edits.sum(), part.words.sum())
 
 
 @dataclass(frozen=True)
 class Confusions:
     """
-    How often what went wrong.
+    Store how often each word was substituted, deleted or inserted.
 
     Args:
-        substituted (`Counter[tuple[str, ...]]`): Word of the reference and word heard in its place.
-        deleted (`Counter[tuple[str, ...]]`): Word of a reference that was not heard.
-        inserted (`Counter[tuple[str, ...]]`): Word that was heard and not said.
+        substituted (`Counter[tuple[str, ...]]`): Number of substitutions, by reference word and hypothesis word.
+        deleted (`Counter[tuple[str, ...]]`): Number of deletions, by reference word.
+        inserted (`Counter[tuple[str, ...]]`): Number of insertions, by hypothesis word.
     """
 
     substituted: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -109,15 +112,15 @@ class Confusions:
 
 def confusions(references: Sequence[str], hypotheses: Sequence[str]) -> Confusions:
     """
-    Counts the errors of many utterances; only those that differ are aligned.
+    Count the word errors of utterances.
 
     Args:
-        references (`Sequence[str]`): What was said.
-        hypotheses (`Sequence[str]`): What was heard, in the same order.
+        references (`Sequence[str]`): Normalized references.
+        hypotheses (`Sequence[str]`): Normalized hypotheses, in the same order.
     """
     differing = [pair for pair in zip(references, hypotheses, strict=True) if pair[0] != pair[1]]
     counted = Confusions()
-    for chunks in align_all([said for said, _ in differing], [heard for _, heard in differing]):
+    for chunks in align_all([reference for reference, _ in differing], [hypothesis for _, hypothesis in differing]):
         for chunk in chunks:
             if chunk.kind == "substitute":
                 counted.substituted.update(zip(chunk.reference, chunk.hypothesis, strict=True))

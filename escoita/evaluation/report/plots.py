@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 def drawings(folder: Path, record: EvaluationRecord) -> dict[str, str]:
     """
-    Draws what the report and the card show.
+    Draw the plots of the report and the card.
 
     Args:
-        folder (`Path`): Holds the predictions that the record was made from.
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): What they came to.
+        folder (`Path`): Folder with the predictions that the record was computed from.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
 
     Returns:
         `dict[str, str]`: `<svg>` elements by the names of their files.
 
     Raises:
-        RecordError: A file is missing or not one of ours.
+        RecordError: A file does not exist or cannot be read.
     """
     systems = [system.name for system in record.systems]
     _, read = read_folder(folder, [result.name for result in record.corpora], systems)
@@ -47,16 +47,16 @@ def drawings(folder: Path, record: EvaluationRecord) -> dict[str, str]:
     return drawn | ({"wer-by-duration.svg": by_duration} if by_duration else {})
 
 
-# Systems are told apart by these too, for who sees no colours and for paper.
+# Systems differ by marker and fill too, for color blindness and print.
 _MARKERS = "oDs^vP"
 _FILLED = (1.0, 0.0, 0.45, 0.15, 0.75, 0.3)
-# How high a row is, and the frame around all rows, in inches.
+# Height of a row, and of the frame around all rows, in inches.
 _ROW, _FRAME = 0.22, 0.85
-# Rows left free between two corpora.
-_APART = 0.9
-# More bars have no room for their figures.
+# Empty rows between two corpora.
+_GAP = 0.9
+# Maximum number of bars with labels.
 _MOST_LABELLED = 24
-# Bars of the distribution: no error, then the upper ends of tenths, in percent, then anything over.
+# Bars of the distribution: no error, the upper bounds of tenths in percent, and more than 100 %.
 SHARES = [
     "0",
     *(f"\N{LESS-THAN OR EQUAL TO}\N{NO-BREAK SPACE}{10 * step}" for step in range(1, 11)),
@@ -66,14 +66,14 @@ SHARES = [
 
 def wer_by_corpus(record: EvaluationRecord) -> str:
     """
-    Word error rates with their 95 % intervals: each corpus, and the pool where there are several.
+    Draw word error rates with 95 % intervals: each corpus, and all of them pooled if there are several.
 
     Args:
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): With one system or more.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): Record with one or more systems.
     """
-    height = _FRAME + _ROW * sum(len(result.systems) + _APART for result in record.rows)
+    height = _FRAME + _ROW * sum(len(result.systems) + _GAP for result in record.rows)
     figures = {
-        result.name: {heard.system: [heard.normalized.wer, *heard.normalized.wer_ci95] for heard in result.systems}
+        result.name: {each.system: [each.normalized.wer, *each.normalized.wer_ci95] for each in result.systems}
         for result in record.rows
     }
     return svg("Word error rate by corpus", lambda axes: _by_corpus(axes, record.rows), (7.0, height), figures=figures)
@@ -81,13 +81,13 @@ def wer_by_corpus(record: EvaluationRecord) -> str:
 
 def wer_by_duration(record: EvaluationRecord) -> str | None:
     """
-    Word error rates of short and long clips, all corpora together.
+    Draw word error rates by duration of the clips, all corpora pooled.
 
     Args:
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): With one system or more.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): Record with one or more systems.
 
     Returns:
-        `str`: An `<svg>` element; nothing where the record has no slices by duration.
+        `str`: An `<svg>` element; None if the record has no slices by duration.
     """
     parts = [part for part in record.rows[-1].slices if part.by == "duration"]
     systems = [system.name for system in record.systems]
@@ -99,10 +99,10 @@ def wer_by_duration(record: EvaluationRecord) -> str | None:
 
 def wer_distribution(rates: Mapping[str, np.ndarray]) -> str:
     """
-    How many utterances have which word error rate.
+    Draw the distribution of the word error rate over utterances.
 
     Args:
-        rates (`Mapping[str, np.ndarray]`): Of each system the rate of every utterance, of shape `(utterances,)`.
+        rates (`Mapping[str, np.ndarray]`): Rate of every utterance, of shape `(utterances,)`, for each system.
     """
     figures = {system: dict(zip(SHARES, shares(found), strict=True)) for system, found in rates.items()}
     return svg("Utterances by word error rate", lambda axes: _distribution(axes, rates), figures=figures)
@@ -110,12 +110,12 @@ def wer_distribution(rates: Mapping[str, np.ndarray]) -> str:
 
 def shares(rates: np.ndarray) -> list[float]:
     """
-    Fractions of the utterances, in the order of `SHARES`.
+    Return the fractions of the utterances in each bar of `SHARES`.
 
     Args:
-        rates (`np.ndarray`): Word error rate of each, of shape `(utterances,)`.
+        rates (`np.ndarray`): Word error rate of each utterance, of shape `(utterances,)`.
     """
-    # Rounded, as a rate that is 0.3 in words may lie a hair over it in floating point.
+    # Rounded, because a rate of 3 / 10 may be slightly above 0.3 in floating point.
     tenths = np.ceil(np.round(rates * 10, 9)).clip(0, 11).astype(int)
     counts: list[int] = np.bincount(tenths, minlength=len(SHARES)).tolist()
     return [count / max(1, len(rates)) for count in counts]
@@ -126,20 +126,20 @@ def _by_corpus(axes: "Axes", rows: Sequence[CorpusResult]) -> None:
     ticks = []
     for result in rows:
         systems = len(result.systems)
-        for place, heard in enumerate(result.systems):
-            wer, y = 100 * heard.normalized.wer, top + place
-            low, high = (100 * bound for bound in heard.normalized.wer_ci95)
-            axes.hlines(y, low, high, color=_colour(place), linewidth=1.6)
-            label = heard.system if result is rows[0] else None
+        for place, each in enumerate(result.systems):
+            wer, y = 100 * each.normalized.wer, top + place
+            low, high = (100 * bound for bound in each.normalized.wer_ci95)
+            axes.hlines(y, low, high, color=_color(place), linewidth=1.6)
+            label = each.system if result is rows[0] else None
             marker = _MARKERS[place % len(_MARKERS)]
-            axes.plot(wer, y, marker, color=_colour(place), markersize=5, label=label, clip_on=False)
+            axes.plot(wer, y, marker, color=_color(place), markersize=5, label=label, clip_on=False)
             axes.annotate(f"{wer:.1f}", (high, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
         ticks.append(top + (systems - 1) / 2)
-        top += systems + _APART
+        top += systems + _GAP
     axes.set_yticks(ticks, [result.name for result in rows])
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(top - _APART - 0.3, -0.7)
-    highest = max(heard.normalized.wer_ci95[1] for result in rows for heard in result.systems)
+    axes.set_ylim(top - _GAP - 0.3, -0.7)
+    highest = max(each.normalized.wer_ci95[1] for result in rows for each in result.systems)
     axes.set_xlim(0, max(1.0, 108 * highest))
     axes.set_xlabel("WER, %, with 95 % interval")
     axes.grid(axis="x")
@@ -163,7 +163,7 @@ def _distribution(axes: "Axes", rates: Mapping[str, np.ndarray]) -> None:
 
 
 def _bars(axes: "Axes", heights: Mapping[str, Sequence[float]]) -> list["BarContainer"]:
-    """Groups of bars, one bar for each system, slim where there are few groups."""
+    """Draw groups of bars, one bar for each system, with narrow bars if there are few groups."""
     from matplotlib.colors import to_rgba
 
     groups = max(map(len, heights.values()))
@@ -171,9 +171,9 @@ def _bars(axes: "Axes", heights: Mapping[str, Sequence[float]]) -> list["BarCont
     drawn = []
     for place, (system, values) in enumerate(heights.items()):
         offsets = np.arange(groups) + (place - (len(heights) - 1) / 2) * width
-        face = to_rgba(_colour(place), _FILLED[place % len(_FILLED)])
+        face = to_rgba(_color(place), _FILLED[place % len(_FILLED)])
         drawn.append(
-            axes.bar(offsets, values, 0.86 * width, color=face, edgecolor=_colour(place), linewidth=1, label=system)
+            axes.bar(offsets, values, 0.86 * width, color=face, edgecolor=_color(place), linewidth=1, label=system)
         )
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y")
@@ -184,9 +184,9 @@ def _bars(axes: "Axes", heights: Mapping[str, Sequence[float]]) -> list["BarCont
 
 
 def _legend(axes: "Axes", systems: int) -> None:
-    """Above the plot, so that it hides nothing."""
+    """Draw the legend above the plot, so that it covers nothing."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(systems, 4), borderaxespad=0.2)
 
 
-def _colour(place: int) -> str:
+def _color(place: int) -> str:
     return COLOURS[place % len(COLOURS)]

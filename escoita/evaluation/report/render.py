@@ -1,5 +1,5 @@
 """
-Shows an evaluation on one page that opens anywhere: no server, no network, nothing beside the file.
+Write the report of an evaluation as one HTML file that needs no server, no network and no other file.
 
     python eval/report.py --run runs/quickstart-uzbek
 """
@@ -15,7 +15,7 @@ from escoita.errors import CorpusError
 from escoita.evaluation import presentation
 from escoita.evaluation.counts import write_counts
 from escoita.evaluation.report.data import confusions, read_scored_predictions
-from escoita.evaluation.report.exhibits import (
+from escoita.evaluation.report.elements import (
     confusion_tables,
     plots,
     share,
@@ -31,23 +31,23 @@ from escoita.utils.files import write_atomically
 from escoita.utils.processes import say
 
 
-# As many as a person reads.
+# Number of worst utterances in the report.
 WORST = 20
 
 
 def report_run(path: Path) -> Path:
     """
-    Writes the report of a run anew, from its records, its predictions, and the recordings that may be shipped; and the
-    counts of corpora whose references may not be published, where the recipe says so only now.
+    Write the report of a run again, from its records, its predictions, and the recordings that may be published. Also
+    write the counts of corpora whose references may not be published, in case the recipe changed.
 
     Args:
         path (`Path`): The run directory.
 
     Returns:
-        `Path`: The page.
+        `Path`: The report.
 
     Raises:
-        EscoitaError: It is not evaluated yet, or its predictions are not those of its record.
+        EscoitaError: The run was not evaluated, or its predictions are not those of its record.
     """
     run = RunDirectory(path)
     recipe = run.load_recipe()
@@ -58,11 +58,11 @@ def report_run(path: Path) -> Path:
             try:
                 clips[corpus.name], _ = read_corpus(corpus, recipe.language)
             except CorpusError as error:
-                say(f"No recordings in the report: {error}")
+                say(f"The report has no recordings of {corpus.name}: {error}")
     record = EvaluationRecord.read(run.results)
     page = write_report(run.eval, record, clips, playable, recipe.card.title)
-    tested = {result.name for result in record.corpora}
-    write_counts(run.eval, [corpus for corpus in recipe.corpora.test if corpus.name in tested], record.normalizer)
+    evaluated = {result.name for result in record.corpora}
+    write_counts(run.eval, [corpus for corpus in recipe.corpora.test if corpus.name in evaluated], record.normalizer)
     return page
 
 
@@ -74,29 +74,29 @@ def write_report(
     title: str | None = None,
 ) -> Path:
     """
-    Writes `report.html` and its plots, `wer-by-corpus.svg`, `wer-by-duration.svg` and `wer-distribution.svg`.
+    Write `report.html` and its plots, `wer-by-corpus.svg`, `wer-by-duration.svg` and `wer-distribution.svg`.
 
     Args:
-        folder (`Path`): Holds the predictions that the record was made from; the files go there.
-        record ([`~escoita.records.evaluation.EvaluationRecord`]): What they came to.
-        clips (`Mapping[str, Utterances]`, *optional*): Rows of each corpus, for players beside the worst utterances.
-        playable (`Collection[str]`, *optional*): Corpora whose licence lets clips be shipped; none unless given.
-        title (`str`, *optional*): Of the page; the adapter and its base, or the model that is judged, unless given.
+        folder (`Path`): Folder with the predictions that the record was computed from, and for the files.
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
+        clips (`Mapping[str, Utterances]`, *optional*): Rows of each corpus, for recordings of the worst utterances.
+        playable (`Collection[str]`, *optional*): Corpora whose license permits publishing clips.
+        title (`str`, *optional*): Title of the report. Defaults to the adapter and its base, or to the model.
 
     Returns:
-        `Path`: The page. The same bytes whenever it is made from the same files.
+        `Path`: The report. The same files give the same bytes.
 
     Raises:
         RecordError: The predictions are not those of the record.
     """
-    heard = read_scored_predictions(folder, record)
-    main_system = heard[record.main_system.name]
-    drawn = plots(record, heard)
+    predictions = read_scored_predictions(folder, record)
+    main_system = predictions[record.main_system.name]
+    drawn = plots(record, predictions)
     for plot in drawn:
         write_atomically(folder / f"{plot.name}.svg", plot.svg)
-    for left_over in set(folder.glob("wer-*.svg")) - {folder / f"{plot.name}.svg" for plot in drawn}:
-        left_over.unlink()
-    worst, silent = with_players(worst_utterances(main_system, WORST), clips or {}, playable)
+    for outdated in set(folder.glob("wer-*.svg")) - {folder / f"{plot.name}.svg" for plot in drawn}:
+        outdated.unlink()
+    worst, missing_recordings = with_players(worst_utterances(main_system, WORST), clips or {}, playable)
     references, hypotheses = (
         [text for part in main_system for text in getattr(part, name)] for name in ("references", "hypotheses")
     )
@@ -116,7 +116,7 @@ def write_report(
         plots=drawn,
         slices=slice_tables(record),
         worst=worst,
-        silent=silent,
+        missing_recordings=missing_recordings,
         confusions=confusion_tables(confusions(references, hypotheses)),
     )
     write_atomically(folder / "report.html", page)
@@ -124,14 +124,14 @@ def write_report(
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in seconds, minutes or hours."""
+    """Return a duration in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
 
 
 def digest(sha256: str) -> str:
-    """Return the beginning of a digest, enough to tell two apart."""
+    """Return the first characters of a digest."""
     return sha256[:12]
 
 
@@ -158,4 +158,5 @@ def _environment() -> Environment:
     )
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters["name"] = presentation.name_of
+    environment.filters["significance"] = presentation.significance
     return environment

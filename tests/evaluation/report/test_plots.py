@@ -9,15 +9,15 @@ from escoita.evaluation.report.plots import SHARES, drawings, shares, wer_by_cor
 from escoita.evaluation.report.render import write_report
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.plots import figures_in
-from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
+from tests.evaluation.report_samples import clips_of, quickstart_clips, with_errors, write_hypotheses
 
 
 TEXTS = ["bir ikki uch toʻrt besh"] * 6
 
 
 def drawn_text(svg: str) -> list[str]:
-    """What a reader sees; raises where it is no XML."""
-    root = ElementTree.fromstring(svg)  # noqa: S314  # drawn a line before
+    """Return the visible texts of a plot."""
+    root = ElementTree.fromstring(svg)  # noqa: S314  # our own plot
     return ["".join(element.itertext()) for element in root.iter() if element.tag.endswith("}text")]
 
 
@@ -30,19 +30,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record(folder: Path) -> EvaluationRecord:
     for clips in (quickstart_clips(12), clips_of(TEXTS, "other")):
         texts = clips.column("text")
-        write_heard(folder, clips, {"adapter": misheard(texts, 0.2), "base": misheard(texts, 0.8, 1), "tiny": texts})
+        write_hypotheses(
+            folder, clips, {"adapter": with_errors(texts, 0.2), "base": with_errors(texts, 0.8, 1), "tiny": texts}
+        )
     return score(folder, "uzbek", 50)
 
 
-def test_every_corpus_the_pool_and_every_system_is_named(record: EvaluationRecord) -> None:
+def test_corpora_pool_and_systems_are_labeled(record: EvaluationRecord) -> None:
     text = drawn_text(wer_by_corpus(record))
     assert {"quickstart-uz", "other", "pooled", "adapter", "base", "tiny"} <= set(text)
-    # The figure of each system on each corpus and on the pool.
-    figures = [f"{100 * heard.normalized.wer:.1f}" for result in record.rows for heard in result.systems]
+    figures = [f"{100 * each.normalized.wer:.1f}" for result in record.rows for each in result.systems]
     assert [figure for figure in text if "." in figure] == figures
 
 
-def test_bars_of_durations_say_how_many_clips_they_stand_for(record: EvaluationRecord) -> None:
+def test_bars_of_durations_show_the_number_of_clips(record: EvaluationRecord) -> None:
     svg = wer_by_duration(record)
     assert svg is not None
     parts = [part for part in record.pooled.slices if part.by == "duration"]
@@ -50,13 +51,13 @@ def test_bars_of_durations_say_how_many_clips_they_stand_for(record: EvaluationR
     assert {f"n = {part.n}" for part in parts} <= set(drawn_text(svg))
 
 
-def test_without_slices_by_duration_there_is_no_plot_of_them(record: EvaluationRecord) -> None:
+def test_without_slices_by_duration_there_is_no_plot(record: EvaluationRecord) -> None:
     pooled = record.pooled.model_copy(update={"slices": []})
     assert wer_by_duration(record.model_copy(update={"pooled": pooled})) is None
 
 
-def test_shares_of_utterances_by_their_rate() -> None:
-    # 3 / 10 lies a hair over 0.3 in tenths; an exact tenth belongs to the bar that it ends.
+def test_shares_of_utterances_by_rate() -> None:
+    # 3 / 10 is slightly above 0.3 in floating point; the upper bound of a bar is inclusive.
     found = dict(zip(SHARES, shares(np.array([0, 0.05, 0.1, 3 / 10, 0.1 + 0.2, 1.0, 1.01, 20.0])), strict=True))
     assert {label.replace("\N{NO-BREAK SPACE}", ""): part * 8 for label, part in found.items() if part} == {
         "0": 1,
@@ -68,8 +69,8 @@ def test_shares_of_utterances_by_their_rate() -> None:
     assert shares(np.zeros(0)) == [0.0] * len(SHARES)
 
 
-def test_a_perfect_system_and_no_utterance_at_all_are_drawn(tmp_path: Path) -> None:
-    write_heard(tmp_path, clips_of(TEXTS), {"adapter": TEXTS})
+def test_a_perfect_system_and_an_empty_corpus_can_be_drawn(tmp_path: Path) -> None:
+    write_hypotheses(tmp_path, clips_of(TEXTS), {"adapter": TEXTS})
     assert "0.0" in drawn_text(wer_by_corpus(score(tmp_path, resamples=20)))
     assert drawn_text(wer_distribution({"adapter": np.zeros(0)}))
 
@@ -80,7 +81,7 @@ def test_the_same_figures_give_the_same_bytes(record: EvaluationRecord) -> None:
     assert wer_distribution({"a": np.ones(3)}) == wer_distribution({"a": np.ones(3)})
 
 
-def test_plots_hold_what_they_draw(record: EvaluationRecord) -> None:
+def test_plots_contain_their_figures(record: EvaluationRecord) -> None:
     ours = record.pooled.main_system.normalized
     figures = figures_in(wer_by_corpus(record))
     assert list(figures) == ["other", "quickstart-uz", "pooled"]
@@ -90,7 +91,7 @@ def test_plots_hold_what_they_draw(record: EvaluationRecord) -> None:
     assert figures_in(wer_distribution({"a": np.zeros(3)}))["a"]["0"] == 1
 
 
-def test_what_is_drawn_anew_is_what_the_report_drew(record: EvaluationRecord, folder: Path) -> None:
+def test_plots_can_be_drawn_again(record: EvaluationRecord, folder: Path) -> None:
     write_report(folder, record)
     drawn = drawings(folder, record)
     assert {path.name: path.read_text("utf-8") for path in folder.glob("*.svg")} == drawn and len(drawn) == 3

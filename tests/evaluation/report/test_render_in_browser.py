@@ -1,4 +1,4 @@
-"""The report in a browser that has no network: everything is in the file, and whatever the data hold is shown."""
+"""Open the report in a browser without network: the file is complete, and any text of the data is displayed."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.render import write_report
-from tests.evaluation.report_samples import clips_of, misheard, quickstart_clips, write_heard
+from tests.evaluation.report_samples import clips_of, quickstart_clips, with_errors, write_hypotheses
 from tests.space.browsing import FLAGS
 
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 LONG = "q" * 5000
-HOSTILE = [
+TEXTS = [
     "<script>alert(1)</script>",
     "\"quoted\" 'it' ]]> <!--",
     "\u202eyoq\u202e \u200fmen \u2067",
@@ -33,8 +33,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("eval")
     clips = quickstart_clips(30)
     texts = clips.column("text")
-    write_heard(folder, clips, {"adapter": misheard(texts, 0.6), "base": misheard(texts, 0.8, 1)})
-    write_heard(folder, clips_of(HOSTILE, "hostile"), {"adapter": HOSTILE[1:] + HOSTILE[:1], "base": HOSTILE})
+    write_hypotheses(folder, clips, {"adapter": with_errors(texts, 0.6), "base": with_errors(texts, 0.8, 1)})
+    write_hypotheses(folder, clips_of(TEXTS, "texts"), {"adapter": TEXTS[1:] + TEXTS[:1], "base": TEXTS})
     return write_report(folder, score(folder, resamples=50), {"quickstart-uz": clips}, {"quickstart-uz"})
 
 
@@ -47,7 +47,7 @@ def browser() -> Iterator["Browser"]:
 
 
 def wait_until(page: "Page", condition: str) -> None:
-    """As `wait_for_function`, which asks a second time by `eval`; that the page's policy forbids."""
+    """Wait like `wait_for_function`, which needs `eval`, which the policy of the page forbids."""
     for _ in range(500):
         if page.evaluate(condition):
             return
@@ -72,44 +72,44 @@ def page(browser: "Browser", report: Path) -> Iterator["Page"]:
     context.close()
 
 
-def test_a_reader_finds_rates_plots_and_the_worst_utterances(page: "Page") -> None:
+def test_rates_plots_and_worst_utterances_are_visible(page: "Page") -> None:
     from playwright.sync_api import expect
 
-    expect(page.get_by_role("table", name="Every system on every corpus.")).to_be_visible()
+    expect(page.get_by_role("table", name="Error rates of every system on every corpus.")).to_be_visible()
     expect(page.get_by_role("img", name="Word error rate by corpus")).to_be_visible()
     expect(page.locator("ol.worst > li")).to_have_count(20)
     page.get_by_role("link", name="Confusions").click()
     expect(page.get_by_role("heading", name="Confusions")).to_be_in_viewport()
 
 
-def test_players_play_what_the_page_holds(page: "Page") -> None:
+def test_recordings_can_be_played(page: "Page") -> None:
     from playwright.sync_api import expect
 
     players = page.locator("audio")
     expect(players.first).to_be_visible()
-    # Its length is known as soon as the recording is read from the page.
+    # The duration is known after the recording was read from the page.
     wait_until(page, "[...document.querySelectorAll('audio')].every(player => player.duration > 0.2)")
     assert players.evaluate_all("players => players.every(player => player.error === null)")
 
 
-def test_the_dark_scheme_darkens_the_page_and_keeps_the_plots_legible(page: "Page") -> None:
-    colours = (
+def test_plots_are_legible_in_the_dark_scheme(page: "Page") -> None:
+    colors = (
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg text')).fill]"
     )
     page.emulate_media(color_scheme="light")
-    assert page.evaluate(colours) == ["rgb(255, 255, 255)", "rgb(89, 98, 108)"]
+    assert page.evaluate(colors) == ["rgb(255, 255, 255)", "rgb(89, 98, 108)"]
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate(colours) == ["rgb(20, 23, 26)", "rgb(160, 170, 180)"]
+    assert page.evaluate(colors) == ["rgb(20, 23, 26)", "rgb(160, 170, 180)"]
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_the_page_never_scrolls_sideways(page: "Page", width: int) -> None:
+def test_the_page_does_not_scroll_horizontally(page: "Page", width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.locator("details").evaluate_all("all => all.forEach(details => details.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_what_is_wider_than_a_phone_scrolls_in_its_box_by_the_keyboard_too(page: "Page") -> None:
+def test_wide_tables_scroll_in_their_box_by_keyboard(page: "Page") -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     box = page.locator("#rates .scroll")
     box.focus()
@@ -117,17 +117,17 @@ def test_what_is_wider_than_a_phone_scrolls_in_its_box_by_the_keyboard_too(page:
     wait_until(page, "document.querySelector('#rates .scroll').scrollLeft > 0")
 
 
-def test_hostile_text_is_shown_as_text(page: "Page") -> None:
+def test_markup_in_data_is_displayed_as_text(page: "Page") -> None:
     shown = page.locator("ol.worst").inner_text()
-    for text in HOSTILE:
+    for text in TEXTS:
         assert all(word in shown for word in text.split())
     assert page.locator("script").count() == 0
-    # A word that turns the direction around does so within its own box.
+    # A character that changes the direction affects only its own box.
     assert page.locator(".worst .note").evaluate_all(
         "notes => notes.every(note => getComputedStyle(note).direction === 'ltr')"
     )
 
 
-def test_a_text_from_right_to_left_is_aligned_from_right_to_left(page: "Page") -> None:
-    arabic = page.locator("li", has_text="hostile-5").locator(".alignment")
+def test_right_to_left_texts_are_aligned_from_right_to_left(page: "Page") -> None:
+    arabic = page.locator("li", has_text="texts-5").locator(".alignment")
     assert arabic.evaluate("line => getComputedStyle(line).direction") == "rtl"

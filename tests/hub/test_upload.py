@@ -12,7 +12,7 @@ from escoita.hub.upload import Change, CommitPlan, Head, changes, counted, print
 from tests.hub_double.blobs import git_oid
 
 
-def there(path: str, content: bytes, lfs: str = "") -> RepoFile:
+def published(path: str, content: bytes, lfs: str = "") -> RepoFile:
     pointer = {"lfs": {"oid": lfs, "size": len(content), "pointerSize": 130}} if lfs else {}
     return RepoFile(path=path, size=len(content), oid=git_oid(content), **pointer)
 
@@ -35,12 +35,12 @@ def test_files_are_compared_by_size_and_digest(tmp_path: Path) -> None:
     found = changes(
         files,
         head(
-            there("a.json", b"{}"),
-            there("b.json", b"[]"),
-            there("model.safetensors", b"weights", digest),
-            there("other.safetensors", b"Weights", "0" * 64),
-            there("old.pt", b"pickle"),
-            there("notes.md", b"theirs"),
+            published("a.json", b"{}"),
+            published("b.json", b"[]"),
+            published("model.safetensors", b"weights", digest),
+            published("other.safetensors", b"Weights", "0" * 64),
+            published("old.pt", b"pickle"),
+            published("notes.md", b"theirs"),
         ),
         re.compile(r".*\.pt"),
     )
@@ -55,19 +55,19 @@ def test_files_are_compared_by_size_and_digest(tmp_path: Path) -> None:
     assert len(real(found)) == 4 and counted(found) == "1 added, 2 changed, 2 unchanged, 1 deleted"
 
 
-def test_nothing_of_a_path_is_markup_or_moves_the_cursor() -> None:
+def test_paths_are_printed_without_markup_and_control_characters() -> None:
     console = Console(file=io.StringIO(), width=80)
     print_changes("ana/uzbek", [Change("[red]a\x1b[2J.json", "added", 1_234_567)], console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[red]a<U+001B>[2J.json" in shown and "1.2 MB" in shown and "added" in shown
 
 
-def test_a_card_of_blocks_goes_into_the_one_that_is_there_and_another_as_it_is() -> None:
+def test_a_card_of_blocks_is_merged_into_the_published_one_and_another_replaces_it() -> None:
     made = "---\nlanguage: uz\n---\n\n" + marked("head", "# Small")
-    standing = head(card="---\nlanguage: uz\n---\n\nBy hand.\n")
-    revised = CommitPlan({"README.md": made.encode()}, "Publish", revise=reviser()).onto(standing)["README.md"]
+    current = head(card="---\nlanguage: uz\n---\n\nBy hand.\n")
+    revised = CommitPlan({"README.md": made.encode()}, "Publish", revise=reviser()).onto(current)["README.md"]
     assert isinstance(revised, bytes) and b"By hand." in revised and b"# Small" in revised
     assert (
-        CommitPlan({"README.md": b"# A base\n"}, "Publish", revise=reviser()).onto(standing)["README.md"]
+        CommitPlan({"README.md": b"# A base\n"}, "Publish", revise=reviser()).onto(current)["README.md"]
         == b"# A base\n"
     )

@@ -6,6 +6,13 @@ from hypothesis import strategies as st
 
 from escoita.errors import RecordError
 from escoita.evaluation.aggregate import score
+from escoita.evaluation.errors import (
+    MisplacedPredictionsError,
+    MissingPredictionsError,
+    MissingSystemError,
+    OtherClipsError,
+    OtherModelError,
+)
 from escoita.records.evaluation import EvaluationRecord, Rates, SystemResult
 from tests.evaluation.samples import Row, write_rows
 
@@ -25,8 +32,8 @@ def record(tmp_path: Path) -> EvaluationRecord:
     return score(tmp_path, resamples=200, corpora=["uz-clips", "gl-clips"])
 
 
-def heard(record: EvaluationRecord, system: str) -> list[SystemResult]:
-    """In each corpus and in the pool."""
+def results_of(record: EvaluationRecord, system: str) -> list[SystemResult]:
+    """Return the results of a system on each corpus and on the pool."""
     found = [result.of(system) for result in [*record.corpora, record.pooled]]
     return [result for result in found if result]
 
@@ -49,8 +56,8 @@ def test_one_corpus_by_hand(record: EvaluationRecord) -> None:
     assert rates.cer == 5 / 2  # " dous"
 
 
-def test_the_base_beside_it(record: EvaluationRecord) -> None:
-    uzbek, galician, pooled = (result.normalized for result in heard(record, "base"))
+def test_the_base_by_hand(record: EvaluationRecord) -> None:
+    uzbek, galician, pooled = (result.normalized for result in results_of(record, "base"))
     assert (uzbek.wer, uzbek.wer_ci95, kinds(uzbek)) == (6 / 5, (1.0, 1.5), (2, 3, 1))
     assert galician.wer == galician.cer == 0
     assert (pooled.wer, kinds(pooled)) == (6 / 6, (2, 3, 1))
@@ -73,9 +80,13 @@ def test_the_pool_is_by_words_and_the_mean_by_corpora(record: EvaluationRecord) 
 
 
 def test_speed_is_audio_over_computing(record: EvaluationRecord) -> None:
-    assert {result.rtfx for result in heard(record, "adapter")} == {2 / 0.5}
-    assert {result.rtfx for result in heard(record, "base")} == {2 / 1.0}
-    assert [result.tokens_per_second for result in heard(record, "adapter")] == [2 * 4 / 1, 2 * 2 / 0.5, 2 * 6 / 1.5]
+    assert {result.rtfx for result in results_of(record, "adapter")} == {2 / 0.5}
+    assert {result.rtfx for result in results_of(record, "base")} == {2 / 1.0}
+    assert [result.tokens_per_second for result in results_of(record, "adapter")] == [
+        2 * 4 / 1,
+        2 * 2 / 0.5,
+        2 * 6 / 1.5,
+    ]
 
 
 def test_a_system_against_the_other(tmp_path: Path) -> None:
@@ -92,27 +103,27 @@ def test_a_system_against_the_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "clips, verdict", [(1, "no measurable difference"), (5, "no measurable difference"), (6, "worse")]
 )
-def test_a_handful_of_clips_proves_nothing(tmp_path: Path, clips: int, verdict: str) -> None:
+def test_few_clips_are_not_significant(tmp_path: Path, clips: int, verdict: str) -> None:
     write_rows(tmp_path, [("bir", "besh", "bir")] * clips)
     (found,) = score(tmp_path, resamples=2000).corpora[0].differences
     assert (found.wer, found.ci95, found.verdict) == (1.0, (1.0, 1.0), verdict)
     assert found.p_value == min(1, 2 / 2**clips)
 
 
-def test_a_handful_of_draws_proves_nothing(tmp_path: Path) -> None:
+def test_few_resamples_are_not_significant(tmp_path: Path) -> None:
     write_rows(tmp_path, [("bir ikki", "bir", "bir ikki")] * 20)
     (found,) = score(tmp_path, resamples=20).corpora[0].differences
     assert found.ci95 == (0.5, 0.5) and found.p_value == pytest.approx(2 / 21)
     assert found.verdict == "no measurable difference"
 
 
-def test_equal_systems_are_told_as_equal(tmp_path: Path) -> None:
+def test_equal_systems_do_not_differ(tmp_path: Path) -> None:
     write_rows(tmp_path, [("bir ikki", "bir", "bir"), ("uch", "uch", "uch")] * 10)
     (found,) = score(tmp_path, resamples=100).pooled.differences
     assert (found.wer, found.ci95, found.p_value, found.verdict) == (0, (0, 0), 1.0, "no measurable difference")
 
 
-def test_speakers_are_drawn_where_they_are_known(tmp_path: Path) -> None:
+def test_speakers_are_resampled_if_all_are_known(tmp_path: Path) -> None:
     known = [{"speaker": f"s{index % 12}"} for index in range(24)]
     write_rows(tmp_path, [("bir ikki", "bir", "bir")] * 24, "named", known=known)
     write_rows(tmp_path, [("bir ikki", "bir", "bir")] * 24, "unnamed", known=[*known[1:], {}])
@@ -120,7 +131,7 @@ def test_speakers_are_drawn_where_they_are_known(tmp_path: Path) -> None:
     assert (named.unit, named.units, unnamed.unit, unnamed.units) == ("speaker", 12, "utterance", 24)
 
 
-def test_the_judged_one_comes_first(tmp_path: Path) -> None:
+def test_the_main_system_comes_first(tmp_path: Path) -> None:
     names = ["base", "whisper", "adapter", "ctc"]
     write_rows(tmp_path, [("bir", *names)], systems=names)
     record = score(tmp_path, resamples=5)
@@ -131,20 +142,20 @@ def test_the_judged_one_comes_first(tmp_path: Path) -> None:
     assert chosen.main_system.name == chosen.pooled.main_system.system == "base"
 
 
-def test_the_base_alone_is_judged_by_itself(tmp_path: Path) -> None:
+def test_a_base_alone_is_the_main_system(tmp_path: Path) -> None:
     write_rows(tmp_path, [("un", "un")], systems=["base"])
     record = score(tmp_path, resamples=5)
     assert (record.main_system.name, record.main_system.adapter, record.pooled.differences) == ("base", None, [])
 
 
-def test_corpora_stand_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+def test_corpora_are_in_the_requested_order(tmp_path: Path) -> None:
     for name in ("c", "a", "b"):
         write_rows(tmp_path, UZBEK, name)
     assert [result.name for result in score(tmp_path, resamples=5).corpora] == ["a", "b", "c"]
     assert [result.name for result in score(tmp_path, resamples=5, corpora=["c", "a"]).corpora] == ["c", "a"]
 
 
-def test_the_record_says_what_was_evaluated_and_round_trips(record: EvaluationRecord, tmp_path: Path) -> None:
+def test_the_record_names_its_systems_and_can_be_read_again(record: EvaluationRecord, tmp_path: Path) -> None:
     assert (record.main_system.base, record.main_system.adapter, record.normalizer, record.resamples) == (
         "user/base",
         "adapter",
@@ -159,14 +170,14 @@ def test_scoring_again_gives_the_same_record(record: EvaluationRecord, tmp_path:
     assert score(tmp_path, resamples=200, corpora=["uz-clips", "gl-clips"]) == record
 
 
-def test_the_draws_of_a_corpus_are_its_own(record: EvaluationRecord, tmp_path: Path) -> None:
+def test_the_resamples_of_a_corpus_do_not_depend_on_others(record: EvaluationRecord, tmp_path: Path) -> None:
     assert score(tmp_path, resamples=200, corpora=["gl-clips", "uz-clips"]).corpora == record.corpora[::-1]
     alone = score(tmp_path, resamples=200, corpora=["uz-clips"]).corpora[0]
     assert alone == record.corpora[0].model_copy(update={"word_share": 1.0})
 
 
 @pytest.mark.parametrize("name, wer, base_wer", [("raw", 1.0, 1.0), ("basic", 0.0, 0.5), ("galician", 0.0, 0.5)])
-def test_the_normaliser_is_for_both_sides(tmp_path: Path, name: str, wer: float, base_wer: float) -> None:
+def test_references_and_hypotheses_are_normalized(tmp_path: Path, name: str, wer: float, base_wer: float) -> None:
     write_rows(tmp_path, [("¡Mañá, Antón!", "mañá antón", "Mañá: Anton")])
     record = score(tmp_path, name, resamples=5)
     ours, base = record.pooled.systems
@@ -174,7 +185,7 @@ def test_the_normaliser_is_for_both_sides(tmp_path: Path, name: str, wer: float,
     assert (ours.raw.wer, base.raw.wer, ours.raw.reference_characters) == (1.0, 1.0, 13)
 
 
-def test_what_a_normaliser_does_to_words_is_counted(tmp_path: Path) -> None:
+def test_references_with_another_number_of_words_are_counted(tmp_path: Path) -> None:
     write_rows(
         tmp_path, [("asta-sekin", "a", "b"), ("(kulgi) ha", "a", "b"), ("yoʻq", "a", "b"), ("[kulgi]", "a", "b")]
     )
@@ -192,7 +203,7 @@ def test_faults_are_counted_in_the_raw_texts(tmp_path: Path) -> None:
     assert (base.faults.empty, base.faults.chat_like) == (2, 1)
 
 
-def test_probes_are_no_corpus(tmp_path: Path) -> None:
+def test_probes_are_not_a_corpus(tmp_path: Path) -> None:
     write_rows(tmp_path, UZBEK, "clips")
     write_rows(tmp_path, [("", "", "you you"), ("", "...", "Thank you.")], "probes")
     record = score(tmp_path, resamples=5)
@@ -205,7 +216,7 @@ def test_probes_are_no_corpus(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [("", "")], [("", "bir ikki")]])
-def test_where_nothing_is_said_there_are_no_words_to_divide_by(tmp_path: Path, rows: list[Row]) -> None:
+def test_references_without_words_give_no_rate(tmp_path: Path, rows: list[Row]) -> None:
     write_rows(tmp_path, rows, "empty", systems=["adapter"])
     write_rows(tmp_path, [("bir ikki", "bir")], "full", systems=["adapter"])
     empty, full = score(tmp_path, resamples=5).corpora
@@ -216,7 +227,7 @@ def test_where_nothing_is_said_there_are_no_words_to_divide_by(tmp_path: Path, r
     assert score(tmp_path, resamples=5).macro[0].wer == 1 / 2  # a corpus without words has no rate
 
 
-def test_no_time_measured_is_no_speed(tmp_path: Path) -> None:
+def test_without_clips_the_speed_is_zero(tmp_path: Path) -> None:
     write_rows(tmp_path, [], systems=["adapter"])
     main_system = score(tmp_path, resamples=5).pooled.main_system
     assert (main_system.rtfx, main_system.tokens_per_second) == (0.0, 0.0)
@@ -232,7 +243,7 @@ def test_counts_of_the_pool_are_sums(tmp_path_factory: pytest.TempPathFactory, c
     for name in ("n", "rejected", "audio_seconds", "merged", "split"):
         assert getattr(record.pooled, name) == sum(getattr(result, name) for result in record.corpora)
     for system in ("adapter", "base"):
-        *parts, pooled = heard(record, system)
+        *parts, pooled = results_of(record, system)
         for form in ("normalized", "raw"):
             counts = {"substitutions", "deletions", "insertions", "reference_words", "reference_characters"}
             sums = {name: sum(getattr(getattr(part, form), name) for part in parts) for name in counts}
@@ -247,61 +258,65 @@ def test_predictions_of_different_models_are_refused(tmp_path: Path) -> None:
     write_rows(tmp_path, GALICIAN, "one")
     write_rows(tmp_path, GALICIAN, "two", base_sha256="c" * 64)
     one, two = tmp_path / "one/predictions.parquet", tmp_path / "two/predictions.parquet"
-    with pytest.raises(RecordError) as refusal:
+    with pytest.raises(OtherModelError) as refusal:
         score(tmp_path)
-    assert str(refusal.value) == f"{one} and {two}: of different models, by their base_sha256; evaluate again"
+    assert (refusal.value.path, refusal.value.key, refusal.value.other) == (two, "base_sha256", one)
 
 
 @pytest.mark.parametrize(
-    "others, said",
+    "others, row, value",
     [
-        ([("un", "b"), ("dous", "b")], "3 and 2 rows, not the same clips; evaluate again"),
-        ([("un", "b"), ("tres", "b"), ("dous", "b")], "not the same clips: row 2 has reference 'dous' and 'tres'"),
+        ([("un", "b"), ("dous", "b")], None, None),
+        ([("un", "b"), ("tres", "b"), ("dous", "b")], 2, "tres"),
     ],
 )
-def test_systems_must_have_heard_the_same_clips(tmp_path: Path, others: list[Row], said: str) -> None:
+def test_systems_need_the_same_clips(tmp_path: Path, others: list[Row], row: int | None, value: str | None) -> None:
     (adapter,) = write_rows(tmp_path, [("un", "a"), ("dous", "a"), ("tres", "a")], systems=["adapter"])
     (base,) = write_rows(tmp_path, others, systems=["base"])
-    with pytest.raises(RecordError) as refusal:
+    with pytest.raises(OtherClipsError) as refusal:
         score(tmp_path)
-    assert str(refusal.value).startswith(f"{adapter} and {base}: {said}")
+    assert (refusal.value.path, refusal.value.other) == (base, adapter)
+    assert (refusal.value.row, refusal.value.value) == (row, value)
 
 
-def test_a_system_must_have_heard_every_corpus(tmp_path: Path) -> None:
+def test_a_system_needs_predictions_on_every_corpus(tmp_path: Path) -> None:
     write_rows(tmp_path, [("un", "a", "b")], "one")
     write_rows(tmp_path, [("un", "a")], "two", systems=["adapter"])
-    with pytest.raises(RecordError, match="two: holds no predictions of base, which other corpora have"):
+    with pytest.raises(MissingSystemError) as refusal:
         score(tmp_path)
+    assert (refusal.value.path, refusal.value.system) == (tmp_path / "two", "base")
     assert [system.name for system in score(tmp_path, resamples=5, systems=["adapter"]).systems] == ["adapter"]
 
 
 def test_a_file_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
     (path,) = write_rows(tmp_path, [("un", "a")], systems=["adapter"])
     path = path.rename(path.with_name("predictions-base.parquet"))
-    with pytest.raises(RecordError) as refusal:
+    with pytest.raises(MisplacedPredictionsError) as refusal:
         score(tmp_path)
-    assert str(refusal.value) == f"{path}: holds what adapter heard in clips, so it cannot stand there"
+    assert (refusal.value.path, refusal.value.system, refusal.value.corpus) == (path, "adapter", "clips")
 
 
-@pytest.mark.parametrize("corpora, where", [(None, ""), (["clips", "gone"], "/gone"), (["probes"], "")])
-def test_what_is_not_there_is_said(tmp_path: Path, corpora: list[str] | None, where: str) -> None:
+@pytest.mark.parametrize("corpora, missing", [(None, ""), (["clips", "gone"], "gone"), (["probes"], "")])
+def test_missing_predictions_are_reported(tmp_path: Path, corpora: list[str] | None, missing: str) -> None:
     if corpora:
         write_rows(tmp_path, GALICIAN)
         write_rows(tmp_path, [("", "", "")], "probes")
-    with pytest.raises(RecordError) as refusal:
+    with pytest.raises(MissingPredictionsError) as refusal:
         score(tmp_path, corpora=corpora)
-    assert str(refusal.value).startswith(f"{tmp_path}{where}: holds no predictions")
+    assert refusal.value.path == tmp_path / missing
 
 
-def test_what_would_take_hours_or_all_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_resamples_and_predictions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_rows(tmp_path, [("bir ikki", "bir", "ikki")] * 3)
     monkeypatch.setattr("escoita.evaluation.aggregate.DRAWS", 3_000)
     score(tmp_path, resamples=1_000)
-    with pytest.raises(RecordError, match="1,001 bootstrap resamples of 3 clips; at most 1,000 are drawn"):
+    with pytest.raises(RecordError) as refusal:
         score(tmp_path, resamples=1_001)
+    assert (refusal.value.key, refusal.value.value) == ("resamples", 1_001)
     monkeypatch.setattr("escoita.evaluation.prediction_folder.FOLDER_BYTES", 100)
-    with pytest.raises(RecordError, match="its predictions take more than 100 bytes of memory"):
+    with pytest.raises(RecordError) as refusal:
         score(tmp_path)
+    assert (refusal.value.path, refusal.value.key) == (tmp_path, None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a token may do, as the answer to whoami says it."""
+"""Check the rights of a token by the answer to whoami."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def me(role: str, *scopes: tuple[str, list[str]]) -> dict[str, Any]:
         (me("fineGrained", ("ana", ["repo.content.read"])), False, False),
         (me("fineGrained", ("bea", ["repo.write"])), False, False),
         (me("fineGrained", ("ana/uzbek", ["repo.write"])), True, True),
-        (me("fineGrained", ("ana/uzbek", ["repo.write"])), False, False),  # may not make it
+        (me("fineGrained", ("ana/uzbek", ["repo.write"])), False, False),  # may not create it
         (me("fineGrained", ("ana/other", ["repo.write"])), True, False),
         ({"name": "[OIDC]", "auth": {}}, True, True),
     ],

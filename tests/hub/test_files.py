@@ -6,7 +6,16 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from escoita.errors import EscoitaError
-from escoita.hub.files import adapter_record, file_if_any, hub_errors, local_file, split_revision, weights_digest
+from escoita.hub.files import (
+    MissingFileError,
+    UnavailableError,
+    adapter_record,
+    file_if_any,
+    hub_errors,
+    local_file,
+    split_revision,
+    weights_digest,
+)
 from escoita.records.training import AdapterRecord, Prompt
 
 
@@ -17,11 +26,12 @@ def test_the_record_of_an_adapter(tmp_path: Path) -> None:
 
 
 def test_an_adapter_without_a_record(tmp_path: Path) -> None:
-    with pytest.raises(EscoitaError, match="holds no escoita.json$"):
+    with pytest.raises(MissingFileError) as refusal:
         adapter_record(str(tmp_path))
+    assert (refusal.value.path, refusal.value.name) == (str(tmp_path), "escoita.json")
 
 
-def test_the_digest_is_of_the_weights_alone(tmp_path: Path) -> None:
+def test_the_digest_depends_only_on_the_weights(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
     for folder, weights in zip(folders, (b"one", b"one", b"two"), strict=True):
         folder.mkdir()
@@ -31,19 +41,19 @@ def test_the_digest_is_of_the_weights_alone(tmp_path: Path) -> None:
     assert same == also != other and len(same) == 64
 
 
-def test_what_the_hub_says_becomes_one_line() -> None:
-    with pytest.raises(EscoitaError) as refusal, hub_errors("base user/name"):
+def test_an_error_of_the_hub_becomes_one_line() -> None:
+    with pytest.raises(UnavailableError) as refusal, hub_errors("base user/name"):
         raise OSError("not found\nwith a long explanation")
-    assert str(refusal.value) == "base user/name: neither a folder here nor to be had from the Hub (not found)"
+    assert (refusal.value.path, refusal.value.reason) == ("base user/name", "not found")
 
 
-def test_a_file_that_a_folder_may_lack(tmp_path: Path) -> None:
-    (tmp_path / "there.json").write_text("{}")
-    assert file_if_any(str(tmp_path), "there.json") == tmp_path / "there.json"
+def test_an_optional_file_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    assert file_if_any(str(tmp_path), "a.json") == tmp_path / "a.json"
     assert file_if_any(str(tmp_path), "absent.json") is None
 
 
-def test_a_file_that_a_repository_may_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_optional_file_of_a_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = RemoteEntryNotFoundError("404: not there", response=MagicMock())
     unreachable = LocalEntryNotFoundError("no network, and not in the cache")
 
@@ -56,10 +66,11 @@ def test_a_file_that_a_repository_may_lack(monkeypatch: pytest.MonkeyPatch) -> N
     answer(absent)
     assert file_if_any("user/name", "absent.json") is None
     answer(unreachable)
-    with pytest.raises(EscoitaError, match="user/name, absent.json: .* the cache"):
+    with pytest.raises(UnavailableError) as refusal:
         file_if_any("user/name", "absent.json")
+    assert refusal.value.path == "user/name, absent.json"
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: huggingface_hub._CACHED_NO_EXIST)
-    assert file_if_any("user/name", "absent.json") is None  # the Hub said so before
+    assert file_if_any("user/name", "absent.json") is None  # a cached answer of the Hub
 
 
 @pytest.mark.parametrize(
@@ -84,17 +95,18 @@ def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_empty_revision_is_refused() -> None:
-    with pytest.raises(EscoitaError, match="no revision follows"):
+    with pytest.raises(EscoitaError) as refusal:
         split_revision("user/adapter@")
+    assert refusal.value.value == "user/adapter@"
 
 
 def test_a_file_of_a_revision(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[object, ...]] = []
+    requests: list[tuple[object, ...]] = []
 
-    def download(*told: str, **named: str) -> str:
-        asked.append((*told, named))
+    def download(*arguments: str, **options: str) -> str:
+        requests.append((*arguments, options))
         return "escoita.json"
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     local_file("user/adapter@refs/pr/1", "escoita.json")
-    assert asked == [("user/adapter", "escoita.json", {"revision": "refs/pr/1"})]
+    assert requests == [("user/adapter", "escoita.json", {"revision": "refs/pr/1"})]

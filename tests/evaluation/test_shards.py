@@ -1,4 +1,4 @@
-"""Shards that are put together: what one process would have written, and what is refused."""
+"""Check that merged shards equal the output of one process, and which shards are refused."""
 
 import json
 import shutil
@@ -15,6 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError, RecordError
+from escoita.evaluation.errors import (
+    DuplicateClipError,
+    MisplacedPredictionsError,
+    MissingShardError,
+    OtherModelError,
+    OtherShardError,
+)
 from escoita.evaluation.evaluate import evaluate_run, transcribe_shard
 from escoita.evaluation.predict import JOURNAL
 from escoita.evaluation.predictions import SCHEMA, Provenance, read_predictions
@@ -29,14 +36,14 @@ N = 3
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    """What one process heard of ten clips."""
+    """Write the predictions of one process on ten clips."""
     rows = [(f"bir {row}", f"bir {row}", "ikki") for row in range(10)]
     write_rows(tmp_path / "whole", rows, systems=("adapter", "base"))
     return tmp_path / "whole/clips/predictions.parquet"
 
 
 def divided(whole: Path, out: Path, key: str = "k", of: int = N, **changes: Any) -> list[Path]:
-    """The same, every so many-th clip in another shard."""
+    """Write the same predictions divided among shards."""
     table, made = read_predictions(whole)
     made = made.model_copy(update={"system": made.system.model_copy(update=changes)})
     paths = []
@@ -49,7 +56,7 @@ def divided(whole: Path, out: Path, key: str = "k", of: int = N, **changes: Any)
     return paths
 
 
-def test_merged_is_what_one_process_heard(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_shards_equal_one_process(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("escoita.evaluation.shards.WINDOW", 4)
     monkeypatch.setattr("escoita.evaluation.shards.ROWS_AT_ONCE", 2)
     divided(whole, tmp_path / "out")
@@ -61,7 +68,7 @@ def test_merged_is_what_one_process_heard(whole: Path, tmp_path: Path, monkeypat
 
 
 @given(rows=st.integers(0, 40), of=st.integers(1, 7), window=st.integers(1, 9))
-def test_however_it_is_divided(rows: int, of: int, window: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_division_can_be_merged(rows: int, of: int, window: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("shards")
     (path,) = write_rows(folder / "whole", [(f"bir {row}", "bir") for row in range(rows)], systems=("adapter",))
     divided(path, folder / "out", of=of)
@@ -71,105 +78,115 @@ def test_however_it_is_divided(rows: int, of: int, window: int, tmp_path_factory
     assert merged.equals(read_predictions(path)[0])
 
 
-def test_a_missing_shard_is_named(whole: Path, tmp_path: Path) -> None:
+def test_a_missing_shard_is_reported(whole: Path, tmp_path: Path) -> None:
     divided(whole, tmp_path)[1].unlink()
-    with pytest.raises(RecordError, match=r"predictions.parquet is missing of shard 2/3; escoita eval --shard"):
-        merge_shards(tmp_path, "clips", "adapter")
-    with pytest.raises(RecordError, match="no shard holds clips/predictions-base.parquet"):
-        merge_shards(tmp_path, "clips", "base")
+    for name, missing in (("adapter", [2]), ("base", [])):
+        with pytest.raises(MissingShardError) as refusal:
+            merge_shards(tmp_path, "clips", name)
+        assert (refusal.value.path, refusal.value.missing) == (tmp_path / "shards", missing)
 
 
-def test_a_shard_that_is_there_twice_is_named(whole: Path, tmp_path: Path) -> None:
+def test_a_copied_shard_is_reported(whole: Path, tmp_path: Path) -> None:
     divided(whole, tmp_path)
     shutil.copytree(tmp_path / "shards/2-of-3", tmp_path / "shards/2-of-3 (copy)")
-    with pytest.raises(RecordError, match=r"2-of-3 \(copy\).*holds what adapter heard in shard 2/3 of clips"):
+    with pytest.raises(MisplacedPredictionsError) as refusal:
         merge_shards(tmp_path, "clips", "adapter")
+    assert refusal.value.path == tmp_path / "shards/2-of-3 (copy)/clips/predictions.parquet"
 
 
-def test_another_division_beside_is_named(whole: Path, tmp_path: Path) -> None:
+def test_shards_of_two_divisions_are_refused(whole: Path, tmp_path: Path) -> None:
     divided(whole, tmp_path)
     divided(whole, tmp_path, of=2)
-    with pytest.raises(RecordError, match="parts of 2 and of 3|parts of 3 and of 2"):
+    with pytest.raises(OtherShardError) as refusal:
         merge_shards(tmp_path, "clips", "adapter")
+    assert refusal.value.other.parent.parent.name == "1-of-2"
 
 
 @pytest.mark.parametrize(
-    "changes, said",
-    [({"key": "other"}, "with other clips, another model"), ({"base_sha256": "c" * 64}, "by their base_sha256")],
+    "changes, error, key",
+    [({"key": "other"}, OtherShardError, None), ({"base_sha256": "c" * 64}, OtherModelError, "base_sha256")],
 )
-def test_shards_of_something_else_are_refused(changes: dict[str, Any], said: str, whole: Path, tmp_path: Path) -> None:
+def test_shards_of_another_evaluation_are_refused(
+    changes: dict[str, Any],
+    error: type[OtherShardError | OtherModelError],
+    key: str | None,
+    whole: Path,
+    tmp_path: Path,
+) -> None:
     (_, second, _) = divided(whole, tmp_path / "other", **changes)
     divided(whole, tmp_path)
     shutil.copy(second, tmp_path / second.relative_to(tmp_path / "other"))
-    with pytest.raises(RecordError, match=said):
+    with pytest.raises(error) as refusal:
         merge_shards(tmp_path, "clips", "adapter")
+    assert refusal.value.path == tmp_path / "shards/2-of-3/clips/predictions.parquet"
+    assert refusal.value.key == key
 
 
 @pytest.mark.parametrize(
-    "places, said",
-    [
-        ([1, 4, 6], r"clip 7 is in .*1-of-3.* and in .*2-of-3"),
-        ([1, 4], "clip 8 of 10 is in no shard of predictions.parquet"),
-        ([1, 4, 7, 99], "clips behind the last of the corpus, which has 10"),
-    ],
+    "places, error, row",
+    [([1, 4, 6], DuplicateClipError, 7), ([1, 4], RecordError, 8), ([1, 4, 7, 99], RecordError, None)],
 )
-def test_a_clip_twice_or_in_no_shard_is_named(places: list[int], said: str, whole: Path, tmp_path: Path) -> None:
+def test_duplicate_missing_and_additional_clips_are_refused(
+    places: list[int], error: type[RecordError], row: int | None, whole: Path, tmp_path: Path
+) -> None:
     table, made = read_predictions(whole)
     divided(whole, tmp_path)
     part = ShardProvenance(index=2, of=N, key="k", rows=10)
     write_shard(tmp_path, table.slice(0, len(places)).replace_schema_metadata(), places, made, part)
-    with pytest.raises(RecordError, match=said):
+    with pytest.raises(error) as refusal:
         merge_shards(tmp_path, "clips", "adapter")
+    assert (type(refusal.value), refusal.value.row) == (error, row)
     assert not list((tmp_path / "clips").iterdir())
 
 
-def test_a_file_of_something_else_is_refused(whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="not a file of a shard"):
-        read_shard(whole)
+def test_other_files_are_refused(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no parquet")
-    with pytest.raises(RecordError, match="not a file of a shard"):
-        read_shard(tmp_path / "x")
+    for path in (whole, tmp_path / "x"):
+        with pytest.raises(RecordError) as refusal:
+            read_shard(path)
+        assert refusal.value.path == path
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "3", "a/b", "-1/4", "3/64/2", ""])
-def test_what_is_no_part_is_refused(text: str) -> None:
-    with pytest.raises(EscoitaError, match="write 3/64"):
+def test_other_texts_are_no_shards(text: str) -> None:
+    with pytest.raises(EscoitaError) as refusal:
         Shard.parse(text)
+    assert (refusal.value.key, refusal.value.value) == ("--shard", text)
 
 
 @given(of=st.integers(1, 50), batches=st.integers(0, 300))
-def test_every_batch_is_heard_in_one_shard(of: int, batches: int) -> None:
-    heard = [number for index in range(1, of + 1) for number in Shard(index, of).numbers(batches)]
-    assert sorted(heard) == list(range(batches)) and str(Shard.parse(f"{of}/{of}")) == f"{of}/{of}"
+def test_every_batch_is_in_one_shard(of: int, batches: int) -> None:
+    numbers = [number for index in range(1, of + 1) for number in Shard(index, of).numbers(batches)]
+    assert sorted(numbers) == list(range(batches)) and str(Shard.parse(f"{of}/{of}")) == f"{of}/{of}"
 
 
 @pytest.mark.slow
 def test_shards_of_a_run_score_as_one_process_does(quickstart_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(quickstart_run, tmp_path / "run")
-    asked = ["eval.resamples=50", "eval.batch_seconds=4"]
-    once = evaluate_run(run, asked)
+    overrides = ["eval.resamples=50", "eval.batch_seconds=4"]
+    once = evaluate_run(run, overrides)
     before = {path: pq.read_table(path) for path in sorted((run / "eval").glob("*/predictions*.parquet"))}
     shutil.rmtree(run / "eval")
-    with pytest.raises(RecordError, match="no shard holds"):
-        evaluate_run(run, asked, merge_all)
+    with pytest.raises(MissingShardError):
+        evaluate_run(run, overrides, merge_all)
     for index in (1, 2):
-        folder = transcribe_shard(request_for_run(run, asked), Shard(index, 2))
+        folder = transcribe_shard(request_for_run(run, overrides), Shard(index, 2))
         assert folder.is_dir() and not list(folder.glob(f"*/{JOURNAL}*"))
-    merged = evaluate_run(run, asked, merge_all)
+    merged = evaluate_run(run, overrides, merge_all)
     for path, table in before.items():
         timed = table.schema.get_field_index("compute_seconds")
         assert pq.read_table(path).remove_column(timed).equals(table.remove_column(timed))
-    assert told(merged) == told(once)
+    assert without_timing(merged) == without_timing(once)
 
 
-def told(record: EvaluationRecord) -> object:
-    """A record without what depends on the clock and the machine."""
+def without_timing(record: EvaluationRecord) -> object:
+    """Return a record without the fields that depend on time and machine."""
     fields = json.loads(record.to_json())
-    for named in fields["systems"]:
-        del named["processes"], named["peak_memory_bytes"]
+    for each in fields["systems"]:
+        del each["processes"], each["peak_memory_bytes"]
     for corpus in [*fields["corpora"], fields["pooled"]]:
-        for heard in corpus["systems"]:
-            del heard["rtfx"], heard["tokens_per_second"]
+        for each in corpus["systems"]:
+            del each["rtfx"], each["tokens_per_second"]
     return fields
 
 
@@ -186,7 +203,7 @@ print(peak_memory_bytes() - before)
 
 
 def big_shards(out: Path, rows: int, of: int) -> None:
-    """Many rows, as long as those of a read corpus, written shard by shard."""
+    """Write many rows with realistic texts, shard by shard."""
     made = Provenance(corpus="clips", rejected=0, system=system("adapter"))
     for index in range(1, of + 1):
         places = range(index - 1, rows, of)
@@ -204,7 +221,7 @@ def big_shards(out: Path, rows: int, of: int) -> None:
 
 
 @pytest.mark.slow
-def test_ten_million_rows_take_the_memory_of_one_million(tmp_path: Path, record_property: Callable) -> None:
+def test_the_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path, record_property: Callable) -> None:
     peaks = {}
     for rows in (1_000_000, 10_000_000):
         out = tmp_path / str(rows)
