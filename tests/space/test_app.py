@@ -19,7 +19,7 @@ from escoita.space import app
 from escoita.space.demo import Loading
 from escoita.space.theme import heading, lead, short_name
 from tests.space.stub import CLIP, ROOT, Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 SERVE = """
@@ -30,7 +30,7 @@ from escoita.errors import EscoitaError
 from escoita.space import demo
 from escoita.space.app import serve
 from tests.space.stub import Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 def load(*arguments, **settings):
     if sys.argv[2] == "broken":
@@ -171,7 +171,7 @@ def test_the_page_answers_while_the_model_loads(uploads: Path, stub: Stub) -> No
 
 def test_building_a_page_needs_no_model_library() -> None:
     code = "import sys\nfrom escoita.space.app import build\n"
-    code += "from tests.space.tabs import about_what\nbuild(about_what())\n"
+    code += "from tests.space.pages import about_what\nbuild(about_what())\n"
     code += "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

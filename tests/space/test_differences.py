@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from escoita.metrics.wer import character_edits, word_edits
 from escoita.space.differences import CSS, DARK, LIGHT, MOST_WORDS, compare, marked, too_long
-from tests.space.colours import contrast
+from tests.space.colors import contrast
 
 
 HOSTILE = "<img src=x onerror=alert(1)> \"&'</div>"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.records.transcript import Segment
 from escoita.space.status import CSS, DARK, HEIGHT, LIGHT, MOST_SEGMENTS, WIDTH, clock, peaks, waveform
-from tests.space.colours import contrast
+from tests.space.colors import contrast
 from tests.space.stub import tone
 
 

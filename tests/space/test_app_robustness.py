@@ -16,7 +16,7 @@ from escoita.inference.serving import Engine
 from escoita.recipe.schema import Space
 from escoita.space import app
 from tests.space.stub import CLIP, ROOT
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 CLIPS = sorted((ROOT / "quickstart/corpus/uz/test").glob("*.ogg"))[:5]

@@ -10,7 +10,7 @@ from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
 from escoita.space.tabs.about import about, normalizer_of
 from escoita.utils.formatting import percent
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 HOSTILE = "<script>alert(1)</script> \" ' & </dd>"

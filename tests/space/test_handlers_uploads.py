@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from escoita.recipe.schema import Space
 from escoita.space import app
 from tests.space.stub import CLIP, ROOT, Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 @pytest.fixture(scope="module")

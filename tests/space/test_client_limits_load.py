@@ -20,7 +20,7 @@ from escoita.recipe.schema import Space
 from escoita.space import app
 from escoita.space.client_limits import MAX_UPLOADS, Clients
 from tests.samples import tone
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 from tests.talker import Gate, TalkerModel, talker
 
 

@@ -15,7 +15,7 @@ from escoita.space.handlers import Transcribed, require_transcribed
 from escoita.space.texts import say
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 class Kept:

@@ -13,7 +13,7 @@ from escoita.errors import EscoitaError
 from escoita.recipe.schema import Space
 from escoita.space import app
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 RECORDING = "data:audio/ogg;base64," + base64.b64encode(CLIP.read_bytes()).decode()

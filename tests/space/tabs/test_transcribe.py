@@ -15,7 +15,7 @@ from escoita.space.client_limits import MEGABYTE
 from escoita.space.demo import Demo, Listener, Loading
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.stub import CLIP, ROOT, Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from escoita.recipe.schema import Space
 from escoita.space.tabs.compare import both, called, compare_tab, differences, status_line
 from tests.space.browsing import CHROMIUM, FLAGS
 from tests.space.stub import CLIP
-from tests.space.tabs import about_what, opened
+from tests.space.pages import about_what, opened
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 
 from escoita.space import app
 from tests.space.stub import CLIP, ROOT
-from tests.space.tabs import ValidationSet, about_what
+from tests.space.pages import ValidationSet, about_what
 
 
 @pytest.fixture(scope="module")

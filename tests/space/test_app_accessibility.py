@@ -7,9 +7,9 @@ import pytest
 from escoita.recipe.schema import Space
 from escoita.space.texts import say
 from tests.space.browsing import Visit, in_chromium, served, upload
-from tests.space.colours import contrast
+from tests.space.colors import contrast
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 pytestmark = in_chromium

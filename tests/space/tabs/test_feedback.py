@@ -16,7 +16,7 @@ from escoita.space.tabs.feedback import feedback_box
 from escoita.space.texts import say
 from tests.space.browsing import CHROMIUM, FLAGS
 from tests.space.stub import CLIP
-from tests.space.tabs import about_what, opened
+from tests.space.pages import about_what, opened
 
 
 class Kept:

@@ -13,7 +13,7 @@ from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
 from escoita.space.handlers import listen, messages
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import ValidationSet, about_what
+from tests.space.pages import ValidationSet, about_what
 
 
 class Raising:

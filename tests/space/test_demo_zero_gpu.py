@@ -18,7 +18,7 @@ from escoita.space import app
 from escoita.space.demo import Alone, alone, on_zero_gpu
 from escoita.space.handlers import listen
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import about_what
+from tests.space.pages import about_what
 
 
 class Elsewhere(Stub):
