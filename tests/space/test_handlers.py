@@ -1,4 +1,4 @@
-"""From a file to text that grows, within limits; what goes wrong is a message."""
+"""Test the transcription of recordings within limits, and the messages of errors."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,17 +7,19 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from escoita.errors import AudioError, BusyError, EscoitaError
+from escoita.errors import AudioError, BusyError, EscoitaError, ShareError
 from escoita.inference.fairness import Client
 from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
-from escoita.space.handlers import listen, messages
+from escoita.space.handlers import messages, transcribe_recording
+from escoita.space.refusals import RecordingRefusal, Refusal, ShareRefusal
+from escoita.space.texts import translate
+from tests.space.pages import FakeEngine, demo_of
 from tests.space.stub import CLIP, Stub
-from tests.space.pages import ValidationSet, about_what
 
 
 class Raising:
-    """Raises what it is given."""
+    """Raise an error instead of a transcript."""
 
     def __init__(self, error: Exception):
         self.error = error
@@ -33,75 +35,89 @@ class Raising:
         raise self.error
 
 
-def shown(error: Exception, language: str = "en") -> str:
+def message(error: Exception, language: str = "en") -> str:
+    """Return the message of an error on the page."""
     with pytest.raises(gr.Error) as caught, messages(language):
         raise error
     assert caught.value.print_exception is False
     return str(caught.value.message)
 
 
-def test_text_grows_and_the_last_is_whole() -> None:
-    known = list(listen(about_what(ready=lambda: Stub("salom dunyo")), str(CLIP), "uzbek"))
-    assert [each.text for each in known] == ["salom", "salom dunyo"]
-    assert known[-1].transcript is not None
+def test_partial_results_are_streamed() -> None:
+    partials = list(transcribe_recording(demo_of(ready=lambda: Stub("salom dunyo")), str(CLIP), "uzbek"))
+    assert [partial.text for partial in partials] == ["salom", "salom dunyo"]
+    assert partials[-1].transcript is not None
 
 
-def test_who_leaves_gives_the_place_free() -> None:
-    listening = ValidationSet({"uzbek": "bir ikki uch tort"})
-    partials = listen(about_what(ready=lambda: listening), str(CLIP), "uzbek")
+def test_closing_the_iterator_releases_the_place() -> None:
+    engine = FakeEngine({"uzbek": "bir ikki uch tort"})
+    partials = transcribe_recording(demo_of(ready=lambda: engine), str(CLIP), "uzbek")
     next(partials)
-    assert listening.closed == 0
+    assert engine.closed == 0
     partials.close()  # type: ignore[attr-defined]
-    assert listening.closed == 1
+    assert engine.closed == 1
 
 
-def test_a_request_that_takes_too_long_is_ended_and_its_place_free() -> None:
-    listening = ValidationSet({"uzbek": "bir ikki uch tort"})
-    demo = about_what(ready=lambda: listening, settings=Space(max_seconds=30))
-    with pytest.raises(EscoitaError, match=r"^This took longer than the 30 seconds that one request may take"):
-        list(listen(demo, str(CLIP), "uzbek", seconds=-1))
-    assert listening.closed == 1
+def test_a_slow_request_is_stopped_and_its_place_released() -> None:
+    engine = FakeEngine({"uzbek": "bir ikki uch tort"})
+    demo = demo_of(ready=lambda: engine, settings=Space(max_seconds=30))
+    with pytest.raises(Refusal) as caught:
+        list(transcribe_recording(demo, str(CLIP), "uzbek", seconds=-1))
+    assert (caught.value.text_key, caught.value.values) == ("time", {"time": 30})
+    assert engine.closed == 1
 
 
-def test_what_is_whole_already_is_never_too_late() -> None:
-    assert list(listen(about_what(ready=lambda: Stub()), str(CLIP), "uzbek", seconds=-1))[-1].text == "salom"
+def test_a_finished_transcript_is_never_too_late() -> None:
+    partials = transcribe_recording(demo_of(ready=lambda: Stub()), str(CLIP), "uzbek", seconds=-1)
+    assert list(partials)[-1].text == "salom"
 
 
-def test_a_full_queue_is_told_with_its_length() -> None:
-    demo = about_what(ready=lambda: Raising(BusyError("20 others")), settings=Space(max_queue=7))
-    with pytest.raises(EscoitaError, match=r"^7 visitors are waiting already; try again in a while\.$"):
-        list(listen(demo, str(CLIP), None))
+@pytest.mark.parametrize(("error", "size"), [(BusyError("busy"), 7), (BusyError("busy", waiting=20), 20)])
+def test_a_full_queue_is_refused_with_its_length(error: BusyError, size: int) -> None:
+    demo = demo_of(ready=lambda: Raising(error), settings=Space(max_queue=7))
+    with pytest.raises(Refusal) as caught:
+        list(transcribe_recording(demo, str(CLIP), None))
+    assert (caught.value.text_key, caught.value.values) == ("queue_full", {"size": size})
 
 
-def test_a_file_is_named_without_its_folder() -> None:
-    demo = about_what(ready=lambda: Raising(AudioError("nothing can be heard in it", path="/srv/uploads/clip.ogg")))
-    with pytest.raises(AudioError, match=r"^clip\.ogg: nothing can be heard in it$"):
-        list(listen(demo, str(CLIP), None))
+def test_a_client_with_waiting_requests_is_refused() -> None:
+    with pytest.raises(ShareRefusal) as caught:
+        list(transcribe_recording(demo_of(ready=lambda: Raising(ShareError("busy"))), str(CLIP), None))
+    assert caught.value.text_key == "share"
 
 
-def test_the_limits_come_before_the_model() -> None:
+def test_errors_of_a_recording_do_not_contain_its_folder() -> None:
+    demo = demo_of(ready=lambda: Raising(AudioError("unknown", path="/srv/uploads/clip.ogg")))
+    with pytest.raises(AudioError) as caught:
+        list(transcribe_recording(demo, str(CLIP), None))
+    assert (caught.value.path, caught.value.problem) == ("clip.ogg", "unknown")
+
+
+def test_limits_are_checked_before_the_model_is_loaded() -> None:
     def never() -> Stub:
-        pytest.fail("the model was waited for")
+        pytest.fail("waited for the model")
 
-    demo = replace(about_what(), ready=never)
-    with pytest.raises(EscoitaError, match="^Nothing to transcribe yet"):
-        list(listen(demo, None, None))
-    with pytest.raises(AudioError, match=r"^gone\.wav: deleted here meanwhile"):
-        list(listen(demo, "gone.wav", None))
+    demo = replace(demo_of(), ready=never)
+    for recording, key in ((None, "no_recording"), ("missing.wav", "deleted")):
+        with pytest.raises(Refusal) as caught:
+            list(transcribe_recording(demo, recording, None))
+        assert (caught.value.text_key, caught.value.path) == (key, recording)
 
 
 def test_messages_are_escaped_and_in_the_language_of_the_visitor() -> None:
-    assert shown(AudioError("the file is empty", path="<img src=x>.wav")) == "&lt;img src=x&gt;.wav: the file is empty"
-    assert shown(AudioError("the file is empty", path="a.wav"), "gl") != "a.wav: the file is empty"
+    error = RecordingRefusal("empty", path="<img src=x>.wav")
+    for language in ("en", "gl"):
+        assert message(error, language) == f"&lt;img src=x&gt;.wav: {translate('refusal.empty', language)}"
+    assert message(EscoitaError("<b>")) == "&lt;b&gt;"
 
 
-def test_a_defect_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert shown(RuntimeError("/srv/secret")) == "Something went wrong on our side; try again."
+def test_an_internal_error_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    assert message(RuntimeError("/srv/secret"), "uz") == translate("refusal.internal", "uz")
     assert "/srv/secret" in caplog.text
 
 
-def test_a_message_of_the_page_stays_as_it_is() -> None:
-    error = gr.Error("as it is")
+def test_an_error_of_gradio_is_not_changed() -> None:
+    error = gr.Error("unchanged")
     with pytest.raises(gr.Error) as caught, messages("gl"):
         raise error
     assert caught.value is error
