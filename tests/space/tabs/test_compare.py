@@ -126,6 +126,7 @@ def test_a_visitor_compares_and_then_types_a_reference(address: str) -> None:
         page.goto(address)
         page.get_by_role("button", name=CLIP.name).click()
         expect(page.locator("#compare-recording").get_by_label("Clear")).to_be_visible(timeout=30_000)
+        page.wait_for_timeout(3_000)  # the value of the component is set after it is shown
         button = page.get_by_role("button", name="Comparar", exact=True)
         button.focus()
         page.keyboard.press("Enter")
