@@ -1,5 +1,5 @@
 """
-Serve the page: a base and its adapters, for the microphone or a file.
+Serve a page that transcribes with a base and its adapters, from the microphone or a file.
 
     python space/app.py --run runs/quickstart-uzbek
 """

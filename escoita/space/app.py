@@ -1,12 +1,12 @@
 """
-The demo: a base and its adapters on a page, for the microphone or a file.
+Serve the demo: a page that transcribes with a base and its adapters, from the microphone or a file.
 
 ```
 python space/app.py --run runs/quickstart-uzbek --port 7860
 python space/app.py --base quickstart/gemma4 --adapter uzbek=runs/quickstart-uzbek/adapter
 ```
 
-Programs send a file and get the text: `Client("http://127.0.0.1:7860").predict(handle_file("clip.wav"),
+Programs upload a file and get the text: `Client("http://127.0.0.1:7860").predict(handle_file("clip.wav"),
 api_name="/transcribe")`.
 """
 
@@ -25,7 +25,7 @@ from escoita.hub.files import adapter_record
 from escoita.space import differences
 from escoita.space import status as waveform
 from escoita.space.client_limits import MEGABYTE, Clients, Gate, limits
-from escoita.space.demo import Loading, alone, located, on_zero_gpu
+from escoita.space.demo import Loading, load_for_zero_gpu, on_zero_gpu, resolve_base_of
 from escoita.space.handlers import delete_what_models_send, refuse_addresses
 from escoita.space.tabs import (
     about as page_about,
@@ -39,8 +39,7 @@ from escoita.space.tabs import (
 from escoita.space.tabs import (
     transcribe as page_transcribe,
 )
-from escoita.space.texts import AcceptLanguage, page_texts, spoken_time, visitor_language
-from escoita.space.texts import say as said
+from escoita.space.texts import AcceptLanguage, format_time, page_texts, translate, visitor_language
 from escoita.space.theme import CSS, heading, lead, theme
 
 
@@ -50,86 +49,107 @@ if TYPE_CHECKING:
     from escoita.inference.serving import Engine
     from escoita.space.demo import Demo
 
-# Seconds: how often uploads are looked through, and how old they grow.
+# Seconds between deletions of old uploads, and the age of an old upload in seconds.
 UPLOAD_LIFE = (300, 900)
-# Seconds between two looks at a model that is still loading.
-LOOK_AGAIN = 1.0
-# Seconds for which a page whose model could not be loaded says so to who waits.
-LAST_WORDS = 3.0
-# All styles of the page, as each part of it wants them.
+# Seconds between checks whether the model is loaded.
+LOADING_CHECK_SECONDS = 1.0
+# Seconds for which a page without a model answers waiting requests before it is closed.
+CLOSING_SECONDS = 3.0
+# The styles of all parts of the page.
 STYLES = [CSS, page_transcribe.CSS, page_compare.CSS, page_about.CSS, page_feedback.CSS, waveform.CSS, differences.CSS]
 
 
 def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1", proxy_hops: int = 0) -> None:
     """
-    Serves the page until Ctrl-C, while the model loads; uploads go with it.
+    Serve the page until Ctrl-C, also while the model loads. Uploads are deleted at the end.
 
     Args:
-        demo ([`Demo`]): What the page is about; what hears, and what takes corrections, is put in here.
-        port (`int`, *optional*): Where to listen; unless given, what `GRADIO_SERVER_PORT` says, or a free one.
-        host (`str`, *optional*, defaults to `"127.0.0.1"`): `"0.0.0.0"` lets other machines in.
+        demo ([`Demo`]): The demo, to which the model, the clients and the corrections are added.
+        port (`int`, *optional*): The port. Defaults to `GRADIO_SERVER_PORT`, or a free port.
+        host (`str`, *optional*, defaults to `"127.0.0.1"`): The address to listen on; `"0.0.0.0"` accepts other
+            machines.
         proxy_hops (`int`, *optional*, defaults to 0): See [`~escoita.space.client_limits.Clients`].
 
     Raises:
-        EscoitaError: An example, an adapter or the model cannot be had, the port is taken, or the Hub does not take
-            corrections.
+        EscoitaError: An example, an adapter or the model cannot be read, the port is in use, or the Hub does not
+            accept corrections.
     """
-    # A shell starts what runs in the background with SIGINT ignored.
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.default_int_handler)
-    over = threading.Event()
+    # Shells start background processes with SIGINT ignored.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.default_int_handler)
+    failed = threading.Event()
     try:
-        with ExitStack() as open_until_the_end:
-            enter = open_until_the_end.enter_context
-            os.environ["GRADIO_TEMP_DIR"] = enter(tempfile.TemporaryDirectory(prefix="escoita-space-"))
-            demo = located(demo)
+        with ExitStack() as stack:
+            os.environ["GRADIO_TEMP_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="escoita-space-"))
+            demo = resolve_base_of(demo)
             loading = _loading(demo)
             demo = replace(demo, ready=loading.ready, loading=loading.loading, clients=Clients(proxy_hops))
-            demo = replace(demo, corrections=enter(_corrections(demo)))
+            demo = replace(demo, corrections=stack.enter_context(_corrections(demo)))
             page = build(demo)
             address = start(page, demo, port, host)
-            open_until_the_end.callback(page.close, verbose=False)
-            print(f"Listening on {address} (Ctrl-C ends)", flush=True)
+            stack.callback(page.close, verbose=False)
+            print(f"Listening on {address} (press Ctrl-C to stop)", flush=True)
             if loading.loading():
                 loading.start()
-            loading.failed(over.set)
-            over.wait()
-            threading.Event().wait(LAST_WORDS)
+            loading.on_failure(failed.set)
+            failed.wait()
+            threading.Event().wait(CLOSING_SECONDS)
             loading.done.result()
     except KeyboardInterrupt:
         return
 
 
-def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = "127.0.0.1") -> str:
+class PortError(EscoitaError):
     """
-    Opens the page to visitors, and returns.
+    Report that a port cannot be used.
 
     Args:
-        page (`gr.Blocks`): As built.
-        demo ([`~escoita.space.demo.Demo`]): What it is about.
-        port (`int`, *optional*): Any free one unless given.
-        host (`str`, *optional*, defaults to `"127.0.0.1"`): Where to listen.
+        host (`str`): The address to listen on.
+    """
+
+    host: str
+    problem = "the port is in use, or not available on {host}"
+    hint = "choose another one with --port"
+
+
+class McpPackageError(EscoitaError):
+    """Report that the package of the MCP server is not installed."""
+
+    problem = "the package mcp is not installed"
+    hint = "pip install 'gradio[mcp]', or set space.mcp to false"
+
+
+def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = "127.0.0.1") -> str:
+    """
+    Start to serve the page, and return.
+
+    Args:
+        page (`gr.Blocks`): The result of [`build`].
+        demo ([`~escoita.space.demo.Demo`]): The demo.
+        port (`int`, *optional*): The port. Defaults to a free port.
+        host (`str`, *optional*, defaults to `"127.0.0.1"`): The address to listen on.
 
     Returns:
-        `str`: The address.
+        `str`: The URL of the page.
 
     Raises:
-        EscoitaError: The port is taken, or a package is missing.
+        PortError: The port cannot be used.
+        McpPackageError: The page is an MCP server, and its package is not installed.
     """
     from starlette.middleware import Middleware
 
     settings = demo.settings
-    # uvicorn believes X-Forwarded-For of whoever connects from this machine; here `Clients` alone reads it.
+    # uvicorn trusts X-Forwarded-For of connections from this machine; here only `Clients` may read it.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
     gate = Middleware(Gate, demo.clients, settings.max_megabytes, settings.languages)
     if settings.mcp and importlib.util.find_spec("mcp") is None:
-        raise EscoitaError("space.mcp: a package is missing; pip install 'gradio[mcp]', or set it to false")
+        raise McpPackageError(key="space.mcp")
     try:
         _, address, _ = page.launch(
             server_name=host,
             server_port=port,
             max_file_size=int(settings.max_megabytes * MEGABYTE),
-            # Each visitor who is heard or waits has a thread.
+            # Each request, waiting or not, needs a thread.
             max_threads=40 + 4 * settings.max_queue,
             theme=theme(),
             css="\n".join(STYLES),
@@ -145,86 +165,86 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
             prevent_thread_lock=True,
         )
     except OSError as error:
-        raise EscoitaError(f"port {port}: taken, or not to be had on {host}; choose another with --port") from error
+        raise PortError(key="--port", value=port, host=host) from error
     delete_what_models_send(page, demo.clients)
     return str(address)
 
 
 def build(demo: "Demo") -> "gr.Blocks":
     """
-    Lays out the page.
+    Build the page.
 
     Args:
-        demo ([`~escoita.space.demo.Demo`]): What it is about.
+        demo ([`~escoita.space.demo.Demo`]): The demo.
 
     Raises:
-        EscoitaError: An example is missing.
+        EscoitaError: An example does not exist.
     """
     import gradio as gr
 
     for example in demo.settings.examples:
         if not Path(example).is_file():
-            raise EscoitaError(f"space.examples: {example}: no such file")
+            raise EscoitaError("file not found", key="space.examples", value=example)
     texts = gr.I18n()
 
-    def say(key: str, **values: object) -> Any:
+    def label(key: str, **values: object) -> Any:
         return texts(key)  # `page_texts` fills in the values
 
     with gr.Blocks(title=demo.title, analytics_enabled=False, delete_cache=UPLOAD_LIFE) as page:
         gr.HTML(heading(demo.title), elem_id="heading")
         head(demo, page)
-        with gr.Tabs(overflow_behavior="wrap"):  # else on a phone the last one hides behind dots
-            with gr.Tab(say("tab.transcribe")):
-                page_transcribe.transcribe_tab(demo, say)
-            with gr.Tab(say("tab.compare")):
-                page_compare.compare_tab(demo, say)
-            with gr.Tab(say("tab.about")):
-                page_about.about_tab(demo, say)
+        with gr.Tabs(overflow_behavior="wrap"):  # otherwise phones show the last tab only in a menu
+            with gr.Tab(label("tab.transcribe")):
+                page_transcribe.transcribe_tab(demo, label)
+            with gr.Tab(label("tab.compare")):
+                page_compare.compare_tab(demo, label)
+            with gr.Tab(label("tab.about")):
+                page_about.about_tab(demo, label)
     for event in page.fns.values():
         if event.fn is not None and event.api_visibility == "public":
-            event.fn.__name__ = str(event.api_name)  # what language models call it by
-    # Without a size: one client could fill it. The engine says who waits too many, and does so at once.
+            event.fn.__name__ = str(event.api_name)  # the name of the MCP tool
+    # The queue of Gradio is unlimited, because one client could fill it; the engine limits the requests of a client.
     page.queue(max_size=None, api_open=False)
     refuse_addresses(page)
     return page
 
 
 def head(demo: "Demo", page: "gr.Blocks") -> None:
-    """Lays out what stands over the tabs: what the page is for, and that the model is loading for as long as it is."""
+    """Build the part above the tabs: the introduction, and a notice while the model is loading."""
     import gradio as gr
 
     def language_of(request: gr.Request) -> str:
         return visitor_language(request, demo.settings.languages)
 
-    def opened(request: gr.Request) -> tuple[str, str, gr.Timer]:
+    def show_introduction(request: gr.Request) -> tuple[str, str, gr.Timer]:
         language, life = language_of(request), sum(UPLOAD_LIFE)
-        words = limits(demo.settings, language), spoken_time(life, language)
+        words = limits(demo.settings, language), format_time(life, language)
         loading = demo.loading()
-        notice = said("status.loading", language) if loading else ""
+        notice = translate("status.loading", language) if loading else ""
         text = lead(*words, demo.base, list(demo.adapters.values()), language, demo.other_base)
         return text, notice, gr.Timer(active=loading)
 
-    def look(request: gr.Request) -> tuple[Any, gr.Timer]:
+    def check_loading(request: gr.Request) -> tuple[Any, gr.Timer]:
         if demo.loading():
             return gr.skip(), gr.Timer(active=True)
         try:
             demo.ready()
         except EscoitaError:
-            return said("refusal.not_loaded", language_of(request)), gr.Timer(active=False)
-        return said("status.ready", language_of(request)), gr.Timer(active=False)
+            return translate("refusal.not_loaded", language_of(request)), gr.Timer(active=False)
+        return translate("status.ready", language_of(request)), gr.Timer(active=False)
 
-    told = gr.HTML(elem_id="lead")
+    introduction = gr.HTML(elem_id="lead")
     notice = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="notice", elem_classes="status")
-    timer = gr.Timer(LOOK_AGAIN, active=False)
+    timer = gr.Timer(LOADING_CHECK_SECONDS, active=False)
     private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    page.load(opened, None, [told, notice, timer], **private)
-    timer.tick(look, None, [notice, timer], **private)
+    page.load(show_introduction, None, [introduction, notice, timer], **private)
+    timer.tick(check_loading, None, [notice, timer], **private)
 
 
 def _loading(demo: "Demo") -> Loading:
-    """The model on its way; whole already on ZeroGPU."""
+    """Return the loader of the model, which on ZeroGPU is already loaded."""
     for source in demo.adapters.values():
-        adapter_record(source)  # an adapter that cannot be had is told of before the page is opened
+        adapter_record(source)  # reports a missing adapter before the page opens
 
     def load() -> "Engine":
         from escoita.inference.serving import Engine
@@ -242,14 +262,14 @@ def _loading(demo: "Demo") -> Loading:
 
     if not on_zero_gpu():
         return Loading(load)
-    loading = Loading(lambda: alone(load, demo.settings.max_seconds, demo.settings.max_queue))
+    loading = Loading(lambda: load_for_zero_gpu(load, demo.settings.max_seconds, demo.settings.max_queue))
     loading.run()
     loading.done.result()
     return loading
 
 
 def _corrections(demo: "Demo") -> Any:
-    """Takes corrections while the page is open; they wait where Gradio serves no files, and outlive a kill."""
+    """Return the context of corrections; they wait in a folder that Gradio does not serve and that survives a kill."""
     from huggingface_hub.constants import HF_HOME
 
     from escoita.space.corrections import open_corrections

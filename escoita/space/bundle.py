@@ -1,4 +1,4 @@
-"""Collect what a Space consists of: the files of the package, and the versions of the packages that it needs."""
+"""Collect the files of the package for a Space, and the requirements with their versions."""
 
 from importlib import metadata
 
@@ -10,7 +10,7 @@ from escoita.errors import EscoitaError
 from escoita.resources import PACKAGE, resource
 
 
-# The newest that ZeroGPU knows (https://huggingface.co/docs/hub/spaces-zerogpu).
+# The newest version that ZeroGPU supports (https://huggingface.co/docs/hub/spaces-zerogpu).
 ZERO_TORCH = "2.11.0"
 
 
@@ -19,7 +19,7 @@ def bundle() -> dict[str, bytes]:
     Collect the package, with the texts and templates of the page.
 
     Returns:
-        `dict[str, bytes]`: Content by path in the repository of a Space.
+        `dict[str, bytes]`: The content of each file, by its path in the repository of a Space.
     """
     files = {
         f"escoita/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
@@ -33,63 +33,78 @@ def bundle() -> dict[str, bytes]:
 
 
 def _is_left_out(parts: tuple[str, ...]) -> bool:
-    """Whether a path belongs to an editor or to the data of a wheel, and not to the package."""
+    """Return whether a path is a hidden file or in the data of a wheel."""
     return any(part.startswith(".") or part == "_data" for part in parts)
 
 
 def requirements(hardware: str | None, mcp: bool = False, four_bit: bool = False) -> str:
     """
-    What pip installs in the Space, each in the version that is installed here, with which the page was tried, wherever
-    a Space can have that.
+    Return the requirements of a Space, in the versions that are installed here if a Space can install them.
 
     Args:
-        hardware (`str`, *optional*): On ZeroGPU, `zero-…`, torch is the newest that it knows.
-        mcp (`bool`, *optional*, defaults to `False`): Language models may call the page.
-        four_bit (`bool`, *optional*, defaults to `False`): The base is loaded in 4 bits.
+        hardware (`str`, *optional*): The hardware of the Space; for ZeroGPU (`zero-…`), torch is `ZERO_TORCH`.
+        mcp (`bool`, *optional*, defaults to `False`): Whether the page is an MCP server.
+        four_bit (`bool`, *optional*, defaults to `False`): Whether the base is loaded in 4 bits.
 
     Returns:
-        `str`: Lines of a requirements.txt.
+        `str`: The lines of a requirements.txt.
 
     Raises:
-        EscoitaError: One is not installed here.
+        MissingPackageError: A package is not installed here.
     """
     needed = {each.name for each in map(Requirement, metadata.requires("escoita") or ()) if not each.marker}
     if four_bit:
         needed.add("bitsandbytes")
-    lines, extras = [], with_gradio()
+    lines, allowed = [], gradio_constraints()
     for name in sorted(needed, key=str.lower):
         extra = "[mcp]" if name == "gradio" and mcp else ""
         on_zero = name == "torch" and (hardware or "").startswith("zero-")
-        version = ZERO_TORCH if on_zero else installed(name)
-        narrower = extras.get(canonicalize_name(name), SpecifierSet())
-        # What is installed here may be what a Space cannot have: then what it can.
-        lines.append(f"{name}{extra}{narrower if version not in narrower else f'=={version}'}\n")
+        version = ZERO_TORCH if on_zero else installed_version(name)
+        specifier = allowed.get(canonicalize_name(name), SpecifierSet())
+        # If gradio does not allow the version that is installed here, the Space gets a version that it allows.
+        lines.append(f"{name}{extra}{specifier if version not in specifier else f'=={version}'}\n")
     return "".join(lines)
 
 
-def with_gradio() -> dict[str, SpecifierSet]:
+def gradio_constraints() -> dict[str, SpecifierSet]:
     """
-    Versions that a Space can have beside gradio, which the Hub installs as `gradio[oauth,mcp]` in every Space.
+    Return the versions that gradio allows; the Hub installs `gradio[oauth,mcp]` in every Space.
 
     Returns:
-        `dict[str, SpecifierSet]`: By name, normalised.
+        `dict[str, SpecifierSet]`: The allowed versions, by normalized name.
     """
-    asked = map(Requirement, metadata.requires("gradio") or ())
+    requires = map(Requirement, metadata.requires("gradio") or ())
     return {
         canonicalize_name(each.name): each.specifier
-        for each in asked
+        for each in requires
         if each.marker and any(each.marker.evaluate({"extra": extra}) for extra in ("oauth", "mcp"))
     }
 
 
-def installed(name: str) -> str:
+class MissingPackageError(EscoitaError):
     """
-    Version of a package that is installed here, without what tells builds apart (`+cpu`).
+    Report a package that the Space needs and that is not installed here.
+
+    Args:
+        package (`str`): The name of the package.
+    """
+
+    package: str
+    problem = "{package} is not installed, and the Space needs it"
+    hint = "pip install {package}"
+
+
+def installed_version(name: str) -> str:
+    """
+    Return the version of a package that is installed here, without its build (`+cpu`).
+
+    Args:
+        name (`str`): The name of the package.
 
     Raises:
-        EscoitaError: It is not installed.
+        MissingPackageError: The package is not installed.
     """
     try:
         return metadata.version(name).split("+")[0]
     except metadata.PackageNotFoundError as error:
-        raise EscoitaError(f"{name}: is not installed here, and the Space needs it; pip install {name}") from error
+        raise MissingPackageError(package=name) from error

@@ -1,4 +1,4 @@
-"""Send corrections of visitors, with their consent, to a dataset of the Hub."""
+"""Upload corrections of visitors, with their consent, to a dataset of the Hub."""
 
 import io
 import json
@@ -16,20 +16,21 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import httpx
 
 from escoita.audio.loading import SAMPLING_RATE, is_silent, read_recording, seconds
-from escoita.errors import AudioError, EscoitaError
+from escoita.errors import EscoitaError
 from escoita.recipe.schema import Space
-from escoita.space.client_limits import check_limits, page_words
-from escoita.space.texts import say
+from escoita.space.client_limits import check_limits
+from escoita.space.refusals import RecordingRefusal, Refusal, translatable
+from escoita.space.texts import translate
 from escoita.utils.files import write_atomically
 
 
 MANIFEST, CARD = "manifest.jsonl", "README.md"
-# Corrections that wait for the Hub, should it not be reached; a clip of 30 seconds is under a megabyte.
-MOST_WAITING = 200
+# The number of corrections that may wait if the Hub cannot be reached; a clip of 30 seconds is under a megabyte.
+MAX_WAITING = 200
 
 
 def card(repo: str, language: str) -> str:
-    """What the dataset says of itself; written once, and anybody's to change."""
+    """Return the README of the dataset, which is written once and never overwritten."""
     return f"""---
 pretty_name: Corrections by visitors
 language: [{language}]
@@ -39,18 +40,19 @@ configs:
 ---
 # Corrections by visitors
 
-Recordings that visitors sent to the demo of a speech model, with the transcripts that they corrected. Each agreed to
-this, in the language in which they read the page:
+Recordings that visitors sent to the demo of a speech model, with transcripts that they corrected. Each visitor agreed
+to this statement, in the language of the page:
 
-> {say("feedback.consent", repo=repo)}
+> {translate("feedback.consent", repo=repo)}
 
-Nobody has checked the transcripts. Clips are mono flac at 16 kHz; names of files, of persons and dates are not kept.
+The transcripts have not been checked. Clips are mono FLAC at 16 kHz; file names, names of people and dates are not
+stored.
 
 ```bash
 hf download {repo} --repo-type dataset --local-dir corpora/feedback
 ```
 
-A recipe of escoita trains on them with
+To train on them, add this to a recipe of escoita:
 
 ```yaml
 corpora:
@@ -62,39 +64,39 @@ corpora:
 
 class Sender(CommitScheduler):
     """
-    Sends corrections in one commit every few minutes, and forgets them here.
+    Upload waiting corrections in one commit every few minutes, and delete them on this machine.
 
-    CommitScheduler sends files that grow in a folder which only this process writes. A Space starts anew with an empty
-    folder, and may run twice: so rows are put behind those that the manifest has on the Hub, in a commit on top of
-    what was read. If another came first the Hub refuses it, and the next one tries again.
+    CommitScheduler expects files that only this process writes. A Space restarts with an empty folder, and may run
+    twice: therefore rows are appended to the manifest on the Hub, in a commit with the revision that was read as its
+    parent. If another commit came first, the Hub refuses this one, and the next one tries again.
     """
 
     def add(self, name: str, clip: bytes, row: dict[str, Any]) -> None:
         """
-        Lays a correction into the folder.
+        Write a correction to the folder.
 
         Args:
-            name (`str`): Of its files.
-            clip (`bytes`): Goes where the row says.
-            row (`dict`): A line of the manifest.
+            name (`str`): The name of its files, without suffix.
+            clip (`bytes`): The encoded audio.
+            row (`dict`): The row of the manifest.
 
         Raises:
-            EscoitaError: Too many wait.
+            Refusal: Too many corrections wait.
         """
         audio, line = (self.folder_path / f"{name}.{ending}" for ending in ("flac", "json"))
         with self.lock:
-            if len(list(self.folder_path.glob("*.json"))) >= MOST_WAITING:
-                raise EscoitaError(say("refusal.corrections_wait"))
+            if len(list(self.folder_path.glob("*.json"))) >= MAX_WAITING:
+                raise Refusal("corrections_wait")
             try:
                 write_atomically(audio, clip)
-                # Last: what has no row is not sent.
+                # The row is written last: a clip without a row is not uploaded.
                 write_atomically(line, json.dumps(row, ensure_ascii=False))
             except BaseException:
                 audio.unlink(missing_ok=True)
                 raise
 
     def push_to_hub(self) -> CommitInfo | None:
-        """One commit of all that waits; called by CommitScheduler, one at a time."""
+        """Upload all waiting corrections in one commit; CommitScheduler makes one call at a time."""
         with self.lock:
             waiting = sorted(self.folder_path.glob("*.json"))
         if not waiting:
@@ -102,19 +104,19 @@ class Sender(CommitScheduler):
         info = self.api.dataset_info(self.repo_id)
         present = {file.rfilename for file in info.siblings or []}
         rows = {path: path.read_text("utf-8") for path in waiting}
-        places = {path: str(json.loads(row)["audio_filepath"]) for path, row in rows.items()}
-        # A commit whose answer was lost may be there already.
-        new = [path for path in waiting if places[path] not in present]
+        clips = {path: str(json.loads(row)["audio_filepath"]) for path, row in rows.items()}
+        # The clip is already on the Hub if only the answer to an earlier commit was lost.
+        new = [path for path in waiting if clips[path] not in present]
         commit = None
         if new:
             lines = self._manifest(info.sha) if MANIFEST in present else ""
-            contents: dict[str, Path | bytes] = {places[path]: path.with_suffix(".flac") for path in new}
+            contents: dict[str, Path | bytes] = {clips[path]: path.with_suffix(".flac") for path in new}
             contents[MANIFEST] = (lines + "".join(f"{rows[path]}\n" for path in new)).encode()
             if CARD not in present:
                 contents[CARD] = card(self.repo_id, json.loads(rows[new[0]])["lang"]).encode()
             commit = self.api.create_commit(
                 self.repo_id,
-                [CommitOperationAdd(place, content) for place, content in contents.items()],
+                [CommitOperationAdd(name, content) for name, content in contents.items()],
                 commit_message=f"Add {len(new)} correction{'s' if len(new) > 1 else ''}",
                 repo_type=self.repo_type,
                 parent_commit=info.sha,
@@ -126,7 +128,7 @@ class Sender(CommitScheduler):
         return commit
 
     def _manifest(self, revision: str | None) -> str:
-        """The rows that are on the Hub, not kept in its cache here."""
+        """Return the rows on the Hub, without a copy in the local cache."""
         with tempfile.TemporaryDirectory() as folder:
             path = self.api.hf_hub_download(
                 self.repo_id, MANIFEST, repo_type=self.repo_type, revision=revision, local_dir=folder
@@ -135,10 +137,10 @@ class Sender(CommitScheduler):
         return text if not text or text.endswith("\n") else f"{text}\n"
 
 
-# Minutes between commits, as CommitScheduler has them.
+# Minutes between commits; the default of CommitScheduler.
 EVERY = 5.0
-# Of one correction: several times what can be said in the longest clip.
-MOST_CHARACTERS = 2_000
+# The length of a correction; several times the text of the longest clip.
+MAX_CHARACTERS = 2_000
 
 
 @contextmanager
@@ -151,23 +153,25 @@ def open_corrections(
     api: HfApi | None = None,
 ) -> Iterator["Corrections | None"]:
     """
-    Takes corrections while the page is open; what waits at the end is sent then.
+    Accept corrections while the page is open, and upload the waiting ones at the end.
 
     Args:
-        settings ([`~escoita.recipe.schema.Space`]): `feedback` names the dataset, which is made where it is missing.
-        folder (`Path`): Where corrections wait for the next commit; none of those from which Gradio serves files. What
-            an earlier run left there is sent too.
-        language (`str`): ISO code of what is spoken.
-        longest_seconds (`float`, *optional*, defaults to 30): What the model hears at once; training takes no more.
-        every (`float`, *optional*, defaults to 5): Minutes between commits.
-        api (`HfApi`, *optional*): Client of the Hub; one with the token of `HF_TOKEN` or `hf auth login` unless given.
+        settings ([`~escoita.recipe.schema.Space`]): The settings; `feedback` is the dataset, which is created if it
+            does not exist.
+        folder (`Path`): The folder in which corrections wait for the next commit. Gradio must not serve files from
+            it. Corrections of an earlier run in it are uploaded too.
+        language (`str`): The ISO code of the spoken language.
+        longest_seconds (`float`, *optional*, defaults to 30): The longest clip, in seconds, that training accepts.
+        every (`float`, *optional*, defaults to 5): The time between commits, in minutes.
+        api (`HfApi`, *optional*): The client of the Hub. Defaults to one with the token of `HF_TOKEN` or
+            `hf auth login`.
 
     Returns:
-        `Iterator[Corrections | None]`: None where the recipe names no dataset: then nothing is kept at all.
+        `Iterator[Corrections | None]`: `None` if the recipe names no dataset; then nothing is stored.
 
     Raises:
-        EscoitaError: There is no token, it may not write there, the dataset is public and the recipe does not say so,
-            or the Hub did not take what waited at the end.
+        PublicDatasetError: The dataset is public, and the recipe requires a private one.
+        FeedbackError: The Hub refuses, or there is no token with write access to the dataset.
     """
     if settings.feedback is None:
         yield None
@@ -175,10 +179,10 @@ def open_corrections(
     api = api or HfApi()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    # A kill came before the row of a clip was written, or in the middle of a file.
-    halves = [clip for clip in folder.glob("*.flac") if not clip.with_suffix(".json").exists()]
-    for half in [*halves, *folder.glob(".*.flac.*"), *folder.glob(".*.json.*")]:
-        half.unlink()
+    # Files without a row and temporary files remain if the process was killed while it wrote a correction.
+    without_row = [clip for clip in folder.glob("*.flac") if not clip.with_suffix(".json").exists()]
+    for path in [*without_row, *folder.glob(".*.flac.*"), *folder.glob(".*.json.*")]:
+        path.unlink()
     with hub_refusals(settings.feedback):
         _check_dataset(api, settings)
         sender = Sender(
@@ -193,95 +197,122 @@ def open_corrections(
         yield Corrections(sender, settings, language, longest_seconds)
     finally:
         try:
-            with hub_refusals(settings.feedback, f"; what was not sent is in {folder}"):
+            with hub_refusals(settings.feedback, folder):
                 sender.trigger().result()
         finally:
             sender.stop()
 
 
+class FeedbackError(EscoitaError):
+    """
+    Report that corrections cannot be uploaded.
+
+    Args:
+        waiting (`Path`, *optional*): The folder with the corrections that were not uploaded.
+    """
+
+    waiting: Path | None = None
+
+
+class PublicDatasetError(EscoitaError):
+    """Report that the dataset of corrections is public, but the recipe requires a private one."""
+
+    problem = "the dataset is public, and anyone can listen to the recordings"
+    hint = "make it private, or set space.feedback_private to false"
+
+
 @contextmanager
-def hub_refusals(repo: str, advice: str = "") -> Iterator[None]:
-    """Turns what the Hub refuses into one line; a token is never part of it."""
+def hub_refusals(repo: str, waiting: Path | None = None) -> Iterator[None]:
+    """
+    Report errors of the Hub as one line, which never contains a token.
+
+    Args:
+        repo (`str`): The dataset.
+        waiting (`Path`, *optional*): The folder with the corrections that wait for the upload.
+
+    Raises:
+        FeedbackError: The Hub refuses, or cannot be reached.
+    """
     try:
         yield
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = (getattr(error, "server_message", None) or str(error).strip() or type(error).__name__).splitlines()[0]
-        raise EscoitaError(
-            f"space.feedback: {repo}: {reason}; it takes a token that writes to this dataset (HF_TOKEN){advice}"
-        ) from error
+        hint = "use a token with write access to this dataset (HF_TOKEN)"
+        if waiting is not None:
+            hint += f"; the corrections that were not uploaded are in {waiting}"
+        raise FeedbackError(reason, key="space.feedback", value=repo, hint=hint, waiting=waiting) from error
 
 
 def _check_dataset(api: HfApi, settings: Space) -> None:
-    """Of a dataset that is there already; of one that is not, making it tells whether the token may write."""
+    """Check an existing dataset; creating a new one shows whether the token has write access."""
     repo = str(settings.feedback)
     try:
         private = api.dataset_info(repo).private
     except RepositoryNotFoundError:
         return
     if settings.feedback_private and not private:
-        raise EscoitaError(
-            f"space.feedback: {repo}: anybody can listen to this dataset; make it private, or set"
-            " space.feedback_private to false"
-        )
+        raise PublicDatasetError(key="space.feedback", value=repo)
     api.auth_check(repo, repo_type="dataset", write=True)
 
 
-def encoded(recording: Path, settings: Space, longest_seconds: float) -> tuple[bytes, float]:
+def encode_clip(recording: Path, settings: Space, longest_seconds: float) -> tuple[bytes, float]:
     """
-    A recording as a model hears it: mono flac at 16 kHz, without whatever else its file told.
+    Encode a recording as mono FLAC at 16 kHz, without the metadata of its file.
 
     Args:
-        recording (`Path`): As the visitor sent it.
+        recording (`Path`): The upload of the visitor.
         settings ([`~escoita.recipe.schema.Space`]): The limits of the page.
-        longest_seconds (`float`): What training takes.
+        longest_seconds (`float`): The longest clip, in seconds, that training accepts.
 
     Returns:
         `tuple[bytes, float]`: The clip, and its length in seconds.
 
     Raises:
-        AudioError: It is gone, over a limit, cannot be read, or is silent.
+        RecordingRefusal: The file does not exist, is over a limit, cannot be read, or is silent.
     """
     check_limits(recording, settings)
-    with page_words(settings):
-        # Of a file that is cut off the visitor read, and corrects, the text of what it holds.
+    with translatable(settings):
+        # An incomplete file is accepted, because its available audio was transcribed too.
         samples = read_recording(recording, recording.name, max_seconds=settings.max_minutes * 60).samples
     if is_silent(samples):
-        raise AudioError("nothing can be heard in it", path=recording.name)
+        raise RecordingRefusal("silence", path=recording.name)
     length = seconds(samples)
     if length > longest_seconds:
-        raise EscoitaError(
-            say("refusal.long_clip", name=recording.name, size=f"{length:.1f}", limit=f"{longest_seconds:g}")
-        )
+        size, limit = f"{length:.1f}", f"{longest_seconds:g}"
+        raise RecordingRefusal("long_clip", path=recording.name, size=size, limit=limit)
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue(), length
 
 
-def corrected(text: str) -> str:
+def clean_correction(text: str) -> str:
     """
-    A correction on one line.
+    Return a correction on one line, without control characters.
+
+    Args:
+        text (`str`): The input of the visitor.
 
     Raises:
-        EscoitaError: It holds no letter or digit, or too much.
+        Refusal: The text has no letter or digit, or is too long.
     """
-    apart = "".join(" " if unicodedata.category(each) in ("Cc", "Cs") else each for each in text)
-    words = " ".join(apart.split())
-    if not any(each.isalnum() for each in words):
-        raise EscoitaError(say("refusal.no_text"))
-    if len(words) > MOST_CHARACTERS:
-        raise EscoitaError(say("refusal.long_text", size=len(words), limit=MOST_CHARACTERS))
-    return words
+    printable = "".join(" " if unicodedata.category(each) in ("Cc", "Cs") else each for each in text)
+    line = " ".join(printable.split())
+    if not any(each.isalnum() for each in line):
+        raise Refusal("no_text")
+    if len(line) > MAX_CHARACTERS:
+        raise Refusal("long_text", size=len(line), limit=MAX_CHARACTERS)
+    return line
 
 
 class Corrections:
     """
-    Takes corrections, of which each is stored whole or not at all.
+    Store corrections, each with its clip.
 
     Args:
-        sender ([`Sender`]): Sends what waits in its folder.
+        sender ([`Sender`]): The uploader of the waiting corrections.
         settings ([`~escoita.recipe.schema.Space`]): The limits of the page.
-        language (`str`): ISO code of what is spoken.
-        longest_seconds (`float`): What training takes.
+        language (`str`): The ISO code of the spoken language.
+        longest_seconds (`float`): The longest clip, in seconds, that training accepts.
     """
 
     def __init__(self, sender: Sender, settings: Space, language: str, longest_seconds: float):
@@ -289,26 +320,26 @@ class Corrections:
 
     def keep(self, recording: str | Path | None, text: str, consent: bool) -> None:
         """
-        Stores a clip and its corrected text until the next commit; without consent neither is looked at.
+        Store a clip and its corrected text until the next commit; without consent neither is read.
 
         Args:
-            recording (`str` or `Path`, *optional*): As the visitor sent it.
-            text (`str`): What is really said.
+            recording (`str` or `Path`, *optional*): The upload of the visitor.
+            text (`str`): The corrected transcript.
             consent (`bool`): Whether the visitor agreed to `feedback.consent`.
 
         Raises:
-            EscoitaError: Says in the page's English words what is missing; see [`~escoita.space.texts.refusal`].
+            Refusal: The consent, the recording or the text is missing or unusable, or too many corrections wait.
         """
         if consent is not True:
-            raise EscoitaError(say("refusal.consent"))
+            raise Refusal("consent")
         if not recording:
-            raise EscoitaError(say("refusal.not_heard"))
-        words = corrected(text)
-        clip, length = encoded(Path(recording), self.settings, self.longest_seconds)
+            raise Refusal("not_transcribed")
+        line = clean_correction(text)
+        clip, length = encode_clip(Path(recording), self.settings, self.longest_seconds)
         name = uuid.uuid4().hex
         row = {
             "audio_filepath": f"clips/{name[:2]}/{name}.flac",
-            "text": words,
+            "text": line,
             "lang": self.language,
             "duration": round(length, 3),
         }

@@ -1,4 +1,4 @@
-"""Load the models of the page in the background, and hold its limits."""
+"""Describe the demo, and load its models in the background."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ from escoita.models.base_model import pin_of, resolve_base
 from escoita.recipe.schema import Space
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import Clients
-from escoita.space.texts import say
+from escoita.space.refusals import Refusal
 from escoita.space.theme import short_name
 
 
@@ -29,49 +29,50 @@ if TYPE_CHECKING:
 
 
 def on_zero_gpu() -> bool:
-    """Whether this is a Space that gets a GPU for each call."""
-    # As the package `spaces` itself reads it.
-    asked = os.environ.get("SPACES_ZERO_GPU", "").lower()
-    return asked in ("1", "t", "true") and importlib.util.find_spec("spaces") is not None
+    """Return whether this is a Space that gets a GPU for each call."""
+    # The package `spaces` reads the variable in the same way.
+    enabled = os.environ.get("SPACES_ZERO_GPU", "").lower()
+    return enabled in ("1", "t", "true") and importlib.util.find_spec("spaces") is not None
 
 
-def alone(load: Callable[[], "Engine"], seconds: float, max_waiting: int = 80) -> "Alone":
+def load_for_zero_gpu(load: Callable[[], "Engine"], seconds: float, max_waiting: int = 80) -> "ZeroGpuListener":
     """
-    Loads a model for ZeroGPU, where it must be whole before the page is opened, all adapters with it.
+    Load a model for ZeroGPU, which requires that the model and all adapters are loaded before the page opens.
 
     Args:
-        load (`Callable`): Loads the engine.
-        seconds (`float`): What one request may take.
-        max_waiting (`int`, *optional*, defaults to 80): Requests at once.
+        load (`Callable`): The function that loads the engine.
+        seconds (`float`): The time limit of one request, in seconds.
+        max_waiting (`int`, *optional*, defaults to 80): The number of concurrent requests.
 
     Raises:
-        EscoitaError: It cannot be had.
+        EscoitaError: The model cannot be loaded.
     """
-    import spaces  # before torch, of which it replaces parts
+    import spaces  # before torch, which it patches
 
     engine = load()
     for name in engine.adapters.sources:
         engine.prepare(name)
 
-    # What it is given goes to another process: names and a path, never the model.
+    # The arguments are sent to another process: names and a path, never the model.
     @spaces.GPU(duration=max(1, round(seconds)))
-    def heard(source: str | Path, adapter: str | None, beside: str | None) -> "Iterator[Partial]":
+    def transcribe(source: str | Path, adapter: str | None, beside: str | None) -> "Iterator[Partial]":
         yield from engine.stream_alone(source, adapter, beside)
 
-    return Alone(heard, max_waiting)
+    return ZeroGpuListener(transcribe, max_waiting)
 
 
 @dataclass(frozen=True)
-class Alone:
+class ZeroGpuListener:
     """
-    Hears each recording by a call of its own.
+    Transcribe each recording with a separate call.
 
     Args:
-        heard (`Callable`): Takes a recording, the name of an adapter, and that of the adapter beside it.
-        max_waiting (`int`): Requests at once; of one client as many as may wait elsewhere.
+        transcribe (`Callable`): The call, whose arguments are a recording, the name of an adapter, and the name of
+            the adapter whose prompt the base gets.
+        max_waiting (`int`): The number of concurrent requests of all clients.
     """
 
-    heard: Callable[[str | Path, str | None, str | None], "Iterator[Partial]"]
+    transcribe: Callable[[str | Path, str | None, str | None], "Iterator[Partial]"]
     max_waiting: int
     _places: Places = field(default_factory=Places)
 
@@ -82,17 +83,17 @@ class Alone:
         beside: str | None = None,
         client: "Client | None" = None,
     ) -> "Iterator[Partial]":
-        """As [`~escoita.inference.serving.Engine.stream`]."""
+        """Transcribe a recording; see [`~escoita.inference.serving.Engine.stream`]."""
         with self._places.take(client or anyone(), self.max_waiting):
-            yield from self.heard(source, adapter, beside)
+            yield from self.transcribe(source, adapter, beside)
 
 
 class Loading:
     """
-    A model on its way.
+    Load a model, once.
 
     Args:
-        load (`Callable`): Loads it.
+        load (`Callable`): The function that loads the model.
     """
 
     def __init__(self, load: Callable[[], "Listener"]):
@@ -100,82 +101,96 @@ class Loading:
         self._load = load
 
     def start(self) -> None:
-        """Loads in a thread, which nobody waits for when the program ends."""
+        """Load in a daemon thread."""
         threading.Thread(target=self.run, name="escoita-loading", daemon=True).start()
 
     def run(self) -> None:
-        """Loads now; what goes wrong is kept for who asks."""
+        """Load now; an error is stored in `done`."""
         try:
             self.done.set_result(self._load())
         except BaseException as error:
             self.done.set_exception(error)
 
-    def failed(self, tell: Callable[[], None]) -> None:
-        """Calls `tell` as soon as the model could not be loaded."""
-        self.done.add_done_callback(partial(_if_failed, tell))
+    def on_failure(self, callback: Callable[[], None]) -> None:
+        """Call `callback` if loading fails, at once if it has failed."""
+        self.done.add_done_callback(partial(_call_if_failed, callback))
 
     def loading(self) -> bool:
-        """Whether it is not loaded yet."""
+        """Return whether the model is still being loaded."""
         return not self.done.done()
 
     def ready(self) -> "Listener":
         """
-        Waits for it.
+        Wait for the model.
 
         Raises:
-            EscoitaError: It could not be loaded; why is nothing for visitors.
+            Refusal: The model could not be loaded. The reason is not shown to visitors.
         """
         try:
             return self.done.result()
         except BaseException as error:
-            raise EscoitaError(say("refusal.not_loaded")) from error
+            raise Refusal("not_loaded") from error
 
 
-def _if_failed(tell: Callable[[], None], done: "Future[Listener]") -> None:
+def _call_if_failed(callback: Callable[[], None], done: "Future[Listener]") -> None:
     if done.exception() is not None:
-        tell()
+        callback()
 
 
-# Of a repository: all that the page reads beside the adapter itself.
+# The files of a repository that the page reads in addition to the adapter.
 RECORDS = ["recipe.yaml", "training.json", "training.svg", "eval/results.json", "eval/*.svg"]
 
 
-def named(sources: list[str]) -> dict[str, str]:
+class DuplicateAdapterError(EscoitaError):
     """
-    Adapters by their names.
+    Report that two adapters have the same name.
 
     Args:
-        sources (`list[str]`): Each `name=source`, or a folder or repository, which is then called by the last two
-            parts of it.
+        source (`str`): The source of the second adapter.
+    """
+
+    source: str
+    problem = "the name is used twice"
+    hint = "rename one with NAME={source}"
+
+
+def named_adapters(sources: list[str]) -> dict[str, str]:
+    """
+    Return adapters by name.
+
+    Args:
+        sources (`list[str]`): The adapters, each as `name=source`, or as a folder or repository, whose last two parts
+            become the name.
 
     Raises:
-        EscoitaError: Two have the same name.
+        EscoitaError: An adapter has no name or no source.
+        DuplicateAdapterError: Two adapters have the same name.
     """
     adapters: dict[str, str] = {}
-    for asked in sources:
-        name, sign, source = asked.partition("=")
+    for given in sources:
+        name, sign, source = given.partition("=")
         if not sign or "/" in name:
-            name, source = short_name(asked), asked
+            name, source = short_name(given), given
         if not (name and source):
-            raise EscoitaError(f"adapter {asked}: give name=source, or a folder or repository")
+            raise EscoitaError("expected NAME=SOURCE, a folder or a repository", key="adapter", value=given)
         if name in adapters:
-            raise EscoitaError(f"adapter {name}: is there twice; call one otherwise with name={source}")
+            raise DuplicateAdapterError(key="adapter", value=name, source=source)
         adapters[name] = source
     return adapters
 
 
 def records_of(adapter: str) -> RunDirectory | None:
     """
-    The records that were published with an adapter.
+    Return the records that were published with an adapter.
 
     Args:
-        adapter (`str`): A folder, or a repository of the Hub, of which what is small is fetched.
+        adapter (`str`): A folder, or a repository of the Hub, whose records are downloaded.
 
     Returns:
-        [`~escoita.run_directory.RunDirectory`]: None where a folder holds the adapter alone.
+        [`~escoita.run_directory.RunDirectory`]: The records; `None` if there are none.
 
     Raises:
-        EscoitaError: The repository cannot be had.
+        EscoitaError: The repository cannot be read.
     """
     folder = Path(adapter)
     if not folder.is_dir():
@@ -184,25 +199,25 @@ def records_of(adapter: str) -> RunDirectory | None:
         with hub_errors(adapter):
             repo, revision = split_revision(adapter)
             folder = Path(snapshot_download(repo, revision=revision, allow_patterns=RECORDS))
-    found = RunDirectory(folder)
-    return found if any(path.is_file() for path in (found.recipe, found.training, found.results)) else None
+    run = RunDirectory(folder)
+    return run if any(path.is_file() for path in (run.recipe, run.training, run.results)) else None
 
 
 def of_run(run: Path, revision: str | None = None, allow_other_base: bool = False) -> "Demo":
     """
-    What a run directory made, with the limits of its recipe.
+    Return the demo of a run directory, with the limits of its recipe.
 
     Args:
-        run (`Path`): Run directory.
-        revision (`str`, *optional*): Of the base; the commit that was trained on unless given.
+        run (`Path`): The run directory.
+        revision (`str`, *optional*): The revision of the base. Defaults to the commit that was trained on.
         allow_other_base (`bool`, *optional*, defaults to `False`): See [`of_sources`].
 
     Raises:
-        EscoitaError: It is none, or holds no adapter yet.
+        EscoitaError: The folder is not a run directory, or contains no adapter.
     """
     published = RunDirectory(run)
     recipe = published.load_recipe()
-    adapters = named([f"{recipe.name}={published.trained_adapter()}", *recipe.space.adapters])
+    adapters = named_adapters([f"{recipe.name}={published.trained_adapter()}", *recipe.space.adapters])
     title, language = recipe.card.title, recipe.language
     if not Path(recipe.base).is_dir():
         revision = revision or pin_of(published.trained_adapter(), recipe.base).revision or recipe.base_revision
@@ -220,39 +235,40 @@ def of_sources(
     allow_other_base: bool = False,
 ) -> "Demo":
     """
-    Somebody's base and adapters.
+    Return the demo of a base and adapters.
 
     Args:
         base (`str`): A folder, or a repository of the Hub.
-        adapters (`list[str]`): At least one; each as [`named`] takes it.
-        settings ([`~escoita.recipe.schema.Space`], *optional*): Limits of the page; those of a recipe that names none
-            unless given.
-        title (`str`, *optional*): Heads the page; the name of the first adapter unless given.
-        revision (`str`, *optional*): Of the base; the commit that the adapters were trained on unless given.
-        dtype (`str`, *optional*, defaults to `"auto"`): Precision of the base.
-        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an adapter
-            was trained on, which the page then says.
+        adapters (`list[str]`): At least one adapter; see [`named_adapters`].
+        settings ([`~escoita.recipe.schema.Space`], *optional*): The settings of the page. Defaults to those of a
+            recipe without a section `space`.
+        title (`str`, *optional*): The title of the page. Defaults to the name of the first adapter.
+        revision (`str`, *optional*): The revision of the base. Defaults to the commit that the adapters were trained
+            on.
+        dtype (`str`, *optional*, defaults to `"auto"`): The precision of the base.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights than an
+            adapter was trained on, with a warning on the page.
 
     Raises:
-        EscoitaError: An adapter cannot be had.
+        EscoitaError: An adapter cannot be read.
     """
     settings = settings or Space()
-    offered = named([*adapters, *settings.adapters])
+    offered = named_adapters([*adapters, *settings.adapters])
     first = next(iter(offered.values()))
     title, language = title or PurePath(split_revision(first)[0]).name, adapter_record(first).language
     demo = Demo(title, base, revision, dtype, offered, settings, records_of(first), language)
     return replace(demo, allow_other_base=allow_other_base)
 
 
-def located(demo: "Demo") -> "Demo":
+def resolve_base_of(demo: "Demo") -> "Demo":
     """
     Find the commit of the base, and compare its weights with the records of the adapters.
 
     Args:
-        demo ([`~escoita.space.demo.Demo`]): What the page is about.
+        demo ([`~escoita.space.demo.Demo`]): The demo.
 
     Returns:
-        [`~escoita.space.demo.Demo`]: With the commit that will be loaded, and whether it is another base.
+        [`~escoita.space.demo.Demo`]: The demo with the commit to load, and whether it is another base.
 
     Raises:
         OtherBaseError: The base has other weights than an adapter was trained on.
@@ -264,7 +280,7 @@ def located(demo: "Demo") -> "Demo":
 
 
 def _not_served() -> "Listener":
-    raise EscoitaError(say("refusal.not_loaded"))
+    raise Refusal("not_loaded")
 
 
 def _always() -> bool:
@@ -272,7 +288,7 @@ def _always() -> bool:
 
 
 class Listener(Protocol):
-    """Hears a recording: an [`~escoita.inference.serving.Engine`], or what stands before it on ZeroGPU."""
+    """Transcribe recordings: an [`~escoita.inference.serving.Engine`], or a [`ZeroGpuListener`]."""
 
     def stream(
         self,
@@ -280,32 +296,33 @@ class Listener(Protocol):
         adapter: str | None = None,
         beside: str | None = None,
         client: "Client | None" = None,
-    ) -> "Iterator[Partial]": ...
+    ) -> "Iterator[Partial]":
+        """Transcribe a recording; see [`~escoita.inference.serving.Engine.stream`]."""
 
 
 @dataclass(frozen=True)
 class Demo:
     """
-    What every tab of the page is told.
+    Hold the models and settings of the page.
 
     Args:
-        title (`str`): Heads the page.
+        title (`str`): The title of the page.
         base (`str`): A folder, or a repository of the Hub.
-        revision (`str`, *optional*): Of the base.
-        dtype (`str`): Precision of the base.
-        adapters (`dict[str, str]`): Names of adapters, at least one, and the folder or repository of each; the first
-            is offered first, and no other is ever loaded.
-        settings ([`~escoita.recipe.schema.Space`]): Limits, examples and languages of the page.
-        published ([`~escoita.run_directory.RunDirectory`], *optional*): Records that are shown.
-        language (`str`, *optional*): ISO code of what is spoken.
-        ready (`Callable`, *optional*): Waits until the model is loaded, and gives what hears; raises
-            `EscoitaError` where it could not be loaded. [`~escoita.space.app.serve`] puts it in.
-        loading (`Callable`, *optional*): Whether it is still being loaded.
-        corrections ([`~escoita.space.corrections.Corrections`], *optional*): What takes corrections of visitors.
-        clients ([`Clients`], *optional*): Tells clients apart; without proxies unless given.
-        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an adapter
-            was trained on.
-        other_base (`bool`, *optional*, defaults to `False`): The base is such a one; the page says it.
+        revision (`str`, *optional*): The revision of the base.
+        dtype (`str`): The precision of the base.
+        adapters (`dict[str, str]`): The folder or repository of each adapter by name, at least one. The first is the
+            default; no other adapter is ever loaded.
+        settings ([`~escoita.recipe.schema.Space`]): The limits, examples and languages of the page.
+        published ([`~escoita.run_directory.RunDirectory`], *optional*): The records to show.
+        language (`str`, *optional*): The ISO code of the spoken language.
+        ready (`Callable`, *optional*): The function that waits until the model is loaded, and returns it; it raises
+            `EscoitaError` if loading failed. [`~escoita.space.app.serve`] sets it.
+        loading (`Callable`, *optional*): The function that returns whether the model is still being loaded.
+        corrections ([`~escoita.space.corrections.Corrections`], *optional*): The store of corrections.
+        clients ([`Clients`], *optional*): The counters of the clients. Defaults to counters without proxies.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights than
+            an adapter was trained on.
+        other_base (`bool`, *optional*, defaults to `False`): Whether the base has other weights; the page shows it.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Deploy a Space: settings, one commit, and a trial of the running page."""
+"""Deploy a Space: settings, one commit, and a test of the running page."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from escoita.hub.auth import clear_refusals, is_there, require_write
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import CommitPlan, Head, commit, print_changes, read_head
-from escoita.space.demo import named
+from escoita.space.demo import named_adapters
 from escoita.space.hosted import Hosted
 from escoita.space.repository import Plan, plan_space
 from escoita.utils.processes import say
@@ -25,13 +25,14 @@ HARDWARE = sorted(hardware.value for hardware in SpaceHardware)
 @dataclass(frozen=True)
 class Settings:
     """
-    What is asked for beside the files.
+    Hold the settings of a Space that are not in its files.
 
     Args:
-        hardware (`str`, *optional*): As the Hub calls it; as it is unless given, and `cpu-basic` of a new Space.
-        private (`bool`, *optional*, defaults to `False`): Of a Space that is made.
-        variables (`Mapping[str, str]`): Seen by everybody.
-        secrets (`Mapping[str, str]`): Seen by the Space alone.
+        hardware (`str`, *optional*): The Hub's name of the hardware. Defaults to the current hardware, or `cpu-basic`
+            for a new Space.
+        private (`bool`, *optional*, defaults to `False`): Whether a new Space is private.
+        variables (`Mapping[str, str]`): The public variables.
+        secrets (`Mapping[str, str]`): The secrets, which only the Space can read.
     """
 
     hardware: str | None = None
@@ -40,46 +41,69 @@ class Settings:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def described(self) -> str:
-        """One line, without the value of any secret."""
+        """Return the settings on one line, without the values of secrets."""
         variables = [f"variable {key}={value}" for key, value in self.variables.items()]
         secrets = [f"secret {key}" for key in self.secrets]
-        return ", ".join([f"hardware {self.hardware or 'as it is'}", *variables, *secrets])
+        return ", ".join([f"hardware {self.hardware or 'unchanged'}", *variables, *secrets])
 
 
 def require_hardware(name: str | None) -> None:
     """
-    Checks that there is such hardware, as far as huggingface_hub knows.
+    Check that huggingface_hub knows the hardware.
 
     Raises:
-        PublishError: There is not.
+        PublishError: The hardware is unknown.
     """
     if name is not None and name not in HARDWARE:
-        raise PublishError(f"--hardware {name}: none of {', '.join(HARDWARE)}")
+        raise PublishError(f"expected one of {', '.join(HARDWARE)}", key="--hardware", value=name)
+
+
+class PublicSpaceError(PublishError):
+    """Report that an existing Space is public, but a private one was requested."""
+
+    problem = "the Space is public"
+    hint = "change it to private in the settings of the Space"
+
+
+class MissingTokenError(PublishError):
+    """
+    Report that a Space has no token for the repositories that need one.
+
+    Args:
+        repositories (`str`): The repositories that need a token.
+    """
+
+    repositories: str
+    problem = "the Space needs a token for {repositories}"
+    hint = "use --secret HF_TOKEN=NAME, with NAME the environment variable that contains the token"
 
 
 def require_fit(api: HfApi, plan: Plan, settings: Settings, head: Head) -> None:
     """
-    Checks that the Space has a token where it needs one, and that it is not public where a private one is wanted.
+    Check that a Space has a token if it needs one, and that it is private if that was requested.
 
     Raises:
-        PublishError: It has none, or it is public.
+        PublicSpaceError: The Space exists and is public.
+        MissingTokenError: The Space needs a token.
     """
     if settings.private and head.sha and not head.private:
-        raise PublishError(f"{plan.repo}: is public already; change that in its settings")
+        raise PublicSpaceError(path=plan.repo)
     if not plan.token_for or "HF_TOKEN" in settings.secrets:
         return
     with clear_refusals(plan.repo):
         if head.sha and "HF_TOKEN" in retrying(plan.repo)(api.get_space_secrets, plan.repo):
             return
-    raise PublishError(
-        f"{plan.repo}: needs a token for {', '.join(plan.token_for)}; give it with --secret HF_TOKEN=NAME, where NAME "
-        "is the variable of this shell that holds it"
-    )
+    raise MissingTokenError(path=plan.repo, repositories=", ".join(plan.token_for))
 
 
-def make(api: HfApi, repo: str, settings: Settings) -> None:
+def create(api: HfApi, repo: str, settings: Settings) -> None:
     """
-    Makes a Space, empty, with all that it has beside its files: it builds once.
+    Create an empty Space with its settings, so that it is built only once.
+
+    Args:
+        api (`HfApi`): The client of the Hub.
+        repo (`str`): The Space.
+        settings ([`Settings`]): The settings.
 
     Raises:
         PublishError: The Hub refuses.
@@ -98,28 +122,33 @@ def make(api: HfApi, repo: str, settings: Settings) -> None:
         )
 
 
-def change(api: HfApi, repo: str, settings: Settings) -> None:
+def update_settings(api: HfApi, repo: str, settings: Settings) -> None:
     """
-    Sets what differs of a Space that is there: each change starts it anew. Secrets cannot be read, and are always set.
+    Update the settings of an existing Space that differ, because each change restarts it. Secrets are always set.
+
+    Args:
+        api (`HfApi`): The client of the Hub.
+        repo (`str`): The Space.
+        settings ([`Settings`]): The settings.
 
     Raises:
-        PublishError: The Hub refuses; the files are pushed by then.
+        PublishError: The Hub refuses, after the files were pushed.
     """
     call = retrying(repo)
-    with clear_refusals(f"{repo}: its files are pushed, but not all of its settings"):
-        there = call(api.get_space_variables, repo) if settings.variables else {}
+    with clear_refusals(f"{repo}: the files were pushed, but not all settings"):
+        existing = call(api.get_space_variables, repo) if settings.variables else {}
         for key, value in settings.variables.items():
-            if key not in there or there[key].value != value:
+            if key not in existing or existing[key].value != value:
                 call(api.add_space_variable, repo, key, value)
         for key, value in settings.secrets.items():
             call(api.add_space_secret, repo, key, value)
         if settings.hardware and settings.hardware != hardware_of(api, repo):
             call(api.request_space_hardware, repo, settings.hardware)
-            say(f"{repo}: asked for {settings.hardware}")
+            say(f"{repo}: requested the hardware {settings.hardware}")
 
 
 def hardware_of(api: HfApi, repo: str) -> str | None:
-    """What a Space runs on, or will."""
+    """Return the requested hardware of a Space, or its current hardware."""
     runtime: SpaceRuntime = retrying(repo)(api.get_space_runtime, repo)
     return runtime.requested_hardware or runtime.hardware
 
@@ -128,91 +157,109 @@ def _pairs(values: Mapping[str, str]) -> list[dict[str, str]] | None:
     return [{"key": key, "value": value} for key, value in values.items()] or None
 
 
-# Which log tells why.
+# The log of each stage with an error.
 LOG_OF = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "container"}
-# What a push does not end.
-STILL = ("PAUSED", "STOPPED")
+# Stages that a push does not change.
+NOT_STARTED = ("PAUSED", "STOPPED")
 POLL_SECONDS = 5.0
 
 
-def wait_until_it_runs(api: HfApi, repo: str, oid: str, minutes: float, poll_seconds: float = POLL_SECONDS) -> None:
+class NotRunningError(PublishError):
     """
-    Waits for the Space to run a commit.
+    Report that a Space does not run the pushed commit.
 
     Args:
-        api (`HfApi`): Client of the Hub.
+        stage (`str`): The stage of the Space, or `timeout`.
+    """
+
+    stage: str
+
+
+def wait_until_running(api: HfApi, repo: str, oid: str, minutes: float, poll_seconds: float = POLL_SECONDS) -> None:
+    """
+    Wait until the Space runs a commit.
+
+    Args:
+        api (`HfApi`): The client of the Hub.
         repo (`str`): The Space.
-        oid (`str`): The commit; the Space may still run the one before.
-        minutes (`float`): Most that this may take.
-        poll_seconds (`float`, *optional*, defaults to 5): Between looks.
+        oid (`str`): The commit; the Space may still run the previous one.
+        minutes (`float`): The time limit, in minutes.
+        poll_seconds (`float`, *optional*, defaults to 5): The time between requests, in seconds.
 
     Raises:
-        PublishError: It fails, is paused, or takes longer; the line says where its log is.
+        NotRunningError: The Space fails, is paused, or takes too long; the hint has the address of its log.
     """
     deadline = time.monotonic() + 60 * minutes
-    page, told = f"{api.endpoint}/spaces/{repo}", ""
+    page, reported = f"{api.endpoint}/spaces/{repo}", ""
 
     def settled() -> SpaceRuntime | None:
         left = max(0.0, deadline - time.monotonic())
         try:
             return api.wait_for_space(repo, timeout=left, poll_interval=poll_seconds)
-        except TimeoutError:  # else it would be taken for a line that broke, and waited for again
+        except TimeoutError:  # otherwise it would be retried like a connection error
             return None
 
     while True:
         with clear_refusals(repo):
             runtime: SpaceRuntime | None = retrying(repo)(settled)
         if runtime is None:
-            raise PublishError(_late(repo, minutes, page))
+            raise _timeout_error(repo, minutes, page)
         left = deadline - time.monotonic()
-        # Of the newest commit the Hub may not speak at once.
-        if runtime.raw.get("sha") in (None, oid) or runtime.stage in STILL or left <= 0:
+        # The Hub may still report the previous commit.
+        if runtime.raw.get("sha") in (None, oid) or runtime.stage in NOT_STARTED or left <= 0:
             break
-        if told != runtime.stage:
-            told = runtime.stage
-            say(f"{repo}: still {told} as before the push")
+        if reported != runtime.stage:
+            reported = runtime.stage
+            say(f"{repo}: still {reported}, with the previous commit")
         time.sleep(min(poll_seconds, left))
     if runtime.stage == "RUNNING" and runtime.raw.get("sha") in (None, oid):
         return
     if runtime.stage == "RUNNING":
-        raise PublishError(_late(repo, minutes, page))
-    why = " ".join(str(runtime.raw.get("errorMessage") or "").split())
+        raise _timeout_error(repo, minutes, page)
+    reason = " ".join(str(runtime.raw.get("errorMessage") or "").split())
     log = LOG_OF.get(str(runtime.stage))
-    raise PublishError(
-        f"{repo}: is {runtime.stage}{f' ({why})' if why else ''}; "
-        + (f"its log is at {page}?logs={log}" if log else f"look at {page}")
+    raise NotRunningError(
+        f"the Space is {runtime.stage}{f' ({reason})' if reason else ''}",
+        path=repo,
+        hint=f"read its log at {page}?logs={log}" if log else f"look at {page}",
+        stage=str(runtime.stage),
     )
 
 
-def ask(api: HfApi, repo: str, clip: Path) -> str:
+def transcribe_there(api: HfApi, repo: str, clip: Path) -> str:
     """
-    Transcript of a clip, by the Space.
+    Return the transcript of a clip by the Space.
+
+    Args:
+        api (`HfApi`): The client of the Hub.
+        repo (`str`): The Space.
+        clip (`Path`): The clip.
 
     Raises:
-        PublishError: The page does not answer, or answers with a message.
+        PublishError: The page does not answer, or answers with an error.
     """
     from gradio_client import Client, handle_file
 
     with clear_refusals(repo):
         host = retrying(repo)(api.space_info, repo).host
     if not host:
-        raise PublishError(f"{repo}: the Hub does not say where its page is")
+        raise PublishError("the Hub returned no address of the page", path=repo)
     try:
         client = Client(host, token=api.token or get_token(), verbose=False, analytics_enabled=False)
         try:
             return str(client.predict(handle_file(clip), api_name="/transcribe"))
         finally:
             client.close()
-    except Exception as error:  # the client raises what befalls it: of the line, of the page, of its answer
+    except Exception as error:  # the client raises exceptions of several libraries
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise PublishError(f"{repo}: runs, but does not transcribe {clip.name} ({reason})") from error
+        raise PublishError(f"the Space runs, but does not transcribe {clip.name} ({reason})", path=repo) from error
 
 
 def transcribe_here(hosted: Hosted, clip: Path) -> str:
-    """Transcript of a clip, by base and adapter on this machine."""
+    """Return the transcript of a clip by base and adapter on this machine."""
     from escoita.inference.serving import Engine
 
-    adapters = named(hosted.adapters)
+    adapters = named_adapters(hosted.adapters)
     allowed = hosted.allow_other_base
     with Engine.load(hosted.base, adapters, hosted.base_revision, hosted.dtype, allow_other_base=allowed) as engine:
         text = ""
@@ -221,29 +268,53 @@ def transcribe_here(hosted: Hosted, clip: Path) -> str:
     return text
 
 
-def compared(repo: str, there: str, here: str) -> str:
+class DifferentTranscriptError(PublishError):
     """
-    Compares what the Space heard with what is heard here.
+    Report that the Space and this machine transcribe a clip differently.
+
+    Args:
+        there (`str`): The transcript by the Space.
+        here (`str`): The transcript by this machine.
+    """
+
+    there: str
+    here: str
+    problem = "the Space runs, but its transcript is {there!r}, and the transcript on this machine is {here!r}"
+    hint = (
+        "check whether base and adapter are the same; other hardware or another precision can also change a transcript"
+    )
+
+
+def compare_transcripts(repo: str, there: str, here: str) -> str:
+    """
+    Compare the transcripts of a clip by the Space and by this machine.
+
+    Args:
+        repo (`str`): The Space.
+        there (`str`): The transcript by the Space.
+        here (`str`): The transcript by this machine.
 
     Returns:
-        `str`: One line.
+        `str`: The result, on one line.
 
     Raises:
-        PublishError: They differ.
+        DifferentTranscriptError: The transcripts differ.
     """
     if there != here:
-        raise PublishError(
-            f"{repo}: runs, but heard {there!r}, and the model here {here!r}; other hardware or precision may round "
-            "otherwise, so listen to it, and look whether base and adapter are the same"
-        )
-    return f"{repo}: runs, and heard what the model hears here: {there!r}"
+        raise DifferentTranscriptError(path=repo, there=there, here=here)
+    return f"{repo}: runs, with the same transcript as on this machine: {there!r}"
 
 
-def _late(repo: str, minutes: float, page: str) -> str:
-    return f"{repo}: does not run yet after {minutes:g} minutes; its log is at {page}?logs=build"
+def _timeout_error(repo: str, minutes: float, page: str) -> NotRunningError:
+    return NotRunningError(
+        f"the Space does not run after {minutes:g} minutes",
+        path=repo,
+        hint=f"read its log at {page}?logs=build",
+        stage="timeout",
+    )
 
 
-# Of an earlier push: modules and clips that a new one does not hold. What somebody put beside them stays.
+# Modules and clips of an earlier push are deleted if they are not in the new one. Other files stay.
 LEFTOVERS = re.compile(r"(escoita|space|examples)/.*")
 
 
@@ -263,26 +334,27 @@ def deploy(
     allow_other_base: bool = False,
 ) -> str:
     """
-    Makes a Space of a published adapter, or makes it anew.
+    Create or update the Space of a published adapter.
 
-    A commit that is refused leaves a Space as it was; of a new one an empty Space is left.
+    If the commit is refused, an existing Space is unchanged, and a new one is empty.
 
     Args:
-        api (`HfApi`): Client of the Hub.
+        api (`HfApi`): The client of the Hub.
         repo (`str`): The Space, `user/space`.
-        adapter (`str`): As [`plan_space`] takes it, and so `recipe`, `overrides` and `examples`.
-        settings ([`~escoita.space.deploy.Settings`]): What it has beside its files.
-        clip (`Path`, *optional*): What it is asked for; its first example unless given.
-        dry_run (`bool`, *optional*, defaults to `False`): Prints what would be pushed, and changes nothing.
-        minutes (`float`, *optional*, defaults to 30): Most to wait until it runs; `None` does not wait, nor ask.
-        base_revision (`str`, *optional*): See [`~escoita.space.repository.plan_space`], and so `allow_other_base`.
+        adapter (`str`): The adapter; see [`~escoita.space.repository.plan_space`] for it and for `recipe`,
+            `overrides`, `examples`, `base_revision` and `allow_other_base`.
+        settings ([`~escoita.space.deploy.Settings`]): The settings that are not in the files.
+        clip (`Path`, *optional*): The clip for the test of the Space. Defaults to the first example.
+        dry_run (`bool`, *optional*, defaults to `False`): Whether to print the plan and change nothing.
+        minutes (`float`, *optional*, defaults to 30): The time limit until the Space runs, in minutes. With `None` the
+            Space is not tested.
 
     Returns:
-        `str`: What came of it, in one line.
+        `str`: The result, on one line.
 
     Raises:
-        EscoitaError: Something is missing; nothing was changed.
-        PublishError: The Hub refuses, the Space does not run, or it hears something else than the model here.
+        EscoitaError: An input is missing; nothing was changed.
+        PublishError: The Hub refuses, the Space does not run, or its transcript differs from that of this machine.
     """
     require_hardware(settings.hardware)
     require_write(api, repo, repo_type="space")
@@ -294,29 +366,30 @@ def deploy(
     plan = plan_space(api, repo, adapter, hardware, recipe, overrides, examples, base_revision, allow_other_base)
     require_fit(api, plan, settings, head)
     scan(plan.files)
-    wanted = CommitPlan(plan.files, "Publish the page", leftovers=LEFTOVERS)
-    tried = clip or next(iter(plan.clips), None)
-    if minutes is not None and not (tried and tried.is_file()):
-        raise EscoitaError(f"{tried or repo}: no clip to try the page with; give --clip or --example, or --no-wait")
+    commit_plan = CommitPlan(plan.files, "Publish the page", leftovers=LEFTOVERS)
+    test_clip = clip or next(iter(plan.clips), None)
+    if minutes is not None and not (test_clip and test_clip.is_file()):
+        hint = "use --clip or --example, or --no-wait"
+        raise EscoitaError("no clip to test the page with", path=test_clip or repo, hint=hint)
     if dry_run:
-        print_changes(repo, wanted.changes(head))
-        return f"{repo}: {settings.described()}; a dry run, nothing was changed"
+        print_changes(repo, commit_plan.changes(head))
+        return f"{repo}: {settings.described()}; dry run, nothing was changed"
     if not head.sha:
-        make(api, repo, settings)
-        oid = commit(api, repo, wanted, _head(api, repo)).oid
+        create(api, repo, settings)
+        oid = commit(api, repo, commit_plan, _head(api, repo)).oid
     else:
-        oid = commit(api, repo, wanted, head).oid
-        change(api, repo, settings)
-    if minutes is None or tried is None:
+        oid = commit(api, repo, commit_plan, head).oid
+        update_settings(api, repo, settings)
+    if minutes is None or test_clip is None:
         return f"{api.endpoint}/spaces/{repo}"
     say(f"{repo}: pushed; waiting until it runs")
-    wait_until_it_runs(api, repo, oid, minutes)
-    there = ask(api, repo, tried)
-    say(f"{repo}: runs; asking the model here for the same clip")
-    return compared(repo, there, transcribe_here(plan.hosted, tried))
+    wait_until_running(api, repo, oid, minutes)
+    there = transcribe_there(api, repo, test_clip)
+    say(f"{repo}: runs; transcribing the same clip on this machine")
+    return compare_transcripts(repo, there, transcribe_here(plan.hosted, test_clip))
 
 
 def _head(api: HfApi, repo: str) -> Head:
-    """What is there of a Space; an empty one where there is none."""
+    """Return the head of a Space; an empty one if the Space does not exist."""
     with clear_refusals(repo):
         return read_head(api, repo, repo_type="space") if is_there(api, repo, "space") else Head()

@@ -1,4 +1,4 @@
-"""A transcript as files: plain text, subtitles, and JSON for programs."""
+"""Write a transcript as plain text, subtitles and JSON."""
 
 import json
 import re
@@ -11,49 +11,51 @@ from escoita.records.transcript import Segment, Transcript
 from escoita.utils.files import write_atomically
 
 
-# Not seen, and breaks up what a player would take for a tag, a style or a time.
+# An invisible character that prevents a player from reading text as a tag, a style or a time.
 WORD_JOINER = "\u2060"
-# Of a file name, in bytes; file systems take 255, and a browser may put a number behind it.
-LONGEST_NAME = 100
+# The length of a file name in bytes; file systems allow 255, and a browser may append a number.
+MAX_NAME_BYTES = 100
 UNNAMED = "transcript"
-# On Windows these are devices, whatever their ending.
+# Names of devices on Windows, with any suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 _MARKUP = re.compile(r"(?<=[<{])(?=[^\s])|(?<=--)(?=>)")
 _UNSAFE = re.compile(r"[^\w .-]+")
-# Half a character cannot be written to a file.
+# Lone surrogates cannot be encoded in UTF-8.
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def write_downloads(transcript: Transcript, folder: Path, recording: str) -> list[Path]:
     """
-    Writes a transcript in every format of `FORMATS`.
+    Write a transcript in every format of `FORMATS`.
 
     Args:
-        transcript ([`~escoita.records.transcript.Transcript`]): What was heard.
-        folder (`Path`): Where; one for each transcript, as recordings of two visitors may have the same name.
-        recording (`str`): The file that was heard, after which the files are named; its folder is left out.
+        transcript ([`~escoita.records.transcript.Transcript`]): The transcript.
+        folder (`Path`): The folder of the files; one for each transcript, because recordings of two visitors may have
+            the same name.
+        recording (`str`): The path of the recording, whose name the files get.
 
     Returns:
         `list[Path]`: One file for each format, in their order.
     """
     paths = []
-    for ending, written in FORMATS.items():
-        paths.append(folder / f"{safe_stem(recording)}.{ending}")
-        write_atomically(paths[-1], written(transcript))
+    for suffix, format_transcript in FORMATS.items():
+        paths.append(folder / f"{safe_stem(recording)}.{suffix}")
+        write_atomically(paths[-1], format_transcript(transcript))
     return paths
 
 
 def as_text(transcript: Transcript) -> str:
-    """The words alone, on one line; nothing where nothing was heard."""
-    words = _one_line(transcript.text)
-    return f"{words}\n" if words else ""
+    """Return the text on one line; empty for an empty transcript."""
+    line = _one_line(transcript.text)
+    return f"{line}\n" if line else ""
 
 
 def as_srt(transcript: Transcript) -> str:
     """
-    SubRip subtitles. The format knows no escapes: a word joiner is put where a player would see a tag, a style or a
-    time, so that the text reads as it was heard.
+    Return SubRip subtitles.
+
+    The format has no escapes: a word joiner is inserted if a player would read a tag, a style or a time.
     """
     cues = (
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_MARKUP.sub(WORD_JOINER, text)}\n"
@@ -63,7 +65,7 @@ def as_srt(transcript: Transcript) -> str:
 
 
 def as_vtt(transcript: Transcript) -> str:
-    """Subtitles as browsers read them (https://www.w3.org/TR/webvtt1/), with `&`, `<` and `>` as entities."""
+    """Return WebVTT subtitles (https://www.w3.org/TR/webvtt1/), with `&`, `<` and `>` as entities."""
     cues = (
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text.translate(_ENTITIES)}\n"
         for start, end, text in _cues(transcript)
@@ -72,7 +74,7 @@ def as_vtt(transcript: Transcript) -> str:
 
 
 def as_json(transcript: Transcript) -> str:
-    """All fields of [`Transcript`] under their names: texts as they are, times in seconds."""
+    """Return all fields of [`Transcript`] as JSON, with times in seconds."""
     return json.dumps(asdict(transcript), ensure_ascii=False, indent=2).translate(_SURROGATES) + "\n"
 
 
@@ -80,29 +82,29 @@ FORMATS: dict[str, Callable[[Transcript], str]] = {"txt": as_text, "srt": as_srt
 
 
 def safe_stem(recording: str) -> str:
-    """What a file may be called on every system, after the recording; letters of any script stay."""
+    """Return a file name without suffix that every system allows; letters of all scripts are preserved."""
     name = unicodedata.normalize("NFC", re.split(r"[/\\]", recording)[-1])
     stem = _UNSAFE.sub("-", Path(name).stem.translate(_SURROGATES)).strip(" .-")
-    stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip(" .-")
+    stem = stem.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip(" .-")
     return f"{UNNAMED}-{stem}" if _DEVICES.fullmatch(stem.partition(".")[0].rstrip()) else stem or UNNAMED
 
 
 def segments_of(transcript: Transcript) -> tuple[Segment, ...]:
-    """The segments; the whole recording as one where a transcript names none."""
+    """Return the segments of a transcript, or the whole recording as one segment."""
     return transcript.segments or (Segment(0.0, transcript.audio_seconds, transcript.text),)
 
 
 def _cues(transcript: Transcript) -> Iterator[tuple[int, int, str]]:
-    """Start and end in milliseconds, and text, of every segment in which words were heard."""
+    """Yield the start and end in milliseconds, and the text, of every segment with text."""
     for segment in segments_of(transcript):
         if text := _one_line(segment.text):
             start = max(0, round(segment.start * 1000))
-            # Both formats want an end that is later.
+            # Both formats require an end after the start.
             yield start, max(round(segment.end * 1000), start + 1), text
 
 
 def _one_line(text: str) -> str:
-    """An empty line would end a subtitle; control characters are shown as what nobody can read."""
+    """Return the text on one line, with a replacement character for each control character."""
     return " ".join("".join("\ufffd" if _unreadable(each) else each for each in text).split())
 
 

@@ -1,4 +1,4 @@
-"""Handle what visitors send: limits, uploads, and text that grows."""
+"""Handle the requests of visitors: limits, uploads, and streamed text."""
 
 import html
 import logging
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from escoita.errors import AudioError, BusyError, EscoitaError, ShareError
+from escoita.errors import BusyError, EscoitaError, ShareError
 from escoita.inference.fairness import Client, anyone
 from escoita.inference.streaming import Partial
 from escoita.records.transcript import Transcript
-from escoita.space.client_limits import HEADER, Clients, check_limits, page_words
-from escoita.space.texts import refusal, say, spoken_time
+from escoita.space.client_limits import HEADER, Clients, check_limits
+from escoita.space.refusals import Refusal, ShareRefusal, refusal, translatable
+from escoita.space.texts import translate
 
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 @dataclass
 class Transcribed:
     """
-    A recording that was transcribed in this session.
+    Store a recording that was transcribed in this session.
 
     Args:
-        recording (`str`): The file.
+        recording (`str`): The path of the recording.
         transcript ([`~escoita.records.transcript.Transcript`]): The result.
         drawn (`bool`, *optional*, defaults to `False`): Whether its waveform was drawn.
-        corrected (`bool`, *optional*, defaults to `False`): Whether a correction of it was taken.
+        corrected (`bool`, *optional*, defaults to `False`): Whether a correction of it was stored.
     """
 
     recording: str
@@ -43,27 +44,31 @@ class Transcribed:
 
 def require_transcribed(transcribed: Transcribed | None, recording: str | None) -> Transcribed:
     """
-    Checks that a session has transcribed a recording, and has not corrected it yet.
+    Check that a session has transcribed a recording, and has not corrected it.
+
+    Args:
+        transcribed ([`Transcribed`], *optional*): The last transcribed recording of the session.
+        recording (`str`, *optional*): The path of the recording to correct.
 
     Raises:
-        EscoitaError: It has not, or it has.
+        Refusal: The recording was not transcribed, or the transcript is already corrected.
     """
     if transcribed is None or transcribed.recording != recording:
-        raise EscoitaError(say("refusal.not_heard"))
+        raise Refusal("not_transcribed")
     if transcribed.corrected:
-        raise EscoitaError(say("refusal.corrected"))
+        raise Refusal("corrected")
     return transcribed
 
 
 def refuse_addresses(page: "gr.Blocks") -> None:
     """
-    Keeps a page from fetching files from other machines.
+    Prevent a page from downloading files from URLs.
 
-    Gradio refuses paths of the machine that it runs on, but fetches what an API call names by its address. Each
-    component is asked before it takes a file: there an address is refused.
+    Gradio refuses paths of the server, but downloads a URL that an API call names. Each component handles a file
+    before it is used: this step refuses URLs.
 
     Args:
-        page (`gr.Blocks`): Laid out.
+        page (`gr.Blocks`): The page with all its components.
     """
     from gradio.components import Component
 
@@ -74,14 +79,14 @@ def refuse_addresses(page: "gr.Blocks") -> None:
 
 def delete_what_models_send(page: "gr.Blocks", clients: Clients) -> None:
     """
-    Has recordings that come over the Model Context Protocol counted and deleted as uploads are.
+    Count and delete recordings that arrive over the Model Context Protocol like uploads.
 
-    Gradio writes such a recording to a file before it uploads it to itself, and forgets that file. It uploads it
-    without saying for whom; so it is counted here, and not as an upload of this machine.
+    Gradio writes such a recording to a file before it uploads it to itself, and never deletes that file. The upload
+    does not name the client; therefore the recording is counted here, and the upload is not counted.
 
     Args:
-        page (`gr.Blocks`): Launched; nothing is done where it has no MCP server.
-        clients ([`~escoita.space.client_limits.Clients`]): Counts them.
+        page (`gr.Blocks`): The launched page; without an MCP server it is not changed.
+        clients ([`~escoita.space.client_limits.Clients`]): The counters of the clients.
     """
     server: Any = page.mcp_server_obj
     if server is None:
@@ -89,40 +94,40 @@ def delete_what_models_send(page: "gr.Blocks", clients: Clients) -> None:
     convert, connect = server.convert_strings_to_filedata, server._get_or_create_client
     inner = clients.header(Client("mcp", None))
 
-    def converted(value: Any, positions: list[list[str | int]]) -> Any:
-        given = convert(value, positions)
-        files = [each["path"] for each in given.values() if isinstance(each, dict) and "path" in each]
+    def convert_and_count(value: Any, positions: list[list[str | int]]) -> Any:
+        arguments = convert(value, positions)
+        files = [each["path"] for each in arguments.values() if isinstance(each, dict) and "path" in each]
         page.upload_file_set.update(files)
         client = clients.known(server.mcp_server.request_context.request.headers)
         for path in map(Path, files):
             if client is not None and path.is_file():
                 clients.take_upload(client, path.stat().st_size)
-        return given
+        return arguments
 
-    def connected() -> Any:
+    def connect_with_header() -> Any:
         connection = connect()
         connection.headers[HEADER] = inner
         return connection
 
-    server.convert_strings_to_filedata, server._get_or_create_client = converted, connected
+    server.convert_strings_to_filedata, server._get_or_create_client = convert_and_count, connect_with_header
 
 
 def _guard(block: "gr.components.Component") -> None:
     import gradio as gr
     from gradio_client.utils import is_http_url_like
 
-    take = block.async_move_resource_to_block_cache
+    move = block.async_move_resource_to_block_cache
 
-    async def guarded(source: str | Path | None) -> str | None:
+    async def move_unless_url(source: str | Path | None) -> str | None:
         if source is not None and is_http_url_like(str(source)):
-            raise gr.Error(say("refusal.address"), duration=None, print_exception=False)
-        path: str | None = await take(source)
+            raise gr.Error(translate("refusal.address"), duration=None, print_exception=False)
+        path: str | None = await move(source)
         return path
 
-    block.async_move_resource_to_block_cache = guarded
+    block.async_move_resource_to_block_cache = move_unless_url
 
 
-def listen(
+def transcribe_recording(
     demo: "Demo",
     recording: str | None,
     adapter: str | None,
@@ -131,66 +136,64 @@ def listen(
     client: Client | None = None,
 ) -> Iterator[Partial]:
     """
-    Hears a recording.
+    Transcribe a recording, within the limits of the page.
 
     Args:
-        demo ([`~escoita.space.demo.Demo`]): What the page is about.
-        recording (`str`, *optional*): As the visitor sent it; none when the visitor sent none.
-        adapter (`str`, *optional*): Its name; the base alone unless given.
-        beside (`str`, *optional*): Where the base is alone, the adapter whose prompt it is told.
-        seconds (`float`, *optional*): Most that listening may take from now on; `max_seconds` of the recipe unless
-            given.
-        client ([`~escoita.inference.fairness.Client`], *optional*): Who asks.
+        demo ([`~escoita.space.demo.Demo`]): The demo.
+        recording (`str`, *optional*): The upload of the visitor, if there is one.
+        adapter (`str`, *optional*): The name of the adapter; without it the base is used.
+        beside (`str`, *optional*): The name of the adapter whose prompt the base gets.
+        seconds (`float`, *optional*): The time limit in seconds. Defaults to `max_seconds` of the recipe.
+        client ([`~escoita.inference.fairness.Client`], *optional*): The sender of the request.
 
     Returns:
-        `Iterator[Partial]`: What is known so far; closing it gives the place in the line free.
+        `Iterator[Partial]`: The partial results; closing the iterator releases the place in the queue.
 
     Raises:
-        EscoitaError: In the page's English words; it names the file without the folder it was put into.
+        EscoitaError: The request fails; a [`~escoita.space.refusals.Refusal`] if the page has a text for the reason.
+            An error of a recording has its file name without the folder.
     """
     if recording is None:
-        raise EscoitaError(say("refusal.nothing"))
+        raise Refusal("no_recording")
     check_limits(Path(recording), demo.settings)
     client = client or anyone()
-    if demo.loading():  # there is no queue yet in which to wait
+    if demo.loading():  # the queue of the engine does not exist yet
         try:
             with demo.clients.loading.take(client, demo.settings.max_queue):
                 demo.ready()
         except BusyError as error:
-            raise _refused(error, demo) from error
+            raise _busy_refusal(error, demo) from error
     engine = demo.ready()
     limit = demo.settings.max_seconds
-    ends = time.monotonic() + (limit if seconds is None else seconds)
+    deadline = time.monotonic() + (limit if seconds is None else seconds)
     try:
         stream = cast(Generator[Partial, None, None], engine.stream(recording, adapter, beside, client))
-        with page_words(demo.settings), closing(stream) as partials:
+        with translatable(demo.settings), closing(stream) as partials:
             for partial in partials:
                 yield partial
-                if partial.transcript is None and time.monotonic() > ends:
-                    raise EscoitaError(say("refusal.time", time=spoken_time(limit)))
-    except AudioError as error:
-        raise AudioError(error.problem, path=Path(str(error.path)).name) from error
+                if partial.transcript is None and time.monotonic() > deadline:
+                    raise Refusal("time", time=limit)
     except BusyError as error:
-        raise _refused(error, demo) from error
+        raise _busy_refusal(error, demo) from error
 
 
-def _refused(error: BusyError, demo: "Demo") -> EscoitaError:
+def _busy_refusal(error: BusyError, demo: "Demo") -> Refusal:
     if isinstance(error, ShareError):
-        return EscoitaError(say("refusal.share"))
-    return EscoitaError(say("refusal.queue_full", size=error.waiting or demo.settings.max_queue))
+        return ShareRefusal("share")
+    return Refusal("queue_full", size=error.waiting or demo.settings.max_queue)
 
 
 @contextmanager
 def messages(language: str) -> Iterator[None]:
     """
-    Turns errors into messages in the page.
+    Show errors as messages on the page.
 
     Args:
-        language (`str`): Of the visitor.
+        language (`str`): The language of the visitor.
 
     Raises:
-        gr.Error: Escaped, as the page shows messages as HTML, and a file may be called anything. Of a defect of ours
-            the visitor is told no more than that there is one.
+        gr.Error: The message, escaped because the page shows it as HTML. The details of an internal error are logged
+            and not shown.
     """
     import gradio as gr
 
@@ -199,8 +202,8 @@ def messages(language: str) -> Iterator[None]:
     except gr.Error:
         raise
     except EscoitaError as error:
-        shown = html.escape(refusal(str(error), language), quote=False)
-        raise gr.Error(shown, duration=None, print_exception=False) from error
+        message = html.escape(refusal(error, language), quote=False)
+        raise gr.Error(message, duration=None, print_exception=False) from error
     except Exception as error:
-        logging.getLogger(__name__).exception("a defect")
-        raise gr.Error(say("refusal.internal", language), duration=None, print_exception=False) from error
+        logging.getLogger(__name__).exception("internal error")
+        raise gr.Error(translate("refusal.internal", language), duration=None, print_exception=False) from error

@@ -1,5 +1,5 @@
 """
-The page as a Space runs it: what it is about stands in `space.yaml`, beside app.py.
+Run the page in a Space, with the settings in `space.yaml` next to app.py.
 
     python app.py
 """
@@ -20,50 +20,53 @@ SETTINGS = "space.yaml"
 
 
 class Hosted(Section):
-    """What `space.yaml` holds."""
+    """Hold the settings in `space.yaml`."""
 
     title: str
-    base: str = Field(description="Repository of the base")
+    base: str = Field(description="Repository of the base model")
     base_revision: str | None = None
     allow_other_base: bool = False
     dtype: str = "auto"
-    adapters: list[str] = Field(
-        min_length=1, description="Repositories, or name=repository; the first is offered first"
-    )
+    adapters: list[str] = Field(min_length=1, description="Repositories, or name=repository; the first is the default")
     space: Space = Space()
-    proxy_hops: int = Field(0, ge=0, description="Proxies in front of the page whose X-Forwarded-For is believed")
+    proxy_hops: int = Field(
+        0, ge=0, description="Number of proxies in front of the page whose X-Forwarded-For is trusted"
+    )
 
     def to_yaml(self) -> str:
-        """As it stands in the file."""
+        """Return the content of the file."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def read_hosted(path: Path) -> Hosted:
     """
-    Reads what a Space is about.
+    Read the settings of a Space.
+
+    Args:
+        path (`Path`): The file `space.yaml`.
 
     Raises:
-        EscoitaError: Names the file and the key that is wrong.
+        EscoitaError: The file cannot be read, or a key is invalid.
     """
     try:
         return Hosted.model_validate(read_yaml(path.read_text("utf-8"))[0])
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise EscoitaError(f"{path.name}: cannot be read ({' '.join(str(error).split())})") from error
+        raise EscoitaError(f"cannot be read ({' '.join(str(error).split())})", path=path.name) from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise EscoitaError(f"{path.name}: {where}: {first['msg']}") from error
+        key = ".".join(str(part) for part in first["loc"]) or None
+        raise EscoitaError(first["msg"], path=path.name, key=key) from error
 
 
 def main(root: Path) -> None:
     """
-    Serves the page of a Space; ends with 1 and one line where it cannot.
+    Serve the page of a Space; exit with status 1 and a one-line message after an error.
 
     Args:
-        root (`Path`): Folder of the Space; the paths of its examples begin there.
+        root (`Path`): The folder of the Space; paths of examples are relative to it.
     """
     os.chdir(root)
-    # Spaces say by these where visitors are let in.
+    # Spaces set these variables.
     port, host = os.environ.get("GRADIO_SERVER_PORT"), os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     try:
         hosted = read_hosted(root / SETTINGS)

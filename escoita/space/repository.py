@@ -1,4 +1,4 @@
-"""Plan the files of a Space: its settings, its README and what it needs."""
+"""Plan the files of a Space: settings, README, requirements and the package."""
 
 import re
 from collections.abc import Iterable
@@ -19,17 +19,17 @@ from escoita.models.base_model import Pin, pin_of, resolve_base
 from escoita.recipe.schema import Recipe, Space, load_recipe
 from escoita.resources import resource
 from escoita.space.app import UPLOAD_LIFE
-from escoita.space.bundle import bundle, installed, requirements
-from escoita.space.demo import named
+from escoita.space.bundle import bundle, installed_version, requirements
+from escoita.space.demo import named_adapters
 from escoita.space.hosted import SETTINGS, Hosted
 from escoita.utils.formatting import line
 from escoita.utils.untrusted import read_object
 
 
-# Of those that ZeroGPU knows, the one that escoita runs on too; Spaces on other hardware take any.
+# The version of Python that both ZeroGPU and escoita support; Spaces on other hardware accept any version.
 PYTHON = "3.12.12"
-# Most characters of a short description (https://huggingface.co/docs/hub/spaces-config-reference).
-SHORT = 60
+# The length of a short description (https://huggingface.co/docs/hub/spaces-config-reference).
+MAX_DESCRIPTION = 60
 
 
 def front_matter(
@@ -41,26 +41,26 @@ def front_matter(
     preloaded: list[str],
 ) -> dict[str, object]:
     """
-    What the Hub is told of a Space.
+    Return the front matter of README.md, which configures the Space.
 
     Args:
-        hosted ([`~escoita.space.hosted.Hosted`]): What it is about.
-        sources (`list[str]`): Repositories of base and adapters.
-        hardware (`str`, *optional*): Suggested to whoever duplicates the Space.
-        language (`str`): ISO code of what is spoken.
-        license_id (`str`, *optional*): Of the adapter, as the Hub knows it.
-        preloaded (`list[str]`): Repositories that are fetched when the Space is built; those that need a token cannot.
+        hosted ([`~escoita.space.hosted.Hosted`]): The settings of the Space.
+        sources (`list[str]`): The repositories of base and adapters.
+        hardware (`str`, *optional*): The hardware that is suggested when the Space is duplicated.
+        language (`str`): The ISO code of the spoken language.
+        license_id (`str`, *optional*): The Hub's identifier of the adapter's license.
+        preloaded (`list[str]`): The repositories that are downloaded when the Space is built, without a token.
 
     Returns:
-        `dict`: Keys and values of the front matter.
+        `dict`: The keys and values of the front matter.
     """
     matter: dict[str, object] = {
         "title": " ".join(hosted.title.split()),  # YAML reads some line ends of Unicode as spaces
         "sdk": "gradio",
-        "sdk_version": installed("gradio"),
+        "sdk_version": installed_version("gradio"),
         "python_version": PYTHON,
         "app_file": "app.py",
-        "short_description": short(f"Speech to text: {hosted.title}"),
+        "short_description": shorten(f"Speech to text: {hosted.title}"),
         "models": list(dict.fromkeys(sources)),
         "tags": ["escoita", "automatic-speech-recognition", language, *(["mcp-server"] if hosted.space.mcp else [])],
     }
@@ -73,26 +73,26 @@ def front_matter(
     return matter
 
 
-def short(text: str) -> str:
-    """At most 60 characters, cut between words where that is possible."""
+def shorten(text: str) -> str:
+    """Return at most 60 characters of a text, cut between words if possible."""
     text = " ".join(text.split())
-    if len(text) <= SHORT:
+    if len(text) <= MAX_DESCRIPTION:
         return text
-    cut = text[: SHORT - 1]
+    cut = text[: MAX_DESCRIPTION - 1]
     return f"{cut[: cut.rindex(' ')] if ' ' in cut else cut}…"
 
 
 def readme(matter: dict[str, object], hosted: Hosted, sources: list[str], repo: str) -> str:
     """
-    Writes README.md.
+    Return the content of README.md.
 
     Args:
-        matter (`dict`): As [`front_matter`] gives it.
-        hosted ([`~escoita.space.hosted.Hosted`]): What the Space is about.
-        sources (`list[str]`): Repositories of base and adapters, the base first.
+        matter (`dict`): The result of [`front_matter`].
+        hosted ([`~escoita.space.hosted.Hosted`]): The settings of the Space.
+        sources (`list[str]`): The repositories of base and adapters, the base first.
         repo (`str`): The Space, `user/space`.
     """
-    # What is rendered here is Markdown; names of repositories hold no markup, and the title is escaped.
+    # The output is Markdown; names of repositories contain no markup, and the title is escaped.
     environment = Environment(  # noqa: S701
         loader=FileSystemLoader(resource("space/templates")),
         undefined=StrictUndefined,
@@ -107,7 +107,7 @@ def readme(matter: dict[str, object], hosted: Hosted, sources: list[str], repo: 
 
 
 APP = """\
-\"\"\"Serves the page; what it is about stands in space.yaml.\"\"\"
+\"\"\"Serve the page with the settings in space.yaml.\"\"\"
 
 from pathlib import Path
 
@@ -118,23 +118,23 @@ if __name__ == "__main__":
     main(Path(__file__).parent)
 """
 EXAMPLES = "examples"
-# Of a repository, what a model or an adapter is loaded from.
+# The files of a repository from which a model or an adapter is loaded.
 PRELOADED = re.compile(r"\.(safetensors|json|jinja|model|txt)$")
-# Of a Space on the Hub: its proxy adds the address of the visitor to X-Forwarded-For.
+# The proxy of the Hub adds the address of the visitor to X-Forwarded-For.
 HUB_PROXY_HOPS = 1
 
 
 @dataclass(frozen=True)
 class Plan:
     """
-    A Space before it is pushed.
+    Hold a Space before it is pushed.
 
     Args:
-        repo (`str`): `user/space`.
-        hosted ([`~escoita.space.hosted.Hosted`]): What it is about.
-        files (`dict[str, bytes]`): Content by path in the repository.
-        clips (`tuple[Path, ...]`): Where its examples lie on this machine.
-        token_for (`tuple[str, ...]`): What the Space reaches with a token alone: private or gated repositories, and
+        repo (`str`): The Space, `user/space`.
+        hosted ([`~escoita.space.hosted.Hosted`]): The settings of the Space.
+        files (`dict[str, bytes]`): The content of each file, by its path in the repository.
+        clips (`tuple[Path, ...]`): The local paths of the examples.
+        token_for (`tuple[str, ...]`): The repositories for which the Space needs a token: private and gated ones, and
             the dataset of corrections.
     """
 
@@ -157,29 +157,30 @@ def plan_space(
     allow_other_base: bool = False,
 ) -> Plan:
     """
-    Reads what was published with an adapter, and assembles a Space for it.
+    Read the records that were published with an adapter, and plan a Space for it.
 
     Args:
-        api (`HfApi`): Client of the Hub.
+        api (`HfApi`): The client of the Hub.
         repo (`str`): The Space, `user/space`.
-        adapter (`str`): Repository of the adapter, `user/adapter` or `user/adapter@revision`, or `name=user/adapter`.
-        hardware (`str`, *optional*): What it will run on.
-        recipe (`Path`, *optional*): Whose section `space` holds, and whose examples go along; the one published with
-            the adapter unless given, of whose examples the names alone are known.
-        overrides (`list[str]`, *optional*): `space.key=value`.
-        examples (`Iterable[Path]`): Further clips offered with one click.
-        base_revision (`str`, *optional*): Of the base; the commit that the adapter was trained on unless given.
-        allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights, which the page
-            then says.
+        adapter (`str`): The repository of the adapter: `user/adapter`, `user/adapter@revision` or `name=user/adapter`.
+        hardware (`str`, *optional*): The hardware of the Space.
+        recipe (`Path`, *optional*): The recipe whose section `space` and examples are used. Defaults to the published
+            recipe, without its examples.
+        overrides (`list[str]`, *optional*): Overrides of recipe keys, `space.key=value`.
+        examples (`Iterable[Path]`): Further examples of the page.
+        base_revision (`str`, *optional*): The revision of the base. Defaults to the commit that the adapter was
+            trained on.
+        allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights, with a
+            warning on the page.
 
     Raises:
         OtherBaseError: The base has other weights than the adapter was trained on.
-        EscoitaError: An adapter or the base are not on the Hub, or an example is not here, or the Hub would not take
-            the license.
+        PublishError: An adapter or the base is not a repository of the Hub.
+        EscoitaError: An example does not exist, or the Hub does not accept the license.
     """
-    source = require_repository(next(iter(named([adapter]).values())), "--adapter")
+    source = require_repository(next(iter(named_adapters([adapter]).values())), "--adapter")
     config, generation_settings = _config(source), adapter_record(source)
-    base = require_repository(str(config.get("base_model_name_or_path") or ""), f"{source}: its base")
+    base = require_repository(str(config.get("base_model_name_or_path") or ""), "base_model_name_or_path", source)
     loaded = _recipe(source, recipe, overrides)
     settings = loaded.space if loaded else Space()
     clips = example_files([*(map(Path, settings.examples) if recipe else ()), *examples])
@@ -197,15 +198,15 @@ def plan_space(
     if base_revision or any(pin_of(each, base) != Pin() for each in adapters):
         hosted = hosted.model_copy(update={"base_revision": resolved.revision})
     sources = [base, *(split_revision(each)[0] for each in adapters)]
-    closed = [each for each in dict.fromkeys(sources) if _needs_token(api, each)]
-    # What is fetched when the Space is built is fetched without a token.
-    named_as = {base: _preloaded(api, base, hosted.base_revision)}
-    named_as |= {
-        name: _preloaded(api, *split_revision(each)) for name, each in zip(sources[1:], adapters, strict=True)
+    private = [each for each in dict.fromkeys(sources) if _needs_token(api, each)]
+    # The build of a Space downloads without a token.
+    entries = {base: _preload_entry(api, base, hosted.base_revision)}
+    entries |= {
+        name: _preload_entry(api, *split_revision(each)) for name, each in zip(sources[1:], adapters, strict=True)
     }
-    early = [entry for each, entry in named_as.items() if each not in closed and entry]
+    preloaded = [entry for each, entry in entries.items() if each not in private and entry]
     license_id = loaded.card.license if loaded and loaded.card.license != "other" else None
-    matter = front_matter(hosted, sources, hardware, generation_settings.language, license_id, early)
+    matter = front_matter(hosted, sources, hardware, generation_settings.language, license_id, preloaded)
     check(CardData(**cast("dict[str, Any]", matter)))
     modules = bundle()
     files = modules | {name: path.read_bytes() for name, path in clips.items()}
@@ -216,58 +217,82 @@ def plan_space(
         SETTINGS: hosted.to_yaml().encode(),
     }
     feedback = [f"datasets/{settings.feedback}"] if settings.feedback else []
-    return Plan(repo, hosted, dict(sorted(files.items())), tuple(clips.values()), (*closed, *feedback))
+    return Plan(repo, hosted, dict(sorted(files.items())), tuple(clips.values()), (*private, *feedback))
 
 
 def repositories(hosted: Hosted) -> list[str]:
-    """Those of its adapters, the first offered first."""
-    return list(named([*hosted.adapters, *hosted.space.adapters]).values())
+    """Return the repositories of the adapters of a Space, the default adapter first."""
+    return list(named_adapters([*hosted.adapters, *hosted.space.adapters]).values())
 
 
-def require_repository(name: str, what: str) -> str:
+def require_repository(name: str, key: str, adapter: str | None = None) -> str:
     """
-    Checks that a name can be a repository: a Space finds nothing of this machine.
+    Check that a name can be a repository, because a Space cannot read folders of this machine.
+
+    Args:
+        name (`str`): The name to check.
+        key (`str`): The option or key of the name.
+        adapter (`str`, *optional*): The adapter whose configuration contains the key.
 
     Raises:
-        PublishError: It cannot.
+        PublishError: The name is not one of a repository.
     """
     if not is_repo_id(split_revision(name)[0]) or Path(name).is_dir():
-        raise PublishError(f"{what}: {name!r} is no repository of the Hub, user/name; publish it first")
+        raise PublishError(
+            "expected a repository of the Hub, USER/NAME", path=adapter, key=key, value=name, hint="publish it first"
+        )
     return name
+
+
+class DuplicateExampleError(EscoitaError):
+    """
+    Report two examples with the same file name.
+
+    Args:
+        other (`Path`): The first example.
+    """
+
+    other: Path
+    problem = "same file name as {other}"
+    hint = "rename one"
 
 
 def example_files(paths: Iterable[Path]) -> dict[str, Path]:
     """
-    Clips, by their path in the repository.
+    Return clips by their path in the repository.
+
+    Args:
+        paths (`Iterable[Path]`): The local paths of the clips.
 
     Raises:
-        EscoitaError: One is not there, or two are called alike.
+        EscoitaError: A clip does not exist.
+        DuplicateExampleError: Two clips have the same file name.
     """
     clips: dict[str, Path] = {}
     for path in paths:
         if not path.is_file():
-            raise EscoitaError(f"example {path}: no such file")
-        place = f"{EXAMPLES}/{path.name}"
-        if clips.get(place, path).resolve() != path.resolve():
-            raise EscoitaError(f"example {path}: another is called {path.name} too; rename one")
-        clips[place] = path
+            raise EscoitaError("file not found", key="example", value=path)
+        name = f"{EXAMPLES}/{path.name}"
+        if clips.get(name, path).resolve() != path.resolve():
+            raise DuplicateExampleError(key="example", value=path, other=clips[name])
+        clips[name] = path
     return clips
 
 
 def require_settings(space: Space, published: bool) -> None:
     """
-    Check what a recipe says of the page, without asking the Hub.
+    Check the section `space` of a recipe without requests to the Hub.
 
     Args:
         space ([`~escoita.recipe.schema.Space`]): The section of the recipe.
-        published (`bool`): The adapter goes to the Hub, and so the page may.
+        published (`bool`): Whether the adapter will be published, and therefore also the page may be.
 
     Raises:
-        EscoitaError: An example is not here or is called as another, or two adapters have one name.
-        PublishError: A published page cannot find one of the adapters.
+        EscoitaError: An example does not exist, or two examples or adapters have the same name.
+        PublishError: An adapter of a published page is not a repository of the Hub.
     """
     example_files(map(Path, space.examples))
-    for source in named(space.adapters).values():
+    for source in named_adapters(space.adapters).values():
         if published:
             require_repository(source, "space.adapters")
 
@@ -277,7 +302,7 @@ def _recipe(adapter: str, recipe: Path | None, overrides: list[str] | None) -> R
     if path is not None:
         return load_recipe(path, overrides)
     if overrides:
-        raise EscoitaError(f"{adapter}: was published without a recipe.yaml that --set could change; give --recipe")
+        raise EscoitaError("--set needs a recipe, and none was published", path=adapter, hint="use --recipe")
     return None
 
 
@@ -285,10 +310,8 @@ def _config(adapter: str) -> dict[str, str | None]:
     return read_object(local_file(adapter, "adapter_config.json"), f"adapter {adapter}")
 
 
-def _preloaded(api: HfApi, repo: str, revision: str | None) -> str:
-    """
-    Return the entry of `preload_from_hub`: of a revision, the Hub wants names of files and a commit.
-    """
+def _preload_entry(api: HfApi, repo: str, revision: str | None) -> str:
+    """Return the entry of `preload_from_hub`; for a revision, the Hub requires file names and a commit."""
     if revision is None:
         return repo
     with clear_refusals(repo):

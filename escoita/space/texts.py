@@ -1,7 +1,6 @@
 """Choose the language and the texts of the page."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
@@ -18,122 +17,88 @@ if TYPE_CHECKING:
 
 
 LANGUAGES: tuple[str, ...] = get_args(PageLanguage)
-# What refusals are found by, and what a limit within one is.
-REFUSALS, TIMES = "refusal.", "time."
 
 
 @cache
 def texts(language: str) -> Mapping[str, str]:
     """
-    All words of the page, by their keys; `{name}` stands for a value.
+    Return all texts of the page, by their keys; `{name}` is a placeholder.
 
     Args:
         language (`str`): One of `LANGUAGES`.
     """
-    words: dict[str, str] = json.loads((resource("space/texts") / f"{language}.json").read_text("utf-8"))
-    return words
+    by_key: dict[str, str] = json.loads((resource("space/texts") / f"{language}.json").read_text("utf-8"))
+    return by_key
 
 
-def say(key: str, language: str = "en", **values: object) -> str:
+def translate(key: str, language: str = "en", **values: object) -> str:
     """
-    One text of the page.
+    Return a text of the page.
 
     Args:
-        key (`str`): As in `texts/en.json`.
+        key (`str`): A key of `texts/en.json`.
         language (`str`, *optional*, defaults to `"en"`): One of `LANGUAGES`.
-        values (*optional*): What its placeholders stand for; not escaped, neither here nor in the text.
+        values (`object`): The values of the placeholders; neither they nor the text are escaped.
     """
     return texts(language)[key].format(**values)
 
 
-def fields(text: str) -> set[str]:
-    """Names of the placeholders of a text."""
+def placeholders(text: str) -> set[str]:
+    """Return the names of the placeholders of a text."""
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-def spoken_time(seconds: float, language: str = "en") -> str:
-    """A length of time as one says it: `30 seconds`, `2 minutes`."""
+def format_time(seconds: float, language: str = "en") -> str:
+    """Return a duration in words: `30 seconds`, `2 minutes`."""
     amount, unit = (seconds, "second") if seconds < 120 else (seconds / 60, "minute")
-    return say(f"{TIMES}{unit}{'' if amount == 1 else 's'}", language, amount=f"{amount:g}")
+    return translate(f"time.{unit}{'' if amount == 1 else 's'}", language, amount=f"{amount:g}")
 
 
-def refusal(message: str, language: str) -> str:
-    """
-    A refusal in the language of the visitor.
-
-    Errors are English wherever they are raised, as a command prints them too: so a message is found among the English
-    refusals of the page by what stands around its values. One that is not among them stays as it is.
-
-    Args:
-        message (`str`): Of an error.
-        language (`str`): One of `LANGUAGES`.
-    """
-    return _translated(message, language, REFUSALS)
-
-
-def _translated(message: str, language: str, group: str) -> str:
-    for key, pattern in _patterns(group):
-        if found := pattern.fullmatch(message):
-            values = found.groupdict()
-            # A limit within a message is itself in words.
-            values |= {name: _translated(values[name], language, TIMES) for name in values if name == "time"}
-            return say(key, language, **values)
-    return message
-
-
-@cache
-def _patterns(group: str) -> list[tuple[str, re.Pattern[str]]]:
-    return [(key, _pattern(text)) for key, text in texts("en").items() if key.startswith(group)]
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    pieces = (
-        re.escape(literal) + (f"(?P<{name}>.+?)" if name else "") for literal, name, _, _ in Formatter().parse(text)
-    )
-    return re.compile("".join(pieces), re.DOTALL)
-
-
-# Where Gradio looks last.
+# The language whose texts Gradio shows if it has none in the language of the browser.
 FALLBACK = "en"
-_asked: ContextVar[str | None] = ContextVar("asked", default=None)
+_accept_language: ContextVar[str | None] = ContextVar("accept_language", default=None)
 
 
-def language_of(asked: str | None, offered: Sequence[str]) -> str:
+def preferred_language(accept_language: str | None, offered: Sequence[str]) -> str:
     """
-    The language in which a visitor is spoken to.
+    Return the language of the page for a visitor.
 
     Args:
-        asked (`str`, *optional*): The header Accept-Language, `gl-ES,gl;q=0.9,en;q=0.5` (RFC 9110, section 12.5.4).
-        offered (`Sequence[str]`): As `space.languages` of the recipe says.
+        accept_language (`str`, *optional*): The header Accept-Language, `gl-ES,gl;q=0.9,en;q=0.5` (RFC 9110, section
+            12.5.4).
+        offered (`Sequence[str]`): The `space.languages` of the recipe.
 
     Returns:
-        `str`: The first of those that are asked for most; the first that is offered where none of them is.
+        `str`: The offered language with the highest weight; the first offered one if the header has none of them.
     """
-    best, weight = offered[0], 0.0
-    for part in (asked or "").split(","):
+    best, highest = offered[0], 0.0
+    for part in (accept_language or "").split(","):
         tag, _, quality = part.partition(";")
         language = tag.strip().lower().partition("-")[0]
-        if language in offered and (wanted := _weight(quality)) > weight:
-            best, weight = language, wanted
+        if language in offered and (weight := _weight(quality)) > highest:
+            best, highest = language, weight
     return best
 
 
 def visitor_language(request: "gr.Request", offered: Sequence[str]) -> str:
-    """[`language_of`] of who sent a request."""
-    return language_of(request.headers.get("accept-language"), offered)
+    """Return the [`preferred_language`] of the visitor who sent a request."""
+    return preferred_language(request.headers.get("accept-language"), offered)
 
 
 def _weight(quality: str) -> float:
-    _, _, figure = quality.partition("=")
+    _, _, number = quality.partition("=")
     try:
-        return float(figure) if quality.strip() else 1.0
+        return float(number) if quality.strip() else 1.0
     except ValueError:
         return 0.0
 
 
 class AcceptLanguage:
     """
-    Middleware that keeps what the browser asks for at hand while a request is answered.
+    Store the header Accept-Language while a request is answered (middleware).
+
+    Args:
+        app (`ASGIApp`): The application.
 
     Example:
 
@@ -146,42 +111,45 @@ class AcceptLanguage:
         self.app = app
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer a request."""
         headers = dict(scope.get("headers", []))
-        token = _asked.set(headers.get(b"accept-language", b"").decode("latin-1"))
+        token = _accept_language.set(headers.get(b"accept-language", b"").decode("latin-1"))
         try:
             await self.app(scope, receive, send)
         finally:
-            _asked.reset(token)
+            _accept_language.reset(token)
 
 
-class TextsOfVisitor(dict[str, Mapping[str, str]]):
+class VisitorTexts(dict[str, Mapping[str, str]]):
     """
-    Texts by language as Gradio sends them with the page; copied for each request, under `FALLBACK` the visitor's own.
+    Hold the texts by language that Gradio sends with the page.
+
+    Gradio copies them for each request. In the copy, `FALLBACK` is the language of the visitor.
 
     Args:
-        by_language (`dict[str, Mapping[str, str]]`): Texts of each language that is offered, the first one's first.
+        by_language (`dict[str, Mapping[str, str]]`): The texts of each offered language, the default language first.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Mapping[str, str]]:
-        return {**self, FALLBACK: self[language_of(_asked.get(), list(self))]}
+        return {**self, FALLBACK: self[preferred_language(_accept_language.get(), list(self))]}
 
 
 def page_texts(offered: Sequence[str], **values: object) -> "gr.I18n":
     """
-    The texts of the page for Gradio, which shows `i18n("tab.about")` in the visitor's language.
+    Return the texts of the page for Gradio, which shows `i18n("tab.about")` in the visitor's language.
 
     Args:
-        offered (`Sequence[str]`): As `space.languages` of the recipe says.
-        values (*optional*): What placeholders stand for, the same for all visitors. A text that has others as well
-            cannot be shown by its key: it is said by [`~escoita.space.texts.say`].
+        offered (`Sequence[str]`): The `space.languages` of the recipe.
+        values (`object`): Values of placeholders, the same for all visitors. A text with further placeholders is
+            left as it is; [`translate`] fills it in.
     """
     import gradio as gr
 
     def filled(text: str) -> str:
-        return text.format(**values) if fields(text) <= values.keys() else text
+        return text.format(**values) if placeholders(text) <= values.keys() else text
 
-    made = gr.I18n()
-    made.translations = TextsOfVisitor(
+    i18n = gr.I18n()
+    i18n.translations = VisitorTexts(
         {language: {key: filled(text) for key, text in texts(language).items()} for language in offered}
     )
-    return made
+    return i18n

@@ -1,4 +1,4 @@
-"""How the page looks: quiet colours, the fonts of the visitor's system, nothing fetched from elsewhere."""
+"""Define the theme of the page: muted colors, system fonts, no downloads from other servers."""
 
 import html
 import json
@@ -7,14 +7,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from escoita.hub.files import split_revision
-from escoita.space.texts import say
+from escoita.space.texts import translate
 
 
 if TYPE_CHECKING:
     from gradio.themes import Base
 
-# Gradio quotes the fonts of a theme, and a quoted system-ui is no keyword; so the variable is set here. Messages come
-# up at the foot, where they cover nothing, and say what is wrong better than the word Error over the transcript.
+# Gradio quotes the fonts of a theme, but a quoted system-ui is not the keyword; therefore the variable is set here.
+# Messages are shown at the bottom, where they cover nothing.
 CSS = """
 .gradio-container { --font: system-ui, sans-serif; --font-mono: ui-monospace, monospace; }
 .gradio-container main { width: 100%; max-width: 46rem !important; margin-inline: auto !important; }
@@ -40,11 +40,11 @@ CSS = """
 
 
 def theme() -> "Base":
-    """A theme that asks no font server."""
+    """Return a theme without web fonts."""
     from gradio.themes import Default
     from gradio.themes.utils.fonts import Font
 
-    quiet = Default(
+    default = Default(
         primary_hue="teal",
         secondary_hue="teal",
         neutral_hue="slate",
@@ -52,7 +52,7 @@ def theme() -> "Base":
         font=Font("sans-serif"),
         font_mono=Font("monospace"),
     )
-    return quiet.set(
+    return default.set(
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
@@ -71,7 +71,7 @@ def theme() -> "Base":
 
 
 def heading(title: str) -> str:
-    """HTML of the head of the page, the same for all visitors."""
+    """Return the HTML of the heading."""
     return f"<h1>{html.escape(title)}</h1>"
 
 
@@ -79,38 +79,38 @@ def lead(
     limits: str, life: str, base: str, adapters: Sequence[str], language: str = "en", other_base: bool = False
 ) -> str:
     """
-    HTML of what the page is for, and which models listen.
+    Return the HTML of the introduction: the purpose of the page, the models, and the deletion of recordings.
 
     Args:
-        limits (`str`): What a recording may measure, in words.
-        life (`str`): Until when recordings are deleted, in words.
-        base (`str`): A folder, or a repository of the Hub.
-        adapters (`Sequence[str]`): The same of each adapter.
-        language (`str`, *optional*, defaults to `"en"`): Of the page.
-        other_base (`bool`, *optional*, defaults to `False`): The adapters were trained on another base.
+        limits (`str`): The limits of a recording, in words.
+        life (`str`): The time until recordings are deleted, in words.
+        base (`str`): The folder or repository of the base.
+        adapters (`Sequence[str]`): The folder or repository of each adapter.
+        language (`str`, *optional*, defaults to `"en"`): The language of the page.
+        other_base (`bool`, *optional*, defaults to `False`): Whether the adapters were trained on another base.
     """
-    other = f"<p><strong>{html.escape(say('page.other_base', language))}</strong></p>" if other_base else ""
-    models = [say("page.base", language, base=short_name(base))]
-    models += [say("page.adapter", language, adapter=short_name(adapter)) for adapter in adapters]
+    other = f"<p><strong>{html.escape(translate('page.other_base', language))}</strong></p>" if other_base else ""
+    models = [translate("page.base", language, base=short_name(base))]
+    models += [translate("page.adapter", language, adapter=short_name(adapter)) for adapter in adapters]
     return (
-        f"<style>{sources(language)}</style>"
-        f"<p>{html.escape(say('page.lead', language, limits=limits))}</p>"
+        f"<style>{source_labels(language)}</style>"
+        f"<p>{html.escape(translate('page.lead', language, limits=limits))}</p>"
         f'<p class="models">{html.escape(". ".join(models))}</p>{other}'
-        f'<p class="models">{html.escape(say("page.privacy", language, time=life))}</p>'
+        f'<p class="models">{html.escape(translate("page.privacy", language, time=life))}</p>'
     )
 
 
-def sources(language: str) -> str:
-    """CSS that names where a recording comes from: Gradio's own names for it are English in most languages."""
+def source_labels(language: str) -> str:
+    """Return CSS that labels the sources of a recording, because Gradio's labels are English in most languages."""
     rules = []
-    for place, key in enumerate(("recording.upload", "recording.microphone"), start=1):
-        button = f'.recording [data-testid="source-select"] button:nth-of-type({place})::after'
-        rules.append(f"{button} {{ content: {json.dumps(say(key, language), ensure_ascii=False)}; }}")
+    for position, key in enumerate(("recording.upload", "recording.microphone"), start=1):
+        button = f'.recording [data-testid="source-select"] button:nth-of-type({position})::after'
+        rules.append(f"{button} {{ content: {json.dumps(translate(key, language), ensure_ascii=False)}; }}")
     return "\n".join(rules)
 
 
 def short_name(source: str) -> str:
-    """`user/name` of a repository, the last two parts of a folder: where it lies is nobody's business."""
+    """Return `user/name` of a repository, or the last two parts of a folder, so that its location is not shown."""
     name, revision = split_revision(source)
     short = "/".join(PurePath(name).parts[-2:])
     return f"{short}@{revision}" if revision else short

@@ -1,4 +1,4 @@
-"""What every test in a browser does."""
+"""Helpers of the tests in a browser."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# The microphone is a file, and nobody is asked whether it may be heard.
+# The microphone is a file, and no permission is requested.
 MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 in_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")]
 

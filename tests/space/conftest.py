@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def patience() -> None:
-    """For machines that do much else."""
+    """Increase the timeout, for busy machines."""
     if CHROMIUM is not None:
         from playwright.sync_api import expect
 
@@ -25,7 +25,7 @@ def patience() -> None:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Spoken commands of 40 seconds, at the rate of a microphone."""
+    """Write a recording of 40 seconds, at the sampling rate of a microphone."""
     samples = [soundfile.read(clip, dtype="float32")[0] for clip in sorted(CLIP.parent.glob("*.ogg"))]
     path = tmp_path_factory.mktemp("recorded") / "long.wav"
     soundfile.write(path, np.repeat(np.concatenate(samples)[: 40 * 16_000], 3), 48_000)
@@ -46,21 +46,21 @@ def browser(recording: Path) -> Iterator["Browser"]:
 
 @pytest.fixture
 def visit(browser: "Browser", address: str) -> Iterator[Visit]:
-    """Opens the page at `address` for such a screen, language or taste; nothing may fail in the browser."""
-    complaints: list[str] = []
+    """Open the page with options of a browser context; the page must not raise an error."""
+    errors: list[str] = []
     contexts = []
 
-    def opened(at: str = address, **taste: object) -> "Page":
-        context = browser.new_context(**{"locale": "en-GB", "permissions": ["microphone"]} | taste)  # type: ignore[arg-type]
+    def opened(url: str = address, **options: object) -> "Page":
+        context = browser.new_context(**{"locale": "en-GB", "permissions": ["microphone"]} | options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(at)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
         page.locator("#transcribe").wait_for()
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert errors == []

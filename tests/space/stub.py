@@ -1,4 +1,4 @@
-"""A listener without a model, and recordings in the formats that visitors send."""
+"""An engine without a model, and recordings in the formats that visitors send."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
 from escoita.records.transcript import Segment, Transcript
 from escoita.space.demo import Demo
-from escoita.space.handlers import listen
+from escoita.space.handlers import transcribe_recording
 
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +24,12 @@ FORMATS = ["wav", "flac", "ogg", "mp3", "m4a", "webm"]
 
 
 def tone(length: float) -> np.ndarray:
-    """A hum of `length` seconds at 16 kHz."""
+    """Return a tone of `length` seconds at 16 kHz."""
     return (0.3 * np.sin(np.arange(int(length * SAMPLING_RATE)) * 0.1)).astype(np.float32)
 
 
 def write_clip(path: Path, length: float = 1.0) -> Path:
-    """Writes a hum in the format that the name ends in."""
+    """Write a tone in the format of the suffix."""
     if path.suffix not in (".m4a", ".webm"):
         soundfile.write(path, tone(length), SAMPLING_RATE)
         return path
@@ -46,12 +46,12 @@ def write_clip(path: Path, length: float = 1.0) -> Path:
 
 class Stub:
     """
-    Reads and refuses files as the engine does, and always hears the same, a word at a time.
+    Read and refuse files like the engine, and return the same text for each recording, word by word.
 
     Args:
-        text (`str`, *optional*, defaults to `"salom"`): What it hears.
-        delay (`float`, *optional*, defaults to 0): Seconds before each word.
-        max_seconds (`float`, *optional*, defaults to 30): The longest recording.
+        text (`str`, *optional*, defaults to `"salom"`): The text.
+        delay (`float`, *optional*, defaults to 0): The time before each word, in seconds.
+        max_seconds (`float`, *optional*, defaults to 30): The length of the longest recording, in seconds.
     """
 
     def __init__(self, text: str = "salom", delay: float = 0.0, max_seconds: float = 30.0):
@@ -74,11 +74,11 @@ class Stub:
         yield Partial(self.text, segments, length, length, None, self.delay, transcript)
 
 
-def heard(recording: Path | None, settings: Space | None = None, text: str = "salom") -> Transcript:
-    """What the page hears in a file of a visitor, within its limits."""
+def transcribe(recording: Path | None, settings: Space | None = None, text: str = "salom") -> Transcript:
+    """Return the transcript of a recording, within the limits of the page."""
     settings = settings or Space()
     stub = Stub(text, max_seconds=settings.max_minutes * 60)
     demo = Demo("Demo", "acme/base", None, "auto", {}, settings, None, "uz", lambda: stub, lambda: False)
-    *_, last = listen(demo, str(recording) if recording else None, None)
+    *_, last = transcribe_recording(demo, str(recording) if recording else None, None)
     assert last.transcript is not None
     return last.transcript

@@ -1,4 +1,4 @@
-"""Which files a Space consists of, and what it installs."""
+"""Test the files of the package for a Space, and its requirements."""
 
 import os
 import subprocess
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from escoita.errors import EscoitaError
 from escoita.space import bundle as bundling
-from escoita.space.bundle import ZERO_TORCH, bundle, requirements, with_gradio
+from escoita.space.bundle import ZERO_TORCH, MissingPackageError, bundle, gradio_constraints, requirements
 
 
 ROOT = Path(__file__).parents[2]
@@ -20,13 +19,13 @@ def files() -> dict[str, bytes]:
     return bundle()
 
 
-def test_the_package_goes_along_with_the_texts_and_templates_of_the_page(files: dict[str, bytes]) -> None:
+def test_the_bundle_contains_the_package_texts_and_templates(files: dict[str, bytes]) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "escoita").rglob("*.py")}
     assert modules <= set(files) and "escoita/_data/space/texts/gl.json" in files
     assert {path.split("/")[0] for path in files} == {"escoita"}
 
 
-def test_the_page_is_imported_from_these_files_alone(files: dict[str, bytes], tmp_path: Path) -> None:
+def test_the_page_can_be_imported_from_the_bundle(files: dict[str, bytes], tmp_path: Path) -> None:
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)
@@ -34,11 +33,11 @@ def test_the_page_is_imported_from_these_files_alone(files: dict[str, bytes], tm
         "from escoita.space import app, hosted, texts; import escoita; print(escoita.__file__, len(texts.texts('gl')))"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    said = subprocess.check_output([sys.executable, "-c", code], env=environment, cwd=tmp_path, text=True)
-    assert said.startswith(str(tmp_path)) and int(said.split()[1]) > 20
+    output = subprocess.check_output([sys.executable, "-c", code], env=environment, cwd=tmp_path, text=True)
+    assert output.startswith(str(tmp_path)) and int(output.split()[1]) > 20
 
 
-def test_requirements_name_every_dependency_in_the_version_that_is_tested() -> None:
+def test_requirements_contain_every_dependency_in_the_tested_version() -> None:
     pinned = dict(line.split("==") for line in requirements("cpu-basic").splitlines())
     assert {"torch", "transformers", "peft", "gradio", "soundfile"} <= set(pinned)
     tested = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()[1:])
@@ -46,27 +45,28 @@ def test_requirements_name_every_dependency_in_the_version_that_is_tested() -> N
     assert {name: tested[name.lower().replace("_", "-")] for name in pinned} == pinned
 
 
-def test_on_zero_gpu_torch_is_one_that_it_knows() -> None:
+def test_torch_on_zero_gpu_is_a_supported_version() -> None:
     assert f"torch=={ZERO_TORCH}\n" in requirements("zero-a10g")
     assert f"torch=={ZERO_TORCH}\n" not in requirements("t4-small")
 
 
-def test_no_version_is_asked_for_that_the_hub_cannot_install_beside_gradio(
+def test_versions_that_gradio_does_not_allow_are_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    narrower = with_gradio()["pydantic"]
-    assert any(line.startswith("pydantic==") for line in requirements(None).splitlines()), "as tried here"
-    monkeypatch.setattr(bundling, "installed", lambda name: "99.0")
-    assert f"pydantic{narrower}\n" in requirements(None) and "jiwer==99.0\n" in requirements(None)
+    specifier = gradio_constraints()["pydantic"]
+    assert any(line.startswith("pydantic==") for line in requirements(None).splitlines()), "the installed version"
+    monkeypatch.setattr(bundling, "installed_version", lambda name: "99.0")
+    assert f"pydantic{specifier}\n" in requirements(None) and "jiwer==99.0\n" in requirements(None)
 
 
-def test_what_only_some_pages_need_is_installed_for_these() -> None:
+def test_optional_requirements() -> None:
     assert "bitsandbytes" not in requirements(None) and "[mcp]" not in requirements(None)
     assert "gradio[mcp]==" in requirements(None, mcp=True)
     assert "bitsandbytes==" in requirements(None, four_bit=True)
 
 
-def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.requires", lambda name: ["no-such-package>=1"])
-    with pytest.raises(EscoitaError, match=r"^no-such-package: is not installed here"):
+    with pytest.raises(MissingPackageError) as caught:
         requirements(None)
+    assert caught.value.package == "no-such-package"

@@ -1,4 +1,4 @@
-"""Corrections over HTTP, with the real client against the Hub double, and back into a corpus."""
+"""Test corrections with the client of the Hub against the Hub double, up to a corpus for training."""
 
 import json
 import subprocess
@@ -14,10 +14,20 @@ import pytest
 import soundfile
 from huggingface_hub import HfApi, constants
 
-from escoita.errors import EscoitaError
 from escoita.recipe.schema import Space
-from escoita.space import corrections as sending
-from escoita.space.corrections import CARD, MANIFEST, MOST_CHARACTERS, Corrections, corrected, open_corrections
+from escoita.space import corrections as corrections_module
+from escoita.space.corrections import (
+    CARD,
+    MANIFEST,
+    MAX_CHARACTERS,
+    Corrections,
+    FeedbackError,
+    PublicDatasetError,
+    clean_correction,
+    open_corrections,
+)
+from escoita.space.refusals import Refusal
+from escoita.space.texts import translate
 from tests.hub_double import HubDouble, Repo, serve
 from tests.space.stub import CLIP, FORMATS, tone, write_clip
 
@@ -47,19 +57,19 @@ def client(hub: HubDouble, user: str = "ana") -> HfApi:
 
 @pytest.fixture
 def opened(plain_hub: HubDouble, tmp_path: Path) -> Iterator[Open]:
-    """Opens pages whose corrections are only sent when a test says so."""
+    """Open stores of corrections that are only uploaded by [`send`]."""
     with ExitStack() as pages:
 
-        def make(name: str = "waiting", settings: Space = SETTINGS, user: str = "ana") -> Corrections:
+        def open_page(name: str = "waiting", settings: Space = SETTINGS, user: str = "ana") -> Corrections:
             page = open_corrections(settings, tmp_path / name, "uz", every=600, api=client(plain_hub, user))
             corrections = pages.enter_context(page)
             assert corrections is not None
-            while not hasattr(corrections.sender, "last_future"):  # set by its thread, which sends once at the start
+            while not hasattr(corrections.sender, "last_future"):  # set by its thread at the start
                 time.sleep(0.01)
             corrections.sender.last_future.result()
             return corrections
 
-        yield make
+        yield open_page
 
 
 def send(corrections: Corrections) -> None:
@@ -67,15 +77,15 @@ def send(corrections: Corrections) -> None:
 
 
 def tree(hub: HubDouble) -> dict[str, bytes]:
-    found = hub.store.repos["dataset", REPO].at("main").tree
-    return {name: hub.store.blobs.path(entry.sha256).read_bytes() for name, entry in found.items()}
+    entries = hub.store.repos["dataset", REPO].at("main").tree
+    return {name: hub.store.blobs.path(entry.sha256).read_bytes() for name, entry in entries.items()}
 
 
 def rows(hub: HubDouble) -> list[dict[str, object]]:
     return [json.loads(line) for line in tree(hub)[MANIFEST].decode().splitlines()]
 
 
-def test_what_visitors_correct_is_what_training_reads(
+def test_corrections_are_a_corpus_for_training(
     hub: HubDouble, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     with open_corrections(SETTINGS, tmp_path / "waiting", "uz", every=600, api=client(hub)) as corrections:
@@ -86,14 +96,14 @@ def test_what_visitors_correct_is_what_training_reads(
     assert not list((tmp_path / "waiting").iterdir())
     folder = Path(client(hub).snapshot_download(REPO, repo_type="dataset", local_dir=tmp_path / "corpora/feedback"))
     corpus = f"[{{name: feedback, path: {folder / MANIFEST}}}]"
-    told = command(
+    done = command(
         "-m", "escoita", "data", "recipes/quickstart-uzbek.yaml", "--set", f"run_dir={tmp_path / 'run'}",
         "--set", f"corpora.train={corpus}", "--set", "corpora.validation=[]",
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr
+    assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run/data.json").read_text("utf-8"))
-    (described,) = [part for part in record["corpora"] if part["name"] == "feedback"]
-    assert (described["clips"], described["rejected"], described["words"]) == (2, 0, 4)
+    (feedback,) = [each for each in record["corpora"] if each["name"] == "feedback"]
+    assert (feedback["clips"], feedback["rejected"], feedback["words"]) == (2, 0, 4)
 
 
 @pytest.mark.parametrize("consent", [False, None, "yes", 1])
@@ -103,21 +113,22 @@ def test_without_consent_nothing_is_stored_anywhere(
     corrections = opened()
     monkeypatch.setattr("escoita.space.corrections.read_recording", lambda *arguments, **limits: pytest.fail("read"))
     before = set(tmp_path.rglob("*"))
-    with pytest.raises(EscoitaError, match="^Nothing was stored: tick the box"):
+    with pytest.raises(Refusal) as caught:
         corrections.keep(CLIP, "salom", consent=cast(bool, consent))
+    assert caught.value.text_key == "consent"
     send(corrections)
     assert set(tmp_path.rglob("*")) == before
     assert set(tree(plain_hub)) == {".gitattributes"}
 
 
-def test_a_recipe_that_names_no_dataset_keeps_nothing(tmp_path: Path) -> None:
+def test_without_a_dataset_nothing_is_stored(tmp_path: Path) -> None:
     with open_corrections(Space(), tmp_path / "waiting", "uz") as corrections:
         assert corrections is None
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_clip_tells_nothing_but_what_was_said(opened: Open, plain_hub: HubDouble, tmp_path: Path, kind: str) -> None:
+def test_file_names_are_not_stored(opened: Open, plain_hub: HubDouble, tmp_path: Path, kind: str) -> None:
     clip = tmp_path / f"Maria Pérez phone.{kind}"
     write_clip(clip)
     corrections = opened()
@@ -129,7 +140,7 @@ def test_a_clip_tells_nothing_but_what_was_said(opened: Open, plain_hub: HubDoub
     assert not any(b"Maria" in content or b"Maria" in name.encode() for name, content in tree(plain_hub).items())
 
 
-def test_tags_of_a_recording_stay_behind(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+def test_metadata_of_a_recording_is_not_stored(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
     with soundfile.SoundFile(tmp_path / "a.flac", "w", 44_100, 2) as file:
         file.title, file.artist = "at home", "Maria"
         file.write(tone(2).repeat(2).reshape(-1, 2))
@@ -144,9 +155,7 @@ def test_tags_of_a_recording_stay_behind(opened: Open, plain_hub: HubDouble, tmp
     assert (soundfile.info(clip).samplerate, soundfile.info(clip).channels) == (16_000, 1)
 
 
-def test_rows_of_many_visitors_and_of_another_page_stand_one_after_the_other(
-    opened: Open, plain_hub: HubDouble, tmp_path: Path
-) -> None:
+def test_rows_of_several_visitors_and_pages_are_appended(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
     here, there = opened("here"), opened("there")
     with ThreadPoolExecutor(8) as visitors:
         list(visitors.map(lambda number: here.keep(CLIP, f"here {number}", consent=True), range(12)))
@@ -155,13 +164,13 @@ def test_rows_of_many_visitors_and_of_another_page_stand_one_after_the_other(
     send(there)
     here.keep(CLIP, "again", consent=True)
     send(here)
-    found = rows(plain_hub)
-    assert sorted(str(row["text"]) for row in found[:12]) == sorted(f"here {number}" for number in range(12))
-    assert [row["text"] for row in found[12:]] == ["there", "again"]
-    assert {str(row["audio_filepath"]) for row in found} == set(tree(plain_hub)) - {MANIFEST, CARD, ".gitattributes"}
+    stored = rows(plain_hub)
+    assert sorted(str(row["text"]) for row in stored[:12]) == sorted(f"here {number}" for number in range(12))
+    assert [row["text"] for row in stored[12:]] == ["there", "again"]
+    assert {str(row["audio_filepath"]) for row in stored} == set(tree(plain_hub)) - {MANIFEST, CARD, ".gitattributes"}
 
 
-def test_a_correction_that_came_between_is_not_written_over(
+def test_a_concurrent_correction_is_not_overwritten(
     opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = opened("here"), opened("there")
@@ -182,18 +191,18 @@ def test_a_correction_that_came_between_is_not_written_over(
     assert [row["text"] for row in rows(plain_hub)] == ["there", "here"]
 
 
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+def test_a_commit_without_an_answer_is_not_repeated(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
     corrections = opened()
     corrections.keep(CLIP, "salom", consent=True)
-    kept = {path: path.read_bytes() for path in (tmp_path / "waiting").iterdir()}
+    files = {path: path.read_bytes() for path in (tmp_path / "waiting").iterdir()}
     send(corrections)
-    for path, content in kept.items():
+    for path, content in files.items():
         path.write_bytes(content)
     send(corrections)
     assert len(rows(plain_hub)) == 1 and not list((tmp_path / "waiting").iterdir())
 
 
-def test_a_clip_without_its_row_is_never_sent(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+def test_a_clip_without_a_row_is_deleted(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
     (tmp_path / "waiting").mkdir()
     for name in ("killed.flac", ".half.flac.x1", ".half.json.x2"):
         (tmp_path / "waiting" / name).write_bytes(b"fLaC")
@@ -201,107 +210,112 @@ def test_a_clip_without_its_row_is_never_sent(opened: Open, plain_hub: HubDouble
     assert not list((tmp_path / "waiting").iterdir()) and set(tree(plain_hub)) == {".gitattributes"}
 
 
-def test_a_correction_is_stored_whole_or_not_at_all(
+def test_a_failed_correction_leaves_no_file(
     opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corrections = opened()
-    write = sending.write_atomically
+    write = corrections_module.write_atomically
 
     def full(path: Path, content: str | bytes) -> None:
         if path.suffix == ".json":
             raise OSError(28, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(sending, "write_atomically", full)
+    monkeypatch.setattr(corrections_module, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         corrections.keep(CLIP, "salom", consent=True)
     assert not list((tmp_path / "waiting").iterdir())
 
 
-def test_the_card_says_what_was_agreed_to_and_is_written_once(
-    opened: Open, plain_hub: HubDouble, tmp_path: Path
-) -> None:
+def test_the_readme_has_the_consent_and_is_written_once(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
     corrections = opened()
     corrections.keep(CLIP, "salom", consent=True)
     send(corrections)
-    assert b"I agree that this recording" in tree(plain_hub)[CARD]
+    assert translate("feedback.consent", repo=REPO) in tree(plain_hub)[CARD].decode()
     client(plain_hub).upload_file(path_or_fileobj=b"# Ours\n", path_in_repo=CARD, repo_id=REPO, repo_type="dataset")
     corrections.keep(CLIP, "salom", consent=True)
     send(corrections)
     assert tree(plain_hub)[CARD] == b"# Ours\n" and len(rows(plain_hub)) == 2
 
 
-def test_a_public_dataset_is_refused_unless_the_recipe_says_so(
+def test_a_public_dataset_is_refused_unless_the_recipe_allows_it(
     opened: Open, plain_hub: HubDouble, tmp_path: Path
 ) -> None:
     plain_hub.store.create(Repo("dataset", REPO), author="ana")
-    with pytest.raises(EscoitaError, match=r"anybody can listen.*space\.feedback_private to false$"):
+    with pytest.raises(PublicDatasetError) as caught:
         opened()
+    assert (caught.value.key, caught.value.value) == ("space.feedback", REPO)
     opened(settings=SETTINGS.model_copy(update={"feedback_private": False}))
 
 
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("user", ["bea", "read_ana"])
-def test_a_token_that_may_not_write_is_told_before_anybody_corrects(
-    opened: Open, plain_hub: HubDouble, user: str, there: bool
+def test_a_token_without_write_access_is_refused_at_the_start(
+    opened: Open, plain_hub: HubDouble, user: str, exists: bool
 ) -> None:
-    if there:
+    if exists:
         plain_hub.store.create(Repo("dataset", REPO, private=True), author="ana")
-    with pytest.raises(EscoitaError, match=rf"^space\.feedback: {REPO}: .*takes a token that writes") as caught:
+    with pytest.raises(FeedbackError) as caught:
         opened(user=user)
+    assert (caught.value.key, caught.value.value, caught.value.waiting) == ("space.feedback", REPO, None)
     assert "\n" not in str(caught.value) and "hf_" not in str(caught.value)
 
 
-def test_a_hub_that_is_gone_loses_nothing(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+def test_corrections_are_not_lost_without_the_hub(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
     with (
-        pytest.raises(EscoitaError, match=r"what was not sent is in .*waiting$"),
+        pytest.raises(FeedbackError) as caught,
         open_corrections(SETTINGS, tmp_path / "waiting", "uz", every=600, api=client(plain_hub)) as corrections,
     ):
         assert corrections is not None
         corrections.keep(CLIP, "salom", consent=True)
         plain_hub.store.repos.clear()
+    assert caught.value.waiting == tmp_path / "waiting"
     assert {path.suffix for path in (tmp_path / "waiting").iterdir()} == {".flac", ".json"}
     send(opened())
     assert [row["text"] for row in rows(plain_hub)] == ["salom"]
 
 
-def test_no_more_wait_than_the_disk_can_hold(
+def test_waiting_corrections_are_limited(
     opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "MOST_WAITING", 1)
+    monkeypatch.setattr(corrections_module, "MAX_WAITING", 1)
     corrections = opened()
     corrections.keep(CLIP, "salom", consent=True)
-    with pytest.raises(EscoitaError, match="^Too many corrections are waiting"):
+    with pytest.raises(Refusal) as caught:
         corrections.keep(CLIP, "salom", consent=True)
+    assert caught.value.text_key == "corrections_wait"
     assert len(list((tmp_path / "waiting").iterdir())) == 2
 
 
-def test_what_cannot_be_trained_on_is_refused(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
+def test_a_bad_recording_is_refused(opened: Open, plain_hub: HubDouble, tmp_path: Path) -> None:
     corrections = opened()
 
-    def message(recording: Path | None) -> str:
-        with pytest.raises(EscoitaError) as caught:
+    def refused(recording: Path | None) -> Refusal:
+        with pytest.raises(Refusal) as caught:
             corrections.keep(recording, "salom", consent=True)
-        return str(caught.value)
+        return caught.value
 
     (tmp_path / "letter.wav").write_bytes(b"%PDF-1.7")
-    assert message(None).startswith("There is nothing to correct yet")
-    assert message(tmp_path / "gone.wav").startswith("gone.wav: deleted here meanwhile")
-    assert message(tmp_path / "letter.wav").startswith("letter.wav: not a recording that can be read")
-    assert (
-        message(write_clip(tmp_path / "a.wav", 31)) == "a.wav: 31.0 s are over the 30 s of a clip that training hears"
-    )
+    soundfile.write(tmp_path / "silence.wav", 0 * tone(1), 16_000)
+    assert (refused(None).text_key, refused(None).path) == ("not_transcribed", None)
+    for name, key in (("missing.wav", "deleted"), ("letter.wav", "unreadable"), ("silence.wav", "silence")):
+        error = refused(tmp_path / name)
+        assert (error.text_key, error.path) == (key, name)
+    long = refused(write_clip(tmp_path / "a.wav", 31))
+    assert (long.text_key, long.values) == ("long_clip", {"size": "31.0", "limit": "30"})
     assert not list((tmp_path / "waiting").iterdir())
 
 
 @pytest.mark.parametrize("text", ["", " \n", "…!", "\x00\x1b"])
 def test_an_empty_correction_is_refused(text: str) -> None:
-    with pytest.raises(EscoitaError, match="^The correction is empty"):
-        corrected(text)
+    with pytest.raises(Refusal) as caught:
+        clean_correction(text)
+    assert caught.value.text_key == "no_text"
 
 
-def test_a_correction_is_one_line_of_bounded_length() -> None:
-    assert corrected("  oʻn\r\n besh\u2028\x00 ") == "oʻn besh"
-    assert len(corrected("a" * MOST_CHARACTERS)) == MOST_CHARACTERS
-    with pytest.raises(EscoitaError, match="2001 characters, over the 2000 that are taken"):
-        corrected("a" * (MOST_CHARACTERS + 1))
+def test_a_correction_is_one_line_of_limited_length() -> None:
+    assert clean_correction("  oʻn\r\n besh\u2028\x00 ") == "oʻn besh"
+    assert len(clean_correction("a" * MAX_CHARACTERS)) == MAX_CHARACTERS
+    with pytest.raises(Refusal) as caught:
+        clean_correction("a" * (MAX_CHARACTERS + 1))
+    assert (caught.value.text_key, caught.value.values) == ("long_text", {"size": 2001, "limit": 2000})

@@ -1,3 +1,5 @@
+"""Test the tables and sentences of error rates."""
+
 import pytest
 
 from escoita.space.rates import sentences, tables
@@ -5,7 +7,7 @@ from tests.cards.samples import difference, evaluation, heard, rates, recipe, re
 
 
 @pytest.mark.parametrize("language", ["en", "gl", "uz"])
-def test_what_limits_a_verdict_is_said_in_each_language(language: str) -> None:
+def test_reasons_for_a_verdict_in_each_language(language: str) -> None:
     silent = heard(normalized=rates(1.0, cer=1.0), empty=1234).model_copy(update={"unusable": 1234})
     base = heard("base").model_copy(update={"unusable": 0})
     record = evaluation(result(systems=[silent, base], differences=[difference(verdict="not comparable")]))
@@ -15,11 +17,11 @@ def test_what_limits_a_verdict_is_said_in_each_language(language: str) -> None:
     assert "125.17 %" in over and "48" in over
 
 
-def test_a_record_of_0_1_0_has_its_verdict_alone() -> None:
+def test_a_record_of_version_0_1_0_has_one_sentence() -> None:
     assert len(list(sentences(evaluation(), recipe(), "en"))) == 1
 
 
-def test_normalized_rates_lead_and_raw_ones_follow() -> None:
+def test_normalized_rates_are_followed_by_raw_rates() -> None:
     systems = [heard(raw=rates(0.25)), heard("base", raw=rates(1.5))]
     first, second = tables(evaluation(result(systems=systems), normalizer="uzbek"), recipe(), "en")
     assert "uzbek" in first.note

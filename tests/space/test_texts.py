@@ -1,73 +1,82 @@
+"""
+Test the texts of the page and the choice of the visitor's language.
+
+`space/texts/en.json` contains all strings that the page shows in English, and therefore serves as their snapshot. Here
+the languages are checked for equal keys and placeholders, and the English texts for phrases that are hard to read.
+"""
+
+import json
 import re
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.errors import EscoitaError
 from escoita.metrics.normalizers import APOSTROPHES
-from escoita.recipe.schema import Space
-from escoita.space.texts import LANGUAGES, fields, refusal, say, spoken_time, texts
-from tests.space.stub import ROOT, heard, write_clip
+from escoita.space.texts import (
+    LANGUAGES,
+    AcceptLanguage,
+    format_time,
+    page_texts,
+    placeholders,
+    preferred_language,
+    texts,
+    translate,
+)
+from tests.space.browsing import CHROMIUM, FLAGS
+from tests.space.stub import ROOT
 
 
-def quiet(path: Path) -> None:
-    soundfile.write(path, np.zeros(16_000, np.float32), 16_000)
-
-
-def not_numbers(path: Path) -> None:
-    soundfile.write(path, np.full(16_000, np.nan, np.float32), 16_000, subtype="FLOAT")
-
-
-# What a visitor may send that is refused, and what the refusal is called.
-SENT: list[tuple[str, Callable[[Path], object]]] = [
-    ("deleted", lambda path: None),
-    ("empty", lambda path: path.touch()),
-    ("megabytes", lambda path: path.write_bytes(b"x" * 2_000_000)),
-    ("minutes", lambda path: write_clip(path, 31)),
-    ("silence", quiet),
-    ("not_numbers", not_numbers),
-    ("no_samples", lambda path: soundfile.write(path, np.zeros(0, np.float32), 16_000)),
-    ("too_short", lambda path: write_clip(path, 0.01)),
-    ("unreadable", lambda path: path.write_bytes(b"%PDF-1.7")),
-]
+PHRASES = (ROOT / "tests/docs/phrases.txt").read_text("utf-8").splitlines()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_text_is_there_in_every_language(language: str) -> None:
+def test_languages_have_the_same_keys_and_placeholders(language: str) -> None:
     assert list(texts(language)) == list(texts("en"))
     for key, text in texts(language).items():
         assert text and text == text.strip(), key
-        assert fields(text) == fields(texts("en")[key]), key
+        assert placeholders(text) == placeholders(texts("en")[key]), key
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_texts_are_plain_words(language: str) -> None:
+def test_texts_contain_no_markup(language: str) -> None:
     for key, text in texts(language).items():
         assert not re.search(r"[<>&]|\s\s", text), key
 
 
-def test_uzbek_is_spelt_with_its_own_apostrophes() -> None:
+def test_uzbek_texts_use_the_letters_of_the_alphabet() -> None:
     for key, text in texts("uz").items():
         signs = {sign for sign in text if sign in APOSTROPHES}
         assert signs <= {"ʻ", "ʼ"}, key
         assert not re.search("(?<![ogOG])ʻ|(?<=[ogOG])ʼ", text), key
-    assert say("transcribe.stop", "uz") == "Toʻxtatish"
+    assert translate("transcribe.stop", "uz") == "Toʻxtatish"
+
+
+def static_text(template: Path) -> str:
+    """Return the text of a template without its tags."""
+    return re.sub(r"\{[#%{].*?[#%}]\}", " ", template.read_text("utf-8"), flags=re.DOTALL)
+
+
+def test_english_texts_and_templates_contain_no_phrase_that_is_hard_to_read() -> None:
+    sources = dict(texts("en"))
+    sources |= {path.name: static_text(path) for path in (ROOT / "space/templates").iterdir()}
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, PHRASES))})\b", re.IGNORECASE)
+    found = {name: match[0] for name, text in sources.items() if (match := pattern.search(" ".join(text.split())))}
+    assert len(PHRASES) > 20 and found == {}
 
 
 def test_placeholders_are_filled() -> None:
-    assert say("status.queued", place=2, size=5) == "Your place in the queue: 2 of 5"
-    assert say("status.queued", "gl", place=2, size=5) == "O teu posto na cola: 2 de 5"
+    assert translate("limits.both", time="1 minute", megabytes=5) == "1 minute and 5 MB"
+    assert translate("limits.both", "gl", time="1 minuto", megabytes=5) == "1 minuto e 5 MB"
     with pytest.raises(KeyError):
-        say("status.queued", place=2)
+        translate("limits.both", megabytes=5)
 
 
 @pytest.mark.parametrize(
-    "seconds, language, words",
+    "seconds, language, expected",
     [
         (1, "en", "1 second"),
         (30, "en", "30 seconds"),
@@ -79,55 +88,105 @@ def test_placeholders_are_filled() -> None:
         (120, "uz", "2 daqiqa"),
     ],
 )
-def test_spoken_time(seconds: float, language: str, words: str) -> None:
-    assert spoken_time(seconds, language) == words
+def test_format_time(seconds: float, language: str, expected: str) -> None:
+    assert format_time(seconds, language) == expected
 
 
-@pytest.mark.parametrize("kind, prepare", SENT)
-def test_what_a_recording_is_refused_for_is_told_in_every_language(
-    tmp_path: Path, kind: str, prepare: Callable[[Path], object]
-) -> None:
-    for name in ("clip.wav", "a: the file is empty.wav", "{name} {0}.wav"):
-        prepare(tmp_path / name)
-        with pytest.raises(EscoitaError) as caught:
-            heard(tmp_path / name, Space(max_megabytes=1.5))
-        message = str(caught.value)
-        assert refusal(message, "en") == message
-        for language in ("gl", "uz"):
-            beginning = texts(language)[f"refusal.{kind}"].partition("{")[2].partition("}")[2][:12].partition("{")[0]
-            assert refusal(message, language).startswith(name + beginning)
-            assert "{" not in refusal(message, language).removeprefix(name)
+def test_every_text_is_used() -> None:
+    paths = [*(ROOT / "escoita/space").rglob("*.py"), *(ROOT / "space/templates").iterdir()]
+    code = "".join(path.read_text("utf-8") for path in paths)
+    for key in texts("en"):
+        group, name = key.split(".")
+        # Keys of refusals and times are composed.
+        assert key in code or (group == "refusal" and f'"{name}"' in code) or group == "time", key
 
 
-def test_nothing_sent() -> None:
-    with pytest.raises(EscoitaError) as caught:
-        heard(None)
-    assert refusal(str(caught.value), "gl").startswith("Aínda non hai nada que transcribir")
-
-
-def test_a_limit_within_a_refusal_is_told_in_the_same_language() -> None:
-    message = "long.ogg: longer than the 2.5 minutes that this page takes"
-    assert refusal(message, "gl") == "long.ogg: máis longo que o que admite esta páxina: 2.5 minutos"
-    assert refusal(message, "uz") == "long.ogg: bu sahifa qabul qiladigan 2.5 daqiqa dan uzun"
+@pytest.mark.parametrize(
+    "accept_language, language",
+    [
+        ("gl-ES,gl;q=0.9,es;q=0.8,en;q=0.7", "gl"),
+        ("es-ES,es;q=0.9,gl;q=0.8", "gl"),
+        ("UZ", "uz"),
+        ("uz-Latn-UZ, en;q=0.5", "uz"),
+        ("en;q=0.3, uz;q=0.8", "uz"),
+        ("fr,*;q=0.1", "en"),
+        ("gl;q=0", "en"),
+        ("gl;q=much, uz;q=0.1", "uz"),
+        ("", "en"),
+        (None, "en"),
+    ],
+)
+def test_preferred_language(accept_language: str | None, language: str) -> None:
+    assert preferred_language(accept_language, LANGUAGES) == language
 
 
 @given(st.text())
-def test_other_messages_stay_as_they_are(message: str) -> None:
-    assert refusal(f"¡{message}!", "gl") == f"¡{message}!"
+def test_preferred_language_is_offered_for_any_header(header: str) -> None:
+    assert preferred_language(header, ["gl", "uz"]) in ("gl", "uz")
 
 
-def test_every_refusal_is_found_again_by_its_words() -> None:
-    for key, text in texts("en").items():
-        if key.startswith("refusal."):
-            english = dict.fromkeys(fields(text), "7")
-            galician = dict(english)
-            if "time" in english:
-                english["time"], galician["time"] = "7 minutes", "7 minutos"
-            assert refusal(say(key, **english), "gl") == say(key, "gl", **galician)
+def test_preferred_language_defaults_to_the_first_one_offered() -> None:
+    assert preferred_language("en", ["gl", "uz"]) == "gl"
 
 
-def test_every_text_is_shown_somewhere() -> None:
-    paths = [*(ROOT / "escoita/space").rglob("*.py"), *(ROOT / "space/templates").iterdir()]
-    code = "".join(path.read_text("utf-8") for path in paths)
-    # The others are found again by their words, and put together.
-    assert [key for key in texts("en") if key not in code and key.split(".")[0] not in ("refusal", "time")] == []
+@pytest.fixture
+def address() -> Iterator[str]:
+    import gradio as gr
+    from starlette.middleware import Middleware
+
+    i18n = page_texts(LANGUAGES, repo="ana/voices", limits="1 MB")
+    with gr.Blocks(analytics_enabled=False) as page:
+        gr.Button(i18n("transcribe.button"), elem_id="button")
+        gr.Textbox(label=i18n("transcript.label"), placeholder=i18n("transcript.placeholder"))
+        with gr.Tab(i18n("tab.about")):
+            gr.Markdown(i18n("about.none"))
+            gr.Checkbox(label=i18n("feedback.consent"))
+    _, url, _ = page.launch(
+        app_kwargs={"middleware": [Middleware(AcceptLanguage)]},
+        i18n=i18n,
+        quiet=True,
+        prevent_thread_lock=True,
+        ssr_mode=False,
+    )
+    yield url
+    page.close(verbose=False)
+
+
+def downloaded_texts(address: str, accept_language: str) -> dict[str, dict[str, str]]:
+    """Return the texts by language that Gradio sends with the page."""
+    request = urllib.request.Request(address, headers={"Accept-Language": accept_language})  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        config = re.search(r"window\.gradio_config = (.*?);</script>", answer.read().decode())
+    assert config is not None
+    found: dict[str, dict[str, str]] = json.loads(config[1])["i18n_translations"]
+    return found
+
+
+def test_the_page_has_the_texts_of_the_visitors_language(address: str) -> None:
+    for header, language in [("gl-ES,gl;q=0.9", "gl"), ("fr", "en"), ("uz", "uz"), ("gl", "gl"), ("en", "en")]:
+        found = downloaded_texts(address, header)
+        assert found["en"]["tab.about"] == texts(language)["tab.about"]
+        assert found["uz"]["tab.about"] == texts("uz")["tab.about"]
+        assert "ana/voices" in found["en"]["feedback.consent"]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+@pytest.mark.parametrize("locale, language", [("gl-ES", "gl"), ("uz-UZ", "uz"), ("es-ES", "en"), ("en-GB", "en")])
+def test_a_browser_shows_the_page_in_its_language(address: str, locale: str, language: str) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    expected = texts(language)
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
+    ):
+        page = browser.new_page(locale=locale)
+        page.goto(address)
+        expect(page.locator("#button")).to_have_text(expected["transcribe.button"], timeout=30_000)
+        expect(page.get_by_role("tab", name=expected["tab.about"])).to_be_visible()
+        expect(page.get_by_text(expected["about.none"])).to_be_visible()
+        expect(page.get_by_label(expected["transcript.label"], exact=True)).to_have_attribute(
+            "placeholder", expected["transcript.placeholder"]
+        )
+        expect(page.get_by_label(expected["feedback.consent"].format(repo="ana/voices"))).to_be_visible()

@@ -1,4 +1,4 @@
-"""Build the tab that shows what the records of the models say."""
+"""Build the tab that shows the records of the models."""
 
 import base64
 import shlex
@@ -17,8 +17,7 @@ from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import limits
 from escoita.space.rates import names, sentences, tables
-from escoita.space.texts import say as said
-from escoita.space.texts import visitor_language
+from escoita.space.texts import translate, visitor_language
 from escoita.space.theme import short_name
 from escoita.utils.formatting import duration, percent, thousands
 
@@ -35,14 +34,14 @@ Found = TypeVar("Found")
 @dataclass(frozen=True)
 class Published:
     """
-    The records of an adapter, as far as there are any.
+    Hold the published records of an adapter.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`], *optional*): What was asked for.
-        training ([`~escoita.records.training.TrainingRecord`], *optional*): What happened.
-        evaluation ([`~escoita.records.evaluation.EvaluationRecord`], *optional*): How well it hears.
-        plots (`dict[str, str]`): Address of each plot, by the name of its file, which ends in `.svg`.
-        unreadable (`Sequence[str]`): Of each record that is there and cannot be read, why.
+        recipe ([`~escoita.recipe.schema.Recipe`], *optional*): The recipe.
+        training ([`~escoita.records.training.TrainingRecord`], *optional*): The record of the training.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`], *optional*): The record of the evaluation.
+        plots (`dict[str, str]`): The data URL of each plot, by its file name (`*.svg`).
+        unreadable (`Sequence[str]`): The errors of records that cannot be read.
     """
 
     recipe: Recipe | None
@@ -54,11 +53,11 @@ class Published:
 
 def read_published(run: RunDirectory | None) -> Published:
     """
-    Reads what is there.
+    Read the existing records.
 
     Args:
-        run ([`RunDirectory`], *optional*): A run directory, or a repository of an adapter that was
-            downloaded, which has the same layout.
+        run ([`RunDirectory`], *optional*): A run directory, or a downloaded repository of an adapter, which has the
+            same layout.
     """
     if run is None:
         return Published(None, None, None, {}, [])
@@ -68,7 +67,7 @@ def read_published(run: RunDirectory | None) -> Published:
         try:
             return load() if path.is_file() else None
         except (RecipeError, RecordError) as error:
-            # Where the run lies is nobody's business.
+            # The location of the run is not shown.
             unreadable.append(str(error).replace(f"{run.path}/", ""))
             return None
 
@@ -76,29 +75,29 @@ def read_published(run: RunDirectory | None) -> Published:
         read(run.recipe, run.load_recipe),
         read(run.training, lambda: TrainingRecord.read(run.training)),
         read(run.results, lambda: EvaluationRecord.read(run.results)),
-        {path.name: data_address(path.read_bytes()) for path in _drawn(run)},
+        {path.name: data_url(path.read_bytes()) for path in _plots(run)},
         unreadable,
     )
 
 
 def normalizer_of(run: RunDirectory | None) -> str:
-    """What the recipe makes texts alike with before edits are counted; `raw` where none was published."""
+    """Return the text normalizer of the published recipe; `raw` without a recipe."""
     recipe = read_published(run).recipe
     return recipe.eval.normalizer if recipe else "raw"
 
 
-def data_address(plot: bytes) -> str:
-    """An SVG as the address of a picture: what a browser shows so neither runs scripts nor fetches anything."""
+def data_url(plot: bytes) -> str:
+    """Return an SVG as the data URL of an image, in which a browser runs no scripts and downloads nothing."""
     return f"data:image/svg+xml;base64,{base64.b64encode(plot).decode()}"
 
 
-def _drawn(run: RunDirectory) -> Iterator[Path]:
+def _plots(run: RunDirectory) -> Iterator[Path]:
     yield from sorted(run.eval.glob("*.svg"))
     if run.curve.is_file():
         yield run.curve
 
 
-# Plots that have a name in every language; others are called by their files.
+# Plots that have a title in every language; the title of others is the file name.
 PLOTS = {
     "wer-by-corpus.svg": "about.by_corpus",
     "wer-by-duration.svg": "about.by_duration",
@@ -108,8 +107,14 @@ PLOTS = {
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What an adapter says of itself; no record where it says nothing that can be read."""
+class Adapter:
+    """
+    Hold an adapter.
+
+    Args:
+        name (`str`): The name of the adapter.
+        record ([`~escoita.records.training.AdapterRecord`], *optional*): The record, if it can be read.
+    """
 
     name: str
     record: AdapterRecord | None
@@ -117,19 +122,25 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot with its title, at an address that holds it."""
-
-    title: str
-    address: str
-
-
-def about_tab(demo: "Demo", say: Callable[..., Any]) -> None:
     """
-    Lays out the tab; it is filled when the page is opened, and anew whenever the tab is.
+    Hold a plot.
 
     Args:
-        demo ([`~escoita.space.demo.Demo`]): What the page is about.
-        say (`Callable`): Text of a label, by its key.
+        title (`str`): The title.
+        url (`str`): The data URL.
+    """
+
+    title: str
+    url: str
+
+
+def about_tab(demo: "Demo", label: Callable[..., Any]) -> None:
+    """
+    Build the tab, which is filled when the page is opened, and again when the tab is selected.
+
+    Args:
+        demo ([`~escoita.space.demo.Demo`]): The demo.
+        label (`Callable`): The function that returns a text by its key.
     """
     import gradio as gr
     from gradio.context import Context
@@ -146,41 +157,42 @@ def about_tab(demo: "Demo", say: Callable[..., Any]) -> None:
 
 def about(demo: "Demo", language: str) -> str:
     """
-    HTML of all that is known.
+    Return the HTML of the tab.
 
     Args:
-        demo ([`~escoita.space.demo.Demo`]): What the page is about.
-        language (`str`): Of the page.
+        demo ([`~escoita.space.demo.Demo`]): The demo.
+        language (`str`): The language of the page.
 
     Returns:
-        `str`: Escaped; it wants [`CSS`] on the page.
+        `str`: Escaped HTML; the page needs [`CSS`].
     """
-    found, say = read_published(demo.published), partial(said, language=language)
-    link = found.recipe.card.license_link if found.recipe else None
+    records, text = read_published(demo.published), partial(translate, language=language)
+    evaluation, recipe = records.evaluation, records.recipe
+    link = recipe.card.license_link if recipe else None
     return _template().render(
         language=language,
-        say=say,
-        unreadable=found.unreadable,
+        text=text,
+        unreadable=records.unreadable,
         metrics=list(METRICS),
-        names=names(found.evaluation, language) if found.evaluation else {},
-        tables=tables(found.evaluation, found.recipe, language) if found.evaluation else [],
-        sentences=list(sentences(found.evaluation, found.recipe, language)) if found.evaluation else [],
-        other_base=bool(found.evaluation and found.evaluation.main_system.expected_base_sha256),
-        measure=_measure(demo),
-        plots=[Plot(say(PLOTS[name]) if name in PLOTS else name, place) for name, place in found.plots.items()],
+        names=names(evaluation, language) if evaluation else {},
+        tables=tables(evaluation, recipe, language) if evaluation else [],
+        sentences=list(sentences(evaluation, recipe, language)) if evaluation else [],
+        other_base=bool(evaluation and evaluation.main_system.expected_base_sha256),
+        command=_evaluation_command(demo),
+        plots=[Plot(text(PLOTS[name]) if name in PLOTS else name, url) for name, url in records.plots.items()],
         base=short_name(demo.base),
-        adapters=[Spoken(name, _spoken(source)) for name, source in demo.adapters.items()],
-        trained=trained(found.training, language) if found.training else "",
-        card=found.recipe.card if found.recipe else None,
+        adapters=[Adapter(name, _record_of(source)) for name, source in demo.adapters.items()],
+        training=training_summary(records.training, language) if records.training else "",
+        card=recipe.card if recipe else None,
         license_link=link if link and link.startswith(("https://", "http://")) else None,
         limits=limits(demo.settings, language),
     )
 
 
-def trained(training: TrainingRecord, language: str) -> str:
-    """On what, how long, and until when."""
+def training_summary(training: TrainingRecord, language: str) -> str:
+    """Return the clips, the steps and the date of a training in words."""
     used = [corpus for corpus in training.corpora if corpus.split == "train"]
-    return said(
+    return translate(
         "about.trained",
         language,
         clips=thousands(sum(corpus.utterances for corpus in used)),
@@ -190,19 +202,19 @@ def trained(training: TrainingRecord, language: str) -> str:
     )
 
 
-def _spoken(adapter: str) -> AdapterRecord | None:
+def _record_of(adapter: str) -> AdapterRecord | None:
     try:
-        return _record(adapter)
+        return _cached_record(adapter)
     except EscoitaError:
-        return None  # loading it says why
+        return None  # loading the adapter reports the error
 
 
-# Of a repository the Hub would be asked whenever the page is opened.
-_record = cache(adapter_record)
+# Without the cache, each visit of the page would send a request to the Hub.
+_cached_record = cache(adapter_record)
 
 
-def _measure(demo: "Demo") -> str:
-    """A command; in the place of folders, which are nobody's business, what stands for them."""
+def _evaluation_command(demo: "Demo") -> str:
+    """Return the command that evaluates the adapter, without the locations of folders."""
     adapter = short_name(next(iter(demo.adapters.values()), "ADAPTER"))
     return f"escoita eval --base {shlex.quote(short_name(demo.base))} --adapter {shlex.quote(adapter)}" + (
         " --corpus MANIFEST --out DIR"
@@ -245,7 +257,7 @@ CSS = """
 .about tbody th { font-weight: 400; }
 .about small { display: block; font-weight: 400; color: var(--body-text-color-subdued); }
 .about .wide .figure { text-align: end; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.about .judged > :not([rowspan]) { font-weight: 650; }
+.about .main-system > :not([rowspan]) { font-weight: 650; }
 @media (max-width: 480px) {
     .about table { font-size: .8rem; }
     .about .wide th, .about .wide td { padding: .3rem; }

@@ -1,11 +1,10 @@
-"""The box in which a visitor corrects a transcript, and sends it with the recording if it may be kept."""
+"""Build the form in which a visitor corrects a transcript, and sends it with the recording."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from escoita.space.handlers import Transcribed, messages, require_transcribed
-from escoita.space.texts import say as said
-from escoita.space.texts import visitor_language
+from escoita.space.texts import translate, visitor_language
 
 
 if TYPE_CHECKING:
@@ -13,24 +12,24 @@ if TYPE_CHECKING:
 
     from escoita.space.demo import Demo
 
-# Consent is given for one recording, never for the next one.
-FORGET = '() => ["", false, ""]'
-# On a phone a message lies over the button, and what it asks for is done.
-HEED = """() => document.querySelectorAll('[data-testid="toast-close"]').forEach((close) => close.click())"""
-PREFILL = "(heard) => heard"
+# Consent is valid for one recording only.
+RESET = '() => ["", false, ""]'
+# On a phone an error message covers the button; ticking the box resolves the error.
+CLOSE_MESSAGES = """() => document.querySelectorAll('[data-testid="toast-close"]').forEach((close) => close.click())"""
+PREFILL = "(transcript) => transcript"
 
 
 def feedback_box(
-    demo: "Demo", say: Callable[..., Any], recording: "gr.Audio", transcript: "gr.Textbox", done: "gr.State"
+    demo: "Demo", label: Callable[..., Any], recording: "gr.Audio", transcript: "gr.Textbox", done: "gr.State"
 ) -> None:
     """
-    Lays out the box, where the recipe names a dataset; else nothing.
+    Build the form if the recipe names a dataset of corrections.
 
     Args:
-        demo ([`~escoita.space.demo.Demo`]): Its `corrections` take what is sent.
-        say (`Callable`): Text of a label, by its key and the values of its placeholders.
-        recording (`gr.Audio`): What was heard.
-        transcript (`gr.Textbox`): What the model heard in it; the box begins with it.
+        demo ([`~escoita.space.demo.Demo`]): The demo, whose `corrections` store the input.
+        label (`Callable`): The function that returns a text by its key and the values of its placeholders.
+        recording (`gr.Audio`): The recording.
+        transcript (`gr.Textbox`): The transcript, which is the initial text of the correction.
         done (`gr.State`): The [`~escoita.space.handlers.Transcribed`] of this session.
     """
     import gradio as gr
@@ -47,27 +46,27 @@ def feedback_box(
             transcribed = require_transcribed(done, recording)
             corrections.keep(recording, text, consent)
             transcribed.corrected = True
-        return said("feedback.thanks", language), False
+        return translate("feedback.thanks", language), False
 
     with gr.Column(elem_id="feedback"):
-        gr.Markdown(say("feedback.lead"))
+        gr.Markdown(label("feedback.lead"))
         text = gr.Textbox(
-            label=say("feedback.label"), placeholder=say("feedback.placeholder"), lines=2, elem_id="correction"
+            label=label("feedback.label"), placeholder=label("feedback.placeholder"), lines=2, elem_id="correction"
         )
-        who = "feedback.private" if demo.settings.feedback_private else "feedback.public"
+        visibility = "feedback.private" if demo.settings.feedback_private else "feedback.public"
         consent = gr.Checkbox(
             value=False,
-            label=say("feedback.consent", repo=demo.settings.feedback),
-            info=say(who),
+            label=label("feedback.consent", repo=demo.settings.feedback),
+            info=label(visibility),
             elem_id="consent",
         )
-        gr.Markdown(say("feedback.without"))
-        button = gr.Button(say("feedback.button"), elem_id="send-correction")
+        gr.Markdown(label("feedback.without"))
+        button = gr.Button(label("feedback.button"), elem_id="send-correction")
         thanks = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="thanks", elem_classes="status")
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     transcript.change(None, transcript, text, js=PREFILL, **private)
-    recording.change(None, None, [text, consent, thanks], js=FORGET, **private)
-    consent.input(None, None, None, js=HEED, **private)
+    recording.change(None, None, [text, consent, thanks], js=RESET, **private)
+    consent.input(None, None, None, js=CLOSE_MESSAGES, **private)
     button.click(send, [recording, text, consent, done], [thanks, consent], **private)
 
 

@@ -1,4 +1,4 @@
-"""What a program may not send in the place of a recording, over plain HTTP and with Gradio's client."""
+"""Test that paths and URLs are refused, over plain HTTP and with Gradio's client."""
 
 import http.server
 import json
@@ -14,28 +14,29 @@ from gradio_client.exceptions import AppError
 
 from escoita.recipe.schema import Space
 from escoita.space import app
+from escoita.space.texts import translate
+from tests.space.pages import demo_of
 from tests.space.stub import CLIP, ROOT, Stub
-from tests.space.tabs import about_what
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        demo = about_what(ready=Stub, settings=Space(max_megabytes=1))
+        demo = demo_of(ready=Stub, settings=Space(max_megabytes=1))
         page = app.build(demo)
         yield app.start(page, demo)
         page.close(verbose=False)
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[tuple[str, list[str]]]:
-    """Address of a recording on another server, and what that was asked for."""
-    asked: list[str] = []
+def other_server() -> Iterator[tuple[str, list[str]]]:
+    """Serve a recording on another server, and yield its URL and the requests."""
+    requests: list[str] = []
 
-    class Elsewhere(http.server.BaseHTTPRequestHandler):
+    class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(CLIP.read_bytes())
@@ -45,14 +46,14 @@ def elsewhere() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, format: str, *values: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/clip.ogg", asked
+        yield f"http://127.0.0.1:{server.server_port}/clip.ogg", requests
         server.shutdown()
 
 
 def call(address: str, endpoint: str, *data: object) -> str:
-    """What the page answers to a program that speaks plain HTTP."""
+    """Call an endpoint over plain HTTP, and return the answer."""
     url = f"{address}gradio_api/call/{endpoint}"
     event = httpx.post(url, json={"data": data}, timeout=60).raise_for_status().json()["event_id"]
     return httpx.get(f"{url}/{event}", timeout=60).raise_for_status().text
@@ -63,12 +64,12 @@ def as_file(path: str, **more: str) -> dict[str, Any]:
 
 
 def upload(address: str) -> str:
-    """Path of a clip on the server."""
+    """Upload a clip, and return its path on the server."""
     answer = httpx.post(f"{address}gradio_api/upload", files={"files": ("clip.ogg", CLIP.read_bytes())}, timeout=60)
     return str(answer.raise_for_status().json()[0])
 
 
-def test_what_was_uploaded_is_heard(address: str) -> None:
+def test_an_upload_is_transcribed(address: str) -> None:
     assert json.dumps("salom") in call(address, "transcribe", as_file(upload(address)), "uzbek")
 
 
@@ -82,36 +83,37 @@ def test_files_of_the_server_are_refused(address: str, endpoint: str, path: str)
 
 
 @pytest.mark.parametrize("endpoint", ["transcribe", "compare"])
-def test_addresses_are_not_fetched(address: str, elsewhere: tuple[str, list[str]], endpoint: str) -> None:
-    url, asked = elsewhere
+def test_urls_are_not_downloaded(address: str, other_server: tuple[str, list[str]], endpoint: str) -> None:
+    url, requests = other_server
     rest = ["uzbek"] if endpoint == "transcribe" else ["base", "uzbek", ""]
     assert "event: error" in call(address, endpoint, as_file(url), *rest)
     assert "event: error" in call(address, endpoint, as_file(url.upper(), url=url), *rest)
-    assert not asked
+    assert not requests
 
 
-def test_an_address_beside_an_upload_is_not_fetched(address: str, elsewhere: tuple[str, list[str]]) -> None:
-    url, asked = elsewhere
+def test_a_url_in_addition_to_an_upload_is_not_downloaded(address: str, other_server: tuple[str, list[str]]) -> None:
+    url, requests = other_server
     call(address, "transcribe", as_file(upload(address), url=url), "uzbek")
-    assert not asked
+    assert not requests
 
 
-def test_a_program_that_sends_an_address_is_told(address: str, elsewhere: tuple[str, list[str]]) -> None:
-    url, asked = elsewhere
+def test_a_url_from_the_client_of_gradio_is_refused(address: str, other_server: tuple[str, list[str]]) -> None:
+    url, requests = other_server
     client = Client(address, verbose=False)
-    with pytest.raises(AppError, match=r"^Addresses are not fetched here; send the file itself\.$"):
+    with pytest.raises(AppError) as caught:
         client.predict(handle_file(url), "uzbek", api_name="/transcribe")
     client.close()
-    assert not asked
+    assert caught.value.message == translate("refusal.address")
+    assert not requests
 
 
-def test_too_large_a_file_is_not_taken(address: str, tmp_path: Path) -> None:
+def test_a_large_file_is_refused(address: str, tmp_path: Path) -> None:
     url = f"{address}gradio_api/upload"
     refused = httpx.post(url, files={"files": ("big.wav", b"x" * (2**20 + 2**19))}, timeout=60)
     assert refused.status_code == 413 and "Traceback" not in refused.text
     assert "salom" in call(address, "transcribe", as_file(upload(address)), "uzbek")
 
 
-def test_the_page_gives_no_files_away(address: str) -> None:
+def test_files_of_the_server_are_not_served(address: str) -> None:
     for path in ("/etc/passwd", str(ROOT / "README.md"), "README.md", "space/app.py"):
         assert httpx.get(f"{address}gradio_api/file={path}", timeout=60).status_code in (403, 404)

@@ -1,4 +1,4 @@
-"""The page in a browser, as visitors use it, with a real model behind it."""
+"""Test the tab Transcribe in a browser, with a real model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +13,10 @@ from escoita.inference.serving import Engine
 from escoita.recipe.schema import Space
 from escoita.space.client_limits import MEGABYTE
 from escoita.space.demo import Demo, Listener, Loading
+from escoita.space.texts import translate
 from tests.space.browsing import Visit, in_chromium, served, upload
+from tests.space.pages import demo_of
 from tests.space.stub import CLIP, ROOT, Stub
-from tests.space.tabs import about_what
 
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ def address(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield address
 
 
-# All that stands in the transcript and in the status, one after the other; asking now and then could miss some.
+# Collects all texts of the transcript and of the status; single reads could miss some.
 WATCH = """() => {
-    window.seen = new Set(), window.told = new Set();
+    window.transcripts = new Set(), window.statuses = new Set();
     setInterval(() => {
-        seen.add(document.querySelector("#transcript textarea").value);
-        told.add(document.querySelector("#status").innerText.trim());
+        transcripts.add(document.querySelector("#transcript textarea").value);
+        statuses.add(document.querySelector("#status").innerText.trim());
     }, 20);
 }"""
 
@@ -59,7 +60,7 @@ def text_of(engine: Engine, recording: Path) -> str:
     return last.text
 
 
-def test_a_visitor_reads_a_transcript_and_a_message(visit: Visit, engine: Engine, tmp_path: Path) -> None:
+def test_a_visitor_transcribes_and_reads_messages(visit: Visit, engine: Engine, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
     expected = text_of(engine, CLIP)
@@ -78,7 +79,7 @@ def test_a_visitor_reads_a_transcript_and_a_message(visit: Visit, engine: Engine
     assert box is not None and box["x"] == pytest.approx(width - box["x"] - box["width"], abs=20)
 
     button.click()
-    expect(message).to_have_text("Nothing to transcribe yet: record something, or choose a file.")
+    expect(message).to_have_text(translate("refusal.no_recording"))
 
     upload(page, CLIP)
     button.click()
@@ -92,7 +93,7 @@ def test_a_visitor_reads_a_transcript_and_a_message(visit: Visit, engine: Engine
     page.locator("#recording input[type=file]").set_input_files(broken)
     expect(page.locator("#recording").get_by_label("Clear")).to_be_visible()
     button.click()
-    expect(message).to_contain_text("letter & co.wav: not a recording that can be read")
+    expect(message).to_have_text(f"letter & co.wav: {translate('refusal.unreadable')}")
 
     page.get_by_role("button", name=CLIP.name).first.click()
     expect(transcript).to_have_value(expected, timeout=30_000)
@@ -120,7 +121,7 @@ def test_a_long_recording_has_segments_with_times_and_downloads(visit: Visit, en
     assert found["long.vtt"].startswith("WEBVTT") and "00:00:00,000 --> " in found["long.srt"]
 
 
-def test_the_microphone_is_heard(visit: Visit) -> None:
+def test_a_recording_of_the_microphone_is_transcribed(visit: Visit) -> None:
     from playwright.sync_api import expect
 
     page = visit()
@@ -134,9 +135,7 @@ def test_the_microphone_is_heard(visit: Visit) -> None:
     assert page.get_by_role("textbox", name="The transcript appears here.").input_value().strip()
 
 
-def test_what_is_over_a_limit_is_told_and_what_was_heard_can_be_copied(
-    visit: Visit, engine: Engine, tmp_path: Path
-) -> None:
+def test_limits_are_reported_and_transcripts_can_be_copied(visit: Visit, engine: Engine, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
     page = visit(permissions=["clipboard-read", "clipboard-write"])
@@ -146,7 +145,7 @@ def test_what_is_over_a_limit_is_told_and_what_was_heard_can_be_copied(
     large.write_bytes(b"x" * 11 * MEGABYTE)
     upload(page, long)
     page.locator("#transcribe").click()
-    expect(message).to_have_text("long.flac: longer than the 60 seconds that this page takes")
+    expect(message).to_have_text(f"long.flac: {translate('refusal.minutes', time='60 seconds')}")
     page.locator("#recording").get_by_label("Clear").click()
     page.locator("#recording input[type=file]").set_input_files(large)
     expect(message.filter(has_text="10.0 M")).to_be_visible()
@@ -158,55 +157,57 @@ def test_what_is_over_a_limit_is_told_and_what_was_heard_can_be_copied(
     assert page.evaluate("navigator.clipboard.readText()") == text_of(engine, CLIP)
 
 
-def test_text_is_read_before_its_end_and_can_be_stopped(
+def test_text_is_streamed_and_can_be_stopped(
     browser: "Browser", visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from playwright.sync_api import expect
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    with served(about_what(ready=lambda: Stub("bir ikki uch", delay=1.0))) as address:
+    with served(demo_of(ready=lambda: Stub("bir ikki uch", delay=1.0))) as address:
         page = visit(address)
         transcript = page.get_by_role("textbox", name="The transcript appears here.")
         upload(page, CLIP)
         page.evaluate(WATCH)
         page.locator("#transcribe").click()
         expect(transcript).to_have_value("bir ikki uch")
-        assert page.evaluate("[...seen]")[-3:] == ["bir", "bir ikki", "bir ikki uch"]
-        assert "Listening…" in page.evaluate("[...told]")
+        assert page.evaluate("[...transcripts]")[-3:] == ["bir", "bir ikki", "bir ikki uch"]
+        assert translate("status.transcribing") in page.evaluate("[...statuses]")
         page.locator("#transcribe").click()
         page.wait_for_function("document.querySelector('#transcript textarea').value === 'bir'")
         page.locator("#stop").click()
-        expect(page.locator("#status")).to_contain_text("Stopped")
+        expect(page.locator("#status")).to_have_text(translate("status.stopped"))
         page.wait_for_timeout(4_000)
         expect(transcript).not_to_have_value("bir ikki uch")
 
 
-def test_the_page_says_while_the_model_loads(visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from playwright.sync_api import expect
-
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    loading = Loading(Stub)
-    with served(about_what(ready=loading.ready, loading=loading.loading)) as address:
-        page = visit(address, locale="uz-UZ")
-        notice = page.locator("#notice")
-        expect(notice).to_contain_text("yuklan")
-        loading.start()
-        expect(notice).to_contain_text("tayyor")
-
-
-def refused() -> Listener:
-    raise KeyError("a secret place")
-
-
-def test_a_model_that_could_not_be_loaded_is_told_of(
+def test_the_page_shows_that_the_model_is_loading(
     visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from playwright.sync_api import expect
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    loading = Loading(refused)
-    with served(about_what(ready=loading.ready, loading=loading.loading)) as address:
-        page = visit(address)
-        expect(page.locator("#notice")).to_contain_text("loading")
+    loading = Loading(Stub)
+    with served(demo_of(ready=loading.ready, loading=loading.loading)) as address:
+        page = visit(address, locale="uz-UZ")
+        notice = page.locator("#notice")
+        expect(notice).to_have_text(translate("status.loading", "uz"))
         loading.start()
-        expect(page.locator("#notice")).to_contain_text("could not be loaded; come back later")
+        expect(notice).to_have_text(translate("status.ready", "uz"))
+
+
+def fail_to_load() -> Listener:
+    raise KeyError("/srv/secret")
+
+
+def test_the_page_shows_that_the_model_could_not_be_loaded(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playwright.sync_api import expect
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    loading = Loading(fail_to_load)
+    with served(demo_of(ready=loading.ready, loading=loading.loading)) as address:
+        page = visit(address)
+        expect(page.locator("#notice")).to_have_text(translate("status.loading"))
+        loading.start()
+        expect(page.locator("#notice")).to_have_text(translate("refusal.not_loaded"))

@@ -1,4 +1,4 @@
-"""ZeroGPU, where each call runs elsewhere: with a stand-in of its package that runs it in another process."""
+"""Test ZeroGPU, with a stand-in of its package that runs each call in another process."""
 
 import multiprocessing
 import os
@@ -15,14 +15,14 @@ from escoita.inference.fairness import Client
 from escoita.inference.serving import Engine
 from escoita.inference.streaming import Partial
 from escoita.space import app
-from escoita.space.demo import Alone, alone, on_zero_gpu
-from escoita.space.handlers import listen
+from escoita.space.demo import ZeroGpuListener, load_for_zero_gpu, on_zero_gpu
+from escoita.space.handlers import transcribe_recording
+from tests.space.pages import demo_of
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import about_what
 
 
-class Elsewhere(Stub):
-    """An engine that says in which process it hears."""
+class ProcessEngine(Stub):
+    """Return the number of the process as the text."""
 
     def __init__(self) -> None:
         super().__init__("salom dunyo")
@@ -39,13 +39,13 @@ class Elsewhere(Stub):
         beside: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
-        pytest.fail("asked together with others, whose process does not know them")
+        pytest.fail("requests of several processes cannot be batched")
 
     def stream_alone(
         self, source: str | Path, adapter: str | None = None, beside: str | None = None
     ) -> Iterator[Partial]:
         if adapter == "broken":
-            raise EscoitaError("nothing doing")
+            raise EscoitaError("broken", path="acme/broken")
         self.text = f"{os.getpid()} {adapter} {beside}"
         yield from super().stream(source, adapter, beside)
 
@@ -61,11 +61,11 @@ def run(function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], pipe
 
 @pytest.fixture
 def durations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Seconds that were asked for, each by a decorator; what it decorates runs in a process of its own."""
-    asked: list[int] = []
+    """Return the durations that decorators requested; the decorated function runs in another process."""
+    requested: list[int] = []
 
     def gpu(duration: int) -> Callable[..., Any]:
-        asked.append(duration)
+        requested.append(duration)
 
         def decorate(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
             def called(*arguments: Any) -> Iterator[Any]:
@@ -90,58 +90,60 @@ def durations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     stand_in.__spec__ = types.SimpleNamespace(name="spaces")  # type: ignore[assignment]
     stand_in.GPU = gpu  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "spaces", stand_in)
-    return asked
+    return requested
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [("1", True), ("true", True), ("T", True), ("0", False), ("", False), ("no", False)]
 )
-def test_zero_gpu_is_known_by_its_variable(
+def test_on_zero_gpu_reads_the_variable(
     durations: list[int], monkeypatch: pytest.MonkeyPatch, value: str, expected: bool
 ) -> None:
     monkeypatch.setenv("SPACES_ZERO_GPU", value)
     assert on_zero_gpu() is expected
 
 
-def test_without_its_package_it_is_not_zero_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_zero_gpu_needs_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not on_zero_gpu()
 
 
-def test_each_call_is_heard_in_a_process_of_its_own(durations: list[int]) -> None:
-    engine: Any = Elsewhere()
-    listener = alone(lambda: engine, 119.6)
-    assert engine.prepared == ["uzbek", "second"], "what a call loads goes with its process"
+def test_each_request_runs_in_its_own_process(durations: list[int]) -> None:
+    engine: Any = ProcessEngine()
+    listener = load_for_zero_gpu(lambda: engine, 119.6)
+    assert engine.prepared == ["uzbek", "second"], "an adapter that a call loads is lost with its process"
     assert durations == [120]
-    *_, last = listen(about_what(ready=lambda: listener), str(CLIP), None, "uzbek")
+    *_, last = transcribe_recording(demo_of(ready=lambda: listener), str(CLIP), None, "uzbek")
     process, adapter, beside = last.text.split()
     assert (adapter, beside) == ("None", "uzbek") and int(process) != os.getpid()
 
 
-def test_a_refusal_comes_back_from_there(durations: list[int]) -> None:
-    engine: Any = Elsewhere()
-    listener = alone(lambda: engine, 0.2)
+def test_an_error_is_returned_from_the_process(durations: list[int]) -> None:
+    engine: Any = ProcessEngine()
+    listener = load_for_zero_gpu(lambda: engine, 0.2)
     assert durations == [1]
-    with pytest.raises(EscoitaError, match="^nothing doing$"):
+    with pytest.raises(EscoitaError) as caught:
         list(listener.stream(CLIP, "broken"))
+    assert caught.value.path == "acme/broken"
 
 
-def test_the_model_is_whole_before_the_page_opens(
+def test_the_model_is_loaded_before_the_page_opens(
     durations: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    engine: Any = Elsewhere()
+    engine: Any = ProcessEngine()
     monkeypatch.setattr(Engine, "load", lambda *arguments, **settings: engine)
-    loading = app._loading(about_what(adapters={}))
-    assert not loading.loading() and isinstance(loading.ready(), Alone)
+    loading = app._loading(demo_of(adapters={}))
+    assert not loading.loading() and isinstance(loading.ready(), ZeroGpuListener)
 
 
-def test_a_model_that_cannot_be_had_opens_no_page(durations: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_loaded_is_an_error(durations: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*arguments: object, **settings: object) -> Engine:
-        raise EscoitaError("acme/base: no such base")
+        raise EscoitaError("not found", path="acme/base")
 
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
     monkeypatch.setattr(Engine, "load", load)
-    with pytest.raises(EscoitaError, match="^acme/base: no such base$"):
-        app._loading(about_what(adapters={}))
+    with pytest.raises(EscoitaError) as caught:
+        app._loading(demo_of(adapters={}))
+    assert caught.value.path == "acme/base"

@@ -1,4 +1,4 @@
-"""The examples for programs, as README and docs have them, and what else a program may do."""
+"""Test the API: the examples of README and docs, the names of its parameters, and interrupted requests."""
 
 import re
 import time
@@ -11,20 +11,20 @@ import pytest
 from gradio_client import Client, handle_file
 
 from escoita.space import app
+from tests.space.pages import FakeEngine, demo_of
 from tests.space.stub import CLIP, ROOT
-from tests.space.tabs import ValidationSet, about_what
 
 
 @pytest.fixture(scope="module")
-def listening() -> ValidationSet:
-    return ValidationSet({None: "salem dunya", "uzbek": "salom dunyo bir ikki"})
+def engine() -> FakeEngine:
+    return FakeEngine({None: "salem dunya", "uzbek": "salom dunyo bir ikki"})
 
 
 @pytest.fixture(scope="module")
-def address(listening: ValidationSet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        demo = about_what(ready=lambda: listening)
+        demo = demo_of(ready=lambda: engine)
         page = app.build(demo)
         yield app.start(page, demo)
         page.close(verbose=False)
@@ -38,49 +38,49 @@ def client(address: str) -> Iterator[Client]:
 
 
 def example(page: str) -> str:
-    """The block of Python in which a program asks the page."""
+    """Return the Python code block of a page that uses the client of Gradio."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     (block,) = (block for block in blocks if "gradio_client" in block)
     return str(block)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/space.md"])
-def test_the_documented_example_prints_what_was_heard(address: str, page: str) -> None:
+def test_the_documented_example_prints_the_transcript(address: str, page: str) -> None:
     code = re.sub(r'Client\("[^"]+"\)', f'Client("{address}", verbose=False)', example(page))
     code = code.replace('"clip.wav"', repr(str(CLIP)))
-    with redirect_stdout(StringIO()) as said:
+    with redirect_stdout(StringIO()) as output:
         exec(compile(code, page, "exec"), {})  # noqa: S102
-    assert "salom dunyo bir ikki" in said.getvalue()
+    assert "salom dunyo bir ikki" in output.getvalue()
 
 
-def test_the_adapter_is_the_first_unless_named(client: Client) -> None:
+def test_the_first_adapter_is_the_default(client: Client) -> None:
     assert client.predict(handle_file(CLIP), api_name="/transcribe") == "salom dunyo bir ikki"
     assert client.predict(handle_file(CLIP), "uzbek", api_name="/transcribe") == "salom dunyo bir ikki"
     assert client.predict(handle_file(CLIP), adapter="uzbek", api_name="/transcribe") == "salom dunyo bir ikki"
 
 
-def test_base_and_adapter_are_compared_and_rated_where_there_is_a_reference(client: Client) -> None:
-    bare = client.predict(handle_file(CLIP), api_name="/compare")
-    assert bare["done"] and bare["models"] == [
+def test_compare_returns_rates_with_a_reference(client: Client) -> None:
+    without = client.predict(handle_file(CLIP), api_name="/compare")
+    assert without["done"] and without["models"] == [
         {"name": "base", "text": "salem dunya"},
         {"name": "uzbek", "text": "salom dunyo bir ikki"},
     ]
-    rated = client.predict(handle_file(CLIP), reference="salom dunyo bir ikki", api_name="/compare")
-    assert [model["wer"] for model in rated["models"]] == [1.0, 0.0]
+    with_reference = client.predict(handle_file(CLIP), reference="salom dunyo bir ikki", api_name="/compare")
+    assert [model["wer"] for model in with_reference["models"]] == [1.0, 0.0]
 
 
-def test_the_names_of_what_a_program_gives_stay(client: Client) -> None:
+def test_names_of_endpoints_and_parameters(client: Client) -> None:
     endpoints = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
-    named = {name: [each["parameter_name"] for each in endpoint["parameters"]] for name, endpoint in endpoints.items()}
-    assert named == {
+    parameters = {
+        name: [each["parameter_name"] for each in endpoint["parameters"]] for name, endpoint in endpoints.items()
+    }
+    assert parameters == {
         "/transcribe": ["audio", "adapter"],
         "/compare": ["recording", "first", "second", "reference"],
     }
 
 
-def test_a_program_that_leaves_in_the_middle_frees_its_place(
-    address: str, client: Client, listening: ValidationSet
-) -> None:
+def test_an_interrupted_request_releases_its_place(address: str, client: Client, engine: FakeEngine) -> None:
     url = f"{address}gradio_api/"
     path = httpx.post(url + "upload", files={"files": ("a.ogg", CLIP.read_bytes())}, timeout=60).json()[0]
     data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "uzbek"]
@@ -89,6 +89,6 @@ def test_a_program_that_leaves_in_the_middle_frees_its_place(
         assert next(answer.iter_lines()).startswith("event:")
     assert client.predict(handle_file(CLIP), api_name="/transcribe") == "salom dunyo bir ikki"
     deadline = time.monotonic() + 20
-    while listening.closed < len(listening.asked) and time.monotonic() < deadline:
+    while engine.closed < len(engine.requests) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert listening.closed == len(listening.asked)
+    assert engine.closed == len(engine.requests)

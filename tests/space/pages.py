@@ -1,4 +1,4 @@
-"""A page of single tabs, on a listener without a model."""
+"""Demos and pages of single tabs, on an engine without a model."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,16 +25,16 @@ from escoita.space.theme import CSS, theme
 from tests.space.stub import ROOT
 
 
-class ValidationSet:
+class FakeEngine:
     """
-    Says two words at a time, which hang on the model that is asked.
+    Return a text for each model, two words at a time.
 
     Args:
-        heard (`dict[str | None, str]`): What the base (`None`) and each adapter hear.
+        texts (`dict[str | None, str]`): The text of the base (`None`) and of each adapter.
     """
 
-    def __init__(self, heard: dict[str | None, str]):
-        self.heard, self.asked, self.closed = heard, list[tuple[str | None, str | None]](), 0
+    def __init__(self, texts: dict[str | None, str]):
+        self.texts, self.requests, self.closed = texts, list[tuple[str | None, str | None]](), 0
 
     def stream(
         self,
@@ -43,12 +43,12 @@ class ValidationSet:
         beside: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
-        self.asked.append((adapter, beside))
-        text = self.heard[adapter]
+        self.requests.append((adapter, beside))
+        text = self.texts[adapter]
         if text == "fail":
-            raise EscoitaError(f"<b>{Path(source).name}</b>: nothing doing")
+            raise EscoitaError("no memory", path=f"<b>{Path(source).name}</b>")
         if text == "break":
-            raise RuntimeError("a secret place")
+            raise RuntimeError("/srv/secret")
         words = text.split()
         try:
             for count in range(0, len(words), 2):
@@ -59,9 +59,9 @@ class ValidationSet:
             self.closed += 1
 
 
-def about_what(run: Path | None = None, heard: dict[str | None, str] | None = None, **changed: Any) -> Demo:
-    """A demo of one adapter."""
-    listening = ValidationSet(heard or {None: "salem dunya", "uzbek": "salom dunyo"})
+def demo_of(run: Path | None = None, texts: dict[str | None, str] | None = None, **changed: Any) -> Demo:
+    """Return a demo with one adapter."""
+    engine = FakeEngine(texts or {None: "salem dunya", "uzbek": "salom dunyo"})
     demo = Demo(
         title="Demo",
         base="acme/base",
@@ -71,22 +71,22 @@ def about_what(run: Path | None = None, heard: dict[str | None, str] | None = No
         settings=Space(),
         published=RunDirectory(run) if run else None,
         language="uz",
-        ready=lambda: listening,
+        ready=lambda: engine,
         loading=lambda: False,
     )
     return replace(demo, **changed)
 
 
 @contextmanager
-def opened(demo: Demo, lay_out: Callable[[Demo, Callable[..., Any]], None]) -> Iterator[str]:
-    """Serves one tab; its address."""
-    made = page_texts(demo.settings.languages, repo=demo.settings.feedback)
+def opened(demo: Demo, build_tab: Callable[[Demo, Callable[..., Any]], None]) -> Iterator[str]:
+    """Serve a page with one tab, and yield its URL."""
+    i18n = page_texts(demo.settings.languages, repo=demo.settings.feedback)
     with gr.Blocks(analytics_enabled=False) as page, gr.Tabs(), gr.Tab("Tab"):
-        lay_out(demo, lambda key, **values: made(key))
+        build_tab(demo, lambda key, **values: i18n(key))
     _, address, _ = page.launch(
         theme=theme(),
         css=CSS + differences.CSS + page_about.CSS + page_compare.CSS + page_feedback.CSS,
-        i18n=made,
+        i18n=i18n,
         app_kwargs={"middleware": [Middleware(AcceptLanguage)]},
         prevent_thread_lock=True,
         quiet=True,

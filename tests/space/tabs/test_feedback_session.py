@@ -1,4 +1,4 @@
-"""A correction on the whole page: of a recording that this session has transcribed, and once."""
+"""Test that a session can correct only a recording that it has transcribed, and only once."""
 
 import json
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from typing import Any
 import httpx
 import pytest
 
-from escoita.errors import EscoitaError
 from escoita.recipe.schema import Space
 from escoita.records.transcript import Transcript
 from escoita.space.handlers import Transcribed, require_transcribed
-from escoita.space.texts import say
+from escoita.space.refusals import Refusal
+from escoita.space.texts import translate
 from tests.space.browsing import Visit, in_chromium, served, upload
+from tests.space.pages import demo_of
 from tests.space.stub import CLIP, Stub
-from tests.space.tabs import about_what
 
 
-class Kept:
-    """Notes what is kept."""
+class FakeCorrections:
+    """Store the texts of corrections."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -30,25 +30,25 @@ class Kept:
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def corrections() -> FakeCorrections:
+    return FakeCorrections()
 
 
 @pytest.fixture
-def address(kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(corrections: FakeCorrections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     settings = Space(feedback="ana/corrections", examples=[str(CLIP)])
-    with served(about_what(ready=lambda: Stub("salem dunya"), settings=settings, corrections=kept)) as address:
+    with served(demo_of(ready=lambda: Stub("salem dunya"), settings=settings, corrections=corrections)) as address:
         yield address
 
 
 class Session:
     """
-    A program that calls the events of the page as the page itself does.
+    Call the events of the page like a browser.
 
     Args:
-        address (`str`): Of the page.
-        name (`str`): What Gradio calls the session.
+        address (`str`): The URL of the page.
+        name (`str`): The name of the session.
     """
 
     def __init__(self, address: str, name: str):
@@ -60,8 +60,8 @@ class Session:
         return {"path": answer.raise_for_status().json()[0], "meta": {"_type": "gradio.FileData"}}
 
     def call(self, event: str, *data: object) -> dict[str, Any]:
-        asked = {"data": data, "fn_index": self.events[event], "session_hash": self.name}
-        self.http.post("gradio_api/queue/join", json=asked).raise_for_status()
+        request = {"data": data, "fn_index": self.events[event], "session_hash": self.name}
+        self.http.post("gradio_api/queue/join", json=request).raise_for_status()
         with self.http.stream("GET", f"gradio_api/queue/data?session_hash={self.name}") as answer:
             for line in answer.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
@@ -70,37 +70,39 @@ class Session:
         raise AssertionError("no answer")
 
 
-def test_a_correction_needs_a_transcription_of_the_same_session(address: str, kept: Kept) -> None:
+def test_a_correction_needs_a_transcription_of_the_same_session(address: str, corrections: FakeCorrections) -> None:
     ours, other = Session(address, "ours"), Session(address, "other")
     recording, second = ours.upload("a.ogg"), ours.upload("b.ogg")
     correction = [recording, "salom", True, None]
     refused = ours.call("send", *correction)
-    assert not refused["success"] and refused["output"]["error"] == say("refusal.not_heard")
+    assert not refused["success"] and refused["output"]["error"] == translate("refusal.not_transcribed")
     assert ours.call("transcribe_1", recording, "uzbek")["success"]
     assert not other.call("send", *correction)["success"]
     assert not ours.call("send", second, "salom", True, None)["success"]
-    assert kept.texts == []
-    assert ours.call("send", *correction)["success"] and kept.texts == ["salom"]
+    assert corrections.texts == []
+    assert ours.call("send", *correction)["success"] and corrections.texts == ["salom"]
     again = ours.call("send", *correction)
-    assert not again["success"] and again["output"]["error"] == say("refusal.corrected")
-    assert kept.texts == ["salom"]
+    assert not again["success"] and again["output"]["error"] == translate("refusal.corrected")
+    assert corrections.texts == ["salom"]
 
 
-def test_what_was_transcribed_is_corrected_once() -> None:
+def test_require_transcribed() -> None:
     done = Transcribed("a.wav", Transcript("salom", 1.0, 0.1, 1, False, ()))
     assert require_transcribed(done, "a.wav") is done
     for transcribed, recording in ((None, "a.wav"), (done, "b.wav"), (done, None)):
-        with pytest.raises(EscoitaError, match="^There is nothing to correct yet"):
+        with pytest.raises(Refusal) as caught:
             require_transcribed(transcribed, recording)
+        assert caught.value.text_key == "not_transcribed"
     done.corrected = True
-    with pytest.raises(EscoitaError, match="^You have corrected this transcript already"):
+    with pytest.raises(Refusal) as caught:
         require_transcribed(done, "a.wav")
+    assert caught.value.text_key == "corrected"
 
 
 @pytest.mark.parametrize("example", [False, True], ids=["upload", "example"])
 @pytest.mark.browser
 @in_chromium[1]
-def test_a_visitor_transcribes_and_corrects(visit: Visit, kept: Kept, example: bool) -> None:
+def test_a_visitor_transcribes_and_corrects(visit: Visit, corrections: FakeCorrections, example: bool) -> None:
     from playwright.sync_api import expect
 
     page = visit()
@@ -115,5 +117,5 @@ def test_a_visitor_transcribes_and_corrects(visit: Visit, kept: Kept, example: b
     page.locator("#correction textarea").fill("salom dunyo")
     page.locator("#consent input").check()
     page.locator("#send-correction").click()
-    expect(page.locator("#thanks")).to_contain_text("Thank you")
-    assert kept.texts == ["salom dunyo"]
+    expect(page.locator("#thanks")).to_contain_text(translate("feedback.thanks"))
+    assert corrections.texts == ["salom dunyo"]
