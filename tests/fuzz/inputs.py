@@ -70,10 +70,7 @@ def altered(draw: st.DrawFn, documents: list[Any]) -> bytes:
 def _altered(draw: st.DrawFn, value: Any) -> Any:
     """Return a copy of a value with a change at a random position inside it."""
     if isinstance(value, dict | list) and value and draw(st.integers(0, 5)):
-        if isinstance(value, list):
-            key = draw(st.integers(0, len(value) - 1))
-        else:
-            key = draw(st.sampled_from(sorted(value)))
+        key = draw(st.integers(0, len(value) - 1)) if isinstance(value, list) else draw(st.sampled_from(sorted(value)))
         kind = draw(st.integers(0, 20))
         if kind == 0:
             del value[key]
