@@ -297,7 +297,7 @@ class Transcriber:
                     raise
                 if rows == 1:
                     problem = f"out of memory on a clip of {longest:.1f} s"
-                    raise EscoitaError(problem, hint="use a smaller base model") from error
+                    raise EscoitaError(problem, hint="use a smaller base") from error
             # The error, and the tensors that its traceback refers to, are released here.
             free_device_memory()
             self.affordable_seconds = longest * (rows // 2)

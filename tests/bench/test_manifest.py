@@ -5,7 +5,7 @@ from escoita.data.readers import read_corpus
 from escoita.recipe.schema import Corpus
 
 
-def test_the_manifest_has_the_rows_of_a_real_one(tmp_path: Path) -> None:
+def test_the_manifest_has_realistic_rows(tmp_path: Path) -> None:
     assert ROWS == 650_429
     write_manifest(tmp_path / "manifest.jsonl", 200)
     rows, rejected = read_corpus(Corpus(name="clips", path=str(tmp_path / "manifest.jsonl")), "gl")
@@ -17,17 +17,17 @@ def test_the_manifest_has_the_rows_of_a_real_one(tmp_path: Path) -> None:
     assert first.speaker and first.duration and 1 <= first.duration <= 20
 
 
-def test_opening_counts_rows_time_and_memory(tmp_path: Path) -> None:
+def test_opening_measures_rows_time_and_memory(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.jsonl", 20)
     opened = open_manifest(tmp_path / "manifest.jsonl")
     assert (opened.rows, opened.rejected) == (20, 0)
     assert opened.seconds > 0 and opened.growth_bytes >= 0
 
 
-def test_what_is_measured() -> None:
+def test_the_measurements() -> None:
     seconds, growth, missing = measure_manifest(rows=3000, rounds=1)
     assert (seconds.unit, seconds.goal) == ("s", "at most 10")
     assert (growth.unit, growth.goal) == ("MB", "at most 500")
-    # A process that began with the peak of this one could not grow.
+    # The peak memory of a process that inherited that of this one would not grow.
     assert growth.value > 0.5
     assert (missing.value, missing.met) == (0, True)

@@ -23,5 +23,5 @@ def test_a_goal_is_met_or_missed(bounds: dict[str, Any], value: float, goal: str
 @pytest.mark.parametrize(
     "value, shown", [(7.8349, "7.83"), (0.43211, "0.432"), (0, "0"), (343.6, "344"), (650429, "650,429")]
 )
-def test_figures_have_three_digits_that_matter(value: float, shown: str) -> None:
+def test_values_have_three_significant_digits(value: float, shown: str) -> None:
     assert Measurement("Speed", value, "ms").figure == shown

@@ -4,7 +4,7 @@ from bench.reading import FORMATS, measure_reading
 
 
 @pytest.mark.slow
-def test_what_is_measured() -> None:
+def test_the_measurements() -> None:
     *segments, scan, differ = measure_reading(minutes=0.5, rounds=1)
     assert len(segments) == 2 * len(FORMATS)
     for speed, correlation in zip(segments[::2], segments[1::2], strict=True):

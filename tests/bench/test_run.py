@@ -12,7 +12,7 @@ from escoita.errors import EscoitaError
 
 @pytest.fixture
 def benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Benchmarks that take no time; the first one finds what it is told."""
+    """Return a function that sets the result of the first of the fake benchmarks."""
     (tmp_path / "performance.md").write_text(f"{BEGIN}{END}", "utf-8")
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(run, "DOCUMENT", tmp_path / "performance.md")
@@ -22,11 +22,11 @@ def benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[flo
     monkeypatch.setattr(run, "measure_reading", lambda: [Measurement("Segments", 50.0, "times as fast")])
     monkeypatch.setattr(run, "measure_training", lambda: [Measurement("Padding", 0.07, "of the audio")])
 
-    def find(speed: float) -> None:
+    def set_speed(speed: float) -> None:
         found = [Measurement("Speed", speed, "times as fast", at_least=6)]
         monkeypatch.setattr(run, "measure_transcriber", lambda directory: found)
 
-    return find
+    return set_speed
 
 
 @pytest.mark.slow
@@ -43,11 +43,11 @@ def test_one_table_is_printed_and_written(
     assert names == ["Speed", "First text", "Time", "Memory", "Segments", "Padding"]
 
 
-def test_a_missed_goal_is_written_and_said(benchmarks: Callable[[float], None], tmp_path: Path) -> None:
+def test_a_missed_goal_is_written_and_an_error(benchmarks: Callable[[float], None], tmp_path: Path) -> None:
     benchmarks(5.5)
-    with pytest.raises(EscoitaError) as refusal:
+    with pytest.raises(EscoitaError) as error:
         run.bench()
-    assert str(refusal.value) == "1 of 2 goals missed: Speed: 5.5 times as fast, not at least 6"
+    assert "Speed" in str(error.value) and "Memory" not in str(error.value)
     assert [measurement["met"] for measurement in json.loads((tmp_path / "results.json").read_text("utf-8"))] == [
         False,
         None,
@@ -58,7 +58,7 @@ def test_a_missed_goal_is_written_and_said(benchmarks: Callable[[float], None], 
     ]
 
 
-def test_one_benchmark_alone_writes_nothing(
+def test_a_single_benchmark_writes_no_files(
     benchmarks: Callable[[float], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     benchmarks(5.5)
@@ -68,14 +68,11 @@ def test_one_benchmark_alone_writes_nothing(
     assert (tmp_path / "performance.md").read_text("utf-8") == f"{BEGIN}{END}"
 
 
-def test_the_script_can_be_called(command: Callable) -> None:
+def test_the_script_has_a_help(command: Callable) -> None:
     done = command("bench/run.py", "--help")
     assert done.returncode == 0 and "--only" in done.stdout
 
 
-def test_a_run_without_an_adapter_is_one_clear_line(command: Callable, tmp_path: Path) -> None:
+def test_a_run_without_an_adapter_is_refused(command: Callable, tmp_path: Path) -> None:
     done = command("bench/run.py", "--only", "transcriber", "--run", str(tmp_path))
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"escoita: {tmp_path}: holds no adapter yet; escoita train makes it\n",
-    )
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and str(tmp_path) in done.stderr

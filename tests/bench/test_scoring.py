@@ -9,12 +9,12 @@ from bench.scoring import SIZES, heard_corpora, measure_scoring, scored
 FEW = {"large": 148, "small": 52}
 
 
-def test_the_corpora_are_those_of_the_galician_card() -> None:
+def test_the_corpora_have_the_sizes_of_the_galician_card() -> None:
     assert sum(SIZES.values()) == 64_527
     assert round(max(SIZES.values()) / sum(SIZES.values()), 2) == 0.74
 
 
-def test_texts_are_the_same_each_time_and_hold_errors() -> None:
+def test_texts_are_reproducible_and_contain_errors() -> None:
     texts = heard_corpora(FEW)
     assert texts == heard_corpora(FEW)
     assert {name: len(references) for name, (references, _) in texts.items()} == FEW
@@ -22,12 +22,12 @@ def test_texts_are_the_same_each_time_and_hold_errors() -> None:
         assert 0.05 < jiwer.wer(references, hypotheses) < 0.15
 
 
-def test_a_word_goes_wrong_in_each_way_or_in_none() -> None:
+def test_words_have_errors_of_each_kind() -> None:
     draw = random.Random(0)  # noqa: S311 - draws need no secrecy
     assert {misheard("luz", 0, ["non"], draw) for _ in range(100)} == {"luz"}
-    heard = {misheard("luz", 1, ["non"], draw) for _ in range(100)}
-    assert {"luz non", "non", ""} < heard and "luz" not in heard
-    assert {len(text) for text in heard - {"luz non", "non", ""}} == {3}
+    variants = {misheard("luz", 1, ["non"], draw) for _ in range(100)}
+    assert {"luz non", "non", ""} < variants and "luz" not in variants
+    assert {len(text) for text in variants - {"luz non", "non", ""}} == {3}
 
 
 def test_rates_are_those_of_jiwer_for_each_corpus_and_the_pool() -> None:
@@ -49,7 +49,7 @@ def test_rates_are_those_of_jiwer_for_each_corpus_and_the_pool() -> None:
     )
 
 
-def test_what_is_measured() -> None:
+def test_the_measurements() -> None:
     faster, ours, everything, different = measure_scoring(FEW, rounds=1)
     assert faster.name.startswith("Scoring 200 utterances") and faster.goal == "at least 2"
     assert 0 < ours.value < everything.value and ours.met is everything.met is None

@@ -6,7 +6,7 @@ from bench.streaming import measure_streaming
 
 
 @pytest.mark.slow
-def test_what_visitors_wait_for_is_measured(quickstart_run: Path) -> None:
+def test_the_measurements(quickstart_run: Path) -> None:
     ratio, first, asked, crowd, different, memory = measure_streaming(quickstart_run, visitors=4, rounds=1)
     assert (ratio.goal, crowd.goal) == ("at most 1.3", "at least 1.5")
     assert (different.value, different.unit, different.met) == (0, "of 4", True)

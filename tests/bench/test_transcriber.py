@@ -12,7 +12,7 @@ def test_the_test_clips_come_first() -> None:
     assert all(Path(path).is_file() for path in clips.column("audio"))
 
 
-def test_the_loop_of_the_card_hears_what_the_transcriber_hears(quickstart_run: Path, tmp_path: Path) -> None:
+def test_the_loop_of_the_card_returns_the_texts_of_the_transcriber(quickstart_run: Path, tmp_path: Path) -> None:
     measurements = measure_transcriber(quickstart_run, clips=8, rounds=2)
     wall, cpu, different, time, rtfx = measurements
     assert (different.value, different.unit, different.met) == (0, "of 8", True)

@@ -1,4 +1,4 @@
-"""Clips as if they had been measured, for tests of what is said of them."""
+"""Make clips with given measures, for tests of statistics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,9 @@ from escoita.data.statistics import Measured
 from escoita.records.data import Split
 
 
-def clip(text: str, seconds: float = 1.0, known: bytes = b"", **fields: Any) -> tuple[dict[str, Any], bytes]:
-    """A row, and the fingerprint of its recording."""
-    return {"text": text, "audio_seconds": seconds, **fields}, known
+def clip(text: str, seconds: float = 1.0, fingerprint: bytes = b"", **fields: Any) -> tuple[dict[str, Any], bytes]:
+    """Return the fields of a row, and the fingerprint of its recording."""
+    return {"text": text, "audio_seconds": seconds, **fields}, fingerprint
 
 
 def measured(
@@ -19,11 +19,11 @@ def measured(
     split: Split = "train",
     channels: Sequence[int] = (),
 ) -> Measured:
-    """Clips, or transcripts alone, of one corpus; their ids are their places."""
+    """Return measured clips of one corpus, given as clips or transcripts; their ids are their indices."""
     rows = [clip(each) if isinstance(each, str) else each for each in clips]
     common: dict[str, Any] = {"corpus": corpus, "language": "uz", "source": "m.jsonl"}
     utterances = Utterances.of(
-        Utterance(**(common | {"id": str(place), "audio": f"{place}.wav", "row": place + 1} | fields))
-        for place, (fields, _) in enumerate(rows)
+        Utterance(**(common | {"id": str(index), "audio": f"{index}.wav", "row": index + 1} | fields))
+        for index, (fields, _) in enumerate(rows)
     )
-    return Measured(corpus, split, utterances, [known for _, known in rows], list(channels))
+    return Measured(corpus, split, utterances, [fingerprint for _, fingerprint in rows], list(channels))

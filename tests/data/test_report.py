@@ -11,13 +11,26 @@ import yaml
 
 from escoita.audio.loading import SAMPLING_RATE, read_audio
 from escoita.data import clips
-from escoita.data.report import around_change, duration_edges, reasons, survey, write_survey
+from escoita.data.loading import RejectedRowsError
+from escoita.data.report import (
+    DEFAULT_MAX_AUDIO_SECONDS,
+    around_change,
+    duration_edges,
+    find_outliers,
+    reasons,
+    survey,
+    usual_speaking_rate,
+    write_survey,
+)
 from escoita.data.rows import Rejected
+from escoita.data.statistics import Measured, shortened
 from escoita.errors import CorpusError
+from escoita.metrics.characters import count_characters
 from escoita.recipe.schema import Recipe, load_recipe
-from escoita.records.data import CorpusData, DataRecord
+from escoita.records.data import CorpusData, DataRecord, OutlierKind, Outliers
 from escoita.run_directory import RunDirectory
 from tests.conftest import CORPUS
+from tests.data.measures import clip, measured
 from tests.samples import RECIPE, tone, write_clip, write_manifest
 
 
@@ -25,7 +38,7 @@ Rows = list[dict[str, Any] | str]
 
 
 def quickstart(split: str, count: int) -> Rows:
-    """Real clips, their paths whole."""
+    """Return rows of real clips with absolute paths."""
     rows = [json.loads(line) for line in (CORPUS / f"{split}.jsonl").read_text("utf-8").splitlines()[:count]]
     return [row | {"audio_filepath": str(CORPUS / row["audio_filepath"])} for row in rows]
 
@@ -45,7 +58,7 @@ def of(record: DataRecord, split: str) -> CorpusData:
     return data
 
 
-def test_what_the_quick_start_holds(tmp_path: Path) -> None:
+def test_statistics_of_the_quick_start(tmp_path: Path) -> None:
     record = survey(recipe_of(tmp_path, quickstart("train", 40), quickstart("test", 10)))
     train = of(record, "train")
     rows = [row for row in quickstart("train", 40) if isinstance(row, dict)]
@@ -69,7 +82,7 @@ def test_what_the_quick_start_holds(tmp_path: Path) -> None:
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Recipe:
-    """The quick start, spoilt in each way that is looked for."""
+    """Return the recipe of a corpus with a problem of each kind."""
     train, test = quickstart("train", 30), quickstart("test", 10)
     first, second = train[0], train[1]
     assert isinstance(first, dict) and isinstance(second, dict)
@@ -95,16 +108,17 @@ def broken(tmp_path: Path) -> Recipe:
     return recipe_of(tmp_path, train, test, quickstart("validation", 8), normalizer="basic")
 
 
-def test_everything_that_is_spoilt_is_found(broken: Recipe) -> None:
+def test_every_problem_is_found(broken: Recipe) -> None:
     record = survey(broken)
     test = of(record, "test")
     assert (test.clips, test.rejected) == (17, 3)
-    assert [(reason.reason, reason.rows) for reason in test.reasons][0] == ("no such file", 2)
-    assert test.reasons[0].examples == [
-        "test.jsonl:18: gone.wav: no such file",
-        "test.jsonl:19: lost.wav: no such file",
+    reason = test.reasons[0]
+    assert reason.rows == 2
+    assert reason.examples == [
+        f"test.jsonl:18: gone.wav: {reason.reason}",
+        f"test.jsonl:19: lost.wav: {reason.reason}",
     ]
-    outliers = {each.kind: [odd.clip.id for odd in each.examples] for each in test.outliers}
+    outliers = {each.kind: [example.clip.id for example in each.examples] for each in test.outliers}
     for kind in ("long", "digits", "script", "silent", "claim"):
         assert outliers[kind] == [kind]
     leaks = {leak.by: leak for leak in record.leaks if leak.split == "test"}
@@ -119,7 +133,7 @@ def test_everything_that_is_spoilt_is_found(broken: Recipe) -> None:
     assert of(record, "validation").outliers == [] == of(record, "train").outliers
 
 
-def test_the_record_is_the_same_again_and_names_no_folder(
+def test_the_record_is_reproducible_and_contains_no_folder(
     broken: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDirectory(broken.run_path)
@@ -127,15 +141,15 @@ def test_the_record_is_the_same_again_and_names_no_folder(
     written = run.data.read_bytes(), run.durations.read_bytes()
     assert DataRecord.read(run.data) == record
     assert str(tmp_path).encode() not in written[0] and str(CORPUS).encode() not in written[0]
-    monkeypatch.setattr(clips, "decode_clip", lambda utterance: pytest.fail(f"{utterance.audio} is decoded again"))
-    spared = broken.model_copy(update={"corpora": broken.corpora.model_copy(update={"test": broken.corpora.train})})
-    survey(spared)
+    monkeypatch.setattr(clips, "decode_clip", lambda utterance: pytest.fail(f"{utterance.audio} was decoded again"))
+    unchanged = broken.model_copy(update={"corpora": broken.corpora.model_copy(update={"test": broken.corpora.train})})
+    survey(unchanged)
     monkeypatch.undo()
     write_survey(broken, run)
     assert (run.data.read_bytes(), run.durations.read_bytes()) == written
 
 
-def test_the_digest_tells_a_corpus_that_has_changed(tmp_path: Path) -> None:
+def test_the_digest_changes_with_the_corpus(tmp_path: Path) -> None:
     train, test = quickstart("train", 6), quickstart("test", 6)
     before = survey(recipe_of(tmp_path, train, test))
     assert isinstance(train[3], dict)
@@ -145,31 +159,135 @@ def test_the_digest_tells_a_corpus_that_has_changed(tmp_path: Path) -> None:
     assert len(digests) == 3 and len({of(record, "test").sha256 for record in (before, after, fewer)}) == 1
 
 
-def test_a_corpus_that_is_not_at_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_corpus(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, quickstart("train", 4), quickstart("test", 4))
     (tmp_path / "train.jsonl").unlink()
-    with pytest.raises(CorpusError, match=r"train\.jsonl"):
+    with pytest.raises(CorpusError) as error:
         survey(recipe)
+    assert error.value.path == tmp_path / "train.jsonl"
     record = survey(recipe, missing_ok=True)
     assert [(each.split, each.name) for each in record.missing] == [("train", "clips")]
     assert [data.split for data in record.corpora] == ["test"] and record.leaks == []
-    assert "Not compared: " in capsys.readouterr().err
 
 
-def test_recordings_that_are_not_at_hand(tmp_path: Path) -> None:
-    """Half of the corpora travelled: the manifest is there, the clips are not."""
+def test_missing_recordings(tmp_path: Path) -> None:
+    """The manifest was copied without its clips."""
     recipe = recipe_of(tmp_path, [{"audio_filepath": "a.wav", "text": "un"}], quickstart("test", 4))
-    with pytest.raises(CorpusError, match="none of 1 rows can be used"):
+    with pytest.raises(RejectedRowsError) as error:
         survey(recipe)
+    assert (error.value.rejected, error.value.total) == (1, 1)
     assert [each.split for each in survey(recipe, missing_ok=True).missing] == ["train"]
 
 
-def test_nothing_at_hand_at_all(tmp_path: Path) -> None:
+def test_all_corpora_are_missing(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, quickstart("train", 1), quickstart("test", 1))
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").unlink()
     record = survey(recipe, missing_ok=True)
     assert len(record.missing) == 2 and record.corpora == record.leaks == record.duplicates == []
+
+
+AUDIBLE = b"audible"
+# About twelve characters per second.
+USUAL = [clip("chiroqni yoq", 1 + index % 7 / 20, AUDIBLE) for index in range(30)]
+
+
+def outliers_of(corpus: Measured, limit: float = 30.0) -> dict[OutlierKind, Outliers]:
+    characters = count_characters(corpus.utterances.each("text"))
+    return {each.kind: each for each in find_outliers(corpus, characters, limit)}
+
+
+def test_a_corpus_without_outliers() -> None:
+    assert outliers_of(measured(*USUAL)) == {}
+
+
+@pytest.mark.parametrize(
+    "outlier, kind, value",
+    [
+        (clip("chiroqni yoq " * 29, 30.5, AUDIBLE), "long", "30.5 s"),
+        (clip("u", 0.1, AUDIBLE), "short", "0.10 s"),
+        (clip("chiroqni yoq " * 20, 2.0, AUDIBLE), "dense", "130.0"),
+        (clip("ha", 5.0, AUDIBLE), "sparse", "0.4 "),
+        (clip("чироқни ёқ ok", 1.0, AUDIBLE), "script", "Cyrillic"),
+        (clip("soat 7:30 da", 1.0, AUDIBLE), "digits", "7:30 "),
+        (clip("chiroqni yoq", 1.0), "silent", "audible"),
+        (clip("chiroqni yoq", 1.0, AUDIBLE, duration=1.6), "claim", "1.60 s"),
+        (clip("chiroqni yoq", 1.0, AUDIBLE, duration=0.4), "claim", "0.40 s"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_an_outlier_of_each_kind(outlier: tuple, kind: OutlierKind, value: str) -> None:
+    (outliers,) = outliers_of(measured(*USUAL, outlier)).values()
+    assert (outliers.kind, outliers.clips, outliers.share) == (kind, 1, 1 / 31)
+    (example,) = outliers.examples
+    assert (example.clip.id, example.clip.text) == ("30", shortened(outlier[0]["text"]))
+    assert value in example.detail
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        clip("chiroqni yoq " * 28, 30.0, AUDIBLE),
+        clip("ha", 0.2, AUDIBLE),
+        clip("chiroqni yoq OK да", 1.5, AUDIBLE),
+        clip("oʻn toʻrtta", 1.0, AUDIBLE),
+        clip("chiroqni yoq", 1.0, AUDIBLE, duration=1.5),
+        clip("chiroqni yoq", 1.0, AUDIBLE, offset=3.0, duration=9.0),
+    ],
+    ids=["as long as the limit", "short", "a foreign word", "a modifier letter", "a rounded claim", "a segment"],
+)
+def test_clips_that_are_not_outliers(usual: tuple) -> None:
+    assert outliers_of(measured(*USUAL, usual)) == {}
+
+
+def test_the_most_extreme_outliers_are_the_examples() -> None:
+    lengths = [31, 45, 33, 60, 32, 44, 35]
+    outliers = outliers_of(measured(*USUAL, *(clip("chiroqni yoq " * 30, each, AUDIBLE) for each in lengths)))["long"]
+    assert outliers.clips == 7
+    assert [example.detail for example in outliers.examples] == ["60.0 s", "45.0 s", "44.0 s", "35.0 s", "33.0 s"]
+
+
+def test_the_limit_of_another_model_applies() -> None:
+    assert outliers_of(measured(*USUAL), limit=1.25)["long"].clips == sum(
+        fields["audio_seconds"] > 1.25 for fields, _ in USUAL
+    )
+
+
+def test_the_script_is_that_of_most_letters_of_the_corpus() -> None:
+    rows = [clip("чироқни ёқ", 1.0, AUDIBLE)] * 5 + [clip("chiroqni yoq", 1.0, AUDIBLE), clip("12 !?", 1.0, AUDIBLE)]
+    (example,) = outliers_of(measured(*rows))["script"].examples
+    assert example.detail.startswith("Latin")
+
+
+def test_a_corpus_without_letters() -> None:
+    assert set(outliers_of(measured(*[clip("12 !?", 1.0, AUDIBLE)] * 3))) == {"digits"}
+
+
+def test_outliers_have_little_influence_on_the_usual_rate() -> None:
+    rates = np.random.default_rng(1).lognormal(np.log(12), 0.2, 1_000)
+    spoilt = np.concatenate([rates, np.full(200, 0.01), np.full(100, 900.0)])
+    for slow, fast in (usual_speaking_rate(rates), usual_speaking_rate(spoilt)):
+        assert 4 < slow < 6 and 23 < fast <= 30
+
+
+def test_half_and_twice_the_median_are_always_usual() -> None:
+    assert usual_speaking_rate(np.full(100, 10.0)) == pytest.approx((5, 20))
+
+
+def test_few_clips_have_no_usual_rate() -> None:
+    assert usual_speaking_rate(np.array([2.0, 25.0] + [10.0] * 17)) == (1.0, 30.0)
+
+
+def test_the_limit_is_that_of_the_families() -> None:
+    from escoita.models.base import Family
+
+    assert Family.max_audio_seconds == DEFAULT_MAX_AUDIO_SECONDS
+
+
+def test_clips_of_which_one_channel_is_used() -> None:
+    (outliers,) = outliers_of(measured(*USUAL, channels=[0] * (len(USUAL) - 1) + [2])).values()
+    assert (outliers.kind, outliers.clips) == ("channel", 1)
+    assert "2" in outliers.examples[0].detail
 
 
 @pytest.mark.parametrize(
@@ -188,7 +306,7 @@ def test_the_bins_of_durations(lengths: list[list[float]], edges: list[float]) -
     assert len(found) <= 21 and np.allclose(np.diff(found), found[1])
 
 
-def test_reasons_that_differ_in_figures_alone_are_one() -> None:
+def test_reasons_that_differ_in_numbers_only_are_one() -> None:
     rows = [
         Rejected("/srv/m.jsonl", 1, "a.wav", "no such file"),
         *(
@@ -215,18 +333,18 @@ def test_reasons_that_differ_in_figures_alone_are_one() -> None:
         ("un dous", "un dous", ("un dous", "un dous")),
     ],
 )
-def test_the_place_that_a_normaliser_changes(before: str, after: str, shown: tuple[str, str]) -> None:
+def test_the_first_change_of_a_normalizer_is_shown_in_context(before: str, after: str, shown: tuple[str, str]) -> None:
     assert around_change(before, after) == shown
 
 
-def test_what_the_normaliser_does_is_counted(tmp_path: Path) -> None:
+def test_changes_of_the_normalizer_are_counted(tmp_path: Path) -> None:
     rows: Rows = [
         {"audio_filepath": "own.wav", "text": text} for text in ("O'zbek tili", "[kulgi]", "bir ikki", "a (b) c")
     ]
     write_clip(tmp_path / "own.wav")
-    made = of(survey(recipe_of(tmp_path, rows, rows, normalizer="basic")), "train").normalization
-    assert (made.merged, made.split, made.emptied) == (1, 1, 1)
-    assert ("O'zbek tili", "o zbek tili") in made.examples and ("[kulgi]", "") in made.examples
+    changes = of(survey(recipe_of(tmp_path, rows, rows, normalizer="basic")), "train").normalization
+    assert (changes.merged, changes.split, changes.emptied) == (1, 1, 1)
+    assert ("O'zbek tili", "o zbek tili") in changes.examples and ("[kulgi]", "") in changes.examples
 
 
 def test_the_command(broken: Recipe, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
@@ -236,10 +354,10 @@ def test_the_command(broken: Recipe, tmp_path: Path, command: Callable[..., subp
     assert done.stdout.endswith(f"Record: {run.data}\nPlot:   {run.durations}\n")
     assert DataRecord.read(run.data).name == "other" and run.durations.read_text("utf-8").startswith("<svg")
     assert "copy, like train uz-train-0000: boshqa gap" in done.stdout
-    assert not run.recipe.exists(), "looking at data begins no run"
+    assert not run.recipe.exists(), "the command does not start a run"
 
 
-def test_the_command_refuses_in_one_line(
+def test_the_command_fails_with_one_line(
     tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     recipe_of(tmp_path, quickstart("train", 2), quickstart("test", 2))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.data.rows import SCHEMA, Utterance, Utterances, batched
+from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances, batched
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -36,12 +36,12 @@ ROWS = st.lists(
 
 
 def row(id: str = "a", **fields: object) -> Utterance:
-    whole = {"audio": f"{id}.wav", "text": "un", "corpus": "c", "language": "gl", "source": "m.jsonl", "row": 1}
-    return Utterance(id=id, **(whole | fields))  # type: ignore[arg-type]
+    defaults = {"audio": f"{id}.wav", "text": "un", "corpus": "c", "language": "gl", "source": "m.jsonl", "row": 1}
+    return Utterance(id=id, **(defaults | fields))  # type: ignore[arg-type]
 
 
 @given(ROWS)
-def test_rows_come_back_as_they_went_in(rows: list[Utterance]) -> None:
+def test_rows_are_stored_without_changes(rows: list[Utterance]) -> None:
     table = Utterances.of(rows)
     assert list(table) == rows == [table[index] for index in range(len(rows))]
     assert list(reversed(table)) == rows[::-1] == [table[-1 - index] for index in range(len(rows))]
@@ -50,15 +50,15 @@ def test_rows_come_back_as_they_went_in(rows: list[Utterance]) -> None:
 
 
 @given(ROWS, st.data())
-def test_selections_are_those_of_a_list(rows: list[Utterance], data: st.DataObject) -> None:
+def test_selections_are_equal_to_those_of_a_list(rows: list[Utterance], data: st.DataObject) -> None:
     table, plain = Utterances.of(rows), list(rows)
     for _ in range(3):
-        places = st.lists(st.integers(0, len(plain) - 1), max_size=9) if plain else st.just([])
-        chosen, mask = data.draw(places), data.draw(st.lists(st.booleans(), min_size=9, max_size=9))
+        indices = st.lists(st.integers(0, len(plain) - 1), max_size=9) if plain else st.just([])
+        chosen, mask = data.draw(indices), data.draw(st.lists(st.booleans(), min_size=9, max_size=9))
         table, plain = table.take(chosen), [plain[index] for index in chosen]
         assert list(table) == plain
         table = table.where(mask[: len(plain)])
-        plain = [each for each, wanted in zip(plain, mask, strict=False) if wanted]
+        plain = [each for each, selected in zip(plain, mask, strict=False) if selected]
         bounds = data.draw(st.slices(len(plain)))
         table, plain = table[bounds], plain[bounds]
         assert list(table) == plain and len(table) == len(plain)
@@ -75,7 +75,7 @@ def test_concatenated_rows_keep_their_order(
 
 
 @given(ROWS)
-def test_ids_become_unique_and_the_rest_stays(rows: list[Utterance]) -> None:
+def test_only_ids_change_to_become_unique(rows: list[Utterance]) -> None:
     renamed = list(Utterances.of(rows).with_unique_ids())
     before, after = [each.id for each in rows], [each.id for each in renamed]
     assert len(set(after)) == len(after)
@@ -92,19 +92,19 @@ def test_ids_become_unique_and_the_rest_stays(rows: list[Utterance]) -> None:
         ("a a a#1", "a#1#1 a#2 a#1#3#3"),
     ],
 )
-def test_which_ids_are_numbered(before: str, after: str) -> None:
+def test_numbers_of_repeated_ids(before: str, after: str) -> None:
     rows = Utterances.of([row(id) for id in before.split()]).with_unique_ids()
     assert rows.column("id") == after.split()
 
 
-def test_measured_lengths_belong_to_the_rows_that_were_measured() -> None:
+def test_measured_lengths_are_stored_with_their_rows() -> None:
     rows = Utterances.of([row("a"), row("b"), row("c")])
     measured = rows.take([2, 0]).with_audio_seconds([3.0, 1.0])
     assert [(each.id, each.audio_seconds) for each in measured] == [("c", 3.0), ("a", 1.0)]
     assert rows.column("audio_seconds") == [0.0, 0.0, 0.0]
 
 
-def test_a_place_that_is_not_there() -> None:
+def test_an_index_out_of_range() -> None:
     rows = Utterances.of([row("a"), row("b")])[:1]
     for index in (1, -2):
         with pytest.raises(IndexError):
@@ -112,13 +112,13 @@ def test_a_place_that_is_not_there() -> None:
     assert row("b") not in rows and row("a") in rows
 
 
-def test_no_rows_at_all() -> None:
+def test_empty_selections() -> None:
     for rows in (Utterances.of([]), Utterances.concatenated([]), Utterances.of([row()]).where([False])):
         assert len(rows) == 0 and list(rows) == [] and rows.column("id") == []
         assert list(rows.with_unique_ids()) == list(rows.with_audio_seconds([])) == []
 
 
-def test_a_table_may_leave_columns_out_and_hold_gaps() -> None:
+def test_a_table_may_lack_columns_and_values() -> None:
     table = pa.table({"id": ["a", "b"], "text": pa.array(["un", None], pa.large_string()), "row": [1, None]})
     first, second = Utterances.from_table(table)
     assert first == Utterance("a", "", "un", "", "", "", 1)
@@ -137,8 +137,8 @@ SELECTIONS: dict[str, Callable[[Utterances], Utterances]] = {
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_selecting_copies_no_recording(name: str) -> None:
-    rows = Utterances.of(row(id, embedded=bytes([place]) * 1_000_000) for place, id in enumerate("abcd"))
+def test_selections_do_not_copy_recordings(name: str) -> None:
+    rows = Utterances.of(row(id, embedded=bytes([index]) * 1_000_000) for index, id in enumerate("abcd"))
     before = pa.total_allocated_bytes()
     selected = SELECTIONS[name](rows)
     assert pa.total_allocated_bytes() - before < 100_000
@@ -146,14 +146,19 @@ def test_selecting_copies_no_recording(name: str) -> None:
         assert each.embedded == bytes(["abcd".index(each.id[0])]) * 1_000_000
 
 
-def test_recordings_of_several_pieces_are_found() -> None:
-    """More rows than are collected at once."""
-    rows = Utterances.of(row(str(place), embedded=str(place).encode()) for place in range(20_000))
+def test_recordings_in_several_arrays_are_found() -> None:
+    """There are more rows than one block."""
+    rows = Utterances.of(row(str(index), embedded=str(index).encode()) for index in range(20_000))
     assert rows.table["embedded"].num_chunks > 1
-    assert [rows[place].embedded for place in (0, 8_191, 8_192, 19_999)] == [b"0", b"8191", b"8192", b"19999"]
+    assert [rows[index].embedded for index in (0, 8_191, 8_192, 19_999)] == [b"0", b"8191", b"8192", b"19999"]
     assert all(each.embedded == each.id.encode() for each in rows[::-1])
 
 
-def test_blocks_have_the_size_asked_for_but_the_last() -> None:
-    blocks = batched((row(str(place)) for place in range(7)), 3)
+def test_all_blocks_but_the_last_have_the_requested_size() -> None:
+    blocks = batched((row(str(index)) for index in range(7)), 3)
     assert [[each.id for each in block] for block in blocks] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
+
+
+def test_the_public_text_of_a_rejected_row_contains_no_folder() -> None:
+    assert Rejected("/srv/m.jsonl", 3, "/srv/a.wav", "no such file").public() == "m.jsonl:3: a.wav: no such file"
+    assert Rejected("uz/m.jsonl", 3, "uz/a.wav", "no such file").public() == "uz/m.jsonl:3: uz/a.wav: no such file"

@@ -1,10 +1,10 @@
 """
-The property tests of texts, led by what code they reach: Atheris chooses the bytes that Hypothesis makes inputs of.
+Run the property tests of texts with coverage guidance: Atheris chooses the bytes from which Hypothesis makes inputs.
 
     pip install atheris
     python tests/fuzz/guided.py recipe -runs=20000 -max_len=4096 -len_control=0
 
-Where Atheris has no wheel, `make fuzz` tries the same properties without it.
+If there is no wheel of Atheris, `make fuzz` tests the same properties without it.
 """
 
 import sys
@@ -27,6 +27,6 @@ TRIED = {
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in TRIED:
-        sys.exit(f"give one of {', '.join(TRIED)}, then what libFuzzer takes, such as -runs=20000")
+        sys.exit(f"usage: guided.py {'|'.join(TRIED)} [options of libFuzzer, such as -runs=20000]")
     atheris.Setup([sys.argv[0], *sys.argv[2:]], TRIED[sys.argv[1]].hypothesis.fuzz_one_input)  # type: ignore[attr-defined]
     atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""Whatever a published file holds, it is read, compared or refused with a line of ours; verification never breaks."""
+"""Test that any published file is read, compared or refused with one line, and that verification always ends."""
 
 import json
 import re
@@ -39,7 +39,7 @@ from tests.fuzz.test_texts import written
 
 
 Files = Mapping[str, bytes]
-# Of the whole of verification, which takes a quarter of a second.
+# The number of complete verifications, each of which takes a quarter of a second.
 few = settings(fuzzed, max_examples=max(5, TRIED // 20))
 JSON = ("training.json", "data.json", "eval/results.json", "adapter_config.json", "escoita.json")
 
@@ -55,7 +55,7 @@ def hidden(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 def tried_on(inputs: st.SearchStrategy[bytes], name: str, read: Callable[[Path], Any], profile: Any = fuzzed) -> None:
-    """Reads each input from a file; what is refused names the file, in one line."""
+    """Read each input from a file; an error is one line with the name of the file."""
 
     @profile
     @given(inputs)
@@ -95,7 +95,7 @@ def test_digests_are_compared_or_refused(files: Files) -> None:
 
 
 @pytest.mark.parametrize("name", ["training.svg", "data/durations.svg", "eval/wer-by-corpus.svg"])
-def test_the_figures_of_a_plot_are_read_or_none(files: Files, name: str) -> None:
+def test_the_data_of_a_plot_are_read_or_none(files: Files, name: str) -> None:
     plot = files[name].decode()
     (figures,) = re.findall("<metadata>(.*?)</metadata>", plot)
 
@@ -109,7 +109,7 @@ def test_the_figures_of_a_plot_are_read_or_none(files: Files, name: str) -> None
     tried()
 
 
-def test_the_header_of_safetensors_is_looked_into_or_refused(files: Files) -> None:
+def test_the_header_of_safetensors_is_scanned_or_refused(files: Files) -> None:
     @fuzzed
     @given(mutated([files["adapter_model.safetensors"]]))
     def tried(content: bytes) -> None:
@@ -136,14 +136,14 @@ def test_front_matter_is_read_or_refused(files: Files) -> None:
 
 
 def test_leaderboard_files_are_compared(files: Files) -> None:
-    made = b"- dataset: {id: a/b, task_id: clips}\n  value: 10.0\n  date: '2026-01-01'\n"
+    expected = b"- dataset: {id: a/b, task_id: clips}\n  value: 10.0\n  date: '2026-01-01'\n"
 
     @fuzzed
-    @given(mutated([made]) | altered([[{"value": 1.0}]]))
+    @given(mutated([expected]) | altered([[{"value": 1.0}]]))
     def tried(content: bytes) -> None:
         with written(b"", "x") as path:
-            there = write_files(path.parent, {".eval_results/clips.yaml": content})
-            assert len(list(check_leaderboards(there, {".eval_results/clips.yaml": made}))) == 1
+            folder = write_files(path.parent, {".eval_results/clips.yaml": content})
+            assert len(list(check_leaderboards(folder, {".eval_results/clips.yaml": expected}))) == 1
 
     tried()
 
@@ -167,7 +167,7 @@ def test_counts_are_read_or_refused(hidden: Files, tmp_path: Path) -> None:
 
 @fuzzed
 @given(st.dictionaries(st.text() | st.text("a/.\\A:\0é", max_size=8), st.integers(0, 1 << 40), max_size=8))
-def test_a_list_of_files_is_taken_or_refused(sizes: dict[str, int]) -> None:
+def test_a_list_of_files_is_accepted_or_refused(sizes: dict[str, int]) -> None:
     try:
         require_plain("ana/uzbek", sizes)
     except EscoitaError as error:
@@ -178,8 +178,8 @@ def test_a_list_of_files_is_taken_or_refused(sizes: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("name", [*JSON, "README.md", "recipe.yaml", "training.svg", "eval/clips/predictions.parquet"])
-def test_verification_ends_with_checks_or_one_line(files: Files, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens where the Hub should be."""
+def test_verification_returns_checks_or_one_line(files: Files, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub cannot be reached."""
     monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9", token=False))
     inputs = altered([json.loads(files[name])]) if name in JSON else mutated([files[name]])
 
@@ -188,9 +188,9 @@ def test_verification_ends_with_checks_or_one_line(files: Files, name: str, monk
     def tried(content: bytes) -> None:
         with written(b"", "x") as path:
             changed = {**files, name: content}
-            there = write_files(path.parent / "there", changed | {"SHA256SUMS": checksums(changed)})
+            folder = write_files(path.parent / "folder", changed | {"SHA256SUMS": checksums(changed)})
             try:
-                checks: list[Check] = verify(str(there), score, drawings)
+                checks: list[Check] = verify(str(folder), score, drawings)
             except EscoitaError as error:
                 assert "\n" not in str(error)
                 return

@@ -1,4 +1,4 @@
-"""Whatever a recipe, a record or a card says, it is read or refused with a line of ours."""
+"""Test that any recipe, record or card is read or refused."""
 
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ TABLES = {
     ".csv": [b'path,sentence,speaker\na.ogg,"ola, bo dia",f1\nb.ogg,"dous ""tres""",f2\n'],
     ".tsv": [b'path\tsentence\na.ogg\tola\nb.ogg\tbo "dia\n'],
 }
-NEW = sealed("---\nlanguage: uz\n---\n\n# Title\n")
+UPDATED = sealed("---\nlanguage: uz\n---\n\n# Title\n")
 
 
 @contextmanager
@@ -64,9 +64,9 @@ def test_a_record_is_read_or_refused(content: bytes) -> None:
 @given(mutated(CARDS))
 def test_a_card_is_revised_and_checked_or_refused(content: bytes) -> None:
     card = content.decode("utf-8", "replace")
-    assert {check.verdict for check in check_front(card, NEW)} <= {"holds", "differs", "cannot be proven"}
+    assert {check.verdict for check in check_front(card, UPDATED)} <= {"holds", "differs", "cannot be proven"}
     try:
-        revise(card, NEW, False)
+        revise(card, UPDATED, False)
     except EscoitaError as error:
         assert str(error)
 
@@ -95,7 +95,7 @@ def test_predictions_are_read_or_refused(predictions: bytes) -> None:
 
 
 @pytest.mark.parametrize("suffix", TABLES)
-def test_of_a_manifest_each_row_is_used_or_rejected(suffix: str) -> None:
+def test_each_row_of_a_manifest_is_used_or_rejected(suffix: str) -> None:
     @fuzzed
     @given(mutated(TABLES[suffix]))
     def tried(content: bytes) -> None:

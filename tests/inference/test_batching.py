@@ -13,39 +13,39 @@ class RequestSegment:
     batch_key: str = "a"
 
 
-PARTS = st.lists(st.builds(RequestSegment, st.floats(0.05, 30), st.sampled_from("ab")), min_size=1, max_size=60)
+SEGMENTS = st.lists(st.builds(RequestSegment, st.floats(0.05, 30), st.sampled_from("ab")), min_size=1, max_size=60)
 
 
 @given(st.lists(st.floats(0, 40)), st.floats(0.5, 200))
-def test_batches_hold_every_clip_once_the_longest_first(lengths: list[float], budget: float) -> None:
+def test_batches_contain_every_clip_once_the_longest_first(lengths: list[float], budget: float) -> None:
     batches = list(batches_by_seconds(lengths, budget))
     order = [index for batch in batches for index in batch]
     assert sorted(order) == list(range(len(lengths)))
     assert [lengths[index] for index in order] == sorted(lengths, reverse=True)
     assert all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in batches)
-    # No batch could have taken the next clip too.
+    # No batch has room for the next clip.
     assert all((len(batch) + 1) * lengths[batch[0]] > budget for batch in batches[:-1])
 
 
-@given(PARTS, st.floats(1, 200), st.integers(1, 40))
-def test_a_batch_is_of_one_adapter_of_like_length_and_within_its_limits(
-    parts: list[RequestSegment], budget: float, most: int
+@given(SEGMENTS, st.floats(1, 200), st.integers(1, 40))
+def test_a_batch_has_one_key_similar_lengths_and_its_limits(
+    segments: list[RequestSegment], budget: float, max_rows: int
 ) -> None:
-    batch = next_batch(parts, budget, most)
+    batch = next_batch(segments, budget, max_rows)
     lengths = [segment.seconds for segment in batch]
-    assert len({id(segment) for segment in batch}) == len(batch) <= most
+    assert len({id(segment) for segment in batch}) == len(batch) <= max_rows
     assert len({segment.batch_key for segment in batch}) == 1
     assert max(lengths) <= max(2 * min(lengths), min(lengths) + 4)
     assert len(batch) == 1 or len(batch) * max(lengths) <= budget
 
 
-@given(PARTS, st.floats(1, 200))
-def test_the_first_is_in_the_next_batch(parts: list[RequestSegment], budget: float) -> None:
-    assert next_batch(parts, budget)[0] is parts[0]
+@given(SEGMENTS, st.floats(1, 200))
+def test_the_first_segment_is_in_the_next_batch(segments: list[RequestSegment], budget: float) -> None:
+    assert next_batch(segments, budget)[0] is segments[0]
 
 
 @given(st.lists(st.tuples(st.floats(0, 40), st.sampled_from(["gl", "uz", "es"]))), st.floats(0.5, 200))
-def test_a_batch_is_of_one_language_and_those_of_a_language_follow_each_other(
+def test_a_batch_has_one_language_and_batches_are_grouped_by_language(
     clips: list[tuple[float, str]], budget: float
 ) -> None:
     lengths, languages = [length for length, _ in clips], [language for _, language in clips]

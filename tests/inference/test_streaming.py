@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from escoita.errors import EscoitaError
 from escoita.inference.streaming import (
     UNDECODED,
     Event,
@@ -32,51 +33,51 @@ def letters(tokens: Any) -> str:
     return "".join(map(chr, tokens))
 
 
-def progress(parts: int = 2) -> Progress:
-    return Progress([(float(n), n + 1.0) for n in range(parts)], float(parts), letters, most_tokens=5, started=0.0)
+def progress(count: int = 2) -> Progress:
+    return Progress([(float(n), n + 1.0) for n in range(count)], float(count), letters, most_tokens=5, started=0.0)
 
 
-def heard(segment: int, text: str) -> TokensGenerated:
+def generated(segment: int, text: str) -> TokensGenerated:
     return TokensGenerated(segment, tuple(map(ord, text)))
 
 
 @given(st.data())
-def test_text_grows_at_its_end_and_never_shows_half_a_character(tokenizer: Any, data: st.DataObject) -> None:
-    """Whatever is written: many of these letters the tiny tokenizers know only as bytes."""
+def test_text_grows_at_its_end_without_incomplete_characters(tokenizer: Any, data: st.DataObject) -> None:
+    """The tiny tokenizers represent many of these characters as bytes."""
     tokens = tokenizer(data.draw(TEXTS), add_special_tokens=False)["input_ids"]
-    whole = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    complete = tokenizer.decode(tokens, skip_special_tokens=True).strip()
     shown = ""
     for count in range(len(tokens) + 1):
         after = grown(shown, tokenizer.decode(tokens[:count], skip_special_tokens=True))
         assert after.startswith(shown) and not after.endswith(UNDECODED)
         shown = after
-    if UNDECODED not in whole:
-        assert whole.startswith(shown)
+    if UNDECODED not in complete:
+        assert complete.startswith(shown)
 
 
-def test_a_character_of_four_bytes_appears_whole(tokenizer: Any) -> None:
+def test_a_character_of_four_bytes_is_shown_when_complete(tokenizer: Any) -> None:
     tokens = tokenizer("on 😀 yoq", add_special_tokens=False)["input_ids"]
     shown = [""]
     for count in range(len(tokens) + 1):
         shown.append(grown(shown[-1], tokenizer.decode(tokens[:count])))
     assert shown[-1] == "on 😀 yoq"
     assert all("on 😀 yoq".startswith(text) for text in shown)
-    # What a tokenizer gives up while a second character of bytes is unfinished stays.
+    # A character that a tokenizer drops while the next one is incomplete stays.
     assert grown("你", UNDECODED * 4) == "你"
 
 
-def test_segments_are_shown_in_order_whichever_ends_first() -> None:
-    known = progress(parts=3)
+def test_segments_are_shown_in_order() -> None:
+    known = progress(count=3)
     seen = []
     events: list[Event] = [
         Queued(2),
         Queued(None),
-        heard(1, "b"),
-        heard(0, "a"),
+        generated(1, "b"),
+        generated(0, "a"),
         SegmentFinished(1, "bb", 2, 0.5),
-        heard(0, "aa"),
+        generated(0, "aa"),
         SegmentFinished(0, "aa", 2, 0.5),
-        heard(2, "c"),
+        generated(2, "c"),
         SegmentFinished(2, "", 0, 0.25),
     ]
     for event in events:
@@ -95,13 +96,13 @@ def test_segments_are_shown_in_order_whichever_ends_first() -> None:
     assert transcript.compute_seconds == 1.25 and not transcript.truncated
 
 
-def test_a_part_that_the_limit_ended_says_so() -> None:
-    known = progress(parts=1)
+def test_a_segment_at_the_token_limit_is_truncated() -> None:
+    known = progress(count=1)
     known.take(SegmentFinished(0, "abcde", 5, 1.0))
     transcript = known.partial().transcript
     assert transcript and transcript.truncated
 
 
-def test_a_failure_is_raised_where_the_text_is_read() -> None:
-    with pytest.raises(ValueError, match="broken"):
-        progress().take(Failed(ValueError("broken")))
+def test_an_error_event_is_raised() -> None:
+    with pytest.raises(EscoitaError):
+        progress().take(Failed(EscoitaError("broken")))

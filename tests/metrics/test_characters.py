@@ -2,7 +2,14 @@ from collections import Counter
 
 import pytest
 
-from escoita.metrics.characters import count_characters, inventory, main_script, other_script, script_of
+from escoita.metrics.characters import (
+    compared_form,
+    count_characters,
+    inventory,
+    main_script,
+    other_script,
+    script_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +52,12 @@ def test_a_text_in_another_script(text: str, main: str, other: str) -> None:
     assert other_script(text, main) == other
 
 
-def test_most_letters_decide_the_script() -> None:
+def test_the_main_script_is_that_of_most_letters() -> None:
     assert main_script(count_characters(["un dous", "три"])) == "Latin"
     assert main_script(Counter("... 12")) == ""
 
 
-def test_every_character_is_listed_with_its_name_and_the_rare_are_marked() -> None:
+def test_the_inventory_lists_every_character_and_marks_rare_ones() -> None:
     listed = inventory(count_characters(["oʻn oʻttiz o'n", "un\u200b", "nnnn"]))
     assert [(each.character, each.count) for each in listed[:2]] == [("n", 7), ("o", 3)]
     stray = {each.character: (each.code_point, each.name, each.rare) for each in listed if each.rare}
@@ -60,6 +67,29 @@ def test_every_character_is_listed_with_its_name_and_the_rare_are_marked() -> No
     assert "n" not in stray
 
 
-def test_rare_in_a_large_corpus() -> None:
+def test_rare_characters_of_a_large_corpus() -> None:
     rare = {each.character: each.rare for each in inventory(Counter({"a": 999_990, "b": 10, "c": 11}))}
     assert rare == {"a": False, "b": True, "c": False}
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("Chiroqni yoq!", "chiroqni  yoq"),
+        ("oʻn bir", "O'n bir"),
+        ("oʻn bir", "o’n bir"),
+        ("ma\u02bcno", "ma\u02b9no"),
+        ("dóus", "do\u0301us"),
+        ("Straße", "STRASSE"),
+        ("İ", "i\u0307"),
+        ("un-dous", "un dous"),
+        ("¿que?", "que"),
+    ],
+)
+def test_transcripts_with_equal_compared_forms(one: str, other: str) -> None:
+    assert compared_form(one) == compared_form(other) != ""
+
+
+@pytest.mark.parametrize("one, other", [("dóus", "dous"), ("ano", "año"), ("1", "2"), ("कि", "का"), ("яд", "йд")])
+def test_transcripts_with_different_compared_forms(one: str, other: str) -> None:
+    assert compared_form(one) != compared_form(other)

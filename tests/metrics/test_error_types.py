@@ -44,7 +44,7 @@ OTHERS = {
 
 
 def faults(reference: str, hypothesis: str, corpus: list[str] | None = None) -> set[str]:
-    """What is wrong with one hypothesis; its reference is the first of a corpus."""
+    """Return the faults of one hypothesis; its reference is the first of a corpus."""
     references = [reference, *(corpus or [])]
     found = find_faults(references, [hypothesis, *references[1:]], [False] * len(references))
     assert not any(kind[1:].any() for kind in found.values())
@@ -61,19 +61,19 @@ def test_shape_and_order() -> None:
 
 
 @given(st.lists(st.text()))
-def test_what_is_right_has_no_fault(texts: list[str]) -> None:
+def test_a_correct_hypothesis_has_no_faults(texts: list[str]) -> None:
     assert not any(kind.any() for kind in find_faults(texts, texts, [False] * len(texts)).values())
 
 
 @given(st.lists(st.tuples(st.text(), st.text())))
-def test_any_text_can_be_judged(pairs: list[tuple[str, str]]) -> None:
+def test_any_text_is_accepted(pairs: list[tuple[str, str]]) -> None:
     references, hypotheses = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     assert set(find_faults(references, hypotheses, [False] * len(pairs))) == set(FAULTS)
 
 
 @pytest.mark.parametrize("sentences", [GALICIAN, UZBEK])
-def test_another_sentence_of_the_language_has_no_fault(sentences: list[str]) -> None:
-    """Misheard altogether, and in a corpus of one utterance, which hardly says what words are its own."""
+def test_another_sentence_of_the_language_has_no_faults(sentences: list[str]) -> None:
+    """All words are wrong, and the corpus has one utterance, which contains few words of the language."""
     for reference in sentences:
         for hypothesis in sentences:
             assert faults(reference, hypothesis) == set()
@@ -129,7 +129,7 @@ def test_loop(hypothesis: str, loop: bool) -> None:
         ("brrrrrrrrrrrrrrr", "brrrrrrrrrrrrr", False),
     ],
 )
-def test_what_the_reference_repeats_is_no_loop(reference: str, hypothesis: str, loop: bool) -> None:
+def test_a_phrase_that_the_reference_repeats_is_not_a_loop(reference: str, hypothesis: str, loop: bool) -> None:
     assert faults(reference, hypothesis) == ({"loop"} if loop else set())
 
 
@@ -150,7 +150,7 @@ def test_wrong_script(reference: str, hypothesis: str, wrong: bool) -> None:
     assert faults(reference, hypothesis) == ({"wrong_script"} if wrong else set())
 
 
-def test_a_corpus_in_two_scripts_has_no_wrong_one() -> None:
+def test_both_scripts_of_a_corpus_are_correct() -> None:
     assert faults("chiroqni yoq", "чироқни ёқ", ["деразани оч", "eshikni yop"]) == set()
     assert faults("chiroqni yoq", "чироқни ёқ", ["оч", *["eshikni yop"] * 50]) == {"wrong_script"}
     assert faults("chiroqni yoq", "请开灯", ["деразани оч", "eshikni yop"]) == {"wrong_script"}
@@ -164,18 +164,18 @@ def test_wrong_language(corpus: list[str], language: str) -> None:
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_a_corpus_knows_its_own_language(language: str) -> None:
+def test_the_language_of_the_corpus_is_correct(language: str) -> None:
     assert faults("Vigo", OTHERS[language], [OTHERS[language]]) - {"wrong_script"} == set()
 
 
-def test_a_word_or_two_of_another_language() -> None:
+def test_few_words_of_another_language() -> None:
     assert faults("abre o disco", "the disco") == set()
     assert faults("abre o disco", "abre the disco") == set()
     assert faults("abre o disco", "abre the and") == {"wrong_language"}
     assert faults("pon the wall and the dream", "pon the wol and the drim agora") == set()
 
 
-def test_rare_words_of_a_large_corpus_are_not_its_own() -> None:
+def test_rare_words_of_a_large_corpus_may_be_of_another_language() -> None:
     song = "pon the wall"
     large = [f"{song} agora", *GALICIAN * 300]
     assert faults("nada", "this is the end", large) == {"wrong_language"}
@@ -235,33 +235,33 @@ def test_chat_like(hypothesis: str) -> None:
         "transkripsiya qil",
     ],
 )
-def test_what_only_looks_like_chat(hypothesis: str) -> None:
+def test_text_that_is_not_chat_like(hypothesis: str) -> None:
     assert "chat_like" not in faults("acende a luz", hypothesis)
 
 
-def test_who_speaks_so_is_not_chatting() -> None:
+def test_a_reference_that_is_chat_like() -> None:
     assert faults("The audio is bad", "the audio was bad") == set()
     assert faults("Claro, aquí está o meu can", "Claro, aquí está o meu pan") == set()
     assert faults("I am sorry, I can't", "I'm sorry, I can") == set()
 
 
-def test_faults_come_together() -> None:
+def test_a_hypothesis_may_have_several_faults() -> None:
     hypothesis = "I'm sorry, I cannot hear you. " * 4
     assert faults("чироқни ёқ", hypothesis) == {"loop", "wrong_script", "wrong_language", "chat_like"}
 
 
-def test_all_must_pair() -> None:
+def test_all_sequences_must_have_one_length() -> None:
     for references, hypotheses, truncated in ((["a"], [], []), (["a"], ["a"], []), ([], ["a"], [False])):
-        with pytest.raises(ValueError, match="zip"):
+        with pytest.raises(ValueError):
             find_faults(references, hypotheses, truncated)
 
 
 @pytest.mark.parametrize("piece", ["\n", " ", " \n", '"\n', "a ", "ab", "note ", "a\n"])
-def test_a_long_text_of_one_piece_takes_no_time_that_grows_with_its_square(piece: str) -> None:
-    """Which would be minutes."""
+def test_a_long_repetitive_text_takes_no_quadratic_time(piece: str) -> None:
+    """Quadratic time would be minutes."""
     find_faults(["chiroqni yoq"], [piece * (100_000 // len(piece))], [False])
 
 
-def test_an_answer_begins_after_blanks_and_quotation_marks() -> None:
+def test_blanks_and_quotation_marks_before_an_answer_are_skipped() -> None:
     for blanks in (" \n", "\n\n \t", "\u2028", "\r\n", '"\n“ '):
         assert find_faults(["yoq"], [f"{blanks}Sure, here is the transcript: yoq"], [False])["chat_like"][0]

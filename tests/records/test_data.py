@@ -6,6 +6,7 @@ import pytest
 
 from escoita.errors import RecordError
 from escoita.records.data import DataRecord
+from escoita.records.training import MissingRecordError
 from escoita.utils.limits import CORPORA, HISTOGRAM_BINS
 from tests.cli.test_data_view import record_of
 from tests.data.measures import clip, measured
@@ -27,22 +28,21 @@ def bins(document: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    "change",
     [
-        (lambda d: changed(d, duration_edges=[]), "at least 1 item"),
-        (lambda d: changed(d, duration_edges=[*d["duration_edges"], 1e9]), "another number of bins"),
-        (lambda d: changed(d, duration_edges=d["duration_edges"][::-1]), "duration_edges do not ascend"),
-        (lambda d: changed(d, duration_edges=[0.0] * len(d["duration_edges"])), "duration_edges do not ascend"),
-        (lambda d: bins(d, HISTOGRAM_BINS + 1), f"at most {HISTOGRAM_BINS} items"),
-        (lambda d: changed(d, corpora=d["corpora"][:1] * (CORPORA + 1)), f"at most {CORPORA} items"),
+        lambda d: changed(d, duration_edges=[]),
+        lambda d: changed(d, duration_edges=[*d["duration_edges"], 1e9]),
+        lambda d: changed(d, duration_edges=d["duration_edges"][::-1]),
+        lambda d: changed(d, duration_edges=[0.0] * len(d["duration_edges"])),
+        lambda d: bins(d, HISTOGRAM_BINS + 1),
+        lambda d: changed(d, corpora=d["corpora"][:1] * (CORPORA + 1)),
     ],
 )
-def test_a_histogram_that_cannot_be_drawn_is_refused(
-    document: dict[str, Any], tmp_path: Path, change: Any, said: str
-) -> None:
+def test_a_histogram_that_cannot_be_plotted_is_refused(document: dict[str, Any], tmp_path: Path, change: Any) -> None:
     path = tmp_path / "data.json"
     path.write_text(json.dumps(document), "utf-8")
     DataRecord.read(path)
     path.write_text(json.dumps(change(document)), "utf-8")
-    with pytest.raises(RecordError, match=said):
+    with pytest.raises(RecordError) as error:
         DataRecord.read(path)
+    assert error.value.path == path and not isinstance(error.value, MissingRecordError)

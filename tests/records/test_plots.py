@@ -17,9 +17,9 @@ def words(plot: str) -> list[str]:
     return ["".join(element.itertext()) for element in ElementTree.fromstring(plot).iter(f"{SVG}text")]  # noqa: S314
 
 
-def luminance(colour: str) -> float:
-    """As WCAG 2 defines it."""
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+def luminance(color: str) -> float:
+    """Return the relative luminance of WCAG 2."""
+    channels = [int(color[index : index + 2], 16) / 255 for index in (1, 3, 5)]
     linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -29,7 +29,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_same_figures_give_the_same_bytes() -> None:
+def test_the_same_data_give_the_same_bytes() -> None:
     assert duration_plot(EDGES, CLIPS) == duration_plot(EDGES, CLIPS)
     assert duration_plot(EDGES, CLIPS) != duration_plot(EDGES, {"train": [5, 90, 5, 0]})
 
@@ -44,66 +44,66 @@ def test_a_plot_is_one_element_without_date_script_or_address() -> None:
     assert all(each.startswith("http://www.w3.org/") for each in addresses)
 
 
-def test_a_plot_reaches_no_further_than_itself() -> None:
+def test_a_plot_does_not_affect_the_page_around_it() -> None:
     plot = duration_plot(EDGES, CLIPS)
     assert "<style" not in plot
     ids, used = (set(re.findall(pattern, plot)) for pattern in (r' id="([^"]+)"', r'#([0-9a-z]+)[")]'))
     assert ids == {each for each in used if each in ids}
 
 
-def test_text_stays_text() -> None:
-    said = words(duration_plot(EDGES, CLIPS))
-    assert {"seconds", "% of clips", "train (100)", "test (10)", "0", "3+"} <= set(said)
+def test_text_is_not_converted_to_paths() -> None:
+    texts = words(duration_plot(EDGES, CLIPS))
+    assert {"seconds", "% of clips", "train (100)", "test (10)", "0", "3+"} <= set(texts)
 
 
-@pytest.mark.parametrize("ground", ["#ffffff", "#0d1117"])
-def test_everything_is_legible_on_white_and_on_near_black(ground: str) -> None:
-    assert contrast(GREY, ground) >= 4
-    assert all(contrast(colour, ground) >= 3 for colour in COLOURS)
+@pytest.mark.parametrize("background", ["#ffffff", "#0d1117"])
+def test_everything_is_legible_on_white_and_on_near_black(background: str) -> None:
+    assert contrast(GREY, background) >= 4
+    assert all(contrast(color, background) >= 3 for color in COLOURS)
 
 
-def test_the_ground_is_transparent_and_text_is_grey() -> None:
+def test_the_background_is_transparent_and_text_is_grey() -> None:
     plot = duration_plot(EDGES, CLIPS)
     assert not re.search(r"fill: ?#(fff|000)|#ffffff|#000000", plot)
     assert all(GREY in style for style in re.findall(r'<text style="([^"]*)"', plot))
 
 
-def test_names_from_data_are_shown_as_they_are() -> None:
+def test_names_from_data_are_escaped() -> None:
     names = ["<b>bold</b>", "a $x^2$ & b", 'quote"s']
-    said = words(duration_plot(EDGES, {name: [1, 2, 3, 0] for name in names}))
-    assert {f"{name} (6)" for name in names} <= set(said)
+    texts = words(duration_plot(EDGES, {name: [1, 2, 3, 0] for name in names}))
+    assert {f"{name} (6)" for name in names} <= set(texts)
 
 
 @pytest.mark.parametrize("edges, counts", [([0.0, 1.0], [0, 0]), ([0.0], [3]), ([0.0, 1.0], [0, 7])])
-def test_hardly_anything_to_draw(edges: list[float], counts: list[int]) -> None:
+def test_plots_with_little_data(edges: list[float], counts: list[int]) -> None:
     assert "clips" in " ".join(words(duration_plot(edges, {"train": counts})))
 
 
-def test_ids_of_two_plots_on_a_page_do_not_clash() -> None:
+def test_ids_of_two_plots_differ() -> None:
     def clipped(title: str) -> set[str]:
         return set(re.findall(r'<clipPath id="([^"]+)"', svg(title, lambda axes: axes.plot([1, 2], [3, 1]))))
 
     assert clipped("One") and clipped("Two") and not clipped("One") & clipped("Two")
 
 
-def line(plot: str, colour: str) -> list[tuple[float, float]]:
-    """Corners of the line in a colour, as the picture has them: y grows downwards."""
-    found = re.search(rf'<path d="([^"]+)"[^>]*style="fill: none;[^"]*stroke: {colour}; stroke-width: 1.4', plot)
+def line(plot: str, color: str) -> list[tuple[float, float]]:
+    """Return the corners of the line in a color, with y growing downwards."""
+    found = re.search(rf'<path d="([^"]+)"[^>]*style="fill: none;[^"]*stroke: {color}; stroke-width: 1.4', plot)
     assert found
     return [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", found[1])]
 
 
-def test_the_training_plot_shows_loss_and_rates_and_the_kept_step() -> None:
+def test_the_training_plot_shows_loss_rates_and_the_saved_step() -> None:
     plot = training_plot(heard_training())
     assert plot is not None and plot == training_plot(heard_training())
-    said = words(plot)
-    assert {"training", "validation", "loss", "WER", "CER", "error rate, %", "126.5", "2.4"} <= set(said)
-    assert said.count("kept") == said.count("step") == 2
+    texts = words(plot)
+    assert {"training", "validation", "loss", "WER", "CER", "error rate, %", "126.5", "2.4"} <= set(texts)
+    assert texts.count("kept") == texts.count("step") == 2
     assert ElementTree.fromstring(plot).findtext(f"{SVG}title") == "Training curve"  # noqa: S314
     assert not re.search(r"<script|<image|\b20\d\d-", plot)
 
 
-def test_lines_are_where_the_figures_are() -> None:
+def test_lines_are_at_the_values() -> None:
     plot = training_plot(heard_training(kept_step=None))
     assert plot is not None and "kept" not in words(plot)
     (left, top), (middle, low), (right, last) = line(plot, COLOURS[2])
@@ -111,7 +111,7 @@ def test_lines_are_where_the_figures_are() -> None:
     assert (low - top) / (last - top) == pytest.approx((1.26512 - 0.02371) / (1.26512 - 0.03125), rel=1e-3)
 
 
-def test_without_rates_the_loss_stands_alone_and_without_validation_nothing() -> None:
+def test_without_rates_only_the_loss_is_drawn_and_without_validation_nothing() -> None:
     points = [point.model_copy(update={"wer": None, "cer": None}) for point in heard_training().validation]
     plot = training_plot(heard_training(validation=points, kept_step=None))
     assert plot is not None and "WER" not in words(plot) and words(plot).count("step") == 1
@@ -119,7 +119,7 @@ def test_without_rates_the_loss_stands_alone_and_without_validation_nothing() ->
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_no_number_leaves_a_gap(loss: float) -> None:
+def test_a_loss_that_is_not_finite_leaves_a_gap(loss: float) -> None:
     record = heard_training()
     points = [*record.validation[:2], record.validation[2].model_copy(update={"loss": loss})]
     plot = training_plot(heard_training(validation=points, loss=[LossPoint(step=3, loss=loss)]))
@@ -134,7 +134,7 @@ def test_one_evaluation_and_thousands_of_steps_can_be_drawn() -> None:
     assert len(training_plot(long) or "") < 200_000
 
 
-def test_a_plot_holds_what_it_draws() -> None:
+def test_a_plot_contains_its_data() -> None:
     assert figures_in(duration_plot(EDGES, CLIPS)) == {"seconds": EDGES, "clips": CLIPS}
     record = heard_training()
     figures = figures_in(training_plot(record) or "")
@@ -145,13 +145,13 @@ def test_a_plot_holds_what_it_draws() -> None:
 
 
 @pytest.mark.parametrize("name", ["</metadata><script>alert(1)</script>", "a & b < c > d", "]]>", "–ʻ\n\t\"'\\"])
-def test_names_among_the_figures_are_no_markup(name: str) -> None:
+def test_names_in_the_data_are_escaped(name: str) -> None:
     plot = svg("Anything", lambda axes: axes.plot([1]), figures={name: 1})
     ElementTree.fromstring(plot)  # noqa: S314
     assert "<script" not in plot and figures_in(plot) == {name: 1}
 
 
-def test_a_plot_of_others_holds_no_figures() -> None:
+def test_other_plots_contain_no_data() -> None:
     assert figures_in("<svg></svg>") is None
     assert figures_in("<svg><metadata>no JSON</metadata></svg>") is None
     assert figures_in(svg("Anything", lambda axes: axes.plot([1]))) is None

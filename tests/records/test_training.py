@@ -7,10 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from escoita.errors import RecordError
-from escoita.records.evaluation import EvaluationRecord
-from escoita.records.training import AdapterRecord, LossPoint, Prompt, Record, TrainingRecord
+from escoita.records.training import AdapterRecord, LossPoint, MissingRecordError, Prompt, Record, TrainingRecord
 from escoita.utils.limits import LOSS_POINTS
-from tests.cards.samples import evaluation, heard, heard_training, result, system
+from tests.cards.samples import heard_training
 
 
 RECORD = AdapterRecord(language="uz", prompt=Prompt(user="Transcrición, ñ"), max_new_tokens=64)
@@ -28,7 +27,7 @@ def test_round_trip(path: Path) -> None:
     assert "ñ" in path.read_text("utf-8") and path.read_text("utf-8").endswith("}\n")
 
 
-def test_a_loss_that_is_no_number_stays_one(tmp_path: Path) -> None:
+def test_a_loss_that_is_nan_can_be_written_and_read(tmp_path: Path) -> None:
     class Curve(Record):
         loss: list[LossPoint]
 
@@ -37,105 +36,74 @@ def test_a_loss_that_is_no_number_stays_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", float("nan"), float("-inf"), 10**18, -(10**400), "1" * 4000])
-def test_no_figure_but_a_loss_is_infinite_or_has_many_digits(tmp_path: Path, value: Any) -> None:
+def test_only_a_loss_may_be_infinite_and_no_number_has_many_digits(tmp_path: Path, value: Any) -> None:
     document = heard_training().model_dump(mode="json", by_alias=True)
     for change in ({"epochs": value}, {"steps": value}, {"validation": [document["validation"][1] | {"wer": value}]}):
         (tmp_path / "training.json").write_text(json.dumps(document | change), "utf-8")
-        with pytest.raises(RecordError, match=r"training\.json: not a record of schema 1 \(") as refusal:
+        with pytest.raises(RecordError) as error:
             TrainingRecord.read(tmp_path / "training.json")
-        assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
+        assert error.value.path == tmp_path / "training.json" and not isinstance(error.value, MissingRecordError)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
 def test_a_curve_has_a_limited_number_of_points(tmp_path: Path) -> None:
     document = heard_training().model_dump(mode="json", by_alias=True)
     document["loss"] = [{"step": step, "loss": 1.0} for step in range(LOSS_POINTS + 1)]
     (tmp_path / "training.json").write_text(json.dumps(document), "utf-8")
-    with pytest.raises(RecordError, match=f"at most {LOSS_POINTS} items"):
+    with pytest.raises(RecordError) as error:
         TrainingRecord.read(tmp_path / "training.json")
+    assert error.value.path == tmp_path / "training.json" and "loss" in error.value.problem
 
 
-def test_a_long_key_is_cut_and_visible_in_the_message(tmp_path: Path) -> None:
+def test_a_long_key_is_shortened_and_escaped_in_the_message(tmp_path: Path) -> None:
     (tmp_path / "escoita.json").write_text(json.dumps({"\n\x1b" + "x" * 100_000: 1}), "utf-8")
-    with pytest.raises(RecordError) as refusal:
+    with pytest.raises(RecordError) as error:
         AdapterRecord.read(tmp_path / "escoita.json")
-    assert len(str(refusal.value)) < 500 and str(refusal.value).isprintable()
+    assert len(str(error.value)) < 500 and str(error.value).isprintable()
 
 
-def test_records_are_frozen() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
+def test_records_are_immutable() -> None:
+    with pytest.raises(ValidationError):
         RECORD.language = "gl"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    "change, where",
+    "change, key",
     [
-        ({"schema": 2}, "schema: "),
-        ({"schema": "one"}, "schema: "),
-        ({"epochs": 3}, "epochs: Extra inputs are not permitted"),
-        ({"prompt": {"user": "a", "assistant": "b"}}, "prompt.assistant: Extra inputs are not permitted"),
-        ({"prompt": {}}, "prompt.user: Field required"),
-        ({"max_new_tokens": "many"}, "max_new_tokens: Input should be a valid integer"),
+        ({"schema": 2}, "schema"),
+        ({"schema": "one"}, "schema"),
+        ({"epochs": 3}, "epochs"),
+        ({"prompt": {"user": "a", "assistant": "b"}}, "prompt.assistant"),
+        ({"prompt": {}}, "prompt.user"),
+        ({"max_new_tokens": "many"}, "max_new_tokens"),
     ],
 )
-def test_another_schema_is_refused(path: Path, change: dict[str, Any], where: str) -> None:
+def test_another_schema_is_refused(path: Path, change: dict[str, Any], key: str) -> None:
     RECORD.write(path)
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
-    with pytest.raises(RecordError) as refusal:
+    with pytest.raises(RecordError) as error:
         AdapterRecord.read(path)
-    assert str(refusal.value).startswith(f"{path}: not a record of schema 1 ({where}")
-    assert "\n" not in str(refusal.value)
+    assert error.value.path == path and f"{key}: " in error.value.problem
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
-def test_what_is_not_a_record_is_refused(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_record_is_refused(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(RecordError) as refusal:
+    with pytest.raises(RecordError) as error:
         AdapterRecord.read(path)
-    assert str(refusal.value).startswith(f"{path}: not a record of schema 1 (the file: ")
-    assert "\n" not in str(refusal.value)
+    assert error.value.path == path and not isinstance(error.value, MissingRecordError)
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_record(path: Path) -> None:
-    with pytest.raises(RecordError, match="escoita.json: no such record yet; escoita train writes it$"):
+    with pytest.raises(MissingRecordError) as error:
         AdapterRecord.read(path)
+    assert (error.value.path, error.value.command) == (path, "escoita train")
 
 
-def test_a_folder_is_no_record(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="not a regular file"):
+def test_a_folder_is_not_a_record(tmp_path: Path) -> None:
+    with pytest.raises(RecordError) as error:
         AdapterRecord.read(tmp_path)
-
-
-def test_a_result_is_asked_for_its_systems() -> None:
-    found = result(systems=[heard(), heard("base"), heard("whisper")])
-    assert found.main_system.system == "adapter" and found.main_system.normalized.wer == 0.07118
-    assert found.of("base") == heard("base") and found.of("ctc") is None
-    whisper = found.against("whisper")
-    assert whisper and whisper.other == "whisper"
-    assert found.against("adapter") is found.against("ctc") is None
-
-
-def test_a_table_shows_the_pool_only_where_it_says_more() -> None:
-    assert [row.name for row in evaluation().rows] == ["clips"]
-    assert [row.name for row in evaluation(result(), result("more")).rows] == ["clips", "more", "pooled"]
-
-
-@pytest.mark.parametrize(
-    "change, where",
-    [
-        ({"systems": []}, "systems: List should have at least 1 item"),
-        (
-            {"corpora": [result().model_dump() | {"systems": []}]},
-            "corpora.0.systems: List should have at least 1 item",
-        ),
-        ({"corpora": [result().model_dump() | {"name": "../a"}]}, "corpora.0.name: String should match pattern"),
-        ({"systems": [system().model_dump() | {"name": "a|b"}]}, "systems.0.name: String should match pattern"),
-        ({"corpora": [result().model_dump() | {"unit": "word"}]}, "corpora.0.unit: Input should be"),
-    ],
-)
-def test_results_of_others_are_no_trap(tmp_path: Path, change: dict[str, Any], where: str) -> None:
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps(evaluation().model_dump(mode="json", by_alias=True) | change), "utf-8")
-    with pytest.raises(RecordError) as refusal:
-        EvaluationRecord.read(path)
-    assert str(refusal.value).startswith(f"{path}: not a record of schema 1 ({where}")
+    assert not isinstance(error.value, MissingRecordError)

@@ -9,6 +9,7 @@ import pytest
 
 from escoita.data.clips import check_clips
 from escoita.data.readers import read_corpus
+from escoita.data.readers.base import SelectionError
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
@@ -23,7 +24,7 @@ TABLE = """\
 
 
 def pack(archive: Path, members: dict[str, bytes | None]) -> None:
-    """Writes an archive; a member without content is a link to /etc."""
+    """Write an archive; a member without content is a link to /etc."""
     with tarfile.open(archive, "w:gz") as tar:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
@@ -41,7 +42,7 @@ def wav(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def tables(tmp_path: Path, wav: bytes) -> Path:
-    """As the repository has them; the third recording is not in the archive."""
+    """Return tables and archives as in the repository, without the third recording."""
     folder = tmp_path / "fleurs"
     for config in ("gl_es", "pt_br"):
         (folder / "data" / config / "audio").mkdir(parents=True)
@@ -53,7 +54,7 @@ def tables(tmp_path: Path, wav: bytes) -> Path:
 
 @pytest.fixture
 def parquet(tmp_path: Path, wav: bytes) -> Path:
-    """As the Hub converts it."""
+    """Return parquet files as the Hub converts them."""
     labels = '{"info": {"features": {"gender": {"names": ["male", "female", "other"], "_type": "ClassLabel"}}}}'
     rows = {
         "id": [1660, 1660, 1661],
@@ -84,7 +85,7 @@ def test_tables_and_an_archive(tables: Path) -> None:
     assert [row.gender for row in utterances] == ["female", "male", "male"]
     assert {(row.language, row.split, row.duration) for row in utterances} == {("gl", "test", 0.5)}
     usable, (missing,) = check_clips(utterances, 30.0)
-    assert len(usable) == 2 and (missing.row, missing.reason) == (3, "no such file")
+    assert len(usable) == 2 and missing.row == 3
     assert missing.audio == str(tables / "data/gl_es/audio/test/103.wav")
 
 
@@ -93,7 +94,7 @@ def test_the_transcript_with_capitals_and_punctuation(tables: Path) -> None:
     assert [row.text for row in utterances] == ['Ela dixo: "Si.']
 
 
-def test_recordings_unpacked_beside_the_archive_are_taken_as_they_are(tables: Path, wav: bytes) -> None:
+def test_recordings_that_are_already_unpacked_are_used(tables: Path, wav: bytes) -> None:
     loose = tables / "data/pt_br/audio/test"
     loose.mkdir()
     (loose / "103.wav").write_bytes(wav)
@@ -106,8 +107,8 @@ def test_recordings_unpacked_beside_the_archive_are_taken_as_they_are(tables: Pa
 def test_an_archive_is_unpacked_once_until_it_changes(tables: Path, wav: bytes) -> None:
     archive = tables / "data/gl_es/audio/test.tar.gz"
     first = read(tables, config="gl_es", split="test")[0][0].audio
-    Path(first).write_bytes(b"kept")
-    assert read(tables, config="gl_es", split="test")[0][0].audio == first and Path(first).read_bytes() == b"kept"
+    Path(first).write_bytes(b"old")
+    assert read(tables, config="gl_es", split="test")[0][0].audio == first and Path(first).read_bytes() == b"old"
     pack(archive, {"test/101.wav": wav, "test/102.wav": wav, "test/103.wav": wav})
     usable, rejected = check_clips(read(tables, config="gl_es", split="test")[0], 30.0)
     assert len(usable) == 3 and not rejected
@@ -123,7 +124,7 @@ def test_parquet_files(parquet: Path) -> None:
     assert [row.audio_seconds for row in usable] == [0.5, 0.5] and not broken
 
 
-def test_parquet_files_of_another_naming_and_the_other_transcript(parquet: Path) -> None:
+def test_parquet_files_with_other_names_and_the_raw_transcript(parquet: Path) -> None:
     columns = {"text": "raw_transcription"}
     utterances, _ = read(parquet, config="pt_br", split="test", columns=columns, language="gl")
     assert [row.text for row in utterances] == ["Ela dixo: Si.", "Ela dixo: Si.", "O 3 de maio"]
@@ -131,16 +132,24 @@ def test_parquet_files_of_another_naming_and_the_other_transcript(parquet: Path)
 
 
 @pytest.mark.parametrize(
-    "keys, said",
+    "keys, key, value, available",
     [
-        ({"split": "test"}, "set the config of corpus 'fleurs'; it has gl_es, pt_br"),
-        ({"split": "test", "config": "gl"}, "has no language 'gl'; it has gl_es, pt_br"),
-        ({"config": "gl_es"}, "set the split of corpus 'fleurs' to one of dev, test"),
-        ({"config": "gl_es", "split": "train"}, "has no split 'train'; it has dev, test"),
-        ({"config": "pt_br", "split": "test"}, "audio/test.tar.gz: no such archive, and no folder"),
+        ({"split": "test"}, "config", None, ("gl_es", "pt_br")),
+        ({"split": "test", "config": "gl"}, "config", "gl", ("gl_es", "pt_br")),
+        ({"config": "gl_es"}, "split", None, ("dev", "test")),
+        ({"config": "gl_es", "split": "train"}, "split", "train", ("dev", "test")),
     ],
 )
-def test_what_is_not_there_is_said(tables: Path, keys: dict, said: str) -> None:
-    with pytest.raises(CorpusError) as refusal:
+def test_a_selection_that_is_missing_lists_the_choices(
+    tables: Path, keys: dict, key: str, value: str | None, available: tuple[str, ...]
+) -> None:
+    with pytest.raises(SelectionError) as error:
         read(tables, **keys)
-    assert said in str(refusal.value) and "\n" not in str(refusal.value)
+    assert (error.value.key, error.value.value, error.value.available) == (key, value, available)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_archive_is_named(tables: Path) -> None:
+    with pytest.raises(CorpusError) as error:
+        read(tables, config="pt_br", split="test")
+    assert error.value.path == tables / "data/pt_br/audio/test.tar.gz"

@@ -1,4 +1,4 @@
-"""The real `datasets`, on folders and over HTTP against the Hub double."""
+"""Run the real `datasets` on folders, and over HTTP with the Hub double."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 
 from escoita.data.clips import check_clips
 from escoita.data.readers import read_corpus
+from escoita.data.readers.base import SelectionError
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
@@ -35,16 +36,16 @@ from escoita.recipe.schema import Corpus
 for keys in json.loads(sys.argv[1]):
     try:
         rows, rejected = read_corpus(Corpus(name="voices", reader="hub", **keys), "gl")
-        told = [[row.id, row.text, row.gender, row.split, row.source, row.row, len(row.embedded)] for row in rows]
-        print(json.dumps([told, [str(row) for row in rejected]]))
+        values = [[row.id, row.text, row.gender, row.split, row.source, row.row, len(row.embedded)] for row in rows]
+        print(json.dumps([values, [[row.source, row.row, row.audio] for row in rejected]]))
     except CorpusError as error:
-        print(json.dumps(str(error)))
+        print(json.dumps({"path": error.path, "key": error.key, "problem": error.problem, "hint": error.hint}))
 """
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """As `push_to_hub` leaves one: two splits, a class label, an empty sentence."""
+    """Return a dataset like those of `push_to_hub`, with two splits, a class label, and an empty sentence."""
     folder = tmp_path / "voices"
     (folder / "data").mkdir(parents=True)
     wav = write_clip(tmp_path / "clip.wav").read_bytes()
@@ -65,7 +66,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loose(tmp_path: Path) -> Path:
-    """An audio folder."""
+    """Return an audio folder."""
     folder = tmp_path / "loose"
     (folder / "train").mkdir(parents=True)
     write_clip(folder / "train/1.wav")
@@ -81,7 +82,7 @@ def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read by `datasets` when it is imported."""
+    """Set the cache, which `datasets` reads when it is imported."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
@@ -91,11 +92,11 @@ def read(path: Path, **keys: Any) -> tuple[Utterances, list[Rejected]]:
     return read_corpus(Corpus(name="voices", path=str(path), reader="hub", **keys), "gl")
 
 
-def test_a_folder_is_read_and_its_recordings_stay_mapped(repository: Path) -> None:
+def test_a_folder_is_read_and_its_recordings_are_mapped(repository: Path) -> None:
     before = pa.total_allocated_bytes()
     utterances, (empty,) = read(repository, split="test")
     assert pa.total_allocated_bytes() - before < 20_000
-    assert str(empty) == f"{repository} (test):3: test2.wav: empty transcript"
+    assert (empty.source, empty.row, empty.audio) == (f"{repository} (test)", 3, "test2.wav")
     assert [row.text for row in utterances] == ["dous", "tres", "cinco"]
     assert [row.gender for row in utterances] == ["male", "female", "female"]
     last = utterances[2]
@@ -122,35 +123,41 @@ def test_a_limit_a_slice_and_another_column(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "keys, said",
+    "keys, key, value",
     [
-        ({}, "set the split of corpus 'voices' to one of test, train"),
-        ({"split": "dev"}, "dev"),
-        ({"split": "dev", "streaming": True, "limit": 1}, "dev"),
-        ({"split": "test", "config": "gl"}, "'gl' not found"),
-        ({"split": "test", "streaming": True}, "set a limit for corpus 'voices'"),
-        ({"split": "test", "columns": {"text": "frase"}}, "has no column 'frase', which columns.text names; it has"),
+        ({}, "split", None),
+        ({"split": "test", "streaming": True}, "limit", None),
+        ({"split": "test", "columns": {"text": "frase"}}, "columns.text", "frase"),
+        ({"split": "dev"}, None, None),
+        ({"split": "dev", "streaming": True, "limit": 1}, None, None),
+        ({"split": "test", "config": "gl"}, None, None),
     ],
 )
-def test_what_is_not_there_is_said_in_one_line(repository: Path, keys: dict, said: str) -> None:
-    with pytest.raises(CorpusError) as refusal:
+def test_a_selection_that_is_missing_is_refused(
+    repository: Path, keys: dict, key: str | None, value: str | None
+) -> None:
+    with pytest.raises(CorpusError) as error:
         read(repository, **keys)
-    assert str(refusal.value).startswith(f"{repository}: ") and said in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert (error.value.path, error.value.key, error.value.value) == (str(repository), key, value)
+    assert "\n" not in str(error.value)
+    if key == "split":
+        assert isinstance(error.value, SelectionError) and error.value.available == ("test", "train")
 
 
 def test_a_dataset_that_is_damaged_or_empty(tmp_path: Path) -> None:
     (tmp_path / "junk").mkdir()
-    with pytest.raises(CorpusError, match="junk: .* doesn't contain any data files"):
-        read(tmp_path / "junk", split="train")
-    (tmp_path / "junk/train.parquet").write_bytes(b"junk")
-    with pytest.raises(CorpusError, match=r"junk: Parquet.*file"):
-        read(tmp_path / "junk", split="train")
+    for _ in range(2):
+        with pytest.raises(CorpusError) as error:
+            read(tmp_path / "junk", split="train")
+        assert error.value.path == str(tmp_path / "junk") and error.value.problem
+        (tmp_path / "junk/train.parquet").write_bytes(b"junk")
 
 
-def test_loose_recordings_are_led_to_the_reader_that_reads_them(loose: Path) -> None:
-    with pytest.raises(CorpusError, match=r"with torchcodec alone; set reader to audiofolder$"):
+def test_separate_audio_files_are_read_by_another_reader(loose: Path) -> None:
+    with pytest.raises(CorpusError) as error:
         read(loose, split="train")
+    assert error.value.path == str(loose) and str(error.value.hint).endswith("audiofolder")
+    assert "hf download" not in str(error.value.hint)
     assert len(read_corpus(Corpus(name="loose", path=str(loose), reader="audiofolder"), "gl")[0]) == 1
 
 
@@ -176,37 +183,43 @@ api.upload_folder(repo_id="acme/loose", repo_type="dataset", folder_path=sys.arg
     uploaded = command("-c", upload, str(repository), str(loose), **environment)
     assert uploaded.returncode == 0, uploaded.stderr
 
-    kept, streamed = {"path": "acme/voices", "split": "test"}, {"streaming": True, "limit": 2}
-    asked: list[dict] = [kept, kept | streamed, kept | {"revision": "v9"}, kept | {"config": "gl"}]
-    asked += [kept | {"path": "acme/none"}, kept | {"path": "bea/secret"}, {"path": "acme/voices"}]
-    asked += [{"path": "acme/loose", "split": "train"}]
-    run = command("-c", READ, json.dumps(asked), **environment)
+    dataset, streamed = {"path": "acme/voices", "split": "test"}, {"streaming": True, "limit": 2}
+    corpora: list[dict] = [dataset, dataset | streamed, dataset | {"revision": "v9"}, dataset | {"config": "gl"}]
+    corpora += [dataset | {"path": "acme/none"}, dataset | {"path": "bea/secret"}, {"path": "acme/voices"}]
+    corpora += [{"path": "acme/loose", "split": "train"}]
+    run = command("-c", READ, json.dumps(corpora), **environment)
     assert run.returncode == 0, run.stderr
-    whole, part, *refusals = map(json.loads, run.stdout.splitlines())
+    complete, part, *errors = map(json.loads, run.stdout.splitlines())
     size = os.path.getsize(tmp_path / "clip.wav")
     rows = [
         [f"test{row - 1}", text, "male" if row % 2 else "female", "test", "acme/voices (test)", row, size]
         for row, text in ((1, "dous"), (2, "tres"), (4, "cinco"))
     ]
-    assert whole == [rows, ["acme/voices (test):3: test2.wav: empty transcript"]] and part == [rows[:2], []]
-    said = ["acme/voices: Revision 'v9'", "acme/voices: BuilderConfig 'gl' not found", "acme/none: ", "bea/secret: "]
-    said.append("acme/voices: set the split of corpus 'voices' to one of test, train")
-    said.append("acme/loose: datasets reads its loose recordings with torchcodec alone; run `hf download acme/loose ")
-    assert len(refusals) == len(said) and all(map(str.startswith, refusals, said))
+    assert complete == [rows, [["acme/voices (test)", 3, "test2.wav"]]] and part == [rows[:2], []]
+    assert [(error["path"], error["key"]) for error in errors] == [
+        ("acme/voices", None),
+        ("acme/voices", None),
+        ("acme/none", None),
+        ("bea/secret", None),
+        ("acme/voices", "split"),
+        ("acme/loose", None),
+    ]
+    assert "'v9'" in errors[0]["problem"] and "'gl'" in errors[1]["problem"]
+    assert "hf download acme/loose " in errors[5]["hint"]
 
-    private = [kept | {"path": "bea/secret", "revision": "v1", "limit": 1}]
+    private = [dataset | {"path": "bea/secret", "revision": "v1", "limit": 1}]
     run = command("-c", READ, json.dumps(private), **environment | {"HF_TOKEN": "hf_bea"})
     assert json.loads(run.stdout)[0][0][1] == "dous", run.stderr
 
     requests = len(hub.log)
     run = command(
-        "-c", READ, json.dumps([kept, kept | {"path": "acme/none"}]), **environment | {"HF_HUB_OFFLINE": "1"}
+        "-c", READ, json.dumps([dataset, dataset | {"path": "acme/none"}]), **environment | {"HF_HUB_OFFLINE": "1"}
     )
-    again, absent = map(json.loads, run.stdout.splitlines())
-    assert again == whole and absent.startswith("acme/none: Couldn't reach") and len(hub.log) == requests
+    again, missing = map(json.loads, run.stdout.splitlines())
+    assert again == complete and missing["path"] == "acme/none" and len(hub.log) == requests
 
 
-def test_a_dataset_of_others_names_no_recording_of_this_machine(
+def test_a_downloaded_dataset_cannot_refer_to_recordings_of_this_machine(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import datasets
@@ -218,5 +231,5 @@ def test_a_dataset_of_others_names_no_recording_of_this_machine(
     )
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset(table))
     utterances, (rejected,) = read_corpus(Corpus(name="v", path="acme/v", reader="hub", split="test"), "gl")
-    assert not utterances and rejected.reason == "the row does not hold the recording"
+    assert not utterances and (rejected.source, rejected.row, rejected.audio) == ("acme/v (test)", 1, str(mine))
     assert read(repository, split="test")[0][0].audio == str(mine)

@@ -5,6 +5,7 @@ import pytest
 
 from escoita.data.clips import check_clips
 from escoita.data.readers import read_corpus
+from escoita.data.readers.base import SelectionError
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
@@ -17,7 +18,7 @@ MALE = "glm_04310_00000000004\tCatro\nglm_04310_00000000004\tCatro\nglm_04310_00
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The fifth recording is missing."""
+    """Return a folder in which the fifth recording is missing."""
     (tmp_path / "wavs").mkdir()
     (tmp_path / "line_index_female.tsv").write_text(FEMALE, "utf-8")
     (tmp_path / "line_index_male.tsv").write_text(MALE, "utf-8")
@@ -41,7 +42,7 @@ def test_both_indices_are_read(folder: Path) -> None:
         ("gl", "")
     }
     usable, (missing,) = check_clips(utterances, 30.0)
-    assert len(usable) == 4 and missing.reason == "no such file"
+    assert len(usable) == 4
     assert missing.audio == str(folder / "glm_04310_00000000005.wav")
 
 
@@ -49,26 +50,28 @@ def test_one_index_one_gender_and_a_limit(folder: Path) -> None:
     female = [row.text for row in read(folder, split="female")[0]]
     assert female == [row.text for row in read(folder / "line_index_female.tsv")[0]] == ['O "bo día', "Dous"]
     assert [row.text for row in read(folder, limit=1)[0]] == ['O "bo día']
-    with pytest.raises(CorpusError, match="has no split 'test'; it has female, male"):
+    with pytest.raises(SelectionError) as error:
         read(folder, split="test")
+    assert (error.value.key, error.value.value, error.value.available) == ("split", "test", ("female", "male"))
 
 
-def test_one_index_of_both_is_not_read_beside_theirs(folder: Path) -> None:
+def test_the_common_index_is_not_read_with_those_of_both_genders(folder: Path) -> None:
     (folder / "line_index.tsv").write_text(FEMALE + MALE, "utf-8")
     assert len(read(folder)[0]) == 5
 
 
-def test_an_index_of_both_tells_gender_by_the_names(folder: Path) -> None:
+def test_the_gender_in_a_common_index_is_in_the_names(folder: Path) -> None:
     for gender in ("female", "male"):
         (folder / f"line_index_{gender}.tsv").unlink()
     (folder / "line_index.tsv").write_text(FEMALE + MALE + "other_name\tOutro\n", "utf-8")
     assert [row.gender for row in read(folder)[0]] == ["female"] * 2 + ["male"] * 3 + [""]
     assert [row.text for row in read(folder, split="male")[0]] == ["Catro", "Catro", "Cinco"]
-    with pytest.raises(CorpusError, match="has no split 'test'; it has female, male"):
+    with pytest.raises(SelectionError) as error:
         read(folder, split="test")
+    assert (error.value.key, error.value.value, error.value.available) == ("split", "test", ("female", "male"))
 
 
-def test_archives_unpacked_each_into_a_folder(folder: Path) -> None:
+def test_archives_that_are_unpacked_into_separate_folders(folder: Path) -> None:
     for gender, text in (("female", FEMALE), ("male", MALE)):
         (folder / f"line_index_{gender}.tsv").unlink()
         (folder / f"es_{gender}").mkdir()
@@ -80,5 +83,6 @@ def test_archives_unpacked_each_into_a_folder(folder: Path) -> None:
 
 
 def test_a_folder_without_an_index(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="is not in the layout of reader openslr: it holds no line_index.tsv"):
+    with pytest.raises(CorpusError) as error:
         read(tmp_path)
+    assert (error.value.path, error.value.key, error.value.value) == (tmp_path, "reader", "openslr")

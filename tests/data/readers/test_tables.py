@@ -13,10 +13,10 @@ ROWS = st.lists(st.lists(FIELDS, min_size=2, max_size=4), max_size=6)
 
 
 @given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from(",;\t"))
-def test_what_a_spreadsheet_writes_is_read_with_its_lines(rows: list[list[str]], end: str, sign: str) -> None:
+def test_a_table_of_a_spreadsheet_is_read_with_line_numbers(rows: list[list[str]], end: str, separator: str) -> None:
     table = io.StringIO(newline="")
     rows = [["audio", "text"], *rows]
-    csv.writer(table, lineterminator=end, delimiter=sign).writerows(rows)
+    csv.writer(table, lineterminator=end, delimiter=separator).writerows(rows)
     lines, starts = 1, []
     for row in rows:
         starts.append(lines)
@@ -34,18 +34,18 @@ def test_what_a_spreadsheet_writes_is_read_with_its_lines(rows: list[list[str]],
         (b"audio", ["audio"]),
     ],
 )
-def test_a_csv_shows_in_its_header_what_parts_it(header: bytes, fields: list[str]) -> None:
+def test_the_separator_is_found_in_the_header(header: bytes, fields: list[str]) -> None:
     assert list(read_delimited(io.BytesIO(header), ".csv")) == [(1, fields)]
 
 
 @given(st.lists(st.lists(FIELDS.filter(lambda field: not set(field) & set("\t\n")), min_size=2, max_size=4)))
-def test_a_tsv_is_split_at_its_tabs_alone(rows: list[list[str]]) -> None:
+def test_a_tsv_is_split_at_tabs_only(rows: list[list[str]]) -> None:
     table = "\n".join("\t".join(row) for row in rows)
     assert list(read_delimited(io.BytesIO(table.encode()), ".tsv")) == list(enumerate(rows, start=1))
 
 
 @given(st.lists(st.sampled_from([b"a,b", b'a,"b', b'"a",b"', b"\xff,a", b"", b'a,"b""', b"a\rb,c", b'"', b"a,\0"])))
-def test_each_line_of_any_table_is_in_one_record_or_blank(lines: list[bytes]) -> None:
+def test_each_line_belongs_to_one_record_or_is_blank(lines: list[bytes]) -> None:
     read = list(read_delimited(io.BytesIO(b"\n".join(lines)), ".csv"))
     numbers = [number for number, _ in read]
     assert numbers == sorted(set(numbers)) and all(lines[number - 1] for number in numbers)
