@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.audio import containers
-from escoita.audio.containers import declared_share, is_chained_ogg
+from escoita.audio.containers import declared_ratio, is_chained_ogg
 from escoita.audio.loading import read_audio, read_recording, seconds
 from escoita.errors import AudioError
 from tests.audio.test_decoding import live
@@ -112,7 +112,7 @@ def test_a_recording_that_begins_later_is_whole(kind: str, codec: str) -> None:
 @pytest.mark.parametrize("kind", ["webm", "m4a", "mp4, fragments"])
 def test_what_follows_the_recording_is_no_part_of_it(kind: str) -> None:
     content = WHOLE[kind] + b"TAG" + b"title" * 25
-    assert declared_share(content) == 1 and not read_recording(content).cut_off
+    assert declared_ratio(content) == 1 and not read_recording(content).cut_off
 
 
 def test_a_chain_of_ogg_recordings_is_read_to_its_end(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_placeholder_declares_nothing(length: int) -> None:
     """As a pipe writes it, or a recorder that was killed."""
     recording = read_recording(with_data_length(length))
     assert not recording.cut_off and seconds(recording.samples) == pytest.approx(SECONDS, abs=0.001)
-    assert declared_share(with_data_length(length)) == 1
+    assert declared_ratio(with_data_length(length)) == 1
 
 
 def test_a_length_that_lies_takes_no_memory() -> None:
@@ -172,7 +172,7 @@ def test_a_segment_before_the_end_is_whole(tmp_path: Path) -> None:
 def test_a_path_and_its_bytes_are_judged_alike(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.wav", tone(seconds=1.0))
     path.write_bytes(path.read_bytes()[:-9_000])
-    assert declared_share(path) == declared_share(path.read_bytes()) == pytest.approx(32_000 / 23_000)
+    assert declared_ratio(path) == declared_ratio(path.read_bytes()) == pytest.approx(32_000 / 23_000)
 
 
 @given(st.sampled_from(sorted(WHOLE)), st.integers(0, 2**31), st.binary(max_size=16), st.integers(0, 400))
@@ -181,13 +181,13 @@ def test_a_damaged_container_is_looked_at_without_an_error(kind: str, place: int
     content = bytearray(WHOLE[kind])
     start = place % len(content) if place % 2 else near
     content[start : start + len(junk)] = junk
-    assert declared_share(bytes(content)) >= 1
+    assert declared_ratio(bytes(content)) >= 1
     assert is_chained_ogg(bytes(content)) in (False, True)
-    assert declared_share(junk) >= 1
+    assert declared_ratio(junk) >= 1
 
 
 def test_many_empty_elements_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "ELEMENTS", 1_000)
-    assert declared_share(b"\x1aE\xdf\xa3\x80" + b"\xec\x80" * 5_000) == 1
-    assert declared_share(b"\0\0\0\x08free" * 5_000) == 1
-    assert declared_share(b"RIFF\0\0\0\0WAVE" + b"LIST\0\0\0\0" * 5_000) == 1
+    assert declared_ratio(b"\x1aE\xdf\xa3\x80" + b"\xec\x80" * 5_000) == 1
+    assert declared_ratio(b"\0\0\0\x08free" * 5_000) == 1
+    assert declared_ratio(b"RIFF\0\0\0\0WAVE" + b"LIST\0\0\0\0" * 5_000) == 1

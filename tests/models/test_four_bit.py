@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError
 from escoita.models import family_of
-from escoita.models.loading import any_spelling, check_four_bit, is_quantized, own_skip_list, skip_list, spelled_out
+from escoita.models.loading import (
+    any_spelling,
+    check_four_bit,
+    default_skip_list,
+    is_quantized,
+    skip_list,
+    with_any_prefix,
+)
 from tests.models.test_loading import BASE, kinds
 from tests.models.test_loading import stored as stored  # a fixture
 
@@ -95,13 +102,13 @@ def test_the_estimate_of_doctor_counts_the_layers_that_the_loader_quantizes() ->
     "spelling", ["audio_tower", "model.audio_tower", "model.audio_tower.layers", r".*(?:audio_tower|embed_audio)[^.]*"]
 )
 def test_an_estimate_and_the_loader_skip_the_same(spelling: str) -> None:
-    skipped = spelled_out([spelling])
+    skipped = with_any_prefix([spelling])
     assert not is_quantized(AUDIO, skipped) and is_quantized("model.language_model.layers.0.mlp.up_proj", skipped)
     assert not is_quantized(f"base_model.model.{AUDIO}.base_layer", skipped)
 
 
 def test_a_name_matches_whole_parts_of_a_path() -> None:
-    skipped = spelled_out(["mlp.gate", "lm_head"])
+    skipped = with_any_prefix(["mlp.gate", "lm_head"])
     assert not is_quantized("model.layers.0.mlp.gate", skipped) and is_quantized(
         "model.layers.0.mlp.gate_proj", skipped
     )
@@ -112,13 +119,13 @@ def test_a_name_matches_whole_parts_of_a_path() -> None:
 
 @given(st.lists(st.from_regex(r"(model\.)?[a-z_]{1,8}(\.[a-z_]{1,8}){0,2}", fullmatch=True), max_size=4))
 def test_spelling_out_twice_changes_nothing(names: list[str]) -> None:
-    once = spelled_out(names)
-    assert spelled_out(once) == once and set(names) <= set(once)
+    once = with_any_prefix(names)
+    assert with_any_prefix(once) == once and set(names) <= set(once)
 
 
 def test_the_list_of_a_base_in_16_bits_is_our_own() -> None:
     whole = family_of(BASE).whole_in_4bit
-    assert skip_list({}, whole) == spelled_out(own_skip_list(whole))
+    assert skip_list({}, whole) == with_any_prefix(default_skip_list(whole))
     assert skip_list({"load_in_4bit": True}, whole) == []
     assert not is_quantized(AUDIO, skip_list({}, whole))
 

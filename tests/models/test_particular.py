@@ -15,7 +15,7 @@ from transformers import GraniteSpeechForConditionalGeneration, WhisperFeatureEx
 
 from escoita.errors import EscoitaError
 from escoita.models import family_of
-from escoita.models.chat import filled
+from escoita.models.chat import pad_with_silence
 from escoita.models.granite_speech import GraniteSpeechFeatureExtractor
 from escoita.records.training import Prompt
 from tests.models import bases
@@ -211,6 +211,6 @@ def test_a_step_of_granite_begins_where_its_frame_does() -> None:
 @given(st.integers(0, 1_000), st.integers(0, 500), st.integers(1, 400))
 def test_a_clip_is_filled_up_with_no_more_than_is_needed(length: int, beyond: int, step: int) -> None:
     clip = np.ones(length, np.float32)
-    longer = filled(clip, beyond, step)
+    longer = pad_with_silence(clip, beyond, step)
     assert len(longer) % step == 0 and beyond <= len(longer) - length < beyond + step
     assert longer.sum() == length and longer[:length].all()

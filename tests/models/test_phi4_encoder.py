@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import Phi4MultimodalForCausalLM
 from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4MultimodalAudioModel
 
-from escoita.models.phi4 import ApartAudioModel, hear_apart
+from escoita.models.phi4 import UnpaddedAudioModel, use_unpadded_encoder
 
 
 ENDINGS = ["audio_embed.encoder", "audio_embed.up_proj_for_speech", "audio_embed.down_proj_for_speech"]
@@ -19,7 +19,7 @@ LENGTHS = [30, 71, 30, 8]
 @pytest.fixture
 def model(phi4_base: Path) -> Any:
     found = Phi4MultimodalForCausalLM.from_pretrained(phi4_base).eval()
-    hear_apart(found)
+    use_unpadded_encoder(found)
     return found
 
 
@@ -84,7 +84,7 @@ def test_it_trains_inside_a_copy_of_pefts(model: Any, checkpointing: bool) -> No
     if checkpointing:
         adapted.gradient_checkpointing_enable({"use_reentrant": False})
     wrapper = encoder_of(adapted.base_model.model)
-    assert type(wrapper.modules_to_save["default"]) is type(wrapper.original_module) is ApartAudioModel
+    assert type(wrapper.modules_to_save["default"]) is type(wrapper.original_module) is UnpaddedAudioModel
     frames, mask = batch()
     tokens = [-(-length // 8) for length in LENGTHS]
     ids = torch.full((4, max(tokens) + 2), 8)

@@ -121,7 +121,7 @@ def test_of_a_repository_the_sizes_are_asked_first(monkeypatch: pytest.MonkeyPat
 
 def test_a_tokenizer_is_tried_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(processor_files, "_refusals", {})
+    monkeypatch.setattr(processor_files, "_problems", {})
     monkeypatch.setattr(processor_files, "limited", lambda *values: calls.append(values))
     for _ in range(3):
         check_processor_files(str(base))

@@ -32,7 +32,7 @@ def processor() -> Any:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that a person reads."""
     lines: list[str] = []
-    trained_prompt._say_once.cache_clear()
+    trained_prompt._log_once.cache_clear()
     monkeypatch.setattr(trained_prompt, "say", lines.append)
     return lines
 

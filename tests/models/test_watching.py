@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from escoita.models import family_of
-from escoita.models.base import of_row
+from escoita.models.base import watch_of_row
 from escoita.records.training import AdapterRecord, Prompt
 from tests.samples import tone
 
@@ -55,4 +55,4 @@ def test_a_batch_that_nobody_wants_ends(loaded: Any) -> None:
 
 
 def test_a_row_of_a_greater_batch_keeps_its_number() -> None:
-    assert of_row(lambda *token: token == (4, 7, 99), 4)(0, 7, 99)
+    assert watch_of_row(lambda *token: token == (4, 7, 99), 4)(0, 7, 99)

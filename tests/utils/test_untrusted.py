@@ -82,7 +82,7 @@ def test_metadata_that_lie_about_rows_are_refused(path: Path, monkeypatch: pytes
         def __getattr__(self, name: str) -> Any:
             return getattr(self.of, name)
 
-    checked: Callable[[Path, Any], None] = bounded_parquet._require_small  # noqa: SLF001
+    checked: Callable[[Path, Any], None] = bounded_parquet._check_metadata  # noqa: SLF001
     lying: Any = Lying(pq.read_metadata(path))
     lying.num_rows = 3
     with pytest.raises(RecordError, match="its row groups have 2 rows, and not 3"):
