@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from escoita.models.chat import IGNORED
+from escoita.errors import EscoitaError
+from escoita.models import family_of
+from escoita.models.chat import IGNORED, pad_with_silence
 from escoita.models.gemma4 import Gemma4Family
 from escoita.records.training import Prompt
+from tests.models import bases
 from tests.samples import tone
 
 
@@ -125,3 +130,43 @@ def test_a_saved_processor_has_no_padding_of_its_last_call(tmp_path: Path) -> No
     assert saved["padding"] is None and saved["truncation"] is None
     again = FAMILY.encode(FAMILY.load_processor(str(tmp_path)), [HALF_SECOND], PROMPT)
     assert torch.equal(again["input_ids"], FAMILY.encode(processor, [HALF_SECOND], PROMPT)["input_ids"])
+
+
+SHORT = tone(seconds=0.7)
+
+
+def test_text_that_the_template_leaves_out_is_refused(tmp_path: Path) -> None:
+    bases.write_qwen2_audio(tmp_path)
+    family = family_of(str(tmp_path))
+    processor = family.load_processor(str(tmp_path))
+    processor.chat_template = "<|im_start|>user\n<|AUDIO|><|im_end|>"
+    with pytest.raises(EscoitaError, match=r"^prompt\.user: the chat template of the base leaves it out"):
+        family.render(processor, Prompt(user="Escoita."))
+    assert family.render(processor, Prompt(user="")) == processor.chat_template
+
+
+def test_a_base_without_a_template_is_refused(tmp_path: Path) -> None:
+    bases.write_granite_speech(tmp_path)
+    family = family_of(str(tmp_path))
+    processor = family.load_processor(str(tmp_path))
+    processor.chat_template = None
+    with pytest.raises(EscoitaError, match="the base has no chat template; take its variant for instructions"):
+        family.render(processor, Prompt(user="Escoita."))
+
+
+@pytest.mark.parametrize("user, places", [("Escoita.", 0), ("<|AUDIO|><|AUDIO|>", 2)])
+def test_audio_without_one_place_is_refused(tmp_path: Path, user: str, places: int) -> None:
+    bases.write_qwen2_audio(tmp_path)
+    family = family_of(str(tmp_path))
+    processor = family.load_processor(str(tmp_path))
+    processor.chat_template = "{{ messages[0].content[1].text }}"
+    with pytest.raises(EscoitaError, match=rf"has {places} places for the audio, not one \(<\|AUDIO\|>\)"):
+        family.encode(processor, [SHORT], Prompt(user=user))
+
+
+@given(st.integers(0, 1_000), st.integers(0, 500), st.integers(1, 400))
+def test_a_clip_is_filled_up_with_no_more_than_is_needed(length: int, beyond: int, step: int) -> None:
+    clip = np.ones(length, np.float32)
+    longer = pad_with_silence(clip, beyond, step)
+    assert len(longer) % step == 0 and beyond <= len(longer) - length < beyond + step
+    assert longer.sum() == length and longer[:length].all()

@@ -11,7 +11,7 @@ import torch
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
 from escoita.models import family_of, listener_of
-from escoita.models.whisper_ctc import CtcFamily, WhisperFamily
+from escoita.models.whisper_ctc import CtcFamily, WhisperFamily, matching
 from escoita.records.training import AdapterRecord, Prompt
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
 from tests.samples import tone
@@ -143,3 +143,43 @@ def test_pickled_weights_are_refused(ctc: str, tmp_path: Path) -> None:
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(EscoitaError, match=r"safetensors"):
         Transcriber.load(str(tmp_path), settings=SPOKEN)
+
+
+WHISPER = ["en", "gl", "uz", "no", "jw", "yue"]
+MMS = [
+    "eng",
+    "glg",
+    "uzb-script_cyrillic",
+    "uzb-script_latin",
+    "azj-script_cyrillic",
+    "azj-script_latin",
+    "kmr",
+    "swh",
+    "zlm",
+]
+
+
+@pytest.mark.parametrize(
+    "language, known, code",
+    [
+        ("gl", WHISPER, "gl"),
+        ("glg", WHISPER, "gl"),
+        ("uzn", WHISPER, "uz"),
+        ("nb", WHISPER, "no"),
+        ("nob", WHISPER, "no"),
+        ("jv", WHISPER, "jw"),
+        ("yue", WHISPER, "yue"),
+        ("eu", WHISPER, None),
+        ("", WHISPER, None),
+        ("gl", MMS, "glg"),
+        ("en", MMS, "eng"),
+        ("uz", MMS, "uzb-script_latin"),
+        ("az", MMS, "azj-script_latin"),
+        ("sw", MMS, "swh"),
+        ("ms", MMS, "zlm"),
+        ("gl", ["../glg", "glg/x", "glg\n"], None),
+        ("gl", [], None),
+    ],
+)
+def test_codes_that_mean_the_same_language_match(language: str, known: list[str], code: str | None) -> None:
+    assert matching(language, known) == code

@@ -1,10 +1,15 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from escoita.utils import formatting as markdown
+from escoita.data.rows import Rejected
+from escoita.errors import AudioError
+from escoita.utils import formatting
+from escoita.utils.formatting import visible
 
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -27,15 +32,15 @@ def shown(token: Token) -> str:
 @given(ANY | MARKUP)
 def test_a_line_is_shown_as_it_is(value: str) -> None:
     words = " ".join(value.split())
-    assert [shown(token) for token in inlines(markdown.line(value))] == ([words] if words else [])
-    assert [token.type for token in MARKDOWN.parse(markdown.line(value))] == (
+    assert [shown(token) for token in inlines(formatting.line(value))] == ([words] if words else [])
+    assert [token.type for token in MARKDOWN.parse(formatting.line(value))] == (
         ["paragraph_open", "inline", "paragraph_close"] if words else []
     )
 
 
 @given(MARKUP, MARKUP)
 def test_a_line_stays_in_its_cell(first: str, second: str) -> None:
-    table = f"| a | b |\n|---|---|\n| {markdown.line(first)} | {markdown.line(second)} |\n"
+    table = f"| a | b |\n|---|---|\n| {formatting.line(first)} | {formatting.line(second)} |\n"
     cells = [shown(token) for token in inlines(table)]
     assert cells == ["a", "b", " ".join(first.split()), " ".join(second.split())]
 
@@ -44,7 +49,7 @@ def test_a_line_stays_in_its_cell(first: str, second: str) -> None:
 def test_code_is_shown_as_it_is(value: str) -> None:
     words = " ".join(value.split())
     if words:
-        (token,) = inlines(f"Prompt: {markdown.code(value)}.")
+        (token,) = inlines(f"Prompt: {formatting.code(value)}.")
         assert [(child.type, child.content) for child in token.children or []] == [
             ("text", "Prompt: "),
             ("code_inline", words),
@@ -56,14 +61,14 @@ def test_code_is_shown_as_it_is(value: str) -> None:
 def test_code_stays_in_its_cell(value: str) -> None:
     words = " ".join(value.split())
     if words:
-        table = f"| a | b |\n|---|---|\n| {markdown.code_cell(value)} | c |\n"
+        table = f"| a | b |\n|---|---|\n| {formatting.code_cell(value)} | c |\n"
         *_, cell, last = inlines(table)
         assert [(child.type, child.content) for child in cell.children or []] == [("code_inline", words)]
         assert last.content == "c"
 
 
 def test_figures_at_the_beginning_of_a_line_stay_as_they_are() -> None:
-    assert [markdown.line(value) for value in ("74.00 % of it", "-5", "1. one", "# 5")] == [
+    assert [formatting.line(value) for value in ("74.00 % of it", "-5", "1. one", "# 5")] == [
         "74.00 % of it",
         "-5",
         "1\\. one",
@@ -73,7 +78,7 @@ def test_figures_at_the_beginning_of_a_line_stay_as_they_are() -> None:
 
 @given(ANY | MARKUP, MARKUP)
 def test_a_linked_text_leads_where_it_says_and_nowhere_else(value: str, path: str) -> None:
-    (token,) = inlines(f"See {markdown.linked(value or 'x', f'https://example.org/{path}')} there")
+    (token,) = inlines(f"See {formatting.linked(value or 'x', f'https://example.org/{path}')} there")
     opened = [child for child in token.children or [] if child.type == "link_open"]
     assert len(opened) == 1 and str(opened[0].attrs["href"]).startswith("https://example.org")
     kinds = {child.type for child in token.children or []}
@@ -81,21 +86,23 @@ def test_a_linked_text_leads_where_it_says_and_nowhere_else(value: str, path: st
 
 
 def test_an_address_that_is_none_leaves_the_text() -> None:
-    assert markdown.linked("a|b", None) == markdown.linked("a|b", "javascript:alert(1)") == "a\\|b"
+    assert formatting.linked("a|b", None) == formatting.linked("a|b", "javascript:alert(1)") == "a\\|b"
 
 
 @given(ANY | MARKUP)
 def test_fenced_lines_stay_within_their_fences(value: str) -> None:
-    tokens = MARKDOWN.parse(f"{markdown.fenced(value, 'text')}\n\nafter\n")
+    tokens = MARKDOWN.parse(f"{formatting.fenced(value, 'text')}\n\nafter\n")
     assert [token.type for token in tokens] == ["fence", "paragraph_open", "inline", "paragraph_close"]
 
 
 def test_within_fences_no_comment_begins() -> None:
-    assert markdown.fenced("a\n<!-- escoita:end a -->\n````", "x") == "`````x\na\n<! -- escoita:end a -->\n````\n`````"
+    assert (
+        formatting.fenced("a\n<!-- escoita:end a -->\n````", "x") == "`````x\na\n<! -- escoita:end a -->\n````\n`````"
+    )
 
 
 def test_prose_keeps_its_paragraphs() -> None:
-    assert markdown.prose(" One\nline.\n\n \n# Two \n") == "One line.\n\n\\# Two"
+    assert formatting.prose(" One\nline.\n\n \n# Two \n") == "One line.\n\n\\# Two"
 
 
 @pytest.mark.parametrize(
@@ -110,14 +117,14 @@ def test_prose_keeps_its_paragraphs() -> None:
     ],
 )
 def test_addresses(address: str, expected: str) -> None:
-    assert markdown.link(address) == expected
-    (token,) = inlines(f"See {markdown.link(address)} there")
+    assert formatting.link(address) == expected
+    (token,) = inlines(f"See {formatting.link(address)} there")
     links = [child for child in token.children or [] if child.type == "link_open"]
     assert len(links) == address.startswith("https://")
 
 
 def test_an_address_in_prose_leads_where_it_says() -> None:
-    source = markdown.prose(
+    source = formatting.prose(
         "See https://a.b/c_d*e|f$, (https://a.b/g) and\n<https://a.b/h>. <b> ftp://x https:// y_z_"
     )
     (token,) = inlines(source)
@@ -129,6 +136,83 @@ def test_an_address_in_prose_leads_where_it_says() -> None:
 
 @given(st.text(st.sampled_from("hps:/ab_*<>()[].\\\"'`|% \n")).map(lambda text: text.replace("s", "https://")))
 def test_whatever_address_stands_in_prose_it_is_text_and_links(value: str) -> None:
-    tokens = [child for token in inlines(markdown.prose(value)) for child in token.children or []]
+    tokens = [child for token in inlines(formatting.prose(value)) for child in token.children or []]
     assert {token.type for token in tokens} <= {"text", "text_special", "link_open", "link_close"}
     assert all(str(token.attrs["href"]).startswith("http") for token in tokens if token.type == "link_open")
+
+
+@pytest.mark.parametrize(
+    "value, shown_as",
+    [(0.07118, "7.12 %"), (0, "0.00 %"), (1.25167, "125.17 %"), (None, "–"), (0.00004, "0.00 %")],
+)
+def test_percent(value: float | None, shown_as: str) -> None:
+    assert formatting.percent(value) == shown_as
+
+
+def test_intervals_and_thousands() -> None:
+    assert formatting.interval((0.06512, 0.07731)) == "6.51 to 7.73 %"
+    assert formatting.thousands(1234567) == "1,234,567"
+    assert re.fullmatch(r"\d", formatting.thousands(7))
+
+
+def test_a_whole_says_what_it_is_made_of() -> None:
+    assert formatting.composition([("large", 0.75), ("small", 0.25)]) == "large 75.00 %, small 25.00 %"
+
+
+@pytest.mark.parametrize(
+    "value, shown_as", [(0.0123, "+1.23"), (-1.5, "−150.00"), (0, "0.00"), (-0.00004, "0.00"), (0.00005001, "+0.01")]
+)
+def test_points(value: float, shown_as: str) -> None:
+    assert formatting.points(value) == shown_as
+
+
+def test_an_interval_of_points_has_both_signs() -> None:
+    assert formatting.points_interval((-0.02, 0.001)) == "−2.00 to +0.10"
+
+
+@pytest.mark.parametrize("value, shown_as", [(1.0, "1.000"), (0.0312, "0.031"), (0.00099, "< 0.001")])
+def test_probabilities(value: float, shown_as: str) -> None:
+    assert formatting.probability(value) == shown_as
+
+
+@pytest.mark.parametrize(
+    "factor, shown_as", [(0.0412, "0.0412"), (14.42, "14.4"), (99.97, "100"), (1234.5, "1,234"), (0.0, "0")]
+)
+def test_speeds(factor: float, shown_as: str) -> None:
+    assert formatting.speed(factor) == shown_as
+
+
+@pytest.mark.parametrize(
+    "seconds, shown_as", [(0.0, "0.0 min"), (754.0, "12.6 min"), (3600.0, "1.0 h"), (4.5e6, "1,250.0 h")]
+)
+def test_durations(seconds: float, shown_as: str) -> None:
+    assert formatting.duration(seconds) == shown_as
+
+
+def test_memory_and_energy() -> None:
+    assert formatting.gigabytes(2_340_000_000) == "2.3 GB"
+    assert [formatting.kilowatt_hours(joules) for joules in (0.0, 4.5e6, 123_456.0)] == [
+        "0 kWh",
+        "1.25 kWh",
+        "0.0343 kWh",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("un\ndous", "un<U+000A>dous"),
+        ("\ud800\x1b[2J", "<U+D800><U+001B>[2J"),
+        ("a\u200bb", "a<U+200B>b"),
+        ("می\u200cروم", "می\u200cروم"),
+        ("oʻn ñ", "oʻn ñ"),
+    ],
+)
+def test_what_cannot_be_seen_is_spelt_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_names_from_data_reach_no_terminal_as_they_are() -> None:
+    name = "\x1b]0;owned\x07red.wav"
+    for said in (AudioError("no such file", path=name), Rejected("m.jsonl", 3, name, "no such file")):
+        assert str(said).endswith("<U+001B>]0;owned<U+0007>red.wav: no such file")

@@ -1,15 +1,27 @@
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from escoita.cli.main import script
 from escoita.errors import EscoitaError, WriteError
-from escoita.utils.processes import each_says_why, gathered, is_out_of_memory, locked, main_first, main_only
+from escoita.utils.processes import (
+    ahead,
+    each_says_why,
+    forget_peak_memory,
+    gathered,
+    is_out_of_memory,
+    locked,
+    main_first,
+    main_only,
+    peak_memory_bytes,
+)
 
 
 @pytest.mark.parametrize("rank, said", [(0, ""), (1, "escoita: process 1: gone.wav: no such file\n")])
@@ -94,3 +106,50 @@ def test_an_out_of_memory_error_is_recognized(said: str) -> None:
 
 def test_another_error_is_not_an_out_of_memory_error() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_all_items_pass_in_their_order() -> None:
+    assert list(ahead(iter(range(20)), depth=3)) == list(range(20))
+    assert list(ahead(iter([]), depth=3)) == []
+    assert list(ahead(iter([None, None]), depth=1)) == [None, None]
+
+
+def test_items_are_made_before_they_are_asked_for_but_not_all_of_them() -> None:
+    made: list[int] = []
+    enough = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(10):
+            made.append(number)
+            if number == 2:
+                enough.set()
+            yield number
+
+    passed = ahead(items(), depth=2)
+    assert next(passed) == 0
+    assert enough.wait(5)
+    assert len(made) <= 3
+    assert list(passed) == list(range(1, 10))
+
+
+def test_a_failure_comes_in_its_turn() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("the second")
+
+    passed = ahead(items(), depth=2)
+    assert next(passed) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(passed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system lets the peak of a process begin anew")
+def test_a_peak_that_is_forgotten_is_not_counted_again() -> None:
+    def take(megabytes: int) -> int:
+        forget_peak_memory()
+        before = peak_memory_bytes()
+        np.ones(megabytes * 125_000)
+        return peak_memory_bytes() - before
+
+    assert take(200) > 190e6
+    assert take(20) < 100e6

@@ -7,12 +7,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from escoita.errors import RecordError
+from escoita.errors import EscoitaError, RecipeError, RecordError
 from escoita.evaluation.predictions import SCHEMA, TEXTS, described, read_predictions
+from escoita.recipe.schema import load_recipe
 from escoita.utils import untrusted as bounded_parquet
-from escoita.utils.limits import COMBINING_MARKS, PREDICTION_ROWS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS
-from escoita.utils.untrusted import opened_parquet
+from escoita.utils.limits import (
+    COMBINING_MARKS,
+    LEVELS,
+    PREDICTION_ROWS,
+    TRANSCRIPT_CHARACTERS,
+    TRANSCRIPT_WORDS,
+    YAML_CHARACTERS,
+)
+from escoita.utils.untrusted import MOST_JSON_BYTES, opened_parquet, read_object, read_yaml
 from tests.evaluation.samples import write_rows
 
 
@@ -159,3 +168,90 @@ def test_what_is_no_parquet_is_one_line(tmp_path: Path) -> None:
     ):
         pass
     assert "reference" in TEXTS and "tokens" not in TEXTS
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("[1]", "must be a JSON object, not a list"),
+        ("null", "must be a JSON object"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": [-Infinity]}', "-Infinity"),
+        ('{"a": 1e999}', "too large"),
+        ('{"a": ' + 5_000 * "9" + "}", "5,000 digits"),
+        ('{"a": 1, "a": 2}', "a key that occurs twice"),
+        (100_000 * '{"a":', "nested too deep"),
+        (100_000 * "[", "nested too deep"),
+        ("{", "cannot be read"),
+        ('{"a": "' + MOST_JSON_BYTES * "x" + '"}', "at most 2,000,000 are read"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git-lfs"),
+    ],
+)
+def test_what_is_no_plain_object_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "some.json").write_text(text, "utf-8")
+    with pytest.raises(EscoitaError, match=reason) as error:
+        read_object(tmp_path / "some.json", "adapter user/name")
+    assert str(error.value).startswith("adapter user/name: some.json") and "\n" not in str(error.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "some.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(EscoitaError, match="cannot be read"):
+        read_object(tmp_path / "some.json", "adapter user/name")
+
+
+def test_an_honest_file_is_read(tmp_path: Path) -> None:
+    text = '{"model_max_length": 1000000000000000019884624838656, "scale": 0.5, "names": ["ñ", null, true]}'
+    (tmp_path / "some.json").write_text(text, "utf-8")
+    assert read_object(tmp_path / "some.json", "model user/name") == {
+        "model_max_length": 1000000000000000019884624838656,
+        "scale": 0.5,
+        "names": ["ñ", None, True],
+    }
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def test_values_and_where_they_stand() -> None:
+    values, tree = read_yaml("a: 1\nb: [x, 2.5]\n")
+    assert values == {"a": 1, "b": ["x", 2.5]}
+    assert isinstance(tree, yaml.MappingNode) and tree.value[1][0].start_mark.line == 1
+    assert read_yaml("") == (None, None) and read_yaml(b"- 1")[0] == [1]
+
+
+def test_an_alias_stands_for_what_it_names() -> None:
+    assert read_yaml("a: &a {b: 1}\nc: *a\nd: {<<: *a, e: 2}\n")[0]["d"] == {"b": 1, "e": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "by its aliases"),
+        ("a: &a [*a]", "too deep"),
+        ("[" * 20_000, "too deep"),
+        ("[" * (LEVELS + 2) + "]" * (LEVELS + 2), "too deep"),
+        ("x" * (YAML_CHARACTERS + 1), "longer than"),
+        ("!!python/object/apply:os.system [true]", "could not determine a constructor"),
+        ("!!python/name:os.system", "could not determine a constructor"),
+        ("a: 2026-99-99", "cannot be read"),
+        ("{[a]: 1}", "unhashable"),
+        ("a: !!int x", "cannot be read"),
+        ("a: 1" + "0" * 4000, "an integer of 4,001 digits"),
+        ("a: 1" + "0" * 5000, "an integer of 5,001 digits"),
+        ("--- 1\n--- 2\n", "single document"),
+    ],
+)
+def test_what_is_not_plain_or_too_much_is_refused(text: str, said: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=said):
+        read_yaml(text)
+
+
+@pytest.mark.parametrize("text", [BOMB, "[" * 20_000, "a: 2026-99-99"])
+def test_a_recipe_that_is_one_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bomb.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"bomb\.yaml: not YAML: ") as caught:
+        load_recipe(tmp_path / "bomb.yaml")
+    assert "\n" not in str(caught.value)
