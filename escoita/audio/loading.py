@@ -119,10 +119,11 @@ def read_recording(
     if decoded.better_channel is not None:
         channel = decoded.better_channel
         decoded = _decode(*arguments, channel)
-    if len(decoded.samples) == 0:
-        raise AudioError(decoded.cut_off or "holds no samples", path=name)
     if seconds(decoded.samples) < SHORTEST_SECONDS:
-        raise AudioError(decoded.cut_off or f"is shorter than {SHORTEST_SECONDS} s", path=name)
+        if decoded.cut_off:
+            raise TruncatedAudioError(decoded.cut_off, path=name)
+        empty = len(decoded.samples) == 0
+        raise AudioError("holds no samples" if empty else f"is shorter than {SHORTEST_SECONDS} s", path=name)
     return Recording(decoded.samples, None if channel is None else channel + 1, decoded.cut_off)
 
 

@@ -120,9 +120,9 @@ FAMILIES = (
             r"|.*embed_audio\.embedding_projection"
         ),
         architecture=(
-            "A decoder-only language model that hears. Log-mel frames of 10 ms pass two convolutions and a Conformer "
+            "A decoder-only audio language model. Log-mel frames of 10 ms pass two convolutions and a Conformer "
             "(the audio tower), which leave one vector of every 160 ms; a projection puts 188 of them, the length of "
-            "30 seconds, into the prompt of every clip. The language model reads them beside the words of the prompt, "
+            "30 seconds, into the prompt of every clip. The language model reads them with the text of the prompt, "
             "and writes the transcript token by token."
         ),
     ),
@@ -165,10 +165,10 @@ FAMILIES = (
         limit="`max_source_positions` of the encoder, to which the extractor must pad",
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel "
-            "frames in 128 bands, filled up with silence, and leaves one vector of every 40 ms of the clip; a linear "
+            "A decoder-only audio language model. An encoder like Whisper's takes 30 seconds of log-mel "
+            "frames in 128 bands, padded with silence, and leaves one vector of every 40 ms of the clip; a linear "
             "projection puts them into the prompt, in the places of audio tokens. The language model reads them "
-            "beside the words of the prompt, and writes the transcript token by token."
+            "with the text of the prompt, and writes the transcript token by token."
         ),
         snippet="qwen2_audio",
     ),
@@ -187,7 +187,7 @@ FAMILIES = (
         user_prompt_begins_answer=True,
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only language model that hears. Log-mel frames in 128 bands are cut into pieces of a second, "
+            "A decoder-only audio language model. Log-mel frames in 128 bands are cut into pieces of a second, "
             "of each of which convolutions leave 13 vectors; a Transformer encoder attends over some seconds at a "
             "time; and a projection puts them into the prompt, in the places of audio tokens. The language model goes "
             "on from the name of the language, and writes the transcript token by token."
@@ -206,9 +206,9 @@ FAMILIES = (
             r"|.*projector\.(linear|qformer.*\.(query|key|value|dense))"
         ),
         architecture=(
-            "A decoder-only language model that hears. A Conformer takes pairs of log-mel frames, one vector of every "
+            "A decoder-only audio language model. A Conformer takes pairs of log-mel frames, one vector of every "
             "20 ms; a projection with queries of its own (Q-Former) makes three of every 15 of them, and these stand "
-            "in the prompt in the places of audio tokens. The language model reads them beside the words of the "
+            "in the prompt in the places of audio tokens. The language model reads them with the text of the "
             "prompt, and writes the transcript token by token."
         ),
     ),
@@ -223,8 +223,8 @@ FAMILIES = (
         user_prompt=("any text; empty asks for a transcript in Voxtral's own way, `lang:es` too, in that language"),
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel "
-            "frames in 128 bands, filled up with silence; four of its vectors at a time become one of 80 ms, and a "
+            "A decoder-only audio language model. An encoder like Whisper's takes 30 seconds of log-mel "
+            "frames in 128 bands, padded with silence; four of its vectors at a time become one of 80 ms, and a "
             "projection of two layers puts them into the prompt, in the places of audio tokens. The language model "
             "reads them, and writes the transcript token by token."
         ),

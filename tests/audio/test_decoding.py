@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.audio import decoding
-from escoita.audio.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, ChannelEnergies, Mono
+from escoita.audio.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, ChannelEnergies, Mono, SegmentError
 from escoita.audio.loading import Recording, check_header, read_audio, read_recording, seconds
-from escoita.errors import AudioError, AudioLimitError
+from escoita.errors import AudioLimitError
 from tests.samples import tone, write_clip
 
 
@@ -72,12 +72,12 @@ def test_a_file_in_blocks_is_the_file_at_once(
 def test_many_samples_are_refused_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bomb(tmp_path / "bomb.flac")
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda *arguments, **options: pytest.fail("decoded"))
-    with pytest.raises(AudioLimitError, match="too many channels or too high a sampling rate") as refusal:
+    with pytest.raises(AudioLimitError) as refusal:
         read_audio(path, max_seconds=30)
     assert refusal.value.max_seconds is None
     with pytest.raises(AudioLimitError):
         check_header(path, 30)
-    with pytest.raises(AudioLimitError, match="is longer than 20 s") as longer:
+    with pytest.raises(AudioLimitError) as longer:
         check_header(path, 20)
     assert longer.value.max_seconds == 20
 
@@ -115,8 +115,9 @@ def test_a_live_recording_is_refused_while_it_is_decoded(tmp_path: Path) -> None
     path.write_bytes(live(8))
     check_header(path, 3)  # it declares nothing
     assert seconds(read_audio(path, max_seconds=9)) == pytest.approx(8, abs=0.1)
-    with pytest.raises(AudioLimitError, match="is longer than 3 s"):
+    with pytest.raises(AudioLimitError) as caught:
         read_audio(path, max_seconds=3)
+    assert caught.value.max_seconds == 3
 
 
 def test_a_declared_length_of_an_m4a_is_believed_before_decoding(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_segment_ends_decoding(tmp_path: Path) -> None:
     whole = read_audio(path, max_seconds=9)
     part = read_audio(path, offset=1.0, duration=2.0, max_seconds=5)
     np.testing.assert_allclose(part[500:-500], whole[16_500:47_500], atol=1e-3)  # the edges are resampled otherwise
-    with pytest.raises(AudioError, match="not the part from 7 s for 3 s"):
+    with pytest.raises(SegmentError):
         read_audio(path, offset=7.0, duration=3.0)
 
 

@@ -16,8 +16,8 @@ SHORT = tone(seconds=0.7)
 
 
 @pytest.mark.parametrize("stored", ["processor_config.json", "preprocessor_config.json"])
-def test_gemma_3n_needs_nothing_for_pictures(stored: str, tmp_path: Path) -> None:
-    """Its repositories hold the settings of an image processor beside those of the extractor, in one of two files."""
+def test_image_processor_is_not_needed(stored: str, tmp_path: Path) -> None:
+    """One of two files contains the settings of the image processor and of the extractor."""
     bases.write_gemma3n(tmp_path)
     family = family_of(str(tmp_path))
     before = family.encode(family.load_processor(str(tmp_path)), [SHORT], Prompt(user="Escoita."))
@@ -34,7 +34,7 @@ def test_gemma_3n_needs_nothing_for_pictures(stored: str, tmp_path: Path) -> Non
     assert not any("vision_tower" in name for name, _ in family.load_model(str(tmp_path)).named_parameters())
 
 
-def test_the_audio_tower_of_gemma_3n_keeps_its_precision(tmp_path: Path) -> None:
+def test_audio_tower_is_not_quantized(tmp_path: Path) -> None:
     bases.write_gemma3n(tmp_path)
     model = family_of(str(tmp_path)).load_model(str(tmp_path), load_in_4bit=True)
     in_4bit = {name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"}

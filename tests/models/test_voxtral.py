@@ -24,13 +24,13 @@ SHORT = tone(seconds=0.7)
         ("lang:es", "<s>[INST][BEGIN_AUDIO][AUDIO][/INST]lang:es[TRANSCRIBE]"),
     ],
 )
-def test_voxtral_may_be_asked_for_a_transcript_alone(tmp_path: Path, user: str, expected: str) -> None:
+def test_transcription_request(tmp_path: Path, user: str, expected: str) -> None:
     bases.write_voxtral(tmp_path)
     family = family_of(str(tmp_path))
     assert family.render(family.load_processor(str(tmp_path)), Prompt(user=user)) == expected
 
 
-def test_marks_of_voxtral_are_known_as_such(tmp_path: Path) -> None:
+def test_special_tokens(tmp_path: Path) -> None:
     bases.write_voxtral(tmp_path)
     tokenizer = family_of(str(tmp_path)).load_processor(str(tmp_path)).tokenizer
     assert {"<s>", "</s>", "[INST]", "[TRANSCRIBE]"} <= set(tokenizer.all_special_tokens)
@@ -38,8 +38,8 @@ def test_marks_of_voxtral_are_known_as_such(tmp_path: Path) -> None:
     assert tokenizer.decode(ids, skip_special_tokens=True) == "ola"
 
 
-def test_a_voxtral_that_was_saved_here_is_read_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no `tekken.json` any more."""
+def test_saved_processor_is_read_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A saved processor has no `tekken.json`."""
     bases.write_voxtral(tmp_path / "base")
     family = family_of(str(tmp_path / "base"))
     before = family.load_processor(str(tmp_path / "base"))

@@ -30,7 +30,7 @@ def shown(token: Token) -> str:
 
 
 @given(ANY | MARKUP)
-def test_a_line_is_shown_as_it_is(value: str) -> None:
+def test_line_shows_the_text_unchanged(value: str) -> None:
     words = " ".join(value.split())
     assert [shown(token) for token in inlines(formatting.line(value))] == ([words] if words else [])
     assert [token.type for token in MARKDOWN.parse(formatting.line(value))] == (
@@ -39,14 +39,14 @@ def test_a_line_is_shown_as_it_is(value: str) -> None:
 
 
 @given(MARKUP, MARKUP)
-def test_a_line_stays_in_its_cell(first: str, second: str) -> None:
+def test_line_does_not_leave_a_table_cell(first: str, second: str) -> None:
     table = f"| a | b |\n|---|---|\n| {formatting.line(first)} | {formatting.line(second)} |\n"
     cells = [shown(token) for token in inlines(table)]
     assert cells == ["a", "b", " ".join(first.split()), " ".join(second.split())]
 
 
 @given(ANY | MARKUP)
-def test_code_is_shown_as_it_is(value: str) -> None:
+def test_code_shows_the_text_unchanged(value: str) -> None:
     words = " ".join(value.split())
     if words:
         (token,) = inlines(f"Prompt: {formatting.code(value)}.")
@@ -58,7 +58,7 @@ def test_code_is_shown_as_it_is(value: str) -> None:
 
 
 @given(MARKUP)
-def test_code_stays_in_its_cell(value: str) -> None:
+def test_code_does_not_leave_a_table_cell(value: str) -> None:
     words = " ".join(value.split())
     if words:
         table = f"| a | b |\n|---|---|\n| {formatting.code_cell(value)} | c |\n"
@@ -67,7 +67,7 @@ def test_code_stays_in_its_cell(value: str) -> None:
         assert last.content == "c"
 
 
-def test_figures_at_the_beginning_of_a_line_stay_as_they_are() -> None:
+def test_numbers_at_the_start_of_a_line_are_not_escaped() -> None:
     assert [formatting.line(value) for value in ("74.00 % of it", "-5", "1. one", "# 5")] == [
         "74.00 % of it",
         "-5",
@@ -77,7 +77,7 @@ def test_figures_at_the_beginning_of_a_line_stay_as_they_are() -> None:
 
 
 @given(ANY | MARKUP, MARKUP)
-def test_a_linked_text_leads_where_it_says_and_nowhere_else(value: str, path: str) -> None:
+def test_linked_text_has_only_the_given_address(value: str, path: str) -> None:
     (token,) = inlines(f"See {formatting.linked(value or 'x', f'https://example.org/{path}')} there")
     opened = [child for child in token.children or [] if child.type == "link_open"]
     assert len(opened) == 1 and str(opened[0].attrs["href"]).startswith("https://example.org")
@@ -85,23 +85,23 @@ def test_a_linked_text_leads_where_it_says_and_nowhere_else(value: str, path: st
     assert kinds <= {"text", "text_special", "link_open", "link_close"}
 
 
-def test_an_address_that_is_none_leaves_the_text() -> None:
+def test_linked_without_a_url_returns_the_text() -> None:
     assert formatting.linked("a|b", None) == formatting.linked("a|b", "javascript:alert(1)") == "a\\|b"
 
 
 @given(ANY | MARKUP)
-def test_fenced_lines_stay_within_their_fences(value: str) -> None:
+def test_fenced_code_does_not_leave_its_fence(value: str) -> None:
     tokens = MARKDOWN.parse(f"{formatting.fenced(value, 'text')}\n\nafter\n")
     assert [token.type for token in tokens] == ["fence", "paragraph_open", "inline", "paragraph_close"]
 
 
-def test_within_fences_no_comment_begins() -> None:
+def test_fenced_code_breaks_html_comments() -> None:
     assert (
         formatting.fenced("a\n<!-- escoita:end a -->\n````", "x") == "`````x\na\n<! -- escoita:end a -->\n````\n`````"
     )
 
 
-def test_prose_keeps_its_paragraphs() -> None:
+def test_prose_keeps_paragraphs() -> None:
     assert formatting.prose(" One\nline.\n\n \n# Two \n") == "One line.\n\n\\# Two"
 
 
@@ -116,14 +116,14 @@ def test_prose_keeps_its_paragraphs() -> None:
         ("www.example.org/[a]", "www.example.org/\\[a\\]"),
     ],
 )
-def test_addresses(address: str, expected: str) -> None:
+def test_link_quotes_urls(address: str, expected: str) -> None:
     assert formatting.link(address) == expected
     (token,) = inlines(f"See {formatting.link(address)} there")
     links = [child for child in token.children or [] if child.type == "link_open"]
     assert len(links) == address.startswith("https://")
 
 
-def test_an_address_in_prose_leads_where_it_says() -> None:
+def test_urls_in_prose_are_links() -> None:
     source = formatting.prose(
         "See https://a.b/c_d*e|f$, (https://a.b/g) and\n<https://a.b/h>. <b> ftp://x https:// y_z_"
     )
@@ -135,7 +135,7 @@ def test_an_address_in_prose_leads_where_it_says() -> None:
 
 
 @given(st.text(st.sampled_from("hps:/ab_*<>()[].\\\"'`|% \n")).map(lambda text: text.replace("s", "https://")))
-def test_whatever_address_stands_in_prose_it_is_text_and_links(value: str) -> None:
+def test_prose_contains_only_text_and_links(value: str) -> None:
     tokens = [child for token in inlines(formatting.prose(value)) for child in token.children or []]
     assert {token.type for token in tokens} <= {"text", "text_special", "link_open", "link_close"}
     assert all(str(token.attrs["href"]).startswith("http") for token in tokens if token.type == "link_open")
@@ -155,7 +155,7 @@ def test_intervals_and_thousands() -> None:
     assert re.fullmatch(r"\d", formatting.thousands(7))
 
 
-def test_a_whole_says_what_it_is_made_of() -> None:
+def test_composition() -> None:
     assert formatting.composition([("large", 0.75), ("small", 0.25)]) == "large 75.00 %, small 25.00 %"
 
 
@@ -166,7 +166,7 @@ def test_points(value: float, shown_as: str) -> None:
     assert formatting.points(value) == shown_as
 
 
-def test_an_interval_of_points_has_both_signs() -> None:
+def test_points_interval() -> None:
     assert formatting.points_interval((-0.02, 0.001)) == "−2.00 to +0.10"
 
 
@@ -208,11 +208,11 @@ def test_memory_and_energy() -> None:
         ("oʻn ñ", "oʻn ñ"),
     ],
 )
-def test_what_cannot_be_seen_is_spelt_out(text: str, shown: str) -> None:
+def test_invisible_characters_are_written_as_code_points(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-def test_names_from_data_reach_no_terminal_as_they_are() -> None:
+def test_control_characters_in_names_are_escaped() -> None:
     name = "\x1b]0;owned\x07red.wav"
-    for said in (AudioError("no such file", path=name), Rejected("m.jsonl", 3, name, "no such file")):
-        assert str(said).endswith("<U+001B>]0;owned<U+0007>red.wav: no such file")
+    for error in (AudioError("no such file", path=name), Rejected("m.jsonl", 3, name, "no such file")):
+        assert str(error).endswith("<U+001B>]0;owned<U+0007>red.wav: no such file")
