@@ -1,11 +1,10 @@
 """
-The same recording found again, in train and test or twice in one corpus, though it was encoded anew, resampled, made
-louder or softer, or padded with silence.
+Find copies of a recording that were re-encoded, resampled, made louder or softer, or padded with silence.
 
-A fingerprint is 512 bits: how the spectrum changes over the clip, as signs of differences between neighbours in time
-and frequency (Haitsma and Kalker 2002, "A Highly Robust Audio Fingerprinting System"), on a grid that is laid over the
-clip by where its energy is, so that silence at the edges does not move it. Copies differ in few bits, other clips in
-half of them, the same sentence from another mouth included.
+A fingerprint has 512 bits: the signs of differences between neighbors in time and frequency of the spectrum (Haitsma
+and Kalker 2002, "A Highly Robust Audio Fingerprinting System"), on a grid that is placed by the energy of the clip, so
+that silence at the edges does not move it. Copies differ in few bits; other clips differ in half of them, including
+the same sentence from another speaker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,33 +16,34 @@ from escoita.audio.loading import SAMPLING_RATE
 
 
 # Share of bits in which copies may differ. Measured on 1,776 clips of synthetic voices, 20 of FLEURS and 63 cuts of
-# these: of copies in mp3, vorbis, opus, flac, at 8 and 48 kHz, at a tenth of the level, padded by half a second, with
-# noise at 30 dB, or with most of these at once, 99.5 % are found. Of 1.7 million other pairs two were as near, the
-# same synthetic voice saying the same sentence twice; the nearest of another voice or sentence differed in 0.145. Of
-# 10^9 pairs of cuts that share no sound none was as near; cuts that share most of their energy are.
+# these: 99.5 % of copies in mp3, vorbis, opus, flac, at 8 and 48 kHz, at a tenth of the level, padded by half a
+# second, with noise at 30 dB, or with most of these combined, are found. Two of 1.7 million other pairs were as close:
+# the same synthetic voice with the same sentence twice; the closest pair of different voices or sentences differed in
+# 0.145. Of 10^9 pairs of cuts without common audio, none was as close; cuts that share most of their energy are.
 MAX_DISTANCE = 0.125
-# A value that so many clips share tells nothing apart; a copy has others.
+# A value that more clips share does not discriminate; copies also agree in other values.
 LARGEST_BUCKET = 256
 
 BANDS, CELLS = 17, 33
-# Root mean square of what rounding to 16 bits leaves, -101 dB of full scale: under it there is no recording.
-NOTHING = 9e-6
-# What is left of a copy at 8 kHz, and what a telephone passes, give or take.
+# Root mean square of the rounding error of 16 bits, -101 dB of full scale: a recording under it is empty.
+EMPTY_LEVEL = 9e-6
+# The band that copies at 8 kHz and telephone recordings contain.
 LOWEST_HERTZ, HIGHEST_HERTZ = 200.0, 3300.0
 _WINDOW = 1024
 _LONGEST_HOP = 256
 # Frames of a short clip: several for each cell.
 _FRAMES = 160
-# Frames whose spectra are in memory together: 0.4 MB, for which the system is not asked for memory each time. With
-# 2,048 frames, a scan of clips takes 1.2 to 1.6 times as long, for the same bits; `make bench` measures it.
+# Frames whose spectra are in memory together: 0.4 MB, which the allocator reuses. With 2,048 frames, a scan of clips
+# takes 1.2 to 1.6 times as long, with the same bits; `make bench` measures it.
 _FRAMES_AT_ONCE = 32
-# Reach of the grid from the middle of the energy, in standard deviations; 1.73 would span a clip of even energy.
+# Half-width of the grid around the centroid of the energy, in standard deviations; 1.73 would span a clip of uniform
+# energy.
 _REACH = 1.6
-# Cells overlap: each is so many times as long as the grid is wide.
+# The length of a cell in grid steps; cells overlap.
 _OVERLAP = 3.0
-# The same of bands.
+# The width of a band in steps; bands overlap.
 _BREADTH = 1.5
-# Share of the mean that is added to each cell, so that noise in quiet ones decides nothing.
+# The share of the mean that is added to each cell, so that noise in quiet cells has no effect.
 _FLOOR = 0.01
 # Candidates compared at once: 32 MB of fingerprints.
 _AT_ONCE = 1 << 18
@@ -51,16 +51,16 @@ _AT_ONCE = 1 << 18
 
 def fingerprint(samples: np.ndarray) -> bytes:
     """
-    Fingerprint of a recording.
+    Return the fingerprint of a recording.
 
     Args:
-        samples (`np.ndarray`): Mono samples of shape `(samples,)`, float32, 16 kHz.
+        samples (`np.ndarray`): The mono samples, of shape `(samples,)`, float32, 16 kHz.
 
     Returns:
-        `bytes`: 64 bytes: 32 steps in time of 16 bits, a bit for each pair of neighbouring bands. Empty where nothing
-        can be heard; that matches nothing.
+        `bytes`: 64 bytes: 32 time steps of 16 bits, one bit for each pair of neighboring bands. A silent recording has
+        an empty fingerprint, which matches no other.
     """
-    if not len(samples) or samples.std(dtype=np.float64) < NOTHING:
+    if not len(samples) or samples.std(dtype=np.float64) < EMPTY_LEVEL:
         return b""
     energies = _energies(samples - samples.mean())
     if not energies.any():
@@ -73,24 +73,24 @@ def matches(
     left: Sequence[bytes], right: Sequence[bytes], max_distance: float = MAX_DISTANCE
 ) -> list[tuple[int, int]]:
     """
-    All pairs of a fingerprint on the left and one on the right that are of the same recording.
+    Return all pairs of a left and a right fingerprint that belong to the same recording.
 
     Only pairs that agree in all 32 bits of one of 48 blocks are compared (locality-sensitive hashing, Indyk and
-    Motwani 1998, "Approximate Nearest Neighbors: Towards Removing the Curse of Dimensionality"). A block's value that
-    more than `LARGEST_BUCKET` fingerprints of the longer list have is passed over, so that no more than 48 times as
-    many are compared with any of the shorter. Equal fingerprints count once, however many there are.
+    Motwani 1998, "Approximate Nearest Neighbors: Towards Removing the Curse of Dimensionality"). A block value that
+    more than `LARGEST_BUCKET` fingerprints of the longer list share is skipped, which bounds the comparisons for each
+    fingerprint of the shorter list to 48 times that number. Equal fingerprints are compared once.
 
     Args:
-        left (`Sequence[bytes]`): Fingerprints.
-        right (`Sequence[bytes]`): Fingerprints.
-        max_distance (`float`, *optional*, defaults to `MAX_DISTANCE`): Share of bits in which copies may differ.
+        left (`Sequence[bytes]`): The first fingerprints.
+        right (`Sequence[bytes]`): The second fingerprints.
+        max_distance (`float`, *optional*, defaults to `MAX_DISTANCE`): The share of bits in which copies may differ.
 
     Returns:
-        `list[tuple[int, int]]`: Indices into `left` and `right`, ascending.
+        `list[tuple[int, int]]`: The indices into `left` and `right`, ascending.
     """
     if len(left) < len(right):
-        return sorted((ours, theirs) for theirs, ours in matches(right, left, max_distance))
-    lefts, rights = _places(left), _places(right)
+        return sorted((first, second) for second, first in matches(right, left, max_distance))
+    lefts, rights = _indices_by_print(left), _indices_by_print(right)
     members_left, members_right = list(lefts.values()), list(rights.values())
     near = [np.zeros((0, 2), np.int64), *_near(_array(lefts), _array(rights), max_distance)]
     return sorted(
@@ -103,18 +103,18 @@ def matches(
 
 def duplicates(prints: Sequence[bytes], max_distance: float = MAX_DISTANCE) -> list[tuple[int, int]]:
     """
-    Recordings that come again in a list.
+    Return the repeated recordings of a list.
 
     Args:
-        prints (`Sequence[bytes]`): Fingerprints.
-        max_distance (`float`, *optional*, defaults to `MAX_DISTANCE`): As in [`matches`].
+        prints (`Sequence[bytes]`): The fingerprints.
+        max_distance (`float`, *optional*, defaults to `MAX_DISTANCE`): The share of bits in which copies may differ.
 
     Returns:
-        `list[tuple[int, int]]`: For each that matches an earlier one, the index of the earliest of these and its own,
-        ascending by its own; every one comes at most once, so that leaving them out leaves one of each recording.
+        `list[tuple[int, int]]`: For each fingerprint that matches an earlier one, the index of the earliest match and
+        its own index, ascending by its own. Removing all of these leaves one copy of each recording.
     """
-    places = _places(prints)
-    members, array = list(places.values()), _array(places)
+    indices = _indices_by_print(prints)
+    members, array = list(indices.values()), _array(indices)
     earliest = np.arange(len(members))
     for pairs in _near(array, array, max_distance):
         np.minimum.at(earliest, pairs[:, 1], pairs[:, 0])
@@ -128,14 +128,14 @@ def duplicates(prints: Sequence[bytes], max_distance: float = MAX_DISTANCE) -> l
 
 
 def _energies(samples: np.ndarray) -> np.ndarray:
-    """Mean energy of each cell of the grid, of shape `(cells, bands)`; cells outside the clip have none."""
+    """Return the mean energy of each cell of the grid, of shape `(cells, bands)`; cells outside the clip have none."""
     hop = int(np.clip(len(samples) // _FRAMES, 1, _LONGEST_HOP))
     padded = np.pad(samples.astype(np.float32), _WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop]
     starts = range(0, len(frames), _FRAMES_AT_ONCE)
     powers = np.concatenate([_powers(frames[start : start + _FRAMES_AT_ONCE]) for start in starts])
     total = powers.sum(axis=1, dtype=np.float64) + np.finfo(np.float64).tiny
-    # Mean and spread of the energy in time, unlike edges found by a threshold, move little with noise and codecs.
+    # Unlike edges found by a threshold, mean and spread of the energy in time change little with noise and codecs.
     times = np.arange(len(total)) + 0.5
     middle = np.average(times, weights=total)
     reach = _REACH * np.sqrt(np.average((times - middle) ** 2, weights=total))
@@ -147,14 +147,14 @@ def _energies(samples: np.ndarray) -> np.ndarray:
 
 
 def _powers(frames: np.ndarray) -> np.ndarray:
-    """Energy of each frame in each band, of shape `(frames, bands)`."""
+    """Return the energy of each frame in each band, of shape `(frames, bands)`."""
     window, weights = _window_and_weights()
     spectrum = np.fft.rfft(frames * window, axis=1)[:, : len(weights)]
     return (spectrum.real**2 + spectrum.imag**2) @ weights
 
 
 def _at(sums: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Rows between rows, in a straight line; before the first and after the last these themselves."""
+    """Return linearly interpolated rows; times before the first and after the last row are clipped."""
     times = np.clip(times, 0, len(sums) - 1)
     before = np.minimum(times.astype(np.int64), len(sums) - 2)
     return sums[before] + (times - before)[:, None] * (sums[before + 1] - sums[before])
@@ -162,7 +162,7 @@ def _at(sums: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 @cache
 def _window_and_weights() -> tuple[np.ndarray, np.ndarray]:
-    """A Hann window, and triangles spread evenly over the mel scale, of shape `(bins, bands)`; they overlap."""
+    """Return a Hann window, and overlapping triangular mel filters of shape `(bins, bands)`."""
     lowest, highest = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST_HERTZ, HIGHEST_HERTZ))
     edges = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
     bins = np.fft.rfftfreq(_WINDOW, 1 / SAMPLING_RATE)
@@ -175,34 +175,35 @@ def _window_and_weights() -> tuple[np.ndarray, np.ndarray]:
     return window.astype(np.float32), (weights / weights.sum(axis=0)).astype(np.float32)
 
 
-def _places(prints: Sequence[bytes]) -> dict[bytes, list[int]]:
-    """Where each different fingerprint stands, in order of first appearance; empty ones nowhere."""
-    places: dict[bytes, list[int]] = {}
+def _indices_by_print(prints: Sequence[bytes]) -> dict[bytes, list[int]]:
+    """Return the indices of each distinct fingerprint in order of first appearance, without empty ones."""
+    indices: dict[bytes, list[int]] = {}
     for index, bits in enumerate(prints):
         if bits:
-            places.setdefault(bits, []).append(index)
-    return places
+            indices.setdefault(bits, []).append(index)
+    return indices
 
 
-def _array(places: dict[bytes, list[int]]) -> np.ndarray:
-    """Of shape `(fingerprints, 8)`, uint64."""
-    return np.frombuffer(b"".join(places), np.uint64).reshape(-1, 8)
+def _array(prints: dict[bytes, list[int]]) -> np.ndarray:
+    """Return fingerprints as an array of shape `(fingerprints, 8)`, uint64."""
+    return np.frombuffer(b"".join(prints), np.uint64).reshape(-1, 8)
 
 
 def _near(left: np.ndarray, right: np.ndarray, max_distance: float) -> Iterator[np.ndarray]:
-    """Index pairs of near fingerprints, of shape `(pairs, 2)`, some at a time; a pair may come again."""
+    """Yield batches of index pairs of close fingerprints, of shape `(pairs, 2)`; a pair may occur several times."""
     limit = max_distance * left.shape[1] * 64
     for keys_left, keys_right in zip(_blocks(left), _blocks(right), strict=True):
-        for pairs in _agreeing(keys_left, keys_right):
+        for pairs in _equal_pairs(keys_left, keys_right):
             distance = np.bitwise_count(left[pairs[:, 0]] ^ right[pairs[:, 1]]).sum(axis=1)
             yield pairs[distance <= limit]
 
 
 def _blocks(prints: np.ndarray) -> Iterator[np.ndarray]:
     """
-    Values of 48 blocks of 32 bits, each of shape `(fingerprints,)`, uint32.
+    Yield the values of 48 blocks of 32 bits, each of shape `(fingerprints,)`, uint32.
 
-    Blocks of three shapes, long in frequency or in time: noise and codecs spoil now a moment, now a band.
+    The blocks have three shapes, long in frequency or in time, because noise and codecs affect some times or some
+    bands.
     """
     steps = prints.view(np.uint16)
     for bits in (16, 8, 4):
@@ -214,8 +215,8 @@ def _blocks(prints: np.ndarray) -> Iterator[np.ndarray]:
                 yield key
 
 
-def _agreeing(left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:
-    """Index pairs of equal values, of shape `(pairs, 2)`, some at a time; no value that too many on the left have."""
+def _equal_pairs(left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield batches of index pairs of equal values, of shape `(pairs, 2)`, except values frequent in `left`."""
     order, order_right = np.argsort(left), np.argsort(right)
     left, right = left[order], right[order_right]
     first = np.searchsorted(left, right, "left")

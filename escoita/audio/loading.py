@@ -1,4 +1,4 @@
-"""Any recording becomes mono float32 samples at 16 kHz, or an error that names the file."""
+"""Read recordings as mono float32 samples at 16 kHz."""
 
 import os
 from pathlib import Path
@@ -12,6 +12,7 @@ from escoita.audio.decoding import (
     SAMPLING_RATE,
     Decoded,
     Source,
+    TruncatedAudioError,
     check_size,
     decode_with_soundfile,
     read_header,
@@ -22,19 +23,25 @@ from escoita.errors import AudioError
 from escoita.records.transcript import Note
 
 
-# Nothing can be said in less, and a feature extractor may make no frame of it.
+# A shorter clip contains no word, and a feature extractor may produce no frame.
 SHORTEST_SECONDS = 0.05
+
+
+class SilentAudioError(AudioError):
+    """Report a recording without audible content."""
+
+    problem = "nothing can be heard in it"  # the page finds the translation by this text
 
 
 class Recording(NamedTuple):
     """
-    A decoded recording, or a segment of one, and what was noticed while it was decoded.
+    Store a decoded recording, or a segment of it, and properties found during decoding.
 
     Args:
-        samples (`np.ndarray`): Of shape `(samples,)`, float32, 16 kHz, finite.
-        channel (`int`, *optional*): Number of the channel, from 1, that was used because mixing all channels cancels
-            or attenuates it; none if all were mixed.
-        cut_off (`str`): Why the file is not whole; empty if it is.
+        samples (`np.ndarray`): The samples, of shape `(samples,)`, float32, 16 kHz, finite.
+        channel (`int`, *optional*): The number of the channel, from 1, that was used because mixing cancels or
+            attenuates it; `None` if all channels were mixed.
+        cut_off (`str`): A message about the truncation of the file; empty if it is complete.
     """
 
     samples: np.ndarray
@@ -43,7 +50,7 @@ class Recording(NamedTuple):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What the user should know, as keys of [`~escoita.records.transcript.NOTES`]."""
+        """Return notes for the user, as keys of [`~escoita.records.transcript.NOTES`]."""
         found: dict[Note, bool] = {"cut_off": bool(self.cut_off), "one_channel": self.channel is not None}
         return tuple(note for note, holds in found.items() if holds)
 
@@ -56,33 +63,33 @@ def read_audio(
     max_seconds: float = MAX_SECONDS,
 ) -> np.ndarray:
     """
-    Decodes a recording, or a segment of it.
+    Decode a recording, or a segment of it.
 
-    soundfile reads wav, flac, ogg, opus and mp3; what it does not know (m4a, webm, mp4), or would not read to its end
-    (an mp3 that does not declare its length), is read by PyAV, whose wheels carry FFmpeg. Decoding is in blocks:
-    channels are averaged and other rates resampled at once, so that memory holds no more than the samples that are
-    returned and a block. If the mean of the channels cancels or attenuates what one of them holds, that channel is
-    used; see [`~escoita.audio.decoding.ChannelEnergies`].
+    soundfile reads wav, flac, ogg, opus and mp3. PyAV, whose wheels include FFmpeg, reads other formats (m4a, webm,
+    mp4), and files that soundfile would not read to their end (an mp3 that does not declare its length). Files are
+    decoded in blocks that are mixed and resampled immediately, so that memory contains only the returned samples and
+    one block. If mixing the channels cancels or attenuates one of them, that channel is used; see
+    [`~escoita.audio.decoding.ChannelEnergies`].
 
     Args:
-        source (`str`, `Path` or `bytes`): A path, or the encoded file itself.
-        name (`str`, *optional*): What errors call the recording; the path unless given.
-        offset (`float`, *optional*, defaults to 0): Where the segment begins, in seconds.
-        duration (`float`, *optional*): Its length in seconds; to the end of the recording unless given.
-        max_seconds (`float`, *optional*, defaults to six hours): The longest recording or segment. It also limits the
-            samples of all channels, to [`~escoita.audio.decoding.SAMPLES_PER_SECOND`] for each of these seconds.
+        source (`str`, `Path` or `bytes`): The path of a file, or its content.
+        name (`str`, *optional*): The name of the recording in errors. Defaults to the path.
+        offset (`float`, *optional*, defaults to 0): The start of the segment in seconds.
+        duration (`float`, *optional*): The length of the segment in seconds. Defaults to the rest of the recording.
+        max_seconds (`float`, *optional*, defaults to six hours): The maximum length of the recording or segment. It
+            also limits the samples of all channels, to [`~escoita.audio.decoding.SAMPLES_PER_SECOND`] per second.
 
     Returns:
         `np.ndarray`: Samples of shape `(samples,)`, float32, 16 kHz, finite.
 
     Raises:
-        AudioError: The file is missing, cannot be decoded, is cut off, does not hold the segment, holds no samples or
-            too few, or holds samples that are not numbers.
-        AudioLimitError: It is over a limit. If its header declares that, nothing is decoded.
+        AudioError: The file is missing, cannot be decoded, is truncated, does not contain the segment, contains no
+            samples or too few, or contains NaN or infinity.
+        AudioLimitError: The recording exceeds a limit. If the header declares that, nothing is decoded.
     """
     recording = read_recording(source, name, offset, duration, max_seconds)
     if recording.cut_off:
-        raise AudioError(recording.cut_off, path=_name(source, name))
+        raise TruncatedAudioError(recording.cut_off, path=_name(source, name))
     return recording.samples
 
 
@@ -94,46 +101,48 @@ def read_recording(
     max_seconds: float = MAX_SECONDS,
 ) -> Recording:
     """
-    Decodes a recording, or a segment of it, also if its file is cut off.
+    Decode a recording, or a segment of it, also if its file is truncated.
 
-    Args, and what else is raised, are those of [`read_audio`].
+    The arguments are those of [`read_audio`].
 
     Returns:
-        [`Recording`]: The samples, and which channel was used and why the file is not whole.
+        [`Recording`]: The samples, the channel that was used, and a message if the file is truncated.
 
     Raises:
-        AudioError: As in [`read_audio`], but for a file that is cut off.
+        AudioError: See [`read_audio`], except for a truncated file.
     """
     name = _name(source, name)
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise AudioError("no such file", path=name)
-    part = (source, name, offset, duration, max_seconds)
-    decoded, channel = _decode(*part), None
+    arguments = (source, name, offset, duration, max_seconds)
+    decoded, channel = _decode(*arguments), None
     if decoded.better_channel is not None:
         channel = decoded.better_channel
-        decoded = _decode(*part, channel)
-    if len(decoded.samples) == 0:
-        raise AudioError(decoded.cut_off or "holds no samples", path=name)
+        decoded = _decode(*arguments, channel)
     if seconds(decoded.samples) < SHORTEST_SECONDS:
-        raise AudioError(decoded.cut_off or f"is shorter than {SHORTEST_SECONDS} s", path=name)
+        if decoded.cut_off:
+            raise TruncatedAudioError(decoded.cut_off, path=name)
+        empty = len(decoded.samples) == 0
+        raise AudioError("holds no samples" if empty else f"is shorter than {SHORTEST_SECONDS} s", path=name)
     return Recording(decoded.samples, None if channel is None else channel + 1, decoded.cut_off)
 
 
 def read_audible(path: str | Path, max_seconds: float = MAX_SECONDS) -> Recording:
     """
-    Decodes a recording in which something can be heard, also if its file is cut off; see [`read_recording`].
+    Decode a recording that is not silent, also if its file is truncated; see [`read_recording`].
 
     Raises:
-        AudioError: It cannot be read, or nothing can be heard in it.
+        AudioError: The recording cannot be read.
+        SilentAudioError: The recording is silent.
     """
     recording = read_recording(path, max_seconds=max_seconds)
     if is_silent(recording.samples):
-        raise AudioError("nothing can be heard in it", path=Path(path).name)
+        raise SilentAudioError(path=Path(path).name)
     return recording
 
 
 def seconds(samples: np.ndarray) -> float:
-    """Length of samples at 16 kHz."""
+    """Return the length of samples at 16 kHz in seconds."""
     return len(samples) / SAMPLING_RATE
 
 
@@ -149,13 +158,17 @@ def _decode(
     max_seconds: float,
     channel: int | None = None,
 ) -> Decoded:
-    part = (source, name, offset, duration, max_seconds, channel)
-    return decode_with_soundfile(*part) or decode_with_av(*part)
+    arguments = (source, name, offset, duration, max_seconds, channel)
+    return decode_with_soundfile(*arguments) or decode_with_av(*arguments)
 
 
 def check_header(path: Path, max_seconds: float) -> None:
     """
-    Checks what the header of a file declares; nothing is decoded. A file that cannot be read passes: decoding fails.
+    Check the header of a file against the limits, without decoding it. A file that cannot be read passes.
+
+    Args:
+        path (`Path`): The file.
+        max_seconds (`float`): The maximum length of the recording.
 
     Raises:
         AudioLimitError: The declared recording is too long, or it has too many samples.
@@ -168,7 +181,7 @@ def check_header(path: Path, max_seconds: float) -> None:
         if header is None:
             with open_with_av(path) as container:
                 header = declared(container)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: the file is called .raw
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: the file name ends with .raw
         try:
             with open_with_av(path) as container:
                 header = declared(container)

@@ -12,10 +12,10 @@ from escoita.audio.decoding import BLOCK_SAMPLES, SAMPLING_RATE
 LOUD_LEVEL = 1e-2
 # Root mean square under which stationary sounds, such as hum, count as silence: -60 dB of full scale.
 SILENCE_LEVEL = 1e-3
-# Level of the loudest frame under which nothing can be heard: -80 dB of full scale, three steps of a 16-bit file.
+# Level of the loudest frame under which a recording is silent: -80 dB of full scale, three steps of a 16-bit file.
 # The dither of a 16-bit file lies at -91 to -99 dB; the loudest frames of speech at -67 dB lie at -58 to -67 dB.
 FAINT_LEVEL = 1e-4
-# Frames below -100 dB are digital silence, with which other recordings are padded.
+# Frames below -100 dB are digital silence, which other recordings are padded with.
 DIGITAL_SILENCE = 1e-5
 # Loudest frame compared with the quiet ones, in dB, after each band is divided by its noise floor. Measured: white
 # noise and dither of 0.3 to 60 s at most 3.3 dB; 88 cuts of FLEURS of 0.2 to 0.5 s at least 6.5 dB, whole clips at
@@ -26,7 +26,7 @@ LEAST_CONTRAST = 5.0
 NOISE_FLATNESS = 0.5
 # The share of frames that are quieter than the noise floor.
 _FLOOR_QUANTILE = 0.1
-# Limits of what a telephone passes, within which speech is found whatever the sampling rate was.
+# The telephone band, which contains speech at every sampling rate.
 _LOWEST_HERTZ, _HIGHEST_HERTZ = 200, 3_800
 _WINDOW, _BANDS = 512, 15
 # Frames whose spectra are in memory together: 1 MB.
@@ -37,12 +37,13 @@ def is_silent(samples: np.ndarray) -> bool:
     """
     Decide whether a recording has no audible content.
 
-    A level alone cannot tell: the dither of an 8-bit file is louder than quiet speech of a 24-bit file. A recording
-    over [`LOUD_LEVEL`] is audible. A quieter one is silent if no frame reaches [`FAINT_LEVEL`], or if it is stationary
-    and either has the flat spectrum of noise or lies under [`SILENCE_LEVEL`]. A constant offset does not count.
+    A level alone does not suffice: the dither of an 8-bit file is louder than quiet speech of a 24-bit file. A
+    recording over [`LOUD_LEVEL`] is audible. A quieter one is silent if no frame reaches [`FAINT_LEVEL`], or if it is
+    stationary and either has the flat spectrum of noise or lies under [`SILENCE_LEVEL`]. A constant offset does not
+    count.
 
     Args:
-        samples (`np.ndarray`): Of shape `(samples,)`, float32, 16 kHz.
+        samples (`np.ndarray`): The samples, of shape `(samples,)`, float32, 16 kHz.
     """
     level = _level(samples)
     if level >= LOUD_LEVEL:
@@ -61,7 +62,7 @@ def is_silent(samples: np.ndarray) -> bool:
 
 
 def _level(samples: np.ndarray) -> float:
-    """Root mean square around the mean."""
+    """Return the root mean square around the mean."""
     # In blocks: the squares of half an hour would take 230 MB.
     blocks = [samples[start : start + BLOCK_SAMPLES] for start in range(0, len(samples), BLOCK_SAMPLES)]
     energy = sum(float(np.square(block, dtype=np.float64).sum()) for block in blocks) / len(samples)
@@ -70,7 +71,7 @@ def _level(samples: np.ndarray) -> float:
 
 
 def _spectra(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean square of each frame in each band, of shape `(frames, bands)`, and the mean spectrum."""
+    """Return the mean square of each frame in each band, of shape `(frames, bands)`, and the mean spectrum."""
     if len(samples) < _WINDOW:
         samples = np.pad(samples, (0, _WINDOW - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[:: _WINDOW // 2]
@@ -87,7 +88,7 @@ def _spectra(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _layout() -> tuple[np.ndarray, int, int]:
-    """A Hann window whose spectrum is in units of mean square, the first bin, and the bins of a band."""
+    """Return a Hann window with a spectrum in units of mean square, the first bin, and the number of bins per band."""
     window = np.hanning(_WINDOW)
     window *= np.sqrt(2 / (np.square(window).sum() * _WINDOW))
     low, high = (hertz * _WINDOW // SAMPLING_RATE for hertz in (_LOWEST_HERTZ, _HIGHEST_HERTZ))

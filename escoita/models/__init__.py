@@ -1,4 +1,4 @@
-"""Model families: what differs between audio language models, behind one small class each."""
+"""Model families: one class for each family of audio language models, and the functions that select it."""
 
 from __future__ import annotations
 
@@ -19,37 +19,32 @@ if TYPE_CHECKING:
 
 def family_of(base: str, revision: str | None = None) -> ChatFamily:
     """
-    Finds the family of a base model, which can be trained, by the `model_type` of its configuration.
+    Return the family of a base model that can be trained, selected by the `model_type` of its configuration.
 
     Args:
-        base (`str`): A folder, or a repository of the Hub.
-        revision (`str`, *optional*): Of the repository.
-
-    Returns:
-        [`ChatFamily`]: The family.
+        base (`str`): A folder, or a repository on the Hub.
+        revision (`str`, *optional*): The revision of the repository.
 
     Raises:
-        EscoitaError: There is no such model, or no family serves it.
+        EscoitaError: The model is not found, or its type cannot be trained.
     """
     family, model_type = _families(base, revision)
     if family is None:
-        raise EscoitaError(f"model {base}: its type {model_type!r} is not one of {', '.join(BY_MODEL_TYPE)}")
+        hint = f"use one of {', '.join(BY_MODEL_TYPE)}"
+        raise EscoitaError("cannot be trained", path=base, key="model_type", value=model_type, hint=hint)
     return family
 
 
 def listener_of(model: str, revision: str | None = None) -> Family:
     """
-    Finds the family of any model that can be evaluated: a base, or a baseline that stands beside it.
+    Return the family of any model that can be evaluated: a base, or a baseline that it is compared with.
 
     Args:
-        model (`str`): A folder, or a repository of the Hub.
-        revision (`str`, *optional*): Of the repository.
-
-    Returns:
-        [`Family`]: The family; of encoders with a CTC head, those of the kind of wav2vec 2.0 are served.
+        model (`str`): A folder, or a repository on the Hub.
+        revision (`str`, *optional*): The revision of the repository.
 
     Raises:
-        EscoitaError: There is no such model, or no family serves it.
+        EscoitaError: The model is not found, or its type is not supported.
     """
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
@@ -62,10 +57,10 @@ def listener_of(model: str, revision: str | None = None) -> Family:
     if model_type == "whisper":
         return WhisperFamily(_config(model, revision))
     encoder = getattr(transformers, MODEL_FOR_CTC_MAPPING_NAMES.get(model_type, ""), None)
-    # Others, such as Parakeet, write pieces of words, and count their frames in another way.
+    # Other encoders with a CTC head, such as Parakeet, write subwords and count their frames differently.
     if hasattr(encoder, "_get_feat_extract_output_lengths"):
         return CtcFamily()
-    raise EscoitaError(f"model {model}: its type {model_type!r} is none that can listen here")
+    raise EscoitaError("not supported", path=model, key="model_type", value=model_type)
 
 
 def trained_family(model_type: str, config: dict[str, Any] | None = None) -> ChatFamily | None:
@@ -73,7 +68,7 @@ def trained_family(model_type: str, config: dict[str, Any] | None = None) -> Cha
     Return the family of a model type that can be trained, or `None`.
 
     Args:
-        model_type (`str`): As a configuration names it.
+        model_type (`str`): The `model_type` of a configuration.
         config (`dict`, *optional*): The configuration of the base.
 
     Raises:
@@ -81,20 +76,20 @@ def trained_family(model_type: str, config: dict[str, Any] | None = None) -> Cha
     """
     if model_type not in BY_MODEL_TYPE:
         return None
-    # A module is imported only for a base of its family: each of them costs its classes.
+    # A module is imported only for a base of its family, because the imports of its classes take time.
     module, family = BY_MODEL_TYPE[model_type].implementation.split(":")
     return getattr(import_module(f"escoita.models.{module}"), family)(config)
 
 
 def _config(model: str, revision: str | None) -> dict[str, Any]:
-    """The written configuration of a model whose type is known."""
+    """Return the stored configuration of a model."""
     from transformers import PreTrainedConfig
 
     return PreTrainedConfig.get_config_dict(model, revision=revision)[0]
 
 
 def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]:
-    """The trained family of a model, if any, and its model type."""
+    """Return the family of a model, or `None` if it cannot be trained, and its model type."""
     from transformers import PreTrainedConfig
     from transformers.utils import logging
 
@@ -102,27 +97,23 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    # transformers 5.23 deprecates under a new name what TRL and PEFT still set
+    # transformers 5.23 renamed an argument that TRL and PEFT still set
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
     try:
-        if (written := Path(model) / "config.json").is_file():
-            refuse_large(written, f"model {model}", MOST_JSON_BYTES)
+        if (path := Path(model) / "config.json").is_file():
+            refuse_large(path, model, MOST_JSON_BYTES)
         # Not AutoConfig, which refuses the older layout of Phi-4.
         config, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
         model_type = config["model_type"]
         if not isinstance(model_type, str):
             raise TypeError("model_type must be a string")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        found = (
-            "the folder holds no model configuration"
-            if Path(model).is_dir()
-            else "neither a folder here nor a model of the Hub that can be reached"
-        )
-        raise EscoitaError(f"model {model}: {found}") from error
+        if Path(model).is_dir():
+            raise EscoitaError("not found, or not the configuration of a model", path=path) from error
+        problem = "model not found: neither a folder nor a model on the Hub, or the Hub cannot be reached"
+        raise EscoitaError(problem, path=model) from error
     try:
         return trained_family(model_type, config), model_type
     except ImportError as error:
-        reason = str(error).splitlines()[0]
-        raise EscoitaError(
-            f"model {model}: for its type {model_type!r} something is not installed: {reason}"
-        ) from error
+        problem = f"requires a package that is not installed: {str(error).splitlines()[0]}"
+        raise EscoitaError(problem, path=model, key="model_type", value=model_type) from error

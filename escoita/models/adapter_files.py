@@ -1,9 +1,9 @@
 """
-The two files of an adapter that somebody else wrote: `adapter_config.json` and the names and shapes of its tensors.
+Check the files of an untrusted adapter: `adapter_config.json`, and the names and shapes of its tensors.
 
-PEFT finds modules by the regular expressions of the configuration, and initializes adapters as it says. Here the names
-of the tensors say which modules have an adapter and their shapes say its rank; the configuration is compared with
-them, and PEFT gets a new one that is written here.
+PEFT finds modules by the regular expressions of the configuration, and initializes adapters as configured. Here the
+modules come from the names of the tensors and the ranks from their shapes. The configuration is compared with them,
+and PEFT gets a new configuration that is built here.
 """
 
 import re
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from escoita.errors import EscoitaError
+from escoita.models.errors import IncompatibleAdapterError
 from escoita.utils.formatting import visible
 from escoita.utils.untrusted import read_object
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 
 PREFIX = "base_model.model."
-# Endings of the tensors of LoRA, and the set that a layer has without options.
+# The endings of LoRA tensors; a layer has one of the two pairs, and the others with options.
 MATRICES = ("lora_A.weight", "lora_B.weight")
 EMBEDDINGS = ("lora_embedding_A", "lora_embedding_B")
 BIAS, MAGNITUDE = "lora_B.bias", "lora_magnitude_vector"
-# Keys of the configuration that are not used here: they change neither which tensors there are nor what is computed.
+# Configuration keys that are ignored: they change neither the tensors nor the computation.
 UNUSED = {
     "auto_mapping",
     "base_model_name_or_path",
@@ -43,7 +44,7 @@ UNUSED = {
     "qalora_group_size",
     "revision",
 }
-# Of ranks, and of alphas: PEFT compares a pattern for each with every module.
+# The maximum number of distinct ranks, and of alphas: PEFT compares a pattern for each with every module.
 MOST_VALUES = 100
 LITERAL = re.compile(r"\^?[\w.-]{1,500}")
 
@@ -56,9 +57,9 @@ Names = Annotated[list[Name], Field(max_length=20_000)]
 
 class AdapterSettings(BaseModel):
     """
-    What is used of an `adapter_config.json`: the fields of LoRA, and of modules that were trained whole.
+    Store the used fields of an `adapter_config.json`: those of LoRA, and of fully trained modules.
 
-    Every other key must be one of [`UNUSED`], or switched off.
+    Every other key must be one of [`UNUSED`], or disabled.
     """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -72,7 +73,7 @@ class AdapterSettings(BaseModel):
     lora_bias: bool = False
     bias: Literal["none", "all", "lora_only"] | None = "none"
     fan_in_fan_out: Literal[False] | None = False
-    # The others change the weights of the base when they are loaded.
+    # Other values change the weights of the base when the adapter is loaded.
     init_lora_weights: Literal[True, False, None, "gaussian", "orthogonal", "eva"] = True
     target_modules: Annotated[str, Field(max_length=200_000)] | Names | None = None
     modules_to_save: Names | None = None
@@ -80,61 +81,57 @@ class AdapterSettings(BaseModel):
     alpha_pattern: Annotated[dict[Name, Alpha], Field(max_length=20_000)] | None = None
 
 
-def read_settings(path: Path, what: str) -> AdapterSettings:
+def read_settings(path: Path, owner: str) -> AdapterSettings:
     """
-    Reads the `adapter_config.json` of an adapter.
+    Read and check the `adapter_config.json` of an adapter.
 
     Args:
         path (`Path`): The file.
-        what (`str`): Names the adapter in errors.
-
-    Returns:
-        [`AdapterSettings`]: Its fields, checked.
+        owner (`str`): The adapter that contains the file, for errors.
 
     Raises:
         EscoitaError: The file cannot be read, a field has a wrong type or an unsupported value, or a key is unknown.
     """
-    config = read_object(path, what)
+    config = read_object(path, owner)
+    source = f"{owner}/{path.name}"
     try:
         settings = AdapterSettings.model_validate(config)
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        given = visible(repr(config.get(field)))[:100]
-        raise EscoitaError(f"{what}: {path.name}: {field}: {first['msg']}, not {given}") from error
+        value = repr(config.get(field))[:100]
+        raise EscoitaError(first["msg"], path=source, key=field, value=value) from error
     for key, value in (settings.model_extra or {}).items():
         if key not in UNUSED and value not in (None, False, [], {}):
-            raise EscoitaError(
-                f"{what}: {path.name}: {visible(key)[:100]} is not supported; only LoRA and modules that are trained"
-                " whole are"
-            )
+            hint = "use an adapter with LoRA or fully trained modules only"
+            raise EscoitaError("not supported", path=source, key=key[:100], hint=hint)
     for field in ("rank_pattern", "alpha_pattern"):
         for pattern in getattr(settings, field) or {}:
             if not LITERAL.fullmatch(pattern):
-                raise EscoitaError(
-                    f"{what}: {path.name}: {field}: {visible(pattern)[:100]} is a regular expression, which is not"
-                    " evaluated; write the names of the modules instead"
-                )
+                problem = "regular expressions are not evaluated"
+                hint = "write the names of the modules instead"
+                raise EscoitaError(problem, path=source, key=field, value=pattern[:100], hint=hint)
     return settings
 
 
 def lora_config(
-    model: Any, settings: AdapterSettings, shapes: Mapping[str, tuple[int, ...]], what: str
+    model: Any, settings: AdapterSettings, shapes: Mapping[str, tuple[int, ...]], adapter: str
 ) -> "LoraConfig":
     """
-    Builds the configuration of an adapter from its tensors.
+    Build the configuration of an adapter from its tensors.
 
     Args:
         model (`torch.nn.Module`): The base.
-        settings ([`AdapterSettings`]): What the adapter's own configuration says.
-        shapes (`Mapping[str, tuple[int, ...]]`): Of its tensors, by their names.
-        what (`str`): Names the adapter in errors.
+        settings ([`AdapterSettings`]): The configuration of the adapter.
+        shapes (`Mapping[str, tuple[int, ...]]`): The shapes of its tensors, by their names.
+        adapter (`str`): The folder or repository of the adapter, for errors.
 
     Returns:
-        [`LoraConfig`]: For PEFT. It names every module exactly.
+        [`LoraConfig`]: The configuration for PEFT, which names every module exactly.
 
     Raises:
-        EscoitaError: The tensors do not fit the base, or do not agree with the configuration.
+        IncompatibleAdapterError: The tensors do not fit the base, or contradict the configuration.
+        EscoitaError: The adapter has no tensors, or too many ranks or alphas.
     """
     from peft import LoraConfig
     from peft.utils.constants import DUMMY_TARGET_MODULES
@@ -143,18 +140,17 @@ def lora_config(
     layers = _layers(shapes)
     unknown = sorted(layers.keys() - modules.keys())
     if unknown:
-        raise EscoitaError(
-            f"{what}: does not fit this base (it has no module {visible(unknown[0])[:200]}, and"
-            f" {len(unknown) - 1} more)"
-        )
-    saved = _saved_modules(modules, settings, shapes, what)
+        reason = f"it has no such module (and {len(unknown) - 1} more)"
+        raise IncompatibleAdapterError(path=adapter, key=unknown[0][:200], reason=reason)
+    saved = _saved_modules(modules, settings, shapes, adapter)
     if not layers and not saved:
-        raise EscoitaError(f"{what}: has no tensors of LoRA and no modules that were trained whole")
-    _check_targets(modules, layers, saved, settings, what)
-    ranks = {name: _rank(name, modules[name], parts, settings, what) for name, parts in layers.items()}
+        raise EscoitaError("contains neither LoRA tensors nor fully trained modules", path=adapter)
+    _check_targets(modules, layers, saved, settings, adapter)
+    ranks = {name: _rank(name, modules[name], tensors, settings, adapter) for name, tensors in layers.items()}
     alphas = {name: _by_name(settings.alpha_pattern, name, settings.lora_alpha) for name in layers}
-    if max(len(set(ranks.values())), len(set(alphas.values()))) > MOST_VALUES:
-        raise EscoitaError(f"{what}: adapter_config.json gives its layers more than {MOST_VALUES} ranks or alphas")
+    for key, values in (("rank_pattern", ranks), ("alpha_pattern", alphas)):
+        if len(set(values.values())) > MOST_VALUES:
+            raise EscoitaError(f"more than {MOST_VALUES} values", path=f"{adapter}/adapter_config.json", key=key)
     rank, other_ranks = _grouped(ranks, settings.r)
     alpha, other_alphas = _grouped(alphas, settings.lora_alpha)
     return LoraConfig(
@@ -174,7 +170,7 @@ def lora_config(
 
 
 def _layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Shapes of the tensors of LoRA, by the name of the module and the ending."""
+    """Return the shapes of the LoRA tensors, by the name of the module and the ending."""
     layers: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
         for ending in (*MATRICES, *EMBEDDINGS, BIAS, MAGNITUDE):
@@ -184,76 +180,79 @@ def _layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[
 
 
 def _saved_modules(
-    modules: Mapping[str, Any], settings: AdapterSettings, shapes: Mapping[str, tuple[int, ...]], what: str
+    modules: Mapping[str, Any], settings: AdapterSettings, shapes: Mapping[str, tuple[int, ...]], adapter: str
 ) -> list[str]:
-    """Names of the modules that were trained whole; PEFT, too, compares the ends of names."""
+    """Return the names of the fully trained modules, matched by their endings as in PEFT."""
     endings = tuple(settings.modules_to_save or ())
     saved = [name for name in modules if endings and name.endswith(endings)]
     if endings and not saved:
-        raise EscoitaError(f"{what}: does not fit this base (modules_to_save: it has no {visible(endings[0])[:200]})")
+        reason = f"it has no module {visible(endings[0])[:200]}"
+        raise IncompatibleAdapterError(path=adapter, key="modules_to_save", reason=reason)
     for name in saved:
         for key, value in modules[name].state_dict().items():
             found = shapes.get(f"{PREFIX}{name}.{key}")
             if found != tuple(value.shape):
-                raise EscoitaError(
-                    f"{what}: does not fit this base (modules_to_save: {name}.{key} has shape"
-                    f" {tuple(value.shape)}, the adapter {found or 'no such tensor'})"
+                reason = (
+                    f"{name}.{key} has shape {tuple(value.shape)}, but the adapter has {found or 'no such tensor'}"
                 )
+                raise IncompatibleAdapterError(path=adapter, key="modules_to_save", reason=reason)
     return saved
 
 
 def _check_targets(
-    modules: Mapping[str, Any], layers: Mapping[str, Any], saved: list[str], settings: AdapterSettings, what: str
+    modules: Mapping[str, Any], layers: Mapping[str, Any], saved: list[str], settings: AdapterSettings, adapter: str
 ) -> None:
-    """Compares `target_modules` with the modules of the tensors, where it is a list; no expression is evaluated."""
-    chosen = any((settings.model_extra or {}).get(key) for key in ("exclude_modules", "layers_to_transform"))
-    if not isinstance(settings.target_modules, list) or chosen:
+    """Compare `target_modules` with the modules of the tensors if it is a list; an expression is not evaluated."""
+    restricted = any((settings.model_extra or {}).get(key) for key in ("exclude_modules", "layers_to_transform"))
+    if not isinstance(settings.target_modules, list) or restricted:
         return
     names = set(settings.target_modules)
-    whole = tuple(f"{name}." for name in saved)
+    saved_prefixes = tuple(f"{name}." for name in saved)
     targeted = {
-        name for name in modules if name not in saved and not name.startswith(whole) and names & set(_endings(name))
+        name
+        for name in modules
+        if name not in saved and not name.startswith(saved_prefixes) and names & set(_endings(name))
     }
     different = sorted(targeted ^ layers.keys())
     if different or not targeted:
         example = f" for {different[0]}" if different else ""
-        raise EscoitaError(
-            f"{what}: does not fit this base (target_modules and the tensors disagree{example}, and"
-            f" {max(0, len(different) - 1)} more)"
-        )
+        reason = f"configuration and tensors differ{example} (and {max(0, len(different) - 1)} more)"
+        raise IncompatibleAdapterError(path=adapter, key="target_modules", reason=reason)
 
 
 def _endings(name: str) -> Iterator[str]:
-    """The name, and what follows each of its dots."""
+    """Yield a name, and the part after each of its dots."""
     yield name
     while "." in name:
         name = name.partition(".")[2]
         yield name
 
 
-def _rank(name: str, module: Any, parts: Mapping[str, tuple[int, ...]], settings: AdapterSettings, what: str) -> int:
-    """The rank of a layer, by which all shapes of its tensors and the configuration agree."""
-    low, high = EMBEDDINGS if EMBEDDINGS[0] in parts else MATRICES
+def _rank(
+    name: str, module: Any, tensors: Mapping[str, tuple[int, ...]], settings: AdapterSettings, adapter: str
+) -> int:
+    """Return the rank of a layer after comparing the shapes of its tensors with the configuration."""
+    low, high = EMBEDDINGS if EMBEDDINGS[0] in tensors else MATRICES
     needed = {low, high} | ({BIAS} if settings.lora_bias else set()) | ({MAGNITUDE} if settings.use_dora else set())
-    different = sorted(needed ^ parts.keys())
+    different = sorted(needed ^ tensors.keys())
     if different:
-        state = "missing" if different[0] in needed else "unexpected"
-        raise EscoitaError(f"{what}: does not fit this base ({name}: {different[0]} is {state})")
+        reason = "missing tensor" if different[0] in needed else "unexpected tensor"
+        raise IncompatibleAdapterError(path=adapter, key=f"{name}.{different[0]}", reason=reason)
     rank = _by_name(settings.rank_pattern, name, settings.r)
     expected = _shapes(module, rank)
     if expected is None:
-        raise EscoitaError(f"{what}: does not fit this base ({name} is a {type(module).__name__}, not a linear layer)")
+        reason = f"a {type(module).__name__} cannot have LoRA"
+        raise IncompatibleAdapterError(path=adapter, key=name, reason=reason)
     for ending, shape in expected.items():
-        if parts.get(ending) != shape:
-            raise EscoitaError(
-                f"{what}: does not fit this base ({name}: {ending} has shape {parts.get(ending)}, not {shape}, which"
-                f" rank {rank} of adapter_config.json and the layer give)"
-            )
+        if tensors.get(ending) != shape:
+            reason = f"expected shape {shape} from rank {rank} of adapter_config.json, found {tensors.get(ending)}"
+            raise IncompatibleAdapterError(path=adapter, key=f"{name}.{ending}", reason=reason)
     return rank
 
 
 def _shapes(module: Any, rank: int) -> dict[str, tuple[int, ...]] | None:
-    """Shapes of the matrices on a layer; none where it is of another kind. In 4 bits its weight has another shape."""
+    """Return the shapes of the LoRA matrices of a layer, or `None` for an unsupported type."""
+    # The shape of the weight is not used, because it is different in 4 bits.
     from torch import nn
 
     if isinstance(module, nn.Linear):
@@ -270,13 +269,13 @@ def _shapes(module: Any, rank: int) -> dict[str, tuple[int, ...]] | None:
 
 
 def _by_name(pattern: Mapping[str, Value] | None, name: str, default: Value) -> Value:
-    """The value of the first key that is the name, or what follows one of its dots; after `^` only the name."""
+    """Return the value of the first key that equals the name or one of its endings; after `^` only the full name."""
     keys = {f"^{name}", *_endings(name)}
     return next((value for key, value in (pattern or {}).items() if key in keys), default)
 
 
 def _grouped(values: Mapping[str, Value], default: Value) -> tuple[Value, dict[str, Value]]:
-    """The most frequent value, and a pattern of PEFT for the names of each of the others."""
+    """Return the most frequent value, and a PEFT pattern for the names of each other value."""
     counts = Counter(values.values())
     common = counts.most_common(1)[0][0] if counts else default
     others = {value: [name for name in values if values[name] == value] for value in counts if value != common}
@@ -284,5 +283,5 @@ def _grouped(values: Mapping[str, Value], default: Value) -> tuple[Value, dict[s
 
 
 def _exactly(names: Iterable[str]) -> str:
-    """A regular expression of these names and nothing else."""
+    """Return a regular expression that matches exactly these names."""
     return "|".join(re.escape(name) for name in names)

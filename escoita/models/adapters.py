@@ -1,4 +1,4 @@
-"""Put an adapter on its base, merge it, or switch between several adapters of one base."""
+"""Load an adapter on its base, merge it, or switch between several adapters of one base."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -8,23 +8,24 @@ from typing import Any
 from escoita.errors import EscoitaError
 from escoita.hub.files import local_file
 from escoita.models.adapter_files import AdapterSettings, lora_config, read_settings
+from escoita.models.errors import IncompatibleAdapterError
 from escoita.models.weight_files import opened_weights
 from escoita.utils.formatting import visible
 
 
 def merged(model: Any, adapter: str) -> Any:
     """
-    Merges an adapter into a base, which then answers as fast as before.
+    Merge an adapter into a base, which keeps the speed of the base.
 
-    Into a base in 4 bits it is not merged: rounded to 4 bits again, the sum would be another model than was trained.
-    Nor is it where two layers share a weight and it changes one of them.
+    An adapter is not merged into a base in 4 bits, because the sum would be rounded again and differ from the trained
+    model, nor if two layers share a weight and the adapter changes one of them.
 
     Args:
-        model: The base, loaded.
-        adapter (`str`): A folder, or a repository of the Hub; low-rank matrices, or modules that were trained whole.
+        model (`torch.nn.Module`): The loaded base.
+        adapter (`str`): A folder, or a repository on the Hub, with LoRA or fully trained modules.
 
     Returns:
-        The base with the adapter in it; where it is not merged, [`PeftModel`] with the adapter on it.
+        `torch.nn.Module`: The base with the merged adapter; if it is not merged, a [`PeftModel`].
 
     Raises:
         EscoitaError: See [`attached`].
@@ -36,101 +37,113 @@ def merged(model: Any, adapter: str) -> Any:
 
 def attached(model: Any, adapter: str, base_kept: bool = False) -> Any:
     """
-    Puts an adapter on a base, all of it and nothing else.
+    Load a complete adapter on a base.
 
-    Nothing of the adapter is executed, its regular expressions included; see [`lora_config`].
+    Nothing of the adapter is executed, including its regular expressions; see [`lora_config`].
 
     Args:
-        model: The base, loaded; modules of it are replaced, also where the adapter is then refused, but none of its
-            weights is written to before it is known that the adapter fits.
-        adapter (`str`): A folder, or a repository of the Hub.
-        base_kept (`bool`, *optional*, defaults to `False`): Refuse an adapter that holds weights of the base itself
-            which are not as they are here: biases, or embeddings, which may be saved beside low-rank matrices.
+        model (`torch.nn.Module`): The loaded base. Its modules are replaced, also if the adapter is then refused, but
+            its weights are not changed before the adapter is known to fit.
+        adapter (`str`): A folder, or a repository on the Hub.
+        base_kept (`bool`, *optional*, defaults to `False`): Whether to refuse an adapter that changes weights of the
+            base itself: biases, or embeddings that may be saved with the LoRA matrices.
 
     Returns:
-        [`PeftModel`]: The base with the adapter on it.
+        [`PeftModel`]: The base with the adapter.
 
     Raises:
-        EscoitaError: There is no such adapter, or it is not one for this base.
+        IncompatibleAdapterError: The adapter does not fit the base.
+        EscoitaError: The adapter is not found, or a file of it is invalid.
     """
-    what = f"adapter {adapter}"
     weights = local_file(adapter, "adapter_model.safetensors")  # without it PEFT would read a pickle
-    settings = read_settings(local_file(adapter, "adapter_config.json"), what)
+    settings = read_settings(local_file(adapter, "adapter_config.json"), adapter)
     if base_kept and settings.bias not in (None, "none"):
-        raise EscoitaError(f"{what}: with bias {settings.bias} it changes the base itself, and cannot be switched off")
-    return attach(model, settings, weights, what, base_kept)
+        problem = "changes the biases of the base, and cannot be disabled"
+        raise EscoitaError(problem, path=f"{adapter}/adapter_config.json", key="bias", value=settings.bias)
+    return attach(model, settings, weights, adapter, base_kept)
 
 
 def attach(
     model: Any,
     settings: AdapterSettings,
     path: Path,
-    what: str,
+    adapter: str,
     base_kept: bool = False,
     renamed: Callable[[str], str] = str,
 ) -> Any:
     """
-    Puts an adapter on a base, as [`attached`] does.
+    Load the files of an adapter on a base; see [`attached`].
 
     Args:
-        model: The base, loaded.
-        settings ([`~escoita.models.adapter_files.AdapterSettings`]): Its configuration.
-        path (`Path`): Its weights.
-        what (`str`): Names it in errors.
-        base_kept (`bool`, *optional*, defaults to `False`): See [`attached`].
-        renamed (`Callable[[str], str]`, *optional*): Gives the name that a tensor has in this base.
+        model (`torch.nn.Module`): The loaded base.
+        settings ([`~escoita.models.adapter_files.AdapterSettings`]): The configuration of the adapter.
+        path (`Path`): The weights of the adapter.
+        adapter (`str`): The folder or repository of the adapter, for errors.
+        base_kept (`bool`, *optional*, defaults to `False`): Whether to refuse an adapter that changes weights of the
+            base itself.
+        renamed (`Callable[[str], str]`, *optional*): A function that returns the name of a tensor in this base.
 
     Returns:
-        [`PeftModel`]: The base with the adapter on it.
+        [`PeftModel`]: The base with the adapter.
 
     Raises:
-        EscoitaError: It does not fit this base.
+        IncompatibleAdapterError: The adapter does not fit the base.
+        EscoitaError: The weights are invalid.
     """
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from torch import equal
 
-    with opened_weights(path, what) as weights:
+    with opened_weights(path, adapter) as weights:
         names = {renamed(name): name for name in weights.keys()}  # noqa: SIM118  not a dict
         shapes = {name: tuple(weights.get_slice(stored).get_shape()) for name, stored in names.items()}
-        config = lora_config(model, settings, shapes, what)
+        config = lora_config(model, settings, shapes, adapter)
         tensors = {name: weights.get_tensor(stored) for name, stored in names.items()}
-    refuse_not_finite(tensors, what)
+    refuse_not_finite(tensors, adapter)
     try:
         model = get_peft_model(model, config)
-        # Of what it does not know PEFT says nothing, what is missing stays zero, and what has the name of a weight of
-        # the base would be written into it. An adapter may hold the base's embeddings too; unless told, PEFT asks the
-        # Hub if they have grown.
+        # PEFT ignores unknown tensors, leaves missing ones at zero, and would write tensors with the name of a weight
+        # of the base into the base. An adapter may contain the embeddings of the base; without an explicit argument,
+        # PEFT would query the Hub for their size.
         needed, allowed = (get_peft_model_state_dict(model, save_embedding_layers=more) for more in (False, True))
         different = (needed.keys() - tensors.keys()) | (tensors.keys() - allowed.keys())
         different |= {name for name in tensors.keys() - different if tensors[name].shape != allowed[name].shape}
         if different:
-            raise EscoitaError(f"{what}: does not fit this base ({len(different)} missing or unexpected weights)")
-        own = {name: tensors[name].to(allowed[name]) for name in tensors.keys() - needed.keys()}
-        if base_kept and not all(equal(allowed[name], tensor) for name, tensor in own.items()):
-            raise EscoitaError(f"{what}: changes the base's embeddings, and cannot be switched off")
+            reason = f"{len(different)} missing or unexpected weights"
+            raise IncompatibleAdapterError(path=adapter, reason=reason)
+        of_base = {name: tensors[name].to(allowed[name]) for name in tensors.keys() - needed.keys()}
+        changed = sorted(name for name, tensor in of_base.items() if not equal(allowed[name], tensor))
+        if base_kept and changed:
+            raise EscoitaError(
+                "changes the embeddings of the base, and cannot be disabled", path=adapter, key=changed[0]
+            )
         set_peft_model_state_dict(model, tensors)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = visible(str(error).splitlines()[0])[:300]
-        raise EscoitaError(f"{what}: does not fit this base ({reason})") from error
+        raise IncompatibleAdapterError(path=adapter, reason=reason) from error
     return model.eval()
 
 
-def refuse_not_finite(tensors: Mapping[str, Any], what: str) -> None:
+def refuse_not_finite(tensors: Mapping[str, Any], owner: str) -> None:
     """
-    Refuses weights among which there is NaN or infinity.
+    Raise an error if a tensor contains NaN or infinity.
+
+    Args:
+        tensors (`Mapping[str, Any]`): The tensors by their names.
+        owner (`str`): The adapter or model that contains them, for errors.
 
     Raises:
-        EscoitaError: Names the first such tensor.
+        EscoitaError: A tensor contains NaN or infinity; `key` is its name.
     """
     from torch import isfinite
 
     for name, tensor in sorted(tensors.items()):
         if tensor.is_floating_point() and not isfinite(tensor).all():
-            raise EscoitaError(f"{what}: {visible(name)[:200]} contains NaN or infinity; its training has diverged")
+            problem = "contains NaN or infinity, because the training diverged"
+            raise EscoitaError(problem, path=owner, key=name[:200])
 
 
 def on_shared_weight(model: Any) -> bool:
-    """Whether low-rank matrices stand on a weight that two layers use, such as a head that is the embeddings too."""
+    """Return whether LoRA is on a weight that two layers share, such as a head tied to the embeddings."""
     from peft.tuners.lora import LoraLayer
 
     uses = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
@@ -140,20 +153,20 @@ def on_shared_weight(model: Any) -> bool:
 
 class Adapters:
     """
-    Switches adapters of one base on and off, without a second copy of the base.
+    Switch between adapters of one base without a second copy of the base.
 
-    PEFT puts modules into the places of those of the base. They are kept for each adapter, and switching puts them
-    there again: the base alone is what it was before, adapters of different kinds never stand on one another, and each
-    hears as with plain PEFT. Nothing is merged, as unmerging would not give back the very same weights.
+    PEFT replaces modules of the base. The replacements of each adapter are stored, and switching exchanges them: the
+    base alone is unchanged, adapters of different kinds are never combined, and each gives the same output as with
+    plain PEFT. Adapters are not merged, because unmerging would not restore exactly the same weights.
 
-    PEFT's own `load_adapter` and `set_adapter` are not used. PEFT 0.21 wraps the modules that an earlier adapter left:
-    if one adapter has LoRA on layers within a module that another trained whole, as in Phi-4's audio encoder, then
-    either the second fails to load or, in the other order, the LoRA gives wrong logits without an error.
+    PEFT's own `load_adapter` and `set_adapter` are not used. PEFT 0.21 wraps the modules of an earlier adapter: if one
+    adapter has LoRA on layers within a module that another trained fully, as in Phi-4's audio encoder, then either the
+    second fails to load or, in the other order, the LoRA gives wrong logits without an error.
 
     Args:
-        model: The base, loaded; changed in place.
-        sources (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each. Each is
-            loaded when it is first used.
+        model (`torch.nn.Module`): The loaded base, which is changed in place.
+        sources (`Mapping[str, str]`): The folder or repository on the Hub of each adapter, by its name. Each is loaded
+            when it is first used.
     """
 
     def __init__(self, model: Any, sources: Mapping[str, str]):
@@ -164,13 +177,13 @@ class Adapters:
 
     def use(self, name: str | None) -> None:
         """
-        Switches an adapter on, and what was on before off.
+        Enable an adapter, and disable the previous one.
 
         Args:
-            name (`str`, *optional*): Of the adapter; the base alone unless given.
+            name (`str`, *optional*): The name of the adapter; `None` for the base alone.
 
         Raises:
-            EscoitaError: There is none of this name, or it cannot be had, or does not fit; then the base is alone.
+            EscoitaError: The name is unknown, or the adapter is not found or does not fit. No adapter is enabled then.
         """
         if name == self.used:
             return
@@ -179,7 +192,8 @@ class Adapters:
         if name is None:
             return
         if name not in self.sources:
-            raise EscoitaError(f"adapter {name}: is not one of {', '.join(self.sources) or 'none'}")
+            hint = f"use one of {', '.join(self.sources)}" if self.sources else None
+            raise EscoitaError("not found", key="adapter", value=name, hint=hint)
         if name not in self._modules:
             self._modules[name] = modules_of(self.model, self.sources[name])
         modules = self._modules[name]
@@ -190,18 +204,17 @@ class Adapters:
 
 def modules_of(model: Any, adapter: str) -> dict[str, Any]:
     """
-    Loads an adapter, and takes it off the base again.
+    Load an adapter, and remove it from the base again.
 
     Args:
-        model: The base alone; as before afterwards, also where the adapter is refused.
-        adapter (`str`): A folder, or a repository of the Hub.
+        model (`torch.nn.Module`): The base without adapters. It is unchanged afterwards, even after an error.
+        adapter (`str`): A folder, or a repository on the Hub.
 
     Returns:
-        `dict[str, Module]`: What is to stand in the place of the base's own modules, by their paths.
+        `dict[str, Module]`: The modules that replace those of the base, by their paths.
 
     Raises:
-        EscoitaError: There is no such adapter, it is not one for this base, or it is of a kind that cannot be switched
-            off.
+        EscoitaError: The adapter is not found, does not fit the base, or cannot be disabled.
     """
     before = dict(model.named_modules(remove_duplicate=False))
     modules: dict[str, Any] = {}
@@ -210,14 +223,14 @@ def modules_of(model: Any, adapter: str) -> dict[str, Any]:
     finally:
         modules |= _changed(model, before)
         _put(model, {path: before[path] for path in modules})
-        model.__dict__.pop("peft_config", None)  # by which PEFT would take the next adapter for one beside this
+        model.__dict__.pop("peft_config", None)  # otherwise PEFT would load the next adapter as a second one
     if not modules:
-        raise EscoitaError(f"adapter {adapter}: changes no module of the base, as LoRA and modules trained whole do")
+        raise EscoitaError("changes no module of the base", path=adapter)
     return modules
 
 
 def _changed(model: Any, before: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Path and module of what is not what it was, those within it left out."""
+    """Yield the path and module of each replaced module, outermost only."""
     inside: set[str] = set()
     for path, module in model.named_modules(remove_duplicate=False):
         if path.rpartition(".")[0] in inside:

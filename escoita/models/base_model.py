@@ -1,4 +1,4 @@
-"""Which base model an adapter belongs to: its repository or folder, the commit, and the digest of the weights."""
+"""Resolve the base model of an adapter: its repository or folder, the commit, and the digest of the weights."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ from escoita.utils.formatting import visible
 from escoita.utils.untrusted import read_object
 
 
-# A branch, a tag, a commit, or `refs/pr/1`; never a path that leads out of a folder.
+# A branch, a tag, a commit, or `refs/pr/1`, without `..`.
 REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./+-]{0,199}")
 SHA256 = re.compile("[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
@@ -32,11 +32,12 @@ _warned: set[str] = set()
 @dataclass(frozen=True)
 class Pin:
     """
-    What an adapter says of the base that it was trained on.
+    Store the base that an adapter records.
 
     Args:
-        revision (`str`, *optional*): Commit or other revision of the base; none if it names another repository.
-        sha256 (`str`, *optional*): Digest of the weights of the base.
+        revision (`str`, *optional*): The commit or other revision of the base; `None` if another repository is
+            recorded.
+        sha256 (`str`, *optional*): The digest of the weights of the base.
     """
 
     revision: str | None = None
@@ -46,15 +47,15 @@ class Pin:
 @dataclass(frozen=True)
 class Base:
     """
-    A base model that is ready to be loaded.
+    Store a resolved base model.
 
     Args:
-        name (`str`): A folder, or a repository of the Hub.
-        revision (`str`, *optional*): Commit of the repository; none for a folder.
-        sha256 (`str`, *optional*): Digest of the weights, if an adapter records it and it is the same.
-        expected_sha256 (`str`, *optional*): Digest that an adapter records, if the base has another one and that was
+        name (`str`): A folder, or a repository on the Hub.
+        revision (`str`, *optional*): The commit of the repository; `None` for a folder.
+        sha256 (`str`, *optional*): The digest of the weights, if an adapter records the same digest.
+        expected_sha256 (`str`, *optional*): The digest that an adapter records, if a base with another digest was
             accepted.
-        other (`bool`): An adapter was trained on another base, and that was accepted.
+        other (`bool`): Whether a base that an adapter was not trained on was accepted.
     """
 
     name: str
@@ -64,11 +65,11 @@ class Base:
     other: bool = False
 
     def digest(self) -> str:
-        """Return the digest of the weights; those of a repository must have been loaded."""
+        """Return the digest of the weights, which must have been downloaded."""
         return self.sha256 or weights_digest(self.name, self.revision)
 
     def record(self) -> BaseRecord:
-        """Return what is recorded of the base; the weights of a repository must have been loaded."""
+        """Return the record of the base, whose weights must have been downloaded."""
         return BaseRecord(
             name=public_name(self.name),
             commit=self.revision,
@@ -85,26 +86,28 @@ def resolve_base(
     allow_other: bool = False,
 ) -> Base:
     """
-    Find the commit of a base that its adapters belong to, and compare the digest of its weights with their records.
+    Find the commit of a base that its adapters were trained on, and compare the digest of its weights with their
+    records.
 
-    The revision is that of `escoita.json`, else of `training.json`, else of `adapter_config.json`, else of the recipe,
-    else the head of main. Nothing is loaded, and no weights are downloaded.
+    The revision comes from the first of `escoita.json`, `training.json`, `adapter_config.json` and the recipe that
+    states one; the default is the head of main. No weights are loaded or downloaded.
 
     Args:
-        base (`str`): A folder, or a repository of the Hub.
-        adapters (`Sequence[str]`): Folders or repositories of adapters for it, with or without `@revision`.
-        revision (`str`, *optional*): Takes the place of what adapters and recipe say.
-        recipe_revision (`str`, *optional*): What the recipe says.
-        allow_other (`bool`, *optional*, defaults to `False`): Accept a base with other weights.
+        base (`str`): A folder, or a repository on the Hub.
+        adapters (`Sequence[str]`): The folders or repositories of adapters for it, with or without `@revision`.
+        revision (`str`, *optional*): The revision that overrides those of adapters and recipe.
+        recipe_revision (`str`, *optional*): The revision of the recipe.
+        allow_other (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights.
 
     Raises:
-        OtherBaseError: The base has other weights than an adapter was trained on.
-        EscoitaError: The base cannot be found, a record of an adapter cannot be read, or a folder is given with a
+        OtherBaseError: The base has other weights than those that an adapter was trained on.
+        EscoitaError: The base is not found, a record of an adapter cannot be read, or a folder is given with a
             revision.
     """
     folder = Path(base).is_dir()
     if folder and revision:
-        raise EscoitaError(f"base {base}: a folder has no revisions; leave --base-revision away")
+        hint = "leave out --base-revision"
+        raise EscoitaError("a folder has no revisions", path=base, key="--base-revision", value=revision, hint=hint)
     pins = {adapter: pin_of(adapter, base) for adapter in adapters}
     pinned = next((pin.revision for pin in pins.values() if pin.revision), None)
     commit = None if folder else commit_of(base, revision or pinned or recipe_revision)
@@ -117,35 +120,29 @@ def resolve_base(
             same = pin.sha256
         elif pin.sha256:
             at = f" at {commit}" if commit else ""
-            reason = (
-                f"adapter {adapter}: was trained on a base with the digest {pin.sha256[:12]}…; {base}{at} has other"
-                " weights"
-            )
-            _refuse_or_warn(reason, pin.sha256, allow_other)
+            problem = f"was trained on a base with the digest {pin.sha256[:12]}…; {base}{at} has other weights"
+            _refuse_or_warn(adapter, problem, pin.sha256, allow_other)
             other, accepted = pin.sha256, True
         elif commit and pin.revision and not revision:
             if pin.revision not in (pinned, commit) and not _is_commit(base, pin.revision, commit):
-                reason = f"adapter {adapter}: pins its base to {pin.revision}, and another adapter pins it to {pinned}"
-                _refuse_or_warn(reason, pin.revision, allow_other)
+                problem = f"pins its base to {pin.revision}, and another adapter pins it to {pinned}"
+                _refuse_or_warn(adapter, problem, pin.revision, allow_other)
                 accepted = True
         elif not revision:
-            _warn(
-                f"adapter {adapter}: records no digest and no revision of its base, so it was not checked that it was"
-                f" trained on {base}"
-            )
+            _warn(f"{adapter}: records neither digest nor revision of its base; cannot check it against {base}")
     return Base(base, commit, same if other is None else None, other, accepted)
 
 
 def pin_of(adapter: str, base: str) -> Pin:
     """
-    Read what an adapter says of its base.
+    Read the recorded base of an adapter.
 
     Args:
-        adapter (`str`): A folder, or a repository of the Hub, with or without `@revision`.
-        base (`str`): Folder or repository of the base that is used. A revision of another repository is not used.
+        adapter (`str`): A folder, or a repository on the Hub, with or without `@revision`.
+        base (`str`): The folder or repository of the base. The revision of another repository is ignored.
 
     Raises:
-        EscoitaError: The Hub cannot be asked, or a file of the adapter cannot be read.
+        EscoitaError: The Hub cannot be reached, or a file of the adapter cannot be read.
     """
     name, digest, revision = "", None, None
     path = cached_file(adapter, "escoita.json")
@@ -154,42 +151,47 @@ def pin_of(adapter: str, base: str) -> Pin:
     elif training := _training(adapter):
         name, revision, digest = training.base, training.base_commit, training.base_sha256
         if not SHA256.fullmatch(digest):
-            raise EscoitaError(f"adapter {adapter}: training.json: base_sha256 is no SHA-256")
+            source = f"{adapter}/training.json"
+            raise EscoitaError("expected a SHA-256 digest", path=source, key="base_sha256", value=digest)
     if revision and name == public_name(base):
         return Pin(revision, digest)
     path = cached_file(adapter, "adapter_config.json")
-    config = read_object(path, f"adapter {adapter}") if path else {}
+    config = read_object(path, adapter) if path else {}
     revision = config.get("revision")
     if revision is None or config.get("base_model_name_or_path") != base:
         return Pin(None, digest)
     if not isinstance(revision, str) or not REVISION.fullmatch(revision):
         raise EscoitaError(
-            f"adapter {adapter}: adapter_config.json: revision: {visible(repr(revision))[:100]} is no revision of a"
-            " repository; give --base-revision"
+            "not a revision of a repository",
+            path=f"{adapter}/adapter_config.json",
+            key="revision",
+            value=repr(revision)[:100],
+            hint="use --base-revision",
         )
     return Pin(revision, digest)
 
 
 def commit_of(repo: str, revision: str | None = None) -> str:
     """
-    Return the commit of a repository at a revision, from the Hub or, if that cannot be reached, from the cache.
+    Return the commit of a repository at a revision, from the Hub, or from the cache if the Hub cannot be reached.
 
     Raises:
-        EscoitaError: There is no such repository or revision.
+        EscoitaError: The repository or revision is not found.
     """
     try:
         return hub_digests(repo, revision)[0]
-    except ValueError as error:  # no name of a repository
-        raise EscoitaError(f"base {repo}: neither a folder here nor a model of the Hub, user/name") from error
+    except ValueError as error:  # not the name of a repository
+        raise EscoitaError(
+            "not found: neither a folder nor the name of a repository (user/name)", path=repo
+        ) from error
     except OSError as error:
         try:
             return cached_snapshot(repo, revision).name
         except EscoitaError:
-            at = f" at {revision}" if revision else ""
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise EscoitaError(
-                f"base {repo}{at}: neither a folder here nor to be had from the Hub ({visible(reason)[:300]})"
-            ) from error
+            problem = f"not found: neither a folder nor available from the Hub ({visible(reason)[:300]})"
+            key = "revision" if revision else None
+            raise EscoitaError(problem, path=repo, key=key, value=revision) from error
 
 
 def _is_commit(repo: str, revision: str, commit: str) -> bool:
@@ -200,7 +202,7 @@ def _is_commit(repo: str, revision: str, commit: str) -> bool:
 
 
 def _digests(base: str, commit: str | None) -> set[str]:
-    """Digests that a record may hold of a base."""
+    """Return the digests that records of a base may contain."""
     if commit is not None:
         try:
             return possible_digests(hub_digests(base, commit)[1])
@@ -210,14 +212,11 @@ def _digests(base: str, commit: str | None) -> set[str]:
     return possible_digests(files)
 
 
-def _refuse_or_warn(reason: str, expected: str, allow_other: bool) -> None:
+def _refuse_or_warn(adapter: str, problem: str, expected: str, allow_other: bool) -> None:
     if not allow_other:
-        raise OtherBaseError(
-            f"{reason}. Name the commit that was trained on with --base-revision, or accept another base with"
-            " --allow-other-base",
-            expected=expected,
-        )
-    _warn(f"{reason}; accepted by --allow-other-base")
+        hint = "select the commit of the training with --base-revision, or accept this base with --allow-other-base"
+        raise OtherBaseError(problem, path=adapter, expected=expected, hint=hint)
+    _warn(f"{adapter}: {problem}; accepted by --allow-other-base")
 
 
 def _warn(message: str) -> None:
@@ -228,12 +227,12 @@ def _warn(message: str) -> None:
 
 
 def _training(adapter: str) -> TrainingRecord | None:
-    """What escoita recorded at training time: next to a published adapter, or in the run directory that holds it."""
+    """Return the training record next to a published adapter, or in the run directory that contains the adapter."""
     found = cached_file(adapter, "training.json")
     folder = Path(adapter)
     if found is None and folder.name == "adapter" and (folder.parent / "training.json").is_file():
         found = folder.parent / "training.json"
     try:
         return TrainingRecord.read(found) if found else None
-    except RecordError:  # somebody else's file of that name
+    except RecordError:  # another file with this name
         return None

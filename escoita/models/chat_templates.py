@@ -1,4 +1,4 @@
-"""Render the chat templates of bases: known ones directly, others in a limited process."""
+"""Render the chat templates of bases: known ones directly, others in a sandbox process."""
 
 import json
 from functools import lru_cache
@@ -6,11 +6,12 @@ from hashlib import sha256
 from typing import Any
 
 from escoita.errors import EscoitaError
+from escoita.models.errors import ChatTemplateError
 from escoita.models.template_process import render
 from escoita.utils.sandbox import limited
 
 
-# By the SHA-256 of the source; see [`~escoita.models.chat_templates.digest`].
+# The names of known templates by the SHA-256 of their source; see [`~escoita.models.chat_templates.digest`].
 KNOWN_TEMPLATES: dict[str, str] = {
     "328f734d3ec09752bed11e1b1d78d11507fdca461ea1171927a7446039c989c7": "quickstart/gemma4",
     "c433892faba72175005825446227fb078c663aa3cba0a329ebfcc491f9157772": "quickstart/phi4",
@@ -89,56 +90,57 @@ KNOWN_TEMPLATES: dict[str, str] = {
 }
 
 
-# The longest template that TRL ships has 20,000 characters.
+# The longest template of TRL has 20,000 characters.
 LONGEST_TEMPLATE = 200_000
-# The start of Python and the imports take a second.
+# Starting Python and importing take a second.
 MOST_SECONDS = 10
 MOST_MEMORY_BYTES = 1 << 30
-WHAT = "the chat template of the base"
+KEY = "chat template of the base"
 
 
 def rendered(processor: Any, messages: list[dict[str, Any]]) -> str:
     """
-    Renders messages with the template of a processor.
+    Render messages with the chat template of a processor.
 
     Args:
-        processor: With `chat_template` and `tokenizer`.
+        processor (`ProcessorMixin`): A processor with `chat_template` and `tokenizer`.
         messages (`list[dict]`): The conversation.
 
     Returns:
-        `str`: The text, as `processor.apply_chat_template` gives it.
+        `str`: The same text as from `processor.apply_chat_template`.
 
     Raises:
-        EscoitaError: There is no template, or it fails or does not end within the limits.
+        ChatTemplateError: The template is missing, fails or exceeds a limit.
     """
     template = processor.chat_template
     if isinstance(template, dict):
         template = template.get("default")
     if not template:
-        raise EscoitaError("the base has no chat template; take its variant for instructions, mostly called -it")
+        hint = "use the instruction-tuned variant, whose name often ends with -it"
+        raise ChatTemplateError("missing", key=KEY, hint=hint)
     if len(template) > LONGEST_TEMPLATE:
-        raise EscoitaError(f"{WHAT} has {len(template):,} characters; at most {LONGEST_TEMPLATE:,} are accepted")
+        problem = f"{len(template):,} characters; at most {LONGEST_TEMPLATE:,} are accepted"
+        raise ChatTemplateError(problem, key=KEY)
     context = json.dumps([messages, processor.tokenizer.special_tokens_map])
-    text, refusal = _outcome(template, context)
+    text, problem = _outcome(template, context)
     if text is None:
-        raise EscoitaError(str(refusal))
+        raise ChatTemplateError(problem, key=KEY)
     return text
 
 
 @lru_cache(maxsize=256)
-def _outcome(template: str, context: str) -> tuple[str | None, str | None]:
-    """The text, or why there is none; kept, as a refusal may take seconds too."""
+def _outcome(template: str, context: str) -> tuple[str | None, str]:
+    """Return the text, or `None` and the problem, which is cached too because it may take seconds to find."""
     messages, special_tokens = json.loads(context)
     request = {"template": template, "messages": messages, "special_tokens": special_tokens}
     try:
         if digest(template) in KNOWN_TEMPLATES:
-            return render(**request), None
-        return limited("escoita.models.template_process", request, WHAT, MOST_SECONDS, MOST_MEMORY_BYTES), None
+            return render(**request), ""
+        return limited("escoita.models.template_process", request, KEY, MOST_SECONDS, MOST_MEMORY_BYTES), ""
     except EscoitaError as error:
-        reason = str(error)
-        return None, reason if reason.startswith(WHAT) else f"{WHAT}: {reason}"
+        return None, error.problem
 
 
 def digest(template: str) -> str:
-    """SHA-256 of a template's source, without the line end that files of templates have and configurations do not."""
+    """Return the SHA-256 digest of a template without its last line end, which only template files have."""
     return sha256(template.rstrip("\n").encode()).hexdigest()

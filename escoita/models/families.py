@@ -1,8 +1,8 @@
 """
-Data about each model family that can be trained: names, card texts, LoRA targets, supported precision and engines.
+Define the data of each model family that can be trained: names, card texts, LoRA targets, precision and engines.
 
-Cards, preflight checks and the documentation read it without importing torch or transformers. What a family does with
-tensors is in the class that `implementation` names.
+Cards, preflight checks and the documentation read it without importing torch or transformers. The code of a family is
+in the class that `implementation` names.
 """
 
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ ANY_TEXT = "any text"
 @dataclass(frozen=True, kw_only=True)
 class FamilyInfo:
     """
-    The data of one model family.
+    Store the data of one model family.
 
     Args:
-        title (`str`): Name in texts.
-        model_types (`tuple[str, ...]`): Values of `model_type` in the configurations of its bases; the first is the
-            name of the family in records.
-        implementation (`str`): Module in `escoita.models` and class in it, as `module:Class`.
-        bases (`tuple[str, ...]`): Repositories on the Hub.
-        license (`str`): License of these bases, as the Hub names it; empty if not recorded here.
-        longest_clip (`str`): Longest clip of these bases and the origin of the limit, as Markdown.
-        limit (`str`): How the longest clip of any base is found, as Markdown.
-        system_prompt (`str`): What `prompt.system` may be, as Markdown.
-        user_prompt (`str`): What `prompt.user` may be, as Markdown.
-        user_prompt_begins_answer (`bool`): The user prompt is the beginning of the assistant's turn.
-        audio_layers (`str`): Regular expression for the layers of the audio tower that LoRA trains; empty if the
+        title (`str`): The name in texts.
+        model_types (`tuple[str, ...]`): The values of `model_type` in the configurations of its bases; the first is
+            the name of the family in records.
+        implementation (`str`): The module in `escoita.models` and the class in it, as `module:Class`.
+        bases (`tuple[str, ...]`): The repositories on the Hub.
+        license (`str`): The license of these bases on the Hub; empty if not recorded here.
+        longest_clip (`str`): The longest clip of these bases and the origin of the limit, as Markdown.
+        limit (`str`): The source of the longest clip of any base, as Markdown.
+        system_prompt (`str`): The possible values of `prompt.system`, as Markdown.
+        user_prompt (`str`): The possible values of `prompt.user`, as Markdown.
+        user_prompt_begins_answer (`bool`): Whether the user prompt is the beginning of the assistant's turn.
+        audio_layers (`str`): The regular expression for the layers of the audio tower that LoRA trains; empty if the
             family is trained by `modules`.
-        modules (`tuple[str, ...]`): Modules that are trained whole, instead of LoRA.
+        modules (`tuple[str, ...]`): The modules that are fully trained, instead of LoRA.
         trains_in_fp16 (`bool`): Whether training in fp16 gives finite gradients.
-        unsloth (`bool`): Whether training with Unsloth was tried.
+        unsloth (`bool`): Whether training with Unsloth was tested.
         torchvision_until (`tuple[str, str]`, *optional*): The last version of transformers whose processor needs
             torchvision, and the first version known not to need it.
-        tried (`str`): What was trained or tested, as Markdown.
-        architecture (`str`): Text for the card.
-        citation (`dict[str, str]`, *optional*): Fields of the BibTeX entry of the paper, in TeX.
-        snippet (`str`): Name of the template of the code snippet that uses Transformers and PEFT, in
-            `cards/templates/snippets`; that of Unsloth begins with `unsloth_`. Empty if there is none.
+        tried (`str`): The tests and trainings of the family, as Markdown.
+        architecture (`str`): The text for the card.
+        citation (`dict[str, str]`, *optional*): The fields of the BibTeX entry of the paper, in TeX.
+        snippet (`str`): The template name of the code snippet for Transformers and PEFT, in
+            `cards/templates/snippets`; the name for Unsloth begins with `unsloth_`. Empty if there is none.
     """
 
     title: str
@@ -68,16 +68,16 @@ class FamilyInfo:
 
     @property
     def name(self) -> str:
-        """Name of the family in records."""
+        """Return the name of the family in records."""
         return self.model_types[0]
 
     @property
     def target_modules(self) -> str:
-        """Regular expression for the layers of both towers that LoRA trains; empty if the family has none."""
+        """Return the regular expression for the layers of both towers that LoRA trains; empty without LoRA."""
         return f"{LANGUAGE_LAYERS}|{self.audio_layers}" if self.audio_layers else ""
 
 
-# In the order in which messages and the documentation list them.
+# The order is that of messages and of the documentation.
 FAMILIES = (
     FamilyInfo(
         title="Gemma 4",
@@ -94,7 +94,7 @@ FAMILIES = (
             r".*audio_tower.*\.(post|linear_start|linear_end|ffw_layer_1|ffw_layer_2)\.linear"
             r"|.*audio_tower\.output_proj|.*embed_audio\.embedding_projection"
         ),
-        trains_in_fp16=False,  # a limit in its audio tower is outside the range of fp16: gradients are not finite
+        trains_in_fp16=False,  # a constant in its audio tower exceeds the range of fp16: gradients are not finite
         unsloth=True,
         torchvision_until=("5.17.0", "5.23.0"),
         tried="trained to a WER of 0.044: the quick start",
@@ -112,7 +112,7 @@ FAMILIES = (
         model_types=("gemma3n",),
         implementation="gemma3n:Gemma3nFamily",
         bases=("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it"),
-        license="gemma",  # the head of these terms says so; Gemma 4 is under Apache-2.0
+        license="gemma",  # Gemma 4 is under Apache-2.0
         longest_clip="30 s, the model's limit",
         limit="what the extractor cuts at, or what `audio_soft_tokens_per_image` tokens stand for, if that is less",
         audio_layers=(
@@ -120,9 +120,9 @@ FAMILIES = (
             r"|.*embed_audio\.embedding_projection"
         ),
         architecture=(
-            "A decoder-only language model that hears. Log-mel frames of 10 ms pass two convolutions and a Conformer "
+            "A decoder-only audio language model. Log-mel frames of 10 ms pass two convolutions and a Conformer "
             "(the audio tower), which leave one vector of every 160 ms; a projection puts 188 of them, the length of "
-            "30 seconds, into the prompt of every clip. The language model reads them beside the words of the prompt, "
+            "30 seconds, into the prompt of every clip. The language model reads them with the text of the prompt, "
             "and writes the transcript token by token."
         ),
     ),
@@ -165,10 +165,10 @@ FAMILIES = (
         limit="`max_source_positions` of the encoder, to which the extractor must pad",
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel "
-            "frames in 128 bands, filled up with silence, and leaves one vector of every 40 ms of the clip; a linear "
+            "A decoder-only audio language model. An encoder like Whisper's takes 30 seconds of log-mel "
+            "frames in 128 bands, padded with silence, and leaves one vector of every 40 ms of the clip; a linear "
             "projection puts them into the prompt, in the places of audio tokens. The language model reads them "
-            "beside the words of the prompt, and writes the transcript token by token."
+            "with the text of the prompt, and writes the transcript token by token."
         ),
         snippet="qwen2_audio",
     ),
@@ -187,7 +187,7 @@ FAMILIES = (
         user_prompt_begins_answer=True,
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only language model that hears. Log-mel frames in 128 bands are cut into pieces of a second, "
+            "A decoder-only audio language model. Log-mel frames in 128 bands are cut into pieces of a second, "
             "of each of which convolutions leave 13 vectors; a Transformer encoder attends over some seconds at a "
             "time; and a projection puts them into the prompt, in the places of audio tokens. The language model goes "
             "on from the name of the language, and writes the transcript token by token."
@@ -206,9 +206,9 @@ FAMILIES = (
             r"|.*projector\.(linear|qformer.*\.(query|key|value|dense))"
         ),
         architecture=(
-            "A decoder-only language model that hears. A Conformer takes pairs of log-mel frames, one vector of every "
+            "A decoder-only audio language model. A Conformer takes pairs of log-mel frames, one vector of every "
             "20 ms; a projection with queries of its own (Q-Former) makes three of every 15 of them, and these stand "
-            "in the prompt in the places of audio tokens. The language model reads them beside the words of the "
+            "in the prompt in the places of audio tokens. The language model reads them with the text of the "
             "prompt, and writes the transcript token by token."
         ),
     ),
@@ -223,8 +223,8 @@ FAMILIES = (
         user_prompt=("any text; empty asks for a transcript in Voxtral's own way, `lang:es` too, in that language"),
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only language model that hears. An encoder of Whisper's kind takes 30 seconds of log-mel "
-            "frames in 128 bands, filled up with silence; four of its vectors at a time become one of 80 ms, and a "
+            "A decoder-only audio language model. An encoder like Whisper's takes 30 seconds of log-mel "
+            "frames in 128 bands, padded with silence; four of its vectors at a time become one of 80 ms, and a "
             "projection of two layers puts them into the prompt, in the places of audio tokens. The language model "
             "reads them, and writes the transcript token by token."
         ),

@@ -1,4 +1,4 @@
-"""Gemma 4: an audio tower beside the language tower, and a processor that needs no torchvision."""
+"""Support Gemma 4 with a processor that does not need torchvision."""
 
 from typing import Any, ClassVar
 
@@ -13,16 +13,15 @@ from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 
 class Gemma4AudioProcessor(Gemma4Processor):
     """
-    [`Gemma4Processor`] for audio and text alone.
-
-    The processor of the library cannot be made without torchvision, which its video part needs; speech needs neither.
+    Process audio and text like [`Gemma4Processor`], without its video processor, which needs torchvision.
 
     Args:
-        feature_extractor ([`Gemma4AudioFeatureExtractor`]): Turns samples at 16 kHz into log-mel frames.
-        tokenizer ([`GemmaTokenizer`]): With the audio tokens of Gemma 4.
-        chat_template (`str`, *optional*): Jinja source of the chat format.
-        audio_seq_length (`int`, *optional*, defaults to 750): Most audio tokens in one clip.
-        audio_ms_per_token (`int`, *optional*, defaults to 40): Milliseconds of audio in one token.
+        feature_extractor ([`Gemma4AudioFeatureExtractor`]): The extractor of log-mel frames from samples at 16 kHz.
+        tokenizer ([`GemmaTokenizer`]): The tokenizer with the audio tokens of Gemma 4.
+        chat_template (`str`, *optional*): The Jinja source of the chat template.
+        image_seq_length (`int`, *optional*, defaults to 280): An argument of the library, which is not used.
+        audio_seq_length (`int`, *optional*, defaults to 750): The maximum number of audio tokens of a clip.
+        audio_ms_per_token (`int`, *optional*, defaults to 40): The milliseconds of audio per token.
     """
 
     def __init__(
@@ -46,16 +45,16 @@ class Gemma4AudioProcessor(Gemma4Processor):
         )
 
     def validate_inputs(self, images=None, text=None, videos=None, audio=None, **kwargs):
-        """Without the check of transformers 5.17 that counts a token of images, which there is none of here."""
+        """Skip the check of transformers 5.17 that counts image tokens."""
         ProcessorMixin.validate_inputs(self, images=images, text=text, videos=videos, audio=audio, **kwargs)
 
 
 class Gemma4Family(ChatFamily):
     """
-    Gemma 4 with an audio tower.
+    Support Gemma 4 with an audio tower.
 
-    Its extractor cuts longer clips without a message, and its processor writes no more audio tokens than its
-    `audio_seq_length`, so nothing longer may reach them.
+    The extractor cuts longer clips without a message, and the processor writes at most `audio_seq_length` audio
+    tokens, so clips must not be longer.
     """
 
     info = BY_MODEL_TYPE["gemma4"]
@@ -81,10 +80,10 @@ class Gemma4Family(ChatFamily):
     }
 
     def longest_clip(self, processor: Any) -> float:
-        """Return the seconds at which the extractor cuts, or those that the audio tokens stand for, if fewer."""
+        """Return the length at which the extractor cuts, or the length of the audio tokens if it is shorter."""
         tokens = processor.audio_seq_length * processor.audio_ms_per_token / 1000
         return min(cut_seconds(processor.feature_extractor), tokens)
 
     def read_processor(self, source: str, revision: str | None = None) -> Gemma4AudioProcessor:
-        """The audio and text parts alone, from wherever the full processor is stored."""
+        """Create the audio and text processor from the files of the full processor."""
         return Gemma4AudioProcessor.from_pretrained(source, revision=revision)

@@ -1,4 +1,4 @@
-"""Granite Speech: a conformer, a projector and a Granite, with features that need no torchaudio."""
+"""Support Granite Speech with a feature extractor that does not need torchaudio."""
 
 import re
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from transformers import AutoConfig, AutoTokenizer, BatchFeature, GraniteSpeechP
 from transformers import GraniteSpeechFeatureExtractor as TorchaudioExtractor
 from transformers.audio_utils import mel_filter_bank
 
-from escoita.errors import EscoitaError
 from escoita.hub.files import file_if_any, local_file
 from escoita.models.adapter_files import read_settings
 from escoita.models.adapters import attach
-from escoita.models.base import Watch, of_row
-from escoita.models.chat import ChatFamily, filled
+from escoita.models.base import Watch, watch_of_row
+from escoita.models.chat import ChatFamily, pad_with_silence
+from escoita.models.errors import SpeechLoraError
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.loading import load
 from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
@@ -25,17 +25,17 @@ from escoita.records.training import AdapterRecord, Prompt
 
 class GraniteSpeechFeatureExtractor(TorchaudioExtractor):
     """
-    The extractor of the library, whose spectrogram is torch's own: of torchaudio there are not builds for every torch.
+    Extract the features of the library with torch alone, because torchaudio does not have builds for every torch.
 
     Args:
-        sampling_rate (`int`, *optional*, defaults to 16000): In hertz.
-        n_fft (`int`, *optional*, defaults to 512): Samples of a transform.
-        win_length (`int`, *optional*, defaults to 400): Samples of a window.
-        hop_length (`int`, *optional*, defaults to 160): Samples from one frame to the next.
-        n_mels (`int`, *optional*, defaults to 80): Bands of a frame; a step of the encoder is two frames.
-        projector_window_size (`int`, *optional*, defaults to 15): Steps that the projector sees at once.
-        projector_downsample_rate (`int`, *optional*, defaults to 5): Steps in one audio token.
-        padding_value (`float`, *optional*, defaults to 0.0): Fills clips up.
+        sampling_rate (`int`, *optional*, defaults to 16000): The sampling rate in hertz.
+        n_fft (`int`, *optional*, defaults to 512): The number of samples of a transform.
+        win_length (`int`, *optional*, defaults to 400): The number of samples of a window.
+        hop_length (`int`, *optional*, defaults to 160): The number of samples between two frames.
+        n_mels (`int`, *optional*, defaults to 80): The number of bands of a frame; an encoder step has two frames.
+        projector_window_size (`int`, *optional*, defaults to 15): The number of steps in a window of the projector.
+        projector_downsample_rate (`int`, *optional*, defaults to 5): The number of steps per audio token.
+        padding_value (`float`, *optional*, defaults to 0.0): The value of padding samples.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class GraniteSpeechFeatureExtractor(TorchaudioExtractor):
             self, feature_size=bands, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs
         )
         self.n_fft, self.win_length, self.hop_length = n_fft, win_length, hop_length
-        self.melspec_kwargs = {"hop_length": hop_length}  # what the library counts frames by
+        self.melspec_kwargs = {"hop_length": hop_length}  # the library counts frames with it
         self.projector_window_size, self.projector_downsample_rate = projector_window_size, projector_downsample_rate
         self.mel_filters = mel_filter_bank(
             n_fft // 2 + 1, bands, 0.0, sampling_rate / 2, sampling_rate, norm=None, mel_scale="htk"
         )
 
     def __call__(self, audios: Sequence[np.ndarray], device: str | None = "cpu") -> BatchFeature:
-        """Frames of shape `(batch, steps, 2 * n_mels)`, how many tokens each clip has, and which of them it has."""
+        """Return frames of shape `(batch, steps, 2 * n_mels)`, the number of audio tokens per clip, and their mask."""
         samples, lengths = self._get_audios_and_audio_lengths(audios)
         sizes = self._get_num_audio_features(lengths)
-        heard = torch.arange(max(sizes))[None] < torch.tensor(sizes)[:, None]
+        mask = torch.arange(max(sizes))[None] < torch.tensor(sizes)[:, None]
         features = self._extract_mel_spectrograms(samples)
-        return BatchFeature({"input_features": features, "audio_embed_sizes": sizes, "input_features_mask": heard})
+        return BatchFeature({"input_features": features, "audio_embed_sizes": sizes, "input_features_mask": mask})
 
     def _extract_mel_spectrograms(self, audio: torch.Tensor, device: str | None = "cpu") -> torch.Tensor:
         window = torch.hann_window(self.win_length)
@@ -81,7 +81,7 @@ class GraniteSpeechFeatureExtractor(TorchaudioExtractor):
 
 
 class GraniteSpeechFamily(ChatFamily):
-    """Granite Speech; its encoder sees no mask, so that beside a longer clip it would hear otherwise."""
+    """Support Granite Speech, whose encoder takes no mask, so that padding would change its output."""
 
     info = BY_MODEL_TYPE["granite_speech"]
     end_of_target = "<|end_of_text|>"
@@ -105,7 +105,7 @@ class GraniteSpeechFamily(ChatFamily):
     }
 
     def read_processor(self, source: str, revision: str | None = None) -> GraniteSpeechProcessor:
-        """The library's, with our extractor."""
+        """Create the processor of the library with the extractor of this module."""
         extractor = GraniteSpeechFeatureExtractor.from_pretrained(source, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
         return GraniteSpeechProcessor(extractor, tokenizer, chat_template=tokenizer.chat_template)
@@ -119,40 +119,45 @@ class GraniteSpeechFamily(ChatFamily):
         load_in_4bit: bool = False,
     ) -> Any:
         """
-        Loads the base; the LoRA for speech that some bases come with becomes part of it.
+        Load the base, and merge the LoRA for speech that some bases include.
+
+        The arguments are those of [`~escoita.models.base.Family.load_model`].
 
         Raises:
-            EscoitaError: The base should come with one and does not, or with one that is to go into 4 bits.
+            SpeechLoraError: The LoRA is missing, has no effect, or cannot be merged in 4 bits.
         """
         if load_in_4bit and AutoConfig.from_pretrained(base, revision=revision).has_lora_adapter:
-            raise EscoitaError(f"model {base}: its LoRA for speech cannot be merged in 4 bits; leave out load_in_4bit")
+            problem = "the LoRA for speech cannot be merged in 4 bits"
+            raise SpeechLoraError(problem, path=base, key="load_in_4bit", hint="leave it out")
         model = load(self.loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete, True)
-        beside = Path(base).is_dir() or model.config.has_lora_adapter
-        weights = file_if_any(base, "adapter_model.safetensors", revision) if beside else None
+        may_have_lora = Path(base).is_dir() or model.config.has_lora_adapter
+        weights = file_if_any(base, "adapter_model.safetensors", revision) if may_have_lora else None
         if weights is not None:
             model = merge_own_lora(model, base, weights, local_file(base, "adapter_config.json", revision))
         elif model.config.has_lora_adapter:
-            raise EscoitaError(f"model {base}: its LoRA for speech is not there, without which it does not listen")
+            problem = "the LoRA for speech is missing; the model cannot transcribe without it"
+            raise SpeechLoraError(problem, path=f"{base}/adapter_model.safetensors")
         self.adjust(model)
         return model
 
     def adjust(self, model: Any) -> None:
-        """Keep the statistics of batch norms; the model calls no LoRA of its own."""
+        """Freeze the statistics of batch norms, and disable the LoRA calls of the library."""
         model.config.has_lora_adapter = False
         keep_statistics(model)
 
     def render(self, processor: Any, prompt: Prompt) -> str:
-        """Its template takes turns of plain text, with the audio token in it."""
+        """Return the prompt from the chat template, which takes plain text with the audio token in it."""
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
         messages.append({"role": "user", "content": processor.audio_token + prompt.user})
         return self.templated(processor, prompt, messages)
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        """As any family, of clips that are filled up with silence until the projector sees nothing beyond them."""
+        """Pad each clip with silence to a multiple of the projector window, and encode the batch."""
         extractor = processor.audio_processor
-        step = 2 * extractor.hop_length * extractor.projector_window_size
-        # A transform reaches over the end of a clip by half its length.
-        return super().encode(processor, [filled(clip, extractor.n_fft // 2, step) for clip in audio], prompt)
+        window = 2 * extractor.hop_length * extractor.projector_window_size
+        # The last transform extends beyond the clip by half its length.
+        clips = [pad_with_silence(clip, extractor.n_fft // 2, window) for clip in audio]
+        return super().encode(processor, clips, prompt)
 
     def generate(
         self,
@@ -161,62 +166,65 @@ class GraniteSpeechFamily(ChatFamily):
         settings: AdapterRecord,
         watch: Watch | None = None,
     ) -> torch.Tensor:
-        """One by one, each without its padding."""
-        heard = []
-        for row, seen in enumerate(inputs["attention_mask"].bool()):
-            sizes = inputs["input_features_mask"][row]
-            tokens = int(sizes.sum())
-            alone = {
-                "input_ids": inputs["input_ids"][row][seen],
-                "attention_mask": inputs["attention_mask"][row][seen],
+        """Transcribe the rows one by one without padding; see [`~escoita.models.base.Family.generate`]."""
+        rows = []
+        for row, mask in enumerate(inputs["attention_mask"].bool()):
+            audio_mask = inputs["input_features_mask"][row]
+            tokens = int(audio_mask.sum())
+            unpadded = {
+                "input_ids": inputs["input_ids"][row][mask],
+                "attention_mask": inputs["attention_mask"][row][mask],
                 "input_features": inputs["input_features"][row][: tokens * model.config.downsample_rate],
-                "input_features_mask": sizes[:tokens],
+                "input_features_mask": audio_mask[:tokens],
             }
-            batch = {key: value[None] for key, value in alone.items()}
-            heard.append(super().generate(model, batch, settings, watch and of_row(watch, row))[0])
-        end = model.generation_config.pad_token_id
-        end = end if end is not None else model.config.get_text_config().pad_token_id
-        return torch.nn.utils.rnn.pad_sequence(heard, batch_first=True, padding_value=end or 0)
+            batch = {key: value[None] for key, value in unpadded.items()}
+            rows.append(super().generate(model, batch, settings, watch and watch_of_row(watch, row))[0])
+        padding = model.generation_config.pad_token_id
+        padding = padding if padding is not None else model.config.get_text_config().pad_token_id
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding or 0)
 
 
 def merge_own_lora(model: Any, base: str, weights: Path, settings: Path) -> Any:
     """
-    Merges the LoRA that lies beside the weights: of two adapters of PEFT on one model each switches the other off.
+    Merge the LoRA that is stored next to the weights, because two PEFT adapters on one model disable each other.
 
     Args:
-        model: The base, loaded.
-        base (`str`): Its name, for errors.
-        weights (`Path`): Of the LoRA.
-        settings (`Path`): Its `adapter_config.json`.
+        model (`torch.nn.Module`): The loaded base.
+        base (`str`): The folder or repository of the base, for errors.
+        weights (`Path`): The weights of the LoRA.
+        settings (`Path`): The `adapter_config.json` of the LoRA.
 
     Returns:
-        The model with the LoRA in it.
+        `torch.nn.Module`: The model with the merged LoRA.
 
     Raises:
-        EscoitaError: It does not fit, or would change nothing.
+        EscoitaError: The LoRA does not fit.
+        SpeechLoraError: The LoRA has no effect.
     """
     from peft.tuners.lora import LoraLayer
 
-    what = f"model {base}: its LoRA for speech"
-    adapted = attach(model, read_settings(settings, what), weights, what, renamed=_renamed)
+    adapted = attach(model, read_settings(settings, base), weights, base, renamed=_renamed)
     for name, layer in adapted.get_base_model().named_modules():
         if isinstance(layer, LoraLayer) and not all(matrix.weight.any() for matrix in layer.lora_B.values()):
-            raise EscoitaError(f"{what} is zero in {name}")
+            raise SpeechLoraError("the LoRA for speech is zero", path=f"{base}/{weights.name}", key=name)
     model = adapted.merge_and_unload()
-    model.__dict__.pop("peft_config", None)  # by which PEFT would take the next adapter for a second one
+    model.__dict__.pop("peft_config", None)  # otherwise PEFT would load the next adapter as a second one
     return model
 
 
 def _renamed(tensor: str) -> str:
-    """The name of a tensor of the LoRA in Transformers 5, which calls the language model of this family otherwise."""
+    """Return the name of a LoRA tensor in Transformers 5, which renamed the language model of this family."""
     return re.sub(r"^base_model\.model\.language_model\.model\.", "base_model.model.model.language_model.", tensor)
 
 
 def keep_statistics(model: torch.nn.Module) -> None:
     """
-    Keeps batch norms as they are in evaluation while the rest trains.
+    Keep batch norms in evaluation mode during training.
 
-    What they would learn of the clips is no parameter, and would not be published with an adapter.
+    Their running statistics are not parameters, and would not be published with an adapter.
+
+    Args:
+        model (`torch.nn.Module`): The model, which is changed in place.
     """
     for norm in model.modules():
         if isinstance(norm, torch.nn.BatchNorm1d):

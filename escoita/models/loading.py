@@ -1,4 +1,4 @@
-"""Load the weights of a base: as they are stored, or with most linear layers in 4 bits."""
+"""Load the weights of a base in their stored precision, or with most linear layers in 4 bits."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,8 +12,8 @@ from escoita.models.weight_files import check_weights
 from escoita.utils.formatting import visible
 
 
-# Transformers loads an adapter that lies beside the weights of a base, and executes its regular expressions. It looks
-# for one in this subfolder, which no base has.
+# Transformers loads an adapter that is stored next to the weights of a base, and executes its regular expressions.
+# With this argument it looks for one in a subfolder that no base has.
 NO_ADAPTER = {"subfolder": "escoita-loads-no-adapter-here"}
 
 
@@ -30,31 +30,31 @@ def load(
     **options: Any,
 ) -> Any:
     """
-    Loads a model from safetensors alone.
+    Load a model from safetensors files only.
 
-    In 4 bits, weights of linear layers are NF4 with doubly quantised scales, as in QLoRA (Dettmers et al. 2023). A
-    base that is stored so is loaded as it is; any other is quantised while it is read.
+    In 4 bits, the weights of linear layers are NF4 with double quantization, as in QLoRA (Dettmers et al. 2023). A
+    base that is stored in 4 bits is loaded without changes; any other is quantized during loading.
 
     Args:
-        auto_model: Class of transformers that loads it.
-        base (`str`): A folder, or a repository of the Hub.
-        revision (`str`, *optional*): Of the repository.
-        dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name; of what
-            is not in 4 bits, and of what is computed with what is.
-        device (`str`, *optional*): Where to; the CPU unless given. In 4 bits, the accelerator if there is one.
-        load_in_4bit (`bool`, *optional*, defaults to `False`): Linear layers in 4 bits.
-        whole (`Sequence[str]`, *optional*): Regular expressions; a module whose name holds a match is not quantised.
-            The layer that makes logits never is.
-        complete (`bool`, *optional*, defaults to `False`): Refuse a base that is stored without some of its
-            parameters, in whose places transformers would put random ones.
-        own_adapter (`bool`, *optional*, defaults to `False`): An adapter may lie beside the weights; the caller
-            loads it.
-        options: For `from_pretrained`.
+        auto_model (`type`): The class of transformers that loads the model.
+        base (`str`): A folder, or a repository on the Hub.
+        revision (`str`, *optional*): The revision of the repository.
+        dtype (`str`, *optional*, defaults to `"auto"`): The name of a torch type for computation and for weights that
+            are not in 4 bits, or `"auto"` for the stored type.
+        device (`str`, *optional*): The device. Defaults to the CPU; in 4 bits, to the accelerator if there is one.
+        load_in_4bit (`bool`, *optional*, defaults to `False`): Whether linear layers are in 4 bits.
+        whole (`Sequence[str]`, *optional*): Regular expressions that are searched in module names; matches are not
+            quantized. The output layer is never quantized.
+        complete (`bool`, *optional*, defaults to `False`): Whether to refuse a base that is stored without some of its
+            parameters, which transformers would initialize randomly.
+        own_adapter (`bool`, *optional*, defaults to `False`): Whether an adapter may be stored next to the weights;
+            the caller loads it.
+        options (`Any`): Further arguments of `from_pretrained`.
 
     Raises:
-        EscoitaError: The base is stored in another precision than asked for, or without some of its parameters, or
-            with an adapter; or a file is not a safetensors file, or bitsandbytes is not installed; or a layer is in
-            4 bits that must not be.
+        EscoitaError: The stored precision differs from the requested one, parameters are missing, an adapter is stored
+            with the base, a file is not a safetensors file, bitsandbytes is not installed, or a layer is in 4 bits
+            that must not be.
     """
     from torch import OutOfMemoryError
 
@@ -67,7 +67,7 @@ def load(
     if Path(base).is_dir():
         check_folder(Path(base), own_adapter)
     try:
-        # use_safetensors: the other format is a pickle, which runs whatever stands in it.
+        # use_safetensors: the other format is a pickle, which can execute code.
         with any_spelling() if load_in_4bit else nullcontext():
             model, found = auto_model.from_pretrained(
                 base,
@@ -80,9 +80,9 @@ def load(
             )
     except (OSError, EscoitaError, OutOfMemoryError):
         raise
-    except Exception as error:  # anything can be in the files of somebody else
+    except Exception as error:  # untrusted files can cause any exception
         reason = visible(str(error).strip())[:300]
-        raise EscoitaError(f"model {base}: cannot be loaded ({type(error).__name__}: {reason})") from error
+        raise EscoitaError(f"cannot be loaded ({type(error).__name__}: {reason})", path=base) from error
     if complete:
         refuse_missing(base, model, found["missing_keys"])
     if load_in_4bit:
@@ -92,47 +92,43 @@ def load(
 
 def check_folder(base: Path, own_adapter: bool = False) -> None:
     """
-    Looks at the files of a base in a folder, before they are loaded.
+    Check the files of a base in a folder before they are loaded.
 
     Args:
         base (`Path`): The folder.
-        own_adapter (`bool`, *optional*, defaults to `False`): It may contain an adapter.
+        own_adapter (`bool`, *optional*, defaults to `False`): Whether the folder may contain an adapter.
 
     Raises:
-        EscoitaError: A weight file is a Git LFS pointer or has an absurd header, or there is an adapter.
+        EscoitaError: A weight file is a Git LFS pointer or has an invalid header, or the folder contains an adapter.
     """
-    if not own_adapter and (base / "adapter_config.json").exists():
-        raise EscoitaError(
-            f"model {base}: contains an adapter beside its weights, which is not loaded; move adapter_config.json into"
-            " a folder of its own and name that as the adapter"
-        )
+    if not own_adapter and (path := base / "adapter_config.json").exists():
+        hint = "move the files of the adapter into a separate folder, and use that as the adapter"
+        raise EscoitaError("an adapter next to the weights of the base is not loaded", path=path, hint=hint)
     for path in sorted(base.glob("*.safetensors")):
-        check_weights(path, f"model {base}")
+        check_weights(path, str(base))
 
 
 def refuse_missing(base: str, model: Any, names: Collection[str]) -> None:
     """
-    Refuses a base that is stored without some of its parameters.
+    Raise an error if a base is stored without some of its parameters.
 
     Args:
-        base (`str`): Its name.
-        model (`torch.nn.Module`): As loaded.
-        names (`Collection[str]`): Not found where it is stored, as transformers says it: without those that are tied
-            to others. Buffers do not count, as code makes them.
+        base (`str`): The folder or repository of the base.
+        model (`torch.nn.Module`): The loaded model.
+        names (`Collection[str]`): The missing keys that transformers reports, without tied weights. Buffers are
+            ignored, because code creates them.
 
     Raises:
-        EscoitaError: Names one of them.
+        EscoitaError: A parameter is missing; `key` is the name of the first.
     """
     missing = sorted(set(names) & {name for name, _ in model.named_parameters(remove_duplicate=False)})
     if missing:
-        raise EscoitaError(
-            f"model {base}: the weight {missing[0]} is missing (and {len(missing) - 1} others); random ones would"
-            " stand in their places"
-        )
+        problem = f"missing weight (and {len(missing) - 1} others), which would be initialized randomly"
+        raise EscoitaError(problem, path=base, key=missing[0])
 
 
 def stored_quantization(base: str, revision: str | None = None) -> dict[str, Any]:
-    """How the weights of a base are quantised where they are stored, as its configuration says it; empty if not."""
+    """Return the quantization configuration of the stored weights of a base; empty if they are not quantized."""
     from transformers import PreTrainedConfig
 
     config, _ = PreTrainedConfig.get_config_dict(base, revision=revision)
@@ -141,37 +137,38 @@ def stored_quantization(base: str, revision: str | None = None) -> dict[str, Any
 
 def check_precision(base: str, stored: dict[str, Any], load_in_4bit: bool) -> None:
     """
-    Compares how a base is stored with what is asked for.
+    Compare the stored precision of a base with the requested precision.
 
     Args:
-        base (`str`): Its name.
-        stored (`dict`): See [`stored_quantization`].
-        load_in_4bit (`bool`): What is asked for.
+        base (`str`): The folder or repository of the base.
+        stored (`dict`): The result of [`stored_quantization`].
+        load_in_4bit (`bool`): Whether 4 bits are requested.
 
     Raises:
         EscoitaError: The two differ, or bitsandbytes is needed and not installed.
     """
     if stored.get("load_in_4bit") and not load_in_4bit:
-        raise EscoitaError(
-            f"model {base}: is stored in 4 bits; say load_in_4bit: true, or name the base it was made of"
-        )
+        hint = "set load_in_4bit: true, or use the base that it was quantized from"
+        raise EscoitaError("the base is stored in 4 bits", path=base, key="load_in_4bit", value=False, hint=hint)
     if load_in_4bit and stored and not stored.get("load_in_4bit"):
-        method = stored.get("quant_method", "in a way of its own")
-        raise EscoitaError(f"model {base}: is quantised already ({method}); load_in_4bit needs one that is not")
+        problem = f"the base is already quantized ({stored.get('quant_method', 'unknown method')})"
+        hint = "use a base that is not quantized"
+        raise EscoitaError(problem, path=base, key="load_in_4bit", value=True, hint=hint)
     if load_in_4bit and not find_spec("bitsandbytes"):
-        raise EscoitaError("load_in_4bit needs bitsandbytes: pip install 'escoita[4bit]'")
+        hint = "run `pip install 'escoita[4bit]'`"
+        raise EscoitaError("requires bitsandbytes, which is not installed", key="load_in_4bit", value=True, hint=hint)
 
 
 def in_4bit(dtype: str, whole: Sequence[str]) -> Any:
     """
-    What quantises a model while it is read.
+    Return the configuration for quantizing a model during loading.
 
     Args:
-        dtype (`str`): In which is computed; bfloat16 for `"auto"`.
-        whole (`Sequence[str]`): See [`load`].
+        dtype (`str`): The type for computation; bfloat16 for `"auto"`.
+        whole (`Sequence[str]`): Regular expressions for modules that are not quantized; see [`load`].
 
     Returns:
-        `BitsAndBytesConfig`: For `from_pretrained`.
+        `BitsAndBytesConfig`: The configuration for `from_pretrained`.
     """
     from transformers import BitsAndBytesConfig
 
@@ -180,34 +177,34 @@ def in_4bit(dtype: str, whole: Sequence[str]) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype="bfloat16" if dtype == "auto" else dtype,
-        llm_int8_skip_modules=own_skip_list(whole),
+        llm_int8_skip_modules=default_skip_list(whole),
     )
 
 
-# A skip list holds names, or the regular expressions that Transformers matches from the start of a module's name.
+# A skip list contains names, or regular expressions that Transformers matches from the start of a module name.
 NAME = re.compile(r"[\w.]+")
 
 
-def own_skip_list(whole: Sequence[str]) -> list[str]:
+def default_skip_list(whole: Sequence[str]) -> list[str]:
     """
-    Return the skip list with which a base that is stored in 16 bits is quantized.
+    Return the skip list for quantizing a base that is stored in 16 bits.
 
     Args:
-        whole (`Sequence[str]`): Regular expressions; a module whose name holds a match is not quantized. The layer
-            that makes logits never is.
+        whole (`Sequence[str]`): Regular expressions that are searched in module names; matches are not quantized. The
+            output layer is never quantized.
     """
     return ["lm_head", *(rf".*(?:{pattern})[^.]*" for pattern in whole)]
 
 
-def spelled_out(names: Iterable[str]) -> list[str]:
+def with_any_prefix(names: Iterable[str]) -> list[str]:
     """
-    Return a skip list that means the same however its names are spelled.
+    Return a skip list whose names also match after any prefix.
 
-    Transformers matches a name with the start or the end of a module's name, so that `audio_tower` does not match the
-    layers of `model.audio_tower`. To each name an expression is added that matches it at any place of the path.
+    Transformers matches a name with the start or the end of a module name, so that `audio_tower` does not match the
+    layers of `model.audio_tower`. For each name, an expression is added that matches it anywhere in the path.
 
     Args:
-        names (`Iterable[str]`): `llm_int8_skip_modules` of a configuration.
+        names (`Iterable[str]`): The `llm_int8_skip_modules` of a configuration.
     """
     found = []
     for name in names:
@@ -219,22 +216,22 @@ def spelled_out(names: Iterable[str]) -> list[str]:
 
 def skip_list(stored: dict[str, Any], whole: Sequence[str]) -> list[str]:
     """
-    Return the names of the modules that stay in 16 bits when a base is loaded in 4.
+    Return the skip list of the modules that stay in 16 bits if a base is loaded in 4 bits.
 
     Args:
-        stored (`dict`): See [`~escoita.models.loading.stored_quantization`].
-        whole (`Sequence[str]`): See [`own_skip_list`]; for a base that is stored in 16 bits.
+        stored (`dict`): The result of [`~escoita.models.loading.stored_quantization`].
+        whole (`Sequence[str]`): The argument of [`default_skip_list`], for a base that is stored in 16 bits.
     """
-    return spelled_out(stored.get("llm_int8_skip_modules") or () if stored else own_skip_list(whole))
+    return with_any_prefix(stored.get("llm_int8_skip_modules") or () if stored else default_skip_list(whole))
 
 
 def is_quantized(name: str, skipped: Collection[str]) -> bool:
     """
-    Whether a linear layer is quantized, decided by the function that Transformers decides by.
+    Return whether a linear layer is quantized, using the function of Transformers.
 
     Args:
-        name (`str`): Of the module, in the base or in a model of PEFT on it.
-        skipped (`Collection[str]`): See [`skip_list`].
+        name (`str`): The name of the module, in the base or in a PEFT model on it.
+        skipped (`Collection[str]`): The result of [`skip_list`].
     """
     from transformers.quantizers.quantizers_utils import should_convert_module
 
@@ -243,7 +240,7 @@ def is_quantized(name: str, skipped: Collection[str]) -> bool:
 
 @contextmanager
 def any_spelling() -> Iterator[None]:
-    """Let Transformers, and Unsloth on top of it, load a base by a skip list in any spelling; see [`spelled_out`]."""
+    """Let Transformers and Unsloth accept skip lists without the prefixes of module names; see [`with_any_prefix`]."""
     from transformers.quantizers.base import HfQuantizer
 
     original = HfQuantizer.get_modules_to_not_convert
@@ -251,7 +248,7 @@ def any_spelling() -> Iterator[None]:
     def get_modules_to_not_convert(
         model: Any, skip_modules: list[str] | None = None, *args: Any, **kwargs: Any
     ) -> list[str]:
-        return original(model, skip_modules and spelled_out(skip_modules), *args, **kwargs)
+        return original(model, skip_modules and with_any_prefix(skip_modules), *args, **kwargs)
 
     HfQuantizer.get_modules_to_not_convert = staticmethod(get_modules_to_not_convert)
     try:
@@ -265,28 +262,25 @@ def check_four_bit(base: str, model: Any, whole: Sequence[str]) -> None:
     Check a base that was loaded in 4 bits.
 
     Args:
-        base (`str`): Its name.
-        model: As loaded, without an adapter.
-        whole (`Sequence[str]`): Regular expressions; modules whose names hold a match must be in 16 bits.
+        base (`str`): The folder or repository of the base.
+        model (`torch.nn.Module`): The loaded model, without an adapter.
+        whole (`Sequence[str]`): Regular expressions for modules that must be in 16 bits; see [`load`].
 
     Raises:
-        EscoitaError: Names a layer that is in 4 bits and must not be, or has no quantization state.
+        EscoitaError: A layer is in 4 bits and must not be, or has no quantization state; `key` is its name.
     """
     from bitsandbytes.nn import Linear4bit
 
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Linear4bit)}
     for name, layer in layers.items():
         if getattr(layer.weight, "quant_state", None) is None:
-            raise EscoitaError(
-                f"model {base}: the layer {name} is stored in 16 bits, but llm_int8_skip_modules in config.json does"
-                " not name it, so that it has no quantization state; add the name there, or use the base in 16 bits"
-                " with load_in_4bit: true"
-            )
+            problem = "the layer is stored in 16 bits, but llm_int8_skip_modules in config.json does not list it"
+            hint = "add its name there, or use the base in 16 bits with load_in_4bit: true"
+            raise EscoitaError(problem, path=base, key=name, hint=hint)
     for name in layers:
         if any(re.search(pattern, name) for pattern in whole):
-            raise EscoitaError(
-                f"model {base}: the layer {name} is in 4 bits; only the language tower may be. Use a base whose other"
-                " towers are in 16 bits, or the base in 16 bits with load_in_4bit: true, which leaves them so"
-            )
+            hint = "use a base whose other towers are in 16 bits, or the base in 16 bits with load_in_4bit: true"
+            raise EscoitaError("only the language tower may be in 4 bits", path=base, key=name, hint=hint)
     if not layers:
-        raise EscoitaError(f"model {base}: no linear layer is in 4 bits; leave out load_in_4bit")
+        problem = "no linear layer is in 4 bits"
+        raise EscoitaError(problem, path=base, key="load_in_4bit", value=True, hint="leave it out")

@@ -1,4 +1,4 @@
-"""Phi-4-multimodal: its audio encoder, and a processor that needs no torchvision."""
+"""Support Phi-4-multimodal: its audio encoder, and a processor that does not need torchvision."""
 
 import json
 import re
@@ -24,6 +24,7 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.hub.files import SPEECH_LORA, local_file
 from escoita.models.chat import ChatFamily
+from escoita.models.errors import SpeechLoraError
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.loading import load
 from escoita.models.phi4_checkpoint import (
@@ -40,67 +41,66 @@ from escoita.models.small_copy import LAYERS, TEXT, WIDTH, Sizes
 from escoita.records.training import Prompt
 
 
-class ApartAudioModel(Phi4MultimodalAudioModel):
+class UnpaddedAudioModel(Phi4MultimodalAudioModel):
     """
-    [`Phi4MultimodalAudioModel`] that never sees padding.
+    Encode audio like [`Phi4MultimodalAudioModel`], but without padding.
 
-    The library's convolutions and attention take padding for audio, so that a clip is heard otherwise beside a longer
-    one. A batch with a clip for which it has not enough places, mostly of more than 40 s, fails; see
-    [`~escoita.models.phi4.Phi4Family.longest_clip`]. Here rows of one length go through together and others apart,
-    as if each were alone.
+    The convolutions and the attention of the library process padding like audio, so that the output for a clip depends
+    on longer clips in the batch. A batch with a clip over the number of positions, mostly 40 s, fails; see
+    [`~escoita.models.phi4.Phi4Family.longest_clip`]. This class encodes rows of different lengths separately.
     """
 
     def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor | None, **kwargs) -> torch.Tensor:
         """
-        Encodes frames.
+        Encode frames.
 
         Args:
-            hidden_states (`torch.Tensor`): Log-mel frames of shape `(batch, frames, bands)`, padded on the right.
-            mask (`torch.Tensor`, *optional*): Of shape `(batch, frames)`, true where there is audio; all unless given.
+            hidden_states (`torch.Tensor`): The log-mel frames, of shape `(batch, frames, bands)`, padded on the right.
+            mask (`torch.Tensor`, *optional*): The mask of the audio, of shape `(batch, frames)`. Defaults to all ones.
+            kwargs (`Any`): Further arguments of the library.
 
         Returns:
-            `torch.Tensor`: Of shape `(batch, ceil(frames / time_reduction), width)`; zeros where there is no audio.
+            `torch.Tensor`: The encoded frames, of shape `(batch, ceil(frames / time_reduction), width)`, padded with
+            zeros.
         """
         if mask is None:
             return super().forward(hidden_states, None, **kwargs)
         lengths = mask.sum(dim=1).tolist()
         groups = [[row for row, other in enumerate(lengths) if other == length] for length in dict.fromkeys(lengths)]
-        heard = [
-            super(ApartAudioModel, self).forward(hidden_states[rows, : lengths[rows[0]]], None, **kwargs)
+        encoded = [
+            super(UnpaddedAudioModel, self).forward(hidden_states[rows, : lengths[rows[0]]], None, **kwargs)
             for rows in groups
         ]
-        longest = max(frames.shape[1] for frames in heard)
+        longest = max(frames.shape[1] for frames in encoded)
         order = torch.tensor([row for rows in groups for row in rows], device=hidden_states.device)
-        return torch.cat([pad(frames, (0, 0, 0, longest - frames.shape[1])) for frames in heard])[order.argsort()]
+        return torch.cat([pad(frames, (0, 0, 0, longest - frames.shape[1])) for frames in encoded])[order.argsort()]
 
 
-def hear_apart(model: torch.nn.Module) -> None:
+def use_unpadded_encoder(model: torch.nn.Module) -> None:
     """
-    Makes the audio encoder of a model one of [`ApartAudioModel`]; weights, and their names, stay what they are.
+    Change the class of a model's audio encoder to [`UnpaddedAudioModel`], with the same weights and names.
 
     Args:
-        model ([`Phi4MultimodalForCausalLM`]): Changed in place.
+        model ([`Phi4MultimodalForCausalLM`]): The model, which is changed in place.
     """
-    model.model.embed_tokens_extend.audio_embed.encoder.__class__ = ApartAudioModel
+    model.model.embed_tokens_extend.audio_embed.encoder.__class__ = UnpaddedAudioModel
 
 
-# How a prompt may say where the clip stands: `<|audio_1|>` is of the old code, and refused by the native processor.
+# The audio placeholders of a prompt: `<|audio_1|>` is from the old code, and the native processor refuses it.
 AUDIO_MARK = re.compile(r"<\|audio(_\d+)?\|>")
-# `max_seq_len` in the forward of the library's encoder, which no configuration states.
+# The constant `max_seq_len` in the forward function of the library's encoder.
 PLACES = 500
 ENDS = ("<|end|>", "<|endoftext|>")
 
 
 class Phi4AudioProcessor(Phi4MultimodalProcessor):
     """
-    [`Phi4MultimodalProcessor`] for audio and text alone.
-
-    The image processor of the library needs torchvision; speech does not.
+    Process audio and text like [`Phi4MultimodalProcessor`], without its image processor, which needs torchvision.
 
     Args:
-        audio_processor ([`Phi4MultimodalFeatureExtractor`]): Turns samples at 16 kHz into log-mel frames.
-        tokenizer ([`PreTrainedTokenizerFast`]): With the audio token of Phi-4-multimodal.
-        chat_template (`str`, *optional*): Jinja source of the chat format.
+        audio_processor ([`Phi4MultimodalFeatureExtractor`]): The extractor of log-mel frames from samples at 16 kHz.
+        tokenizer ([`PreTrainedTokenizerFast`]): The tokenizer with the audio token of Phi-4-multimodal.
+        chat_template (`str`, *optional*): The Jinja source of the chat template.
     """
 
     def __init__(self, audio_processor, tokenizer, chat_template=None, **kwargs):
@@ -113,11 +113,11 @@ class Phi4AudioProcessor(Phi4MultimodalProcessor):
 
 class Phi4Family(ChatFamily):
     """
-    Phi-4-multimodal in the native classes of Transformers, whichever of its two layouts a base is stored in.
+    Support both stored layouts of Phi-4-multimodal with the native classes of Transformers.
 
-    The encoder makes one frame of `time_reduction` frames of the extractor, mostly 80 ms, and has [`PLACES`] places
-    for them. The library cuts what is longer into pieces that do not attend to each other, and fails on several clips
-    of one such length.
+    The encoder reduces `time_reduction` frames of the extractor to one, mostly of 80 ms, and has [`PLACES`] positions.
+    The library splits longer clips into pieces that do not attend to each other, and fails on several clips of the
+    same such length.
     """
 
     max_audio_seconds = 40.0
@@ -146,7 +146,7 @@ class Phi4Family(ChatFamily):
     }
 
     def longest_clip(self, processor: Any) -> float:
-        """Return the seconds that the places of the encoder hold."""
+        """Return the length in seconds of the positions of the encoder."""
         if self.config.get("model_type") == OLD_TYPE:
             reduction = native_config(self.config, "").audio_config.time_reduction
         else:
@@ -156,8 +156,8 @@ class Phi4Family(ChatFamily):
         return frames * extractor.hop_length / extractor.sampling_rate
 
     def read_processor(self, source: str, revision: str | None = None) -> Phi4AudioProcessor:
-        """The audio and text parts alone, from wherever the full processor is stored, in either layout."""
-        # By its own class: AutoTokenizer would split words in the way of GPT-2, whose class is named there.
+        """Create the audio and text processor from the files of the full processor, in either layout."""
+        # AutoTokenizer would use the pre-tokenizer of GPT-2, whose class the files name.
         old = _config_of(source, revision).get("model_type") == OLD_TYPE
         named = {"extra_special_tokens": {"audio_token": AUDIO_TOKEN}} if old else {}
         tokenizer = PreTrainedTokenizerFast.from_pretrained(source, revision=revision, **named)
@@ -165,8 +165,8 @@ class Phi4Family(ChatFamily):
             extractor = Phi4MultimodalFeatureExtractor.from_pretrained(source, revision=revision)
         else:
             settings = json.loads(local_file(source, "preprocessor_config.json", revision).read_text("utf-8"))
-            kept = ("audio_compression_rate", "audio_downsample_rate", "audio_feat_stride")
-            extractor = Phi4MultimodalFeatureExtractor(**{key: settings[key] for key in kept if key in settings})
+            keys = ("audio_compression_rate", "audio_downsample_rate", "audio_feat_stride")
+            extractor = Phi4MultimodalFeatureExtractor(**{key: settings[key] for key in keys if key in settings})
         return Phi4AudioProcessor(extractor, tokenizer, chat_template=tokenizer.chat_template)
 
     def load_model(
@@ -178,39 +178,34 @@ class Phi4Family(ChatFamily):
         load_in_4bit: bool = False,
     ) -> Phi4MultimodalForCausalLM:
         """
-        Loads the base model, its speech LoRA merged into it.
+        Load the base model in either layout, and merge its speech LoRA.
 
-        Args:
-            base (`str`): A folder, or a repository of the Hub, in either layout.
-            revision (`str`, *optional*): Of the repository.
-            dtype (`str`, *optional*, defaults to `"auto"`): As the weights are stored, or a type of torch by name.
-            device (`str`, *optional*): Where to; the CPU unless given.
-            load_in_4bit (`bool`, *optional*, defaults to `False`): Linear layers in 4 bits; only where the speech LoRA
-                was merged before.
+        The arguments are those of [`~escoita.models.base.Family.load_model`]; 4 bits are possible only if the stored
+        weights include the merged speech LoRA.
 
         Raises:
-            EscoitaError: There is no speech LoRA, or it does not fit or does nothing.
+            SpeechLoraError: The speech LoRA is missing, does not fit, has no effect, or cannot be merged in 4 bits.
         """
         written = _config_of(base, revision)
         old = written if written["model_type"] == OLD_TYPE else {}
         merged = bool(written.get(MERGED))
         if load_in_4bit and not merged:
-            raise EscoitaError(f"model {base}: its {SPEECH_LORA} cannot be merged in 4 bits; leave out load_in_4bit")
+            problem = f"the {SPEECH_LORA} cannot be merged in 4 bits"
+            raise SpeechLoraError(problem, path=base, key="load_in_4bit", hint="leave it out")
         loader, options = (OldLayout, {"config": native_config(old, base)}) if old else (Phi4MultimodalForCausalLM, {})
         model = load(loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete, **options)
         if not merged:
             found = speech_lora(base, revision, old)
             if found is None:
-                raise EscoitaError(
-                    f"model {base}: holds no {SPEECH_LORA}, without which Phi-4-multimodal is not meant to hear; where"
-                    f' it is in the weights already, write "{MERGED}": true into its config.json'
-                )
+                problem = "missing; Phi-4-multimodal cannot transcribe without it"
+                hint = f'if it is merged into the weights, add "{MERGED}": true to config.json'
+                raise SpeechLoraError(problem, path=f"{base}/{SPEECH_LORA}", hint=hint)
             merge_speech_lora(model, base, *found)
             setattr(model.config, MERGED, True)
         self.adjust(model)
         check_processor_files(base, revision)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(base, revision=revision)
-        # Not all that was published says that the end of a turn is an end.
+        # Some published configurations do not list the end of a turn as an end token.
         model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(list(ENDS))
         model.generation_config.pad_token_id = tokenizer.pad_token_id
         return model
@@ -222,33 +217,35 @@ class Phi4Family(ChatFamily):
         return native_config(written, base) if old else Phi4MultimodalConfig.from_pretrained(base, revision=revision)
 
     def from_config(self, config: Phi4MultimodalConfig) -> Phi4MultimodalForCausalLM:
-        """Make a model with random weights in the shape of a configuration."""
+        """Create a model with random weights from a configuration."""
         return Phi4MultimodalForCausalLM(config)
 
     def adjust(self, model: Any) -> None:
-        """Let the encoder never see padding."""
-        hear_apart(model)
+        """Encode rows of different lengths separately."""
+        use_unpadded_encoder(model)
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """
-        The prompt up to where the transcript begins; the clip stands where the user's text marks it, else before it.
+        Return the prompt up to the start of the transcript.
 
-        Written out here, as the template that came with the published weights takes no parts.
+        The clip is at the placeholder in the user's text, or before the text if there is none. The published chat
+        template is not used, because it does not accept parts.
 
         Raises:
-            EscoitaError: It marks several clips.
+            EscoitaError: The user's text contains several placeholders.
         """
-        marks = AUDIO_MARK.findall(prompt.user)
-        if len(marks) > 1:
-            raise EscoitaError(f"prompt.user marks {len(marks)} clips; a transcript is of one")
-        user = AUDIO_MARK.sub(processor.audio_token, prompt.user) if marks else processor.audio_token + prompt.user
+        placeholders = AUDIO_MARK.findall(prompt.user)
+        if len(placeholders) > 1:
+            raise EscoitaError(f"contains {len(placeholders)} audio placeholders; use at most one", key="prompt.user")
+        audio = processor.audio_token
+        user = AUDIO_MARK.sub(audio, prompt.user) if placeholders else audio + prompt.user
         system = f"<|system|>{prompt.system}<|end|>" if prompt.system else ""
         return f"{system}<|user|>{user}<|end|><|assistant|>"
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        """Token ids and masks of shape `(batch, length)`, padded on the left; audio features, padded on the right."""
+        """Return token ids and masks, padded on the left, and audio features, padded on the right."""
         text, token = self.render(processor, prompt), processor.audio_token
-        # Clip by clip: the library's extractor fails on clips of almost the same length.
+        # The extractor of the library fails on batches of clips with almost the same length.
         clips = [self._features(processor.audio_processor, clip) for clip in audio]
         frames = torch.tensor([len(clip["audio_input_features"]) for clip in clips])
         sizes = [int(clip["audio_embed_sizes"]) for clip in clips]
@@ -266,12 +263,12 @@ class Phi4Family(ChatFamily):
 
     @staticmethod
     def _features(extractor: Phi4MultimodalFeatureExtractor, clip: np.ndarray) -> dict[str, torch.Tensor]:
-        """Frames of shape `(frames, bands)`, and how many tokens they become."""
-        clip = np.pad(clip, (0, max(0, extractor.win_length - len(clip))))  # a frame at least
+        """Return the frames of a clip, of shape `(frames, bands)`, and the number of their audio tokens."""
+        clip = np.pad(clip, (0, max(0, extractor.win_length - len(clip))))  # at least one frame
         found = extractor([clip], sampling_rate=SAMPLING_RATE, return_tensors="pt")
         return {key: found[key][0] for key in ("audio_input_features", "audio_embed_sizes")}
 
 
 def _config_of(source: str, revision: str | None) -> dict[str, Any]:
-    """A base's configuration as it is written; empty of a folder that holds none, such as an adapter's."""
+    """Return the stored configuration of a base; empty for a folder without one, such as an adapter."""
     return PreTrainedConfig.get_config_dict(source, revision=revision)[0]

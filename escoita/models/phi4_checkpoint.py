@@ -1,4 +1,4 @@
-"""Read the layout in which Phi-4-multimodal was published, and its speech LoRA."""
+"""Read the published layout of Phi-4-multimodal, and its speech LoRA."""
 
 import re
 from collections.abc import Iterator
@@ -19,14 +19,15 @@ from escoita.errors import EscoitaError
 from escoita.hub.files import SPEECH_LORA, file_if_any, local_file, weight_files
 from escoita.models.adapter_files import read_settings
 from escoita.models.adapters import refuse_not_finite
+from escoita.models.errors import SpeechLoraError
 from escoita.models.weight_files import opened_weights
 
 
 OLD_TYPE = "phi4mm"
-# What the published tokenizer calls the place of audio.
+# The audio placeholder of the published tokenizer.
 AUDIO_TOKEN = "<|endoftext11|>"  # noqa: S105
 
-# Old names of the audio encoder's fields, a dot leading into a section, and native ones.
+# The old names of the audio encoder's fields, with a dot before a nested key, and the native names.
 AUDIO_FIELDS = {
     "activation": "activation",
     "attention_dim": "hidden_size",
@@ -47,9 +48,10 @@ AUDIO_FIELDS = {
     "relative_attention_bias_args.t5_bias_max_distance": "bias_max_distance",
     "time_reduction": "time_reduction",
 }
-# What the native encoder does whatever a configuration says.
+# The only values that the native encoder supports.
 FIXED = {"batch_norm": False, "bias_in_glu": True, "causal": True, "ext_pw_kernel_size": 1, "input_layer": "nemo_conv"}
-# Sizes of the vision tower, which only the old code said; speech passes it by, but the weights hold it.
+# The sizes of the vision tower, which are constants in the old code. Speech does not use it, but the weights contain
+# it.
 VISION = {
     "hidden_size": 1152,
     "image_size": 448,
@@ -58,7 +60,7 @@ VISION = {
     "num_hidden_layers": 27,
     "patch_size": 14,
 }
-# Fields that speak of the old code or of its adapters.
+# Fields that refer to the old code or to its adapters.
 LEFT_OUT = {
     "_attn_implementation",
     "_name_or_path",
@@ -73,7 +75,7 @@ LEFT_OUT = {
     "vision_lora",
 }
 
-# Regular expressions of parts of the weights' old names, and native ones.
+# Regular expressions for parts of the old weight names, and the native names.
 RENAMED = {
     r"\.net\.0\.linear\.": ".gate_up_proj.",
     r"\.net\.2\.": ".down_proj.",
@@ -95,28 +97,24 @@ RENAMED = {
 
 def native_config(old: dict[str, Any], base: str) -> Phi4MultimodalConfig:
     """
-    Translates a configuration.
+    Convert an old configuration into a native one.
 
     Args:
         old (`dict`): The old `config.json`.
-        base (`str`): Whose it is, for errors.
-
-    Returns:
-        [`Phi4MultimodalConfig`]: Of the same model.
+        base (`str`): The folder or repository of the base, for errors.
 
     Raises:
-        EscoitaError: A field is missing, or asks for what the native encoder does not do.
+        EscoitaError: A field is missing, or the native encoder does not support its value.
     """
-    encoder = _within(old, "audio_processor.config", base)
-    for name, does in FIXED.items():
-        if encoder.get(name, does) != does:
-            raise EscoitaError(
-                f"model {base}: audio_processor.config.{name} is {encoder[name]!r}, which is not served"
-            )
-    audio = {native: _within(encoder, name, base) for name, native in AUDIO_FIELDS.items()}
-    audio["downsample_rate"] = _within(old, "embd_layer.audio_embd_layer.downsample_rate", base)
-    vision = VISION | {"crop_size": _within(old, "embd_layer.image_embd_layer.crop_size", base)}
-    # Both are on their native defaults in what was published, where only the old code said them.
+    encoder = _nested(old, "audio_processor.config", base)
+    for name, supported in FIXED.items():
+        if encoder.get(name, supported) != supported:
+            key = f"audio_processor.config.{name}"
+            raise EscoitaError("not supported", path=f"{base}/config.json", key=key, value=repr(encoder[name]))
+    audio = {native: _nested(encoder, name, base) for name, native in AUDIO_FIELDS.items()}
+    audio["downsample_rate"] = _nested(old, "embd_layer.audio_embd_layer.downsample_rate", base)
+    vision = VISION | {"crop_size": _nested(old, "embd_layer.image_embd_layer.crop_size", base)}
+    # The published configuration omits both, because the old code defines them; they equal the native defaults.
     for section, tokens in ((audio, "audio_token_id"), (vision, "image_token_id")):
         if tokens in old:
             section[tokens] = old[tokens]
@@ -127,157 +125,162 @@ def native_config(old: dict[str, Any], base: str) -> Phi4MultimodalConfig:
     )
 
 
-def _within(section: dict[str, Any], path: str, base: str) -> Any:
+def _nested(section: dict[str, Any], path: str, base: str) -> Any:
     value: Any = section
     for name in path.split("."):
         if not isinstance(value, dict) or name not in value:
-            raise EscoitaError(f"model {base}: config.json says {OLD_TYPE}, but holds no {path}")
+            problem = f"missing, but required for model_type {OLD_TYPE}"
+            raise EscoitaError(problem, path=f"{base}/config.json", key=path)
         value = value[name]
     return value
 
 
 class OldLayout:
-    """Loads weights in the old layout as transformers loads its own: tensor by tensor, out of the shards."""
+    """Load weights in the old layout with the loader of transformers: tensor by tensor, from the shards."""
 
     @staticmethod
     def from_pretrained(base: str, **options: Any) -> tuple[Phi4MultimodalForCausalLM, dict[str, Any]]:
         """
-        Loads the model; low-rank matrices that stand among the weights are left where they are.
+        Load the model without the LoRA matrices that may be stored among the weights.
 
         Args:
-            base (`str`): A folder, or a repository of the Hub.
-            options: For `from_pretrained`, the native configuration and `output_loading_info` among them.
+            base (`str`): A folder, or a repository on the Hub.
+            options (`Any`): The arguments of `from_pretrained`, including the native configuration and
+                `output_loading_info`.
 
         Returns:
-            `tuple`: The model, and what was found of its weights.
+            `tuple`: The model, and the loading information of transformers.
 
         Raises:
-            EscoitaError: A weight has no place.
+            EscoitaError: A weight is unexpected; `key` is its name.
         """
         verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # it would list every low-rank matrix
+        logging.set_verbosity_error()  # transformers would list every LoRA matrix
         try:
             model, found = Phi4MultimodalForCausalLM.from_pretrained(base, key_mapping=RENAMED, **options)
         finally:
             logging.set_verbosity(verbosity)
-        astray = [name for name in found["unexpected_keys"] if ".lora_" not in name]
-        if astray:
-            raise EscoitaError(f"model {base}: the weight {min(astray)} has no place (and {len(astray) - 1} others)")
-        model.__dict__.pop("_weight_conversions", None)  # by which saving would write the old names again
+        unexpected = [name for name in found["unexpected_keys"] if ".lora_" not in name]
+        if unexpected:
+            problem = f"unexpected weight (and {len(unexpected) - 1} others)"
+            raise EscoitaError(problem, path=base, key=min(unexpected))
+        model.__dict__.pop("_weight_conversions", None)  # otherwise saving would write the old names again
         return model, found
 
 
-# In a configuration: the weights have their speech LoRA in them.
+# The configuration key of weights with a merged speech LoRA.
 MERGED = "speech_lora_merged"
-# `base_model.model.` stands there or not, as PEFT or Transformers wrote it; `.speech` among the weights themselves.
-LOW_RANK = re.compile(r"^(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<half>[AB])(?:\.speech)?\.weight$")
-# Fields of an adapter's configuration that would make it more than one product of two matrices for each layer.
-MORE = ("use_dora", "alpha_pattern", "rank_pattern", "modules_to_save", "lora_bias", "fan_in_fan_out")
+# PEFT writes the prefix `base_model.model.`, and Transformers does not; `.speech` occurs among the weights of a base.
+LOW_RANK = re.compile(r"^(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<matrix>[AB])(?:\.speech)?\.weight$")
+# Fields of an adapter configuration that are not supported, because they add to the product of two matrices per layer.
+UNSUPPORTED = ("use_dora", "alpha_pattern", "rank_pattern", "modules_to_save", "lora_bias", "fan_in_fan_out")
 
 
 def speech_lora(base: str, revision: str | None, old: dict[str, Any]) -> tuple[list[Path], float] | None:
     """
-    Finds the speech LoRA of a base that was loaded.
+    Find the speech LoRA of a downloaded base.
 
     Args:
-        base (`str`): A folder, or a repository of the Hub.
-        revision (`str`, *optional*): Of the repository.
-        old (`dict`): The base's configuration, where it is of the old layout; else empty.
+        base (`str`): A folder, or a repository on the Hub.
+        revision (`str`, *optional*): The revision of the repository.
+        old (`dict`): The configuration of a base in the old layout, else empty.
 
     Returns:
-        `tuple[list[Path], float]`, *optional*: The files that hold it, and its scale; none if there is none. Among the
-        weights it counts before a folder beside them, as with the old code: who trained it further saved it there.
+        `tuple[list[Path], float]`, *optional*: The files that contain the LoRA, and its scale; `None` if it is
+        missing. As in the old code, a LoRA among the weights precedes a separate folder, because further training
+        saves it there.
 
     Raises:
-        EscoitaError: Its configuration is missing, or is of something else than LoRA.
+        EscoitaError: The configuration of the LoRA is missing or invalid.
+        SpeechLoraError: The configuration is not plain LoRA, or contradicts the tensors.
     """
     if "speech_lora" in old:
         files = [path for path in weight_files(base, revision) if path.parent.name != SPEECH_LORA]
-        files = [path for path in files if any(True for _ in _halves(path, among_weights=True))]
+        files = [path for path in files if any(True for _ in _low_rank_matrices(path, base, among_weights=True))]
         if files:
             alpha, rank = (_positive(old["speech_lora"], name, base) for name in ("lora_alpha", "r"))
-            _check_ranks(files, rank, f"model {base}: its {SPEECH_LORA}", among_weights=True)
+            _check_ranks(files, rank, base, among_weights=True)
             return files, alpha / rank
     weights = file_if_any(base, f"{SPEECH_LORA}/adapter_model.safetensors", revision)
     if weights is None:
         return None
-    what = f"model {base}: its {SPEECH_LORA}"
-    settings = read_settings(local_file(base, f"{SPEECH_LORA}/adapter_config.json", revision), what)
-    more = [name for name in MORE if getattr(settings, name)]
-    if more or settings.bias not in (None, "none"):
-        raise EscoitaError(f"{what} is not plain LoRA ({', '.join(more) or 'bias'})")
-    _check_ranks([weights], settings.r, what, among_weights=False)
+    owner = f"{base}/{SPEECH_LORA}"
+    settings = read_settings(local_file(base, f"{SPEECH_LORA}/adapter_config.json", revision), owner)
+    unsupported = [name for name in UNSUPPORTED if getattr(settings, name)]
+    if unsupported or settings.bias not in (None, "none"):
+        key = unsupported[0] if unsupported else "bias"
+        raise SpeechLoraError("not supported for this LoRA", path=f"{owner}/adapter_config.json", key=key)
+    _check_ranks([weights], settings.r, owner, among_weights=False)
     return [weights], settings.lora_alpha / (settings.r**0.5 if settings.use_rslora else settings.r)
 
 
 @torch.no_grad()
 def merge_speech_lora(model: torch.nn.Module, base: str, files: list[Path], scale: float) -> None:
     """
-    Adds the speech LoRA to the weights that it was trained on, in float32, layer by layer.
+    Add the speech LoRA to the weights of its base in float32, layer by layer.
 
     Args:
-        model (`torch.nn.Module`): The base; changed in place.
-        base (`str`): Its name, for errors.
-        files (`list[Path]`): See [`speech_lora`].
-        scale (`float`): Of the product of the two matrices.
+        model (`torch.nn.Module`): The base, which is changed in place.
+        base (`str`): The folder or repository of the base, for errors.
+        files (`list[Path]`): The files of [`speech_lora`].
+        scale (`float`): The scale of the product of the two matrices.
 
     Raises:
-        EscoitaError: A matrix has no place or no other half, or a layer's second matrix is all zeros, as where an
-            adapter was saved after its names did not fit: a LoRA that does nothing.
+        SpeechLoraError: A matrix is missing or does not fit, or the second matrix of a layer is zero, as after saving
+            an adapter whose names did not match; `key` is the layer.
     """
+    owner = f"{base}/{SPEECH_LORA}"
     with ExitStack() as opened:
         found: dict[str, dict[str, Any]] = {}
         for path in files:
-            weights = opened.enter_context(opened_weights(path, f"model {base}"))
-            for layer, half, name in _halves(path, among_weights=path.parent.name != SPEECH_LORA):
-                found.setdefault(layer, {})[half] = (weights, name)
+            weights = opened.enter_context(opened_weights(path, base))
+            for layer, matrix, name in _low_rank_matrices(path, base, among_weights=path.parent.name != SPEECH_LORA):
+                found.setdefault(layer, {})[matrix] = (weights, name)
         if not found:
-            raise EscoitaError(f"model {base}: its {SPEECH_LORA} holds no lora_A and lora_B")
-        for layer, halves in found.items():
-            if halves.keys() != {"A", "B"}:
-                raise EscoitaError(f"model {base}: its {SPEECH_LORA} holds only one matrix of {layer}")
+            raise SpeechLoraError("contains neither lora_A nor lora_B", path=owner)
+        for layer, matrices in found.items():
+            if matrices.keys() != {"A", "B"}:
+                raise SpeechLoraError("contains only one matrix of this layer", path=owner, key=layer)
             try:
                 weight = model.get_parameter(f"{layer}.weight")
             except AttributeError as error:
-                raise EscoitaError(
-                    f"model {base}: its {SPEECH_LORA} is of a layer {layer}, which it has not"
-                ) from error
-            low, high = (halves[half][0].get_tensor(halves[half][1]).to(weight.device).float() for half in "AB")
-            refuse_not_finite(
-                {f"lora_A of {layer}": low, f"lora_B of {layer}": high}, f"model {base}: its {SPEECH_LORA}"
-            )
+                raise SpeechLoraError("the base has no such layer", path=owner, key=layer) from error
+            low, high = (matrices[one][0].get_tensor(matrices[one][1]).to(weight.device).float() for one in "AB")
+            refuse_not_finite({f"{layer}.lora_A": low, f"{layer}.lora_B": high}, owner)
             if not high.any():
-                raise EscoitaError(f"model {base}: its {SPEECH_LORA} does nothing: lora_B of {layer} is all zeros")
+                raise SpeechLoraError("has no effect, because lora_B is zero", path=owner, key=layer)
             if (high.shape[0], low.shape[1]) != weight.shape or high.shape[1] != low.shape[0]:
-                raise EscoitaError(f"model {base}: its {SPEECH_LORA} does not fit {layer}: {low.shape}, {high.shape}")
+                problem = f"does not fit the layer: lora_A has shape {tuple(low.shape)}, lora_B {tuple(high.shape)}"
+                raise SpeechLoraError(problem, path=owner, key=layer)
             weight.copy_(weight.float() + scale * (high @ low))
 
 
 def _positive(settings: Any, name: str, base: str) -> float:
     value = settings.get(name) if isinstance(settings, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise EscoitaError(f"model {base}: config.json: speech_lora.{name} must be a positive number")
+        raise EscoitaError("expected a positive number", path=f"{base}/config.json", key=f"speech_lora.{name}")
     return value
 
 
-def _check_ranks(files: list[Path], rank: float, what: str, among_weights: bool) -> None:
-    """Compares the configured rank, by which the scale is computed, with the first dimension of every lora_A."""
+def _check_ranks(files: list[Path], rank: float, owner: str, among_weights: bool) -> None:
+    """Compare the configured rank, which determines the scale, with the first dimension of every lora_A."""
     for path in files:
-        with opened_weights(path, what) as weights:
-            for layer, half, name in _halves(path, among_weights):
+        with opened_weights(path, owner) as weights:
+            for layer, matrix, name in _low_rank_matrices(path, owner, among_weights):
                 shape = weights.get_slice(name).get_shape()
-                if half == "A" and (not shape or shape[0] != rank):
-                    raise EscoitaError(f"{what} has shape {shape} for {layer}, not rank {rank}")
+                if matrix == "A" and (not shape or shape[0] != rank):
+                    problem = f"lora_A has shape {tuple(shape)}; expected rank {rank}"
+                    raise SpeechLoraError(problem, path=f"{owner}/{path.name}", key=layer)
 
 
-def _halves(path: Path, among_weights: bool) -> Iterator[tuple[str, str, str]]:
-    """Layer, A or B, and the name, of each low-rank matrix in a file."""
-    with opened_weights(path, path.name) as weights:
+def _low_rank_matrices(path: Path, owner: str, among_weights: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield the layer, `A` or `B`, and the name of each LoRA matrix in a file."""
+    with opened_weights(path, owner) as weights:
         for name in weights.keys():  # noqa: SIM118  not a dict
             if among_weights and ".speech." not in name:
                 continue
             match = LOW_RANK.match(name)
             if match:
-                yield match["layer"], match["half"], name
+                yield match["layer"], match["matrix"], name
             elif not among_weights:
-                raise EscoitaError(f"{path}: {name} is not of LoRA")
+                raise SpeechLoraError("not a LoRA tensor", path=f"{owner}/{path.name}", key=name)

@@ -1,10 +1,11 @@
-"""Files of a processor that somebody else wrote: their sizes, and a trial of the tokenizer in a limited process."""
+"""Check the files of an untrusted processor: their sizes, and the tokenizer in a sandbox process."""
 
 from pathlib import Path
 
 from escoita.errors import EscoitaError
 from escoita.hub.files import file_if_any
 from escoita.utils.files import sha256
+from escoita.utils.limits import FileSizeError
 from escoita.utils.sandbox import limited
 from escoita.utils.untrusted import refuse_large, refuse_pointer
 
@@ -29,42 +30,41 @@ LIMITS = {
 # A tokenizer of 512,000 tokens, 17 MB, takes 1.1 s of CPU time and 0.3 GB.
 MOST_SECONDS = 10
 MOST_MEMORY_BYTES = 2 << 30
-# Of the tokenizers that this process has tried, by digest.
-_refusals: dict[str, str | None] = {}
+# The problems of the tokenizers that this process has checked, by digest.
+_problems: dict[str, str | None] = {}
 
 
 def check_processor_files(source: str, revision: str | None = None) -> None:
     """
-    Checks the files that a processor is loaded from, before it is.
+    Check the files of a processor before it is loaded.
 
     Args:
-        source (`str`): A folder, or a repository of the Hub.
-        revision (`str`, *optional*): Of the repository.
+        source (`str`): A folder, or a repository on the Hub.
+        revision (`str`, *optional*): The revision of the repository.
 
     Raises:
-        EscoitaError: One is too large or is a Git LFS pointer, or the tokenizer cannot be loaded within the limits.
+        EscoitaError: A file is too large or a Git LFS pointer, or the tokenizer cannot be loaded within the limits.
     """
-    what = f"model {source}"
     if Path(source).is_dir():
-        for name, most in LIMITS.items():
+        for name, limit in LIMITS.items():
             if (path := Path(source) / name).is_file():
-                refuse_large(path, what, most)
-                refuse_pointer(path, what)
+                refuse_large(path, source, limit)
+                refuse_pointer(path, source)
     else:
         _check_repository(source, revision)
     try:
         tokenizer = file_if_any(source, "tokenizer.json", revision)
-    except EscoitaError:  # not in the cache, and no Hub: what loads the processor says so
+    except EscoitaError:  # not in the cache, and no Hub: loading the processor reports it
         return
     if tokenizer is not None:
-        refuse_large(tokenizer, what, LIMITS["tokenizer.json"])
-        reason = _refusal(tokenizer.resolve())
-        if reason is not None:
-            raise EscoitaError(f"{what}: {reason}")
+        refuse_large(tokenizer, source, LIMITS["tokenizer.json"])
+        problem = _tokenizer_problem(tokenizer.resolve())
+        if problem is not None:
+            raise EscoitaError(problem, path=f"{source}/tokenizer.json")
 
 
 def _check_repository(source: str, revision: str | None) -> None:
-    """Compares the sizes that the Hub tells, before anything is fetched; nothing where it cannot be asked."""
+    """Compare the file sizes from the Hub with the limits before downloading; do nothing if it cannot be reached."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import httpx
@@ -74,20 +74,18 @@ def _check_repository(source: str, revision: str | None) -> None:
     except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError):
         return
     for file in files:
-        most = LIMITS.get(file.rfilename)
-        if most is not None and (file.size or 0) > most:
-            raise EscoitaError(
-                f"model {source}: {file.rfilename} has {file.size:,} bytes; at most {most:,} are accepted"
-            )
+        limit = LIMITS.get(file.rfilename)
+        if limit is not None and (size := file.size or 0) > limit:
+            raise FileSizeError(path=f"{source}/{file.rfilename}", size=size, limit=limit)
 
 
-def _refusal(path: Path) -> str | None:
-    """Why a tokenizer cannot be used, if so."""
+def _tokenizer_problem(path: Path) -> str | None:
+    """Return the reason why a tokenizer cannot be used, or `None` if it can."""
     digest = sha256(path)
-    if digest not in _refusals:
+    if digest not in _problems:
         try:
             limited("escoita.models.tokenizer_process", str(path), "tokenizer.json", MOST_SECONDS, MOST_MEMORY_BYTES)
-            _refusals[digest] = None
+            _problems[digest] = None
         except EscoitaError as error:
-            _refusals[digest] = str(error)
-    return _refusals[digest]
+            _problems[digest] = error.problem
+    return _problems[digest]

@@ -1,4 +1,4 @@
-"""Qwen3-ASR: told a language and nothing else, in words of its own."""
+"""Support Qwen3-ASR, whose user prompt is the name of the language in a fixed format."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from escoita.errors import EscoitaError
-from escoita.models.chat import ChatFamily, filled
+from escoita.models.chat import ChatFamily, pad_with_silence
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.small_copy import LAYERS, TEXT, WHISPER, WIDTH, Sizes
 from escoita.records.training import Prompt
@@ -17,7 +17,7 @@ START = "<asr_text>"
 
 
 class Qwen3AsrFamily(ChatFamily):
-    """Qwen3-ASR in the layout of Transformers, whose repositories end with `-hf`."""
+    """Support Qwen3-ASR in the layout of Transformers, whose repository names end with `-hf`."""
 
     info = BY_MODEL_TYPE["qwen3_asr"]
     end_of_target = "<|im_end|>"
@@ -29,23 +29,21 @@ class Qwen3AsrFamily(ChatFamily):
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """
-        The system turn holds words to expect; what is told beside the audio begins the assistant's turn.
+        Return the prompt with expected words in the system turn, and the user prompt at the start of the answer.
 
         Raises:
-            EscoitaError: It is not told a language as it was in its own training.
+            EscoitaError: The user prompt is not in the format of Qwen3-ASR.
         """
         if not (prompt.user.startswith("language ") and prompt.user.endswith(START)):
-            raise EscoitaError(
-                f"prompt.user: {prompt.user!r} is nothing that Qwen3-ASR knows; write 'language Galician{START}',"
-                f" with the name of your language, or 'language None{START}'"
-            )
+            hint = f"use 'language Galician{START}', with the name of your language, or 'language None{START}'"
+            raise EscoitaError("not a prompt of Qwen3-ASR", key="prompt.user", value=prompt.user, hint=hint)
         return super().render(processor, Prompt(system=prompt.system, user="")) + prompt.user
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        """As any family, of clips that end in silence, and with nothing after it, alone or beside longer ones."""
+        """Pad each clip with silence, and encode the batch with zeros as padding."""
         extractor = processor.feature_extractor
-        # A transform reaches over the end of a clip by half its length.
-        clips = [filled(clip, extractor.n_fft // 2, extractor.hop_length) for clip in audio]
+        # The last transform extends beyond the clip by half its length.
+        clips = [pad_with_silence(clip, extractor.n_fft // 2, extractor.hop_length) for clip in audio]
         batch = super().encode(processor, clips, prompt)
         batch["input_features"] *= batch["input_features_mask"][:, None]
         return batch

@@ -1,4 +1,4 @@
-"""A base with two layers and small widths and otherwise the same configuration, for a trial without its weights."""
+"""Create a small configuration of a base, with two layers and small widths, for a trial without its weights."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from transformers import PreTrainedConfig
 from escoita.errors import EscoitaError
 
 
-# Sizes by the type of a section of a configuration. What is not named stays, the vocabulary among it; a field that the
-# section does not have is left out.
+# Sizes by the type of a configuration section. Other fields, such as the size of the vocabulary, stay the same; fields
+# that a section does not have are ignored.
 Sizes = dict[str, dict[str, Any]]
 LAYERS = 2
 WIDTH = 32
-# What the sections of several families have in common.
+# Sizes that sections of several families share.
 TEXT: dict[str, Any] = {
     "hidden_size": WIDTH,
     "intermediate_size": WIDTH,
@@ -27,7 +27,7 @@ WHISPER: dict[str, Any] = {
     "encoder_attention_heads": 2,
     "encoder_ffn_dim": WIDTH,
 }
-# Written from the sizes of single layers of the whole model.
+# Fields that transformers derives from the layers of the full model.
 _DERIVED = ("per_layer_config",)
 
 
@@ -36,7 +36,7 @@ def small_config(config: PreTrainedConfig, sizes: Sizes) -> PreTrainedConfig:
     Return a configuration of the same model with two layers and small widths.
 
     Args:
-        config (`PreTrainedConfig`): Of a base of any family that is trained.
+        config (`PreTrainedConfig`): The configuration of a base that can be trained.
         sizes (`dict[str, dict[str, Any]]`): The `small_sizes` of the family.
 
     Raises:
@@ -44,11 +44,10 @@ def small_config(config: PreTrainedConfig, sizes: Sizes) -> PreTrainedConfig:
     """
     try:
         return type(config).from_dict(_small(config.to_dict(), sizes))
-    except Exception as error:  # anything can be in a configuration of somebody else
+    except Exception as error:  # an untrusted configuration can cause any exception
         reason = " ".join(str(error).split())[:300]
-        raise EscoitaError(
-            f"model {config.name_or_path}: its configuration cannot be made small for a trial ({reason})"
-        ) from error
+        problem = f"cannot create a small configuration for a trial ({reason})"
+        raise EscoitaError(problem, path=config.name_or_path) from error
 
 
 def _small(section: dict[str, Any], of_types: Sizes) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def _small(section: dict[str, Any], of_types: Sizes) -> dict[str, Any]:
         if isinstance(value, dict):
             small[key] = _small(value, of_types) if "model_type" in value else value
         elif isinstance(value, list) and len(value) == layers:
-            # One value for each layer. The last layer has another type of attention than the first in some families.
+            # One value per layer. In some families, the last layer has another type of attention than the first.
             small[key] = [sizes.get(key, each) for each in (value[0], value[-1])]
         else:
             small[key] = sizes[key] if key in sizes and value is not None else value
@@ -71,7 +70,7 @@ def _small(section: dict[str, Any], of_types: Sizes) -> dict[str, Any]:
 
 
 def _rope(section: dict[str, Any], small: dict[str, Any]) -> Any:
-    """The rotary embedding, whose factors are one for each pair of the rotated part of a head."""
+    """Return the rotary embedding with one factor for each pair of the rotated dimensions of a head."""
     rope = section["rope_parameters"]
     if not isinstance(rope, dict) or "long_factor" not in rope:
         return rope

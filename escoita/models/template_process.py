@@ -1,4 +1,4 @@
-"""The rendering of a chat template, by the sandbox of Transformers; a process of its own runs it for unknown ones."""
+"""Render a chat template with the Jinja sandbox of Transformers; a separate process runs it for unknown templates."""
 
 from typing import Any
 
@@ -6,24 +6,24 @@ from escoita.errors import EscoitaError
 from escoita.utils.formatting import visible
 
 
-# A prompt, with everything that a template writes around it.
+# The limit of characters of a prompt, including the text of the template.
 LONGEST_PROMPT = 200_000
 
 
 def render(template: str, messages: list[dict[str, Any]], special_tokens: dict[str, str]) -> str:
     """
-    Renders a template as the `apply_chat_template` of a processor does.
+    Render a template like the `apply_chat_template` of a processor.
 
     Args:
-        template (`str`): Jinja source.
+        template (`str`): The Jinja source.
         messages (`list[dict]`): The conversation.
-        special_tokens (`dict[str, str]`): The tokenizer's, by the names under which templates use them.
+        special_tokens (`dict[str, str]`): The special tokens, by their names in templates.
 
     Returns:
-        `str`: The text, up to where the transcript begins.
+        `str`: The text, up to the start of the transcript.
 
     Raises:
-        EscoitaError: The template fails, or refuses the messages, or writes too much.
+        EscoitaError: The template fails, refuses the messages, or writes too many characters.
     """
     from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -33,7 +33,7 @@ def render(template: str, messages: list[dict[str, Any]], special_tokens: dict[s
         )
     except MemoryError:
         raise
-    except Exception as error:  # a template can make any of Python's operators fail
+    except Exception as error:  # a template can cause any exception
         reason = visible(str(error))[:200]
         raise EscoitaError(f"fails on this prompt ({type(error).__name__}: {reason})") from error
     if len(rendered) > LONGEST_PROMPT:
@@ -42,8 +42,8 @@ def render(template: str, messages: list[dict[str, Any]], special_tokens: dict[s
 
 
 def respond(request: dict[str, Any]) -> str:
-    """Renders twice, in order to refuse a template whose text differs from call to call."""
+    """Render a template twice, and refuse a template whose text differs between calls."""
     first, second = (render(**request) for _ in range(2))
     if first != second:
-        raise EscoitaError("writes another text each time")
+        raise EscoitaError("writes different texts for the same messages")
     return first

@@ -1,4 +1,4 @@
-"""The trial of a `tokenizer.json` in a process of its own; see [`~escoita.models.processor_files`]."""
+"""Test a `tokenizer.json` in a sandbox process; see [`~escoita.models.processor_files`]."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ MOST_TOKENS_PER_BYTE = 8
 
 def respond(path: str) -> int:
     """
-    Loads a tokenizer, writes a text of many kinds as tokens, and every token as text.
+    Load a tokenizer, encode a text in several scripts, and decode every token.
 
     Args:
         path (`str`): The file.
 
     Returns:
-        `int`: How many tokens it has.
+        `int`: The number of tokens of the vocabulary.
 
     Raises:
-        EscoitaError: It cannot be loaded, or makes too many tokens of the text.
+        EscoitaError: The tokenizer cannot be loaded, or produces too many tokens.
     """
     from tokenizers import Tokenizer
 
@@ -39,5 +39,5 @@ def respond(path: str) -> int:
     except Exception as error:  # the library raises plain exceptions
         raise EscoitaError(f"cannot be used ({visible(str(error))[:200]})") from error
     if len(ids) > MOST_TOKENS_PER_BYTE * len(SAMPLE.encode()):
-        raise EscoitaError(f"makes {len(ids):,} tokens of {len(SAMPLE.encode()):,} bytes")
+        raise EscoitaError(f"produces {len(ids):,} tokens for {len(SAMPLE.encode()):,} bytes")
     return size

@@ -1,4 +1,4 @@
-"""Voxtral: the encoder of Whisper before a Llama, with Mistral's tokenizer and without its package."""
+"""Support Voxtral with the tokenizer of Mistral, but without its package."""
 
 import re
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ NAMED = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_tok
 
 class VoxtralAudioProcessor(VoxtralProcessor):
     """
-    [`VoxtralProcessor`] that takes text with audio, as other processors do.
+    Process text with audio, as other processors do.
 
-    That of the library does so only where `mistral-common` is installed, and keeps the text to itself, so that no
-    transcript could be put after it.
+    The [`VoxtralProcessor`] of the library needs `mistral-common` for it, and does not return the text, so that no
+    transcript could be appended.
 
     Args:
-        feature_extractor ([`WhisperFeatureExtractor`]): Turns 30 s at 16 kHz into 3,000 log-mel frames.
-        tokenizer ([`PreTrainedTokenizerFast`]): Made from `tekken.json`.
-        frames_per_token (`int`, *optional*, defaults to 8): Log-mel frames in one audio token.
+        feature_extractor ([`WhisperFeatureExtractor`]): The extractor of 3,000 log-mel frames from 30 s at 16 kHz.
+        tokenizer ([`PreTrainedTokenizerFast`]): The tokenizer from `tekken.json`.
+        frames_per_token (`int`, *optional*, defaults to 8): The number of log-mel frames per audio token.
     """
 
     def __init__(self, feature_extractor, tokenizer, frames_per_token=8):
@@ -39,7 +39,7 @@ class VoxtralAudioProcessor(VoxtralProcessor):
     def __call__(
         self, text: Sequence[str], audio: Sequence[np.ndarray], sampling_rate: int, **kwargs: Any
     ) -> BatchFeature:
-        """Each clip, filled up to 30 s, and each text, in which the audio token stands for as many as the clip has."""
+        """Return the features of clips padded to 30 s, and the tokens of texts with the audio tokens of each clip."""
         features = self.feature_extractor(audio, sampling_rate=sampling_rate, return_tensors="pt")
         tokens = self.audio_token * (features["input_features"].shape[-1] // self.frames_per_token)
         texts = [one.replace(self.audio_token, tokens) for one in text]
@@ -47,7 +47,7 @@ class VoxtralAudioProcessor(VoxtralProcessor):
 
 
 class VoxtralFamily(ChatFamily):
-    """Voxtral; its extractor pads every clip to what its encoder takes, mostly 30 s, and cuts longer ones."""
+    """Support Voxtral, whose extractor pads or cuts every clip to the input length of the encoder, mostly 30 s."""
 
     info = BY_MODEL_TYPE["voxtral"]
     end_of_target = "</s>"
@@ -65,32 +65,35 @@ class VoxtralFamily(ChatFamily):
     }
 
     def longest_clip(self, processor: Any) -> float:
-        """Return what its encoder takes."""
+        """Return the input length of the encoder."""
         return whisper_seconds(processor.feature_extractor, self.config.get("audio_config") or {})
 
     def read_processor(self, source: str, revision: str | None = None) -> VoxtralAudioProcessor:
-        """The extractor, and the tokenizer as Transformers itself makes it of Mistral's file."""
+        """Create the processor with the tokenizer that Transformers converts from Mistral's file."""
         extractor = WhisperFeatureExtractor.from_pretrained(source, revision=revision)
-        # Of a repository, Transformers would find `tekken.json` only where the Hub can be asked what else there is.
-        # What was saved here has `tokenizer.json` in its place.
+        # Without a connection to the Hub, Transformers does not find `tekken.json` of a repository. A processor that
+        # escoita saved has `tokenizer.json` instead.
         found = file_if_any(source, "tekken.json", revision) or local_file(source, "tokenizer.json", revision)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(found.parent, **NAMED)
-        marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-        tokenizer.add_special_tokens({"extra_special_tokens": [mark for mark in marks if mark not in NAMED.values()]})
-        # Two frames become one in the encoder; the projector joins as many of those as its input is wide.
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        extra = [token for token in special if token not in NAMED.values()]
+        tokenizer.add_special_tokens({"extra_special_tokens": extra})
+        # The encoder joins two frames; the projector joins as many of these as fit its input width.
         audio = self.config.get("audio_config") or {}
         joined = audio.get("intermediate_size", 5120) // audio.get("hidden_size", 1280)
         return VoxtralAudioProcessor(extractor, tokenizer, 2 * joined)
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """
-        As `mistral-common` writes it: a user's turn, or, told a language or nothing, the request for a transcript.
+        Return the same prompt as `mistral-common`: a user turn, or a transcription request if it is a language or
+        empty.
 
         Raises:
-            EscoitaError: There is a system prompt.
+            EscoitaError: The system prompt is not empty.
         """
         if prompt.system:
-            raise EscoitaError("prompt.system: Voxtral takes none beside audio; say it in prompt.user")
+            problem = "Voxtral accepts no system prompt with audio"
+            raise EscoitaError(problem, key="prompt.system", hint="use prompt.user instead")
         request = re.fullmatch(r"(lang:[a-z]{2})?", prompt.user)
-        told = f"[/INST]{prompt.user}[TRANSCRIBE]" if request else f"{prompt.user}[/INST]"
-        return f"<s>[INST][BEGIN_AUDIO]{processor.audio_token}{told}"
+        user = f"[/INST]{prompt.user}[TRANSCRIBE]" if request else f"{prompt.user}[/INST]"
+        return f"<s>[INST][BEGIN_AUDIO]{processor.audio_token}{user}"

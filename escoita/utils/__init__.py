@@ -1,1 +1,1 @@
-"""Helpers that know nothing of speech: files, limits, formats, processes."""
+"""General helpers: files, limits, formats, processes."""

@@ -1,4 +1,4 @@
-"""Files that are either as they were or whole: a kill in the middle of a write must not spoil a run."""
+"""Write files atomically, hash them, and report a full or read-only disk."""
 
 import errno
 import hashlib
@@ -15,19 +15,23 @@ from typing import IO
 from escoita.errors import WriteError
 
 
-# Errors of a file system that takes no more, and of one on which this user may not write.
+# Error numbers of a full file system, and of one that this user cannot write to.
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_WRITE = NO_SPACE | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
-# Seconds after which a change of a file shows in its time of change on every file system.
-SECONDS_TO_SETTLE = 2.0
+# Resolution of modification times in seconds, the coarsest of all file systems.
+MODIFICATION_TIME_RESOLUTION = 2.0
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """
-    Writes beside the file and puts it in its place at once; makes the folder where it is missing.
+    Write a file in one step, so that a killed process leaves either the old or the new content.
+
+    Args:
+        path (`Path`): The file. Its folder is created.
+        content (`str` or `bytes`): The new content; text is encoded as UTF-8.
 
     Raises:
-        WriteError: The disk is full or read-only; the old file is as it was.
+        WriteError: The disk is full or read-only. The old file is unchanged.
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -36,13 +40,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
-    Open a temporary file that takes the place of `path` once it is written and on the disk; nothing else stays.
+    Open a temporary file that replaces `path` after it is written and synced to disk.
 
     Args:
-        path (`Path`): The file that is made or replaced; its folder is made.
+        path (`Path`): The file that is created or replaced. Its folder is created.
 
     Raises:
-        WriteError: The disk is full or read-only; the old file is as it was.
+        WriteError: The disk is full or read-only. The old file is unchanged.
     """
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,13 +66,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def clear_write_errors(path: Path) -> Iterator[None]:
     """
-    Turn the error of a full or read-only disk into one line.
+    Convert the `OSError` of a full or read-only disk into a [`~escoita.errors.WriteError`].
 
     Args:
-        path (`Path`): What is written.
+        path (`Path`): The file or folder that is written.
 
     Raises:
-        WriteError: It could not be written.
+        WriteError: The file or folder cannot be written.
     """
     try:
         yield
@@ -79,7 +83,14 @@ def clear_write_errors(path: Path) -> Iterator[None]:
 
 
 def cannot_write(path: Path, reason: str, advice: str = "Run the same command again after that") -> WriteError:
-    """The error of a file or folder that cannot be written, with the free space of its disk."""
+    """
+    Return the error for a file or folder that cannot be written.
+
+    Args:
+        path (`Path`): The file or folder.
+        reason (`str`): The message of the system.
+        advice (`str`, *optional*): The second part of the hint.
+    """
     free = free_bytes(path)
     return WriteError(
         f"cannot be written ({' '.join(reason.split())[:200]}); {free / 1e6:,.0f} MB are free there",
@@ -90,13 +101,13 @@ def cannot_write(path: Path, reason: str, advice: str = "Run the same command ag
 
 
 def free_bytes(path: Path) -> int:
-    """Free bytes on the disk of a path, which need not exist."""
-    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
-    return shutil.disk_usage(there).free
+    """Return the number of free bytes on the disk of a path, which need not exist."""
+    existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    return shutil.disk_usage(existing).free
 
 
 def sync_files(folder: Path) -> None:
-    """Wait until all files below a folder are on the disk, before the folder is renamed."""
+    """Sync all files in a folder to disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -104,39 +115,39 @@ def sync_files(folder: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """`$ESCOITA_CACHE`, else the folder that the system gives to caches."""
+    """Return `$ESCOITA_CACHE`, or `escoita` in the cache folder of the system."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("ESCOITA_CACHE") or Path(home) / "escoita")
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, without holding it in memory."""
+    """Return the SHA-256 digest of a file, which is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remembered_sha256(path: Path) -> str:
     """
-    Return the digest of a file, computed once and kept in the cache until path, size or time of change differ.
+    Return the SHA-256 digest of a file from the cache, which is used until path, size or modification time differ.
 
     Args:
         path (`Path`): A large file, such as weights.
     """
     status = path.stat()
     state = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
-    kept = cache_folder() / "digests" / hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+    cached = cache_folder() / "digests" / hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
     with suppress(OSError, UnicodeDecodeError):
-        found = kept.read_text("ascii")
+        found = cached.read_text("ascii")
         if re.fullmatch("[0-9a-f]{64}", found):
             return found
     digest = sha256(path)
-    # A file that was written just now may be written again within the resolution of its time of change.
-    if time.time() - status.st_mtime > SECONDS_TO_SETTLE:
-        with suppress(WriteError):  # a cache that cannot be written is only slower
-            write_atomically(kept, digest)
+    # A file that has just been written may change again without a new modification time.
+    if time.time() - status.st_mtime > MODIFICATION_TIME_RESOLUTION:
+        with suppress(WriteError):
+            write_atomically(cached, digest)
     return digest
 
 
 def public_name(source: str) -> str:
-    """A folder, file or repository as others may read it: of an absolute path the last part alone."""
+    """Return the last part of an absolute path, and any other path or repository unchanged."""
     return Path(source).name if Path(source).is_absolute() else source

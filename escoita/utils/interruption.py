@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a command stops with one line and a status of its own; training finishes its step first."""
+"""Handle SIGINT and SIGTERM: commands stop with a message and an exit status; training finishes its step first."""
 
 import os
 import signal
@@ -13,17 +13,17 @@ from escoita.utils.processes import is_main_process
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Seconds in which another signal is the same request: `timeout` sends each one twice, and so may torchrun and SLURM.
+# Seconds in which a second signal counts as the same request: `timeout`, torchrun and SLURM may send each one twice.
 SAME_REQUEST = 1.0
 
 
 class Interrupted(BaseException):
     """
-    The command was asked to stop by a signal. It is no `Exception`, so that no handler of errors takes it for one.
+    Report that a signal stopped the command. It is not an `Exception`, so that error handlers do not catch it.
 
     Args:
-        signum (`int`): The signal.
-        message (`str`, *optional*): What is printed; which signal it was unless given.
+        signum (`int`): The signal number.
+        message (`str`, *optional*): The message for the user. Defaults to the name of the signal and advice.
     """
 
     def __init__(self, signum: int, message: str | None = None):
@@ -38,7 +38,7 @@ class Interrupted(BaseException):
 
 
 class StopRequest:
-    """A signal that is acted on later, at the end of a training step or of a validation batch."""
+    """Store a signal that is acted on later, at the end of a training step or of a validation batch."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -60,7 +60,7 @@ class StopRequest:
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise [`Interrupted`] in the main thread, also where a shell had SIGINT ignored."""
+    """Let SIGINT and SIGTERM raise [`Interrupted`] in the main thread, even if the shell ignores SIGINT."""
 
     def interrupt(signum: int) -> None:
         raise Interrupted(signum)
@@ -73,11 +73,11 @@ def shield_worker(_: int) -> None:
     """
     Keep a worker process of a `DataLoader` alive when a signal is sent to all processes of a run.
 
-    The main process needs its workers until the end of the step, and ends them itself. The signal of any other
-    process is ignored.
+    The main process needs its workers until the end of the step, and then terminates them. Signals of other processes
+    are ignored.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # elsewhere the sender is not known
+    if sys.platform == "linux":  # other systems do not report the sender
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,8 +1,8 @@
 """
-The limits of what is read from files that somebody else made, in one place, each with its reason.
+Define the limits for reading untrusted files, each with its reason.
 
-They are checked before a file is parsed where its size tells enough, and else while it is parsed, so that a file of a
-few kilobytes cannot take all memory or hours of time. All are far above what a real project writes.
+They are checked before a file is parsed if its size suffices, and otherwise during parsing, so that a file of a few
+kilobytes cannot take all memory or hours of time. All are far above the sizes in real projects.
 """
 
 import json
@@ -16,54 +16,54 @@ from escoita.errors import RecordError
 
 MEBIBYTE = 1 << 20
 
-# The Hub shows no card of more characters. A card of ours has 10,000 to 20,000.
+# The Hub shows no card of more characters. A card of escoita has 10,000 to 20,000.
 README_BYTES = 4_000_000
-# Python objects of JSON take up to about 20 times the bytes of the file: 0.7 GB of memory. A record of ours has 5 to
-# 30 kB; `training.json` has a line of about 100 bytes for each row that could not be used.
+# Python objects of JSON take up to about 20 times the bytes of the file: 0.7 GB of memory. A record of escoita has 5
+# to 30 kB; `training.json` has a line of about 100 bytes for each unusable row.
 JSON_BYTES = 32 * MEBIBYTE
-# Commas in a file of JSON, which has at most one value more in its lists and mappings; an upper bound that is counted
-# before it is parsed. `tokenizer.json` has two or three for each entry of a vocabulary.
+# Commas in a JSON file, an upper bound of its values that is counted before parsing. `tokenizer.json` has two or three
+# for each entry of a vocabulary.
 JSON_VALUES = 2_000_000
 # The same in a record, which has 400,000 for 200,000 points of the training loss.
 RECORD_VALUES = 1_000_000
 # SHA256SUMS has about 100 bytes for each file.
 SUMS_BYTES = 2 * MEBIBYTE
-# A plot of ours has 8 to 35 kB, and 140 kB with 10,000 points.
+# A plot of escoita has 8 to 35 kB, and 140 kB with 10,000 points.
 PLOT_BYTES = 8 * MEBIBYTE
-# The parser of PyYAML reads about 100,000 characters in a second. A recipe has 1,000 to 5,000.
+# PyYAML parses about 100,000 characters per second. A recipe has 1,000 to 5,000.
 YAML_CHARACTERS = 200_000
-# Values of YAML once every alias stands for what it names. A few lines of aliases of aliases can stand for billions.
+# Values of YAML after all aliases are expanded. A few lines of nested aliases can expand to billions.
 YAML_VALUES = 200_000
-# Levels of JSON or YAML within each other. Records have 8; Python's own limit is about 1,000.
+# Nesting levels of JSON or YAML. Records have 8; Python's own limit is about 1,000.
 LEVELS = 100
 # Digits of an integer of a record, which then fits in 64 bits.
 RECORD_DIGITS = 18
-# Digits of an integer of another file. `tokenizer_config.json` of Transformers holds one of 31 digits. Any such
-# integer can still be converted to floating point.
+# Digits of an integer in another file. `tokenizer_config.json` of Transformers contains one of 31 digits. Integers
+# below this limit can be converted to floating point.
 DIGITS = 100
 
-# A corpus of a million clips of 4 s is more than 1,000 hours.
+# A million clips of 4 s are more than 1,000 hours.
 PREDICTION_ROWS = 1_000_000
 # The predictions of a million clips of nine words have 78 MB, and 245 MB once decoded.
 PARQUET_BYTES = 256 * MEBIBYTE
-# Of all columns after decompression, in one file. To score a million clips takes 2.8 GB of memory.
+# All columns of one file after decompression. Scoring a million clips takes 2.8 GB of memory.
 DECODED_BYTES = 512 * MEBIBYTE
-# Of the predictions of all corpora and systems together, in memory.
+# The predictions of all corpora and systems together, in memory.
 FOLDER_BYTES = 2048 * MEBIBYTE
-# A lecture of an hour has 8,000 to 10,000 words, 50,000 to 80,000 characters. Counting edits takes time that grows
-# with the square of it, and to find out which words a normalizer joins 1.3 GB of memory at this limit.
+# A lecture of an hour has 8,000 to 10,000 words, 50,000 to 80,000 characters. The time of counting edits grows with
+# the square of the length. At this limit, finding the words that a normalizer joins takes 1.3 GB of memory.
 TRANSCRIPT_WORDS = 20_000
 TRANSCRIPT_CHARACTERS = 100_000
-# Ids, speakers and such of a clip; an id may be a path, which has 4,096 bytes at most on Linux.
+# Id, speaker and other text cells of a clip; an id may be a path, which has at most 4,096 bytes on Linux.
 CELL_CHARACTERS = 4_096
-# Combining marks in a row. Text that is safe for streams has 30 at most (Unicode Standard Annex 15); to put them in
-# order takes time that grows with the square of their number.
+# Consecutive combining marks. Stream-safe text has at most 30 (Unicode Standard Annex 15); the time of sorting them
+# grows with the square of their number.
 COMBINING_MARKS = 30
 # The sum over all rows of characters of the reference times characters of the hypothesis: a million clips come to
 # 1e10, 100 lectures of an hour to 4e11.
 ALIGNMENT_CELLS = 500_000_000_000
 # Utterances times bootstrap resamples: a million clips and 1,000 resamples come to 1e9, which takes 1.5 minutes on two
-# busy cores.
+# cores under load.
 DRAWS = 3_000_000_000
 
 # Points of the training loss in a record and in a plot.
@@ -79,67 +79,85 @@ CORPORA = 500
 FILES = 2_000
 # Characters of a file's name with its folders; file systems take 255 bytes for each part.
 NAME_CHARACTERS = 500
-# All files of a repository but the weights.
+# All files of a repository except the weights.
 REPOSITORY_BYTES = 2048 * MEBIBYTE
-# Weights of an adapter; whole modules that were trained have some gigabytes.
+# Weights of an adapter; fully trained modules have some gigabytes.
 WEIGHTS_BYTES = 20 * 1024 * MEBIBYTE
 
-# The format says that a Git LFS pointer is smaller.
+# The specification of Git LFS limits a pointer to fewer bytes.
 POINTER_BYTES = 1024
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
+class FileSizeError(RecordError):
+    """
+    Report a file that exceeds its size limit.
+
+    Args:
+        size (`int`): The size of the file in bytes.
+        limit (`int`): The limit in bytes.
+    """
+
+    problem = "{size:,} bytes; at most {limit:,} are read"
+    size: int
+    limit: int
+
+
+class LfsPointerError(RecordError):
+    """Report a Git LFS pointer, which a clone without git-lfs leaves instead of a file."""
+
+    problem = "a Git LFS pointer instead of the file"
+    hint = "install git-lfs and run `git lfs pull`, or download the repository with `hf download`"
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """
-    Reads a regular file whose size is limited.
+    Read a regular file of limited size.
 
     Args:
         path (`Path`): The file.
-        limit (`int`): The most bytes that it may have.
+        limit (`int`): The largest accepted size in bytes.
 
     Raises:
-        OSError: It is missing or cannot be read.
-        RecordError: It is larger, is no regular file such as a named pipe, or is a Git LFS pointer.
+        OSError: The file is missing or cannot be read.
+        RecordError: The file is larger, is not a regular file, or is a Git LFS pointer.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # reading a named pipe would wait for a writer
-        raise RecordError(f"{path}: not a regular file")
+        raise RecordError("not a regular file", path=path)
     if status.st_size > limit:
-        raise RecordError(f"{path}: {status.st_size:,} bytes; at most {limit:,} are read")
+        raise FileSizeError(path=path, size=status.st_size, limit=limit)
     with path.open("rb") as file:
         content = file.read(limit + 1)
-    if len(content) > limit:
-        raise RecordError(f"{path}: grows while it is read; at most {limit:,} bytes are read")
+    if len(content) > limit:  # another process appends to it
+        raise FileSizeError(path=path, size=len(content), limit=limit)
     if is_pointer(content):
-        raise RecordError(pointer_message(str(path)))
+        raise LfsPointerError(path=path)
     return content
 
 
 def is_pointer(content: bytes) -> bool:
-    """Whether this is the content of a Git LFS pointer, which a clone without git-lfs leaves instead of a file."""
+    """Return whether the content of a file is a Git LFS pointer."""
     return len(content) < POINTER_BYTES and content.startswith(_POINTER)
 
 
 def pointer_message(name: str) -> str:
-    """What to say of a Git LFS pointer."""
-    return (
-        f"{name}: a Git LFS pointer instead of the file; install git-lfs and run `git lfs pull`, or download the"
-        " repository with `hf download`"
-    )
+    """Return the error message for a Git LFS pointer."""
+    return str(LfsPointerError(path=name))
 
 
 def parse_json(content: bytes, digits: int = DIGITS, values: int = JSON_VALUES) -> Any:
     """
-    Parses JSON as the standard defines it, without what Python adds to it, and within limits.
+    Parse standard JSON, without the extensions of Python, within limits.
 
     Args:
-        content (`bytes`): In UTF-8.
-        digits (`int`, *optional*): The most digits of an integer.
-        values (`int`, *optional*): About the most values; the commas are counted, those of texts too.
+        content (`bytes`): JSON in UTF-8.
+        digits (`int`, *optional*): The largest number of digits of an integer.
+        values (`int`, *optional*): The largest number of commas, those in strings included, as a bound of the values.
 
     Raises:
-        ValueError: It is not JSON, not UTF-8, is nested too deeply, or holds too many values, NaN, infinity, a number
-            that is too large for floating point, an integer of too many digits, or a key twice in one object.
+        ValueError: The content is not JSON, not UTF-8, is nested too deeply, or contains too many values, NaN,
+            infinity, a number that is too large for floating point, an integer of too many digits, or a duplicate key.
     """
     if (commas := content.count(b",")) > values:
         raise ValueError(f"{commas:,} commas, and so about as many values; at most {values:,} are read")
@@ -158,49 +176,49 @@ def parse_json(content: bytes, digits: int = DIGITS, values: int = JSON_VALUES) 
             object_pairs_hook=_object,
         )
     except RecursionError as error:
-        raise ValueError(f"nested too deep to be read: more than {LEVELS} levels") from error
-    _require_shallow(document)
+        raise ValueError(f"more than {LEVELS} nesting levels") from error
+    _check_nesting(document)
     return document
 
 
 def read_json(path: Path, limit: int = JSON_BYTES, digits: int = DIGITS) -> Any:
     """
-    Reads a file of JSON as [`parse_json`] does.
+    Read a JSON file with [`parse_json`].
 
     Args:
         path (`Path`): The file.
-        limit (`int`, *optional*): The most bytes that it may have.
-        digits (`int`, *optional*): The most digits of an integer.
+        limit (`int`, *optional*): The largest accepted size in bytes.
+        digits (`int`, *optional*): The largest number of digits of an integer.
 
     Raises:
-        OSError: It is missing or cannot be read.
-        RecordError: It is too large, or not JSON.
+        OSError: The file is missing or cannot be read.
+        RecordError: The file is too large, or not JSON.
     """
     try:
         return parse_json(read_bounded(path, limit), digits)
     except ValueError as error:
-        raise RecordError(f"{path}: not JSON that can be used ({error})") from error
+        raise RecordError(f"not JSON that can be used ({error})", path=path) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose keys are unique: of two equal ones, another program may read the other."""
+    """Return an object with unique keys, because programs differ in the duplicate that they read."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key that occurs twice in one object")
+        raise ValueError("duplicate key in an object")
     return found
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"the number {text[:20]}, which is too large")
+        raise ValueError(f"number {text[:20]} is too large")
     return value
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name}, which is no number in JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _require_shallow(document: Any) -> None:
+def _check_nesting(document: Any) -> None:
     level = [document]
     for _ in range(LEVELS):
         level = [
@@ -211,4 +229,4 @@ def _require_shallow(document: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"nested too deep to be read: more than {LEVELS} levels")
+    raise ValueError(f"more than {LEVELS} nesting levels")

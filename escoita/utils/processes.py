@@ -1,4 +1,4 @@
-"""Coordinate processes and threads of one command, show their progress, and say what they run on."""
+"""Coordinate the processes and threads of a command, print progress, and report devices and memory."""
 
 import os
 import re
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-# What errors say when memory ran out, besides torch's own class for it.
+# Parts of out-of-memory messages that are not raised as torch's own class.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-# For which threads that still release tensors are waited for; without it, two processes of a busy machine hung.
+# Seconds for threads to release tensors; without it, two processes on a machine under load hung.
 SECONDS_TO_RELEASE = 0.5
 
 
 def main_first(work: Callable[[], T], state: "PartialState") -> T:
     """
-    Lets the main process do a piece of work before the others do the same; where it is refused, all end alike.
+    Run a function in the main process first, and then in the other processes, which can use its caches.
 
     Args:
-        work (`Callable[[], T]`): What every process does; the others find in caches what the main one put there.
+        work (`Callable[[], T]`): The function that every process runs.
         state (`PartialState`): The processes, of accelerate.
 
     Raises:
-        EscoitaError: The main process refused.
+        EscoitaError: The function failed in the main process; raised in every process.
     """
     if state.num_processes == 1:
         return work()
@@ -57,14 +57,14 @@ def main_first(work: Callable[[], T], state: "PartialState") -> T:
 
 def main_only(work: Callable[[], T], state: "PartialState") -> T:
     """
-    Let the main process alone do a piece of work, and give its result to all.
+    Run a function only in the main process, and return its result in all processes.
 
     Args:
-        work (`Callable[[], T]`): What the main process does.
+        work (`Callable[[], T]`): The function that the main process runs.
         state (`PartialState`): The processes, of accelerate.
 
     Raises:
-        EscoitaError: The main process refused; raised on every process.
+        EscoitaError: The function failed; raised in every process.
     """
     done: T | None = None
     refusal: EscoitaError | None = None
@@ -82,12 +82,12 @@ def main_only(work: Callable[[], T], state: "PartialState") -> T:
 @contextmanager
 def locked(path: Path, refusal: EscoitaError, state: "PartialState") -> Iterator[None]:
     """
-    Hold a lock file, which the system releases when the process ends in whatever way.
+    Hold a lock file, which the system releases when the process ends, even if it is killed.
 
     Args:
-        path (`Path`): The lock file; it and its folder are made.
-        refusal ([`~escoita.errors.EscoitaError`]): Raised on every process if another command holds the lock.
-        state (`PartialState`): The processes that work together; the main one holds the lock for all.
+        path (`Path`): The lock file. It and its folder are created.
+        refusal ([`~escoita.errors.EscoitaError`]): The error for every process if another command holds the lock.
+        state (`PartialState`): The processes of the command; the main one holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -110,7 +110,7 @@ def locked(path: Path, refusal: EscoitaError, state: "PartialState") -> Iterator
 
 @contextmanager
 def each_says_why(state: "PartialState") -> Iterator[None]:
-    """Lets a process say what refuses its own share of the work: the main one, which speaks for all, cannot know."""
+    """Print an error that occurs in a process other than the main one, whose errors the command prints."""
     try:
         yield
     except EscoitaError as error:
@@ -120,7 +120,7 @@ def each_says_why(state: "PartialState") -> Iterator[None]:
 
 
 def gathered(value: T, state: "PartialState") -> list[T]:
-    """What every process has, in the order of their ranks."""
+    """Return the values of all processes in the order of their ranks."""
     from accelerate.utils import gather_object
 
     return gather_object([value]) if state.num_processes > 1 else [value]
@@ -130,13 +130,13 @@ def destroy_process_group() -> None:
     """
     Destroy the process group after a successful run, or after a run that all processes stopped together.
 
-    A process that ends without it may abort: gloo's threads then outlive what they work on. After a failure it is left
-    out, because the other processes may still wait for this one, and with NCCL this one for them.
+    A process that ends without it may abort, because threads of gloo outlive the objects that they use. It is not
+    called after a failure, because processes may still wait for one another.
     """
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized():
-        # A thread of gloo releases the tensors of an operation after it has answered, and needs Python's global lock
-        # for it. The destructor of the group runs with that lock held, and joins the thread.
+        # A thread of gloo releases the tensors of an operation after the operation returns, and needs Python's global
+        # interpreter lock for it. The destructor of the group holds that lock and joins the thread.
         time.sleep(SECONDS_TO_RELEASE)
         distributed.destroy_process_group()
 
@@ -146,19 +146,19 @@ console = Console(stderr=True)
 
 
 def is_main_process() -> bool:
-    """Whether this process is the only one, or the first of those that torchrun started: the one that speaks."""
+    """Return whether this process is the only one, or the first of those that torchrun started, which prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def say(line: str) -> None:
-    """One line of the log, as it is: not wrapped, so that paths can be copied."""
+    """Print a log line in the main process, without wrapping, so that paths can be copied."""
     if not is_main_process():
         return
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def track(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
-    """Passes the items on while a bar counts them up to `total`; where there is no terminal, one line at the end."""
+    """Yield items with a progress bar up to `total`, or with one line at the end if there is no terminal."""
     if console.is_terminal and is_main_process():
         yield from rich_track(items, description=title, total=total, console=console, transient=True)
     else:
@@ -167,7 +167,7 @@ def track(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
 
 
 def device() -> str:
-    """`cuda`, with the number of this process' GPU where several processes run on one machine; else `cpu`."""
+    """Return `cuda`, with the GPU index of this process if several run on one machine, or `cpu`."""
     import torch
 
     if not torch.cuda.is_available():
@@ -177,20 +177,20 @@ def device() -> str:
 
 
 def device_name(device: str) -> str:
-    """The GPU as its driver calls it, or `cpu`."""
+    """Return the GPU name that the driver reports, or `cpu`."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def peak_memory_bytes() -> int:
-    """Peak memory of the GPU where there is one, else peak resident memory of this process."""
+    """Return the peak memory of the GPU, or the peak resident memory of this process without a GPU."""
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     with suppress(OSError):
-        # Not by `getrusage`, whose peak is that of the program too that started this one, and cannot begin anew.
+        # The peak of `getrusage` includes the parent program and cannot be reset.
         if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
             return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -198,7 +198,7 @@ def peak_memory_bytes() -> int:
 
 
 def forget_peak_memory() -> None:
-    """Lets the peak begin anew at what is taken now; without a GPU, on Linux alone."""
+    """Reset the peak memory to the current memory; without a GPU, only on Linux."""
     import torch
 
     if torch.cuda.is_available():
@@ -208,7 +208,7 @@ def forget_peak_memory() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, of a GPU or of the machine."""
+    """Return whether an error reports that a GPU or the machine is out of memory."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
@@ -226,11 +226,11 @@ Result = TypeVar("Result")
 
 def ahead(items: Iterator[Result], depth: int) -> Iterator[Result]:
     """
-    Passes the items on while a thread makes the next ones.
+    Yield items while a thread prefetches the next ones.
 
     Args:
-        items (`Iterator[Result]`): Advanced by the thread alone; what it raises is raised here, in its turn.
-        depth (`int`): Most items that wait to be taken.
+        items (`Iterator[Result]`): The items. Only the thread advances the iterator; its errors are raised here.
+        depth (`int`): The number of prefetched items.
     """
     end = object()
     with ThreadPoolExecutor(1) as thread:

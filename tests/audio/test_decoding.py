@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from escoita.audio import decoding
-from escoita.audio.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, Mono
-from escoita.audio.loading import check_header, read_audio, seconds
-from escoita.errors import AudioError, AudioLimitError
+from escoita.audio.decoding import SAMPLES_PER_SECOND, SAMPLING_RATE, ChannelEnergies, Mono, SegmentError
+from escoita.audio.loading import Recording, check_header, read_audio, read_recording, seconds
+from escoita.errors import AudioLimitError
 from tests.samples import tone, write_clip
 
 
@@ -72,12 +72,12 @@ def test_a_file_in_blocks_is_the_file_at_once(
 def test_many_samples_are_refused_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bomb(tmp_path / "bomb.flac")
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda *arguments, **options: pytest.fail("decoded"))
-    with pytest.raises(AudioLimitError, match="too many channels or too high a sampling rate") as refusal:
+    with pytest.raises(AudioLimitError) as refusal:
         read_audio(path, max_seconds=30)
     assert refusal.value.max_seconds is None
     with pytest.raises(AudioLimitError):
         check_header(path, 30)
-    with pytest.raises(AudioLimitError, match="is longer than 20 s") as longer:
+    with pytest.raises(AudioLimitError) as longer:
         check_header(path, 20)
     assert longer.value.max_seconds == 20
 
@@ -115,8 +115,9 @@ def test_a_live_recording_is_refused_while_it_is_decoded(tmp_path: Path) -> None
     path.write_bytes(live(8))
     check_header(path, 3)  # it declares nothing
     assert seconds(read_audio(path, max_seconds=9)) == pytest.approx(8, abs=0.1)
-    with pytest.raises(AudioLimitError, match="is longer than 3 s"):
+    with pytest.raises(AudioLimitError) as caught:
         read_audio(path, max_seconds=3)
+    assert caught.value.max_seconds == 3
 
 
 def test_a_declared_length_of_an_m4a_is_believed_before_decoding(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_segment_ends_decoding(tmp_path: Path) -> None:
     whole = read_audio(path, max_seconds=9)
     part = read_audio(path, offset=1.0, duration=2.0, max_seconds=5)
     np.testing.assert_allclose(part[500:-500], whole[16_500:47_500], atol=1e-3)  # the edges are resampled otherwise
-    with pytest.raises(AudioError, match="not the part from 7 s for 3 s"):
+    with pytest.raises(SegmentError):
         read_audio(path, offset=7.0, duration=3.0)
 
 
@@ -166,3 +167,84 @@ def test_an_mp3_that_declares_more_than_it_can_hold_is_read_to_its_end(tmp_path:
 
 def test_the_limit_of_samples_lets_studio_recordings_through() -> None:
     assert max(8 * 48_000, 2 * 192_000) <= SAMPLES_PER_SECOND
+
+
+VOICE = tone(440, 1.0)
+OTHER = tone(700, 1.0)
+NOISE = np.random.default_rng(1).standard_normal((8, len(VOICE))).astype(np.float32)
+ZERO = np.zeros_like(VOICE)
+
+
+def stored(channels: list[np.ndarray], kind: str = "WAV", subtype: str | None = "FLOAT") -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.stack(channels, axis=1), 16_000, format=kind, subtype=subtype)
+    return buffer.getvalue()
+
+
+def read(channels: list[np.ndarray]) -> Recording:
+    return read_recording(stored(channels))
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        [VOICE],
+        [VOICE, VOICE],
+        [VOICE, 0.1 * VOICE],
+        [VOICE, ZERO],
+        [VOICE, OTHER],  # a telephone call: each side on its own channel
+        [VOICE, 0.01 * NOISE[0]],
+        [VOICE + NOISE[0] * 0.1, VOICE + NOISE[1] * 0.1],
+        [VOICE, OTHER, *NOISE[:4] * 0.001],  # two people, each with a microphone
+        [VOICE, 0.3 * OTHER, ZERO, ZERO, ZERO, ZERO],
+        [*NOISE[:6] * 0.1],
+        [VOICE] * 6,
+        [ZERO, ZERO],
+        [VOICE, -0.3 * VOICE],
+    ],
+    ids=lambda channels: f"{len(channels)} channels",
+)
+def test_others_are_mixed_as_before(channels: list[np.ndarray]) -> None:
+    recording = read(channels)
+    assert recording.channel is None
+    np.testing.assert_array_equal(recording.samples, np.stack(channels, axis=1).mean(axis=1))
+
+
+@pytest.mark.parametrize(
+    "channels, used",
+    [
+        ([VOICE, -VOICE], 1),
+        ([0.9 * VOICE, -VOICE], 2),
+        ([VOICE, -VOICE + 0.02 * NOISE[0]], 2),
+        ([VOICE + 0.05, -VOICE], 1),  # a constant offset is no voice
+        ([VOICE, -VOICE, VOICE, -VOICE], 1),
+        ([ZERO, ZERO, 0.01 * VOICE, ZERO, ZERO, ZERO], 3),
+        ([*NOISE[:3] * 0.005, VOICE, *NOISE[3:5] * 0.005], 4),
+        ([ZERO, ZERO, VOICE], 3),
+    ],
+)
+def test_the_strongest_channel_is_used_if_mixing_loses_it(channels: list[np.ndarray], used: int) -> None:
+    recording = read(channels)
+    assert recording.channel == used and recording.notes == ("one_channel",)
+    np.testing.assert_array_equal(recording.samples, channels[used - 1])
+
+
+def test_all_ways_of_decoding_choose_the_same_channel() -> None:
+    content = stored([VOICE, -VOICE], "MP3", None)
+    recording = read_recording(content)
+    assert recording.channel in (1, 2) and np.abs(recording.samples).max() > 0.2
+    np.testing.assert_array_equal(read_audio(content), recording.samples)
+    part = read_recording(stored([VOICE, -VOICE]), offset=0.25, duration=0.5)
+    assert part.channel == 1
+    np.testing.assert_array_equal(part.samples, VOICE[4_000:12_000])
+
+
+def test_blocks_count_together() -> None:
+    first, second = ChannelEnergies(2), ChannelEnergies(2)
+    block = np.stack([VOICE, -0.99 * VOICE])
+    first.add(block, block.mean(axis=0), axis=0)
+    for start in range(0, len(VOICE), 1_000):
+        piece = block[:, start : start + 1_000]
+        second.add(piece, piece.mean(axis=0), axis=0)
+    assert first.better_channel() == second.better_channel() == 0
+    assert ChannelEnergies(2).better_channel() is None

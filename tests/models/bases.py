@@ -53,7 +53,7 @@ def write_gemma3n(folder: Path) -> None:
     """Its turns, its audio marks, its extractor; the vision tower is a name in its configuration."""
     from transformers import Gemma3nAudioFeatureExtractor, Gemma3nConfig
 
-    from escoita.models.gemma3n import Gemma3nAudioProcessor, Gemma3nHearingForConditionalGeneration
+    from escoita.models.gemma3n import Gemma3nAudioProcessor, Gemma3nSpeechForConditionalGeneration
 
     marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
     marks += ["<start_of_image>", "<end_of_image>", "<image_soft_token>"]
@@ -108,7 +108,7 @@ def write_gemma3n(folder: Path) -> None:
         image_token_id=ids("<image_soft_token>"),
         audio_soft_tokens_per_image=188,
     )
-    save(Gemma3nHearingForConditionalGeneration(config), folder, [ids("<eos>"), ids("<end_of_turn>")], ids("<pad>"))
+    save(Gemma3nSpeechForConditionalGeneration(config), folder, [ids("<eos>"), ids("<end_of_turn>")], ids("<pad>"))
 
 
 def write_qwen2_audio(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Labels against what is written here by hand, with the tiny processor; its words of the prompt are tokens."""
+"""Test prompts, batches and labels with the tiny processor, compared with values written by hand."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from escoita.models.chat import IGNORED
+from escoita.errors import EscoitaError
+from escoita.models import family_of
+from escoita.models.chat import IGNORED, pad_with_silence
+from escoita.models.errors import ChatTemplateError
 from escoita.models.gemma4 import Gemma4Family
 from escoita.records.training import Prompt
+from tests.models import bases
 from tests.samples import tone
 
 
@@ -35,7 +41,7 @@ def processor() -> Any:
 
 
 def shown(processor: Any, batch: dict[str, torch.Tensor], row: int) -> str:
-    """What the model sees of a row."""
+    """Return the tokens of a row without padding, as text."""
     return processor.tokenizer.decode(batch["input_ids"][row][batch["attention_mask"][row].bool()])
 
 
@@ -46,11 +52,11 @@ def shown(processor: Any, batch: dict[str, torch.Tensor], row: int) -> str:
         (Prompt(user="Escoita."), "<bos><|turn>user\n<|audio|>Escoita.<turn|>\n<|turn>model\n"),
     ],
 )
-def test_the_prompt_is_as_the_template_writes_it(processor: Any, prompt: Prompt, expected: str) -> None:
+def test_prompt_equals_the_template(processor: Any, prompt: Prompt, expected: str) -> None:
     assert FAMILY.render(processor, prompt) == expected
 
 
-def test_labels_stand_on_the_transcripts_alone(processor: Any) -> None:
+def test_only_the_transcripts_have_labels(processor: Any) -> None:
     batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn ikki"], PROMPT)
     ids = processor.tokenizer.convert_tokens_to_ids
 
@@ -64,7 +70,7 @@ def test_labels_stand_on_the_transcripts_alone(processor: Any) -> None:
         assert batch["input_ids"][row, -len(expected) :].tolist() == expected
 
 
-def test_padding_stands_on_the_left_and_is_not_seen(processor: Any) -> None:
+def test_padding_is_on_the_left_and_masked(processor: Any) -> None:
     batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn"], PROMPT)
     assert batch["attention_mask"][0].all()
     assert batch["attention_mask"][1].tolist() == [0] * 7 + [1] * (batch["input_ids"].shape[1] - 7)
@@ -72,18 +78,18 @@ def test_padding_stands_on_the_left_and_is_not_seen(processor: Any) -> None:
     assert (batch["labels"][1, :7] == IGNORED).all()
 
 
-def test_training_prompts_as_transcribing_does(processor: Any) -> None:
-    heard = FAMILY.encode(processor, [HALF_SECOND, QUARTER], PROMPT)
-    taught = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], PROMPT)
+def test_training_and_generation_have_the_same_prompt(processor: Any) -> None:
+    inputs = FAMILY.encode(processor, [HALF_SECOND, QUARTER], PROMPT)
+    training = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], PROMPT)
     for row, target in enumerate((4, 5)):
-        prompt = heard["input_ids"][row][heard["attention_mask"][row].bool()]
-        seen = taught["input_ids"][row][taught["attention_mask"][row].bool()]
+        prompt = inputs["input_ids"][row][inputs["attention_mask"][row].bool()]
+        seen = training["input_ids"][row][training["attention_mask"][row].bool()]
         assert seen[:-target].tolist() == prompt.tolist()
     for key in ("input_features", "input_features_mask"):
-        torch.testing.assert_close(taught[key], heard[key], rtol=0, atol=0)
+        torch.testing.assert_close(training[key], inputs[key], rtol=0, atol=0)
 
 
-def test_every_key_of_tokens_grows_alike(processor: Any) -> None:
+def test_all_token_tensors_include_the_target(processor: Any) -> None:
     batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], PROMPT)
     assert batch["mm_token_type_ids"].shape == batch["input_ids"].shape == batch["labels"].shape
     audio = batch["input_ids"] == processor.audio_token_id
@@ -91,20 +97,20 @@ def test_every_key_of_tokens_grows_alike(processor: Any) -> None:
     assert torch.equal(batch["mm_token_type_ids"] != 0, audio)
 
 
-def test_a_feature_mask_as_long_as_the_tokens_is_left_alone(processor: Any) -> None:
+def test_feature_mask_of_the_same_length_is_unchanged(processor: Any) -> None:
     for letters in range(1, 50):
         prompt = Prompt(user="a" * letters)
-        heard = FAMILY.encode(processor, [HALF_SECOND], prompt)
-        if heard["input_features_mask"].shape == heard["input_ids"].shape:
+        inputs = FAMILY.encode(processor, [HALF_SECOND], prompt)
+        if inputs["input_features_mask"].shape == inputs["input_ids"].shape:
             break
     else:
         pytest.fail("no prompt has as many tokens as the clip has frames")
-    taught = FAMILY.encode_with_targets(processor, [HALF_SECOND], ["bir"], prompt)
-    assert torch.equal(taught["input_features_mask"], heard["input_features_mask"])
-    assert taught["input_ids"].shape[1] == heard["input_ids"].shape[1] + 4
+    training = FAMILY.encode_with_targets(processor, [HALF_SECOND], ["bir"], prompt)
+    assert torch.equal(training["input_features_mask"], inputs["input_features_mask"])
+    assert training["input_ids"].shape[1] == inputs["input_ids"].shape[1] + 4
 
 
-def test_features_are_of_the_clip(processor: Any) -> None:
+def test_features_depend_on_the_clip(processor: Any) -> None:
     batch = FAMILY.encode(processor, [HALF_SECOND, np.zeros_like(HALF_SECOND)], PROMPT)
     assert batch[FAMILY.audio_features].shape[0] == 2
     assert not torch.equal(batch[FAMILY.audio_features][0], batch[FAMILY.audio_features][1])
@@ -117,7 +123,7 @@ def test_decoding_drops_special_tokens_and_edge_spaces(processor: Any) -> None:
     assert FAMILY.decode(processor, torch.tensor(tokens["input_ids"])) == ["toʻrt", "bir"]
 
 
-def test_a_saved_processor_has_no_padding_of_its_last_call(tmp_path: Path) -> None:
+def test_saved_processor_has_no_padding_state(tmp_path: Path) -> None:
     processor = FAMILY.load_processor(str(BASE))
     FAMILY.encode(processor, [HALF_SECOND, QUARTER], PROMPT)
     FAMILY.save_processor(processor, tmp_path)
@@ -125,3 +131,46 @@ def test_a_saved_processor_has_no_padding_of_its_last_call(tmp_path: Path) -> No
     assert saved["padding"] is None and saved["truncation"] is None
     again = FAMILY.encode(FAMILY.load_processor(str(tmp_path)), [HALF_SECOND], PROMPT)
     assert torch.equal(again["input_ids"], FAMILY.encode(processor, [HALF_SECOND], PROMPT)["input_ids"])
+
+
+SHORT = tone(seconds=0.7)
+
+
+def test_template_that_omits_the_prompt_is_refused(tmp_path: Path) -> None:
+    bases.write_qwen2_audio(tmp_path)
+    family = family_of(str(tmp_path))
+    processor = family.load_processor(str(tmp_path))
+    processor.chat_template = "<|im_start|>user\n<|AUDIO|><|im_end|>"
+    with pytest.raises(EscoitaError) as error:
+        family.render(processor, Prompt(user="Escoita."))
+    assert error.value.key == "prompt.user"
+    assert family.render(processor, Prompt(user="")) == processor.chat_template
+
+
+def test_missing_template_is_refused(tmp_path: Path) -> None:
+    bases.write_granite_speech(tmp_path)
+    family = family_of(str(tmp_path))
+    processor = family.load_processor(str(tmp_path))
+    processor.chat_template = None
+    with pytest.raises(ChatTemplateError) as error:
+        family.render(processor, Prompt(user="Escoita."))
+    assert error.value.hint
+
+
+@pytest.mark.parametrize("user", ["Escoita.", "<|AUDIO|><|AUDIO|>"])
+def test_prompt_without_exactly_one_audio_token_is_refused(tmp_path: Path, user: str) -> None:
+    bases.write_qwen2_audio(tmp_path)
+    family = family_of(str(tmp_path))
+    processor = family.load_processor(str(tmp_path))
+    processor.chat_template = "{{ messages[0].content[1].text }}"
+    with pytest.raises(EscoitaError) as error:
+        family.encode(processor, [SHORT], Prompt(user=user))
+    assert error.value.key == "prompt" and "<|AUDIO|>" in error.value.problem
+
+
+@given(st.integers(0, 1_000), st.integers(0, 500), st.integers(1, 400))
+def test_pad_with_silence_adds_the_minimum(length: int, samples: int, multiple: int) -> None:
+    clip = np.ones(length, np.float32)
+    longer = pad_with_silence(clip, samples, multiple)
+    assert len(longer) % multiple == 0 and samples <= len(longer) - length < samples + multiple
+    assert longer.sum() == length and longer[:length].all()

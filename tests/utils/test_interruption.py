@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("signum, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_is_raised_and_handlers_are_put_back(signum: signal.Signals, status: int) -> None:
+def test_signal_is_raised_and_handlers_are_restored(signum: signal.Signals, status: int) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted) as stopped, raise_on_signals():
         os.kill(os.getpid(), signum)
@@ -20,7 +20,7 @@ def test_a_signal_is_raised_and_handlers_are_put_back(signum: signal.Signals, st
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_a_request_is_recorded_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_deferred_signal_is_recorded_once(capfd: pytest.CaptureFixture[str]) -> None:
     with StopRequest().deferring() as request:
         assert request.signum is None
         os.kill(os.getpid(), signal.SIGTERM)
@@ -28,7 +28,7 @@ def test_a_request_is_recorded_once(capfd: pytest.CaptureFixture[str]) -> None:
         os.kill(os.getpid(), signal.SIGINT)
     assert request.signum == signal.SIGTERM
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("SIGTERM: ")
+    assert "SIGTERM" in line
 
 
 def run(program: str) -> subprocess.Popen[str]:
@@ -47,7 +47,7 @@ with interruption.StopRequest().deferring():
 """
 
 
-def test_a_second_signal_ends_the_process_at_once() -> None:
+def test_second_signal_ends_the_process() -> None:
     process = run(STUBBORN)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
@@ -68,9 +68,9 @@ if worker == 0:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows who sent a signal")
-def test_a_worker_ends_when_its_parent_ends_it_and_at_no_other_signal() -> None:
+def test_worker_ends_only_at_the_signal_of_its_parent() -> None:
     ending = "time.sleep(1)\nos.kill(worker, 15)\nprint(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))"
     others = "for number in (2, 15):\n    os.system(f'kill -{number} {worker}')"
     process = run(f"{WORKER}{others}\n{ending}")
-    said, _ = process.communicate(timeout=60)
-    assert said == "0\n"
+    output, _ = process.communicate(timeout=60)
+    assert output == "0\n"

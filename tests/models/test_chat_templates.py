@@ -1,6 +1,5 @@
-"""Chat templates: rendered once, as Transformers renders them; hostile ones end with one line, in seconds."""
+"""Test the rendering of chat templates, compared with Transformers, and its limits."""
 
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ from escoita.errors import EscoitaError
 from escoita.models import chat_templates as templates
 from escoita.models import family_of
 from escoita.models.chat_templates import KNOWN_TEMPLATES, LONGEST_TEMPLATE, digest, rendered
+from escoita.models.errors import ChatTemplateError
 from escoita.models.template_process import render
 from escoita.records.training import Prompt
 from tests.conftest import ROOT
@@ -27,51 +27,52 @@ def processor(template: Any, **tokens: str) -> Any:
 
 
 @pytest.fixture
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is kept from another test, and the limit of time is lower, for speed."""
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clear the cache of other tests, and lower the time limit."""
     templates._outcome.cache_clear()
     monkeypatch.setattr(templates, "MOST_SECONDS", 3)
 
 
 @pytest.mark.parametrize(
-    "template, reason",
+    "template",
     [
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "takes more than"),
-        ("{{ 'x' * 10**10 }}", "takes more than"),
-        ("{{ messages[0].role * 10**9 * 10 }}", "takes more than"),
-        ("{{ 10**(10**10) }}", "takes more than"),
-        ("{{ 'x' * 900_000 }}", "writes 900,000 characters"),
-        ("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", "fails on this prompt|crashes"),
-        ("{{ " + 20_000 * "(" + "1" + 20_000 * ")" + " }}", "fails on this prompt|crashes"),
-        (9_000 * "{% if 1 %}" + 9_000 * "{% endif %}", "fails on this prompt|crashes"),
-        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "fails on this prompt .SecurityError"),
-        ("{{ messages.append(1) }}", "fails on this prompt .SecurityError"),
-        ("{{ range(10**9) | list }}", "fails on this prompt"),
-        ("{% include '/etc/passwd' %}", "fails on this prompt"),
-        ("{{ raise_exception('no system turn\x1b[2J') }}", "no system turn<U.001B>"),
-        ("{% for x in %}", "fails on this prompt .TemplateSyntaxError"),
-        ("{{ [1, 2, 3, 4, 5, 6, 7, 8, 9] | random }}{{ range(9999) | random }}", "writes another text each time"),
-        ("x" * (LONGEST_TEMPLATE + 1), "at most 200,000"),
-        ("", "no chat template"),
-        (None, "no chat template"),
-        ({"tools": "x"}, "no chat template"),
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 10**10 }}",
+        "{{ messages[0].role * 10**9 * 10 }}",
+        "{{ 10**(10**10) }}",
+        "{{ 'x' * 900_000 }}",
+        "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+        "{{ " + 20_000 * "(" + "1" + 20_000 * ")" + " }}",
+        9_000 * "{% if 1 %}" + 9_000 * "{% endif %}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.append(1) }}",
+        "{{ range(10**9) | list }}",
+        "{% include '/etc/passwd' %}",
+        "{{ raise_exception('no system turn\x1b[2J') }}",
+        "{% for x in %}",
+        "{{ [1, 2, 3, 4, 5, 6, 7, 8, 9] | random }}{{ range(9999) | random }}",
+        "x" * (LONGEST_TEMPLATE + 1),
+        "",
+        None,
+        {"tools": "x"},
     ],
 )
-def test_a_hostile_template_is_one_line(template: Any, reason: str, forgotten: None) -> None:
-    with pytest.raises(EscoitaError, match=reason) as error:
+def test_failing_template_is_refused_in_one_line(template: Any, empty_cache: None) -> None:
+    with pytest.raises(ChatTemplateError) as error:
         rendered(processor(template), MESSAGES)
-    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+    assert error.value.key == "chat template of the base"
+    assert "\x1b" not in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
-def test_a_template_that_counts_its_calls_is_rendered_once(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_and_errors_are_cached(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     limited = templates.limited
 
-    def noted(*values: Any) -> Any:
+    def recorded(*values: Any) -> Any:
         calls.append(values)
         return limited(*values)
 
-    monkeypatch.setattr(templates, "limited", noted)
+    monkeypatch.setattr(templates, "limited", recorded)
     template = "{{ bos_token }}{{ messages[0].role }}"
     for _ in range(3):
         assert rendered(processor(template, bos_token="<s>"), MESSAGES) == "<s>user"
@@ -80,13 +81,13 @@ def test_a_template_that_counts_its_calls_is_rendered_once(forgotten: None, monk
     assert len(calls) == 2
     with pytest.raises(EscoitaError):
         rendered(processor("{{ raise_exception('no') }}"), MESSAGES)
-    with pytest.raises(EscoitaError, match="no"):
+    with pytest.raises(EscoitaError):
         rendered(processor("{{ raise_exception('no') }}"), MESSAGES)
     assert len(calls) == 3
 
 
 @pytest.mark.parametrize("base", ["gemma4", "gemma3n", "qwen2_audio", "qwen3_asr", "granite_speech"])
-def test_it_is_as_transformers_renders_it(base: str, tmp_path: Path) -> None:
+def test_text_equals_that_of_transformers(base: str, tmp_path: Path) -> None:
     folder = ROOT / "quickstart" / base if base == "gemma4" else tmp_path
     if base != "gemma4":
         getattr(bases, f"write_{base}")(tmp_path)
@@ -102,7 +103,7 @@ def test_it_is_as_transformers_renders_it(base: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((Path(trl.__file__).parent / "chat_templates").glob("gemma4*.jinja")), ids=str)
-def test_published_templates_of_gemma_are_rendered_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_templates_need_no_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "limited", lambda *_: pytest.fail("a process was started"))
     family = family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
@@ -110,22 +111,21 @@ def test_published_templates_of_gemma_are_rendered_here(path: Path, monkeypatch:
     assert "Escoita." in family.render(theirs, Prompt(user="Escoita."))
 
 
-def test_the_list_of_known_templates_is_that_of_the_packages() -> None:
-    """After an update of TRL, `python -m tests.models.write_known_templates` writes it."""
+def test_known_templates_are_current() -> None:
+    """`python -m tests.models.write_known_templates` updates the list after an update of TRL."""
     assert found().keys() <= KNOWN_TEMPLATES.keys()
     assert digest((ROOT / "quickstart/gemma4/chat_template.jinja").read_text("utf-8")) in KNOWN_TEMPLATES
     assert digest("{{ messages }}") not in KNOWN_TEMPLATES
 
 
-def test_a_prompt_is_rendered_once_however_many_clips_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompt_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     family = family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template += "{# of somebody #}"
     family.render(theirs, Prompt(user="Escoita."))
-    started = time.perf_counter()
+    monkeypatch.setattr(templates, "limited", lambda *_: pytest.fail("a second process was started"))
     for _ in range(100):
         family.render(theirs, Prompt(user="Escoita."))
-    assert time.perf_counter() - started < 5  # a process for each would take a minute
 
 
 GEMMA4 = sorted((Path(trl.__file__).parent / "chat_templates").glob("gemma4*.jinja"))
@@ -134,7 +134,7 @@ SYSTEM, USER = "You are an assistant that transcribes speech accurately.", "Plea
 
 @pytest.mark.parametrize("path", GEMMA4, ids=[path.stem for path in GEMMA4])
 @pytest.mark.parametrize("system", [SYSTEM, "Write {'type': 'text'} and [1] as it is said.\nNothing else.", ""])
-def test_the_turns_of_gemma_4_hold_exactly_the_prompt(path: Path, system: str) -> None:
+def test_turns_of_gemma_4_contain_exactly_the_prompt(path: Path, system: str) -> None:
     """Two of the five templates that TRL ships write a list of parts in the system turn as a Python literal."""
     family = family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
@@ -144,20 +144,21 @@ def test_the_turns_of_gemma_4_hold_exactly_the_prompt(path: Path, system: str) -
     assert family.render(theirs, Prompt(system=system, user=USER)) == expected
 
 
-def test_all_templates_of_gemma_4_are_tried() -> None:
+def test_all_templates_of_gemma_4_are_tested() -> None:
     assert len(GEMMA4) >= 5
 
 
 @pytest.mark.parametrize("written", ["{{ turn.content }}", "{{ turn.content | tojson }}"])
-def test_a_user_turn_that_is_written_as_a_literal_is_refused(written: str) -> None:
+def test_literal_in_the_user_turn_is_refused(written: str) -> None:
     family = family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template = "{% for turn in messages %}" + written + "{% endfor %}<|audio|>"
-    with pytest.raises(EscoitaError, match="writes a part as a Python literal|leaves it out"):
+    with pytest.raises(EscoitaError) as error:
         family.render(theirs, Prompt(system=SYSTEM, user=USER))
+    assert str(error.value.key).startswith("prompt")
 
 
-def test_a_template_that_takes_nothing_but_parts_gets_parts() -> None:
+def test_template_that_needs_parts_gets_parts() -> None:
     family = family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template = bases.CHATML

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soxr
 
+from escoita.audio.decoding import SegmentError, TruncatedAudioError
+from escoita.audio.ffmpeg import UnreadableAudioError
 from escoita.audio.loading import SAMPLING_RATE, check_header, read_audio, seconds
 from escoita.errors import AudioError, AudioLimitError
 from tests.samples import pitch, tone, write_clip
@@ -55,7 +57,7 @@ def with_one(value: float) -> np.ndarray:
         ("clip.opus", {"format": "OGG", "subtype": "OPUS"}),
     ],
 )
-def test_what_soundfile_reads(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+def test_soundfile_formats(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     samples = read_audio(write_clip(tmp_path / name, **options))
     assert samples.dtype == np.float32 and samples.ndim == 1 and samples.flags.c_contiguous
     assert seconds(samples) == pytest.approx(0.5, abs=0.08)  # mp3 pads its last frame
@@ -65,7 +67,7 @@ def test_what_soundfile_reads(tmp_path: Path, name: str, options: dict[str, Any]
 @pytest.mark.parametrize(
     "name, codec", [("clip.m4a", "aac"), ("clip.webm", "libopus"), ("clip.mp4", "aac"), ("clip.aac", "aac")]
 )
-def test_what_pyav_reads(tmp_path: Path, name: str, codec: str) -> None:
+def test_pyav_formats(tmp_path: Path, name: str, codec: str) -> None:
     path = encode_with_av(tmp_path / name, codec)
     samples = read_audio(path)
     assert samples.dtype == np.float32 and samples.ndim == 1
@@ -74,7 +76,7 @@ def test_what_pyav_reads(tmp_path: Path, name: str, codec: str) -> None:
     np.testing.assert_array_equal(read_audio(path.read_bytes()), samples)
 
 
-def test_a_flac_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+def test_flac_without_a_declared_length(tmp_path: Path) -> None:
     """As a pipe writes it: the 36 bits of the header that count the samples are zero."""
     path = write_clip(tmp_path / "piped.flac")
     content = bytearray(path.read_bytes())
@@ -83,8 +85,9 @@ def test_a_flac_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
     path.write_bytes(content)
     assert seconds(read_audio(path)) == pytest.approx(0.5)
     assert seconds(read_audio(path, max_seconds=0.8)) == pytest.approx(0.5)
-    with pytest.raises(AudioLimitError, match="is longer than 0.2 s"):
+    with pytest.raises(AudioLimitError) as caught:
         read_audio(path, max_seconds=0.2)
+    assert caught.value.max_seconds == 0.2
 
 
 def test_stereo_is_averaged(tmp_path: Path) -> None:
@@ -101,11 +104,11 @@ def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
     assert np.abs(samples[1_000:-1_000]).max() == pytest.approx(0.3, abs=0.01)
 
 
-def test_16_khz_is_left_alone(tmp_path: Path) -> None:
+def test_16_khz_is_not_resampled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_audio(write_clip(tmp_path / "clip.wav", subtype="FLOAT")), tone())
 
 
-def test_bytes_are_read_as_the_file_is(tmp_path: Path) -> None:
+def test_content_and_path_give_the_same_samples(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.flac")
     np.testing.assert_array_equal(read_audio(path.read_bytes()), read_audio(str(path)))
 
@@ -121,7 +124,7 @@ def encoded(path: Path) -> Path:
     "offset, duration, length, hertz",
     [(0.0, 0.4, 0.4, 440), (0.6, 0.3, 0.3, 880), (0.6, None, 0.4, 880), (0.1, 0.25, 0.25, 440)],
 )
-def test_a_part_of_a_recording(
+def test_segment_of_a_recording(
     tmp_path: Path, name: str, offset: float, duration: float | None, length: float, hertz: float
 ) -> None:
     path = encoded(tmp_path / name)
@@ -132,14 +135,14 @@ def test_a_part_of_a_recording(
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_parts_together_are_the_whole(tmp_path: Path, rate: int) -> None:
+def test_segments_together_equal_the_whole(tmp_path: Path, rate: int) -> None:
     path = write_clip(tmp_path / "clip.wav", tone(seconds=1.0, rate=rate), rate)
     parts = [read_audio(path, offset=offset, duration=0.25) for offset in (0.0, 0.25, 0.5, 0.75)]
     assert [len(part) for part in parts] == [SAMPLING_RATE // 4] * 4
     np.testing.assert_allclose(np.concatenate(parts), read_audio(path), atol=0 if rate == SAMPLING_RATE else 0.1)
 
 
-def test_the_end_of_a_part_may_be_rounded(tmp_path: Path) -> None:
+def test_rounded_segment_end_is_accepted(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.wav")
     assert seconds(read_audio(path, offset=0.2, duration=0.34)) == pytest.approx(0.3)
     assert seconds(read_audio(path, duration=0.5)) == seconds(read_audio(path, duration=0.54)) == 0.5
@@ -147,60 +150,60 @@ def test_the_end_of_a_part_may_be_rounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.m4a"])
 @pytest.mark.parametrize(
-    "offset, duration, reason",
+    "offset, duration, error_class",
     [
-        (0.8, 0.5, "holds 1.00 s, not the part from 0.8 s for 0.5 s"),
-        (0.0, 1.2, "holds 1.00 s, not the part from 0 s for 1.2 s"),
-        (2.0, None, "holds 1.00 s, not the part from 2 s"),
-        (-0.5, 0.2, "not the part from -0.5 s for 0.2 s"),
-        (0.5, -0.2, "not the part from 0.5 s for -0.2 s"),
-        (0.5, 0.0, "holds no samples"),
-        (0.5, 0.04, "is shorter than 0.05 s"),
-        (0.0, 0.0, "holds no samples"),
+        (0.8, 0.5, SegmentError),
+        (0.0, 1.2, SegmentError),
+        (2.0, None, SegmentError),
+        (-0.5, 0.2, SegmentError),
+        (0.5, -0.2, SegmentError),
+        (0.5, 0.0, AudioError),
+        (0.5, 0.04, AudioError),
+        (0.0, 0.0, AudioError),
     ],
 )
-def test_a_part_that_is_not_there(
-    tmp_path: Path, name: str, offset: float, duration: float | None, reason: str
+def test_segment_outside_the_recording_or_too_short_is_refused(
+    tmp_path: Path, name: str, offset: float, duration: float | None, error_class: type[AudioError]
 ) -> None:
     path = encoded(tmp_path / name)
-    if path.suffix == ".m4a":
-        reason = reason.replace("holds 1.00 s, ", "")  # the encoder adds a little
     with pytest.raises(AudioError) as refusal:
         read_audio(path, offset=offset, duration=duration)
-    assert refusal.value.path == str(path) and reason in refusal.value.problem
+    assert refusal.value.path == str(path) and type(refusal.value) is error_class
 
 
 @pytest.mark.parametrize(
-    "name, make, reason",
+    "name, make, error_class",
     [
-        ("clip.wav", lambda path: None, "no such file"),
-        ("folder", Path.mkdir, "no such file"),
-        ("clip.wav", file_of(b""), "not a recording that can be read"),
-        ("clip.ogg", file_of(b"not audio at all " * 50), "not a recording that can be read"),
-        ("clip.raw", file_of(b"not audio at all " * 50), "not a recording that can be read"),
-        ("clip.mp4", picture_only, "not a recording that can be read"),
-        ("clip.wav", clip_of(np.zeros(0)), "holds no samples"),
-        ("clip.wav", clip_of(np.zeros(0), 8_000), "holds no samples"),
-        ("clip.wav", clip_of(np.ones(1), 48_000), "holds no samples"),
-        ("clip.wav", clip_of(np.ones(300)), "is shorter than 0.05 s"),
-        ("clip.wav", clip_of(with_one(np.nan)), "not numbers"),
-        ("clip.wav", clip_of(with_one(np.inf)), "not numbers"),
-        ("clip.wav", clip_of(with_one(np.nan), 8_000), "not numbers"),
+        ("clip.wav", lambda path: None, AudioError),
+        ("folder", Path.mkdir, AudioError),
+        ("clip.wav", file_of(b""), UnreadableAudioError),
+        ("clip.ogg", file_of(b"not audio at all " * 50), UnreadableAudioError),
+        ("clip.raw", file_of(b"not audio at all " * 50), UnreadableAudioError),
+        ("clip.mp4", picture_only, UnreadableAudioError),
+        ("clip.wav", clip_of(np.zeros(0)), AudioError),
+        ("clip.wav", clip_of(np.zeros(0), 8_000), AudioError),
+        ("clip.wav", clip_of(np.ones(1), 48_000), AudioError),
+        ("clip.wav", clip_of(np.ones(300)), AudioError),
+        ("clip.wav", clip_of(with_one(np.nan)), AudioError),
+        ("clip.wav", clip_of(with_one(np.inf)), AudioError),
+        ("clip.wav", clip_of(with_one(np.nan), 8_000), AudioError),
     ],
 )
-def test_refusals_name_the_file(tmp_path: Path, name: str, make: Callable[[Path], object], reason: str) -> None:
+def test_errors_contain_the_file(
+    tmp_path: Path, name: str, make: Callable[[Path], object], error_class: type[AudioError]
+) -> None:
     make(tmp_path / name)
     with pytest.raises(AudioError) as refusal:
         read_audio(tmp_path / name)
-    assert str(refusal.value).startswith(f"{tmp_path / name}: ") and reason in refusal.value.problem
+    assert refusal.value.path == str(tmp_path / name) and type(refusal.value) is error_class
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("tagged", [False, True], ids=["untagged", "tagged"])
-@pytest.mark.parametrize("told", [False, True], ids=["of a length that is not told", "of a length that is told"])
-def test_an_mp3_is_read_to_its_end(tmp_path: Path, tagged: bool, told: bool) -> None:
+@pytest.mark.parametrize("declared", [False, True], ids=["undeclared length", "declared length"])
+def test_mp3_is_read_to_its_end(tmp_path: Path, tagged: bool, declared: bool) -> None:
     loud_then_quiet = np.random.default_rng(0).standard_normal(48_000) * np.where(np.arange(48_000) < 4_000, 0.2, 1e-4)
-    options = {"write_xing": "1" if told else "0", "id3v2_version": "3" if tagged else "0"}
+    options = {"write_xing": "1" if declared else "0", "id3v2_version": "3" if tagged else "0"}
     with av.open(str(tmp_path / "clip.mp3"), "w", container_options=options) as container:
         container.metadata["comment"] = "Xing, Info or VBRI " * 500
         stream: Any = container.add_stream("libmp3lame", rate=SAMPLING_RATE, layout="mono")
@@ -212,26 +215,23 @@ def test_an_mp3_is_read_to_its_end(tmp_path: Path, tagged: bool, told: bool) -> 
     for source in (path := tmp_path / "clip.mp3", path.read_bytes()):
         assert seconds(read_audio(source)) == pytest.approx(3.0, abs=0.2)
     assert seconds(read_audio(path, max_seconds=3.5)) == pytest.approx(3.0, abs=0.2)
-    with pytest.raises(AudioLimitError, match="is longer than 2.5 s"):
+    with pytest.raises(AudioLimitError) as caught:
         read_audio(path, max_seconds=2.5)
+    assert caught.value.max_seconds == 2.5
 
 
 @pytest.mark.parametrize(
-    "cut, reason",
-    [
-        ("clip.flac", "is cut off"),
-        ("clip.m4a", "is cut off, and without its end it cannot be read"),
-        ("clip.mp3", "is cut off: its header declares 0.50 s"),
-    ],
+    "name",
+    ["clip.flac", "clip.m4a", "clip.mp3"],
 )
-def test_half_a_file_is_refused(tmp_path: Path, cut: str, reason: str) -> None:
-    path = tmp_path / cut
+def test_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     encode_with_av(path, "aac") if path.suffix == ".m4a" else write_clip(path)
-    with pytest.raises(AudioError, match=reason):
+    with pytest.raises(TruncatedAudioError):
         read_audio(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_a_header_that_claims_terabytes(tmp_path: Path) -> None:
+def test_header_that_declares_terabytes(tmp_path: Path) -> None:
     content = bytearray(write_clip(tmp_path / "clip.mp3").read_bytes())
     frames = content.index(b"Xing") + 8
     content[frames : frames + 4] = b"\xff" * 4
@@ -245,19 +245,18 @@ def test_a_header_that_claims_terabytes(tmp_path: Path) -> None:
         ("list.m4a", "ffconcat version 1.0\nfile 'private.mp3'\n"),
     ],
 )
-def test_a_list_that_names_another_recording_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
-) -> None:
+def test_playlist_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str) -> None:
     private = write_clip(tmp_path / "private.mp3", tone(seconds=2.0))
     path = tmp_path / name
     path.write_text(content.format(private))
     monkeypatch.chdir(tmp_path)
     for source in (path, path.read_bytes()):
-        with pytest.raises(AudioError, match="not a recording that can be read"):
+        with pytest.raises(UnreadableAudioError):
             read_audio(source)
     check_header(path, 1.0)
 
 
-def test_refusals_use_the_name_that_is_given() -> None:
-    with pytest.raises(AudioError, match=r"^upload\.wav: "):
+def test_errors_use_the_given_name() -> None:
+    with pytest.raises(UnreadableAudioError) as refusal:
         read_audio(b"nothing", name="upload.wav")
+    assert refusal.value.path == "upload.wav"

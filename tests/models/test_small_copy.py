@@ -38,7 +38,7 @@ def family_of_type(model_type: str) -> Any:
 
 
 @pytest.mark.parametrize("name", whole_configs())
-def test_every_published_size_becomes_small_with_its_vocabulary(name: str) -> None:
+def test_small_config_keeps_the_vocabulary(name: str) -> None:
     config = whole_configs()[name]
     family = family_of_type(config.model_type)
     small = small_config(config, family.small_sizes)
@@ -52,7 +52,7 @@ def test_every_published_size_becomes_small_with_its_vocabulary(name: str) -> No
     assert kinds == {name.rpartition(".")[2] for name, _ in model.named_parameters()}
 
 
-def test_the_older_layout_of_phi4(tmp_path: Path) -> None:
+def test_published_layout_of_phi4(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(OLD_CONFIG), "utf-8")
     family = family_of_type("phi4mm")
     config = small_config(family.read_config(str(tmp_path)), family.small_sizes)
@@ -61,20 +61,21 @@ def test_the_older_layout_of_phi4(tmp_path: Path) -> None:
         family.from_config(config)
 
 
-def test_what_cannot_be_made_small_is_refused_in_one_line() -> None:
+def test_invalid_configuration_is_refused_in_one_line() -> None:
     class Broken:
         name_or_path = "a/base"
 
         def to_dict(self) -> dict[str, Any]:
             return {"model_type": "phi4_multimodal", "rope_parameters": {"long_factor": 3}}
 
-    with pytest.raises(EscoitaError, match="^model a/base: its configuration cannot be made small") as error:
+    with pytest.raises(EscoitaError) as error:
         small_config(Broken(), Phi4Family.small_sizes)
+    assert error.value.path == "a/base"
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", whole_configs())
-def test_each_section_without_others_in_it_has_sizes(name: str) -> None:
+def test_all_sections_have_sizes(name: str) -> None:
     config = whole_configs()[name]
     types = {section.model_type for section in _sections(config) if not section.sub_configs}
     assert types <= family_of_type(config.model_type).small_sizes.keys()

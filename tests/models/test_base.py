@@ -1,4 +1,4 @@
-"""The longest clip that a base takes whole, which its configuration and its processor state."""
+"""Test the longest clip of each family, and callbacks for generated tokens."""
 
 import json
 import shutil
@@ -15,9 +15,9 @@ from escoita.data.clips import check_clips
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import EscoitaError
 from escoita.models import family_of, listener_of
-from escoita.models.base import Family
+from escoita.models.base import Family, watch_of_row
 from escoita.models.phi4 import PLACES
-from escoita.records.training import Prompt
+from escoita.records.training import AdapterRecord, Prompt
 from tests.models import bases
 from tests.models.samples import write_ctc, write_whisper
 from tests.samples import tone, write_clip
@@ -52,7 +52,7 @@ def copied(base: Path, to: Path) -> Path:
 
 
 @pytest.mark.parametrize("reduction, seconds", [(2, 10.0), (4, 20.0), (8, 40.0)])
-def test_phi4_has_places_for_so_many_reduced_frames(tmp_path: Path, reduction: int, seconds: float) -> None:
+def test_longest_clip_of_phi4(tmp_path: Path, reduction: int, seconds: float) -> None:
     base = edited(
         copied(QUICKSTART / "phi4", tmp_path / "phi4"),
         config={"audio_config.time_reduction": reduction},
@@ -67,7 +67,7 @@ def test_phi4_has_places_for_so_many_reduced_frames(tmp_path: Path, reduction: i
     assert PLACES - 1 <= first <= PLACES < second
 
 
-def test_the_older_layout_of_phi4_states_it_elsewhere(tmp_path: Path, phi4_base: Path) -> None:
+def test_longest_clip_of_phi4_in_the_published_layout(tmp_path: Path, phi4_base: Path) -> None:
     from tests.models.phi4_samples import write_old
 
     base = Path(write_old(tmp_path / "old", phi4_base))
@@ -77,20 +77,21 @@ def test_the_older_layout_of_phi4_states_it_elsewhere(tmp_path: Path, phi4_base:
 
 
 @pytest.mark.parametrize("tokens, ms, seconds", [(750, 40, 30.0), (375, 40, 15.0), (1000, 40, 30.0), (750, 20, 15.0)])
-def test_gemma4_writes_so_many_audio_tokens(tmp_path: Path, tokens: int, ms: int, seconds: float) -> None:
+def test_longest_clip_of_gemma4(tmp_path: Path, tokens: int, ms: int, seconds: float) -> None:
     base = copied(QUICKSTART / "gemma4", tmp_path / "gemma4")
     edited(base, processor_config={"audio_seq_length": tokens, "audio_ms_per_token": ms})
     assert longest(str(base)) == seconds
 
 
 @pytest.mark.parametrize("tokens, seconds", [(188, 30.0), (100, 16.0)])
-def test_gemma3n_takes_so_many_audio_tokens(tmp_path: Path, tokens: int, seconds: float) -> None:
+def test_longest_clip_of_gemma3n(tmp_path: Path, tokens: int, seconds: float) -> None:
     bases.write_gemma3n(tmp_path)
     edited(tmp_path, config={"audio_soft_tokens_per_image": tokens}, processor_config={"audio_seq_length": tokens})
     assert longest(str(tmp_path)) == seconds
     edited(tmp_path, processor_config={"audio_seq_length": tokens + 1})
-    with pytest.raises(EscoitaError, match=f"writes {tokens + 1} audio tokens .* takes {tokens}"):
+    with pytest.raises(EscoitaError) as error:
         longest(str(tmp_path))
+    assert error.value.path == str(tmp_path) and isinstance(error.value.__cause__, ValueError)
 
 
 def whisper_files(folder: Path) -> tuple[Path, str]:
@@ -103,43 +104,42 @@ def whisper_files(folder: Path) -> tuple[Path, str]:
     "write, section",
     [(bases.write_qwen2_audio, "audio_config."), (bases.write_voxtral, "audio_config."), (write_whisper, "")],
 )
-def test_an_encoder_of_whisper_takes_so_many_positions(
-    tmp_path: Path, write: Callable[[Path], Any], section: str
-) -> None:
+def test_longest_clip_of_whisper_encoders(tmp_path: Path, write: Callable[[Path], Any], section: str) -> None:
     write(tmp_path)
     assert longest(str(tmp_path)) == 30.0
     path, where = whisper_files(tmp_path)
     halved = {f"{where}chunk_length": 15, f"{where}n_samples": 240_000, f"{where}nb_max_frames": 1500}
     edited(tmp_path, **{path.stem: halved})
-    with pytest.raises(EscoitaError, match="makes 1500 frames of every clip, but its encoder takes 3000"):
+    with pytest.raises(EscoitaError) as error:
         longest(str(tmp_path))
+    assert error.value.path == str(tmp_path) and isinstance(error.value.__cause__, ValueError)
     edited(tmp_path, config={f"{section}max_source_positions": 750})
     assert longest(str(tmp_path)) == 15.0
 
 
 @pytest.mark.parametrize("seconds", [20, 30])
-def test_qwen3_asr_goes_by_its_extractor(tmp_path: Path, seconds: int) -> None:
+def test_longest_clip_of_qwen3_asr(tmp_path: Path, seconds: int) -> None:
     bases.write_qwen3_asr(tmp_path)
     path, where = whisper_files(tmp_path)
     edited(tmp_path, **{path.stem: {f"{where}chunk_length": seconds, f"{where}n_samples": seconds * SAMPLING_RATE}})
     assert longest(str(tmp_path)) == seconds
 
 
-def test_what_states_no_limit_has_that_of_the_class(tmp_path: Path) -> None:
+def test_default_longest_clip(tmp_path: Path) -> None:
     bases.write_granite_speech(tmp_path / "granite")
     write_ctc(tmp_path / "ctc")
     assert longest(str(tmp_path / "granite")) == longest(str(tmp_path / "ctc")) == Family.max_audio_seconds
 
 
 @pytest.mark.parametrize("tokens", [0, -750, "many", None])
-def test_an_impossible_length_is_refused_in_one_line(tmp_path: Path, tokens: Any) -> None:
+def test_impossible_length_is_refused_in_one_line(tmp_path: Path, tokens: Any) -> None:
     base = edited(copied(QUICKSTART / "gemma4", tmp_path / "gemma4"), processor_config={"audio_seq_length": tokens})
     with pytest.raises(EscoitaError) as error:
         longest(base)
-    assert str(error.value).startswith(f"model {base}: ") and "\n" not in str(error.value)
+    assert error.value.path == base and "\n" not in str(error.value)
 
 
-def test_a_base_does_not_change_the_limit_of_another() -> None:
+def test_longest_clip_is_stored_per_instance() -> None:
     assert [longest(str(QUICKSTART / name)) for name in ("phi4", "gemma4", "phi4")] == [20.0, 30.0, 20.0]
     assert Family.max_audio_seconds == 30.0
 
@@ -173,3 +173,51 @@ def test_two_equal_clips_of_the_longest_length_pass_the_encoder_of_phi4() -> Non
     batch = family.encode_with_targets(processor, [clip, clip], ["ola", "ola"], Prompt(user="Escoita."))
     with torch.no_grad():
         assert torch.isfinite(model(**batch).loss)
+
+
+RECORD = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=8)
+CLIPS = [tone(300, 0.4), tone(500, 0.7), tone(700, 0.4)]
+
+
+@pytest.fixture(scope="module", params=["quickstart/gemma4", "quickstart/phi4"])
+def loaded(request: pytest.FixtureRequest) -> Any:
+    family = family_of(request.param)
+    model = family.load_model(request.param, dtype="float32").eval()
+    model.generation_config.eos_token_id = [10**6]  # no row ends by itself
+    return family, model, family.load_processor(request.param)
+
+
+def generated(loaded: Any, clips: list[np.ndarray], watch: Any = None) -> torch.Tensor:
+    family, model, processor = loaded
+    with torch.inference_mode():
+        return family.generate(model, family.encode(processor, clips, RECORD.prompt), RECORD, watch)
+
+
+def test_watch_gets_every_token(loaded: Any) -> None:
+    positions: dict[tuple[int, int], int] = {}
+
+    def watch(row: int, place: int, token: int) -> bool:
+        positions[row, place] = token
+        return True
+
+    tokens = generated(loaded, CLIPS, watch)
+    assert torch.equal(tokens, generated(loaded, CLIPS))
+    assert positions == {
+        (row, place): int(token) for row, line in enumerate(tokens) for place, token in enumerate(line)
+    }
+
+
+def test_watch_stops_one_row(loaded: Any) -> None:
+    whole = generated(loaded, CLIPS)
+    tokens = generated(loaded, CLIPS, lambda row, place, token: row != 1 or place < 2)
+    assert torch.equal(tokens[[0, 2]], whole[[0, 2]])
+    assert torch.equal(tokens[1, :3], whole[1, :3])
+    assert len(set(tokens[1, 3:].tolist())) == 1  # padding
+
+
+def test_watch_stops_a_batch(loaded: Any) -> None:
+    assert generated(loaded, CLIPS, lambda row, place, token: False).shape == (3, 1)
+
+
+def test_watch_of_row_keeps_the_row_number() -> None:
+    assert watch_of_row(lambda *token: token == (4, 7, 99), 4)(0, 7, 99)

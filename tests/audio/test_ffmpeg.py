@@ -12,6 +12,8 @@ import soundfile
 
 from escoita.audio import decoding
 from escoita.audio import ffmpeg as decoding_av
+from escoita.audio.decoding import SegmentError, TruncatedAudioError
+from escoita.audio.ffmpeg import UnreadableAudioError
 from escoita.audio.loading import read_audio
 from escoita.errors import AudioError
 
@@ -159,7 +161,7 @@ def without_packets(path: Path, dropped: Callable[[int], bool]) -> Path:
 
 
 @pytest.mark.parametrize("name, codec", [("clip.m4a", "aac"), ("clip.webm", "libopus")])
-def test_a_recording_with_gaps_is_decoded_from_its_start(
+def test_recording_with_gaps_is_decoded_from_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
 ) -> None:
     """Decoding the whole closes the gaps; so a segment must not be found by its time."""
@@ -168,17 +170,17 @@ def test_a_recording_with_gaps_is_decoded_from_its_start(
     assert all(np.corrcoef(segment, expected)[0, 1] >= 0.999 for segment, expected in found)
 
 
-def test_a_segment_after_the_end_is_refused(tmp_path: Path) -> None:
+def test_segment_after_the_end_is_refused(tmp_path: Path) -> None:
     for name, codec in (("clip.m4a", "aac"), ("clip.webm", "libopus")):
         path = encode(tmp_path / name, codec)
-        with pytest.raises(AudioError, match="not the part"):
+        with pytest.raises(SegmentError):
             read_audio(path, offset=23.5, duration=3.0)
-        with pytest.raises(AudioError, match="not the part"):
+        with pytest.raises(SegmentError):
             read_audio(path, offset=99.0, duration=3.0)
         assert len(read_audio(path, offset=20.0)) == pytest.approx(4 * 16_000, abs=1_600)
 
 
-def test_damage_in_the_middle_is_no_cut(tmp_path: Path) -> None:
+def test_damage_in_the_middle_is_not_truncation(tmp_path: Path) -> None:
     path = encode(tmp_path / "clip.aac", "aac")
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -186,9 +188,9 @@ def test_damage_in_the_middle_is_no_cut(tmp_path: Path) -> None:
     try:
         assert read_audio(bytes(content)).size
     except AudioError as error:
-        assert "cut off" not in error.problem
+        assert not isinstance(error, TruncatedAudioError)
 
 
-def test_nothing_is_read_from_nothing() -> None:
-    with pytest.raises(AudioError, match="not a recording that can be read"):
+def test_invalid_content_is_refused() -> None:
+    with pytest.raises(UnreadableAudioError):
         decoding_av.decode_with_av(io.BytesIO(b"nothing" * 99).getvalue(), "clip", 5.0, 1.0, 60.0)
