@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from peft import LoraConfig, get_peft_model
 from escoita.data.clips import check_clips, read_clip
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterances
-from escoita.errors import TrainingError
 from escoita.inference.transcriber import Transcriber
 from escoita.metrics.normalizers import normalizer
 from escoita.metrics.wer import character_edits, word_edits
@@ -26,7 +26,16 @@ from escoita.models import family_of
 from escoita.recipe.schema import Corpus, Recipe, load_recipe
 from escoita.records.transcript import Transcript
 from escoita.training.checkpointing import ValidationInterrupted
-from escoita.training.validation import ValidationSet, sample
+from escoita.training.validation import (
+    STEPS_BETWEEN_CHECKS,
+    CheckpointingCheck,
+    GradientCheckpointingError,
+    ValidationClipError,
+    ValidationSet,
+    inference_state,
+    sample,
+    training_state_restored,
+)
 from escoita.utils.interruption import StopRequest
 from tests.conftest import ROOT, write_manifest
 
@@ -45,7 +54,7 @@ def clips(path: Path, count: int = 9) -> Utterances:
 
 
 def adapted() -> torch.nn.Module:
-    """The tiny base with an adapter that changes what it hears, in the midst of training."""
+    """Return the tiny base with an adapter that changes its transcripts, in training mode."""
     torch.manual_seed(0)
     config = LoraConfig(r=4, target_modules=r".*language_model.*\.(q|v)_proj", task_type="CAUSAL_LM", lora_dropout=0.5)
     model = get_peft_model(family_of(BASE).load_model(BASE), config)
@@ -55,82 +64,83 @@ def adapted() -> torch.nn.Module:
     return model.train()
 
 
-def listening(heard: Utterances, *overrides: str) -> ValidationSet:
+def validation_set(clips: Utterances, *overrides: str) -> ValidationSet:
     family = family_of(BASE)
-    return ValidationSet.to(heard, quickstart(*overrides), family, family.load_processor(BASE))
+    return ValidationSet.of(clips, quickstart(*overrides), family, family.load_processor(BASE))
 
 
 corpora = st.lists(st.integers(1, 60), min_size=1, max_size=8).map(
-    lambda sizes: [f"c{place}" for place, size in enumerate(sizes) for _ in range(size)]
+    lambda sizes: [f"c{number}" for number, size in enumerate(sizes) for _ in range(size)]
 )
 
 
 @given(corpora, st.integers(1, 200))
-def test_as_many_clips_as_asked_and_at_least_one_of_each_corpus(every: list[str], clips: int) -> None:
+def test_the_sample_has_its_size_and_a_clip_of_each_corpus(every: list[str], clips: int) -> None:
     drawn = sample(every, clips)
-    found, whole = Counter(every[index] for index in drawn), Counter(every)
+    found, sizes = Counter(every[index] for index in drawn), Counter(every)
     assert drawn == sorted(set(drawn)) == sample(every, clips)
-    assert len(drawn) == min(len(every), max(clips, len(whole)))
-    assert found.keys() == whole.keys()
-    for name, size in whole.items():
+    assert len(drawn) == min(len(every), max(clips, len(sizes)))
+    assert found.keys() == sizes.keys()
+    for name, size in sizes.items():
         assert found[name] <= size
-        assert abs(found[name] - clips * size / len(every)) <= len(whole) + 1 or clips >= len(every)
+        assert abs(found[name] - clips * size / len(every)) <= len(sizes) + 1 or clips >= len(every)
 
 
-def test_large_corpora_give_more() -> None:
+def test_the_sample_is_proportional_to_the_corpora() -> None:
     drawn = sample(["large"] * 900 + ["small"] * 100, 50)
     assert sum(index >= 900 for index in drawn) == 6  # one, and a tenth of the other 48
     assert sample(["a"] * 100, 10) != list(range(10))
 
 
-def test_what_is_heard_is_what_the_transcriber_hears(tmp_path: Path) -> None:
+def test_the_rates_are_those_of_the_transcriber(tmp_path: Path) -> None:
     found, model = clips(tmp_path), adapted()
-    ours = listening(found, "validation.clips=5")
-    rates = ours.rates(model, StopRequest())
-    assert len(ours.clips) == rates["utterances"] == 5
+    sampled = validation_set(found, "validation.clips=5")
+    rates = sampled.evaluate(model, StopRequest())
+    assert len(sampled.clips) == rates["utterances"] == 5
 
-    family, alike = family_of(BASE), normalizer("uzbek")
+    family, normalize = family_of(BASE), normalizer("uzbek")
     transcriber = Transcriber(family, model, family.load_processor(BASE), quickstart().generation_settings(), 60)
-    heard = [alike(each.text) for each in transcriber.transcribe([read_clip(clip) for clip in ours.clips])]
-    said = [alike(text) for text in ours.clips.column("text")]
-    assert rates["wer"] == word_edits(said, heard).rate > 0
-    assert rates["cer"] == character_edits(said, heard).rate > 0
-    assert rates["listening_seconds"] > 0
+    transcripts = transcriber.transcribe([read_clip(clip) for clip in sampled.clips])
+    hypotheses = [normalize(each.text) for each in transcripts]
+    references = [normalize(text) for text in sampled.clips.column("text")]
+    assert rates["wer"] == word_edits(references, hypotheses).rate > 0
+    assert rates["cer"] == character_edits(references, hypotheses).rate > 0
+    assert rates["transcription_seconds"] > 0
 
 
-def test_training_does_not_notice(tmp_path: Path) -> None:
+def test_validation_does_not_change_the_training(tmp_path: Path) -> None:
     model = adapted()
     model.base_model.model.model.audio_tower.eval()  # modes may differ from module to module
     model.enable_input_require_grads()
     model.gradient_checkpointing_enable()
     modes, before = [module.training for module in model.modules()], torch.random.get_rng_state()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    ours = listening(clips(tmp_path, 3))
-    first = ours.rates(model, StopRequest())
+    sampled = validation_set(clips(tmp_path, 3))
+    first = sampled.evaluate(model, StopRequest())
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    again = ours.rates(model, StopRequest())
-    assert {**again, "listening_seconds": 0} == {**first, "listening_seconds": 0}
+    second = sampled.evaluate(model, StopRequest())
+    assert {**second, "transcription_seconds": 0} == {**first, "transcription_seconds": 0}
 
 
-def test_it_hears_in_the_precision_that_training_has(tmp_path: Path) -> None:
-    """A base in bfloat16 beside an adapter in float32: only autocast joins them everywhere."""
+def test_validation_runs_in_the_precision_of_the_training(tmp_path: Path) -> None:
+    """A base in bfloat16 with an adapter in float32 needs autocast."""
     model = adapted().to(torch.bfloat16)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
     with torch.autocast("cpu", torch.bfloat16):
-        assert listening(clips(tmp_path, 2)).rates(model, StopRequest())["utterances"] == 2
+        assert validation_set(clips(tmp_path, 2)).evaluate(model, StopRequest())["utterances"] == 2
 
 
-def test_a_clip_that_is_gone_ends_with_one_line(tmp_path: Path) -> None:
+def test_a_missing_clip_is_refused_in_one_line(tmp_path: Path) -> None:
     found = clips(tmp_path, 2)
     gone = Utterances.of([*found, replace(found[0], audio=str(tmp_path / "gone.ogg"))])
-    with pytest.raises(TrainingError, match=r"^validation: .*gone.ogg: .*; give the command again") as error:
-        listening(gone).rates(adapted(), StopRequest())
-    assert "\n" not in str(error.value)
+    with pytest.raises(ValidationClipError) as error:
+        validation_set(gone).evaluate(adapted(), StopRequest())
+    assert "gone.ogg" in error.value.problem and "\n" not in str(error.value)
 
 
 IN_TWO = """
@@ -138,23 +148,22 @@ import json, sys, torch
 from pathlib import Path
 from accelerate import PartialState
 from escoita.utils.interruption import StopRequest
-from tests.training.test_listening import adapted, clips, listening
 state = PartialState(cpu=True)
 folder = Path(sys.argv[1]) / str(state.process_index)
 folder.mkdir()
 assert state.num_processes == 2
-ours = listening(clips(folder), "eval.batch_seconds=4")
-heard, ours._heard = [], lambda model, batches, request, listen=ours._heard: (
-    heard.extend(batches) or listen(model, batches, request)
+sampled = validation_set(clips(folder), "eval.batch_seconds=4")
+own, sampled._transcribe = [], lambda model, batches, request, transcribe=sampled._transcribe: (
+    own.extend(batches) or transcribe(model, batches, request)
 )
-rates = ours.rates(adapted(), StopRequest())
-(folder / "found.json").write_text(json.dumps([sum(map(len, heard)), rates["wer"], rates["cer"], rates["utterances"]]))
+rates = sampled.evaluate(adapted(), StopRequest())
+(folder / "found.json").write_text(json.dumps([sum(map(len, own)), rates["wer"], rates["cer"], rates["utterances"]]))
 state.destroy_process_group()
 """
 
 
-def test_it_stops_after_the_batch_in_which_a_signal_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    request, ours = StopRequest(), listening(clips(tmp_path, 6), "eval.batch_seconds=4")
+def test_a_signal_stops_the_validation_after_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, sampled = StopRequest(), validation_set(clips(tmp_path, 6), "eval.batch_seconds=4")
     transcribed, in_batches = [], Transcriber.in_batches
 
     def signalled(self: Transcriber, *args: Any) -> Iterator[tuple[list[int], list[Transcript]]]:
@@ -166,12 +175,12 @@ def test_it_stops_after_the_batch_in_which_a_signal_came(tmp_path: Path, monkeyp
     monkeypatch.setattr(Transcriber, "in_batches", signalled)
     model = adapted().train()
     with pytest.raises(ValidationInterrupted):
-        ours.rates(model, request)
+        sampled.evaluate(model, request)
     assert len(transcribed) == 1 and model.training
 
 
 @pytest.mark.slow
-def test_two_processes_hear_a_share_each_and_find_the_same(tmp_path: Path) -> None:
+def test_two_processes_share_the_clips_and_have_the_same_rates(tmp_path: Path) -> None:
     (tmp_path / "in_two.py").write_text(IN_TWO, "utf-8")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
@@ -184,7 +193,119 @@ def test_two_processes_hear_a_share_each_and_find_the_same(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     (one, *first), (other, *second) = [json.loads((tmp_path / rank / "found.json").read_text()) for rank in "01"]
-    (tmp_path / "alone").mkdir()
-    alone = listening(clips(tmp_path / "alone"), "eval.batch_seconds=4").rates(adapted(), StopRequest())
-    assert first == second == [alone["wer"], alone["cer"], 9]
+    (tmp_path / "single").mkdir()
+    single = validation_set(clips(tmp_path / "single"), "eval.batch_seconds=4").evaluate(adapted(), StopRequest())
+    assert first == second == [single["wer"], single["cer"], 9]
     assert one + other == 9 and one and other
+
+
+def switch_to_inference(model: Any) -> None:
+    """Change the model as Unsloth does before it generates, and in further ways."""
+    for module in model.modules():
+        if hasattr(module, "gradient_checkpointing"):
+            module.gradient_checkpointing = False
+        module.training = False
+        module._flag_for_generation = True
+        if "_saved_temp_tokenizer" in vars(module):
+            module._saved_temp_tokenizer.padding_side = "right"
+    model.config.use_cache = model.config.text_config.use_cache = True
+    model.generation_config.use_cache, model.generation_config.cache_implementation = True, "dynamic"
+    model.disable_input_require_grads()
+    model.base_model.model.lm_head.register_forward_pre_hook(lambda module, inputs: None)
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            weight.data = weight.data.bfloat16().float()
+
+
+def generate_as_unsloth(model: Any) -> None:
+    """Let the model switch to inference when it generates, and never back."""
+    original = model.generate
+
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        switch_to_inference(model)
+        return original(*args, **kwargs)
+
+    model.generate = generate
+
+
+def test_validation_restores_every_flag(tmp_path: Path) -> None:
+    model, sampled = adapted(), validation_set(clips(tmp_path, 2))
+    model.gradient_checkpointing_enable()
+    model.enable_input_require_grads()
+    model.config.use_cache = model.config.text_config.use_cache = False
+    model.base_model.model.model.audio_tower.eval()
+    sampled.processor.tokenizer.padding_side = "left"
+    model.base_model.model._saved_temp_tokenizer = sampled.processor.tokenizer
+    generate_as_unsloth(model)
+    before = inference_state(model, sampled.processor)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    assert any(before[key] is True for key in before if key.endswith(".gradient_checkpointing"))
+    sampled.evaluate(model, StopRequest())
+    after = inference_state(model, sampled.processor)
+    assert {
+        key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)
+    } == {}
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_the_state_includes_the_changes_of_inference() -> None:
+    """Without the context manager the same model differs afterwards."""
+    model = adapted()
+    model.gradient_checkpointing_enable()
+    model.enable_input_require_grads()
+    before = inference_state(model)
+    switch_to_inference(model)
+    changed = {key.rpartition(".")[2] for key, value in inference_state(model).items() if before.get(key) != value}
+    assert {"gradient_checkpointing", "training", "_flag_for_generation", "_forward_pre_hooks"} <= changed
+
+
+def test_weights_and_random_numbers_are_restored_exactly() -> None:
+    model = torch.nn.Linear(3, 3)
+    model.device = torch.device("cpu")
+    weight = model.weight.detach().clone()
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    with pytest.raises(KeyError), training_state_restored(model):
+        torch.rand(5)
+        model.eval().half()
+        raise KeyError
+    assert torch.equal(torch.rand(2), expected) and model.training
+    assert model.weight.dtype == torch.float32 and torch.equal(model.weight, weight)
+
+
+def test_other_attributes_are_restored_and_new_ones_removed() -> None:
+    model: Any = torch.nn.Linear(3, 3)
+    model.device, model.compute = torch.device("cpu"), len
+    with training_state_restored(model):
+        model.compute, model.ready = None, True
+    assert model.compute is len and not hasattr(model, "ready")
+
+
+def step(check: CheckpointingCheck, model: Any, checkpointing: bool, number: int = 0) -> None:
+    check.on_step_begin(
+        SimpleNamespace(gradient_checkpointing=checkpointing), SimpleNamespace(global_step=number), None, model
+    )
+
+
+def test_disabled_checkpointing_stops_the_training() -> None:
+    model, check = adapted(), CheckpointingCheck()
+    model.gradient_checkpointing_enable()
+    step(check, model, True)
+    layer = "base_model.model.model.language_model.layers.1"
+    model.get_submodule(layer).gradient_checkpointing = False
+    step(check, model, True, STEPS_BETWEEN_CHECKS - 1)
+    with pytest.raises(GradientCheckpointingError) as error:
+        step(check, model, True, STEPS_BETWEEN_CHECKS)
+    assert (error.value.module, error.value.enabled, error.value.step) == (layer, False, STEPS_BETWEEN_CHECKS)
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_checkpointing_is_checked_from_the_first_step(checkpointing: bool) -> None:
+    model = adapted()
+    step(CheckpointingCheck(), model, False)
+    if not checkpointing:
+        model.gradient_checkpointing_enable()
+    with pytest.raises(GradientCheckpointingError) as error:
+        step(CheckpointingCheck(), model, checkpointing)
+    assert (error.value.value, error.value.enabled) == (checkpointing, not checkpointing)
