@@ -53,7 +53,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path, normalizer: str) -> None:
     assert any(line.endswith(shares) for line in lines)
 
 
-def test_one_corpus_is_not_pooled(tmp_path: Path) -> None:
+def test_one_corpus_has_no_total(tmp_path: Path) -> None:
     text = "".join(printed(tmp_path, evaluation()))
     assert "pooled" not in text and "mean of" not in text
 

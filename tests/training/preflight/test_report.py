@@ -52,7 +52,6 @@ def test_a_missing_base_does_not_hide_other_findings(short_recipe: Callable[...,
         ("training.learning_rat=1", "recipe", "training.learning_rat"),
         ("method.trainable.audio=3", "trained", "method.trainable.audio"),
         ("method.target_modules=nothing.*", "model", "method"),
-        ("load_in_4bit=true", "4 bits", None),
         ("engine=unsloth", "unsloth", None),
         ("training.fp16=true", "precision", None),
         ("training.per_device_train_batch_size=0", "recipe", "training.per_device_train_batch_size"),
@@ -65,6 +64,10 @@ def test_each_problem_is_found(
 ) -> None:
     found = [each for each in examine(short_recipe(override)) if each.about == subject and each.mark != "ok"]
     assert found and any((each.error.key if each.error else None) == key for each in found)
+
+
+def test_bitsandbytes_is_checked_for_4_bits(short_recipe: Callable[..., Recipe]) -> None:
+    assert "4 bits" in by_subject(list(examine(short_recipe("load_in_4bit=true"))))
 
 
 @pytest.mark.slow
