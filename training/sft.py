@@ -1,15 +1,15 @@
 """
-Train a speech adapter with TRL's SFTTrainer, as a recipe says.
+Train a speech adapter with TRL's SFTTrainer from a recipe.
 
     python training/sft.py --recipe recipes/quickstart-uzbek.yaml
     python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set training.learning_rate=1e-3
     python training/sft.py --recipe recipes/quickstart-uzbek.yaml --set hub.repo=user/name --push
 
-A run that was interrupted resumes from its last checkpoint when the command is given again, and SIGTERM and SIGINT let
-it write one first; `--restart` trains from the first step. With `--push` the token, the repository and the card are
-checked before training starts, and evaluation, card and upload follow it.
+An interrupted run resumes from its last checkpoint if the command is run again; on SIGTERM and SIGINT it writes a
+checkpoint first. `--restart` trains from the first step. With `--push` the token, the repository and the card are
+checked before training, and evaluation, card and upload follow it.
 
-`escoita train` and [`escoita.training.train`] take the same steps; copy this file to change them.
+`escoita train` and [`escoita.training.train`] run the same steps; copy this file to change them.
 """
 
 from escoita.cards.preflight import check_publishing
@@ -39,13 +39,13 @@ def main(
     ################
     # The recipe
     ################
-    asked = load_recipe(recipe, overrides)
-    check_publishing(asked, push, dry_run)
-    if dry_run or restart or not sft.finished(asked):
+    loaded = load_recipe(recipe, overrides)
+    check_publishing(loaded, push, dry_run)
+    if dry_run or restart or not sft.finished(loaded):
         ################
         # The base, without its weights
         ################
-        setup = sft.prepare(asked, restart, accept_changed_data)
+        setup = sft.prepare(loaded, restart, accept_changed_data)
         processor = sft.load_processor(setup)
 
         ################
@@ -72,7 +72,7 @@ def main(
     # Evaluation, card and upload
     ################
     if push and not dry_run:
-        evaluate_and_push(asked.run_path)
+        evaluate_and_push(loaded.run_path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command that does everything once, on a tiny model: train, evaluate, write the card, publish and serve."""
+"""Define the command that trains, evaluates, documents, publishes and serves a tiny model."""
 
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ def demo(
     from escoita.recipe.schema import load_recipe
 
     if recipe not in RECIPES:
-        raise typer.BadParameter(f"there are {', '.join(RECIPES)}", param_hint="--recipe")
+        raise typer.BadParameter(f"use one of {', '.join(RECIPES)}", param_hint="--recipe")
     path = unpack(recipe)
     run = Path(load_recipe(path, overrides).run_path)
     train(recipe=path, overrides=overrides)
@@ -44,10 +44,11 @@ def demo(
 
 def unpack(name: str) -> Path:
     """
-    Return the recipe of a quick start; outside of a checkout, copy it with its base and corpora into this folder.
+    Return the recipe of a quick start; outside of a checkout, first copy it with its base and corpora into the
+    current folder.
 
     Args:
-        name (`str`): One of [`RECIPES`].
+        name (`str`): The name of the quick start, one of [`RECIPES`].
     """
     from escoita.recipe.schema import load_recipe
 
@@ -64,5 +65,5 @@ def unpack(name: str) -> Path:
     }
     for folder in sorted({Path(recipe.base), *corpora}):
         shutil.copytree(resource(folder.as_posix()), folder, dirs_exist_ok=True)
-    say(f"Copied {path} and the files that it names into this folder")
+    say(f"Copied {path} and the files that it names into the current folder")
     return path

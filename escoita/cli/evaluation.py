@@ -1,4 +1,4 @@
-"""The commands that evaluate adapters, compare evaluations and show them."""
+"""Define the commands that evaluate adapters, compare evaluations and show them."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def evaluate(
     elif run:
         evaluate_run(run, changes, predict, *revision)
         if is_main_process():
-            print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints it, with what is of a run
+            print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints the table
     else:
         evaluate_manifests(*manifests, predict, *revision)
         if is_main_process():
@@ -84,17 +84,17 @@ def check_options(
     overrides: list[str] | None,
 ) -> None:
     """
-    Check that the options of an evaluation go together: those of a run, or those of manifests.
+    Check that the options of an evaluation are either those of a run, or those of manifests.
 
     Raises:
-        typer.BadParameter: They do not.
+        typer.BadParameter: The options are not compatible.
     """
     if shard and merge_shards:
-        raise typer.BadParameter("--shard hears a part, --merge puts all parts together: give one of them")
+        raise typer.BadParameter("--shard and --merge cannot be used together")
     of_run = run is not None and not (base or adapter or corpus or out or language)
     of_manifests = run is None and bool(base and corpus and out) and not (against or overrides)
     if run is None and not of_manifests and (against or overrides):
-        raise typer.BadParameter("--against and --set go with --run")
+        raise typer.BadParameter("--against and --set require --run")
     if not of_run and not of_manifests:
         raise typer.BadParameter("give --run, or --base, --corpus and --out, with --adapter or --language")
 
@@ -102,7 +102,7 @@ def check_options(
 def evaluation_overrides(
     overrides: list[str] | None, baseline: list[str] | None, against: str | None, normalizer: str | None
 ) -> list[str]:
-    """Return the changes of a recipe that the options of an evaluation ask for, as `section.key=value`."""
+    """Return the overrides of a recipe that the options of an evaluation define, as `section.key=value`."""
     options = {"baselines": baseline, "against": against, "normalizer": normalizer}
     return [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
 

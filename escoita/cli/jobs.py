@@ -1,4 +1,4 @@
-"""The commands that train and evaluate on hardware of the Hub."""
+"""Define the commands that train and evaluate on hardware of the Hub."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +92,7 @@ def _job(
     dry_run: bool,
     follow: bool,
 ) -> None:
-    """Plans a job, and shows it or sends it; `where` is repository, corpora, bucket and namespace."""
+    """Plan a job, and show or send it; `where` holds repository, corpora, bucket and namespace."""
     from huggingface_hub import HfApi, get_token
 
     from escoita.errors import EscoitaError
@@ -104,17 +104,17 @@ def _job(
 
     repo, data, out, namespace = where
     loaded, api = load_recipe(recipe, overrides), HfApi()
-    most = seconds(timeout)
+    max_seconds = seconds(timeout)
     require_reachable(api, loaded, data)
     on = hardware(api, flavor, price)
     planned = plan(work, loaded, source, flavor, timeout, on.gpus, repo, data, out, namespace)
     if dry_run:
-        for line in shown(planned, on, estimate(on, most, hours, loaded.run_path)):
+        for line in shown(planned, on, estimate(on, max_seconds, hours, loaded.run_path)):
             typer.echo(line)
         return
     token = get_token()
     if not token:
-        raise EscoitaError("no token, which a job needs: hf auth login, or set HF_TOKEN")
+        raise EscoitaError("a job needs a token, and none is set", hint="run hf auth login, or set HF_TOKEN")
     job = submit(api, planned, token)
     typer.echo(job.url)
     if follow:

@@ -1,4 +1,4 @@
-"""The `escoita` command: each subcommand calls one function of the package; see also the scripts of the top level."""
+"""Define the `escoita` command, whose subcommands call functions of the package, as the top-level scripts do."""
 
 import logging
 import sys
@@ -38,12 +38,12 @@ app.add_typer(jobs, name="jobs")
 
 
 def main() -> None:
-    """Runs the `escoita` command."""
+    """Run the `escoita` command."""
     _run(app)
 
 
 def script(command: Callable[..., None]) -> None:
-    """Runs one command as a script of its own."""
+    """Run one command as a script."""
     single = typer.Typer(add_completion=False, **STYLE)
     single.command()(command)
     _run(single)
@@ -51,15 +51,15 @@ def script(command: Callable[..., None]) -> None:
 
 def _run(typer_app: typer.Typer) -> None:
     """
-    Exit codes: 0 done, 1 refused or failed with a clear line, 2 usage, 130 and 143 stopped by SIGINT and SIGTERM; a
-    traceback is a defect of ours.
+    Run a command and exit with its status: 0 for success, 1 for an error, 2 for wrong usage, 130 and 143 after SIGINT
+    and SIGTERM. A traceback is a bug.
     """
-    # PEFT imports bitsandbytes where it is there, which misses on some CPUs a package that none of us needs.
+    # PEFT imports bitsandbytes if it is installed, which warns on some CPUs about a package that is not needed.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         with raise_on_signals():
             typer_app()
-    except SystemExit as ended:  # as every command ends, also what went well
+    except SystemExit as ended:  # every command ends so, also a successful one
         if not ended.code:
             destroy_process_group()
         raise
@@ -67,8 +67,8 @@ def _run(typer_app: typer.Typer) -> None:
         _print_error(error)
         sys.exit(1)
     except OSError as error:
-        # Of a library that writes in places of its own, such as the cache of the Hub. On a full disk `tempfile` finds
-        # no folder that takes a file, which it reports as one that does not exist.
+        # An error of a library that writes elsewhere, such as into the cache of the Hub. On a full disk `tempfile`
+        # finds no writable folder, which it reports as a missing one.
         if error.errno not in NO_SPACE and "No usable temporary directory" not in str(error):
             raise
         _print_error(cannot_write(Path(error.filename or "."), error.strerror or str(error)))
@@ -80,5 +80,5 @@ def _run(typer_app: typer.Typer) -> None:
 
 def _print_error(error: BaseException) -> None:
     if is_main_process():
-        said = "\n".join(map(visible, str(error).split("\n")))  # it may quote what a stranger wrote
-        print(f"escoita: {said}", file=sys.stderr)
+        text = "\n".join(map(visible, str(error).split("\n")))  # it may quote untrusted text
+        print(f"escoita: {text}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands, and the scripts of the top-level folders, share."""
+"""Define options and arguments that several commands and the top-level scripts use."""
 
 from pathlib import Path
 from typing import Annotated

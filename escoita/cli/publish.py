@@ -1,4 +1,4 @@
-"""The commands that write cards, publish, and prove what was published."""
+"""Define the commands that write cards, publish adapters, and verify what was published."""
 
 from pathlib import Path
 from typing import Annotated

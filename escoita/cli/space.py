@@ -1,4 +1,4 @@
-"""The commands of the page: on this machine, and as a Space of the Hub."""
+"""Define the commands that serve the page on this machine, and as a Space of the Hub."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOp
 
 
 space = typer.Typer(help="Serve the page on this machine, or as a Space of the Hub.", no_args_is_help=True)
-# As the Hub wants the names of variables and secrets.
+# The form of the names of variables and secrets on the Hub.
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -104,15 +104,15 @@ space.command("push")(space_push)
 def _variable(given: str) -> tuple[str, str]:
     key, equals, value = given.partition("=")
     if not equals or not KEY.fullmatch(key):
-        raise typer.BadParameter(f"--variable {given}: write KEY=VALUE")
+        raise typer.BadParameter(f"--variable {given}: expected KEY=VALUE")
     return key, value
 
 
 def _secret(given: str) -> tuple[str, str]:
-    """A secret never stands in a command, which shells keep; what is shown of it is its name."""
+    """Return name and value of a secret, which is read from the environment because shells record commands."""
     key, _, name = given.partition("=")
     if not KEY.fullmatch(key) or not KEY.fullmatch(name or key):
-        raise typer.BadParameter("--secret: write KEY, or KEY=NAME with the name of a variable of this shell")
+        raise typer.BadParameter("--secret: expected KEY, or KEY=NAME with the name of a variable of this shell")
     value = os.environ.get(name or key)
     if not value:
         raise typer.BadParameter(f"--secret {key}: the variable {name or key} of this shell is not set")

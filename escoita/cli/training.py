@@ -1,4 +1,4 @@
-"""The commands that examine corpora and recipes, train, and merge."""
+"""Define the commands that check corpora and recipes, train, and merge."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ from escoita.errors import EscoitaError
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Print statistics of the corpora of a recipe, their outliers, and overlaps of training and test data."""
-    from escoita.cli.tables import print_data
+    from escoita.cli.data_view import print_data
     from escoita.data.report import write_survey
     from escoita.recipe.schema import load_recipe
     from escoita.run_directory import RunDirectory
@@ -45,13 +45,13 @@ def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     loaded = load_recipe(recipe, overrides)
     findings = list(examine(loaded))
     refused = list(refusals(loaded))
-    findings += [Finding("refusal", PUBLISHING, line, "escoita push would refuse it") for line in refused]
+    findings += [Finding("refusal", PUBLISHING, line, "correct it, or escoita push fails") for line in refused]
     if loaded.hub.repo and not refused:
         try:
             preflight(loaded)
             findings.append(Finding("ok", "Hub", f"the token may write to {loaded.hub.repo}; the card is accepted"))
-        except EscoitaError as error:  # training itself does not need it
-            findings.append(Finding("warning", "Hub", str(error), "escoita train --push would refuse to begin"))
+        except EscoitaError as error:  # training does not need the Hub
+            findings.append(Finding("warning", "Hub", str(error), "correct it, or escoita train --push fails"))
     if not print_findings(findings):
         raise typer.Exit(1)
 

@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Assumed:
     """
-    What the arithmetic is made of; replace each by what a record of yours says.
+    Hold the assumptions of an estimate, each of which a record can replace.
 
     Args:
-        trained_hours_per_hour (`float`): Hours of audio that a GPU trains on in an hour; `training.json` has it as
-            `pace.audio_hours_per_hour`.
-        heard_hours_per_hour (`float`): Hours of audio that a GPU transcribes in an hour; `results.json` has it as
-            `rtfx`.
-        usd_per_hour (`float`): Of one GPU; `escoita jobs … --dry-run` asks the Hub.
-        share_of_eight (`float`): Of eight times the speed that eight GPUs of a node have in training.
-        share_of_nodes (`float`): Likewise of several nodes.
+        trained_hours_per_hour (`float`): The hours of audio that a GPU trains on per hour, which are
+            `pace.audio_hours_per_hour` in `training.json`.
+        heard_hours_per_hour (`float`): The hours of audio that a GPU transcribes per hour, which are `rtfx` in
+            `results.json`.
+        usd_per_hour (`float`): The price of one GPU; `escoita jobs … --dry-run` requests it from the Hub.
+        share_of_eight (`float`): The training speed of eight GPUs of a node, as a fraction of eight times that of
+            one.
+        share_of_nodes (`float`): The training speed of several nodes, as a fraction of the linear speed.
     """
 
     trained_hours_per_hour: float = 30.0
@@ -38,11 +39,11 @@ class Assumed:
 @dataclass(frozen=True)
 class Cost:
     """
-    What a piece of work takes.
+    Hold the time and the price of a job.
 
     Args:
-        hours (`float`): On the clock.
-        usd (`float`): Of all GPUs together.
+        hours (`float`): The elapsed time in hours.
+        usd (`float`): The price of all GPUs together in US dollars.
     """
 
     hours: float
@@ -55,42 +56,45 @@ ASSUMED = Assumed()
 
 def training(audio_hours: float, gpus: int, assumed: Assumed = ASSUMED) -> Cost:
     """
-    An epoch.
+    Return the cost of a training epoch.
 
     Args:
-        audio_hours (`float`): Of the corpus.
-        gpus (`int`): That share it; over eight, several nodes.
-        assumed ([`Assumed`], *optional*): Speeds and prices.
+        audio_hours (`float`): The duration of the corpus in hours.
+        gpus (`int`): The number of GPUs; more than eight are several nodes.
+        assumed ([`Assumed`], *optional*): The speeds and prices.
     """
-    share = 1.0 if gpus == 1 else assumed.share_of_eight if gpus <= 8 else assumed.share_of_nodes
-    return _cost(audio_hours / (assumed.trained_hours_per_hour * gpus * share), gpus, assumed)
+    efficiency = 1.0 if gpus == 1 else assumed.share_of_eight if gpus <= 8 else assumed.share_of_nodes
+    return _cost(audio_hours / (assumed.trained_hours_per_hour * gpus * efficiency), gpus, assumed)
 
 
 def hearing(audio_hours: float, gpus: int, assumed: Assumed = ASSUMED) -> Cost:
     """
-    An evaluation by one system, in shards, of which none waits for another.
+    Return the cost of the transcription by one system, in independent shards.
 
     Args:
-        audio_hours (`float`): Of the test corpora.
-        gpus (`int`): One a shard.
-        assumed ([`Assumed`], *optional*): Speeds and prices.
+        audio_hours (`float`): The duration of the test corpora in hours.
+        gpus (`int`): The number of GPUs, one per shard.
+        assumed ([`Assumed`], *optional*): The speeds and prices.
     """
     return _cost(audio_hours / (assumed.heard_hours_per_hour * gpus), gpus, assumed)
 
 
 def table(corpora: Sequence[tuple[str, float]], assumed: Assumed = ASSUMED) -> str:
     """
-    The table of docs/scale.md.
+    Return the table of docs/scale.md.
 
     Args:
-        corpora (`Sequence[tuple[str, float]]`): What they are called, and their hours of audio.
-        assumed ([`Assumed`], *optional*): Speeds and prices.
+        corpora (`Sequence[tuple[str, float]]`): The names of corpora, and their hours of audio.
+        assumed ([`Assumed`], *optional*): The speeds and prices.
     """
-    lines = ["| | GPUs | an epoch | | hearing all of it | |", "|---|---:|---:|---:|---:|---:|"]
+    lines = ["| | GPUs | an epoch | | transcription | |", "|---|---:|---:|---:|---:|---:|"]
     for name, hours in corpora:
         for gpus in GPUS:
-            trained, heard = training(hours, gpus, assumed), hearing(hours, gpus, assumed)
-            cells = (_hours(trained.hours), f"{trained.usd:,.0f} USD", _hours(heard.hours), f"{heard.usd:,.0f} USD")
+            trained, transcribed = training(hours, gpus, assumed), hearing(hours, gpus, assumed)
+            cells = (
+                *(_hours(trained.hours), f"{trained.usd:,.0f} USD"),
+                *(_hours(transcribed.hours), f"{transcribed.usd:,.0f} USD"),
+            )
             lines.append(f"| {name} | {gpus} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -103,40 +107,40 @@ def _hours(hours: float) -> str:
     return f"{hours:.1f} h" if hours < 100 else f"{hours / 24:,.0f} days"
 
 
-_IN_AN_HOUR = {"second": 3600, "minute": 60, "hour": 1, "day": 1 / 24}
+_UNITS_PER_HOUR = {"second": 3600, "minute": 60, "hour": 1, "day": 1 / 24}
 
 
 @dataclass(frozen=True)
 class Hardware:
     """
-    What a job would run on.
+    Hold the hardware of a job.
 
     Args:
-        flavor (`str`): Its name.
-        told (`str`): What the Hub says of it; empty where it was not asked.
-        gpus (`int`): Accelerators.
-        usd_per_hour (`float`, *optional*): Its price; none where nobody tells.
-        by (`str`): Who says the price.
+        flavor (`str`): The name.
+        description (`str`): The description by the Hub; empty if the Hub is not available.
+        gpus (`int`): The number of accelerators.
+        usd_per_hour (`float`, *optional*): The price in US dollars per hour; `None` if it is not known.
+        price_source (`str`): The source of the price.
     """
 
     flavor: str
-    told: str
+    description: str
     gpus: int
     usd_per_hour: float | None
-    by: str
+    price_source: str
 
 
 def hardware(api: "HfApi", flavor: str, price: float | None = None) -> Hardware:
     """
-    Asks the Hub for a flavor and its price.
+    Request a flavor and its price from the Hub.
 
     Args:
         api (`HfApi`): The client.
-        flavor (`str`): Such as `a100-large`.
-        price (`float`, *optional*): US dollars an hour, instead of what the Hub says.
+        flavor (`str`): The name of the flavor, such as `a100-large`.
+        price (`float`, *optional*): The price in US dollars per hour, which replaces that of the Hub.
 
     Raises:
-        EscoitaError: There is no such flavor, or the Hub tells none and no price was given.
+        EscoitaError: The flavor is unknown, or the Hub is not available and no price was given.
     """
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import httpx
@@ -146,46 +150,53 @@ def hardware(api: "HfApi", flavor: str, price: float | None = None) -> Hardware:
     except (HfHubHTTPError, httpx.HTTPError) as error:
         if price is None:
             raise EscoitaError(
-                f"the Hub does not tell its hardware now ({type(error).__name__}): give --price, in US dollars an hour"
+                f"the hardware list of the Hub is not available ({type(error).__name__})",
+                key="--flavor",
+                value=flavor,
+                hint="give --price, in US dollars per hour",
             ) from error
         return Hardware(flavor, "", 1, price, "--price")
     if flavor not in offered:
-        raise EscoitaError(f"--flavor {flavor}: the Hub has {', '.join(offered)}")
+        hint = f"use one of {', '.join(offered)}"
+        raise EscoitaError("not found on the Hub", key="--flavor", value=flavor, hint=hint)
     found = offered[flavor]
     gpus = int(found.accelerator.quantity) if found.accelerator else 1
     if price is not None:
-        return Hardware(flavor, _told(found), gpus, price, "--price")
-    per_hour = _IN_AN_HOUR.get(found.unit_label)
-    return Hardware(flavor, _told(found), gpus, per_hour and per_hour * found.unit_cost_usd, "the Hub")
+        return Hardware(flavor, _description(found), gpus, price, "--price")
+    factor = _UNITS_PER_HOUR.get(found.unit_label)
+    return Hardware(flavor, _description(found), gpus, factor and factor * found.unit_cost_usd, "the Hub")
 
 
-def estimate(on: Hardware, most_seconds: int, hours: float | None, run: Path) -> list[str]:
+def estimate(on: Hardware, max_seconds: int, hours: float | None, run: Path) -> list[str]:
     """
-    What is to be said of time and cost, a line each.
+    Return lines with times and prices.
 
     Args:
-        on ([`Hardware`]): With its price.
-        most_seconds (`int`): The job ends then.
-        hours (`float`, *optional*): What the user expects.
-        run (`Path`): The recipe's run directory, whose record says what the same training took here.
+        on ([`Hardware`]): The hardware and its price.
+        max_seconds (`int`): The time limit of the job in seconds.
+        hours (`float`, *optional*): The duration that the user expects, in hours.
+        run (`Path`): The run directory of the recipe, whose record may hold the duration of the same training.
     """
-    most = most_seconds / 3600
-    lines = [_line(f"at most {most:g} h", most, on), *([_line(f"{hours:g} h by --hours", hours, on)] if hours else [])]
+    limit = max_seconds / 3600
+    lines = [_line(f"at most {limit:g} h", limit, on)]
+    if hours:
+        lines.append(_line(f"{hours:g} h (--hours)", hours, on))
     try:
-        known = TrainingRecord.read(run / "training.json")
+        record = TrainingRecord.read(run / "training.json")
     except RecordError:
         return lines
-    took = known.train_seconds / 3600
-    return [*lines, _line(f"{took:.2g} h of steps by {run / 'training.json'}, on {known.device}", took, on)]
+    recorded = record.train_seconds / 3600
+    source = f"{recorded:.2g} h of steps ({run / 'training.json'}, {record.device})"
+    return [*lines, _line(source, recorded, on)]
 
 
-def _line(told: str, hours: float, on: Hardware) -> str:
+def _line(label: str, hours: float, on: Hardware) -> str:
     if on.usd_per_hour is None:
-        return f"{told}: the Hub gives no price an hour; --price does"
-    return f"{told}: {hours * on.usd_per_hour:.2f} USD, at {on.usd_per_hour:.2f} USD an hour by {on.by}"
+        return f"{label}: price unknown; give --price"
+    return f"{label}: {hours * on.usd_per_hour:.2f} USD, at {on.usd_per_hour:.2f} USD per hour ({on.price_source})"
 
 
-def _told(found: "JobHardwareInfo") -> str:
+def _description(found: "JobHardwareInfo") -> str:
     card = found.accelerator
     gpu = f", {card.quantity} x {card.manufacturer} {card.model}, {card.vram}" if card else ""
     return f"{found.pretty_name}: {found.cpu}, {found.ram}{gpu}"

@@ -1,4 +1,4 @@
-"""What runs in a job: `python -m escoita.jobs.inside`, with what `escoita jobs` told it in its environment."""
+"""Run the commands of a job: `python -m escoita.jobs.inside`, with the plan of `escoita jobs` in the environment."""
 
 import json
 import os
@@ -9,20 +9,20 @@ import tempfile
 from pathlib import Path
 
 
-def work(told: str) -> int:
+def work(plan: str) -> int:
     """
-    Runs the commands of a plan until one fails.
+    Run the commands of a plan until one fails.
 
-    The working directory is a folder of its own, in which the corpora stand under the names that they have in their
-    repository, so that the recipe finds them where it says.
+    The working directory is a new folder with links to the corpora under their paths in the repository, so that the
+    paths in the recipe are valid.
 
     Args:
-        told (`str`): JSON of recipe, commands and the folder of the corpora.
+        plan (`str`): JSON with the recipe, the commands and the folder of the corpora.
 
     Returns:
-        `int`: Exit code of the last command that ran.
+        `int`: The exit status of the last command that ran.
     """
-    job = json.loads(told)
+    job = json.loads(plan)
     folder = Path(tempfile.mkdtemp(prefix="escoita-job-"))
     if job["data"]:
         for entry in Path(job["data"]).iterdir():
@@ -32,9 +32,9 @@ def work(told: str) -> int:
     recipe.write_text(job["recipe"], "utf-8")
     for command in job["commands"]:
         print(f"$ {shlex.join(command)}", flush=True)
-        # `python` is this one, whatever stands first in the PATH of an image.
-        here = [sys.executable, *command[1:]] if command[0] == "python" else command
-        if code := subprocess.run(here, cwd=folder, check=False).returncode:  # noqa: S603  planned by the user
+        # `python` means this interpreter, and not the first in the PATH of an image.
+        resolved = [sys.executable, *command[1:]] if command[0] == "python" else command
+        if code := subprocess.run(resolved, cwd=folder, check=False).returncode:  # noqa: S603  planned by the user
             return code if code > 0 else 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Plan a job on hardware of the Hub from a recipe, and check that it finds its corpora."""
+"""Plan a job on hardware of the Hub from a recipe, and check that the job can read its corpora."""
 
 import json
 import re
@@ -19,51 +19,70 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi, Volume
 
 
-_REPOSITORY = "hf upload user/name FOLDER . --repo-type dataset --private"
+_UPLOAD = "hf upload user/name FOLDER . --repo-type dataset --private"
+
+
+class LocalPathError(EscoitaError):
+    """Report a path of this machine, which a job cannot read."""
+
+    problem = "a job cannot read this path of the local machine"
+    hint = f"upload it to a dataset repository under the same path ({_UPLOAD}), and give --data user/name"
+
+
+class MissingPathError(EscoitaError):
+    """
+    Report a path that is not in a dataset repository.
+
+    Args:
+        repo (`str`): The dataset repository.
+    """
+
+    repo: str
+    problem = "not found in datasets/{repo}"
+    hint = f"upload it there under this path ({_UPLOAD})"
+
+
+class OutputError(EscoitaError):
+    """Report a job whose results would not be stored."""
 
 
 def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
     """
-    Refuses what only this machine has.
+    Refuse files and folders that exist only on this machine.
 
     Args:
-        api (`HfApi`): Client with the user's token.
-        recipe ([`Recipe`]): What would be trained or evaluated.
-        data (`str`, *optional*): Dataset repository that the job has its corpora from.
+        api (`HfApi`): The client with the user's token.
+        recipe ([`Recipe`]): The recipe of the job.
+        data (`str`, *optional*): The dataset repository with the corpora of the job.
 
     Raises:
-        EscoitaError: A path is of this machine, or not in the repository; or the repository cannot be read.
+        LocalPathError: A path is one of this machine.
+        MissingPathError: A path is not in the repository.
+        EscoitaError: The repository cannot be read.
     """
     from escoita.hub.auth import clear_refusals
 
-    wanted = dict(_paths(recipe))
-    for where, path in wanted.items():
+    paths = dict(_paths(recipe))
+    for key, path in paths.items():
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise EscoitaError(
-                f"{where}: {path} is of this machine, which a job does not see: write it relative to the root of a"
-                " dataset repository, and give that with --data user/name"
-            )
+            hint = "write it relative to the root of a dataset repository, and give --data user/name"
+            raise LocalPathError(key=key, value=path, hint=hint)
     if not data:
-        for where, path in wanted.items():
-            raise EscoitaError(
-                f"{where}: {path} is of this machine, which a job does not see: put it into a dataset repository"
-                f" ({_REPOSITORY}) under the same path, and give --data user/name"
-            )
+        for key, path in paths.items():
+            raise LocalPathError(key=key, value=path)
         return
     if not is_repo_id(data):
-        raise EscoitaError(f"--data {data}: not the name of a dataset repository; write user/name")
-    clean = {where: str(PurePosixPath(path)) for where, path in wanted.items()}
+        raise EscoitaError("expected a dataset repository, user/name", key="--data", value=data)
+    clean = {key: str(PurePosixPath(path)) for key, path in paths.items()}
     with clear_refusals(data, "dataset"):
-        there = {found.path for found in api.get_paths_info(data, sorted(set(clean.values())), repo_type="dataset")}
-    for where, path in clean.items():
-        if path not in there:
-            raise EscoitaError(
-                f"{where}: {path} is not in datasets/{data}; upload it there under that path ({_REPOSITORY})"
-            )
+        existing = {found.path for found in api.get_paths_info(data, sorted(set(clean.values())), repo_type="dataset")}
+    for key, path in clean.items():
+        if path not in existing:
+            raise MissingPathError(key=key, value=path, repo=data)
 
 
 def _paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Files and folders that a recipe names, by where it names them."""
+    """Yield the files and folders of a recipe, each with its key."""
     if not is_repo_id(recipe.base) or Path(recipe.base).exists():
         yield "base", recipe.base
     for use in ("train", "validation", "test"):
@@ -73,12 +92,12 @@ def _paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 Work = Literal["train", "eval"]
-# Where the job finds corpora, and where it writes what outlives it.
+# The folders of the job for corpora and for results that are stored.
 DATA, OUT = "/corpora", "/out"
 RECIPE = "recipe.yaml"
-# What texts and weights depend on: in the job the versions of this machine.
+# Packages that affect texts and weights, whose versions in the job are those of this machine.
 PINNED = ("torch", "transformers", "peft", "trl", "accelerate", "huggingface-hub")
-# Of the environment of the job; read by `escoita/jobs/inside.py`.
+# The environment variable with the plan, which `escoita/jobs/inside.py` reads.
 VARIABLE = "ESCOITA_JOB"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -86,19 +105,19 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @dataclass(frozen=True)
 class JobPlan:
     """
-    All that a job is made of; secrets by their names alone.
+    Hold the plan of a job, with the names of secrets but not their values.
 
     Args:
-        name (`str`): What the Hub calls it.
-        recipe (`str`): The recipe, as YAML.
-        commands (`list[list[str]]`): What runs, one after the other, until one fails.
-        source (`str`): Requirement by which pip finds escoita.
-        flavor (`str`): Hardware.
-        timeout (`str`): The most that it may take, such as `6h`.
-        data (`str`, *optional*): Dataset repository whose files are the corpora.
-        out (`str`, *optional*): Bucket into which the run directory goes.
-        namespace (`str`, *optional*): User or organization that pays; the user of the token unless given.
-        secrets (`tuple[str, ...]`, *optional*, defaults to `("HF_TOKEN",)`): Names.
+        name (`str`): The name of the job on the Hub.
+        recipe (`str`): The recipe as YAML.
+        commands (`list[list[str]]`): The commands, which run one after the other until one fails.
+        source (`str`): The requirement with which pip installs escoita.
+        flavor (`str`): The hardware.
+        timeout (`str`): The time limit, such as `6h`.
+        data (`str`, *optional*): The dataset repository of the corpora.
+        out (`str`, *optional*): The bucket for the run directory.
+        namespace (`str`, *optional*): The user or organization that pays; defaults to the user of the token.
+        secrets (`tuple[str, ...]`, *optional*, defaults to `("HF_TOKEN",)`): The names of the secrets.
     """
 
     name: str
@@ -114,23 +133,23 @@ class JobPlan:
 
     @property
     def script(self) -> list[str]:
-        """What `uv run` is given."""
+        """Return the arguments of `uv run`."""
         return ["python", "-m", "escoita.jobs.inside"]
 
     @property
     def dependencies(self) -> list[str]:
-        """What is installed: escoita, and what texts and weights depend on in the versions that are here."""
+        """Return the requirements: escoita, and the pinned packages in the versions of this machine."""
         return [self.source, *(f"{package}=={version(package).partition('+')[0]}" for package in PINNED)]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the job is told; everybody in the namespace may read it."""
-        told = {"recipe": self.recipe, "commands": self.commands, "data": DATA if self.data else None}
-        return {VARIABLE: json.dumps(told), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        """Return the environment variables, which all members of the namespace can read."""
+        work = {"recipe": self.recipe, "commands": self.commands, "data": DATA if self.data else None}
+        return {VARIABLE: json.dumps(work), "HF_HUB_DISABLE_TELEMETRY": "1"}
 
     @property
     def volumes(self) -> list["Volume"]:
-        """What is mounted: corpora to be read, the bucket to be written."""
+        """Return the mounts: the corpora read-only, and the bucket for results."""
         from huggingface_hub import Volume
 
         read = [Volume(type="dataset", source=self.data, mount_path=DATA, read_only=True)] if self.data else []
@@ -150,39 +169,39 @@ def plan(
     namespace: str | None = None,
 ) -> JobPlan:
     """
-    Plans a job.
+    Return the plan of a job.
 
     Args:
-        work (`str`): `train`, which then evaluates, writes the card and publishes; or `eval`.
-        recipe ([`Recipe`]): What is trained or evaluated.
-        source (`str`): Requirement by which pip finds escoita.
-        flavor (`str`): Hardware.
-        timeout (`str`): Such as `6h`.
-        gpus (`int`, *optional*, defaults to 1): So many processes share the work.
-        repo (`str`, *optional*): Where a training publishes; `hub.repo` of the recipe unless given.
-        data (`str`, *optional*): Dataset repository of the corpora.
-        out (`str`, *optional*): Bucket of the run directory.
-        namespace (`str`, *optional*): Who pays.
+        work (`str`): The kind of job: `train`, which also evaluates, writes the card and publishes; or `eval`.
+        recipe ([`Recipe`]): The recipe.
+        source (`str`): The requirement with which pip installs escoita.
+        flavor (`str`): The hardware.
+        timeout (`str`): The time limit, such as `6h`.
+        gpus (`int`, *optional*, defaults to 1): The number of processes that share the work.
+        repo (`str`, *optional*): The repository to publish to; defaults to `hub.repo` of the recipe.
+        data (`str`, *optional*): The dataset repository of the corpora.
+        out (`str`, *optional*): The bucket for the run directory.
+        namespace (`str`, *optional*): The user or organization that pays.
 
     Raises:
-        EscoitaError: Nothing of the work would outlive the job, or a time is written otherwise.
+        OutputError: The results would not be stored.
+        EscoitaError: The time limit is not valid.
     """
     seconds(timeout)
     repo = repo or recipe.hub.repo
     if work == "train" and not (repo or out):
-        raise EscoitaError("nothing would outlive the job: give --repo user/name, --out user/bucket, or both")
+        hint = "give --repo user/name, --out user/bucket, or both"
+        raise OutputError("the results of the job would not be stored", hint=hint)
     if work == "eval" and not out:
-        raise EscoitaError(
-            "an evaluation is of a run directory, in the bucket into which the job that trained wrote it: give --out"
-            " user/bucket"
-        )
+        problem = "required, because the run directory to evaluate is in the bucket of the training job"
+        raise OutputError(problem, key="--out", hint="give --out user/bucket")
     run = f"{OUT}/{recipe.name}" if out else f"runs/{recipe.name}"
-    written = recipe.model_dump(mode="json", exclude_defaults=True) | {"run_dir": run}
+    values = recipe.model_dump(mode="json", exclude_defaults=True) | {"run_dir": run}
     if repo:
-        written["hub"] = written.get("hub", {}) | {"repo": repo}
+        values["hub"] = values.get("hub", {}) | {"repo": repo}
     return JobPlan(
         name=f"escoita-{work}-{re.sub('[^A-Za-z0-9_-]', '-', recipe.name)}",
-        recipe=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+        recipe=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
         commands=_commands(work, run, gpus, bool(repo)),
         source=source,
         flavor=flavor,
@@ -195,24 +214,24 @@ def plan(
 
 def seconds(timeout: str) -> int:
     """
-    Seconds of `90m`, `6h` or `2d`.
+    Return the seconds of a duration such as `90m`, `6h` or `2d`.
 
     Raises:
-        EscoitaError: It is written otherwise.
+        EscoitaError: The duration has another form.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", timeout)
     if match is None or not float(match[1]):
-        raise EscoitaError(f"--timeout {timeout}: write 90m, 6h or 2d")
+        raise EscoitaError("expected a duration such as 90m, 6h or 2d", key="--timeout", value=timeout)
     return round(float(match[1]) * _SECONDS[match[2]])
 
 
 def _commands(work: Work, run: str, gpus: int, publish: bool) -> list[list[str]]:
-    """By several processes the training and the hearing, by one the rest."""
-    # Behind `--`, as torchrun would take `--run` for its own.
+    """Return the commands; training and evaluation run in several processes, the others in one."""
+    # After `--`, because torchrun has its own option `--run`.
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={gpus}", "-m", "--"]
     shared = ["python", "-m", *(torchrun if gpus > 1 else [])]
-    heard: Sequence[list[str]] = [[*shared, "escoita", "eval", "--run", run]]
-    alone = [["python", "-m", "escoita", verb, "--run", run] for verb in (["card", "push"] if publish else ["card"])]
+    evaluation: Sequence[list[str]] = [[*shared, "escoita", "eval", "--run", run]]
+    single = [["python", "-m", "escoita", verb, "--run", run] for verb in (["card", "push"] if publish else ["card"])]
     if work == "eval":
-        return [*heard, ["python", "-m", "escoita", "summary", "--run", run]]
-    return [[*shared, "escoita", "train", RECIPE], *heard, *alone]
+        return [*evaluation, ["python", "-m", "escoita", "summary", "--run", run]]
+    return [[*shared, "escoita", "train", RECIPE], *evaluation, *single]

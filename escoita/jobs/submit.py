@@ -1,4 +1,4 @@
-"""A plan is shown, sent to the Hub, and followed to its end."""
+"""Show the plan of a job, send it to the Hub, and follow the job."""
 
 import shlex
 import warnings
@@ -16,18 +16,29 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
 
 
-def shown(plan: JobPlan, on: Hardware, cost: Iterable[str]) -> Iterator[str]:
+class JobError(EscoitaError):
     """
-    What would run, a line each; of secrets their names.
+    Report a job that did not complete.
 
     Args:
-        plan ([`JobPlan`]): The job.
-        on ([`~escoita.jobs.cost.Hardware`]): What it runs on.
-        cost (`Iterable[str]`): What [`~escoita.jobs.cost.estimate`] says.
+        stage (`str`): The last stage of the job.
+    """
+
+    stage: str
+
+
+def shown(plan: JobPlan, on: Hardware, cost: Iterable[str]) -> Iterator[str]:
+    """
+    Yield lines that describe a job, with the names of secrets but not their values.
+
+    Args:
+        plan ([`JobPlan`]): The plan.
+        on ([`~escoita.jobs.cost.Hardware`]): The hardware.
+        cost (`Iterable[str]`): The lines from [`~escoita.jobs.cost.estimate`].
     """
     yield f"job        {plan.name}, at most {plan.timeout}"
-    yield f"hardware   {on.flavor}{f' ({on.told})' if on.told else ''}"
-    yield f"namespace  {plan.namespace or 'of the token'}"
+    yield f"hardware   {on.flavor}{f' ({on.description})' if on.description else ''}"
+    yield f"namespace  {plan.namespace or 'user of the token'}"
     for line in cost:
         yield f"cost       {line}"
     installed = " ".join(f"--with {shlex.quote(each)}" for each in plan.dependencies)
@@ -35,7 +46,7 @@ def shown(plan: JobPlan, on: Hardware, cost: Iterable[str]) -> Iterator[str]:
     for command in plan.commands:
         yield f"runs       {shlex.join(command)}"
     for volume in plan.volumes:
-        kind = "read-only" if volume.read_only else "written"
+        kind = "read-only" if volume.read_only else "writable"
         yield f"mounts     {volume.type} {volume.source} at {volume.mount_path}, {kind}"
     for name in plan.secrets:
         yield f"secret     {name} (its value is not shown)"
@@ -47,15 +58,15 @@ def shown(plan: JobPlan, on: Hardware, cost: Iterable[str]) -> Iterator[str]:
 
 def submit(api: "HfApi", plan: JobPlan, token: str) -> "JobInfo":
     """
-    Sends a job to the Hub.
+    Send a job to the Hub.
 
     Args:
-        api (`HfApi`): Client with the user's token.
-        plan ([`JobPlan`]): What is to run.
-        token (`str`): What the job reads private repositories and publishes with.
+        api (`HfApi`): The client with the user's token.
+        plan ([`JobPlan`]): The plan.
+        token (`str`): The token with which the job reads private repositories and publishes.
 
     Raises:
-        PublishError: The Hub refuses it.
+        PublishError: The Hub refuses the job.
     """
     script, *arguments = plan.script
     with clear_refusals(plan.name, "namespace, bucket or dataset"), warnings.catch_warnings():
@@ -76,20 +87,20 @@ def submit(api: "HfApi", plan: JobPlan, token: str) -> "JobInfo":
 
 def follow(api: "HfApi", job: "JobInfo", echo: Callable[[str], object]) -> None:
     """
-    Prints what a job writes, until it ends.
+    Print the log of a job until the job ends.
 
     Args:
         api (`HfApi`): The client.
-        job (`JobInfo`): As [`submit`] gives it.
-        echo (`Callable[[str], object]`): Prints a line.
+        job (`JobInfo`): The job from [`submit`].
+        echo (`Callable[[str], object]`): The function that prints a line.
 
     Raises:
-        EscoitaError: The job failed or was stopped.
+        JobError: The job failed or was stopped.
     """
     with clear_refusals(job.url, "job"):
         for line in api.fetch_job_logs(job_id=job.id, namespace=job.owner.name, follow=True):
             echo(visible(line.rstrip("\n")))
         ended = api.wait_for_job(job_id=job.id, namespace=job.owner.name)
     if ended.status.stage != "COMPLETED":
-        said = f": {visible(ended.status.message)}" if ended.status.message else ""
-        raise EscoitaError(f"{job.url}: ended with {ended.status.stage}{said}")
+        message = f": {ended.status.message}" if ended.status.message else ""
+        raise JobError(f"ended with {ended.status.stage}{message}", path=job.url, stage=ended.status.stage)

@@ -1,4 +1,4 @@
-"""Fine-tune a speech model with an adapter; [`train`] does all of it, and the steps can be called one by one."""
+"""Fine-tune a speech model with an adapter: [`train`] runs the whole training, and `sft` holds its steps."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -17,65 +17,81 @@ if TYPE_CHECKING:
 
 def prepare_precision(model: torch.nn.Module) -> None:
     """
-    Makes what is trained float32, once the adapter is on and before there is an optimizer; what is frozen stays.
+    Convert the trained parameters to float32, after the adapter is added and before the optimizer is created.
 
-    A step of half precision is too coarse for small learning rates, and the gradient scaler of fp16 refuses gradients
-    in fp16 ("Attempting to unscale FP16 gradients"). PEFT does so for low-rank matrices, but not for modules that are
-    trained whole.
+    Half precision is too coarse for updates with small learning rates, and the gradient scaler of fp16 refuses fp16
+    gradients ("Attempting to unscale FP16 gradients"). PEFT converts low-rank matrices, but not fully trained modules.
 
     Args:
-        model (`torch.nn.Module`): Changed in place.
+        model (`torch.nn.Module`): The model, which is changed in place; frozen parameters stay as they are.
     """
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()
 
 
-# Unsloth rewrites these when it is imported.
-REWRITTEN = ("transformers", "trl", "peft")
+# Packages that Unsloth patches when it is imported.
+PATCHED = ("transformers", "trl", "peft")
+
+
+class ImportOrderError(TrainingError):
+    """
+    Report that a package was imported before Unsloth, which patches it.
+
+    Args:
+        package (`str`): The package that was imported too early.
+    """
+
+    package: str
+    problem = "unsloth must be imported before {package}"
+    hint = "import unsloth first, or use the command escoita train"
 
 
 def import_first(recipe: Recipe) -> None:
     """
-    Imports what must be imported before transformers: Unsloth, where the recipe asks for it.
+    Import Unsloth before transformers if the recipe uses it.
 
     Raises:
-        RecipeError: Unsloth cannot train by the recipe's method.
-        TrainingError: Unsloth is not installed, finds no GPU, or something else was imported before it.
+        RecipeError: Unsloth does not support the recipe's method.
+        TrainingError: Unsloth is not installed, finds no GPU, or was imported too late.
     """
     if recipe.engine != "unsloth":
         return
     if isinstance(recipe.method, Modules):
-        raise RecipeError("engine: unsloth trains low-rank adapters; kind: modules needs engine: transformers")
+        raise RecipeError(
+            "only low-rank adapters are supported",
+            key="engine",
+            value="unsloth",
+            hint="set engine: transformers to train kind: modules",
+        )
     if "unsloth" in sys.modules:
         return
-    early = [name for name in REWRITTEN if name in sys.modules]
+    early = [name for name in PATCHED if name in sys.modules]
     if early:
-        raise TrainingError(
-            f"engine: unsloth rewrites {early[0]}, which is imported already; import unsloth first, or use the command"
-        )
+        raise ImportOrderError(key="engine", value="unsloth", package=early[0])
     try:
-        import escoita.training.unsloth_backend  # noqa: F401 its import is what is asked for
-    except (ImportError, NotImplementedError) as error:  # the latter is what it says without a GPU
+        import escoita.training.unsloth_backend  # noqa: F401 the import patches transformers
+    except (ImportError, NotImplementedError) as error:  # NotImplementedError is raised without a GPU
+        problem, hint = " ".join(str(error).split()), None
         if isinstance(error, ModuleNotFoundError) and error.name == "unsloth":
-            raise TrainingError("engine: unsloth is not installed: pip install 'escoita[unsloth]'") from error
-        raise TrainingError(f"engine: unsloth: {' '.join(str(error).split())}") from error
+            problem, hint = "not installed", "run pip install 'escoita[unsloth]'"
+        raise TrainingError(problem, key="engine", value="unsloth", hint=hint) from error
 
 
 def load_for_training(recipe: Recipe, family: "ChatFamily") -> tuple[Any, "PeftConfig | None"]:
     """
-    Loads the base, and says what is left to do.
+    Load the base and, with Unsloth, add the adapter.
 
     Args:
-        recipe ([`Recipe`]): Which base, in which precision, with which adapter.
-        family ([`ChatFamily`]): Of the base.
+        recipe ([`Recipe`]): The recipe, with base, precision and method.
+        family ([`ChatFamily`]): The family of the base.
 
     Returns:
-        `tuple`: The model, and the configuration of the adapter that SFTTrainer is to put on it; with Unsloth the
-        adapter is on the model already, and there is none.
+        `tuple`: The model, and the configuration of the adapter that SFTTrainer adds; `None` with Unsloth, whose model
+        has the adapter already.
 
     Raises:
-        EscoitaError: The base cannot be loaded as asked for.
+        EscoitaError: The base cannot be loaded.
     """
     if recipe.engine == "unsloth":
         from escoita.training.unsloth_backend import load_with_adapter
@@ -89,10 +105,10 @@ def load_for_training(recipe: Recipe, family: "ChatFamily") -> tuple[Any, "PeftC
 
 def untrained(recipe: Recipe) -> Any:
     """
-    The model with its adapter, without weights: for counting.
+    Return the model with its adapter on the meta device, without weights, to count parameters.
 
     Raises:
-        TrainingError: The base has no layers that the method names, or none that it takes.
+        TrainingError: The base has no layers that the method names, or PEFT does not support them.
     """
     from peft import get_peft_model
 
@@ -104,6 +120,6 @@ def untrained(recipe: Recipe) -> Any:
         model = family.empty_model(recipe.base, recipe.base_revision)
         try:
             return get_peft_model(model, peft_config(recipe))
-        except ValueError as error:  # PEFT names targets that it does not find or take
+        except ValueError as error:  # PEFT names the targets that it does not find or support
             reason = " ".join(str(error).split())[:300]
-            raise TrainingError(f"method: the adapter cannot be put on the base: {reason}") from error
+            raise TrainingError(f"the adapter cannot be added to the base: {reason}", key="method") from error

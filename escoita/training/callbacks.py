@@ -19,18 +19,18 @@ from transformers.trainer_callback import ExportableState
 from escoita.errors import RecipeError
 from escoita.records.training import Throughput
 from escoita.run_directory import RunDirectory
-from escoita.training.checkpointing import checkpoints_by_step, written_whole
+from escoita.training.checkpointing import checkpoints_by_step, folder_written
 from escoita.utils.files import sync_files
 from escoita.utils.processes import gathered, say
 
 
 class EnergyMeter(TrainerCallback, ExportableState):
     """
-    Joules of the GPUs from the first step to the last, over all sessions; travels inside the checkpoints.
+    Measure the energy of the GPUs from the first to the last step, over all sessions; checkpoints hold the state.
 
     Args:
-        joules (`float`, *optional*, defaults to 0): Of earlier sessions; none where one of them was not measured, as
-            the sum would then be too small.
+        joules (`float`, *optional*, defaults to 0): Energy of earlier sessions in joules; `None` if one of them was
+            not measured.
     """
 
     def __init__(self, joules: float | None = 0.0):
@@ -39,28 +39,30 @@ class EnergyMeter(TrainerCallback, ExportableState):
 
     @property
     def joules(self) -> float | None:
-        """Taken so far; none where it was not measured."""
+        """Return the energy so far in joules, or `None` if it was not measured."""
         now = gpu_joules()
         if self.earlier is None or self.started is None or now is None:
             return None
         return self.earlier + now - self.started
 
     def on_train_begin(self, args, state, control, **kwargs):
+        """Read the counter before the first step."""
         self.started = gpu_joules()
 
     def state(self) -> dict[str, Any]:
-        """As it is written into a checkpoint."""
+        """Return the state that a checkpoint holds."""
         return {"args": {"joules": self.joules}, "attributes": {}}
 
 
 def gpu_joules() -> float | None:
     """
-    What the GPUs that this training runs on have taken since their driver was loaded, by NVML's counter; other
-    programs on them count too.
+    Return the energy of the GPUs of this training since their driver was loaded, from NVML's counter.
+
+    The counter includes other programs on these GPUs.
 
     Returns:
-        `float`: In joules; none without a GPU, without `nvidia-ml-py`, for GPUs before Volta, which do not count, and
-            where processes of several machines train together, as no machine sees the others' GPUs.
+        `float`: The energy in joules; `None` without a GPU, without `nvidia-ml-py`, for GPUs older than Volta, which
+            have no counter, and for a training on several machines, none of which can read all counters.
     """
     import torch
 
@@ -73,7 +75,7 @@ def gpu_joules() -> float | None:
         return None
     try:
         pynvml.nvmlInit()
-        # By their ids, as NVML knows nothing of CUDA_VISIBLE_DEVICES, and counts in another order.
+        # NVML ignores CUDA_VISIBLE_DEVICES and numbers GPUs in another order, so they are identified by their UUIDs.
         names = [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in _indices(processes)]
         handles = [pynvml.nvmlDeviceGetHandleByUUID(name) for name in names]
         return sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in handles) / 1000
@@ -82,275 +84,283 @@ def gpu_joules() -> float | None:
 
 
 def _indices(processes: int) -> list[int]:
-    """One GPU each; a process alone has the one that torch runs it on."""
+    """Return the indices of the GPUs: one per process, or the current one of a single process."""
     import torch
 
     return list(range(processes)) if processes > 1 else [torch.cuda.current_device()]
 
 
-# Seconds of steps are counted in classes, each so much wider than the one before: no more than some hundreds of them,
-# however many steps there are, and a median that is known to half of this.
-WIDTH = 1.01
+# Step times are counted in logarithmic bins, each wider than the previous one by this factor: a few hundred bins hold
+# any number of steps, and give the median with an error of half of a bin.
+BIN_FACTOR = 1.01
 
 
 class ThroughputCallback(TrainerCallback, ExportableState):
     """
-    Measures optimizer steps from when their data are asked for to when their weights are there; evaluations and
-    checkpoints are not in it.
+    Measure optimizer steps, from the request of their data to the update of the weights.
 
-    What it counted travels in the checkpoints, so that what a killed session did after its last one, and another does
-    again, counts once.
+    Evaluations and checkpoints are not included. Checkpoints hold the counts, so that steps which an interrupted
+    session took after its last checkpoint, and which the next session takes again, count once.
     """
 
     def __init__(self) -> None:
-        self.classes: dict[str, int] = {}  # how many steps took so long; JSON knows no keys but text
-        self.seconds = self.waited = 0.0
-        self.heard = self.padded = 0.0
-        self.halved = 0
-        self._asked = time.perf_counter()
-        self._waited = self._heard = self._padded = 0.0
+        self.step_counts: dict[str, int] = {}  # steps in each bin; JSON requires keys of type `str`
+        self.total_seconds = self.data_seconds = 0.0
+        self.audio_seconds = self.padded_seconds = 0.0
+        self.split_batches = 0
+        self._started = time.perf_counter()
+        self._data_seconds = self._audio_seconds = self._padded_seconds = 0.0
 
     def state(self) -> dict[str, Any]:
-        """As it is written into a checkpoint."""
-        known = ("classes", "seconds", "waited", "heard", "padded", "halved")
-        return {"args": {}, "attributes": {name: getattr(self, name) for name in known}}
+        """Return the state that a checkpoint holds."""
+        saved = ("step_counts", "total_seconds", "data_seconds", "audio_seconds", "padded_seconds", "split_batches")
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in saved}}
 
-    def ask(self) -> None:
-        """The data of a step are asked for."""
-        self._asked = time.perf_counter()
+    def start_step(self) -> None:
+        """Record that the data of a step are requested."""
+        self._started = time.perf_counter()
 
-    def have(self, heard: float, padded: float) -> None:
+    def data_loaded(self, audio_seconds: float, padded_seconds: float) -> None:
         """
-        The data of a step are there.
+        Record that the data of a step are loaded.
 
         Args:
-            heard (`float`): Audio of its clips, on all processes, in seconds.
-            padded (`float`): The same with each clip as long as the longest of its batch.
+            audio_seconds (`float`): Duration of the clips of all processes, in seconds.
+            padded_seconds (`float`): The same duration with padding to the longest clip of each batch.
         """
-        self._waited, self._heard, self._padded = time.perf_counter() - self._asked, heard, padded
+        self._data_seconds = time.perf_counter() - self._started
+        self._audio_seconds, self._padded_seconds = audio_seconds, padded_seconds
 
     def on_step_end(self, args, state, control, **kwargs):
-        took = time.perf_counter() - self._asked
-        each = str(round(math.log(max(took, 1e-6), WIDTH)))
-        self.classes[each] = self.classes.get(each, 0) + 1
-        self.seconds, self.waited = self.seconds + took, self.waited + self._waited
-        self.heard, self.padded = self.heard + self._heard, self.padded + self._padded
+        """Count the step."""
+        seconds = time.perf_counter() - self._started
+        bin_number = str(round(math.log(max(seconds, 1e-6), BIN_FACTOR)))
+        self.step_counts[bin_number] = self.step_counts.get(bin_number, 0) + 1
+        self.total_seconds += seconds
+        self.data_seconds += self._data_seconds
+        self.audio_seconds += self._audio_seconds
+        self.padded_seconds += self._padded_seconds
 
     def record(self) -> Throughput | None:
-        """What was measured; nothing before the first step."""
-        if not self.classes:
+        """Return the throughput, or `None` before the first step."""
+        if not self.step_counts:
             return None
         return Throughput(
             step_seconds=self._median(),
-            waiting_share=self.waited / self.seconds,
-            audio_seconds=self.heard,
-            audio_hours_per_hour=self.heard / self.seconds,
-            padding_share=1 - self.heard / self.padded if self.padded else 0.0,
-            halved_batches=self.halved,
+            waiting_share=self.data_seconds / self.total_seconds,
+            audio_seconds=self.audio_seconds,
+            audio_hours_per_hour=self.audio_seconds / self.total_seconds,
+            padding_share=1 - self.audio_seconds / self.padded_seconds if self.padded_seconds else 0.0,
+            halved_batches=self.split_batches,
         )
 
     def _median(self) -> float:
-        left = sum(self.classes.values()) // 2
-        for each in sorted(self.classes, key=int):
-            left -= self.classes[each]
-            if left < 0:
+        remaining = sum(self.step_counts.values()) // 2
+        for bin_number in sorted(self.step_counts, key=int):
+            remaining -= self.step_counts[bin_number]
+            if remaining < 0:
                 break
-        return WIDTH ** int(each)
+        return BIN_FACTOR ** int(bin_number)
 
 
-def audio_of(lengths: list[torch.Tensor]) -> tuple[float, float]:
+def batch_durations(lengths: list[torch.Tensor]) -> tuple[float, float]:
     """
-    Audio of some batches.
+    Return the duration of some batches, without and with padding.
 
     Args:
-        lengths (`list[torch.Tensor]`): Of the clips of each batch, in seconds, each of shape `(batch,)`.
+        lengths (`list[torch.Tensor]`): The durations of the clips of each batch in seconds, each of shape `(batch,)`.
 
     Returns:
-        `tuple[float, float]`: Seconds of all clips, and seconds with each as long as the longest of its batch.
+        `tuple[float, float]`: Seconds of all clips, and seconds with padding to the longest clip of each batch.
     """
-    heard = sum(float(each.sum()) for each in lengths)
-    return heard, sum(float(each.max()) * len(each) for each in lengths)
+    audio_seconds = sum(float(each.sum()) for each in lengths)
+    return audio_seconds, sum(float(each.max()) * len(each) for each in lengths)
 
 
-# The variable by which each is told where to write. Trackio reads it once in a process.
+# The environment variable of each tracker that names its output folder. Trackio reads it once per process.
 FOLDERS = {"tensorboard": "TENSORBOARD_LOGGING_DIR", "trackio": "TRACKIO_DIR"}
-# What was put there for an earlier run of this process, and so is not the user's word.
-_ours: dict[str, str] = {}
+# Values that were set for an earlier run of this process, and not by the user.
+_set_by_escoita: dict[str, str] = {}
 
 
 def require_trackers(names: Collection[str]) -> None:
     """
-    Checks that everything that training is to report to is there.
+    Check that the experiment trackers of a training are installed.
 
     Args:
-        names (`Collection[str]`): As `training.report_to` has them.
+        names (`Collection[str]`): The names in `training.report_to`.
 
     Raises:
-        RecipeError: Says what is missing and how to install it.
+        RecipeError: A tracker is unknown or not installed.
     """
-    there = get_available_reporting_integrations() if names else []
+    available = get_available_reporting_integrations() if names else []
     for name in names:
         if name not in INTEGRATION_TO_CALLBACK:
-            raise RecipeError(f"training.report_to: there is no {name!r}, only {', '.join(INTEGRATION_TO_CALLBACK)}")
-        # Transformers is content with tensorboardX.
-        if name not in there or (name == "tensorboard" and importlib.util.find_spec(name) is None):
+            hint = f"use one of {', '.join(INTEGRATION_TO_CALLBACK)}"
+            raise RecipeError("unknown experiment tracker", key="training.report_to", value=name, hint=hint)
+        # Transformers also accepts tensorboardX.
+        if name not in available or (name == "tensorboard" and importlib.util.find_spec(name) is None):
             package = "'escoita[tracking]'" if name in FOLDERS else name
-            raise RecipeError(f"training.report_to: {name} is not installed: pip install {package}")
+            hint = f"run pip install {package}"
+            raise RecipeError("not installed", key="training.report_to", value=name, hint=hint)
 
 
-def keep_inside(run: RunDirectory, names: Collection[str]) -> None:
+def set_tracking_folders(run: RunDirectory, names: Collection[str]) -> None:
     """
-    Lets TensorBoard and Trackio write below `tracking/` of the run, unless the environment names other folders.
+    Let TensorBoard and Trackio write below `tracking/` of the run, unless the environment names other folders.
 
     Args:
-        run ([`RunDirectory`]): About to be trained.
-        names (`Collection[str]`): What training reports to.
+        run ([`RunDirectory`]): The run directory of the training.
+        names (`Collection[str]`): The names in `training.report_to`.
     """
     for name in FOLDERS.keys() & names:
         variable = FOLDERS[name]
-        if os.environ.get(variable) in (None, _ours.get(variable)):
-            os.environ[variable] = _ours[variable] = str((run.tracking / name).resolve())
+        if os.environ.get(variable) in (None, _set_by_escoita.get(variable)):
+            os.environ[variable] = _set_by_escoita[variable] = str((run.tracking / name).resolve())
 
 
 class BestAdapter(TrainerCallback, ExportableState):
     """
-    Keeps the adapter of the lowest WER in `best/step-N/` of the run; of equals that of lower CER, then of lower loss.
+    Keep the adapter with the lowest validation WER in `best/step-N/` of the run; of equals that with the lowest CER.
 
-    What it knows travels in the checkpoints. A folder stays as long as a checkpoint speaks of it, so that whichever
-    checkpoint a killed run goes on from, the adapter that it speaks of is there.
+    Checkpoints hold the state. A folder is kept as long as a checkpoint refers to it, so that a run can resume from
+    any checkpoint.
 
     Args:
-        patience (`int`, *optional*): Training stops after so many evaluations that did not lower the WER.
+        patience (`int`, *optional*): Number of evaluations without a lower WER after which training stops.
     """
 
     def __init__(self, patience: int | None = None):
         self.patience = patience
         self.step: int | None = None
         self.rates: list[float] = []  # WER, CER and loss at that step
-        self.in_vain = 0  # evaluations since the WER was lowered
-        self.evaluated: int | None = None  # the last step that was
-        self.trained = False  # a step was taken whose learning rate is not 0, as that of the first of a warm-up is
+        self.not_improved = 0  # evaluations since the WER was lowered
+        self.evaluated: int | None = None  # the last evaluated step
+        self.trained = False  # a step with a learning rate above 0 was taken; the first step of a warm-up has 0
 
     def state(self) -> dict[str, Any]:
-        """As it is written into a checkpoint."""
-        known = ("step", "rates", "in_vain", "evaluated", "trained")
-        return {"args": {"patience": self.patience}, "attributes": {name: getattr(self, name) for name in known}}
+        """Return the state that a checkpoint holds."""
+        saved = ("step", "rates", "not_improved", "evaluated", "trained")
+        return {"args": {"patience": self.patience}, "attributes": {name: getattr(self, name) for name in saved}}
 
     @property
     def out_of_patience(self) -> bool:
-        return self.patience is not None and self.in_vain >= self.patience
+        """Return whether training must stop."""
+        return self.patience is not None and self.not_improved >= self.patience
 
     def weights(self, args: Any) -> Path | None:
-        """The folder of the best adapter so far; none when nothing was heard."""
+        """Return the folder of the best adapter so far, or `None` if no step was evaluated."""
         return None if self.step is None else best_folder(args) / f"step-{self.step}"
 
-    def forget(self) -> None:
-        """Looks for the best adapter among the steps that follow alone."""
-        self.step, self.rates, self.in_vain = None, [], 0
+    def reset(self) -> None:
+        """Consider only the following steps."""
+        self.step, self.rates, self.not_improved = None, [], 0
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Begins anew where somebody removed the adapter that a checkpoint speaks of."""
-        kept = self.weights(args)
-        if kept is not None and not gathered(kept.is_dir(), PartialState())[0]:
-            say(f"{kept} is gone; the best adapter is looked for among the steps that follow")
-            self.forget()
+        """Reset the state if the adapter to which a checkpoint refers was removed."""
+        folder = self.weights(args)
+        if folder is not None and not gathered(folder.is_dir(), PartialState())[0]:
+            say(f"{folder} not found; the best adapter is selected among the following steps")
+            self.reset()
         if self.out_of_patience:  # before the run was killed
             control.should_training_stop = True
 
     def on_optimizer_step(self, args, state, control, optimizer, **kwargs):
-        """Learns whether the adapter is still the base, as it is after a step that the scaler of fp16 skipped."""
+        """Record whether the weights have changed; they have not after a step that the scaler of fp16 skipped."""
         taken = any(group["lr"] > 0 for group in optimizer.param_groups) and not optimizer.step_was_skipped
         self.trained = self.trained or taken
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Lets the end of an epoch be heard before a checkpoint of this step is written, which then knows of it."""
+        """Evaluate the end of an epoch before saving, so that the checkpoint includes the result."""
         ends = state.epoch.is_integer() or state.global_step >= state.max_steps
         if args.eval_strategy == "epoch" and ends and state.epoch >= args.eval_delay:
             control.should_evaluate = True
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        """Lets the last step be heard whatever the interval, and none twice."""
+        """Evaluate the last step independently of the interval, and no step twice."""
         last = state.global_step >= state.max_steps or control.should_training_stop
         if args.eval_strategy != "no" and last:
             control.should_evaluate = True
         if self.evaluated == state.global_step:
             control.should_evaluate = False
-        if self.out_of_patience:  # the last checkpoint, from which the adapter is saved if the run is killed now
+        if self.out_of_patience:  # the adapter can be saved from this last checkpoint if the run is killed now
             control.should_save = control.should_log = args.save_strategy != "no"
 
     def on_evaluate(self, args, state, control, metrics, model, **kwargs):
+        """Save the adapter if it is the best so far, and stop training after too many evaluations without one."""
         self.evaluated = state.global_step
         if not self.trained or "eval_wer" not in metrics:
             return
         rates = [metrics["eval_wer"], metrics["eval_cer"], metrics["eval_loss"]]
         lowered = not self.rates or rates[0] < self.rates[0]
-        self.in_vain = 0 if lowered else self.in_vain + 1
+        self.not_improved = 0 if lowered else self.not_improved + 1
         if lowered or rates < self.rates:
             self.step, self.rates = state.global_step, rates
             if state.is_world_process_zero:
                 save_weights(model, best_folder(args) / f"step-{self.step}")
         if self.out_of_patience and state.global_step < state.max_steps:
-            many = "s" if self.in_vain > 1 else ""
-            say(f"Stopping after step {self.evaluated}: {self.in_vain} evaluation{many} did not lower the WER")
+            plural = "s" if self.not_improved > 1 else ""
+            say(f"Stopping after step {self.evaluated}: {self.not_improved} evaluation{plural} did not lower the WER")
             control.should_training_stop = True
-            control.should_save = False  # at the end of the epoch, which comes next
+            control.should_save = False  # the end of the epoch follows, and saves
 
     def on_save(self, args, state, control, **kwargs):
-        """Removes what the checkpoint that was just written does not speak of."""
+        """Remove adapters to which no checkpoint refers."""
         if state.is_world_process_zero and state.global_step < state.max_steps:
-            kept = {self.weights(args), *best_of_checkpoints(args)}
+            used = {self.weights(args), *best_of_checkpoints(args)}
             for folder in best_folder(args).glob("*"):
-                if folder not in kept:
+                if folder not in used:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def on_train_end(self, args, state, control, **kwargs):
+        """Log the step of the best adapter."""
         stopped = state.global_step < state.max_steps and not self.out_of_patience  # by a signal
         if self.step is None or stopped:
             return
-        say(f"Kept the adapter of step {self.step} (WER {self.rates[0]:.3f})")
+        say(f"Best adapter: step {self.step} (WER {self.rates[0]:.3f})")
         base = next((entry.get("eval_wer") for entry in state.log_history if entry["step"] == 0), None)
         if base is not None and self.rates[0] >= base:
-            say(f"No adapter heard the validation clips better than the base did (WER {base:.3f})")
+            say(f"No adapter has a lower validation WER than the base (WER {base:.3f})")
 
 
 def best_of(trainer: Any) -> BestAdapter:
-    """The callback of a trainer: not the one that went in, in whose place a checkpoint puts its own."""
+    """Return the callback of a trainer, which a checkpoint replaces by its own."""
     return next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, BestAdapter))
 
 
 def best_folder(args: Any) -> Path:
-    """Where the run of these arguments keeps its best adapters; not a path of a checkpoint, as a run may be moved."""
+    """Return the folder of the best adapters of a run; checkpoints do not hold it because a run may be moved."""
     return RunDirectory(Path(args.output_dir).parent).best
 
 
 def best_of_checkpoints(args: Any) -> set[Path]:
-    """The folders of the best adapters that the checkpoints of a run speak of."""
+    """Return the folders of the best adapters to which the checkpoints of a run refer."""
     steps = set()
     for checkpoint in checkpoints_by_step(Path(args.output_dir)).values():
         try:
             callbacks = json.loads((checkpoint / "trainer_state.json").read_bytes())["stateful_callbacks"]
             steps.add(callbacks[BestAdapter.__name__]["attributes"]["step"])
-        except (OSError, ValueError, KeyError):  # a damaged one, of which nothing is kept
+        except (OSError, ValueError, KeyError):  # a damaged checkpoint
             continue
     return {best_folder(args) / f"step-{step}" for step in steps}
 
 
 def save_weights(model: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
     """
-    Writes adapter weights and configuration alone, whole or not at all.
+    Write the weights and the configuration of an adapter, completely or not at all.
 
-    The README that PEFT writes beside an adapter is dropped: it names a local path as base.
+    The README that PEFT writes is removed because it names a local path as base.
 
     Args:
-        model: With its adapter.
-        folder (`Path`): Where to.
-        weights (`dict[str, Any]`, *optional*): Of the adapter, where the model holds but a share of them.
+        model (`PeftModel`): The model with its adapter.
+        folder (`Path`): The folder to write or replace.
+        weights (`dict[str, Any]`, *optional*): The weights of the adapter, if the model holds only a shard of them.
     """
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    # Unless told, PEFT asks the Hub for the base's configuration, each time, to see if its vocabulary has grown.
+    # By default PEFT requests the configuration of the base from the Hub, to detect a resized vocabulary.
     options = {"save_embedding_layers": False} | ({"state_dict": weights} if weights else {})
-    with written_whole(unfinished):
+    with folder_written(unfinished):
         model.save_pretrained(unfinished, **options)
         sync_files(unfinished)
     (unfinished / "README.md").unlink(missing_ok=True)

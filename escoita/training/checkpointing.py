@@ -1,4 +1,4 @@
-"""Write checkpoints, verify them, and decide who may resume from one."""
+"""Write checkpoints, verify them, and check whether a run may resume from one."""
 
 import json
 import math
@@ -26,41 +26,108 @@ if TYPE_CHECKING:
 
 
 class ValidationInterrupted(Exception):
-    """The validation stops at the next batch, as the training was asked to stop; it never leaves the trainer."""
+    """Report inside the trainer that a signal interrupted the validation at a batch."""
+
+
+class RunLockedError(TrainingError):
+    """Report that another command trains the run."""
+
+    problem = "this run is being trained by another command"
+    hint = "wait for it, or train under another name"
+
+
+class ProcessCountError(TrainingError):
+    """
+    Report that a checkpoint was written by another number of processes.
+
+    Args:
+        written_by (`int`): The number of processes that wrote the checkpoint.
+        processes (`int`): The number of processes now.
+    """
+
+    written_by: int
+    processes: int
+    problem = "written by {written_by} processes, not {processes}"
+    hint = "use {written_by} processes, or train under another name with --set name=…"
+
+
+class SeveralGpusError(TrainingError):
+    """
+    Report that one process has several GPUs.
+
+    Args:
+        gpus (`int`): The number of GPUs.
+    """
+
+    gpus: int
+    problem = "{gpus} GPUs for one process"
+    hint = (
+        "run torchrun --standalone --nproc_per_node {gpus} training/sft.py … to train on all of them, or set"
+        " CUDA_VISIBLE_DEVICES=0 to train on one"
+    )
+
+
+class SeparateProcessesError(TrainingError):
+    """
+    Report processes that would train separately.
+
+    Args:
+        started (`int`): The number of processes that were started.
+    """
+
+    started: int
+    problem = "{started} processes were started, but each would train separately"
+    hint = "start them with torchrun, and leave training.use_cpu out"
+
+
+class ChangedRecipeError(TrainingError):
+    """
+    Report that a run was trained with another value of a recipe key.
+
+    Args:
+        before (`Any`): The value in the recipe of the run.
+        now (`Any`): The value in the given recipe.
+    """
+
+    before: Any
+    now: Any
+    problem = "changed from {before!r} to {now!r} since the run began"
+    hint = "give --restart to train from the first step, or train under another name with --set name=…"
 
 
 class DueValidation(TrainerCallback, ExportableState):
     """
-    Knows whether the validation of the last step is still to be done; travels inside the checkpoints.
+    Record whether the validation of the last step is still due; checkpoints hold the state.
 
     Args:
-        due (`bool`, *optional*, defaults to `False`): The step was taken, and its validation was put off or cut short.
+        due (`bool`, *optional*, defaults to `False`): The step was taken, and its validation was postponed or
+            interrupted.
     """
 
     def __init__(self, due: bool = False):
         self.due = due
 
     def state(self) -> dict[str, Any]:
-        """As it is written into a checkpoint."""
+        """Return the state that a checkpoint holds."""
         return {"args": {"due": self.due}, "attributes": {}}
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """A run that resumes does not evaluate the base again; it evaluates the last step if that is due."""
+        """Evaluate the last step of a resumed run if that is due, and the base only in a new run."""
         if state.global_step:
             args.eval_on_start = self.due
 
 
-# Size and digest of each file of a checkpoint; written last.
+# The file with size and digest of each file of a checkpoint, which is written last.
 MANIFEST = "manifest.json"
 # The folder in which a checkpoint is written before it is moved into place.
 UNFINISHED = "unfinished"
-# So many checkpoints stay at least, so that there is one before the newest.
-FEWEST = 2
+# The number of checkpoints that are always kept, so that there is one before the newest.
+MIN_CHECKPOINTS = 2
 PREFIX = "checkpoint-"
 
 
 def checkpoints_by_step(folder: Path) -> dict[int, Path]:
-    """The checkpoints in a folder, whole or damaged, by their step, ascending."""
+    """Return the checkpoints in a folder, also damaged ones, by their step, ascending."""
     found = {path.name.removeprefix(PREFIX): path for path in folder.glob(f"{PREFIX}*")}
     return {int(step): found[step] for step in sorted(filter(str.isdecimal, found), key=int)}
 
@@ -71,7 +138,7 @@ def finish_checkpoint(written: Path, checkpoint: Path) -> None:
 
     Args:
         written (`Path`): The folder that holds all files of the checkpoint.
-        checkpoint (`Path`): Its place; what is there is replaced.
+        checkpoint (`Path`): The folder of the checkpoint, which is replaced if it exists.
     """
     sync_files(written)
     files = {
@@ -85,7 +152,7 @@ def finish_checkpoint(written: Path, checkpoint: Path) -> None:
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint, in a few words; empty if all of its files are as they were written."""
+    """Return how a checkpoint is damaged, or an empty string if all of its files match the manifest."""
     try:
         files = json.loads((checkpoint / MANIFEST).read_bytes())["files"]
     except FileNotFoundError:
@@ -99,41 +166,43 @@ def damage(checkpoint: Path) -> str:
         if (size := path.stat().st_size) != written["bytes"]:
             return f"{name} has {size:,} of {written['bytes']:,} bytes"
         if sha256(path) != written["sha256"]:
-            return f"{name} is not what was written"
+            return f"{name} differs from the manifest"
     return ""
 
 
 def usable_checkpoint(run: RunDirectory, state: "PartialState") -> Path | None:
     """
-    Find the newest checkpoint that is not damaged, and say which ones are skipped.
+    Return the newest checkpoint that is not damaged, and log the damaged ones.
 
     Args:
-        run ([`RunDirectory`]): Holds the checkpoints.
-        state (`PartialState`): The processes that train together; the main one looks for all.
+        run ([`RunDirectory`]): The run directory.
+        state (`PartialState`): The processes that train together; the main one searches for all.
 
     Returns:
-        `Path`: The checkpoint; none if the run has not written any.
+        `Path`: The checkpoint, or `None` if the run has not written any.
 
     Raises:
-        TrainingError: There are checkpoints, and all are damaged; on every process.
+        TrainingError: All checkpoints are damaged; raised on every process.
     """
-    return main_only(lambda: _newest_whole(run), state)
+    return main_only(lambda: _newest_undamaged(run), state)
 
 
-def _newest_whole(run: RunDirectory) -> Path | None:
+def _newest_undamaged(run: RunDirectory) -> Path | None:
     found = checkpoints_by_step(run.checkpoints)
-    skipped: list[str] = []
+    damaged: dict[Path, str] = {}
     for checkpoint in reversed(found.values()):
         reason = damage(checkpoint)
         if not reason:
-            for line in skipped:
-                say(f"Skipping a damaged checkpoint, {line}")
+            for path, why in damaged.items():
+                say(f"Skipping a damaged checkpoint, {path}: {why}")
             return checkpoint
-        skipped.append(f"{checkpoint}: {reason}")
-    if skipped:
+        damaged[checkpoint] = reason
+    if damaged:
+        newest, reason = next(iter(damaged.items()))
         raise TrainingError(
-            f"{skipped[0]}; none of the {len(skipped)} checkpoints of this run can be used. Restore one, or give"
-            " --restart to remove them and train from the first step"
+            f"{reason}; all {len(damaged)} checkpoints of this run are damaged",
+            path=newest,
+            hint="restore one, or give --restart to remove them and train from the first step",
         )
     return None
 
@@ -143,162 +212,157 @@ def remove_checkpoints(folder: Path, step: int, limit: int | None) -> None:
     Remove older checkpoints beyond a limit, and those of later steps, which were damaged when the run resumed.
 
     Args:
-        folder (`Path`): Holds the checkpoints.
-        step (`int`): Of the checkpoint that was just written.
-        limit (`int`, *optional*): How many stay, but at least two; all of them unless given.
+        folder (`Path`): The folder of the checkpoints.
+        step (`int`): The step of the newest checkpoint.
+        limit (`int`, *optional*): The number of checkpoints that are kept, at least two; all by default.
     """
     found = checkpoints_by_step(folder)
     older = [each for each in found if each <= step]
-    kept = older[-max(limit, FEWEST) :] if limit else older
-    for each in found.keys() - set(kept):
+    retained = older[-max(limit, MIN_CHECKPOINTS) :] if limit else older
+    for each in found.keys() - set(retained):
         shutil.rmtree(found[each], ignore_errors=True)
 
 
 def start_over(run: RunDirectory) -> None:
-    """Remove what training wrote into a run directory: record, adapter, best adapter and checkpoints."""
+    """Remove the training record, the adapter, the best adapter and the checkpoints of a run."""
     run.training.unlink(missing_ok=True)
     for folder in (run.adapter, run.best, *checkpoints_by_step(run.checkpoints).values()):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[None]:
+def folder_written(folder: Path) -> Iterator[None]:
     """
-    Says in one line that a folder cannot be written, whichever library writes it; what was begun makes room again.
+    Turn the write error of any library into one line, and remove the unfinished folder.
 
     Args:
-        folder (`Path`): What is written.
+        folder (`Path`): The folder that is written.
 
     Raises:
-        WriteError: The disk is full, or the like.
+        WriteError: The folder could not be written, for example because the disk is full.
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors raise their own errors
         shutil.rmtree(folder, ignore_errors=True)
         advice = "Run the same command again to resume from the last checkpoint"
         raise cannot_write(folder, str(error), advice) from error
 
 
-# What of a recipe decides what the weights become.
-READ = {"base", "base_revision", "dtype", "load_in_4bit", "engine", "language", "method", "prompt"}
-# What only changes how much is in memory at once, and how soon clips are there.
-UNHEARD = {"gradient_checkpointing", "dataloader_num_workers", "per_device_eval_batch_size"}
-# What only says when something is written, or at which clip training stops; errors advise to change it.
+# Recipe keys that affect the trained weights.
+TRAINING_KEYS = {"base", "base_revision", "dtype", "load_in_4bit", "engine", "language", "method", "prompt"}
+# Fields that only affect memory and loading speed.
+RESOURCE_FIELDS = {"gradient_checkpointing", "dataloader_num_workers", "per_device_eval_batch_size"}
+# Fields that only affect when something is written, or which clip stops the training; error hints mention them.
 INTERVALS = {"logging_steps", "save_steps", "save_total_limit", "max_length"}
-# What is only said of a corpus, and does not change what is heard.
-TOLD = {"title", "url", "license", "description", "publish_audio", "publish_references"}
+# Keys that only describe a corpus.
+DESCRIPTION_KEYS = {"title", "url", "license", "description", "publish_audio", "publish_references"}
 
 
 class Clock(TrainerCallback, ExportableState):
-    """Seconds of training and count of sessions; travels inside the checkpoints."""
+    """Measure the seconds of training and count its sessions; checkpoints hold the state."""
 
     def __init__(self, seconds: float = 0.0, sessions: int = 0):
         self.earlier, self.sessions, self.started = seconds, sessions, time.monotonic()
 
     @property
     def seconds(self) -> float:
+        """Return the seconds of training so far, over all sessions."""
         return self.earlier + time.monotonic() - self.started
 
     def on_train_begin(self, args, state, control, **kwargs):
+        """Start a session."""
         self.started = time.monotonic()
         self.sessions += 1
 
     def state(self) -> dict[str, Any]:
+        """Return the state that a checkpoint holds."""
         return {"args": {"seconds": self.seconds, "sessions": self.sessions}, "attributes": {}}
 
 
 class LossUpToCheckpoint(TrainerCallback):
     """
-    Logs before each checkpoint.
+    Log the loss before each checkpoint.
 
-    The loss since the entry before is not in a checkpoint: of steps after which nothing was logged, a run that goes on
-    would not know it.
+    A checkpoint does not hold the loss since the last log entry, so a resumed run would not log it.
     """
 
     def on_step_end(self, args, state, control, **kwargs):
+        """Request a log entry if a checkpoint is written."""
         control.should_log = control.should_log or control.should_save
 
     on_epoch_end = on_step_end
 
 
 class CurrentIntervals(TrainerCallback):
-    """Takes the intervals of logging and saving from the arguments, where a checkpoint holds those of its recipe."""
+    """Use the logging and saving intervals of the arguments instead of those in the checkpoint."""
 
     def on_train_begin(self, args, state, control, **kwargs):
+        """Compute the intervals."""
         state.compute_steps(args, state.max_steps)
 
 
 @contextmanager
-def only_one(run: RunDirectory, state: "PartialState") -> Iterator[None]:
+def run_locked(run: RunDirectory, state: "PartialState") -> Iterator[None]:
     """
-    Keeps a run to one training at a time; what is killed keeps nothing.
+    Hold the lock of a run, so that one command at a time trains it; the lock of a killed process is released.
 
     Args:
-        run ([`RunDirectory`]): Its folder of checkpoints is made, and holds the lock.
+        run ([`RunDirectory`]): The run directory; its folder of checkpoints is created and holds the lock.
         state (`PartialState`): The processes that train together.
 
     Raises:
-        TrainingError: Another command trains it now; on every process.
+        RunLockedError: Another command trains the run; raised on every process.
     """
-    refusal = TrainingError(f"{run.path}: is being trained by another command; wait, or train under another name")
-    with locked(run.checkpoints / "lock", refusal, state):
+    with locked(run.checkpoints / "lock", RunLockedError(path=run.path), state):
         yield
 
 
-def refuse_other_processes(checkpoint: Path, processes: int) -> None:
+def refuse_other_process_count(checkpoint: Path, processes: int) -> None:
     """
-    Refuses to go on with another number of processes, with which a step and an epoch would hold other clips.
+    Refuse to resume with another number of processes, with which steps and epochs would hold other clips.
 
     Args:
-        checkpoint (`Path`): Holds the random numbers of each process that trained.
-        processes (`int`): That train now.
+        checkpoint (`Path`): The checkpoint, which holds a random state for each process.
+        processes (`int`): The number of processes now.
 
     Raises:
-        TrainingError: They were fewer or more.
+        ProcessCountError: The number of processes differs.
     """
-    before = len(list(checkpoint.glob("rng_state*")))
-    if before != processes:
-        raise TrainingError(
-            f"{checkpoint}: was written by {before} processes, not {processes}; give the command with as many, or"
-            " train under another name with --set name=…"
-        )
+    written_by = len(list(checkpoint.glob("rng_state*")))
+    if written_by != processes:
+        raise ProcessCountError(path=checkpoint, written_by=written_by, processes=processes)
 
 
-def refuse_strangers(processes: int, gpus: int = 1) -> None:
+def refuse_separate_processes(processes: int, gpus: int = 1) -> None:
     """
-    Refuses processes that were started together and do not know of one another: each would train alone, in one folder.
-    And one process with several GPUs, which Trainer would share out as DataParallel does, with batches so many times
-    as large as the recipe says.
+    Refuse processes that were started together and would train separately, and one process with several GPUs.
+
+    Trainer would use several GPUs with DataParallel, whose batches are larger than the recipe's by that factor.
 
     Args:
-        processes (`int`): That train together, as far as they know.
-        gpus (`int`, *optional*, defaults to 1): That each of them would train on.
+        processes (`int`): The number of connected processes.
+        gpus (`int`, *optional*, defaults to 1): The number of GPUs of each process.
 
     Raises:
-        TrainingError: More were started, or one has several GPUs.
+        SeveralGpusError: A process has several GPUs.
+        SeparateProcessesError: More processes were started.
     """
     if gpus > 1:
-        raise TrainingError(
-            f"there are {gpus} GPUs for one process: torchrun --standalone --nproc_per_node {gpus} training/sft.py …"
-            " trains on all of them, CUDA_VISIBLE_DEVICES=0 on one"
-        )
+        raise SeveralGpusError(gpus=gpus)
     started = int(os.environ.get("WORLD_SIZE", 1))
     if started != processes:
-        raise TrainingError(
-            f"{started} processes were started, but each would train alone; start them with torchrun, and leave"
-            " training.use_cpu out"
-        )
+        raise SeparateProcessesError(started=started)
 
 
 def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     """
-    Refuses to continue a run with another recipe than it began with; what training does not read may change.
+    Refuse to resume a run with a recipe that changes the training.
 
-    A run that has written neither a checkpoint nor its record begins at the first step, with whatever recipe.
+    A run with neither checkpoints nor a record begins at the first step, with any recipe.
 
     Raises:
-        TrainingError: Names a key that differs.
+        ChangedRecipeError: A key that training reads differs.
     """
     if not run.recipe.exists() or not (run.training.exists() or checkpoints_by_step(run.checkpoints)):
         return
@@ -306,30 +370,28 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     before, now = (_flat(_read_by_training(each, finished)) for each in (run.load_recipe(), recipe))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
-        raise TrainingError(
-            f"{run.path} holds a run of another recipe ({changed[0]} was {before.get(changed[0])!r}, is"
-            f" {now.get(changed[0])!r}); give --restart to train it from the first step, or train under another name"
-            " with --set name=…"
-        )
+        key = changed[0]
+        raise ChangedRecipeError(path=run.path, key=key, before=before.get(key), now=now.get(key))
 
 
 def _read_by_training(recipe: Recipe, finished: bool) -> dict[str, Any]:
-    asked = recipe.model_dump(include=READ)
-    if not finished:  # the curve so far is of these
-        asked |= {"validation.clips": recipe.validation.clips, "eval.normalizer": recipe.eval.normalizer}
-    training = {key: value for key, value in recipe.training.items() if key not in UNHEARD | INTERVALS}
-    # A batch may be cut into smaller ones, as long as an optimizer step holds as many clips.
+    """Return the values of a recipe that affect the training."""
+    values = recipe.model_dump(include=TRAINING_KEYS)
+    if not finished:  # the validation curve depends on these
+        values |= {"validation.clips": recipe.validation.clips, "eval.normalizer": recipe.eval.normalizer}
+    training = {key: value for key, value in recipe.training.items() if key not in RESOURCE_FIELDS | INTERVALS}
+    # The batch size may change as long as an optimizer step holds as many clips.
     sizes = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
     training[" * ".join(sizes)] = math.prod(training.pop(key, default) for key, default in sizes.items())
-    asked["training"] = training
+    values["training"] = training
     for split in ("train", "validation"):
         corpora = getattr(recipe.corpora, split)
-        asked[f"corpora.{split}"] = [corpus.model_dump(exclude=TOLD) for corpus in corpora]
-    return asked
+        values[f"corpora.{split}"] = [corpus.model_dump(exclude=DESCRIPTION_KEYS) for corpus in corpora]
+    return values
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Leaves of nested mappings and lists under dotted keys."""
+    """Return the leaves of nested mappings and lists by their dotted keys."""
     if not isinstance(tree, dict | list):
         return {prefix: tree}
     return {

@@ -1,4 +1,4 @@
-"""Rows of a manifest become batches: decoded here, in the worker that needs them, and nowhere kept."""
+"""Make batches of manifest rows; recordings are decoded in the worker that needs them, and not cached."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,33 @@ from escoita.data.rows import SCHEMA, Utterance
 from escoita.errors import EscoitaError, TrainingError
 from escoita.models.chat import ChatFamily
 from escoita.records.training import Prompt
-from escoita.utils.formatting import visible
 
 
-# The key of a batch that holds the lengths of its clips, in seconds; the trainer takes it out before the model.
+# The key of a batch that holds the durations of its clips in seconds; the trainer removes it before the model.
 SECONDS = "clip_seconds"
 
 
-class RefusedByWorker(EscoitaError):
+class TooManyTokensError(TrainingError):
     """
-    What a worker of torch's DataLoader refused.
+    Report a clip whose prompt, audio and transcript exceed `training.max_length`.
 
     Args:
-        message (`str`): The line that says why; or a traceback that ends with it, which is all that torch passes on.
+        tokens (`int`): The number of tokens.
+        limit (`int`): The value of `training.max_length`.
+    """
+
+    tokens: int
+    limit: int
+    problem = "{tokens} tokens, more than the {limit} of training.max_length; clips are not truncated"
+    hint = "raise it, or leave the clip out and give --accept-changed-data"
+
+
+class WorkerError(EscoitaError):
+    """
+    Report an error that a worker of torch's DataLoader raised.
+
+    Args:
+        message (`str`): The error in one line, or a traceback that ends with it, which is all that torch passes on.
     """
 
     def __init__(self, message: str):
@@ -35,13 +49,13 @@ class RefusedByWorker(EscoitaError):
 @dataclass
 class SpeechCollator:
     """
-    Decodes, extracts features, builds prompt, target and labels.
+    Decode clips, extract features, and build prompt, target and labels.
 
     Args:
-        family ([`ChatFamily`]): How the model is spoken to.
-        processor: The family's processor.
-        prompt ([`Prompt`]): Told beside each clip.
-        max_length (`int`, *optional*): Most tokens of prompt, audio and transcript together; no limit unless given.
+        family ([`ChatFamily`]): The model family.
+        processor (`ProcessorMixin`): The processor of the family.
+        prompt ([`Prompt`]): The prompt of each clip.
+        max_length (`int`, *optional*): The limit of tokens of prompt, audio and transcript; none by default.
     """
 
     family: ChatFamily
@@ -51,18 +65,21 @@ class SpeechCollator:
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """
-        Batches rows with the fields of [`Utterance`]; see [`ChatFamily.encode_with_targets`]. The lengths of the clips
-        are beside, under `clip_seconds`.
+        Return the batch of some rows, which have the fields of [`Utterance`].
+
+        Returns:
+            `dict[str, torch.Tensor]`: The output of [`ChatFamily.encode_with_targets`], and the durations of the clips
+            in seconds of shape `(batch,)` as `clip_seconds`.
 
         Raises:
-            EscoitaError: A clip cannot be read, or is longer in tokens than the limit, to which nothing is cut.
+            EscoitaError: A clip cannot be read, or has more tokens than the limit.
         """
         try:
             return self._batch([Utterance(**{name: row[name] for name in SCHEMA.names}) for row in rows])
         except EscoitaError as error:
             if get_worker_info() is None:
                 raise
-            raise RefusedByWorker(" ".join(str(error).split())) from None
+            raise WorkerError(" ".join(str(error).split())) from None
 
     def _batch(self, clips: list[Utterance]) -> dict[str, torch.Tensor]:
         audio = [read_clip(clip) for clip in clips]
@@ -70,9 +87,7 @@ class SpeechCollator:
         if self.max_length is not None:
             for clip, tokens in zip(clips, batch["attention_mask"].sum(1).tolist(), strict=True):
                 if tokens > self.max_length:
-                    raise TrainingError(
-                        f"{visible(f'{clip.source}:{clip.row}: {clip.audio}')}: {tokens} tokens, over the"
-                        f" {self.max_length} of training.max_length; raise it, or leave the clip out and give"
-                        " --accept-changed-data: none is cut"
+                    raise TooManyTokensError(
+                        path=clip.source, row=clip.row, value=clip.audio, tokens=tokens, limit=self.max_length
                     )
         return batch | {SECONDS: torch.tensor([seconds(samples) for samples in audio])}

@@ -1,4 +1,4 @@
-"""What is kept of a training: the adapter, all that is needed to use it, and the record."""
+"""Write the results of a training: the adapter, everything that is needed to use it, and the record."""
 
 import importlib.metadata
 import json
@@ -14,7 +14,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 from escoita.training.callbacks import EnergyMeter, best_of, save_weights
-from escoita.training.checkpointing import Clock, written_whole
+from escoita.training.checkpointing import Clock, folder_written
 from escoita.training.resume import DataState
 from escoita.training.sanity_checks import check_saved
 from escoita.utils.files import public_name, sha256, sync_files, write_atomically
@@ -35,27 +35,28 @@ def save_adapter(
     base: BaseRecord | None = None,
 ) -> None:
     """
-    Writes the best adapter, or the last where none was heard, the processor and `escoita.json`, whole or not at all.
+    Write adapter, processor and `escoita.json`, completely or not at all.
 
-    `Trainer.save_model` is not used because it adds a pickle.
+    The adapter is the best one, or the last one if none was evaluated. `Trainer.save_model` is not used because it
+    writes a pickle file.
 
     Args:
-        trainer ([`SpeechTrainer`]): After training.
-        family ([`ChatFamily`]): Of the base.
-        recipe ([`Recipe`]): What was asked for.
-        run ([`RunDirectory`]): Where to.
-        weights (`dict[str, Any]`, *optional*): See [`SpeechTrainer.whole_weights`].
+        trainer ([`SpeechTrainer`]): The trainer after training.
+        family ([`ChatFamily`]): The family of the base.
+        recipe ([`Recipe`]): The recipe of the run.
+        run ([`RunDirectory`]): The run directory.
+        weights (`dict[str, Any]`, *optional*): The weights from [`SpeechTrainer.full_weights`].
         base ([`BaseRecord`], *optional*): The base that was loaded, for `escoita.json` and `adapter_config.json`.
 
     Raises:
-        WriteError: The disk is full, or may not be written to.
-        UntrainedError: The adapter is not finite, or is as it was before training; nothing is left.
+        WriteError: The disk is full or read-only.
+        UntrainedError: The adapter is not finite or unchanged by training; it is removed.
     """
     unfinished = run.adapter.with_name(f"{run.adapter.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    kept = best_of(trainer)
-    best = kept.weights(trainer.args)
-    with written_whole(unfinished):
+    best_adapter = best_of(trainer)
+    best = best_adapter.weights(trainer.args)
+    with folder_written(unfinished):
         if best is not None:
             shutil.copytree(best, unfinished)
         else:
@@ -65,7 +66,8 @@ def save_adapter(
         if base is not None:
             pin_revision(unfinished / "adapter_config.json", base.commit)
         sync_files(unfinished)
-    check_saved(unfinished, family.tower_of, trainer.state.global_step if kept.step is None else kept.step)
+    step = trainer.state.global_step if best_adapter.step is None else best_adapter.step
+    check_saved(unfinished, family.tower_of, step)
     shutil.rmtree(run.adapter, ignore_errors=True)
     unfinished.rename(run.adapter)
 
@@ -73,24 +75,24 @@ def save_adapter(
 def write_settings(
     recipe: Recipe, folder: Path, base: BaseRecord | None = None, rendered_prompt: str | None = None
 ) -> None:
-    """Write `escoita.json` into the folder of an adapter, with the base and the prompt as training rendered it."""
-    measured = {"base": base, "rendered_prompt": rendered_prompt}
-    recipe.generation_settings().model_copy(update=measured).write(folder / "escoita.json")
+    """Write `escoita.json` into the folder of an adapter, with the base and the prompt that training rendered."""
+    update = {"base": base, "rendered_prompt": rendered_prompt}
+    recipe.generation_settings().model_copy(update=update).write(folder / "escoita.json")
 
 
 def pin_revision(path: Path, commit: str | None) -> None:
-    """Write the commit of the base into an `adapter_config.json` of PEFT, so that every program can load the same."""
+    """Write the commit of the base into an `adapter_config.json` of PEFT, so that programs load the same base."""
     config = json.loads(path.read_text("utf-8")) | {"revision": commit}
     write_atomically(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def update_settings(recipe: Recipe, run: RunDirectory) -> None:
     """
-    Write the settings of a changed recipe into a run that is already trained.
+    Replace `recipe.yaml`, `escoita.json` and the digest of the latter in a trained run by those of a changed recipe.
 
     Args:
-        recipe ([`Recipe`]): Differs from that of the run only in keys that training does not read.
-        run ([`RunDirectory`]): Its `recipe.yaml`, `escoita.json` and the digest of the latter are replaced.
+        recipe ([`Recipe`]): A recipe that differs from that of the run only in keys that training does not read.
+        run ([`RunDirectory`]): The run directory.
     """
     recipe.write(run.recipe)
     before = adapter_record(str(run.adapter))
@@ -101,7 +103,7 @@ def update_settings(recipe: Recipe, run: RunDirectory) -> None:
 
 
 def adapter_files(adapter: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file next to the weights of an adapter that is published unchanged, by its name."""
+    """Return the SHA-256 of each file next to the weights of an adapter that is published unchanged, by name."""
     return {path.name: sha256(path) for path in sorted(adapter.iterdir()) if path.name in UNCHANGED_FILES}
 
 
@@ -116,20 +118,20 @@ def training_record(
     data: DataState,
 ) -> TrainingRecord:
     """
-    Collects what happened.
+    Return the record of a training.
 
     Args:
-        trainer ([`SpeechTrainer`]): After training.
-        family ([`ChatFamily`]): Of the base.
-        recipe ([`Recipe`]): What was asked for.
+        trainer ([`SpeechTrainer`]): The trainer after training.
+        family ([`ChatFamily`]): The family of the base.
+        recipe ([`Recipe`]): The recipe of the run.
         adapter (`Path`): The folder of the saved adapter.
-        trainable (`dict[str, int]`): Trained parameters of each tower.
-        clips (`dict[str, Gathered]`): Used and not usable, by split and corpus.
+        trainable (`dict[str, int]`): The number of trained parameters of each tower.
+        clips (`dict[str, Gathered]`): The usable and rejected rows of each corpus, by split.
         base ([`BaseRecord`]): The base that was loaded.
-        data ([`DataState`]): Of these clips, and of earlier ones.
+        data ([`DataState`]): The digests of the rows, and the changes of the data since the run began.
     """
     state = trainer.state
-    # Not the ones that went in: going on from a checkpoint puts those from there in their places.
+    # A checkpoint replaces the callbacks that were passed to the trainer.
     clock = trainer.pop_callback(Clock)
     return TrainingRecord(
         name=recipe.name,
@@ -150,7 +152,7 @@ def training_record(
         validation=thinned(validation_points(state.log_history), VALIDATION_POINTS),
         normalizer=recipe.eval.normalizer,
         kept_step=best_of(trainer).step,
-        pace=trainer.pace.record(),
+        pace=trainer.throughput.record(),
         processes=trainer.args.world_size,
         engine=recipe.engine,
         method=recipe.method.kind,
@@ -169,24 +171,24 @@ def training_record(
 
 
 def versions(recipe: Recipe) -> dict[str, str]:
-    """Of what trained: of Unsloth and bitsandbytes only where they had a part in it."""
+    """Return the versions of the packages that were used, with Unsloth and bitsandbytes if the recipe needs them."""
     names = [*VERSIONS, *(["unsloth"] * (recipe.engine == "unsloth")), *(["bitsandbytes"] * recipe.load_in_4bit)]
     return {name: importlib.metadata.version(name) for name in names}
 
 
-def thinned(points: list[Point], most: int) -> list[Point]:
-    """At most so many points at equal distances, the last among them; a record holds no more."""
-    step = -(-len(points) // most) or 1
+def thinned(points: list[Point], limit: int) -> list[Point]:
+    """Return at most `limit` points at equal distances, including the last one."""
+    step = -(-len(points) // limit) or 1
     return points[::-step][::-1]
 
 
 def loss_points(history: list[dict[str, Any]]) -> list[LossPoint]:
-    """The training loss, from the trainer's log."""
+    """Return the training loss from the trainer's log."""
     return [LossPoint(step=entry["step"], loss=entry["loss"]) for entry in history if "loss" in entry]
 
 
 def validation_points(history: list[dict[str, Any]]) -> list[ValidationPoint]:
-    """What each evaluation while training found, from the trainer's log."""
+    """Return the result of each validation during training from the trainer's log."""
     return [
         ValidationPoint(
             step=entry["step"],
@@ -201,7 +203,7 @@ def validation_points(history: list[dict[str, Any]]) -> list[ValidationPoint]:
 
 
 def corpus_uses(clips: dict[str, Gathered]) -> list[CorpusUse]:
-    """What each corpus of each split gave."""
+    """Return the numbers of usable and rejected rows of each corpus."""
     return [
         CorpusUse(
             name=name,

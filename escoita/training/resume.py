@@ -1,4 +1,4 @@
-"""Compare the base and the rows of an interrupted run with those of today."""
+"""Compare the base and the rows of an interrupted run with the current ones."""
 
 import hashlib
 import json
@@ -35,49 +35,53 @@ if TYPE_CHECKING:
 NAME = "base.json"
 
 
+class ChangedBaseError(TrainingError):
+    """Report that the base of a run is a folder whose weights have changed."""
+
+    problem = "the weights of this base have changed since the run began"
+    hint = "give --restart to train from the first step, or train under another name with --set name=…"
+
+
 def base_of_run(recipe: Recipe, run: RunDirectory, state: "PartialState", restart: bool = False) -> Base:
     """
-    Find the base that a run trains on: the commit that it began with, or else the one that the recipe names now.
+    Return the base that a run trains on: the commit that it began with, or the one that the recipe names.
 
     Args:
-        recipe ([`Recipe`]): Names the base, and perhaps its revision.
-        run ([`RunDirectory`]): May hold checkpoints of an interrupted training; without one, the run begins.
-        state (`PartialState`): The processes that train together; the main one asks the Hub for all.
-        restart (`bool`, *optional*, defaults to `False`): The checkpoints are about to be removed.
+        recipe ([`Recipe`]): The recipe, which names the base and optionally its revision.
+        run ([`RunDirectory`]): The run directory; a run without checkpoints begins.
+        state (`PartialState`): The processes that train together; the main one requests the commit for all.
+        restart (`bool`, *optional*, defaults to `False`): Ignore checkpoints, because they will be removed.
 
     Raises:
-        TrainingError: The base is a folder whose weights changed since the run began.
-        EscoitaError: The base cannot be found.
+        ChangedBaseError: The base is a folder whose weights changed since the run began.
+        EscoitaError: The base is not found.
     """
     before = read_base(run) if checkpoints_by_step(run.checkpoints) and not restart else None
 
     def find() -> Base:
         base = resolve_base(recipe.base, recipe_revision=before.commit if before else recipe.base_revision)
         if before and base.revision is None and weights_digest(recipe.base) != before.sha256:
-            raise TrainingError(
-                f"{run.path}: the weights of its base {recipe.base} changed since the run began; --restart trains from"
-                " the first step, --set name=… under another name"
-            )
+            raise ChangedBaseError(path=run.path, key="base", value=recipe.base)
         return base
 
     return main_only(find, state)
 
 
 def pinned(recipe: Recipe, base: Base) -> Recipe:
-    """Return the recipe with the commit of its base, so that everything is loaded from the same one."""
+    """Return the recipe with the commit of its base, so that all files are loaded from the same commit."""
     return recipe.model_copy(update={"base_revision": base.revision}) if base.revision else recipe
 
 
-def keep_base(run: RunDirectory, base: Base) -> BaseRecord:
+def save_base(run: RunDirectory, base: Base) -> BaseRecord:
     """
-    Write down the base of a run, so that a resumed training loads the same one.
+    Record the base of a run, so that a resumed training loads the same one.
 
     Args:
-        run ([`RunDirectory`]): Its folder of checkpoints is written to.
-        base ([`~escoita.models.base_model.Base`]): Loaded.
+        run ([`RunDirectory`]): The run directory, whose folder of checkpoints receives the record.
+        base ([`~escoita.models.base_model.Base`]): The base that was loaded.
 
     Returns:
-        [`BaseRecord`]: Name, commit and digest of the weights.
+        [`BaseRecord`]: The name, the commit and the digest of the weights.
     """
     record = base.record()
     write_atomically(_path(run), record.model_dump_json(indent=2) + "\n")
@@ -86,7 +90,7 @@ def keep_base(run: RunDirectory, base: Base) -> BaseRecord:
 
 def read_base(run: RunDirectory) -> BaseRecord | None:
     """
-    Return what [`keep_base`] wrote, if anything.
+    Return the record that [`save_base`] wrote, or `None`.
 
     Raises:
         RecordError: The file is damaged.
@@ -97,14 +101,15 @@ def read_base(run: RunDirectory) -> BaseRecord | None:
     try:
         return BaseRecord.from_json(read_bounded(path, JSON_BYTES))
     except ValueError as error:
-        raise RecordError(f"{path}: cannot be read ({error}); --restart trains from the first step") from error
+        hint = "give --restart to train from the first step"
+        raise RecordError(f"cannot be read ({error})", path=path, hint=hint) from error
 
 
 def _path(run: RunDirectory) -> Path:
     return run.checkpoints / NAME
 
 
-# In a checkpoint.
+# The file of a checkpoint that holds the digests of its rows.
 FILE = "rows.parquet"
 _CORPORA, _CHANGES = TypeAdapter(list[CorpusUse]), TypeAdapter(list[DataChange])
 
@@ -112,13 +117,13 @@ _CORPORA, _CHANGES = TypeAdapter(list[CorpusUse]), TypeAdapter(list[DataChange])
 @dataclass(frozen=True)
 class DataState:
     """
-    Digests of all usable rows of training and validation, in their order, and the changes since the run began.
+    Hold digests of all usable rows of training and validation, in their order, and the changes since the run began.
 
     Args:
-        rows (`pa.Table`): `split`; `row`, the digest of corpus and id; `content`, the digest of text, size of the
-            recording in bytes, offset and duration.
-        corpora (`list[CorpusUse]`): What each corpus gave.
-        changes (`list[DataChange]`): Made to the rows when the run resumed, in the order of their steps.
+        rows (`pa.Table`): A table with the columns `split`; `row`, the digest of corpus and id; and `content`, the
+            digest of text, size of the recording in bytes, offset and duration.
+        corpora (`list[CorpusUse]`): The numbers of usable and rejected rows of each corpus.
+        changes (`list[DataChange]`): Changes of the rows with which the run resumed, ordered by step.
     """
 
     rows: pa.Table
@@ -127,7 +132,7 @@ class DataState:
 
     @classmethod
     def of(cls, clips: dict[str, Gathered], corpora: list[CorpusUse]) -> Self:
-        """Digests of what was gathered for each split."""
+        """Return the digests of the rows of each split."""
         rows: list[tuple[str, int, int]] = []
         for split, gathered in clips.items():
             for name, (utterances, _) in gathered.items():
@@ -139,35 +144,35 @@ class DataState:
 
     @property
     def sha256(self) -> str:
-        """Digest of all rows in their order."""
+        """Return the digest of all rows in their order."""
         found = hashlib.sha256()
         for name in ("split", "row", "content"):
             found.update(json.dumps(self.rows[name].to_pylist()).encode())
         return found.hexdigest()
 
     def write(self, checkpoint: Path) -> None:
-        """Writes the file of a checkpoint."""
-        known = {"corpora": _CORPORA.dump_json(self.corpora), "changes": _CHANGES.dump_json(self.changes)}
-        pq.write_table(self.rows.replace_schema_metadata(known), checkpoint / FILE)
+        """Write the file of a checkpoint."""
+        metadata = {"corpora": _CORPORA.dump_json(self.corpora), "changes": _CHANGES.dump_json(self.changes)}
+        pq.write_table(self.rows.replace_schema_metadata(metadata), checkpoint / FILE)
 
     @classmethod
     def read(cls, checkpoint: Path) -> Self | None:
-        """Reads the file of a checkpoint that is not damaged; `None` if a version without such files wrote it."""
+        """Read the file of an undamaged checkpoint; return `None` if a version without such files wrote it."""
         path = checkpoint / FILE
         if not path.is_file():
             return None
         rows = pq.read_table(path)
-        known = rows.schema.metadata
+        metadata = rows.schema.metadata
         return cls(
             rows.replace_schema_metadata(None),
-            _CORPORA.validate_json(known[b"corpora"]),
-            _CHANGES.validate_json(known[b"changes"]),
+            _CORPORA.validate_json(metadata[b"corpora"]),
+            _CHANGES.validate_json(metadata[b"changes"]),
         )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How many rows of a split are new, are missing, or have another content."""
+    """Hold the numbers of rows of a split that are new, are missing, or have another content."""
 
     added: int
     removed: int
@@ -178,7 +183,7 @@ class Difference:
 
 
 def differences(before: pa.Table, now: pa.Table) -> dict[str, Difference]:
-    """Compares the rows of each split; all counts are zero if only their order differs."""
+    """Compare the rows of each split; all counts are zero if only the order differs."""
     return {
         split: _difference(*(rows.filter(pc.equal(rows["split"], split)) for rows in (before, now)))
         for split in sorted({*before["split"].unique().to_pylist(), *now["split"].unique().to_pylist()})
@@ -187,24 +192,24 @@ def differences(before: pa.Table, now: pa.Table) -> dict[str, Difference]:
 
 def resumed_data(checkpoint: Path | None, now: DataState, accept_changed: bool) -> DataState:
     """
-    Compares the rows of today with those of the checkpoint from which a run resumes.
+    Compare the current rows with those of the checkpoint from which a run resumes.
 
     Args:
-        checkpoint (`Path`, *optional*): `None` for a run that begins.
-        now ([`DataState`]): Of the corpora as they are.
-        accept_changed (`bool`): Resume with other rows.
+        checkpoint (`Path`, *optional*): The checkpoint; `None` for a run that begins.
+        now ([`DataState`]): The state of the current rows.
+        accept_changed (`bool`): Whether to resume with other rows.
 
     Returns:
-        [`DataState`]: That of today, with all changes since the run began.
+        [`DataState`]: The current state, with all changes since the run began.
 
     Raises:
-        ChangedDataError: The rows differ, and that is not accepted.
+        ChangedDataError: The rows differ, and `accept_changed` is `False`.
     """
     before = DataState.read(checkpoint) if checkpoint else None
     if checkpoint is None:
         return now
     if before is None:
-        say(f"{checkpoint}: an earlier version wrote it, so it is not known whether the rows are the same")
+        say(f"{checkpoint}: written by an earlier version, so the rows cannot be compared")
         return now
     if before.rows.equals(now.rows):
         return replace(now, changes=before.changes)
@@ -215,13 +220,15 @@ def resumed_data(checkpoint: Path | None, now: DataState, accept_changed: bool) 
         counts = "the same rows in another order"
     if not accept_changed:
         raise ChangedDataError(
-            f"{checkpoint}: the rows are not those that the run was trained on ({counts}); restore them, or give"
-            " --accept-changed-data to resume with the rows of today, or --restart to train from the first step",
+            f"the training rows have changed since this checkpoint ({counts})",
+            path=checkpoint,
+            hint="restore them, or give --accept-changed-data to resume with the current rows, or --restart to train"
+            " from the first step",
             added=total.added,
             removed=total.removed,
             changed=total.changed,
         )
-    say(f"Resuming with other rows ({counts})")
+    say(f"Resuming with changed rows ({counts})")
     change = DataChange(
         step=int(checkpoint.name.rpartition("-")[2]),
         added=total.added,
@@ -236,22 +243,23 @@ def resumed_data(checkpoint: Path | None, now: DataState, accept_changed: bool) 
 
 def refuse_unused_data(checkpoint: Path | None, data: DataState, step: int) -> None:
     """
-    Refuses to finish a run that resumed with other rows and took no step on them.
+    Refuse to finish a run that resumed with changed rows and took no step on them.
 
     Args:
-        checkpoint (`Path`, *optional*): From which it resumed.
-        data ([`DataState`]): Of [`resumed_data`].
-        step (`int`): Steps taken in all.
+        checkpoint (`Path`, *optional*): The checkpoint from which the run resumed.
+        data ([`DataState`]): The state from [`resumed_data`].
+        step (`int`): The total number of steps.
 
     Raises:
-        ChangedDataError: All steps had been taken on the earlier rows.
+        ChangedDataError: All steps were taken on the earlier rows.
     """
     if checkpoint is None or not data.changes or data.changes[-1].step != step:
         return
     change = data.changes[-1]
     raise ChangedDataError(
-        f"{checkpoint}: all steps were taken on the earlier rows, and none on those of today; restore the earlier rows"
-        " to save the adapter, or give --restart to train from the first step",
+        "all steps were taken on the earlier rows",
+        path=checkpoint,
+        hint="restore the earlier rows to save the adapter, or give --restart to train from the first step",
         added=change.added,
         removed=change.removed,
         changed=change.changed,
@@ -259,7 +267,7 @@ def refuse_unused_data(checkpoint: Path | None, data: DataState, step: int) -> N
 
 
 def _digests(corpus: str, utterances: Utterances) -> Iterator[tuple[int, int]]:
-    """Of each row the digest by which it is known, and that of its content."""
+    """Yield for each row the digest of its identity and that of its content."""
 
     @cache
     def size(path: str) -> int:
@@ -268,9 +276,10 @@ def _digests(corpus: str, utterances: Utterances) -> Iterator[tuple[int, int]]:
     embedded = pc.binary_length(utterances.table["embedded"]).take(pa.array(utterances.order)).to_pylist()
     names = ("id", "audio", "text", "offset", "duration", "audio_seconds")
     columns = (utterances.each(name) for name in names)
-    for held, id, audio, text, offset, duration, seconds in zip(embedded, *columns, strict=True):
-        part = None if offset is None else (offset, duration)  # without an offset the duration is only a claim
-        content = json.dumps([text, size(audio) if held is None else held, part, round(seconds, 3)])
+    for embedded_bytes, id, audio, text, offset, duration, seconds in zip(embedded, *columns, strict=True):
+        segment = None if offset is None else (offset, duration)  # without an offset the duration is not verified
+        audio_bytes = size(audio) if embedded_bytes is None else embedded_bytes
+        content = json.dumps([text, audio_bytes, segment, round(seconds, 3)])
         yield _digest(json.dumps([corpus, id])), _digest(content)
 
 
@@ -279,13 +288,13 @@ def _digest(text: str) -> int:
 
 
 def _same(before: pa.Table, now: pa.Table, split: str) -> bool:
-    """Whether the rows of a split are the same, in the same order."""
-    one, other = (table.filter(pc.equal(table["split"], split)) for table in (before, now))
-    return one.equals(other)
+    """Return whether the rows of a split are the same, in the same order."""
+    earlier, current = (table.filter(pc.equal(table["split"], split)) for table in (before, now))
+    return earlier.equals(current)
 
 
 def _difference(before: pa.Table, now: pa.Table) -> Difference:
     keys, other_keys = (table["row"].to_numpy() for table in (before, now))
-    both, places, other_places = np.intersect1d(keys, other_keys, assume_unique=True, return_indices=True)
-    same = before["content"].to_numpy()[places] == now["content"].to_numpy()[other_places]
+    both, indices, other_indices = np.intersect1d(keys, other_keys, assume_unique=True, return_indices=True)
+    same = before["content"].to_numpy()[indices] == now["content"].to_numpy()[other_indices]
     return Difference(len(other_keys) - len(both), len(keys) - len(both), int((~same).sum()))

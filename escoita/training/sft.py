@@ -1,9 +1,8 @@
 """
-Train a speech adapter with TRL's SFTTrainer, as a recipe says, in steps that can be called one by one.
+Train a speech adapter with TRL's SFTTrainer from a recipe, in steps that can be called one by one.
 
-`training/sft.py` calls them in order, and so does [`train`]. A run that was interrupted resumes from its last
-checkpoint. Nothing touches the network, unless the base is a repository: the Hub is asked for its commit, and for what
-is not in the cache yet.
+`training/sft.py` and [`train`] call them in order. An interrupted run resumes from its last checkpoint. The network is
+used only if the base is a repository: for its commit, and for files that are not in the cache.
 """
 
 import shutil
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from escoita.data.loading import Gathered, gather, weighted
 from escoita.data.rows import Utterances
-from escoita.errors import TrainingError
 from escoita.models.base_model import Base
 from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, TrainingRecord
@@ -38,21 +36,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Setup:
     """
-    What a training is made of before its data and its model are loaded; see [`prepare`].
+    Hold the settings of a training before its data and its model are loaded; see [`prepare`].
 
     Args:
-        asked ([`Recipe`]): The recipe as it was written.
-        recipe ([`Recipe`]): The same with the commit of its base.
-        run ([`RunDirectory`]): Where checkpoints, adapter and record go.
-        arguments (`SFTConfig`): Of the recipe.
+        original ([`Recipe`]): The recipe as the user wrote it.
+        recipe ([`Recipe`]): The same recipe with the commit of its base.
+        run ([`RunDirectory`]): The directory of checkpoints, adapter and record.
+        arguments (`SFTConfig`): The arguments of SFTTrainer.
         processes (`PartialState`): The processes that train together.
-        base ([`Base`]): Found, not loaded.
-        family ([`ChatFamily`]): Of the base.
-        restart (`bool`): Remove what the run holds.
-        accept_changed_data (`bool`): Resume on other rows than the run began with.
+        base ([`Base`]): The base, whose weights are not loaded.
+        family ([`ChatFamily`]): The family of the base.
+        restart (`bool`): Whether to remove checkpoints, adapter and record of the run.
+        accept_changed_data (`bool`): Whether to resume on other rows than the run began with.
     """
 
-    asked: Recipe
+    original: Recipe
     recipe: Recipe
     run: RunDirectory
     arguments: "SFTConfig"
@@ -66,12 +64,12 @@ class Setup:
 @dataclass(frozen=True)
 class Datasets:
     """
-    The rows of a training; see [`make_datasets`].
+    Hold the rows of a training; see [`make_datasets`].
 
     Args:
-        train (`Dataset`): Rows to train on; recordings are decoded when they are needed.
-        validation ([`Utterances`], *optional*): Clips to evaluate on during training.
-        gathered (`dict[str, Gathered]`): Usable and rejected rows of each split.
+        train (`Dataset`): The training rows; recordings are decoded when they are needed.
+        validation ([`Utterances`], *optional*): The clips for the validation during training.
+        gathered (`dict[str, Gathered]`): The usable and rejected rows of each split.
     """
 
     train: "Dataset"
@@ -86,18 +84,18 @@ def train(
     Train the adapter of a recipe; do nothing if the run is already finished.
 
     Args:
-        recipe ([`Recipe`]): What to train on what.
-        dry_run (`bool`, *optional*, defaults to `False`): Do everything but load weights and take steps.
+        recipe ([`Recipe`]): The recipe, with base, method and corpora.
+        dry_run (`bool`, *optional*, defaults to `False`): Check everything, but load no weights and take no steps.
         restart (`bool`, *optional*, defaults to `False`): Remove checkpoints, adapter and record of the run before
-            training, whatever recipe they are of.
+            training, also if they belong to another recipe.
         accept_changed_data (`bool`, *optional*, defaults to `False`): Resume a run although its rows have changed.
 
     Returns:
-        [`TrainingRecord`]: What happened, also written to `training.json`; `None` after a dry run.
+        [`TrainingRecord`]: The record, also written to `training.json`; `None` after a dry run.
 
     Raises:
-        EscoitaError: The recipe, a corpus or the base is not what it should be.
-        Interrupted: A signal stopped it after a step, of which a checkpoint was written.
+        EscoitaError: The recipe, a corpus or the base is refused.
+        Interrupted: A signal stopped the training after a step, and a checkpoint of that step was written.
     """
     if not (dry_run or restart) and (record := finished(recipe)):
         return record
@@ -119,10 +117,10 @@ def train(
 
 def finished(recipe: Recipe) -> TrainingRecord | None:
     """
-    Return the record of a run that has already trained, if it has, and update the parts of its recipe that may change.
+    Return the record of a trained run, and update the parts of its recipe that may change; else return `None`.
 
     Raises:
-        TrainingError: The run was trained by another recipe.
+        ChangedRecipeError: The run was trained with another recipe.
     """
     from escoita.training.backends import import_first
 
@@ -136,7 +134,7 @@ def finished(recipe: Recipe) -> TrainingRecord | None:
     run = RunDirectory(recipe.run_path)
     if not run.training.exists():
         return None
-    sft_config(recipe, run)  # refuses what the recipe must not say
+    sft_config(recipe, run)  # checks the recipe
     refuse_other_recipe(run, recipe)
     if PartialState().is_main_process:
         update_settings(recipe, run)
@@ -149,12 +147,12 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
     Make the arguments of a recipe, and find its base.
 
     Args:
-        recipe ([`Recipe`]): What is to be trained.
+        recipe ([`Recipe`]): The recipe of the training.
         restart (`bool`, *optional*, defaults to `False`): See [`train`].
         accept_changed_data (`bool`, *optional*, defaults to `False`): See [`train`].
 
     Raises:
-        EscoitaError: SFTConfig refuses the arguments, the run is of another recipe, or the base cannot be found.
+        EscoitaError: SFTConfig refuses the arguments, the run has another recipe, or the base is not found.
     """
     from escoita.training.backends import import_first
 
@@ -163,14 +161,14 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
 
     from escoita.models import family_of
     from escoita.training.arguments import sft_config
-    from escoita.training.checkpointing import refuse_other_recipe, refuse_strangers
+    from escoita.training.checkpointing import refuse_other_recipe, refuse_separate_processes
     from escoita.training.resume import base_of_run, pinned
     from escoita.training.sanity_checks import check_precision_of_steps
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
     processes = PartialState()
-    refuse_strangers(processes.num_processes, arguments.n_gpu)
+    refuse_separate_processes(processes.num_processes, arguments.n_gpu)
     if not restart:
         refuse_other_recipe(run, recipe)
     base = base_of_run(recipe, run, processes, restart)
@@ -181,23 +179,23 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
 
 
 def load_processor(setup: Setup) -> Any:
-    """Load the processor of the base: tokenizer and feature extractor."""
+    """Return the processor of the base: tokenizer and feature extractor."""
     return setup.family.load_processor(setup.recipe.base, setup.recipe.base_revision)
 
 
 def make_datasets(setup: Setup, processor: Any) -> Datasets:
     """
-    Read the corpora of the recipe, and reject rows that cannot be used.
+    Read the corpora of the recipe, and reject unusable rows.
 
     Args:
-        setup ([`Setup`]): Of the training.
-        processor: Of the base; transcripts must not contain its special tokens.
+        setup ([`Setup`]): The settings of the training.
+        processor (`ProcessorMixin`): The processor of the base, whose special tokens transcripts must not contain.
 
     Raises:
-        EscoitaError: A corpus cannot be read, or too many of its rows cannot be used.
+        EscoitaError: A corpus cannot be read, or too many of its rows are unusable.
     """
     from escoita.models.base import marks_of
-    from escoita.training.arguments import planned_steps, refuse_warmup_alone
+    from escoita.training.arguments import planned_steps, refuse_warmup_only
     from escoita.training.sampler import data_seed
 
     recipe, arguments, longest = setup.recipe, setup.arguments, setup.family.max_audio_seconds
@@ -205,12 +203,12 @@ def make_datasets(setup: Setup, processor: Any) -> Datasets:
     marks = sorted(marks_of(processor.tokenizer).values())
     gathered = main_first(lambda: clips_by_split(recipe, splits, longest, marks), setup.processes)
     rows = table(weighted(gathered["train"], recipe.corpora.train, data_seed(arguments)))
-    refuse_warmup_alone(arguments, planned_steps(arguments, len(rows), setup.processes.num_processes))
+    refuse_warmup_only(arguments, planned_steps(arguments, len(rows), setup.processes.num_processes))
     return Datasets(rows, everything(gathered["validation"]) if "validation" in gathered else None, gathered)
 
 
 def make_collator(setup: Setup, processor: Any) -> "SpeechCollator":
-    """Return the collator, which makes batches of decoded audio, prompts and labels."""
+    """Return the collator that makes batches of decoded audio, prompts and labels."""
     from escoita.training.data_collator import SpeechCollator
 
     return SpeechCollator(setup.family, processor, setup.recipe.prompt, setup.arguments.max_length)
@@ -218,19 +216,19 @@ def make_collator(setup: Setup, processor: Any) -> "SpeechCollator":
 
 def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Datasets) -> dict[str, int]:
     """
-    Check what would make the training worthless or impossible, before the weights are loaded.
+    Check everything that would make the training fail or useless, before the weights are loaded.
 
     Args:
-        setup ([`Setup`]): Of the training.
-        collator ([`SpeechCollator`]): Makes the batches.
+        setup ([`Setup`]): The settings of the training.
+        collator ([`SpeechCollator`]): The collator.
         datasets ([`Datasets`]): The rows; the first batch is checked.
 
     Returns:
-        `dict[str, int]`: Trainable parameters of each tower.
+        `dict[str, int]`: The number of trainable parameters of each tower.
 
     Raises:
-        EscoitaError: A batch, the precision of the base, or the trainable parameters are not as they should be, or
-            SFTTrainer, PEFT or the model refuses what the recipe says.
+        EscoitaError: A batch, the precision of the base, or the trainable parameters are wrong, or SFTTrainer, PEFT or
+            the model refuses the recipe.
     """
     from escoita.models.loading import check_precision, stored_quantization
     from escoita.training.arguments import without_effect
@@ -253,16 +251,16 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
 
 def end_dry_run(setup: Setup, datasets: Datasets, counts: dict[str, int]) -> None:
     """
-    Compare the rows with those of the checkpoint that the run would resume from, and print what would be trained.
+    Compare the rows with those of the checkpoint from which the run would resume, and log the trainable parameters.
 
     Raises:
-        ChangedDataError: The rows differ, and this was not accepted.
+        ChangedDataError: The rows differ, and `accept_changed_data` is `False`.
     """
     from escoita.training.checkpointing import usable_checkpoint
 
-    ended = setup.restart or setup.run.training.exists()
-    compare_data(setup, datasets, None if ended else usable_checkpoint(setup.run, setup.processes))
-    say(f"{trained_parameters(counts)}\nDry run: everything but weights and steps is in order")
+    no_resume = setup.restart or setup.run.training.exists()
+    compare_data(setup, datasets, None if no_resume else usable_checkpoint(setup.run, setup.processes))
+    say(f"{trained_parameters(counts)}\nDry run: all checks passed; no weights were loaded, and no step was taken")
 
 
 def compare_data(setup: Setup, datasets: Datasets, checkpoint: Path | None) -> "DataState":
@@ -270,31 +268,31 @@ def compare_data(setup: Setup, datasets: Datasets, checkpoint: Path | None) -> "
     Compare the rows with those of a checkpoint.
 
     Returns:
-        [`DataState`]: Digests of the rows, and of earlier ones.
+        [`DataState`]: The digests of the rows, and the changes since the run began.
 
     Raises:
-        ChangedDataError: They differ, and this was not accepted.
+        ChangedDataError: The rows differ, and `accept_changed_data` is `False`.
     """
     from escoita.training.outputs import corpus_uses
     from escoita.training.resume import DataState, resumed_data
 
-    today = DataState.of(datasets.gathered, corpus_uses(datasets.gathered))
-    return main_first(lambda: resumed_data(checkpoint, today, setup.accept_changed_data), setup.processes)
+    now = DataState.of(datasets.gathered, corpus_uses(datasets.gathered))
+    return main_first(lambda: resumed_data(checkpoint, now, setup.accept_changed_data), setup.processes)
 
 
 @contextmanager
 def training_lock(setup: Setup) -> Iterator[Path | None]:
     """
-    Keep a run to one training at a time, and yield the checkpoint to resume from, if there is one.
+    Hold the lock of a run, and yield the checkpoint to resume from, if there is one.
 
     Raises:
-        TrainingError: Another command trains it now.
+        RunLockedError: Another command trains the run.
     """
     from transformers import set_seed
 
-    from escoita.training.checkpointing import only_one, start_over, usable_checkpoint
+    from escoita.training.checkpointing import run_locked, start_over, usable_checkpoint
 
-    with only_one(setup.run, setup.processes):
+    with run_locked(setup.run, setup.processes):
         set_seed(setup.arguments.seed)  # before the adapter is initialized
         if setup.restart and setup.processes.is_main_process:
             start_over(setup.run)
@@ -305,22 +303,22 @@ def make_trainer(
     setup: Setup, collator: "SpeechCollator", datasets: Datasets, checkpoint: Path | None = None
 ) -> "SpeechTrainer":
     """
-    Load the base, put the adapter on it, and make the trainer.
+    Load the base, add the adapter, and return the trainer.
 
     Args:
-        setup ([`Setup`]): Of the training.
-        collator ([`SpeechCollator`]): Makes the batches.
+        setup ([`Setup`]): The settings of the training.
+        collator ([`SpeechCollator`]): The collator.
         datasets ([`Datasets`]): The rows.
-        checkpoint (`Path`, *optional*): What the run resumes from; see [`training_lock`].
+        checkpoint (`Path`, *optional*): The checkpoint from which the run resumes; see [`training_lock`].
 
     Raises:
-        EscoitaError: The base cannot be loaded, the adapter is not what the recipe says, or the rows differ from those
-            of the checkpoint.
+        EscoitaError: The base cannot be loaded, the adapter differs from the recipe, or the rows differ from those of
+            the checkpoint.
     """
     from escoita.training.backends import load_for_training, prepare_precision
-    from escoita.training.callbacks import BestAdapter, EnergyMeter, keep_inside
+    from escoita.training.callbacks import BestAdapter, EnergyMeter, set_tracking_folders
     from escoita.training.checkpointing import Clock
-    from escoita.training.resume import keep_base
+    from escoita.training.resume import save_base
     from escoita.training.sanity_checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.trainer import SpeechTrainer
     from escoita.training.validation import CheckpointingCheck, ValidationSet
@@ -328,12 +326,12 @@ def make_trainer(
     recipe, family, validation = setup.recipe, setup.family, datasets.validation
     data = compare_data(setup, datasets, checkpoint)
     if setup.processes.is_main_process:
-        setup.asked.write(setup.run.recipe)
+        setup.original.write(setup.run.recipe)
     model, adapter = load_for_training(recipe, family)
-    keep_inside(setup.run, setup.arguments.report_to)
+    set_tracking_folders(setup.run, setup.arguments.report_to)
     processor = collator.processor
-    listening = (
-        ValidationSet.to(validation, recipe, family, processor) if validation and recipe.validation.clips else None
+    validation_set = (
+        ValidationSet.of(validation, recipe, family, processor) if validation and recipe.validation.clips else None
     )
     trainer = SpeechTrainer(
         model=model,
@@ -353,37 +351,40 @@ def make_trainer(
         ],
         request=StopRequest(),
         data=data,
-        listening=listening,
+        validation_set=validation_set,
     )
     prepare_precision(trainer.model)
     counts = count_trainable(family, trainer.model)
     check_trainable(counts, recipe.method.trainable)
     say(trained_parameters(counts))
-    main_only(lambda: keep_base(setup.run, setup.base), setup.processes)
+    main_only(lambda: save_base(setup.run, setup.base), setup.processes)
     return trainer
 
 
 def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None:
     """
-    Train, from a checkpoint if there is one; no step is taken from a checkpoint of the last step.
+    Train, from a checkpoint if there is one; a checkpoint of the last step needs no further step.
 
     Raises:
-        EscoitaError: Other processes trained before, a clip or a checkpoint cannot be read or written, gradients are
-            not numbers, or memory runs out and no batch can be split.
+        EscoitaError: The number of processes changed, a clip cannot be read, a checkpoint cannot be read or written,
+            gradients are not finite, or memory runs out and no batch can be split.
     """
-    from escoita.training.checkpointing import refuse_other_processes
+    from escoita.training.checkpointing import refuse_other_process_count
+    from escoita.training.oom import TrainingMemoryError
 
     if checkpoint:
-        refuse_other_processes(checkpoint, trainer.args.world_size)
+        refuse_other_process_count(checkpoint, trainer.args.world_size)
         say(f"Resuming from {checkpoint}")
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise TrainingError(
-            "training: out of memory outside of batches, which alone are taken in halves; give --restart and set"
-            " load_in_4bit, a training.optim that needs less, such as adamw_8bit, or train fewer parameters"
+        raise TrainingMemoryError(
+            "out of memory outside of a batch; only batches can be split",
+            key="training",
+            hint="give --restart and set load_in_4bit, or a training.optim that needs less memory, such as adamw_8bit,"
+            " or train fewer parameters",
         ) from error
 
 
@@ -394,14 +395,14 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
     Nothing is written if a signal stopped the training; see [`result`].
 
     Args:
-        setup ([`Setup`]): Of the training.
-        trainer ([`SpeechTrainer`]): After [`take_steps`].
+        setup ([`Setup`]): The settings of the training.
+        trainer ([`SpeechTrainer`]): The trainer after [`take_steps`].
         datasets ([`Datasets`]): The rows.
-        checkpoint (`Path`, *optional*): What the run resumed from.
+        checkpoint (`Path`, *optional*): The checkpoint from which the run resumed.
 
     Raises:
-        UntrainedError: No step was taken, no weight of a tower changed, or a weight is not finite.
-        WriteError: The disk is full, or may not be written to.
+        UntrainedError: No step was taken, the weights of a tower did not change, or a weight is not finite.
+        WriteError: The disk is full or read-only.
     """
     from escoita.training import outputs
     from escoita.training.resume import read_base, refuse_unused_data
@@ -412,23 +413,23 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
     run, family, data = setup.run, setup.family, cast("DataState", trainer.data)
     refuse_unused_data(checkpoint, data, trainer.state.global_step)
     check_trained(trainer, family.tower_of)
-    weights = trainer.whole_weights()
+    weights = trainer.full_weights()
     if setup.processes.is_main_process:
         base, counts = cast("BaseRecord", read_base(run)), count_trainable(family, trainer.model)
-        outputs.save_adapter(trainer, family, setup.asked, run, weights, base)
+        outputs.save_adapter(trainer, family, setup.original, run, weights, base)
         outputs.training_record(
-            trainer, family, setup.asked, run.adapter, counts, datasets.gathered, base, data
+            trainer, family, setup.original, run.adapter, counts, datasets.gathered, base, data
         ).write(run.training)
-        shutil.rmtree(run.best, ignore_errors=True)  # its last is in the adapter's folder now
+        shutil.rmtree(run.best, ignore_errors=True)  # the best adapter was copied
     setup.processes.wait_for_everyone()
 
 
 def result(setup: Setup, trainer: "SpeechTrainer") -> TrainingRecord:
     """
-    Return what happened, from `training.json`.
+    Return the record in `training.json`.
 
     Raises:
-        Interrupted: A signal stopped the training after a step, of which a checkpoint was written.
+        Interrupted: A signal stopped the training after a step, and a checkpoint of that step was written.
     """
     if signum := trainer.signal_received():
         destroy_process_group()
@@ -440,7 +441,7 @@ def result(setup: Setup, trainer: "SpeechTrainer") -> TrainingRecord:
 def clips_by_split(
     recipe: Recipe, splits: list[str], max_audio_seconds: float, marks: list[str]
 ) -> dict[str, Gathered]:
-    """Usable and rejected rows of each split."""
+    """Return the usable and rejected rows of each split."""
     share = recipe.corpora.max_rejected_share
     return {
         split: gather(getattr(recipe.corpora, split), recipe.language, max_audio_seconds, share, marks)
@@ -449,23 +450,23 @@ def clips_by_split(
 
 
 def everything(gathered: Gathered) -> Utterances:
-    """All usable rows of a split."""
+    """Return all usable rows of a split."""
     return Utterances.concatenated([utterances for utterances, _ in gathered.values()])
 
 
 def table(clips: Utterances) -> "Dataset":
-    """The rows, never decoded audio; `length` lets the sampler group clips of like length."""
+    """Return the rows as a dataset, without decoded audio; the sampler groups clips by the column `length`."""
     import pyarrow.compute as pc
     from datasets import Dataset
     from datasets.fingerprint import generate_random_fingerprint
 
     lengths = pc.round(pc.multiply(clips.table["audio_seconds"], 100.0)).cast("int64")
     rows = clips.table.append_column("length", lengths)
-    # Unless it is given one, a dataset pickles all of its recordings to make a fingerprint, which nobody asks for.
+    # Without a given fingerprint, a dataset pickles all of its recordings to compute one, which is not needed.
     return Dataset(rows, fingerprint=generate_random_fingerprint()).select(clips.order)
 
 
 def trained_parameters(counts: dict[str, int]) -> str:
-    """One line: what trains, by tower."""
+    """Return a line with the number of trainable parameters of each tower."""
     towers = ", ".join(f"{tower} {count:,}" for tower, count in counts.items())
     return f"Trainable parameters: {sum(counts.values()):,} ({towers})"

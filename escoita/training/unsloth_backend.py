@@ -1,4 +1,4 @@
-"""Base and adapter as Unsloth makes them; importing this imports Unsloth, which must come before transformers."""
+"""Load base and adapter with Unsloth; this module imports Unsloth and must be imported before transformers."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -9,12 +9,12 @@ from escoita.recipe.schema import Lora, Recipe
 from escoita.utils.files import cache_folder
 
 
-# Unsloth fetches a file of the Hub to count its users; training is to touch the network for the base alone.
+# Unsloth downloads a file from the Hub to count its users; training must use the network only for the base.
 os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
-# It writes the code that it generates into the current folder unless told where.
+# By default Unsloth writes generated code into the current folder.
 os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache_folder() / "unsloth"))
 
-from unsloth import FastModel  # noqa: E402 after its settings
+from unsloth import FastModel  # noqa: E402 after the variables are set
 
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
     """
-    Loads the base and puts the recipe's adapter on it.
+    Load the base and add the recipe's adapter.
 
-    The layers are chosen by the recipe's one regular expression, which Unsloth hands to PEFT as it is: with a list of
-    names it would leave the audio tower out. So the adapter has the layout that plain PEFT makes and loads.
+    The recipe selects layers by a regular expression, which Unsloth passes unchanged to PEFT; with a list of names,
+    Unsloth would leave the audio tower out. The adapter therefore has the same layout as one made by PEFT.
 
     Args:
-        recipe ([`Recipe`]): Its method is [`Lora`].
-        family ([`ChatFamily`]): Of the base.
+        recipe ([`Recipe`]): A recipe with the method [`Lora`].
+        family ([`ChatFamily`]): The family of the base.
 
     Returns:
-        `PeftModel`: Ready to train.
+        `PeftModel`: The model, ready for training.
 
     Raises:
-        EscoitaError: Unsloth does not serve this family here, or the base is stored in another precision.
+        EscoitaError: Unsloth is not supported for this family, or the base is stored in another precision.
     """
     import torch
 
@@ -44,13 +44,14 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
 
     method = recipe.method
     if not family.info.unsloth or not isinstance(method, Lora):
-        tried = ", ".join(info.name for info in FAMILIES if info.unsloth)
-        raise RecipeError(f"engine: unsloth was tried with {tried} alone; use engine: transformers")
+        tested = ", ".join(info.name for info in FAMILIES if info.unsloth)
+        problem = f"only tested with low-rank adapters of {tested}"
+        raise RecipeError(problem, key="engine", value="unsloth", hint="set engine: transformers")
     check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
     seed = recipe.training.get("seed", 42)
-    # Unsloth has a way of its own to checkpoint gradients; both trainer and model have to be told.
+    # Unsloth has its own gradient checkpointing, which must be set for trainer and model.
     checkpointing = "unsloth" if recipe.training.get("gradient_checkpointing", True) else False
-    length = recipe.training.get("max_length", 1024) or 8192  # TRL's default; null is no limit
+    length = recipe.training.get("max_length", 1024) or 8192  # 1024 is TRL's default; null means no limit
     with any_spelling():
         model, _ = FastModel.from_pretrained(
             recipe.base,
@@ -60,7 +61,7 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
             load_in_4bit=recipe.load_in_4bit,
             load_in_16bit=not recipe.load_in_4bit,
             use_gradient_checkpointing=checkpointing,
-            use_exact_model_name=True,  # otherwise it may take another repository than the one that records name
+            use_exact_model_name=True,  # otherwise Unsloth may load another repository than the recorded one
             random_state=seed,
         )
     if recipe.load_in_4bit:

@@ -1,4 +1,4 @@
-"""Transcribe validation clips during training, and restore all that generation changes in the model."""
+"""Transcribe validation clips during training, and restore everything that generation changes in the model."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ from escoita.utils.interruption import StopRequest
 from escoita.utils.processes import gathered
 
 
-# Flags that inference switches have these types; caches and compiled functions may stay.
+# Types of the flags that inference changes; caches and compiled functions are not restored.
 FLAGS = (bool, int, float, str, tuple, type(None), torch.dtype)
 HOOKS = (
     "_forward_hooks",
@@ -38,23 +38,23 @@ HOOKS = (
     "_backward_pre_hooks",
 )
 SIDES = ("padding_side", "truncation_side")
-# A walk over the modules takes milliseconds.
+# The check of all modules takes milliseconds.
 STEPS_BETWEEN_CHECKS = 10
 
 
 @contextmanager
-def inference_undone(model: Any, processor: Any = None) -> Iterator[None]:
+def training_state_restored(model: Any, processor: Any = None) -> Iterator[None]:
     """
-    Let a model generate during training, and restore what that changes.
+    Let a model generate during training, and restore the state that generation changes.
 
-    Some libraries switch a model to inference when it generates and never switch it back: Unsloth turns gradient
-    checkpointing off in every module, sets `use_cache` and changes the padding side of the tokenizer. Restored are the
+    Some libraries switch a model to inference when it generates and never switch it back: Unsloth disables gradient
+    checkpointing in every module, sets `use_cache` and changes the padding side of the tokenizer. This restores the
     flags, the training mode and the hooks of every module, the configurations, the precision of the parameters, the
     padding side of the tokenizers, and torch's random number generators.
 
     Args:
-        model: The model, not wrapped.
-        processor (*optional*): The processor that trains.
+        model (`torch.nn.Module`): The model, not wrapped.
+        processor (`ProcessorMixin`, *optional*): The processor of the training.
     """
     restore = [_restore_weights(model), *(_restore_module(module) for module in model.modules())]
     restore += [_restore_attributes(config) for config in configurations(model)]
@@ -70,26 +70,26 @@ def inference_undone(model: Any, processor: Any = None) -> Iterator[None]:
 
 def inference_state(model: Any, processor: Any = None) -> dict[str, Any]:
     """
-    Return what [`inference_undone`] restores, by name, to be compared.
+    Return the state that [`training_state_restored`] restores, by name.
 
     Args:
-        model: The model, not wrapped.
-        processor (*optional*): The processor that trains.
+        model (`torch.nn.Module`): The model, not wrapped.
+        processor (`ProcessorMixin`, *optional*): The processor of the training.
     """
     state: dict[str, Any] = {}
     for name, module in model.named_modules():
         state |= {f"{name}.{key}": value for key, value in _flags(module).items()}
         state |= {f"{name}.{key}": list(vars(module).get(key) or ()) for key in HOOKS}
     state |= {f"{name}: dtype": weight.dtype for name, weight in model.named_parameters()}
-    for place, config in enumerate(configurations(model)):
-        state |= {f"configuration {place}: {key}": value for key, value in vars(config).items()}
-    for place, each in enumerate(_tokenizers(model, processor)):
-        state |= {f"tokenizer {place}: {key}": vars(each).get(key) for key in SIDES}
+    for index, config in enumerate(configurations(model)):
+        state |= {f"configuration {index}: {key}": value for key, value in vars(config).items()}
+    for index, each in enumerate(_tokenizers(model, processor)):
+        state |= {f"tokenizer {index}: {key}": vars(each).get(key) for key in SIDES}
     return state
 
 
 def configurations(model: Any) -> list[Any]:
-    """Return the configurations of all modules, those for generation included, each once."""
+    """Return the configurations of all modules, including generation configurations, each once."""
     found = {}
     for module in model.modules():
         for name in ("config", "generation_config"):
@@ -100,7 +100,7 @@ def configurations(model: Any) -> list[Any]:
 
 
 def _tokenizers(model: Any, processor: Any) -> list[Any]:
-    """Return processors and tokenizers, those that Unsloth keeps on modules included, each once."""
+    """Return processors and tokenizers, including those that Unsloth attaches to modules, each once."""
     owners = [processor, *(vars(module).get("_saved_temp_tokenizer") for module in model.modules())]
     found = [each for owner in owners for each in (owner, getattr(owner, "tokenizer", None))]
     return list({id(each): each for each in found if each is not None}.values())
@@ -117,7 +117,7 @@ def _restore_module(module: torch.nn.Module) -> Callable[[], None]:
     def undo() -> None:
         attributes = vars(module)
         for key in _flags(module).keys() - flags.keys():
-            if key in earlier:  # it was no flag, such as a function
+            if key in earlier:  # it was of another type, such as a function
                 attributes[key] = earlier[key]
             else:
                 del attributes[key]
@@ -153,7 +153,7 @@ def _restore_sides(tokenizer: Any) -> Callable[[], None]:
 
 
 def _restore_weights(model: Any) -> Callable[[], None]:
-    """Keep the tensors themselves: a cast back would not give the same numbers again."""
+    """Keep the original tensors, because casting back would not restore the same numbers."""
     before = [(weight, weight.data) for weight in model.parameters()]
 
     def undo() -> None:
@@ -164,11 +164,27 @@ def _restore_weights(model: Any) -> Callable[[], None]:
     return undo
 
 
+class GradientCheckpointingError(TrainingError):
+    """
+    Report a module whose gradient checkpointing differs from the recipe.
+
+    Args:
+        step (`int`): The number of steps taken before.
+        module (`str`): The name of the module.
+        enabled (`bool`): Whether gradient checkpointing is enabled in the module.
+    """
+
+    step: int
+    module: str
+    enabled: bool
+    hint = "report this with the versions of transformers, peft and unsloth, or change this setting"
+
+
 class CheckpointingCheck(TrainerCallback):
     """
-    Check every few steps that gradient checkpointing is on or off as the recipe says.
+    Check every few steps that the gradient checkpointing of all modules matches the recipe.
 
-    Without it, training continues with more memory and no error.
+    Otherwise a module could lose it without an error, and training would need more memory.
     """
 
     def __init__(self) -> None:
@@ -176,14 +192,14 @@ class CheckpointingCheck(TrainerCallback):
 
     def on_step_begin(self, args, state, control, model=None, **kwargs):
         """
-        Look at the flag of every module.
+        Check the flag of every module.
 
         Raises:
-            TrainingError: Names a module that differs from the recipe.
+            GradientCheckpointingError: A module differs from the recipe.
         """
         if self.checkpointed is not None and state.global_step % STEPS_BETWEEN_CHECKS:
             return
-        # PEFT's wrappers answer for the modules within them.
+        # PEFT's wrappers return the flags of the modules in them.
         flags = {
             name: bool(module.gradient_checkpointing)
             for name, module in model.named_modules()
@@ -194,37 +210,47 @@ class CheckpointingCheck(TrainerCallback):
             self.checkpointed = on
         if not args.gradient_checkpointing:
             if on:
-                raise TrainingError(_message(state.global_step, "on", on[0], "false"))
+                raise _mismatch(args, state, on[0])
             return
         off = [name for name in self.checkpointed if name not in on] or ([] if on else [*flags, "the model"][:1])
         if off:
-            raise TrainingError(_message(state.global_step, "off", off[0], "true"))
+            raise _mismatch(args, state, off[0])
 
 
-def _message(step: int, found: str, name: str, asked: str) -> str:
-    return (
-        f"step {step}: gradient checkpointing is {found} in {name}, but training.gradient_checkpointing"
-        f" is {asked}; report this with the versions of transformers, peft and unsloth, or set it to"
-        f" {'true' if asked == 'false' else 'false'}"
+def _mismatch(args: Any, state: Any, module: str) -> GradientCheckpointingError:
+    enabled = not args.gradient_checkpointing
+    return GradientCheckpointingError(
+        f"{'enabled' if enabled else 'disabled'} in {module} at step {state.global_step}",
+        key="training.gradient_checkpointing",
+        value=bool(args.gradient_checkpointing),
+        step=state.global_step,
+        module=module,
+        enabled=enabled,
     )
 
 
-# Not the training's own, so that runs of several seeds are heard on the same clips.
+# The seed of the sample, which is not that of the training, so that runs with several seeds use the same clips.
 SEED = 0
+
+
+class ValidationClipError(TrainingError):
+    """Report that a validation clip cannot be transcribed."""
+
+    hint = "correct it, and run the same command to resume from the last checkpoint"
 
 
 @dataclass
 class ValidationSet:
     """
-    A fixed sample of the validation clips, and how they are heard.
+    Hold a fixed sample of the validation clips, and the settings to transcribe them.
 
     Args:
         clips ([`Utterances`]): The sample.
-        family ([`ChatFamily`]): How the model is spoken to.
-        processor: The family's processor.
-        generation_settings ([`AdapterRecord`]): Prompt, language and limit of tokens.
-        normalizer (`str`): Makes texts alike before they are compared.
-        batch_seconds (`float`): Most audio at once, padding counted.
+        family ([`ChatFamily`]): The model family.
+        processor (`ProcessorMixin`): The processor of the family.
+        generation_settings ([`AdapterRecord`]): The prompt, the language and the token limit.
+        normalizer (`str`): The name of the text normalizer.
+        batch_seconds (`float`): The longest batch in seconds of audio, including padding.
     """
 
     clips: Utterances
@@ -233,92 +259,92 @@ class ValidationSet:
     generation_settings: AdapterRecord
     normalizer: str
     batch_seconds: float
-    # Kept, as it remembers what fits in memory.
+    # Kept between evaluations because it records which batches fit in memory.
     _transcriber: Transcriber | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def to(cls, clips: Utterances, recipe: Recipe, family: ChatFamily, processor: Any) -> Self:
-        """Draws the sample that a recipe asks for from all clips of the validation corpora."""
-        drawn = clips.take(sample(clips.column("corpus"), recipe.validation.clips))
+    def of(cls, clips: Utterances, recipe: Recipe, family: ChatFamily, processor: Any) -> Self:
+        """Draw the sample of a recipe from all clips of the validation corpora."""
+        sampled = clips.take(sample(clips.column("corpus"), recipe.validation.clips))
         return cls(
-            drawn, family, processor, recipe.generation_settings(), recipe.eval.normalizer, recipe.eval.batch_seconds
+            sampled, family, processor, recipe.generation_settings(), recipe.eval.normalizer, recipe.eval.batch_seconds
         )
 
-    def rates(self, model: Any, request: StopRequest) -> dict[str, float]:
+    def evaluate(self, model: Any, request: StopRequest) -> dict[str, float]:
         """
-        Hears the sample, each process its share of the batches.
+        Transcribe the sample and compute its error rates; each process transcribes a share of the batches.
 
         Args:
-            model: In the midst of training, not wrapped; left as it was.
-            request ([`StopRequest`]): Stops it after the batch of this process that is being transcribed.
+            model (`PeftModel`): The model in training, not wrapped; its state is restored.
+            request ([`StopRequest`]): The request to stop after the current batch of this process.
 
         Returns:
-            `dict[str, float]`: `wer` and `cer` of the whole sample, fractions, the same on every process; the
-            `utterances` heard and the `listening_seconds` that it took.
+            `dict[str, float]`: The fractions `wer` and `cer` of the sample, the same on every process; the number of
+            clips `utterances`; and `transcription_seconds`, the time taken.
 
         Raises:
-            TrainingError: A clip cannot be read any more; on every process.
-            ValidationInterrupted: One of the processes was asked to stop; on every process.
+            ValidationClipError: A clip cannot be read; raised on every process.
+            ValidationInterrupted: A process received a signal; raised on every process.
         """
         started = time.perf_counter()
         state = PartialState()
         batches = list(batches_by_seconds(self.clips.column("audio_seconds"), self.batch_seconds))
-        mine: dict[int, str] = {}
-        refusal = ""
+        texts: dict[int, str] = {}
+        problem = ""
         try:
-            with inference_undone(model, self.processor):
-                mine = self._heard(model, batches[state.process_index :: state.num_processes], request)
+            with training_state_restored(model, self.processor):
+                texts = self._transcribe(model, batches[state.process_index :: state.num_processes], request)
         except EscoitaError as error:
-            refusal = str(error)
-        shares = gathered((mine, refusal, request.signum), state)
-        if refused := [said for _, said, _ in shares if said]:
-            raise TrainingError(f"validation: {refused[0]}; give the command again to go on from the last checkpoint")
-        if any(signum for _, _, signum in shares):
+            problem = str(error)
+        results = gathered((texts, problem, request.signum), state)
+        if problems := [each for _, each, _ in results if each]:
+            raise ValidationClipError(problems[0], key="validation")
+        if any(signum for _, _, signum in results):
             raise ValidationInterrupted
-        heard = {index: text for share, _, _ in shares for index, text in share.items()}
-        alike = normalizer(self.normalizer)
-        references = [alike(text) for text in self.clips.column("text")]
-        hypotheses = [alike(heard[index]) for index in range(len(references))]
+        transcripts = {index: text for share, _, _ in results for index, text in share.items()}
+        normalize = normalizer(self.normalizer)
+        references = [normalize(text) for text in self.clips.column("text")]
+        hypotheses = [normalize(transcripts[index]) for index in range(len(references))]
         return {
             "wer": word_edits(references, hypotheses).rate,
             "cer": character_edits(references, hypotheses).rate,
             "utterances": len(references),
-            "listening_seconds": round(time.perf_counter() - started, 3),
+            "transcription_seconds": round(time.perf_counter() - started, 3),
         }
 
-    def _heard(self, model: Any, batches: Iterable[list[int]], request: StopRequest) -> dict[int, str]:
-        """What is heard in these batches, by the place of the clip in the sample."""
+    def _transcribe(self, model: Any, batches: Iterable[list[int]], request: StopRequest) -> dict[int, str]:
+        """Return the transcripts of these batches, by the index of the clip in the sample."""
         if self._transcriber is None:
             self._transcriber = Transcriber(
                 self.family, model, self.processor, self.generation_settings, self.batch_seconds
             )
         self._transcriber.model = model.eval()
-        found = self._transcriber.in_batches(lambda index: read_clip(self.clips[index]), batches)
-        heard: dict[int, str] = {}
-        for indices, transcripts in found:
-            heard |= {index: transcript.text for index, transcript in zip(indices, transcripts, strict=True)}
+        results = self._transcriber.in_batches(lambda index: read_clip(self.clips[index]), batches)
+        texts: dict[int, str] = {}
+        for indices, transcripts in results:
+            texts |= {index: transcript.text for index, transcript in zip(indices, transcripts, strict=True)}
             if request.signum:
                 break
-        return heard
+        return texts
 
 
 def sample(corpora: list[str], clips: int) -> list[int]:
     """
-    Draws clips in proportion to their corpora, at least one of each, always the same ones.
+    Draw clips in proportion to the sizes of their corpora, at least one of each, always the same ones.
 
     Args:
         corpora (`list[str]`): The corpus of every clip.
-        clips (`int`): How many are wanted; one of each corpus comes even so.
+        clips (`int`): The size of the sample, which is exceeded if there are more corpora.
 
     Returns:
-        `list[int]`: Indices, rising.
+        `list[int]`: The indices of the sampled clips, ascending.
     """
-    draw = np.random.default_rng(SEED)
+    generator = np.random.default_rng(SEED)
     names, which, sizes = np.unique(np.array(corpora, object), return_inverse=True, return_counts=True)
-    # One of each, and of the others as many of each corpus as its share; what rounding left over, by what it took.
-    left = max(0, min(clips, len(corpora)) - len(names))
-    exact = left * (sizes - 1) / max(1, sum(sizes - 1))
+    # One clip of each corpus; the others by the largest remainder method.
+    remaining = max(0, min(clips, len(corpora)) - len(names))
+    exact = remaining * (sizes - 1) / max(1, sum(sizes - 1))
     counts = exact.astype(int)
-    counts[np.argsort(counts - exact, kind="stable")[: left - counts.sum()]] += 1
-    drawn = [draw.permutation(np.flatnonzero(which == place))[: 1 + count] for place, count in enumerate(counts)]
-    return sorted(int(index) for part in drawn for index in part)
+    counts[np.argsort(counts - exact, kind="stable")[: remaining - counts.sum()]] += 1
+    drawn = [generator.permutation(np.flatnonzero(which == index))[: 1 + count] for index, count in enumerate(counts)]
+    return sorted(int(index) for indices in drawn for index in indices)

@@ -1,4 +1,4 @@
-"""Base, adapter and baselines on test clips, through the same Transcriber as everything else."""
+"""Test the evaluation of base, adapter and baselines on test clips."""
 
 import inspect
 import json
@@ -41,8 +41,8 @@ def transcriber(quickstart_run: Path) -> Transcriber:
     return Transcriber.load(BASE, str(RunDirectory(quickstart_run).adapter), batch_seconds=5)
 
 
-def heard(path: Path) -> pa.Table:
-    """What does not depend on how fast it was heard."""
+def predictions(path: Path) -> pa.Table:
+    """Return the predictions without the columns that depend on speed."""
     table, _ = read_predictions(path)
     return table.drop_columns(["compute_seconds"]).replace_schema_metadata()
 
@@ -68,15 +68,15 @@ def test_results_are_made_from_the_predictions_alone(quickstart_run: Path) -> No
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """Return `results.json` without the figures that time and the machine decide."""
+    """Return `results.json` without the fields that depend on time and machine."""
 
-    def kept(value: Any) -> Any:
+    def reproducible(value: Any) -> Any:
         if isinstance(value, dict):
-            timed = ("rtfx", "tokens_per_second", "peak_memory_bytes")
-            return {key: kept(each) for key, each in value.items() if key not in timed}
-        return [kept(each) for each in value] if isinstance(value, list) else value
+            excluded = ("rtfx", "tokens_per_second", "peak_memory_bytes")
+            return {key: reproducible(each) for key, each in value.items() if key not in excluded}
+        return [reproducible(each) for each in value] if isinstance(value, list) else value
 
-    found: dict[str, Any] = kept(json.loads((folder / "results.json").read_text("utf-8")))
+    found: dict[str, Any] = reproducible(json.loads((folder / "results.json").read_text("utf-8")))
     return found
 
 
@@ -85,7 +85,7 @@ def test_the_script_and_the_command_have_the_same_options() -> None:
     assert inspect.signature(script).parameters == inspect.signature(evaluate_command).parameters
 
 
-def test_the_script_and_the_function_evaluate_a_run_alike(
+def test_the_script_and_the_function_have_the_same_results(
     quickstart_run: Path, tmp_path: Path, command: Command
 ) -> None:
     run = RunDirectory(shutil.copytree(quickstart_run, tmp_path / "run"))
@@ -97,7 +97,7 @@ def test_the_script_and_the_function_evaluate_a_run_alike(
     assert [path.name for path in run.eval.rglob(".*")] == [".lock"]
 
 
-def test_the_script_and_the_command_evaluate_manifests_alike(tmp_path: Path, command: Command) -> None:
+def test_the_script_and_the_command_have_the_same_results(tmp_path: Path, command: Command) -> None:
     manifest, whisper = write_manifest(tmp_path / "mine.jsonl", "test", 4), write_whisper(tmp_path / "tiny-whisper")
     printed = []
     for name, program in (("script", ["eval/run.py"]), ("command", ["-m", "escoita", "eval"])):
@@ -108,24 +108,24 @@ def test_the_script_and_the_command_evaluate_manifests_alike(tmp_path: Path, com
         part = command(*program, *arguments, "--shard", "1/2")
         assert part.stdout == f"{tmp_path / name / 'shards/1-of-2'}\n", part.stderr
         refused = command(*program, *arguments, "--shard", "1/2", "--merge")
-        assert refused.returncode == 2 and "--merge puts all parts together" in refused.stderr
+        assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert printed[0] == printed[1] and results(tmp_path / "script") == results(tmp_path / "command")
 
 
-def test_nothing_unfinished_is_left_behind(quickstart_run: Path) -> None:
+def test_no_unfinished_files_remain(quickstart_run: Path) -> None:
     evaluated = RunDirectory(quickstart_run).eval
-    assert [path.name for path in evaluated.rglob(".*")] == [".lock"]  # its lock, which the system has released
+    assert [path.name for path in evaluated.rglob(".*")] == [".lock"]  # the lock was released
     assert (evaluated / "report.html").is_file()
 
 
-def test_batches_hear_what_one_by_one_hears(quickstart_run: Path, transcriber: Transcriber) -> None:
+def test_batches_have_the_transcripts_of_single_clips(quickstart_run: Path, transcriber: Transcriber) -> None:
     clips = [read_audio(CORPUS / f"test/{index:04d}.ogg") for index in range(8)]
     single = [transcriber.transcribe([clip])[0].text for clip in clips]
     assert [transcript.text for transcript in transcriber.transcribe(clips)] == single
-    assert heard(predictions_path(RunDirectory(quickstart_run).eval, NAME, "adapter"))["hypothesis"].to_pylist() == (
-        single
-    )
-    assert len(set(single)) > 1  # it listens: not the same text for every clip
+    assert predictions(predictions_path(RunDirectory(quickstart_run).eval, NAME, "adapter"))[
+        "hypothesis"
+    ].to_pylist() == (single)
+    assert len(set(single)) > 1  # the transcripts depend on the clip
 
 
 @pytest.mark.slow
@@ -144,19 +144,19 @@ def test_any_adapter_on_any_manifest(quickstart_run: Path, tmp_path: Path, comma
         assert refused.returncode == 2 and "Traceback" not in refused.stderr
 
 
-def hear_adapter(adapter: str, manifest: str, out: str) -> None:
+def evaluate_adapter(adapter: str, manifest: str, out: str) -> None:
     candidate = Candidate("adapter", BASE, adapter_record(adapter), adapter=adapter, adapter_name="adapter")
     settings = Evaluation(batch_seconds=4, probes=False, resamples=50)
     evaluate([candidate], [Corpus(name="mine", path=manifest)], Path(out), settings)
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_from_what_was_heard(quickstart_run: Path, tmp_path: Path) -> None:
+def test_a_killed_evaluation_resumes_from_its_journal(quickstart_run: Path, tmp_path: Path) -> None:
     manifest = str(write_manifest(tmp_path / "mine.jsonl", "test", 60))
     adapter = str(RunDirectory(quickstart_run).adapter)
     journal = tmp_path / "killed/mine/.unfinished-adapter/0.jsonl"
     called = (adapter, manifest, str(tmp_path / "killed"))
-    script = f"from tests.integration.test_evaluation import hear_adapter; hear_adapter{called!r}"
+    script = f"from tests.integration.test_evaluation import evaluate_adapter; evaluate_adapter{called!r}"
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     while process.poll() is None and not (journal.is_file() and journal.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
@@ -165,36 +165,34 @@ def test_a_killed_run_goes_on_from_what_was_heard(quickstart_run: Path, tmp_path
     known = [json.loads(line) for line in journal.read_text("utf-8").split("\n")[1:-1]]
 
     for out in ("whole", "killed"):
-        hear_adapter(adapter, manifest, str(tmp_path / out))
+        evaluate_adapter(adapter, manifest, str(tmp_path / out))
     whole, resumed = (tmp_path / out / "mine/predictions.parquet" for out in ("whole", "killed"))
-    assert heard(resumed).equals(heard(whole)) and heard(whole).num_rows == 60
-    # What was known was not heard again: that would have taken another time.
+    assert predictions(resumed).equals(predictions(whole)) and predictions(whole).num_rows == 60
+    # Clips of the journal were not transcribed again, which would have taken another time.
     before = {clip["compute_seconds"] for batch in known for clip in batch["heard"]}
     assert 0 < len(before) < 60
     assert before <= set(read_predictions(resumed)[0]["compute_seconds"].to_pylist())
 
 
 @pytest.mark.slow
-def test_two_processes_hear_what_one_hears(quickstart_run: Path, tmp_path: Path, command: Command) -> None:
+def test_two_processes_have_the_predictions_of_one(quickstart_run: Path, tmp_path: Path, command: Command) -> None:
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(quickstart_run, run.path)
     shutil.rmtree(run.eval)
     evaluate_run(run.path, ["eval.batch_seconds=4"])
-    before = {name: heard(predictions_path(run.eval, NAME, name)) for name in ("adapter", "base")}
+    before = {name: predictions(predictions_path(run.eval, NAME, name)) for name in ("adapter", "base")}
     rates = EvaluationRecord.read(run.results).pooled.main_system.raw
     shutil.rmtree(run.eval)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--", "eval/run.py"]
     together = command(*launch, "--run", str(run.path), "--set", "eval.batch_seconds=4", OMP_NUM_THREADS="1")
     assert together.returncode == 0, together.stderr
-    assert {name: heard(predictions_path(run.eval, NAME, name)) for name in before} == before
+    assert {name: predictions(predictions_path(run.eval, NAME, name)) for name in before} == before
     record = EvaluationRecord.read(run.results)
     assert record.pooled.main_system.raw == rates and record.main_system.processes == 2
 
 
 @pytest.mark.slow
-def test_baselines_and_an_earlier_revision_stand_beside(
-    quickstart_run: Path, tmp_path: Path, command: Command
-) -> None:
+def test_baselines_and_an_earlier_run_are_compared(quickstart_run: Path, tmp_path: Path, command: Command) -> None:
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(quickstart_run, run.path)
     whisper, ctc = write_whisper(tmp_path / "tiny-whisper"), write_ctc(tmp_path / "tiny-ctc")
@@ -212,11 +210,11 @@ def test_baselines_and_an_earlier_revision_stand_beside(
     assert not any(str(tmp_path) in system.base for system in record.systems)
     assert (run.eval / NAME / "predictions-tiny-whisper.parquet").is_file()
 
-    # What is not asked for any more goes, so that predictions and results agree; what is written stays in this run.
+    # Predictions that are not requested any more are removed, and only files of this run are written.
     run.data.unlink()
-    trained_there = RunDirectory(quickstart_run).data.stat().st_mtime_ns
+    other_run = RunDirectory(quickstart_run).data.stat().st_mtime_ns
     evaluate_run(run.path, ["eval.base=false", "eval.max_new_tokens=5"])
-    assert run.data.is_file() and RunDirectory(quickstart_run).data.stat().st_mtime_ns == trained_there
+    assert run.data.is_file() and RunDirectory(quickstart_run).data.stat().st_mtime_ns == other_run
     assert EvaluationRecord.read(run.results).main_system.max_new_tokens == 5
     assert sorted(path.name for path in (run.eval / NAME).glob("*.parquet")) == ["predictions.parquet"]
 
@@ -229,23 +227,26 @@ def test_a_baseline_alone(tmp_path: Path) -> None:
     assert record.main_system.adapter is None and record.main_system.base == "tiny-whisper"
 
 
-def test_an_adapter_whose_weights_find_no_place_is_refused(quickstart_run: Path, tmp_path: Path) -> None:
-    """PEFT itself would only warn, and the base would answer alone."""
+def test_an_adapter_with_unexpected_weights_is_refused(quickstart_run: Path, tmp_path: Path) -> None:
+    """PEFT only warns, and the base would transcribe without the adapter."""
     adapter = tmp_path / "adapter"
     shutil.copytree(RunDirectory(quickstart_run).adapter, adapter)
     weights = load_file(adapter / "adapter_model.safetensors")
     renamed = {key.replace("audio_tower", "audio_model"): value for key, value in weights.items()}
     save_file(renamed, adapter / "adapter_model.safetensors")
-    with pytest.raises(EscoitaError, match=r"does not fit this base \("):
+    with pytest.raises(EscoitaError) as error:
         Transcriber.load(BASE, str(adapter))
+    assert str(adapter) in str(error.value)
 
 
-def test_what_is_not_there_is_said(quickstart_run: Path, tmp_path: Path) -> None:
+def test_missing_adapters_and_bases_are_refused(quickstart_run: Path, tmp_path: Path) -> None:
     adapter = RunDirectory(quickstart_run).adapter
-    with pytest.raises(EscoitaError, match=r"escoita.json"):
+    with pytest.raises(EscoitaError) as error:
         evaluate_manifests(BASE, str(adapter.parent), [CORPUS / "test.jsonl"], tmp_path)
-    with pytest.raises(EscoitaError, match=r"nowhere: neither a folder here nor a model of the Hub"):
+    assert "escoita.json" in str(error.value)
+    with pytest.raises(EscoitaError) as error:
         evaluate_manifests("./nowhere", str(adapter), [CORPUS / "test.jsonl"], tmp_path)
+    assert "nowhere" in str(error.value)
 
 
 def test_one_file(transcriber: Transcriber) -> None:
@@ -253,8 +254,8 @@ def test_one_file(transcriber: Transcriber) -> None:
     assert found.text and found.audio_seconds == pytest.approx(0.765, abs=0.01) and found.compute_seconds > 0
 
 
-def test_longer_than_the_model_hears_at_once(transcriber: Transcriber, tmp_path: Path) -> None:
-    """Clips one after another, with pauses, over the thirty seconds: each part says what it says alone."""
+def test_a_recording_longer_than_the_limit_of_the_model(transcriber: Transcriber, tmp_path: Path) -> None:
+    """The transcript of a recording longer than 30 s is that of its segments."""
     import numpy as np
     import soundfile
 

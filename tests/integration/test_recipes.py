@@ -1,9 +1,9 @@
 """
-The published recipes as they are, dry: everything but weights and steps, over HTTP against the Hub double.
+Test dry runs of the published recipes over HTTP against the Hub double.
 
-What is overridden is what a machine without a GPU and without their corpora cannot have: the sizes of the bases, in
-whose places tiny ones of the same classes stand under the same names, the recordings, bfloat16 unless the CPU is asked
-for, and the engine, as Unsloth will not be imported without a GPU; `tests/unsloth` is for it.
+The overrides replace what a machine without a GPU and without the corpora does not have: the bases, by tiny ones of
+the same classes under the same names; the recordings; bfloat16; and the engine, because Unsloth cannot be imported
+without a GPU (see `tests/unsloth`).
 """
 
 import json
@@ -27,7 +27,7 @@ GEMMA, PHI = "unsloth/gemma-4-e4b-it-unsloth-bnb-4bit", "microsoft/Phi-4-multimo
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubDouble]:
-    """Holds tiny bases under the names of the real ones: one stored in 4 bits, one with its native layout in a PR."""
+    """Store tiny bases under the names of the real ones: one in 4 bits, one with its native layout in a PR."""
     folder = tmp_path_factory.mktemp("bases")
     family = family_of("quickstart/gemma4")
     family.load_model("quickstart/gemma4", load_in_4bit=True).save_pretrained(folder / "gemma4")
@@ -47,14 +47,14 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubDouble]:
 def dry_run(command: Command, hub: HubDouble) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(recipe: str, *overrides: str) -> subprocess.CompletedProcess[str]:
         arguments = [argument for override in overrides for argument in ("--set", override)]
-        nowhere = {"HF_ENDPOINT": hub.url, "HTTP_PROXY": "", "HTTPS_PROXY": ""}
-        return command("training/sft.py", "--recipe", f"recipes/{recipe}.yaml", *arguments, "--dry-run", **nowhere)
+        local = {"HF_ENDPOINT": hub.url, "HTTP_PROXY": "", "HTTPS_PROXY": ""}
+        return command("training/sft.py", "--recipe", f"recipes/{recipe}.yaml", *arguments, "--dry-run", **local)
 
     return run
 
 
 def corpora(*names: str) -> list[str]:
-    """Overrides that put some clips of the quick start in the places of a recipe's corpora."""
+    """Return overrides that replace the corpora of a recipe by some clips of the quick start."""
     return [
         f"corpora.{split}=" + json.dumps([{"name": name, "path": str(CORPUS / f"{split}.jsonl"), "limit": 4}])
         for split in ("train", "validation")
@@ -64,13 +64,12 @@ def corpora(*names: str) -> list[str]:
 
 def test_the_uzbek_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble) -> None:
     towers = "method.trainable={language: 58368, audio: 100736, vision: none}"
-    # The few clips make one step, which a warm-up would take at a learning rate of 0.
+    # The few clips make one step, whose learning rate would be 0 with a warm-up.
     ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, "training.warmup_steps=0", towers, *corpora("own"))
     assert ran.returncode == 0, ran.stderr
-    assert "Trainable parameters: 159,104 (audio 100,736, vision 0, language 58,368)" in ran.stderr
-    assert "everything but weights and steps is in order" in ran.stderr
-    asked = {path for method, path, status in hub.log if method in ("GET", "HEAD") and GEMMA in path}
-    assert asked and not [path for path in asked if path.endswith(".safetensors")]
+    assert "159,104 (audio 100,736, vision 0, language 58,368)" in ran.stderr
+    requested = {path for method, path, status in hub.log if method in ("GET", "HEAD") and GEMMA in path}
+    assert requested and not [path for path in requested if path.endswith(".safetensors")]
 
 
 @pytest.mark.slow
@@ -78,15 +77,15 @@ def test_the_uzbek_recipe_needs_4_bits_and_exactly_its_layers(
     dry_run: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, "load_in_4bit=false", "training.warmup_steps=0", *corpora("own"))
-    assert ran.returncode == 1 and f"model {GEMMA}: is stored in 4 bits" in ran.stderr
+    assert ran.returncode == 1 and GEMMA in ran.stderr and "4 bits" in ran.stderr
     ran = dry_run("gemma4-uzbek", *WITHOUT_GPU, "training.warmup_steps=0", *corpora("own"))
-    assert ran.returncode == 1 and "audio: the recipe says 2707456, but 100,736 parameters" in ran.stderr
+    assert ran.returncode == 1 and "method.trainable.audio: 2707456: 100,736 " in ran.stderr
 
 
 @pytest.mark.slow
 def test_the_galician_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble) -> None:
     ran = dry_run("phi4-galician", "method.trainable.audio=some", *corpora("own"))
     assert ran.returncode == 0, ran.stderr
-    assert "vision 0, language 0)" in ran.stderr and "everything but weights and steps is in order" in ran.stderr
+    assert "vision 0, language 0)" in ran.stderr
     assert not [path for _, path, _ in hub.log if PHI in path and path.endswith(".safetensors")]
     assert [path for _, path, _ in hub.log if PHI in path and "refs%2Fpr%2F70" in path]

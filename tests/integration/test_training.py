@@ -1,4 +1,4 @@
-"""Training on the tiny base: repeatable, resumable, honest about what it could not use."""
+"""Test training on the tiny base: reproducible, resumable, with a list of rejected rows."""
 
 import json
 import re
@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from escoita.errors import CorpusError, RecipeError, TrainingError, UntrainedError
+from escoita.errors import CorpusError, RecipeError, TrainingError
 from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
+from escoita.training.checkpointing import ChangedRecipeError
+from escoita.training.sanity_checks import DivergedError, TrainableError, ZeroGradientError
 from escoita.training.sft import train
 from tests.conftest import ROOT, write_manifest
 
@@ -40,9 +42,9 @@ def test_run_directory_holds_adapter_and_record(quickstart_run: Path) -> None:
 
 
 def test_two_runs_give_the_same_losses(quickstart_run: Path, short_recipe: Callable[..., Recipe]) -> None:
-    again = train(short_recipe())
-    assert again is not None
-    assert losses(again) == losses(TrainingRecord.read(RunDirectory(quickstart_run).training))
+    second = train(short_recipe())
+    assert second is not None
+    assert losses(second) == losses(TrainingRecord.read(RunDirectory(quickstart_run).training))
 
 
 def test_a_finished_run_is_not_trained_again(quickstart_run: Path, short_recipe: Callable[..., Recipe]) -> None:
@@ -55,12 +57,13 @@ def test_a_finished_run_is_not_trained_again(quickstart_run: Path, short_recipe:
 def test_another_recipe_in_the_same_folder_is_refused(
     quickstart_run: Path, short_recipe: Callable[..., Recipe]
 ) -> None:
-    with pytest.raises(TrainingError, match=r"training.learning_rate was 0.003, is 0.1.*--restart"):
+    with pytest.raises(ChangedRecipeError) as error:
         train(short_recipe(f"run_dir={quickstart_run}", "training.learning_rate=0.1"))
+    assert (error.value.key, error.value.before, error.value.now) == ("training.learning_rate", 0.003, 0.1)
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(
+def test_a_killed_run_resumes_with_the_same_losses(
     quickstart_run: Path, short_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     recipe = short_recipe()
@@ -74,7 +77,7 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(
     )
     assert killed.returncode == -signal.SIGKILL
     assert (run.checkpoints / "checkpoint-2").is_dir() and not run.training.exists()
-    # A checkpoint that was being written when the power went is passed over.
+    # An incomplete checkpoint is skipped.
     (run.checkpoints / "checkpoint-3").mkdir()
     (run.checkpoints / "checkpoint-3/trainer_state.json").write_text('{"global_step"')
 
@@ -87,7 +90,7 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(
 KILLED_AFTER_A_CHECKPOINT = """
 import os, signal, sys
 from transformers import TrainerCallback
-from escoita.training import checkpointing as session
+from escoita.training.checkpointing import Clock
 from escoita.training.sft import train
 from escoita.recipe.schema import load_recipe
 
@@ -95,7 +98,7 @@ def on_step_begin(self, args, state, control, **kwargs):
     if state.global_step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-session.Clock.on_step_begin = on_step_begin
+Clock.on_step_begin = on_step_begin
 train(load_recipe(sys.argv[1]))
 """
 
@@ -105,7 +108,7 @@ def test_dry_run_counts_and_writes_nothing(
 ) -> None:
     recipe = short_recipe()
     assert train(recipe, dry_run=True) is None
-    assert "Trainable parameters: 159,104 (audio 100,736, vision 0, language 58,368)" in capfd.readouterr().err
+    assert "159,104 (audio 100,736, vision 0, language 58,368)" in capfd.readouterr().err
     assert not recipe.run_path.exists()
 
 
@@ -116,13 +119,13 @@ DIVERGES = ("training.learning_rate=1e30", "training.lr_scheduler_type=constant"
 def test_a_training_that_diverges_leaves_no_adapter(short_recipe: Callable[..., Recipe], logging_steps: int) -> None:
     steps = [f"training.logging_steps={logging_steps}", "training.save_strategy=no"]
     recipe = short_recipe(*DIVERGES, *steps)
-    with pytest.raises(UntrainedError) as refused:
+    with pytest.raises(DivergedError) as refused:
         train(recipe)
     assert set(refused.value.towers) == {"audio", "language"}
     assert {path.name for path in recipe.run_path.iterdir()} == {"recipe.yaml", "checkpoints"}
 
 
-def test_a_tower_without_a_gradient_ends_training(
+def test_a_tower_without_gradients_stops_training(
     short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder
@@ -130,7 +133,7 @@ def test_a_tower_without_a_gradient_ends_training(
     forward = Gemma4MultimodalEmbedder.forward
     monkeypatch.setattr(Gemma4MultimodalEmbedder, "forward", lambda *args, **kwargs: forward(*args, **kwargs).detach())
     recipe = short_recipe("training.logging_steps=2")
-    with pytest.raises(UntrainedError) as refused:
+    with pytest.raises(ZeroGradientError) as refused:
         train(recipe)
     assert (refused.value.towers, refused.value.step) == (("audio",), 2)
     assert not recipe.run_path.joinpath("adapter").exists()
@@ -138,30 +141,31 @@ def test_a_tower_without_a_gradient_ends_training(
 
 @pytest.mark.parametrize("nothing", ["learning_rate=0", "learning_rate=.nan", "num_train_epochs=0", "max_steps=0"])
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_training_that_would_take_no_step_is_refused_before(
-    short_recipe: Callable[..., Recipe], nothing: str, dry_run: bool
-) -> None:
+def test_a_training_without_steps_is_refused(short_recipe: Callable[..., Recipe], nothing: str, dry_run: bool) -> None:
     recipe = short_recipe("training.max_steps=-1", f"training.{nothing}")
-    with pytest.raises(RecipeError, match=f"training.{nothing.partition('=')[0]}"):
+    with pytest.raises(RecipeError) as error:
         train(recipe, dry_run)
+    assert error.value.key == f"training.{nothing.partition('=')[0]}"
     assert not recipe.run_path.exists()
 
 
 def test_targets_that_miss_the_audio_tower_are_refused(short_recipe: Callable[..., Recipe]) -> None:
-    with pytest.raises(TrainingError, match=r"method.trainable.audio: the recipe says 100736, but 0 parameters"):
+    with pytest.raises(TrainableError) as error:
         train(short_recipe(r"method.target_modules=.*language_model.*\.(q|v)_proj"))
+    assert (error.value.key, error.value.value, error.value.count) == ("method.trainable.audio", 100_736, 0)
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_targets_that_are_not_there_are_refused(short_recipe: Callable[..., Recipe], dry_run: bool) -> None:
+def test_missing_targets_are_refused(short_recipe: Callable[..., Recipe], dry_run: bool) -> None:
     recipe = short_recipe("method.target_modules=nothing")
-    with pytest.raises(TrainingError, match=r"^method: the adapter cannot be put on the base: Target modules nothing"):
+    with pytest.raises(TrainingError) as error:
         train(recipe, dry_run)
+    assert error.value.key == "method"
     assert not recipe.run_path.exists()
 
 
 def broken_rows(folder: Path) -> dict[str, dict]:
-    """One row for each kind of bad input, and two clips that are unusual but can be used."""
+    """Write one row for each kind of unusable input, and two clips that are unusual but usable."""
     quiet = np.zeros(8000, np.float32)
     soundfile.write(folder / "nan.wav", np.full(8000, np.nan, np.float32), 16_000, subtype="FLOAT")
     soundfile.write(folder / "none.wav", quiet[:0], 16_000)
@@ -175,19 +179,19 @@ def broken_rows(folder: Path) -> dict[str, dict]:
     return rows | {"mute": {"audio_filepath": str(folder / "stereo.wav"), "text": "  "}, "odd": {"text": "bir"}}
 
 
-def test_bad_rows_are_named_counted_and_never_dropped(short_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_rejected_rows_are_listed_and_counted(short_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "bad.jsonl", "train", 24, **broken_rows(tmp_path))
     corpus = f"corpora.train=[{{name: bad, path: {manifest}}}]"
 
     refused = short_recipe(corpus)
-    with pytest.raises(CorpusError, match=r"7 of 33 rows cannot be used, over the 1.0% .*: .*bad.jsonl:\d+"):
+    with pytest.raises(CorpusError) as error:
         train(refused)
-    assert not refused.run_path.exists()
+    assert "bad.jsonl" in str(error.value) and not refused.run_path.exists()
 
     record = train(short_recipe(corpus, "corpora.max_rejected_share=0.5", "training.max_steps=2"))
     assert record is not None
     assert (record.corpora[0].utterances, record.corpora[0].rejected) == (26, 7)
-    named = "\n".join(record.rejected)
+    listed = "\n".join(record.rejected)
     for row, reason in {
         "25: .*missing.wav": "no such file",
         "26: .*nan.wav": "holds samples that are not numbers",
@@ -197,14 +201,14 @@ def test_bad_rows_are_named_counted_and_never_dropped(short_recipe: Callable[...
         "32: .*stereo.wav": "empty transcript",
         "33: row": "has no column that is known as audio",
     }.items():
-        assert re.search(f"bad.jsonl:{row}: {reason}", named), (row, named)
+        assert re.search(f"bad.jsonl:{row}: {reason}", listed), (row, listed)
 
 
-def test_training_touches_no_network(short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_is_offline(short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
 
     def refuse(self: socket.socket, address: Any) -> None:
-        if self.family != socket.AF_UNIX:  # by which workers pass on what they read
+        if self.family != socket.AF_UNIX:  # workers use these sockets to send batches
             raise AssertionError(f"a connection to {address}")
         connect(self, address)
 
@@ -213,7 +217,7 @@ def test_training_touches_no_network(short_recipe: Callable[..., Recipe], monkey
     assert record is not None and record.steps == 2
 
 
-def test_script_and_recipe_errors_end_with_one_line(
+def test_recipe_errors_of_the_script_are_one_line(
     command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     recipe = (ROOT / "recipes/quickstart-uzbek.yaml").read_text("utf-8").replace("lora_alpha: 16", "lora_alfa: 16")

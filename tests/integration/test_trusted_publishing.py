@@ -1,4 +1,4 @@
-"""A job of GitHub Actions publishes with no stored token, over HTTP, against the Hub double's own issuer."""
+"""Test publishing from GitHub Actions without a stored token, over HTTP, with the issuer of the Hub double."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +31,12 @@ def job(hub: HubDouble, resource: str = REPO, **claims: str) -> dict[str, str]:
     return reach(hub, token=None) | hub.ci_job(**(CLAIMS | claims)) | {"HF_OIDC_RESOURCE": resource}
 
 
-def words(run: RunDirectory, *arguments: str, repo: str = REPO) -> tuple[str, ...]:
+def arguments_of(run: RunDirectory, *arguments: str, repo: str = REPO) -> tuple[str, ...]:
     return ("-m", "escoita", "push", "--run", str(run.path), "--repo", repo, *arguments)
 
 
 def test_a_trusted_job_publishes_and_tags(hub: HubDouble, run: RunDirectory, command: Command) -> None:
-    pushed = command(*words(run, "--tag", "v1"), **job(hub))
+    pushed = command(*arguments_of(run, "--tag", "v1"), **job(hub))
     assert pushed.returncode == 0, pushed.stderr
     repo = hub.store.repos["model", REPO]
     assert commits(hub)[0] == TITLE and repo.refs["refs/tags/v1"] == repo.refs["refs/heads/main"]
@@ -44,55 +44,51 @@ def test_a_trusted_job_publishes_and_tags(hub: HubDouble, run: RunDirectory, com
     assert not any(entry.path in ("/api/repos/create", "/api/whoami-v2") for entry in hub.log)
 
 
-def test_a_job_that_asks_for_its_token_on_a_bad_day_asks_again(
-    hub: HubDouble, run: RunDirectory, command: Command
-) -> None:
+def test_a_failed_token_request_is_retried(hub: HubDouble, run: RunDirectory, command: Command) -> None:
     hub.faults.append(Fault("POST", "/oauth/token", status=503, headers={"Retry-After": "0"}))
-    pushed = command(*words(run), **job(hub))
+    pushed = command(*arguments_of(run), **job(hub))
     assert pushed.returncode == 0, pushed.stderr
     assert commits(hub)[0] == TITLE
 
 
 @pytest.mark.parametrize(
-    ("repo", "resource", "claims", "line"),
+    ("repo", "resource", "claims", "text"),
     [
-        (REPO, REPO, {"repository": "eve/train"}, f"{REPO}: the Hub gives this job no token; name its repository"),
-        ("ana/other", REPO, {}, f"ana/other: this job's token is for {REPO} alone, as HF_OIDC_RESOURCE says"),
-        ("ana/new", "ana/new", {}, "ana/new: the Hub gives this job no token; name its repository"),
+        (REPO, REPO, {"repository": "eve/train"}, REPO),
+        ("ana/other", REPO, {}, "HF_OIDC_RESOURCE"),
+        ("ana/new", "ana/new", {}, "ana/new"),
     ],
 )
-def test_any_other_job_is_refused_in_one_line(
+def test_other_jobs_are_refused_in_one_line(
     hub: HubDouble,
     run: RunDirectory,
     command: Command,
     repo: str,
     resource: str,
     claims: dict[str, str],
-    line: str,
+    text: str,
 ) -> None:
-    refused = command(*words(run, repo=repo), **job(hub, resource, **claims))
-    assert refused.returncode == 1 and line in refused.stderr
+    refused = command(*arguments_of(run, repo=repo), **job(hub, resource, **claims))
+    assert refused.returncode == 1 and text in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
     assert commits(hub)[0] == "Earlier" and ("model", "ana/new") not in hub.store.repos
 
 
-def test_without_the_permission_for_a_token_the_line_says_so(
-    hub: HubDouble, run: RunDirectory, command: Command
-) -> None:
+def test_a_job_without_the_permission_is_refused(hub: HubDouble, run: RunDirectory, command: Command) -> None:
     environment = job(hub)
     del environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
-    refused = command(*words(run), **environment)
+    refused = command(*arguments_of(run), **environment)
     assert refused.returncode == 1 and "id-token: write" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1 and commits(hub)[0] == "Earlier"
 
 
-def test_a_base_that_is_missing_is_not_for_a_job_to_make(
+def test_a_job_does_not_create_a_missing_base(
     hub: HubDouble, run: RunDirectory, command: Command, tmp_path: Path
 ) -> None:
     base = tmp_path / "tiny"
     base.mkdir()
     (base / "model.safetensors").write_bytes(b"weights")
     run.recipe.write_text(run.recipe.read_text("utf-8").replace(f"base: {BASE}", f"base: {base}"), "utf-8")
-    refused = command(*words(run), **job(hub))
-    assert refused.returncode == 1 and "ana/tiny: the base is not there, and the token of a CI job" in refused.stderr
+    refused = command(*arguments_of(run), **job(hub))
+    assert refused.returncode == 1 and "ana/tiny" in refused.stderr
     assert commits(hub)[0] == "Earlier" and "training_args.bin" in tree(hub)

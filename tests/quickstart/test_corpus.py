@@ -1,4 +1,4 @@
-"""The corpora and the tiny base as they are stored: what may be claimed of the quick start rests on it."""
+"""Test the stored corpora and the tiny base, on which the claims of the quick start depend."""
 
 import ast
 import json
@@ -31,7 +31,7 @@ def weight(folder: Path, pattern: str = "*") -> int:
 
 
 def assigned(script: str, name: str) -> ast.expr:
-    """Return what a script assigns to a name; an import of the script would need the synthesizer."""
+    """Return the value that a script assigns to a name; importing the script would need the synthesizer."""
     tree = ast.parse((QUICKSTART / script).read_text("utf-8"))
     return next(
         node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
@@ -57,7 +57,7 @@ def test_every_row_has_its_clip(language: str, split: str) -> None:
 
 
 @pytest.mark.parametrize("language, split", CLIPS)
-def test_no_clip_is_without_its_row(language: str, split: str) -> None:
+def test_every_clip_has_its_row(language: str, split: str) -> None:
     named = [row["audio_filepath"] for row in rows(language, split)]
     stored = (path.name for path in (QUICKSTART / "corpus" / language / split).iterdir())
     assert sorted(named) == sorted(f"{split}/{name}" for name in stored)
@@ -66,7 +66,7 @@ def test_no_clip_is_without_its_row(language: str, split: str) -> None:
 
 @pytest.mark.parametrize("language", ["uz", "gl"])
 @pytest.mark.parametrize("key", ["text", "speaker"])
-def test_no_two_splits_share_a_sentence_or_a_voice(language: str, key: str) -> None:
+def test_splits_share_no_sentence_and_no_voice(language: str, key: str) -> None:
     test, validation, train = ({row[key] for row in rows(language, s)} for s in ("test", "validation", "train"))
     assert len(test) >= 5 and len(validation) >= 5
     assert not test & (validation | train)
@@ -75,7 +75,7 @@ def test_no_two_splits_share_a_sentence_or_a_voice(language: str, key: str) -> N
 
 @pytest.mark.parametrize("language", ["uz", "gl"])
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_the_voices_of_a_split_are_those_that_the_script_names(language: str, split: str) -> None:
+def test_the_voices_of_a_split_are_those_of_the_script(language: str, split: str) -> None:
     named = words_of("build_corpus.py", f"{split.upper()}_VOICES")
     assert len(set(named)) == len(named)
     assert {row["speaker"] for row in rows(language, split)} == set(named)
@@ -87,16 +87,16 @@ def test_a_validation_sentence_is_repeated_in_few_clips(language: str) -> None:
     assert len(sentences) >= 0.9 * CLIPS[language, "validation"]
 
 
-def test_the_corpora_are_light() -> None:
+def test_the_corpora_are_small() -> None:
     assert 1_000_000 < weight(QUICKSTART / "corpus") <= 6_000_000
 
 
 @pytest.mark.skipif(not BASE.is_dir(), reason="quickstart/gemma4 is not built")
-def test_the_base_is_light() -> None:
+def test_the_base_is_small() -> None:
     assert 1_000_000 < weight(BASE, "*.safetensors") <= 10_000_000
 
 
-def test_the_base_never_heard_the_languages_it_is_to_be_taught() -> None:
+def test_the_base_was_not_trained_on_the_languages_of_the_corpora() -> None:
     languages = ast.literal_eval(assigned("bank.py", "LANGUAGES"))
     codes = {code for voice, words, _ in languages.values() for code in (voice, words)}
     assert {"English", "Turkish"} <= set(languages)

@@ -1,4 +1,4 @@
-"""The tiny Phi-4-multimodal as it is stored, and the recipe that is made for it."""
+"""Test the stored tiny Phi-4-multimodal, and its recipe."""
 
 import math
 import re
@@ -38,22 +38,22 @@ def speech_lora() -> dict[str, torch.Tensor]:
 
 
 def sizes(path: Path) -> dict[str, int]:
-    """Parameters of each tensor of a file."""
+    """Return the number of parameters of each tensor of a file."""
     with safe_open(path, "pt") as file:
         return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
-def test_the_base_is_light() -> None:
+def test_the_base_is_small() -> None:
     assert 1_000_000 < weight(BASE) <= 5_000_000
 
 
-def test_its_card_says_what_it_is() -> None:
+def test_the_card_of_the_base() -> None:
     card = (BASE / "README.md").read_text("utf-8")
     assert card.startswith("---\nlicense: apache-2.0\n")
     assert "no product" in card
 
 
-def test_the_speech_lora_is_on_all_language_layers_and_nothing_else(speech_lora: dict[str, torch.Tensor]) -> None:
+def test_the_speech_lora_is_only_on_all_language_layers(speech_lora: dict[str, torch.Tensor]) -> None:
     found = [LANGUAGE_LAYER.fullmatch(name) for name in speech_lora]
     assert all(found)
     assert {match.groups() for match in found if match} == {
@@ -75,25 +75,25 @@ def test_plain_peft_loads_the_speech_lora(speech_lora: dict[str, torch.Tensor]) 
     assert all(torch.equal(loaded[name], tensor) for name, tensor in speech_lora.items())
 
 
-def test_galician_is_written_letter_by_letter(processor: Phi4AudioProcessor) -> None:
+def test_galician_is_tokenized_by_letters(processor: Phi4AudioProcessor) -> None:
     tokenizer = processor.tokenizer
     texts = [row["text"] for split in ("train", "validation", "test") for row in rows("gl", split)]
     for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):
-        assert len(ids) == len(text)  # no byte of a letter that it lacks
+        assert len(ids) == len(text)  # no letter is split into bytes
         assert tokenizer.decode(ids) == text
 
 
 @pytest.mark.parametrize("text", ["日本語", "¿Que é isto?", "naïve €", "a  b"])
-def test_what_it_has_no_letter_for_is_written_in_bytes(processor: Phi4AudioProcessor, text: str) -> None:
+def test_unknown_letters_are_tokenized_by_bytes(processor: Phi4AudioProcessor, text: str) -> None:
     assert processor.tokenizer.decode(processor.tokenizer(text, add_special_tokens=False)["input_ids"]) == text
 
 
-def test_the_prompt_costs_few_tokens(processor: Phi4AudioProcessor, recipe: Recipe) -> None:
+def test_the_prompt_has_few_tokens(processor: Phi4AudioProcessor, recipe: Recipe) -> None:
     prompt = Phi4Family().render(processor, recipe.prompt)
     assert len(processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]) <= 8
 
 
-def test_the_recipe_counts_what_it_trains(recipe: Recipe) -> None:
+def test_the_recipe_has_the_number_of_trained_parameters(recipe: Recipe) -> None:
     assert isinstance(recipe.method, Modules)
     trained = sum(
         size

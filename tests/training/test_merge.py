@@ -1,4 +1,4 @@
-"""Base and adapter as one model: the same logits, the same text, and what every command takes as a base."""
+"""Test the merge of base and adapter: the same logits, the same text, and a base for every command."""
 
 import json
 import shutil
@@ -44,15 +44,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a run whose adapter was moved as by training."""
+    """Return a function that writes a run whose adapter has random weights."""
     import yaml
 
     def make(method: str, /, **changes: Any) -> Path:
         run = RunDirectory(tmp_path_factory.mktemp(method) / "run")
-        asked = {"base": str(base), "dtype": "float32", "language": "gl", "method": METHODS[method]}
+        values = {"base": str(base), "dtype": "float32", "language": "gl", "method": METHODS[method]}
         prompt = {"user": "<|audio_1|> Transcribe the clip."}
         limits = {"max_new_tokens": 8}
-        recipe = Recipe.model_validate(yaml.safe_load(RECIPE) | asked | {"prompt": prompt, "eval": limits} | changes)
+        recipe = Recipe.model_validate(yaml.safe_load(RECIPE) | values | {"prompt": prompt, "eval": limits} | changes)
         run.path.mkdir()
         recipe.write(run.recipe)
         torch.manual_seed(0)
@@ -70,7 +70,7 @@ def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
 @pytest.fixture(scope="module", params=list(METHODS))
 def made(request: pytest.FixtureRequest, trained: Callable[..., Path]) -> tuple[Path, Path]:
-    """A run, and the model that was merged of it."""
+    """Return a run and its merged model."""
     run = trained(request.param)
     return run, merge_run(run, run.parent / "merged")
 
@@ -85,7 +85,7 @@ def logits(model: Any, base: Path) -> torch.Tensor:
     return found
 
 
-def test_it_is_one_whole_folder(made: tuple[Path, Path]) -> None:
+def test_the_folder_is_a_complete_model(made: tuple[Path, Path]) -> None:
     run, folder = made
     names = {path.name for path in folder.iterdir()}
     assert {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"} < names
@@ -97,7 +97,7 @@ def test_it_is_one_whole_folder(made: tuple[Path, Path]) -> None:
     assert not list(folder.parent.glob("*.unfinished"))
 
 
-def test_it_is_base_and_adapter_to_the_bit(made: tuple[Path, Path], base: Path) -> None:
+def test_the_logits_are_those_of_base_and_adapter(made: tuple[Path, Path], base: Path) -> None:
     run, folder = made
     together = merged(family_of(str(base)).load_model(str(base)), str(run / "adapter"))
     expected = logits(together, folder)
@@ -105,53 +105,44 @@ def test_it_is_base_and_adapter_to_the_bit(made: tuple[Path, Path], base: Path) 
     assert torch.equal(logits(family_of(str(folder)).load_model(str(folder)), folder), expected)
 
 
-def test_it_says_the_same_as_base_and_adapter(made: tuple[Path, Path], base: Path) -> None:
+def test_the_transcripts_are_those_of_base_and_adapter(made: tuple[Path, Path], base: Path) -> None:
     run, folder = made
     clips = [noise(1.0), noise(0.4, 1), noise(2.2, 2)]
-    apart, one = Transcriber.load(str(base), str(run / "adapter")), Transcriber.load(str(folder))
-    assert [heard.text for heard in one.transcribe(clips)] == [heard.text for heard in apart.transcribe(clips)]
+    adapter, merged_model = Transcriber.load(str(base), str(run / "adapter")), Transcriber.load(str(folder))
+    expected = [transcript.text for transcript in adapter.transcribe(clips)]
+    assert [transcript.text for transcript in merged_model.transcribe(clips)] == expected
 
 
-def test_the_speech_lora_is_in_it_once(made: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_speech_lora_is_merged_once(made: tuple[Path, Path], tmp_path: Path) -> None:
     _, folder = made
     before = load_file(folder / "model.safetensors")
-    beside = tmp_path / "merged"
-    shutil.copytree(folder, beside)
-    write_speech_lora(beside)
-    found = family_of(str(beside)).load_model(str(beside)).state_dict()
+    copied = tmp_path / "merged"
+    shutil.copytree(folder, copied)
+    write_speech_lora(copied)
+    found = family_of(str(copied)).load_model(str(copied)).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in before.items())
 
 
-def test_a_run_can_begin_from_it(made: tuple[Path, Path]) -> None:
+def test_a_merged_model_can_be_trained(made: tuple[Path, Path]) -> None:
     _, folder = made
     with torch.device("meta"):
         model = family_of(str(folder)).empty_model(str(folder))
-    held = load_file(folder / "model.safetensors").keys()
-    assert {name for name, _ in model.named_parameters()} - held <= {"lm_head.weight"}
+    names = load_file(folder / "model.safetensors").keys()
+    assert {name for name, _ in model.named_parameters()} - names <= {"lm_head.weight"}
 
 
-def test_eval_takes_it_as_a_base(made: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_merged_model_can_be_evaluated(made: tuple[Path, Path], tmp_path: Path) -> None:
     _, folder = made
     write_clip(tmp_path / "a.wav", noise(0.5))
     manifest = write_manifest(tmp_path / "test.jsonl", [{"audio_filepath": "a.wav", "text": "ola"}])
-    asked = [
-        "eval",
-        "--base",
-        str(folder),
-        "--language",
-        "gl",
-        "--corpus",
-        str(manifest),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    done = CliRunner().invoke(app, asked)
+    arguments = ["--base", str(folder), "--language", "gl", "--corpus", str(manifest), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["eval", *arguments])
     assert done.exit_code == 0, done.output
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert [system["name"] for system in results["systems"]] == ["base"]
 
 
-def test_in_another_precision(trained: Callable[..., Path], tmp_path: Path) -> None:
+def test_merging_in_another_precision(trained: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "half"
     done = CliRunner().invoke(
         app, ["merge", "--run", str(trained("modules")), "--out", str(out), "--dtype", "float16"]
@@ -160,33 +151,38 @@ def test_in_another_precision(trained: Callable[..., Path], tmp_path: Path) -> N
     assert {tensor.dtype for tensor in load_file(out / "model.safetensors").values()} == {torch.float16}
 
 
-def test_a_folder_that_is_there_is_refused(made: tuple[Path, Path]) -> None:
+def test_an_existing_folder_is_refused(made: tuple[Path, Path]) -> None:
     run, folder = made
-    with pytest.raises(EscoitaError, match="merged: is there already; remove it, or merge into another folder$"):
+    with pytest.raises(EscoitaError) as error:
         merge_run(run, folder)
+    assert error.value.path == folder
 
 
 def test_a_base_in_4_bits_is_refused(trained: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(EscoitaError, match="trained on a base in 4 bits; merged, it would be another model"):
-        merge_run(trained("lora", load_in_4bit=True), tmp_path / "out")
+    run = trained("lora", load_in_4bit=True)
+    with pytest.raises(EscoitaError) as error:
+        merge_run(run, tmp_path / "out")
+    assert (error.value.path, error.value.key) == (run, "load_in_4bit")
     assert not list(tmp_path.iterdir())
 
 
-def test_what_would_change_a_shared_weight_is_refused(trained: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_adapter_on_a_shared_weight_is_refused(trained: Callable[..., Path], tmp_path: Path) -> None:
     """The head of the tiny base is its embeddings."""
     run = trained("lora", method={"r": 2, "target_modules": "lm_head"})
-    with pytest.raises(EscoitaError, match="on a weight that two layers share; merged, it would change both$"):
+    with pytest.raises(EscoitaError) as error:
         merge_run(run, tmp_path / "out")
+    assert (error.value.path, error.value.key) == (run, None)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_untrained_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    with pytest.raises(EscoitaError, match="holds no adapter yet; escoita train makes it$"):
+    with pytest.raises(EscoitaError):
         merge_run(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_kill_leaves_no_half_model(
+def test_a_kill_leaves_no_incomplete_model(
     trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, out = trained("modules"), tmp_path / "out"

@@ -28,14 +28,14 @@ def test_rows_keep_their_order_and_gain_a_length() -> None:
 
 def test_recordings_are_not_copied() -> None:
     clips = recordings(64, 100_000)
-    table(clips)  # imports
+    table(clips)  # imports modules
     tracemalloc.start()
     try:
         table(clips)
-        _, most = tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 1_000_000
+    assert peak < 1_000_000
 
 
 def test_the_script_and_the_function_train_the_same_adapter(

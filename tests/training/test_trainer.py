@@ -1,4 +1,4 @@
-"""The trainer on the tiny Gemma 4 base, whose model takes no count of label tokens by itself."""
+"""Test the trainer on the tiny Gemma 4 base, whose model does not accept the number of label tokens."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from escoita.errors import TrainingError, WriteError
+from escoita.errors import WriteError
 from escoita.models import family_of
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
@@ -16,6 +16,7 @@ from escoita.training.arguments import sft_config
 from escoita.training.backends import load_for_training
 from escoita.training.checkpointing import checkpoints_by_step, damage
 from escoita.training.data_collator import SpeechCollator
+from escoita.training.oom import TrainingMemoryError
 from escoita.training.sft import clips_by_split, everything, table, train
 from escoita.training.trainer import SpeechTrainer
 from tests.conftest import write_manifest
@@ -23,7 +24,7 @@ from tests.conftest import write_manifest
 
 @pytest.fixture(scope="module")
 def make(short_recipe: Callable[..., Recipe]) -> Callable[..., SpeechTrainer]:
-    """A trainer of 24 clips, with the same weights each time."""
+    """Return a function that makes a trainer of 24 clips, with the same weights each time."""
 
     def trainer(*overrides: str) -> SpeechTrainer:
         recipe = short_recipe("training.dataloader_num_workers=0", *overrides)
@@ -41,7 +42,7 @@ def make(short_recipe: Callable[..., Recipe]) -> Callable[..., SpeechTrainer]:
             peft_config=adapter,
         )
         for name, weights in made.model.named_parameters():
-            if "lora_B" in name:  # all zero at first, where half of the gradients are
+            if "lora_B" in name:  # initialized with zeros, which makes other gradients zero
                 torch.nn.init.normal_(weights, std=0.02)
         return made
 
@@ -49,7 +50,7 @@ def make(short_recipe: Callable[..., Recipe]) -> Callable[..., SpeechTrainer]:
 
 
 def gradient(trainer: SpeechTrainer, batches: int) -> tuple[dict[str, torch.Tensor], float]:
-    """Of the first optimizer step, and its loss."""
+    """Return the gradients and the loss of the first optimizer step."""
     trainer.model.zero_grad()
     loader = trainer.get_train_dataloader()
     inputs, items = trainer.get_batch_samples(iter(loader), batches, trainer.args.device)
@@ -59,7 +60,7 @@ def gradient(trainer: SpeechTrainer, batches: int) -> tuple[dict[str, torch.Tens
 
 
 def assert_same(found: tuple[dict[str, torch.Tensor], float], expected: tuple[dict[str, torch.Tensor], float]) -> None:
-    """Within what the order of summation does to float32."""
+    """Compare gradients and losses within the error of float32 sums in another order."""
     assert found[1] == pytest.approx(expected[1], rel=1e-5)
     assert found[0].keys() == expected[0].keys() and any(float(each.abs().max()) > 1e-3 for each in found[0].values())
     for name in found[0]:
@@ -67,13 +68,13 @@ def assert_same(found: tuple[dict[str, torch.Tensor], float], expected: tuple[di
 
 
 @contextmanager
-def forward_fails(trainer: SpeechTrainer, room: int) -> Iterator[list[int]]:
-    """Memory runs out before the loss of more rows than there is room for; gives the rows of each attempt."""
+def forward_fails(trainer: SpeechTrainer, capacity: int) -> Iterator[list[int]]:
+    """Let memory run out in the forward pass of too many rows, and yield the rows of each attempt."""
     attempts: list[int] = []
 
     def hook(module: Any, args: Any, kwargs: Any) -> None:
         attempts.append(len(kwargs["labels"]))
-        if attempts[-1] > room:
+        if attempts[-1] > capacity:
             raise torch.OutOfMemoryError("out of memory")
 
     handle = trainer.model.register_forward_pre_hook(hook, with_kwargs=True)
@@ -84,14 +85,14 @@ def forward_fails(trainer: SpeechTrainer, room: int) -> Iterator[list[int]]:
 
 
 @contextmanager
-def backward_fails(trainer: SpeechTrainer, room: int) -> Iterator[list[int]]:
-    """The same on the way back, when the gradients of the language tower are there and those of the audio are not."""
-    with forward_fails(trainer, room=10**6) as attempts:
+def backward_fails(trainer: SpeechTrainer, capacity: int) -> Iterator[list[int]]:
+    """Let memory run out in the backward pass, after the gradients of the language tower, and yield the rows."""
+    with forward_fails(trainer, capacity=10**6) as attempts:
         first = next(each for name, each in trainer.model.named_parameters() if each.requires_grad and "audio" in name)
         last = [each for name, each in trainer.model.named_parameters() if each.requires_grad][-1]
 
         def hook(parameter: Any) -> None:
-            if attempts[-1] > room:
+            if attempts[-1] > capacity:
                 assert last.grad is not None
                 raise torch.OutOfMemoryError("out of memory")
 
@@ -110,30 +111,30 @@ def test_accumulated_batches_give_the_gradient_of_one(make: Callable[..., Speech
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "fails, accumulation, room",
+    "fails, accumulation, capacity",
     [(forward_fails, 1, 5), (forward_fails, 3, 2), (backward_fails, 1, 1), (backward_fails, 3, 3)],
 )
-def test_a_step_without_memory_has_the_gradient_of_one_with(
-    make: Callable[..., SpeechTrainer], fails: Callable, accumulation: int, room: int
+def test_a_split_batch_has_the_same_gradient(
+    make: Callable[..., SpeechTrainer], fails: Callable, accumulation: int, capacity: int
 ) -> None:
     trainer = make(f"training.gradient_accumulation_steps={accumulation}")
     undisturbed = gradient(trainer, accumulation)
-    assert trainer.pace.halved == 0
-    with fails(trainer, room) as attempts:
+    assert trainer.throughput.split_batches == 0
+    with fails(trainer, capacity) as attempts:
         assert_same(gradient(trainer, accumulation), undisturbed)
-        assert max(attempts) == 8 and trainer.pace.halved == accumulation
+        assert max(attempts) == 8 and trainer.throughput.split_batches == accumulation
         attempts.clear()
         assert_same(gradient(trainer, accumulation), undisturbed)
-        assert max(attempts) <= room and sum(attempts) == 8 * accumulation  # cut beforehand
+        assert max(attempts) <= capacity and sum(attempts) == 8 * accumulation  # split in advance
 
 
-def test_memory_that_runs_out_in_a_later_batch_does_not_count_the_earlier_ones_twice(
+def test_earlier_batches_count_once_if_a_later_one_is_split(
     make: Callable[..., SpeechTrainer],
 ) -> None:
     trainer = make("training.gradient_accumulation_steps=3")
     undisturbed = gradient(trainer, 3)
     fell: list[bool] = []
-    with backward_fails(trainer, room=10**6) as attempts:
+    with backward_fails(trainer, capacity=10**6) as attempts:
         audio = next(each for name, each in trainer.model.named_parameters() if each.requires_grad and "audio" in name)
 
         def once(parameter: Any) -> None:
@@ -144,28 +145,29 @@ def test_memory_that_runs_out_in_a_later_batch_does_not_count_the_earlier_ones_t
         handle = audio.register_post_accumulate_grad_hook(once)
         assert_same(gradient(trainer, 3), undisturbed)
         handle.remove()
-    assert fell and attempts[:3] == [8, 8, 8] and trainer.pace.halved == 1
+    assert fell and attempts[:3] == [8, 8, 8] and trainer.throughput.split_batches == 1
 
 
-def test_a_clip_that_does_not_fit_alone_ends_training_with_its_length(make: Callable[..., SpeechTrainer]) -> None:
+def test_a_single_clip_that_does_not_fit_stops_training(make: Callable[..., SpeechTrainer]) -> None:
     trainer = make()
     longest = max(trainer.train_dataset["length"][:]) / 100
-    with forward_fails(trainer, room=0), pytest.raises(TrainingError, match=rf"a single clip of {longest:.1f} s"):
+    with forward_fails(trainer, capacity=0), pytest.raises(TrainingMemoryError) as error:
         gradient(trainer, 1)
+    assert error.value.clips == 1 and error.value.seconds == pytest.approx(longest, abs=0.01)
 
 
 @pytest.mark.slow
-def test_evaluation_finds_the_same_loss_in_halves_and_draws_nothing(make: Callable[..., SpeechTrainer]) -> None:
+def test_a_split_evaluation_has_the_same_loss_and_draws_no_random_numbers(make: Callable[..., SpeechTrainer]) -> None:
     trainer = make("training.per_device_eval_batch_size=8")
     state = torch.random.get_rng_state()
     whole = trainer.evaluate(trainer.train_dataset)["eval_loss"]
     assert torch.equal(torch.random.get_rng_state(), state)
-    with forward_fails(trainer, room=3) as attempts:
+    with forward_fails(trainer, capacity=3) as attempts:
         assert trainer.evaluate(trainer.train_dataset)["eval_loss"] == pytest.approx(whole, rel=1e-5)
-    assert max(attempts) == 8 and trainer.pace.halved == 0
+    assert max(attempts) == 8 and trainer.throughput.split_batches == 0
 
 
-def test_evaluation_leaves_no_clip_out(make: Callable[..., SpeechTrainer]) -> None:
+def test_evaluation_uses_every_clip(make: Callable[..., SpeechTrainer]) -> None:
     trainer = make("training.per_device_eval_batch_size=7")
     batches = len(trainer.get_eval_dataloader(trainer.train_dataset))
     trainer.args.dataloader_drop_last = True
@@ -174,70 +176,73 @@ def test_evaluation_leaves_no_clip_out(make: Callable[..., SpeechTrainer]) -> No
 
 
 def test_clips_are_read_by_workers_in_the_same_order(make: Callable[..., SpeechTrainer]) -> None:
-    alone, helped = make(), make("training.dataloader_num_workers=2")
-    for first, second in zip(alone.get_train_dataloader(), helped.get_train_dataloader(), strict=True):
+    without, with_workers = make(), make("training.dataloader_num_workers=2")
+    for first, second in zip(without.get_train_dataloader(), with_workers.get_train_dataloader(), strict=True):
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_the_epoch_is_told_even_to_a_loader_that_skips(make: Callable[..., SpeechTrainer]) -> None:
+def test_a_loader_that_skips_batches_has_the_same_order(make: Callable[..., SpeechTrainer]) -> None:
     from accelerate import skip_first_batches
 
     trainer = make()
     loader = trainer.get_train_dataloader()
     loader.set_epoch(1)
-    whole = [batch["input_ids"] for batch in loader]
+    every = [batch["input_ids"] for batch in loader]
     skipping = skip_first_batches(trainer.get_train_dataloader(), 1)
     skipping.set_epoch(1)
     skipping.batch_sampler.batch_sampler.set_epoch(1)  # as Trainer does
-    left = [batch["input_ids"] for batch in skipping]
-    assert len(left) == len(whole) - 1 and all(map(torch.equal, left, whole[1:]))
+    remaining = [batch["input_ids"] for batch in skipping]
+    assert len(remaining) == len(every) - 1 and all(map(torch.equal, remaining, every[1:]))
 
 
 @pytest.mark.slow
-def test_halves_under_a_gradient_scaler_leave_its_scale_and_the_gradient(make: Callable[..., SpeechTrainer]) -> None:
+def test_a_split_batch_with_a_gradient_scaler_has_the_same_gradient(make: Callable[..., SpeechTrainer]) -> None:
     trainer = make("training.gradient_accumulation_steps=2")
     undisturbed = gradient(trainer, 2)
-    trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)  # what fp16 brings
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)  # fp16 uses a scaler
     with backward_fails(trainer, 3):
         scaled, loss = gradient(trainer, 2)
     assert_same(({name: each / 2.0**10 for name, each in scaled.items()}, loss), undisturbed)
-    assert trainer.pace.halved == 2 and trainer.accelerator.scaler.get_scale() == 2.0**10
+    assert trainer.throughput.split_batches == 2 and trainer.accelerator.scaler.get_scale() == 2.0**10
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_training_in_one_line(
+def test_a_checkpoint_that_cannot_be_written_stops_training(
     short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = short_recipe()
     run = RunDirectory(recipe.run_path)
     save = torch.save
 
-    def on_a_full_disk(what: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+    def save_on_a_full_disk(value: Any, path: Any, *args: Any, **kwargs: Any) -> None:
         if "checkpoint-4/optimizer" in str(path):
             raise RuntimeError("basic_ios::clear: iostream error")
-        save(what, path, *args, **kwargs)
+        save(value, path, *args, **kwargs)
 
-    monkeypatch.setattr(torch, "save", on_a_full_disk)
-    with pytest.raises(WriteError, match=r"checkpoint-4: cannot be written \(basic_ios::clear: iostream error\)"):
+    monkeypatch.setattr(torch, "save", save_on_a_full_disk)
+    with pytest.raises(WriteError) as error:
         train(recipe)
+    assert isinstance(error.value.path, Path) and error.value.path.name == "checkpoint-4"
+    assert "basic_ios::clear: iostream error" in error.value.problem and "\n" not in str(error.value)
     found = checkpoints_by_step(run.checkpoints)
     assert list(found) == [2] and not damage(found[2])
     assert not (run.checkpoints / "unfinished").exists()
 
 
-def test_memory_that_runs_out_beside_the_batches_is_told(
+def test_memory_that_runs_out_in_the_optimizer_is_an_error(
     short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step(*args: Any, **kwargs: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
-    with pytest.raises(TrainingError, match=r"^training: out of memory outside of batches, .* training\.optim"):
+    with pytest.raises(TrainingMemoryError) as error:
         train(short_recipe())
+    assert error.value.clips is None
 
 
 @pytest.mark.parametrize("clips, steps", [(3, 1), (9, 1), (25, 2)])
-def test_an_epoch_of_fewer_clips_than_a_step_holds_is_a_step(
+def test_an_epoch_with_fewer_clips_than_a_step_is_one_step(
     short_recipe: Callable[..., Recipe], tmp_path: Path, clips: int, steps: int
 ) -> None:
     few = write_manifest(tmp_path / "few.jsonl", "train", clips)

@@ -2,7 +2,6 @@ import gc
 import logging
 import os
 import random
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
-from escoita.errors import TrainingError
 from escoita.models.families import BY_MODEL_TYPE, LANGUAGE_LAYERS
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.preflight.report import examine
-from escoita.training.trial import corresponding, trial_arguments
+from escoita.training.trial import TrialError, corresponding, trial_arguments
 from tests.models import bases
 from tests.models.test_generic import CASES
 from tests.training.trials import Case, quickstart, recipe_with
@@ -26,7 +24,7 @@ from tests.training.trials import Case, quickstart, recipe_with
 LM_HEAD = "method={r: 4, target_modules: '.*lm_head', trainable: {language: some}}"
 
 
-def test_the_quick_starts_are_accepted() -> None:
+def test_the_quick_start_recipes_are_accepted() -> None:
     quickstart().check(recipe_with())
     recipe = load_recipe("recipes/quickstart-galician.yaml")
     Case(recipe.base).check(recipe)
@@ -48,10 +46,10 @@ def test_the_quick_starts_are_accepted() -> None:
         ({"log_level": "loud"}, "log_level"),
     ],
 )
-def test_a_refusal_names_its_field_and_reason_in_one_line(training: dict[str, Any], field: str) -> None:
-    with pytest.raises(TrainingError) as error:
+def test_an_error_names_the_field_that_is_the_cause(training: dict[str, Any], field: str) -> None:
+    with pytest.raises(TrialError) as error:
         quickstart().check(recipe_with(training))
-    assert str(error.value).startswith(f"training.{field}: refused (") and "\n" not in str(error.value)
+    assert error.value.key == f"training.{field}" and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -66,33 +64,36 @@ def test_a_refusal_names_its_field_and_reason_in_one_line(training: dict[str, An
         {"torch_compile": True},
     ],
 )
-def test_what_trains_is_accepted(training: dict[str, Any]) -> None:
+def test_supported_settings_are_accepted(training: dict[str, Any]) -> None:
     quickstart().check(recipe_with(training))
 
 
-def test_two_fields_at_fault_are_still_refused() -> None:
-    with pytest.raises(TrainingError, match=r"^training: refused \("):
+def test_two_wrong_fields_are_refused() -> None:
+    with pytest.raises(TrialError) as error:
         quickstart().check(recipe_with({"optim": "lomo", "loss_type": "mse"}))
+    assert error.value.key == "training"
 
 
-def test_an_adapter_on_a_head_that_sfttrainer_would_not_train_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"^method or base: refused \(ValueError: .*lm_head"):
+def test_an_adapter_on_the_head_is_refused() -> None:
+    with pytest.raises(TrialError) as error:
         quickstart().check(recipe_with(None, LM_HEAD))
+    assert error.value.key == "method or base" and "lm_head" in error.value.problem
 
 
-def test_fields_of_several_processes_can_be_left_out() -> None:
+def test_fields_can_be_excluded() -> None:
     recipe = recipe_with({"fsdp": "full_shard"})
-    quickstart().check(recipe, left_out=["fsdp"])
-    with pytest.raises(TrainingError, match=r"^training.fsdp: refused \(.*distributed"):
+    quickstart().check(recipe, excluded=["fsdp"])
+    with pytest.raises(TrialError) as error:
         quickstart().check(recipe)
+    assert error.value.key == "training.fsdp" and "distributed" in error.value.problem
 
 
-def test_the_process_is_as_it_was() -> None:
+def test_the_state_of_the_process_is_restored() -> None:
     def state() -> tuple[Any, ...]:
         randoms = (torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
-        chat = quickstart().processor
-        told = chat.tokenizer.eos_token, chat.chat_template
-        return randoms, dict(os.environ), logging.root.manager.disable, gc.get_freeze_count(), told
+        processor = quickstart().processor
+        template = processor.tokenizer.eos_token, processor.chat_template
+        return randoms, dict(os.environ), logging.root.manager.disable, gc.get_freeze_count(), template
 
     quickstart()
     before, deterministic = state(), torch.are_deterministic_algorithms_enabled()
@@ -101,8 +102,8 @@ def test_the_process_is_as_it_was() -> None:
     assert torch.are_deterministic_algorithms_enabled() is deterministic
 
 
-def test_rows_of_a_whole_batch_of_all_processes_are_not_needed(tmp_path: Path) -> None:
-    """Two processes take batches of two, and no row would be left for them of two rows."""
+def test_incomplete_batches_are_not_dropped(tmp_path: Path) -> None:
+    """Two processes with batches of two would drop a batch of two rows."""
     assert not trial_arguments(recipe_with({"dataloader_drop_last": True}), tmp_path, 2).dataloader_drop_last
 
 
@@ -120,12 +121,14 @@ def test_a_step_on_a_copy_of_every_family(tmp_path: Path, name: str) -> None:
     case = Case(str(tmp_path))
     case.check(recipe_with({"gradient_checkpointing": name != "granite_speech"}, f"base={tmp_path}", method, prompt))
     if name == "granite_speech":
-        with pytest.raises(TrainingError, match=r"^training.gradient_checkpointing \(set it to false\): refused"):
+        with pytest.raises(TrialError) as error:
             case.check(recipe_with(None, f"base={tmp_path}", method, prompt))
+        assert error.value.key == "training.gradient_checkpointing"
+        assert error.value.hint is not None and "false" in error.value.hint
 
 
-def test_the_layers_that_are_named_are_those_of_the_whole_base() -> None:
-    """A recipe may name the last layer, which no copy has."""
+def test_layers_of_the_full_base_are_accepted() -> None:
+    """A recipe may name the last layer, which the copy does not have."""
     for layers in ("2", "(1|2)"):
         target = rf"'.*language_model.layers.{layers}..*q_proj'"
         method = f"method={{r: 4, target_modules: {target}, trainable: {{language: some}}}}"
@@ -142,7 +145,7 @@ def test_the_layers_that_are_named_are_those_of_the_whole_base() -> None:
         (["layers.9"], ["layers.0", "layers.1"]),
     ],
 )
-def test_modules_of_the_copy_that_stand_for_those_of_the_base(names: list[str], expected: list[str]) -> None:
+def test_modules_of_the_copy_correspond_to_modules_of_the_base(names: list[str], expected: list[str]) -> None:
     layers = [torch.nn.ModuleDict({"q": torch.nn.Linear(1, 1)}) for _ in range(2)]
     mlp = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU(), torch.nn.Linear(1, 1))
     small = torch.nn.ModuleDict({"layers": torch.nn.ModuleList(layers), "mlp": mlp})
@@ -161,24 +164,24 @@ def test_doctor_and_training_refuse_before_the_base_is_loaded(
     monkeypatch.setattr(Gemma4Family, "load_model", loaded)
     recipe = short_recipe("training.optim=lomo")
     (found,) = [each for each in examine(recipe) if each.mark == "refusal"]
-    assert found.about == "trial" and found.found.startswith("training.optim: refused (ImportError: ")
+    assert found.about == "trial" and found.error is not None and found.error.key == "training.optim"
     for dry_run in (True, False):
-        with pytest.raises(TrainingError, match=r"^training.optim: refused \(ImportError: "):
+        with pytest.raises(TrialError) as error:
             train(recipe, dry_run=dry_run)
+        assert error.value.key == "training.optim" and "ImportError" in error.value.problem
     assert not recipe.run_path.exists()
 
 
-def test_doctor_tries_nothing_that_the_recipe_is_refused_for_already(short_recipe: Callable[..., Recipe]) -> None:
+def test_doctor_does_not_try_a_recipe_that_is_already_refused(short_recipe: Callable[..., Recipe]) -> None:
     refused = [each for each in examine(short_recipe("training.packing=true")) if each.mark == "refusal"]
     assert [each.about for each in refused] == ["recipe"]
 
 
-def test_a_copy_that_is_still_large_is_refused(tmp_path: Path) -> None:
+def test_a_copy_with_too_many_parameters_is_refused(tmp_path: Path) -> None:
     bases.write_qwen3_asr(tmp_path)
     text = (tmp_path / "config.json").read_text("utf-8")
     (tmp_path / "config.json").write_text(text.replace('"vocab_size": 2', '"vocab_size": 200000002'), "utf-8")
     recipe = recipe_with(None, f"base={tmp_path}", f"method={{r: 4, target_modules: '{LANGUAGE_LAYERS}'}}")
-    started = time.monotonic()
-    with pytest.raises(TrainingError, match="parameters, too many for a trial"):
+    with pytest.raises(TrialError) as error:
         Case(str(tmp_path)).check(recipe)
-    assert time.monotonic() - started < 60
+    assert error.value.key == "method or base"

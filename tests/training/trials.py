@@ -1,4 +1,4 @@
-"""A trial of the quick start's recipe on two of its clips."""
+"""Run trials of the quick start's recipe on two of its clips."""
 
 import json
 from collections.abc import Callable
@@ -20,14 +20,14 @@ CORPUS = Path("quickstart/corpus/uz")
 
 
 def recipe_with(training: dict[str, Any] | None = None, *overrides: str) -> Recipe:
-    """The quick start's recipe with another training section; it validates after each epoch, and before."""
+    """Return the quick start's recipe with another training section."""
     recipe = load_recipe(RECIPE, list(overrides))
     return recipe.model_copy(update={"training": {"bf16": False} | (training or {})})
 
 
 @cache
 def two_clips() -> Any:
-    """The first clips of the quick start, as a dataset."""
+    """Return the first clips of the quick start as a dataset."""
     rows = [json.loads(line) for line in (CORPUS / "train.jsonl").read_text("utf-8").splitlines()[:2]]
     clips = [
         Utterance(
@@ -41,7 +41,7 @@ def two_clips() -> Any:
 
 @dataclass
 class Case:
-    """A base with its processor, and what makes a recipe for it."""
+    """Hold a base with its processor, and a function that makes a recipe for it."""
 
     base: str
     make: Callable[..., Recipe] = recipe_with
@@ -51,11 +51,11 @@ class Case:
         self.processor = self.family.load_processor(self.base)
 
     def check(self, recipe: Recipe, **options: Any) -> None:
-        """Take the step of a recipe; raises as [`check_by_trial`]."""
+        """Take the step of a recipe; see [`check_by_trial`]."""
         check_by_trial(recipe, self.family, self.processor, two_clips(), untrained(recipe), **options)
 
 
 @cache
 def quickstart() -> Case:
-    """The quick start's base."""
+    """Return the case of the quick start's base."""
     return Case(load_recipe(RECIPE).base)

@@ -1,4 +1,4 @@
-"""A clean clone: what git would commit of this checkout, and nothing else."""
+"""Make a clean clone with only the files that git would commit of this checkout."""
 
 import os
 import shutil
@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 
-# A checkout may belong to somebody else than who runs the tests, as in a container.
+# A checkout may belong to another user than the one who runs the tests, for example in a container.
 OPTIONS = "-c user.name=test -c user.email=test@example.org -c commit.gpgsign=false -c safe.directory=*".split()
 
 
 def git(folder: Path, *words: str) -> str:
-    """Runs git in a folder."""
+    """Run git in a folder."""
     return subprocess.run(["git", *OPTIONS, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
@@ -26,7 +26,7 @@ def clean_clone(folder: Path) -> Path:
     """
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in filter(None, listed):
-        if (ROOT / name).is_file():  # else it is deleted, and not committed yet
+        if (ROOT / name).is_file():  # otherwise it was deleted, and the deletion is not committed
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     venv = folder / ".venv"
@@ -39,7 +39,7 @@ def clean_clone(folder: Path) -> Path:
 
 
 def plain_environment(clone: Path, home: Path) -> dict[str, str]:
-    """What a runner's shell knows, and the clone's code before that which the tests have installed."""
+    """Return the environment of a runner's shell, in which the code of the clone precedes the installed package."""
     home.mkdir(exist_ok=True)
     return {
         "PATH": os.environ["PATH"],

@@ -8,7 +8,7 @@ from tests.workflows.runner import Runner
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
-    """A machine with a clean clone, and nothing else of this checkout."""
+    """Return a runner with a clean clone."""
     (clone := tmp_path / "clone").mkdir()
     clean_clone(clone)
     return Runner(clone, plain_environment(clone, tmp_path / "home"), tmp_path / "scratch")

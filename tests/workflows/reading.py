@@ -1,4 +1,4 @@
-"""The workflows of this repository as data."""
+"""Read the workflows of this repository."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,13 @@ WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A workflow; YAML 1.1 takes its key `on` for true."""
+    """Return a workflow; YAML 1.1 reads its key `on` as true."""
     content = yaml.safe_load(path.read_text("utf-8"))
     return {"on" if key is True else key: value for key, value in content.items()}
 
 
 def job(workflow: str, name: str) -> "Job":
-    """A job of a workflow, as `job("eval.yml", "plan")`."""
+    """Return a job of a workflow, as in `job("eval.yml", "plan")`."""
     content = load(GITHUB / "workflows" / workflow)
     found = content["jobs"][name]
     steps = [Step(name=step.get("name", step.get("uses", "")), **_known(step)) for step in found["steps"]]
@@ -29,7 +29,7 @@ def job(workflow: str, name: str) -> "Job":
 
 
 def all_steps(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every step of every job of a workflow."""
+    """Return every step of every job of a workflow."""
     return [step for found in content["jobs"].values() for step in found["steps"]]
 
 
@@ -42,7 +42,7 @@ def _known(step: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a job, under GitHub's names; `if` and `with` are `condition` and `inputs`."""
+    """Hold a step of a job with GitHub's names, except `condition` for `if` and `inputs` for `with`."""
 
     name: str
     id: str = ""
@@ -55,7 +55,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """The steps of a job, with the environment of workflow and job."""
+    """Hold the steps of a job, with the environment of workflow and job."""
 
     steps: list[Step]
     env: dict[str, str]

@@ -1,4 +1,4 @@
-"""The steps of ci.yml in a clean clone."""
+"""Test the steps of ci.yml in a clean clone."""
 
 import subprocess
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_clone_runs_its_own_code(runner: Runner) -> None:
     assert Path(ran.stdout.strip()) == runner.clone / "escoita/__init__.py"
 
 
-def test_a_job_is_one_target_of_the_makefile_that_is_there(runner: Runner) -> None:
+def test_a_job_is_one_existing_target_of_the_makefile(runner: Runner) -> None:
     """The targets themselves take minutes; .ci/run runs them on a clean checkout."""
     for name in NAMES:
         target, *rest = scripts(name)
@@ -34,7 +34,7 @@ def test_a_job_is_one_target_of_the_makefile_that_is_there(runner: Runner) -> No
         assert "pip install" not in ran.stdout, "the clone has all that is installed"
 
 
-def test_the_quick_starts_stand_in_the_summary_and_their_reports_in_an_artifact(runner: Runner) -> None:
+def test_the_summary_and_the_artifact_of_the_quick_starts(runner: Runner) -> None:
     for name in ("quickstart-galician", "quickstart-uzbek"):
         run = write_run(runner.clone / "runs" / name, recipe())
         run.checkpoints.mkdir()
@@ -49,8 +49,9 @@ def test_the_quick_starts_stand_in_the_summary_and_their_reports_in_an_artifact(
     assert "quickstart-uzbek/eval/report.html" in files and not any("checkpoints" in name for name in files)
 
 
-def test_a_table_that_cannot_be_made_fails(runner: Runner) -> None:
+def test_a_table_of_a_run_without_records_fails(runner: Runner) -> None:
     found = job("ci.yml", "quickstart")
     (runner.clone / "runs/broken").mkdir(parents=True)
-    with pytest.raises(StepFailed, match="no such record yet"):
+    with pytest.raises(StepFailed) as error:
         runner.run(Job(found.steps[-2:], found.env, found.shell), {"!cancelled()": True})
+    assert error.value.step == "Table" and "training.json" in error.value.output

@@ -1,4 +1,4 @@
-"""What eval.yml decides before it evaluates anything."""
+"""Test the plan of eval.yml."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ DEFAULT, REAL = "recipes/quickstart-uzbek.yaml", "recipes/gemma4-uzbek.yaml"
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
-    """A machine with a repository in which the recipes stand: all that is asked."""
+    """Return a runner whose clone is a repository with the recipes."""
     clone = tmp_path / "clone"
     shutil.copytree(ROOT / "recipes", clone / "recipes")
     git(clone, "init", "--quiet", "--initial-branch=main")
@@ -27,7 +27,7 @@ def runner(tmp_path: Path) -> Runner:
 
 
 def plan(runner: Runner, event: str, recipe: str = DEFAULT, flavor: str = "", token: bool = False) -> dict[str, str]:
-    """Recipes, and the hardware of Jobs for each."""
+    """Return the planned recipes, and the hardware of each."""
     known: dict[str, str | bool] = {
         "github.event_name": event,
         "inputs.recipe || vars.ESCOITA_RECIPE || 'recipes/quickstart-uzbek.yaml'": recipe,
@@ -39,7 +39,7 @@ def plan(runner: Runner, event: str, recipe: str = DEFAULT, flavor: str = "", to
 
 
 def merge(runner: Runner, *touched: str, deleted: str = "") -> None:
-    """Checks out what GitHub would: the merge of a branch that touched files into main."""
+    """Check out the merge of a branch that changed files into main, like GitHub."""
     git(runner.clone, "switch", "--quiet", "--create", "branch")
     for name in touched:
         (runner.clone / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,13 +53,13 @@ def merge(runner: Runner, *touched: str, deleted: str = "") -> None:
     git(runner.clone, "merge", "--quiet", "--no-ff", "--message", "Merge", "branch")
 
 
-def test_on_a_schedule_the_quick_start_is_evaluated_here(runner: Runner) -> None:
+def test_on_a_schedule_the_quick_start_is_evaluated_on_the_runner(runner: Runner) -> None:
     assert plan(runner, "schedule") == {DEFAULT: ""}
     assert runner.summary == f"- Evaluated on the CPU of this workflow: {DEFAULT}\n"
 
 
 @pytest.mark.parametrize("recipe", ["recipes/a b.yaml", "--help", 'x"; echo hacked; "', "$(echo hacked)"])
-def test_a_name_is_a_name_whatever_stands_in_it(runner: Runner, recipe: str) -> None:
+def test_names_with_special_characters_are_kept(runner: Runner, recipe: str) -> None:
     assert plan(runner, "workflow_dispatch", recipe) == {recipe: ""}
 
 
@@ -74,30 +74,30 @@ def test_a_file_name_of_a_pull_request_is_one_recipe_and_one_line(runner: Runner
     assert len(runner.summary.splitlines()) == 3
 
 
-def test_with_a_token_the_hardware_of_jobs_is_taken(runner: Runner) -> None:
+def test_with_a_token_the_hardware_of_jobs_is_used(runner: Runner) -> None:
     assert plan(runner, "workflow_dispatch", REAL, "a10g-small", token=True) == {REAL: "a10g-small"}
 
 
-def test_a_quick_start_stays_on_the_cpu_as_its_files_lie_here(runner: Runner) -> None:
+def test_a_quick_start_stays_on_the_cpu_of_the_runner(runner: Runner) -> None:
     assert plan(runner, "workflow_dispatch", flavor="a10g-small", token=True) == {DEFAULT: ""}
 
 
-def test_hardware_without_a_token_is_said(runner: Runner) -> None:
+def test_hardware_without_a_token_is_reported(runner: Runner) -> None:
     assert plan(runner, "workflow_dispatch", REAL, "a10g-small") == {REAL: ""}
     assert "There is no HF_TOKEN for a10g-small." in runner.summary
 
 
-def test_of_a_pull_request_the_recipes_that_a_cpu_can_train_are_evaluated(runner: Runner) -> None:
+def test_without_hardware_a_pull_request_evaluates_recipes_for_cpus(runner: Runner) -> None:
     merge(runner, "recipes/quickstart-galician.yaml", REAL, "README.md", deleted=DEFAULT)
     assert plan(runner, "pull_request") == {"recipes/quickstart-galician.yaml": ""}
 
 
-def test_of_a_pull_request_all_recipes_are_where_there_is_hardware(runner: Runner) -> None:
+def test_with_hardware_a_pull_request_evaluates_all_recipes(runner: Runner) -> None:
     merge(runner, "recipes/quickstart-galician.yaml", REAL)
     planned = plan(runner, "pull_request", flavor="a10g-small", token=True)
     assert planned == {REAL: "a10g-small", "recipes/quickstart-galician.yaml": ""}
 
 
-def test_a_pull_request_that_touches_an_adapter_alone_is_evaluated_with_the_usual_recipe(runner: Runner) -> None:
+def test_a_pull_request_that_changes_only_an_adapter_uses_the_default_recipe(runner: Runner) -> None:
     merge(runner, "adapters/own/adapter_config.json")
     assert plan(runner, "pull_request") == {DEFAULT: ""}

@@ -41,7 +41,7 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
 
 @pytest.fixture
 def machine(runner: Runner, hub: HubDouble) -> Runner:
-    """Which reaches the double, and has a recipe of four steps."""
+    """Return a runner that is connected to the double, with a recipe of four steps."""
     recipe = yaml.safe_load((ROOT / "recipes/quickstart-uzbek.yaml").read_text("utf-8"))
     corpora = {
         split: [{"name": "few", "path": str(write_manifest(runner.scratch.parent / f"{split}.jsonl", split, count))}]
@@ -56,7 +56,7 @@ def machine(runner: Runner, hub: HubDouble) -> Runner:
 
 
 def escoita(machine: Runner, *words: str, **environment: str) -> str:
-    """A command that somebody gives by hand."""
+    """Run a command outside of a job."""
     command = [str(machine.clone / ".venv/bin/escoita"), *words]
     where = machine.environment | environment
     ran = subprocess.run(command, cwd=machine.clone, env=where, capture_output=True, text=True, timeout=300)
@@ -65,21 +65,21 @@ def escoita(machine: Runner, *words: str, **environment: str) -> str:
 
 
 def publish(machine: Runner) -> None:
-    """By a person, with a token; the base too."""
+    """Publish adapter and base with a token."""
     escoita(machine, "push", "--run", RUN, "--repo", REPO, HF_TOKEN="hf_ana")
 
 
 def better_is_published(hub: HubDouble, machine: Runner) -> None:
-    """Results of somebody whose adapter heard nearly every word; without what it heard."""
+    """Publish results of an adapter with a very low WER, without its predictions."""
     results = json.loads((machine.clone / RUN / "eval/results.json").read_text("utf-8"))
     for corpus in results["corpora"]:
         for system in corpus["systems"]:
             system["normalized"] |= {"wer": 0.01, "wer_ci95": [0.0, 0.02]}
-    heard = {name: None for name in tree(hub, REPO) if name.endswith(".parquet")}
-    hub.commit(REPO, {"eval/results.json": json.dumps(results).encode(), **heard}, "Better")
+    removed = {name: None for name in tree(hub, REPO) if name.endswith(".parquet")}
+    hub.commit(REPO, {"eval/results.json": json.dumps(results).encode(), **removed}, "Better")
 
 
-def test_what_is_evaluated_is_compared_with_what_is_published_and_proposed(machine: Runner, hub: HubDouble) -> None:
+def test_an_evaluation_is_compared_with_the_published_one_and_proposed(machine: Runner, hub: HubDouble) -> None:
     evaluate, propose = job("eval.yml", "evaluate"), job("eval.yml", "propose")
     machine.run(evaluate, OF_RECIPE | {"inputs.repo": ""})
     assert "| few | 8 | base |" in machine.summary and "Not compared: nothing is published" in machine.summary
@@ -88,8 +88,9 @@ def test_what_is_evaluated_is_compared_with_what_is_published_and_proposed(machi
 
     publish(machine)
     better_is_published(hub, machine)
-    with pytest.raises(StepFailed, match="^Gate: 1"):
+    with pytest.raises(StepFailed) as error:
         machine.run(evaluate, OF_RECIPE | {"inputs.repo": REPO})
+    assert (error.value.step, error.value.status) == ("Gate", 1)
     assert "**Fail:** worse on few." in machine.summary
 
     shutil.rmtree(machine.clone / "published")
@@ -107,10 +108,8 @@ def test_what_is_evaluated_is_compared_with_what_is_published_and_proposed(machi
     assert commits(hub, REPO)[0] == "Better", "a pull request changes nothing by itself"
 
 
-def test_with_hardware_a_job_is_sent_with_this_commit_and_its_results_are_fetched(
-    machine: Runner, hub: HubDouble
-) -> None:
-    """The double has no buckets: what fetches is asked for its options alone."""
+def test_with_hardware_a_job_runs_this_commit_and_its_results_are_downloaded(machine: Runner, hub: HubDouble) -> None:
+    """The double has no buckets, so the command that downloads results only prints its help."""
     own = yaml.safe_load((machine.clone / RECIPE).read_text("utf-8"))
     own |= {"base": "ana/base", "corpora": {use: [FLEURS | {"split": use}] for use in ("train", "test")}}
     (machine.clone / RECIPE).write_text(yaml.safe_dump(own), "utf-8")
@@ -119,11 +118,11 @@ def test_with_hardware_a_job_is_sent_with_this_commit_and_its_results_are_fetche
     submitted, fetched = step.run.strip().rsplit("\n", 1)
     assert fetched == '.venv/bin/hf buckets sync "hf://buckets/$BUCKET/$NAME" "$RUN" --exclude "checkpoints/*"'
     names = [each for each in evaluate.steps if each.name == "Names"]
-    there = replace(evaluate, steps=[*names, replace(step, run=f"{submitted}\n.venv/bin/hf buckets sync --help")])
+    fetching = replace(evaluate, steps=[*names, replace(step, run=f"{submitted}\n.venv/bin/hf buckets sync --help")])
     known = OF_RECIPE | {"inputs.repo": "", "matrix.flavor != ''": True, "secrets.HF_TOKEN": "hf_ana"}
     known |= {"matrix.flavor": "cpu-basic", "vars.ESCOITA_BUCKET": "ana/runs", "vars.ESCOITA_DATA": ""}
     of_github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "ana/train", "GITHUB_SHA": "0" * 40}
-    machine.run(there, known, **of_github)
+    machine.run(fetching, known, **of_github)
     (sent,) = hub.store.job_book.sent.values()
     assert sent["flavor"] == "cpu-basic" and "hf_ana" not in json.dumps(sent["environment"])
     assert f"git+https://github.com/ana/train@{'0' * 40}" in json.dumps(sent)
@@ -134,7 +133,7 @@ def test_without_a_repository_nothing_is_proposed(machine: Runner) -> None:
     assert machine.ran[-1] == "Names" and not machine.summary
 
 
-def test_a_tag_publishes_what_was_trained_and_a_release_its_page(machine: Runner, hub: HubDouble) -> None:
+def test_a_tag_publishes_the_adapter_and_a_release_its_page(machine: Runner, hub: HubDouble) -> None:
     known = {"inputs.recipe || vars.ESCOITA_RECIPE || 'recipes/quickstart-uzbek.yaml'": RECIPE, "github.token": ""}
     machine.run(job("publish.yml", "make"), known)
     publish(machine)  # a job's token can make no repository

@@ -1,4 +1,4 @@
-"""Which run's artifact publish.yml accepts."""
+"""Test from which runs publish.yml accepts an artifact."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ STEP = "Check the run that is published"
 
 
 def answer(**changes: Any) -> dict[str, Any]:
-    """GitHub's answer about a run on the default branch, as far as it concerns us."""
+    """Return the relevant part of GitHub's response about a run on the default branch."""
     own = {"id": 11, "full_name": "ana/train", "fork": False}
     usual = {
         "id": 42,
@@ -68,19 +68,19 @@ def check(text: str, run_id: str = "42", branch: str = "main") -> subprocess.Com
     return subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, timeout=60)
 
 
-@pytest.mark.parametrize("said", ACCEPTED.values(), ids=ACCEPTED)
-def test_a_run_of_the_default_branch_is_accepted(said: dict[str, Any]) -> None:
-    done = check(json.dumps(said))
+@pytest.mark.parametrize("response", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_run_of_the_default_branch_is_accepted(response: dict[str, Any]) -> None:
+    done = check(json.dumps(response))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("said", REFUSED.values(), ids=REFUSED)
-def test_other_runs_are_refused_in_one_line(said: Any) -> None:
-    done = check(json.dumps(said))
+@pytest.mark.parametrize("response", REFUSED.values(), ids=REFUSED)
+def test_other_runs_are_refused_in_one_line(response: Any) -> None:
+    done = check(json.dumps(response))
     assert done.returncode == 1 and done.stderr.startswith("escoita: run 42: ") and done.stderr.count("\n") == 1
 
 
-def test_what_is_not_json_is_refused() -> None:
+def test_a_response_that_is_not_json_is_refused() -> None:
     done = check("<html>")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
 
@@ -91,10 +91,10 @@ def test_an_unknown_default_branch_accepts_nothing() -> None:
 
 @pytest.fixture
 def github(runner: Runner, tmp_path: Path) -> Runner:
-    """A runner on which `gh` answers with the file `answer.json`, and writes down what it was asked."""
+    """Return a runner whose `gh` prints the file `answer.json` and records its arguments."""
     (programs := tmp_path / "programs").mkdir()
     (gh := programs / "gh").write_text(
-        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncat {tmp_path}/answer.json\n', "utf-8"
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/requests\ncat {tmp_path}/answer.json\n', "utf-8"
     )
     gh.chmod(0o755)
     runner.environment["PATH"] = f"{programs}:{runner.environment['PATH']}"
@@ -102,8 +102,8 @@ def github(runner: Runner, tmp_path: Path) -> Runner:
     return runner
 
 
-def step(runner: Runner, tmp_path: Path, said: Any, run_id: str = "42") -> None:
-    (tmp_path / "answer.json").write_text(json.dumps(said), "utf-8")
+def step(runner: Runner, tmp_path: Path, response: Any, run_id: str = "42") -> None:
+    (tmp_path / "answer.json").write_text(json.dumps(response), "utf-8")
     publish = job("publish.yml", "publish")
     known: dict[str, str | bool] = {
         "inputs.run_id != ''": bool(run_id),
@@ -115,21 +115,22 @@ def step(runner: Runner, tmp_path: Path, said: Any, run_id: str = "42") -> None:
     runner.run(replace(publish, steps=[each for each in publish.steps if each.name == STEP]), known)
 
 
-def test_the_step_asks_for_the_run_and_accepts_one_of_main(github: Runner, tmp_path: Path) -> None:
+def test_the_step_requests_the_run_and_accepts_one_of_main(github: Runner, tmp_path: Path) -> None:
     step(github, tmp_path, answer())
-    assert (tmp_path / "asked").read_text("utf-8") == "api repos/ana/train/actions/runs/42\n"
+    assert (tmp_path / "requests").read_text("utf-8") == "api repos/ana/train/actions/runs/42\n"
 
 
 def test_the_step_fails_for_a_fork(github: Runner, tmp_path: Path) -> None:
-    with pytest.raises(StepFailed, match="eve/train"):
+    with pytest.raises(StepFailed) as error:
         step(github, tmp_path, REFUSED["a pull request of a fork"])
+    assert error.value.step == STEP and "eve/train" in error.value.output
 
 
 @pytest.mark.parametrize("run_id", ["1/../../../user", "42?x=1", "-1", "42 43", "$(id)", "42\n43"])
-def test_a_number_that_is_none_is_not_asked_for(github: Runner, tmp_path: Path, run_id: str) -> None:
-    with pytest.raises(StepFailed, match="not a number"):
+def test_an_invalid_number_is_not_requested(github: Runner, tmp_path: Path, run_id: str) -> None:
+    with pytest.raises(StepFailed) as error:
         step(github, tmp_path, answer(), run_id)
-    assert not (tmp_path / "asked").exists()
+    assert error.value.step == STEP and not (tmp_path / "requests").exists()
 
 
 def test_the_run_is_checked_before_its_artifact_is_downloaded() -> None:
@@ -138,6 +139,6 @@ def test_the_run_is_checked_before_its_artifact_is_downloaded() -> None:
     assert checked < min(index for index, each in enumerate(steps) if "download-artifact" in each.uses)
 
 
-def test_no_other_workflow_takes_an_artifact_of_another_run() -> None:
+def test_no_other_workflow_uses_an_artifact_of_another_run() -> None:
     for name in ("ci.yml", "eval.yml", "space.yml"):
         assert "run-id" not in (ROOT / ".github/workflows" / name).read_text("utf-8")

@@ -1,1 +1,1 @@
-"""What can be known of a training before money is spent on it; see [`~escoita.training.preflight.report.examine`]."""
+"""Check a recipe before training; see [`~escoita.training.preflight.report.examine`]."""

@@ -1,4 +1,4 @@
-"""Estimate the memory that a training takes."""
+"""Estimate the memory of a training."""
 
 import os
 import re
@@ -22,14 +22,14 @@ META = torch.device("meta")
 @dataclass(frozen=True)
 class Activations:
     """
-    Bytes that autograd keeps between a forward and its backward pass.
+    Hold the bytes that autograd saves between the forward and the backward pass.
 
     Args:
-        outside (`int`): Outside of layers that can be checkpointed.
-        inputs (`int`): Going into those layers; with gradient checkpointing only this is kept of them.
-        layers (`int`): Kept inside those layers, all together.
-        layer (`int`): The same of the one that keeps most; recomputed when its turn comes.
-        largest (`int`): The largest tensor that is kept.
+        outside (`int`): The bytes outside of layers that support gradient checkpointing.
+        inputs (`int`): The bytes of the inputs of those layers; with gradient checkpointing only these are saved.
+        layers (`int`): The bytes inside all of those layers.
+        layer (`int`): The bytes inside the layer that saves most, which gradient checkpointing recomputes.
+        largest (`int`): The bytes of the largest saved tensor.
     """
 
     outside: int
@@ -38,27 +38,29 @@ class Activations:
     layer: int
     largest: int
 
-    def kept(self, checkpointing: bool) -> int:
-        """Together, with or without gradient checkpointing."""
+    def total(self, checkpointing: bool) -> int:
+        """Return the saved bytes, with or without gradient checkpointing."""
         return self.outside + (self.inputs + self.layer if checkpointing else self.layers)
 
 
 def count_activations(model: Any, batch: dict[str, torch.Tensor], dtype: torch.dtype) -> Activations:
     """
-    Runs the forward pass of a model on the meta device, where tensors have shapes and no values, and adds up what
-    autograd keeps. The head over the vocabulary is left out, as TRL computes it in pieces.
+    Run the forward pass of a model on the meta device, and add up the tensors that autograd saves.
+
+    Tensors of the meta device have shapes but no values. The head over the vocabulary is excluded because TRL computes
+    it in chunks.
 
     Args:
-        model: A PEFT model without weights, on the meta device; its tensors are cast to `dtype`, which stands for
-            autocast.
-        batch (`dict[str, torch.Tensor]`): What the collator makes of clips of equal length, so that nothing is padded.
-        dtype (`torch.dtype`): In which the products are computed.
+        model (`PeftModel`): A model without weights, on the meta device; its tensors are cast to `dtype`, which
+            replaces autocast.
+        batch (`dict[str, torch.Tensor]`): A batch of clips of equal length, so that there is no padding.
+        dtype (`torch.dtype`): The type of matrix products.
 
     Returns:
-        [`Activations`]: Each storage counted once; weights are not among them.
+        [`Activations`]: The saved bytes; each storage counts once, and weights do not count.
 
     Raises:
-        Exception: Whatever a model raises whose forward pass asks for values, not only for shapes.
+        Exception: An error of the model, if its forward pass needs values.
     """
     model = model.to(dtype).train()
     inputs = {
@@ -71,7 +73,7 @@ def count_activations(model: Any, batch: dict[str, torch.Tensor], dtype: torch.d
         embeddings = model.get_input_embeddings()
         hook = embeddings.register_forward_hook(lambda module, args, output: output.requires_grad_(True))
         try:
-            # As TRL does: the hidden states alone.
+            # Like TRL, compute only the hidden states.
             model.get_base_model().base_model(**inputs, use_cache=False)
         finally:
             hook.remove()
@@ -79,7 +81,7 @@ def count_activations(model: Any, batch: dict[str, torch.Tensor], dtype: torch.d
 
 
 class _Ledger:
-    """Storages that autograd keeps, by the layer in which it does."""
+    """Record the storages that autograd saves, by layer."""
 
     def __init__(self, model: Any):
         self.layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
@@ -87,7 +89,7 @@ class _Ledger:
         self.outside: dict[int, int] = {}
         self.inside: list[dict[int, int]] = []
         self.inputs: dict[int, int] = {}
-        self.alive: list[torch.Tensor] = []  # so that no storage takes the place, and the number, of another
+        self.alive: list[torch.Tensor] = []  # so that no storage is freed and its address reused
         self.open: dict[int, int] | None = None
 
     @contextmanager
@@ -103,7 +105,7 @@ class _Ledger:
 
     def total(self) -> Activations:
         inside = {storage: size for layer in self.inside for storage, size in layer.items()}
-        # What a layer keeps of what came in is there in either case.
+        # Inputs that a layer saves count once.
         outside = {storage: size for storage, size in self.outside.items() if storage not in inside}
         everything = inside | outside | self.inputs
         return Activations(
@@ -139,7 +141,7 @@ def _storage(tensor: torch.Tensor) -> int:
 
 @contextmanager
 def _without_values() -> Iterator[None]:
-    """Masks count as true everywhere, as in a batch without padding, and models do not compare counts of tokens."""
+    """Assume that masks are true everywhere, as in a batch without padding, and disable checks of token counts."""
     switch = "TRANSFORMERS_DISABLE_TORCH_CHECK"
     before = os.environ.get(switch)
     os.environ[switch] = "1"
@@ -154,7 +156,7 @@ def _without_values() -> Iterator[None]:
 
 
 class _Answers(TorchDispatchMode):
-    """Where a model looks into a tensor, which is to ask of a mask whether all of it is true, it is."""
+    """Return true or 1 when a model reads a value, for example to check whether a mask is true everywhere."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
@@ -163,7 +165,7 @@ class _Answers(TorchDispatchMode):
 
 
 class _FlashAttention(TorchFunctionMode):
-    """Attention that keeps what the kernels of a GPU keep; on the meta device torch writes out all scores."""
+    """Save the tensors that attention kernels of a GPU save; on the meta device torch saves all scores."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is torch.nn.functional.scaled_dot_product_attention:
@@ -181,40 +183,40 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients):
-        raise NotImplementedError("only shapes are computed")
+        raise NotImplementedError("only the forward pass is supported")
 
 
 GIGABYTE = 1e9
-# Bytes for each weight: four bits, an 8-bit scale for every 64 of them, and a float32 for every 256 scales: double
-# quantisation, Dettmers et al. 2023, QLoRA, section 3.
+# Bytes per weight: four bits, an 8-bit scale per 64 weights, and a float32 per 256 scales: double quantization,
+# Dettmers et al. 2023, QLoRA, section 3.
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
-# A CUDA context with cuBLAS and its kernels; not measured here, as there is no GPU: users see 0.3 to 0.8 GB.
+# A CUDA context with cuBLAS and its kernels; a typical value, as reports range from 0.3 to 0.8 GB.
 CONTEXT = 0.6e9
-# As bitsandbytes has it: smaller tensors keep their states in float32.
+# bitsandbytes keeps the states of smaller tensors in float32.
 _EIGHT_BIT_FROM = 4096
-# Rows and columns of the buffer through which TRL computes the head, and copies in float32 that it makes of a piece
-# where there is no Triton; see trl/kernels/chunked_logprob.py.
+# Rows and columns of the buffer in which TRL computes the head, and float32 copies of a chunk without Triton; see
+# trl/kernels/chunked_logprob.py.
 _HEAD_ROWS, _HEAD_COLUMNS, _HEAD_COPIES = 4096, 32768, 3
 
 
 @dataclass(frozen=True)
 class Estimate:
     """
-    Bytes of each part at its peak.
+    Hold the peak memory of each part in bytes.
 
     Args:
-        base (`float`): Frozen weights, without what follows.
-        tables (`float`): Frozen embeddings that are only looked up, not those that are the head too; quantisation
-            leaves them as they are, and they could lie in the memory of the host.
-        trained (`float`): Trained weights, in float32.
-        copies (`float`): That autocast makes of weights in the precision of the products: of the trained ones, and of
-            frozen ones that are stored in another.
-        gradients (`float`): Of the trained weights.
-        optimizer (`float`): Its states.
-        activations (`float`): What the forward pass keeps for the backward one.
-        workspace (`float`): What a step needs for moments: gradients of activations, pieces of logits, weights that
-            come out of their four bits.
-        context (`float`): CUDA and its kernels.
+        base (`float`): The frozen weights, without the following.
+        tables (`float`): The frozen embeddings that are not also the head; they are not quantized, and could be stored
+            in the memory of the host.
+        trained (`float`): The trained weights, in float32.
+        copies (`float`): The copies that autocast makes of weights: of trained ones, and of frozen ones that are
+            stored in another type than that of matrix products.
+        gradients (`float`): The gradients of the trained weights.
+        optimizer (`float`): The optimizer states.
+        activations (`float`): The tensors that the forward pass saves for the backward pass.
+        workspace (`float`): The temporary tensors of a step: gradients of activations, chunks of logits, dequantized
+            weights.
+        context (`float`): The CUDA context and its kernels.
     """
 
     base: float
@@ -229,25 +231,26 @@ class Estimate:
 
     @property
     def total(self) -> float:
+        """Return the sum of all parts."""
         return sum(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True)
 class Load:
     """
-    How a recipe uses memory.
+    Hold the settings of a recipe that affect memory.
 
     Args:
-        dtype_bytes (`int`): Of a frozen weight that is not quantised.
-        compute_bytes (`int`): Of a number in a product: 2 under bf16 or fp16, else 4.
-        recast (`bool`): Frozen weights are stored in another type than that of the products.
-        four_bit (`bool`): Linear layers are in NF4.
-        skipped (`Collection[str]`): Names of the modules that stay in 16 bits; see
+        dtype_bytes (`int`): The bytes of a frozen weight that is not quantized.
+        compute_bytes (`int`): The bytes of a number in matrix products: 2 with bf16 or fp16, else 4.
+        recast (`bool`): Whether frozen weights are stored in another type than that of matrix products.
+        four_bit (`bool`): Whether linear layers are quantized to NF4.
+        skipped (`Collection[str]`): The names of the modules that stay in 16 bits; see
             [`~escoita.models.loading.skip_list`].
-        optimizer (`str`): As `training.optim` calls it.
-        checkpointing (`bool`): Layers are computed again in the backward pass.
-        tokens (`int`): Of a batch that go through the head: those with labels, or all where there is no Triton.
-        on_gpu (`bool`): Else there is no CUDA context, and no Triton.
+        optimizer (`str`): The value of `training.optim`.
+        checkpointing (`bool`): Whether gradient checkpointing recomputes layers in the backward pass.
+        tokens (`int`): The tokens of a batch that go through the head: those with labels, or all without Triton.
+        on_gpu (`bool`): Whether there is a GPU, and so a CUDA context and Triton.
     """
 
     dtype_bytes: int
@@ -263,21 +266,21 @@ class Load:
 
 def estimate(model: Any, load: Load, activations: Activations) -> Estimate:
     """
-    Adds up the peak of a training step.
+    Estimate the peak memory of a training step.
 
-    How near it comes for Gemma 4 E4B stands in docs/doctor.md, as far as others said what they measured.
+    docs/doctor.md compares the estimate for Gemma 4 E4B with published measurements.
 
     Args:
-        model: A PEFT model without weights; what of it requires a gradient is trained.
-        load ([`Load`]): What the recipe says.
-        activations ([`Activations`]): Of the largest batch.
+        model (`PeftModel`): A model without weights, whose trained parameters require gradients.
+        load ([`Load`]): The settings of the recipe.
+        activations ([`Activations`]): The activations of the largest batch.
 
     Returns:
-        [`Estimate`]: Bytes by part. Fragments between tensors are not counted.
+        [`Estimate`]: The bytes of each part, without fragmentation.
     """
     base = tables = trained = optimizer = largest = 0.0
-    looked_up = {id(weight) for weight in _tables(model)}
-    quantised = (
+    embeddings = {id(weight) for weight in _tables(model)}
+    quantized = (
         {id(weight) for weight in _linear(model, load.skipped, model.get_output_embeddings())}
         if load.four_bit
         else set()
@@ -286,9 +289,9 @@ def estimate(model: Any, load: Load, activations: Activations) -> Estimate:
         if weight.requires_grad:
             trained += weight.numel()
             optimizer += weight.numel() * state_bytes(load.optimizer, weight.numel())
-        elif id(weight) in looked_up:
+        elif id(weight) in embeddings:
             tables += weight.numel() * load.dtype_bytes
-        elif id(weight) in quantised:
+        elif id(weight) in quantized:
             base += weight.numel() * NF4
             largest = max(largest, weight.numel() * load.compute_bytes)
         else:
@@ -300,8 +303,8 @@ def estimate(model: Any, load: Load, activations: Activations) -> Estimate:
         copies=(trained * load.compute_bytes if load.compute_bytes < 4 else 0) + _recast_bytes(model, load),
         gradients=4 * trained,
         optimizer=optimizer,
-        activations=activations.kept(load.checkpointing),
-        # The head is done before the first gradient of a layer is there.
+        activations=activations.total(load.checkpointing),
+        # The head is computed before the first gradient of a layer.
         workspace=max(_head_bytes(model, load), 2 * activations.largest + largest),
         context=CONTEXT if load.on_gpu else 0.0,
     )
@@ -309,12 +312,14 @@ def estimate(model: Any, load: Load, activations: Activations) -> Estimate:
 
 def state_bytes(optimizer: str, size: int) -> float:
     """
-    Bytes of an optimizer's states for each trained weight.
+    Return the bytes of optimizer states per trained weight.
+
+    Adam and LAMB have two states, of one byte each in 8-bit versions; optimizers with momentum only have one;
+    Adafactor and plain SGD have almost none.
 
     Args:
-        optimizer (`str`): As `training.optim` calls it: two states for Adam and LAMB, in one byte each where it is an
-            8-bit one; one for those with momentum alone; next to none for Adafactor and plain SGD.
-        size (`int`): Of the tensor.
+        optimizer (`str`): The value of `training.optim`.
+        size (`int`): The number of weights of the tensor.
     """
     states = 2
     if re.search(r"lion|rmsprop|adagrad", optimizer):
@@ -322,11 +327,11 @@ def state_bytes(optimizer: str, size: int) -> float:
     elif re.search(r"adafactor|^sgd|apollo|galore", optimizer):
         states = 0
     eight_bit = "8bit" in optimizer and size >= _EIGHT_BIT_FROM
-    return states * (1 + 4 / 256 if eight_bit else 4)  # with a float32 for each 256 of them
+    return states * (1 + 4 / 256 if eight_bit else 4)  # a float32 per 256 states of 8 bits
 
 
 def _recast_bytes(model: Any, load: Load) -> float:
-    """Of frozen linear layers, as the backward pass needs the copies again: of all, or of one checkpointed layer."""
+    """Return the bytes of copies of frozen linear layers: of all, or of one layer with gradient checkpointing."""
     if not load.recast or load.four_bit:
         return 0.0
     inside = [
@@ -354,7 +359,7 @@ def _tables(model: Any) -> list[torch.Tensor]:
 
 
 def _linear(model: Any, skipped: Collection[str] = (), head: Any = None) -> list[torch.Tensor]:
-    """Weights of linear layers; bitsandbytes leaves the head alone, and what is to be skipped."""
+    """Return the weights of linear layers that bitsandbytes quantizes: not the head, and not skipped modules."""
     return [
         module.weight
         for name, module in model.named_modules()

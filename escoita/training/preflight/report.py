@@ -1,4 +1,4 @@
-"""Run all checks before a training, and print what they found."""
+"""Run all preflight checks of a recipe, and print their findings."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,15 +19,15 @@ from escoita.training.preflight.checks import (
     Base,
     Finding,
     Mark,
-    asked,
     find_base,
     find_disk,
-    find_licence,
+    find_license,
     find_machine,
     find_versions,
     findings_of,
     look_up,
     precision,
+    training_value,
 )
 from escoita.training.preflight.model import (
     Longest,
@@ -48,14 +48,14 @@ STYLES: dict[Mark, str] = {"ok": "green", "warning": "yellow", "refusal": "bold 
 
 def print_findings(findings: Iterable[Finding], console: Console | None = None) -> bool:
     """
-    Prints findings, each with its mark, what was found, and what to do about it.
+    Print findings, each with its mark, its result and its advice.
 
     Args:
-        findings (`Iterable[Finding]`): In the order in which they are shown.
-        console (`Console`, *optional*): Where to; standard output unless given.
+        findings (`Iterable[Finding]`): The findings, in the order in which they are printed.
+        console (`Console`, *optional*): The console; defaults to standard output.
 
     Returns:
-        `bool`: None of them is a refusal.
+        `bool`: `True` if no finding is a refusal.
     """
     console = console or Console()
     listed = list(findings)
@@ -63,15 +63,15 @@ def print_findings(findings: Iterable[Finding], console: Console | None = None) 
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
     for finding in listed:
-        # Text, never markup: names, prompts and transcripts come from data.
+        # Text and not markup, because names, prompts and transcripts come from data.
         table.add_row(Text(finding.mark, STYLES[finding.mark]), _body(finding))
     console.print(table)
     marks = [finding.mark for finding in listed]
     refused, warned = marks.count("refusal"), marks.count("warning")
     console.print()
-    verdict = "Training would fail." if refused else "Nothing found that would make training fail."
+    verdict = "Training would fail." if refused else "No problem found that would make training fail."
     if refused and all(each.about == PUBLISHING for each in listed if each.mark == "refusal"):
-        verdict = "Training would succeed, but publishing would be refused."
+        verdict = "Training would succeed, but publishing would fail."
     console.print(Text(f"{verdict} {_count(refused, 'refusal')}, {_count(warned, 'warning')}."))
     return not refused
 
@@ -91,14 +91,14 @@ def _count(number: int, noun: str) -> str:
 
 def examine(recipe: Recipe) -> Iterator[Finding]:
     """
-    Looks at everything that can be looked at without weights and without a step.
+    Run all checks that need neither weights nor a training step.
 
     Args:
-        recipe ([`Recipe`]): About to be trained.
+        recipe ([`Recipe`]): The recipe.
 
     Returns:
-        `Iterator[Finding]`: One after the other; a base that cannot be had is one of them, and what needs it is left
-        out.
+        `Iterator[Finding]`: The findings. If the base is not found, that is one of them, and checks that need it do
+        not run.
     """
     about = look_up(recipe)
     family, missing = _family(recipe, about)
@@ -109,24 +109,25 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
     settings = findings_of("recipe", lambda: find_settings(recipe, info))
     yield from settings
     if family is None:
-        yield Finding("refusal", "base", missing, "name a folder or a repository, or look at network and token")
+        yield Finding("refusal", "base", missing, "name a folder or a repository, or check network and token")
         yield from find_corpora(recipe, Family.max_audio_seconds, (), Sampled())
-        yield Finding("warning", "base", "without it prompt, trained parameters, memory and disk were not looked at")
+        found = "prompt, trained parameters, memory and disk were not checked, because they need the base"
+        yield Finding("warning", "base", found)
         return
 
     yield from find_base(recipe, about, family.info.name)
-    yield from find_licence(recipe, about)
-    # What is refused already is not tried.
+    yield from find_license(recipe, about)
+    # A recipe that is already refused is not tried.
     accepted = not any(finding.mark == "refusal" for finding in settings)
     yield from _with_base(recipe, family, about, accepted)
 
 
 def find_settings(recipe: Recipe, info: FamilyInfo | None) -> Iterator[Finding]:
     """
-    What the recipe asks of TRL, and what is known not to work with a family.
+    Check the training section of a recipe against TRL and the family of the base.
 
     Args:
-        recipe ([`Recipe`]): Its training section.
+        recipe ([`Recipe`]): The recipe.
         info ([`~escoita.models.families.FamilyInfo`], *optional*): The family of the base, if it is known.
     """
     from escoita.training.arguments import sft_config, without_effect
@@ -134,20 +135,21 @@ def find_settings(recipe: Recipe, info: FamilyInfo | None) -> Iterator[Finding]:
 
     yield from (Finding("warning", "recipe", line, "leave it out") for line in without_effect(recipe))
     run = RunDirectory(recipe.run_path)
-    # Precision is looked at with the machine; where it is refused, the rest is still to be read.
+    # The check of the machine covers the precision, which must not hide other mistakes here.
     sft_config(recipe.model_copy(update={"training": recipe.training | {"bf16": False, "fp16": False}}), run)
-    batch, steps = (asked(recipe, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps"))
+    sizes = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    batch, steps = (training_value(recipe, key) for key in sizes)
     yield Finding("ok", "recipe", f"{recipe.method.kind}, {recipe.engine}, batch {batch} × {steps}")
     if info and not info.trains_in_fp16 and precision(recipe) == "fp16":
-        found = f"{info.name} does not train under fp16"
+        found = f"{info.name} does not support fp16"
         yield Finding("refusal", "precision", found, "set training.fp16: false and training.bf16: true")
     refuse_other_recipe(run, recipe)
 
 
 def _family(recipe: Recipe, about: Base) -> tuple[ChatFamily | None, str]:
-    """The family of the base, or why there is none."""
-    if not about.at_hand:
-        return None, f"model {recipe.base}: no folder here, not in the cache, and {about.unknown}"
+    """Return the family of the base, or `None` and the reason."""
+    if not about.available:
+        return None, f"{recipe.base}: not found as a folder or in the cache, and {about.unknown}"
     try:
         return family_of(recipe.base, recipe.base_revision), ""
     except EscoitaError as error:
@@ -155,7 +157,7 @@ def _family(recipe: Recipe, about: Base) -> tuple[ChatFamily | None, str]:
 
 
 def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) -> Iterator[Finding]:
-    """What is looked at with processor and configuration of the base."""
+    """Run the checks that need the processor and the configuration of the base."""
     loaded: dict[str, Any] = {}
     sampled = Sampled()
 
@@ -163,7 +165,7 @@ def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) 
         try:
             loaded["processor"] = family.load_processor(recipe.base, recipe.base_revision)
         except (OSError, ValueError) as error:
-            raise EscoitaError(f"its processor cannot be loaded ({_line(error)})") from error
+            raise EscoitaError(f"its processor cannot be loaded ({_line(error)})", path=recipe.base) from error
         yield from ()
 
     yield from findings_of("base", load)
@@ -188,20 +190,20 @@ def _find_model(
     text = max((clip.text for clip in sampled.clips), key=len)
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
     longest = Longest(seconds, text, sampled.all_known)
-    rows = asked(recipe, "per_device_train_batch_size")
+    rows = training_value(recipe, "per_device_train_batch_size")
     batches = {count: encode_longest(recipe, family, processor, longest, count) for count in {1, rows}}
     clip = max(sampled.clips, key=lambda clip: clip.audio_seconds)
-    heard = encode_longest(recipe, family, processor, Longest(clip.audio_seconds, clip.text, True), 1)
-    tokens, certain = (batch["input_ids"].shape[1] for batch in (batches[rows], heard))
-    yield from find_lengths(recipe, family, longest, tokens, certain)
+    decoded = encode_longest(recipe, family, processor, Longest(clip.audio_seconds, clip.text, True), 1)
+    tokens, decoded_tokens = (batch["input_ids"].shape[1] for batch in (batches[rows], decoded))
+    yield from find_lengths(recipe, family, longest, tokens, decoded_tokens)
     try:
-        found, taken = find_memory(recipe, model, batches, longest)
+        found, memory = find_memory(recipe, model, batches, longest)
     except (RuntimeError, ValueError, TypeError) as error:
-        advice = "take two steps with --set training.max_steps=2 and read peak_memory_bytes in training.json"
-        yield Finding("warning", "memory", f"cannot be told for this model ({_line(error)})", advice)
+        advice = "train two steps with --set training.max_steps=2 and read peak_memory_bytes in training.json"
+        yield Finding("warning", "memory", f"cannot be estimated for this model ({_line(error)})", advice)
         return
     yield from found
-    yield from find_disk(recipe, taken, about.download_bytes)
+    yield from find_disk(recipe, memory, about.download_bytes)
 
 
 def _line(error: Exception) -> str:

@@ -1,12 +1,12 @@
-"""Gemma 4 E4B in its real size, without weights."""
+"""Build Gemma 4 E4B in its real size, without weights."""
 
 from typing import Any
 
 import torch
 
 
-# Of google/gemma-4-E4B-it, as the tests of Megatron Bridge mirror its config.json. Audio and vision tower are the
-# library's defaults. Together they have as many parameters as the Hub counts, 8B.
+# The configuration of google/gemma-4-E4B-it, from the tests of Megatron Bridge. Audio and vision tower have the
+# defaults of the library. The number of parameters is that on the Hub, 8B.
 TEXT = {
     "hidden_size": 2560,
     "intermediate_size": 10240,

@@ -26,7 +26,7 @@ def write_weights(folder: Path, value: float) -> None:
 class Model:
     value = 1.0
 
-    def save_pretrained(self, folder: Path, **told: Any) -> None:
+    def save_pretrained(self, folder: Path, **options: Any) -> None:
         write_weights(folder, self.value)
 
 
@@ -41,26 +41,24 @@ class Family:
         return "audio" if "audio" in name else "language"
 
 
-def trainer(run: RunDirectory, kept: int | None) -> SimpleNamespace:
-    """One that is done, and kept the adapter of a step or none."""
+def trainer(run: RunDirectory, best_step: int | None) -> SimpleNamespace:
+    """Return a trainer after training, with or without a best adapter."""
     best = BestAdapter()
-    best.step = kept
-    if kept is not None:
-        folder = run.best / f"step-{kept}"
+    best.step = best_step
+    if best_step is not None:
+        folder = run.best / f"step-{best_step}"
         write_weights(folder, 2.0)
     handler, args = SimpleNamespace(callbacks=[best]), SimpleNamespace(output_dir=str(run.checkpoints))
     state = SimpleNamespace(global_step=30)
     return SimpleNamespace(callback_handler=handler, args=args, model=Model(), processing_class="tokens", state=state)
 
 
-@pytest.mark.parametrize("kept, weights", [(20, 2.0), (None, 1.0)])
-def test_the_best_adapter_is_saved_or_the_last_where_none_was_heard(
-    tmp_path: Path, kept: int | None, weights: float
-) -> None:
+@pytest.mark.parametrize("best_step, weights", [(20, 2.0), (None, 1.0)])
+def test_the_best_adapter_is_saved_or_else_the_last(tmp_path: Path, best_step: int | None, weights: float) -> None:
     run, recipe = RunDirectory(tmp_path / "run"), Recipe.model_validate(yaml.safe_load(RECIPE))
     run.adapter.mkdir(parents=True)
     (run.adapter / "of-an-earlier-run.txt").touch()
-    save_adapter(trainer(run, kept), Family(), recipe, run)  # type: ignore[arg-type]
+    save_adapter(trainer(run, best_step), Family(), recipe, run)  # type: ignore[arg-type]
     files = {path.name: path for path in run.adapter.iterdir()}
     assert set(files) == {"adapter_model.safetensors", "tokenizer.json", "escoita.json"}
     assert files["tokenizer.json"].read_text() == "tokens"
@@ -71,7 +69,7 @@ def test_the_best_adapter_is_saved_or_the_last_where_none_was_heard(
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
-def test_an_adapter_that_was_not_trained_is_not_saved(tmp_path: Path, value: float) -> None:
+def test_an_untrained_adapter_is_not_saved(tmp_path: Path, value: float) -> None:
     run, recipe = RunDirectory(tmp_path / "run"), Recipe.model_validate(yaml.safe_load(RECIPE))
     ended = trainer(run, None)
     ended.model.value = value
@@ -81,10 +79,10 @@ def test_an_adapter_that_was_not_trained_is_not_saved(tmp_path: Path, value: flo
     assert not list(run.path.glob("adapter*"))
 
 
-def test_points_are_what_evaluations_logged() -> None:
-    heard = {"eval_wer": 1.25, "eval_cer": 0.5, "eval_utterances": 48, "eval_listening_seconds": 2.5}
+def test_validation_points_come_from_the_log() -> None:
+    metrics = {"eval_wer": 1.25, "eval_cer": 0.5, "eval_utterances": 48, "eval_transcription_seconds": 2.5}
     history = [
-        {"step": 0, "eval_loss": 3.0, **heard},
+        {"step": 0, "eval_loss": 3.0, **metrics},
         {"step": 5, "loss": 2.0},
         {"step": 5, "eval_loss": 1.5},
         {"step": 5, "train_runtime": 7.0},
@@ -96,14 +94,14 @@ def test_points_are_what_evaluations_logged() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 1000])
-def test_a_long_curve_is_thinned_and_ends_where_it_ended(count: int) -> None:
+def test_a_long_curve_is_thinned_and_keeps_its_last_point(count: int) -> None:
     points = list(range(count))
-    kept = thinned(points, 3)
-    assert len(kept) <= 3 and kept == sorted(kept) and kept[-1:] == points[-1:]
+    fewer = thinned(points, 3)
+    assert len(fewer) <= 3 and fewer == sorted(fewer) and fewer[-1:] == points[-1:]
     assert thinned(points, 1000) == points
 
 
-def test_versions_are_of_what_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_those_of_the_packages_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name}-1")
     plain = Recipe.model_validate(yaml.safe_load(RECIPE))
     assert set(versions(plain)) == set(VERSIONS)

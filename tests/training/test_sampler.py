@@ -38,7 +38,7 @@ def clips_of(batches: list[list[int]]) -> list[int]:
     epoch=st.integers(0, 3),
     seed=st.integers(0, 2**32),
 )
-def test_processes_share_every_clip_of_an_epoch_and_none_waits_for_another(
+def test_processes_share_the_clips_of_an_epoch_equally(
     clips: int, batch_size: int, accumulation: int, processes: int, strategy: str, epoch: int, seed: int
 ) -> None:
     lengths = np.random.default_rng(clips).integers(1, 3000, clips)
@@ -49,15 +49,15 @@ def test_processes_share_every_clip_of_an_epoch_and_none_waits_for_another(
         shares.append(list(batches))
         assert len(shares[-1]) == len(batches)
         assert all(1 <= len(batch) <= batch_size for batch in shares[-1])
-    alone = Batches(lengths, batch_size * processes, accumulation, strategy, seed)
-    alone.set_epoch(epoch)
-    for together, whole in zip(zip(*shares, strict=True), alone, strict=True):
-        heard = clips_of(list(together))
-        assert heard == whole or (len(whole) < processes and set(heard) == set(whole))
-    assert sorted(clips_of(list(alone))) == list(range(clips))
+    single = Batches(lengths, batch_size * processes, accumulation, strategy, seed)
+    single.set_epoch(epoch)
+    for batches_of_step, batch in zip(zip(*shares, strict=True), single, strict=True):
+        found = clips_of(list(batches_of_step))
+        assert found == batch or (len(batch) < processes and set(found) == set(batch))
+    assert sorted(clips_of(list(single))) == list(range(clips))
 
 
-def test_an_epoch_is_the_same_whatever_was_drawn_before() -> None:
+def test_an_epoch_does_not_depend_on_earlier_draws() -> None:
     np.random.seed(1)
     fresh = Batches(LENGTHS, 8, seed=7)
     fresh.set_epoch(2)
@@ -65,8 +65,8 @@ def test_an_epoch_is_the_same_whatever_was_drawn_before() -> None:
     for epoch in range(3):
         used.set_epoch(epoch)
         np.random.random(epoch)
-        heard = list(used)
-    assert heard == list(fresh)
+        batches = list(used)
+    assert batches == list(fresh)
 
 
 @pytest.mark.parametrize("strategy", ["group_by_length", "random"])
@@ -79,21 +79,21 @@ def test_sequential_is_the_order_of_the_corpora() -> None:
     assert clips_of(batches_of(3, strategy="sequential")) == list(range(500))
 
 
-def test_the_longest_clips_come_first_in_the_first_epoch_alone() -> None:
+def test_only_the_first_epoch_begins_with_the_longest_clips() -> None:
     assert LENGTHS[batches_of()[0]].max() == LENGTHS.max()
     assert any(LENGTHS[batches_of(epoch)[0]].max() < LENGTHS.max() for epoch in range(1, 5))
 
 
-def test_length_says_nothing_of_when_a_step_comes() -> None:
+def test_the_order_of_steps_does_not_depend_on_length() -> None:
     means = [LENGTHS[batch].mean() for batch in batches_of(1)]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.35
 
 
-def test_steps_hold_like_lengths_over_batches_and_processes() -> None:
+def test_steps_hold_similar_lengths_for_any_number_of_processes() -> None:
     steps = batches_of(1, batch_size=64)
     shares = [batches_of(1, batch_size=8, accumulation=4, processes=2, rank=rank) for rank in (0, 1)]
-    heard = [clips_of([*first, *second]) for first, second in zip(fours(shares[0]), fours(shares[1]), strict=True)]
-    assert [sorted(step) for step in heard] == [sorted(step) for step in steps]
+    found = [clips_of([*first, *second]) for first, second in zip(fours(shares[0]), fours(shares[1]), strict=True)]
+    assert [sorted(step) for step in found] == [sorted(step) for step in steps]
     assert padding_share(LENGTHS, [*shares[0], *shares[1]]) < 0.5 * padding_share(
         LENGTHS, batches_of(1, strategy="random")
     )
@@ -103,7 +103,7 @@ def fours(batches: list[list[int]]) -> list[list[list[int]]]:
     return [batches[start : start + 4] for start in range(0, len(batches), 4)]
 
 
-def test_padding_of_the_quick_start_is_within_its_goal() -> None:
+def test_padding_of_the_quick_start_is_below_a_tenth() -> None:
     rows = (CORPUS / "train.jsonl").read_text("utf-8").splitlines()
     lengths = np.array([json.loads(row)["duration"] for row in rows])
     for epoch in range(4):
@@ -112,23 +112,25 @@ def test_padding_of_the_quick_start_is_within_its_goal() -> None:
         assert padding_share(lengths, list(batches)) < 0.10
 
 
-def test_batches_that_are_not_full_may_be_left_out() -> None:
+def test_incomplete_batches_can_be_dropped() -> None:
     batches = batches_of(batch_size=8, processes=3, drop_last=True)
     assert len(batches) == 500 // 24 and {len(batch) for batch in batches} == {8}
 
 
-def test_strategies_and_corpora_that_give_no_order_are_refused() -> None:
-    with pytest.raises(RecipeError, match=r"train_sampling_strategy: there are group_by_length, random.*'by_luck'"):
+def test_unknown_strategies_and_empty_epochs_are_refused() -> None:
+    with pytest.raises(RecipeError) as error:
         Batches(LENGTHS, 8, strategy="by_luck")
-    with pytest.raises(RecipeError, match="dataloader_drop_last: 500 clips are less than one batch of 600"):
+    assert (error.value.key, error.value.value) == ("training.train_sampling_strategy", "by_luck")
+    with pytest.raises(RecipeError) as error:
         Batches(LENGTHS, 600, drop_last=True)
+    assert error.value.key == "training.dataloader_drop_last"
 
 
 def test_evaluation_begins_with_the_longest() -> None:
     assert longest_first([3, 5, 5, 1]) == [1, 2, 0, 3]
 
 
-def test_each_clip_comes_as_often_as_the_weight_of_its_corpus_says() -> None:
+def test_clips_are_repeated_by_the_weight_of_their_corpus() -> None:
     corpora = [Corpus(name="twice", path="a", weight=2), Corpus(name="half", path="b", weight=0.5)]
     gathered: Gathered = {
         corpus.name: (
@@ -142,10 +144,10 @@ def test_each_clip_comes_as_often_as_the_weight_of_its_corpus_says() -> None:
     }
     rows = table(weighted(gathered, corpora, seed=1))
     shares = [Batches(np.array(rows["length"][:]), 5, 2, processes=2, rank=rank) for rank in (0, 1)]
-    heard = [rows[clip]["corpus"] for share in shares for clip in clips_of(list(share))]
-    assert (heard.count("twice"), heard.count("half")) == (20, 5)
+    drawn = [rows[clip]["corpus"] for share in shares for clip in clips_of(list(share))]
+    assert (drawn.count("twice"), drawn.count("half")) == (20, 5)
 
 
-def test_data_have_a_seed_of_their_own_where_one_is_given() -> None:
+def test_data_seed_takes_precedence_over_seed() -> None:
     assert data_seed(SimpleNamespace(seed=3, data_seed=None)) == 3
     assert data_seed(SimpleNamespace(seed=3, data_seed=0)) == 0

@@ -8,14 +8,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from escoita.data.rows import Utterance
-from escoita.errors import AudioError, TrainingError
+from escoita.errors import AudioError
 from escoita.records.training import Prompt
-from escoita.training.data_collator import SECONDS, RefusedByWorker, SpeechCollator
+from escoita.training.data_collator import SECONDS, SpeechCollator, TooManyTokensError, WorkerError
 from tests.samples import tone, write_clip
 
 
-class KeepingFamily:
-    """Keeps what it is asked to encode."""
+class RecordingFamily:
+    """Record the arguments of the encoding."""
 
     def encode_with_targets(self, processor: Any, audio: list[np.ndarray], texts: list[str], prompt: Prompt) -> Any:
         self.processor, self.audio, self.texts, self.prompt = processor, audio, texts, prompt
@@ -26,7 +26,7 @@ class KeepingFamily:
 
 @pytest.fixture
 def collator() -> SpeechCollator:
-    family: Any = KeepingFamily()
+    family: Any = RecordingFamily()
     return SpeechCollator(family, "processor", Prompt(user="Listen."))
 
 
@@ -34,7 +34,7 @@ def row(path: Path, text: str, **fields: Any) -> dict[str, Any]:
     return asdict(Utterance("a", str(path), text, "clips", "gl", "m.jsonl", 1, **fields))
 
 
-def test_clips_are_decoded_and_put_beside_their_texts(tmp_path: Path, collator: SpeechCollator) -> None:
+def test_clips_are_decoded_and_encoded_with_their_texts(tmp_path: Path, collator: SpeechCollator) -> None:
     rows = [
         row(write_clip(tmp_path / "a.wav", subtype="FLOAT"), "un") | {"length": 50},
         row(write_clip(tmp_path / "b.wav", tone(seconds=0.25, rate=8_000), 8_000), "dous"),
@@ -48,12 +48,13 @@ def test_clips_are_decoded_and_put_beside_their_texts(tmp_path: Path, collator: 
     assert family.audio[1].dtype == np.float32
 
 
-def test_a_clip_that_went_away_is_named(tmp_path: Path, collator: SpeechCollator) -> None:
-    with pytest.raises(AudioError, match="gone.wav: no such file"):
+def test_a_missing_clip_is_refused(tmp_path: Path, collator: SpeechCollator) -> None:
+    with pytest.raises(AudioError) as error:
         collator([row(tmp_path / "gone.wav", "un")])
+    assert "gone.wav" in str(error.value)
 
 
-def test_parts_and_embedded_recordings_are_heard(tmp_path: Path, collator: SpeechCollator) -> None:
+def test_segments_and_embedded_recordings_are_decoded(tmp_path: Path, collator: SpeechCollator) -> None:
     path = write_clip(tmp_path / "a.wav", tone(seconds=2.0), subtype="FLOAT")
     collator([row(path, "un", offset=0.5, duration=0.25), row(Path("a.wav"), "dous", embedded=path.read_bytes())])
     family: Any = collator.family
@@ -61,26 +62,26 @@ def test_parts_and_embedded_recordings_are_heard(tmp_path: Path, collator: Speec
     np.testing.assert_array_equal(family.audio[1], tone(seconds=2.0))
 
 
-def test_a_clip_of_too_many_tokens_is_named_and_not_cut(tmp_path: Path, collator: SpeechCollator) -> None:
+def test_a_clip_with_too_many_tokens_is_refused(tmp_path: Path, collator: SpeechCollator) -> None:
     rows = [row(write_clip(tmp_path / f"{name}.wav", tone(seconds=seconds)), "un") for name, seconds in CLIPS.items()]
     collator.max_length = 20
     collator(rows)
     collator.max_length = 19
-    with pytest.raises(TrainingError, match=r"m.jsonl:1: .*long.wav: 20 tokens, over the 19 of training.max_length"):
+    with pytest.raises(TooManyTokensError) as error:
         collator(rows)
+    assert (error.value.path, error.value.row, error.value.value) == ("m.jsonl", 1, str(tmp_path / "long.wav"))
+    assert (error.value.tokens, error.value.limit) == (20, 19)
 
 
 CLIPS = {"short": 0.5, "long": 2.0}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_is_refused_is_one_line_wherever_it_is_read(
-    tmp_path: Path, collator: SpeechCollator, workers: int
-) -> None:
-    rows: Any = [row(write_clip(tmp_path / "a.wav"), "un"), row(tmp_path / "gone\nfor good.wav", "un")]
+def test_an_error_is_one_line_in_every_process(tmp_path: Path, collator: SpeechCollator, workers: int) -> None:
+    rows: Any = [row(write_clip(tmp_path / "a.wav"), "un"), row(tmp_path / "gone\nagain.wav", "un")]
     loader = iter(DataLoader(rows, collate_fn=collator, num_workers=workers))
     assert next(loader)[SECONDS].tolist() == [0.5]
-    with pytest.raises(RefusedByWorker if workers else AudioError) as error:
+    with pytest.raises(WorkerError if workers else AudioError) as error:
         next(loader)
-    assert str(error.value).endswith("gone<U+000A>for good.wav: no such file")
+    assert "gone<U+000A>again.wav" in str(error.value)
     assert "\n" not in str(error.value) and "Traceback" not in str(error.value)

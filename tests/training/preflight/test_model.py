@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.preflight.checks import Finding
-from escoita.training.preflight.model import DECODED, Sampled, find_corpora, spread
+from escoita.training.preflight.model import DECODED, Sampled, find_corpora, spread, written
 from tests.samples import RECIPE, tone, write_clip, write_manifest
 
 
@@ -34,70 +35,67 @@ def recipe(tmp_path: Path) -> Recipe:
     return load_recipe(path)
 
 
-def looked_at(recipe: Recipe, sampled: Sampled | None = None) -> list[Finding]:
+def findings(recipe: Recipe, sampled: Sampled | None = None) -> list[Finding]:
     return list(find_corpora(recipe, 30.0, ["<turn|>"], sampled or Sampled()))
 
 
 def test_a_few_clips_of_many_are_decoded(recipe: Recipe, tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", [GOOD] * 500)
     sampled = Sampled()
-    train, test = looked_at(recipe, sampled)
+    train, test = findings(recipe, sampled)
     assert (train.mark, train.about) == ("ok", "train clips")
-    assert train.found == f"500 rows; {DECODED} of them decoded"
-    assert test.found == "3 rows; 3 of them decoded"
+    assert re.findall(r"\d+", train.found) == ["500", str(DECODED)] and re.findall(r"\d+", test.found) == ["3", "3"]
     assert len(sampled.clips) == DECODED and not sampled.all_known and sampled.longest == 0.5
 
 
-def test_lengths_that_the_corpus_claims_are_believed_up_to_the_limit(recipe: Recipe, tmp_path: Path) -> None:
+def test_stated_durations_are_used_up_to_the_limit(recipe: Recipe, tmp_path: Path) -> None:
     rows = [GOOD | {"duration": 1.0}] * 500 + [GOOD | {"duration": 20.0}, GOOD | {"duration": 90.0}]
     write(tmp_path / "train.jsonl", rows)
     sampled = Sampled()
-    train, _ = looked_at(recipe, sampled)
+    train, _ = findings(recipe, sampled)
     assert sampled.all_known and sampled.longest == 20.0
-    assert "0.2 h by their own account" in train.found
+    assert "0.2 h" in train.found
 
 
-def test_one_corpus_that_is_not_there_hides_no_other(recipe: Recipe) -> None:
-    train, test = looked_at(recipe)
-    assert train.mark == "refusal" and "train.jsonl: cannot be read" in train.found
+def test_a_missing_corpus_does_not_hide_the_others(recipe: Recipe) -> None:
+    train, test = findings(recipe)
+    assert train.mark == "refusal" and isinstance(train.error, CorpusError)
     assert test.mark == "ok"
 
 
-def test_what_training_does_not_read_is_no_reason_to_refuse_it(recipe: Recipe, tmp_path: Path) -> None:
+def test_corpora_that_training_does_not_read_are_warnings(recipe: Recipe, tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", [GOOD] * 3)
     write(tmp_path / "test.jsonl", [])
     corpora = recipe.corpora.model_copy(update={"validation": recipe.corpora.test})
     for strategy, mark in {None: "refusal", "steps": "refusal", False: "warning"}.items():
-        said = {} if strategy is None else {"eval_strategy": strategy}
-        asked = recipe.model_copy(update={"corpora": corpora, "training": recipe.training | said})
-        train, validation, test = looked_at(asked)
+        fields = {} if strategy is None else {"eval_strategy": strategy}
+        changed = recipe.model_copy(update={"corpora": corpora, "training": recipe.training | fields})
+        train, validation, test = findings(changed)
         assert (train.mark, validation.mark, test.mark) == ("ok", mark, "warning")
-        assert "has no rows; training does not read it" in test.found
 
 
-def test_rows_that_cannot_be_used_are_named(recipe: Recipe, tmp_path: Path) -> None:
+def test_unusable_rows_are_listed(recipe: Recipe, tmp_path: Path) -> None:
     write_clip(tmp_path / "long.wav", tone(seconds=31))
     missing = GOOD | {"audio_filepath": "missing.wav"}
     write(tmp_path / "train.jsonl", [GOOD] * 99 + [missing])
     write(tmp_path / "test.jsonl", [GOOD] * 3 + [GOOD | {"audio_filepath": "long.wav"}])
-    train, test = looked_at(recipe)
-    assert train.mark == "warning" and "of which 1 cannot be used" in train.found
-    assert "missing.wav: no such file" in train.details[0]
-    assert test.mark == "ok", "in evaluation long recordings are cut"
+    train, test = findings(recipe)
+    assert train.mark == "warning" and "missing.wav" in train.details[0]
+    assert test.mark == "ok", "evaluation splits long recordings"
     write(tmp_path / "train.jsonl", [GOOD] * 3 + [missing, GOOD | {"audio_filepath": "long.wav"}])
-    train, _ = looked_at(recipe)
+    train, _ = findings(recipe)
     assert train.mark == "refusal" and len(train.details) == 2 and "max_rejected_share" in train.advice
 
 
 @pytest.mark.parametrize("good, malformed, share", [(4, 0, 0.01), (4, 0, 0.2), (98, 1, 0.01), (98, 1, 0.02)])
-def test_a_corpus_that_is_heard_whole_is_judged_as_training_judges_it(
+def test_a_fully_decoded_corpus_is_checked_as_in_training(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int, malformed: int, share: float
 ) -> None:
     missing = GOOD | {"audio_filepath": "missing.wav"}
     write(tmp_path / "train.jsonl", [GOOD] * good + [missing] + ["{"] * malformed)
     corpora = recipe.corpora.model_copy(update={"max_rejected_share": share})
     monkeypatch.setattr("escoita.training.preflight.model.DECODED", 1000)
-    train, _ = looked_at(recipe.model_copy(update={"corpora": corpora}))
+    train, _ = findings(recipe.model_copy(update={"corpora": corpora}))
     try:
         gather(corpora.train, "gl", 30.0, share)
         assert train.mark == "warning"
@@ -105,17 +103,17 @@ def test_a_corpus_that_is_heard_whole_is_judged_as_training_judges_it(
         assert train.mark == "refusal"
 
 
-def test_rows_without_a_text_are_counted_over_the_whole_corpus(recipe: Recipe, tmp_path: Path) -> None:
+def test_rows_without_text_count_in_the_entire_corpus(recipe: Recipe, tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", [GOOD] * 300 + ["{"])
-    train, _ = looked_at(recipe)
-    assert train.mark == "warning" and "1 rows without recording or text" in train.found
+    train, _ = findings(recipe)
+    assert train.mark == "warning" and re.findall(r"\d+", train.found) == ["300", str(DECODED), "1"]
     write(tmp_path / "train.jsonl", [GOOD] * 300 + ["{"] * 5)
-    train, _ = looked_at(recipe)
+    train, _ = findings(recipe)
     assert train.mark == "refusal"
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 40)), max_size=60), st.integers(1, 20))
-def test_a_sample_has_the_first_the_last_and_the_longest(claims: list[float | None], count: int) -> None:
+def test_a_sample_has_the_first_the_last_and_the_longest_row(claims: list[float | None], count: int) -> None:
     rows = Utterances.of(
         Utterance(f"{row}", "a.wav", "un", "c", "gl", "m", row, duration=claim) for row, claim in enumerate(claims)
     )
@@ -127,22 +125,55 @@ def test_a_sample_has_the_first_the_last_and_the_longest(claims: list[float | No
         assert any((claims[index] or 0.0) == longest for index in chosen)
 
 
-def test_weights_that_leave_no_clip_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+def test_weights_without_a_clip_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", [GOOD] * 10)
     (corpus,) = recipe.corpora.train
     corpora = recipe.corpora.model_copy(update={"train": [corpus.model_copy(update={"weight": 0.01})]})
-    found = looked_at(recipe.model_copy(update={"corpora": corpora}))
+    found = findings(recipe.model_copy(update={"corpora": corpora}))
     assert [finding.about for finding in found if finding.mark == "refusal"] == ["train"]
 
 
-def test_silence_is_refused_and_some_of_it_is_counted(recipe: Recipe, tmp_path: Path) -> None:
+def test_silent_corpora_are_refused_and_silent_clips_counted(recipe: Recipe, tmp_path: Path) -> None:
     write_clip(tmp_path / "silent.wav", tone(level=0))
     write_clip(tmp_path / "inverted.wav", np.stack([tone(), -tone()], axis=1))
     silent, inverted = GOOD | {"audio_filepath": "silent.wav"}, GOOD | {"audio_filepath": "inverted.wav"}
     write(tmp_path / "train.jsonl", [silent] * 500)
-    train, _ = looked_at(recipe)
-    assert train.mark == "refusal" and "audible" in train.found
+    train, _ = findings(recipe)
+    assert train.mark == "refusal" and isinstance(train.error, CorpusError)
     write(tmp_path / "train.jsonl", [silent, inverted, inverted, GOOD])
-    warned, counted, read, _ = looked_at(recipe)
+    warned, counted, read, _ = findings(recipe)
     assert [each.mark for each in (warned, counted, read)] == ["warning", "warning", "ok"]
     assert "1 of 4" in warned.found and "2 of 4" in counted.found
+
+
+LETTERS = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()))
+
+
+def text_of(tokens: str, trained: str) -> str:
+    return written(list(tokens), [mark == "x" for mark in trained], "".join)
+
+
+def test_tokens_with_loss_are_in_brackets() -> None:
+    assert text_of("promptun.", "......xxx") == "prompt⟦un.⟧"
+    assert text_of("prompt", "......") == "prompt"
+    assert text_of("", "") == ""
+
+
+def test_repeated_tokens_are_written_once() -> None:
+    assert text_of("pAAAAAAq", "........") == "pA×6 q"
+    assert text_of("pAAAq", ".....") == "pAAAq"
+
+
+def test_control_characters_are_escaped() -> None:
+    assert text_of("a\x1bb\nc", "..x..") == "a<U+001B>⟦b⟧\nc"
+
+
+@given(LETTERS)
+def test_brackets_are_balanced(pairs: list[tuple[str, bool]]) -> None:
+    text = written([token for token, _ in pairs], [carries for _, carries in pairs], "|".join)
+    marked = [carries for _, carries in pairs]
+    assert (
+        text.count("⟦")
+        == text.count("⟧")
+        == sum(carries and (index == 0 or not marked[index - 1]) for index, carries in enumerate(marked))
+    )
