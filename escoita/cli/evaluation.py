@@ -19,9 +19,11 @@ from escoita.cli.options import (
     MergeOption,
     NormalizerOption,
     OutOption,
+    PromptOption,
     RunOption,
     SetOption,
     ShardOption,
+    SystemOption,
 )
 from escoita.utils.processes import is_main_process
 
@@ -41,6 +43,8 @@ def evaluate(
     overrides: SetOption = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
+    prompt: PromptOption = None,
+    system: SystemOption = None,
 ) -> None:
     """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     from escoita.cli.tables import print_evaluation
@@ -48,13 +52,17 @@ def evaluate(
     from escoita.evaluation.predict import transcribe_all
     from escoita.evaluation.request import request_for_manifests, request_for_run
     from escoita.evaluation.shards import Shard, merge_all
+    from escoita.inference.model_source import adapter_settings
     from escoita.run_directory import RunDirectory
 
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
+    if (prompt is not None or system is not None) and not adapter:
+        raise typer.BadParameter("--prompt and --system go with --adapter")
     part, predict = Shard.parse(shard) if shard else None, merge_all if merge_shards else transcribe_all
     changes = evaluation_overrides(overrides, baseline, against, normalizer)
     revision = base_revision, allow_other_base
-    manifests = base or "", adapter, corpus or [], out or Path(), language, baseline, normalizer, None
+    generation_settings = adapter_settings(adapter, language, prompt, system) if adapter else None
+    manifests = base or "", adapter, corpus or [], out or Path(), language, baseline, normalizer, generation_settings
     if part:
         folder = transcribe_shard(
             request_for_run(run, changes, *revision) if run else request_for_manifests(*manifests, *revision), part

@@ -14,6 +14,7 @@ from escoita.cli.jobs import jobs
 from escoita.cli.publish import card, push_run, verify
 from escoita.cli.space import space
 from escoita.cli.training import data, doctor, merge, schema, train
+from escoita.cli.transcribe import transcribe
 from escoita.errors import EscoitaError
 from escoita.utils.files import NO_SPACE, cannot_write
 from escoita.utils.formatting import visible
@@ -33,6 +34,8 @@ app = typer.Typer(
 )
 for command in (data, doctor, train, evaluate, gate, report, card, push_run, verify, merge, summary, schema, demo):
     app.command({"evaluate": "eval", "push_run": "push"}.get(command.__name__))(command)
+# Options can also be written as in openai-whisper and whisperX, with underscores.
+app.command(context_settings={"token_normalize_func": lambda name: name.replace("_", "-")})(transcribe)
 app.add_typer(space, name="space")
 app.add_typer(jobs, name="jobs")
 

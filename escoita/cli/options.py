@@ -76,3 +76,9 @@ ShardOption = Annotated[
 MergeOption = Annotated[
     bool, typer.Option("--merge", help="Transcribe nothing; merge the predictions of all parts and score them.")
 ]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help="User prompt (default: the prompt that the adapter stores).")
+]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", help="System prompt (default: the prompt that the adapter stores).")
+]
