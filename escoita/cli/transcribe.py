@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, PromptOption, SystemOption
-from escoita.utils.formatting import duration, visible
+from escoita.utils.formatting import duration, speed, visible
 
 
 if TYPE_CHECKING:
-    from escoita.inference.files import FileResult, InputFile
+    from escoita.inference.files import FileResult
     from escoita.inference.subtitles import CueLimits
 
 FORMAT_NAMES = ("txt", "srt", "vtt", "json", "textgrid", "eaf", "csv")
@@ -101,10 +101,11 @@ def transcribe(
             for result in transcribe_files(transcriber, todo, chunk_size, on_progress):
                 if result.error is not None:
                     failed += 1
+                    on_progress(1.0, 0.0)
                     _report(result.error)
                     continue
                 paths = _write(result, missing[result.file], output_dir, limits, spoken, word_timestamps)
-                summary.add(result)
+                summary.done += 1
                 say(visible(f"{result.file.path}: {', '.join(map(str, paths))}"))
                 if len(found) == 1 and result.transcript is not None:
                     texts.append(clean(result.transcript.text))
@@ -210,20 +211,16 @@ class _Summary:
     def __init__(self, files: int):
         self.files, self.done, self.audio_seconds, self.started = files, 0, 0.0, time.perf_counter()
 
-    def add(self, result: "FileResult") -> None:
-        self.done += 1
-        if result.transcript is not None:
-            self.audio_seconds += result.transcript.audio_seconds
-
-    def speed(self) -> float:
-        """Return the seconds of audio that are transcribed in a second (RTFx)."""
-        return self.audio_seconds / (time.perf_counter() - self.started)
+    def speed(self) -> str:
+        """Return the seconds of audio that are transcribed in a second."""
+        return f"RTFx {speed(self.audio_seconds / (time.perf_counter() - self.started))}"
 
     def line(self, folder: Path) -> str:
+        """Return what was done, as one line."""
         spent = time.perf_counter() - self.started
         return (
-            f"{_count(self.done)}, {_time(self.audio_seconds)} of audio in {_time(spent)} (RTFx {self.speed():.1f});"
-            f" outputs in {folder}{os.sep if str(folder) != os.sep else ''}"
+            f"{_count(self.done)}, {_time(self.audio_seconds)} of audio in {_time(spent)} ({self.speed()});"
+            f" outputs in {folder}"
         )
 
 
@@ -232,14 +229,17 @@ def _time(seconds: float) -> str:
 
 
 @contextmanager
-def _progress(summary: _Summary) -> "Iterator[Callable[[InputFile, float], None]]":
+def _progress(summary: _Summary) -> "Iterator[Callable[[float, float], None]]":
     """Show a bar on a terminal; give the function that advances it."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from escoita.utils.processes import console
 
+    def add(_: float, seconds: float) -> None:
+        summary.audio_seconds += seconds
+
     if not console.is_terminal:
-        yield lambda file, share: None
+        yield add
         return
     columns = (
         TextColumn("Transcribing"),
@@ -251,7 +251,8 @@ def _progress(summary: _Summary) -> "Iterator[Callable[[InputFile, float], None]
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=summary.files, files="")
 
-        def advance(_: "InputFile", share: float) -> None:
-            bar.update(task, advance=share, files=f"{summary.done}/{summary.files} files, RTFx {summary.speed():.1f}")
+        def advance(share: float, seconds: float) -> None:
+            add(share, seconds)
+            bar.update(task, advance=share, files=f"{summary.done}/{summary.files} files, {summary.speed()}")
 
         yield advance

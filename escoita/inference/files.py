@@ -171,7 +171,7 @@ def transcribe_files(
     transcriber: Transcriber,
     files: Iterable[InputFile],
     max_segment_seconds: float | None = None,
-    on_progress: Callable[[InputFile, float], None] | None = None,
+    on_progress: Callable[[float, float], None] | None = None,
 ) -> Iterator[FileResult]:
     """
     Transcribe recordings, segments of several in one batch; a recording that cannot be transcribed stops no other.
@@ -180,13 +180,13 @@ def transcribe_files(
         transcriber ([`~escoita.inference.transcriber.Transcriber`]): The model.
         files (`Iterable[InputFile]`): The recordings; the next ones are decoded while a batch is transcribed.
         max_segment_seconds (`float`, *optional*): Longest segment; the limit of the model unless it is shorter.
-        on_progress (`Callable[[InputFile, float], None]`, *optional*): Function that is called with the share of a
-            recording that has been transcribed since the last call.
+        on_progress (`Callable[[float, float], None]`, *optional*): Function that is called with the share of a
+            recording that has been transcribed since the last call, and the seconds of audio in it.
 
     Returns:
         `Iterator[FileResult]`: Each recording as soon as it is finished.
     """
-    runner = _Runner(transcriber, max_segment_seconds, on_progress or (lambda file, share: None))
+    runner = _Runner(transcriber, max_segment_seconds, on_progress or (lambda share, seconds: None))
     for file, recording in _decoded(files):
         if isinstance(recording, EscoitaError):
             yield FileResult(file, error=recording)
@@ -223,7 +223,7 @@ class _Runner:
     """Collect segments of recordings, and transcribe them in batches of like length."""
 
     def __init__(
-        self, transcriber: Transcriber, max_seconds: float | None, on_progress: Callable[[InputFile, float], None]
+        self, transcriber: Transcriber, max_seconds: float | None, on_progress: Callable[[float, float], None]
     ):
         self.transcriber, self.on_progress = transcriber, on_progress
         longest = transcriber.family.max_audio_seconds
@@ -266,7 +266,7 @@ class _Runner:
         for part, text, count in zip(batch, texts, counts, strict=True):
             opened, number = part
             opened.texts[number] = text, count, per_second * _length(part)
-            self.on_progress(opened.file, _length(part) / sum(end - start for start, end in opened.bounds))
+            self.on_progress(_length(part) / sum(end - start for start, end in opened.bounds), _length(part))
         for opened in recordings:
             if len(opened.texts) == len(opened.bounds):
                 yield FileResult(opened.file, opened.recording, self._transcript(opened))
