@@ -9,7 +9,7 @@ from escoita.cards.interpretation import (
     interpretation,
     kinds_of_edits,
     weight_of_the_pool,
-    without_normalising,
+    without_normalization,
 )
 from escoita.records.evaluation import CorpusResult, EvaluationRecord, Slice
 from tests.cards.samples import difference, evaluation, heard, rates, result
@@ -127,9 +127,9 @@ def test_genders_and_accents_are_named() -> None:
 
 
 def test_what_the_normaliser_does_is_said_where_it_does_something() -> None:
-    assert without_normalising(evaluation(normalizer="uzbek")) == ""
+    assert without_normalization(evaluation(normalizer="uzbek")) == ""
     systems = [heard(raw=rates(0.2)), heard("base")]
-    assert without_normalising(evaluation(result(systems=systems), normalizer="uzbek")) == (
+    assert without_normalization(evaluation(result(systems=systems), normalizer="uzbek")) == (
         "Of the texts as they are, not normalised, the WER is 20.00 %, +12.88 points."
     )
 
