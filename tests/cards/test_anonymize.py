@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from escoita.cards.anonymize import (
     NO_TEXT,
+    SpeakerMismatchError,
     redacted_data,
     redacted_evaluation,
     redacted_row,
     redacted_training,
     withheld,
 )
-from escoita.errors import RecordError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import public_speakers
 from escoita.recipe.schema import Recipe
@@ -67,7 +67,7 @@ def test_speakers_that_are_called_as_the_rest_are_speakers() -> None:
 
 def test_speakers_of_other_predictions_are_not_published() -> None:
     for speakers in ({}, {"f1": "s001"}, {"f1": "s001", "f2": "s002", "": ""}):
-        with pytest.raises(RecordError, match="names other speakers of clips than the predictions"):
+        with pytest.raises(SpeakerMismatchError):
             redacted(sliced("maria"), speakers)
 
 
