@@ -67,7 +67,8 @@ def test_a_value_is_the_same_however_it_is_written() -> None:
 def test_what_is_generated_is_made_anew_in_its_place() -> None:
     assert revised(OURS) == OURS
     assert (
-        revised("language: gl\nlicense: apache-2.0", recorded=front_digests("language: gl\nlicense: apache-2.0")) == OURS
+        revised("language: gl\nlicense: apache-2.0", recorded=front_digests("language: gl\nlicense: apache-2.0"))
+        == OURS
     )
     assert revised("", recorded={}) == OURS
 
@@ -76,7 +77,9 @@ def test_what_a_person_added_stays_with_its_comments() -> None:
     mine = "mine: {a: 1} # mine\n\n# of tags"
     existing = f"# first\nlanguage: gl # Galician\n{mine}\ntags: # which\n- speech\n- lora\nlast:   yes"
     assert revised(existing, recorded=TOLD | {"front.license": "0" * 12}) == existing
-    assert revised(existing, recorded=front_digests("language: gl\ntags: [speech, lora]")) == f"{existing}\nlicense: mit"
+    assert (
+        revised(existing, recorded=front_digests("language: gl\ntags: [speech, lora]")) == f"{existing}\nlicense: mit"
+    )
     other = revised(existing, OURS.replace("language: gl", "language:\n- gl\n- pt"), TOLD)
     assert other == existing.replace("language: gl", "language:\n- gl\n- pt")
 
