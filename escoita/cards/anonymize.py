@@ -1,4 +1,4 @@
-"""Records as strangers read them: without transcripts that may not be published, and without names of persons."""
+"""Prepare records for publication: remove private transcripts and the names of persons."""
 
 import re
 from collections.abc import Mapping
@@ -12,16 +12,22 @@ from escoita.records.evaluation import CorpusResult, EvaluationRecord, System
 from escoita.records.training import TrainingRecord
 
 
-# In the place of a transcript, of a number out of one.
+# Replacements of a transcript, and of a number from a transcript.
 NO_TEXT, NO_NUMBER = "(not published)", "a number is not written as it is spoken"
 _ROW = re.compile(r"(?P<row>.*?:\d+): (?:(?P<file>.*?): )?(?P<reason>.*)", re.DOTALL)
 _QUOTED = re.compile("['\"“].*['\"”]", re.DOTALL)
-# Who speaks each clip of a corpus, by what they are called in public.
+# Public names of the speakers of a corpus, by their names in the run.
 Speakers = Mapping[str, str]
 
 
+class SpeakerMismatchError(RecordError):
+    """Report that two files of an evaluation have different speakers."""
+
+    hint = "run `escoita eval` again"
+
+
 def withheld(recipe: Recipe) -> set[tuple[str, str]]:
-    """Split and name of the corpora whose transcripts may not be published."""
+    """Return split and name of the corpora whose transcripts may not be published."""
     splits = recipe.corpora.train, recipe.corpora.validation, recipe.corpora.test
     return {
         (split, corpus.name)
@@ -35,60 +41,63 @@ def redacted_predictions(
     folder: Path, corpus: str, recipe: Recipe, base: str, base_sha256: str
 ) -> tuple[dict[str, bytes], Speakers]:
     """
-    The predictions of one corpus as they are published; see [`~escoita.evaluation.predictions.public`].
+    Return the predictions of one corpus for publication; see [`~escoita.evaluation.predictions.public`].
 
     Args:
-        folder (`Path`): Of all predictions of the run.
-        corpus (`str`): Its name.
-        recipe ([`Recipe`]): Says whether its transcripts may be published. Of a corpus that it no longer tests, the
-            counts that the evaluation left say that they may not.
+        folder (`Path`): Folder with all predictions of the run.
+        corpus (`str`): Name of the corpus.
+        recipe ([`Recipe`]): Recipe; defines whether the transcripts may be published. For a corpus that is not in the
+            recipe anymore, they may not if the evaluation wrote counts.
         base (`str`): Repository of the base.
-        base_sha256 (`str`): What the base is known by.
+        base_sha256 (`str`): Digest of the weights of the base.
 
     Returns:
-        `tuple[dict[str, bytes], dict[str, str]]`: The files by their names, the counts of transcripts that may not be
-        published among them; and what the speakers are called.
+        `tuple[dict[str, bytes], dict[str, str]]`: Files by name, with the counts of private transcripts; and the
+        public names of the speakers.
 
     Raises:
-        RecordError: A file is not one of ours; or the transcripts may not be published, and were not counted.
+        RecordError: A file cannot be read; or private transcripts have no counts.
     """
     counts = counts_path(folder, corpus)
     found = {path: read_predictions(path) for path in sorted((folder / corpus).glob("predictions*.parquet"))}
-    asked = {each.name: not each.publish_references for each in recipe.corpora.test}
-    private = asked.get(corpus, counts.is_file()) or any(made.references == "hashed" for _, made in found.values())
+    private_corpora = {each.name: not each.publish_references for each in recipe.corpora.test}
+    private = private_corpora.get(corpus, counts.is_file()) or any(
+        each.references == "hashed" for _, each in found.values()
+    )
     files: dict[str, bytes] = {}
     speakers: list[str] = []
     for path, (table, provenance) in found.items():
         before, speakers = speakers, table["speaker"].to_pylist()
         if before and before != speakers:
-            raise RecordError(f"{path}: names other speakers than the files beside it; run escoita eval again")
+            raise SpeakerMismatchError("speakers differ between the prediction files of this corpus", path=path)
         table, provenance = public(table, provenance, private)
         system = redacted_system(provenance.system, base, base_sha256)
         files[path.name] = parquet(described(table, provenance.model_copy(update={"system": system})))
     if private and files:
         if not counts.is_file():
             raise RecordError(
-                f"{counts}: missing; the transcripts of {corpus} may not be published, so their counts are, which"
-                " escoita report --run makes"
+                f"not found, but the transcripts of {corpus} are private and only their counts are published",
+                path=counts,
+                hint="run `escoita report --run` to write it",
             )
         files[counts.name] = counts.read_bytes()
-    return files, {who: name for who, name in public_speakers(speakers).items() if who in speakers}
+    return files, {speaker: name for speaker, name in public_speakers(speakers).items() if speaker in speakers}
 
 
 def redacted_evaluation(
     evaluation: EvaluationRecord, speakers: Mapping[str, Speakers], base: str, base_sha256: str
 ) -> EvaluationRecord:
     """
-    What is scored of the predictions that [`redacted_predictions`] gives, to the last digit.
+    Return the evaluation that scoring the predictions of [`redacted_predictions`] gives.
 
     Args:
-        evaluation ([`EvaluationRecord`]): Of the run.
-        speakers (`Mapping[str, dict[str, str]]`): Of each corpus, what its speakers are called.
+        evaluation ([`EvaluationRecord`]): Evaluation of the run.
+        speakers (`Mapping[str, dict[str, str]]`): Public names of the speakers of each corpus.
         base (`str`): Repository of the base.
-        base_sha256 (`str`): What the base is known by.
+        base_sha256 (`str`): Digest of the weights of the base.
 
     Raises:
-        RecordError: It names speakers that the predictions do not.
+        RecordError: The speakers differ from those of the predictions.
     """
     return evaluation.model_copy(
         update={
@@ -99,35 +108,33 @@ def redacted_evaluation(
 
 
 def redacted_system(system: System, base: str, base_sha256: str) -> System:
-    """A system whose base is where a reader finds it, if it is the base of the run, whatever folder it was in here."""
+    """Return a system that names the repository of the base, if its base is the base of the run."""
     return system.model_copy(update={"base": base}) if system.base_sha256 == base_sha256 else system
 
 
 def redacted_training(training: TrainingRecord, recipe: Recipe, base: str) -> TrainingRecord:
     """
-    What happened, of each row that could not be used its source, its place there and why, but not the name of its
-    recording, in which persons are often named; and not even why where a transcript might be quoted that may not be
-    published.
+    Return the training record for publication.
+
+    A rejected row keeps its source, its position and the reason, but not the name of its recording, which often
+    contains the name of a person. The reason is removed if it may quote a private transcript.
     """
-    silent = any(split != "test" for split, _ in withheld(recipe))
+    hide_text = any(split != "test" for split, _ in withheld(recipe))
     return training.model_copy(
-        update={"base": base, "rejected": [redacted_row(row, silent) for row in training.rejected]}
+        update={"base": base, "rejected": [redacted_row(row, hide_text) for row in training.rejected]}
     )
 
 
 def redacted_data(record: DataRecord, recipe: Recipe) -> DataRecord:
     """
-    What the corpora hold, with examples that may be shown.
+    Return the data record for publication.
 
-    Transcripts of corpora that the recipe does not let be published are left out, and so are those of other clips that
-    are shown as the same. Who speaks is left out, also where the id of a clip says it.
+    Private transcripts are removed, as well as the transcripts of clips that are listed as equal to one. Speakers are
+    removed, also from the ids of clips. An anonymized record is returned unchanged.
 
     Args:
-        record ([`DataRecord`]): Of the same recipe.
-        recipe ([`Recipe`]): Says which transcripts may be published.
-
-    Returns:
-        [`DataRecord`]: Of a record that was redacted before, the same.
+        record ([`DataRecord`]): Data record of the same recipe.
+        recipe ([`Recipe`]): Recipe; defines which transcripts may be published.
     """
     private = withheld(recipe)
 
@@ -143,10 +150,10 @@ def redacted_data(record: DataRecord, recipe: Recipe) -> DataRecord:
     )
 
 
-def redacted_row(row: str, silent: bool) -> str:
-    """A row that could not be used, without the name of its recording; if `silent`, without the reason too."""
+def redacted_row(row: str, hide_text: bool) -> str:
+    """Return a rejected row without the name of its recording and, if `hide_text`, without the reason."""
     found = _ROW.fullmatch(row)
-    if silent or not found:
+    if hide_text or not found:
         return f"{found['row']}: not used" if found else "a row: not used"
     return f"{found['row']}: {found['reason']}"
 
@@ -154,18 +161,18 @@ def redacted_row(row: str, silent: bool) -> str:
 def _redacted_result(result: CorpusResult, speakers: Speakers) -> CorpusResult:
     parts = [part for part in result.slices if part.by == "speaker"]
     known = set(speakers) - {""}
-    # Behind those with a name stand the rest of them together, where they are many, and the clips that name none.
+    # After the named speakers come all other speakers together, if there are many, and the clips without a speaker.
     rest = ["not stated"] if known and "" in speakers else []
     named = len(parts) - len(rest)
     if named != len(known):
         named -= 1
         rest = [f"others ({len(known) - named})", *rest]
-    told = [part.value for part in parts]
-    if parts and (not known.issuperset(told[:named]) or told[named:] != rest):
-        raise RecordError(
-            f"results.json: names other speakers of {result.name} than the predictions; run escoita eval again"
+    values = [part.value for part in parts]
+    if parts and (not known.issuperset(values[:named]) or values[named:] != rest):
+        raise SpeakerMismatchError(
+            f"speakers of {result.name} differ from those of the predictions", path="results.json"
         )
-    names = [*map(speakers.__getitem__, told[:named]), *told[named:]]
+    names = [*map(speakers.__getitem__, values[:named]), *values[named:]]
     renamed = iter([part.model_copy(update={"value": name}) for part, name in zip(parts, names, strict=True)])
     return result.model_copy(
         update={"slices": [next(renamed) if part.by == "speaker" else part for part in result.slices]}
@@ -173,12 +180,12 @@ def _redacted_result(result: CorpusResult, speakers: Speakers) -> CorpusResult:
 
 
 def _redacted_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusData:
-    silent = (data.split, data.name) in private
+    hide_text = (data.split, data.name) in private
     reasons = [
         reason.model_copy(
             update={
-                "reason": _QUOTED.sub("…", reason.reason) if silent else reason.reason,
-                "examples": [redacted_row(row, silent) for row in reason.examples],
+                "reason": _QUOTED.sub("…", reason.reason) if hide_text else reason.reason,
+                "examples": [redacted_row(row, hide_text) for row in reason.examples],
             }
         )
         for reason in data.reasons
@@ -188,8 +195,8 @@ def _redacted_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusD
             update={
                 "examples": [
                     Odd(
-                        clip=_redacted_clip(odd.clip, silent),
-                        detail=NO_NUMBER if silent and kind.kind == "digits" else odd.detail,
+                        clip=_redacted_clip(odd.clip, hide_text),
+                        detail=NO_NUMBER if hide_text and kind.kind == "digits" else odd.detail,
                     )
                     for odd in kind.examples
                 ]
@@ -197,21 +204,21 @@ def _redacted_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusD
         )
         for kind in data.outliers
     ]
-    examples = [] if silent else data.normalization.examples
+    examples = [] if hide_text else data.normalization.examples
     normalization = data.normalization.model_copy(update={"examples": examples})
     return data.model_copy(update={"reasons": reasons, "outliers": outliers, "normalization": normalization})
 
 
 def _redacted_pair(pair: Pair, private: set[tuple[str, str]]) -> Pair:
-    silent = any((clip.split, clip.corpus) in private for clip in (pair.clip, pair.like))
-    return Pair(clip=_redacted_clip(pair.clip, silent), like=_redacted_clip(pair.like, silent))
+    hide_text = any((clip.split, clip.corpus) in private for clip in (pair.clip, pair.like))
+    return Pair(clip=_redacted_clip(pair.clip, hide_text), like=_redacted_clip(pair.like, hide_text))
 
 
-def _redacted_clip(clip: Clip, silent: bool) -> Clip:
+def _redacted_clip(clip: Clip, hide_text: bool) -> Clip:
     return clip.model_copy(
         update={
             "id": clip.public_id or clip.id,
-            "text": NO_TEXT if silent else clip.text,
+            "text": NO_TEXT if hide_text else clip.text,
             "public_id": "",
         }
     )

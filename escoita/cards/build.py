@@ -1,5 +1,5 @@
 """
-Writes the model card of a run, from its records alone.
+Write the model card of a run from its records.
 
     python cards/build.py --run runs/quickstart-uzbek
 """
@@ -28,18 +28,25 @@ from escoita.run_directory import RunDirectory
 from escoita.utils.files import write_atomically
 
 
+class OtherWeightsError(RecordError):
+    """Report an evaluation of another base or adapter than that of the run."""
+
+    problem = "the evaluation has another base or adapter than this run"
+    hint = "run `escoita eval` again"
+
+
 @dataclass(frozen=True)
 class Use:
     """
-    What one corpus was used for.
+    Represent the use of a corpus in one split.
 
     Args:
-        title (`str`): What the card calls it.
-        url (`str`, *optional*): Where it can be had.
+        title (`str`): Title of the corpus.
+        url (`str`, *optional*): Web address of the corpus.
         split (`str`): `train`, `validation` or `test`.
-        clips (`int`): Those that were used.
-        audio_seconds (`float`): Their length together.
-        license (`str`, *optional*): As the recipe has it.
+        clips (`int`): Number of clips that were used.
+        audio_seconds (`float`): Total duration of these clips in seconds.
+        license (`str`, *optional*): License in the recipe.
     """
 
     title: str
@@ -52,21 +59,21 @@ class Use:
 
 def write_card(path: Path, force: bool = False) -> Path:
     """
-    Writes `README.md` of a run, and beside it the plot of its training. What the card names is where it is now:
-    folders of this machine until it is published. What a person wrote into it stays.
+    Write `README.md` and the training plot of a run. Until the run is published, the card names folders of this
+    machine. Text that was written by hand is kept.
 
     Args:
-        path (`Path`): The run directory.
-        force (`bool`, *optional*): Write over what a person changed inside the blocks that are made.
+        path (`Path`): Run directory.
+        force (`bool`, *optional*, defaults to `False`): Whether edits by hand in generated sections are overwritten.
 
     Returns:
-        `Path`: The card.
+        `Path`: Path of the card.
 
     Raises:
-        CardConflict: A person changed what is made; nothing is written.
-        PublishError: The Hub would refuse the front matter, as far as that is known without it; nothing is written.
-        RecordError: The run is not trained or not evaluated yet.
-        RecipeError: The recipe's own template cannot be used.
+        CardConflict: Generated content was edited by hand; nothing is written.
+        PublishError: The Hub would refuse the front matter; nothing is written.
+        RecordError: The run is not trained or not evaluated.
+        RecipeError: The template of the recipe cannot be used.
     """
     run = RunDirectory(path)
     recipe = run.load_recipe()
@@ -81,13 +88,13 @@ def write_card(path: Path, force: bool = False) -> Path:
 
 def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str, template: str | None = None) -> str:
     """
-    Builds the card.
+    Build the card.
 
     Args:
-        run ([`RunDirectory`]): Holds the records.
-        recipe ([`Recipe`]): Of the run.
-        base (`str`): Folder or repository of the base, as a reader will find it.
-        adapter (`str`): The same of the adapter.
+        run ([`RunDirectory`]): Run directory with the records.
+        recipe ([`Recipe`]): Recipe of the run.
+        base (`str`): Folder or repository of the base, as readers find it.
+        adapter (`str`): Folder or repository of the adapter.
         template (`str`, *optional*): Source of the template that the recipe names, from
             [`~escoita.cards.template.own_template`]; the template of escoita if not given.
 
@@ -95,15 +102,15 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str, templ
         `str`: Front matter and Markdown.
 
     Raises:
-        RecordError: A record is missing or broken, or the evaluation is of another base or adapter than the run
-            holds.
-        RecipeError: The recipe's own template has a mistake.
+        RecordError: A record is missing or cannot be read.
+        OtherWeightsError: The evaluation has another base or adapter than the run.
+        RecipeError: The template of the recipe has a mistake.
     """
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
     main_system = evaluation.main_system
     base_sha256 = main_system.expected_base_sha256 or main_system.base_sha256
     if (base_sha256, main_system.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
-        raise RecordError(f"{run.results}: measured another base or adapter than was trained here; evaluate again")
+        raise OtherWeightsError(path=run.results)
     data = redacted_data(DataRecord.read(run.data), recipe) if run.data.is_file() else None
     values = facts(run, recipe, training, evaluation, data, base, adapter)
     front = metadata(recipe, evaluation, base, adapter)
@@ -120,9 +127,9 @@ def facts(
     base: str,
     adapter: str,
 ) -> dict[str, Any]:
-    """All that a template may show, by the names that it has there."""
+    """Return the values for the template, by their names in the template."""
     titles = titles_of(evaluation, recipe)
-    shown = example(run, recipe, evaluation)
+    chosen = example(run, recipe, evaluation)
     return facts_of(evaluation, titles, run.eval) | {
         "recipe": recipe,
         "card": recipe.card,
@@ -144,12 +151,12 @@ def facts(
         "hyperparameters": recipe.training,
         "uses": uses(recipe, training, evaluation),
         "descriptions": descriptions(recipe),
-        "heard_texts": normalizer_text(training.normalizer),
+        "validation_texts": normalizer_text(training.normalizer),
         "durations": run.durations.relative_to(run.path).as_posix() if run.durations.is_file() else "",
         "overlaps": overlaps(data, titles) if data else [],
         "missing": [f"{corpus.name} ({corpus.split})" for corpus in data.missing] if data else [],
-        "example": shown,
-        "example_clips": sum(result.n for result in evaluation.corpora if shown and result.name == shown.corpus),
+        "example": chosen,
+        "example_clips": sum(result.n for result in evaluation.corpora if chosen and result.name == chosen.corpus),
         "architecture": architecture(recipe, training.family),
         "citation": citation(recipe, training, base, adapter),
         "base": base,
@@ -159,10 +166,10 @@ def facts(
 
 
 def uses(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord) -> list[Use]:
-    """What each corpus gave to each split: training and validation as they were used, tests as they were scored."""
+    """Return the uses of all corpora: those of training and validation, and the scored test clips."""
 
     def use(name: str, split: str, clips: int, audio_seconds: float) -> Use:
-        title, url, license_ = (_told(recipe, name, split, key) for key in ("title", "url", "license"))
+        title, url, license_ = (_corpus_value(recipe, name, split, key) for key in ("title", "url", "license"))
         return Use(title or name, url, split, clips, audio_seconds, license_)
 
     trained = [use(each.name, each.split, each.utterances, each.audio_seconds) for each in training.corpora]
@@ -170,16 +177,16 @@ def uses(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord)
 
 
 def descriptions(recipe: Recipe) -> dict[str, str]:
-    """What is said of each corpus, once, by what the card calls it."""
-    return {corpus.title or corpus.name: corpus.description for corpus in everything(recipe) if corpus.description}
+    """Return the description of each corpus by its title."""
+    return {corpus.title or corpus.name: corpus.description for corpus in all_corpora(recipe) if corpus.description}
 
 
-def everything(recipe: Recipe) -> list[Corpus]:
-    """The corpora of all splits."""
+def all_corpora(recipe: Recipe) -> list[Corpus]:
+    """Return the corpora of all splits."""
     return [*recipe.corpora.train, *recipe.corpora.validation, *recipe.corpora.test]
 
 
-def _told(recipe: Recipe, name: str, split: str, key: str) -> str | None:
-    """What a recipe says of a corpus: in that split, or where it is silent, in another."""
-    corpora = [*getattr(recipe.corpora, split), *everything(recipe)]
-    return next((said for corpus in corpora if corpus.name == name and (said := getattr(corpus, key))), None)
+def _corpus_value(recipe: Recipe, name: str, split: str, key: str) -> str | None:
+    """Return a value of a corpus in the recipe: from this split, or else from another one."""
+    corpora = [*getattr(recipe.corpora, split), *all_corpora(recipe)]
+    return next((value for corpus in corpora if corpus.name == name and (value := getattr(corpus, key))), None)

@@ -1,4 +1,4 @@
-"""Collect what a card says of an evaluation: its tables, and sentences made of figures."""
+"""Collect the values of a card that come from an evaluation: tables, sentences and plots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,53 +26,53 @@ from escoita.utils import formatting as figures
 from escoita.utils.formatting import thousands
 
 
-# Blocks of the template that need nothing but an evaluation.
+# Blocks of the template that need only an evaluation.
 BLOCKS = ("results", "evaluation")
-# Drawn with the results, and shown where they are there.
+# Plots of the evaluation by file name; existing files are shown.
 PLOTS = {
     "wer-by-corpus.svg": "Word error rate by corpus",
     "wer-by-duration.svg": "Word error rate by duration",
-    "wer-distribution.svg": "How word error rates are spread over utterances",
+    "wer-distribution.svg": "Distribution of word error rates over utterances",
 }
 
 
 def card_rows(rows: Sequence[Row], main_system: str) -> list[dict[str, Any]]:
     """
-    Return the table of results: adapter and base side by side, and their raw rates below if these differ.
+    Return the table of results: adapter and base next to each other, with their raw rates below if these differ.
 
     Args:
         rows (`Sequence[Row]`): From [`~escoita.evaluation.presentation.rows`].
         main_system (`str`): Name of the adapter in the record.
 
     Returns:
-        `list[dict]`: Of each row `title`, `texts` (`normalised` or `raw`), `clips`, `adapter` and `base` with their
-        rates, `difference` and `verdict`.
+        `list[dict]`: Rows with `title`, `texts` (`normalized` or `raw`), `clips`, `adapter` and `base` (their rates),
+        `difference` and `verdict`.
     """
     table = []
     for row in rows:
         ours, base = row.of(main_system), row.of(BASE)
         if ours is None:
             continue
-        told: dict[str, Any] = {
+        normalized: dict[str, Any] = {
             "title": row.title,
-            "texts": "normalised",
+            "texts": "normalized",
             "clips": row.clips,
             "adapter": ours.rates,
             "base": base.rates if base else None,
             "difference": base.difference if base else None,
             "verdict": base.verdict if base else "",
         }
-        table.append(told)
+        table.append(normalized)
         raw = base.raw if base else None
-        if ours.raw and (ours.raw, raw) != (ours.rates, told["base"]):
-            changed = {"texts": "raw", "adapter": ours.raw, "base": raw, "difference": None, "verdict": ""}
-            table.append(told | changed)
+        if ours.raw and (ours.raw, raw) != (ours.rates, normalized["base"]):
+            raw_rates = {"texts": "raw", "adapter": ours.raw, "base": raw, "difference": None, "verdict": ""}
+            table.append(normalized | raw_rates)
     return table
 
 
 def other_rows(rows: Sequence[Row], systems: Sequence[System]) -> list[dict[str, Any]]:
     """
-    Return the table of baselines and an earlier revision, on each corpus and on all pooled.
+    Return the table of baselines and of an earlier revision, on each corpus and on all corpora pooled.
 
     Args:
         rows (`Sequence[Row]`): From [`~escoita.evaluation.presentation.rows`].
@@ -89,10 +89,10 @@ def other_rows(rows: Sequence[Row], systems: Sequence[System]) -> list[dict[str,
 
 def limits(evaluation: EvaluationRecord) -> str:
     """
-    Say at how many tokens each system stops; nothing of a record of 0.1.0, which had one limit for all systems.
+    Return the token limit of each system; empty for a record of escoita 0.1.0, which had one limit for all systems.
 
     Args:
-        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): With the adapter as the judged system.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): Evaluation of the adapter.
     """
     if evaluation.pooled.main_system.unusable is None:
         return ""
@@ -104,7 +104,7 @@ def limits(evaluation: EvaluationRecord) -> str:
 
 
 def drawn(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:
-    """What the bootstrap drew: speakers or utterances, and of which corpora where they differ."""
+    """Return the unit of the bootstrap, speakers or utterances, with the corpora if the units differ."""
     by_unit = {
         f"{unit}s": [titles[result.name] for result in corpora if result.unit == unit]
         for unit in ("speaker", "utterance")
@@ -116,34 +116,37 @@ def drawn(corpora: Sequence[CorpusResult], titles: Mapping[str, str]) -> str:
 
 
 def faults(pooled: CorpusResult) -> list[str]:
-    """What went wrong beside plain edits, where it did: in how many clips of the adapter, and of the base."""
+    """Return the number of transcripts with each failure mode, for the adapter and the base; zeros are left out."""
     ours, base = pooled.main_system.faults, pooled.of(BASE)
-    said = []
+    phrases = []
     for kind, fault in FAULTS.items():
         counts = [getattr(ours, kind), *([getattr(base.faults, kind)] if base else [])]
         if any(counts):
-            said.append(f"{fault.phrase} {thousands(counts[0])}" + (f" ({thousands(counts[1])})" if base else ""))
-    return said
+            phrases.append(f"{fault.phrase} {thousands(counts[0])}" + (f" ({thousands(counts[1])})" if base else ""))
+    return phrases
 
 
 def probes(evaluation: EvaluationRecord) -> str:
-    """In how many probes of silence and noise words were heard."""
+    """Return a sentence on the clips of silence and noise for which words were output."""
     found = {probe.system: probe for probe in evaluation.probes}
     ours, base = found.get(evaluation.main_system.name), found.get(BASE)
     if ours is None:
         return ""
-    said = f"In {thousands(ours.n)} probes of silence and noise the adapter heard words in {thousands(ours.with_text)}"
-    return said + (f", the base in {thousands(base.with_text)} of {thousands(base.n)}." if base else ".")
+    sentence = (
+        f"Out of {thousands(ours.n)} clips of silence and noise, the adapter output words for"
+        f" {thousands(ours.with_text)}"
+    )
+    return sentence + (f", the base for {thousands(base.with_text)} of {thousands(base.n)}." if base else ".")
 
 
 def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """
-    All that a template may show of an evaluation, by the names that it has there.
+    Return the values of an evaluation for the template, by their names in the template.
 
     Args:
-        evaluation ([`EvaluationRecord`]): With the adapter as the judged system.
-        titles (`Mapping[str, str]`): Titles of the corpora and of the pool.
-        folder (`Path`): Holds the plots.
+        evaluation ([`EvaluationRecord`]): Evaluation of the adapter.
+        titles (`Mapping[str, str]`): Titles of the corpora and of the pooled row.
+        folder (`Path`): Folder with the plots.
     """
     table = rows(evaluation, titles)
     results = card_rows(table, evaluation.main_system.name)
@@ -171,15 +174,15 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
 
 def evaluation_card(evaluation: EvaluationRecord, folder: Path, adapter: str) -> str:
     """
-    Front matter and blocks of an evaluation, to be put into the card that somebody wrote.
+    Return the front matter and the blocks of an evaluation, for a card that escoita did not write.
 
     Args:
-        evaluation ([`EvaluationRecord`]): With the adapter as the judged system.
-        folder (`Path`): Holds its plots.
-        adapter (`str`): Folder or repository.
+        evaluation ([`EvaluationRecord`]): Evaluation of the adapter.
+        folder (`Path`): Folder with the plots.
+        adapter (`str`): Folder or repository of the adapter.
 
     Returns:
-        `str`: model-index and nothing else in the front matter; the blocks that tell results and how they were taken.
+        `str`: Front matter with `model-index` only, and the blocks `results` and `evaluation`.
     """
     titles = titles_of(evaluation)
     entries = expected_index(no_recipe(), evaluation, hub_id(adapter))
@@ -191,7 +194,7 @@ def evaluation_card(evaluation: EvaluationRecord, folder: Path, adapter: str) ->
 
 
 def no_recipe() -> Recipe:
-    """Of an adapter that was trained elsewhere: a recipe that knows nothing of the corpora it was tested on."""
+    """Return an empty recipe for an adapter that was trained without escoita."""
     corpora: dict[str, Any] = {"train": [], "validation": [], "test": []}
-    known: dict[str, Any] = {"corpora": Corpora.model_construct(**corpora)}
-    return Recipe.model_construct(**known)
+    fields: dict[str, Any] = {"corpora": Corpora.model_construct(**corpora)}
+    return Recipe.model_construct(**fields)

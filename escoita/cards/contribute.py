@@ -1,4 +1,4 @@
-"""Add an evaluation to the card of an adapter that somebody trained elsewhere, and to the leaderboards of the Hub."""
+"""Contribute an evaluation to the card of an adapter that was trained without escoita."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -29,14 +29,20 @@ from escoita.utils.formatting import code, line
 POOLED = "All, pooled by words"
 
 
+class UnchangedRepositoryError(PublishError):
+    """Report that a pull request would change nothing."""
+
+    problem = "up to date; a pull request would change nothing"
+
+
 def description(before: bytes | None, now: bytes, found: Iterable[Change]) -> str:
     """
-    Writes what a pull request changes.
+    Write the description of a pull request.
 
     Args:
-        before (`bytes`, *optional*): `eval/results.json` of the revision that it is to be merged into.
-        now (`bytes`): The same as it will be.
-        found (`Iterable[Change]`): What becomes of each file.
+        before (`bytes`, *optional*): Current `eval/results.json` of the target branch.
+        now (`bytes`): New `eval/results.json`.
+        found (`Iterable[Change]`): Changes of all files.
 
     Returns:
         `str`: Markdown; rates in percent, with their 95 % bootstrap intervals.
@@ -47,11 +53,11 @@ def description(before: bytes | None, now: bytes, found: Iterable[Change]) -> st
         try:
             old = EvaluationRecord.from_json(before)
         except ValueError:
-            notes.append("The results that are there cannot be read, as they are of another schema.")
+            notes.append("The current results cannot be read, because they have another schema.")
     if old and old.normalizer != new.normalizer:
         notes.append(
-            f"The rates before are of texts under the normaliser {code(old.normalizer)}, the new ones under "
-            f"{code(new.normalizer)}: they cannot be compared."
+            f"The previous rates use the normalizer {code(old.normalizer)} and the new rates {code(new.normalizer)}:"
+            " they are not comparable."
         )
     parts = ["\n".join(_table(old, new)), *notes]
     parts += [f"{kind.capitalize()}: {', '.join(code(path) for path in paths)}." for kind, paths in _files(found)]
@@ -60,10 +66,10 @@ def description(before: bytes | None, now: bytes, found: Iterable[Change]) -> st
 
 def _table(old: EvaluationRecord | None, new: EvaluationRecord) -> Iterator[str]:
     before, now = _rows(old), _rows(new)
-    yield "| corpus | N | WER before | WER now |"
+    yield "| Corpus | Clips | Previous WER | New WER |"
     yield "|---|---:|---:|---:|"
     names = [*now, *(name for name in before if name not in now)]
-    if len(names) == 2:  # of one corpus the pool says the same again
+    if len(names) == 2:  # with one corpus, the pooled row is the same
         names.remove(POOLED)
     for name in names:
         result = now.get(name) or before[name]
@@ -90,9 +96,9 @@ def _files(found: Iterable[Change]) -> Iterator[tuple[str, list[str]]]:
 
 
 RESULTS = "eval/results.json"
-# Of an evaluation that was added before.
+# Files of a previously added evaluation.
 LEFTOVERS = re.compile(r"eval/.+")
-# What escoita publishes of its own; of these it made the whole card.
+# Files of a repository that `escoita push` published, with its whole card.
 OURS = ("recipe.yaml", "training.json")
 
 
@@ -105,72 +111,77 @@ def adopted(
     pr: bool = False,
 ) -> tuple[AdapterRecord, str]:
     """
-    How an adapter is spoken to, and what its base is; and, before anything is heard, whether a pull request may be
-    opened.
+    Return the generation settings and the base of an adapter. Check first whether a pull request can be opened.
 
     Args:
         source (`str`): `user/name` or `user/name@revision`, or a folder.
-        base (`str`, *optional*): Folder or repository of its base; what `adapter_config.json` says unless given.
-        language (`str`, *optional*): ISO code; what its `escoita.json` says unless given.
-        prompt (`str`, *optional*): The user's words to the model; likewise.
-        system (`str`, *optional*): The system's words; likewise.
-        pr (`bool`, *optional*, defaults to `False`): A pull request is wanted.
+        base (`str`, *optional*): Folder or repository of the base; default: that of `adapter_config.json`.
+        language (`str`, *optional*): ISO code; default: that of `escoita.json`.
+        prompt (`str`, *optional*): User prompt; default: that of `escoita.json`.
+        system (`str`, *optional*): System prompt; default: that of `escoita.json`.
+        pr (`bool`, *optional*, defaults to `False`): Whether a pull request is to be opened.
 
     Returns:
-        `tuple[AdapterRecord, str]`: What a program needs beside the weights, and the base.
+        `tuple[AdapterRecord, str]`: Generation settings, and the base.
 
     Raises:
-        EscoitaError: There is no such adapter, or something is missing that nobody told.
+        EscoitaError: The adapter or its base is not found, or a setting is missing.
         PublishError: A pull request cannot be opened.
     """
     repo, revision = split_revision(source)
     if pr:
         if revision:
-            raise PublishError(f"--pr: a pull request is opened for the head of main; leave @{revision} away")
+            raise PublishError(
+                "a pull request is always opened against main", key="--pr", value=source, hint=f"remove @{revision}"
+            )
         if not is_repo_id(source) or Path(source).is_dir():
-            raise PublishError(f"--pr: {source} is a folder; a pull request is opened in a repository, user/name")
+            raise PublishError("expected a repository, found a folder", key="--pr", value=source, hint="use user/name")
         require_write(HfApi(), source, pr=True)
     if is_repo_id(repo) and not Path(repo).is_dir():
         checked_commit(HfApi(), repo, revision)  # before a single file is downloaded
     config = local_file(source, "adapter_config.json")
-    told = base or base_of(config.parent)
-    if not base and (Path(told).is_absolute() or not (is_repo_id(told) or Path(told).is_dir())):
-        raise EscoitaError(f"{source}: its adapter_config.json names a base that nobody else has, {told}; give --base")
+    resolved = base or base_of(config.parent)
+    if not base and (Path(resolved).is_absolute() or not (is_repo_id(resolved) or Path(resolved).is_dir())):
+        raise EscoitaError(
+            "the base in adapter_config.json is not a repository", path=source, value=resolved, hint="add --base"
+        )
     known = adapter_record(source) if file_if_any(source, "escoita.json") else None
     missing = [
         option for option, value in (("--language", language or known), ("--prompt", prompt or known)) if not value
     ]
     if missing:
         raise EscoitaError(
-            f"{source}: holds no escoita.json, which would tell how it is spoken to; give {' and '.join(missing)}"
+            "no escoita.json with the generation settings", path=source, hint=f"add {' and '.join(missing)}"
         )
     if language and not re.fullmatch("[a-z]{2,3}", language):
-        raise EscoitaError(f"--language {language}: write its code, such as gl")
+        raise EscoitaError("expected an ISO code, such as gl", key="--language", value=language)
     if known is None:
-        return AdapterRecord(language=str(language), prompt=Prompt(user=str(prompt), system=system or "")), told
-    said = known.prompt.model_copy(
+        return AdapterRecord(language=str(language), prompt=Prompt(user=str(prompt), system=system or "")), resolved
+    merged = known.prompt.model_copy(
         update={key: value for key, value in (("user", prompt), ("system", system)) if value is not None}
     )
-    return known.model_copy(update={"language": language or known.language, "prompt": said}), told
+    return known.model_copy(update={"language": language or known.language, "prompt": merged}), resolved
 
 
 def add_evaluation(source: str, base: str, out: Path, pr: bool = False, force: bool = False) -> str:
     """
-    Puts an evaluation into the card of an adapter: written beside the results, or proposed in a pull request.
+    Add an evaluation to the card of an adapter: in the folder of the results, or as a pull request.
 
     Args:
         source (`str`): `user/name` or `user/name@revision`, or a folder.
-        base (`str`): Its base, as it was measured.
-        out (`Path`): Holds predictions and results; the new card is written there.
-        pr (`bool`, *optional*, defaults to `False`): Opens a pull request with card, results, predictions and plots.
-        force (`bool`, *optional*, defaults to `False`): Overwrites what a person changed of an earlier evaluation.
+        base (`str`): Base of the evaluation.
+        out (`Path`): Folder with predictions and results; the new card is written there.
+        pr (`bool`, *optional*, defaults to `False`): Whether a pull request with card, results, predictions and plots
+            is opened.
+        force (`bool`, *optional*, defaults to `False`): Whether edits by hand in a previous evaluation are
+            overwritten.
 
     Returns:
-        `str`: What was done, with the address of the pull request.
+        `str`: Address of the pull request, or the path of the card with a hint.
 
     Raises:
-        CardConflict: The card says otherwise where the evaluation would, as in a model-index of its author.
-        PublishError: The repository is one of escoita's own, or changed since it was measured, or the Hub refuses.
+        CardConflict: The card has other values, such as a `model-index` of its author.
+        PublishError: The repository was published by escoita or changed meanwhile, or the Hub refuses.
     """
     api = HfApi()
     snapshot = fetched(api, source)
@@ -181,79 +192,82 @@ def add_evaluation(source: str, base: str, out: Path, pr: bool = False, force: b
     write_atomically(out / CARD, card)
     if not pr:
         return (
-            f"{out / CARD}: the card with the evaluation added; --pr would propose it with {len(files) - 1} more files"
+            f"{out / CARD}: card with the evaluation; add --pr to open a pull request with {len(files) - 1} more files"
         )
     leftovers = LEFTOVERS if _is_ours(api, source, head) else None
-    wanted = CommitPlan(files, "Add an evaluation", leftovers=leftovers, pr=True, revise=reviser(force=force))
-    found = wanted.changes(head)
+    plan = CommitPlan(files, "Add an evaluation", leftovers=leftovers, pr=True, revise=reviser(force=force))
+    found = plan.changes(head)
     if not real(found):
-        raise PublishError(f"{source}: holds all of it already; there is nothing to open a pull request for")
-    before = _results(api, source, head)
-    told = description(before, files[RESULTS], found)
-    return commit(api, source, replace(wanted, description=told), head).url
+        raise UnchangedRepositoryError(path=source)
+    text = description(_results(api, source, head), files[RESULTS], found)
+    return commit(api, source, replace(plan, description=text), head).url
 
 
 def evaluation_files(snapshot: Snapshot, base: str, out: Path) -> dict[str, bytes]:
     """
-    What is published of an evaluation: card, results, predictions, plots, and the digests of these and of the adapter.
+    Return the files of an evaluation: card, results, predictions, plots, and digests of these and of the adapter.
 
-    Names of speakers are not in it; see `escoita/cards/anonymize.py`.
+    They contain no names of speakers; see `escoita/cards/anonymize.py`.
 
     Args:
-        snapshot ([`Snapshot`]): Of the adapter.
-        base (`str`): Its base, as it was measured.
-        out (`Path`): Holds predictions and results.
+        snapshot ([`Snapshot`]): Snapshot of the adapter.
+        base (`str`): Base of the evaluation.
+        out (`Path`): Folder with predictions and results.
 
     Returns:
-        `dict[str, bytes]`: Content by path in the repository; of the card what is to be put into that which is there.
+        `dict[str, bytes]`: Content by path in the repository; the card has only the blocks of the evaluation.
 
     Raises:
-        PublishError: The adapter changed since it was measured.
-        RecordError: A file is missing, or not one of ours.
+        PublishError: The adapter changed since the evaluation.
+        RecordError: A file is missing or cannot be read.
     """
     evaluation = EvaluationRecord.read(out / "results.json")
     main_system = evaluation.main_system
     if check_adapter(snapshot.path, {RESULTS: main_system.adapter_sha256}).verdict != "holds":
-        raise PublishError(f"{snapshot.name}: its {ADAPTER} changed since it was measured; run the command again")
+        raise PublishError(
+            "changed since the evaluation", path=snapshot.name, value=ADAPTER, hint="run the command again"
+        )
     base = hub_id(base) or base_of(snapshot.path)
     files: dict[str, bytes] = {}
     speakers = {}
     for corpus in [*(result.name for result in evaluation.corpora), PROBES]:
-        heard, speakers[corpus] = redacted_predictions(out, corpus, no_recipe(), base, main_system.base_sha256)
-        files |= {f"eval/{corpus}/{name}": content for name, content in heard.items()}
+        predictions, speakers[corpus] = redacted_predictions(out, corpus, no_recipe(), base, main_system.base_sha256)
+        files |= {f"eval/{corpus}/{name}": content for name, content in predictions.items()}
     public = redacted_evaluation(evaluation, speakers, base, main_system.base_sha256)
     files[RESULTS] = public.to_json().encode()
     files |= {f"eval/{plot.name}": plot.read_bytes() for plot in sorted(out.glob("*.svg"))}
-    measured = {name: (snapshot.path / name).read_bytes() for name in (ADAPTER, "adapter_config.json")}
-    files[CHECKSUMS] = checksums(files | measured)
+    adapter_files = {name: (snapshot.path / name).read_bytes() for name in (ADAPTER, "adapter_config.json")}
+    files[CHECKSUMS] = checksums(files | adapter_files)
     return files | {CARD: evaluation_card(public, out, snapshot.name).encode()}
 
 
 def _head(api: HfApi, snapshot: Snapshot, revision: str | None = None) -> Head:
-    """What is there now; of a folder its card."""
+    """Return the current state of a repository; for a folder, its card only."""
     if snapshot.repo is None:
         card = snapshot.run.card
         head = Head(card=card.read_bytes().decode() if card.is_file() else "")
-        ours = [name for name in OURS if (snapshot.path / name).is_file()]
+        found = [name for name in OURS if (snapshot.path / name).is_file()]
     else:
         with clear_refusals(snapshot.repo):
             head = read_head(api, snapshot.repo, revision)
         if head.sha != snapshot.commit:
-            raise PublishError(f"{snapshot.repo}: somebody else has just changed it; run the command again")
-        ours = [name for name in OURS if name in head.files]
-    if len(ours) == len(OURS):
+            raise PublishError("changed meanwhile", path=snapshot.repo, hint="run the command again")
+        found = [name for name in OURS if name in head.files]
+    if len(found) == len(OURS):
         raise PublishError(
-            f"{snapshot.name}: was published by escoita push; evaluate its run with escoita eval, and push it again"
+            "published by `escoita push`",
+            path=snapshot.name,
+            hint="evaluate its run with `escoita eval`, and run `escoita push` again",
         )
     return head
 
 
 def _is_ours(api: HfApi, repo: str, head: Head) -> bool:
     """
-    Whether what stands in `eval/` is of an evaluation that was added before.
+    Return whether `eval/` holds a previously added evaluation.
 
     Raises:
-        PublishError: It is somebody's own, and would be overwritten.
+        PublishError: Its files were not written by escoita, and would be overwritten.
     """
     found = _results(api, repo, head)
     if found is None:
@@ -261,7 +275,7 @@ def _is_ours(api: HfApi, repo: str, head: Head) -> bool:
     try:
         EvaluationRecord.from_json(found)
     except ValueError as error:
-        raise PublishError(f"{repo}: holds a {RESULTS} that is not of escoita, and would be overwritten") from error
+        raise PublishError("not written by escoita, and would be overwritten", path=repo, value=RESULTS) from error
     return True
 
 

@@ -1,4 +1,4 @@
-"""What was published, as it is at one commit, or as it stands in a folder."""
+"""Fetch the published files of one commit, or use those of a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ from escoita.run_directory import RunDirectory
 @dataclass(frozen=True)
 class Snapshot:
     """
-    All files of a repository at one commit.
+    Represent all files of a repository at one commit.
 
     Args:
-        path (`Path`): Where they are; never written to.
-        repo (`str`, *optional*): `user/name`; none of a folder.
-        commit (`str`, *optional*): Its id; none of a folder.
+        path (`Path`): Folder with the files; never written to.
+        repo (`str`, *optional*): `user/name`; none for a folder.
+        commit (`str`, *optional*): Id of the commit; none for a folder.
     """
 
     path: Path
@@ -32,48 +32,52 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """The repository, or the folder's own name."""
+        """The repository, or the name of the folder."""
         return self.repo or self.path.resolve().name
 
     @property
     def run(self) -> RunDirectory:
-        """The same, as it is laid out."""
+        """The files as a run directory."""
         return RunDirectory(self.path)
 
 
 def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
     """
-    Downloads a repository into the cache of huggingface_hub, or takes a folder as it is.
+    Download a repository into the cache of huggingface_hub, or use a folder.
 
-    Before anything is downloaded, the names and sizes of all files are looked at. A download that is cut short, as by
-    a full disk, leaves only what the next one goes on with: a file has its name there when it is whole.
+    The names and sizes of all files are checked before the download. An interrupted download leaves only partial files
+    that the next one resumes.
 
     Args:
         api (`HfApi`): Client of the Hub.
         source (`str`): `user/name` or `user/name@revision`, or a folder.
-        revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
+        revision (`str`, *optional*): Branch, tag or commit; default: the head of main.
 
     Raises:
-        PublishError: Says in one line why it cannot be had, or why it is not read.
+        PublishError: The repository or folder is not found, cannot be downloaded, or is refused.
     """
     if Path(source).is_dir():
         if revision:
-            raise PublishError(f"{source}: a folder has no revisions; leave --revision away")
+            raise PublishError(
+                "a folder has no revisions", path=source, key="--revision", value=revision, hint="remove --revision"
+            )
         if RunDirectory(Path(source)).adapter.is_dir():
-            raise PublishError(f"{source}: is a run directory; what is verified is what escoita push makes of it")
+            raise PublishError(
+                "expected published files, found a run directory", path=source, hint="publish it with `escoita push`"
+            )
         require_plain_folder(source, Path(source))
         require_readable(source, Path(source))
         return Snapshot(Path(source))
     source, named = split_revision(source)
     revision = revision or named
     if not is_repo_id(source):
-        raise PublishError(f"{source}: neither a folder here nor the name of a repository, user/name")
+        raise PublishError("neither an existing folder nor the name of a repository, user/name", path=source)
     commit = checked_commit(api, source, revision)
     with clear_refusals(f"{source}@{revision}" if revision else source):
         try:
             path = retrying(source)(api.snapshot_download, source, revision=commit)
-        except RuntimeError as error:  # hf_xet's own, whatever befell it
-            raise PublishError(f"{source}: cannot be downloaded ({' '.join(str(error).split())})") from error
+        except RuntimeError as error:  # any failure of hf_xet
+            raise PublishError(f"download failed ({' '.join(str(error).split())})", path=source) from error
     require_plain_folder(source, Path(path))
     require_readable(source, Path(path))
     return Snapshot(Path(path), source, commit)
@@ -81,22 +85,22 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
 
 def checked_commit(api: HfApi, repo: str, revision: str | None = None) -> str:
     """
-    The commit of a repository whose file list is within the limits; nothing is downloaded.
+    Return the commit of a repository after checking the names and sizes of its files; nothing is downloaded.
 
     Args:
         api (`HfApi`): Client of the Hub.
         repo (`str`): `user/name`.
-        revision (`str`, *optional*): Branch, tag or commit; the head of main unless given.
+        revision (`str`, *optional*): Branch, tag or commit; default: the head of main.
 
     Raises:
-        PublishError: There is no such repository or revision, or it holds too much, or names that are not plain.
+        PublishError: The repository or revision is not found, or its files are refused.
     """
     with clear_refusals(f"{repo}@{revision}" if revision else repo):
         try:
             info = retrying(repo, known=False)(api.model_info, repo, revision=revision, files_metadata=True)
         except RevisionNotFoundError as error:
-            raise PublishError(f"{repo}: there is no branch, tag or commit {revision}") from error
-        except RepositoryNotFoundError as error:  # with 401 too, to who has no token
-            raise PublishError(f"{repo}: there is no such repository, or the token may not see it") from error
+            raise PublishError("branch, tag or commit not found", path=repo, value=revision) from error
+        except RepositoryNotFoundError as error:  # also for status 401, if there is no token
+            raise PublishError("not found, or the token has no access", path=repo) from error
     require_plain(repo, {file.rfilename: file.size or 0 for file in info.siblings or []})
     return info.sha or ""

@@ -1,4 +1,4 @@
-"""Write the front matter of a card and its marked blocks, and keep what a person wrote."""
+"""Read and write the front matter and the marked blocks of a card, and keep edits by hand."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from escoita.utils.untrusted import read_yaml
 
 
 BEGIN, END, MADE = "<!-- escoita:begin {} {} -->", "<!-- escoita:end {} -->", "<!-- escoita:made {} {} -->"
-# Beyond it the Hub shows no card; in characters.
+# The Hub does not show a longer card; in characters.
 LONGEST_CARD = README_BYTES
 MARK = re.compile(
     r"^<!-- escoita:(?:(?P<kind>begin|end) (?P<name>[a-z_]+)(?: (?P<digest>[0-9a-f]{12}))?"
@@ -29,14 +29,14 @@ MARK = re.compile(
 @dataclass(frozen=True)
 class Block:
     """
-    A block as it stands in a card.
+    Represent a block in a card.
 
     Args:
-        name (`str`): The section of the template.
-        digest (`str`): Of the text that was made.
-        text (`str`): What stands there, without the marks.
-        start (`int`): Where the first mark begins in the card, in characters.
-        end (`int`): Where the line of the last mark ends, its line end included.
+        name (`str`): Name of the section in the template.
+        digest (`str`): Digest of the generated text.
+        text (`str`): Current text without the marks.
+        start (`int`): Position of the first mark in the card, in characters.
+        end (`int`): End of the line of the last mark, with its line end.
     """
 
     name: str
@@ -47,19 +47,19 @@ class Block:
 
     @property
     def edited(self) -> bool:
-        """Whether a person has changed what was made."""
+        """Whether the text was edited by hand."""
         return digest(self.text) != self.digest
 
 
 @dataclass(frozen=True)
 class Made:
     """
-    The last mark: what was made when the card was.
+    Represent the last mark of a card, which lists the generated content.
 
     Args:
-        digests (`dict[str, str]`): Of each block by its name, and of each key of the front matter by `front.` and it.
-        start (`int`): Where it begins in the card, in characters.
-        end (`int`): Where its line ends, its line end included.
+        digests (`dict[str, str]`): Digests of the blocks by name, and of the keys of the front matter by `front.NAME`.
+        start (`int`): Position in the card, in characters.
+        end (`int`): End of its line, with the line end.
     """
 
     digests: dict[str, str]
@@ -69,16 +69,16 @@ class Made:
 
 def marked(name: str, text: str) -> str:
     """
-    A text between its marks; nothing where it is blank, so that an absent fact leaves no heading.
+    Return a text between its marks; empty for a blank text, so that a missing value leaves no heading.
 
-    A line of the text that is a mark itself, as data could hold one, moves in by a blank, and is none any more.
+    A line of the text that is a mark itself is indented by a space, so that it is no mark anymore.
     """
     text = MARK.sub(lambda mark: f" {mark[0]}", text.strip("\n"))
     return f"{BEGIN.format(name, digest(text))}\n{text}\n{END.format(name)}\n" if text.strip() else ""
 
 
 def digest(text: str) -> str:
-    """What the first mark says of the text: the beginning of its SHA-256, line ends taken alike."""
+    """Return the digest in the first mark: the beginning of the SHA-256 of the text, with normalized line ends."""
     return sha256_of(text)[:12]
 
 
@@ -89,10 +89,10 @@ def sha256_of(text: str) -> str:
 
 def blocks(card: str) -> list[Block]:
     """
-    The blocks of a card, in their order; each name once, and none within another.
+    Return the blocks of a card in their order; each name occurs once, and no block is inside of another.
 
-    A mark without its other half is text. So is a block of which the last mark does not tell, where there is one: a
-    person may write marks too. Of two alike the true one is that which is as it was made, else the first.
+    A mark without its counterpart is text. If there is a last mark, a block that it does not list is text too, since
+    an author may write marks. Of two blocks with the same name, the unedited one is used, or else the first.
     """
     opened: dict[str, re.Match[str]] = {}
     found = []
@@ -104,16 +104,16 @@ def blocks(card: str) -> list[Block]:
             text = re.sub(r"\r?\n\Z", "", card[begin.end() : mark.start()])
             found.append(Block(name, begin["digest"], text, begin.start(), mark.end()))
     last = made(card)
-    true: list[Block] = []
+    accepted: list[Block] = []
     for block in sorted(found, key=lambda each: (each.edited, each.start)):
-        told = last is None or last.digests.get(block.name) == block.digest
-        if told and not any(block.name == other.name or _overlap(block, other) for other in true):
-            true.append(block)
-    return sorted(true, key=lambda block: block.start)
+        listed = last is None or last.digests.get(block.name) == block.digest
+        if listed and not any(block.name == other.name or _overlap(block, other) for other in accepted):
+            accepted.append(block)
+    return sorted(accepted, key=lambda block: block.start)
 
 
 def made(card: str) -> Made | None:
-    """The last mark of a card; one whose sum fits rather than one that only looks like it."""
+    """Return the last mark of a card; a mark with a correct checksum takes precedence."""
     marks = [mark for mark in MARK.finditer(card) if mark["sum"]]
     if not marks:
         return None
@@ -123,7 +123,7 @@ def made(card: str) -> Made | None:
 
 
 def made_mark(digests: Mapping[str, str]) -> str:
-    """The last mark, without a line end."""
+    """Write the last mark, without a line end."""
     listed = " ".join(f"{name}:{value}" for name, value in digests.items())
     return MADE.format(digest(listed), listed)
 
@@ -138,13 +138,13 @@ BOM = "\ufeff"
 @dataclass(frozen=True)
 class Key:
     """
-    A key of the front matter, where it stands.
+    Represent a key of the front matter with its position.
 
     Args:
-        name (`str`): The key.
-        value (`Any`): What it says.
-        start (`int`): Where the key begins in the front matter, in characters.
-        end (`int`): Where its value ends; a comment behind it comes after.
+        name (`str`): Name of the key.
+        value (`Any`): Parsed value.
+        start (`int`): Position of the key in the front matter, in characters.
+        end (`int`): End of its value, before a comment.
     """
 
     name: str
@@ -156,12 +156,12 @@ class Key:
 @dataclass(frozen=True)
 class Conflict:
     """
-    A person's change to what is made.
+    Represent an edit by hand in generated content.
 
     Args:
-        where (`str`): The block or the key.
-        theirs (`str`): What stands there.
-        ours (`str`): What would be written.
+        where (`str`): Section or key.
+        theirs (`str`): Current text.
+        ours (`str`): Generated text.
     """
 
     where: str
@@ -171,11 +171,11 @@ class Conflict:
 
 def split(card: str) -> tuple[str, str, str]:
     """
-    Cuts a card as the Hub does.
+    Split a card as the Hub does.
 
     Returns:
-        `tuple[str, str, str]`: What opens the front matter, the front matter, and the rest with what closes it; the
-            first two are empty where there is none.
+        `tuple[str, str, str]`: Opening line of the front matter, the front matter, and the rest with its closing line;
+            the first two are empty if there is no front matter.
     """
     bom = BOM if card.startswith(BOM) else ""
     found = REGEX_YAML_BLOCK.match(card[len(bom) :])
@@ -186,19 +186,22 @@ def split(card: str) -> tuple[str, str, str]:
 
 def keys(front: str) -> list[Key]:
     """
-    The keys of a front matter, in their order.
+    Return the keys of a front matter in their order.
 
     Raises:
-        PublishError: It is not YAML, or no mapping with a key on each line.
+        PublishError: The front matter is not YAML, or not a mapping with one key on each line.
     """
     try:
         values, tree = read_yaml(front)
     except yaml.YAMLError as error:
-        raise PublishError(f"README.md: its front matter is not YAML: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise PublishError(f"the front matter is not valid YAML ({reason})", path="README.md") from error
     if tree is None:
         return []
     if not isinstance(tree, yaml.MappingNode) or tree.flow_style or len(values) != len(tree.value):
-        raise PublishError("README.md: its front matter must be a mapping, each key once and on a line of its own")
+        raise PublishError(
+            "expected a mapping in the front matter, with each key once and on its own line", path="README.md"
+        )
     places = [(key.value, key.start_mark.index, _end(value)) for key, value in tree.value]
     return [
         Key(name, value, start, start + len(front[start:end].rstrip()))
@@ -208,8 +211,8 @@ def keys(front: str) -> list[Key]:
 
 def key_digest(value: Any) -> str:
     """
-    Of a value, however it is written: `gl` and a list of `gl` alone are the same, as the Hub's editor has it, and so
-    are 1.0 and 1, which JavaScript cannot tell apart.
+    Return the digest of a value, independent of its notation: `gl` and a list with only `gl` are equal, since the
+    Hub's editor writes either, and so are 1.0 and 1, which JavaScript does not distinguish.
     """
     return digest(key_text(value))
 
@@ -217,111 +220,113 @@ def key_digest(value: Any) -> str:
 def key_text(value: Any) -> str:
     """Return the text of a value from which digests are made; see [`key_digest`]."""
     plain = value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else value
-    return json.dumps(_whole(plain), sort_keys=True, default=str)
+    return json.dumps(_with_integers(plain), sort_keys=True, default=str)
 
 
 def front_digests(front: str) -> dict[str, str]:
-    """What the last mark says of a generated front matter."""
+    """Return the digests of a generated front matter for the last mark."""
     return {f"front.{key.name}": key_digest(key.value) for key in keys(front)}
 
 
 def merge(
-    existing: str, new: str, told: Mapping[str, str], force: bool, line_end: str = "\n"
+    existing: str, new: str, recorded: Mapping[str, str], force: bool, line_end: str = "\n"
 ) -> tuple[str, list[Conflict]]:
     """
-    Puts generated keys into a front matter.
+    Merge generated keys into a front matter.
 
-    A key that was not made before and says something else than ours, or was made and then changed, is a conflict. Tags
-    are none: those of a person stay beside ours, and one of ours that they took out comes back only when ours become
-    others. A key that a person took out stays out.
+    A key is a conflict if it was written by hand with another value, or was generated and then edited. Tags are no
+    conflict: the author's tags are kept together with the generated ones, and a removed generated tag returns only if
+    the generated tags change. A key that was removed by hand stays removed.
 
     Args:
-        existing (`str`): As it stands, without its `---`.
-        new (`str`): As it is generated.
-        told (`Mapping[str, str]`): What the last mark of the card says was made.
-        force (`bool`): Ours is written in spite of a conflict.
-        line_end (`str`, *optional*): Of the card.
+        existing (`str`): Existing front matter without its `---`.
+        new (`str`): Generated front matter.
+        recorded (`Mapping[str, str]`): Digests in the last mark of the card.
+        force (`bool`): Whether conflicts are overwritten.
+        line_end (`str`, *optional*): Line end of the card.
 
     Returns:
-        `tuple[str, list[Conflict]]`: The front matter, and what stands in its way.
+        `tuple[str, list[Conflict]]`: Merged front matter, and the conflicts.
 
     Raises:
-        PublishError: One of them cannot be read, or cannot be written without changing what a person wrote.
+        PublishError: A front matter cannot be read, or cannot be written without changing text of the author.
     """
-    ours, there = {key.name: key for key in keys(new)}, keys(existing)
-    conflicts, expected, edits = [], {key.name: key.value for key in there}, []
-    indent = " " * (there[0].start - existing.rfind("\n", 0, there[0].start) - 1) if there else ""
-    for key in there:
-        untouched = told.get(f"front.{key.name}") == key_digest(key.value)
+    ours, present = {key.name: key for key in keys(new)}, keys(existing)
+    conflicts, expected, edits = [], {key.name: key.value for key in present}, []
+    indent = " " * (present[0].start - existing.rfind("\n", 0, present[0].start) - 1) if present else ""
+    for key in present:
+        unedited = recorded.get(f"front.{key.name}") == key_digest(key.value)
         if key.name not in ours:
-            if untouched:
+            if unedited:
                 edits.append((key.start, _next_line(existing, key.end), ""))
                 del expected[key.name]
             continue
-        standing, value = existing[key.start : key.end], ours[key.name].value
-        if key.name == "tags" and not untouched:
-            if told.get("front.tags") == key_digest(value):
+        current, value = existing[key.start : key.end], ours[key.name].value
+        if key.name == "tags" and not unedited:
+            if recorded.get("front.tags") == key_digest(value):
                 continue
             value = _tags(key.value, value)
         if key_digest(value) == key_digest(key.value):
             continue
-        text = _more_tags(standing, key.value, value, line_end) if key.name == "tags" and not untouched else ""
+        text = _more_tags(current, key.value, value, line_end) if key.name == "tags" and not unedited else ""
         text = text or _written(key.name, value, line_end + indent)
-        changed = key.name != "tags" and not untouched
-        if (changed or (not text.startswith(standing) and _commented(standing, key))) and not force:
-            conflicts.append(Conflict(f"{key.name} of the front matter", standing, text))
+        changed = key.name != "tags" and not unedited
+        if (changed or (not text.startswith(current) and _commented(current, key))) and not force:
+            conflicts.append(Conflict(f"{key.name} of the front matter", current, text))
         edits.append((key.start, key.end, text))
         expected[key.name] = value
     merged = existing
     for start, end, text in reversed(edits):
         merged = merged[:start] + text + merged[end:]
-    for name in [name for name in ours if name not in expected and f"front.{name}" not in told]:
+    for name in [name for name in ours if name not in expected and f"front.{name}" not in recorded]:
         gap = line_end if merged.strip() and not merged.endswith("\n") else ""
         merged += gap + indent + _written(name, ours[name].value, line_end + indent)
         expected[name] = ours[name].value
     if {key.name: key.value for key in keys(merged)} != expected:
-        raise PublishError("README.md: its front matter cannot be revised without changing what a person wrote there")
+        raise PublishError(
+            "the front matter cannot be updated without changing text that was written by hand", path="README.md"
+        )
     return merged, conflicts
 
 
-def _whole(value: Any) -> Any:
-    """A value with its whole numbers as integers."""
+def _with_integers(value: Any) -> Any:
+    """Return a value in which floats without a fraction are integers."""
     if isinstance(value, dict):
-        # JSON sorts names of one type alone, and knows no dates as names.
-        return {name if isinstance(name, str) else str(name): _whole(each) for name, each in value.items()}
+        # JSON sorts names of one type only, and dates cannot be names.
+        return {name if isinstance(name, str) else str(name): _with_integers(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_whole(each) for each in value]
+        return [_with_integers(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _tags(theirs: Any, ours: Any) -> list[Any]:
-    """A person's tags, and those of ours that are not among them."""
+    """Return the author's tags, followed by the generated tags that are not among them."""
     theirs, ours = (each if isinstance(each, list) else [each] * (each is not None) for each in (theirs, ours))
     return [*theirs, *(tag for tag in ours if tag not in theirs)]
 
 
-def _more_tags(standing: str, theirs: Any, tags: list[Any], line_end: str) -> str:
-    """A list in lines with some more at its end, so that a person's order and comments stay; else nothing."""
-    dash = re.match(r"[ \t]*- +", standing.splitlines()[-1])
+def _more_tags(current: str, theirs: Any, tags: list[Any], line_end: str) -> str:
+    """Append tags to a block list, which keeps its order and comments; empty for another notation."""
+    dash = re.match(r"[ \t]*- +", current.splitlines()[-1])
     if not dash or not isinstance(theirs, list):
         return ""
     lines = (yaml_dump([tag]).strip().removeprefix("- ") for tag in tags[len(theirs) :])
-    return standing + "".join(f"{line_end}{dash[0]}{line}" for line in lines)
+    return current + "".join(f"{line_end}{dash[0]}{line}" for line in lines)
 
 
 def _written(name: str, value: Any, line_end: str) -> str:
-    """A key as the front matter of a new card says it."""
+    """Write a key as in the front matter of a new card."""
     return str(yaml_dump({name: value}, sort_keys=False)).strip().replace("\n", line_end)
 
 
-def _commented(standing: str, key: Key) -> bool:
-    """Whether a person may have put a comment into a value of ours."""
-    plain = " ".join(standing.split()) == " ".join(_written(key.name, key.value, "\n").split())
-    return not plain and bool(re.search(r"\s#", standing))
+def _commented(current: str, key: Key) -> bool:
+    """Return whether a generated value may hold a comment of the author."""
+    plain = " ".join(current.split()) == " ".join(_written(key.name, key.value, "\n").split())
+    return not plain and bool(re.search(r"\s#", current))
 
 
 def _end(node: yaml.Node) -> int:
-    """Where a value ends; a collection in lines would else reach up to the next key, over comments between."""
+    """Return the end of a value. A block collection ends with its last member, before any comments."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -329,6 +334,6 @@ def _end(node: yaml.Node) -> int:
 
 
 def _next_line(text: str, at: int) -> int:
-    """The beginning of the next line where nothing but blanks is left on this one; else the place itself."""
+    """Return the start of the next line if only blanks are left on this one, or else the position itself."""
     rest = re.compile(r"[ \t]*(\r?\n|\Z)").match(text, at)
     return rest.end() if rest else at

@@ -46,19 +46,19 @@ TOOLS = {
     },
     "jiwer": {"author": "Vaessen, Nik", "title": "{JiWER}", "url": "https://github.com/jitsi/jiwer"},
 }
-# What would end a value before its time, or begin a command of TeX.
+# Characters that would end a value, or begin a command of TeX.
 _SPECIAL = re.compile(r"([&%$#_])|([{}\\~^])")
 
 
 def citation(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -> str:
     """
-    BibTeX entries.
+    Return the BibTeX entries.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`]): Its `card.citation` takes the place of the first.
-        training ([`~escoita.records.training.TrainingRecord`]): Says when, with what engine and of what family.
-        base (`str`): Folder or repository of the base; of a folder nothing can be cited.
-        adapter (`str`): The same of the adapter.
+        recipe ([`~escoita.recipe.schema.Recipe`]): Recipe; `card.citation` replaces the first entry.
+        training ([`~escoita.records.training.TrainingRecord`]): Training record with date, engine and family.
+        base (`str`): Folder or repository of the base; a folder is not cited.
+        adapter (`str`): Folder or repository of the adapter.
     """
     own = {
         "author": f"{{{text(recipe.card.developers)}}}" if recipe.card.developers.strip() else "",
@@ -68,8 +68,8 @@ def citation(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
     }
     entries = [recipe.card.citation.strip() or entry(recipe.name, own)]
     if hub_id(base):
-        there = {"title": text(base), "url": f"https://huggingface.co/{base}"}
-        entries.append(entry(f"{recipe.name}-base", there))
+        base_fields = {"title": text(base), "url": f"https://huggingface.co/{base}"}
+        entries.append(entry(f"{recipe.name}-base", base_fields))
     info = BY_MODEL_TYPE.get(training.family)
     if info and info.citation:
         entries.append(entry(info.name.replace("_", "-"), info.citation))
@@ -79,11 +79,11 @@ def citation(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
 
 def entry(key: str, fields: dict[str, str]) -> str:
     """
-    One entry of BibTeX, its empty fields left out.
+    Return a BibTeX entry without its empty fields.
 
     Args:
-        key (`str`): What it is cited by.
-        fields (`dict[str, str]`): In TeX; `kind` is `misc` unless given.
+        key (`str`): Key of the entry.
+        fields (`dict[str, str]`): Fields in TeX; the default of `kind` is `misc`.
     """
     values = {name: value for name, value in fields.items() if value and name != "kind"}
     lines = [f"  {name} = {{{value}}}," for name, value in values.items()]
@@ -91,7 +91,7 @@ def entry(key: str, fields: dict[str, str]) -> str:
 
 
 def text(value: str) -> str:
-    """A text on one line, in TeX: nothing in it is a command, and no brace is left open."""
+    """Return a text as one line of TeX without commands and open braces."""
     commands = {
         "{": r"\{",
         "}": r"\}",
@@ -103,22 +103,23 @@ def text(value: str) -> str:
 
 
 def hub_id(base: str) -> str | None:
-    """The base's repository; none for a folder, even one whose path looks like the name of a repository."""
+    """Return the repository of a base; none for a folder, even if its path looks like the name of a repository."""
     return base if is_repo_id(base) and not Path(base).is_dir() else None
 
 
 def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, adapter: str = "") -> ModelCardData:
     """
-    Builds the front matter.
+    Build the front matter.
 
     Args:
-        recipe ([`Recipe`]): Language, licence, tags.
-        evaluation ([`EvaluationRecord`], *optional*): Its rates become the model-index, as fractions; none before.
-        base (`str`): The base model; a folder is left out, as the Hub could only take it for somebody's repository.
-        adapter (`str`, *optional*): Repository of the adapter, where the results can be read; a folder is left out.
+        recipe ([`Recipe`]): Recipe with language, license and tags.
+        evaluation ([`EvaluationRecord`], *optional*): Evaluation whose rates become the `model-index`, as fractions.
+        base (`str`): Base model; a folder is left out, since the Hub would take it for a repository.
+        adapter (`str`, *optional*): Repository of the adapter, which is the source of the results; a folder is left
+            out.
 
     Returns:
-        [`ModelCardData`]: As huggingface_hub writes it.
+        [`ModelCardData`]: Front matter.
     """
     results = expected_index(recipe, evaluation, hub_id(adapter)) if evaluation else []
     kind = ["lora"] if recipe.method.kind == "lora" else []
@@ -142,51 +143,51 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, ada
 
 def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | None = None) -> list[EvalResult]:
     """
-    WER and CER of the adapter on each corpus, and on all pooled by words where there are several: under the recipe's
-    normaliser, and of the raw texts. Fractions, with as many decimals as tell one edit from none.
+    Return WER and CER of the adapter on each corpus and on several corpora pooled, with the normalizer of the recipe
+    and without. The values are fractions with enough decimals for a single edit.
 
-    Name and arguments of a metric tell normalisers apart. Arguments of the dataset could not: huggingface_hub writes
-    one entry for each type, configuration, split and revision of a dataset, with the arguments of the first. Corpora
-    that are alike in these go by their own names as types, and name their dataset in the arguments.
+    The normalizer is in the name and the arguments of a metric. It cannot be in the arguments of the dataset, since
+    huggingface_hub writes one entry for each type, configuration, split and revision of a dataset, with the arguments
+    of the first. Corpora that share all of these have their own names as types, and their dataset in the arguments.
 
     Args:
-        recipe ([`Recipe`]): Names the datasets.
-        evaluation ([`EvaluationRecord`]): Holds the rates.
-        repo (`str`, *optional*): Where the adapter is published, with its results.
+        recipe ([`Recipe`]): Recipe with the datasets.
+        evaluation ([`EvaluationRecord`]): Evaluation with the rates.
+        repo (`str`, *optional*): Repository of the adapter with its results.
 
     Returns:
-        `list[EvalResult]`: The same whenever the rates are the same.
+        `list[EvalResult]`: Entries, which depend only on the rates.
     """
     titles = titles_of(evaluation, recipe, pooled="All test corpora, pooled by words")
     tests = {corpus.name: corpus for corpus in recipe.corpora.test}
-    places = {name: _place(corpus) for name, corpus in tests.items()}
-    alike = Counter(tuple(place.items()) for place in places.values())
+    datasets = {name: _dataset(corpus) for name, corpus in tests.items()}
+    uses = Counter(tuple(dataset.items()) for dataset in datasets.values())
     source = results_url(repo) if repo else None
     entries = []
     for result in evaluation.rows:
-        place = places.get(result.name, {})
-        told: dict[str, Any] = {}
+        dataset = datasets.get(result.name, {})
+        arguments: dict[str, Any] = {}
         if result.name == evaluation.pooled.name:
-            told = {"composition": {each.name: round(each.word_share, 4) for each in evaluation.corpora}}
-        elif place and alike[tuple(place.items())] > 1:
-            told = {"dataset": place["dataset_type"]}
-            place = place | {"dataset_type": result.name}
+            arguments = {"composition": {each.name: round(each.word_share, 4) for each in evaluation.corpora}}
+        elif dataset and uses[tuple(dataset.items())] > 1:
+            arguments = {"dataset": dataset["dataset_type"]}
+            dataset = dataset | {"dataset_type": result.name}
         entries += [
             EvalResult(
                 task_type="automatic-speech-recognition",
                 task_name="Automatic Speech Recognition",
                 dataset_name=titles[result.name],
-                dataset_args={"language": result.language, "n": result.n} | told,
+                dataset_args={"language": result.language, "n": result.n} | arguments,
                 metric_type=metric,
                 metric_name=f"{metric.upper()} (fraction, {normalizer})",
                 metric_value=round(getattr(rates, metric), len(str(rates.tokens(metric))) + 1),
                 metric_args={"normalizer": normalizer},
                 source_name="escoita" if source else None,
                 source_url=source,
-                dataset_type=place.get("dataset_type", result.name),
-                dataset_config=place.get("dataset_config"),
-                dataset_split=place.get("dataset_split", "test"),
-                dataset_revision=place.get("dataset_revision"),
+                dataset_type=dataset.get("dataset_type", result.name),
+                dataset_config=dataset.get("dataset_config"),
+                dataset_split=dataset.get("dataset_split", "test"),
+                dataset_revision=dataset.get("dataset_revision"),
             )
             for normalizer, rates in {
                 evaluation.normalizer: result.main_system.normalized,
@@ -198,7 +199,7 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
 
 
 def dataset_id(corpus: Corpus) -> str | None:
-    """The dataset of the Hub that a corpus is: what it is read from, or what its address says; else none."""
+    """Return the Hub dataset of a corpus, from its path or its web address; none for other corpora."""
     if corpus.reader == "hub" and hub_id(corpus.path):
         return corpus.path
     address = re.match(r"https://(?:huggingface\.co|hf\.co)/datasets/([^/?#]+/[^/?#]+)", corpus.url or "")
@@ -206,16 +207,16 @@ def dataset_id(corpus: Corpus) -> str | None:
 
 
 def results_url(repo: str) -> str:
-    """Where the rates of a published adapter can be read."""
+    """Return the web address of the results of a published adapter."""
     return f"https://huggingface.co/{repo}/blob/main/eval/results.json"
 
 
-def _place(corpus: Corpus) -> dict[str, str]:
-    """What the Hub finds a dataset by."""
-    place = {
+def _dataset(corpus: Corpus) -> dict[str, str]:
+    """Return the keys that identify a dataset on the Hub."""
+    dataset = {
         "dataset_type": dataset_id(corpus) or corpus.name,
         "dataset_config": corpus.config,
         "dataset_split": corpus.split or "test",
         "dataset_revision": corpus.revision,
     }
-    return {key: value for key, value in place.items() if value}
+    return {key: value for key, value in dataset.items() if value}

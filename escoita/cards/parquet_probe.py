@@ -1,8 +1,8 @@
 """
 Read published Parquet files in a child process first.
 
-Arrow ends the process at some damaged files, such as one with an unknown compression: a C++ exception that nothing
-catches. A file that the child survives is read again by the program, in the same way.
+Some damaged files, such as one with an unknown compression, raise a C++ exception in Arrow that kills the process. A
+file that the child process can read is then read by the program in the same way.
 """
 
 from contextlib import suppress
@@ -10,7 +10,6 @@ from pathlib import Path
 
 from escoita.cards.listing import published_files
 from escoita.errors import EscoitaError, PublishError, RecordError
-from escoita.utils.formatting import visible
 from escoita.utils.sandbox import limited
 
 
@@ -25,23 +24,21 @@ def require_readable(source: str, folder: Path) -> None:
 
     Args:
         source (`str`): Name of the repository or folder, for errors.
-        folder (`Path`): Holds the files of a repository.
+        folder (`Path`): Folder with the files of a repository.
 
     Raises:
-        PublishError: Names the file.
+        PublishError: A file cannot be read.
     """
     files = {name: path for name, path in published_files(folder).items() if path.suffix == ".parquet"}
     if not files or survives(list(files.values())):
         return
     broken = next((name for name, path in files.items() if not survives([path])), "a Parquet file")
-    raise PublishError(
-        f"{source}: {visible(broken)}: damaged; reading it takes more than {SECONDS} s or {MEMORY_BYTES >> 30} GiB, or"
-        " ends the process"
-    )
+    problem = f"damaged: reading it kills the process, or needs more than {SECONDS} s or {MEMORY_BYTES >> 30} GiB"
+    raise PublishError(problem, path=source, value=broken)
 
 
 def survives(paths: list[Path]) -> bool:
-    """Return whether a child process can read the files; a file that it refuses in one line does not count."""
+    """Return whether a child process can read the files; a file that it refuses with an error counts as read."""
     try:
         limited(
             "escoita.cards.parquet_probe", [str(path.absolute()) for path in paths], "Parquet", SECONDS, MEMORY_BYTES

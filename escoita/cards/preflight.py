@@ -1,4 +1,4 @@
-"""What can be known before training starts, so that hours of it do not end in a refusal."""
+"""Check before training whether the adapter can be published."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,14 +26,14 @@ ANY_REPOSITORY = "user/adapter"
 
 def preflight(recipe: Recipe) -> None:
     """
-    Checks what can be known without the Hub, and then token, repository, write permission, base and the card's
-    metadata against the Hub.
+    Check everything that needs no network, and then token, repository, write permission, base and metadata of the card
+    on the Hub.
 
     Args:
-        recipe ([`Recipe`]): About to be trained and published.
+        recipe ([`Recipe`]): Recipe that is to be trained and published.
 
     Raises:
-        PublishError: Says what is missing, one line for each.
+        PublishError: Publishing would fail; one line for each problem.
     """
     require_publishable(recipe)
     api = HfApi()
@@ -44,13 +44,13 @@ def preflight(recipe: Recipe) -> None:
 
 def require_publishable(recipe: Recipe) -> None:
     """
-    Check all that publishing would refuse and that is known without the Hub.
+    Check everything that publishing would refuse and that needs no network.
 
     Args:
-        recipe ([`Recipe`]): About to be trained. A repository that it does not name is not asked for.
+        recipe ([`Recipe`]): Recipe that is to be trained; it may name no repository.
 
     Raises:
-        PublishError: One line for each refusal.
+        PublishError: Publishing would fail; one line for each problem.
     """
     if found := list(refusals(recipe)):
         raise PublishError("\n".join(found))
@@ -58,10 +58,10 @@ def require_publishable(recipe: Recipe) -> None:
 
 def refusals(recipe: Recipe) -> Iterator[str]:
     """
-    Yield what publishing would refuse and what is known without the Hub. The functions that publishing calls find it.
+    Yield the problems that publishing would have, from the same functions that publishing calls, without network.
 
     Args:
-        recipe ([`Recipe`]): About to be trained.
+        recipe ([`Recipe`]): Recipe that is to be trained.
     """
     repo = recipe.hub.repo or ANY_REPOSITORY
     for check in _checks(recipe, repo):
@@ -74,7 +74,7 @@ def refusals(recipe: Recipe) -> Iterator[str]:
 def _checks(recipe: Recipe, repo: str) -> Iterator[Callable[[], object]]:
     yield lambda: require_name(repo)
     if "/" in repo:  # the name of the base and the metadata follow from the user's name
-        if recipe.hub.repo is None and Path(recipe.base).is_dir():  # nobody has said what the base will be called
+        if recipe.hub.repo is None and Path(recipe.base).is_dir():  # the name of the published base is not known
             yield lambda: base_files(Path(recipe.base))
         else:
             yield lambda: base_apart(recipe, repo)
@@ -87,30 +87,30 @@ def _checks(recipe: Recipe, repo: str) -> Iterator[Callable[[], object]]:
 
 def validate_card(content: str) -> None:
     """
-    Checks a card's metadata against the Hub's lists, and asks the Hub whether it accepts it.
+    Check the metadata of a card against the lists of the Hub, and with its validation service.
 
     Raises:
-        PublishError: It does not, or a value is on no list; says why.
+        PublishError: A value is not on a list, or the Hub refuses the metadata.
     """
     check_card(content)
     with clear_refusals("card"):
         try:
             retrying("card", known=False)(ModelCard(content).validate)
         except ValueError as error:
-            raise PublishError(f"card: the Hub refuses its metadata ({' '.join(str(error).split())})") from error
+            raise PublishError(f"metadata refused by the Hub ({' '.join(str(error).split())})", path="card") from error
 
 
 def check_publishing(recipe: Recipe, push: bool, dry_run: bool) -> None:
     """
-    Check before a training what publishing its adapter would refuse.
+    Check before a training whether its adapter can be published.
 
     Args:
-        recipe ([`Recipe`]): What is to be trained.
-        push (`bool`): The adapter is to be published: the token and the repository are checked too.
-        dry_run (`bool`): Nothing is to be trained.
+        recipe ([`Recipe`]): Recipe that is to be trained.
+        push (`bool`): Whether the adapter is to be published: token and repository are checked too.
+        dry_run (`bool`): Whether nothing is to be trained.
 
     Raises:
-        EscoitaError: Publishing would refuse it. Without `push` and `dry_run`, that is only printed.
+        EscoitaError: Publishing would fail. Without `push` and `dry_run`, the problems are only printed.
     """
     if push:
         preflight(recipe)
@@ -118,4 +118,4 @@ def check_publishing(recipe: Recipe, push: bool, dry_run: bool) -> None:
         require_publishable(recipe)
     else:
         for line in refusals(recipe):
-            say(f"{line}; escoita push would refuse it")
+            say(f"{line} (`escoita push` would refuse it)")

@@ -29,18 +29,18 @@ from escoita.utils.files import public_name, write_atomically
 
 def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> dict[str, bytes]:
     """
-    What a leaderboard of the Hub reads of an adapter, for `hub.benchmarks` of the recipe alone.
+    Return the files that leaderboards of the Hub read, for `hub.benchmarks` of the recipe.
 
     Args:
-        recipe ([`Recipe`]): Says which test corpus is which task of which benchmark, and what that counts in.
-        evaluation ([`EvaluationRecord`]): Holds the rates, under the recipe's normaliser.
-        repo (`str`): Where the adapter is published, `user/name`.
+        recipe ([`Recipe`]): Recipe with the benchmarks: test corpus, dataset, task and unit.
+        evaluation ([`EvaluationRecord`]): Evaluation with the rates.
+        repo (`str`): Repository of the adapter, `user/name`.
 
     Returns:
         `dict[str, bytes]`: Content of `.eval_results/<corpus>.yaml`, by path.
 
     Raises:
-        PublishError: A corpus was not tested, or a benchmark is no repository.
+        PublishError: A corpus was not evaluated, or a benchmark is not a repository.
     """
     require_benchmarks(recipe)
     files: dict[str, list[EvalResultEntry]] = {}
@@ -55,24 +55,28 @@ def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> 
 
 def require_benchmarks(recipe: Recipe) -> None:
     """
-    Check that the benchmarks of a recipe can be repositories. That their corpora are tested, a recipe checks itself.
+    Check that the benchmarks of a recipe have valid names of repositories.
 
     Raises:
-        PublishError: One cannot.
+        PublishError: A name is not valid.
     """
     for benchmark in recipe.hub.benchmarks:
         if not is_repo_id(benchmark.dataset):
-            raise PublishError(f"hub.benchmarks: {benchmark.dataset}: not the name of a repository; write user/name")
+            raise PublishError(
+                "not the name of a repository", key="hub.benchmarks", value=benchmark.dataset, hint="use user/name"
+            )
 
 
 def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> EvalResultEntry:
     tested = {result.name: result for result in evaluation.corpora}
     if benchmark.corpus not in tested:
-        raise PublishError(f"hub.benchmarks: {benchmark.corpus} was not tested; tested were {', '.join(tested)}")
+        problem = f"not an evaluated corpus; evaluated: {', '.join(tested)}"
+        raise PublishError(problem, key="hub.benchmarks", value=benchmark.corpus)
     result = tested[benchmark.corpus]
     rates = result.main_system.normalized
     rate, decimals = getattr(rates, benchmark.metric), len(str(rates.tokens(benchmark.metric))) + 1
     unit = "percent" if benchmark.percent else "fractions"
+    # Published files have this spelling, and `escoita verify` compares them.
     texts = "raw texts" if evaluation.normalizer == "raw" else f"normaliser {evaluation.normalizer}"
     return EvalResultEntry(
         dataset_id=benchmark.dataset,
@@ -84,37 +88,35 @@ def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> Eva
     )
 
 
-# Of an adapter's folder; a pickle or a README of a trainer among them would not be published.
+# Published files of the folder of an adapter; other files, such as pickles, are left out.
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json", *UNCHANGED_FILES)
 CARD = "README.md"
-# In the format of `sha256sum -c`; of everything but the card, which people edit.
+# In the format of `sha256sum -c`; without the card, which authors edit.
 CHECKSUMS = "SHA256SUMS"
 
 
 def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict[str, bytes]:
     """
-    Collects adapter, processor, card, records, and what the figures were made from, laid out as a run directory is.
+    Collect adapter, processor, card, records and predictions, laid out as a run directory.
 
-    Transcripts that may not be published, and the names of speakers, are in none of them (see
-    `escoita/cards/anonymize.py`). The card is made from the other files as they are published, so that everybody can
-    make it again.
+    They contain no private transcripts and no names of speakers (see `escoita/cards/anonymize.py`). The card is built
+    from the other published files, so that it can be reproduced.
 
     Args:
-        run ([`RunDirectory`]): Trained and evaluated.
-        recipe ([`Recipe`]): Of the run.
-        repo (`str`): Where it goes, `user/name`.
-        base (`str`): Repository of the base, written wherever a file names it.
+        run ([`RunDirectory`]): Run that is trained and evaluated.
+        recipe ([`Recipe`]): Recipe of the run.
+        repo (`str`): Target repository, `user/name`.
+        base (`str`): Repository of the base, which is written to all files that name the base.
 
     Returns:
         `dict[str, bytes]`: Content by path in the repository.
 
     Raises:
-        PublishError: The run holds no adapter.
-        RecordError: It is not evaluated yet, or something else was evaluated, or transcripts may not be published and
-            were not counted.
+        PublishError: The run has no adapter.
+        RecordError: The run is not evaluated, another adapter was evaluated, or private transcripts have no counts.
     """
     if not (run.adapter / "adapter_model.safetensors").is_file():
-        raise PublishError(f"{run.adapter}: holds no adapter_model.safetensors; train first")
+        raise PublishError("no adapter_model.safetensors", path=run.adapter, hint="run `escoita train` first")
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
     files = {name: (run.adapter / name).read_bytes() for name in ADAPTER_FILES if (run.adapter / name).is_file()}
     config = {"base_model_name_or_path": base, "revision": base_revision(recipe, training)}
@@ -122,12 +124,12 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
     files["adapter_config.json"] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
     files["recipe.yaml"] = public_recipe(recipe, base).encode()
     files |= template_files(recipe, run)
-    written_by = {
+    versions = {
         "card_version": __version__,
         "card_template_sha256": template_digest(),
         "matplotlib_version": importlib.metadata.version("matplotlib"),
     }
-    published_training = redacted_training(training, recipe, base).model_copy(update=written_by)
+    published_training = redacted_training(training, recipe, base).model_copy(update=versions)
     files["training.json"] = published_training.to_json().encode()
     if curve := training_plot(training):
         files[run.curve.name] = curve.encode()
@@ -138,8 +140,8 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
         files[run.durations.relative_to(run.path).as_posix()] = durations.encode()
     speakers = {}
     for corpus in [*(result.name for result in evaluation.corpora), PROBES]:
-        heard, speakers[corpus] = redacted_predictions(run.eval, corpus, recipe, base, training.base_sha256)
-        files |= {f"eval/{corpus}/{name}": content for name, content in heard.items()}
+        predictions, speakers[corpus] = redacted_predictions(run.eval, corpus, recipe, base, training.base_sha256)
+        files |= {f"eval/{corpus}/{name}": content for name, content in predictions.items()}
     evaluation = redacted_evaluation(evaluation, speakers, base, training.base_sha256)
     files["eval/results.json"] = evaluation.to_json().encode()
     files |= {f"eval/{plot.name}": plot.read_bytes() for plot in sorted(run.eval.glob("*.svg"))}
@@ -150,21 +152,24 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
 
 
 def card_of(files: Mapping[str, bytes], run: RunDirectory, base: str, repo: str) -> str:
-    """The card as whoever has the published files makes it."""
+    """Build the card from the published files."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
-            if not name.endswith(".safetensors"):  # no card needs them, and they may be large
+            if not name.endswith(".safetensors"):  # not needed for a card, and possibly large
                 write_atomically(Path(folder) / name, content)
-        there = RunDirectory(Path(folder))
+        copy = RunDirectory(Path(folder))
         try:
             template = files[KEPT].decode() if KEPT in files else None
-            return build_card(there, there.load_recipe(), base, repo, template)
-        except RecordError as error:
-            raise RecordError(str(error).replace(folder, str(run.path))) from error
+            return build_card(copy, copy.load_recipe(), base, repo, template)
+        except RecordError as error:  # name the file of the run, not its copy
+            error.problem = error.problem.replace(folder, str(run.path))
+            if error.path is not None:
+                error.path = str(error.path).replace(folder, str(run.path))
+            raise
 
 
 def checksums(files: Mapping[str, bytes]) -> bytes:
-    """Digests of all files but the card and this one, a line each, by name."""
+    """Return the lines of `SHA256SUMS`: digests of all files except the card and `SHA256SUMS`, sorted by name."""
     lines = [
         f"{hashlib.sha256(content).hexdigest()}  {name}\n"
         for name, content in sorted(files.items())
@@ -174,7 +179,7 @@ def checksums(files: Mapping[str, bytes]) -> bytes:
 
 
 def public_recipe(recipe: Recipe, base: str) -> str:
-    """The recipe as a stranger reads it: with the published base, and without folders of this machine."""
+    """Return the recipe for publication: with the published base, and without folders of this machine."""
     document = yaml.safe_load(recipe.to_yaml()) | {"base": base}
     document.pop("run_dir", None)
     for split in ("train", "validation", "test"):

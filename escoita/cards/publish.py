@@ -1,5 +1,5 @@
 """
-Publish a run: adapter, processor, card and records in one commit, then read back and compared.
+Publish a run: adapter, processor, card and records in one commit, which is then read back and compared.
 
     python cards/push.py --run runs/quickstart-uzbek --repo user/name
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from escoita.cards.contribute import description
+from escoita.cards.contribute import UnchangedRepositoryError, description
 from escoita.cards.editing import by_hand, reviser, standing_card
 from escoita.cards.preflight import validate_card
 from escoita.cards.publication import publication
@@ -43,76 +43,81 @@ from escoita.utils.processes import say
 
 def require_tag(api: HfApi, repo: str, tag: str, commit: str) -> None:
     """
-    Checks that a tag is free, or is where it is to be.
+    Check that a tag does not exist, or is on the right commit.
 
     Args:
         api (`HfApi`): Client of the Hub.
-        repo (`str`): `user/name`; it is there.
-        tag (`str`): Such as `v1`.
-        commit (`str`): Where it is to be; empty for a commit that is still to be made.
+        repo (`str`): Existing repository, `user/name`.
+        tag (`str`): Name of the tag, such as `v1`.
+        commit (`str`): Right commit; empty for a commit that is still to be created.
 
     Raises:
-        PublishError: It is on another commit; tags are not moved.
+        PublishError: The tag is on another commit; tags are not moved.
     """
-    there = _tagged(api, repo, tag)
-    if there and there != commit:
+    tagged = _tagged_commit(api, repo, tag)
+    if tagged and tagged != commit:
         raise PublishError(
-            f"{repo}: the tag {tag} is on commit {there[:12]} already; give another, tags are not moved"
+            f"the tag exists on commit {tagged[:12]}, and tags are not moved",
+            path=repo,
+            key="--tag",
+            value=tag,
+            hint="use another tag",
         )
 
 
 def require_collection(api: HfApi, slug: str, repo: str) -> bool:
     """
-    Checks that there is a collection.
+    Check that a collection exists.
 
     Returns:
-        `bool`: Whether the repository is still to be put into it.
+        `bool`: Whether the repository has to be added to it.
 
     Raises:
-        PublishError: There is none; or it is a CI job that publishes, whose token writes to the repository alone.
+        PublishError: The collection is not found, or the token of a CI job can write only to the repository.
     """
     with clear_refusals(slug, "collection"):
         items = retrying(slug)(api.get_collection, slug).items
     missing = not any(item.item_id == repo and item.item_type == "model" for item in items)
     if missing and trusted_resource(api):
         raise PublishError(
-            f"{slug}: the token of a CI job writes to {repo} alone; put it into the collection yourself"
+            f"the token of a CI job can write only to {repo}", path=slug, hint="add the repository to it by hand"
         )
     return missing
 
 
-def put_tag(api: HfApi, repo: str, tag: str, landed: CommitResult) -> None:
+def put_tag(api: HfApi, repo: str, tag: str, result: CommitResult) -> None:
     """
-    Tags a commit; a tag that is there already is left.
+    Tag a commit; an existing tag is not moved.
 
     Raises:
-        PublishError: The commit is made, the tag is not.
+        PublishError: The commit was created, but could not be tagged.
     """
-    with clear_refusals(f"{landed.url} is made, but not tagged {tag}"):
-        retrying(repo)(api.create_tag, repo, tag=tag, revision=landed.oid, exist_ok=True)
-        if (there := _tagged(api, repo, tag)) != landed.oid:
-            raise PublishError(f"{landed.url} is made, but the tag {tag} is on commit {there[:12]}")
+    with clear_refusals(f"{result.url} was created, but not tagged {tag}"):
+        retrying(repo)(api.create_tag, repo, tag=tag, revision=result.oid, exist_ok=True)
+        if (tagged := _tagged_commit(api, repo, tag)) != result.oid:
+            problem = f"commit created, but the tag exists on commit {tagged[:12]}"
+            raise PublishError(problem, path=result.url, key="--tag", value=tag)
 
 
-def put_into_collection(api: HfApi, slug: str, repo: str, landed: CommitResult) -> None:
+def put_into_collection(api: HfApi, slug: str, repo: str, result: CommitResult) -> None:
     """
-    Puts the repository into a collection.
+    Add the repository to a collection.
 
     Raises:
-        PublishError: The commit is made, but it is not in the collection.
+        PublishError: The commit was created, but the repository could not be added.
     """
-    with clear_refusals(f"{landed.url} is made, but not put into {slug}", "collection"):
+    with clear_refusals(f"{result.url} was created, but not added to {slug}", "collection"):
         retrying(slug)(api.add_collection_item, slug, repo, "model", exists_ok=True)
 
 
-def _tagged(api: HfApi, repo: str, tag: str) -> str:
-    """The commit that a tag is on; empty where there is no such tag."""
+def _tagged_commit(api: HfApi, repo: str, tag: str) -> str:
+    """Return the commit of a tag; empty if there is no such tag."""
     with clear_refusals(repo):
         tags = retrying(repo)(api.list_repo_refs, repo).tags
     return next((ref.target_commit for ref in tags if ref.name == tag), "")
 
 
-# Of an earlier publication: figures that this card does not speak of, what made it, and pickles.
+# Files of an earlier publication that are removed: results, plots, templates, signatures and pickles.
 LEFTOVERS = (
     r"eval/.*|data\.json|data/durations\.svg|training\.svg|card\.md\.jinja|model\.sig|signer\.pub|card\.sha256"
     rf"|{'|'.join(map(re.escape, UNCHANGED_FILES))}"
@@ -134,30 +139,32 @@ def push(
     sign: str | None = None,
 ) -> str:
     """
-    Publishes a run.
+    Publish a run.
 
-    A base that is a local folder is published first, under the same owner, where it is missing.
+    A base that is a local folder is published first, under the same owner, if it is missing.
 
     Args:
-        path (`Path`): The run directory, trained and evaluated.
-        repo (`str`, *optional*): `user/name`; the recipe's `hub.repo` unless given.
-        pr (`bool`, *optional*, defaults to `False`): As a pull request that says what changes.
-        private (`bool`, *optional*): Whether a repository that is made here is private; the recipe's unless given.
-        tag (`str`, *optional*): Of the commit.
-        collection (`str`, *optional*): Slug of one that it is put into; the recipe's `hub.collection` unless given.
-        dry_run (`bool`, *optional*, defaults to `False`): Prints what would become of each file, and changes nothing.
-        force (`bool`, *optional*, defaults to `False`): Overwrites what a person changed in the blocks of the card.
-        sign (`str`, *optional*): Path of a private key to sign with, or `sigstore`; see `escoita/cards/signing.py`.
+        path (`Path`): Run directory, trained and evaluated.
+        repo (`str`, *optional*): Target repository, `user/name`; default: `hub.repo` of the recipe.
+        pr (`bool`, *optional*, defaults to `False`): Whether a pull request is opened.
+        private (`bool`, *optional*): Whether a new repository is private; default: `hub.private` of the recipe.
+        tag (`str`, *optional*): Tag of the commit.
+        collection (`str`, *optional*): Slug of the collection; default: `hub.collection` of the recipe.
+        dry_run (`bool`, *optional*, defaults to `False`): Whether the changes are only printed.
+        force (`bool`, *optional*, defaults to `False`): Whether edits by hand in generated sections are overwritten.
+        sign (`str`, *optional*): Path of the private key, or `sigstore`; see `escoita/cards/signing.py`.
 
     Returns:
         `str`: Address of the commit or of the pull request.
 
     Raises:
-        PublishError: The Hub refuses, or what is there afterwards is not what was sent. The run is left as it was.
-        CardConflict: A person has changed on the Hub what is made from records.
+        PublishError: The Hub refuses, or the published files differ from those that were sent. The run is unchanged.
+        CardConflict: Generated content was edited by hand on the Hub.
     """
     if pr and tag:
-        raise PublishError(f"--tag {tag}: a pull request is tagged once it is merged; leave --tag away")
+        raise PublishError(
+            "a pull request can be tagged only after it is merged", key="--tag", value=tag, hint="remove --tag"
+        )
     key = require_signer(sign) if sign else None
     run, api = RunDirectory(path), HfApi()
     recipe = run.load_recipe()
@@ -172,80 +179,84 @@ def push(
     head, base_head = head_or_none(api, repo), head_or_none(api, base) if base_missing else Head()
     if private is not None and head.sha and head.private != private:
         raise PublishError(
-            f"{repo}: is {'private' if head.private else 'public'} already; change that in its settings"
+            f"the repository exists and is {'private' if head.private else 'public'}",
+            path=repo,
+            key="--private",
+            hint="change its visibility in its settings on the Hub",
         )
-    if CARD in base_head.files:  # whoever wrote the card of a base keeps it
+    if CARD in base_head.files:  # an existing card of the base is kept
         content.pop(CARD, None)
-    wanted_base = CommitPlan(content, "Publish the base of an adapter")
+    base_plan = CommitPlan(content, "Publish the base of an adapter")
     local = standing_card(run.card)
-    wanted = CommitPlan(
+    plan = CommitPlan(
         files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, revise=reviser(local, force)
     )
-    if by_hand(local):  # what is on the Hub alone is public already
-        scan({CARD: wanted.onto(head)[CARD]})
+    if by_hand(local):  # text that is only on the Hub is public already
+        scan({CARD: plan.onto(head)[CARD]})
     if sign:
-        wanted = with_signature(wanted, head, key, repo, _standing(api, repo, head, SIGNATURE) or b"", dry_run)
+        plan = with_signature(plan, head, key, repo, _published_file(api, repo, head, SIGNATURE) or b"", dry_run)
         if key:
-            say(f"{repo}: signed with the key {fingerprint(key.public)}; tell readers this fingerprint")
+            say(f"{repo}: signed with the key {fingerprint(key.public)}; publish this fingerprint for your readers")
     elif SIGNATURE in head.files:
-        say(f"{repo}: the signature there is removed, because this push is not signed; sign it with --sign")
-    found = wanted.changes(head)
+        say(f"{repo}: the existing signature is removed, because this push is not signed (--sign)")
+    found = plan.changes(head)
     if tag and head.sha:
         require_tag(api, repo, tag, "" if real(found) else head.sha)
     slug = collection or recipe.hub.collection
     missing_in = slug if slug and require_collection(api, slug, repo) else None
     if pr and not real(found):
-        raise PublishError(f"{repo}: holds all of it already; there is nothing to open a pull request for")
-    card = wanted.onto(head)[CARD]
+        raise UnchangedRepositoryError(path=repo)
+    card = plan.onto(head)[CARD]
     validate_card(card.decode() if isinstance(card, bytes) else card.read_text("utf-8"))
     if dry_run:
         if base_missing:
-            print_changes(base, wanted_base.changes(base_head))
+            print_changes(base, base_plan.changes(base_head))
         print_changes(repo, found)
-        return f"{repo}: {counted(found)}; a dry run, nothing was changed"
+        return f"{repo}: {counted(found)} (dry run: nothing was changed)"
 
     private = recipe.hub.private if private is None else private
     if base_missing:
-        commit(api, base, wanted_base, made(api, base, base_head, private))
+        commit(api, base, base_plan, with_repository(api, base, base_head, private))
     if pr:
-        wanted = replace(wanted, description=description(_standing(api, repo, head, RESULTS), files[RESULTS], found))
-    landed = commit(api, repo, wanted, made(api, repo, head, private))
-    if landed.oid == head.sha:
-        say(f"{repo}: holds all of it already; nothing was changed")
+        plan = replace(plan, description=description(_published_file(api, repo, head, RESULTS), files[RESULTS], found))
+    result = commit(api, repo, plan, with_repository(api, repo, head, private))
+    if result.oid == head.sha:
+        say(f"{repo}: up to date; nothing was changed")
     if tag:
-        put_tag(api, repo, tag, landed)
+        put_tag(api, repo, tag, result)
     if missing_in:
-        put_into_collection(api, missing_in, repo, landed)
-    return landed.url
+        put_into_collection(api, missing_in, repo, result)
+    return result.url
 
 
 def require_evaluated_as_requested(run: RunDirectory, recipe: Recipe) -> None:
     """
-    Refuse results that were not made as the recipe says: what is published would fail `escoita verify`.
+    Refuse results with other settings than the recipe, because `escoita verify` would report them.
 
     Args:
-        run ([`RunDirectory`]): Holds the results.
-        recipe ([`Recipe`]): The recipe of the run.
+        run ([`RunDirectory`]): Run directory with the results.
+        recipe ([`Recipe`]): Recipe of the run.
 
     Raises:
-        PublishError: With the first difference, and what to do.
-        RecordError: The run is not evaluated yet.
+        PublishError: The settings differ; names the first difference.
+        RecordError: The run is not evaluated.
     """
     if found := next(evaluation_differences(recipe, EvaluationRecord.read(run.results)), None):
         raise PublishError(
-            f"{run.results}: was not made as {run.recipe} says ({found}); run escoita eval --run {run.path} without"
-            " options that change it, or change the recipe"
+            f"the settings differ from those of the recipe ({found})",
+            path=run.results,
+            hint=f"run `escoita eval --run {run.path}` without options that change them, or change the recipe",
         )
 
 
 def head_or_none(api: HfApi, repo: str) -> Head:
-    """What is there; an empty head where there is no repository yet."""
+    """Return the head of a repository; an empty head if there is no repository."""
     with clear_refusals(repo):
         return read_head(api, repo) if is_there(api, repo) else Head()
 
 
-def made(api: HfApi, repo: str, head: Head, private: bool) -> Head:
-    """Makes the repository if it is missing; an empty one is all that a refusal after this leaves behind."""
+def with_repository(api: HfApi, repo: str, head: Head, private: bool) -> Head:
+    """Create the repository if it is missing. A later failure leaves it empty."""
     if head.sha:
         return head
     with clear_refusals(repo):
@@ -254,12 +265,12 @@ def made(api: HfApi, repo: str, head: Head, private: bool) -> Head:
 
 
 def _leftovers(recipe: Recipe) -> re.Pattern[str]:
-    """What an earlier publication may have left, rates of the tested corpora for leaderboards among it."""
+    """Return the pattern of removable files, with the leaderboard files of the test corpora."""
     tested = "|".join(re.escape(corpus.name) for corpus in recipe.corpora.test)
     return re.compile(rf"{LEFTOVERS}|\.eval_results/({tested})\.yaml")
 
 
-def _standing(api: HfApi, repo: str, head: Head, name: str) -> bytes | None:
-    """A file that is in the repository, if it is."""
+def _published_file(api: HfApi, repo: str, head: Head, name: str) -> bytes | None:
+    """Return a file of the repository, or none if it does not exist."""
     with clear_refusals(repo):
         return read_file(api, repo, head.sha, name) if name in head.files else None

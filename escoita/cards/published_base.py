@@ -1,4 +1,4 @@
-"""The base that a card names: a repository that a reader can find, with the weights that were trained on."""
+"""Find the published base of an adapter: a repository with the weights of the training."""
 
 from pathlib import Path
 
@@ -17,8 +17,21 @@ from escoita.utils.files import sha256
 PUBLISHED_SUFFIXES = {".json", ".jinja", ".md", ".model", ".safetensors"}
 
 
+class OtherPublishedBaseError(PublishError):
+    """
+    Report a repository with other weights than the folder of the base.
+
+    Args:
+        folder (`Path`): The folder of the base.
+    """
+
+    problem = "differs from the base in {folder}"
+    hint = "set hub.publish_base_as to another name"
+    folder: Path
+
+
 def published_base(recipe: Recipe, repo: str) -> str:
-    """Repository of the base: its own, or for a folder the one it is published as, under the owner of the adapter."""
+    """Return the repository of the base; a folder is published under the owner of the adapter."""
     if not Path(recipe.base).is_dir():
         return recipe.base
     return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"
@@ -26,55 +39,60 @@ def published_base(recipe: Recipe, repo: str) -> str:
 
 def base_apart(recipe: Recipe, repo: str) -> str:
     """
-    Return the repository of the base, as far as it can be checked without asking the Hub.
+    Return the repository of the base, checked without network.
 
     Args:
-        recipe ([`Recipe`]): Names the base.
-        repo (`str`): Where the adapter goes, `user/name`.
+        recipe ([`Recipe`]): Recipe with the base.
+        repo (`str`): Repository of the adapter, `user/name`.
 
     Raises:
-        PublishError: It is that of the adapter, or its name is none of a repository, or its folder has no safetensors.
+        PublishError: The base has the repository of the adapter, no valid name, or no safetensors in its folder.
     """
     base = published_base(recipe, repo)
     if base == repo:
-        raise PublishError(f"{repo}: is the repository of the base; give the adapter another")
+        raise PublishError("the adapter and its base have the same repository", path=repo, hint="use another --repo")
     if Path(recipe.base).is_dir():
         base_files(Path(recipe.base))
         if not is_repo_id(base):
-            raise PublishError(f"{base}: not the name of a repository; set hub.publish_base_as for the base")
+            raise PublishError(
+                "not the name of a repository", key="hub.publish_base_as", value=base, hint="set a valid name"
+            )
     elif not is_repo_id(base):
-        raise PublishError(f"base {base}: neither a folder here nor the name of a repository, user/name")
+        raise PublishError(
+            "neither an existing folder nor the name of a repository, user/name", key="base", value=base
+        )
     return base
 
 
 def base_revision(recipe: Recipe, training: TrainingRecord) -> str | None:
-    """Return the commit of the base that was trained on, or what the recipe says if no commit was recorded."""
+    """Return the commit of the base in the training record, or the revision in the recipe if there is none."""
     return training.base_commit or recipe.base_revision
 
 
 def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
     """
-    Checks that the base is on the Hub, or can be published there from its folder.
+    Check that the base is on the Hub, or can be published from its folder.
 
     Args:
         api (`HfApi`): Client of the Hub.
-        recipe ([`Recipe`]): Names the base.
-        repo (`str`): Where the adapter goes, `user/name`.
+        recipe ([`Recipe`]): Recipe with the base.
+        repo (`str`): Repository of the adapter, `user/name`.
 
     Returns:
-        `tuple[str, bool]`: The base's repository, and whether it is still to be published from its folder.
+        `tuple[str, bool]`: Repository of the base, and whether it has to be published from its folder.
 
     Raises:
-        PublishError: Says in one line what is wrong.
+        PublishError: The base is not found, or cannot be published.
     """
     base = base_apart(recipe, repo)
     if Path(recipe.base).is_dir():
-        if base_is_there(api, Path(recipe.base), base):
+        if base_is_published(api, Path(recipe.base), base):
             return base, False
         if trusted_resource(api):
             raise PublishError(
-                f"{base}: the base is not there, and the token of a CI job writes to {repo} alone; publish it "
-                "first, by one push with a token of your own"
+                f"base not found, and the token of a CI job can write only to {repo}",
+                path=base,
+                hint="publish the base first: run `escoita push` once with your own token",
             )
         require_write(api, base)
         return base, True
@@ -83,38 +101,38 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
     return base, False
 
 
-def base_is_there(api: HfApi, folder: Path, repo: str) -> bool:
+def base_is_published(api: HfApi, folder: Path, repo: str) -> bool:
     """
-    Whether a repository holds the weights of a folder already. One without any is there where an earlier push made the
-    repository and was cut off; it is filled.
+    Return whether a repository has the weights of a folder. A repository without weights, left by an interrupted
+    push, is filled.
 
     Raises:
-        PublishError: It holds others.
+        PublishError: The repository has other weights.
     """
     with clear_refusals(repo):
         try:
             siblings = retrying(repo, known=False)(api.model_info, repo, files_metadata=True).siblings or []
         except RepositoryNotFoundError:
             return False
-    there = {file.rfilename: file.lfs.sha256 for file in siblings if file.lfs}
+    published = {file.rfilename: file.lfs.sha256 for file in siblings if file.lfs}
     weights = {name: path for name, path in base_files(folder).items() if name.endswith(".safetensors")}
     for name, path in weights.items():
-        if name in there and there[name] != sha256(path):
-            raise PublishError(f"{repo}: holds another {name} than {folder}; set hub.publish_base_as to another name")
-    if weights.keys() <= there.keys():
+        if name in published and published[name] != sha256(path):
+            raise OtherPublishedBaseError(path=repo, value=name, folder=folder)
+    if weights.keys() <= published.keys():
         return True
-    if other := next((name for name in there if name.endswith(".safetensors") and name not in weights), None):
-        raise PublishError(f"{repo}: holds {other}, {folder} does not; set hub.publish_base_as to another name")
+    if other := next((name for name in published if name.endswith(".safetensors") and name not in weights), None):
+        raise OtherPublishedBaseError(path=repo, value=other, folder=folder)
     return False
 
 
 def base_files(folder: Path) -> dict[str, Path]:
     """
-    Collects a base that is a local folder: configuration, tokenizer, processor, weights as safetensors, its README,
-    and the adapters that belong to it, as Phi-4's for speech, each in a folder of its own.
+    Collect the files of a base in a local folder: configuration, tokenizer, processor, safetensors, README, and
+    subfolders with adapters of the base, such as the speech LoRA of Phi-4.
 
     Raises:
-        PublishError: It holds no safetensors.
+        PublishError: The folder has no safetensors.
     """
     folders = [folder, *(config.parent for config in sorted(folder.glob("*/adapter_config.json")))]
     files = {
@@ -124,5 +142,5 @@ def base_files(folder: Path) -> dict[str, Path]:
         if path.suffix in PUBLISHED_SUFFIXES
     }
     if not any(name.endswith(".safetensors") for name in files):
-        raise PublishError(f"{folder}: holds no safetensors, so it cannot be published as a base")
+        raise PublishError("no safetensors, so the base cannot be published", path=folder)
     return files

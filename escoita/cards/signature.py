@@ -1,4 +1,4 @@
-"""Read a signature: who signed, and which digests of which files. What is read may come from anybody."""
+"""Read a signature: the signer and the digests of the signed files. The input is untrusted."""
 
 import contextlib
 import hashlib
@@ -16,30 +16,30 @@ from escoita.utils.files import write_atomically
 SIGNATURE, PUBLIC_KEY, SECTIONS = "model.sig", "signer.pub", "card.sha256"
 # In bytes. The signature of 60 files has 12 kB.
 LARGEST_SIGNATURE, LARGEST_KEY = 1_000_000, 10_000
-INSTALL = "pip install 'escoita[sign]'"
+INSTALL = "run `pip install 'escoita[sign]'`"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-# Extension of a certificate of Sigstore: who vouches for the identity.
+# Extension of a certificate of Sigstore with the provider of the identity.
 ISSUER = "1.3.6.1.4.1.57264.1.1"
 
 
 class SignatureError(PublishError):
-    """A signature that is not valid, or not a signature at all."""
+    """Report an invalid signature or key."""
 
 
 class SignatureUnchecked(PublishError):
-    """A signature that cannot be checked here."""
+    """Report a signature that cannot be checked on this machine."""
 
 
 @dataclass(frozen=True)
 class Signature:
     """
-    A valid signature.
+    Represent a valid signature.
 
     Args:
-        signer (`str`): `sha256:` and the fingerprint of a key, or an identity that Sigstore vouches for.
+        signer (`str`): `sha256:` and the fingerprint of a key, or an identity that Sigstore certifies.
         digests (`dict[str, str]`): SHA-256 of each signed file by its path.
-        issuer (`str`, *optional*): Provider of the identity; none of a key.
+        issuer (`str`, *optional*): Provider of the identity; none for a key.
     """
 
     signer: str
@@ -48,21 +48,24 @@ class Signature:
 
     @property
     def who(self) -> str:
-        """The signer in words."""
+        """The name of the signer within a sentence."""
         return f"{self.signer} (by {self.issuer})" if self.issuer else f"the key {self.signer}"
 
 
 def require_extra(what: str) -> None:
     """
-    Make sure that the packages for signatures are installed.
+    Check that the packages for signatures are installed.
+
+    Args:
+        what (`str`): File or option that needs them.
 
     Raises:
-        SignatureUnchecked: They are not; says how to install them.
+        SignatureUnchecked: A package is missing.
     """
     try:
         import model_signing  # noqa: F401
     except ImportError as error:
-        raise SignatureUnchecked(f"{what} needs the package model-signing; {INSTALL}") from error
+        raise SignatureUnchecked("the package model-signing is missing", key=what, hint=INSTALL) from error
 
 
 def fingerprint(public: bytes) -> str:
@@ -79,41 +82,41 @@ def fingerprint(public: bytes) -> str:
     try:
         key = serialization.load_pem_public_key(public)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SignatureError(f"{PUBLIC_KEY}: not a public key in PEM") from error
+        raise SignatureError("not a public key in PEM", path=PUBLIC_KEY) from error
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
 def read_signature(content: bytes, public: bytes | None) -> Signature:
     """
-    Check a signature, whoever made it, and return what it lists.
+    Check a signature of any signer, and return its signer and digests.
 
     Args:
-        content (`bytes`): Of `model.sig`.
-        public (`bytes`, *optional*): Of `signer.pub`; a keyless signature needs none.
+        content (`bytes`): Content of `model.sig`.
+        public (`bytes`, *optional*): Content of `signer.pub`; not needed for a keyless signature.
 
     Raises:
-        SignatureError: Not a valid signature.
-        SignatureUnchecked: It is of a key that is not published, or the packages are not installed.
+        SignatureError: The signature is not valid.
+        SignatureUnchecked: The key is not published, or a package is missing.
     """
     require_extra(SIGNATURE)
     if len(content) > LARGEST_SIGNATURE:
-        raise SignatureError(f"{SIGNATURE}: over {LARGEST_SIGNATURE:,} bytes, so it is not read")
+        raise SignatureError(f"more than {LARGEST_SIGNATURE:,} bytes", path=SIGNATURE)
     try:
         material = json.loads(content)["verificationMaterial"]
         keyless = "publicKey" not in material
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise SignatureError(f"{SIGNATURE}: not a signature of model-signing") from error
+        raise SignatureError("not a signature of model-signing", path=SIGNATURE) from error
     if keyless:
         return _of_identity(content)
     if public is None:
-        raise SignatureUnchecked(f"{SIGNATURE} is by a key, and there is no {PUBLIC_KEY}")
+        raise SignatureUnchecked(f"signed with a key, but {PUBLIC_KEY} is missing", path=SIGNATURE)
     return _of_key(content, public)
 
 
 def _of_key(content: bytes, public: bytes) -> Signature:
-    # The package's public `verify` hashes a folder by the rules that the signature itself gives, and tells neither
-    # which files are signed nor which differ; its verifiers give the list.
+    # The public `verify` of the package hashes a folder by the rules in the signature, and returns neither the signed
+    # files nor the differences; its verifiers return the list.
     from model_signing._signing import sign_ec_key, sign_sigstore_pb
 
     signer = fingerprint(public)
@@ -122,33 +125,34 @@ def _of_key(content: bytes, public: bytes) -> Signature:
         write_atomically(signature, content)
         write_atomically(key, public)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # warns on it
+            with contextlib.redirect_stdout(io.StringIO()):  # prints warnings
                 manifest = sign_ec_key.Verifier(key).verify(sign_sigstore_pb.Signature.read(signature))
             return Signature(signer, _digests(manifest))
-        except Exception as error:  # whatever Python raises on JSON of another form; its text may quote that
-            raise SignatureError(f"{SIGNATURE}: not a valid signature by the key in {PUBLIC_KEY}, {signer}") from error
+        except Exception as error:  # any error on unexpected JSON; its text may quote the input
+            problem = f"not a valid signature by the key in {PUBLIC_KEY}, {signer}"
+            raise SignatureError(problem, path=SIGNATURE) from error
 
 
 def _of_identity(content: bytes) -> Signature:
     from model_signing._signing.signing import dsse_payload_to_manifest
     from sigstore.models import Bundle
 
-    seen = _Certificate()
+    certificate = _Certificate()
     try:
         bundle = Bundle.from_json(content)
-        kind, payload = _sigstore_verifier().verify_dsse(bundle, seen)
+        kind, payload = _sigstore_verifier().verify_dsse(bundle, certificate)
         statement = json.loads(payload)
         if kind != PAYLOAD_TYPE or statement["_type"] != STATEMENT:
-            raise ValueError("a statement of another type")
-        return Signature(seen.identity, _digests(dsse_payload_to_manifest(statement)), seen.issuer)
+            raise ValueError("unexpected type of statement")
+        return Signature(certificate.identity, _digests(dsse_payload_to_manifest(statement)), certificate.issuer)
     except SignatureUnchecked:
         raise
     except Exception as error:  # as in _of_key
-        raise SignatureError(f"{SIGNATURE}: not a valid keyless signature") from error
+        raise SignatureError("not a valid keyless signature", path=SIGNATURE) from error
 
 
 def _sigstore_verifier() -> Any:
-    """Return a verifier with Sigstore's newest keys, or with those that came with the package."""
+    """Return a verifier with the current keys of Sigstore, or with those of the package if there is no network."""
     from sigstore.errors import TUFError
     from sigstore.verify import Verifier
 
@@ -158,11 +162,12 @@ def _sigstore_verifier() -> Any:
         except TUFError:  # no network
             return Verifier.production(offline=True)
     except OSError as error:
-        raise SignatureUnchecked(f"{SIGNATURE}: the keys of Sigstore cannot be stored ({error.strerror})") from error
+        problem = f"the keys of Sigstore cannot be stored ({error.strerror})"
+        raise SignatureUnchecked(problem, path=SIGNATURE) from error
 
 
 class _Certificate:
-    """A policy of sigstore that accepts every identity, and keeps it."""
+    """Represent a policy of sigstore that accepts every identity, and stores it."""
 
     identity, issuer = "", ""
 
@@ -175,14 +180,14 @@ class _Certificate:
             *names.get_values_for_type(x509.UniformResourceIdentifier),
         ]
         if len(found) != 1:
-            raise ValueError("a certificate of more than one identity")
+            raise ValueError("expected a certificate with one identity")
         self.identity = found[0]
         self.issuer = cert.extensions.get_extension_for_oid(x509.ObjectIdentifier(ISSUER)).value.value.decode()
 
 
 def _digests(manifest: Any) -> dict[str, str]:
-    """Return the digests that a signature lists; names are compared with those of files, and never opened."""
+    """Return the digests in a signature; names are compared with those of files, and never opened."""
     listed = list(manifest.resource_descriptors())
     if manifest.serialization_type["method"] != "files" or {each.digest.algorithm for each in listed} != {"sha256"}:
-        raise ValueError("a signature by other rules than SHA-256 of files")
+        raise ValueError("expected SHA-256 digests of files")
     return {each.identifier: each.digest.digest_hex for each in listed}

@@ -1,8 +1,8 @@
 """
-Sign what is published.
+Sign published files.
 
-The signature is a Sigstore bundle, `model.sig`, as the package model-signing writes it. It lists the signed files with
-their SHA-256: all that is published except the card, `SHA256SUMS` and `.gitattributes`. The card stays editable:
+The signature is a Sigstore bundle, `model.sig`, written by the package model-signing. It lists the signed files with
+their SHA-256: all files except the card, `SHA256SUMS` and `.gitattributes`. The card remains editable:
 `card.sha256`, which is signed, lists the digests of its generated sections and of the generated keys of its front
 matter. `signer.pub` is the public key of a key-based signature.
 """
@@ -35,12 +35,12 @@ CURVES = ("secp256r1", "secp384r1", "secp521r1")
 @dataclass(frozen=True)
 class Key:
     """
-    A private key to sign with.
+    Represent a private key for signing.
 
     Args:
         path (`Path`): PEM file of the private key.
-        password (`bytes`, *optional*): Of the file, if it is encrypted.
-        public (`bytes`): The public key in PEM.
+        password (`bytes`, *optional*): Password of an encrypted file.
+        public (`bytes`): Public key in PEM.
     """
 
     path: Path
@@ -48,47 +48,48 @@ class Key:
     public: bytes
 
 
-def require_signer(asked: str) -> Key | None:
+def require_signer(requested: str) -> Key | None:
     """
-    Read the key of `--sign`, or make sure that keyless signing can find an identity.
+    Read the key of `--sign`, or check that there is an identity for keyless signing.
 
     Args:
-        asked (`str`): Path of a private key in PEM, or `sigstore`.
+        requested (`str`): Path of a private key in PEM, or `sigstore`.
 
     Returns:
-        `Key | None`: The key; none for keyless signing.
+        `Key | None`: Private key; none for keyless signing.
 
     Raises:
-        PublishError: The key cannot be used, nothing here has an identity, or the packages are not installed.
+        PublishError: The key cannot be used, there is no identity, or a package is missing.
     """
     require_extra("--sign")
-    if asked == KEYLESS:
+    if requested == KEYLESS:
         _ambient_token()
         return None
-    return _read_key(Path(asked))
+    return _read_key(Path(requested))
 
 
 def with_signature(
-    wanted: CommitPlan, head: Head, key: Key | None, repo: str, earlier: bytes = b"", dry_run: bool = False
+    plan: CommitPlan, head: Head, key: Key | None, repo: str, earlier: bytes = b"", dry_run: bool = False
 ) -> CommitPlan:
     """
-    Add the digests of the card's generated parts, the public key and the signature to what a commit brings.
+    Add the digests of the generated parts of the card, the public key and the signature to a commit.
 
-    A signature by the same key over the same files is kept, so that publishing the same again changes nothing.
+    An existing signature by the same key over the same files is kept, so that publishing again changes nothing.
 
     Args:
-        wanted ([`CommitPlan`]): What is published, in memory.
-        head ([`Head`]): What is in the repository; the card is merged with the one there.
-        key ([`Key`], *optional*): Keyless unless given.
-        repo (`str`): `user/name`; the name is written into the signature.
-        earlier (`bytes`, *optional*): `model.sig` of the repository.
-        dry_run (`bool`, *optional*): Make no keyless signature, since each is recorded in a public log.
+        plan ([`CommitPlan`]): Commit with its files in memory.
+        head ([`Head`]): Current state of the repository; the card is merged with the published one.
+        key ([`Key`], *optional*): Private key; none for keyless signing.
+        repo (`str`): Repository, `user/name`; the name is written into the signature.
+        earlier (`bytes`, *optional*): Published `model.sig`.
+        dry_run (`bool`, *optional*, defaults to `False`): Whether keyless signing is skipped, since each signature is
+            recorded in a public log.
 
     Raises:
-        PublishError: The signature cannot be made.
+        PublishError: Signing failed.
     """
-    files = {name: content for name, content in wanted.files.items() if isinstance(content, bytes)}
-    listed = generated_parts(files[CARD].decode(), _text(wanted.onto(head)[CARD]))
+    files = {name: content for name, content in plan.files.items() if isinstance(content, bytes)}
+    listed = generated_parts(files[CARD].decode(), _text(plan.onto(head)[CARD]))
     files[SECTIONS] = "".join(f"{digest}  {name}\n" for name, digest in listed.items()).encode()
     if key:
         files[PUBLIC_KEY] = key.public
@@ -100,7 +101,7 @@ def with_signature(
     else:
         files[SIGNATURE] = b"not signed in a dry run\n"
     files[CHECKSUMS] = checksums(files)
-    return replace(wanted, files=files, revise=_same_parts(wanted.revise, listed))
+    return replace(plan, files=files, revise=_same_parts(plan.revise, listed))
 
 
 def sign(files: Mapping[str, bytes], key: Key | None, name: str) -> bytes:
@@ -109,11 +110,11 @@ def sign(files: Mapping[str, bytes], key: Key | None, name: str) -> bytes:
 
     Args:
         files (`Mapping[str, bytes]`): Content by path.
-        key ([`Key`], *optional*): Keyless, with the identity of the surroundings, unless given.
-        name (`str`): What the signature calls them.
+        key ([`Key`], *optional*): Private key; none for keyless signing with the identity of the environment.
+        name (`str`): Name of the model in the signature.
 
     Returns:
-        `bytes`: A Sigstore bundle.
+        `bytes`: Sigstore bundle.
 
     Raises:
         PublishError: Sigstore refuses or cannot be reached.
@@ -127,7 +128,7 @@ def sign(files: Mapping[str, bytes], key: Key | None, name: str) -> bytes:
             write_atomically(Path(folder) / name / path, content)
         out = Path(folder) / f"{name}.sig"
         if key:
-            # The library passes the password on as it is, and cryptography wants bytes.
+            # The library passes the password on unchanged, and cryptography expects bytes.
             password: Any = key.password
             config.use_elliptic_key_signer(private_key=key.path, password=password)
             config.sign(Path(folder) / name, out)
@@ -137,7 +138,8 @@ def sign(files: Mapping[str, bytes], key: Key | None, name: str) -> bytes:
                 config.use_sigstore_signer(identity_token=token)
                 config.sign(Path(folder) / name, out)
             except Exception as error:  # errors of sigstore, tuf, requests and urllib3, without a common base
-                raise PublishError(f"--sign {KEYLESS}: Sigstore did not sign ({_one_line(error)})") from error
+                problem = f"signing with Sigstore failed ({_one_line(error)})"
+                raise PublishError(problem, key="--sign", value=KEYLESS) from error
         return out.read_bytes()
 
 
@@ -145,7 +147,7 @@ def parts(card: str) -> dict[str, str]:
     """
     Return the SHA-256 of each marked section, key of the front matter and tag of a card, by its name.
 
-    Tags count one by one, since people add their own.
+    Tags are listed separately, since authors add their own.
     """
     found: dict[str, str] = {}
     for key in keys(split(card)[1]):
@@ -158,7 +160,7 @@ def parts(card: str) -> dict[str, str]:
 
 
 def generated_parts(new: str, merged: str) -> dict[str, str]:
-    """Return [`parts`] of a merged card, without those that only its author wrote."""
+    """Return the generated [`parts`] of a merged card."""
     generated = parts(new)
     return {name: digest for name, digest in parts(merged).items() if name in generated}
 
@@ -171,7 +173,7 @@ def _read_key(path: Path) -> Key:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PublishError(f"--sign {path}: cannot be read ({error.strerror})") from error
+        raise PublishError(f"cannot be read ({error.strerror})", key="--sign", value=path) from error
     password = None
     try:
         try:
@@ -179,15 +181,19 @@ def _read_key(path: Path) -> Key:
         except TypeError as error:  # encrypted
             password = os.environ.get(PASSWORD, "").encode()
             if not password:
-                raise PublishError(f"--sign {path}: is encrypted; set {PASSWORD} to its password") from error
+                raise PublishError(
+                    "encrypted key", key="--sign", value=path, hint=f"set {PASSWORD} to its password"
+                ) from error
             private = serialization.load_pem_private_key(content, password)
     except ValueError as error:
-        reason = f"the password in {PASSWORD} is wrong" if password else "not a private key in PEM"
-        raise PublishError(f"--sign {path}: {reason}") from error
+        reason = f"wrong password in {PASSWORD}" if password else "not a private key in PEM"
+        raise PublishError(reason, key="--sign", value=path) from error
     if not isinstance(private, EllipticCurvePrivateKey) or private.curve.name not in CURVES:
         raise PublishError(
-            f"--sign {path}: not an elliptic-curve key on {', '.join(CURVES)}; "
-            "make one with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`"
+            f"not an elliptic-curve key on {', '.join(CURVES)}",
+            key="--sign",
+            value=path,
+            hint="create one with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`",
         )
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return Key(path, password, private.public_key().public_bytes(serialization.Encoding.PEM, form))
@@ -201,38 +207,41 @@ def _ambient_token() -> str:
     try:
         token = detect_credential()
     except Error as error:
-        raise PublishError(f"--sign {KEYLESS}: this job gets no identity token ({_one_line(error)})") from error
+        problem = f"no identity token for this job ({_one_line(error)})"
+        raise PublishError(problem, key="--sign", value=KEYLESS) from error
     if not token:
         raise PublishError(
-            f"--sign {KEYLESS}: nothing here has an identity; run it in a job of GitHub Actions with "
-            "`permissions: id-token: write`, or give the path of a private key"
+            "no identity in this environment",
+            key="--sign",
+            value=KEYLESS,
+            hint="run it in a job of GitHub Actions with `permissions: id-token: write`, or use a private key",
         )
     return token
 
 
 def _signs_the_same(earlier: bytes, key: Key, files: Mapping[str, bytes]) -> bool:
-    """Say whether a signature is by this key and over these files."""
+    """Return whether a signature is by this key and over these files."""
     if not earlier:
         return False
     try:
         signature = read_signature(earlier, key.public)
     except PublishError:
         return False
-    wanted = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return signature.signer == fingerprint(key.public) and signature.digests == wanted
+    expected = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return signature.signer == fingerprint(key.public) and signature.digests == expected
 
 
 def _same_parts(
     revise: Callable[[str, str], str] | None, listed: Mapping[str, str]
 ) -> Callable[[str, str], str] | None:
-    """Refuse a merge, made on top of a newer commit, whose generated parts are not those that were signed."""
+    """Return a merge function that refuses a card whose generated parts differ from the signed ones."""
     if not revise:
         return None
 
     def checked(published: str, new: str) -> str:
         merged = revise(published, new)
         if generated_parts(new, merged) != listed:
-            raise PublishError(f"{CARD}: was changed on the Hub while it was being signed; run the command again")
+            raise PublishError("changed on the Hub during signing", path=CARD, hint="run the command again")
         return merged
 
     return checked

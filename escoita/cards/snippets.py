@@ -1,4 +1,4 @@
-"""How an adapter is used, as code to copy: with escoita, with Unsloth, with Transformers and PEFT alone."""
+"""Write the code snippets of a card: with escoita, with Unsloth, and with Transformers and PEFT only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ from escoita.records.training import TrainingRecord
 @dataclass(frozen=True)
 class Snippet:
     """
-    A way to use an adapter.
+    Represent a code snippet.
 
     Args:
-        title (`str`): With what, as Markdown.
-        code (`str`): Python.
+        title (`str`): Libraries and their installation, as Markdown.
+        code (`str`): Python code.
     """
 
     title: str
@@ -26,43 +26,43 @@ class Snippet:
 
 def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -> list[Snippet]:
     """
-    The snippets of a card.
+    Return the snippets of a card.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`]): Prompt, limits.
-        training ([`~escoita.records.training.TrainingRecord`]): Engine, family, commit of the base.
+        recipe ([`~escoita.recipe.schema.Recipe`]): Recipe with the prompt and the limits.
+        training ([`~escoita.records.training.TrainingRecord`]): Training record with engine, family and base commit.
         base (`str`): Folder or repository of the base.
-        adapter (`str`): The same of the adapter.
+        adapter (`str`): Folder or repository of the adapter.
 
     Returns:
-        `list[Snippet]`: The shortest first. Without escoita only for the families of which one was run: others need
-            packages or turns of their own, which escoita spares its users.
+        `list[Snippet]`: Snippets, the shortest first. Those without escoita exist only for families with a tested
+            snippet.
     """
     info = BY_MODEL_TYPE.get(training.family)
-    wanted = {
-        "escoita": "With escoita, which cuts long recordings and reads any format (install it from its repository)"
+    titles = {
+        "escoita": "With escoita, which splits long recordings and reads all formats (install it from its repository)"
     }
     if info and info.unsloth and training.engine == "unsloth":
-        wanted[f"unsloth_{info.snippet}"] = "With Unsloth, as it was trained (`pip install unsloth soundfile soxr`)"
+        titles[f"unsloth_{info.snippet}"] = "With Unsloth, as in training (`pip install unsloth soundfile soxr`)"
     if info and info.snippet:
-        wanted[info.snippet] = "With Transformers and PEFT (`pip install transformers peft accelerate soundfile soxr`)"
+        titles[info.snippet] = "With Transformers and PEFT (`pip install transformers peft accelerate soundfile soxr`)"
     return [
         Snippet(title, code)
-        for name, title in wanted.items()
+        for name, title in titles.items()
         if (code := _rendered(f"snippets/{name}.py.jinja", _values(recipe, training, base, adapter)))
     ]
 
 
 def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -> set[str]:
     """
-    Return the snippets that released versions of escoita write for an adapter. Templates that have changed since a
-    version are kept in `templates/released/VERSION/`.
+    Return the snippets that released versions of escoita write for an adapter. The templates of a version that have
+    changed since are stored in `templates/released/VERSION/`.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`]): Prompt, limits.
-        training ([`~escoita.records.training.TrainingRecord`]): Engine, family, commit of the base.
+        recipe ([`~escoita.recipe.schema.Recipe`]): Recipe with the prompt and the limits.
+        training ([`~escoita.records.training.TrainingRecord`]): Training record with engine, family and base commit.
         base (`str`): Folder or repository of the base.
-        adapter (`str`): The same of the adapter.
+        adapter (`str`): Folder or repository of the adapter.
     """
     values = _values(recipe, training, base, adapter)
     info = BY_MODEL_TYPE.get(training.family)
@@ -75,9 +75,9 @@ def released_code(recipe: Recipe, training: TrainingRecord, base: str, adapter: 
 
 
 def _rendered(name: str, values: dict[str, Any], version: str | None = None) -> str:
-    """Return a snippet of today's templates or of those of a released version, or nothing if there is none."""
-    made = environment() if version is None else released_environment(version)
-    return made.get_template(name).render(plain(values)).strip() if name in made.list_templates() else ""
+    """Render a snippet with the current templates or those of a released version; empty if there is no template."""
+    templates = environment() if version is None else released_environment(version)
+    return templates.get_template(name).render(plain(values)).strip() if name in templates.list_templates() else ""
 
 
 def _values(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -> dict[str, Any]:

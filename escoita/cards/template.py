@@ -1,4 +1,4 @@
-"""Render the template of a card: the one that ships with escoita, or one of the recipe that changes its blocks."""
+"""Render the template of a card: the template of escoita, or a template of the recipe that changes its blocks."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ from escoita.utils.files import sha256
 
 OURS = "adapter.md.jinja"
 TEMPLATES = "cards/templates"
-# Path in a repository of the template that the recipe names.
+# Path in a repository of the template of the recipe.
 KEPT = "card.md.jinja"
 # In bytes; the template of escoita has 13,000.
 LARGEST_TEMPLATE = 1_000_000
@@ -73,8 +73,8 @@ def template_files(recipe: Recipe, run: RunDirectory) -> dict[str, bytes]:
     It is published for readers. `escoita verify` never renders it.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`]): `card.template` is relative to the current folder.
-        run ([`~escoita.run_directory.RunDirectory`]): Must not contain the template.
+        recipe ([`~escoita.recipe.schema.Recipe`]): Recipe; `card.template` is relative to the current folder.
+        run ([`~escoita.run_directory.RunDirectory`]): Run directory; must not contain the template.
 
     Raises:
         RecipeError: See [`own_template`].
@@ -85,17 +85,17 @@ def template_files(recipe: Recipe, run: RunDirectory) -> dict[str, bytes]:
 
 def own_template(recipe: Recipe, run: RunDirectory) -> str | None:
     """
-    Read the template that a recipe names.
+    Read the template of a recipe.
 
     A run directory may have been downloaded, so neither its copy of the template nor a file of another run directory
     is read: the template must be a file of the current checkout.
 
     Args:
-        recipe ([`~escoita.recipe.schema.Recipe`]): `card.template` is relative to the current folder.
-        run ([`~escoita.run_directory.RunDirectory`]): The run whose card is written.
+        recipe ([`~escoita.recipe.schema.Recipe`]): Recipe; `card.template` is relative to the current folder.
+        run ([`~escoita.run_directory.RunDirectory`]): Run directory of the card.
 
     Returns:
-        `str`: The source, or `None` if the recipe names no template.
+        `str`: Source of the template, or `None` if the recipe has no template.
 
     Raises:
         RecipeError: The file cannot be read, is larger than 1 MB, or is not part of the current checkout.
@@ -108,16 +108,32 @@ def own_template(recipe: Recipe, run: RunDirectory) -> str | None:
     in_run = run.path.resolve() in path.parents or any(RunDirectory(folder).recipe.is_file() for folder in folders)
     if not path.is_relative_to(checkout) or in_run:
         raise RecipeError(
-            f"card.template: {named} is not a file of the current checkout; only such a template is rendered, because"
-            " a run directory may come from somebody else. Run the command in the checkout that holds the template"
+            "not a file of the current checkout (a run directory is not trusted)",
+            key="card.template",
+            value=named,
+            hint="run the command in the checkout with the template",
         )
     try:
         if path.stat().st_size > LARGEST_TEMPLATE:
-            raise RecipeError(f"card.template: {named} is larger than {LARGEST_TEMPLATE:,} bytes")
+            raise RecipeError(f"larger than {LARGEST_TEMPLATE:,} bytes", key="card.template", value=named)
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise RecipeError(f"card.template: {named} cannot be read in the current folder ({reason})") from error
+        raise RecipeError(f"cannot be read ({reason})", key="card.template", value=named) from error
+
+
+class TemplateMistake(RecipeError):
+    """Report a mistake in the template of a recipe, with its line."""
+
+
+class TextOutsideSections(RecipeError):
+    """Report a template of a recipe that writes text outside of the sections."""
+
+    problem = "text outside of the sections"
+    hint = (
+        'begin with {{% extends "adapter.md.jinja" %}}, or put {{% call section("name") %}} around it, with unique'
+        " names in lowercase"
+    )
 
 
 class CardEnvironment(ImmutableSandboxedEnvironment):
@@ -130,7 +146,7 @@ class CardEnvironment(ImmutableSandboxedEnvironment):
         return any(type(obj) is kind and attr in names for kind, names in METHODS.items())
 
     def wrap_str_format(self, value: Any) -> None:
-        """Refuse `str.format`, which Jinja's sandbox would allow in a form of its own."""
+        """Refuse `str.format`, which Jinja's sandbox would replace by a safe version."""
         return None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -146,23 +162,23 @@ def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
     Return the environment in which templates are rendered.
 
     Args:
-        own (`str`, *optional*): Source of the recipe's template.
+        own (`str`, *optional*): Source of the template of the recipe.
         name (`str`): Name of this template in error messages.
     """
     package = FileSystemLoader(resource(TEMPLATES))
-    wanted = FunctionLoader(lambda asked: (own, name, None) if asked == KEPT and own is not None else None)
-    made = CardEnvironment(
-        loader=package if own is None else ChoiceLoader([wanted, package]),
+    custom = FunctionLoader(lambda path: (own, name, None) if path == KEPT and own is not None else None)
+    created = CardEnvironment(
+        loader=package if own is None else ChoiceLoader([custom, package]),
         undefined=StrictUndefined,
         autoescape=False,  # S701: Markdown, not HTML; every value passes a filter of escoita.utils.formatting
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["tojson"] = literal
-    made.filters |= {function.__name__: function for function in FILTERS}
-    made.globals = {"section": lambda section, caller: (text := marked(section, caller())) and f"{text}\n"}
-    return made
+    created.filters["tojson"] = literal
+    created.filters |= {function.__name__: function for function in FILTERS}
+    created.globals = {"section": lambda section, caller: (text := marked(section, caller())) and f"{text}\n"}
+    return created
 
 
 def released_environment(version: str) -> Environment:
@@ -171,7 +187,7 @@ def released_environment(version: str) -> Environment:
     from the current ones, and a template extends one of the same version.
 
     Args:
-        version (`str`): A version of `released.json`.
+        version (`str`): Version in `released.json`.
     """
     templates = resource(TEMPLATES)
     return environment().overlay(loader=FileSystemLoader([templates / "released" / version, templates]))
@@ -179,8 +195,8 @@ def released_environment(version: str) -> Environment:
 
 def literal(value: object) -> str:
     """
-    Write a string as JSON and Python both write it. Not as HTML, which would escape < and >; and not as ASCII, because
-    Python reads no pairs of surrogates. No HTML comment can begin in it, because these mark the sections of a card.
+    Write a string literal that is valid in JSON and Python: without the HTML escapes of `<` and `>`, and not as ASCII,
+    because Python does not join surrogate pairs. No HTML comment can begin in it, because these mark the sections.
     """
     return json.dumps(value, ensure_ascii=False).replace("<!--", "\\u003c!--")
 
@@ -232,11 +248,12 @@ def render(values: Mapping[str, Any], own: str | None = None, name: str = KEPT) 
 
     Args:
         values (`Mapping[str, Any]`): The values that the template may show; they are converted by [`plain`].
-        own (`str`, *optional*): Source of a template of the recipe; the template of escoita if not given.
+        own (`str`, *optional*): Source of the template of the recipe; default: the template of escoita.
         name (`str`): Name of this template in error messages.
 
     Raises:
-        RecipeError: The recipe's template has a mistake, or writes outside of the sections; names file and line.
+        TemplateMistake: The template of the recipe has a mistake.
+        TextOutsideSections: The template of the recipe writes text outside of the sections.
     """
     values = plain(values)
     if own is None:
@@ -249,20 +266,13 @@ def render(values: Mapping[str, Any], own: str | None = None, name: str = KEPT) 
             lines = [error.lineno] if error.filename == name else []
         elif isinstance(error, TemplateError):
             lines = lines or [1]
-        if not lines:  # what fails in our own template alone is our defect
+        if not lines:  # a defect of the template of escoita
             raise
-        raise RecipeError(f"{name}, line {lines[-1]}: {_said(error)}") from error
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise TemplateMistake(problem, path=name, row=lines[-1]) from error
     outside = body
     for block in reversed(blocks(body)):
         outside = outside[: block.start] + outside[block.end :]
-    if lost := outside.strip():  # taken for the author's text, it would stay when the figures change
-        raise RecipeError(
-            f"{name}: {lost.splitlines()[0][:60]!r} stands outside of the sections; begin with"
-            ' {% extends "adapter.md.jinja" %}, or write {% call section("name") %} around it, each name once and in'
-            " small letters"
-        )
+    if text := outside.strip():  # as text of the author, it would not be updated with the figures
+        raise TextOutsideSections(path=name, value=repr(text.splitlines()[0][:60]))
     return body
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -99,11 +99,10 @@ FAMILIES = (
         torchvision_until=("5.17.0", "5.23.0"),
         tried="trained to a WER of 0.044: the quick start",
         architecture=(
-            "A decoder-only language model that hears. Log-mel frames of 10 ms are thinned out fourfold by two "
-            "convolutions; a Conformer (the audio tower), whose attention sees a short stretch at a time, makes one "
-            "vector of every 40 ms; and a linear projection puts these vectors into the prompt, in the places of "
-            "audio tokens. The language model reads them beside the words of the prompt, and writes the transcript "
-            "token by token."
+            "A decoder-only audio language model. Two convolutions downsample log-mel frames of 10 ms by a factor of "
+            "four. A Conformer with local attention (the audio tower) outputs one vector per 40 ms. A linear "
+            "projection maps these vectors to the embeddings of the audio tokens in the prompt. The language model "
+            "reads them together with the text of the prompt and generates the transcript token by token."
         ),
         snippet="gemma4",
     ),
@@ -120,10 +119,10 @@ FAMILIES = (
             r"|.*embed_audio\.embedding_projection"
         ),
         architecture=(
-            "A decoder-only audio language model. Log-mel frames of 10 ms pass two convolutions and a Conformer "
-            "(the audio tower), which leave one vector of every 160 ms; a projection puts 188 of them, the length of "
-            "30 seconds, into the prompt of every clip. The language model reads them with the text of the prompt, "
-            "and writes the transcript token by token."
+            "A decoder-only audio language model. Two convolutions and a Conformer (the audio tower) encode log-mel "
+            "frames of 10 ms as one vector per 160 ms. A projection maps 188 vectors, the length of 30 seconds, to "
+            "the embeddings of the audio tokens in the prompt of every clip. The language model reads them together "
+            "with the text of the prompt and generates the transcript token by token."
         ),
     ),
     FamilyInfo(
@@ -141,11 +140,10 @@ FAMILIES = (
         modules=("audio_embed.encoder", "audio_embed.up_proj_for_speech", "audio_embed.down_proj_for_speech"),
         tried="the quick start's Galician base",
         architecture=(
-            "A decoder-only language model that hears. Log-mel frames of 10 ms in 80 bands are thinned out eightfold "
-            "by convolutions; a Conformer makes one vector of every 80 ms; and a projection of two layers puts these "
-            "vectors into the prompt, in the place of its audio mark. The language model, with the LoRA for speech "
-            "that belongs to the base, reads them beside the words of the prompt, and writes the transcript token by "
-            "token."
+            "A decoder-only audio language model. Convolutions downsample log-mel frames of 10 ms with 80 bands by a "
+            "factor of eight. A Conformer outputs one vector per 80 ms. A two-layer projection maps these vectors to "
+            "the embeddings of the audio placeholder in the prompt. The language model, with the speech LoRA of the "
+            "base model, reads them together with the text of the prompt and generates the transcript token by token."
         ),
         citation={
             "author": "{Microsoft}",
@@ -165,10 +163,10 @@ FAMILIES = (
         limit="`max_source_positions` of the encoder, to which the extractor must pad",
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only audio language model. An encoder like Whisper's takes 30 seconds of log-mel "
-            "frames in 128 bands, padded with silence, and leaves one vector of every 40 ms of the clip; a linear "
-            "projection puts them into the prompt, in the places of audio tokens. The language model reads them "
-            "with the text of the prompt, and writes the transcript token by token."
+            "A decoder-only audio language model. An encoder with the architecture of Whisper takes 30 seconds of "
+            "log-mel frames with 128 bands, padded with silence, and outputs one vector per 40 ms of the clip. A "
+            "linear projection maps these vectors to the embeddings of the audio tokens in the prompt. The language "
+            "model reads them together with the text of the prompt and generates the transcript token by token."
         ),
         snippet="qwen2_audio",
     ),
@@ -187,10 +185,10 @@ FAMILIES = (
         user_prompt_begins_answer=True,
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only audio language model. Log-mel frames in 128 bands are cut into pieces of a second, "
-            "of each of which convolutions leave 13 vectors; a Transformer encoder attends over some seconds at a "
-            "time; and a projection puts them into the prompt, in the places of audio tokens. The language model goes "
-            "on from the name of the language, and writes the transcript token by token."
+            "A decoder-only audio language model. Log-mel frames with 128 bands are split into chunks of one second, "
+            "and convolutions encode each chunk as 13 vectors. A Transformer encoder attends over a window of some "
+            "seconds. A projection maps these vectors to the embeddings of the audio tokens in the prompt. After the "
+            "name of the language, the language model generates the transcript token by token."
         ),
     ),
     FamilyInfo(
@@ -206,10 +204,10 @@ FAMILIES = (
             r"|.*projector\.(linear|qformer.*\.(query|key|value|dense))"
         ),
         architecture=(
-            "A decoder-only audio language model. A Conformer takes pairs of log-mel frames, one vector of every "
-            "20 ms; a projection with queries of its own (Q-Former) makes three of every 15 of them, and these stand "
-            "in the prompt in the places of audio tokens. The language model reads them with the text of the "
-            "prompt, and writes the transcript token by token."
+            "A decoder-only audio language model. A Conformer takes pairs of log-mel frames and outputs one vector "
+            "per 20 ms. A projection with trained queries (Q-Former) reduces every 15 vectors to three, which replace "
+            "the embeddings of the audio tokens in the prompt. The language model reads them together with the text "
+            "of the prompt and generates the transcript token by token."
         ),
     ),
     FamilyInfo(
@@ -223,10 +221,10 @@ FAMILIES = (
         user_prompt=("any text; empty asks for a transcript in Voxtral's own way, `lang:es` too, in that language"),
         audio_layers=WHISPER_LAYERS,
         architecture=(
-            "A decoder-only audio language model. An encoder like Whisper's takes 30 seconds of log-mel "
-            "frames in 128 bands, padded with silence; four of its vectors at a time become one of 80 ms, and a "
-            "projection of two layers puts them into the prompt, in the places of audio tokens. The language model "
-            "reads them, and writes the transcript token by token."
+            "A decoder-only audio language model. An encoder with the architecture of Whisper takes 30 seconds of "
+            "log-mel frames with 128 bands, padded with silence. Four of its vectors are joined to one vector per 80 "
+            "ms, and a two-layer projection maps these to the embeddings of the audio tokens in the prompt. The "
+            "language model reads them and generates the transcript token by token."
         ),
     ),
 )

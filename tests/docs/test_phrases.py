@@ -1,4 +1,4 @@
-"""Limit the phrases of phrases.txt, which readers had to read twice, in the documentation and in `--help`."""
+"""Limit the phrases of phrases.txt, which readers had to read twice, in documentation, `--help` and cards."""
 
 import re
 from collections import Counter
@@ -11,12 +11,16 @@ import typer.main
 from markdown_it import MarkdownIt
 
 from escoita.cli.main import app
+from escoita.models.families import FAMILIES
 from tests.conftest import ROOT
 from tests.docs.blocks import PAGES
 
 
 PHRASES = Path(__file__).with_name("phrases.txt").read_text("utf-8").splitlines()
 PATTERN = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(PHRASES, key=len, reverse=True)))})\b", re.IGNORECASE)
+# Cards in which every sentence of the templates and of the code occurs, and those of both quick starts.
+CARDS = [ROOT / "tests/cards/snapshot.md", *sorted((ROOT / "tests/golden").glob("*/README.md"))]
+TEMPLATES = sorted((ROOT / "cards/templates").glob("*.jinja"))
 SCANNED = [*PAGES, ROOT / "quickstart/README.md"]
 # Phrases in 10,000 words of documentation.
 MOST_IN_DOCS = 3
@@ -32,6 +36,14 @@ def prose(markdown: str) -> str:
     tokens = MarkdownIt().enable("table").parse(unreleased)
     texts = [child for token in tokens for child in token.children or () if child.type == "text"]
     return " ".join(" ".join(child.content for child in texts).split())
+
+
+def static_text(template: str) -> str:
+    """Return the text of a template without comments and tags, but with the string literals in its tags."""
+    template = re.sub(r"\{#.*?#\}", " ", template, flags=re.DOTALL)
+    parts = re.split(r"(\{\{.*?\}\}|\{%.*?%\})", template, flags=re.DOTALL)
+    literals = [" ".join(re.findall(r'"([^"]*)"', part)) if part[:2] in ("{{", "{%") else part for part in parts]
+    return " ".join(" ".join(literals).split())
 
 
 def helps() -> Iterator[tuple[str, str]]:
@@ -73,6 +85,19 @@ def test_help_has_no_more_such_phrases_than_before() -> None:
     texts = dict(helps())
     assert len(texts) > 15
     assert found(texts).total() <= MOST_IN_HELP, dict(found(texts))
+
+
+def test_cards_and_their_templates_have_no_such_phrases() -> None:
+    texts = {path.relative_to(ROOT).as_posix(): prose(path.read_text("utf-8")) for path in CARDS}
+    texts |= {path.relative_to(ROOT).as_posix(): static_text(path.read_text("utf-8")) for path in TEMPLATES}
+    texts["architecture of all families"] = " ".join(info.architecture for info in FAMILIES)
+    assert len(texts) == len(CARDS) + len(TEMPLATES) + 1 and len(CARDS) == 3 and TEMPLATES
+    assert not found(texts), dict(found(texts))
+
+
+def test_literals_of_a_template_are_scanned() -> None:
+    template = '{# hears #}A {{ "told" if x }} clip.{% if y == "anew" %} Heard.{% endif %}'
+    assert found({"t": static_text(template)}) == {"t: told": 1, "t: anew": 1, "t: Heard": 1}
 
 
 def test_readme_is_short() -> None:

@@ -35,70 +35,69 @@ if TYPE_CHECKING:
 ADAPTER = "adapter_model.safetensors"
 
 
-def check_adapter(folder: Path, told: dict[str, str | None]) -> Check:
+def check_adapter(folder: Path, recorded: dict[str, str | None]) -> Check:
     """
-    Compares the adapter's weights with the records.
+    Compare the weights of the adapter with the records.
 
     Args:
-        folder (`Path`): What was published.
-        told (`dict[str, str]`): What each record says that their digest is, by its name.
+        folder (`Path`): Folder with the published files.
+        recorded (`dict[str, str]`): Digest of the weights in each record, by the name of the record.
     """
     path = folder / ADAPTER
     if not path.is_file():
-        return Check("adapter's weights", "differs", [f"there is no {ADAPTER}"])
+        return Check("adapter's weights", "differs", [f"{ADAPTER} not found"])
     digest = hashlib.sha256(bytes.fromhex(sha256(path))).hexdigest()
     wrong = [
-        f"{name} is of other weights, {(said or 'none')[:12]}…; these are {digest[:12]}…"
-        for name, said in told.items()
-        if said != digest
+        f"{name} records the digest {(expected or 'none')[:12]}…, the weights have {digest[:12]}…"
+        for name, expected in recorded.items()
+        if expected != digest
     ]
-    return compared("adapter's weights", wrong, f"are those of {' and '.join(told)}")
+    return compared("adapter's weights", wrong, f"same digest in {' and '.join(recorded)}")
 
 
 def base_of(folder: Path) -> str:
     """
-    The base that the adapter says it is for.
+    Return the base in `adapter_config.json`.
 
     Raises:
-        EscoitaError: `adapter_config.json` is missing, too large, not JSON, no mapping, or names none.
+        EscoitaError: The file cannot be read, or names no base.
     """
     path = folder / "adapter_config.json"
-    try:
-        config = read_object(path, "adapter")
-    except EscoitaError as error:
-        raise PublishError(f"{str(error).removeprefix('adapter: ')}; so it is no adapter of PEFT") from error
-    base = config.get("base_model_name_or_path")
+    base = read_object(path, "PEFT adapter").get("base_model_name_or_path")
     if not base or not isinstance(base, str):
-        raise PublishError(f"{path.name}: names no base; give --base")
+        raise PublishError("no base", path=path.name, key="base_model_name_or_path", hint="add --base")
     if len(base) > NAME_CHARACTERS:
-        raise PublishError(f"{path.name}: the name of its base has {len(base):,} characters")
+        problem = f"name of {len(base):,} characters"
+        raise PublishError(problem, path=path.name, key="base_model_name_or_path")
     return base
 
 
-def check_named_base(told: dict[str, object], base: str) -> Check:
+def check_named_base(named: dict[str, object], base: str) -> Check:
     """
-    Whether all name the same base.
+    Check that all files name the same base.
 
     Args:
-        told (`dict[str, object]`): What each file says, by its name.
-        base (`str`): What the records say.
+        named (`dict[str, object]`): Base in each file, by the name of the file.
+        base (`str`): Base in the records.
     """
-    # A list of one is how the Hub's editor writes a value.
+    # The Hub's editor writes a value as a list of one.
     wrong = [
-        f"{name}: names {said or 'none'}, and not {base}" for name, said in told.items() if said not in (base, [base])
+        f"{name}: {value or 'no base'}, expected {base}"
+        for name, value in named.items()
+        if value not in (base, [base])
     ]
-    return compared("name of the base", wrong, f"{base} in {', '.join(told)}")
+    return compared("name of the base", wrong, f"{base} in {', '.join(named)}")
 
 
 def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str) -> Check:
     """
-    Compares the base's weights on the Hub with the digest of the records; nothing is downloaded.
+    Compare the weights of the base on the Hub with the digest in the records; nothing is downloaded.
 
     Args:
         api (`HfApi`): Client of the Hub.
         base (`str`): Repository of the base.
-        revision (`str`, *optional*): The one that was trained on.
-        digest (`str`): Of [`~escoita.hub.files.weights_digest`].
+        revision (`str`, *optional*): Revision of the training.
+        digest (`str`): Digest from [`~escoita.hub.files.weights_digest`].
     """
     what = "base's weights"
     try:
@@ -107,17 +106,17 @@ def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str)
     except PublishError as error:
         return skipped(what, str(error))
     except HFValidationError:
-        return skipped(what, f"{base} is no name of a repository, so the Hub is not asked")
+        return skipped(what, f"{base} is not the name of a repository")
     digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
     names = [name for name in sorted(digests) if name.endswith(".safetensors")]
     root = [name for name in names if "/" not in name]
     speech = [name for name in names if name.startswith(f"{SPEECH_LORA}/") and name.count("/") == 1]
     if not root or any(digests[name] is None for name in [*root, *speech]):
-        return skipped(what, f"the Hub tells no digest of the safetensors of {base}")
+        return skipped(what, f"the Hub has no digests of the safetensors of {base}")
     if digest in possible_digests({name: digests[name] or "" for name in [*root, *speech]}):
-        return Check(what, "holds", [f"{base} holds what was trained on, as the Hub tells its digests"])
-    at = f" at {revision}" if revision else ", at the head of main; no record names a commit"
-    return Check(what, "differs", [f"{base} holds others than were trained on ({digest[:12]}…){at}"])
+        return Check(what, "holds", [f"{base} has the weights of the training, by the digests of the Hub"])
+    at = f" at {revision}" if revision else " at the head of main; no record names a commit"
+    return Check(what, "differs", [f"{base} has other weights than those of the training ({digest[:12]}…){at}"])
 
 
 def base_differences(recipe: Recipe, training: TrainingRecord, base: BaseRecord | None) -> Differences:
@@ -125,13 +124,13 @@ def base_differences(recipe: Recipe, training: TrainingRecord, base: BaseRecord 
     Yield a line for each difference between recipe, `training.json` and `escoita.json`.
 
     Args:
-        recipe ([`Recipe`]): `recipe.yaml`.
-        training ([`TrainingRecord`]): `training.json`.
-        base ([`BaseRecord`], *optional*): From `escoita.json`; none in what escoita 0.1.0 wrote.
+        recipe ([`Recipe`]): Recipe from `recipe.yaml`.
+        training ([`TrainingRecord`]): Record from `training.json`.
+        base ([`BaseRecord`], *optional*): Record from `escoita.json`; none if escoita 0.1.0 wrote the file.
     """
-    asked = recipe.base_revision or ""
-    if training.base_commit and re.fullmatch("[0-9a-f]{40}", asked):
-        yield from differing({"commit of the base": (asked, training.base_commit)}, "recipe.yaml", "training.json")
+    revision = recipe.base_revision or ""
+    if training.base_commit and re.fullmatch("[0-9a-f]{40}", revision):
+        yield from differing({"commit of the base": (revision, training.base_commit)}, "recipe.yaml", "training.json")
     if base is None:
         if training.base_commit:
             yield "base: training.json names its commit, escoita.json does not"
@@ -148,12 +147,12 @@ def base_differences(recipe: Recipe, training: TrainingRecord, base: BaseRecord 
 
 def system_differences(training: TrainingRecord, files: Iterable[tuple[Path, Any, Provenance]]) -> Differences:
     """
-    Yield a line for each system that was measured on another base than `training.json` names. If its record says so,
-    the card says it too, and it is no difference.
+    Yield a line for each system that was evaluated on another base than that of `training.json`. It is no difference
+    if its record and the card state it.
 
     Args:
-        training ([`TrainingRecord`]): `training.json`.
-        files (`Iterable[tuple[Path, Table, Provenance]]`): The published predictions.
+        training ([`TrainingRecord`]): Record from `training.json`.
+        files (`Iterable[tuple[Path, Table, Provenance]]`): Published predictions.
     """
     for path, _, provenance in files:
         name, system = f"{path.parent.name}/{path.name}", provenance.system
@@ -163,16 +162,16 @@ def system_differences(training: TrainingRecord, files: Iterable[tuple[Path, Any
 
 def apart(evaluation: EvaluationRecord) -> Differences:
     """
-    Yield a line if adapter and base were measured on different bases. The card says on which base the adapter was.
+    Yield a line if adapter and base were evaluated on different bases. The card names the base of the adapter.
 
     Args:
-        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): `eval/results.json`.
+        evaluation ([`~escoita.records.evaluation.EvaluationRecord`]): Record from `eval/results.json`.
     """
     ours = evaluation.main_system
     for system in evaluation.systems[1:]:
         same = (system.base_sha256, system.expected_base_sha256) == (ours.base_sha256, ours.expected_base_sha256)
         if system.name == BASE and not same:
-            yield "the adapter was measured on another base than the base that it is compared with"
+            yield "the adapter was evaluated on another base than the base model in the comparison"
 
 
 def _digests(training: TrainingRecord, system: System) -> Differences:
@@ -194,19 +193,19 @@ def check_rendered_prompt(run: RunDirectory, training: TrainingRecord) -> Check:
     """
     Compare the rendered prompt of `escoita.json` with what the published chat template writes.
 
-    Only a known template is rendered, or the prompt of a family that writes it without one: another template is code
-    of whoever published it.
+    Only a known template is rendered, or the prompt of a family without a template: an unknown template is untrusted
+    code of the publisher.
 
     Args:
         run ([`RunDirectory`]): Published files, laid out as a run directory.
-        training ([`TrainingRecord`]): Names the family.
+        training ([`TrainingRecord`]): Training record with the family.
 
     Raises:
         EscoitaError: A file cannot be read.
     """
     record = AdapterRecord.read(run.path / "escoita.json")
     if record.rendered_prompt is None:
-        return skipped(WHAT, "escoita.json does not record it, as that of escoita 0.1.0 does not")
+        return skipped(WHAT, "escoita.json does not record it, as in escoita 0.1.0")
     template = _known_template(run.path / TEMPLATE)
     try:
         family = trained_family(training.family)
@@ -214,9 +213,11 @@ def check_rendered_prompt(run: RunDirectory, training: TrainingRecord) -> Check:
     except (EscoitaError, ImportError):
         written = None
     if written is None:
-        return unprovable(WHAT, f"{TEMPLATE} is not a known chat template, and is not rendered here")
+        return unprovable(WHAT, f"{TEMPLATE} is not a known chat template, and is not rendered")
     differs = [f"rendered_prompt: {record.rendered_prompt!r:.200} in escoita.json; {TEMPLATE} writes {written!r:.200}"]
-    return compared(WHAT, differs if written != record.rendered_prompt else [], "is what the chat template writes")
+    return compared(
+        WHAT, differs if written != record.rendered_prompt else [], "equals the output of the chat template"
+    )
 
 
 def _known_template(path: Path) -> str | None:
@@ -227,7 +228,7 @@ def _known_template(path: Path) -> str | None:
 
 
 def _processor(folder: Path, template: str | None, family: "ChatFamily") -> SimpleNamespace:
-    """As much of a processor as a prompt is written with."""
+    """Return the attributes of a processor that rendering a prompt needs."""
     path = folder / TOKENIZER
     settings = read_object(path, "adapter") if path.is_file() else {}
     tokens = {key: value for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)}

@@ -1,4 +1,4 @@
-"""Define one line of the answer of `escoita verify`, and find out which version wrote a card."""
+"""Represent one check of `escoita verify`, and find the version that wrote a card."""
 
 import importlib.metadata
 from collections.abc import Iterator, Sequence
@@ -20,15 +20,15 @@ MOST_LINES = 8
 @dataclass(frozen=True)
 class Check:
     """
-    The result of one comparison.
+    Represent the result of one comparison.
 
     Args:
-        what (`str`): The subject, in a few words.
-        verdict (`str`): `holds`; `differs`; `not checked`, if it could be checked, but not now or not here; or
-            `cannot be proven`, if nothing that is published could prove it.
-        lines (`Sequence[str]`): How it holds, each difference, or the reason.
-        custom (`bool`, *optional*, defaults to `False`): It is not checked because a template of the publisher's own
-            wrote it.
+        what (`str`): Subject of the comparison.
+        verdict (`str`): `holds`; `differs`; `not checked`, if it could be checked under other conditions; or
+            `cannot be proven`, if no published file could prove it.
+        lines (`Sequence[str]`): Details, differences, or the reason.
+        custom (`bool`, *optional*, defaults to `False`): Whether it is not checked because a custom template of the
+            publisher wrote it.
     """
 
     what: str
@@ -38,7 +38,7 @@ class Check:
 
 
 def compared(what: str, differences: Sequence[str], holds: str = "") -> Check:
-    """Return a check that holds if there are no differences; `holds` says how."""
+    """Return a check that holds if there are no differences; `holds` gives the details."""
     if not differences:
         return Check(what, "holds", [holds] if holds else [])
     more = len(differences) - MOST_LINES
@@ -46,53 +46,53 @@ def compared(what: str, differences: Sequence[str], holds: str = "") -> Check:
 
 
 def skipped(what: str, why: str, custom: bool = False) -> Check:
-    """Return a check that could be made, but not now or not here."""
+    """Return a check that could be made under other conditions."""
     return Check(what, "not checked", [why], custom)
 
 
 def unprovable(what: str, why: str) -> Check:
-    """Return a check of something that nothing in the repository could prove."""
+    """Return a check of a claim that no file of the repository could prove."""
     return Check(what, "cannot be proven", [why])
 
 
 @contextmanager
 def refusals(what: str, found: list[Check]) -> Iterator[None]:
-    """Add a check that differs if a published file cannot be read, or does not fit the others."""
+    """Add a check that differs if a published file cannot be read."""
     try:
         yield
     except EscoitaError as error:
         found.append(Check(what, "differs", str(error).splitlines()[:1]))
     except ArithmeticError as error:  # such as a number of hundreds of digits
-        found.append(Check(what, "differs", [f"a number of a record cannot be computed with ({error})"]))
+        found.append(Check(what, "differs", [f"a number in a record is out of range ({error})"]))
     except RecursionError:
-        found.append(Check(what, "differs", ["a file is nested too deeply to be read"]))
+        found.append(Check(what, "differs", ["a file is nested too deeply"]))
 
 
 def is_same_template(training: TrainingRecord) -> bool:
-    """Return whether the templates that are installed here wrote the card, so that every word must be equal."""
+    """Return whether the installed templates wrote the card, so that every word must be equal."""
     return training.card_template_sha256 == template_digest() and training.card_version == __version__
 
 
 def is_same_matplotlib(training: TrainingRecord | None) -> bool:
-    """Return whether the plots were drawn by the version of Matplotlib that is installed here."""
+    """Return whether the plots were drawn by the installed version of Matplotlib."""
     known = training.matplotlib_version if training else None
     return known is not None and known == importlib.metadata.version("matplotlib")
 
 
 def check_template(training: TrainingRecord) -> Check:
     """
-    Compare the version that a card claims with the digests of the templates of all released versions.
+    Compare the recorded version of a card with the digests of the templates of all released versions.
 
     Args:
-        training ([`TrainingRecord`]): Its version and digest are written when the card is published.
+        training ([`TrainingRecord`]): Training record with version and digest, which publishing writes.
     """
     what, version = "version of the card", training.card_version
     if version is None:
         version = training.versions.get("escoita", "unknown")
-        return skipped(what, f"it is of version {version}, which recorded no digest of its templates")
+        return skipped(what, f"written by version {version}, which recorded no digest of its templates")
     released = released_templates().get(version)
     if released is not None and training.card_template_sha256 != released:
-        return compared(what, [f"training.json names version {version}, but not the templates of that version"])
+        return compared(what, [f"training.json records version {version}, but not the templates of that version"])
     if is_same_template(training):
-        return compared(what, [], f"{version}, as installed here")
-    return skipped(what, f"it is of version {version} or of other templates; installed here is {__version__}")
+        return compared(what, [], f"{version}, the installed version")
+    return skipped(what, f"written by version {version} or by other templates; the installed version is {__version__}")

@@ -20,9 +20,9 @@ from escoita.utils.files import public_name, sha256
 from escoita.utils.untrusted import read_object
 
 
-# Fewer bootstrap resamples give an interval whose ends are noise.
+# With fewer bootstrap resamples, the bounds of an interval are noise.
 FEWEST_RESAMPLES = 100
-# What every run writes and `escoita push` publishes.
+# Files that every run writes and `escoita push` publishes.
 REQUIRED = (
     "recipe.yaml",
     "training.json",
@@ -33,8 +33,8 @@ REQUIRED = (
     "eval/results.json",
     "SHA256SUMS",
 )
-# Settings of PEFT with which an adapter acts otherwise than a recipe of escoita can say.
-UNASKED = (
+# Settings of PEFT that change an adapter, and that no recipe of escoita has.
+UNSUPPORTED = (
     "alora_invocation_tokens",
     "arrow_config",
     "auto_mapping",
@@ -49,19 +49,19 @@ UNASKED = (
     "use_bdlora",
     "use_qalora",
 )
-# Lengths that were summed in another order differ in the last digits.
+# Sums of durations in another order differ in the last digits.
 SECONDS = 1e-3
 
 
 def check_presence(files: Mapping[str, Path]) -> Check:
     """
-    Check that the repository holds every record that a run writes.
+    Check that the repository has every record that a run writes.
 
     Args:
         files (`Mapping[str, Path]`): Published files by name.
     """
-    missing = [f"{name}: is missing; every run writes it" for name in REQUIRED if name not in files]
-    return compared("records", missing, f"all {len(REQUIRED)} that every run writes are there")
+    missing = [f"{name}: missing" for name in REQUIRED if name not in files]
+    return compared("records", missing, f"all {len(REQUIRED)} required files exist")
 
 
 def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Iterator[Check]:
@@ -70,8 +70,8 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
 
     Args:
         run ([`RunDirectory`]): Published files, laid out as a run directory; weights may be absent.
-        recipe ([`Recipe`]): `recipe.yaml` of the same files.
-        weights (`Path`): Folder that holds the adapter's weights.
+        recipe ([`Recipe`]): Published recipe.
+        weights (`Path`): Folder with the weights of the adapter.
 
     Raises:
         EscoitaError: A record is missing or cannot be read.
@@ -79,7 +79,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
     files = list(_predictions(run.eval))
     yield compared("recipe and training.json", list(_training(recipe, training)), "name, base, method, steps, corpora")
-    yield compared("course of training", list(_course(training)), "steps, losses and validation fit together")
+    yield compared("course of training", list(_course(training)), "steps, losses and validation are consistent")
     yield compared("recipe and adapter", list(_adapter(run, recipe, training, weights)), "rank, targets, size, prompt")
     yield _adapter_files(run, training)
     yield check_rendered_prompt(run, training)
@@ -91,7 +91,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     yield compared(
         "bases of all files",
         [*system_differences(training, files), *apart(evaluation)],
-        "one digest in all records and predictions",
+        "same digest in all records and predictions",
     )
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
     if run.data.is_file():
@@ -141,7 +141,7 @@ def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
     used = {(use.split, use.name) for use in training.corpora}
     for split, name in sorted(used ^ named):
         where = "training.json, not in recipe.yaml" if (split, name) in used else "recipe.yaml, not in training.json"
-        yield f"corpus {name} ({split}): is in {where}"
+        yield f"corpus {name} ({split}): in {where}"
     rejected = sum(use.rejected for use in training.corpora)
     if rejected != len(training.rejected):
         yield f"rejected rows: {rejected} counted, {len(training.rejected)} listed in training.json"
@@ -154,9 +154,9 @@ def _splits(recipe: Recipe) -> dict[str, list[Corpus]]:
 
 def _steps(recipe: Recipe, training: TrainingRecord) -> Differences:
     """Compare steps and epochs with the limits of the recipe, and with the number of clips in a step."""
-    asked = recipe.training
-    most_steps = asked.get("max_steps") or -1
-    most_epochs = asked.get("num_train_epochs", 3.0)
+    settings = recipe.training
+    most_steps = settings.get("max_steps") or -1
+    most_epochs = settings.get("num_train_epochs", 3.0)
     if not all(isinstance(value, int | float) for value in (most_steps, most_epochs)):
         yield "training: max_steps or num_train_epochs is not a number in recipe.yaml"
         return
@@ -165,7 +165,7 @@ def _steps(recipe: Recipe, training: TrainingRecord) -> Differences:
             yield f"steps: at most {most_steps} in recipe.yaml, {training.steps} in training.json"
     elif training.epochs > most_epochs + 0.01:
         yield f"epochs: at most {most_epochs} in recipe.yaml, {training.epochs:g} in training.json"
-    sizes = [asked.get("per_device_train_batch_size", 8), asked.get("gradient_accumulation_steps", 1)]
+    sizes = [settings.get("per_device_train_batch_size", 8), settings.get("gradient_accumulation_steps", 1)]
     weights = {corpus.name: corpus.weight for corpus in recipe.corpora.train}
     clips = sum(use.utterances * weights.get(use.name, 1.0) for use in training.corpora if use.split == "train")
     if not all(isinstance(size, int) and size > 0 for size in sizes) or not clips:
@@ -184,23 +184,23 @@ def _course(training: TrainingRecord) -> Differences:
     points += [("validation", point.step) for point in training.validation]
     for kind, step in points:
         if not 0 <= step <= training.steps:
-            yield f"{kind}: has step {step} of {training.steps} in training.json"
+            yield f"{kind}: step {step} of {training.steps} in training.json"
     for kind in ("loss", "validation"):
         steps = [step for name, step in points if name == kind]
         if steps != sorted(set(steps)):
-            yield f"{kind}: its steps are not in ascending order in training.json"
+            yield f"{kind}: steps are not in ascending order in training.json"
     changes = [change.step for change in training.data_changes]
     if changes != sorted(set(changes)) or any(not 0 < step < training.steps for step in changes):
         yield f"data_changes: steps {changes} are not in ascending order, or not within the {training.steps} steps"
     compared_steps = (point for point in training.validation if point.step > training.comparable_since)
     rates = {point.step: point.wer for point in compared_steps if point.wer is not None}
-    kept = training.kept_step
-    if kept is not None and kept not in rates:
-        yield f"kept_step: {kept} was not evaluated according to training.json"
-    elif kept is not None and any(rate < rates[kept] for step, rate in rates.items() if step > 0):
-        yield f"kept_step: another step than {kept} has a lower validation WER in training.json"
+    best = training.kept_step
+    if best is not None and best not in rates:
+        yield f"kept_step: step {best} was not evaluated according to training.json"
+    elif best is not None and any(rate < rates[best] for step, rate in rates.items() if step > 0):
+        yield f"kept_step: another step than {best} has a lower validation WER in training.json"
     if sum(training.trainable_parameters.values()) > training.parameters:
-        yield "parameters: more are trainable than there are in training.json"
+        yield "parameters: more trainable parameters than parameters in training.json"
 
 
 def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weights: Path) -> Differences:
@@ -210,39 +210,41 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
         expected |= recipe.method.model_dump(exclude={"kind", "trainable"})
         expected |= {"modules_to_save": None}
     elif sorted(config.get("modules_to_save") or []) != sorted(recipe.method.modules):
-        yield "modules_to_save: the modules of adapter_config.json are not those of recipe.yaml"
+        yield "modules_to_save: the modules in adapter_config.json differ from those in recipe.yaml"
     expected |= {"rank_pattern": {}, "alpha_pattern": {}, "use_dora": False, "layers_to_transform": None}
     yield from differing(
         {key: (value, config.get(key, value if key in _DEFAULTED else None)) for key, value in expected.items()},
         "recipe.yaml",
         "adapter_config.json",
     )
-    yield from (f"{key}: no recipe asks for what adapter_config.json says" for key in UNASKED if config.get(key))
-    if config.get("peft_type", "LORA") != "LORA":
-        yield "peft_type: adapter_config.json names another method than LORA"
-    settings = AdapterRecord.read(run.path / "escoita.json")
-    asked, written = (
-        recipe.generation_settings().model_dump(exclude={"base", "rendered_prompt"}),
-        settings.model_dump(),
+    yield from (
+        f"{key}: set in adapter_config.json, but no recipe can set it" for key in UNSUPPORTED if config.get(key)
     )
-    yield from differing({key: (asked[key], written[key]) for key in asked}, "recipe.yaml", "escoita.json")
-    yield from base_differences(recipe, training, settings.base)
+    if config.get("peft_type", "LORA") != "LORA":
+        yield "peft_type: adapter_config.json has another method than LORA"
+    record = AdapterRecord.read(run.path / "escoita.json")
+    settings, recorded = (
+        recipe.generation_settings().model_dump(exclude={"base", "rendered_prompt"}),
+        record.model_dump(),
+    )
+    yield from differing({key: (settings[key], recorded[key]) for key in settings}, "recipe.yaml", "escoita.json")
+    yield from base_differences(recipe, training, record.base)
     if not (weights / ADAPTER).is_file():
         return
     headers = tensor_headers(weights / ADAPTER, "adapter")
     shapes = {name: tuple(each["shape"]) for name, each in headers.items()}
     if wrong := non_finite_tensors(weights / ADAPTER, "adapter"):
-        yield f"{ADAPTER}: {len(wrong)} tensors hold NaN or infinity, such as {wrong[0]}"
+        yield f"{ADAPTER}: {len(wrong)} tensors contain NaN or infinity, such as {wrong[0]}"
     if isinstance(recipe.method, Lora):
         for name, shape in shapes.items():
             rank = shape[0] if ".lora_A." in name else shape[1] if ".lora_B." in name and len(shape) > 1 else None
             if rank is not None and rank != recipe.method.r:
-                yield f"{ADAPTER}: {name} has rank {rank}, recipe.yaml says {recipe.method.r}"
+                yield f"{ADAPTER}: {name} has rank {rank}, {recipe.method.r} in recipe.yaml"
     size = sum(_product(shape) for shape in shapes.values())
     trained = sum(training.trainable_parameters.values())
-    # Modules that were trained whole are saved with their buffers, such as the mean of the features.
+    # Fully fine-tuned modules are saved with their buffers, such as the mean of the features.
     if size != trained if isinstance(recipe.method, Lora) else size < trained:
-        yield f"{ADAPTER}: holds {size:,} parameters, training.json says {trained:,} were trained"
+        yield f"{ADAPTER}: {size:,} parameters, {trained:,} trainable parameters in training.json"
 
 
 # Keys that PEFT versions before the first release of escoita's format may leave out.
@@ -260,17 +262,17 @@ def _adapter_files(run: RunDirectory, training: TrainingRecord) -> Check:
     """Compare tokenizer, processor, chat template and escoita.json with the digests recorded at training time."""
     what = "files of the adapter"
     if not training.adapter_files:
-        return skipped(what, "training.json records no digests of them, as escoita 0.1.0 did not")
+        return skipped(what, "training.json has no digests of them, as in escoita 0.1.0")
     found = []
     for name, digest in training.adapter_files.items():
         path = run.path / Path(name).name
         if not path.is_file():
-            found.append(f"{name}: is missing; training.json records it")
+            found.append(f"{name}: missing, but in training.json")
         elif sha256(path) != digest:
-            found.append(f"{name}: is not the file that training wrote")
+            found.append(f"{name}: differs from the file of the training")
     others = [name for name in UNCHANGED_FILES if name not in training.adapter_files and (run.path / name).is_file()]
-    found += [f"{name}: training did not write it, but tokenizer or processor are loaded from it" for name in others]
-    return compared(what, found, f"{', '.join(training.adapter_files)} are as training wrote them")
+    found += [f"{name}: not written by the training, but tokenizer or processor are loaded from it" for name in others]
+    return compared(what, found, f"{', '.join(training.adapter_files)} are unchanged since the training")
 
 
 def _resamples(evaluation: EvaluationRecord) -> Differences:
@@ -279,7 +281,7 @@ def _resamples(evaluation: EvaluationRecord) -> Differences:
 
 
 def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
-    """Yield a line for each setting of the recipe with which the evaluation was not made."""
+    """Yield a line for each setting of the recipe that differs from the evaluation."""
     main_system = evaluation.main_system
     pairs = {
         "normalizer": (recipe.eval.normalizer, evaluation.normalizer),
@@ -290,32 +292,33 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
     yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _token_limits(recipe, evaluation)
     yield from _resamples(evaluation)
-    asked = {corpus.name: corpus.language or recipe.language for corpus in recipe.corpora.test}
-    there = {result.name for result in evaluation.corpora}
-    missing = [name for name in asked if name not in there]
-    yield from (f"corpus {name}: recipe.yaml tests on it, results.json does not" for name in missing)
-    yield from (f"corpus {name}: is in results.json, not in recipe.yaml" for name in sorted(there - asked.keys()))
+    expected_corpora = [corpus.name for corpus in recipe.corpora.test]
+    evaluated = {result.name for result in evaluation.corpora}
+    missing = [name for name in expected_corpora if name not in evaluated]
+    yield from (f"corpus {name}: in recipe.yaml, not in results.json" for name in missing)
+    others = sorted(evaluated - set(expected_corpora))
+    yield from (f"corpus {name}: in results.json, not in recipe.yaml" for name in others)
     systems = [system.name for system in evaluation.systems]
     if main_system.name != SUBJECT:
-        yield f"system: results.json is about {main_system.name}, not about the adapter"
+        yield f"system: {main_system.name} in results.json, expected the adapter"
     if recipe.eval.base and BASE not in systems:
-        yield "system base: recipe.yaml compares with it, results.json does not"
-    others = len(set(systems) - {SUBJECT, BASE})
+        yield "system base: in recipe.yaml, not in results.json"
+    found = len(set(systems) - {SUBJECT, BASE})
     expected = len(recipe.eval.baselines) + bool(recipe.eval.against)
-    if others < expected:
-        yield f"systems: recipe.yaml compares with {expected} more, results.json with {others}"
+    if found < expected:
+        yield f"systems: {expected} others in recipe.yaml, {found} in results.json"
     if recipe.eval.probes and {probe.system for probe in evaluation.probes} != set(systems):
-        yield "probes: recipe.yaml asks for them, results.json does not have them for each system"
+        yield "probes: in recipe.yaml, but not for each system in results.json"
 
 
 def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
     """Compare the token limits of the base, and of baselines for which the recipe sets one."""
-    asked = {public_name(each.model): each.max_new_tokens for each in recipe.eval.baselines}
+    limits = {public_name(each.model): each.max_new_tokens for each in recipe.eval.baselines}
     for system in evaluation.systems[1:]:
-        limit = recipe.eval.max_new_tokens if system.name == BASE else asked.get(system.base)
+        limit = recipe.eval.max_new_tokens if system.name == BASE else limits.get(system.base)
         if limit is None or system.adapter is not None:
             continue
-        # A baseline whose decoder has fewer places stops before.
+        # The decoder of a baseline may have a lower limit.
         lower = system.name != BASE and 0 < (system.max_new_tokens or 0) < limit
         if system.max_new_tokens != limit and not lower:
             found = "nothing" if system.max_new_tokens is None else str(system.max_new_tokens)
@@ -326,13 +329,13 @@ def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:
     for path, table, provenance in files:
         name, ids = f"{path.parent.name}/{path.name}", table["id"].to_pylist()
         if provenance.corpus != path.parent.name:
-            yield f"{name}: holds predictions for {provenance.corpus}"
+            yield f"{name}: predictions for {provenance.corpus}"
         if predictions_path(path.parent.parent, path.parent.name, provenance.system.name) != path:
-            yield f"{name}: holds predictions of {provenance.system.name}"
+            yield f"{name}: predictions of {provenance.system.name}"
         if len(set(ids)) < len(ids):
-            yield f"{name}: {len(ids) - len(set(ids))} ids occur more than once"
+            yield f"{name}: {len(ids) - len(set(ids))} repeated ids"
         if any(not 0 < seconds < float("inf") for seconds in table["audio_seconds"].to_pylist()):
-            yield f"{name}: the length of a clip is not a positive number of seconds"
+            yield f"{name}: the duration of a clip is not positive"
 
 
 def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differences:
@@ -341,13 +344,13 @@ def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differe
         "recipe.yaml",
         "data.json",
     )
-    there = {(str(each.split), each.name) for each in data.corpora}
-    there |= {(str(each.split), each.name) for each in data.missing}
-    asked = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
-    asked |= {("test", corpus.name) for corpus in recipe.corpora.test}
-    for split, name in sorted(asked ^ there):
-        where = "data.json, not in recipe.yaml" if (split, name) in there else "recipe.yaml, not in data.json"
-        yield f"corpus {name} ({split}): is in {where}"
+    recorded = {(str(each.split), each.name) for each in data.corpora}
+    recorded |= {(str(each.split), each.name) for each in data.missing}
+    expected = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
+    expected |= {("test", corpus.name) for corpus in recipe.corpora.test}
+    for split, name in sorted(expected ^ recorded):
+        where = "data.json, not in recipe.yaml" if (split, name) in recorded else "recipe.yaml, not in data.json"
+        yield f"corpus {name} ({split}): in {where}"
     for use in training.corpora:
         measured = _of(data, use.split, use.name)
         if measured is None:
@@ -359,10 +362,10 @@ def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differe
                 f" {measured.clips + measured.rejected} in data.json"
             )
         if use.utterances > measured.clips:
-            yield f"{use.name} ({use.split}): trained on {use.utterances} clips, data.json has {measured.clips}"
+            yield f"{use.name} ({use.split}): {use.utterances} clips in training.json, {measured.clips} in data.json"
         exact = use.utterances == measured.clips
         more = use.audio_seconds - measured.audio_seconds
-        # What is not a number is not within the tolerance either.
+        # NaN is not within the tolerance either.
         if not more <= SECONDS * measured.clips or (exact and not abs(more) <= SECONDS * (1 + measured.clips)):
             yield (
                 f"{use.name} ({use.split}): {use.audio_seconds:.1f} seconds in training.json,"
@@ -385,15 +388,15 @@ def _tested(
         rows = len(table)
         if rows + provenance.rejected != measured.clips + measured.rejected:
             yield (
-                f"{name}: {rows} clips and {provenance.rejected} rejected rows; data.json has {measured.clips} and"
-                f" {measured.rejected}"
+                f"{name}: {rows} clips and {provenance.rejected} rejected rows, {measured.clips} and"
+                f" {measured.rejected} in data.json"
             )
             continue
         seconds = table["audio_seconds"].to_pylist()
         if not abs(sum(seconds) - measured.audio_seconds) <= SECONDS * (1 + rows):
             yield f"{name}: {sum(seconds):.1f} seconds of audio, {measured.audio_seconds:.1f} in data.json"
         elif _histogram(seconds, data.duration_edges) != measured.histogram:
-            yield f"{name}: clips have other durations than data.json counts"
+            yield f"{name}: the durations differ from the histogram in data.json"
         speakers = Counter(table["speaker"].to_pylist())
         genders = Counter(gender for gender in table["gender"].to_pylist() if gender)
         pairs = {
@@ -405,19 +408,18 @@ def _tested(
         texts = table["reference"].to_pylist()
         if provenance.references == "open" and sum(map(len, texts)) != measured.characters:
             yield (
-                f"{name}: the references have {sum(map(len, texts)):,} characters, data.json has"
-                f" {measured.characters:,}"
+                f"{name}: {sum(map(len, texts)):,} characters in the references, {measured.characters:,} in data.json"
             )
 
 
 def _overlap(data: DataRecord) -> Differences:
-    """Compare what data.json says of clips that test and training share with the corpora that it is said of."""
+    """Check the train/test overlap in data.json against the corpora in data.json."""
     kinds = [(leak.split, leak.corpus, leak.by) for leak in data.leaks]
-    seen = {each.split for each in data.corpora} & {"train", "validation"}
-    for corpus in data.of("test") if seen and not data.missing else []:
+    splits = {each.split for each in data.corpora} & {"train", "validation"}
+    for corpus in data.of("test") if splits and not data.missing else []:
         for by in ("transcript", "speaker", "audio"):
             if kinds.count(("test", corpus.name, by)) != 1:
-                yield f"{corpus.name} (test): data.json must say once how many clips it shares by {by}"
+                yield f"{corpus.name} (test): expected one entry for the overlap by {by} in data.json"
     for leak in data.leaks:
         measured = _of(data, leak.split, leak.corpus)
         if measured is None:
@@ -428,7 +430,7 @@ def _overlap(data: DataRecord) -> Differences:
             or bool(leak.distinct) != bool(leak.clips)
             or not same(leak.share, leak.clips / max(1, measured.clips))
         ):
-            yield f"{leak.corpus} ({leak.split}): the clips that it shares by {leak.by} do not add up in data.json"
+            yield f"{leak.corpus} ({leak.split}): the overlap by {leak.by} in data.json is inconsistent"
 
 
 def _histogram(seconds: list[float], edges: list[float]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Compare the front matter of a card with the front matter that the recomputed records give."""
+"""Compare the front matter of a card with the front matter of the recomputed records."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
@@ -21,21 +21,21 @@ def front_matter(card: str) -> dict[str, Any]:
     Read the front matter of a card.
 
     Raises:
-        PublishError: It is not YAML.
+        PublishError: The front matter is not valid YAML.
     """
     return {key.name: key.value for key in keys(split(card)[1])}
 
 
-def check_front(card: str, made: str) -> Iterator[Check]:
+def check_front(card: str, recomputed: str) -> Iterator[Check]:
     """
-    Compare every key that escoita writes; keys of the author, and more tags, are listed.
+    Compare every key that escoita writes; other keys and tags of the author are listed.
 
     Args:
-        card (`str`): The published card.
-        made (`str`): The card that is made from the published records.
+        card (`str`): Published card.
+        recomputed (`str`): Card from the recomputed records.
     """
     try:
-        published, expected = front_matter(card), front_matter(made)
+        published, expected = front_matter(card), front_matter(recomputed)
     except PublishError as error:
         yield Check("front matter", "differs", [str(error)])
         return
@@ -44,15 +44,15 @@ def check_front(card: str, made: str) -> Iterator[Check]:
         if name == INDEX:
             continue
         if name not in published:
-            found.append(f"{name}: is missing, the records give {value}")
+            found.append(f"{name}: missing, expected {value}")
         elif name == "tags":
             tags = published[name] if isinstance(published[name], list) else [published[name]]
-            found += [f"tags: {tag} is missing" for tag in value if tag not in tags]
+            found += [f"tags: {tag} missing" for tag in value if tag not in tags]
             more += [f"tag {tag}" for tag in tags if tag not in value]
         elif key_digest(published[name]) != key_digest(value):
-            found.append(f"{name}: {str(published[name])[:80]} on the card, the records give {value}")
-    twice = dict.fromkeys(_twice(read_yaml(split(card)[1])[1]))
-    found += [f"{name}: stands twice in one mapping, of which a reader sees both" for name in twice]
+            found.append(f"{name}: {str(published[name])[:80]} on the card, expected {value}")
+    repeated = dict.fromkeys(_repeated_keys(read_yaml(split(card)[1])[1]))
+    found += [f"{name}: repeated in one mapping, so that a reader sees both values" for name in repeated]
     yield compared("front matter", found, f"{', '.join(name for name in expected if name != INDEX)}")
     more += [str(name) for name in published if name not in expected and name != INDEX]
     if more:
@@ -60,20 +60,20 @@ def check_front(card: str, made: str) -> Iterator[Check]:
     yield _index(published, expected)
 
 
-def _twice(node: yaml.Node | None) -> Iterator[str]:
-    """Yield the keys that a mapping holds more than once."""
+def _repeated_keys(node: yaml.Node | None) -> Iterator[str]:
+    """Yield the keys that occur more than once in a mapping."""
     if isinstance(node, yaml.SequenceNode):
         for each in node.value:
-            yield from _twice(each)
+            yield from _repeated_keys(each)
     elif isinstance(node, yaml.MappingNode):
         names = Counter(str(key.value) for key, _ in node.value)
         yield from (name for name, number in names.items() if number > 1)
         for _, value in node.value:
-            yield from _twice(value)
+            yield from _repeated_keys(value)
 
 
 def _index(published: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
-    """Compare each value of model-index with all that is said of it: task, dataset, metric, source, verified."""
+    """Compare each value of model-index with its task, dataset, metric, source and other fields."""
     try:
         ours, theirs = index_entries(published), index_entries(expected)
     except (TypeError, AttributeError) as error:
@@ -81,11 +81,11 @@ def _index(published: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
     found = []
     for name, value in theirs.items():
         if name not in ours:
-            found.append(f"{_said(name)}: is missing, {value} recomputed")
+            found.append(f"{_label(name)}: missing, {value} recomputed")
         elif not same(ours[name], value):
-            found.append(f"{_said(name)}: {ours[name]} on the card, {value} recomputed")
+            found.append(f"{_label(name)}: {ours[name]} on the card, {value} recomputed")
     more = {name: value for name, value in ours.items() if name not in theirs}
-    found += [f"{_said(name)}: {value} on the card, which no record gives" for name, value in more.items()]
+    found += [f"{_label(name)}: {value} on the card, not in the records" for name, value in more.items()]
     names = [{str(model.get("name")) for model in front.get(INDEX) or []} for front in (published, expected)]
     if names[0] != names[1]:
         found.append(f"name: {', '.join(sorted(names[0]))} on the card, {', '.join(sorted(names[1]))} recomputed")
@@ -94,25 +94,25 @@ def _index(published: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:
 
 def index_entries(front: Mapping[str, Any]) -> dict[Hashable, Any]:
     """
-    Return the values of a model-index, each by everything else that is said of it; equal entries get a number.
+    Return the values of a model-index by all other fields of their entries; equal entries are numbered.
 
     Raises:
-        TypeError: The index is not built as the Hub wants it.
-        AttributeError: The same.
+        TypeError: The index does not have the format of the Hub.
+        AttributeError: The index does not have the format of the Hub.
     """
     values: dict[Hashable, Any] = {}
     seen: Counter[Hashable] = Counter()
     for model in front.get(INDEX) or []:
-        if more_of_model := _fixed({key: each for key, each in model.items() if key not in ("name", "results")}):
-            values["model", (), (), more_of_model] = "more than name and results"
+        if more_of_model := _hashable({key: each for key, each in model.items() if key not in ("name", "results")}):
+            values["model", (), (), more_of_model] = "other keys than name and results"
         for result in model.get("results") or []:
             if not result.get("metrics"):
-                values["result", _fixed(result.get("dataset") or {}), ()] = "a result without metrics"
-            dataset, source = result.get("dataset") or {}, _fixed(result.get("source") or {})
-            more = _fixed({key: each for key, each in result.items() if key not in _KNOWN})
+                values["result", _hashable(result.get("dataset") or {}), ()] = "a result without metrics"
+            dataset, source = result.get("dataset") or {}, _hashable(result.get("source") or {})
+            more = _hashable({key: each for key, each in result.items() if key not in _KNOWN})
             for metric in result.get("metrics") or []:
-                about = _fixed({key: each for key, each in metric.items() if key != "value"})
-                name = (_fixed(result.get("task")), _fixed(dict(dataset.items())), about, source, more)
+                about = _hashable({key: each for key, each in metric.items() if key != "value"})
+                name = (_hashable(result.get("task")), _hashable(dict(dataset.items())), about, source, more)
                 values[*name, seen[name]] = metric.get("value")
                 seen[name] += 1
     return values
@@ -121,14 +121,14 @@ def index_entries(front: Mapping[str, Any]) -> dict[Hashable, Any]:
 _KNOWN = {"task", "dataset", "metrics", "source"}
 
 
-def _fixed(value: Any) -> Hashable:
-    """Return the same as something that can be a key of a dictionary."""
+def _hashable(value: Any) -> Hashable:
+    """Return a hashable copy of a value."""
     if isinstance(value, dict):
-        return tuple(sorted((str(key), _fixed(each)) for key, each in value.items()))
-    return tuple(map(_fixed, value)) if isinstance(value, list) else str(value)
+        return tuple(sorted((str(key), _hashable(each)) for key, each in value.items()))
+    return tuple(map(_hashable, value)) if isinstance(value, list) else str(value)
 
 
-def _said(name: Any) -> str:
+def _label(name: Any) -> str:
     """Return corpus and metric of an entry."""
     dataset, metric = name[1:3]
     corpus, what = dict(dataset), dict(metric)

@@ -1,4 +1,4 @@
-"""Compute the rates again from the published predictions."""
+"""Recompute the rates from the published predictions."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +16,14 @@ from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
 
 # (folder, normalizer, resamples, corpora) of [`~escoita.evaluation.aggregate.score`].
 Score = Callable[[Path, str, int, list[str]], EvaluationRecord]
-# Lines, each of which says what two files hold.
+# Lines with the values of two files.
 Differences = Iterator[str]
-# Sums of floating point may come out otherwise on another machine, in the last digits.
+# The last digits of floating-point sums depend on the machine.
 TOLERANCE = 1e-9
-# Intervals of more take hours and all memory, and are no better.
+# More resamples need hours and all memory, and are not more accurate.
 MOST_RESAMPLES = 100_000
-# What tells apart the members of a list of a record.
+RESULTS = "eval/results.json"
+# Keys that identify the members of a list in a record.
 _NAMES = ("name", "system", "other", "value")
 
 
@@ -30,18 +31,18 @@ def recomputed(
     folder: Path, published: EvaluationRecord, score: Score, may_be_of_0_1: bool = False
 ) -> EvaluationRecord:
     """
-    Scores the published predictions as the record says that they were.
+    Score the published predictions with the settings of the record.
 
     Args:
-        folder (`Path`): `eval` of what was published.
-        published ([`EvaluationRecord`]): Says which normaliser, how many resamples, which corpora.
-        score (`Callable`): `eval.results.score`.
-        may_be_of_0_1 (`bool`, *optional*, defaults to `False`): The record may be of escoita 0.1.0, which did not
-            count unusable hypotheses. If it holds none of these counts, the recomputed record holds none either; the
-            verdicts depend on them nevertheless.
+        folder (`Path`): Published folder `eval`.
+        published ([`EvaluationRecord`]): Record with normalizer, number of resamples and corpora.
+        score (`Callable`): Function [`~escoita.evaluation.aggregate.score`].
+        may_be_of_0_1 (`bool`, *optional*, defaults to `False`): Whether the record may be from escoita 0.1.0, which
+            did not count unusable hypotheses. If it has none of these counts, they are removed from the recomputed
+            record; the verdicts still depend on them.
 
     Raises:
-        RecordError: Predictions are missing, not of ours, or do not fit together; or there are too many resamples.
+        RecordError: Predictions are missing, cannot be read or do not match; or there are too many resamples.
     """
     require_scorable(published)
     corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
@@ -60,41 +61,43 @@ def _without_unusable(result: CorpusResult) -> CorpusResult:
 
 def require_scorable(published: EvaluationRecord) -> None:
     """
+    Check that a record can be recomputed.
+
     Raises:
-        RecordError: No normaliser here is called as the record says, or its intervals would take too long.
+        RecordError: The normalizer is unknown, or there are too many resamples.
     """
     if published.normalizer not in NORMALIZERS:
-        raise RecordError(f"eval/results.json: no normaliser is called {published.normalizer!r} here")
+        raise RecordError("unknown normalizer", path=RESULTS, key="normalizer", value=published.normalizer)
     if published.resamples > MOST_RESAMPLES:
-        raise RecordError(f"eval/results.json: resamples is {published.resamples}; at most {MOST_RESAMPLES} are drawn")
+        raise RecordError(f"at most {MOST_RESAMPLES}", path=RESULTS, key="resamples", value=published.resamples)
 
 
 def check_rates(folder: Path, published: EvaluationRecord, counted: EvaluationRecord) -> Check:
     """
-    Compares every figure of the record, and looks for predictions that it does not count.
+    Compare every figure of the record, and report predictions that are not in it.
 
     Args:
-        folder (`Path`): `eval` of what was published.
-        published ([`EvaluationRecord`]): As it was published.
-        counted ([`EvaluationRecord`]): From [`recomputed`].
+        folder (`Path`): Published folder `eval`.
+        published ([`EvaluationRecord`]): Published record.
+        counted ([`EvaluationRecord`]): Record from [`recomputed`].
     """
     found = list(differences(published.model_dump(mode="json"), counted.model_dump(mode="json")))
     known = {result.name for result in published.corpora} | ({PROBES} if published.probes else set())
     uncounted = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - known
-    found += [f"eval/{name}: is published, but not in the record" for name in sorted(uncounted)]
+    found += [f"eval/{name}: published, but not in the record" for name in sorted(uncounted)]
     rates = sum(len(result.systems) for result in published.rows)
-    held = f"{rates} pairs of WER and CER, intervals and all else are what the predictions come to"
-    return compared("eval/results.json", found, held)
+    holds = f"{rates} pairs of WER and CER, intervals and all other values equal those of the predictions"
+    return compared(RESULTS, found, holds)
 
 
 def differences(published: Any, counted: Any, where: str = "") -> Iterator[str]:
     """
-    What two documents of JSON have otherwise, each with its place: names, not numbers, where members have them.
+    Yield the differences of two JSON documents with their positions; members with a name are identified by it.
 
     Args:
-        published (`Any`): What stands there.
-        counted (`Any`): What should.
-        where (`str`, *optional*): The place of both.
+        published (`Any`): Published value.
+        counted (`Any`): Recomputed value.
+        where (`str`, *optional*): Position of both.
     """
     if isinstance(published, dict) and isinstance(counted, dict):
         for key in dict.fromkeys([*published, *counted]):
@@ -106,7 +109,7 @@ def differences(published: Any, counted: Any, where: str = "") -> Iterator[str]:
         for place, (ours, theirs) in enumerate(zip(published, counted, strict=True)):
             yield from differences(ours, theirs, f"{where}.{_name(ours, place)}")
     elif not same(published, counted):
-        yield f"{where}: {_said(published)} published, {_said(counted)} recomputed"
+        yield f"{where}: {_text(published)} published, {_text(counted)} recomputed"
 
 
 def differing(pairs: Mapping[str, tuple[Any, Any]], first: str, second: str) -> Differences:
@@ -121,7 +124,7 @@ def _shown(value: Any) -> str:
 
 
 def same(published: Any, counted: Any) -> bool:
-    """Whether two values are the same, numbers but for the last digits."""
+    """Return whether two values are equal, numbers except for the last digits."""
     numbers = [
         value for value in (published, counted) if isinstance(value, int | float) and not isinstance(value, bool)
     ]
@@ -135,33 +138,33 @@ def _name(member: Any, place: int) -> str:
     return named[0] if named else str(place)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
 def requested_references(references: Sequence[str]) -> dict[str, Path]:
     """
-    Reads `corpus=MANIFEST`.
+    Parse the values of `--references`, `corpus=MANIFEST`.
 
     Raises:
-        EscoitaError: It is written otherwise, or there is no such file.
+        EscoitaError: The format is wrong, or a file is not found.
     """
-    asked = {}
+    manifests = {}
     for reference in references:
         corpus, equals, manifest = reference.partition("=")
         if not equals or not corpus or not Path(manifest).is_file():
-            why = "there is no such file" if equals and corpus else "write corpus=MANIFEST"
-            raise EscoitaError(f"--references {reference}: {why}")
-        asked[corpus] = Path(manifest)
-    return asked
+            problem = "file not found" if equals and corpus else "expected corpus=MANIFEST"
+            raise EscoitaError(problem, key="--references", value=reference)
+        manifests[corpus] = Path(manifest)
+    return manifests
 
 
 def hashed_corpora(folder: Path) -> set[str]:
     """
-    The corpora of which digests were published instead of transcripts.
+    Return the corpora with published digests instead of transcripts.
 
     Raises:
-        RecordError: A file is not one of ours.
+        RecordError: A file cannot be read.
     """
     paths = sorted(folder.glob("*/predictions*.parquet"))
     return {path.parent.name for path in paths if read_predictions(path)[1].references == "hashed"}
@@ -169,15 +172,15 @@ def hashed_corpora(folder: Path) -> set[str]:
 
 def transcripts(folder: Path, corpus: str, manifest: Path) -> dict[str, str]:
     """
-    Reads the transcripts of a corpus.
+    Read the transcripts of a corpus.
 
     Args:
-        folder (`Path`): The published `eval`.
-        corpus (`str`): Its name there.
-        manifest (`Path`): Rows of the corpus, in any order.
+        folder (`Path`): Published folder `eval`.
+        corpus (`str`): Name of the corpus.
+        manifest (`Path`): Manifest of the corpus, with the rows in any order.
 
     Returns:
-        `dict[str, str]`: The transcripts by their digests.
+        `dict[str, str]`: Transcripts by their digests.
 
     Raises:
         EscoitaError: The corpus was not published, or the manifest cannot be read.
@@ -185,23 +188,24 @@ def transcripts(folder: Path, corpus: str, manifest: Path) -> dict[str, str]:
     tested = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - {PROBES}
     if corpus not in tested:
         known = ", ".join(sorted(tested)) or "none"
-        raise EscoitaError(f"--references {corpus}={manifest}: no such corpus was published; there are {known}")
-    rows, rejected = read_corpus(Corpus(name="asked", path=str(manifest)), "und")
+        problem = f"not a published corpus; published: {known}"
+        raise EscoitaError(problem, key="--references", value=f"{corpus}={manifest}")
+    rows, rejected = read_corpus(Corpus(name="references", path=str(manifest)), "und")
     if not len(rows):
-        raise EscoitaError(f"--references {corpus}={manifest}: no row can be used; {rejected[0] if rejected else ''}")
+        problem = f"no usable row{f' ({rejected[0]})' if rejected else ''}"
+        raise EscoitaError(problem, key="--references", value=f"{corpus}={manifest}")
     return {hashed(text): text for text in rows.column("text")}
 
 
 def put_back(folder: Path, corpus: str, manifest: Path, texts: Mapping[str, str]) -> Check:
     """
-    Compares the digests of a corpus with its transcripts, and writes these in their place, so that all is counted from
-    texts.
+    Compare the digests of a corpus with its transcripts, and replace them, so that rates are computed from texts.
 
     Args:
-        folder (`Path`): A copy of the published `eval`, which is changed.
-        corpus (`str`): Its name there.
-        manifest (`Path`): Where the transcripts were read.
-        texts (`Mapping[str, str]`): Of [`transcripts`].
+        folder (`Path`): Copy of the published folder `eval`, which is changed.
+        corpus (`str`): Name of the corpus.
+        manifest (`Path`): Manifest with the transcripts.
+        texts (`Mapping[str, str]`): Transcripts from [`transcripts`].
     """
     what = f"transcripts of {corpus}"
     for path in sorted((folder / corpus).glob("predictions*.parquet")):
@@ -212,13 +216,11 @@ def put_back(folder: Path, corpus: str, manifest: Path, texts: Mapping[str, str]
         if missing:
             some = f"row {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
             return Check(
-                what, "differs", [f"{manifest.name} holds no transcript of the digest in {some} of {path.name}"]
+                what, "differs", [f"no transcript in {manifest.name} for the digest in {some} of {path.name}"]
             )
         try:
             write_predictions(opened(table, provenance, [texts[digest] for digest in digests])[0], path)
         except RecordError as error:
             return Check(what, "differs", [str(error)])
     counts_path(folder, corpus).unlink(missing_ok=True)
-    return Check(
-        what, "holds", [f"{len(known)} digests are those of {manifest.name}; rates are counted from the texts"]
-    )
+    return Check(what, "holds", [f"{len(known)} digests match {manifest.name}; rates are computed from the texts"])

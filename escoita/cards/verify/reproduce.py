@@ -1,4 +1,4 @@
-"""Some clips of the public corpora transcribed again with what was published, and compared with what stands there."""
+"""Transcribe some clips of the public corpora again, and compare the texts with the published predictions."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -23,57 +23,57 @@ from escoita.utils.processes import device_name
 if TYPE_CHECKING:
     from escoita.inference.transcriber import Transcriber
 
-# The same clips whoever draws them.
+# A fixed seed, so that the same clips are drawn on every machine.
 SEED = 0
 
 
 def check_reproduction(run: RunDirectory, recipe: Recipe, count: int) -> Iterator[Check]:
     """
-    Hears clips of each test corpus again, where its recordings can be had: those of a dataset of the Hub, or of files
-    that stand where the recipe says, from where the command runs.
+    Transcribe clips of each test corpus again, if its recordings are available: from a dataset of the Hub, or from the
+    path in the recipe, relative to the current folder.
 
     Args:
-        run ([`RunDirectory`]): What was published.
-        recipe ([`Recipe`]): Published with it; names base and corpora.
-        count (`int`): Clips of each corpus, drawn by a fixed seed.
+        run ([`RunDirectory`]): Published files, laid out as a run directory.
+        recipe ([`Recipe`]): Published recipe with base and corpora.
+        count (`int`): Number of clips of each corpus, drawn with a fixed seed.
     """
     transcriber = None
     for corpus in recipe.corpora.test:
         what = f"{corpus.name} transcribed again"
         if corpus.reader != "hub" and (Path(corpus.path).is_absolute() or ".." in Path(corpus.path).parts):
-            yield skipped(what, f"the recipe names {corpus.path}, which is outside of the current folder")
+            yield skipped(what, f"{corpus.path} is outside of the current folder")
             continue
         if corpus.reader != "hub" and not Path(corpus.path).exists():
-            yield skipped(what, f"its recordings are not here: there is no {corpus.path} where the command runs")
+            yield skipped(what, f"recordings not found: no {corpus.path} in the current folder")
             continue
         try:
             found = _drawn(run, corpus, recipe.language, count)
             if not found:
-                yield skipped(what, f"none of its published clips is among those of {corpus.path}")
+                yield skipped(what, f"{corpus.path} has none of the published clips")
                 continue
             transcriber = transcriber or _loaded(run, recipe)
         except CorpusError as error:
             yield skipped(what, str(error))
             continue
         except EscoitaError as error:
-            yield Check(what, "differs", [f"what was published cannot be loaded: {error}"])
+            yield Check(what, "differs", [f"cannot be loaded: {error}"])
             return
-        yield _heard(what, run, corpus, found, transcriber)
+        yield _compared(what, run, corpus, found, transcriber)
 
 
 def _drawn(run: RunDirectory, corpus: Corpus, language: str, count: int) -> list[tuple[Utterance, str]]:
-    """Clips with what was published of them: those whose id and transcript are the same."""
+    """Draw clips with the same id and transcript as published, with their published hypotheses."""
     table, provenance = read_predictions(predictions_path(run.eval, corpus.name, SUBJECT))
     clips, _ = read_corpus(corpus, language)
     ids = public_ids(clips.column("id"), clips.column("speaker"))
     texts = clips.column("text")
     if provenance.references == "hashed":
         texts = [hashed(text) for text in texts]
-    places = {pair: place for place, pair in enumerate(zip(ids, texts, strict=True))}
+    rows_by_clip = {pair: row for row, pair in enumerate(zip(ids, texts, strict=True))}
     rows = zip(*(table[name].to_pylist() for name in ("id", "reference", "hypothesis")), strict=True)
-    known = [(places[id, text], heard) for id, text, heard in rows if (id, text) in places]
-    chosen = random.Random(SEED).sample(known, min(count, len(known)))  # noqa: S311  # no secret
-    return [(clips[place], heard) for place, heard in chosen]
+    known = [(rows_by_clip[id, text], hypothesis) for id, text, hypothesis in rows if (id, text) in rows_by_clip]
+    chosen = random.Random(SEED).sample(known, min(count, len(known)))  # noqa: S311  # not for secrets
+    return [(clips[row], hypothesis) for row, hypothesis in chosen]
 
 
 def _loaded(run: RunDirectory, recipe: Recipe) -> "Transcriber":
@@ -98,31 +98,34 @@ def _loaded(run: RunDirectory, recipe: Recipe) -> "Transcriber":
     )
 
 
-def _heard(
+def _compared(
     what: str, run: RunDirectory, corpus: Corpus, found: Sequence[tuple[Utterance, str]], transcriber: "Transcriber"
 ) -> Check:
     try:
         texts = [each.text for each in transcriber.transcribe([read_clip(clip) for clip, _ in found])]
     except AudioError as error:
         return skipped(what, str(error))
-    published = [heard for _, heard in found]
-    other = [place for place, (ours, theirs) in enumerate(zip(published, texts, strict=True)) if ours != theirs]
-    if not other:
-        return Check(what, "holds", [f"{len(found)} clips, all as was published"])
+    published = [hypothesis for _, hypothesis in found]
+    different = [row for row, (ours, theirs) in enumerate(zip(published, texts, strict=True)) if ours != theirs]
+    if not different:
+        return Check(what, "holds", [f"{len(found)} clips, all as published"])
     edits = word_edits(published, texts)
     between = int(edits.total.sum()) / max(1, int(edits.reference.sum()))
-    said = f"{len(found) - len(other)} of {len(found)} clips as was published; WER between the two {percent(between)}"
-    told = read_predictions(predictions_path(run.eval, corpus.name, SUBJECT))[1]
-    if machine := _other_machine(told, transcriber):
-        return skipped(what, f"{said}; {machine}, which may decide between close words")
-    first = other[0]
+    equal = len(found) - len(different)
+    summary = f"{equal} of {len(found)} clips as published; WER between both transcripts {percent(between)}"
+    provenance = read_predictions(predictions_path(run.eval, corpus.name, SUBJECT))[1]
+    if machine := _other_machine(provenance, transcriber):
+        return skipped(what, f"{summary}; {machine}, which may change transcripts")
+    first = different[0]
     return Check(
-        what, "differs", [said, f"{found[first][0].id}: published {published[first]!r}, heard {texts[first]!r}"]
+        what,
+        "differs",
+        [summary, f"{found[first][0].id}: published {published[first]!r}, transcribed {texts[first]!r}"],
     )
 
 
-def _other_machine(told: Provenance, transcriber: "Transcriber") -> str:
-    """In what this machine is another than that of the record."""
-    here = device_name(str(transcriber.model.device)), str(transcriber.model.dtype).removeprefix("torch.")
-    there = told.system.device, told.system.dtype
-    return "" if here == there else f"measured on {' in '.join(there)}, here on {' in '.join(here)}"
+def _other_machine(provenance: Provenance, transcriber: "Transcriber") -> str:
+    """Return the device and dtype of the record and of this machine if they differ."""
+    current = device_name(str(transcriber.model.device)), str(transcriber.model.dtype).removeprefix("torch.")
+    recorded = provenance.system.device, provenance.system.dtype
+    return "" if current == recorded else f"evaluated on {' in '.join(recorded)}, now on {' in '.join(current)}"

@@ -1,4 +1,4 @@
-"""Who signed what was published, and whether it is still what they signed."""
+"""Check who signed the published files, and that they are unchanged since."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ from escoita.utils.files import sha256
 
 WHAT = "signature"
 GITHUB = "https://token.actions.githubusercontent.com"
-# More of a name, which anybody may have chosen, is not printed.
+# Characters of a name, which is untrusted, that are printed.
 LONGEST_NAME = 200
 _PART = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>(?:section|front|tag) .+)")
 
@@ -36,11 +36,11 @@ _PART = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>(?:section|front|tag) .+
 @dataclass(frozen=True)
 class Signer:
     """
-    Who must have signed.
+    Represent the required signer.
 
     Args:
-        name (`str`): `sha256:` and the fingerprint of a key, or an identity that Sigstore vouches for.
-        issuer (`str`, *optional*): Provider of the identity; none of a key.
+        name (`str`): `sha256:` and the fingerprint of a key, or an identity that Sigstore certifies.
+        issuer (`str`, *optional*): Provider of the identity; none for a key.
     """
 
     name: str
@@ -53,24 +53,26 @@ def required_signer(identity: str | None, issuer: str | None) -> Signer | None:
 
     Args:
         identity (`str`, *optional*): `sha256:` and the fingerprint of a key, with or without colons, or an identity.
-        issuer (`str`, *optional*): Provider of the identity; GitHub Actions for an address of GitHub unless given.
+        issuer (`str`, *optional*): Provider of the identity; default for an address of GitHub: GitHub Actions.
 
     Raises:
-        PublishError: It is neither, or the packages are not installed.
+        PublishError: The identity is not valid, or a package is missing.
     """
     if not identity:
         if issuer:
-            raise PublishError("--identity-provider: give --identity with it")
+            raise PublishError("--identity is missing", key="--identity-provider", value=issuer, hint="add --identity")
         return None
     require_extra("--identity")
     if identity.lower().startswith("sha256:"):
         digits = identity[len("sha256:") :].replace(":", "").lower()
         if not re.fullmatch("[0-9a-f]{64}", digits):
-            raise PublishError(f"--identity {identity}: not a fingerprint, which is sha256: and 64 hexadecimal digits")
+            problem = "not a fingerprint: expected sha256: and 64 hexadecimal digits"
+            raise PublishError(problem, key="--identity", value=identity)
         return Signer(f"sha256:{digits}")
     issuer = issuer or (GITHUB if identity.startswith("https://github.com/") else None)
     if not issuer:
-        raise PublishError(f"--identity {identity}: say with --identity-provider who vouches for it")
+        problem = "the provider of the identity is missing"
+        raise PublishError(problem, key="--identity", value=identity, hint="add --identity-provider")
     return Signer(identity, issuer)
 
 
@@ -79,8 +81,8 @@ def check_signature(folder: Path, required: Signer | None = None) -> Check:
     Check `model.sig` against the files of a folder.
 
     Args:
-        folder (`Path`): What was published.
-        required ([`Signer`], *optional*): Who must have signed.
+        folder (`Path`): Folder with the published files.
+        required ([`Signer`], *optional*): Required signer.
     """
     files = published_files(folder)
     if SIGNATURE not in files:
@@ -98,7 +100,7 @@ def check_signature(folder: Path, required: Signer | None = None) -> Check:
     parts_too = f" and the generated parts of {CARD}" if SECTIONS in signature.digests else ""
     holds = f"signed by {signature.who}: {len(signature.digests)} files{parts_too} are unchanged"
     if not signature.issuer and not required:
-        holds += "; nothing here says whose key it is: compare its fingerprint with one that you know (--identity)"
+        holds += "; the owner of the key is unknown: compare its fingerprint with a known one (--identity)"
     unsigned = sorted(files.keys() - signature.digests.keys() - UNSUMMED - {SIGNATURE})
     if unsigned:
         holds += f"; not signed: {', '.join(map(_short, unsigned))}"
@@ -108,10 +110,10 @@ def check_signature(folder: Path, required: Signer | None = None) -> Check:
 def _unsigned(files: Mapping[str, Path], required: Signer | None) -> Check:
     left = sorted({PUBLIC_KEY, SECTIONS} & files.keys())
     if left:
-        return Check(WHAT, "differs", [f"{SIGNATURE}: is missing, but {' and '.join(left)} of a signature are here"])
+        return Check(WHAT, "differs", [f"{SIGNATURE}: missing, but {' and '.join(left)} of a signature exist"])
     if required:
-        return Check(WHAT, "differs", [f"nobody signed this; --identity requires {required.name}"])
-    return unprovable(WHAT, "nobody signed this, so who made it is not known")
+        return Check(WHAT, "differs", [f"not signed; --identity requires {required.name}"])
+    return unprovable(WHAT, "not signed, so that the publisher is unknown")
 
 
 def _other_signer(signature: Signature, required: Signer | None) -> Iterator[str]:
@@ -121,26 +123,26 @@ def _other_signer(signature: Signature, required: Signer | None) -> Iterator[str
 
 
 def _changed(files: Mapping[str, Path], signature: Signature) -> Iterator[str]:
-    """Files and generated parts of the card that are not as they were signed."""
-    since = f"after it was signed by {signature.who}"
+    """Yield a line for each file and generated part of the card that differs from the signed one."""
+    since = f"after signing by {signature.who}"
     for name, digest in signature.digests.items():
         if name not in files:
-            yield f"{_short(name)}: was removed {since}"
+            yield f"{_short(name)}: removed {since}"
         elif sha256(files[name]) != digest:
-            yield f"{_short(name)}: was changed {since}"
+            yield f"{_short(name)}: changed {since}"
     for name in sorted(files.keys() - signature.digests.keys()):
         if name in (*ADAPTER_FILES, PUBLIC_KEY, SECTIONS) or MEANT.fullmatch(name):
-            yield f"{_short(name)}: is not signed"
+            yield f"{_short(name)}: not signed"
     if SECTIONS in files and signature.digests.get(SECTIONS) == sha256(files[SECTIONS]):
         yield from _changed_parts(files, since)
 
 
 def _changed_parts(files: Mapping[str, Path], since: str) -> Iterator[str]:
     if CARD not in files:
-        yield f"{CARD}: was removed {since}"
+        yield f"{CARD}: removed {since}"
         return
     if files[CARD].stat().st_size > 4 * LONGEST_CARD:
-        yield f"{CARD}: is too large to be read"
+        yield f"{CARD}: too large"
         return
     card = parts(files[CARD].read_text("utf-8", "replace"))
     signed: dict[str, str] = {}
@@ -150,20 +152,20 @@ def _changed_parts(files: Mapping[str, Path], since: str) -> Iterator[str]:
         if found := _PART.fullmatch(line):
             signed[found["name"]] = found["digest"]
         else:
-            yield f"{SECTIONS}, line {number}: no digest and name"
+            yield f"{SECTIONS}:{number}: expected digest and name"
     for name, digest in signed.items():
         if name not in card:
-            yield f"{CARD}, {_short(name)}: was removed {since}"
+            yield f"{CARD}, {_short(name)}: removed {since}"
         elif card[name] != digest:
-            yield f"{CARD}, {_short(name)}: was changed {since}"
+            yield f"{CARD}, {_short(name)}: changed {since}"
     for name in card:
         if name.startswith("section ") and name not in signed:
-            yield f"{CARD}, {_short(name)}: is not signed"
+            yield f"{CARD}, {_short(name)}: not signed"
 
 
 def _bounded(path: Path, limit: int) -> bytes:
     if path.stat().st_size > limit:
-        raise SignatureError(f"{path.name}: over {limit:,} bytes, so it is not read")
+        raise SignatureError(f"more than {limit:,} bytes", path=path.name)
     return path.read_bytes()
 
 

@@ -22,45 +22,53 @@ _FIGURES = re.compile(
     r"|no measurable difference|not comparable"
 )
 _LINKS = re.compile(r"https?://[^\s<>\"')\]]+|\]\((?P<target>[^)\s]*)\)")
-# The most figures that are printed of one difference.
+# Figures that are printed for one difference.
 MOST_FIGURES = 20
-# A card of escoita has about fifty marks. Each is searched in the whole card, so the time grows with their square.
+# A card of escoita has about fifty marks. The whole card is searched for each, so the time is quadratic.
 MOST_MARKS = 500
-# Elements that change the card around them, and styles with which an element covers what is around it.
+# Elements that change the rest of the card, and styles with which an element covers other text.
 _REACHING = {"base", "link", "meta", "script", "style"}
 _COVERING = re.compile(r"position\s*:|transform\s*:|z-index\s*:|margin[\w-]*\s*:[^;]*-", re.IGNORECASE)
-# The most levels of elements that are looked at; a section stands in the second.
+# Levels of elements that are checked; a section is in the second.
 DEEPEST = 100
-_OWN_TEMPLATE = "custom template: the publisher's own template wrote this section, and is not rendered here"
+# Links within the card that released versions write, and this version writes otherwise.
+RELEASED_LINKS = frozenset({"#licence"})
+_OWN_TEMPLATE = "custom template: a template of the publisher wrote this section, and is not rendered"
+
+
+class CardLimitError(PublishError):
+    """Report a card that is too long, or has more marks than escoita writes."""
+
+    problem = f"more than {LONGEST_CARD:,} characters or {MOST_MARKS:,} marks of sections"
 
 
 def check_sections(
-    card: str, made_again: str, same_version: bool, custom: bool = False, released_code: Collection[str] = ()
+    card: str, recomputed: str, same_version: bool, custom: bool = False, released_code: Collection[str] = ()
 ) -> Iterator[Check]:
     """
-    Compare each generated section of a card with the same section made again.
+    Compare each generated section of a card with the same section from the recomputed records.
 
     Args:
-        card (`str`): The published card.
-        made_again (`str`): The card that escoita's template makes from the published records.
-        same_version (`bool`): The card was written by the templates that are installed here, so that every word must
-            be the same. Else figures, code and links are compared, and the words are not checked.
-        custom (`bool`, *optional*, defaults to `False`): The publisher used a template of their own; sections that it
-            changed are not checked.
+        card (`str`): Published card.
+        recomputed (`str`): Card from the template of escoita and the recomputed records.
+        same_version (`bool`): Whether the installed templates wrote the card, so that every word must be equal. If
+            not, only figures, code and links are compared.
+        custom (`bool`, *optional*, defaults to `False`): Whether the publisher used a custom template; sections that
+            it changed are not checked.
         released_code (`Collection[str]`, *optional*): Code snippets that released versions write for this adapter.
 
     Raises:
-        PublishError: The card is too long, or has more marks than a card of escoita can have.
+        CardLimitError: The card is too long, or has too many marks.
     """
-    published, expected = every_block(card), {block.name: block for block in every_block(made_again)}
+    published, expected = every_block(card), {block.name: block for block in every_block(recomputed)}
     if not published:
-        yield Check("card", "differs", ["holds no section that was made from records"])
+        yield Check("card", "differs", ["no generated sections"])
         return
     count = Counter(block.name for block in published)
     for block in published:
         what = f"card: {block.name}"
         if count[block.name] > 1:
-            yield Check(what, "differs", [f"the section stands {count[block.name]} times in the card"])
+            yield Check(what, "differs", [f"the section occurs {count[block.name]} times"])
             count[block.name] = 0
         elif count[block.name]:
             yield _compared(what, block, expected.get(block.name), same_version, custom, released_code)
@@ -74,27 +82,25 @@ def check_sections(
 
 def every_block(card: str) -> list[Block]:
     """
-    Return everything that stands between marks. The last mark of the card, which lists what was made, is not trusted:
-    a reader sees what stands there, regardless of who wrote it.
+    Return all text between marks. The last mark of the card, which lists the generated sections, is not trusted: a
+    reader sees all of them.
 
     Raises:
-        PublishError: The card is too long, or has more marks than a card of escoita can have.
+        CardLimitError: The card is too long, or has too many marks.
     """
     found, _ = _parts(card)
     return found
 
 
 def figures_of(text: str) -> list[str]:
-    """Return the figures of a text, in their order, and the verdicts among them."""
+    """Return the figures and verdicts of a text in their order."""
     return [re.sub(r"\s", " ", figure) for figure in _FIGURES.findall(text)]
 
 
 def _parts(card: str) -> tuple[list[Block], str]:
-    """Return the sections of a card, and the text that is left without them."""
+    """Return the sections of a card, and the remaining text."""
     if len(card) > LONGEST_CARD or sum(1 for _ in MARK.finditer(card)) > MOST_MARKS:
-        raise PublishError(
-            f"README.md: is longer than {LONGEST_CARD:,} characters or has more than {MOST_MARKS:,} marks of sections"
-        )
+        raise CardLimitError(path="README.md")
     card = _unsealed(card)
     found: list[Block] = []
     while some := blocks(card):
@@ -105,7 +111,7 @@ def _parts(card: str) -> tuple[list[Block], str]:
 
 
 def _unsealed(card: str) -> str:
-    """Return a card without the marks that list what was made."""
+    """Return a card without the marks that list the generated sections."""
     while seal := made(card):
         card = card[: seal.start] + card[seal.end :]
     return card
@@ -125,27 +131,25 @@ def _compared(
     if custom:
         known = Counter(figures_of(expected.text)) if expected else Counter[str]()
         unknown = list((Counter(figures_of(block.text)) - known).elements())
-        more = f"; figures that escoita's template does not write there: {_listed(unknown)}" if unknown else ""
+        more = f"; figures that are not from the template of escoita: {_listed(unknown)}" if unknown else ""
         return skipped(what, _OWN_TEMPLATE + more, True)
     if expected is None:
-        return Check(what, "differs", ["no record gives such a section"])
+        return Check(what, "differs", ["the records give no such section"])
     if same_version:
         found = list(_figures(figures_of(block.text), figures_of(expected.text)))
         return compared(what, found or [_first_difference(block.text, expected.text)])
     code = set(_code(expected.text)) | set(released_code)
-    # The code of another version may hold other numbers, such as a sampling rate. It is compared as a whole below.
+    # The code of another version may have other numbers, such as a sampling rate. It is compared as a whole below.
     found = list(_figures(figures_of(_without(code, block.text)), figures_of(_without(code, expected.text))))
     unknown = [each for each in _code(block.text) if each not in code]
-    found += [
-        f"a code block that no version of escoita writes: {each.splitlines()[0][:60]!r}" for each in unknown if each
-    ]
+    found += [f"unknown code block: {each.splitlines()[0][:60]!r}" for each in unknown if each]
     links = Counter(_links(block.text)) - Counter(_links(expected.text))
-    found += [f"a link that no record gives: {link}" for link in links]
+    found += [f"unknown link: {link}" for link in links if link not in RELEASED_LINKS]
     markup = Counter(_markup(block.text)) - Counter(_markup(expected.text))
-    found += [f"HTML that no version of escoita writes there: {each[:60]!r}" for each in markup]
+    found += [f"unknown HTML: {each[:60]!r}" for each in markup]
     if found:
         return compared(what, found)
-    return skipped(what, "figures, code and links are the same; the words are those of another version of escoita")
+    return skipped(what, "figures, code and links are equal; the words are from another version of escoita")
 
 
 def _lines(text: str) -> list[str]:
@@ -157,14 +161,14 @@ def _first_difference(published: str, expected: str) -> str:
         if ours != theirs:
             place = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
             begin = max(0, place - 20)
-            return f"other words: {ours[begin : place + 40]!r} on the card, {theirs[begin : place + 40]!r} made again"
+            return f"other words: {ours[begin : place + 40]!r} on the card, {theirs[begin : place + 40]!r} recomputed"
     return "other words"
 
 
 def _figures(published: list[str], expected: list[str]) -> Iterator[str]:
-    for kind, from_, to, there, until in SequenceMatcher(None, published, expected, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in SequenceMatcher(None, published, expected, autojunk=False).get_opcodes():
         if kind != "equal":
-            yield f"{_listed(published[from_:to])} on the card, {_listed(expected[there:until])} recomputed"
+            yield f"{_listed(published[a:b])} on the card, {_listed(expected[c:d])} recomputed"
 
 
 def _listed(figures: Sequence[str]) -> str:
@@ -173,7 +177,7 @@ def _listed(figures: Sequence[str]) -> str:
 
 
 def _parser() -> MarkdownIt:
-    """Return a parser of Markdown as the Hub reads it: with tables and HTML."""
+    """Return a parser for the Markdown of the Hub: with tables and HTML."""
     return MarkdownIt("commonmark").enable("table")
 
 
@@ -185,14 +189,14 @@ def _code(text: str) -> Iterator[str]:
 
 
 def _without(known: Collection[str], text: str) -> str:
-    """Return a section without the code blocks that are known."""
+    """Return a section without the known code blocks."""
     for code in _code(text):
         text = text.replace(code, "", 1) if code in known else text
     return text
 
 
 def _links(text: str) -> Iterator[str]:
-    """Yield the addresses of links and images, also of those that are written in two parts, and all web addresses."""
+    """Yield the targets of links and images, including reference links, and all web addresses."""
     for found in _LINKS.finditer(text):
         yield found["target"] or found[0]
     for token in _tokens(text):
@@ -201,7 +205,7 @@ def _links(text: str) -> Iterator[str]:
 
 
 def _markup(text: str) -> Iterator[str]:
-    """Yield the HTML of a section, which could hide a part of it or show something else."""
+    """Yield the HTML of a section, which could hide or replace text."""
     for token in _tokens(text):
         if token.type in ("html_block", "html_inline"):
             yield token.content.strip()
@@ -215,18 +219,18 @@ def _tokens(text: str) -> Iterator[Token]:
 
 def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
     """
-    Yield a line for each section that a reader does not see as it stands: in a comment, in an element of HTML, in a
-    list, a quotation or code that was put around it.
+    Yield a line for each section that is not plainly visible: in a comment, in an HTML element, in a list, a quotation
+    or code.
 
-    The text of each section is replaced by a word of its own. The word must come out of Markdown as a paragraph that
-    is inside of no other element.
+    The text of each section is replaced by a unique word, which Markdown must render as a paragraph outside of other
+    elements.
     """
     names: dict[str, str] = {}
     body = _unsealed(_body(card))
     for place, block in enumerate(published):
         word = f"escoitasection{place}x"
         if word in card:
-            yield f"{block.name}: the card holds the word {word}, which only this check uses"
+            yield f"{block.name}: the card contains the word {word}, which is reserved for this check"
             return
         names[word] = block.name
     for found in reversed(blocks(body)):
@@ -240,20 +244,20 @@ def _hidden(card: str, published: Sequence[Block]) -> Iterator[str]:
     for word, name in names.items():
         around = shown.get(word)
         if around is None:
-            yield f"{name}: the section is not shown to a reader as text of its own"
+            yield f"{name}: the section is not visible"
         elif inside := [tag for tag in around if tag not in ("html", "body")]:
-            yield f"{name}: the section stands inside of <{inside[-1]}>"
+            yield f"{name}: the section is inside of <{inside[-1]}>"
         elif word in formulas:
-            yield f"{name}: the section stands inside of a formula"
+            yield f"{name}: the section is inside of a formula"
     for element, _ in _elements(page, ()):
         if element.tag in _REACHING and (element.text or element.attrib):
-            yield f"the card holds <{element.tag}>, which can hide or change what a reader sees elsewhere"
+            yield f"<{element.tag}> in the card can hide or change other text"
         elif _COVERING.search(element.get("style", "")):
-            yield f"the card holds <{element.tag}> with a style that can cover other text"
+            yield f"<{element.tag}> in the card has a style that can cover other text"
 
 
 def _elements(element: Any, parents: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Yield the elements of a page, each with the tags around it, down to the deepest level that is looked at."""
+    """Yield the elements of a page with the tags around them, down to the deepest checked level."""
     level = [(element, parents)]
     while level:
         yield from level
@@ -266,7 +270,7 @@ def _elements(element: Any, parents: tuple[str, ...]) -> Iterator[tuple[Any, tup
 
 
 def _in_formulas(body: str) -> set[str]:
-    """Return the words of sections that stand between two `$$`, where the Hub reads a formula and no Markdown."""
+    """Return the words of sections between two `$$`, where the Hub renders a formula instead of Markdown."""
     found, inside = set(), False
     for token in _tokens(body):
         if token.type == "text":
@@ -277,7 +281,7 @@ def _in_formulas(body: str) -> set[str]:
 
 
 def _author(card: str) -> Iterator[Check]:
-    """Say how much of a card stands outside of the sections: it is the author's own, and no record proves it."""
+    """Count the text outside of the sections, which is the author's and cannot be proven."""
     body = _body(_parts(card)[1]).strip()
     if not body:
         return
@@ -286,60 +290,60 @@ def _author(card: str) -> Iterator[Check]:
     images = sum(child.type == "image" for token in tokens for child in token.children or [])
     images += len(re.findall(r"<(?:img|picture|svg|video|iframe|object|embed)\b", body, re.IGNORECASE))
     counts = {"words": len(body.split()), "figures": len(figures_of(body)), "tables": tables, "images": images}
-    said = ", ".join(f"{number:,} {name}" for name, number in counts.items())
-    yield unprovable("card: text outside of the sections", f"the author's own: {said}")
+    numbers = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+    yield unprovable("card: text outside of the sections", f"text of the author: {numbers}")
 
 
 _NAMED = re.compile(
-    r"""(?P<quote>["'])(?P<string>[\w.-]+/[\w.-]+)(?P=quote)"""  # of code
+    r"""(?P<quote>["'])(?P<string>[\w.-]+/[\w.-]+)(?P=quote)"""  # in code
     r"|escoita verify (?P<command>[\w./-]+)|https://huggingface\.co/(?P<link>[\w.-]+/[\w.-]+)"
 )
 
 
 def named(card: str) -> list[str]:
-    """Repositories that the blocks of a card name in code, commands and links, in their order."""
+    """Return the repositories in code, commands and links of the blocks of a card, in their order."""
     text = "\n".join(block.text for block in every_block(card))
     return [found["string"] or found["command"] or found["link"] for found in _NAMED.finditer(text)]
 
 
-def check_names(card: str, made: str, adapter: str, base: str) -> Check:
+def check_names(card: str, recomputed: str, adapter: str, base: str) -> Check:
     """
-    Looks at the repositories that the code, the commands and the links of a card name.
+    Check the repositories in code, commands and links of a card.
 
     Args:
-        card (`str`): As it was published.
-        made (`str`): The card as it is made for this repository.
-        adapter (`str`): The repository.
-        base (`str`): That of the base.
+        card (`str`): Published card.
+        recomputed (`str`): Card from the recomputed records.
+        adapter (`str`): Repository of the adapter.
+        base (`str`): Repository of the base.
     """
-    right = set(named(made)) | {adapter, base}
-    wrong = [name for name in dict.fromkeys(named(card)) if name not in right]
+    expected = set(named(recomputed)) | {adapter, base}
+    wrong = [name for name in dict.fromkeys(named(card)) if name not in expected]
     return compared(
         "repositories in the code",
-        [f"{name}, instead of {adapter} or {base}" for name in wrong],
+        [f"{name} instead of {adapter} or {base}" for name in wrong],
         f"adapter {adapter}, base {base}",
     )
 
 
 def check_versions(card: str, versions: Mapping[str, str]) -> Check:
     """
-    Compares the framework versions on a card with those of training.
+    Compare the framework versions on a card with those of the training.
 
     Args:
-        card (`str`): As it was published.
-        versions (`Mapping[str, str]`): Of `training.json`.
+        card (`str`): Published card.
+        versions (`Mapping[str, str]`): Versions from `training.json`.
     """
     text = "\n".join(block.text for block in every_block(card)).replace("\\", "")
-    told = {
+    shown = {
         name: found[1]
         for name in versions
         if (found := re.search(rf"(?<![\w-]){re.escape(name)} v?(\d[\w.+!-]*[\w+])", text))
     }
-    if not told:
-        return skipped("framework versions", "the card names none")
+    if not shown:
+        return skipped("framework versions", "no versions on the card")
     wrong = [
         f"{name}: {version} on the card, {versions[name]} in training.json"
-        for name, version in told.items()
+        for name, version in shown.items()
         if version != versions[name]
     ]
-    return compared("framework versions", wrong, f"{len(told)} are those of training.json")
+    return compared("framework versions", wrong, f"{len(shown)} versions as in training.json")

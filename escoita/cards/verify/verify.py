@@ -1,9 +1,9 @@
 """
-Check what a repository claims against what was published with it.
+Verify the claims of a repository against its published files.
 
-Nothing of the repository is executed or rendered: weights are read as tensors, records as data, and the card is made
-again by the template that is installed here. A figure that was changed no longer fits its record, and a record that
-was changed no longer fits the predictions or another record.
+Nothing of the repository is executed or rendered: weights are read as tensors, records as data, and the card is built
+again with the installed template. A changed figure differs from its record, and a changed record differs from the
+predictions or another record.
 """
 
 import json
@@ -67,7 +67,7 @@ from escoita.utils.formatting import visible
 from escoita.utils.processes import say
 
 
-# (folder, record) of `eval.page.drawings.drawings`, which this package does not import.
+# (folder, record) of `escoita.evaluation.report.drawings.drawings`.
 Draw = Callable[[Path, EvaluationRecord], dict[str, str]]
 STYLES: dict[Verdict, str] = {
     "holds": "green",
@@ -82,13 +82,19 @@ COUNTED: dict[Verdict, str] = {
     "cannot be proven": "cannot be proven",
 }
 RECOMPUTED = (
-    "Recomputed here: error rates, intervals and verdicts from the published predictions; plots, front matter and the"
-    " sections of the card from the published records."
+    "Recomputed: error rates, intervals and verdicts from the published predictions; plots, front matter and sections"
+    " of the card from the published records."
 )
 CONSISTENT = (
-    "Only consistent: recipe, training.json, data.json, the adapter and its settings agree with each other; the"
-    " publisher wrote all of them."
+    "Only consistent with each other: recipe, training.json, data.json, the adapter and its settings; all of them are"
+    " from the publisher."
 )
+
+
+class NothingToVerifyError(PublishError):
+    """Report a repository that escoita did not publish; `value` is the missing file."""
+
+    problem = "not found, so the repository was not published by escoita"
 
 
 def verify(
@@ -101,16 +107,16 @@ def verify(
     signer: Signer | None = None,
 ) -> list[Check]:
     """
-    Verify a repository, or a folder that holds the files of one.
+    Verify a repository, or a folder with the files of a repository.
 
     Args:
         source (`str`): `user/name`, or a folder.
-        score (`Callable`): `eval.results.score`.
-        draw (`Callable`): `eval.page.drawings.drawings`.
+        score (`Callable`): Function [`~escoita.evaluation.aggregate.score`].
+        draw (`Callable`): Function that draws the plots of an evaluation.
         revision (`str`, *optional*): Branch, tag or commit.
         transcribe (`int`, *optional*, defaults to 0): Number of clips of each public corpus to transcribe again.
-        references (`Sequence[str]`, *optional*): `corpus=MANIFEST` of transcripts that were not published.
-        signer ([`Signer`], *optional*): Who must have signed.
+        references (`Sequence[str]`, *optional*): `corpus=MANIFEST` for private transcripts.
+        signer ([`Signer`], *optional*): Required signer.
 
     Returns:
         `list[Check]`: One result for each comparison.
@@ -118,14 +124,12 @@ def verify(
     Raises:
         EscoitaError: The repository cannot be read, or was not published by escoita.
     """
-    asked, api = requested_references(references), HfApi()
+    manifests, api = requested_references(references), HfApi()
     snapshot = fetched(api, source, revision)
     if not snapshot.run.results.is_file() or not snapshot.run.card.is_file():
         missing = "README.md" if snapshot.run.results.is_file() else "eval/results.json"
-        raise PublishError(
-            f"{source}: holds no {missing}, so it was not published by escoita; there is nothing to verify"
-        )
-    texts = {corpus: transcripts(snapshot.run.eval, corpus, manifest) for corpus, manifest in asked.items()}
+        raise NothingToVerifyError(path=source, value=missing)
+    texts = {corpus: transcripts(snapshot.run.eval, corpus, manifest) for corpus, manifest in manifests.items()}
     say(f"{source} at commit {snapshot.commit}" if snapshot.commit else f"{source}, a folder")
     checks = check_files(snapshot.path)
     with refusals("signature", checks):
@@ -150,18 +154,18 @@ def verify(
             elif not trained:
                 checks.extend(check_contributed(copy))
         with refusals("predictions", checks):
-            checks.extend(_records(copy, asked, texts, score, draw))
+            checks.extend(_records(copy, manifests, texts, score, draw))
         with refusals("card", checks):
-            if recipe is not None or not trained:  # without its recipe, nothing can say what the card should be
+            if recipe is not None or not trained:  # the card cannot be built without its recipe
                 checks.extend(_card(api, snapshot, copy, recipe))
         with refusals("weights", checks):
             checks.extend(_weights(api, snapshot, recipe))
         with refusals("clips transcribed again", checks):
-            checks.extend(_hearing(snapshot, recipe, transcribe))
+            checks.extend(_transcriptions(snapshot, recipe, transcribe))
         with refusals("claims", checks):
             checks.extend(_claims(copy, recipe, trained, any(_is_transcription(check) for check in checks)))
-        places = (f"{folder}/", f"{snapshot.path.resolve()}/", f"{snapshot.path}/")
-        return [_without(places, check) for check in checks]
+        folders = (f"{folder}/", f"{snapshot.path.resolve()}/", f"{snapshot.path}/")
+        return [_without(folders, check) for check in checks]
 
 
 def passed(checks: Sequence[Check], strict: bool = False, allow_custom_template: bool = False) -> bool:
@@ -169,10 +173,10 @@ def passed(checks: Sequence[Check], strict: bool = False, allow_custom_template:
     Return whether a verification succeeded.
 
     Args:
-        checks (`Sequence[Check]`): From [`verify`].
-        strict (`bool`, *optional*, defaults to `False`): A check that was not made counts as a failure.
-        allow_custom_template (`bool`, *optional*, defaults to `False`): Except for sections that the publisher's own
-            template wrote.
+        checks (`Sequence[Check]`): Checks from [`verify`].
+        strict (`bool`, *optional*, defaults to `False`): Whether a check that was not made counts as a failure.
+        allow_custom_template (`bool`, *optional*, defaults to `False`): Whether `strict` accepts sections of a custom
+            template.
     """
     failures = [check for check in checks if check.verdict == "differs"]
     if strict:
@@ -183,11 +187,11 @@ def passed(checks: Sequence[Check], strict: bool = False, allow_custom_template:
 
 def print_checks(checks: Sequence[Check], console: Console | None = None) -> None:
     """
-    Print a line for each check, the number of each verdict, and what these prove.
+    Print a line for each check, the number of each verdict, and the conclusions.
 
     Args:
-        checks (`Sequence[Check]`): From [`verify`].
-        console (`Console`, *optional*): Standard output if not given.
+        checks (`Sequence[Check]`): Checks from [`verify`].
+        console (`Console`, *optional*): Console; default: standard output.
     """
     console = console or Console(soft_wrap=True)
     width = max(map(len, STYLES)) + 2
@@ -207,8 +211,8 @@ def to_json(source: str, checks: Sequence[Check]) -> str:
     Return the checks as JSON, for programs.
 
     Args:
-        source (`str`): The repository or folder.
-        checks (`Sequence[Check]`): From [`verify`].
+        source (`str`): Repository or folder.
+        checks (`Sequence[Check]`): Checks from [`verify`].
     """
     document = {
         "source": source,
@@ -221,14 +225,14 @@ def to_json(source: str, checks: Sequence[Check]) -> str:
 
 
 def conclusions(checks: Sequence[Check]) -> list[str]:
-    """Return what a verification proves, in plain words: recomputed, only consistent, and cannot be proven."""
+    """Return the conclusions: recomputed, only consistent, and cannot be proven."""
     wrong = [check.what for check in checks if check.verdict == "differs"]
     unproven = [check.what for check in checks if check.verdict == "cannot be proven"]
     return [
-        *([f"Do not rely on this card. It differs in: {', '.join(wrong)}."] if wrong else []),
+        *([f"Do not rely on this card. Differences: {', '.join(wrong)}."] if wrong else []),
         RECOMPUTED,
         *([CONSISTENT] if any(check.what.startswith("recipe and ") for check in checks) else []),
-        *([f"Cannot be proven by anything in a repository: {', '.join(unproven)}."] if unproven else []),
+        *([f"Cannot be proven by any file of a repository: {', '.join(unproven)}."] if unproven else []),
     ]
 
 
@@ -236,38 +240,38 @@ def _counts(checks: Sequence[Check]) -> dict[Verdict, int]:
     return {verdict: sum(check.verdict == verdict for check in checks) for verdict in STYLES}
 
 
-def _without(places: Sequence[str], check: Check) -> Check:
-    """Return a check that names files without the folder in which they are on this machine."""
+def _without(folders: Sequence[str], check: Check) -> Check:
+    """Return a check with relative paths of files."""
     what, lines = check.what, list(check.lines)
-    for place in places:
-        what, lines = what.replace(place, ""), [line.replace(place, "") for line in lines]
+    for folder in folders:
+        what, lines = what.replace(folder, ""), [line.replace(folder, "") for line in lines]
     return replace(check, what=what, lines=lines)
 
 
 def _records(
-    copy: RunDirectory, asked: Mapping[str, Path], texts: Mapping[str, Mapping[str, str]], score: Score, draw: Draw
+    copy: RunDirectory, manifests: Mapping[str, Path], texts: Mapping[str, Mapping[str, str]], score: Score, draw: Draw
 ) -> Iterator[Check]:
-    """Check rates and plots; afterwards the copy holds the recomputed record."""
+    """Check rates and plots, and write the recomputed record to the copy."""
     published = EvaluationRecord.read(copy.results)
     hidden = hashed_corpora(copy.eval)
-    for corpus, manifest in asked.items():
+    for corpus, manifest in manifests.items():
         yield put_back(copy.eval, corpus, manifest, texts[corpus])
-    for corpus in sorted(hidden - asked.keys()):
-        why = "only digests are published; rates are recomputed from published counts, unless --references gives them"
+    for corpus in sorted(hidden - manifests.keys()):
+        why = "only digests are published; rates are recomputed from published counts (--references adds transcripts)"
         yield skipped(f"transcripts of {corpus}", why)
     training = TrainingRecord.read(copy.training) if copy.training.is_file() else None
     may_be_of_0_1 = training is None or training.versions.get("escoita") in released_templates()
     counted = recomputed(copy.eval, published, score, may_be_of_0_1)
     yield check_rates(copy.eval, published, counted)
     counted.write(copy.results)
-    again = {f"eval/{name}": plot for name, plot in draw(copy.eval, counted).items()}
-    yield from check_drawings(published_files(copy.path), drawn_of_records(copy) | again, is_same_matplotlib(training))
+    plots = {f"eval/{name}": plot for name, plot in draw(copy.eval, counted).items()}
+    yield from check_drawings(published_files(copy.path), drawn_of_records(copy) | plots, is_same_matplotlib(training))
 
 
 def _adapter_name(api: HfApi, snapshot: Snapshot, card: str, base: str) -> str:
     """
-    Return the repository that the card may name: the one that is verified, or the name that it had before, from which
-    the Hub leads to it; for a folder, the first repository that the card names.
+    Return the repository that the card may name: the verified one, or its former name, which the Hub redirects; for a
+    folder, the first repository on the card.
     """
     first = next((name for name in named(card) if name != base), None)
     if snapshot.repo is None:
@@ -280,28 +284,28 @@ def _adapter_name(api: HfApi, snapshot: Snapshot, card: str, base: str) -> str:
 
 
 def _card(api: HfApi, snapshot: Snapshot, copy: RunDirectory, recipe: Recipe | None) -> Iterator[Check]:
-    """Check the card against the card that is made from the copy."""
+    """Compare the card with the card from the copy."""
     require_scorable(EvaluationRecord.read(copy.results))
     card, base = copy.card.read_text("utf-8", "replace"), base_of(copy.path)
     adapter = _adapter_name(api, snapshot, card, base)
     if recipe is None:
-        made = evaluation_card(EvaluationRecord.read(copy.results), copy.eval, adapter)
-        yield from check_sections(card, made, same_version=False)
-        yield from check_front(card, made)
-        yield unprovable("training", "it was not done by escoita: no recipe.yaml and no training.json were published")
+        recomputed_card = evaluation_card(EvaluationRecord.read(copy.results), copy.eval, adapter)
+        yield from check_sections(card, recomputed_card, same_version=False)
+        yield from check_front(card, recomputed_card)
+        yield unprovable("training", "not done by escoita: recipe.yaml and training.json were not published")
         return
     training = TrainingRecord.read(copy.training)
-    made = build_card(copy, recipe, recipe.base, adapter)
+    recomputed_card = build_card(copy, recipe, recipe.base, adapter)
     custom = recipe.card.template is not None
     yield check_template(training)
     code = released_code(recipe, training, recipe.base, adapter)
-    yield from check_sections(card, made, is_same_template(training), custom, code)
-    yield from check_front(card, made)
-    names = check_names(card, made, adapter, recipe.base)
+    yield from check_sections(card, recomputed_card, is_same_template(training), custom, code)
+    yield from check_front(card, recomputed_card)
+    names = check_names(card, recomputed_card, adapter, recipe.base)
     yield replace(names, verdict="not checked", custom=True) if custom and names.verdict == "differs" else names
     yield check_versions(card, training.versions)
-    asked = benchmark_files(recipe, EvaluationRecord.read(copy.results), adapter)
-    yield from check_leaderboards(copy.path, asked)
+    leaderboards = benchmark_files(recipe, EvaluationRecord.read(copy.results), adapter)
+    yield from check_leaderboards(copy.path, leaderboards)
 
 
 def _is_transcription(check: Check) -> bool:
@@ -309,37 +313,37 @@ def _is_transcription(check: Check) -> bool:
 
 
 def _claims(copy: RunDirectory, recipe: Recipe | None, trained: bool, transcribed: bool) -> Iterator[Check]:
-    """List what nothing in a repository could prove."""
+    """List the claims that no file of a repository could prove."""
     evaluation = EvaluationRecord.read(copy.results)
     names = ", ".join(result.name for result in evaluation.corpora)
     yield unprovable(
         "identity of the corpora",
-        f"that {names} are the clips, speakers and transcripts that the card names; names, titles and licenses are the"
-        " publisher's",
+        f"whether {names} are the clips, speakers and transcripts that the card names; names, titles and licenses are"
+        " from the publisher",
     )
     others = (
         " of the clips that were not transcribed again"
         if transcribed
         else "; --transcribe N transcribes N clips again"
     )
-    yield unprovable("origin of the predictions", f"that the systems wrote these texts{others}")
-    yield unprovable("speed and memory", "were measured on the publisher's machine")
+    yield unprovable("origin of the predictions", f"whether the systems wrote these texts{others}")
+    yield unprovable("speed and memory", "measured on the machine of the publisher")
     if trained:
         what = (
-            "hyperparameters, losses and validation rates, hardware, time and energy; which clips were trained on, and"
-            " so which of them the test shares"
+            "hyperparameters, losses and validation rates, hardware, time and energy; the clips of the training, and"
+            " therefore the train/test overlap"
         )
         yield unprovable("course of training", what)
     if recipe is not None:
-        what = "description, intended use, limitations and licenses are the publisher's"
+        what = "description, intended use, limitations and licenses are from the publisher"
         yield unprovable("texts of the recipe", what)
 
 
-def _hearing(snapshot: Snapshot, recipe: Recipe | None, count: int) -> Iterator[Check]:
+def _transcriptions(snapshot: Snapshot, recipe: Recipe | None, count: int) -> Iterator[Check]:
     if count and recipe:
         yield from check_reproduction(snapshot.run, recipe, count)
     elif count:
-        yield skipped("clips transcribed again", "no recipe was published, which would name base and corpora")
+        yield skipped("clips transcribed again", "no recipe with base and corpora was published")
 
 
 def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[Check]:
@@ -349,7 +353,7 @@ def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[
     main_system = evaluation.main_system
     digests = {"eval/results.json": main_system.adapter_sha256}
     if recipe is None:
-        yield compared("bases of all files", list(apart(evaluation)), "adapter and base have one digest")
+        yield compared("bases of all files", list(apart(evaluation)), "same digest for adapter and base")
         yield check_adapter(run.path, digests)
         yield check_base_weights(api, main_system.base, main_system.base_commit, main_system.base_sha256)
         return

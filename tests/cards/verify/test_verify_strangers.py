@@ -12,17 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
+from escoita.cards.listing import FileKindError, SizeLimitError, UnsafeNameError
 from escoita.cards.publication import checksums
 from escoita.cards.verify import verify as module
 from escoita.cards.verify.check import Check
 from escoita.cards.verify.recompute import MOST_RESAMPLES
 from escoita.cards.verify.verify import verify
-from escoita.errors import EscoitaError
+from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import parquet
 from escoita.evaluation.report.plots import drawings
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
+from escoita.utils.formatting import visible
 from tests.cards.proven import make_proven_run, published, write_files
 from tests.cards.publishing import BASE
 from tests.fuzz.inputs import no_text
@@ -122,7 +124,7 @@ def test_of_very_many_figures_some_are_said(run: RunDirectory, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["extra.BIN", "folder/old.Pt", "x.npy", ".cache/x.bin"])
 def test_a_pickle_is_one_however_its_name_is_written(run: RunDirectory, tmp_path: Path, name: str) -> None:
     checks = checked(tmp_path / "there", published(run) | {name: b"x"})
-    assert list(checks["safetensors alone"].lines) == [f"{name}: may hold a pickle"]
+    assert list(checks["safetensors alone"].lines) == [f"{name}: may contain a pickle"]
 
 
 MANY = {
@@ -159,45 +161,44 @@ def test_a_validation_loss_that_is_no_number_is_refused(run: RunDirectory, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("config", "line"),
+    "config",
     [
-        (b"[]", "must be a JSON object"),
-        (b'{"base_model_name_or_path": ["ana/base"]}', "names no base"),
-        (b'{"base_model_name_or_path": {"a": 1}}', "names no base"),
-        (b'{"base_model_name_or_path": 5}', "names no base"),
-        (b'{"base_model_name_or_path": "ana/base", "r": NaN}', "NaN, which is no number in JSON"),
-        (b'{"base_model_name_or_path": "ana/base", "r": 1' + b"0" * 5000 + b"}", "an integer of 5,001 digits"),
-        (b'{"base_model_name_or_path": "' + b"a" * 100_000 + b'"}', "the name of its base has 100,000 characters"),
-        (b"\xff", "cannot be read"),
+        b"[]",
+        b'{"base_model_name_or_path": ["ana/base"]}',
+        b'{"base_model_name_or_path": {"a": 1}}',
+        b'{"base_model_name_or_path": 5}',
+        b'{"base_model_name_or_path": "ana/base", "r": NaN}',
+        b'{"base_model_name_or_path": "ana/base", "r": 1' + b"0" * 5000 + b"}",
+        b'{"base_model_name_or_path": "' + b"a" * 100_000 + b'"}',
+        b"\xff",
     ],
+    ids=["list", "base is a list", "base is a mapping", "base is a number", "NaN", "digits", "long name", "bytes"],
 )
-def test_a_configuration_of_another_type_is_one_line(
-    run: RunDirectory, tmp_path: Path, config: bytes, line: str
-) -> None:
+def test_invalid_configuration_is_one_line(run: RunDirectory, tmp_path: Path, config: bytes) -> None:
     check = checked(tmp_path / "there", published(run) | {"adapter_config.json": config})["weights"]
     assert check.verdict == "differs" and len(check.lines) == 1 and len(check.lines[0]) < 300
-    assert check.lines[0].startswith("adapter_config.json: ") and line in check.lines[0]
+    assert "adapter_config.json: " in check.lines[0]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "line"),
+    ("name", "content", "error"),
     [
-        ("README.md", b"x" * 5_000_000, "README.md: 5,000,000 bytes; at most 4,000,000 are read"),
-        (PREDICTIONS, POINTER, f"{PREDICTIONS}: a Git LFS pointer instead of the file; install git-lfs"),
-        ("training.json", POINTER, "training.json: a Git LFS pointer instead of the file"),
-        ("\x1b[2Jx.bin", b"", "<U+001B>[2Jx.bin: control characters in its name"),
+        ("README.md", b"x" * 5_000_000, SizeLimitError),
+        (PREDICTIONS, POINTER, FileKindError),
+        ("training.json", POINTER, FileKindError),
+        ("\x1b[2Jx.bin", b"", UnsafeNameError),
     ],
 )
-def test_a_folder_that_is_not_plain_is_refused_in_one_line(
-    run: RunDirectory, tmp_path: Path, name: str, content: bytes, line: str
+def test_folder_with_unexpected_files_is_refused(
+    run: RunDirectory, tmp_path: Path, name: str, content: bytes, error: type[PublishError]
 ) -> None:
     folder = str(write_files(tmp_path / "there", published(run) | {name: content}))
-    with pytest.raises(EscoitaError) as refusal:
+    with pytest.raises(error) as refusal:
         verify(folder, score, drawings)
-    assert str(refusal.value).startswith(f"{folder}: {line}")
+    assert refusal.value.path == folder and visible(name) in str(refusal.value)
 
 
-def test_what_is_said_of_a_repository_names_no_folder_of_this_machine(run: RunDirectory, tmp_path: Path) -> None:
+def test_checks_name_no_folder_of_this_machine(run: RunDirectory, tmp_path: Path) -> None:
     files = published(run)
     for name in ("training.json", "data.json", RESULTS, "adapter_config.json", "recipe.yaml", PREDICTIONS, CARD):
         said = "\n".join(map(str, checked(tmp_path / "there", files | {name: b"{"}).values()))
@@ -210,10 +211,7 @@ def test_a_base_that_is_no_repository_is_one_line(run: RunDirectory, tmp_path: P
     files = published(run)
     files["recipe.yaml"] = files["recipe.yaml"].replace(BASE.encode(), b"../../../etc")
     check = checked(tmp_path / "there", files)["base's weights"]
-    assert (check.verdict, list(check.lines)) == (
-        "not checked",
-        ["../../../etc is no name of a repository, so the Hub is not asked"],
-    )
+    assert check.verdict == "not checked" and check.lines[0].startswith("../../../etc ")
 
 
 @pytest.mark.parametrize(("corpus", "text"), [("nope", "a"), ("probes", "a"), ("../clips", "a"), ("clips", None)])
@@ -223,5 +221,6 @@ def test_transcripts_that_are_of_nothing_are_refused(
     manifest = tmp_path / "test.jsonl"
     manifest.write_text(json.dumps({"audio_filepath": "a.ogg", "text": text}) if text else "no manifest", "utf-8")
     folder = str(write_files(tmp_path / "there", published(run)))
-    with pytest.raises(EscoitaError, match="there are clips" if text else "no row can be used"):
+    with pytest.raises(EscoitaError) as error:
         verify(folder, score, drawings, references=[f"{corpus}={manifest}"])
+    assert (error.value.key, error.value.value) == ("--references", f"{corpus}={manifest}")

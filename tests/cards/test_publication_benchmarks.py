@@ -36,12 +36,10 @@ def test_a_benchmark_gets_the_rate_in_its_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"corpus": "fleurs"}, "hub.benchmarks: fleurs was not tested; tested were clips"),
-        ({"dataset": "leaderboard"}, "hub.benchmarks: leaderboard: not the name of a repository; write user/name"),
-    ],
+    "changes",
+    [{"corpus": "fleurs"}, {"dataset": "leaderboard"}],
 )
-def test_what_cannot_be_a_benchmark_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(PublishError, match=f"^{message}$"):
+def test_invalid_benchmark_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(PublishError) as error:
         benchmark_files(with_benchmarks(changes), evaluation(), "user/adapter")
+    assert (error.value.key, [error.value.value]) == ("hub.benchmarks", list(changes.values()))

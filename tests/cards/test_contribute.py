@@ -1,6 +1,7 @@
 """An adapter that somebody trained elsewhere: its card gets an evaluation, and the author's text stays."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ from escoita.cards import contribute as adopt
 from escoita.cards.contribute import add_evaluation, adopted
 from escoita.cards.editing import CardConflict
 from escoita.cards.verify import verify
+from escoita.cards.verify.adapter import ADAPTER
 from escoita.cards.verify.verify import passed
-from escoita.errors import EscoitaError
+from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.plots import drawings
 from escoita.records.training import AdapterRecord, Prompt
@@ -61,18 +63,20 @@ def adapter(tmp_path: Path) -> Path:
     return write_files(tmp_path / "adapter", files)
 
 
-def test_what_an_adapter_does_not_tell_is_asked_for(adapter: Path) -> None:
-    with pytest.raises(EscoitaError, match="how it is spoken to; give --language and --prompt"):
-        adopted(str(adapter))
-    with pytest.raises(EscoitaError, match="give --prompt"):
-        adopted(str(adapter), language="uz")
-    with pytest.raises(EscoitaError, match="--language Uzbek: write its code"):
+def test_missing_generation_settings_are_required_as_options(adapter: Path) -> None:
+    for language, missing in ((None, {"--language", "--prompt"}), ("uz", {"--prompt"})):
+        with pytest.raises(EscoitaError) as error:
+            adopted(str(adapter), language=language)
+        assert error.value.path == str(adapter) and error.value.hint
+        assert set(re.findall(r"--\w+", error.value.hint)) == missing
+    with pytest.raises(EscoitaError) as error:
         adopted(str(adapter), language="Uzbek", prompt="Write it down.")
+    assert (error.value.key, error.value.value) == ("--language", "Uzbek")
     assert adopted(str(adapter), None, "uz", "Write it down.", "You hear.") == (SPOKEN, BASE)
     assert adopted(str(adapter), "bea/base", "uz", "Write it down.", "You hear.") == (SPOKEN, "bea/base")
 
 
-def test_what_an_adapter_tells_may_be_said_otherwise(adapter: Path) -> None:
+def test_options_override_the_generation_settings(adapter: Path) -> None:
     SPOKEN.write(adapter / "escoita.json")
     assert adopted(str(adapter)) == (SPOKEN, BASE)
     other = adopted(str(adapter), prompt="Transcribe.", language="gl")[0]
@@ -80,45 +84,51 @@ def test_what_an_adapter_tells_may_be_said_otherwise(adapter: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "line"),
+    ("config", "key", "value"),
     [
-        (b"{}", "adapter_config.json: names no base; give --base"),
-        (b"[]", "no adapter of PEFT"),
-        (b'{"base_model_name_or_path": "/root/gemma"}', "names a base that nobody else has, /root/gemma; give --base"),
+        (b"{}", "base_model_name_or_path", None),
+        (b"[]", None, None),
+        (b'{"base_model_name_or_path": "/root/gemma"}', None, "/root/gemma"),
     ],
 )
-def test_an_adapter_without_a_base_is_one_line(adapter: Path, config: bytes, line: str) -> None:
+def test_adapter_without_a_base_is_refused(adapter: Path, config: bytes, key: str | None, value: str | None) -> None:
     (adapter / "adapter_config.json").write_bytes(config)
-    with pytest.raises(EscoitaError, match=line):
+    with pytest.raises(EscoitaError) as error:
         adopted(str(adapter), None, "uz", "Write it down.")
+    if config != b"[]":
+        assert (error.value.key, error.value.value) == (key, value)
 
 
-def test_no_adapter_and_no_pull_request_of_a_folder(tmp_path: Path, adapter: Path) -> None:
-    with pytest.raises(EscoitaError, match="holds no adapter_config.json"):
+def test_missing_adapter_and_pull_request_for_a_folder_are_refused(tmp_path: Path, adapter: Path) -> None:
+    with pytest.raises(EscoitaError) as error:
         adopted(str(tmp_path), None, "uz", "Write it down.")
-    with pytest.raises(EscoitaError, match="is a folder; a pull request is opened in a repository"):
+    assert "adapter_config.json" in str(error.value)
+    with pytest.raises(PublishError) as refusal:
         adopted(str(adapter), None, "uz", "Write it down.", pr=True)
+    assert (refusal.value.key, refusal.value.value) == ("--pr", str(adapter))
 
 
-def test_a_revision_of_an_adapter_is_evaluated_and_not_proposed(hub: HubDouble, out: Path) -> None:
+def test_pull_request_needs_the_head_of_main(hub: HubDouble, out: Path) -> None:
     first = hub.store.repos["model", REPO].at("main").id
     hub.commit(REPO, {"adapter_model.safetensors": OTHER_WEIGHTS}, "Trained again")
-    assert "the card with the evaluation added" in add_evaluation(f"{REPO}@{first}", BASE, out)
-    with pytest.raises(EscoitaError, match="changed since it was measured"):
+    assert str(out / "README.md") in add_evaluation(f"{REPO}@{first}", BASE, out)
+    with pytest.raises(PublishError) as error:
         add_evaluation(REPO, BASE, out)
-    with pytest.raises(EscoitaError, match="leave @v1 away"):
+    assert (error.value.path, error.value.value) == (REPO, ADAPTER)
+    with pytest.raises(PublishError) as error:
         adopted(f"{REPO}@v1", pr=True)
+    assert (error.value.key, error.value.value) == ("--pr", f"{REPO}@v1")
 
 
-def test_without_a_pull_request_the_card_is_written_and_nothing_is_changed(hub: HubDouble, out: Path) -> None:
+def test_card_is_written_without_a_pull_request(hub: HubDouble, out: Path) -> None:
     before = tree(hub)
-    said = add_evaluation(REPO, BASE, out)
+    message = add_evaluation(REPO, BASE, out)
     card = (out / "README.md").read_bytes().decode()
-    assert said.startswith(f"{out / 'README.md'}: the card with the evaluation added")
+    assert message.startswith(f"{out / 'README.md'}: ")
     front, _, body = card.removeprefix("---\n").partition("---\n")
     assert "# the author's own\ntags: [a, b]\n" in front and "model-index:" in front
     assert body.startswith(AUTHORS.split("---\n", 2)[2]) and "10.00 %" in body
-    assert "of which nobody has told whether they were trained on" in body  # who measures does not know
+    assert "may overlap with the training data" in body
     assert "training" not in body.lower().split("## results")[0].replace("trained at home", "")
     assert tree(hub) == before
 
@@ -142,13 +152,14 @@ def test_a_pull_request_adds_the_evaluation_and_verifies(hub: HubDouble, out: Pa
     assert [check.what for check in checks if check.verdict == "differs"] == ["card: results"]
 
 
-def test_an_adapter_that_changed_since_is_refused(hub: HubDouble, out: Path) -> None:
+def test_adapter_that_changed_since_the_evaluation_is_refused(hub: HubDouble, out: Path) -> None:
     hub.commit(REPO, {"adapter_model.safetensors": OTHER_WEIGHTS}, "Trained again")
-    with pytest.raises(EscoitaError, match="changed since it was measured"):
+    with pytest.raises(PublishError) as error:
         add_evaluation(REPO, BASE, out, pr=True)
+    assert (error.value.path, error.value.value) == (REPO, ADAPTER)
 
 
-def test_what_an_author_says_of_the_same_is_a_conflict(hub: HubDouble, out: Path) -> None:
+def test_model_index_of_the_author_is_a_conflict(hub: HubDouble, out: Path) -> None:
     index = "model-index:\n- name: mine\n  results: []\n"
     hub.commit(REPO, {"README.md": AUTHORS.replace("tags:", f"{index}tags:").encode()}, "Scores")
     with pytest.raises(CardConflict):
@@ -156,16 +167,18 @@ def test_what_an_author_says_of_the_same_is_a_conflict(hub: HubDouble, out: Path
     assert add_evaluation(REPO, BASE, out, pr=True, force=True).endswith("/discussions/1")
 
 
-def test_results_of_somebody_else_are_not_overwritten(hub: HubDouble, out: Path) -> None:
+def test_results_of_another_program_are_not_overwritten(hub: HubDouble, out: Path) -> None:
     hub.commit(REPO, {"eval/results.json": b'{"wer": 3}'}, "Scores of mine")
-    with pytest.raises(EscoitaError, match="holds a eval/results.json that is not of escoita"):
+    with pytest.raises(PublishError) as error:
         add_evaluation(REPO, BASE, out, pr=True)
+    assert (error.value.path, error.value.value) == (REPO, "eval/results.json")
 
 
-def test_what_escoita_published_is_pushed_again_instead(hub: HubDouble, out: Path) -> None:
+def test_adapter_of_escoita_push_is_refused(hub: HubDouble, out: Path) -> None:
     hub.commit(REPO, {"recipe.yaml": b"", "training.json": b"{}"}, "Publish")
-    with pytest.raises(EscoitaError, match="was published by escoita push"):
+    with pytest.raises(PublishError) as error:
         add_evaluation(REPO, BASE, out)
+    assert error.value.path == REPO and "escoita push" in str(error.value.hint)
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_over_http_signed_files_hold_and_the_signer_is_named(
         double.commit(REPO, {RESULTS: with_record(files, wer=0.05)}, "Edited")
         checks = verify(REPO, score, drawings)
         differing = {check.what: check.lines for check in checks if check.verdict == "differs"}
-        assert any(line.startswith(f"{RESULTS}: was changed after it was signed") for line in differing["signature"])
+        assert any(line.startswith(f"{RESULTS}: changed ") for line in differing["signature"])
         assert any("0.05 published, 0.1 recomputed" in line for line in differing[RESULTS])
 
 
@@ -176,36 +176,36 @@ HOLDS: dict[str, Callable[[Files], None]] = {
     "an image of the author": added("photo.png", b"png"),
 }
 DIFFERS: dict[str, tuple[Callable[[Files], None], str]] = {
-    "a record": (lambda files: files.update({RESULTS: with_record(files, wer=0.05)}), f"{RESULTS}: was changed"),
-    "weights": (added("adapter_model.safetensors", b"other"), "adapter_model.safetensors: was changed"),
-    "a removed file": (removed("data.json"), "data.json: was removed"),
-    "a vocabulary besides": (added("tokenizer.model", b"other"), "tokenizer.model: is not signed"),
-    "weights besides": (added("model.safetensors", b"other"), "model.safetensors: is not signed"),
+    "a record": (lambda files: files.update({RESULTS: with_record(files, wer=0.05)}), f"{RESULTS}: changed"),
+    "weights": (added("adapter_model.safetensors", b"other"), "adapter_model.safetensors: changed"),
+    "a removed file": (removed("data.json"), "data.json: removed"),
+    "a vocabulary besides": (added("tokenizer.model", b"other"), "tokenizer.model: not signed"),
+    "weights besides": (added("model.safetensors", b"other"), "model.safetensors: not signed"),
     "predictions besides": (
         added("eval/more/predictions.parquet", b"x"),
-        "eval/more/predictions.parquet: is not signed",
+        "eval/more/predictions.parquet: not signed",
     ),
     "digests of the parts": (
         lambda files: files.update({SECTIONS: files[SECTIONS] + b"x"}),
-        f"{SECTIONS}: was changed",
+        f"{SECTIONS}: changed",
     ),
-    "no digests of the parts": (removed(SECTIONS), f"{SECTIONS}: was removed"),
+    "no digests of the parts": (removed(SECTIONS), f"{SECTIONS}: removed"),
     "a figure in a section": (
         edited_card(lambda card: card.replace("10.00 %", "1.00 %")),
-        f"{CARD}, section results: was changed",
+        f"{CARD}, section results: changed",
     ),
-    "a forged section": (edited_card(forged_section), f"{CARD}, section results: was changed"),
-    "a new section": (edited_card(with_new_section), f"{CARD}, section praise: is not signed"),
-    "a section taken out": (edited_card(without_section), f"{CARD}, section results: was removed"),
+    "a forged section": (edited_card(forged_section), f"{CARD}, section results: changed"),
+    "a new section": (edited_card(with_new_section), f"{CARD}, section praise: not signed"),
+    "a section taken out": (edited_card(without_section), f"{CARD}, section results: removed"),
     "the license": (
         edited_card(lambda card: re.sub("license: .*", "license: mit", card)),
-        f'{CARD}, front "license": was',
+        f'{CARD}, front "license": changed',
     ),
     "a tag taken out": (
         edited_card(lambda card: card.replace("- speech\n", "", 1)),
-        f'{CARD}, tag "speech": was removed',
+        f'{CARD}, tag "speech": removed',
     ),
-    "no signature": (removed(SIGNATURE), f"{SIGNATURE}: is missing"),
+    "no signature": (removed(SIGNATURE), f"{SIGNATURE}: missing"),
     "another key": (
         lambda files: files.update({PUBLIC_KEY: OTHER_KEY}),
         f"{SIGNATURE}: not a valid signature by the key in {PUBLIC_KEY}",
@@ -227,7 +227,7 @@ def test_what_was_changed_after_it_was_signed_is_named(
     change(files)
     files["SHA256SUMS"] = checksums(files)
     check = checked(files)
-    assert check.verdict == "differs" and any(said.startswith(line) for said in check.lines), check.lines
+    assert check.verdict == "differs" and any(each.startswith(line) for each in check.lines), check.lines
 
 
 def test_files_that_the_signature_leaves_out_are_listed(files: Files, checked: Callable[..., Check]) -> None:
@@ -323,8 +323,8 @@ def test_names_in_a_signature_are_compared_and_never_opened(
     monkeypatch.setattr("escoita.cards.verify.signature.sha256", recorded)
     check = checked(hostile)
     assert check.lines == [
-        f"{outside}: was removed after it was signed by the key {fingerprint(keys[0].public)}",
-        "data.json: is not signed",
+        f"{outside}: removed after it was signed by the key {fingerprint(keys[0].public)}",
+        "data.json: not signed",
     ]
     assert opened and all(path.resolve().is_relative_to(tmp_path / "published") for path in opened)
 

@@ -29,7 +29,7 @@ from tests.cards.samples import (
     system,
     write_run,
 )
-from tests.cards.test_example import heard as write_heard
+from tests.cards.test_sections_example import heard as write_heard
 
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")

@@ -9,8 +9,8 @@ OURS = "language: gl\nlicense: mit\ntags:\n- speech\n- lora"
 TOLD = front_digests(OURS)
 
 
-def revised(existing: str, new: str = OURS, told: dict[str, str] = TOLD, force: bool = False) -> str:
-    merged, conflicts = merge(existing, new, told, force)
+def revised(existing: str, new: str = OURS, recorded: dict[str, str] = TOLD, force: bool = False) -> str:
+    merged, conflicts = merge(existing, new, recorded, force)
     assert not conflicts or force
     return merged
 
@@ -42,19 +42,20 @@ def test_keys_end_where_their_values_do() -> None:
 @pytest.mark.parametrize(
     "front, message",
     [
-        ("a: [", "not YAML"),
-        ("a: \x00", "not YAML"),
-        ("a: 2026-13-45", "not YAML: .*month must be"),
-        (f"a: {'[' * 9999}", "not YAML"),
-        ("- a", "must be a mapping"),
-        ("text", "must be a mapping"),
-        ("{a: 1}", "must be a mapping"),
+        ("a: [", "YAML"),
+        ("a: \x00", "YAML"),
+        ("a: 2026-13-45", "month must be"),
+        (f"a: {'[' * 9999}", "YAML"),
+        ("- a", "mapping"),
+        ("text", "mapping"),
+        ("{a: 1}", "mapping"),
         ("a: 1\na: 2", "each key once"),
     ],
 )
 def test_a_front_matter_that_cannot_be_revised_is_refused(front: str, message: str) -> None:
-    with pytest.raises(PublishError, match=f"^README.md: its front matter .*{message}"):
+    with pytest.raises(PublishError) as error:
         merge(front, OURS, {}, False)
+    assert error.value.path == "README.md" and message in str(error.value)
 
 
 def test_a_value_is_the_same_however_it_is_written() -> None:
@@ -66,16 +67,19 @@ def test_a_value_is_the_same_however_it_is_written() -> None:
 def test_what_is_generated_is_made_anew_in_its_place() -> None:
     assert revised(OURS) == OURS
     assert (
-        revised("language: gl\nlicense: apache-2.0", told=front_digests("language: gl\nlicense: apache-2.0")) == OURS
+        revised("language: gl\nlicense: apache-2.0", recorded=front_digests("language: gl\nlicense: apache-2.0"))
+        == OURS
     )
-    assert revised("", told={}) == OURS
+    assert revised("", recorded={}) == OURS
 
 
 def test_what_a_person_added_stays_with_its_comments() -> None:
     mine = "mine: {a: 1} # mine\n\n# of tags"
     existing = f"# first\nlanguage: gl # Galician\n{mine}\ntags: # which\n- speech\n- lora\nlast:   yes"
-    assert revised(existing, told=TOLD | {"front.license": "0" * 12}) == existing
-    assert revised(existing, told=front_digests("language: gl\ntags: [speech, lora]")) == f"{existing}\nlicense: mit"
+    assert revised(existing, recorded=TOLD | {"front.license": "0" * 12}) == existing
+    assert (
+        revised(existing, recorded=front_digests("language: gl\ntags: [speech, lora]")) == f"{existing}\nlicense: mit"
+    )
     other = revised(existing, OURS.replace("language: gl", "language:\n- gl\n- pt"), TOLD)
     assert other == existing.replace("language: gl", "language:\n- gl\n- pt")
 
@@ -86,8 +90,8 @@ def test_tags_of_a_person_stay_beside_ours() -> None:
     assert revised(existing, f"{OURS}\n- galician") == f"{existing}\n- galician"
     assert revised(existing, OURS.replace("- lora", "- 'yes'")) == f"{existing}\n- 'yes'"
     flow = "language: gl\nlicense: mit\ntags: [mine]"
-    assert yaml.safe_load(revised(flow, told={}))["tags"] == ["mine", "speech", "lora"]
-    assert yaml.safe_load(revised("tags: mine", told={}))["tags"] == ["mine", "speech", "lora"]
+    assert yaml.safe_load(revised(flow, recorded={}))["tags"] == ["mine", "speech", "lora"]
+    assert yaml.safe_load(revised("tags: mine", recorded={}))["tags"] == ["mine", "speech", "lora"]
 
 
 @pytest.mark.parametrize("tags", ["tags:\n- speech", "tags: [mine, speech] # few", "tags:"])
@@ -101,20 +105,20 @@ def test_tags_that_nobody_touched_are_ours_alone() -> None:
     assert revised(OURS, OURS.replace("- lora", "- whole")) == OURS.replace("- lora", "- whole")
 
 
-@pytest.mark.parametrize("told", [TOLD, {}])
-def test_a_generated_key_that_a_person_changed_is_a_conflict(told: dict[str, str]) -> None:
+@pytest.mark.parametrize("recorded", [TOLD, {}])
+def test_a_generated_key_that_a_person_changed_is_a_conflict(recorded: dict[str, str]) -> None:
     existing = OURS.replace("license: mit", "license: gemma # as it says")
-    _, conflicts = merge(existing, OURS, told, False)
+    _, conflicts = merge(existing, OURS, recorded, False)
     assert conflicts == [Conflict("license of the front matter", "license: gemma", "license: mit")]
-    assert revised(existing, told=told, force=True) == OURS.replace("mit", "mit # as it says")
+    assert revised(existing, recorded=recorded, force=True) == OURS.replace("mit", "mit # as it says")
 
 
 def test_a_comment_within_a_list_of_ours_is_not_lost_unasked() -> None:
     existing = OURS.replace("language: gl", "language:\n- gl # Galego\n- pt")
-    told = front_digests(existing)
-    _, conflicts = merge(existing, OURS, told, False)
+    recorded = front_digests(existing)
+    _, conflicts = merge(existing, OURS, recorded, False)
     assert [conflict.where for conflict in conflicts] == ["language of the front matter"]
-    assert revised(existing, told=told, force=True) == OURS
+    assert revised(existing, recorded=recorded, force=True) == OURS
 
 
 def test_a_key_that_a_person_took_out_stays_out() -> None:
@@ -134,8 +138,8 @@ def test_a_key_that_is_no_longer_made_goes_unless_a_person_changed_it() -> None:
 
 def test_keys_that_are_moved_in_stay_so() -> None:
     existing = "  mine: 1\n  license: mit"
-    assert yaml.safe_load(revised(existing, told={})) == {"mine": 1} | yaml.safe_load(OURS)
-    assert revised(existing, told={}).startswith(existing)
+    assert yaml.safe_load(revised(existing, recorded={})) == {"mine": 1} | yaml.safe_load(OURS)
+    assert revised(existing, recorded={}).startswith(existing)
 
 
 def test_line_ends_are_those_of_the_card() -> None:
@@ -144,5 +148,5 @@ def test_line_ends_are_those_of_the_card() -> None:
 
 
 def test_what_a_person_wrote_is_not_changed_by_an_anchor() -> None:
-    with pytest.raises(PublishError, match="front matter"):
+    with pytest.raises(PublishError):
         merge("license: &l apache-2.0\nmine: *l", OURS, {}, True)

@@ -14,13 +14,13 @@ TWO = {"test": [{"name": "clips", "path": "a.jsonl", "title": "Some clips"}, {"n
 
 
 def heard(run: RunDirectory, rows: list[tuple[str, str, float]], corpus: str = "clips", **changes: str) -> None:
-    """Writes what the adapter heard: reference, hypothesis and seconds of each clip."""
+    """Write predictions of the adapter: reference, hypothesis and seconds of each clip."""
     texts = dict.fromkeys(("language", "speaker", "gender", "accent"), "")
     numbers = {"compute_seconds": 1.0, "tokens": 3, "truncated": False}
     table = pa.Table.from_pylist(
         [
-            {"id": f"c-{place}", "reference": said, "hypothesis": text, "audio_seconds": seconds} | texts | numbers
-            for place, (said, text, seconds) in enumerate(rows)
+            {"id": f"c-{row}", "reference": reference, "hypothesis": text, "audio_seconds": seconds} | texts | numbers
+            for row, (reference, text, seconds) in enumerate(rows)
         ],
         schema=SCHEMA,
     )
@@ -31,7 +31,7 @@ def heard(run: RunDirectory, rows: list[tuple[str, str, float]], corpus: str = "
 ROWS = [("one", "one", 1.0), ("two", "to", 2.0), ("three.", "Three", 2.5), ("four", "four", 9.0)]
 
 
-def test_a_clip_of_about_the_median_length_that_was_heard_right(tmp_path: Path) -> None:
+def test_correct_clip_with_a_duration_near_the_median(tmp_path: Path) -> None:
     run, chosen = write_run(tmp_path, recipe()), recipe()
     assert example(run, chosen, evaluation()) is None
     heard(run, ROWS)
@@ -40,28 +40,26 @@ def test_a_clip_of_about_the_median_length_that_was_heard_right(tmp_path: Path) 
     found = example(run, chosen, evaluation(normalizer="basic"))
     assert found and (found.id, found.reference, found.hypothesis) == ("c-2", "three.", "Three")
     card = build_card(run, chosen, "user/base", "user/adapter")
-    assert "of clip `c-0` of Some clips (1.0 seconds), which it heard as the reference has it:\n\n> one\n" in card
+    assert "clip `c-0` of Some clips (1.0 seconds)" in card and ":\n\n> one\n" in card and "Reference:" not in card
 
 
-def test_where_none_was_heard_right_both_texts_are_shown(tmp_path: Path) -> None:
+def test_both_texts_are_shown_without_a_correct_clip(tmp_path: Path) -> None:
     run = write_run(tmp_path, recipe())
     heard(run, [("one", "won", 1.0), ("*two*", "", 2.0), ("three", "tree", 3.0)])
     card = build_card(run, recipe(), "user/base", "user/adapter")
-    assert "of clip `c-1` of Some clips (2.0 seconds); of the 1,234 clips there it heard none quite" in card
-    assert "\n> (nothing)\n\nThe reference: \\*two\\*\n" in card
+    assert "clip `c-1` of Some clips (2.0 seconds); " in card and "1,234 clips" in card
+    assert "\n> (empty)\n\nReference: \\*two\\*\n" in card
 
 
 @pytest.mark.parametrize("form, silence", [("basic", "(laughs)"), ("raw", " ")])
-def test_a_clip_in_which_nothing_was_said_is_no_example_of_a_right_one(
-    tmp_path: Path, form: str, silence: str
-) -> None:
+def test_empty_reference_is_not_a_correct_example(tmp_path: Path, form: str, silence: str) -> None:
     run = write_run(tmp_path, recipe())
     heard(run, [(silence, silence, 1.0), ("one", "one", 9.0)])
     found = example(run, recipe(), evaluation(normalizer=form))
     assert found and (found.reference, found.right) == ("one", True)
 
 
-def test_a_corpus_with_a_right_clip_comes_before_one_without(tmp_path: Path) -> None:
+def test_corpus_with_a_correct_clip_comes_first(tmp_path: Path) -> None:
     chosen = recipe(corpora=TWO)
     run, record = write_run(tmp_path, chosen), evaluation(result(), result("more"))
     heard(run, ROWS[1:2])
@@ -70,7 +68,7 @@ def test_a_corpus_with_a_right_clip_comes_before_one_without(tmp_path: Path) -> 
     assert found and (found.corpus, found.id) == ("more", "c-0")
 
 
-def test_transcripts_that_may_not_be_published_are_no_example(tmp_path: Path) -> None:
+def test_private_transcripts_are_not_used(tmp_path: Path) -> None:
     run = write_run(tmp_path, recipe())
     heard(run, ROWS, references="hashed")
     assert example(run, recipe(), evaluation()) is None

@@ -1,0 +1,70 @@
+"""
+Compare the texts of a card with `snapshot.md`, a card in which every section and sentence occurs.
+
+A change of the texts must be intended. `ESCOITA_GOLDEN=write pytest tests/cards/test_card_snapshot.py` accepts it.
+"""
+
+import os
+from pathlib import Path
+
+from escoita.cards.build import build_card
+from tests.cards.cards_of import TWO
+from tests.cards.samples import (
+    data,
+    difference,
+    evaluation,
+    heard,
+    heard_training,
+    leak,
+    probe,
+    rates,
+    recipe,
+    result,
+    system,
+    write_run,
+)
+from tests.cards.test_sections_example import heard as write_predictions
+
+
+SNAPSHOT = Path(__file__).with_name("snapshot.md")
+
+
+def full_card(path: Path) -> str:
+    """Return a card with every section, two corpora, four systems, failures and train/test overlap."""
+    texts = ("description", "intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements")
+    chosen = recipe(card=dict.fromkeys((*texts, "funding", "developers"), "Text of the author."), corpora=TWO)
+    systems = [
+        heard(raw=rates(0.2), loop=2),
+        heard("base", raw=rates(1.5), chat_like=5),
+        heard("whisper", rates(0.25)),
+        heard("earlier", rates(0.0625)),
+    ]
+    differences = [difference(name) for name in ("base", "whisper", "earlier")]
+    same = difference(wer=0.001, ci95=(-0.02, 0.0225), p_value=0.8, verdict="no measurable difference")
+    first = result(systems=systems, differences=differences, word_share=0.7401, merged=3, split=4, rejected=7)
+    second = result("more", [heard(), heard("base")], differences=[same], word_share=0.2599)
+    record = evaluation(first, second, normalizer="uzbek", probes=[probe("adapter", 1), probe("base", 11)])
+    record = record.model_copy(
+        update={
+            "pooled": first.model_copy(update={"name": "pooled"}),
+            "systems": [
+                *record.systems[:2],
+                system("whisper", base="openai/whisper"),
+                system("earlier", adapter="ana/small@v1"),
+            ],
+        }
+    )
+    overlap = data(leak("transcript", 40), leak("speaker", 0, compared=0), leak("audio", 0))
+    run = write_run(path, chosen, heard_training(rejected=["a", "b"], energy_joules=4.5e6), record, overlap)
+    write_predictions(run, [("one", "won", 1.0), ("two", "", 2.0)])
+    write_predictions(run, [("one", "one", 1.0)], "more")
+    for name in ("wer-by-corpus.svg", "wer-by-duration.svg", "wer-distribution.svg"):
+        (run.eval / name).write_text("<svg/>")
+    return build_card(run, chosen, "user/base", "user/adapter")
+
+
+def test_texts_of_a_full_card(tmp_path: Path) -> None:
+    card = full_card(tmp_path)
+    if os.environ.get("ESCOITA_GOLDEN") == "write":
+        SNAPSHOT.write_text(card, "utf-8")
+    assert card == SNAPSHOT.read_text("utf-8")
