@@ -13,7 +13,7 @@ from bench.quickstart import clips_of, misheard
 from escoita.evaluation.aggregate import KINDS, Counts, Tally, count, made_rates, pooled, tally
 from escoita.evaluation.prediction_folder import CorpusPredictions
 from escoita.metrics.wer import character_edits, word_edits
-from escoita.records.evaluation import SUBJECT, Rates
+from escoita.records.evaluation import ADAPTER_SYSTEM, Rates
 from escoita.utils.processes import say
 
 
@@ -94,15 +94,15 @@ def counted(references: Sequence[str], hypotheses: Sequence[str]) -> Counts:
     columns = {
         ("raw", "words"): words.reference,
         ("raw", "characters"): characters.reference,
-        ("raw", "words", SUBJECT): words.total,
-        ("raw", "characters", SUBJECT): characters.total,
-    } | {("raw", kind, SUBJECT): getattr(words, kind) for kind in KINDS}
+        ("raw", "words", ADAPTER_SYSTEM): words.total,
+        ("raw", "characters", ADAPTER_SYSTEM): characters.total,
+    } | {("raw", kind, ADAPTER_SYSTEM): getattr(words, kind) for kind in KINDS}
     return Counts(columns, "utterance", len(references), [""] * len(references), 0, 0, {}, {})
 
 
 def counted_with_faults(texts: Texts) -> list[Rates]:
     """The same with all else that evaluation counts: faults, and words that a normaliser changes."""
-    corpora = [CorpusPredictions(name, 0, {SUBJECT: _predictions(*corpus)}) for name, corpus in texts.items()]
+    corpora = [CorpusPredictions(name, 0, {ADAPTER_SYSTEM: _predictions(*corpus)}) for name, corpus in texts.items()]
     return _rates([tally(corpus.name, count(corpus, "raw"), RESAMPLES) for corpus in corpora])
 
 
@@ -114,4 +114,4 @@ def _predictions(references: list[str], hypotheses: list[str]) -> pa.Table:
 
 
 def _rates(tallies: list[Tally]) -> list[Rates]:
-    return [made_rates(tallied, "raw", SUBJECT) for tallied in [*tallies, pooled(tallies)]]
+    return [made_rates(tallied, "raw", ADAPTER_SYSTEM) for tallied in [*tallies, pooled(tallies)]]

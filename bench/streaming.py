@@ -19,7 +19,7 @@ from escoita.hub.files import adapter_record
 from escoita.inference.serving import Engine
 from escoita.models import family_of
 from escoita.run_directory import RunDirectory
-from escoita.utils.processes import forget_peak_memory, peak_memory_bytes, say
+from escoita.utils.processes import peak_memory_bytes, reset_peak_memory, say
 
 
 VISITORS = 20
@@ -181,7 +181,7 @@ def peaks(base: str, adapter: str, files: Sequence[str]) -> tuple[int, int]:
     with Engine.load(base, {ADAPTER: adapter}) as engine:
         found = []
         for visitors in (1, len(files)):
-            forget_peak_memory()
+            reset_peak_memory()
             transcribed(engine, files, visitors)
             found.append(peak_memory_bytes())
     return found[0], found[1]

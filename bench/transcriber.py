@@ -99,7 +99,7 @@ def transcribed(transcriber: Transcriber, clips: Utterances) -> list[str]:
     """What the Transcriber hears, called as evaluation calls it."""
     batches = list(batches_by_seconds(clips.column("duration"), transcriber.batch_seconds))
     heard: dict[int, str] = {}
-    for indices, transcripts in transcriber.in_batches(lambda index: read_clip(clips[index]), batches):
+    for indices, transcripts in transcriber.transcribe_batches(lambda index: read_clip(clips[index]), batches):
         heard |= zip(indices, (transcript.text for transcript in transcripts), strict=True)
     return [heard[index] for index in range(len(clips))]
 

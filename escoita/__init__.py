@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from escoita.hub.endpoint import keep_login_apart
+from escoita.hub.endpoint import remove_endpoint_login
 
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __version__ = "0.2.0"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Before any module reads the address of the Hub.
-keep_login_apart()
+remove_endpoint_login()
 
 # The public interface, imported on first use: importing torch and transformers takes seconds.
 _MODULES = {

@@ -12,7 +12,7 @@ STEP_SECONDS = 0.02
 SEARCHED_SHARE = 0.4
 
 
-def cut_where_quiet(samples: np.ndarray, limit: float) -> list[tuple[float, float]]:
+def split_at_pauses(samples: np.ndarray, limit: float) -> list[tuple[float, float]]:
     """
     Split a recording into contiguous segments, each at the quietest position in the last two fifths of the limit.
 
@@ -35,7 +35,7 @@ def cut_where_quiet(samples: np.ndarray, limit: float) -> list[tuple[float, floa
     return [(start / SAMPLING_RATE, end / SAMPLING_RATE) for start, end in zip(bounds, bounds[1:], strict=False)]
 
 
-def part_of(samples: np.ndarray, start: float, end: float) -> np.ndarray:
+def cut_segment(samples: np.ndarray, start: float, end: float) -> np.ndarray:
     """Return the samples from `start` to `end`, in seconds."""
     return samples[round(start * SAMPLING_RATE) : round(end * SAMPLING_RATE)]
 

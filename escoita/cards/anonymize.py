@@ -7,7 +7,7 @@ from pathlib import Path
 from escoita.errors import RecordError
 from escoita.evaluation.predictions import counts_path, described, parquet, public, public_speakers, read_predictions
 from escoita.recipe.schema import Recipe
-from escoita.records.data import Clip, CorpusData, DataRecord, Odd, Pair
+from escoita.records.data import Clip, CorpusData, DataRecord, OutlierExample, Pair
 from escoita.records.evaluation import CorpusResult, EvaluationRecord, System
 from escoita.records.training import TrainingRecord
 
@@ -194,7 +194,7 @@ def _redacted_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusD
         kind.model_copy(
             update={
                 "examples": [
-                    Odd(
+                    OutlierExample(
                         clip=_redacted_clip(odd.clip, hide_text),
                         detail=NO_NUMBER if hide_text and kind.kind == "digits" else odd.detail,
                     )

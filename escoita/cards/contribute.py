@@ -16,7 +16,7 @@ from escoita.cards.publication import CHECKSUMS, checksums
 from escoita.cards.verify.adapter import ADAPTER, base_of, check_adapter
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.presentation import rate
-from escoita.hub.auth import clear_refusals, require_write
+from escoita.hub.auth import explain_hub_errors, require_write
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
 from escoita.hub.upload import CARD, STYLES, Change, CommitPlan, Head, commit, read_file, read_head, real
@@ -248,7 +248,7 @@ def _head(api: HfApi, snapshot: Snapshot, revision: str | None = None) -> Head:
         head = Head(card=card.read_bytes().decode() if card.is_file() else "")
         found = [name for name in OURS if (snapshot.path / name).is_file()]
     else:
-        with clear_refusals(snapshot.repo):
+        with explain_hub_errors(snapshot.repo):
             head = read_head(api, snapshot.repo, revision)
         if head.sha != snapshot.commit:
             raise PublishError("changed meanwhile", path=snapshot.repo, hint="run the command again")
@@ -282,5 +282,5 @@ def _is_ours(api: HfApi, repo: str, head: Head) -> bool:
 def _results(api: HfApi, repo: str, head: Head) -> bytes | None:
     if RESULTS not in head.files:
         return None
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         return read_file(api, repo, head.sha, RESULTS)

@@ -9,7 +9,7 @@ from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundErro
 from escoita.cards.listing import require_plain, require_plain_folder
 from escoita.cards.parquet_probe import require_readable
 from escoita.errors import PublishError
-from escoita.hub.auth import clear_refusals
+from escoita.hub.auth import explain_hub_errors
 from escoita.hub.files import is_repo_id, split_revision
 from escoita.hub.retry import retrying
 from escoita.run_directory import RunDirectory
@@ -73,7 +73,7 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
     if not is_repo_id(source):
         raise PublishError("neither an existing folder nor the name of a repository, user/name", path=source)
     commit = checked_commit(api, source, revision)
-    with clear_refusals(f"{source}@{revision}" if revision else source):
+    with explain_hub_errors(f"{source}@{revision}" if revision else source):
         try:
             path = retrying(source)(api.snapshot_download, source, revision=commit)
         except RuntimeError as error:  # any failure of hf_xet
@@ -95,7 +95,7 @@ def checked_commit(api: HfApi, repo: str, revision: str | None = None) -> str:
     Raises:
         PublishError: The repository or revision is not found, or its files are refused.
     """
-    with clear_refusals(f"{repo}@{revision}" if revision else repo):
+    with explain_hub_errors(f"{repo}@{revision}" if revision else repo):
         try:
             info = retrying(repo, known=False)(api.model_info, repo, revision=revision, files_metadata=True)
         except RevisionNotFoundError as error:

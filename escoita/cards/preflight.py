@@ -10,7 +10,7 @@ from escoita.cards.publication import public_recipe, require_benchmarks
 from escoita.cards.published_base import base_apart, base_files, require_base
 from escoita.cards.template import template_files
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import clear_refusals, require_name, require_write
+from escoita.hub.auth import explain_hub_errors, require_name, require_write
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.vocabulary import check_card
@@ -93,7 +93,7 @@ def validate_card(content: str) -> None:
         PublishError: A value is not on a list, or the Hub refuses the metadata.
     """
     check_card(content)
-    with clear_refusals("card"):
+    with explain_hub_errors("card"):
         try:
             retrying("card", known=False)(ModelCard(content).validate)
         except ValueError as error:

@@ -19,7 +19,7 @@ from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
 from escoita.cards.verify.consistency import evaluation_differences
 from escoita.errors import PublishError
-from escoita.hub.auth import clear_refusals, is_there, require_write, trusted_resource
+from escoita.hub.auth import explain_hub_errors, repository_exists, require_write, trusted_resource
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import (
@@ -75,7 +75,7 @@ def require_collection(api: HfApi, slug: str, repo: str) -> bool:
     Raises:
         PublishError: The collection is not found, or the token of a CI job can write only to the repository.
     """
-    with clear_refusals(slug, "collection"):
+    with explain_hub_errors(slug, "collection"):
         items = retrying(slug)(api.get_collection, slug).items
     missing = not any(item.item_id == repo and item.item_type == "model" for item in items)
     if missing and trusted_resource(api):
@@ -92,7 +92,7 @@ def put_tag(api: HfApi, repo: str, tag: str, result: CommitResult) -> None:
     Raises:
         PublishError: The commit was created, but could not be tagged.
     """
-    with clear_refusals(f"{result.url} was created, but not tagged {tag}"):
+    with explain_hub_errors(f"{result.url} was created, but not tagged {tag}"):
         retrying(repo)(api.create_tag, repo, tag=tag, revision=result.oid, exist_ok=True)
         if (tagged := _tagged_commit(api, repo, tag)) != result.oid:
             problem = f"commit created, but the tag exists on commit {tagged[:12]}"
@@ -106,13 +106,13 @@ def put_into_collection(api: HfApi, slug: str, repo: str, result: CommitResult) 
     Raises:
         PublishError: The commit was created, but the repository could not be added.
     """
-    with clear_refusals(f"{result.url} was created, but not added to {slug}", "collection"):
+    with explain_hub_errors(f"{result.url} was created, but not added to {slug}", "collection"):
         retrying(slug)(api.add_collection_item, slug, repo, "model", exists_ok=True)
 
 
 def _tagged_commit(api: HfApi, repo: str, tag: str) -> str:
     """Return the commit of a tag; empty if there is no such tag."""
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         tags = retrying(repo)(api.list_repo_refs, repo).tags
     return next((ref.target_commit for ref in tags if ref.name == tag), "")
 
@@ -251,15 +251,15 @@ def require_evaluated_as_requested(run: RunDirectory, recipe: Recipe) -> None:
 
 def head_or_none(api: HfApi, repo: str) -> Head:
     """Return the head of a repository; an empty head if there is no repository."""
-    with clear_refusals(repo):
-        return read_head(api, repo) if is_there(api, repo) else Head()
+    with explain_hub_errors(repo):
+        return read_head(api, repo) if repository_exists(api, repo) else Head()
 
 
 def with_repository(api: HfApi, repo: str, head: Head, private: bool) -> Head:
     """Create the repository if it is missing. A later failure leaves it empty."""
     if head.sha:
         return head
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         retrying(repo)(api.create_repo, repo, private=private, exist_ok=True)
         return read_head(api, repo)
 
@@ -272,5 +272,5 @@ def _leftovers(recipe: Recipe) -> re.Pattern[str]:
 
 def _published_file(api: HfApi, repo: str, head: Head, name: str) -> bytes | None:
     """Return a file of the repository, or none if it does not exist."""
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         return read_file(api, repo, head.sha, name) if name in head.files else None

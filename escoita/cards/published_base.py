@@ -6,7 +6,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from escoita.errors import PublishError
-from escoita.hub.auth import clear_refusals, require_write, trusted_resource
+from escoita.hub.auth import explain_hub_errors, require_write, trusted_resource
 from escoita.hub.files import is_repo_id
 from escoita.hub.retry import retrying
 from escoita.recipe.schema import Recipe
@@ -96,7 +96,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
             )
         require_write(api, base)
         return base, True
-    with clear_refusals(f"base {base}"):
+    with explain_hub_errors(f"base {base}"):
         retrying(base, known=False)(api.model_info, base, revision=recipe.base_revision)
     return base, False
 
@@ -109,7 +109,7 @@ def base_is_published(api: HfApi, folder: Path, repo: str) -> bool:
     Raises:
         PublishError: The repository has other weights.
     """
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         try:
             siblings = retrying(repo, known=False)(api.model_info, repo, files_metadata=True).siblings or []
         except RepositoryNotFoundError:

@@ -13,7 +13,7 @@ from escoita.metrics.normalizers import normalizer
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
-from escoita.records.evaluation import SUBJECT, EvaluationRecord
+from escoita.records.evaluation import ADAPTER_SYSTEM, EvaluationRecord
 from escoita.records.training import Throughput, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, code_cell, duration, line, percent, speed, thousands
@@ -75,7 +75,7 @@ def example(run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord) -> 
     private = {corpus.name for corpus in recipe.corpora.test if not corpus.publish_references}
     found = []
     for result in evaluation.corpora:
-        path = predictions_path(run.eval, result.name, SUBJECT)
+        path = predictions_path(run.eval, result.name, ADAPTER_SYSTEM)
         if result.name in private or not path.is_file():
             continue
         table, provenance = read_predictions(path)

@@ -98,7 +98,7 @@ class Measure:
 
 
 @dataclass
-class Noticed:
+class ClipWarnings:
     """
     Count the problems of the usable clips of a corpus.
 
@@ -191,7 +191,7 @@ def check_clips(
     max_audio_seconds: float | None,
     special_tokens: Collection[str] = (),
     title: str = "Checking clips",
-    noticed: Noticed | None = None,
+    noticed: ClipWarnings | None = None,
 ) -> tuple[Utterances, list[Rejected]]:
     """
     Measure every clip, and separate the usable clips from the others.
@@ -204,7 +204,7 @@ def check_clips(
         special_tokens (`Collection[str]`, *optional*): Special tokens of the model; a transcript that contains one is
             rejected.
         title (`str`, *optional*, defaults to `"Checking clips"`): The label of the progress bar.
-        noticed ([`Noticed`], *optional*): The object that receives the problems of the usable clips.
+        noticed ([`ClipWarnings`], *optional*): The object that receives the problems of the usable clips.
 
     Returns:
         `tuple[Utterances, list[Rejected]]`: The usable rows with their lengths, and the others with the reason.

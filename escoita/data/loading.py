@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from escoita.data.clips import Noticed, check_clips
+from escoita.data.clips import ClipWarnings, check_clips
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
@@ -79,7 +79,7 @@ def gather(
     gathered: Gathered = {}
     for corpus in corpora:
         rows, malformed = read_corpus(corpus, language)
-        noticed = Noticed()
+        noticed = ClipWarnings()
         usable, broken = check_clips(rows, max_audio_seconds, special_tokens, f"Checking {corpus.name}", noticed)
         refuse_over_share(len(usable), malformed + broken, max_rejected_share)
         refuse_silence(noticed)
@@ -135,12 +135,12 @@ def refuse_over_share(usable: int, rejected: list[Rejected], max_share: float) -
         raise RejectedRowsError(none_left, rejected=len(rejected), total=total, max_share=max_share, first=rejected[0])
 
 
-def refuse_silence(noticed: Noticed) -> None:
+def refuse_silence(noticed: ClipWarnings) -> None:
     """
     Refuse a corpus in which no clip has audible content.
 
     Args:
-        noticed ([`~escoita.data.clips.Noticed`]): The problems of its usable clips.
+        noticed ([`~escoita.data.clips.ClipWarnings`]): The problems of its usable clips.
 
     Raises:
         SilentCorpusError: There are clips, and all are silent.

@@ -22,7 +22,7 @@ from escoita.records.data import (
     DataRecord,
     Missing,
     Normalization,
-    Odd,
+    OutlierExample,
     OutlierKind,
     Outliers,
     Reason,
@@ -72,7 +72,7 @@ def find_outliers(measured: Measured, characters: Counter[str], max_audio_second
         indices = np.flatnonzero(extent > 0)
         if len(indices):
             farthest = indices[np.argsort(-extent[indices], kind="stable")[:EXAMPLES]].tolist()
-            examples = [Odd(clip=measured.clip(index), detail=detail(index)) for index in farthest]
+            examples = [OutlierExample(clip=measured.clip(index), detail=detail(index)) for index in farthest]
             share = len(indices) / len(measured)
             found.append(Outliers(kind=kind, clips=len(indices), share=share, examples=examples))
     return found

@@ -27,8 +27,8 @@ from escoita.hub.files import local_file, split_revision
 from escoita.metrics.normalizers import NORMALIZERS, normalizer
 from escoita.metrics.wer import word_edits
 from escoita.records.evaluation import (
+    ADAPTER_SYSTEM,
     EARLIER,
-    SUBJECT,
     CorpusResult,
     EvaluationRecord,
     Interval,
@@ -61,7 +61,7 @@ def copy_earlier_predictions(against: str, tests: dict[str, Utterances], out: Pa
             hint="compare with a copy of its earlier state",
         )
     for corpus, clips in tests.items():
-        found = local_file(source, str(predictions_path(Path("eval"), corpus, SUBJECT)), revision)
+        found = local_file(source, str(predictions_path(Path("eval"), corpus, ADAPTER_SYSTEM)), revision)
         table, provenance = read_predictions(found)
         ids, speakers = clips.column("id"), clips.column("speaker")
         try:

@@ -24,9 +24,9 @@ from escoita.evaluation.predict import JOURNAL, resolve_bases, transcribe_all
 from escoita.evaluation.predictions import predictions_path
 from escoita.evaluation.report.render import write_report
 from escoita.evaluation.request import (
-    Candidate,
     EvaluationData,
     EvaluationRequest,
+    SystemSpec,
     corpus_test,
     probe_test,
     request_for_manifests,
@@ -34,10 +34,10 @@ from escoita.evaluation.request import (
 )
 from escoita.evaluation.shards import WHOLE, Shard, merge_all
 from escoita.hub.files import adapter_record, cached_file
-from escoita.models import listener_of
+from escoita.models import family_for_evaluation
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline, Corpus, Evaluation
-from escoita.records.evaluation import BASE, EARLIER, PROBES, SUBJECT, EvaluationRecord
+from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EARLIER, PROBES, EvaluationRecord
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.processes import is_main_process, locked, main_first, main_only
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 # Lock file of the folder of an evaluation.
 LOCK = ".lock"
 # Function that writes the predictions of all systems: it transcribes all corpora, or merges shards.
-PredictFunction = Callable[[list[Candidate], dict[str, EvaluationData], Path, float, "PartialState"], None]
+PredictFunction = Callable[[list[SystemSpec], dict[str, EvaluationData], Path, float, "PartialState"], None]
 
 
 def evaluate_run(
@@ -129,7 +129,7 @@ def evaluate_manifests(
 
 
 def evaluate(
-    systems: list[Candidate],
+    systems: list[SystemSpec],
     corpora: list[Corpus],
     out: Path,
     settings: Evaluation,
@@ -197,7 +197,7 @@ class Setup:
     """
 
     request: EvaluationRequest
-    systems: list[Candidate]
+    systems: list[SystemSpec]
     tests: dict[str, EvaluationData]
     state: "PartialState"
     shard: Shard | None = None
@@ -360,11 +360,11 @@ def _remove_journals(setup: Setup) -> None:
             shutil.rmtree(journal)
 
 
-def _check_system(system: Candidate, baselines: list[Baseline]) -> None:
+def _check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
     """Refuse an adapter, or a merged model, with another prompt than in training, and a token limit of a CTC model."""
     from escoita.models.whisper_ctc import CtcFamily
 
-    family = listener_of(system.base, system.revision)
+    family = family_for_evaluation(system.base, system.revision)
     limit = next((each.max_new_tokens for each in baselines if each.model == system.base), None)
     if limit is not None and isinstance(family, CtcFamily):
         raise EscoitaError("a CTC model has no max_new_tokens", key="eval.baselines", value=system.base)
@@ -377,13 +377,13 @@ def _check_system(system: Candidate, baselines: list[Baseline]) -> None:
         check_prompt(f"model {system.base}", family, processor, adapter_record(system.base, system.revision))
 
 
-def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord) -> list[Candidate]:
+def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord) -> list[SystemSpec]:
     """Return the baselines, named by the last part of their repository or folder."""
     models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
     names = [name.lstrip("._-") or "baseline" for name in names]
     for name in names:
-        if names.count(name) > 1 or name in (BASE, SUBJECT, EARLIER):
+        if names.count(name) > 1 or name in (BASE, ADAPTER_SYSTEM, EARLIER):
             raise EscoitaError(
                 "two systems would have this name", key="eval.baselines", value=name, hint="remove one of them"
             )
@@ -394,5 +394,5 @@ def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord) ->
         settings = (
             generation_settings if limit is None else generation_settings.model_copy(update={"max_new_tokens": limit})
         )
-        systems.append(Candidate(name, each.model, settings, own_limit=limit is None))
+        systems.append(SystemSpec(name, each.model, settings, own_limit=limit is None))
     return systems

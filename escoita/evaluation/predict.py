@@ -15,7 +15,7 @@ import numpy as np
 
 from escoita.data.rows import Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.evaluation.request import Candidate, EvaluationData
+from escoita.evaluation.request import EvaluationData, SystemSpec
 from escoita.evaluation.shards import WHOLE, Shard, ShardProvenance, write_shard
 from escoita.hub.files import weights_digest
 from escoita.inference.batching import batches_by_language
@@ -24,8 +24,15 @@ from escoita.models.base_model import Base, resolve_base
 from escoita.records.evaluation import System
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Note, Segment, Transcript
-from escoita.utils.files import clear_write_errors, public_name, write_atomically
-from escoita.utils.processes import device_name, each_says_why, forget_peak_memory, gathered, peak_memory_bytes, track
+from escoita.utils.files import convert_write_errors, public_name, write_atomically
+from escoita.utils.processes import (
+    device_name,
+    gathered,
+    peak_memory_bytes,
+    print_process_error,
+    reset_peak_memory,
+    track,
+)
 
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ def append_batches(path: Path, key: str, batches: Iterable[tuple[int, list[Trans
     with path.open("ab", buffering=0) as journal:
         for batch in batches:
             remaining = memoryview(_line(*batch).encode())
-            with clear_write_errors(path):
+            with convert_write_errors(path):
                 while remaining:  # a nearly full disk accepts a part of it
                     remaining = remaining[journal.write(remaining) :]
 
@@ -101,7 +108,7 @@ def _transcript(segments: list[dict], notes: Sequence[Note] = (), **fields: obje
 JOURNAL = ".unfinished-"
 
 
-def resolve_bases(systems: Sequence[Candidate]) -> list[Candidate]:
+def resolve_bases(systems: Sequence[SystemSpec]) -> list[SystemSpec]:
     """
     Find the commits of all bases, and compare the digests of their weights with the records of the adapters.
 
@@ -122,7 +129,7 @@ def resolve_bases(systems: Sequence[Candidate]) -> list[Candidate]:
 
 
 def transcribe_all(
-    systems: Sequence[Candidate],
+    systems: Sequence[SystemSpec],
     tests: dict[str, EvaluationData],
     out: Path,
     batch_seconds: float,
@@ -141,12 +148,12 @@ def transcribe_all(
         shard ([`~escoita.evaluation.shards.Shard`], *optional*): The shard to transcribe. Defaults to all batches.
     """
     digests: dict[str, str] = {}
-    loaded: Candidate | None = None
+    loaded: SystemSpec | None = None
     transcriber: Transcriber | None = None
     for spec in systems:
         if transcriber is None or loaded is None or not loaded.is_base_of(spec):
             transcriber = None  # before the next is loaded, so that only one model is in memory
-            forget_peak_memory()
+            reset_peak_memory()
             transcriber = Transcriber.load(
                 spec.base, None, spec.generation_settings, spec.revision, spec.dtype, batch_seconds
             )
@@ -180,7 +187,7 @@ def transcribe_all(
         loaded = spec
 
 
-def settings_of(spec: Candidate, transcriber: Transcriber) -> AdapterRecord:
+def settings_of(spec: SystemSpec, transcriber: Transcriber) -> AdapterRecord:
     """Return prompt, language and token limit of a system whose model is loaded."""
     if not spec.own_limit:
         return spec.generation_settings
@@ -229,7 +236,7 @@ def predict(
     own = [number for number in numbers[state.process_index :: state.num_processes] if number not in known]
     results = _in_languages(transcriber, test, [with_language[number] for number in own])
     tracked = track(results, total=len(own), title=f"Transcribing {corpus}, {system.name}: batches")
-    with each_says_why(state):
+    with print_process_error(state):
         append_batches(folder / f"{state.process_index}.jsonl", key, _numbered(own, tracked))
     state.wait_for_everyone()
     known = read_journals(folder, key)
@@ -246,7 +253,7 @@ def _in_languages(
     """Transcribe batches with the settings of their language."""
     for language, group in groupby(batches, key=itemgetter(0)):
         settings = transcriber.generation_settings.model_copy(update={"language": language})
-        yield from transcriber.with_settings(settings).in_batches(test.load, [indices for _, indices in group])
+        yield from transcriber.with_settings(settings).transcribe_batches(test.load, [indices for _, indices in group])
 
 
 def _numbered(
@@ -256,7 +263,7 @@ def _numbered(
         yield number, transcripts
 
 
-def _system(spec: Candidate, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
+def _system(spec: SystemSpec, transcriber: Transcriber, base_sha256: str, processes: int) -> System:
     adapter = spec.adapter
     most = transcriber.family.most_tokens(transcriber.model, transcriber.generation_settings)
     return System(

@@ -14,7 +14,7 @@ from escoita.evaluation.errors import (
     OtherModelError,
 )
 from escoita.evaluation.predictions import Provenance, counts_path, predictions_path, read_predictions
-from escoita.records.evaluation import BASE, SUBJECT, System
+from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, System
 from escoita.utils.limits import FOLDER_BYTES
 
 
@@ -97,7 +97,7 @@ def read_folder(
 
 
 def _rank(name: str) -> tuple[bool, bool, str]:
-    return name != SUBJECT, name != BASE, name
+    return name != ADAPTER_SYSTEM, name != BASE, name
 
 
 def _described(files: Sequence[tuple[Path, pa.Table, Provenance]]) -> System:

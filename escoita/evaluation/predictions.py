@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from escoita.data.rows import Utterances, without_speaker
 from escoita.errors import RecordError
 from escoita.evaluation.errors import MissingPredictionsError
-from escoita.records.evaluation import SUBJECT, System
+from escoita.records.evaluation import ADAPTER_SYSTEM, System
 from escoita.records.training import Name, RecordModel
 from escoita.records.transcript import Transcript
 from escoita.utils.files import public_name, write_atomically
@@ -73,7 +73,7 @@ class Provenance(RecordModel):
 
 def predictions_path(folder: Path, corpus: str, system: str) -> Path:
     """Return the path of the predictions of a system: `predictions.parquet` for the adapter, else with its name."""
-    return folder / corpus / ("predictions.parquet" if system == SUBJECT else f"predictions-{system}.parquet")
+    return folder / corpus / ("predictions.parquet" if system == ADAPTER_SYSTEM else f"predictions-{system}.parquet")
 
 
 def counts_path(folder: Path, corpus: str) -> Path:

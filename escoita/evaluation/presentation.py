@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from escoita.evaluation.verdicts import Outcome, disagree, outcomes, over_one
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import (
+    ADAPTER_SYSTEM,
     BASE,
     EARLIER,
-    SUBJECT,
     CorpusResult,
     Difference,
     EvaluationRecord,
@@ -79,7 +79,7 @@ def normalizer_text(normalizer: str) -> str:
 def name_of(system: System | str) -> str:
     """Return the name of a system within a sentence: `the adapter`, `the base`, or the name of a baseline."""
     name = system if isinstance(system, str) else system.name
-    return {SUBJECT: "the adapter", BASE: "the base", EARLIER: "the earlier revision"}.get(name, name)
+    return {ADAPTER_SYSTEM: "the adapter", BASE: "the base", EARLIER: "the earlier revision"}.get(name, name)
 
 
 def model_of(system: System) -> str:

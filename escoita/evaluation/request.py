@@ -17,10 +17,10 @@ from escoita.errors import CorpusError, EscoitaError
 from escoita.evaluation.probes import probes
 from escoita.hub.files import adapter_record, file_if_any
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
-from escoita.models import listener_of
+from escoita.models import family_for_evaluation
 from escoita.models.base_model import Base
 from escoita.recipe.schema import Corpus, Evaluation
-from escoita.records.evaluation import BASE, PROBES, SUBJECT
+from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, PROBES
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
 
@@ -68,7 +68,7 @@ def probe_test(language: str) -> EvaluationData:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SystemSpec:
     """
     Describe a system that is evaluated.
 
@@ -103,7 +103,7 @@ class Candidate:
     resolved: Base | None = None
     own_limit: bool = False
 
-    def is_base_of(self, other: "Candidate") -> bool:
+    def is_base_of(self, other: "SystemSpec") -> bool:
         """Return whether the other system is this model with an adapter, so that the loaded model can be used."""
         return self.adapter is None and all(
             getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "generation_settings")
@@ -123,7 +123,7 @@ class EvaluationRequest(NamedTuple):
         title (`str`, *optional*): Title of the report.
     """
 
-    systems: list[Candidate]
+    systems: list[SystemSpec]
     corpora: list[Corpus]
     out: Path
     settings: Evaluation
@@ -143,7 +143,7 @@ def request_for_run(
     generation_settings = adapter_record(adapter).model_copy(update={"max_new_tokens": recipe.eval.max_new_tokens})
     if recipe.base_revision != run.load_recipe().base_revision:  # --set base_revision=… acts as --base-revision
         base_revision = base_revision or recipe.base_revision
-    base = Candidate(
+    base = SystemSpec(
         BASE,
         recipe.base,
         generation_settings,
@@ -154,7 +154,7 @@ def request_for_run(
         recipe_revision=recipe.base_revision,
     )
     # The name of the folder next to `eval`, so that the record stays valid if the run is moved.
-    main_system = replace(base, name=SUBJECT, adapter=adapter, adapter_name="adapter")
+    main_system = replace(base, name=ADAPTER_SYSTEM, adapter=adapter, adapter_name="adapter")
     systems = [*([base] if recipe.eval.base else []), main_system]
     share = recipe.corpora.max_rejected_share
     return EvaluationRequest(systems, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
@@ -185,24 +185,24 @@ def request_for_manifests(
     settings = Evaluation.model_validate({"baselines": baselines or []})
     if adapter is not None:
         generation_settings = generation_settings or adapter_record(adapter)
-        base_system = Candidate(
+        base_system = SystemSpec(
             BASE, base, generation_settings, base_revision, trained=adapter, allow_other_base=allow_other_base
         )
-        systems = [base_system, replace(base_system, name=SUBJECT, adapter=adapter)]
-    elif isinstance(listener_of(base, base_revision), ChatFamily):
+        systems = [base_system, replace(base_system, name=ADAPTER_SYSTEM, adapter=adapter)]
+    elif isinstance(family_for_evaluation(base, base_revision), ChatFamily):
         if not file_if_any(base, "escoita.json", base_revision):
             raise EscoitaError(
                 "required, because the model needs the prompt of an adapter", path=base, key="--adapter"
             )
         # A model with a merged adapter, as `escoita merge` writes it.
-        systems = [Candidate(BASE, base, adapter_record(base, base_revision), base_revision)]
+        systems = [SystemSpec(BASE, base, adapter_record(base, base_revision), base_revision)]
     elif language is None:
         raise EscoitaError("required without an adapter", path=base, key="--language")
     else:
         generation_settings = AdapterRecord(
             language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens
         )
-        systems = [Candidate(BASE, base, generation_settings, base_revision, own_limit=True)]
+        systems = [SystemSpec(BASE, base, generation_settings, base_revision, own_limit=True)]
     chosen = normalizer or default_normalizer(systems[0].generation_settings.language)
     return EvaluationRequest(systems, corpora, out, settings.model_copy(update={"normalizer": chosen}))
 

@@ -28,7 +28,7 @@ from escoita.utils.files import replacing, write_atomically
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from escoita.evaluation.request import Candidate, EvaluationData
+    from escoita.evaluation.request import EvaluationData, SystemSpec
 
 
 FOLDER = "shards"
@@ -169,7 +169,7 @@ WINDOW = 32_768
 
 
 def merge_all(
-    systems: Sequence["Candidate"],
+    systems: Sequence["SystemSpec"],
     tests: dict[str, "EvaluationData"],
     out: Path,
     batch_seconds: float,

@@ -46,7 +46,7 @@ class NoRepositoryError(PublishError):
 
 
 @contextmanager
-def clear_refusals(what: str, kind: str = "repository") -> Iterator[None]:
+def explain_hub_errors(what: str, kind: str = "repository") -> Iterator[None]:
     """
     Turn a refusal of the Hub into one line that says what to do. The token is never part of it.
 
@@ -123,9 +123,9 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
         return repo
     if not (api.token or get_token()):
         raise PublishError("no Hugging Face token found", hint="log in with `hf auth login`, or set HF_TOKEN")
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         me = retrying(repo, known=False)(api.whoami)
-        exists = is_there(api, repo, repo_type)
+        exists = repository_exists(api, repo, repo_type)
     if pr and not exists:
         raise NoRepositoryError(
             "a pull request needs an existing repository", path=repo, hint="push without --pr first"
@@ -159,7 +159,7 @@ def trusted_resource(api: HfApi) -> str | None:
     return None if api.token else os.environ.get("HF_OIDC_RESOURCE")
 
 
-def is_there(api: HfApi, repo: str, repo_type: str = "model") -> bool:
+def repository_exists(api: HfApi, repo: str, repo_type: str = "model") -> bool:
     """Return whether a repository exists and is visible to the token."""
     try:
         return bool(retrying(repo, known=False)(api.repo_info, repo, repo_type=repo_type))
@@ -196,7 +196,7 @@ def _require_trusted(api: HfApi, repo: str, resource: str, repo_type: str) -> No
             f"the token of this job is only for {resource}", path=repo, hint=f"set HF_OIDC_RESOURCE to {expected}"
         )
     try:
-        with clear_refusals("trusted publishing"):
+        with explain_hub_errors("trusted publishing"):
             retrying(repo, known=False)(get_token)
     except HubRequestError as error:
         if error.status in (400, 401, 403, 404):
@@ -206,8 +206,8 @@ def _require_trusted(api: HfApi, repo: str, resource: str, repo_type: str) -> No
                 hint=f"create {repo}, and add this repository, branch and workflow to its Trusted Publishers",
             ) from error
         raise
-    with clear_refusals(repo):
-        if not is_there(api, repo, repo_type):
+    with explain_hub_errors(repo):
+        if not repository_exists(api, repo, repo_type):
             raise NoRepositoryError(
                 "repository not found, and the token of a CI job cannot create one", path=repo, hint="create it first"
             )

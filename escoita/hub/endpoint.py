@@ -13,7 +13,7 @@ from urllib.parse import unquote
 LOGIN = "ESCOITA_HUB_LOGIN"
 
 
-def keep_login_apart() -> None:
+def remove_endpoint_login() -> None:
     """Remove the login from `HF_ENDPOINT`, before or after huggingface_hub reads it, and have requests send it."""
     # All before the last @ is the login, even if it contains what ends a host: an endpoint has no @ elsewhere.
     before, at, address = os.environ.get("HF_ENDPOINT", "").rpartition("@")

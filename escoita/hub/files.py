@@ -9,7 +9,7 @@ from pathlib import Path
 
 from escoita.errors import EscoitaError
 from escoita.records.training import AdapterRecord
-from escoita.utils.files import remembered_sha256
+from escoita.utils.files import cached_sha256
 
 
 # Folder of Phi-4-multimodal, next to its weights, without which it cannot transcribe.
@@ -221,15 +221,13 @@ def weights_digest(source: str, revision: str | None = None) -> str:
     """
     files = weight_files(source, revision)
     if Path(source).is_dir():
-        return combined_digest({weight_name(path): remembered_sha256(path) for path in files})
+        return combined_digest({weight_name(path): cached_sha256(path) for path in files})
     # A repository may contain the same weights twice, and the cache may contain both: only the loaded ones count.
     usual = [path for path in files if MODEL_WEIGHTS.fullmatch(path.name) or path.name == OWN_ADAPTER]
     if any(MODEL_WEIGHTS.fullmatch(path.name) for path in usual):
         files = [path for path in files if path in usual or path.parent.name == SPEECH_LORA]
     known = _told.get((split_revision(source)[0], cached_snapshot(source, revision).name), {})
-    return combined_digest(
-        {weight_name(path): known.get(weight_name(path)) or remembered_sha256(path) for path in files}
-    )
+    return combined_digest({weight_name(path): known.get(weight_name(path)) or cached_sha256(path) for path in files})
 
 
 def hub_digests(repo: str, revision: str | None = None) -> tuple[str, dict[str, str]]:
@@ -260,7 +258,7 @@ def hub_digests(repo: str, revision: str | None = None) -> tuple[str, dict[str, 
     commit = info.sha or ""
     found = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
     _told[repo, commit] = {
-        name: digest or remembered_sha256(local_file(repo, name, commit))
+        name: digest or cached_sha256(local_file(repo, name, commit))
         for name, digest in found.items()
         if name.endswith(".safetensors")
         and is_own_weight(name)

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from escoita.errors import PublishError
-from escoita.hub.auth import clear_refusals
+from escoita.hub.auth import explain_hub_errors
 from escoita.hub.retry import passes, retrying, status_of
 from escoita.utils.files import sha256
 from escoita.utils.formatting import visible
@@ -231,7 +231,7 @@ def read_head(api: HfApi, repo: str, revision: str | None = None, repo_type: str
         repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"space"`.
 
     Raises:
-        HfHubHTTPError: The Hub refuses; see `clear_refusals`.
+        HfHubHTTPError: The Hub refuses; see `explain_hub_errors`.
         PublishError: The card cannot be read.
     """
     info = retrying(repo)(api.repo_info, repo, revision=revision, repo_type=repo_type)
@@ -271,7 +271,7 @@ def commit(api: HfApi, repo: str, plan: CommitPlan, head: Head) -> CommitResult:
         PublishError: The commit was not made.
         ReadBackError: The commit was made, but its files differ from those that were sent.
     """
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         earlier = _pull_requests(api, repo) if plan.pr else set()
     operations: dict[str, CommitOperationAdd] = {}
     unanswered = False
@@ -297,7 +297,7 @@ def commit(api: HfApi, repo: str, plan: CommitPlan, head: Head) -> CommitResult:
         raise PublishError(f"other commits came first {REBASES} times", path=repo, hint="run the command again later")
 
     before = real(plan.changes(head))
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         result = retrying(repo)(send)
     if before:
         _compare(api, repo, plan, head, result)
@@ -414,7 +414,7 @@ def _compare(api: HfApi, repo: str, plan: CommitPlan, head: Head, result: Commit
     sent = [change.path for change in real(changes(files, head)) if change.kind != "deleted"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        clear_refusals(f"{result.url} was committed, but cannot be read back"),
+        explain_hub_errors(f"{result.url} was committed, but cannot be read back"),
     ):
         if sent:
             names = [glob.escape(name) for name in sent]

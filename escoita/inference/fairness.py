@@ -88,7 +88,7 @@ def require_audio_share(seconds: float, waiting_seconds: float) -> None:
         raise ShareError(f"{waiting_seconds:.0f} s of audio of this client are already waiting", hint="wait for them")
 
 
-class Places:
+class RequestSlots:
     """Limit concurrent requests that are not queued, in total and for each client."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from escoita.audio.loading import Recording, read_audible, seconds
-from escoita.audio.segmentation import cut_where_quiet, part_of
+from escoita.audio.segmentation import cut_segment, split_at_pauses
 from escoita.audio.silence import is_silent
 from escoita.errors import AudioError, EscoitaError
 from escoita.inference.batching import batches_by_seconds
@@ -232,9 +232,9 @@ class _Runner:
 
     def add(self, file: InputFile, recording: Recording) -> bool:
         """Add a recording; return whether enough segments wait."""
-        bounds = cut_where_quiet(recording.samples, self.max_seconds)
+        bounds = split_at_pauses(recording.samples, self.max_seconds)
         # A model makes up text for silence. At least one segment stays.
-        bounds = [part for part in bounds if not is_silent(part_of(recording.samples, *part))] or bounds[:1]
+        bounds = [part for part in bounds if not is_silent(cut_segment(recording.samples, *part))] or bounds[:1]
         opened = _Open(file, recording, bounds)
         self.waiting += [(opened, number) for number in range(len(bounds))]
         return sum(map(_length, self.waiting)) >= _BATCHES_AT_ONCE * self.transcriber.batch_seconds
@@ -251,7 +251,7 @@ class _Runner:
         if not batch:
             return
         started = time.perf_counter()
-        audio = [part_of(opened.recording.samples, *opened.bounds[number]) for opened, number in batch]
+        audio = [cut_segment(opened.recording.samples, *opened.bounds[number]) for opened, number in batch]
         try:
             texts, counts = self.transcriber.transcribe_segments(audio)
         except EscoitaError as error:

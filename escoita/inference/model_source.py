@@ -7,7 +7,7 @@ from pathlib import Path
 from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, split_revision
 from escoita.inference.transcriber import Transcriber
-from escoita.models import listener_of
+from escoita.models import family_for_evaluation
 from escoita.models.chat import ChatFamily
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
@@ -147,7 +147,7 @@ def check_language(language: str | None) -> None:
 def _without_adapter(
     model: str, language: str | None, prompt: str | None, system: str | None, revision: str | None
 ) -> ModelSource:
-    family = listener_of(model, revision)
+    family = family_for_evaluation(model, revision)
     if file_if_any(model, "escoita.json", revision):  # `escoita merge` wrote it
         changed = any(value is not None for value in (language, prompt, system))
         known = adapter_record(model, revision)

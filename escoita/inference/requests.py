@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from escoita.audio.loading import seconds
-from escoita.audio.segmentation import part_of
+from escoita.audio.segmentation import cut_segment
 from escoita.inference.fairness import Client, anyone
 from escoita.inference.streaming import Event, Failed, Partial, Progress, Queued, SegmentFinished, TokensGenerated
 from escoita.inference.transcriber import Transcriber
@@ -159,7 +159,7 @@ class RequestSegment:
 
     def samples(self) -> np.ndarray:
         """Return the samples, of shape `(samples,)`."""
-        return part_of(self.request.samples, *self.request.spans[self.number])
+        return cut_segment(self.request.samples, *self.request.spans[self.number])
 
 
 def transcribe_batch(batch: Sequence[RequestSegment], ends: Collection[int], stopped: Callable[[], bool]) -> None:

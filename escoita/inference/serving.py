@@ -43,7 +43,7 @@ class Engine:
         adapters (`Mapping[str, str]`): The names of the adapters, and the folder or repository of the Hub of each; no
             others are ever loaded.
         generation_settings (`Mapping[str, AdapterRecord]`): The prompt, language and token limit of each adapter.
-        most_waiting (`int`, *optional*, defaults to 80): The most waiting requests.
+        max_waiting (`int`, *optional*, defaults to 80): The most waiting requests.
         max_seconds (`float`, *optional*, defaults to six hours): The longest recording, in seconds; see
             [`~escoita.audio.loading.read_audio`].
 
@@ -62,11 +62,11 @@ class Engine:
         transcriber: Transcriber,
         adapters: Mapping[str, str],
         generation_settings: Mapping[str, AdapterRecord],
-        most_waiting: int = 80,
+        max_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
     ):
         self.adapters = Adapters(transcriber.model, adapters)
-        self.most_waiting, self.max_seconds = most_waiting, max_seconds
+        self.max_waiting, self.max_seconds = max_waiting, max_seconds
         self._transcriber = transcriber
         self._transcribers = {
             name: transcriber.with_settings(record, adapters.get(name)) for name, record in generation_settings.items()
@@ -90,7 +90,7 @@ class Engine:
         revision: str | None = None,
         dtype: str = "auto",
         batch_seconds: float = 120.0,
-        most_waiting: int = 80,
+        max_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
         allow_other_base: bool = False,
     ) -> Self:
@@ -106,7 +106,7 @@ class Engine:
             dtype (`str`, *optional*, defaults to `"auto"`): The precision; `auto`: float32 on a CPU, else that of the
                 stored weights.
             batch_seconds (`float`, *optional*, defaults to 120): The most audio in a batch, including padding.
-            most_waiting (`int`, *optional*, defaults to 80): The most waiting requests.
+            max_waiting (`int`, *optional*, defaults to 80): The most waiting requests.
             max_seconds (`float`, *optional*, defaults to six hours): The longest recording, in seconds.
             allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights
                 than an adapter was trained on.
@@ -126,7 +126,7 @@ class Engine:
         transcriber = Transcriber.load(
             base, None, next(iter(generation_settings.values()), None), revision, dtype, batch_seconds
         )
-        return cls(transcriber, adapters, generation_settings, most_waiting, max_seconds)
+        return cls(transcriber, adapters, generation_settings, max_waiting, max_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -226,8 +226,8 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise ClosedError()
-            waiting = self._decoding + [request.client for request in self._in_line()]
-            require_free_slot(client, waiting, self.most_waiting)
+            waiting = self._decoding + [request.client for request in self._queued_requests()]
+            require_free_slot(client, waiting, self.max_waiting)
             self._decoding.append(client)
             return self._batches
 
@@ -264,17 +264,17 @@ class Engine:
             self._decoding.remove(request.client)
             if self._closed:
                 raise ClosedError()
-            self._in_line()
+            self._queued_requests()
             own = sum(segment.seconds for segment in self._waiting if segment.client == request.client)
             require_audio_share(seconds(request.samples), own)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="escoita-engine", daemon=True)
                 self._thread.start()
             self._waiting += request.segments()
-            request.events.put(Queued(self._in_line().index(request)))
+            request.events.put(Queued(self._queued_requests().index(request)))
             self._changed.notify()
 
-    def _in_line(self) -> list[TranscriptionRequest]:
+    def _queued_requests(self) -> list[TranscriptionRequest]:
         """Return the requests that are not started, in the order of their turns, and remove closed requests."""
         self._waiting = self._order.order(segment for segment in self._waiting if not segment.request.closed)
         return [segment.request for segment in self._waiting if segment.number == 0]
@@ -288,7 +288,7 @@ class Engine:
         """Wait for the next batch; it is empty if the engine is closed."""
         with self._changed:
             while True:
-                queued = self._in_line()
+                queued = self._queued_requests()
                 if self._closed:
                     return []
                 if self._waiting:

@@ -74,13 +74,13 @@ def transcript_words(transcript: Transcript, samples: np.ndarray) -> list[Word]:
         transcript ([`~escoita.records.transcript.Transcript`]): The transcript of a recording.
         samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
     """
-    from escoita.audio.segmentation import part_of
+    from escoita.audio.segmentation import cut_segment
 
     whole = (Segment(0.0, transcript.audio_seconds, transcript.text),)
     return [
         word
         for segment in transcript.segments or whole
-        for word in align_words(segment.text, part_of(samples, segment.start, segment.end), segment.start)
+        for word in align_words(segment.text, cut_segment(samples, segment.start, segment.end), segment.start)
     ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from escoita.audio.loading import SAMPLING_RATE, is_silent, read_audible, seconds
-from escoita.audio.segmentation import cut_where_quiet, part_of
+from escoita.audio.segmentation import cut_segment, split_at_pauses
 from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record, file_if_any, hub_errors
 from escoita.inference.batching import batches_by_seconds
@@ -82,7 +82,7 @@ class Transcriber:
         # A copy computes features on another thread while tokens are decoded: a tokenizer is not thread-safe.
         self.encoder = copy.deepcopy(processor)
         # Reduced when the model runs out of memory.
-        self.affordable_seconds = 1e9
+        self.max_batch_seconds = 1e9
 
     @classmethod
     def load(
@@ -116,7 +116,7 @@ class Transcriber:
             OtherBaseError: The base has other weights than the adapter was trained on.
             EscoitaError: The base or the adapter cannot be loaded, or there is no prompt.
         """
-        from escoita.models import listener_of
+        from escoita.models import family_for_evaluation
 
         stored = settings is None
         if settings is None:
@@ -128,7 +128,7 @@ class Transcriber:
             revision = resolve_base(base, [adapter], revision, allow_other=allow_other_base).revision
         target = device()
         dtype = "float32" if dtype == "auto" and target == "cpu" else dtype
-        family = listener_of(base, revision)
+        family = family_for_evaluation(base, revision)
         with hub_errors(f"base {base}"):
             model = family.load_model(base, revision, dtype, target, settings.load_in_4bit)
             processor = family.load_processor(base, revision)
@@ -176,11 +176,11 @@ class Transcriber:
         Args:
             clips (`Sequence[np.ndarray]`): The recordings, each of shape `(samples,)`, float32 at 16 kHz. A recording
                 over the limit of the model is cut where it is quiet; see
-                [`~escoita.audio.segmentation.cut_where_quiet`].
+                [`~escoita.audio.segmentation.split_at_pauses`].
         """
         found: dict[int, Transcript] = {}
         batches = batches_by_seconds([seconds(clip) for clip in clips], self.batch_seconds)
-        for indices, transcripts in self.in_batches(clips.__getitem__, batches):
+        for indices, transcripts in self.transcribe_batches(clips.__getitem__, batches):
             found.update(zip(indices, transcripts, strict=True))
         return [found[index] for index in range(len(clips))]
 
@@ -197,7 +197,7 @@ class Transcriber:
         if processor is not self.processor:
             self.processor, self.encoder = processor, copy.deepcopy(processor)
 
-    def in_batches(
+    def transcribe_batches(
         self, load: Callable[[int], np.ndarray], batches: Iterable[list[int]]
     ) -> Iterator[tuple[list[int], list[Transcript]]]:
         """
@@ -239,12 +239,12 @@ class Transcriber:
             `list[tuple[float, float]]`: The start and end of each segment, in seconds: the complete clip, or the
             segments of a long recording that have audible content.
         """
-        spans = cut_where_quiet(clip, self.family.max_audio_seconds)
+        spans = split_at_pauses(clip, self.family.max_audio_seconds)
         # A model would invent the text of a silent segment; of a silent recording, the first segment is transcribed.
-        return [span for span in spans if not is_silent(part_of(clip, *span))] or spans[:1]
+        return [span for span in spans if not is_silent(cut_segment(clip, *span))] or spans[:1]
 
     def _features(self, indices: list[int], clips: list[np.ndarray], spans: list[tuple], last: bool) -> Group:
-        audio = [part_of(clips[position], start, end) for position, start, end in spans]
+        audio = [cut_segment(clips[position], start, end) for position, start, end in spans]
         started = time.thread_time()
         features = self.family.encode(self.encoder, audio, self.generation_settings.prompt)
         return Group(indices, [seconds(clip) for clip in clips], spans, features, time.thread_time() - started, last)
@@ -287,7 +287,7 @@ class Transcriber:
         texts: list[str] = []
         counts: list[int] = []
         while len(texts) < len(lengths):
-            rows = max(1, min(len(lengths) - len(texts), round(self.affordable_seconds / longest)))
+            rows = max(1, min(len(lengths) - len(texts), round(self.max_batch_seconds / longest)))
             try:
                 some_texts, some_counts = self._generate(features, len(texts), rows, watch)
                 texts, counts = texts + some_texts, counts + some_counts
@@ -300,7 +300,7 @@ class Transcriber:
                     raise EscoitaError(problem, hint="use a smaller base") from error
             # The error, and the tensors that its traceback refers to, are released here.
             free_device_memory()
-            self.affordable_seconds = longest * (rows // 2)
+            self.max_batch_seconds = longest * (rows // 2)
         return texts, counts
 
     def _generate(

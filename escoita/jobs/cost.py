@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Assumed:
+class Assumptions:
     """
     Hold the assumptions of an estimate, each of which a record can replace.
 
     Args:
         trained_hours_per_hour (`float`): The hours of audio that a GPU trains on per hour, which are
             `pace.audio_hours_per_hour` in `training.json`.
-        heard_hours_per_hour (`float`): The hours of audio that a GPU transcribes per hour, which are `rtfx` in
+        transcribed_hours_per_hour (`float`): The hours of audio that a GPU transcribes per hour, which are `rtfx` in
             `results.json`.
         usd_per_hour (`float`): The price of one GPU; `escoita jobs … --dry-run` requests it from the Hub.
-        share_of_eight (`float`): The training speed of eight GPUs of a node, as a fraction of eight times that of
+        node_efficiency (`float`): The training speed of eight GPUs of a node, as a fraction of eight times that of
             one.
-        share_of_nodes (`float`): The training speed of several nodes, as a fraction of the linear speed.
+        cluster_efficiency (`float`): The training speed of several nodes, as a fraction of the linear speed.
     """
 
     trained_hours_per_hour: float = 30.0
-    heard_hours_per_hour: float = 100.0
+    transcribed_hours_per_hour: float = 100.0
     usd_per_hour: float = 2.5
-    share_of_eight: float = 0.9
-    share_of_nodes: float = 0.8
+    node_efficiency: float = 0.9
+    cluster_efficiency: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -51,41 +51,41 @@ class Cost:
 
 
 GPUS = (1, 8, 64)
-ASSUMED = Assumed()
+ASSUMED = Assumptions()
 
 
-def training(audio_hours: float, gpus: int, assumed: Assumed = ASSUMED) -> Cost:
+def training(audio_hours: float, gpus: int, assumed: Assumptions = ASSUMED) -> Cost:
     """
     Return the cost of a training epoch.
 
     Args:
         audio_hours (`float`): The duration of the corpus in hours.
         gpus (`int`): The number of GPUs; more than eight are several nodes.
-        assumed ([`Assumed`], *optional*): The speeds and prices.
+        assumed ([`Assumptions`], *optional*): The speeds and prices.
     """
-    efficiency = 1.0 if gpus == 1 else assumed.share_of_eight if gpus <= 8 else assumed.share_of_nodes
+    efficiency = 1.0 if gpus == 1 else assumed.node_efficiency if gpus <= 8 else assumed.cluster_efficiency
     return _cost(audio_hours / (assumed.trained_hours_per_hour * gpus * efficiency), gpus, assumed)
 
 
-def hearing(audio_hours: float, gpus: int, assumed: Assumed = ASSUMED) -> Cost:
+def hearing(audio_hours: float, gpus: int, assumed: Assumptions = ASSUMED) -> Cost:
     """
     Return the cost of the transcription by one system, in independent shards.
 
     Args:
         audio_hours (`float`): The duration of the test corpora in hours.
         gpus (`int`): The number of GPUs, one per shard.
-        assumed ([`Assumed`], *optional*): The speeds and prices.
+        assumed ([`Assumptions`], *optional*): The speeds and prices.
     """
-    return _cost(audio_hours / (assumed.heard_hours_per_hour * gpus), gpus, assumed)
+    return _cost(audio_hours / (assumed.transcribed_hours_per_hour * gpus), gpus, assumed)
 
 
-def table(corpora: Sequence[tuple[str, float]], assumed: Assumed = ASSUMED) -> str:
+def table(corpora: Sequence[tuple[str, float]], assumed: Assumptions = ASSUMED) -> str:
     """
     Return the table of docs/scale.md.
 
     Args:
         corpora (`Sequence[tuple[str, float]]`): The names of corpora, and their hours of audio.
-        assumed ([`Assumed`], *optional*): The speeds and prices.
+        assumed ([`Assumptions`], *optional*): The speeds and prices.
     """
     lines = ["| | GPUs | an epoch | | transcription | |", "|---|---:|---:|---:|---:|---:|"]
     for name, hours in corpora:
@@ -99,7 +99,7 @@ def table(corpora: Sequence[tuple[str, float]], assumed: Assumed = ASSUMED) -> s
     return "\n".join(lines)
 
 
-def _cost(hours: float, gpus: int, assumed: Assumed) -> Cost:
+def _cost(hours: float, gpus: int, assumed: Assumptions) -> Cost:
     return Cost(hours, hours * gpus * assumed.usd_per_hour)
 
 

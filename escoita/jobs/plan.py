@@ -60,7 +60,7 @@ def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
         MissingPathError: A path is not in the repository.
         EscoitaError: The repository cannot be read.
     """
-    from escoita.hub.auth import clear_refusals
+    from escoita.hub.auth import explain_hub_errors
 
     paths = dict(_paths(recipe))
     for key, path in paths.items():
@@ -74,7 +74,7 @@ def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
     if not is_repo_id(data):
         raise EscoitaError("expected a dataset repository, user/name", key="--data", value=data)
     clean = {key: str(PurePosixPath(path)) for key, path in paths.items()}
-    with clear_refusals(data, "dataset"):
+    with explain_hub_errors(data, "dataset"):
         existing = {found.path for found in api.get_paths_info(data, sorted(set(clean.values())), repo_type="dataset")}
     for key, path in clean.items():
         if path not in existing:

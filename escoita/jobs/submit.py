@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
-from escoita.hub.auth import clear_refusals
+from escoita.hub.auth import explain_hub_errors
 from escoita.jobs.cost import Hardware
 from escoita.jobs.plan import VARIABLE, JobPlan, seconds
 from escoita.utils.formatting import visible
@@ -69,7 +69,7 @@ def submit(api: "HfApi", plan: JobPlan, token: str) -> "JobInfo":
         PublishError: The Hub refuses the job.
     """
     script, *arguments = plan.script
-    with clear_refusals(plan.name, "namespace, bucket or dataset"), warnings.catch_warnings():
+    with explain_hub_errors(plan.name, "namespace, bucket or dataset"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*run_uv_job.*experimental")
         return api.run_uv_job(
             script,
@@ -97,7 +97,7 @@ def follow(api: "HfApi", job: "JobInfo", echo: Callable[[str], object]) -> None:
     Raises:
         JobError: The job failed or was stopped.
     """
-    with clear_refusals(job.url, "job"):
+    with explain_hub_errors(job.url, "job"):
         for line in api.fetch_job_logs(job_id=job.id, namespace=job.owner.name, follow=True):
             echo(visible(line.rstrip("\n")))
         ended = api.wait_for_job(job_id=job.id, namespace=job.owner.name)

@@ -35,7 +35,7 @@ def family_of(base: str, revision: str | None = None) -> ChatFamily:
     return family
 
 
-def listener_of(model: str, revision: str | None = None) -> Family:
+def family_for_evaluation(model: str, revision: str | None = None) -> Family:
     """
     Return the family of any model that can be evaluated: a base, or a baseline that it is compared with.
 

@@ -85,7 +85,7 @@ class Family(ABC):
         return getattr(transformers, self.auto_model)
 
     @property
-    def whole_in_4bit(self) -> tuple[str, ...]:
+    def unquantized_modules(self) -> tuple[str, ...]:
         """Return regular expressions that are searched in module names; matches are not quantized to 4 bits."""
         return ()
 
@@ -158,7 +158,7 @@ class Family(ABC):
         """
         from escoita.models.loading import load
 
-        return load(self.loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete)
+        return load(self.loader, base, revision, dtype, device, load_in_4bit, self.unquantized_modules, self.complete)
 
     def empty_model(self, base: str, revision: str | None = None) -> Any:
         """Create the base model without its weights; call it in the context of torch's meta device."""
@@ -249,7 +249,7 @@ class Family(ABC):
 
     def token_counts(self, processor: Any, tokens: torch.Tensor) -> list[int]:
         """Return the number of generated tokens of each row, without special tokens."""
-        special = torch.tensor(sorted(marks_of(processor.tokenizer)), device=tokens.device)
+        special = torch.tensor(sorted(special_tokens_of(processor.tokenizer)), device=tokens.device)
         return (~torch.isin(tokens, special)).sum(dim=1).tolist()
 
 
@@ -295,7 +295,7 @@ def cut_seconds(extractor: Any) -> float:
     return longest / extractor.sampling_rate
 
 
-def marks_of(tokenizer: Any) -> dict[int, str]:
+def special_tokens_of(tokenizer: Any) -> dict[int, str]:
     """Return special tokens by their ids, including unnamed ones, such as the end of a turn in some tokenizers."""
     named = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
     return named | {index: token.content for index, token in tokenizer.added_tokens_decoder.items() if token.special}

@@ -17,7 +17,7 @@ from escoita.hub.files import (
     weights_digest,
 )
 from escoita.records.training import AdapterRecord, BaseRecord, TrainingRecord
-from escoita.utils.files import public_name, remembered_sha256
+from escoita.utils.files import cached_sha256, public_name
 from escoita.utils.formatting import visible
 from escoita.utils.untrusted import read_object
 
@@ -208,7 +208,7 @@ def _digests(base: str, commit: str | None) -> set[str]:
             return possible_digests(hub_digests(base, commit)[1])
         except OSError:  # no connection; the weights are in the cache
             pass
-    files = {weight_name(path): remembered_sha256(path) for path in weight_files(base, commit)}
+    files = {weight_name(path): cached_sha256(path) for path in weight_files(base, commit)}
     return possible_digests(files)
 
 

@@ -42,7 +42,7 @@ class ChatFamily(Family):
         info ([`~escoita.models.families.FamilyInfo`]): The names and other data that are read without torch.
         end_of_target (`str`): The end of the assistant's turn, which has loss and stops generation.
         audio_features (`str`): The key of the audio in a batch.
-        audio_mark (`str`): The audio placeholder in a rendered prompt, if no tokenizer file contains it.
+        audio_placeholder (`str`): The audio placeholder in a rendered prompt, if no tokenizer file contains it.
         towers (`dict[str, str]`): The regular expression for the parameters of each tower; the first match applies.
         small_sizes (`dict[str, dict[str, Any]]`): The sizes of a small copy of a base, by the type of each section of
             its configuration; see [`~escoita.models.small_copy.small_config`].
@@ -53,12 +53,12 @@ class ChatFamily(Family):
     info: ClassVar[FamilyInfo]
     end_of_target: ClassVar[str]
     audio_features: ClassVar[str] = "input_features"
-    audio_mark: ClassVar[str] = "<|audio|>"
+    audio_placeholder: ClassVar[str] = "<|audio|>"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
     small_sizes: ClassVar[Sizes]
 
     @property
-    def whole_in_4bit(self) -> tuple[str, ...]:
+    def unquantized_modules(self) -> tuple[str, ...]:
         """Return the patterns of all towers except the language tower, as in the 4-bit bases of Unsloth."""
         return tuple(pattern for tower, pattern in self.towers.items() if tower != "language")
 

@@ -129,7 +129,9 @@ class GraniteSpeechFamily(ChatFamily):
         if load_in_4bit and AutoConfig.from_pretrained(base, revision=revision).has_lora_adapter:
             problem = "the LoRA for speech cannot be merged in 4 bits"
             raise SpeechLoraError(problem, path=base, key="load_in_4bit", hint="leave it out")
-        model = load(self.loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete, True)
+        model = load(
+            self.loader, base, revision, dtype, device, load_in_4bit, self.unquantized_modules, self.complete, True
+        )
         may_have_lora = Path(base).is_dir() or model.config.has_lora_adapter
         weights = file_if_any(base, "adapter_model.safetensors", revision) if may_have_lora else None
         if weights is not None:

@@ -193,7 +193,9 @@ class Phi4Family(ChatFamily):
             problem = f"the {SPEECH_LORA} cannot be merged in 4 bits"
             raise SpeechLoraError(problem, path=base, key="load_in_4bit", hint="leave it out")
         loader, options = (OldLayout, {"config": native_config(old, base)}) if old else (Phi4MultimodalForCausalLM, {})
-        model = load(loader, base, revision, dtype, device, load_in_4bit, self.whole_in_4bit, self.complete, **options)
+        model = load(
+            loader, base, revision, dtype, device, load_in_4bit, self.unquantized_modules, self.complete, **options
+        )
         if not merged:
             found = speech_lora(base, revision, old)
             if found is None:

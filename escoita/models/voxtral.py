@@ -51,7 +51,7 @@ class VoxtralFamily(ChatFamily):
 
     info = BY_MODEL_TYPE["voxtral"]
     end_of_target = "</s>"
-    audio_mark = "[AUDIO]"
+    audio_placeholder = "[AUDIO]"
     towers: ClassVar[dict[str, str]] = {"audio": r"audio_tower|multi_modal_projector", "language": r""}
     small_sizes: ClassVar[Sizes] = {
         "voxtral": {"hidden_size": WIDTH},

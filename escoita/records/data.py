@@ -88,7 +88,7 @@ class Clip(RecordModel):
     public_id: str = ""
 
 
-class Odd(RecordModel):
+class OutlierExample(RecordModel):
     """
     Store an example of an outlier.
 
@@ -120,7 +120,7 @@ class Outliers(RecordModel):
     kind: OutlierKind
     clips: int
     share: float
-    examples: list[Odd]
+    examples: list[OutlierExample]
 
 
 class Normalization(RecordModel):

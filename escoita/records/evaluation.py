@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 Measured = Literal["better", "worse", "no measurable difference"]
 # The verdict of a record on two systems; see `escoita/evaluation/verdicts.py`.
 Verdict = Literal["better", "worse", "no measurable difference", "not comparable"]
-SUBJECT = "adapter"
+ADAPTER_SYSTEM = "adapter"
 BASE = "base"
 # The predictions of another revision of the adapter.
 EARLIER = "earlier"

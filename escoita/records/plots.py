@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Distinguishable with most kinds of color vision (after Okabe and Ito), with a contrast of at least 3:1 with white and
 # with near-black.
-COLOURS = ("#3a87c8", "#c9711b", "#1f9a6e", "#b8649c", "#8a7f1e", "#7d74d1")
+COLORS = ("#3a87c8", "#c9711b", "#1f9a6e", "#b8649c", "#8a7f1e", "#7d74d1")
 GREY = "#7c7c7c"
 # The most points of the training loss in the metadata; the loss has a point for every few steps.
 MOST_FIGURES = 1000
@@ -134,7 +134,7 @@ def _durations(axes: "Axes", edges: Sequence[float], clips: Mapping[str, Sequenc
     width = edges[1] - edges[0] if len(edges) > 1 else 1.0
     ends = [*edges, edges[-1] + width]
     for index, (name, counts) in enumerate(clips.items()):
-        color = COLOURS[index % len(COLOURS)]
+        color = COLORS[index % len(COLORS)]
         shares = [100 * count / max(1, sum(counts)) for count in counts]
         label = f"{name} ({sum(counts):,})"
         axes.stairs(shares, ends, fill=True, color=color, alpha=0.12)
@@ -217,7 +217,7 @@ def _curves(axes: "Axes", lines: Sequence[tuple[str, Mapping[int, float]]], labe
         heights = [value if math.isfinite(value) else math.nan for value in values.values()]
         few = len(values) <= 60
         style: dict[str, Any] = {"linestyle": "--" if index else "-", "marker": "oD"[index] if few else None}
-        color = COLOURS[first_color + index]
+        color = COLORS[first_color + index]
         axes.plot(list(values), heights, color=color, linewidth=1.4, markersize=3, label=name, clip_on=False, **style)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(label)

@@ -255,7 +255,7 @@ def _loading(demo: "Demo") -> Loading:
             demo.adapters,
             demo.revision,
             demo.dtype,
-            most_waiting=settings.max_queue,
+            max_waiting=settings.max_queue,
             max_seconds=settings.max_minutes * 60,
             allow_other_base=demo.allow_other_base,
         )

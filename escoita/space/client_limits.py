@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from escoita.audio.loading import check_header
 from escoita.errors import ShareError
-from escoita.inference.fairness import Client, Places
+from escoita.inference.fairness import Client, RequestSlots
 from escoita.recipe.schema import Space
 from escoita.space.refusals import RecordingRefusal, ShareRefusal, refusal, translatable
 from escoita.space.texts import format_time, preferred_language, translate
@@ -122,7 +122,7 @@ class Clients:
         self._lock = threading.Lock()
         self._uploads, self._calls = Window(WINDOW), Window(CALL_WINDOW)
         # Requests that wait until the model is loaded.
-        self.loading = Places()
+        self.loading = RequestSlots()
         self._sessions: dict[str, dict[str, float]] = {}
         self._max_addresses = MANY_KEYS
 

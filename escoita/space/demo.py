@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record, hub_errors, split_revision
-from escoita.inference.fairness import Places, anyone
+from escoita.inference.fairness import RequestSlots, anyone
 from escoita.models.base_model import pin_of, resolve_base
 from escoita.recipe.schema import Space
 from escoita.run_directory import RunDirectory
@@ -74,7 +74,7 @@ class ZeroGpuListener:
 
     transcribe: Callable[[str | Path, str | None, str | None], "Iterator[Partial]"]
     max_waiting: int
-    _places: Places = field(default_factory=Places)
+    _places: RequestSlots = field(default_factory=RequestSlots)
 
     def stream(
         self,

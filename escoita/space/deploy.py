@@ -9,7 +9,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime, get_token
 
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import clear_refusals, is_there, require_write
+from escoita.hub.auth import explain_hub_errors, repository_exists, require_write
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import CommitPlan, Head, commit, print_changes, read_head
@@ -90,7 +90,7 @@ def require_fit(api: HfApi, plan: Plan, settings: Settings, head: Head) -> None:
         raise PublicSpaceError(path=plan.repo)
     if not plan.token_for or "HF_TOKEN" in settings.secrets:
         return
-    with clear_refusals(plan.repo):
+    with explain_hub_errors(plan.repo):
         if head.sha and "HF_TOKEN" in retrying(plan.repo)(api.get_space_secrets, plan.repo):
             return
     raise MissingTokenError(path=plan.repo, repositories=", ".join(plan.token_for))
@@ -108,7 +108,7 @@ def create(api: HfApi, repo: str, settings: Settings) -> None:
     Raises:
         PublishError: The Hub refuses.
     """
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         retrying(repo)(
             api.create_repo,
             repo,
@@ -135,7 +135,7 @@ def update_settings(api: HfApi, repo: str, settings: Settings) -> None:
         PublishError: The Hub refuses, after the files were pushed.
     """
     call = retrying(repo)
-    with clear_refusals(f"{repo}: the files were pushed, but not all settings"):
+    with explain_hub_errors(f"{repo}: the files were pushed, but not all settings"):
         existing = call(api.get_space_variables, repo) if settings.variables else {}
         for key, value in settings.variables.items():
             if key not in existing or existing[key].value != value:
@@ -200,7 +200,7 @@ def wait_until_running(api: HfApi, repo: str, oid: str, minutes: float, poll_sec
             return None
 
     while True:
-        with clear_refusals(repo):
+        with explain_hub_errors(repo):
             runtime: SpaceRuntime | None = retrying(repo)(settled)
         if runtime is None:
             raise _timeout_error(repo, minutes, page)
@@ -240,7 +240,7 @@ def transcribe_there(api: HfApi, repo: str, clip: Path) -> str:
     """
     from gradio_client import Client, handle_file
 
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         host = retrying(repo)(api.space_info, repo).host
     if not host:
         raise PublishError("the Hub returned no address of the page", path=repo)
@@ -361,7 +361,7 @@ def deploy(
     head = _head(api, repo)
     hardware = settings.hardware
     if hardware is None and head.sha:
-        with clear_refusals(repo):
+        with explain_hub_errors(repo):
             hardware = hardware_of(api, repo)
     plan = plan_space(api, repo, adapter, hardware, recipe, overrides, examples, base_revision, allow_other_base)
     require_fit(api, plan, settings, head)
@@ -391,5 +391,5 @@ def deploy(
 
 def _head(api: HfApi, repo: str) -> Head:
     """Return the head of a Space; an empty one if the Space does not exist."""
-    with clear_refusals(repo):
-        return read_head(api, repo, repo_type="space") if is_there(api, repo, "space") else Head()
+    with explain_hub_errors(repo):
+        return read_head(api, repo, repo_type="space") if repository_exists(api, repo, "space") else Head()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from escoita.evaluation.presentation import Row, rows, titles_of
 from escoita.evaluation.verdicts import disagree, outcomes, over_one
 from escoita.recipe.schema import Recipe
-from escoita.records.evaluation import BASE, SUBJECT, CorpusResult, Difference, EvaluationRecord
+from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, CorpusResult, Difference, EvaluationRecord
 from escoita.space.texts import translate
 from escoita.space.theme import short_name
 from escoita.utils.formatting import MINUS, percent, points, thousands
@@ -89,7 +89,7 @@ def names(evaluation: EvaluationRecord, language: str) -> dict[str, str]:
     """
     return {
         system.name: translate(f"compare.{system.name}", language)
-        if system.name in (BASE, SUBJECT)
+        if system.name in (BASE, ADAPTER_SYSTEM)
         else short_name(system.adapter or system.base)
         for system in evaluation.systems
     }

@@ -11,7 +11,7 @@ from huggingface_hub import CardData, HfApi
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import clear_refusals
+from escoita.hub.auth import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.retry import retrying
 from escoita.hub.vocabulary import check
@@ -314,13 +314,13 @@ def _preload_entry(api: HfApi, repo: str, revision: str | None) -> str:
     """Return the entry of `preload_from_hub`; for a revision, the Hub requires file names and a commit."""
     if revision is None:
         return repo
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         info = retrying(repo)(api.model_info, repo, revision=revision)
     names = [file.rfilename for file in info.siblings or [] if PRELOADED.search(file.rfilename)]
     return f"{repo} {','.join(names)} {info.sha}" if names and not any(set(", ") & set(name) for name in names) else ""
 
 
 def _needs_token(api: HfApi, repo: str) -> bool:
-    with clear_refusals(repo):
+    with explain_hub_errors(repo):
         info = retrying(repo)(api.model_info, repo)
     return bool(info.private or info.gated)

@@ -194,13 +194,13 @@ def make_datasets(setup: Setup, processor: Any) -> Datasets:
     Raises:
         EscoitaError: A corpus cannot be read, or too many of its rows are unusable.
     """
-    from escoita.models.base import marks_of
+    from escoita.models.base import special_tokens_of
     from escoita.training.arguments import planned_steps, refuse_warmup_only
     from escoita.training.sampler import data_seed
 
     recipe, arguments, longest = setup.recipe, setup.arguments, setup.family.max_audio_seconds
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
-    marks = sorted(marks_of(processor.tokenizer).values())
+    marks = sorted(special_tokens_of(processor.tokenizer).values())
     gathered = main_first(lambda: clips_by_split(recipe, splits, longest, marks), setup.processes)
     rows = table(weighted(gathered["train"], recipe.corpora.train, data_seed(arguments)))
     refuse_warmup_only(arguments, planned_steps(arguments, len(rows), setup.processes.num_processes))

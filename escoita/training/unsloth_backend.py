@@ -65,7 +65,7 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
             random_state=seed,
         )
     if recipe.load_in_4bit:
-        check_four_bit(recipe.base, model, family.whole_in_4bit)
+        check_four_bit(recipe.base, model, family.unquantized_modules)
     return FastModel.get_peft_model(
         model,
         **method.model_dump(exclude={"kind", "trainable"}),

@@ -319,7 +319,7 @@ class ValidationSet:
                 self.family, model, self.processor, self.generation_settings, self.batch_seconds
             )
         self._transcriber.model = model.eval()
-        results = self._transcriber.in_batches(lambda index: read_clip(self.clips[index]), batches)
+        results = self._transcriber.transcribe_batches(lambda index: read_clip(self.clips[index]), batches)
         texts: dict[int, str] = {}
         for indices, transcripts in results:
             texts |= {index: transcript.text for index, transcript in zip(indices, transcripts, strict=True)}

@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         WriteError: The disk is full or read-only. The old file is unchanged.
     """
-    with clear_write_errors(path):
+    with convert_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -64,7 +64,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def clear_write_errors(path: Path) -> Iterator[None]:
+def convert_write_errors(path: Path) -> Iterator[None]:
     """
     Convert the `OSError` of a full or read-only disk into a [`~escoita.errors.WriteError`].
 
@@ -126,7 +126,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def remembered_sha256(path: Path) -> str:
+def cached_sha256(path: Path) -> str:
     """
     Return the SHA-256 digest of a file from the cache, which is used until path, size or modification time differ.
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track as rich_track
 
 from escoita.errors import EscoitaError
-from escoita.utils.files import clear_write_errors
+from escoita.utils.files import convert_write_errors
 
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def locked(path: Path, refusal: EscoitaError, state: "PartialState") -> Iterator
     lock = FileLock(path)
 
     def acquire() -> None:
-        with clear_write_errors(path):
+        with convert_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=0)
@@ -109,7 +109,7 @@ def locked(path: Path, refusal: EscoitaError, state: "PartialState") -> Iterator
 
 
 @contextmanager
-def each_says_why(state: "PartialState") -> Iterator[None]:
+def print_process_error(state: "PartialState") -> Iterator[None]:
     """Print an error that occurs in a process other than the main one, whose errors the command prints."""
     try:
         yield
@@ -197,7 +197,7 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def forget_peak_memory() -> None:
+def reset_peak_memory() -> None:
     """Reset the peak memory to the current memory; without a GPU, only on Linux."""
     import torch
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.audio.loading import SAMPLING_RATE
-from escoita.audio.segmentation import cut_where_quiet, part_of
+from escoita.audio.segmentation import cut_segment, split_at_pauses
 from tests.samples import tone
 
 
@@ -12,7 +12,7 @@ from tests.samples import tone
 def test_parts_cover_the_recording_and_none_is_too_long(length: int, limit: float, pause: float) -> None:
     samples = np.ones(length, np.float32)
     samples[int(pause * length) :][: SAMPLING_RATE // 4] = 0
-    parts = cut_where_quiet(samples, limit)
+    parts = split_at_pauses(samples, limit)
     assert parts[0][0] == 0.0 and parts[-1][1] == length / SAMPLING_RATE
     assert all(end == start for (_, end), (start, _) in zip(parts, parts[1:], strict=False))
     assert all(0 < end - start <= limit + 1e-9 for start, end in parts)
@@ -21,14 +21,14 @@ def test_parts_cover_the_recording_and_none_is_too_long(length: int, limit: floa
 
 
 def test_a_short_recording_is_one_part() -> None:
-    assert cut_where_quiet(tone(seconds=2.0), 2.0) == [(0.0, 2.0)]
+    assert split_at_pauses(tone(seconds=2.0), 2.0) == [(0.0, 2.0)]
 
 
 @pytest.mark.parametrize("pause", [7.0, 8.0, 9.5])
 def test_the_cut_is_in_the_pause(pause: float) -> None:
     samples = tone(seconds=15.0)
     samples[round((pause - 0.15) * SAMPLING_RATE) : round((pause + 0.15) * SAMPLING_RATE)] *= 0.01
-    (_, cut), (start, end) = cut_where_quiet(samples, 10.0)
+    (_, cut), (start, end) = split_at_pauses(samples, 10.0)
     assert cut == start == pytest.approx(pause, abs=0.06) and end == 15.0
 
 
@@ -36,11 +36,11 @@ def test_the_cut_is_in_the_pause(pause: float) -> None:
 def test_a_pause_that_would_leave_a_short_part_is_passed_over(start: float, end: float) -> None:
     samples = tone(seconds=10.2)
     samples[round(start * SAMPLING_RATE) : round(end * SAMPLING_RATE)] = 0
-    (_, cut), _ = cut_where_quiet(samples, 10.0)
+    (_, cut), _ = split_at_pauses(samples, 10.0)
     assert 6.0 <= cut <= 9.2
 
 
 def test_parts_put_together_are_the_recording() -> None:
     samples = np.random.default_rng(0).normal(size=50_001).astype(np.float32)
-    parts = [part_of(samples, *part) for part in cut_where_quiet(samples, 0.9)]
+    parts = [cut_segment(samples, *part) for part in split_at_pauses(samples, 0.9)]
     np.testing.assert_array_equal(np.concatenate(parts), samples)

@@ -21,7 +21,7 @@ from escoita.evaluation.predictions import counts_path
 from escoita.hub.scan import scan
 from escoita.recipe.schema import Recipe
 from escoita.records.data import Clip as Shown
-from escoita.records.data import CorpusData, Duplicates, Normalization, Odd, Outliers, Pair, Reason, Spread
+from escoita.records.data import CorpusData, Duplicates, Normalization, OutlierExample, Outliers, Pair, Reason, Spread
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.plots import training_plot
 from escoita.run_directory import RunDirectory
@@ -174,7 +174,10 @@ def test_no_transcript_that_is_withheld_is_in_any_byte(run: RunDirectory) -> Non
         normalization=Normalization(merged=1, split=0, emptied=0, examples=[(SAID[0], SAID[1])]),
         outliers=[
             Outliers(
-                kind="digits", clips=1, share=0.3, examples=[Odd(clip=test[2], detail=f"{SAID[2]} is not written")]
+                kind="digits",
+                clips=1,
+                share=0.3,
+                examples=[OutlierExample(clip=test[2], detail=f"{SAID[2]} is not written")],
             )
         ],
         inventory=[],

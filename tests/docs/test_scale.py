@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from escoita.jobs.cost import ASSUMED, Assumed, hearing, table, training
+from escoita.jobs.cost import ASSUMED, Assumptions, hearing, table, training
 from tests.conftest import ROOT
 
 
@@ -20,7 +20,7 @@ def test_the_table_is_computed() -> None:
 
 
 def test_every_assumption_is_told_with_its_value() -> None:
-    for field in fields(Assumed):
+    for field in fields(Assumptions):
         assert re.search(rf"\| `{field.name}` \| {getattr(ASSUMED, field.name):g} \|", PAGE), field.name
 
 
@@ -29,7 +29,7 @@ def test_the_clips_are_those_of_the_recipe() -> None:
 
 
 def test_arithmetic() -> None:
-    assumed = Assumed(10, 50, 2, 0.5, 0.25)
+    assumed = Assumptions(10, 50, 2, 0.5, 0.25)
     assert training(100, 1, assumed).hours == 10 and training(100, 1, assumed).usd == 20
     assert training(100, 8, assumed).hours == pytest.approx(2.5) and training(100, 8, assumed).usd == pytest.approx(40)
     assert training(100, 16, assumed).hours == pytest.approx(2.5)

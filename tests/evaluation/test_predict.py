@@ -11,7 +11,7 @@ from escoita.data.rows import Utterances
 from escoita.errors import WriteError
 from escoita.evaluation.predict import append_batches, batches_of, read_journals, transcribe_all
 from escoita.evaluation.predictions import predictions_path, read_predictions
-from escoita.evaluation.request import Candidate, EvaluationData
+from escoita.evaluation.request import EvaluationData, SystemSpec
 from escoita.inference.transcriber import Transcriber
 from escoita.models.whisper_ctc import WhisperFamily
 from escoita.records.training import AdapterRecord, Prompt
@@ -43,7 +43,7 @@ def test_whisper_gets_the_language_of_each_corpus(tmp_path: Path, monkeypatch: p
         return torch.zeros(len(inputs["input_features"]), 1, dtype=torch.long)
 
     monkeypatch.setattr(WhisperFamily, "generate", generate)
-    whisper = Candidate("whisper", write_whisper(tmp_path / "whisper"), SETTINGS)
+    whisper = SystemSpec("whisper", write_whisper(tmp_path / "whisper"), SETTINGS)
     transcribe_all(
         [whisper], {"es": data_of(["es", "es"]), "gl": data_of(["gl"])}, tmp_path, 60, PartialState(cpu=True)
     )
@@ -63,8 +63,8 @@ def test_each_row_of_several_languages_is_transcribed_in_its_own(
         return generate(self, model, inputs, settings, watch)
 
     monkeypatch.setattr(WhisperFamily, "generate", recording)
-    whisper = Candidate("whisper", write_whisper(tmp_path / "whisper"), SETTINGS, own_limit=True)
-    mms = Candidate("mms", write_mms(tmp_path / "mms"), SETTINGS, own_limit=True)
+    whisper = SystemSpec("whisper", write_whisper(tmp_path / "whisper"), SETTINGS, own_limit=True)
+    mms = SystemSpec("mms", write_mms(tmp_path / "mms"), SETTINGS, own_limit=True)
     tests = {"clips": data_of(["es", "gl", "es", "gl", "gl"])}
     transcribe_all([whisper], tests, tmp_path, 60, PartialState(cpu=True))
     assert calls[1:] == [("es", 2), ("gl", 3)]

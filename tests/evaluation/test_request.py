@@ -5,7 +5,7 @@ import pytest
 
 from escoita.errors import CorpusError, EscoitaError
 from escoita.evaluation.evaluate import evaluate_manifests
-from escoita.evaluation.request import Candidate, _named_by_file, request_for_manifests
+from escoita.evaluation.request import SystemSpec, _named_by_file, request_for_manifests
 from escoita.models import family_of
 from escoita.records.training import AdapterRecord, Prompt
 from tests.models.samples import write_whisper
@@ -54,11 +54,11 @@ def test_a_chat_model_needs_the_prompt_of_an_adapter(tmp_path: Path) -> None:
 def test_a_merged_model_of_the_hub_contains_its_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SETTINGS.write(tmp_path / "escoita.json")
     monkeypatch.setattr(
-        "escoita.evaluation.request.listener_of", lambda model, revision: family_of("quickstart/gemma4")
+        "escoita.evaluation.request.family_for_evaluation", lambda model, revision: family_of("quickstart/gemma4")
     )
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
     request = request_for_manifests("user/merged", None, [tmp_path / "test.jsonl"], tmp_path)
-    assert request.systems == [Candidate("base", "user/merged", SETTINGS)]
+    assert request.systems == [SystemSpec("base", "user/merged", SETTINGS)]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_merged_model_of_the_hub_contains_its_prompt(tmp_path: Path, monkeypat
 )
 def test_a_base_is_loaded_once_for_its_adapter(change: dict[str, str], expected: bool) -> None:
     known: dict[str, Any] = {"name": "adapter", "base": "a", "generation_settings": SETTINGS, "adapter": "x"}
-    adapter = Candidate(**known | change)
-    assert Candidate("base", "a", SETTINGS).is_base_of(adapter) is expected
+    adapter = SystemSpec(**known | change)
+    assert SystemSpec("base", "a", SETTINGS).is_base_of(adapter) is expected
     assert not adapter.is_base_of(adapter)  # an adapter cannot be merged into an adapter
-    assert not Candidate("base", "a", SETTINGS.model_copy(update={"max_new_tokens": 9})).is_base_of(adapter)
+    assert not SystemSpec("base", "a", SETTINGS.model_copy(update={"max_new_tokens": 9})).is_base_of(adapter)

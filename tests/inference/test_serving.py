@@ -32,8 +32,8 @@ def clients() -> Iterator[ThreadPoolExecutor]:
         yield clients
 
 
-def engine(model: TalkerModel, most_waiting: int = 20) -> Engine:
-    return Engine(talker(model), {}, {}, most_waiting)
+def engine(model: TalkerModel, max_waiting: int = 20) -> Engine:
+    return Engine(talker(model), {}, {}, max_waiting)
 
 
 def last(partials: Iterator[Partial]) -> str:
@@ -95,7 +95,7 @@ def test_recordings_of_different_lengths_are_not_batched(gate: Gate, clients: Th
 
 
 def test_requests_over_the_limit_of_the_queue_are_refused(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    with engine(TalkerModel(before_letter=gate), most_waiting=2) as server:
+    with engine(TalkerModel(before_letter=gate), max_waiting=2) as server:
         first = clients.submit(last, server.stream(clip(800)))
         gate.wait()
         one, two = queued(server.stream(clip(810))), queued(server.stream(clip(820)))
@@ -234,7 +234,7 @@ def test_a_request_is_queued_before_its_recording_is_decoded(
         return Recording(clip(800))
 
     monkeypatch.setattr("escoita.inference.serving.read_audible", slow)
-    with engine(TalkerModel(before_letter=gate), most_waiting=1) as server:
+    with engine(TalkerModel(before_letter=gate), max_waiting=1) as server:
         first = clients.submit(last, server.stream(path))
         assert decoding.wait(30)
         monkeypatch.setattr(

@@ -197,7 +197,7 @@ def test_an_error_of_decoding_is_raised() -> None:
         raise AudioError("not found", path="missing.wav")
 
     with pytest.raises(AudioError) as error:
-        list(echo().in_batches(load, [[0, 1]]))
+        list(echo().transcribe_batches(load, [[0, 1]]))
     assert error.value.path == "missing.wav"
 
 

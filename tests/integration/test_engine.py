@@ -51,7 +51,7 @@ def compare(base: str, adapters: dict[str, str], files: list[Path]) -> None:
         assert all(after.startswith(before) for before, after in zip(texts, texts[1:], strict=False))
         return texts[-1]
 
-    with Engine.load(base, adapters, most_waiting=len(requests)) as engine, ThreadPoolExecutor(len(requests)) as pool:
+    with Engine.load(base, adapters, max_waiting=len(requests)) as engine, ThreadPoolExecutor(len(requests)) as pool:
         found = list(pool.map(lambda request: text(engine, *request), requests))
         single = [list(engine.stream_alone(file, next(iter(adapters))))[-1].text for file in files[:3]]
     transcribers: dict[tuple[str | None, str], Transcriber] = {}

@@ -21,7 +21,7 @@ from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.evaluate import evaluate, evaluate_manifests, evaluate_run
 from escoita.evaluation.predictions import predictions_path, read_predictions
-from escoita.evaluation.request import Candidate
+from escoita.evaluation.request import SystemSpec
 from escoita.hub.files import adapter_record
 from escoita.inference.transcriber import Transcriber
 from escoita.recipe.schema import Corpus, Evaluation
@@ -145,7 +145,7 @@ def test_any_adapter_on_any_manifest(quickstart_run: Path, tmp_path: Path, comma
 
 
 def evaluate_adapter(adapter: str, manifest: str, out: str) -> None:
-    candidate = Candidate("adapter", BASE, adapter_record(adapter), adapter=adapter, adapter_name="adapter")
+    candidate = SystemSpec("adapter", BASE, adapter_record(adapter), adapter=adapter, adapter_name="adapter")
     settings = Evaluation(batch_seconds=4, probes=False, resamples=50)
     evaluate([candidate], [Corpus(name="mine", path=manifest)], Path(out), settings)
 

@@ -14,7 +14,7 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.data.clips import check_clips
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import EscoitaError
-from escoita.models import family_of, listener_of
+from escoita.models import family_for_evaluation, family_of
 from escoita.models.base import Family, watch_of_row
 from escoita.models.phi4 import PLACES
 from escoita.records.training import AdapterRecord, Prompt
@@ -42,7 +42,7 @@ def edited(folder: Path, **changes: dict[str, Any]) -> str:
 
 
 def longest(base: str) -> float:
-    family: Family = listener_of(base)
+    family: Family = family_for_evaluation(base)
     family.load_processor(base)
     return family.max_audio_seconds
 

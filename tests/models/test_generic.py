@@ -15,7 +15,7 @@ from escoita.audio.loading import SAMPLING_RATE, SHORTEST_SECONDS
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
 from escoita.models import family_of
-from escoita.models.base import marks_of
+from escoita.models.base import special_tokens_of
 from escoita.models.chat import IGNORED, ChatFamily
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.training.sanity_checks import check_batch, count_trainable
@@ -257,7 +257,7 @@ def test_end_of_the_turn_is_not_counted(base: Base) -> None:
     tokenizer = base.processor.tokenizer
     tokens = tokenizer(["ola" + base.case.end], add_special_tokens=False, return_tensors="pt")["input_ids"]
     assert base.family.token_counts(base.processor, tokens) == [3]
-    assert base.family.end_of_target in marks_of(tokenizer).values()
+    assert base.family.end_of_target in special_tokens_of(tokenizer).values()
 
 
 def test_shortest_clip_is_transcribed(base: Base) -> None:

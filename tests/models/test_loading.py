@@ -272,7 +272,7 @@ def test_spelling_out_twice_changes_nothing(names: list[str]) -> None:
 
 
 def test_the_list_of_a_base_in_16_bits_is_our_own() -> None:
-    whole = family_of(BASE).whole_in_4bit
+    whole = family_of(BASE).unquantized_modules
     assert skip_list({}, whole) == with_any_prefix(default_skip_list(whole))
     assert skip_list({"load_in_4bit": True}, whole) == []
     assert not is_quantized(AUDIO, skip_list({}, whole))

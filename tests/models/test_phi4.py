@@ -188,7 +188,7 @@ def test_transcriber_accepts_any_lengths(phi4_base: Path) -> None:
     transcriber = Transcriber.load(str(phi4_base), settings=settings)
     together = [transcript.text for transcript in transcriber.transcribe(CLIPS)]
     assert together == [transcriber.transcribe([clip])[0].text for clip in CLIPS]
-    transcriber.affordable_seconds = 2.0  # as after memory ran out: rows of a batch that was padded for others
+    transcriber.max_batch_seconds = 2.0  # as after memory ran out: rows of a batch that was padded for others
     assert [transcript.text for transcript in transcriber.transcribe(CLIPS)] == together
 
 

@@ -10,7 +10,7 @@ import torch
 
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
-from escoita.models import family_of, listener_of
+from escoita.models import family_for_evaluation, family_of
 from escoita.models.whisper_ctc import CtcFamily, WhisperFamily, matching
 from escoita.records.training import AdapterRecord, Prompt
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
@@ -39,7 +39,7 @@ def mms(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("name, family", [("whisper", WhisperFamily), ("ctc", CtcFamily)])
 def test_batch_equals_single_clips(name: str, family: type, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(name)
-    assert isinstance(listener_of(model), family)
+    assert isinstance(family_for_evaluation(model), family)
     transcriber = Transcriber.load(model, settings=RECORD)
     alone = [transcriber.transcribe([clip])[0].text for clip in CLIPS]
     together = transcriber.transcribe(CLIPS)
@@ -113,7 +113,7 @@ def test_token_limits(whisper: str, ctc: str) -> None:
         own = transcriber.family.own_limit(transcriber.model)
         most = transcriber.family.most_tokens(transcriber.model, RECORD.model_copy(update={"max_new_tokens": own}))
         assert most == (limit or float("inf"))
-    assert listener_of("quickstart/gemma4").own_limit(None) == 450
+    assert family_for_evaluation("quickstart/gemma4").own_limit(None) == 450
 
 
 def test_long_recording_is_split_for_whisper(whisper: str) -> None:
@@ -137,7 +137,7 @@ def test_baselines_cannot_be_trained(whisper: str, tmp_path: Path) -> None:
     for other in ("bert", "parakeet_ctc"):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": other}))
         with pytest.raises(EscoitaError) as error:
-            listener_of(str(tmp_path))
+            family_for_evaluation(str(tmp_path))
         assert (error.value.key, error.value.value) == ("model_type", other)
 
 

@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 
 RECIPE = (ROOT / "recipes/quickstart-uzbek.yaml").read_text("utf-8")
 PATH = "      path: quickstart/corpus/uz/train.jsonl"
+TARGETS = "  target_modules: >-"
 # The line to replace, what the user wrote, the key that the answer names, and what the answer must hold.
 MISTAKES = [
     ("base: ./quickstart/gemma4", "model: google/gemma-4", "model", "base"),
@@ -45,7 +46,7 @@ MISTAKES = [
     ("  lora_dropout: 0", "  dropout: 0", "method.dropout", "lora_dropout"),
     ("  lora_dropout: 0", "  lora_dropout: 10", "method.lora_dropout", "less than 1"),
     ("  bias: none", "  bias: yes", "method.bias", "lora_only"),
-    ("  target_modules: >-", "  target_modules: [q_proj, v_proj]\n  _: >-", "method.target_modules", "(q_proj|v_proj)"),
+    (TARGETS, "  target_modules: [q_proj, v_proj]\n  _: >-", "method.target_modules", "(q_proj|v_proj)"),
     ("  target_modules: >-", "  target_modules: '*.q_proj'\n  _: >-", "method.target_modules", "regular expression"),
     ("  target_modules: >-", "  targets: >-", "method.targets", "target_modules"),
     ("  user: Please", "  instruction: Please", "prompt.instruction", "user"),

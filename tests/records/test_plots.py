@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from escoita.records.plots import COLOURS, GREY, MOST_FIGURES, duration_plot, figures_in, svg, training_plot
+from escoita.records.plots import COLORS, GREY, MOST_FIGURES, duration_plot, figures_in, svg, training_plot
 from escoita.records.training import LossPoint
 from tests.cards.samples import heard_training
 
@@ -59,7 +59,7 @@ def test_text_is_not_converted_to_paths() -> None:
 @pytest.mark.parametrize("background", ["#ffffff", "#0d1117"])
 def test_everything_is_legible_on_white_and_on_near_black(background: str) -> None:
     assert contrast(GREY, background) >= 4
-    assert all(contrast(color, background) >= 3 for color in COLOURS)
+    assert all(contrast(color, background) >= 3 for color in COLORS)
 
 
 def test_the_background_is_transparent_and_text_is_grey() -> None:
@@ -106,7 +106,7 @@ def test_the_training_plot_shows_loss_rates_and_the_saved_step() -> None:
 def test_lines_are_at_the_values() -> None:
     plot = training_plot(heard_training(kept_step=None))
     assert plot is not None and "kept" not in words(plot)
-    (left, top), (middle, low), (right, last) = line(plot, COLOURS[2])
+    (left, top), (middle, low), (right, last) = line(plot, COLORS[2])
     assert middle - left == pytest.approx(right - middle, rel=1e-3)  # steps 0, 300, 600
     assert (low - top) / (last - top) == pytest.approx((1.26512 - 0.02371) / (1.26512 - 0.03125), rel=1e-3)
 
@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_finite_leaves_a_gap(loss: float) -> None:
     points = [*record.validation[:2], record.validation[2].model_copy(update={"loss": loss})]
     plot = training_plot(heard_training(validation=points, loss=[LossPoint(step=3, loss=loss)]))
     assert plot is not None and "nan" not in plot and "inf" not in plot
-    assert len(line(plot, COLOURS[1])) == 2
+    assert len(line(plot, COLORS[1])) == 2
 
 
 def test_one_evaluation_and_thousands_of_steps_can_be_drawn() -> None:

@@ -137,6 +137,6 @@ def test_an_interrupted_request_releases_its_place(
         assert next(answer.iter_lines()).startswith("event:")
     assert client.predict(handle_file(CLIPS[0]), api_name="/transcribe") == expected[CLIPS[0]]
     deadline = time.monotonic() + 20
-    while engine._in_line() and time.monotonic() < deadline:
+    while engine._queued_requests() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not engine._in_line()
+    assert not engine._queued_requests()

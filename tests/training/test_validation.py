@@ -164,15 +164,15 @@ state.destroy_process_group()
 
 def test_a_signal_stops_the_validation_after_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request, sampled = StopRequest(), validation_set(clips(tmp_path, 6), "eval.batch_seconds=4")
-    transcribed, in_batches = [], Transcriber.in_batches
+    transcribed, transcribe_batches = [], Transcriber.transcribe_batches
 
     def signalled(self: Transcriber, *args: Any) -> Iterator[tuple[list[int], list[Transcript]]]:
-        for indices, transcripts in in_batches(self, *args):
+        for indices, transcripts in transcribe_batches(self, *args):
             transcribed.append(indices)
             request.signum = signal.SIGTERM
             yield indices, transcripts
 
-    monkeypatch.setattr(Transcriber, "in_batches", signalled)
+    monkeypatch.setattr(Transcriber, "transcribe_batches", signalled)
     model = adapted().train()
     with pytest.raises(ValidationInterrupted):
         sampled.evaluate(model, request)

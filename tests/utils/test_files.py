@@ -9,10 +9,10 @@ import pytest
 from escoita.errors import WriteError
 from escoita.utils import files
 from escoita.utils.files import (
-    clear_write_errors,
+    cached_sha256,
+    convert_write_errors,
     free_bytes,
     public_name,
-    remembered_sha256,
     replacing,
     sha256,
     sync_files,
@@ -91,7 +91,7 @@ def test_replacing_writes_in_several_steps(tmp_path: Path) -> None:
 
 
 def test_other_os_errors_are_not_converted(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), clear_write_errors(tmp_path):
+    with pytest.raises(FileNotFoundError), convert_write_errors(tmp_path):
         (tmp_path / "gone").read_bytes()
 
 
@@ -125,16 +125,16 @@ def test_digest_is_cached_until_the_file_changes(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(files, "sha256", counted)
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"one")
-    assert remembered_sha256(path) == remembered_sha256(path) == sha256(path)
+    assert cached_sha256(path) == cached_sha256(path) == sha256(path)
     assert len(hashed) == 2  # it was written just now
     os.utime(path, (1_000_000_000, 1_000_000_000))
-    assert remembered_sha256(path) == remembered_sha256(path) == sha256(path) and len(hashed) == 3
+    assert cached_sha256(path) == cached_sha256(path) == sha256(path) and len(hashed) == 3
     path.write_bytes(b"two")
     os.utime(path, (1_000_000_001, 1_000_000_001))
-    assert remembered_sha256(path) == sha256(path) and len(hashed) == 4
+    assert cached_sha256(path) == sha256(path) and len(hashed) == 4
     for cached in (tmp_path / "cache/digests").iterdir():
         cached.write_bytes(b"\xff damaged")
-    assert remembered_sha256(path) == sha256(path)
+    assert cached_sha256(path) == sha256(path)
 
 
 def test_digest_works_with_a_read_only_cache(read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,4 +142,4 @@ def test_digest_works_with_a_read_only_cache(read_only: Path, tmp_path: Path, mo
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"one")
     os.utime(path, (1_000_000_000, 1_000_000_000))
-    assert remembered_sha256(path) == sha256(path)
+    assert cached_sha256(path) == sha256(path)

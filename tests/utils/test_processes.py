@@ -13,14 +13,14 @@ from escoita.cli.main import script
 from escoita.errors import EscoitaError, WriteError
 from escoita.utils.processes import (
     ahead,
-    each_says_why,
-    forget_peak_memory,
     gathered,
     is_out_of_memory,
     locked,
     main_first,
     main_only,
     peak_memory_bytes,
+    print_process_error,
+    reset_peak_memory,
 )
 
 
@@ -28,7 +28,7 @@ from escoita.utils.processes import (
 def test_error_of_another_process_is_printed(rank: int, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The command prints the error of the main process itself."""
     state: Any = SimpleNamespace(is_main_process=rank == 0, process_index=rank)
-    with pytest.raises(EscoitaError), each_says_why(state):
+    with pytest.raises(EscoitaError), print_process_error(state):
         raise EscoitaError("no such file", path="gone.wav")
     assert capsys.readouterr().err == printed
 
@@ -148,7 +148,7 @@ def test_prefetch_raises_an_error_in_order() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak memory of a process")
 def test_peak_memory_can_be_reset() -> None:
     def take(megabytes: int) -> int:
-        forget_peak_memory()
+        reset_peak_memory()
         before = peak_memory_bytes()
         np.ones(megabytes * 125_000)
         return peak_memory_bytes() - before

@@ -14,13 +14,13 @@ from escoita.cards.verify.check import Check, compared, skipped, unprovable
 from escoita.cards.verify.recompute import Differences, differing
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.predictions import Provenance
-from escoita.hub.auth import clear_refusals
+from escoita.hub.auth import explain_hub_errors
 from escoita.hub.files import SPEECH_LORA, possible_digests
 from escoita.hub.retry import retrying
 from escoita.models import trained_family
 from escoita.models.chat_templates import KNOWN_TEMPLATES, digest
 from escoita.recipe.schema import Recipe
-from escoita.records.evaluation import BASE, SUBJECT, EvaluationRecord, System
+from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EvaluationRecord, System
 from escoita.records.training import AdapterRecord, BaseRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.files import sha256
@@ -101,7 +101,7 @@ def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str)
     """
     what = "base's weights"
     try:
-        with clear_refusals(f"base {base}"):
+        with explain_hub_errors(f"base {base}"):
             info = retrying(base, known=False)(api.model_info, base, revision=revision, files_metadata=True)
     except PublishError as error:
         return skipped(what, str(error))
@@ -156,7 +156,7 @@ def system_differences(training: TrainingRecord, files: Iterable[tuple[Path, Any
     """
     for path, _, provenance in files:
         name, system = f"{path.parent.name}/{path.name}", provenance.system
-        if system.name in (SUBJECT, BASE):
+        if system.name in (ADAPTER_SYSTEM, BASE):
             yield from (f"{name}: {line}" for line in _digests(training, system))
 
 
@@ -179,7 +179,10 @@ def _digests(training: TrainingRecord, system: System) -> Differences:
     pairs = {
         "base": (training.base, training.base if other else system.base),
         "digest of the base": (training.base_sha256, system.expected_base_sha256 or system.base_sha256),
-        "digest of the adapter": (training.adapter_sha256 if system.name == SUBJECT else None, system.adapter_sha256),
+        "digest of the adapter": (
+            training.adapter_sha256 if system.name == ADAPTER_SYSTEM else None,
+            system.adapter_sha256,
+        ),
     }
     yield from differing(pairs, "training.json", "the predictions")
 
@@ -234,5 +237,5 @@ def _processor(folder: Path, template: str | None, family: "ChatFamily") -> Simp
     tokens = {key: value for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)}
     tokenizer = SimpleNamespace(special_tokens_map=tokens)
     return SimpleNamespace(
-        chat_template=template, tokenizer=tokenizer, audio_token=tokens.get("audio_token", family.audio_mark)
+        chat_template=template, tokenizer=tokenizer, audio_token=tokens.get("audio_token", family.audio_placeholder)
     )

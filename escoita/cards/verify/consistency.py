@@ -13,7 +13,7 @@ from escoita.evaluation.predictions import Provenance, predictions_path, read_pr
 from escoita.models.weight_files import non_finite_tensors, tensor_headers
 from escoita.recipe.schema import Corpus, Lora, Recipe
 from escoita.records.data import CorpusData, DataRecord
-from escoita.records.evaluation import BASE, PROBES, SUBJECT, EvaluationRecord
+from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, PROBES, EvaluationRecord
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 from escoita.utils.files import public_name, sha256
@@ -299,11 +299,11 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
     others = sorted(evaluated - set(expected_corpora))
     yield from (f"corpus {name}: in results.json, not in recipe.yaml" for name in others)
     systems = [system.name for system in evaluation.systems]
-    if main_system.name != SUBJECT:
+    if main_system.name != ADAPTER_SYSTEM:
         yield f"system: {main_system.name} in results.json, expected the adapter"
     if recipe.eval.base and BASE not in systems:
         yield "system base: in recipe.yaml, not in results.json"
-    found = len(set(systems) - {SUBJECT, BASE})
+    found = len(set(systems) - {ADAPTER_SYSTEM, BASE})
     expected = len(recipe.eval.baselines) + bool(recipe.eval.against)
     if found < expected:
         yield f"systems: {expected} others in recipe.yaml, {found} in results.json"

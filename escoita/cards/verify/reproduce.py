@@ -14,7 +14,7 @@ from escoita.evaluation.predictions import Provenance, hashed, predictions_path,
 from escoita.metrics.wer import word_edits
 from escoita.models.base_model import resolve_base
 from escoita.recipe.schema import Corpus, Recipe
-from escoita.records.evaluation import SUBJECT
+from escoita.records.evaluation import ADAPTER_SYSTEM
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import percent
 from escoita.utils.processes import device_name
@@ -63,7 +63,7 @@ def check_reproduction(run: RunDirectory, recipe: Recipe, count: int) -> Iterato
 
 def _drawn(run: RunDirectory, corpus: Corpus, language: str, count: int) -> list[tuple[Utterance, str]]:
     """Draw clips with the same id and transcript as published, with their published hypotheses."""
-    table, provenance = read_predictions(predictions_path(run.eval, corpus.name, SUBJECT))
+    table, provenance = read_predictions(predictions_path(run.eval, corpus.name, ADAPTER_SYSTEM))
     clips, _ = read_corpus(corpus, language)
     ids = public_ids(clips.column("id"), clips.column("speaker"))
     texts = clips.column("text")
@@ -113,7 +113,7 @@ def _compared(
     between = int(edits.total.sum()) / max(1, int(edits.reference.sum()))
     equal = len(found) - len(different)
     summary = f"{equal} of {len(found)} clips as published; WER between both transcripts {percent(between)}"
-    provenance = read_predictions(predictions_path(run.eval, corpus.name, SUBJECT))[1]
+    provenance = read_predictions(predictions_path(run.eval, corpus.name, ADAPTER_SYSTEM))[1]
     if machine := _other_machine(provenance, transcriber):
         return skipped(what, f"{summary}; {machine}, which may change transcripts")
     first = different[0]

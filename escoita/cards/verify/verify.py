@@ -57,7 +57,7 @@ from escoita.cards.verify.reproduce import check_reproduction
 from escoita.cards.verify.signature import Signer, check_signature
 from escoita.cards.verify.text import check_names, check_sections, check_versions, named
 from escoita.errors import PublishError
-from escoita.hub.auth import clear_refusals
+from escoita.hub.auth import explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
@@ -277,7 +277,7 @@ def _adapter_name(api: HfApi, snapshot: Snapshot, card: str, base: str) -> str:
     if snapshot.repo is None:
         return first or snapshot.name
     if first is not None and first != snapshot.repo:
-        with suppress(PublishError, HfHubHTTPError, HFValidationError), clear_refusals(first):
+        with suppress(PublishError, HfHubHTTPError, HFValidationError), explain_hub_errors(first):
             if retrying(first, known=False)(api.model_info, first).id == snapshot.repo:
                 return first
     return snapshot.repo

@@ -10,7 +10,7 @@ from escoita.evaluation.aggregate import count
 from escoita.evaluation.counts import forms_of
 from escoita.evaluation.prediction_folder import read_folder
 from escoita.records.evaluation import CorpusResult, EvaluationRecord, Slice
-from escoita.records.plots import COLOURS, GREY, svg
+from escoita.records.plots import COLORS, GREY, svg
 
 
 if TYPE_CHECKING:
@@ -189,4 +189,4 @@ def _legend(axes: "Axes", systems: int) -> None:
 
 
 def _color(place: int) -> str:
-    return COLOURS[place % len(COLOURS)]
+    return COLORS[place % len(COLORS)]

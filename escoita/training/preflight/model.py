@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from escoita.audio.loading import SAMPLING_RATE
-from escoita.data.clips import Noticed, check_clips
+from escoita.data.clips import ClipWarnings, check_clips
 from escoita.data.loading import refuse_over_share, refuse_silence
 from escoita.data.readers import read_corpus
 from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances
@@ -215,7 +215,7 @@ def _load(recipe: Recipe, model: Any, batch: dict[str, torch.Tensor]) -> tuple[L
     of_base = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
     dtype = of_base if recipe.dtype == "auto" else recipe.dtype
     stored = getattr(config, "quantization_config", None) or {}
-    whole = family_of(recipe.base, recipe.base_revision).whole_in_4bit
+    whole = family_of(recipe.base, recipe.base_revision).unquantized_modules
     load = Load(
         dtype_bytes=BYTES.get(dtype, 4),
         compute_bytes=computed.itemsize,
@@ -333,7 +333,7 @@ def _find_corpus(
     rows, malformed = read_corpus(corpus, recipe.language)
     refuse_over_share(len(rows), malformed, recipe.corpora.max_rejected_share)
     chosen = spread(rows, DECODED)
-    noticed = Noticed()
+    noticed = ClipWarnings()
     usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed)
     refuse_silence(noticed)
     claims = [claim or 0.0 for claim in rows.each("duration")]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from escoita.errors import EscoitaError
 from escoita.models import family_of
-from escoita.models.base import Family, marks_of
+from escoita.models.base import Family, special_tokens_of
 from escoita.models.chat import ChatFamily
 from escoita.models.families import FamilyInfo
 from escoita.recipe.schema import Recipe
@@ -170,7 +170,7 @@ def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) 
 
     yield from findings_of("base", load)
     processor = loaded.get("processor")
-    marks = sorted(marks_of(processor.tokenizer).values()) if processor else ()
+    marks = sorted(special_tokens_of(processor.tokenizer).values()) if processor else ()
     yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled)
     if processor and sampled.clips:
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
