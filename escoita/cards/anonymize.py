@@ -26,7 +26,7 @@ class SpeakerMismatchError(RecordError):
     hint = "run `escoita eval` again"
 
 
-def withheld(recipe: Recipe) -> set[tuple[str, str]]:
+def private_corpora(recipe: Recipe) -> set[tuple[str, str]]:
     """Return split and name of the corpora whose transcripts may not be published."""
     splits = recipe.corpora.train, recipe.corpora.validation, recipe.corpora.test
     return {
@@ -37,7 +37,7 @@ def withheld(recipe: Recipe) -> set[tuple[str, str]]:
     }
 
 
-def redacted_predictions(
+def anonymized_predictions(
     folder: Path, corpus: str, recipe: Recipe, base: str, base_sha256: str
 ) -> tuple[dict[str, bytes], Speakers]:
     """
@@ -60,10 +60,8 @@ def redacted_predictions(
     """
     counts = counts_path(folder, corpus)
     found = {path: read_predictions(path) for path in sorted((folder / corpus).glob("predictions*.parquet"))}
-    private_corpora = {each.name: not each.publish_references for each in recipe.corpora.test}
-    private = private_corpora.get(corpus, counts.is_file()) or any(
-        each.references == "hashed" for _, each in found.values()
-    )
+    hidden = {each.name: not each.publish_references for each in recipe.corpora.test}
+    private = hidden.get(corpus, counts.is_file()) or any(each.references == "hashed" for _, each in found.values())
     files: dict[str, bytes] = {}
     speakers: list[str] = []
     for path, (table, provenance) in found.items():
@@ -71,7 +69,7 @@ def redacted_predictions(
         if before and before != speakers:
             raise SpeakerMismatchError("speakers differ between the prediction files of this corpus", path=path)
         table, provenance = public(table, provenance, private)
-        system = redacted_system(provenance.system, base, base_sha256)
+        system = anonymized_system(provenance.system, base, base_sha256)
         files[path.name] = parquet(described(table, provenance.model_copy(update={"system": system})))
     if private and files:
         if not counts.is_file():
@@ -84,11 +82,11 @@ def redacted_predictions(
     return files, {speaker: name for speaker, name in public_speakers(speakers).items() if speaker in speakers}
 
 
-def redacted_evaluation(
+def anonymized_evaluation(
     evaluation: EvaluationRecord, speakers: Mapping[str, Speakers], base: str, base_sha256: str
 ) -> EvaluationRecord:
     """
-    Return the evaluation that scoring the predictions of [`redacted_predictions`] gives.
+    Return the evaluation that scoring the predictions of [`anonymized_predictions`] gives.
 
     Args:
         evaluation ([`EvaluationRecord`]): Evaluation of the run.
@@ -101,31 +99,31 @@ def redacted_evaluation(
     """
     return evaluation.model_copy(
         update={
-            "systems": [redacted_system(system, base, base_sha256) for system in evaluation.systems],
-            "corpora": [_redacted_result(result, speakers.get(result.name, {})) for result in evaluation.corpora],
+            "systems": [anonymized_system(system, base, base_sha256) for system in evaluation.systems],
+            "corpora": [_anonymized_result(result, speakers.get(result.name, {})) for result in evaluation.corpora],
         }
     )
 
 
-def redacted_system(system: System, base: str, base_sha256: str) -> System:
+def anonymized_system(system: System, base: str, base_sha256: str) -> System:
     """Return a system that names the repository of the base, if its base is the base of the run."""
     return system.model_copy(update={"base": base}) if system.base_sha256 == base_sha256 else system
 
 
-def redacted_training(training: TrainingRecord, recipe: Recipe, base: str) -> TrainingRecord:
+def anonymized_training(training: TrainingRecord, recipe: Recipe, base: str) -> TrainingRecord:
     """
     Return the training record for publication.
 
     A rejected row keeps its source, its position and the reason, but not the name of its recording, which often
     contains the name of a person. The reason is removed if it may quote a private transcript.
     """
-    hide_text = any(split != "test" for split, _ in withheld(recipe))
+    hide_text = any(split != "test" for split, _ in private_corpora(recipe))
     return training.model_copy(
-        update={"base": base, "rejected": [redacted_row(row, hide_text) for row in training.rejected]}
+        update={"base": base, "rejected": [anonymized_row(row, hide_text) for row in training.rejected]}
     )
 
 
-def redacted_data(record: DataRecord, recipe: Recipe) -> DataRecord:
+def anonymized_data(record: DataRecord, recipe: Recipe) -> DataRecord:
     """
     Return the data record for publication.
 
@@ -136,21 +134,21 @@ def redacted_data(record: DataRecord, recipe: Recipe) -> DataRecord:
         record ([`DataRecord`]): Data record of the same recipe.
         recipe ([`Recipe`]): Recipe; defines which transcripts may be published.
     """
-    private = withheld(recipe)
+    private = private_corpora(recipe)
 
     def pairs(examples: list[Pair]) -> list[Pair]:
-        return [_redacted_pair(pair, private) for pair in examples]
+        return [_anonymized_pair(pair, private) for pair in examples]
 
     return record.model_copy(
         update={
-            "corpora": [_redacted_corpus(data, private) for data in record.corpora],
+            "corpora": [_anonymized_corpus(data, private) for data in record.corpora],
             "duplicates": [each.model_copy(update={"examples": pairs(each.examples)}) for each in record.duplicates],
             "leaks": [each.model_copy(update={"examples": pairs(each.examples)}) for each in record.leaks],
         }
     )
 
 
-def redacted_row(row: str, hide_text: bool) -> str:
+def anonymized_row(row: str, hide_text: bool) -> str:
     """Return a rejected row without the name of its recording and, if `hide_text`, without the reason."""
     found = _ROW.fullmatch(row)
     if hide_text or not found:
@@ -158,7 +156,7 @@ def redacted_row(row: str, hide_text: bool) -> str:
     return f"{found['row']}: {found['reason']}"
 
 
-def _redacted_result(result: CorpusResult, speakers: Speakers) -> CorpusResult:
+def _anonymized_result(result: CorpusResult, speakers: Speakers) -> CorpusResult:
     parts = [part for part in result.slices if part.by == "speaker"]
     known = set(speakers) - {""}
     # After the named speakers come all other speakers together, if there are many, and the clips without a speaker.
@@ -179,13 +177,13 @@ def _redacted_result(result: CorpusResult, speakers: Speakers) -> CorpusResult:
     )
 
 
-def _redacted_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusData:
+def _anonymized_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusData:
     hide_text = (data.split, data.name) in private
     reasons = [
         reason.model_copy(
             update={
                 "reason": _QUOTED.sub("…", reason.reason) if hide_text else reason.reason,
-                "examples": [redacted_row(row, hide_text) for row in reason.examples],
+                "examples": [anonymized_row(row, hide_text) for row in reason.examples],
             }
         )
         for reason in data.reasons
@@ -195,7 +193,7 @@ def _redacted_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusD
             update={
                 "examples": [
                     OutlierExample(
-                        clip=_redacted_clip(odd.clip, hide_text),
+                        clip=_anonymized_clip(odd.clip, hide_text),
                         detail=NO_NUMBER if hide_text and kind.kind == "digits" else odd.detail,
                     )
                     for odd in kind.examples
@@ -209,12 +207,12 @@ def _redacted_corpus(data: CorpusData, private: set[tuple[str, str]]) -> CorpusD
     return data.model_copy(update={"reasons": reasons, "outliers": outliers, "normalization": normalization})
 
 
-def _redacted_pair(pair: Pair, private: set[tuple[str, str]]) -> Pair:
+def _anonymized_pair(pair: Pair, private: set[tuple[str, str]]) -> Pair:
     hide_text = any((clip.split, clip.corpus) in private for clip in (pair.clip, pair.like))
-    return Pair(clip=_redacted_clip(pair.clip, hide_text), like=_redacted_clip(pair.like, hide_text))
+    return Pair(clip=_anonymized_clip(pair.clip, hide_text), like=_anonymized_clip(pair.like, hide_text))
 
 
-def _redacted_clip(clip: Clip, hide_text: bool) -> Clip:
+def _anonymized_clip(clip: Clip, hide_text: bool) -> Clip:
     return clip.model_copy(
         update={
             "id": clip.public_id or clip.id,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from escoita.cards import sections as procedure
-from escoita.cards.anonymize import redacted_data
+from escoita.cards.anonymize import anonymized_data
 from escoita.cards.context import facts_of
-from escoita.cards.editing import revise, sealed, standing_card
+from escoita.cards.editing import existing_card, revise, sealed
 from escoita.cards.metadata import citation, hub_id, metadata
 from escoita.cards.sections import architecture, example, overlaps
 from escoita.cards.snippets import snippets
@@ -78,7 +78,7 @@ def write_card(path: Path, force: bool = False) -> Path:
     run = RunDirectory(path)
     recipe = run.load_recipe()
     card = build_card(run, recipe, recipe.base, str(run.adapter), own_template(recipe, run))
-    card = revise(standing_card(run.card), card, force)
+    card = revise(existing_card(run.card), card, force)
     check_card(card)
     if curve := training_plot(TrainingRecord.read(run.training)):
         write_atomically(run.curve, curve)
@@ -111,7 +111,7 @@ def build_card(run: RunDirectory, recipe: Recipe, base: str, adapter: str, templ
     base_sha256 = main_system.expected_base_sha256 or main_system.base_sha256
     if (base_sha256, main_system.adapter_sha256) != (training.base_sha256, training.adapter_sha256):
         raise OtherWeightsError(path=run.results)
-    data = redacted_data(DataRecord.read(run.data), recipe) if run.data.is_file() else None
+    data = anonymized_data(DataRecord.read(run.data), recipe) if run.data.is_file() else None
     values = facts(run, recipe, training, evaluation, data, base, adapter)
     front = metadata(recipe, evaluation, base, adapter)
     body = render(values, template, recipe.card.template or "")

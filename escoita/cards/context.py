@@ -9,7 +9,7 @@ from huggingface_hub import ModelCardData
 from escoita.cards.front_matter import marked
 from escoita.cards.interpretation import interpretation
 from escoita.cards.metadata import expected_index, hub_id
-from escoita.cards.template import OURS, environment, plain
+from escoita.cards.template import CARD_TEMPLATE, environment, plain
 from escoita.evaluation.presentation import (
     FAULTS,
     Row,
@@ -155,7 +155,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "main_system": evaluation.main_system,
         "pooled": plain(evaluation.pooled)
         | {"main_system": plain(evaluation.pooled.main_system), "base": plain(evaluation.pooled.of(BASE))},
-        "normalised": evaluation.normalizer != "raw",
+        "normalized": evaluation.normalizer != "raw",
         "texts": normalizer_text(evaluation.normalizer),
         "titles": titles,
         "rows": results,
@@ -187,7 +187,7 @@ def evaluation_card(evaluation: EvaluationRecord, folder: Path, adapter: str) ->
     titles = titles_of(evaluation)
     entries = expected_index(no_recipe(), evaluation, hub_id(adapter))
     front = ModelCardData(model_name=Path(adapter).name, eval_results=entries)
-    template = environment().get_template(OURS)
+    template = environment().get_template(CARD_TEMPLATE)
     context = template.new_context(plain(facts_of(evaluation, titles, folder)))
     text = "\n".join(marked(name, "".join(template.blocks[name](context))) for name in BLOCKS)
     return f"---\n{front}\n---\n\n{text}"

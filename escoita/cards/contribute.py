@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from escoita.cards.anonymize import redacted_evaluation, redacted_predictions
+from escoita.cards.anonymize import anonymized_evaluation, anonymized_predictions
 from escoita.cards.context import evaluation_card, no_recipe
 from escoita.cards.editing import revise, reviser
 from escoita.cards.fetch import Snapshot, checked_commit, fetched
@@ -99,10 +99,10 @@ RESULTS = "eval/results.json"
 # Files of a previously added evaluation.
 LEFTOVERS = re.compile(r"eval/.+")
 # Files of a repository that `escoita push` published, with its whole card.
-OURS = ("recipe.yaml", "training.json")
+RUN_FILES = ("recipe.yaml", "training.json")
 
 
-def adopted(
+def contributed_settings(
     source: str,
     base: str | None = None,
     language: str | None = None,
@@ -231,9 +231,9 @@ def evaluation_files(snapshot: Snapshot, base: str, out: Path) -> dict[str, byte
     files: dict[str, bytes] = {}
     speakers = {}
     for corpus in [*(result.name for result in evaluation.corpora), PROBES]:
-        predictions, speakers[corpus] = redacted_predictions(out, corpus, no_recipe(), base, main_system.base_sha256)
+        predictions, speakers[corpus] = anonymized_predictions(out, corpus, no_recipe(), base, main_system.base_sha256)
         files |= {f"eval/{corpus}/{name}": content for name, content in predictions.items()}
-    public = redacted_evaluation(evaluation, speakers, base, main_system.base_sha256)
+    public = anonymized_evaluation(evaluation, speakers, base, main_system.base_sha256)
     files[RESULTS] = public.to_json().encode()
     files |= {f"eval/{plot.name}": plot.read_bytes() for plot in sorted(out.glob("*.svg"))}
     adapter_files = {name: (snapshot.path / name).read_bytes() for name in (ADAPTER, "adapter_config.json")}
@@ -246,14 +246,14 @@ def _head(api: HfApi, snapshot: Snapshot, revision: str | None = None) -> Head:
     if snapshot.repo is None:
         card = snapshot.run.card
         head = Head(card=card.read_bytes().decode() if card.is_file() else "")
-        found = [name for name in OURS if (snapshot.path / name).is_file()]
+        found = [name for name in RUN_FILES if (snapshot.path / name).is_file()]
     else:
         with explain_hub_errors(snapshot.repo):
             head = read_head(api, snapshot.repo, revision)
         if head.sha != snapshot.commit:
             raise PublishError("changed meanwhile", path=snapshot.repo, hint="run the command again")
-        found = [name for name in OURS if name in head.files]
-    if len(found) == len(OURS):
+        found = [name for name in RUN_FILES if name in head.files]
+    if len(found) == len(RUN_FILES):
         raise PublishError(
             "published by `escoita push`",
             path=snapshot.name,

@@ -123,7 +123,7 @@ def combine(local: str, published: str, new: str, force: bool = False) -> str:
         DivergedCards: Each card has edits that the other one lacks.
         PublishError: See [`revise`].
     """
-    local_edits, published_edits = by_hand(local), by_hand(published)
+    local_edits, published_edits = manual_edits(local), manual_edits(published)
     if _contains(published_edits, local_edits):
         return revise(published, new, force)
     if _contains(local_edits, published_edits) or force:
@@ -137,7 +137,7 @@ def reviser(local: str = "", force: bool = False) -> Callable[[str, str], str]:
     return lambda published, new: combine(local, published, new, force) if blocks(new) else new
 
 
-def standing_card(path: Path) -> str:
+def existing_card(path: Path) -> str:
     """
     Read a card with its line ends; empty if there is no file.
 
@@ -151,7 +151,7 @@ def standing_card(path: Path) -> str:
         raise PublishError(problem, path=path, hint="save the file as UTF-8") from error
 
 
-def by_hand(card: str) -> list[str]:
+def manual_edits(card: str) -> list[str]:
     """Return the edits by hand: keys of the front matter, lines, and changed or removed blocks; no blank lines."""
     last = made(card)
     recorded = last.digests if last else {}

@@ -7,7 +7,7 @@ from huggingface_hub import HfApi, ModelCard
 
 from escoita.cards.metadata import metadata
 from escoita.cards.publication import public_recipe, require_benchmarks
-from escoita.cards.published_base import base_apart, base_files, require_base
+from escoita.cards.published_base import base_files, checked_base_name, require_base
 from escoita.cards.template import template_files
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.auth import explain_hub_errors, require_name, require_write
@@ -77,7 +77,7 @@ def _checks(recipe: Recipe, repo: str) -> Iterator[Callable[[], object]]:
         if recipe.hub.repo is None and Path(recipe.base).is_dir():  # the name of the published base is not known
             yield lambda: base_files(Path(recipe.base))
         else:
-            yield lambda: base_apart(recipe, repo)
+            yield lambda: checked_base_name(recipe, repo)
         yield lambda: check_card(f"---\n{metadata(recipe, None, recipe.base)}\n---\n")
     yield lambda: require_benchmarks(recipe)
     yield lambda: scan({"recipe.yaml": public_recipe(recipe, "user/base").encode()})

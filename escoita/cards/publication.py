@@ -11,11 +11,11 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from escoita import __version__
-from escoita.cards.anonymize import redacted_data, redacted_evaluation, redacted_predictions, redacted_training
+from escoita.cards.anonymize import anonymized_data, anonymized_evaluation, anonymized_predictions, anonymized_training
 from escoita.cards.build import build_card
 from escoita.cards.metadata import results_url
 from escoita.cards.published_base import base_revision
-from escoita.cards.template import KEPT, template_digest, template_files
+from escoita.cards.template import PUBLISHED_TEMPLATE, template_digest, template_files
 from escoita.errors import PublishError, RecordError
 from escoita.hub.files import is_repo_id
 from escoita.recipe.schema import Benchmark, Recipe
@@ -129,20 +129,20 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
         "card_template_sha256": template_digest(),
         "matplotlib_version": importlib.metadata.version("matplotlib"),
     }
-    published_training = redacted_training(training, recipe, base).model_copy(update=versions)
+    published_training = anonymized_training(training, recipe, base).model_copy(update=versions)
     files["training.json"] = published_training.to_json().encode()
     if curve := training_plot(training):
         files[run.curve.name] = curve.encode()
     if run.data.is_file():
-        data = redacted_data(DataRecord.read(run.data), recipe)
+        data = anonymized_data(DataRecord.read(run.data), recipe)
         files["data.json"] = data.to_json().encode()
         durations = duration_plot(data.duration_edges, data.histograms)
         files[run.durations.relative_to(run.path).as_posix()] = durations.encode()
     speakers = {}
     for corpus in [*(result.name for result in evaluation.corpora), PROBES]:
-        predictions, speakers[corpus] = redacted_predictions(run.eval, corpus, recipe, base, training.base_sha256)
+        predictions, speakers[corpus] = anonymized_predictions(run.eval, corpus, recipe, base, training.base_sha256)
         files |= {f"eval/{corpus}/{name}": content for name, content in predictions.items()}
-    evaluation = redacted_evaluation(evaluation, speakers, base, training.base_sha256)
+    evaluation = anonymized_evaluation(evaluation, speakers, base, training.base_sha256)
     files["eval/results.json"] = evaluation.to_json().encode()
     files |= {f"eval/{plot.name}": plot.read_bytes() for plot in sorted(run.eval.glob("*.svg"))}
     files |= benchmark_files(recipe, evaluation, repo)
@@ -159,7 +159,7 @@ def card_of(files: Mapping[str, bytes], run: RunDirectory, base: str, repo: str)
                 write_atomically(Path(folder) / name, content)
         copy = RunDirectory(Path(folder))
         try:
-            template = files[KEPT].decode() if KEPT in files else None
+            template = files[PUBLISHED_TEMPLATE].decode() if PUBLISHED_TEMPLATE in files else None
             return build_card(copy, copy.load_recipe(), base, repo, template)
         except RecordError as error:  # name the file of the run, not its copy
             error.problem = error.problem.replace(folder, str(run.path))

@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from escoita.cards.contribute import UnchangedRepositoryError, description
-from escoita.cards.editing import by_hand, reviser, standing_card
+from escoita.cards.editing import existing_card, manual_edits, reviser
 from escoita.cards.preflight import validate_card
 from escoita.cards.publication import publication
 from escoita.cards.published_base import base_files, require_base
@@ -187,11 +187,11 @@ def push(
     if CARD in base_head.files:  # an existing card of the base is kept
         content.pop(CARD, None)
     base_plan = CommitPlan(content, "Publish the base of an adapter")
-    local = standing_card(run.card)
+    local = existing_card(run.card)
     plan = CommitPlan(
         files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, revise=reviser(local, force)
     )
-    if by_hand(local):  # text that is only on the Hub is public already
+    if manual_edits(local):  # text that is only on the Hub is public already
         scan({CARD: plan.onto(head)[CARD]})
     if sign:
         plan = with_signature(plan, head, key, repo, _published_file(api, repo, head, SIGNATURE) or b"", dry_run)

@@ -37,7 +37,7 @@ def published_base(recipe: Recipe, repo: str) -> str:
     return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"
 
 
-def base_apart(recipe: Recipe, repo: str) -> str:
+def checked_base_name(recipe: Recipe, repo: str) -> str:
     """
     Return the repository of the base, checked without network.
 
@@ -84,7 +84,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
     Raises:
         PublishError: The base is not found, or cannot be published.
     """
-    base = base_apart(recipe, repo)
+    base = checked_base_name(recipe, repo)
     if Path(recipe.base).is_dir():
         if base_is_published(api, Path(recipe.base), base):
             return base, False

@@ -33,10 +33,10 @@ from escoita.utils import formatting as markdown
 from escoita.utils.files import sha256
 
 
-OURS = "adapter.md.jinja"
+CARD_TEMPLATE = "adapter.md.jinja"
 TEMPLATES = "cards/templates"
 # Path in a repository of the template of the recipe.
-KEPT = "card.md.jinja"
+PUBLISHED_TEMPLATE = "card.md.jinja"
 # In bytes; the template of escoita has 13,000.
 LARGEST_TEMPLATE = 1_000_000
 # The methods that a template may call.
@@ -80,7 +80,7 @@ def template_files(recipe: Recipe, run: RunDirectory) -> dict[str, bytes]:
         RecipeError: See [`own_template`].
     """
     source = own_template(recipe, run)
-    return {} if source is None else {KEPT: source.encode()}
+    return {} if source is None else {PUBLISHED_TEMPLATE: source.encode()}
 
 
 def own_template(recipe: Recipe, run: RunDirectory) -> str | None:
@@ -157,7 +157,7 @@ class CardEnvironment(ImmutableSandboxedEnvironment):
 
 
 @lru_cache(maxsize=8)
-def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
+def environment(own: str | None = None, name: str = PUBLISHED_TEMPLATE) -> CardEnvironment:
     """
     Return the environment in which templates are rendered.
 
@@ -166,7 +166,7 @@ def environment(own: str | None = None, name: str = KEPT) -> CardEnvironment:
         name (`str`): Name of this template in error messages.
     """
     package = FileSystemLoader(resource(TEMPLATES))
-    custom = FunctionLoader(lambda path: (own, name, None) if path == KEPT and own is not None else None)
+    custom = FunctionLoader(lambda path: (own, name, None) if path == PUBLISHED_TEMPLATE and own is not None else None)
     created = CardEnvironment(
         loader=package if own is None else ChoiceLoader([custom, package]),
         undefined=StrictUndefined,
@@ -205,7 +205,7 @@ def literal(value: object) -> str:
 def template_digest() -> str:
     """Return the SHA-256 over the names and contents of all templates that write a card: card and code snippets."""
     folder, digest = resource(TEMPLATES), hashlib.sha256()
-    for path in sorted([folder / OURS, *(folder / "snippets").iterdir()]):
+    for path in sorted([folder / CARD_TEMPLATE, *(folder / "snippets").iterdir()]):
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
     return digest.hexdigest()
 
@@ -242,7 +242,7 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a template cannot get a value of type {type(value).__name__}")
 
 
-def render(values: Mapping[str, Any], own: str | None = None, name: str = KEPT) -> str:
+def render(values: Mapping[str, Any], own: str | None = None, name: str = PUBLISHED_TEMPLATE) -> str:
     """
     Render the body of a card.
 
@@ -257,9 +257,9 @@ def render(values: Mapping[str, Any], own: str | None = None, name: str = KEPT) 
     """
     values = plain(values)
     if own is None:
-        return environment().get_template(OURS).render(values)
+        return environment().get_template(CARD_TEMPLATE).render(values)
     try:
-        body = environment(own, name).get_template(KEPT).render(values)
+        body = environment(own, name).get_template(PUBLISHED_TEMPLATE).render(values)
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
         if isinstance(error, TemplateSyntaxError):

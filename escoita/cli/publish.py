@@ -45,10 +45,10 @@ def card(
 
         typer.echo(write_card(run, force))
     elif run is None and source and corpus and out:
-        from escoita.cards.contribute import add_evaluation, adopted
+        from escoita.cards.contribute import add_evaluation, contributed_settings
         from escoita.evaluation.evaluate import evaluate_manifests
 
-        generation_settings, base = adopted(source, base, language, prompt, system, pr)
+        generation_settings, base = contributed_settings(source, base, language, prompt, system, pr)
         evaluate_manifests(
             base,
             source,

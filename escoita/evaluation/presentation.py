@@ -64,16 +64,16 @@ SIGNIFICANCE: dict[str, str] = {
 # Description of each normalizer, for sentences that begin with "Texts were".
 NORMALIZER_TEXTS = {
     "raw": "compared as they are",
-    "basic": "normalised as by Whisper's BasicTextNormalizer: lower case, no punctuation",
-    "galician": "normalised for Galician: lower case, no punctuation, accents and ñ kept",
-    "uzbek": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling",
-    "uzbek-latin": "normalised for Uzbek: lower case, no punctuation, apostrophes in one spelling, all in Latin",
+    "basic": "normalized as by Whisper's BasicTextNormalizer: lower case, no punctuation",
+    "galician": "normalized for Galician: lower case, no punctuation, accents and ñ kept",
+    "uzbek": "normalized for Uzbek: lower case, no punctuation, apostrophes in one spelling",
+    "uzbek-latin": "normalized for Uzbek: lower case, no punctuation, apostrophes in one spelling, all in Latin",
 }
 
 
 def normalizer_text(normalizer: str) -> str:
     """Return the description of a normalizer, for a sentence that begins with "Texts were"."""
-    return NORMALIZER_TEXTS.get(normalizer, f"normalised by {normalizer}")
+    return NORMALIZER_TEXTS.get(normalizer, f"normalized by {normalizer}")
 
 
 def name_of(system: System | str) -> str:

@@ -67,7 +67,7 @@ def training(audio_hours: float, gpus: int, assumed: Assumptions = ASSUMED) -> C
     return _cost(audio_hours / (assumed.trained_hours_per_hour * gpus * efficiency), gpus, assumed)
 
 
-def hearing(audio_hours: float, gpus: int, assumed: Assumptions = ASSUMED) -> Cost:
+def transcription(audio_hours: float, gpus: int, assumed: Assumptions = ASSUMED) -> Cost:
     """
     Return the cost of the transcription by one system, in independent shards.
 
@@ -90,7 +90,7 @@ def table(corpora: Sequence[tuple[str, float]], assumed: Assumptions = ASSUMED) 
     lines = ["| | GPUs | an epoch | | transcription | |", "|---|---:|---:|---:|---:|---:|"]
     for name, hours in corpora:
         for gpus in GPUS:
-            trained, transcribed = training(hours, gpus, assumed), hearing(hours, gpus, assumed)
+            trained, transcribed = training(hours, gpus, assumed), transcription(hours, gpus, assumed)
             cells = (
                 *(_hours(trained.hours), f"{trained.usd:,.0f} USD"),
                 *(_hours(transcribed.hours), f"{transcribed.usd:,.0f} USD"),

@@ -120,9 +120,9 @@ def provenance(update: dict[str, Any], *names: str) -> Change:
         with tempfile.TemporaryDirectory() as folder:
             for name in names:
                 path = write_files(Path(folder), {name: files[name]}) / name
-                table, told = read_predictions(path)
-                system = told.system.model_copy(update=update)
-                files[name] = parquet(described(table, told.model_copy(update={"system": system})))
+                table, provenance = read_predictions(path)
+                system = provenance.system.model_copy(update=update)
+                files[name] = parquet(described(table, provenance.model_copy(update={"system": system})))
 
     return apply
 
@@ -152,7 +152,7 @@ def column(name: str, value: Callable[[Any, int], Any]) -> Callable[[Any], Any]:
     return change
 
 
-def heard_all(table: Any) -> Any:
+def correct_hypotheses(table: Any) -> Any:
     return replaced(table, {"hypothesis": table["reference"].to_pylist()})
 
 
@@ -540,7 +540,7 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "index-empty": Forgery("a result without metrics in model-index", all_index(empty_result), "model-index"),
     "index-model": Forgery(
-        "something else said of the model in model-index",
+        "another key of the model in model-index",
         all_index(lambda it: it.update(note="WER 0.4 %")),
         "model-index",
     ),
@@ -569,39 +569,41 @@ FORGERIES: dict[str, Forgery] = {
         both(record(RESULTS, one_rate), text(CARD, r"10\.00 %", "5.00 %")),
         RESULTS,
     ),
-    "hypotheses": Forgery("better hypotheses, the rest as it was", rows(heard_all, OURS), RESULTS),
+    "hypotheses": Forgery("better hypotheses, everything else unchanged", rows(correct_hypotheses, OURS), RESULTS),
     "hypotheses-again": Forgery(
-        "better hypotheses, and all made again from them",
-        and_again(rows(heard_all, OURS)),
+        "better hypotheses, and everything recomputed from them",
+        and_again(rows(correct_hypotheses, OURS)),
         "origin of the predictions",
         "cannot be proven",
     ),
     "row-gone": Forgery("a clip removed from one system", rows(lambda it: it.slice(0, 3), OURS), "predictions"),
     "cherry-pick": Forgery(
-        "clips with errors removed from all systems, and all made again",
+        "clips with errors removed from all systems, and everything recomputed",
         and_again(rows(lambda it: it.slice(0, 3), OURS, BASES)),
         "data.json and other records",
     ),
     "repeated": Forgery(
-        "an easy clip in the place of a hard one, and all made again",
+        "an easy clip in the place of a hard one, and everything recomputed",
         and_again(rows(repeated, OURS, BASES)),
         "clips of the test corpora",
     ),
     "references": Forgery(
-        "references that fit the hypotheses, and all made again",
+        "references that fit the hypotheses, and everything recomputed",
         and_again(
             rows(column("reference", lambda it, row: "musiqani toʻxtat" if row == 2 else it), OURS, BASES),
         ),
         "data.json and other records",
     ),
     "durations": Forgery(
-        "clips of other lengths, and all made again",
+        "clips of other lengths, and everything recomputed",
         and_again(rows(column("audio_seconds", lambda it, row: it + 20.0), OURS, BASES)),
         "data.json and other records",
     ),
-    "normalizer": Forgery("a kinder normalizer, and all made again", better_normalizer, "recipe and results.json"),
+    "normalizer": Forgery(
+        "a kinder normalizer, and everything recomputed", better_normalizer, "recipe and results.json"
+    ),
     "resamples": Forgery(
-        "two resamples, and all made again",
+        "two resamples, and everything recomputed",
         and_again(put(RECIPE, "eval", "resamples", 2), put(RESULTS, "resamples", 2)),
         "recipe and results.json",
     ),
@@ -648,14 +650,14 @@ FORGERIES: dict[str, Forgery] = {
         "bases of all files",
     ),
     "title": Forgery(
-        "the corpus called by another name, and all made again",
+        "the corpus called by another name, and everything recomputed",
         and_again(record(RECIPE, lambda it: it["corpora"]["test"][0].update(title="FLEURS, Uzbek"))),
         "identity of the corpora",
         "cannot be proven",
     ),
     # Training and adapter
     "steps": Forgery(
-        "other steps, and all made again", and_again(put(TRAINING, "steps", 6000)), "recipe and training.json"
+        "other steps, and everything recomputed", and_again(put(TRAINING, "steps", 6000)), "recipe and training.json"
     ),
     "epochs": Forgery(
         "more epochs than the recipe allows", and_again(put(TRAINING, "epochs", 99.0)), "recipe and training.json"
@@ -669,12 +671,12 @@ FORGERIES: dict[str, Forgery] = {
         "another base digest in escoita.json", put(SETTINGS, "base", "sha256", "f" * 64), "recipe and adapter"
     ),
     "accepted-base": Forgery(
-        "another base of the predictions, said to be accepted",
+        "another base of the predictions, recorded as accepted",
         provenance({"expected_base_sha256": "f" * 64}, OURS),
         "bases of all files",
     ),
     "weaker-base": Forgery(
-        "a base to compare with that is not the adapter's, said to be accepted, and all made again",
+        "a base to compare with that is not the adapter's, recorded as accepted, and everything recomputed",
         weaker_base,
         "bases of all files",
     ),
@@ -682,7 +684,7 @@ FORGERIES: dict[str, Forgery] = {
     "method": Forgery("another method", put(TRAINING, "method", "modules"), "recipe and training.json"),
     "four-bit": Forgery("4 bits denied", put(TRAINING, "load_in_4bit", True), "recipe and training.json"),
     "training-clips": Forgery(
-        "fewer clips of training, and all made again",
+        "fewer clips of training, and everything recomputed",
         and_again(put(TRAINING, "corpora", 0, "utterances", 8)),
         "data.json and other records",
     ),
@@ -698,7 +700,7 @@ FORGERIES: dict[str, Forgery] = {
         "a loss after the last step", and_again(put(TRAINING, "loss", -1, "step", 9999)), "course of training"
     ),
     "data-change": Forgery(
-        "a change of the rows after the last step, and all made again",
+        "a change of the rows after the last step, and everything recomputed",
         and_again(put(TRAINING, "data_changes", [OTHER_ROWS])),
         "course of training",
     ),
@@ -724,12 +726,12 @@ FORGERIES: dict[str, Forgery] = {
         "another prompt next to the adapter", put(SETTINGS, "prompt", "user", "Advertise."), "recipe and adapter"
     ),
     "prompt-recipe": Forgery(
-        "another prompt in the recipe, and the card made again",
+        "another prompt in the recipe, and the card rebuilt",
         and_again(put(RECIPE, "prompt", "user", "Advertise.")),
         "recipe and adapter",
     ),
     "prompt-both": Forgery(
-        "another prompt in recipe and adapter, and the card made again",
+        "another prompt in recipe and adapter, and the card rebuilt",
         and_again(put(RECIPE, "prompt", "user", "Advertise."), put(SETTINGS, "prompt", "user", "Advertise.")),
         "files of the adapter",
     ),
@@ -767,13 +769,13 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "weights-gone": Forgery("no weights", without(WEIGHTS), "adapter's weights"),
     "course": Forgery(
-        "better rates during training, and all made again",
+        "better rates during training, and everything recomputed",
         and_again(record(TRAINING, lambda it: [point.update(wer=0.0) for point in it["validation"][1:2]])),
         "course of training",
         "cannot be proven",
     ),
     "hardware": Forgery(
-        "another device and less time, and all made again",
+        "another device and less time, and everything recomputed",
         and_again(record(TRAINING, lambda it: it.update(device="H200", train_seconds=1.0))),
         "course of training",
         "cannot be proven",
@@ -788,22 +790,22 @@ FORGERIES: dict[str, Forgery] = {
         "data.json and other records",
     ),
     "data-overlap-gone": Forgery(
-        "what test and training share left out, and all made again",
+        "the train/test overlap left out, and everything recomputed",
         and_again(put(DATA, "leaks", [])),
         "data.json and other records",
     ),
     "data-overlap": Forgery(
-        "a smaller share of clips in test and training, and all made again",
+        "a smaller train/test overlap, and everything recomputed",
         and_again(record(DATA, lambda it: it["leaks"][3].update(clips=4, distinct=4, share=0.25))),
         "data.json and other records",
     ),
     "genders": Forgery(
-        "other genders of speakers, and all made again",
+        "other genders of speakers, and everything recomputed",
         and_again(rows(column("gender", lambda it, row: "female"), OURS, BASES)),
         "data.json and other records",
     ),
     "speakers": Forgery(
-        "clips without speakers, so that intervals are smaller, and all made again",
+        "clips without speakers, so that intervals are smaller, and everything recomputed",
         and_again(rows(column("speaker", lambda it, row: ""), OURS, BASES)),
         "data.json and other records",
     ),

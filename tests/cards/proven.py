@@ -22,7 +22,7 @@ from escoita.run_directory import RunDirectory
 from escoita.training.outputs import adapter_files
 from escoita.utils.files import write_atomically
 from tests.cards.publishing import BASE, REPO
-from tests.cards.samples import heard_training, recipe, write_run
+from tests.cards.samples import recipe, validated_training, write_run
 from tests.conftest import ROOT
 from tests.evaluation.samples import write_rows
 
@@ -87,7 +87,7 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
     }
     sizes = {name.split(".")[1].split("_")[0]: RANK * sum(shape) for name, shape in TARGETS.items()}
     used = [(TRAIN_CLIPS, "train", 1800.0), (VALIDATION_CLIPS, "validation", 96.0)]
-    training = heard_training(
+    training = validated_training(
         base=BASE,
         trainable_parameters=sizes,
         corpora=[

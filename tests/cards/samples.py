@@ -156,7 +156,7 @@ def training(**changes: Any) -> TrainingRecord:
     return TrainingRecord.model_validate(fields | changes)
 
 
-def heard_training(**changes: Any) -> TrainingRecord:
+def validated_training(**changes: Any) -> TrainingRecord:
     """One in which 48 clips were heard three times, the second time best."""
     points = [(0, 3.11, 1.26512, 0.53481), (300, 0.52, 0.02371, 0.00561), (600, 0.43, 0.03125, 0.00672)]
     validation = [

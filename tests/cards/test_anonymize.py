@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from escoita.cards.anonymize import (
     NO_TEXT,
     SpeakerMismatchError,
-    redacted_data,
-    redacted_evaluation,
-    redacted_row,
-    redacted_training,
-    withheld,
+    anonymized_data,
+    anonymized_evaluation,
+    anonymized_row,
+    anonymized_training,
+    private_corpora,
 )
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import public_speakers
@@ -39,12 +39,12 @@ def names(record: EvaluationRecord) -> list[str]:
 
 
 def redacted(record: EvaluationRecord, speakers: dict[str, str]) -> EvaluationRecord:
-    return redacted_evaluation(record, {"clips": speakers}, "user/base", "ab" * 32)
+    return anonymized_evaluation(record, {"clips": speakers}, "user/base", "ab" * 32)
 
 
-def test_what_is_withheld_is_told_by_split_and_name() -> None:
-    assert withheld(recipe()) == set()
-    assert withheld(asked("train")) == {("train", "clips")}
+def test_private_corpora_by_split_and_name() -> None:
+    assert private_corpora(recipe()) == set()
+    assert private_corpora(asked("train")) == {("train", "clips")}
 
 
 def test_only_speakers_are_renamed() -> None:
@@ -87,7 +87,7 @@ def test_real_slices_are_renamed_as_if_they_had_been_scored_so(
 def test_a_base_is_where_a_reader_finds_it() -> None:
     told = redacted(evaluation(), {})
     assert {system.base for system in told.systems} == {"user/base"}
-    other = redacted_evaluation(evaluation(), {}, "user/base", "00" * 32)
+    other = anonymized_evaluation(evaluation(), {}, "user/base", "00" * 32)
     assert {system.base for system in other.systems} == {"./quickstart/gemma4"}
 
 
@@ -102,30 +102,30 @@ def test_a_base_is_where_a_reader_finds_it() -> None:
     ],
 )
 def test_rows_that_could_not_be_used_keep_their_place(row: str, told: str, hide_text: str) -> None:
-    assert (redacted_row(row, hide_text=False), redacted_row(row, hide_text=True)) == (told, hide_text)
+    assert (anonymized_row(row, hide_text=False), anonymized_row(row, hide_text=True)) == (told, hide_text)
 
 
 def test_reasons_are_kept_unless_a_transcript_might_be_in_them() -> None:
     record = training(rejected=["t.csv:3: a.wav: language 'bir ikki' is no code"])
-    assert redacted_training(record, recipe(), "user/base").rejected == ["t.csv:3: language 'bir ikki' is no code"]
-    assert redacted_training(record, asked("test"), "user/base").rejected[0].endswith("no code")
-    assert redacted_training(record, asked("train"), "user/base").rejected == ["t.csv:3: not used"]
-    assert redacted_training(record, recipe(), "user/base").base == "user/base"
+    assert anonymized_training(record, recipe(), "user/base").rejected == ["t.csv:3: language 'bir ikki' is no code"]
+    assert anonymized_training(record, asked("test"), "user/base").rejected[0].endswith("no code")
+    assert anonymized_training(record, asked("train"), "user/base").rejected == ["t.csv:3: not used"]
+    assert anonymized_training(record, recipe(), "user/base").base == "user/base"
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_text_that_is_withheld_on_one_side_is_not_told_by_the_other(split: str) -> None:
     record = data(leak("transcript", 2))
-    assert redacted_data(record, recipe()) == record
-    told = redacted_data(record, asked(split))
+    assert anonymized_data(record, recipe()) == record
+    told = anonymized_data(record, asked(split))
     for pair in told.leaks[0].examples:
         assert (pair.clip.text, pair.like.text, pair.clip.id) == (NO_TEXT, NO_TEXT, "t-7")
-    assert redacted_data(told, asked(split)) == told
+    assert anonymized_data(told, asked(split)) == told
 
 
 def test_the_id_of_a_clip_names_nobody() -> None:
     clip = Clip(split="train", corpus="clips", id="maria_1", text="a", public_id="speaker_1")
     record = data(leak("speaker", 1, examples=[Pair(clip=clip, like=clip)]))
-    told = redacted_data(record, recipe())
+    told = anonymized_data(record, recipe())
     assert "maria" not in told.model_dump_json() and told.leaks[0].examples[0].clip.id == "speaker_1"
-    assert redacted_data(told, recipe()) == told
+    assert anonymized_data(told, recipe()) == told

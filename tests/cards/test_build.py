@@ -15,12 +15,12 @@ from tests.cards.samples import (
     data,
     evaluation,
     heard,
-    heard_training,
     leak,
     recipe,
     result,
     system,
     training,
+    validated_training,
     write_run,
 )
 
@@ -78,7 +78,7 @@ def test_no_heading_without_text(tmp_path: Path) -> None:
 
 
 def test_each_section_is_a_block(tmp_path: Path) -> None:
-    card = card_of(tmp_path, recipe(card={"limitations": "Few words."}), heard_training())
+    card = card_of(tmp_path, recipe(card={"limitations": "Few words."}), validated_training())
     made = blocks(card)
     names = ["summary", "results", "usage", "limitations", "evaluation", "data", "architecture", "training"]
     assert [block.name for block in made] == [*names, "citation", "provenance"]
@@ -175,9 +175,9 @@ def test_card_is_written_to_the_run_directory(tmp_path: Path) -> None:
 
 
 def test_training_plot_is_drawn_from_the_record(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", recipe(), heard_training())
+    run = write_run(tmp_path / "run", recipe(), validated_training())
     write_card(run.path)
-    assert run.curve.read_text("utf-8") == training_plot(heard_training())
+    assert run.curve.read_text("utf-8") == training_plot(validated_training())
     assert f"]({run.curve.name})" in run.card.read_text("utf-8")
 
 

@@ -22,11 +22,11 @@ from tests.cards.samples import (
     data,
     evaluation,
     heard,
-    heard_training,
     leak,
     recipe,
     result,
     system,
+    validated_training,
     write_run,
 )
 from tests.cards.test_sections_example import heard as write_heard
@@ -93,7 +93,7 @@ def told(text: str, kind: str) -> Recipe:
 def card_of(text: str, kind: str) -> tuple[Recipe, str]:
     """A card on which every record says the text wherever it may say anything."""
     chosen = told(text, kind)
-    trained = heard_training(
+    trained = validated_training(
         device=text,
         engine=text,
         base_sha256=text,

@@ -14,13 +14,13 @@ from tests.cards.samples import (
     difference,
     evaluation,
     heard,
-    heard_training,
     leak,
     probe,
     rates,
     recipe,
     result,
     system,
+    validated_training,
     write_run,
 )
 from tests.cards.test_sections_example import heard as write_predictions
@@ -55,7 +55,7 @@ def full_card(path: Path) -> str:
         }
     )
     overlap = data(leak("transcript", 40), leak("speaker", 0, compared=0), leak("audio", 0))
-    run = write_run(path, chosen, heard_training(rejected=["a", "b"], energy_joules=4.5e6), record, overlap)
+    run = write_run(path, chosen, validated_training(rejected=["a", "b"], energy_joules=4.5e6), record, overlap)
     write_predictions(run, [("one", "won", 1.0), ("two", "", 2.0)])
     write_predictions(run, [("one", "one", 1.0)], "more")
     for name in ("wer-by-corpus.svg", "wer-by-duration.svg", "wer-distribution.svg"):

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from escoita.cards import contribute as adopt
-from escoita.cards.contribute import add_evaluation, adopted
+from escoita.cards.contribute import add_evaluation, contributed_settings
 from escoita.cards.editing import CardConflict
 from escoita.cards.verify import verify
 from escoita.cards.verify.adapter import ADAPTER
@@ -66,20 +66,20 @@ def adapter(tmp_path: Path) -> Path:
 def test_missing_generation_settings_are_required_as_options(adapter: Path) -> None:
     for language, missing in ((None, {"--language", "--prompt"}), ("uz", {"--prompt"})):
         with pytest.raises(EscoitaError) as error:
-            adopted(str(adapter), language=language)
+            contributed_settings(str(adapter), language=language)
         assert error.value.path == str(adapter) and error.value.hint
         assert set(re.findall(r"--\w+", error.value.hint)) == missing
     with pytest.raises(EscoitaError) as error:
-        adopted(str(adapter), language="Uzbek", prompt="Write it down.")
+        contributed_settings(str(adapter), language="Uzbek", prompt="Write it down.")
     assert (error.value.key, error.value.value) == ("--language", "Uzbek")
-    assert adopted(str(adapter), None, "uz", "Write it down.", "You hear.") == (SPOKEN, BASE)
-    assert adopted(str(adapter), "bea/base", "uz", "Write it down.", "You hear.") == (SPOKEN, "bea/base")
+    assert contributed_settings(str(adapter), None, "uz", "Write it down.", "You hear.") == (SPOKEN, BASE)
+    assert contributed_settings(str(adapter), "bea/base", "uz", "Write it down.", "You hear.") == (SPOKEN, "bea/base")
 
 
 def test_options_override_the_generation_settings(adapter: Path) -> None:
     SPOKEN.write(adapter / "escoita.json")
-    assert adopted(str(adapter)) == (SPOKEN, BASE)
-    other = adopted(str(adapter), prompt="Transcribe.", language="gl")[0]
+    assert contributed_settings(str(adapter)) == (SPOKEN, BASE)
+    other = contributed_settings(str(adapter), prompt="Transcribe.", language="gl")[0]
     assert (other.prompt.user, other.prompt.system, other.language) == ("Transcribe.", "You hear.", "gl")
 
 
@@ -94,17 +94,17 @@ def test_options_override_the_generation_settings(adapter: Path) -> None:
 def test_adapter_without_a_base_is_refused(adapter: Path, config: bytes, key: str | None, value: str | None) -> None:
     (adapter / "adapter_config.json").write_bytes(config)
     with pytest.raises(EscoitaError) as error:
-        adopted(str(adapter), None, "uz", "Write it down.")
+        contributed_settings(str(adapter), None, "uz", "Write it down.")
     if config != b"[]":
         assert (error.value.key, error.value.value) == (key, value)
 
 
 def test_missing_adapter_and_pull_request_for_a_folder_are_refused(tmp_path: Path, adapter: Path) -> None:
     with pytest.raises(EscoitaError) as error:
-        adopted(str(tmp_path), None, "uz", "Write it down.")
+        contributed_settings(str(tmp_path), None, "uz", "Write it down.")
     assert "adapter_config.json" in str(error.value)
     with pytest.raises(PublishError) as refusal:
-        adopted(str(adapter), None, "uz", "Write it down.", pr=True)
+        contributed_settings(str(adapter), None, "uz", "Write it down.", pr=True)
     assert (refusal.value.key, refusal.value.value) == ("--pr", str(adapter))
 
 
@@ -116,7 +116,7 @@ def test_pull_request_needs_the_head_of_main(hub: HubDouble, out: Path) -> None:
         add_evaluation(REPO, BASE, out)
     assert (error.value.path, error.value.value) == (REPO, ADAPTER)
     with pytest.raises(PublishError) as error:
-        adopted(f"{REPO}@v1", pr=True)
+        contributed_settings(f"{REPO}@v1", pr=True)
     assert (error.value.key, error.value.value) == ("--pr", f"{REPO}@v1")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escoita.cards.editing import CardConflict, DivergedCards, combine, revise, sealed, standing_card
+from escoita.cards.editing import CardConflict, DivergedCards, combine, existing_card, revise, sealed
 from escoita.cards.front_matter import blocks, made, marked
 from escoita.errors import PublishError
 
@@ -198,10 +198,10 @@ def test_what_was_done_to_blocks_counts_as_written() -> None:
 
 def test_line_ends_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    assert standing_card(path) == ""
+    assert existing_card(path) == ""
     path.write_bytes(b"\xef\xbb\xbfa\r\nb\n")
-    assert standing_card(path) == "\ufeffa\r\nb\n"
+    assert existing_card(path) == "\ufeffa\r\nb\n"
     path.write_bytes(b"\xff")
     with pytest.raises(PublishError) as error:
-        standing_card(path)
+        existing_card(path)
     assert error.value.path == path

@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from escoita.cards.contribute import adopted
+from escoita.cards.contribute import contributed_settings
 from escoita.cards.fetch import checked_commit, fetched
 from escoita.cards.listing import (
     FileKindError,
@@ -118,7 +118,7 @@ def test_repository_is_refused_before_anything_is_downloaded(
         fetched(api(), REPO)
     monkeypatch.setattr("escoita.cards.contribute.HfApi", api)
     with pytest.raises(error):
-        adopted(REPO)
+        contributed_settings(REPO)
     assert not [entry for entry in hub.log if "/resolve/" in entry[1]]
     assert not (tmp_path / "cache").exists()
 

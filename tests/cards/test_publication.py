@@ -25,7 +25,7 @@ from escoita.records.data import CorpusData, Duplicates, Normalization, OutlierE
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.plots import training_plot
 from escoita.run_directory import RunDirectory
-from tests.cards.samples import data, evaluation, heard_training, leak, recipe, training, write_run
+from tests.cards.samples import data, evaluation, leak, recipe, training, validated_training, write_run
 from tests.evaluation.samples import write_rows
 
 
@@ -247,10 +247,10 @@ def test_errors_name_files_of_the_run(run: RunDirectory) -> None:
 
 
 def test_training_plot_is_published_with_the_card(run: RunDirectory) -> None:
-    heard_training().write(run.training)
+    validated_training().write(run.training)
     files = published(run)
     assert set(files) == PLAIN | {"training.svg"}
-    assert files["training.svg"].decode() == training_plot(heard_training())
+    assert files["training.svg"].decode() == training_plot(validated_training())
     assert "](training.svg)" in files["README.md"].decode()
 
 

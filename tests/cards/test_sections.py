@@ -10,9 +10,9 @@ from escoita.recipe.schema import Recipe
 from escoita.records.training import CorpusUse, DataChange
 from tests.cards.cards_of import MARKDOWN, card_of, headings, table_rows
 from tests.cards.samples import (
-    heard_training,
     recipe,
     training,
+    validated_training,
 )
 
 
@@ -33,22 +33,22 @@ def test_facts_of_the_training(tmp_path: Path) -> None:
 def test_training_progress_has_rates_and_a_plot(tmp_path: Path) -> None:
     plain = card_of(tmp_path / "a", training_record=training(loss=[]))
     assert "Training progress" not in headings(plain) and "training.svg" not in plain
-    card = card_of(tmp_path / "b", training_record=heard_training())
+    card = card_of(tmp_path / "b", training_record=validated_training())
     assert "Training progress" in headings(card)
     images = [child.attrs for token in MARKDOWN.parse(card) for child in token.children or [] if child.type == "image"]
     assert [attributes["src"] for attributes in images] == ["training.svg"]
-    loss, rates, kept = curve(heard_training())
+    loss, rates, kept = curve(validated_training())
     assert figures_of(loss) == ["3.11", "0.43", "600"]
     assert figures_of(rates) == ["48", "126.51 %", "3.12 %", "600", "53.48 %", "0.67 %"]
     assert figures_of(kept) == ["300", "2.37 %"]
     assert all(sentence in card for sentence in (loss, rates, kept))
-    card = card_of(tmp_path / "c", training_record=heard_training(normalizer="uzbek"))
+    card = card_of(tmp_path / "c", training_record=validated_training(normalizer="uzbek"))
     assert f"Texts were {normalizer_text('uzbek')}. " in card
 
 
 def test_validation_of_the_loss_only(tmp_path: Path) -> None:
-    points = [point.model_copy(update={"wer": None, "cer": None}) for point in heard_training().validation[1:]]
-    record = heard_training(validation=points, kept_step=None)
+    points = [point.model_copy(update={"wer": None, "cer": None}) for point in validated_training().validation[1:]]
+    record = validated_training(validation=points, kept_step=None)
     (loss,) = curve(record)
     assert figures_of(loss) == ["0.52", "300", "0.43", "600"]
     assert "validation clips" not in card_of(tmp_path, training_record=record)
@@ -58,10 +58,10 @@ def test_settings_outside_of_the_arguments_and_throughput(tmp_path: Path) -> Non
     plain = card_of(tmp_path / "a")
     assert "12 epochs.\n" in plain and "step time" not in plain
     unusual = {"load_in_4bit": True, "processes": 2, "engine": "unsloth", "mixed_precision": "bf16"}
-    card = card_of(tmp_path / "b", training_record=heard_training(**unusual))
+    card = card_of(tmp_path / "b", training_record=validated_training(**unusual))
     assert "; base loaded in 4 bits; mixed precision (bfloat16); 2 processes; engine unsloth.\n" in card
     assert "- **Device:** `cpu` × 2\n" in card
-    throughput = heard_training().pace
+    throughput = validated_training().pace
     assert throughput and pace(throughput) in card
     figures = ["0.251", "1.23 %", "143", "4.56 %"]
     assert figures_of(pace(throughput)) == figures
@@ -69,10 +69,10 @@ def test_settings_outside_of_the_arguments_and_throughput(tmp_path: Path) -> Non
 
 
 def test_adapter_that_is_not_better_than_the_base() -> None:
-    base, *others = heard_training().validation
-    equal = heard_training(validation=[base.model_copy(update={"wer": 0.02371}), *others])
+    base, *others = validated_training().validation
+    equal = validated_training(validation=[base.model_copy(update={"wer": 0.02371}), *others])
     assert figures_of(curve(equal)[-1]) == ["300", "2.37 %", "better"]
-    assert figures_of(curve(heard_training(validation=others))[-1]) == ["300", "2.37 %"]
+    assert figures_of(curve(validated_training(validation=others))[-1]) == ["300", "2.37 %"]
 
 
 def test_prompt_with_a_placeholder_for_the_audio(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_prompt_with_a_placeholder_for_the_audio(tmp_path: Path) -> None:
 
 
 def test_single_validation() -> None:
-    loss, rates, _ = curve(heard_training(validation=heard_training().validation[1:2]))
+    loss, rates, _ = curve(validated_training(validation=validated_training().validation[1:2]))
     assert figures_of(loss) == ["0.52", "300"]
     assert figures_of(rates)[1:] == ["2.37 %", "300", "0.56 %"]
 
@@ -97,7 +97,7 @@ def changed(**changes: Any) -> DataChange:
 
 
 def test_run_that_resumed_with_changed_data(tmp_path: Path) -> None:
-    record = heard_training(data_changes=[changed()])
+    record = validated_training(data_changes=[changed()])
     (sentence,) = data_changes(record)
     assert figures_of(sentence) == ["100", "40", "80", "1", "1,600", "1.0"]
     assert sentence in card_of(tmp_path / "a", training_record=record)
@@ -107,7 +107,7 @@ def test_run_that_resumed_with_changed_data(tmp_path: Path) -> None:
 
 
 def test_rates_on_other_validation_clips_are_not_compared() -> None:
-    record = heard_training(data_changes=[changed(validation=True)])
+    record = validated_training(data_changes=[changed(validation=True)])
     assert figures_of(data_changes(record)[-1]) == ["100"]
     assert figures_of(curve(record)[1])[1:4] == ["2.37 %", "300", "3.12 %"]
 

@@ -9,7 +9,14 @@ from jinja2 import Template
 
 from escoita.cards.build import build_card, write_card
 from escoita.cards.front_matter import blocks, marked
-from escoita.cards.template import KEPT, TemplateMistake, TextOutsideSections, environment, plain, template_files
+from escoita.cards.template import (
+    PUBLISHED_TEMPLATE,
+    TemplateMistake,
+    TextOutsideSections,
+    environment,
+    plain,
+    template_files,
+)
 from escoita.errors import RecipeError
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
@@ -71,7 +78,7 @@ def test_a_template_that_changed_is_read_again(tmp_path: Path, chosen: Recipe) -
     run.card.unlink()
     write_card(run.path)
     assert "## Take care" in run.card.read_text("utf-8")
-    assert template_files(chosen, run) == {KEPT: Path("own.md.jinja").read_bytes()}
+    assert template_files(chosen, run) == {PUBLISHED_TEMPLATE: Path("own.md.jinja").read_bytes()}
 
 
 @pytest.mark.parametrize(

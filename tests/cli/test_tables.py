@@ -11,11 +11,11 @@ from tests.cards.samples import (
     difference,
     evaluation,
     heard,
-    heard_training,
     rates,
     recipe,
     result,
     training,
+    validated_training,
     write_run,
 )
 
@@ -59,14 +59,14 @@ def test_one_corpus_has_no_total(tmp_path: Path) -> None:
 
 
 def test_throughput_and_validation_wer_are_printed(tmp_path: Path) -> None:
-    lines = printed(tmp_path, evaluation(), trained=heard_training())
+    lines = printed(tmp_path, evaluation(), trained=validated_training())
     assert any(all(number in line for number in ("12.6", "600", "0.251", "143")) for line in lines)
     assert any(all(number in line for number in ("1.265", "0.031", "step 300", "0.024")) for line in lines)
 
 
 def test_without_validation_wer_no_line_is_printed(tmp_path: Path) -> None:
-    points = [point.model_copy(update={"wer": None, "cer": None}) for point in heard_training().validation]
-    with_wer = printed(tmp_path / "with", evaluation(), trained=heard_training())
+    points = [point.model_copy(update={"wer": None, "cer": None}) for point in validated_training().validation]
+    with_wer = printed(tmp_path / "with", evaluation(), trained=validated_training())
     without = printed(tmp_path / "without", evaluation(), trained=training(validation=points))
     assert any("1.265" in line for line in with_wer) and not any("step" in line.split("steps")[-1] for line in without)
 
@@ -95,9 +95,9 @@ def test_a_run_without_results_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_summary_in_markdown_is_a_table_with_notes(tmp_path: Path) -> None:
-    run = write_run(tmp_path, recipe(), heard_training(), evaluation_record=evaluation(normalizer="uzbek"))
+    run = write_run(tmp_path, recipe(), validated_training(), evaluation_record=evaluation(normalizer="uzbek"))
     lines = markdown_summary(run.path).splitlines()
-    assert lines[0] == f"### `{heard_training().name}`"
+    assert lines[0] == f"### `{validated_training().name}`"
     base = next(row for row in lines if "| base |" in row)
     assert base == "| clips | 1234 | base | 1.252 | 1.200–1.300 | 0.812 | 1.252 | 0/0/0 | better |"
     assert lines[lines.index(base) + 1] == "|  |  | adapter | 0.071 | 0.065–0.077 | 0.023 | 0.071 | 0/0/0 |  |"

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from escoita.jobs.cost import ASSUMED, Assumptions, hearing, table, training
+from escoita.jobs.cost import ASSUMED, Assumptions, table, training, transcription
 from tests.conftest import ROOT
 
 
@@ -33,4 +33,6 @@ def test_arithmetic() -> None:
     assert training(100, 1, assumed).hours == 10 and training(100, 1, assumed).usd == 20
     assert training(100, 8, assumed).hours == pytest.approx(2.5) and training(100, 8, assumed).usd == pytest.approx(40)
     assert training(100, 16, assumed).hours == pytest.approx(2.5)
-    assert hearing(100, 4, assumed).hours == pytest.approx(0.5) and hearing(100, 4, assumed).usd == pytest.approx(4)
+    assert transcription(100, 4, assumed).hours == pytest.approx(0.5) and transcription(
+        100, 4, assumed
+    ).usd == pytest.approx(4)

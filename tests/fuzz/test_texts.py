@@ -15,14 +15,14 @@ from escoita.errors import EscoitaError
 from escoita.evaluation.predictions import read_predictions
 from escoita.recipe.schema import Corpus, load_recipe
 from escoita.records.training import TrainingRecord
-from tests.cards.samples import heard_training, recipe
+from tests.cards.samples import recipe, validated_training
 from tests.conftest import ROOT
 from tests.evaluation.samples import write_rows
 from tests.fuzz.inputs import batched, batches, fuzzed, mutated, survivors
 
 
 RECIPES = [path.read_bytes() for path in sorted((ROOT / "recipes").glob("*.yaml"))]
-RECORD = [heard_training().to_json().encode()]
+RECORD = [validated_training().to_json().encode()]
 CARDS = [path.read_bytes() for path in sorted((ROOT / "docs/examples").glob("*/README.md"))]
 TABLES = {
     ".jsonl": [b'{"audio_filepath": "a.ogg", "text": "soat", "duration": 1.5, "offset": 0, "speaker": "f1"}\n' * 3],

@@ -5,7 +5,7 @@ import pytest
 
 from escoita.records.plots import COLORS, GREY, MOST_FIGURES, duration_plot, figures_in, svg, training_plot
 from escoita.records.training import LossPoint
-from tests.cards.samples import heard_training
+from tests.cards.samples import validated_training
 
 
 EDGES = [0.0, 1.0, 2.0, 3.0]
@@ -94,8 +94,8 @@ def line(plot: str, color: str) -> list[tuple[float, float]]:
 
 
 def test_the_training_plot_shows_loss_rates_and_the_saved_step() -> None:
-    plot = training_plot(heard_training())
-    assert plot is not None and plot == training_plot(heard_training())
+    plot = training_plot(validated_training())
+    assert plot is not None and plot == training_plot(validated_training())
     texts = words(plot)
     assert {"training", "validation", "loss", "WER", "CER", "error rate, %", "126.5", "2.4"} <= set(texts)
     assert texts.count("kept") == texts.count("step") == 2
@@ -104,7 +104,7 @@ def test_the_training_plot_shows_loss_rates_and_the_saved_step() -> None:
 
 
 def test_lines_are_at_the_values() -> None:
-    plot = training_plot(heard_training(kept_step=None))
+    plot = training_plot(validated_training(kept_step=None))
     assert plot is not None and "kept" not in words(plot)
     (left, top), (middle, low), (right, last) = line(plot, COLORS[2])
     assert middle - left == pytest.approx(right - middle, rel=1e-3)  # steps 0, 300, 600
@@ -112,35 +112,35 @@ def test_lines_are_at_the_values() -> None:
 
 
 def test_without_rates_only_the_loss_is_drawn_and_without_validation_nothing() -> None:
-    points = [point.model_copy(update={"wer": None, "cer": None}) for point in heard_training().validation]
-    plot = training_plot(heard_training(validation=points, kept_step=None))
+    points = [point.model_copy(update={"wer": None, "cer": None}) for point in validated_training().validation]
+    plot = training_plot(validated_training(validation=points, kept_step=None))
     assert plot is not None and "WER" not in words(plot) and words(plot).count("step") == 1
-    assert training_plot(heard_training(validation=[])) is None
+    assert training_plot(validated_training(validation=[])) is None
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
 def test_a_loss_that_is_not_finite_leaves_a_gap(loss: float) -> None:
-    record = heard_training()
+    record = validated_training()
     points = [*record.validation[:2], record.validation[2].model_copy(update={"loss": loss})]
-    plot = training_plot(heard_training(validation=points, loss=[LossPoint(step=3, loss=loss)]))
+    plot = training_plot(validated_training(validation=points, loss=[LossPoint(step=3, loss=loss)]))
     assert plot is not None and "nan" not in plot and "inf" not in plot
     assert len(line(plot, COLORS[1])) == 2
 
 
 def test_one_evaluation_and_thousands_of_steps_can_be_drawn() -> None:
-    record = heard_training(validation=heard_training().validation[:1], kept_step=None, steps=1)
+    record = validated_training(validation=validated_training().validation[:1], kept_step=None, steps=1)
     assert training_plot(record) is not None
-    long = heard_training(loss=[LossPoint(step=step, loss=1 / step) for step in range(1, 20_001)], steps=20_000)
+    long = validated_training(loss=[LossPoint(step=step, loss=1 / step) for step in range(1, 20_001)], steps=20_000)
     assert len(training_plot(long) or "") < 200_000
 
 
 def test_a_plot_contains_its_data() -> None:
     assert figures_in(duration_plot(EDGES, CLIPS)) == {"seconds": EDGES, "clips": CLIPS}
-    record = heard_training()
+    record = validated_training()
     figures = figures_in(training_plot(record) or "")
     assert figures["loss"] == [[25, 2.5], [600, 0.125]] and figures["kept_step"] == 300
     assert figures["validation"][1] == [300, 0.52, 0.02371, 0.00561]
-    long = heard_training(loss=[LossPoint(step=step, loss=1 / step) for step in range(1, 20_001)])
+    long = validated_training(loss=[LossPoint(step=step, loss=1 / step) for step in range(1, 20_001)])
     assert 0 < len(figures_in(training_plot(long) or "")["loss"]) <= MOST_FIGURES
 
 

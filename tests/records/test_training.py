@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from escoita.errors import RecordError
 from escoita.records.training import AdapterRecord, LossPoint, MissingRecordError, Prompt, Record, TrainingRecord
 from escoita.utils.limits import LOSS_POINTS
-from tests.cards.samples import heard_training
+from tests.cards.samples import validated_training
 
 
 RECORD = AdapterRecord(language="uz", prompt=Prompt(user="Transcrición, ñ"), max_new_tokens=64)
@@ -37,7 +37,7 @@ def test_a_loss_that_is_nan_can_be_written_and_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", float("nan"), float("-inf"), 10**18, -(10**400), "1" * 4000])
 def test_only_a_loss_may_be_infinite_and_no_number_has_many_digits(tmp_path: Path, value: Any) -> None:
-    document = heard_training().model_dump(mode="json", by_alias=True)
+    document = validated_training().model_dump(mode="json", by_alias=True)
     for change in ({"epochs": value}, {"steps": value}, {"validation": [document["validation"][1] | {"wer": value}]}):
         (tmp_path / "training.json").write_text(json.dumps(document | change), "utf-8")
         with pytest.raises(RecordError) as error:
@@ -47,7 +47,7 @@ def test_only_a_loss_may_be_infinite_and_no_number_has_many_digits(tmp_path: Pat
 
 
 def test_a_curve_has_a_limited_number_of_points(tmp_path: Path) -> None:
-    document = heard_training().model_dump(mode="json", by_alias=True)
+    document = validated_training().model_dump(mode="json", by_alias=True)
     document["loss"] = [{"step": step, "loss": 1.0} for step in range(LOSS_POINTS + 1)]
     (tmp_path / "training.json").write_text(json.dumps(document), "utf-8")
     with pytest.raises(RecordError) as error:

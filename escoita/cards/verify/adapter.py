@@ -160,7 +160,7 @@ def system_differences(training: TrainingRecord, files: Iterable[tuple[Path, Any
             yield from (f"{name}: {line}" for line in _digests(training, system))
 
 
-def apart(evaluation: EvaluationRecord) -> Differences:
+def base_mismatches(evaluation: EvaluationRecord) -> Differences:
     """
     Yield a line if adapter and base were evaluated on different bases. The card names the base of the adapter.
 

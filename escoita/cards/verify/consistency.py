@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from escoita.cards.published_base import base_revision
-from escoita.cards.verify.adapter import ADAPTER, apart, base_differences, check_rendered_prompt, system_differences
+from escoita.cards.verify.adapter import (
+    ADAPTER,
+    base_differences,
+    base_mismatches,
+    check_rendered_prompt,
+    system_differences,
+)
 from escoita.cards.verify.check import Check, compared, skipped
 from escoita.cards.verify.recompute import Differences, differing, same
 from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
@@ -90,7 +96,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     )
     yield compared(
         "bases of all files",
-        [*system_differences(training, files), *apart(evaluation)],
+        [*system_differences(training, files), *base_mismatches(evaluation)],
         "same digest in all records and predictions",
     )
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")

@@ -26,11 +26,11 @@ from escoita.utils.untrusted import read_yaml
 
 SUMS = "SHA256SUMS"
 # Files that authors edit on the Hub, and files that the Hub writes.
-UNSUMMED = {SUMS, "README.md", ".gitattributes"}
+FILES_WITHOUT_DIGEST = {SUMS, "README.md", ".gitattributes"}
 # Sources of figures or weights; they must have a digest, which proves that they were published together.
-MEANT = re.compile(r"(recipe\.yaml|training\.json|data\.json|eval/.+|.*\.safetensors|adapter_config\.json)")
+HASHED_FILES = re.compile(r"(recipe\.yaml|training\.json|data\.json|eval/.+|.*\.safetensors|adapter_config\.json)")
 # Files that another check compares or reports; all others are listed.
-EXPLAINED = re.compile(
+COVERED_FILES = re.compile(
     r"recipe\.yaml|training\.json|data\.json|adapter_config\.json|adapter_model\.safetensors|eval/results\.json"
     r"|eval/[^/]+/(predictions[^/]*|counts)\.parquet|\.eval_results/.*\.ya?ml|model\.sig|signer\.pub|card\.sha256"
     rf"|{'|'.join(map(re.escape, UNCHANGED_FILES))}"
@@ -67,16 +67,16 @@ def _sums(folder: Path) -> list[Check]:
             differences.append(f"{name}: not found")
         elif sha256(files[name]) != digest:
             differences.append(f"{name}: differs from its digest")
-    unlisted = files.keys() - listed.keys() - UNSUMMED
-    differences += [f"{name}: no digest in {SUMS}" for name in sorted(unlisted) if MEANT.fullmatch(name)]
+    unlisted = files.keys() - listed.keys() - FILES_WITHOUT_DIGEST
+    differences += [f"{name}: no digest in {SUMS}" for name in sorted(unlisted) if HASHED_FILES.fullmatch(name)]
     checks = [compared("checksums", differences, f"{len(listed)} files match {SUMS}")]
-    others = sorted(name for name in files.keys() - UNSUMMED if not _is_explained(name))
+    others = sorted(name for name in files.keys() - FILES_WITHOUT_DIGEST if not _is_explained(name))
     return checks + ([unprovable("other files", f"not covered by any record: {', '.join(others)}")] if others else [])
 
 
 def _is_explained(name: str) -> bool:
     suffix = Path(name).suffix.lower()
-    return bool(EXPLAINED.fullmatch(name)) or suffix in IMAGES or suffix in PICKLES
+    return bool(COVERED_FILES.fullmatch(name)) or suffix in IMAGES or suffix in PICKLES
 
 
 def _safetensors(folder: Path) -> Check:

@@ -197,7 +197,7 @@ def transcripts(folder: Path, corpus: str, manifest: Path) -> dict[str, str]:
     return {hashed(text): text for text in rows.column("text")}
 
 
-def put_back(folder: Path, corpus: str, manifest: Path, texts: Mapping[str, str]) -> Check:
+def restore_transcripts(folder: Path, corpus: str, manifest: Path, texts: Mapping[str, str]) -> Check:
     """
     Compare the digests of a corpus with its transcripts, and replace them, so that rates are computed from texts.
 

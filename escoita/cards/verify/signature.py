@@ -21,7 +21,7 @@ from escoita.cards.signature import (
 )
 from escoita.cards.signing import parts
 from escoita.cards.verify.check import Check, compared, skipped, unprovable
-from escoita.cards.verify.published_files import MEANT, UNSUMMED, published_files
+from escoita.cards.verify.published_files import FILES_WITHOUT_DIGEST, HASHED_FILES, published_files
 from escoita.errors import PublishError
 from escoita.utils.files import sha256
 
@@ -101,7 +101,7 @@ def check_signature(folder: Path, required: Signer | None = None) -> Check:
     holds = f"signed by {signature.who}: {len(signature.digests)} files{parts_too} are unchanged"
     if not signature.issuer and not required:
         holds += "; the owner of the key is unknown: compare its fingerprint with a known one (--identity)"
-    unsigned = sorted(files.keys() - signature.digests.keys() - UNSUMMED - {SIGNATURE})
+    unsigned = sorted(files.keys() - signature.digests.keys() - FILES_WITHOUT_DIGEST - {SIGNATURE})
     if unsigned:
         holds += f"; not signed: {', '.join(map(_short, unsigned))}"
     return compared(WHAT, differences, holds)
@@ -131,7 +131,7 @@ def _changed(files: Mapping[str, Path], signature: Signature) -> Iterator[str]:
         elif sha256(files[name]) != digest:
             yield f"{_short(name)}: changed {since}"
     for name in sorted(files.keys() - signature.digests.keys()):
-        if name in (*ADAPTER_FILES, PUBLIC_KEY, SECTIONS) or MEANT.fullmatch(name):
+        if name in (*ADAPTER_FILES, PUBLIC_KEY, SECTIONS) or HASHED_FILES.fullmatch(name):
             yield f"{_short(name)}: not signed"
     if SECTIONS in files and signature.digests.get(SECTIONS) == sha256(files[SECTIONS]):
         yield from _changed_parts(files, since)

@@ -28,7 +28,7 @@ from escoita.cards.publication import benchmark_files
 from escoita.cards.published_base import base_revision
 from escoita.cards.snippets import released_code
 from escoita.cards.template import released_templates
-from escoita.cards.verify.adapter import apart, base_of, check_adapter, check_base_weights, check_named_base
+from escoita.cards.verify.adapter import base_mismatches, base_of, check_adapter, check_base_weights, check_named_base
 from escoita.cards.verify.check import (
     Check,
     Verdict,
@@ -47,10 +47,10 @@ from escoita.cards.verify.recompute import (
     Score,
     check_rates,
     hashed_corpora,
-    put_back,
     recomputed,
     requested_references,
     require_scorable,
+    restore_transcripts,
     transcripts,
 )
 from escoita.cards.verify.reproduce import check_reproduction
@@ -255,7 +255,7 @@ def _records(
     published = EvaluationRecord.read(copy.results)
     hidden = hashed_corpora(copy.eval)
     for corpus, manifest in manifests.items():
-        yield put_back(copy.eval, corpus, manifest, texts[corpus])
+        yield restore_transcripts(copy.eval, corpus, manifest, texts[corpus])
     for corpus in sorted(hidden - manifests.keys()):
         why = "only digests are published; rates are recomputed from published counts (--references adds transcripts)"
         yield skipped(f"transcripts of {corpus}", why)
@@ -353,7 +353,7 @@ def _weights(api: HfApi, snapshot: Snapshot, recipe: Recipe | None) -> Iterator[
     main_system = evaluation.main_system
     digests = {"eval/results.json": main_system.adapter_sha256}
     if recipe is None:
-        yield compared("bases of all files", list(apart(evaluation)), "same digest for adapter and base")
+        yield compared("bases of all files", list(base_mismatches(evaluation)), "same digest for adapter and base")
         yield check_adapter(run.path, digests)
         yield check_base_weights(api, main_system.base, main_system.base_commit, main_system.base_sha256)
         return

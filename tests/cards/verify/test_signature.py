@@ -323,7 +323,7 @@ def test_names_in_a_signature_are_compared_and_never_opened(
     monkeypatch.setattr("escoita.cards.verify.signature.sha256", recorded)
     check = checked(hostile)
     assert check.lines == [
-        f"{outside}: removed after it was signed by the key {fingerprint(keys[0].public)}",
+        f"{outside}: removed after signing by the key {fingerprint(keys[0].public)}",
         "data.json: not signed",
     ]
     assert opened and all(path.resolve().is_relative_to(tmp_path / "published") for path in opened)

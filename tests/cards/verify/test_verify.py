@@ -15,7 +15,7 @@ from escoita.cards.front_matter import blocks
 from escoita.cards.publication import checksums
 from escoita.cards.verify import verify as module
 from escoita.cards.verify.check import Check
-from escoita.cards.verify.verify import NothingToVerifyError, passed, print_checks, to_json, verify
+from escoita.cards.verify.verify import NothingToVerifyError, conclusions, passed, print_checks, to_json, verify
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import described, read_predictions, write_predictions
@@ -97,10 +97,10 @@ def test_honest_repository_passes_in_strict_mode(
     checks = verify(REPO, score, drawings)
     assert passed(checks, strict=True)
     print_checks(checks)
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     commit = hub.store.repos["model", REPO].at("main").id
-    assert f"{REPO} at commit {commit}" in said.err
-    assert "Recomputed here: " in said.out and "Only consistent: " in said.out and "Cannot be proven" in said.out
+    assert f"{REPO} at commit {commit}" in output.err
+    assert all(line in output.out for line in conclusions(checks)) and len(conclusions(checks)) == 3
     document = json.loads(to_json(REPO, checks))
     assert document["counts"] == {
         "holds": len(checks) - document["counts"]["cannot be proven"],
@@ -138,7 +138,7 @@ def test_other_file_is_listed(hub: HubDouble, files: Files, tmp_path: Path) -> N
     checks = verify(str(write_files(tmp_path / "folder", changed)), score, drawings)
     assert passed(checks, strict=True)
     (other,) = [check for check in checks if check.what == "other files"]
-    assert (other.verdict, list(other.lines)) == ("cannot be proven", ["no record explains notes.md"])
+    assert other.verdict == "cannot be proven" and "notes.md" in other.lines[0]
 
 
 def test_missing_checksums_differ(hub: HubDouble, files: Files, tmp_path: Path) -> None:

@@ -95,11 +95,11 @@ def test_what_leaderboards_read_is_recomputed(run: RunDirectory, tmp_path: Path)
     [
         ({"resamples": 0}, "resamples"),
         ({"resamples": -5}, "resamples"),
-        ({"resamples": MOST_RESAMPLES + 1}, f"at most {MOST_RESAMPLES} are drawn"),
-        ({"normalizer": "../x"}, "no normaliser is called '../x' here"),
+        ({"resamples": MOST_RESAMPLES + 1}, str(MOST_RESAMPLES + 1)),
+        ({"normalizer": "../x"}, "../x"),
     ],
 )
-def test_a_record_that_nobody_could_have_scored_is_one_line(
+def test_record_with_impossible_settings_is_one_line(
     run: RunDirectory, tmp_path: Path, change: dict[str, Any], line: str
 ) -> None:
     files = published(run)
