@@ -145,7 +145,7 @@ def chosen_formats(names: str) -> list[str]:
 
 
 def _use_device(device: str | None) -> None:
-    """Make torch use a device; for `cpu`, torch must not be imported yet."""
+    """Make torch use a device; call this function before torch is imported."""
     if device is None:
         return
     if not _DEVICE.fullmatch(device):
