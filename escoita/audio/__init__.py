@@ -1,1 +1,1 @@
-"""Audio: decoding, resampling, segmentation and fingerprints."""
+"""Decode, resample and segment audio, and compute fingerprints."""

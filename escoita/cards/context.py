@@ -127,14 +127,13 @@ def faults(pooled: CorpusResult) -> list[str]:
 
 
 def probes(evaluation: EvaluationRecord) -> str:
-    """Return a sentence on the clips of silence and noise for which words were output."""
+    """Return a sentence with the number of clips of silence and noise for which the model output words."""
     found = {probe.system: probe for probe in evaluation.probes}
     ours, base = found.get(evaluation.main_system.name), found.get(BASE)
     if ours is None:
         return ""
     sentence = (
-        f"Out of {thousands(ours.n)} clips of silence and noise, the adapter output words for"
-        f" {thousands(ours.with_text)}"
+        f"The adapter output words for {thousands(ours.with_text)} of {thousands(ours.n)} clips of silence and noise"
     )
     return sentence + (f", the base for {thousands(base.with_text)} of {thousands(base.n)}." if base else ".")
 

@@ -32,12 +32,12 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """The repository, or the name of the folder."""
+        """Return the repository, or the name of the folder."""
         return self.repo or self.path.resolve().name
 
     @property
     def run(self) -> RunDirectory:
-        """The files as a run directory."""
+        """Return the files as a run directory."""
         return RunDirectory(self.path)
 
 

@@ -47,7 +47,7 @@ class Block:
 
     @property
     def edited(self) -> bool:
-        """Whether the text was edited by hand."""
+        """Return whether the text was edited by hand."""
         return digest(self.text) != self.digest
 
 

@@ -199,7 +199,7 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
 
 
 def dataset_id(corpus: Corpus) -> str | None:
-    """Return the Hub dataset of a corpus, from its path or its web address; none for other corpora."""
+    """Return the Hub dataset of a corpus, from its path or its web address; `None` for other corpora."""
     if corpus.reader == "hub" and hub_id(corpus.path):
         return corpus.path
     address = re.match(r"https://(?:huggingface\.co|hf\.co)/datasets/([^/?#]+/[^/?#]+)", corpus.url or "")

@@ -31,7 +31,7 @@ class OtherPublishedBaseError(PublishError):
 
 
 def published_base(recipe: Recipe, repo: str) -> str:
-    """Return the repository of the base; a folder is published under the owner of the adapter."""
+    """Return the repository of the base; a base in a folder is published by the owner of the adapter."""
     if not Path(recipe.base).is_dir():
         return recipe.base
     return f"{repo.split('/')[0]}/{recipe.hub.publish_base_as or Path(recipe.base).name}"

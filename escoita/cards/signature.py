@@ -48,7 +48,7 @@ class Signature:
 
     @property
     def who(self) -> str:
-        """The name of the signer within a sentence."""
+        """Return the name of the signer for use in a sentence."""
         return f"{self.signer} (by {self.issuer})" if self.issuer else f"the key {self.signer}"
 
 
@@ -57,7 +57,7 @@ def require_extra(what: str) -> None:
     Check that the packages for signatures are installed.
 
     Args:
-        what (`str`): File or option that needs them.
+        what (`str`): File or option that needs these packages.
 
     Raises:
         SignatureUnchecked: A package is missing.

@@ -39,9 +39,8 @@ def snippets(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) 
             snippet.
     """
     info = BY_MODEL_TYPE.get(training.family)
-    titles = {
-        "escoita": "With escoita, which splits long recordings and reads all formats (install it from its repository)"
-    }
+    title = "With escoita, which splits long recordings and reads all common audio formats"
+    titles = {"escoita": f"{title} (install escoita from its repository)"}
     if info and info.unsloth and training.engine == "unsloth":
         titles[f"unsloth_{info.snippet}"] = "With Unsloth, as in training (`pip install unsloth soundfile soxr`)"
     if info and info.snippet:

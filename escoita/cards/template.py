@@ -137,7 +137,7 @@ class TextOutsideSections(RecipeError):
 
 
 class CardEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, restricted to plain data and a few methods of `str` and `dict` that cannot change anything."""
+    """Restrict Jinja's sandbox to plain data and a few methods of `str` and `dict` that cannot change anything."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Return whether a template may read an attribute; everything that is not listed is refused."""

@@ -21,11 +21,11 @@ RECIPES = ("quickstart-uzbek", "quickstart-galician")
 def demo(
     recipe: Annotated[str, typer.Option(help=f"Quick start: {' or '.join(RECIPES)}.")] = RECIPES[0],
     repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.")] = None,
-    serve: Annotated[bool, typer.Option(help="Serve the page at the end.")] = True,
+    serve: Annotated[bool, typer.Option(help="Serve the Gradio page at the end.")] = True,
     port: Annotated[int, typer.Option(help="Port of the page.")] = 7860,
     overrides: SetOption = None,
 ) -> None:
-    """Train, evaluate, document and serve a tiny model, in a few minutes on a CPU."""
+    """Train and evaluate a tiny model, write its card, and serve it, in a few minutes on a CPU."""
     from escoita.recipe.schema import load_recipe
 
     if recipe not in RECIPES:

@@ -46,7 +46,7 @@ def evaluate(
     prompt: PromptOption = None,
     system: SystemOption = None,
 ) -> None:
-    """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
+    """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
     from escoita.cli.tables import print_evaluation
     from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, transcribe_shard
     from escoita.evaluation.predict import transcribe_all
@@ -116,16 +116,14 @@ def evaluation_overrides(
 
 
 def gate(
-    new: Annotated[Path, typer.Argument(help="results.json of the new evaluation, or its run directory.")],
-    old: Annotated[Path, typer.Argument(help="results.json of the old evaluation, or its run directory.")],
-    max_wer: Annotated[
-        float | None, typer.Option(min=0, help="Highest WER allowed on each corpus, as a fraction.")
-    ] = None,
+    new: Annotated[Path, typer.Argument(help="Run directory or results.json of the new evaluation.")],
+    old: Annotated[Path, typer.Argument(help="Run directory or results.json of the old evaluation.")],
+    max_wer: Annotated[float | None, typer.Option(min=0, help="Maximum WER on each corpus, as a fraction.")] = None,
 ) -> None:
     """
-    Exit with status 1 if WER is significantly worse, above --max-wer, or most hypotheses are empty or loop.
+    Exit with status 1 if the WER is significantly worse or above --max-wer, or if most hypotheses are faulty.
 
-    Prints a table in Markdown.
+    Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
     """
     from escoita.evaluation.gate import gate as compare_evaluations
 
@@ -136,7 +134,7 @@ def gate(
 
 
 def report(run: RunOption) -> None:
-    """Write the report of an evaluation again, from its records and predictions."""
+    """Write the HTML report of an evaluation again, from its records and predictions."""
     from escoita.evaluation.report.render import report_run
 
     typer.echo(report_run(run))
@@ -146,7 +144,7 @@ def summary(
     run: RunOption,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for the summary of a CI job.")] = False,
 ) -> None:
-    """Print the results of a run: error rates of base and adapter, training time, paths of the files."""
+    """Print the results of a run: error rates of base and adapter, training time, and file paths."""
     from escoita.cli.tables import markdown_summary, print_summary
 
     if markdown:

@@ -11,23 +11,23 @@ from escoita.cli.options import RecipeArgument, SetOption
 if TYPE_CHECKING:
     from escoita.jobs.plan import Work
 
-jobs = typer.Typer(help="Train and evaluate on hardware of the Hub.", no_args_is_help=True)
+jobs = typer.Typer(help="Train and evaluate on hardware of the Hub, with Hugging Face Jobs.", no_args_is_help=True)
 
 Flavor = Annotated[str, typer.Option(help="Hardware, such as a100-large.")]
 Source = Annotated[
-    str, typer.Option(help="Requirement that pip installs in the job, such as git+https://HOST/REPOSITORY@COMMIT.")
+    str, typer.Option(help="Source of escoita for pip in the job, such as git+https://HOST/REPOSITORY@COMMIT.")
 ]
 Data = Annotated[
-    str | None, typer.Option(help="Dataset repository that contains the corpora under their paths, user/name.")
+    str | None, typer.Option(help="Dataset repository with the corpora under the paths of the recipe, user/name.")
 ]
 Timeout = Annotated[str, typer.Option(help="Time limit of the job: 90m, 6h, 2d.")]
-Namespace = Annotated[str | None, typer.Option(help="Organization that pays (default: the user of the token).")]
+Namespace = Annotated[str | None, typer.Option(help="Organization that is billed (default: the user of the token).")]
 Price = Annotated[
     float | None, typer.Option(min=0, help="Price in US dollars per hour, if the Hub does not list one.")
 ]
 Hours = Annotated[float | None, typer.Option(min=0, help="Expected duration in hours, for the cost estimate.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and start nothing.")]
-Follow = Annotated[bool, typer.Option("--follow/--detach", help="Print the log, and exit with the status of the job.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and start no job.")]
+Follow = Annotated[bool, typer.Option("--follow/--detach", help="Print the log of the job, and exit with its status.")]
 
 
 def jobs_train(

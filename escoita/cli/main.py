@@ -28,7 +28,7 @@ STYLE: dict[str, Any] = {
 }
 app = typer.Typer(
     name="escoita",
-    help="From a folder of recordings to a published speech adapter whose card can be trusted.",
+    help="Fine-tune audio language models on your recordings, and publish adapters with verifiable model cards.",
     no_args_is_help=True,
     **STYLE,
 )

@@ -11,13 +11,16 @@ RecipeOption = Annotated[Path, typer.Option("--recipe", help="Recipe of the adap
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
 BaseOption = Annotated[str | None, typer.Option("--base", help="Folder or repository of a base model.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Override of a recipe key, section.key=value; repeatable.")
+    list[str] | None, typer.Option("--set", help="Override of a recipe key, as section.key=value; repeatable.")
 ]
 PushOption = Annotated[
-    bool, typer.Option("--push", help="Evaluate and publish after training; access is checked before training.")
+    bool,
+    typer.Option(
+        "--push", help="Evaluate and publish after training; the access to the Hub is checked before training."
+    ),
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything, but load no weights and train no step.")
+    bool, typer.Option("--dry-run", help="Check everything, but load no weights and run no training step.")
 ]
 RestartOption = Annotated[
     bool,
@@ -26,7 +29,7 @@ RestartOption = Annotated[
     ),
 ]
 AcceptChangedDataOption = Annotated[
-    bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
+    bool, typer.Option("--accept-changed-data", help="Resume a run even if its training rows have changed.")
 ]
 BaseRevisionOption = Annotated[
     str | None,
@@ -38,12 +41,13 @@ BaseRevisionOption = Annotated[
 AllowOtherBaseOption = Annotated[
     bool,
     typer.Option(
-        "--allow-other-base", help="Accept a base with other weights than the adapter was trained on; it is recorded."
+        "--allow-other-base",
+        help="Accept a base whose weights differ from those used in training; the difference is recorded.",
     ),
 ]
 EvaluatedRunOption = Annotated[
     Path | None,
-    typer.Option("--run", help="Run directory; the adapter is evaluated on the test corpora of its recipe."),
+    typer.Option("--run", help="Run directory whose adapter is evaluated on the test corpora of its recipe."),
 ]
 AdapterOption = Annotated[
     str | None,
@@ -52,33 +56,35 @@ AdapterOption = Annotated[
 CorpusOption = Annotated[list[Path] | None, typer.Option("--corpus", help="Manifest of a test corpus; repeatable.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the results.", file_okay=False)]
 LanguageOption = Annotated[
-    str | None, typer.Option("--language", help="Language of the clips, an ISO 639 code, if no adapter defines it.")
+    str | None, typer.Option("--language", help="Language of the clips (ISO 639 code), if the adapter stores none.")
 ]
 BaselineOption = Annotated[
     list[str] | None,
-    typer.Option("--baseline", help="Whisper or CTC model to compare with, a folder or repository; repeatable."),
+    typer.Option(
+        "--baseline", help="Baseline for comparison: folder or repository of a Whisper or CTC model; repeatable."
+    ),
 ]
 AgainstOption = Annotated[
     str | None,
-    typer.Option("--against", help="Earlier run directory, or user/name@revision, to compare with."),
+    typer.Option("--against", help="Earlier adapter for comparison: run directory or user/name@revision."),
 ]
 NormalizerOption = Annotated[
     str | None,
     typer.Option(
         "--normalizer",
-        help="Text normalizer used for scoring (default: the recipe's, else that of the language).",
+        help="Text normalizer used for scoring (default: the normalizer of the recipe, else of the language).",
     ),
 ]
 ShardOption = Annotated[
     str | None,
-    typer.Option("--shard", help="Transcribe only one part, such as 3/64 for the third of 64, and compute no scores."),
+    typer.Option("--shard", help="Transcribe only one shard, such as 3/64 (shard 3 of 64), without scoring."),
 ]
 MergeOption = Annotated[
-    bool, typer.Option("--merge", help="Transcribe nothing; merge the predictions of all parts and score them.")
+    bool, typer.Option("--merge", help="Merge the predictions of all shards and score them, without transcribing.")
 ]
 PromptOption = Annotated[
-    str | None, typer.Option("--prompt", help="User prompt (default: the prompt that the adapter stores).")
+    str | None, typer.Option("--prompt", help="User prompt (default: the user prompt that the adapter stores).")
 ]
 SystemOption = Annotated[
-    str | None, typer.Option("--system", help="System prompt (default: the prompt that the adapter stores).")
+    str | None, typer.Option("--system", help="System prompt (default: the system prompt that the adapter stores).")
 ]

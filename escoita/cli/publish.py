@@ -8,9 +8,7 @@ import typer
 from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption
 
 
-Force = Annotated[
-    bool, typer.Option("--force", help="Overwrite changes that a person made inside the generated blocks.")
-]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite manual changes inside the generated blocks.")]
 
 
 def card(
@@ -20,14 +18,16 @@ def card(
         typer.Option("--from", help="Published adapter to evaluate, user/name or user/name@revision."),
     ] = None,
     corpus: Annotated[list[Path] | None, typer.Option(help="Manifest of a test corpus; repeatable.")] = None,
-    base: Annotated[str | None, typer.Option(help="Base model (default: the base in adapter_config.json).")] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Language of the clips, an ISO 639 code, if the adapter defines none.")
+    base: Annotated[
+        str | None, typer.Option(help="Base model (default: the base that adapter_config.json names).")
     ] = None,
-    prompt: Annotated[str | None, typer.Option(help="User prompt, if the adapter defines none.")] = None,
-    system: Annotated[str | None, typer.Option(help="System prompt, if the adapter defines none.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the clips (ISO 639 code), if the adapter stores none.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="User prompt, if the adapter stores none.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt, if the adapter stores none.")] = None,
     normalizer: Annotated[
-        str | None, typer.Option(help="Text normalizer used for scoring (default: that of the language).")
+        str | None, typer.Option(help="Text normalizer used for scoring (default: the normalizer of the language).")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for predictions, results and card.", file_okay=False)
@@ -70,20 +70,27 @@ def push_run(
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request that lists the changes.")] = False,
     private: Annotated[
         bool | None,
-        typer.Option("--private/--public", help="Visibility of a new repository (default: that of the recipe)."),
+        typer.Option(
+            "--private/--public", help="Visibility of a new repository (default: hub.private of the recipe)."
+        ),
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Tag of the commit, such as v1.")] = None,
     collection: Annotated[
-        str | None, typer.Option(help="Slug of a collection (default: hub.collection of the recipe).")
+        str | None,
+        typer.Option(
+            help="Collection that the repository is added to, a slug (default: hub.collection of the recipe)."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, and publish nothing.")] = False,
     force: Force = False,
     sign: Annotated[
         str | None,
-        typer.Option(help="Private key (PEM) to sign with, or 'sigstore' for keyless signing in GitHub Actions."),
+        typer.Option(
+            help="Private key (PEM file) for the signature, or 'sigstore' for keyless signing in GitHub Actions."
+        ),
     ] = None,
 ) -> None:
-    """Publish adapter, processor, card and records in one commit, and verify that they arrived."""
+    """Publish adapter, processor, card and records in one commit, and verify the uploaded files."""
     from escoita.cards.publish import push
 
     published = push(
@@ -93,7 +100,7 @@ def push_run(
 
 
 def verify(
-    source: Annotated[str, typer.Argument(help="Repository, user/name, or a folder with the files of a repository.")],
+    source: Annotated[str, typer.Argument(help="Repository (user/name), or folder with the files of a repository.")],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     transcribe: Annotated[
         int, typer.Option(min=0, help="Transcribe N clips of each public corpus again and compare the texts.")
@@ -109,7 +116,9 @@ def verify(
     identity_provider: Annotated[
         str | None, typer.Option(help="OpenID Connect issuer of a Sigstore identity (default: GitHub Actions).")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything was not checked.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 1 also if a check has the status 'not checked'.")
+    ] = False,
     allow_custom_template: Annotated[
         bool,
         typer.Option(
@@ -118,7 +127,7 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Recompute what a published card claims; exit with status 1 if something differs."""
+    """Check a published card against its records and predictions; exit with status 1 if something differs."""
     from escoita.cards.verify.signature import required_signer
     from escoita.cards.verify.verify import passed, print_checks, to_json
     from escoita.cards.verify.verify import verify as check

@@ -10,7 +10,7 @@ import typer
 from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption
 
 
-space = typer.Typer(help="Serve the page on this machine, or as a Space of the Hub.", no_args_is_help=True)
+space = typer.Typer(help="Serve the Gradio page on this machine, or as a Space of the Hub.", no_args_is_help=True)
 # The form of the names of variables and secrets on the Hub.
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -20,17 +20,19 @@ def space_run(
     base: BaseOption = None,
     adapter: Annotated[
         list[str] | None,
-        typer.Option(help="Folder or repository (user/name@revision) of an adapter, or name=source; repeatable."),
+        typer.Option(help="Folder or repository (user/name@revision) of an adapter, or NAME=SOURCE; repeatable."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7860,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
+    ] = "127.0.0.1",
     proxy_hops: Annotated[
         int, typer.Option(help="Number of trusted reverse proxies whose X-Forwarded-For header is used.", min=0)
     ] = 0,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Serve the page on this machine."""
+    """Serve the Gradio page on this machine."""
     from escoita.space.app import serve
     from escoita.space.demo import of_run, of_sources
 
@@ -44,7 +46,7 @@ def space_run(
 
 
 def space_push(
-    repo: Annotated[str, typer.Option(help="Space, user/space; created if it does not exist.")],
+    repo: Annotated[str, typer.Option(help="Space, user/space; the command creates it if it does not exist.")],
     adapter: Annotated[
         str, typer.Option(help="Published adapter: user/adapter, user/adapter@revision or NAME=user/adapter.")
     ],
@@ -53,22 +55,25 @@ def space_push(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(help="Recipe whose section `space` and examples are used (default: the published recipe)."),
+        typer.Option(
+            help="Recipe that contains the section `space` and the examples (default: the published recipe)."
+        ),
     ] = None,
     example: Annotated[list[Path] | None, typer.Option(help="Example clip of the page; repeatable.")] = None,
-    clip: Annotated[
-        Path | None, typer.Option(help="Clip for the test of the Space (default: the first example).")
+    clip: Annotated[Path | None, typer.Option(help="Test clip for the Space (default: the first example).")] = None,
+    variable: Annotated[
+        list[str] | None, typer.Option(help="Public variable of the Space, KEY=VALUE; repeatable.")
     ] = None,
-    variable: Annotated[list[str] | None, typer.Option(help="Public variable, KEY=VALUE; repeatable.")] = None,
     secret: Annotated[
-        list[str] | None, typer.Option(help="Secret, KEY or KEY=NAME with NAME a variable of this shell; repeatable.")
+        list[str] | None,
+        typer.Option(help="Secret of the Space: KEY, or KEY=NAME to read environment variable NAME; repeatable."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Create a private Space.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the Space runs, and test it.")] = True,
-    minutes: Annotated[float, typer.Option(min=0, help="Longest wait in minutes.")] = 30,
+    minutes: Annotated[float, typer.Option(min=0, help="Maximum waiting time in minutes.")] = 30,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override of a recipe key, space.key=value; repeatable.")
+        list[str] | None, typer.Option("--set", help="Override of a recipe key, as space.key=value; repeatable.")
     ] = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,

@@ -23,7 +23,7 @@ from escoita.errors import EscoitaError
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Print statistics of the corpora of a recipe, their outliers, and overlaps of training and test data."""
+    """Print corpus statistics, outliers and the train/test overlap of a recipe."""
     from escoita.cli.data_view import print_data
     from escoita.data.report import write_survey
     from escoita.recipe.schema import load_recipe
@@ -85,22 +85,24 @@ def evaluate_and_push(run: Path) -> None:
 
 def merge(
     run: RunOption,
-    out: Annotated[Path, typer.Option(help="Folder of the merged model; it must not exist.", file_okay=False)],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the merged model; the folder must not exist.", file_okay=False)
+    ],
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="Data type of the weights (default: that of the recipe)."),
+        typer.Option(help="Data type of the weights (default: dtype of the recipe)."),
     ] = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Merge base and adapter of a run into one model."""
+    """Merge the base and the adapter of a run into one model."""
     from escoita.training.merge import merge_run
 
     typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
 
 
 def schema() -> None:
-    """Print the JSON Schema of recipes, for editors."""
+    """Print the JSON Schema of recipes, for validation in editors."""
     from escoita.recipe.schema import Recipe
 
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))

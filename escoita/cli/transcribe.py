@@ -1,4 +1,4 @@
-"""The command that transcribes recordings, and writes text, subtitles and annotations."""
+"""Define the command that transcribes recordings, and writes text, subtitles and annotations."""
 
 import os
 import re
@@ -23,11 +23,11 @@ _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 def transcribe(
-    files: Annotated[list[str], typer.Argument(help="Recordings: files, folders (with all folders in them), globs.")],
+    files: Annotated[list[str], typer.Argument(help="Recordings: files, folders (searched recursively) or globs.")],
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Run directory, adapter (folder or user/name@revision), base or Whisper model."
+            "--model", "-m", help="Run directory, adapter (folder or user/name@revision), base model or Whisper model."
         ),
     ],
     output_dir: Annotated[
@@ -41,25 +41,30 @@ def transcribe(
     ] = "txt",
     language: Annotated[
         str | None,
-        typer.Option("--language", help="Language of the recordings, an ISO 639 code (default: the adapter's)."),
+        typer.Option(
+            "--language",
+            help="Language of the recordings, an ISO 639 code (default: the language that the adapter stores).",
+        ),
     ] = None,
     prompt: PromptOption = None,
     system: SystemOption = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Transcribe recordings again whose outputs exist.")
+        bool, typer.Option("--overwrite", help="Transcribe recordings again even if their outputs exist.")
     ] = False,
-    max_line_width: Annotated[int, typer.Option(min=10, help="Characters in a line of a subtitle.")] = 42,
-    max_line_count: Annotated[int, typer.Option(min=1, help="Lines of a subtitle.")] = 2,
+    max_line_width: Annotated[int, typer.Option(min=10, help="Maximum number of characters in a subtitle line.")] = 42,
+    max_line_count: Annotated[int, typer.Option(min=1, help="Maximum number of lines of a subtitle.")] = 2,
     word_timestamps: Annotated[
-        bool, typer.Option("--word-timestamps", help="Add estimated times of the words to json.")
+        bool, typer.Option("--word-timestamps", help="Add estimated word timestamps to the JSON output.")
     ] = False,
     chunk_size: Annotated[
         float | None,
-        typer.Option(min=1, help="Longest segment, in seconds (default: the model's limit)."),
+        typer.Option(min=1, help="Maximum segment length in seconds (default: the model's limit)."),
     ] = None,
-    batch_seconds: Annotated[float, typer.Option(min=1, help="Most seconds of audio in a batch.")] = 120.0,
+    batch_seconds: Annotated[
+        float, typer.Option(min=1, help="Maximum duration of the audio in a batch, in seconds.")
+    ] = 120.0,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or cuda:1 (default: the first GPU, else the CPU).")
+        str | None, typer.Option(help="Device: cpu, cuda or cuda:1 (default: the first GPU, else the CPU).")
     ] = None,
     base: BaseOption = None,
     base_revision: BaseRevisionOption = None,
@@ -68,8 +73,9 @@ def transcribe(
     """
     Transcribe recordings with an adapter or any other model.
 
-    Recordings whose outputs exist are skipped, so the same command resumes after an interruption. A recording that
-    cannot be transcribed is reported, and the others are transcribed; the command then exits with status 1.
+    Recordings whose outputs exist are skipped, so the same command resumes after an interruption.
+
+    If a recording cannot be transcribed, the command reports it, transcribes the others, and exits with status 1.
     """
     formats = chosen_formats(output_format)
     _use_device(device)
@@ -139,7 +145,7 @@ def chosen_formats(names: str) -> list[str]:
 
 
 def _use_device(device: str | None) -> None:
-    """Let torch, which is not imported yet, find no other device."""
+    """Make torch use a device; call this function before torch is imported."""
     if device is None:
         return
     if not _DEVICE.fullmatch(device):
@@ -230,7 +236,7 @@ def _time(seconds: float) -> str:
 
 @contextmanager
 def _progress(summary: _Summary) -> "Iterator[Callable[[float, float], None]]":
-    """Show a bar on a terminal; give the function that advances it."""
+    """Show a progress bar if standard error is a terminal; yield the function that advances the bar."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from escoita.utils.processes import console

@@ -96,7 +96,7 @@ def _clip(parts: Sequence[Measured], index: int) -> Clip:
 
 
 def _matches(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return for each key of `left` the index of the first equal key of `right`; the key 0 matches nothing."""
+    """Return, for each key of `left`, the index of the first equal key of `right`; the key 0 matches no key."""
     keys, firsts = np.unique(right, return_index=True)
     positions = np.minimum(np.searchsorted(keys, left), len(keys) - 1)
     return np.where((left != 0) & (keys[positions] == left), firsts[positions], NONE)

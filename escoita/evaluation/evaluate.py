@@ -328,7 +328,7 @@ def write_results(setup: Setup, record: EvaluationRecord) -> None:
 
 def write_page(setup: Setup, record: EvaluationRecord) -> None:
     """
-    Write `report.html` with its plots, and remove the journals for interrupted evaluations.
+    Write `report.html` and its plots, and remove the journals that interrupted evaluations resume from.
 
     Args:
         setup ([`Setup`]): The evaluation.

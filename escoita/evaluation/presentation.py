@@ -48,12 +48,12 @@ class Fault:
 
 # By their fields in `Faults`.
 FAULTS = {
-    "empty": Fault("empty", "nothing heard"),
-    "loop": Fault("loop", "loops"),
-    "wrong_script": Fault("wrong script", "another script"),
-    "wrong_language": Fault("wrong language", "another language"),
-    "chat_like": Fault("chat-like answer", "an answer instead of a transcript"),
-    "truncated": Fault("token limit reached", "cut off at the limit of tokens"),
+    "empty": Fault("empty", "empty transcripts"),
+    "loop": Fault("loop", "repetition loops"),
+    "wrong_script": Fault("wrong script", "wrong script"),
+    "wrong_language": Fault("wrong language", "wrong language"),
+    "chat_like": Fault("chat-like answer", "answers instead of transcripts"),
+    "truncated": Fault("token limit reached", "transcripts cut off at the token limit"),
 }
 # Verdicts of records in the words of the report.
 SIGNIFICANCE: dict[str, str] = {
@@ -63,7 +63,7 @@ SIGNIFICANCE: dict[str, str] = {
 }
 # Description of each normalizer, for sentences that begin with "Texts were".
 NORMALIZER_TEXTS = {
-    "raw": "compared as they are",
+    "raw": "compared without normalization",
     "basic": "normalized as by Whisper's BasicTextNormalizer: lower case, no punctuation",
     "galician": "normalized for Galician: lower case, no punctuation, accents and ñ kept",
     "uzbek": "normalized for Uzbek: lower case, no punctuation, apostrophes in one spelling",
@@ -202,7 +202,7 @@ def rate(wer: float, ci95: Interval) -> str:
 
 def rate_in_words(rates: Rates) -> str:
     """Return a word error rate with its interval, for a sentence."""
-    return f"{percent(rates.wer)} (95 %: {interval(rates.wer_ci95)})"
+    return f"{percent(rates.wer)} (95 % CI: {interval(rates.wer_ci95)})"
 
 
 def change(difference: float, ci95: Interval) -> str:
@@ -212,7 +212,7 @@ def change(difference: float, ci95: Interval) -> str:
 
 def change_in_words(difference: Difference) -> str:
     """Return a difference of two systems with its interval, for a sentence."""
-    return f"{points(difference.wer)} points (95 %: {points_interval(difference.ci95)})"
+    return f"{points(difference.wer)} points (95 % CI: {points_interval(difference.ci95)})"
 
 
 def significance(label: str) -> str:

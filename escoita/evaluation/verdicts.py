@@ -41,7 +41,7 @@ class Outcome:
 
 def outcome(result: SystemResult, clips: int, raw: bool = False) -> Outcome:
     """
-    Return the figures of a system that a verdict depends on.
+    Return the figures of a system from which verdicts are computed.
 
     Args:
         result ([`~escoita.records.evaluation.SystemResult`]): The system's result on a corpus.

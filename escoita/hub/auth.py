@@ -42,13 +42,13 @@ class WriteAccessError(PublishError):
 
 
 class NoRepositoryError(PublishError):
-    """Report a repository that must exist, and does not."""
+    """Report a required repository that does not exist."""
 
 
 @contextmanager
 def explain_hub_errors(what: str, kind: str = "repository") -> Iterator[None]:
     """
-    Turn a refusal of the Hub into one line that says what to do. The token is never part of it.
+    Convert an error of the Hub into a one-line error with a hint. The line never contains the token.
 
     Args:
         what (`str`): The beginning of the line, such as the name of a repository.

@@ -36,7 +36,7 @@ def rule_matches(text: str) -> Iterator[tuple[str, int, int]]:
 
 @cache
 def _scanner() -> "Scanner":
-    """Compile the rules, which takes seconds, or load the rules that an earlier command compiled."""
+    """Load the rules from the cache, or compile them, which takes seconds."""
     from kingfisher_sdk import Rules, Scanner
 
     from escoita.utils.files import cache_folder

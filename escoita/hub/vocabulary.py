@@ -73,7 +73,7 @@ def check_card(content: str) -> None:
 
 @cache
 def vocabulary() -> dict[str, frozenset[str]]:
-    """Return the lists by name, from a file that `tests/cards/make_vocabulary.mjs` makes."""
+    """Return the lists of known values by name, from a file that `tests/cards/make_vocabulary.mjs` writes."""
     document = json.loads(files("escoita.hub").joinpath("vocabulary.json").read_text("utf-8"))
     return {name: frozenset(document[name].split()) for name in LISTS.values()}
 

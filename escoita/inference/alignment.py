@@ -112,7 +112,7 @@ def _frames(interval: tuple[float, float]) -> np.ndarray:
 
 
 def _word_ends(words: list[str], activity: SpeechActivity, frames: np.ndarray, until: np.ndarray) -> np.ndarray:
-    """Return the ends of all words in frames of speech, the start of the first one before them."""
+    """Return the start of the first word and the ends of all words, as frames of speech."""
     total = len(frames)
     frames = np.minimum(frames, len(activity.nuclei) - 1)
     lengths = _shared(total, [_length(word) for word in words])
@@ -155,7 +155,7 @@ def _word_ends(words: list[str], activity: SpeechActivity, frames: np.ndarray, u
 
 
 class _Evidence:
-    """Compare what is found in the frames of a word with what its letters let expect."""
+    """Compare the evidence in the frames of a word with the amount expected from its letters."""
 
     def __init__(self, flags: np.ndarray, expected: list[float], weight: float, spread: float):
         self.until = np.concatenate([[0.0], np.cumsum(flags)])

@@ -51,7 +51,7 @@ class TranscribedFile:
 
 
 def as_txt(file: TranscribedFile) -> str:
-    """Return the text on one line; nothing if there are no words."""
+    """Return the text on one line; an empty string if there are no words."""
     text = clean(file.transcript.text)
     return f"{text}\n" if text else ""
 

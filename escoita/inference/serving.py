@@ -311,7 +311,7 @@ class Engine:
             self._transcribe(batch)
 
     def _transcribe(self, batch: Sequence[RequestSegment]) -> None:
-        """Transcribe a batch; if that fails, each of its recordings alone, so that only the faulty request fails."""
+        """Transcribe a batch; if it fails, transcribe each recording alone, so that only the faulty request fails."""
         try:
             with self._model:
                 self.adapters.use(batch[0].batch_key[0])

@@ -62,7 +62,7 @@ class Cue:
 
     @property
     def text(self) -> str:
-        """The text on one line."""
+        """Return the text on one line."""
         return _joined(self.words)
 
 
@@ -129,7 +129,7 @@ def _cut_to_width(word: Word, width: int) -> Iterator[Word]:
 
 
 def _bounds(words: Sequence[Word], limits: CueLimits) -> list[int]:
-    """Return the numbers of the first words of all cues, and the number of words, by dynamic programming."""
+    """Return the index of the first word of each cue, and the number of words last, by dynamic programming."""
     costs, before = [0.0] + [math.inf] * len(words), [0] * (len(words) + 1)
     pauses = [after.start - word.end for word, after in zip(words, words[1:], strict=False)] + [math.inf]
     for first in range(len(words)):

@@ -1,1 +1,1 @@
-"""A recipe that is trained or evaluated on hardware of the Hub."""
+"""Train or evaluate a recipe on hardware of the Hub."""

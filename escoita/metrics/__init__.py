@@ -1,1 +1,1 @@
-"""Metrics: text normalization, error rates and types of errors."""
+"""Normalize texts, and compute error rates and types of errors."""

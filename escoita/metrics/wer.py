@@ -25,7 +25,7 @@ class Edits:
 
     @property
     def rate(self) -> float:
-        """Return the corpus rate, the sum of edits over the sum of reference tokens, as a fraction."""
+        """Return the corpus rate as a fraction: the sum of edits divided by the sum of reference tokens."""
         return float(self.total.sum() / max(1, self.reference.sum()))
 
 

@@ -1,4 +1,4 @@
-"""Model families: one class for each family of audio language models, and the functions that select it."""
+"""Select the class of a model family; each family of audio language models has one class."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ class Family(ABC):
         return load(self.loader, base, revision, dtype, device, load_in_4bit, self.unquantized_modules, self.complete)
 
     def empty_model(self, base: str, revision: str | None = None) -> Any:
-        """Create the base model without its weights; call it in the context of torch's meta device."""
+        """Create the base model without its weights; call this method in the context of torch's meta device."""
         return self.from_config(self.read_config(base, revision))
 
     def read_config(self, base: str, revision: str | None = None) -> Any:

@@ -21,14 +21,14 @@ class FamilyInfo:
     Store the data of one model family.
 
     Args:
-        title (`str`): The name in texts.
+        title (`str`): The display name.
         model_types (`tuple[str, ...]`): The values of `model_type` in the configurations of its bases; the first is
             the name of the family in records.
         implementation (`str`): The module in `escoita.models` and the class in it, as `module:Class`.
         bases (`tuple[str, ...]`): The repositories on the Hub.
         license (`str`): The license of these bases on the Hub; empty if not recorded here.
         longest_clip (`str`): The longest clip of these bases and the origin of the limit, as Markdown.
-        limit (`str`): The source of the longest clip of any base, as Markdown.
+        limit (`str`): The settings that determine the longest clip of a base, as Markdown.
         system_prompt (`str`): The possible values of `prompt.system`, as Markdown.
         user_prompt (`str`): The possible values of `prompt.user`, as Markdown.
         user_prompt_begins_answer (`bool`): Whether the user prompt is the beginning of the assistant's turn.
@@ -40,7 +40,7 @@ class FamilyInfo:
         torchvision_until (`tuple[str, str]`, *optional*): The last version of transformers whose processor needs
             torchvision, and the first version known not to need it.
         tried (`str`): The tests and trainings of the family, as Markdown.
-        architecture (`str`): The text for the card.
+        architecture (`str`): The description of the architecture for the card.
         citation (`dict[str, str]`, *optional*): The fields of the BibTeX entry of the paper, in TeX.
         snippet (`str`): The template name of the code snippet for Transformers and PEFT, in
             `cards/templates/snippets`; the name for Unsloth begins with `unsloth_`. Empty if there is none.

@@ -53,8 +53,8 @@ class Gemma4Family(ChatFamily):
     """
     Support Gemma 4 with an audio tower.
 
-    The extractor cuts longer clips without a message, and the processor writes at most `audio_seq_length` audio
-    tokens, so clips must not be longer.
+    The extractor truncates clips over its maximum length without a message, and the processor inserts at most
+    `audio_seq_length` audio tokens. Clips must therefore not exceed these limits.
     """
 
     info = BY_MODEL_TYPE["gemma4"]

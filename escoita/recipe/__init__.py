@@ -1,1 +1,1 @@
-"""The recipe: what to train on what, how to evaluate it and where to publish it."""
+"""Define, read and validate recipes, which describe the training, evaluation and publication of an adapter."""

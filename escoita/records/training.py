@@ -26,7 +26,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RecordModel(BaseModel):
-    """Represent a part of a record: immutable, no unknown keys, finite numbers unless a field allows others."""
+    """Represent an immutable part of a record without unknown keys and, by default, with finite numbers only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=False)
 

@@ -159,8 +159,8 @@ def named_adapters(sources: list[str]) -> dict[str, str]:
     Return adapters by name.
 
     Args:
-        sources (`list[str]`): The adapters, each as `name=source`, or as a folder or repository, whose last two parts
-            become the name.
+        sources (`list[str]`): The adapters, each as `name=source`, or as a folder or repository; the last two
+            parts of its path then become the name.
 
     Raises:
         EscoitaError: An adapter has no name or no source.

@@ -16,7 +16,7 @@ from escoita.utils.formatting import visible
 # The problems of an AudioError that visitors read in their language, by the key of the text.
 AUDIO_PROBLEMS = (
     ("deleted", re.compile("no such file")),
-    ("silence", re.compile("nothing can be heard")),
+    ("silence", re.compile("no audible content")),
     ("cut_off", re.compile("cut off")),
     ("not_numbers", re.compile("not numbers")),
     ("no_samples", re.compile("holds no samples")),

@@ -95,7 +95,7 @@ def _weight(quality: str) -> float:
 
 class AcceptLanguage:
     """
-    Store the header Accept-Language while a request is answered (middleware).
+    Store the header Accept-Language for the duration of a request (middleware).
 
     Args:
         app (`ASGIApp`): The application.

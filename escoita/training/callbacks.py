@@ -1,4 +1,4 @@
-"""Callbacks: energy, throughput, experiment trackers, and the best adapter with early stopping."""
+"""Define callbacks for energy, throughput, experiment trackers, and the best adapter with early stopping."""
 
 import importlib.util
 import json

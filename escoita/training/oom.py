@@ -38,7 +38,7 @@ class TrainingMemoryError(TrainingError):
 
 class BatchSplitter:
     """
-    Run work on whole batches or, after memory ran out, on halves, and record the size that was too large.
+    Run work on whole batches; if memory runs out, split the batch in halves and record the size that did not fit.
 
     Args:
         phase (`str`): The phase in which memory runs out, for messages, such as `training`.

@@ -117,7 +117,7 @@ _CORPORA, _CHANGES = TypeAdapter(list[CorpusUse]), TypeAdapter(list[DataChange])
 @dataclass(frozen=True)
 class DataState:
     """
-    Hold digests of all usable rows of training and validation, in their order, and the changes since the run began.
+    Hold the digests of all usable training and validation rows, in order, and the changes of these rows in the run.
 
     Args:
         rows (`pa.Table`): A table with the columns `split`; `row`, the digest of corpus and id; and `content`, the

@@ -117,7 +117,7 @@ def train(
 
 def finished(recipe: Recipe) -> TrainingRecord | None:
     """
-    Return the record of a trained run, and update the parts of its recipe that may change; else return `None`.
+    Return the record of a finished run, or `None`; update the settings of a finished run that may change.
 
     Raises:
         ChangedRecipeError: The run was trained with another recipe.

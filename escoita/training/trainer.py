@@ -183,7 +183,7 @@ class SpeechTrainer(SFTTrainer):
 
     def _evaluate(self, trial: Any, ignore_keys_for_eval: list[str] | None, skip_scheduler: bool = False) -> Any:
         """
-        Evaluate; if a signal interrupts the validation, it is due when the run resumes.
+        Evaluate; if a signal interrupts the validation, the resumed run repeats it.
 
         Trainer skips the scheduler only in the evaluation before the first step.
         """

@@ -86,7 +86,7 @@ def check_by_trial(
 
 
 def _cause(reason: str, recipe: Recipe, *others: Any) -> tuple[str, str | None]:
-    """Return the field without which the step succeeds, or the section that is the cause, and a hint."""
+    """Return the field (or else the section) that makes the step fail, and a hint."""
     fields = [key for key in recipe.training if key not in TRIAL_FIELDS]
     # The fields that the reason mentions come first, because each attempt takes a step.
     for key in sorted(fields, key=lambda key: not (key in reason or str(recipe.training[key]) in reason)):
@@ -163,7 +163,7 @@ def _take_step(
 
 def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":
     """
-    Return the arguments of the recipe, changed where they do not suit one step on a few rows.
+    Return the training arguments of the recipe, adapted to one step on a few rows.
 
     Args:
         recipe ([`Recipe`]): The recipe.

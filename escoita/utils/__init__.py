@@ -1,1 +1,1 @@
-"""General helpers: files, limits, formats, processes."""
+"""Provide general helpers for files, limits, formats and processes."""

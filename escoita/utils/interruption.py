@@ -33,7 +33,7 @@ class Interrupted(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status: 130 after SIGINT, 143 after SIGTERM."""
+        """Return the exit status: 130 after SIGINT, 143 after SIGTERM."""
         return 128 + self.signum
 
 

@@ -158,9 +158,9 @@ def test_failures_are_counted(tmp_path: Path) -> None:
 def test_words_in_silence_are_counted(tmp_path: Path) -> None:
     assert probes(evaluation()) == "" and "silence" not in card_of(tmp_path / "a")
     record = evaluation(probes=[probe("adapter", 1), probe("base", 11)])
-    assert figures_of(probes(record)) == ["12", "1", "11", "12"]
+    assert figures_of(probes(record)) == ["1", "12", "11", "12"]
     assert probes(record) in card_of(tmp_path / "b", evaluation_record=record)
-    assert figures_of(probes(evaluation(probes=[probe("adapter", 1)]))) == ["12", "1"]
+    assert figures_of(probes(evaluation(probes=[probe("adapter", 1)]))) == ["1", "12"]
 
 
 def test_speed_and_machine(tmp_path: Path) -> None:

@@ -22,9 +22,7 @@ def test_facts_of_the_training(tmp_path: Path) -> None:
     assert "600 steps, 12 epochs.\n" in card
     assert "- **Device:** `cpu`\n- **Time:** 12.6 min in 3 runs\n- **Peak memory:** 1.5 GB\n" in card
     assert "Energy" not in card
-    assert "- **Energy of the GPU:** 1.25 kWh\n" in card_of(
-        tmp_path / "b", training_record=training(energy_joules=4.5e6)
-    )
+    assert "- **GPU energy:** 1.25 kWh\n" in card_of(tmp_path / "b", training_record=training(energy_joules=4.5e6))
     assert "from 2.5 at step 25 to 0.125 at step 600" in card
     assert "2 rows could not be used" in card
     assert "ab" * 32 in card and "torch 2.13.0, peft 0.21.2." in card

@@ -75,7 +75,7 @@ def test_every_field_of_the_records_stands_in_the_reference_with_what_its_docstr
     for column in SCHEMA:
         assert f"<code>{column.name}</code>" in page
     said = {row["key"]: row["text"] for row in next(sections(TrainingRecord))["rows"]}
-    assert said["train_seconds"].startswith("Time spent in optimizer steps") and not said["versions"].endswith("\n")
+    assert "optimizer steps" in said["train_seconds"] and not said["versions"].endswith("\n")
     rates = next(section for section in sections(EvaluationRecord) if section["title"] == "Rates")
     assert all(row["text"] for row in rates["rows"])
 

@@ -106,7 +106,7 @@ def test_the_tutorial_leads_from_recordings_to_a_published_adapter_that_verifies
     base, difference = corpus.of(BASE), corpus.against(BASE)
     assert base is not None and difference is not None and difference.verdict == "better"
     assert corpus.n == 60 and base.normalized.wer > 1 and corpus.main_system.normalized.wer < 0.2
-    assert "## A word from us\n\nThe clips were cut by hand.\n" in run.card.read_text("utf-8")
+    assert "## Notes\n\nThe clips were cut by hand.\n" in run.card.read_text("utf-8")
 
     adapter, published = (hub.store.repos["model", f"user/{name}"] for name in ("household", "household-base"))
     assert adapter.refs["refs/tags/v1"] == adapter.refs["refs/heads/main"]

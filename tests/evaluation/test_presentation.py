@@ -119,7 +119,7 @@ def test_the_note_on_another_base_is_that_of_the_card(tmp_path: Path) -> None:
     note = other_base_note(other)
     record = evaluation()
     measured = record.model_copy(update={"systems": [other, *record.systems[1:]]})
-    assert f"**Another base:** {note}" in card_of(tmp_path, evaluation_record=measured)
+    assert f"**Different base model:** {note}" in card_of(tmp_path, evaluation_record=measured)
     assert f"`./quickstart/gemma4` at commit `{'f' * 40}`" in note
     assert note.endswith(f"weights have the SHA-256 `{'ab' * 32}`.")
 

@@ -91,7 +91,7 @@ def check_named_base(named: dict[str, object], base: str) -> Check:
 
 def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str) -> Check:
     """
-    Compare the weights of the base on the Hub with the digest in the records; nothing is downloaded.
+    Compare the weights of the base on the Hub with the digest in the records, without a download.
 
     Args:
         api (`HfApi`): Client of the Hub.
@@ -126,7 +126,7 @@ def base_differences(recipe: Recipe, training: TrainingRecord, base: BaseRecord 
     Args:
         recipe ([`Recipe`]): Recipe from `recipe.yaml`.
         training ([`TrainingRecord`]): Record from `training.json`.
-        base ([`BaseRecord`], *optional*): Record from `escoita.json`; none if escoita 0.1.0 wrote the file.
+        base ([`BaseRecord`], *optional*): Record from `escoita.json`; `None` if escoita 0.1.0 wrote the file.
     """
     revision = recipe.base_revision or ""
     if training.base_commit and re.fullmatch("[0-9a-f]{40}", revision):

@@ -38,7 +38,7 @@ class Check:
 
 
 def compared(what: str, differences: Sequence[str], holds: str = "") -> Check:
-    """Return a check that holds if there are no differences; `holds` gives the details."""
+    """Return a check that holds if there are no differences; `holds` is the detail line in this case."""
     if not differences:
         return Check(what, "holds", [holds] if holds else [])
     more = len(differences) - MOST_LINES

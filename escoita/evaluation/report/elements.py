@@ -175,7 +175,8 @@ def with_players(
         else:
             remaining -= len(uri)
         shown.append(replace(utterance, player=uri))
-    return shown, [f"{count} without a recording: {reason}." for reason, count in missing.items()]
+    note = "Utterances without a recording in this report"
+    return shown, [f"{note}: {count}. Reason: {reason}." for reason, count in missing.items()]
 
 
 def _faults(predictions: ScoredPredictions) -> dict[str, np.ndarray]:
@@ -272,18 +273,21 @@ def plots(record: EvaluationRecord, predictions: Mapping[str, Sequence[ScoredPre
         predictions (`Mapping[str, Sequence[ScoredPredictions]]`): Predictions of each system, by corpus.
     """
     scope = ", all corpora pooled" if len(record.corpora) > 1 else ""
-    caption = "Word error rate with its 95 % confidence interval; the table above contains the figures."
+    caption = "Word error rate with its 95 % confidence interval; the table above contains the same figures."
     drawn = [Plot("wer-by-corpus", "WER by corpus", caption, wer_by_corpus(record))]
     if by_duration := wer_by_duration(record):
         parts = [part for part in record.rows[-1].slices if part.by == "duration"]
         title = f"WER by duration of the clip{scope}"
-        caption = "n is the number of clips; the WER of a few clips is imprecise."
+        caption = "n is the number of clips. A WER that is computed from few clips is imprecise."
         drawn.append(Plot("wer-by-duration", title, caption, by_duration, _slices(title, parts, record)))
     rates = {name: np.concatenate([part.wer for part in parts]) for name, parts in predictions.items()}
     columns = {name: shares(found) for name, found in rates.items()}
     rows = [[label, *(share(column[row]) for column in columns.values())] for row, label in enumerate(SHARES)]
     title = f"Distribution of the WER over utterances{scope}"
-    caption = "0: no error. \N{LESS-THAN OR EQUAL TO}\N{NO-BREAK SPACE}10: WER above 0 and up to 10 %, and so on."
+    caption = (
+        "The bin 0 contains utterances without errors, the bin \N{LESS-THAN OR EQUAL TO}\N{NO-BREAK SPACE}10 contains"
+        " utterances with a WER above 0 and up to 10 %, and so on."
+    )
     table = Table(title, ["WER, %", *columns], rows)
     return [*drawn, Plot("wer-distribution", title, caption, wer_distribution(rates), table)]
 

@@ -1,1 +1,1 @@
-"""The tabs of the page."""
+"""Build the tabs of the page."""

@@ -136,7 +136,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
 
 
 def max_concurrent(demo: "Demo") -> int:
-    """Return the number of concurrent requests to the engine, which refuses requests over its limits."""
+    """Return the maximum number of concurrent events; the engine itself refuses requests over its limits."""
     return 2 * demo.settings.max_queue + 1
 
 

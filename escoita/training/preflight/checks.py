@@ -226,7 +226,7 @@ def find_versions(recipe: Recipe, info: FamilyInfo | None) -> Iterator[Finding]:
 
 
 def find_unsloth() -> Finding:
-    """Check that Unsloth is installed, with the versions of the libraries that its package requires."""
+    """Check that Unsloth is installed, and that the versions of the libraries meet its requirements."""
     about, version = "unsloth", installed("unsloth")
     if version is None:
         advice = 'run pip install "escoita[unsloth]", or set engine: transformers'

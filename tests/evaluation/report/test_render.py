@@ -214,7 +214,7 @@ def test_the_report_of_a_run_can_be_written_again(run: RunDirectory) -> None:
 def test_missing_recordings_are_reported(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     run.recipe.write_text(RECIPE.replace("path: test.jsonl", "path: gone.jsonl\n      publish_audio: true"), "utf-8")
     text = report_run(run.path).read_text("utf-8")
-    assert "4 without a recording" in text
+    assert "without a recording in this report: 4." in text
     assert "gone.jsonl" in capsys.readouterr().err
 
 
