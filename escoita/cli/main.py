@@ -12,6 +12,7 @@ from escoita.cli.demo import demo
 from escoita.cli.evaluation import evaluate, gate, report, summary
 from escoita.cli.jobs import jobs
 from escoita.cli.publish import card, push_run, verify
+from escoita.cli.serve import serve
 from escoita.cli.space import space
 from escoita.cli.training import data, doctor, merge, schema, train
 from escoita.errors import EscoitaError
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for command in (data, doctor, train, evaluate, gate, report, card, push_run, verify, merge, summary, schema, demo):
     app.command({"evaluate": "eval", "push_run": "push"}.get(command.__name__))(command)
+app.command()(serve)
 app.add_typer(space, name="space")
 app.add_typer(jobs, name="jobs")
 

@@ -31,8 +31,8 @@ class TranscriptionRequest:
     Args:
         transcriber ([`~escoita.inference.transcriber.Transcriber`]): Told the prompt of this recording.
         samples (`np.ndarray`): Of shape `(samples,)`, float32 at 16 kHz.
-        together (`tuple[str | None, str | None]`): Adapter, and adapter whose prompt is told; what is heard in one
-            batch has both in common.
+        together (`tuple[str | None, ...]`): Adapter, adapter whose prompt is told, and language; what is heard in one
+            batch has them in common.
         started (`float`): When it was asked for, by `time.perf_counter`.
         client ([`~escoita.inference.fairness.Client`], *optional*): Who asked for it.
         arrived (`int`, *optional*, defaults to 0): How many batches had been started when it was asked for.
@@ -44,7 +44,7 @@ class TranscriptionRequest:
         self,
         transcriber: Transcriber,
         samples: np.ndarray,
-        together: tuple[str | None, str | None],
+        together: tuple[str | None, ...],
         started: float | None = None,
         client: Client | None = None,
         arrived: int = 0,
@@ -133,7 +133,7 @@ class RequestSegment:
         return end - start
 
     @property
-    def together(self) -> tuple[str | None, str | None]:
+    def together(self) -> tuple[str | None, ...]:
         """See [`TranscriptionRequest`]."""
         return self.hearing.together
 

@@ -39,6 +39,7 @@ class Engine:
         most_waiting (`int`, *optional*, defaults to 80): Recordings that wait at once.
         max_seconds (`float`, *optional*, defaults to six hours): The longest recording; see
             [`~escoita.audio.loading.read_audio`].
+        max_adapter_bytes (`int`, *optional*): The memory for adapters; see [`~escoita.models.adapters.Adapters`].
 
     Example:
 
@@ -57,8 +58,9 @@ class Engine:
         generation_settings: Mapping[str, AdapterRecord],
         most_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
+        max_adapter_bytes: int | None = None,
     ):
-        self.adapters = Adapters(transcriber.model, adapters)
+        self.adapters = Adapters(transcriber.model, adapters, max_adapter_bytes)
         self.most_waiting, self.max_seconds = most_waiting, max_seconds
         self._transcriber = transcriber
         self._told = {
@@ -86,6 +88,7 @@ class Engine:
         most_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
         allow_other_base: bool = False,
+        max_adapter_bytes: int | None = None,
     ) -> Self:
         """
         Loads a base; its adapters follow when they are first asked for.
@@ -102,6 +105,7 @@ class Engine:
             max_seconds (`float`, *optional*, defaults to six hours): The longest recording.
             allow_other_base (`bool`, *optional*, defaults to `False`): Accept a base with other weights than an
                 adapter was trained on.
+            max_adapter_bytes (`int`, *optional*): The memory for adapters (default: no limit).
 
         Raises:
             OtherBaseError: The base has other weights than an adapter was trained on.
@@ -116,7 +120,7 @@ class Engine:
         transcriber = Transcriber.load(
             base, None, next(iter(generation_settings.values()), None), revision, dtype, batch_seconds
         )
-        return cls(transcriber, adapters, generation_settings, most_waiting, max_seconds)
+        return cls(transcriber, adapters, generation_settings, most_waiting, max_seconds, max_adapter_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -153,17 +157,42 @@ class Engine:
             ShareError: Too many of this client wait already.
             EscoitaError: There is no such adapter, it cannot be had, memory does not suffice, or the engine is closed.
         """
+        with closing(self.submit(source, adapter, beside, client)) as hearing:
+            yield from hearing.partials()
+
+    def submit(
+        self,
+        source: str | Path | np.ndarray,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: Client | None = None,
+        language: str | None = None,
+    ) -> TranscriptionRequest:
+        """
+        Put a recording into the queue, and return at once.
+
+        Another thread than that which reads the result may stop the request, with
+        [`~escoita.inference.requests.TranscriptionRequest.fail`].
+
+        Args:
+            language (`str`, *optional*): ISO 639 code of the language, for a model that is given one (default: that
+                of the generation settings).
+
+        The other args, and what else is raised, are those of [`~Engine.stream`].
+
+        Raises:
+            EscoitaError: The model transcribes another language; `key` is `language`.
+        """
         client = client or anyone()
         arrived = self._take_place(client)
         try:
-            hearing = self._asked(source, adapter, beside, client, arrived)
+            hearing = self._asked(source, adapter, beside, client, arrived, language)
         except BaseException:
             with self._changed:
                 self._decoding.remove(client)
             raise
         self._enqueue(hearing)
-        with closing(hearing):
-            yield from hearing.partials()
+        return hearing
 
     def stream_alone(
         self, source: str | Path | np.ndarray, adapter: str | None = None, beside: str | None = None
@@ -227,6 +256,7 @@ class Engine:
         beside: str | None,
         client: Client | None = None,
         arrived: int = 0,
+        language: str | None = None,
     ) -> TranscriptionRequest:
         """What a visitor asks for, decoded and fetched on the visitor's own thread."""
         started = time.perf_counter()
@@ -234,13 +264,14 @@ class Engine:
         for name in (adapter, prompt):
             if name is not None and name not in self._told:
                 raise EscoitaError(f"adapter {name}: is not offered here ({', '.join(self._told) or 'none is'})")
+        transcriber = _in_language(self._transcriber if prompt is None else self._told[prompt], language)
         if adapter is not None:
             self._fetch(adapter)
         array = isinstance(source, np.ndarray)
         recording = Recording(_checked(source)) if array else read_audible(source, self.max_seconds)
-        transcriber = self._transcriber if prompt is None else self._told[prompt]
         samples, notes = recording.samples, recording.notes
-        return TranscriptionRequest(transcriber, samples, (adapter, prompt), started, client, arrived, notes)
+        together = (adapter, prompt, transcriber.generation_settings.language)
+        return TranscriptionRequest(transcriber, samples, together, started, client, arrived, notes)
 
     def _fetch(self, adapter: str) -> None:
         """Fetches the files of an adapter, so that nobody waits for the network with the model in hand."""
@@ -318,6 +349,25 @@ def _ends(model: Any) -> set[int]:
     """Tokens after which a row is done."""
     ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return {ends} if isinstance(ends, int) else set(ends or ())
+
+
+def _in_language(transcriber: Transcriber, language: str | None) -> Transcriber:
+    """
+    Return a transcriber for recordings in a language.
+
+    Raises:
+        EscoitaError: It transcribes another language.
+    """
+    from escoita.models.whisper_ctc import matching
+
+    settings = transcriber.generation_settings
+    if language is None or matching(language, [settings.language]):
+        return transcriber
+    if not transcriber.family.per_language(transcriber.model, transcriber.processor):
+        raise EscoitaError(
+            f"this model transcribes {settings.language}", key="language", value=language, hint="leave it out"
+        )
+    return transcriber.with_settings(settings.model_copy(update={"language": language}))
 
 
 def _closed_error() -> EscoitaError:

@@ -1,7 +1,7 @@
 """Put an adapter on its base, merge it, or switch between several adapters of one base."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from escoita.hub.files import local_file
 from escoita.models.adapter_files import AdapterSettings, lora_config, read_settings
 from escoita.models.weight_files import opened_weights
 from escoita.utils.formatting import visible
+from escoita.utils.processes import free_device_memory
 
 
 def merged(model: Any, adapter: str) -> Any:
@@ -154,11 +155,15 @@ class Adapters:
         model: The base, loaded; changed in place.
         sources (`Mapping[str, str]`): Names of adapters, and the folder or repository of the Hub of each. Each is
             loaded when it is first used.
+        max_bytes (`int`, *optional*): The memory for all loaded adapters. Above it, those that were not used for
+            longest are removed from memory, and loaded again when they are used next; never the one in use.
     """
 
-    def __init__(self, model: Any, sources: Mapping[str, str]):
-        self.model, self.sources = model, dict(sources)
+    def __init__(self, model: Any, sources: Mapping[str, str], max_bytes: int | None = None):
+        self.model, self.sources, self.max_bytes = model, dict(sources), max_bytes
         self.used: str | None = None
+        # Bytes of each loaded adapter; the one that was used last comes last.
+        self.loaded: dict[str, int] = {}
         self._modules: dict[str, dict[str, Any]] = {}
         self._replaced: dict[str, Any] = {}
 
@@ -182,10 +187,36 @@ class Adapters:
             raise EscoitaError(f"adapter {name}: is not one of {', '.join(self.sources) or 'none'}")
         if name not in self._modules:
             self._modules[name] = modules_of(self.model, self.sources[name])
+            self.loaded[name] = own_bytes(self._modules[name].values(), self.model)
+        self.loaded[name] = self.loaded.pop(name)
         modules = self._modules[name]
         self._replaced = {path: self.model.get_submodule(path) for path in modules}
         _put(self.model, modules)
         self.used = name
+        self._evict()
+
+    def _evict(self) -> None:
+        """Remove the least recently used adapters from memory until the others fit into the budget."""
+        evicted = False
+        while self.max_bytes is not None and len(self.loaded) > 1 and sum(self.loaded.values()) > self.max_bytes:
+            oldest = next(iter(self.loaded))
+            del self.loaded[oldest], self._modules[oldest]
+            evicted = True
+        if evicted:
+            free_device_memory()
+
+
+def own_bytes(modules: Iterable[Any], model: Any) -> int:
+    """
+    Return the bytes of the parameters of an adapter's modules, without those of the base in them.
+
+    Args:
+        modules (`Iterable[Module]`): From [`modules_of`].
+        model: The base alone.
+    """
+    base = {id(parameter) for parameter in model.parameters()}
+    found = {id(parameter): parameter for module in modules for parameter in module.parameters()}
+    return sum(parameter.nbytes for key, parameter in found.items() if key not in base)
 
 
 def modules_of(model: Any, adapter: str) -> dict[str, Any]:
