@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from escoita.serve.service import Service
 
+# A refused body of at most so many times the largest recording is read to its end, so that a client which still sends
+# sees the answer.
+DISCARDED = 4
 Handler = Callable[["Request"], Awaitable["Response"]]
 
 
@@ -61,9 +64,9 @@ def application(service: "Service") -> "Starlette":
         code = {404: "not_found", 405: "method_not_allowed"}.get(status, "internal_error")
         return ApiError(status, f"{request.method} {request.url.path[:200]} is not served here.", code).response()
 
-    more = [Route("/health", answering(health))]
+    more = [Route("/health", answering(service, health))]
     if service.metrics is not None:
-        more.append(Route("/metrics", answering(metrics)))
+        more.append(Route("/metrics", answering(service, metrics)))
     return Starlette(routes=[*routes(service), *more], exception_handlers={HTTPException: other})
 
 
@@ -92,20 +95,24 @@ def routes(service: "Service") -> "list[Route]":
         return await _counted(service, request)
 
     return [
-        Route("/v1/audio/transcriptions", answering(transcribe), methods=["POST"]),
-        Route("/v1/models", answering(list_models)),
-        Route("/v1/models/{name:path}", answering(get_model)),
+        Route("/v1/audio/transcriptions", answering(service, transcribe), methods=["POST"]),
+        Route("/v1/models", answering(service, list_models)),
+        Route("/v1/models/{name:path}", answering(service, get_model)),
     ]
 
 
-def answering(handler: Handler) -> Handler:
+def answering(service: "Service", handler: Handler) -> Handler:
     """Return a handler that answers errors in the shape of OpenAI's API."""
 
     async def answered(request: "Request") -> "Response":
         try:
             return await handler(request)
         except Exception as error:
-            return api_error(error).response()
+            response = api_error(error).response()
+            length = request.headers.get("content-length", "" if request.method == "POST" else "0")
+            if not length.isdecimal() or int(length) > DISCARDED * service.max_bytes:
+                response.headers["Connection"] = "close"  # else the rest of the body would be read, however long it is
+            return response
 
     return answered
 

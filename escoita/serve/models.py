@@ -67,7 +67,7 @@ def find_models(asked: Sequence[str], base: str | None = None, revision: str | N
         EscoitaError: A model cannot be found, two have the same name, or they are of different bases.
     """
     adapters: dict[str, str] = {}
-    bases = {} if base is None else {base: "--base"}
+    bases = {} if base is None else {PurePath(base).as_posix(): "--base"}
     settings, dtype = Space(), "auto"
     for each in asked:
         name, source = _named(each)
@@ -84,13 +84,13 @@ def find_models(asked: Sequence[str], base: str | None = None, revision: str | N
             its_base = str(read_object(config, f"adapter {source}").get("base_model_name_or_path") or "")
             name = name or public_name(split_revision(source)[0])
         else:
-            bases.setdefault(source, each)
+            bases.setdefault(PurePath(source).as_posix(), each)
             continue
         _add(adapters, name, source)
         for other, its_source in map(_named, further):
             _add(adapters, other or public_name(split_revision(its_source)[0]), its_source)
         if base is None:
-            bases.setdefault(its_base, each)
+            bases.setdefault(PurePath(its_base).as_posix(), each)
     if len(bases) != 1:
         named = ", ".join(f"{source} (by {by})" for source, by in bases.items())
         problem = f"the models are of different bases: {named}" if bases else "no model is named"
