@@ -271,6 +271,7 @@ class Space(Section):
     )
     feedback_private: bool = Field(True, description="That repository is private; one that is not is refused")
     mcp: bool = Field(False, description="Language models may call the page over the Model Context Protocol")
+    api: bool = Field(False, description="Programs may call the page over OpenAI's API for transcription, below /v1")
 
 
 class Recipe(Section):
