@@ -13,15 +13,19 @@ from escoita.cli.options import (
     BaselineOption,
     BaseOption,
     BaseRevisionOption,
+    ConcurrencyOption,
     CorpusOption,
+    EndpointOption,
     EvaluatedRunOption,
     LanguageOption,
     MergeOption,
+    ModelOption,
     NormalizerOption,
     OutOption,
     RunOption,
     SetOption,
     ShardOption,
+    YesOption,
 )
 from escoita.utils.processes import is_main_process
 
@@ -41,6 +45,10 @@ def evaluate(
     overrides: SetOption = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
+    endpoint: EndpointOption = None,
+    model: ModelOption = None,
+    concurrency: ConcurrencyOption = 4,
+    yes: YesOption = False,
 ) -> None:
     """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     from escoita.cli.tables import print_evaluation
@@ -50,6 +58,14 @@ def evaluate(
     from escoita.evaluation.shards import Shard, merge_all
     from escoita.run_directory import RunDirectory
 
+    if endpoint is not None or model is not None:
+        from escoita.cli.endpoint import evaluate_served_model
+
+        others = (base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base)
+        if any(others):
+            raise typer.BadParameter("--endpoint goes with --run or --corpus, --out, --language and --normalizer")
+        evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     part, predict = Shard.parse(shard) if shard else None, merge_all if merge_shards else transcribe_all
     changes = evaluation_overrides(overrides, baseline, against, normalizer)

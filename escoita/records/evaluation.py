@@ -231,6 +231,21 @@ class ProbeResult(RecordModel):
     words: int
 
 
+class EndpointModel(RecordModel):
+    """
+    A model behind a server that was evaluated over OpenAI's API.
+
+    Args:
+        url (`str`): The address of the server.
+        model (`str`): The name of the model that was asked for.
+        returned_model (`str`, *optional*): The name that the server returned.
+    """
+
+    url: str
+    model: str
+    returned_model: str | None = None
+
+
 class System(RecordModel):
     """
     What was evaluated, and on what.
@@ -254,6 +269,8 @@ class System(RecordModel):
         dtype (`str`): Precision of the weights.
         peak_memory_bytes (`int`): Peak resident memory of the process, of the GPU where there is one, since the model
             was loaded; the largest of several processes.
+        endpoint ([`EndpointModel`], *optional*): The server, if the model was evaluated over its API. Nothing is then
+            known of weights, precision, memory and speed.
     """
 
     name: Name
@@ -269,6 +286,7 @@ class System(RecordModel):
     peak_memory_bytes: int
     base_commit: Commit | None = None
     expected_base_sha256: Sha256 | None = None
+    endpoint: EndpointModel | None = None
 
 
 class EvaluationRecord(Record):
