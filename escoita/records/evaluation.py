@@ -1,8 +1,8 @@
 """The evaluation record: what was evaluated, and every rate that is made from its predictions."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from escoita.records.training import Commit, Name, Record, RecordModel, Sha256
 
@@ -287,6 +287,14 @@ class System(RecordModel):
     base_commit: Commit | None = None
     expected_base_sha256: Sha256 | None = None
     endpoint: EndpointModel | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_an_endpoint_that_is_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the records of other models as before they had this field."""
+        written: dict[str, Any] = serialize(self)
+        if self.endpoint is None:
+            written.pop("endpoint", None)
+        return written
 
 
 class EvaluationRecord(Record):
