@@ -84,7 +84,7 @@ def read_keys(path: Path | None, environment: Mapping[str, str] = os.environ) ->
     for number, key in enumerate(keys, start=1):
         if len(key) < SHORTEST_KEY or not key.isascii() or " " in key:
             raise EscoitaError(
-                f"key {number} is too short, or has characters that are not allowed",
+                f"key {number} is not valid",
                 path=source,
                 hint=f"write at least {SHORTEST_KEY} ASCII characters without spaces, such as the output of"
                 " `openssl rand -hex 24`",
