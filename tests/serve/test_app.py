@@ -309,7 +309,7 @@ def test_metrics_count_what_was_served(opened: Open) -> None:
 
 def test_adapters_leave_memory_and_come_back(tmp_path: Path) -> None:
     sources = []
-    for number, name in enumerate("abc"):  # told apart by the limit of tokens
+    for number, name in enumerate("abc"):  # the token limits differ, and so do the texts
         record = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=number + 1)
         source = write_adapter("quickstart/gemma4", tmp_path / name, record, number, **GEMMA4_LORA)
         sources.append(f"{name}={source}")
