@@ -25,6 +25,7 @@ from bench.manifest import measure_manifest
 from bench.measurement import Measurement
 from bench.reading import measure_reading
 from bench.scoring import measure_scoring
+from bench.server import measure_server
 from bench.streaming import measure_streaming
 from bench.table import markdown_table, write_document, write_results
 from bench.training import measure_training
@@ -41,7 +42,7 @@ DOCUMENT = ROOT / "docs/performance.md"
 def bench(
     run: Annotated[Path, typer.Option(help="Trained run of the quick start.")] = Path("runs/quickstart-uzbek"),
     only: Annotated[
-        Literal["transcriber", "streaming", "scoring", "manifest", "reading", "training"] | None,
+        Literal["transcriber", "streaming", "server", "scoring", "manifest", "reading", "training"] | None,
         typer.Option(help="One benchmark; writes nothing."),
     ] = None,
 ) -> None:
@@ -49,6 +50,7 @@ def bench(
     benchmarks: dict[str, Callable[[], list[Measurement]]] = {
         "transcriber": partial(measure_transcriber, run),
         "streaming": partial(measure_streaming, run),
+        "server": partial(measure_server, run),
         "scoring": measure_scoring,
         "manifest": measure_manifest,
         "reading": measure_reading,

@@ -16,7 +16,7 @@ LAYERS = [
     {"run_directory", "hub", "audio"},
     {"models"},
     {"data", "inference"},
-    {"evaluation"},
+    {"evaluation", "serve"},
     {"training", "space", "jobs"},
     {"cards"},
     {"cli"},

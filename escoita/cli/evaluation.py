@@ -13,10 +13,13 @@ from escoita.cli.options import (
     BaselineOption,
     BaseOption,
     BaseRevisionOption,
+    ConcurrencyOption,
     CorpusOption,
+    EndpointOption,
     EvaluatedRunOption,
     LanguageOption,
     MergeOption,
+    ModelOption,
     NormalizerOption,
     OutOption,
     PromptOption,
@@ -24,6 +27,7 @@ from escoita.cli.options import (
     SetOption,
     ShardOption,
     SystemOption,
+    YesOption,
 )
 from escoita.utils.processes import is_main_process
 
@@ -45,6 +49,10 @@ def evaluate(
     allow_other_base: AllowOtherBaseOption = False,
     prompt: PromptOption = None,
     system: SystemOption = None,
+    endpoint: EndpointOption = None,
+    model: ModelOption = None,
+    concurrency: ConcurrencyOption = 4,
+    yes: YesOption = False,
 ) -> None:
     """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
     from escoita.cli.tables import print_evaluation
@@ -55,6 +63,27 @@ def evaluate(
     from escoita.inference.model_source import adapter_settings
     from escoita.run_directory import RunDirectory
 
+    if endpoint is not None or model is not None:
+        from escoita.cli.endpoint import evaluate_served_model
+
+        others = (
+            base,
+            adapter,
+            baseline,
+            against,
+            shard,
+            merge_shards,
+            base_revision,
+            allow_other_base,
+            prompt,
+            system,
+        )
+        if any(others):
+            raise typer.BadParameter(
+                "--endpoint can be combined only with --run or --corpus, --out, --language, --normalizer and --set"
+            )
+        evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     if (prompt is not None or system is not None) and not adapter:
         raise typer.BadParameter("--prompt and --system go with --adapter")

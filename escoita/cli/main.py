@@ -12,6 +12,7 @@ from escoita.cli.demo import demo
 from escoita.cli.evaluation import evaluate, gate, report, summary
 from escoita.cli.jobs import jobs
 from escoita.cli.publish import card, push_run, verify
+from escoita.cli.serve import serve
 from escoita.cli.space import space
 from escoita.cli.training import data, doctor, merge, schema, train
 from escoita.cli.transcribe import transcribe
@@ -36,6 +37,7 @@ for command in (data, doctor, train, evaluate, gate, report, card, push_run, ver
     app.command({"evaluate": "eval", "push_run": "push"}.get(command.__name__))(command)
 # Options can also be written as in openai-whisper and whisperX, with underscores.
 app.command(context_settings={"token_normalize_func": lambda name: name.replace("_", "-")})(transcribe)
+app.command()(serve)
 app.add_typer(space, name="space")
 app.add_typer(jobs, name="jobs")
 

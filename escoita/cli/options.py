@@ -79,6 +79,20 @@ ShardOption = Annotated[
     str | None,
     typer.Option("--shard", help="Transcribe only one shard, such as 3/64 (shard 3 of 64), without scoring."),
 ]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        help="URL of a server with OpenAI's API for transcription; the API key is read from ESCOITA_ENDPOINT_KEY.",
+    ),
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Name of a model of the endpoint.")]
+ConcurrencyOption = Annotated[
+    int, typer.Option("--concurrency", help="Number of concurrent requests to the endpoint.", min=1, max=256)
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Send the recordings to the endpoint without asking for confirmation.")
+]
 MergeOption = Annotated[
     bool, typer.Option("--merge", help="Merge the predictions of all shards and score them, without transcribing.")
 ]

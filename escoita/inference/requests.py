@@ -31,8 +31,8 @@ class TranscriptionRequest:
     Args:
         transcriber ([`~escoita.inference.transcriber.Transcriber`]): The transcriber with the prompt of the request.
         samples (`np.ndarray`): The samples, of shape `(samples,)`, float32 at 16 kHz.
-        batch_key (`tuple[str | None, str | None]`): The adapter, and the adapter whose prompt is used; both are the
-            same for all segments of a batch.
+        batch_key (`tuple[str | None, ...]`): The adapter, the adapter whose prompt is used, and the language; they are
+            the same for all segments of a batch.
         started (`float`, *optional*): The time of the request, by `time.perf_counter`. The default is now.
         client ([`~escoita.inference.fairness.Client`], *optional*): The client that sent the request.
         arrived (`int`, *optional*, defaults to 0): The number of batches that had been started at that time.
@@ -44,7 +44,7 @@ class TranscriptionRequest:
         self,
         transcriber: Transcriber,
         samples: np.ndarray,
-        batch_key: tuple[str | None, str | None],
+        batch_key: tuple[str | None, ...],
         started: float | None = None,
         client: Client | None = None,
         arrived: int = 0,
@@ -133,7 +133,7 @@ class RequestSegment:
         return end - start
 
     @property
-    def batch_key(self) -> tuple[str | None, str | None]:
+    def batch_key(self) -> tuple[str | None, ...]:
         """Return the key of the request; see [`TranscriptionRequest`]."""
         return self.request.batch_key
 

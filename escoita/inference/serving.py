@@ -46,6 +46,8 @@ class Engine:
         max_waiting (`int`, *optional*, defaults to 80): The most waiting requests.
         max_seconds (`float`, *optional*, defaults to six hours): The longest recording, in seconds; see
             [`~escoita.audio.loading.read_audio`].
+        max_adapter_bytes (`int`, *optional*): The memory for adapters, in bytes; see
+            [`~escoita.models.adapters.Adapters`].
 
     Example:
 
@@ -64,8 +66,9 @@ class Engine:
         generation_settings: Mapping[str, AdapterRecord],
         max_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
+        max_adapter_bytes: int | None = None,
     ):
-        self.adapters = Adapters(transcriber.model, adapters)
+        self.adapters = Adapters(transcriber.model, adapters, max_adapter_bytes)
         self.max_waiting, self.max_seconds = max_waiting, max_seconds
         self._transcriber = transcriber
         self._transcribers = {
@@ -93,6 +96,7 @@ class Engine:
         max_waiting: int = 80,
         max_seconds: float = MAX_SECONDS,
         allow_other_base: bool = False,
+        max_adapter_bytes: int | None = None,
     ) -> Self:
         """
         Load a base model; its adapters are loaded on first use.
@@ -110,6 +114,7 @@ class Engine:
             max_seconds (`float`, *optional*, defaults to six hours): The longest recording, in seconds.
             allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights
                 than an adapter was trained on.
+            max_adapter_bytes (`int`, *optional*): The memory for adapters, in bytes. The default is no limit.
 
         Raises:
             OtherBaseError: The base has other weights than an adapter was trained on.
@@ -126,7 +131,7 @@ class Engine:
         transcriber = Transcriber.load(
             base, None, next(iter(generation_settings.values()), None), revision, dtype, batch_seconds
         )
-        return cls(transcriber, adapters, generation_settings, max_waiting, max_seconds)
+        return cls(transcriber, adapters, generation_settings, max_waiting, max_seconds, max_adapter_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -164,17 +169,47 @@ class Engine:
             ClosedError: The engine is closed.
             EscoitaError: The adapter is not offered or cannot be loaded, or memory does not suffice.
         """
+        with closing(self.submit(source, adapter, beside, client)) as request:
+            yield from request.partials()
+
+    def submit(
+        self,
+        source: str | Path | np.ndarray,
+        adapter: str | None = None,
+        beside: str | None = None,
+        client: Client | None = None,
+        language: str | None = None,
+    ) -> TranscriptionRequest:
+        """
+        Queue a recording, and return its request without waiting for the transcript.
+
+        Any thread may stop the request with [`~escoita.inference.requests.TranscriptionRequest.fail`].
+
+        Args:
+            source (`str`, `Path` or `np.ndarray`): The recording; see [`~Engine.stream`].
+            adapter (`str`, *optional*): The name of the adapter.
+            beside (`str`, *optional*): The adapter whose prompt is used for the base without an adapter.
+            client ([`~escoita.inference.fairness.Client`], *optional*): The client.
+            language (`str`, *optional*): The ISO 639 code of the language, for a model that takes one. The default is
+                the language of the generation settings.
+
+        Returns:
+            [`~escoita.inference.requests.TranscriptionRequest`]: The queued request, which the caller must close.
+
+        Raises:
+            EscoitaError: The model transcribes another language, and `key` is `language`; otherwise see
+                [`~Engine.stream`].
+        """
         client = client or anyone()
         arrived = self._reserve(client)
         try:
-            request = self._make_request(source, adapter, beside, client, arrived)
+            request = self._make_request(source, adapter, beside, client, arrived, language)
         except BaseException:
             with self._changed:
                 self._decoding.remove(client)
             raise
         self._enqueue(request)
-        with closing(request):
-            yield from request.partials()
+        return request
 
     def stream_alone(
         self, source: str | Path | np.ndarray, adapter: str | None = None, beside: str | None = None
@@ -238,6 +273,7 @@ class Engine:
         prompt_adapter: str | None,
         client: Client | None = None,
         arrived: int = 0,
+        language: str | None = None,
     ) -> TranscriptionRequest:
         """Decode the recording and download the adapter of a request, on the thread of its client."""
         started = time.perf_counter()
@@ -246,13 +282,15 @@ class Engine:
             if name is not None and name not in self._transcribers:
                 hint = f"use one of {', '.join(self._transcribers)}" if self._transcribers else None
                 raise EscoitaError("not offered here", key="adapter", value=name, hint=hint)
+        transcriber = self._transcriber if prompt is None else self._transcribers[prompt]
+        transcriber = _in_language(transcriber, language)
         if adapter is not None:
             self._fetch(adapter)
         array = isinstance(source, np.ndarray)
         recording = Recording(_checked(source)) if array else read_audible(source, self.max_seconds)
-        transcriber = self._transcriber if prompt is None else self._transcribers[prompt]
         samples, notes = recording.samples, recording.notes
-        return TranscriptionRequest(transcriber, samples, (adapter, prompt), started, client, arrived, notes)
+        batch_key = (adapter, prompt, transcriber.generation_settings.language)
+        return TranscriptionRequest(transcriber, samples, batch_key, started, client, arrived, notes)
 
     def _fetch(self, adapter: str) -> None:
         """Download the files of an adapter, so that the model does not wait for the network."""
@@ -330,6 +368,24 @@ def _end_tokens(model: Any) -> set[int]:
     """Return the tokens that end a transcript."""
     ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return {ends} if isinstance(ends, int) else set(ends or ())
+
+
+def _in_language(transcriber: Transcriber, language: str | None) -> Transcriber:
+    """
+    Return a transcriber for recordings in a language.
+
+    Raises:
+        EscoitaError: The model transcribes another language; `key` is `language`.
+    """
+    from escoita.models.whisper_ctc import matching
+
+    settings = transcriber.generation_settings
+    if language is None or matching(language, [settings.language]):
+        return transcriber
+    if not transcriber.family.per_language(transcriber.model, transcriber.processor):
+        problem = f"this model transcribes {settings.language}"
+        raise EscoitaError(problem, key="language", value=language, hint="leave it out")
+    return transcriber.with_settings(settings.model_copy(update={"language": language}))
 
 
 def _checked(samples: np.ndarray) -> np.ndarray:

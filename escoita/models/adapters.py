@@ -1,7 +1,7 @@
 """Load an adapter on its base, merge it, or switch between several adapters of one base."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from escoita.models.adapter_files import AdapterSettings, lora_config, read_sett
 from escoita.models.errors import IncompatibleAdapterError
 from escoita.models.weight_files import opened_weights
 from escoita.utils.formatting import visible
+from escoita.utils.processes import free_device_memory
 
 
 def merged(model: Any, adapter: str) -> Any:
@@ -167,11 +168,15 @@ class Adapters:
         model (`torch.nn.Module`): The loaded base, which is changed in place.
         sources (`Mapping[str, str]`): The folder or repository on the Hub of each adapter, by its name. Each is loaded
             when it is first used.
+        max_bytes (`int`, *optional*): The memory for all loaded adapters, in bytes. If they need more, the least
+            recently used ones are removed from memory, and loaded again on their next use; the enabled one is kept.
     """
 
-    def __init__(self, model: Any, sources: Mapping[str, str]):
-        self.model, self.sources = model, dict(sources)
+    def __init__(self, model: Any, sources: Mapping[str, str], max_bytes: int | None = None):
+        self.model, self.sources, self.max_bytes = model, dict(sources), max_bytes
         self.used: str | None = None
+        # The bytes of each loaded adapter, least recently used first.
+        self.loaded: dict[str, int] = {}
         self._modules: dict[str, dict[str, Any]] = {}
         self._replaced: dict[str, Any] = {}
 
@@ -196,10 +201,39 @@ class Adapters:
             raise EscoitaError("not found", key="adapter", value=name, hint=hint)
         if name not in self._modules:
             self._modules[name] = modules_of(self.model, self.sources[name])
+            self.loaded[name] = own_bytes(self._modules[name].values(), self.model)
+        self.loaded[name] = self.loaded.pop(name)
         modules = self._modules[name]
         self._replaced = {path: self.model.get_submodule(path) for path in modules}
         _put(self.model, modules)
         self.used = name
+        self._evict()
+
+    def _evict(self) -> None:
+        """Remove the least recently used adapters from memory until the others fit into the limit."""
+        evicted = False
+        while self.max_bytes is not None and len(self.loaded) > 1 and sum(self.loaded.values()) > self.max_bytes:
+            oldest = next(iter(self.loaded))
+            del self.loaded[oldest], self._modules[oldest]
+            evicted = True
+        if evicted:
+            free_device_memory()
+
+
+def own_bytes(modules: Iterable[Any], model: Any) -> int:
+    """
+    Return the number of bytes of an adapter's parameters, without the parameters of the base.
+
+    Args:
+        modules (`Iterable[Module]`): The modules of the adapter, from [`modules_of`].
+        model (`torch.nn.Module`): The base without adapters.
+
+    Returns:
+        `int`: The number of bytes.
+    """
+    base = {id(parameter) for parameter in model.parameters()}
+    found = {id(parameter): parameter for module in modules for parameter in module.parameters()}
+    return sum(parameter.nbytes for key, parameter in found.items() if key not in base)
 
 
 def modules_of(model: Any, adapter: str) -> dict[str, Any]:

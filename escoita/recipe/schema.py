@@ -277,6 +277,9 @@ class Space(Section):
         True, description="Whether that repository must be private; a public one is refused"
     )
     mcp: bool = Field(False, description="Whether language models may call the page over the Model Context Protocol")
+    api: bool = Field(
+        False, description="Whether programs may use the page over OpenAI's API for transcription, below /v1"
+    )
 
 
 class Recipe(Section):

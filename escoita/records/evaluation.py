@@ -1,8 +1,8 @@
 """Define the evaluation record: the evaluated systems, and all rates that are computed from their predictions."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from escoita.records.training import Commit, Name, Record, RecordModel, Sha256
 
@@ -231,6 +231,21 @@ class ProbeResult(RecordModel):
     words: int
 
 
+class EndpointModel(RecordModel):
+    """
+    Describe a model that was evaluated over OpenAI's API of its server.
+
+    Args:
+        url (`str`): The address of the server.
+        model (`str`): The requested name of the model.
+        returned_model (`str`, *optional*): The name that the server returned.
+    """
+
+    url: str
+    model: str
+    returned_model: str | None = None
+
+
 class System(RecordModel):
     """
     Describe an evaluated system and its environment.
@@ -254,6 +269,8 @@ class System(RecordModel):
         dtype (`str`): The precision of the weights.
         peak_memory_bytes (`int`): The peak resident memory of the process, or of the GPU if there is one, since the
             model was loaded; the largest of several processes.
+        endpoint ([`EndpointModel`], *optional*): The server, if the model was evaluated over its API. The weights, the
+            precision, the memory and the speed are then unknown.
     """
 
     name: Name
@@ -269,6 +286,15 @@ class System(RecordModel):
     peak_memory_bytes: int
     base_commit: Commit | None = None
     expected_base_sha256: Sha256 | None = None
+    endpoint: EndpointModel | None = None
+
+    @model_serializer(mode="wrap")
+    def _omit_missing_endpoint(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the field out of the records of local models, which are then the same as before it existed."""
+        written: dict[str, Any] = serialize(self)
+        if self.endpoint is None:
+            written.pop("endpoint", None)
+        return written
 
 
 class EvaluationRecord(Record):

@@ -27,6 +27,7 @@ from escoita.space import status as waveform
 from escoita.space.client_limits import MEGABYTE, Clients, Gate, limits
 from escoita.space.demo import Loading, load_for_zero_gpu, on_zero_gpu, resolve_base_of
 from escoita.space.handlers import delete_what_models_send, refuse_addresses
+from escoita.space.openai_api import ApiErrors, api_routes
 from escoita.space.tabs import (
     about as page_about,
 )
@@ -154,7 +155,10 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
             theme=theme(),
             css="\n".join(STYLES),
             i18n=page_texts(settings.languages, repo=settings.feedback or ""),
-            app_kwargs={"middleware": [gate, Middleware(AcceptLanguage)]},
+            app_kwargs={
+                "middleware": [Middleware(ApiErrors), gate, Middleware(AcceptLanguage)],
+                "routes": api_routes(demo),
+            },
             footer_links=[],
             run_history=False,
             share=False,

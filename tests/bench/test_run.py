@@ -19,6 +19,7 @@ def benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[flo
     monkeypatch.setattr(run, "measure_scoring", lambda: [Measurement("Time", 3.0, "s")])
     monkeypatch.setattr(run, "measure_manifest", lambda: [Measurement("Memory", 344.0, "MB", at_most=500)])
     monkeypatch.setattr(run, "measure_streaming", lambda directory: [Measurement("First text", 30.0, "ms")])
+    monkeypatch.setattr(run, "measure_server", lambda directory: [Measurement("Clients", 3.0, "times as fast")])
     monkeypatch.setattr(run, "measure_reading", lambda: [Measurement("Segments", 50.0, "times as fast")])
     monkeypatch.setattr(run, "measure_training", lambda: [Measurement("Padding", 0.07, "of the audio")])
 
@@ -40,7 +41,7 @@ def test_one_table_is_printed_and_written(
     table = printed.split("\n\n")[0]
     assert table in (tmp_path / "performance.md").read_text("utf-8")
     names = [measurement["name"] for measurement in json.loads((tmp_path / "results.json").read_text("utf-8"))]
-    assert names == ["Speed", "First text", "Time", "Memory", "Segments", "Padding"]
+    assert names == ["Speed", "First text", "Clients", "Time", "Memory", "Segments", "Padding"]
 
 
 def test_a_missed_goal_is_written_and_an_error(benchmarks: Callable[[float], None], tmp_path: Path) -> None:
@@ -50,6 +51,7 @@ def test_a_missed_goal_is_written_and_an_error(benchmarks: Callable[[float], Non
     assert "Speed" in str(error.value) and "Memory" not in str(error.value)
     assert [measurement["met"] for measurement in json.loads((tmp_path / "results.json").read_text("utf-8"))] == [
         False,
+        None,
         None,
         None,
         True,

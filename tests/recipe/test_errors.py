@@ -39,7 +39,7 @@ def test_an_unknown_key_has_its_line_and_the_most_similar_key(
     path: Path, old: str, new: str, row: int, key: str, suggestion: str
 ) -> None:
     (found,) = [each for each in mistakes(path, old, new) if each.key == key]
-    assert found.row == row and suggestion in found.problem
+    assert found.row == row and suggestion in f"{found.problem} {found.hint}"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_keys_of_a_method_are_those_of_its_kind(path: Path, method: str, row
 
 def test_norwegian_must_be_quoted(path: Path) -> None:
     (found,) = mistakes(path, "language: uz", "language: no")
-    assert (found.row, found.key) == (3, "language") and "'no'" in found.problem
+    assert (found.row, found.key) == (3, "language") and "'no'" in f"{found.problem} {found.hint}"
     path.write_text(RECIPE.replace("language: uz", "language: 'no'"), "utf-8")
     assert load_recipe(path).language == "no"
 

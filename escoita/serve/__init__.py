@@ -1,0 +1,1 @@
+"""Serve transcription over HTTP, with the interface of OpenAI's API."""
