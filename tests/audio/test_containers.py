@@ -17,7 +17,7 @@ from escoita.audio import containers
 from escoita.audio.containers import declared_ratio, is_chained_ogg
 from escoita.audio.decoding import SegmentError, TruncatedAudioError
 from escoita.audio.loading import read_audio, read_recording, seconds
-from tests.audio.test_decoding import live
+from tests.audio.test_decoding import encode_live
 from tests.samples import tone, write_clip
 
 
@@ -94,7 +94,7 @@ def test_mp4_without_its_index_cannot_be_read() -> None:
 
 
 def test_truncated_live_webm() -> None:
-    content = live(3)
+    content = encode_live(3)
     assert not read_recording(content).cut_off
     assert read_recording(content[: len(content) // 2]).cut_off
 

@@ -230,9 +230,7 @@ def test_a_block_value_of_too_many_clips_is_skipped() -> None:
     prints = prints_of(rows)
     copy = with_flipped(prints[5], {0, 300})
     assert matches(prints, [copy]) == [(5, 0)]
-    spoilt = with_flipped(
-        prints[5], set(range(0, 256, 4))
-    )  # no block is unchanged
+    spoilt = with_flipped(prints[5], set(range(0, 256, 4)))  # no block is unchanged
     assert matches(prints, [spoilt]) == []
     assert matches(prints[:LARGEST_BUCKET], [spoilt]) == [(5, 0)]
 

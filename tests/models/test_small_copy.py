@@ -1,4 +1,4 @@
-"""Copies with two layers of bases in their published sizes."""
+"""Test copies with two layers of bases with their published sizes."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.training.preflight.e4b import TEXT
 
 
 def whole_configs() -> dict[str, Any]:
-    """The configurations that the library has by default, which are those of published bases."""
+    """Return the default configurations of the library, which are those of published bases."""
     import transformers
 
     towers: dict[str, Any] = {"text_config": {}, "audio_config": {}, "vision_config": {}}
