@@ -77,12 +77,12 @@ def test_two_voices_with_the_same_text_do_not_match() -> None:
     texts = {json.loads(line)["text"] for line in (CORPORA / "uz/test.jsonl").read_text("utf-8").splitlines()}
     compared = 0
     for text in sorted(texts):
-        said = clips("uz", 5, text)
-        for first in range(len(said)):
+        spoken_clips = clips("uz", 5, text)
+        for first in range(len(spoken_clips)):
             for second in range(first):
-                if said[first][0] != said[second][0]:
+                if spoken_clips[first][0] != spoken_clips[second][0]:
                     compared += 1
-                    assert not matches([fingerprint(said[first][1])], [fingerprint(said[second][1])])
+                    assert not matches([fingerprint(spoken_clips[first][1])], [fingerprint(spoken_clips[second][1])])
     assert compared >= 3
 
 
@@ -217,11 +217,11 @@ def test_candidates_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     rows[3::4] = rows[2::4]
     rows[3::4, 0] ^= 1
     prints = prints_of(rows)
-    whole = matches(prints, prints)
-    assert len(whole) == 40 + 20
+    expected = matches(prints, prints)
+    assert len(expected) == 40 + 20
     for size in (1, 3, 64):
         monkeypatch.setattr(fingerprints, "_AT_ONCE", size)
-        assert matches(prints, prints) == whole
+        assert matches(prints, prints) == expected
 
 
 def test_a_block_value_of_too_many_clips_is_skipped() -> None:

@@ -44,11 +44,11 @@ class Forgery(NamedTuple):
     """
     Store a forgery of a repository.
 
-        Args:
-            claim (`str`): Forged claim, for the documentation.
-            change (`Callable`): Function that changes the published files in place; checksums are updated afterwards.
-            check (`str`): Name of the check that detects it.
-            verdict (`str`): Verdict of the check.
+    Args:
+        claim (`str`): Forged claim, for the documentation.
+        change (`Callable`): Function that changes the published files in place; checksums are updated afterwards.
+        check (`str`): Name of the check that detects it.
+        verdict (`str`): Verdict of the check.
     """
 
     claim: str

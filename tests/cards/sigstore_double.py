@@ -51,8 +51,8 @@ class SigstoreDouble:
     """
     Hold the keys, and sign with them.
 
-        Args:
-            identity (`str`): Identity in the certificates.
+    Args:
+        identity (`str`): Identity in the certificates.
     """
 
     def __init__(self, identity: str = IDENTITY):

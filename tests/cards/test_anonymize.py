@@ -48,9 +48,9 @@ def test_private_corpora_by_split_and_name() -> None:
 
 
 def test_only_speakers_are_renamed() -> None:
-    told = redacted(sliced("f3", "f1", "not stated"), {"": "", "f1": "s001", "f3": "s002"})
-    assert names(told) == ["s002", "s001", "not stated"]
-    assert told.corpora[0].slices[0].value == "0-2 s" and told.pooled == sliced().pooled
+    public = redacted(sliced("f3", "f1", "not stated"), {"": "", "f1": "s001", "f3": "s002"})
+    assert names(public) == ["s002", "s001", "not stated"]
+    assert public.corpora[0].slices[0].value == "0-2 s" and public.pooled == sliced().pooled
 
 
 def test_speakers_with_the_name_of_the_rest_are_speakers() -> None:
@@ -59,10 +59,10 @@ def test_speakers_with_the_name_of_the_rest_are_speakers() -> None:
         "not stated",
     ]
     many = {f"f{place:02}": f"s{place + 1:03}" for place in range(40)}
-    told = redacted(sliced(*list(many)[:30], "others (10)"), many)
-    assert names(told) == [*list(many.values())[:30], "others (10)"]
-    told = redacted(sliced(*list(many)[:30], "others (10)", "not stated"), many | {"": ""})
-    assert names(told)[-3:] == ["s030", "others (10)", "not stated"]
+    public = redacted(sliced(*list(many)[:30], "others (10)"), many)
+    assert names(public) == [*list(many.values())[:30], "others (10)"]
+    public = redacted(sliced(*list(many)[:30], "others (10)", "not stated"), many | {"": ""})
+    assert names(public)[-3:] == ["s030", "others (10)", "not stated"]
 
 
 def test_speakers_of_other_predictions_are_not_published() -> None:
@@ -76,17 +76,17 @@ def test_renamed_slices_equal_those_of_renamed_predictions(
     tmp_path_factory: pytest.TempPathFactory, speakers: list[str]
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("predictions")
-    told = public_speakers(speakers)
+    public = public_speakers(speakers)
     rows = [(f"bir {'a ' * place}", "bir") for place in range(len(speakers))]
     write_rows(folder / "a", rows, systems=["adapter"], known=[{"speaker": who} for who in speakers])
-    write_rows(folder / "b", rows, systems=["adapter"], known=[{"speaker": told[who]} for who in speakers])
-    known = {who: name for who, name in told.items() if who in speakers}
+    write_rows(folder / "b", rows, systems=["adapter"], known=[{"speaker": public[who]} for who in speakers])
+    known = {who: name for who, name in public.items() if who in speakers}
     assert redacted(score(folder / "a", resamples=3), known).corpora == score(folder / "b", resamples=3).corpora
 
 
 def test_a_base_has_its_published_name() -> None:
-    told = redacted(evaluation(), {})
-    assert {system.base for system in told.systems} == {"user/base"}
+    public = redacted(evaluation(), {})
+    assert {system.base for system in public.systems} == {"user/base"}
     other = anonymized_evaluation(evaluation(), {}, "user/base", "00" * 32)
     assert {system.base for system in other.systems} == {"./quickstart/gemma4"}
 
@@ -101,8 +101,8 @@ def test_a_base_has_its_published_name() -> None:
         ("nothing known", "a row: not used", "a row: not used"),
     ],
 )
-def test_rejected_rows_keep_their_position(row: str, told: str, hide_text: str) -> None:
-    assert (anonymized_row(row, hide_text=False), anonymized_row(row, hide_text=True)) == (told, hide_text)
+def test_rejected_rows_keep_their_position(row: str, public: str, hide_text: str) -> None:
+    assert (anonymized_row(row, hide_text=False), anonymized_row(row, hide_text=True)) == (public, hide_text)
 
 
 def test_reasons_are_kept_unless_they_can_contain_a_transcript() -> None:
@@ -117,15 +117,15 @@ def test_reasons_are_kept_unless_they_can_contain_a_transcript() -> None:
 def test_a_text_that_is_withheld_in_one_split_is_removed_from_both(split: str) -> None:
     record = data(leak("transcript", 2))
     assert anonymized_data(record, recipe()) == record
-    told = anonymized_data(record, withholding_recipe(split))
-    for pair in told.leaks[0].examples:
+    public = anonymized_data(record, withholding_recipe(split))
+    for pair in public.leaks[0].examples:
         assert (pair.clip.text, pair.like.text, pair.clip.id) == (NO_TEXT, NO_TEXT, "t-7")
-    assert anonymized_data(told, withholding_recipe(split)) == told
+    assert anonymized_data(public, withholding_recipe(split)) == public
 
 
 def test_the_id_of_a_clip_names_no_speaker() -> None:
     clip = Clip(split="train", corpus="clips", id="maria_1", text="a", public_id="speaker_1")
     record = data(leak("speaker", 1, examples=[Pair(clip=clip, like=clip)]))
-    told = anonymized_data(record, recipe())
-    assert "maria" not in told.model_dump_json() and told.leaks[0].examples[0].clip.id == "speaker_1"
-    assert anonymized_data(told, recipe()) == told
+    public = anonymized_data(record, recipe())
+    assert "maria" not in public.model_dump_json() and public.leaks[0].examples[0].clip.id == "speaker_1"
+    assert anonymized_data(public, recipe()) == public

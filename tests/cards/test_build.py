@@ -51,18 +51,18 @@ def test_the_table_of_training_data(tmp_path: Path) -> None:
         ["Some clips", "train", "800", "30.0 min", "cc0-1.0"],
         ["Some clips", "test", "1,234", "57.6 min", "cc0-1.0"],
     ]
-    told = {"name": "clips", "path": "a.jsonl", "url": "https://example.org/a b", "description": "Read | aloud."}
-    card = make_card(tmp_path / "b", recipe(corpora={"train": [told], "test": [told]}))
+    custom = {"name": "clips", "path": "a.jsonl", "url": "https://example.org/a b", "description": "Read | aloud."}
+    card = make_card(tmp_path / "b", recipe(corpora={"train": [custom], "test": [custom]}))
     assert "| [clips](<https://example.org/a%20b>) | train | 800 | 30.0 min | not stated |" in card
     assert card.count("- clips: Read \\| aloud.\n") == 1
 
 
 def test_missing_value_leaves_no_heading(tmp_path: Path) -> None:
     plain = headings(make_card(tmp_path / "a"))
-    told = ("intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements", "funding")
+    custom = ("intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements", "funding")
     names = {"Uses", "Intended use", "Out of scope", "Limitations", "License", "Contact", "Acknowledgements"}
     assert not names & set(plain)
-    full = make_card(tmp_path / "b", recipe(card=dict.fromkeys(told, "Something.")))
+    full = make_card(tmp_path / "b", recipe(card=dict.fromkeys(custom, "Something.")))
     assert names <= set(headings(full)) and "**Funding:** Something." in full
     assert "Funding" not in make_card(tmp_path / "c", recipe(card={"acknowledgements": "Thanks."}))
     assert "### Intended use" not in make_card(tmp_path / "d", recipe(card={"out_of_scope": "All else."}))
@@ -94,8 +94,8 @@ def test_published_card_has_the_command_of_verify(tmp_path: Path) -> None:
 def test_architecture_of_the_family_or_of_the_recipe(tmp_path: Path) -> None:
     assert BY_MODEL_TYPE["gemma4"].architecture in make_card(tmp_path / "a")
     assert "Architecture" not in headings(make_card(tmp_path / "b", training_record=training(family="strange")))
-    told = make_card(tmp_path / "c", recipe(card={"architecture": "Two tins and a *string*."}))
-    assert "Two tins and a \\*string\\*." in told and "Conformer" not in told
+    custom = make_card(tmp_path / "c", recipe(card={"architecture": "Two tins and a *string*."}))
+    assert "Two tins and a \\*string\\*." in custom and "Conformer" not in custom
 
 
 def test_the_front_matter_survives_the_library(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def test_a_second_block_of_a_listed_name_is_text() -> None:
 
 
 def test_the_last_mark_is_parsed() -> None:
-    told = {"front.model-index": "0" * 12, "about": "1" * 12}
-    mark = made_mark(told)
+    digests = {"front.model-index": "0" * 12, "about": "1" * 12}
+    mark = made_mark(digests)
     found = made(f"Text.\n{mark}\nMore.\n<!-- escoita:made 0123456789ab about:222222222222 -->\n")
-    assert found and found.digests == told and (found.start, found.end) == (6, 7 + len(mark))
+    assert found and found.digests == digests and (found.start, found.end) == (6, 7 + len(mark))
     assert made("Text.") is None
 
 

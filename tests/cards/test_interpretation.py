@@ -131,5 +131,5 @@ def test_wer_without_normalization_is_given_if_it_differs() -> None:
 def test_every_sentence_has_a_figure() -> None:
     slices = [part("duration", "0-2 s", 0.02), part("duration", "2-5 s", 0.09)]
     for record in (evaluation(), pooled(evaluation(*three(), normalizer="uzbek"), slices=slices)):
-        said = interpretation(record, TITLES)
-        assert said and all(any(character.isdigit() for character in sentence) for sentence in said)
+        shown = interpretation(record, TITLES)
+        assert shown and all(any(character.isdigit() for character in sentence) for sentence in shown)

@@ -60,7 +60,7 @@ def published(run: RunDirectory, asked: Recipe | None = None) -> dict[str, bytes
 
 
 def evaluated(
-    run: RunDirectory, said: list[str], speakers: list[str], publish: bool, normalizer: str = "uzbek"
+    run: RunDirectory, references: list[str], speakers: list[str], publish: bool, normalizer: str = "uzbek"
 ) -> None:
     """Write predictions of a corpus into a run; hypotheses and references have no common words."""
     asked = recipe().model_dump(mode="json")
@@ -68,7 +68,7 @@ def evaluated(
     made = Recipe.model_validate(asked)
     made.write(run.recipe)
     known: list[dict[str, Any]] = [{"speaker": speaker} for speaker in speakers]
-    rows = [(text, f"heard {place}", "") for place, text in enumerate(said)]
+    rows = [(text, f"heard {place}", "") for place, text in enumerate(references)]
     write_rows(run.eval, rows, known=known, **SHAS)
     score(run.eval, normalizer, 20).write(run.results)
     write_counts(run.eval, made.corpora.test, normalizer)

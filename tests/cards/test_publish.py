@@ -90,9 +90,9 @@ def test_push_is_one_commit_that_others_can_use(
     snippets = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert len(snippets) == 2
     for snippet in snippets:
-        heard = command("-c", snippet.replace("clip.wav", str(clip)), **client_environment(hub, token=None))
-        assert heard.returncode == 0, heard.stderr
-        assert heard.stdout.strip() == local
+        ran = command("-c", snippet.replace("clip.wav", str(clip)), **client_environment(hub, token=None))
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.strip() == local
 
 
 @pytest.mark.slow

@@ -78,8 +78,8 @@ def assert_new(hub: HubDouble, run: RunDirectory, *between: str) -> None:
     assert content(hub, "notes.md") == EARLIER["notes.md"] and "training_args.bin" not in tree(hub)
 
 
-def last_line(said: str) -> str:
-    return said.strip().splitlines()[-1].removeprefix("escoita: ")
+def last_line(output: str) -> str:
+    return output.strip().splitlines()[-1].removeprefix("escoita: ")
 
 
 @pytest.mark.parametrize(

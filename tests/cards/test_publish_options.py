@@ -100,9 +100,9 @@ def test_a_pull_request_describes_the_changes_and_keeps_the_branch(
     assert state(hub)[REPO]["refs/heads/main"] == old
     assert content(hub, "eval/results.json", revision="refs/pr/1") != content(hub, "eval/results.json")
     repo = hub.store.repos["model", REPO]
-    said = repo.at("refs/pr/1").message
-    assert "| clips | 1234 | 7.12 % (6.51 to 7.73 %) | 5.00 % (6.51 to 7.73 %) |" in said
-    assert "| All, pooled by words |" in said and "Changed: `README.md`" in said
+    message = repo.at("refs/pr/1").message
+    assert "| clips | 1234 | 7.12 % (6.51 to 7.73 %) | 5.00 % (6.51 to 7.73 %) |" in message
+    assert "| All, pooled by words |" in message and "Changed: `README.md`" in message
 
 
 def test_a_pull_request_with_a_lost_response_is_not_opened_twice(hub: HubDouble, push: Push) -> None:

@@ -115,8 +115,8 @@ def test_rates_on_other_validation_clips_are_not_compared() -> None:
 def test_fully_fine_tuned_modules_are_named(tmp_path: Path) -> None:
     document = yaml.safe_load(recipe().to_yaml())
     document["method"] = {"kind": "modules", "modules": ["audio_embed.encoder", "a`b|c"]}
-    whole = training(trainable_parameters={"audio": 655_712, "vision": 0, "language": 0})
-    card = make_card(tmp_path, Recipe.model_validate(document), whole)
+    modules = training(trainable_parameters={"audio": 655_712, "vision": 0, "language": 0})
+    card = make_card(tmp_path, Recipe.model_validate(document), modules)
     assert "`audio_embed.encoder`, ``a`b|c``; " in card
     assert "audio tower 655,712, of 2,000,000 in total.\n" in card
     assert "LoRA" not in card

@@ -70,9 +70,9 @@ def make_verifiable_run(path: Path, hidden: bool = False) -> RunDirectory:
     """
     Write the records of a training, and evaluate predictions that are given here; no model is loaded.
 
-        Args:
-            path (`Path`): Run directory.
-            hidden (`bool`, *optional*): Whether the transcripts of the test corpus are withheld.
+    Args:
+        path (`Path`): Run directory.
+        hidden (`bool`, *optional*): Whether the transcripts of the test corpus are withheld.
     """
     test = {"name": "clips", "path": "test.jsonl", "title": "Some clips", "publish_references": not hidden}
     validation = {"name": "clips", "path": "validation.jsonl"}

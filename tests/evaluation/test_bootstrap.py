@@ -113,8 +113,8 @@ def test_a_single_group_gives_no_variance() -> None:
 def test_differences_between_speakers_widen_the_interval() -> None:
     draw, speakers = np.random.default_rng(0), [f"speaker {index % 20}" for index in range(1000)]
     share = np.tile(draw.uniform(0.02, 0.4, size=20), 50)  # utterances 0, 20, 40, … have one speaker
-    differ, alike = draw.binomial(10, share), draw.binomial(10, 0.2, size=1000)
-    for edits, low, high in [(differ, 2.0, 6.0), (alike, 0.6, 1.5)]:
+    differ, equal = draw.binomial(10, share), draw.binomial(10, 0.2, size=1000)
+    for edits, low, high in [(differ, 2.0, 6.0), (equal, 0.6, 1.5)]:
         ratio = width(interval_of(edits, [10] * 1000, groups=speakers)) / width(interval_of(edits, [10] * 1000))
         assert low < ratio < high
 

@@ -194,10 +194,10 @@ def test_another_base_that_was_accepted_is_shown_and_verifies(hub: HubDouble, tm
     run = make_verifiable_run(tmp_path / "run")
     trained, other = EvaluationRecord.read(run.results).main_system.base_sha256, "f" * 64
     for path in run.eval.glob("*/predictions*.parquet"):
-        table, told = read_predictions(path)
+        table, provenance = read_predictions(path)
         changes = {"base_sha256": other, "base_commit": "c" * 40, "expected_base_sha256": trained}
-        system = told.system.model_copy(update=changes)
-        write_predictions(described(table, told.model_copy(update={"system": system})), path)
+        system = provenance.system.model_copy(update=changes)
+        write_predictions(described(table, provenance.model_copy(update={"system": system})), path)
     score(run.eval, "raw", 100).write(run.results)
     write_report(run.eval, EvaluationRecord.read(run.results))
     assert trained[:12] in (run.eval / "report.html").read_text("utf-8")
@@ -294,8 +294,8 @@ def test_output_contains_no_control_characters(
     files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_checks([Check("a\x1b[2Jname", "differs", ["[red]a\rline[/red]"])])
-    said = capsys.readouterr().out
-    assert "\x1b" not in said and "\r" not in said and "[red]" in said
+    output = capsys.readouterr().out
+    assert "\x1b" not in output and "\r" not in output and "[red]" in output
 
 
 @pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
