@@ -135,7 +135,7 @@ def test_segment_of_a_recording(
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_segments_together_equal_the_whole(tmp_path: Path, rate: int) -> None:
+def test_joined_segments_equal_the_recording(tmp_path: Path, rate: int) -> None:
     path = write_clip(tmp_path / "clip.wav", tone(seconds=1.0, rate=rate), rate)
     parts = [read_audio(path, offset=offset, duration=0.25) for offset in (0.0, 0.25, 0.5, 0.75)]
     assert [len(part) for part in parts] == [SAMPLING_RATE // 4] * 4

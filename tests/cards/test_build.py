@@ -57,7 +57,7 @@ def test_the_table_of_training_data(tmp_path: Path) -> None:
     assert card.count("- clips: Read \\| aloud.\n") == 1
 
 
-def test_missing_value_leaves_no_heading(tmp_path: Path) -> None:
+def test_headings_without_a_value_are_omitted(tmp_path: Path) -> None:
     plain = headings(make_card(tmp_path / "a"))
     custom = ("intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements", "funding")
     names = {"Uses", "Intended use", "Out of scope", "Limitations", "License", "Contact", "Acknowledgements"}
@@ -98,7 +98,7 @@ def test_architecture_of_the_family_or_of_the_recipe(tmp_path: Path) -> None:
     assert "Two tins and a \\*string\\*." in custom and "Conformer" not in custom
 
 
-def test_the_front_matter_survives_the_library(tmp_path: Path) -> None:
+def test_the_library_keeps_the_front_matter(tmp_path: Path) -> None:
     content = make_card(tmp_path)
     card = ModelCard(content)
     assert card.data.to_dict() == metadata(recipe(), evaluation(), "user/base", "user/adapter").to_dict()
@@ -111,7 +111,7 @@ def test_the_front_matter_survives_the_library(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("title", HOSTILE)
-def test_hostile_titles_break_nothing(tmp_path: Path, title: str) -> None:
+def test_hostile_titles_do_not_break_a_card(tmp_path: Path, title: str) -> None:
     corpora = {
         split: [{"name": "clips", "path": "a.jsonl", "title": title, "license": title, "description": title}]
         for split in ("train", "test")

@@ -25,7 +25,7 @@ def test_the_last_line_of_a_card_lists_its_blocks(tmp_path: Path) -> None:
     assert last.end == len(card)
 
 
-def test_text_that_a_person_added_survives_new_figures(tmp_path: Path) -> None:
+def test_added_text_is_kept_with_new_figures(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", recipe())
     card = (
         write_card(run.path).read_text("utf-8").replace("license: apache-2.0", "license: apache-2.0 # mine\nmine: 1")

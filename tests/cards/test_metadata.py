@@ -43,7 +43,7 @@ def test_front_matter() -> None:
     assert data["tags"] == ["speech", "lora", "uzbek"]
 
 
-def test_the_index_holds_fractions() -> None:
+def test_the_index_contains_fractions() -> None:
     (model,) = metadata(recipe(), evaluation(), "user/base").to_dict()["model-index"]
     (entry,) = model["results"]
     assert model["name"] == "small"
@@ -127,7 +127,7 @@ def many(normalizer: str) -> tuple[Recipe, EvaluationRecord]:
 
 
 @pytest.mark.parametrize("normalizer", ["raw", "galician"])
-def test_the_index_survives_the_library_with_all_its_keys(normalizer: str) -> None:
+def test_the_library_keeps_all_keys_of_the_index(normalizer: str) -> None:
     chosen, record = many(normalizer)
     written = f"---\n{metadata(chosen, record, 'user/base', 'user/adapter')}\n---\n"
     card = ModelCard(written)

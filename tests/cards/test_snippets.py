@@ -90,7 +90,7 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-@pytest.mark.parametrize("speech_lora", ["beside", "merged"])
+@pytest.mark.parametrize("speech_lora", ["separate", "merged"])
 def test_the_snippet_of_phi4_equals_escoita(
     base: Path, adapter: Path, tmp_path: Path, prompt: Prompt, speech_lora: str
 ) -> None:

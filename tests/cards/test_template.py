@@ -62,7 +62,7 @@ def run_of(tmp_path: Path, chosen: Recipe) -> RunDirectory:
     return write_run(tmp_path / "run", chosen)
 
 
-def test_a_template_of_the_recipe_changes_blocks_and_leaves_the_others(tmp_path: Path, chosen: Recipe) -> None:
+def test_a_template_of_the_recipe_changes_only_its_blocks(tmp_path: Path, chosen: Recipe) -> None:
     run = run_of(tmp_path, chosen)
     write_card(run.path)
     made = {block.name: block.text for block in blocks(run.card.read_text("utf-8"))}

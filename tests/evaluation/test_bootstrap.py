@@ -97,7 +97,7 @@ def test_a_pool_keeps_the_share_of_each_corpus() -> None:
     assert width(interval_of([0] * 90 + [5] * 10, [10] * 100)) > 0.04
 
 
-def test_groups_are_resampled_as_a_whole() -> None:
+def test_groups_are_resampled_completely() -> None:
     sums = resampled(np.array([[1], [10], [2], [20]]), 100, ["anna", "brais", "anna", "brais"])
     assert set(sums[:, 0]) == {6, 33, 60}
 

@@ -111,7 +111,7 @@ def test_degenerate_texts_need_little_time_and_memory(count: int, spoken: int) -
     assert len(words) == count and in_order(words, 0, spoken)
 
 
-def test_nothing_is_aligned_to_nothing() -> None:
+def test_empty_texts_and_recordings_are_aligned() -> None:
     assert align_words(" \n", np.zeros(100, np.float32)) == []
     assert align_words("a b", np.zeros(0, np.float32), 2.0) == [Word(2.0, 2.0, "a"), Word(2.0, 2.0, "b")]
 

@@ -96,7 +96,7 @@ def test_a_table_is_quoted() -> None:
 
 
 def test_xml_is_escaped() -> None:
-    root = ElementTree.fromstring(as_eaf(special_texts()).encode())  # noqa: S314  # our own
+    root = ElementTree.fromstring(as_eaf(special_texts()).encode())  # noqa: S314  # written here
     values = [value.text or "" for value in root.iterfind("TIER[@TIER_ID='words']//ANNOTATION_VALUE")]
     assert " ".join(values) == clean(NASTY)
     media = root.find("HEADER/MEDIA_DESCRIPTOR")
@@ -144,7 +144,7 @@ def test_every_format_accepts_every_text(texts: list[str], step: float) -> None:
         text = written(file)
         text.encode()
         assert name in ENDINGS
-    root = ElementTree.fromstring(as_eaf(file).encode())  # noqa: S314  # our own
+    root = ElementTree.fromstring(as_eaf(file).encode())  # noqa: S314  # written here
     slots = {slot.get("TIME_SLOT_ID"): int(slot.get("TIME_VALUE", "")) for slot in root.iterfind(".//TIME_SLOT")}
     for tier in root.iterfind("TIER"):
         times = [

@@ -111,7 +111,7 @@ def test_fast_speech_is_shown_longer_if_a_pause_follows() -> None:
     assert cue.end == pytest.approx(0.7)
 
 
-def test_chinese_characters_take_two_columns_and_no_spaces() -> None:
+def test_chinese_characters_have_two_columns_and_no_spaces() -> None:
     words = [Word(place * 0.2, place * 0.2 + 0.2, "語", place == 0) for place in range(30)]
     for cue in make_cues(words, 10):
         assert all(cell_len(line) <= 42 and " " not in line for line in cue.lines)
