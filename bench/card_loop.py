@@ -1,4 +1,4 @@
-"""What the Uzbek card tells people to run: one clip at a time, the adapter beside the weights it was trained for."""
+"""Run the code of the Uzbek card: one clip at a time, with an adapter that is not merged."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from escoita.records.training import AdapterRecord
 
 class CardLoop:
     """
-    The card's own lines in plain Transformers and PEFT, without Unsloth, 4 bits and the streamer that prints.
+    Transcribe like the card's code, with Transformers and PEFT, without Unsloth, 4 bits and streaming.
 
     Args:
         base (`str`): Folder of the base.
         adapter (`str`): Folder of the adapter.
-        generation_settings ([`AdapterRecord`]): Prompt and limit of tokens.
+        generation_settings ([`AdapterRecord`]): Prompt and token limit.
     """
 
     def __init__(self, base: str, adapter: str, generation_settings: AdapterRecord):
@@ -26,12 +26,12 @@ class CardLoop:
 
         model = AutoModelForMultimodalLM.from_pretrained(base, dtype="float32", use_safetensors=True)
         self.model: Any = PeftModel.from_pretrained(model, adapter).eval()
-        # The library's own processor cannot be made without torchvision.
+        # The processor of the library requires torchvision.
         self.processor = Gemma4AudioProcessor.from_pretrained(adapter)
         self.generation_settings = generation_settings
 
     def transcribe(self, path: str | Path) -> str:
-        """What is heard in a recording, which must be mono at 16 kHz."""
+        """Return the transcript of a recording, which must be mono at 16 kHz."""
         samples, rate = soundfile.read(path, dtype="float32")
         if rate != SAMPLING_RATE or samples.ndim > 1:
             raise ValueError(f"{path}: is not mono at {SAMPLING_RATE} Hz")

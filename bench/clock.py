@@ -1,4 +1,4 @@
-"""How long work takes: the clock of the wall, and that of the processor, which others on the machine disturb less."""
+"""Measure wall-clock time and CPU time; other processes on the machine affect CPU time less."""
 
 import time
 from collections.abc import Callable
@@ -12,11 +12,11 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Spent:
     """
-    What a piece of work took.
+    Store the duration of a piece of work.
 
     Args:
-        wall (`float`): Seconds until it was done.
-        cpu (`float`): Seconds of computing by all threads of this process.
+        wall (`float`): Wall-clock time in seconds.
+        cpu (`float`): CPU time of all threads of this process in seconds.
     """
 
     wall: float
@@ -27,7 +27,7 @@ class Spent:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, Spent]:
-    """What work gives, and what it took."""
+    """Call a function; return its result and its duration."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
     return result, Spent(time.perf_counter() - wall, time.process_time() - cpu)

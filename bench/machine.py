@@ -1,4 +1,4 @@
-"""What the figures were measured on: without it they say nothing."""
+"""Describe the machine of a measurement."""
 
 import datetime
 import os
@@ -11,7 +11,7 @@ LIBRARIES = ("torch", "transformers", "peft", "jiwer", "rapidfuzz", "numpy", "py
 
 
 def machine() -> str:
-    """Date, cores, processor, threads, how busy it is, and versions, in one sentence."""
+    """Return date, cores, processor, threads, load and versions in one sentence."""
     import torch
 
     cores = f"{len(os.sched_getaffinity(0))} cores ({_processor()}), {torch.get_num_threads()} of them for torch"
@@ -21,7 +21,7 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    """As the kernel calls it."""
+    """Return the name of the processor that the kernel reports."""
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -1,4 +1,4 @@
-"""Opening a manifest of as many rows as the Uzbek corpus has."""
+"""Measure the opening of a manifest with the number of rows of the Uzbek corpus."""
 
 import json
 import random
@@ -11,14 +11,14 @@ from pathlib import Path
 from statistics import median
 
 from bench.measurement import Measurement
-from bench.quickstart import clips_of
+from bench.quickstart import load_clips
 from escoita.data.readers import read_corpus
 from escoita.recipe.schema import Corpus
 from escoita.utils.processes import say
 
 
 ROWS = 650_429
-CHARACTERS = 50  # at least, of a text; about 60 with the last phrase
+CHARACTERS = 50  # minimum length of a text; about 60 with the last phrase
 SPEAKERS = 3000
 ROUNDS = 3
 
@@ -26,13 +26,13 @@ ROUNDS = 3
 @dataclass(frozen=True)
 class Opened:
     """
-    What opening a manifest took.
+    Store the time and the memory for opening a manifest.
 
     Args:
-        rows (`int`): Usable rows.
-        rejected (`int`): The others.
-        seconds (`float`): Until all were read, by the clock of the wall.
-        growth_bytes (`int`): Most memory that was resident at any time, less what was before.
+        rows (`int`): Number of usable rows.
+        rejected (`int`): Number of rejected rows.
+        seconds (`float`): Wall-clock time until all rows were read.
+        growth_bytes (`int`): Peak resident memory minus the resident memory before.
     """
 
     rows: int
@@ -43,11 +43,11 @@ class Opened:
 
 def measure_manifest(rows: int = ROWS, rounds: int = ROUNDS) -> list[Measurement]:
     """
-    Measures how long a manifest takes to open, and how much memory.
+    Measure the time and the memory for opening a manifest.
 
     Args:
-        rows (`int`, *optional*, defaults to 650,429): Of the manifest.
-        rounds (`int`, *optional*, defaults to 3): How often it is opened, each time in a fresh process.
+        rows (`int`, *optional*, defaults to 650,429): Number of rows of the manifest.
+        rounds (`int`, *optional*, defaults to 3): Number of measurements, each in a new process.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.jsonl"
@@ -56,7 +56,7 @@ def measure_manifest(rows: int = ROWS, rounds: int = ROUNDS) -> list[Measurement
         opened = []
         for number in range(1, rounds + 1):
             say(f"Manifest: opening, round {number} of {rounds}")
-            # Spawned, as a forked process would begin with the memory of this one.
+            # Spawned, because a forked process would start with the memory of this one.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
                 opened.append(fresh.submit(open_manifest, path).result())
     return [
@@ -73,13 +73,13 @@ def measure_manifest(rows: int = ROWS, rounds: int = ROUNDS) -> list[Measurement
 
 
 def write_manifest(path: Path, rows: int) -> None:
-    """Writes a manifest as NeMo has them; none of its recordings is there."""
-    said, draw = clips_of("uz").column("text"), random.Random(0)  # noqa: S311 - draws need no secrecy
+    """Write a manifest in the format of NeMo, without recordings."""
+    sentences, draw = load_clips("uz").column("text"), random.Random(0)  # noqa: S311 - draws need no secrecy
     with path.open("w", encoding="utf-8") as file:
         for row in range(rows):
-            text = draw.choice(said)
+            text = draw.choice(sentences)
             while len(text) < CHARACTERS:
-                text += " " + draw.choice(said)
+                text += " " + draw.choice(sentences)
             fields = {
                 "id": f"uz-{row:06}",
                 "audio_filepath": f"clips/{row // 1000:03}/{row:06}.flac",
@@ -92,14 +92,14 @@ def write_manifest(path: Path, rows: int) -> None:
 
 
 def open_manifest(path: Path) -> Opened:
-    """Reads a manifest in this process, which should have done nothing before."""
+    """Read a manifest in this process, which should be new."""
     before, started = _memory_bytes("VmRSS"), time.perf_counter()
     rows, rejected = read_corpus(Corpus(name="manifest", path=str(path)), "uz")
     return Opened(len(rows), len(rejected), time.perf_counter() - started, _memory_bytes("VmHWM") - before)
 
 
 def _memory_bytes(field: str) -> int:
-    """Resident memory of this process, `VmRSS` now and `VmHWM` at its peak."""
-    # Not by getrusage, whose peak a new process inherits from the one that started it.
+    """Return the resident memory of this process in bytes: `VmRSS` is the current one, `VmHWM` the peak."""
+    # getrusage is not used, because a new process inherits the peak of its parent.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
     return int(status[field].split()[0]) * 1024

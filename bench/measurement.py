@@ -1,4 +1,4 @@
-"""A figure of a benchmark, what it stands beside, and whether it is what it should be."""
+"""Store a result of a benchmark, its comparison, and its goal."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Measurement:
     """
-    One line of the table.
+    Store one row of the table.
 
     Args:
-        name (`str`): What was measured.
-        value (`float`): What came out.
-        unit (`str`): Of the value.
-        against (`str`, *optional*): What it stands beside, with its figure; nothing where it stands alone.
-        at_least (`float`, *optional*): The goal, in the same unit. Without a goal the line is information.
-        at_most (`float`, *optional*): The same, where less is better.
+        name (`str`): Name of the measurement.
+        value (`float`): Measured value.
+        unit (`str`): Unit of the value.
+        against (`str`, *optional*): Alternative that it is compared with, and the value of that.
+        at_least (`float`, *optional*): Lower limit as a goal, in the same unit, if there is a goal.
+        at_most (`float`, *optional*): Upper limit as a goal.
     """
 
     name: str
@@ -26,19 +26,19 @@ class Measurement:
 
     @property
     def goal(self) -> str | None:
-        """The goal in words."""
+        """Return the goal in words."""
         if self.at_least is not None:
             return f"at least {self.at_least:g}"
         return None if self.at_most is None else f"at most {self.at_most:g}"
 
     @property
     def met(self) -> bool | None:
-        """Whether the value reaches the goal; nothing where there is none."""
+        """Return whether the value reaches the goal, or `None` without a goal."""
         if self.at_least is not None:
             return self.value >= self.at_least
         return None if self.at_most is None else self.value <= self.at_most
 
     @property
     def figure(self) -> str:
-        """The value as people read it."""
+        """Return the value with three significant digits."""
         return f"{self.value:,.3g}" if abs(self.value) < 1000 else f"{self.value:,.0f}"

@@ -1,4 +1,4 @@
-"""What a user writes without escoita: TRL's SFTTrainer, a collator of a few lines, clips in random order."""
+"""Define the collator of a training script without escoita: TRL's SFTTrainer, clips in random order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ END_OF_TURN = "<turn|>\n"
 @dataclass
 class PlainCollator:
     """
-    Reads each recording, writes each conversation, lets the processor make a batch of them.
+    Read recordings, render conversations, and make a batch of them with the processor.
 
     Args:
-        processor: Of Gemma 4.
-        prompt ([`Prompt`]): Told beside each clip.
+        processor: Processor of Gemma 4.
+        prompt ([`Prompt`]): Prompt of each clip.
     """
 
     processor: Any

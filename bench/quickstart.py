@@ -1,4 +1,4 @@
-"""The clips of the quick start, and texts made from its sentences by a fixed seed."""
+"""Load the clips of the quick start, and make texts with hypothesis."""
 
 import random
 from collections.abc import Sequence
@@ -13,39 +13,39 @@ ROOT = Path(__file__).parent.parent
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def clips_of(language: str) -> Utterances:
+def load_clips(language: str) -> Utterances:
     """
-    The clips of one corpus, those to test on before those to train on.
+    Load the clips of a corpus, the test split before the training split.
 
     Args:
-        language (`str`): `uz` or `gl`.
+        language (`str`): Language code, `uz` or `gl`.
     """
     folder = ROOT / "quickstart/corpus" / language
     splits = (Corpus(name=language, path=str(folder / f"{split}.jsonl")) for split in ("test", "train"))
     return Utterances.concatenated([read_corpus(corpus, language)[0] for corpus in splits])
 
 
-def misheard(text: str, share: float, words: Sequence[str], draw: random.Random) -> str:
+def with_errors(text: str, share: float, words: Sequence[str], draw: random.Random) -> str:
     """
-    A text with errors: words put in, taken for another, with one letter wrong, and left out, as many of each.
+    Add errors to a text: insertions, substitutions, changed letters and deletions, in equal shares.
 
     Args:
-        text (`str`): What was said.
-        share (`float`): Fraction of its words that go wrong.
-        words (`Sequence[str]`): What may be heard instead.
-        draw (`random.Random`): Decides.
+        text (`str`): Reference.
+        share (`float`): Fraction of wrong words.
+        words (`Sequence[str]`): Vocabulary for insertions and substitutions.
+        draw (`random.Random`): Random generator.
     """
-    heard: list[str] = []
+    hypothesis: list[str] = []
     for word in text.split():
         if draw.random() >= share:
-            heard.append(word)
+            hypothesis.append(word)
             continue
         error = draw.randrange(4)
         if error == 0:
-            heard += [word, draw.choice(words)]
+            hypothesis += [word, draw.choice(words)]
         elif error == 1:
-            heard.append(draw.choice(words))
+            hypothesis.append(draw.choice(words))
         elif error == 2:
             place = draw.randrange(len(word))
-            heard.append(word[:place] + draw.choice(LETTERS.replace(word[place], "")) + word[place + 1 :])
-    return " ".join(heard)
+            hypothesis.append(word[:place] + draw.choice(LETTERS.replace(word[place], "")) + word[place + 1 :])
+    return " ".join(hypothesis)

@@ -1,4 +1,4 @@
-"""Reading segments of long recordings by seeking, and scanning clips."""
+"""Measure the reading of segments of long recordings, and the scan of clips."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.clock import timed
 from bench.measurement import Measurement
-from bench.quickstart import clips_of
+from bench.quickstart import load_clips
 from escoita.audio import ffmpeg as decoding_av
 from escoita.audio import fingerprint as fingerprints
 from escoita.audio.decoding import MAX_SECONDS
@@ -25,22 +25,22 @@ from escoita.utils.processes import say
 MINUTES = 60.0
 ROUNDS = 3
 SEGMENT = 5.0
-# Where segments begin, as shares of the time before the last one.
+# Start times of the segments, as fractions of the last possible one.
 PLACES = (0.02, 0.35, 0.65, 0.99)
 FORMATS = {"m4a": "aac", "mp3": "libmp3lame", "webm": "libopus"}
-# Frames whose spectra were in memory together before.
+# Number of frames in memory at once in an earlier version.
 BEFORE = 2048
 
 
 def measure_reading(minutes: float = MINUTES, rounds: int = ROUNDS) -> list[Measurement]:
     """
-    Measures segments against decoding from the start of the recording, and a scan of clips against larger blocks.
+    Measure segments compared with decoding from the start, and a scan of clips compared with larger blocks.
 
     Args:
-        minutes (`float`, *optional*, defaults to 60): Length of the recordings.
-        rounds (`int`, *optional*, defaults to 3): How often one is measured after the other.
+        minutes (`float`, *optional*, defaults to 60): Length of the recordings in minutes.
+        rounds (`int`, *optional*, defaults to 3): Number of measurements of each, in alternation.
     """
-    speech = np.concatenate([read_audio(path) for path in clips_of("uz").column("audio")[:160]])
+    speech = np.concatenate([read_audio(path) for path in load_clips("uz").column("audio")[:160]])
     measurements = []
     with tempfile.TemporaryDirectory() as folder:
         for ending, codec in FORMATS.items():
@@ -52,8 +52,8 @@ def measure_reading(minutes: float = MINUTES, rounds: int = ROUNDS) -> list[Meas
 
 
 def encode(path: Path, codec: str, speech: np.ndarray, length: float) -> None:
-    """Writes speech, again and again, until the recording has a length in seconds."""
-    # An MP3 without a header that declares its length, which FFmpeg reads as it reads the others.
+    """Write a recording of a length in seconds, in which the speech is repeated."""
+    # An MP3 without a header that declares its length, which FFmpeg reads like the other formats.
     with av.open(str(path), "w", container_options={"write_xing": "0"}) as container:
         stream: Any = container.add_stream(codec, rate=48_000, layout="mono")
         resampler = av.AudioResampler(stream.codec_context.format.name, "mono", 48_000)
@@ -92,7 +92,7 @@ def _from_the_start(path: Path, offset: float) -> np.ndarray:
 
 
 def _scans(rounds: int) -> list[Measurement]:
-    """Reading and fingerprinting all clips in fresh processes, whose allocators are in the state of a real scan."""
+    """Measure the scan of all clips in new processes, whose allocators are in the state of a real scan."""
     ours, theirs, differ = [], [], 0
     for number in range(1, rounds + 1):
         say(f"Reading: scanning clips, round {number} of {rounds}")
@@ -115,16 +115,16 @@ def _in_a_fresh_process(at_once: int | None) -> tuple[list[bytes], float]:
 
 def scan(at_once: int | None) -> tuple[list[bytes], float]:
     """
-    Measures the clips of the quick start in this process, without a cache.
+    Scan the clips of the quick start in this process, without a cache.
 
     Args:
-        at_once (`int`, *optional*): Frames whose spectra are in memory together; as the package has it unless given.
+        at_once (`int`, *optional*): Number of frames in memory at once (default: that of the package).
 
     Returns:
-        `tuple[list[bytes], float]`: The fingerprints, and seconds of CPU.
+        `tuple[list[bytes], float]`: Fingerprints, and CPU time in seconds.
     """
     fingerprints._FRAMES_AT_ONCE = at_once or fingerprints._FRAMES_AT_ONCE
-    clips = clips_of("uz")
+    clips = load_clips("uz")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ESCOITA_CACHE"] = folder
         measures, spent = timed(lambda: list(measure_clips(clips)))

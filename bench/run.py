@@ -1,12 +1,12 @@
 """
-Measures what is claimed of speed and memory, in one run and beside what people would do without escoita.
+Measure speed and memory, compared with scripts that do the same without escoita.
 
     make bench
     python bench/run.py --run runs/quickstart-uzbek
     python bench/run.py --only scoring
 
-Prints one table and writes it to `bench/results.json` and `docs/performance.md`; of a single benchmark it is only
-printed. Ends with 1 when a goal is missed. Takes ten minutes on two idle cores.
+Prints one table and writes it to `bench/results.json` and `docs/performance.md`; with `--only`, it is only printed.
+Exits with status 1 if a goal is missed. Takes ten minutes on two idle cores.
 """
 
 import sys
@@ -43,10 +43,10 @@ def bench(
     run: Annotated[Path, typer.Option(help="Trained run of the quick start.")] = Path("runs/quickstart-uzbek"),
     only: Annotated[
         Literal["transcriber", "streaming", "server", "scoring", "manifest", "reading", "training"] | None,
-        typer.Option(help="One benchmark; writes nothing."),
+        typer.Option(help="Run one benchmark only, and write no files."),
     ] = None,
 ) -> None:
-    """Measures speed and memory, and says whether the goals are met."""
+    """Measure speed and memory, and check the goals."""
     benchmarks: dict[str, Callable[[], list[Measurement]]] = {
         "transcriber": partial(measure_transcriber, run),
         "streaming": partial(measure_streaming, run),
@@ -68,10 +68,10 @@ def bench(
 
 def refuse_missed(measurements: list[Measurement]) -> None:
     """
-    Says which goals were missed.
+    Raise if goals were missed.
 
     Raises:
-        EscoitaError: One was.
+        EscoitaError: A goal was missed.
     """
     main_system = [measurement for measurement in measurements if measurement.met is not None]
     missed = [f"{each.name}: {each.figure} {each.unit}, not {each.goal}" for each in main_system if not each.met]

@@ -1,4 +1,4 @@
-"""Scoring a test set of the Galician card's size, against jiwer."""
+"""Measure the scoring of a test set with the size of the Galician card's, compared with jiwer."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bench.clock import timed
 from bench.measurement import Measurement
-from bench.quickstart import clips_of, misheard
+from bench.quickstart import load_clips, with_errors
 from escoita.evaluation.aggregate import KINDS, Counts, Tally, count, made_rates, pooled, tally
 from escoita.evaluation.prediction_folder import CorpusPredictions
 from escoita.metrics.wer import character_edits, word_edits
@@ -17,9 +17,9 @@ from escoita.records.evaluation import ADAPTER_SYSTEM, Rates
 from escoita.utils.processes import say
 
 
-# As the Galician card lists them: 64,527 utterances, 74 % of them in one corpus.
+# The sizes on the Galician card: 64,527 utterances, 74 % of them in one corpus.
 SIZES = {"commonvoice": 14_563, "fleurs": 212, "transcrispeech": 1_710, "falai": 47_760, "openslr": 282}
-# More than the card has: what is heard without an error costs next to nothing.
+# More errors than on the card, because texts without errors take almost no time.
 WRONG_WORDS = 0.1
 PHRASES = 3
 RESAMPLES = 1000
@@ -31,15 +31,15 @@ Texts = dict[str, tuple[list[str], list[str]]]
 
 def measure_scoring(sizes: Mapping[str, int] = SIZES, rounds: int = ROUNDS) -> list[Measurement]:
     """
-    Measures edits, their kinds and resamples of all corpora and their pool, against jiwer's WER and CER alone.
+    Measure edits, their kinds and resamples of all corpora and their pool, compared with WER and CER of jiwer only.
 
-    Both get the same texts, already normalised, and work on one core; the clock is that of the processor.
+    Both get the same normalized texts and use one core; CPU time is measured.
 
     Args:
-        sizes (`Mapping[str, int]`, *optional*): Utterances of each corpus.
-        rounds (`int`, *optional*, defaults to 5): How often one is measured after the other.
+        sizes (`Mapping[str, int]`, *optional*): Number of utterances of each corpus.
+        rounds (`int`, *optional*, defaults to 5): Number of measurements of each, in alternation.
     """
-    texts = heard_corpora(sizes)
+    texts = corpora_with_errors(sizes)
     references, hypotheses = ([text for corpus in texts.values() for text in corpus[side]] for side in (0, 1))
     ours, everything, theirs = [], [], []
     for number in range(1, rounds + 1):
@@ -72,24 +72,24 @@ def measure_scoring(sizes: Mapping[str, int] = SIZES, rounds: int = ROUNDS) -> l
     ]
 
 
-def heard_corpora(sizes: Mapping[str, int]) -> Texts:
-    """Corpora of Galician sentences of about ten words, one word in ten of them misheard."""
-    said, draw = clips_of("gl").column("text"), random.Random(0)  # noqa: S311 - draws need no secrecy
-    words = sorted({word for text in said for word in text.split()})
+def corpora_with_errors(sizes: Mapping[str, int]) -> Texts:
+    """Return corpora of Galician sentences of about ten words, of which one in ten is wrong."""
+    sentences, draw = load_clips("gl").column("text"), random.Random(0)  # noqa: S311 - draws need no secrecy
+    words = sorted({word for text in sentences for word in text.split()})
     texts: Texts = {}
     for name, size in sizes.items():
-        references = [" ".join(draw.choices(said, k=PHRASES)) for _ in range(size)]
-        texts[name] = (references, [misheard(text, WRONG_WORDS, words, draw) for text in references])
+        references = [" ".join(draw.choices(sentences, k=PHRASES)) for _ in range(size)]
+        texts[name] = (references, [with_errors(text, WRONG_WORDS, words, draw) for text in references])
     return texts
 
 
 def scored(texts: Texts) -> list[Rates]:
-    """Rates and intervals of each corpus, then of all together, by the functions that make `results.json`."""
+    """Return rates and intervals of each corpus, then of the pool, from the functions that make `results.json`."""
     return _rates([tally(name, counted(*corpus), RESAMPLES) for name, corpus in texts.items()])
 
 
 def counted(references: Sequence[str], hypotheses: Sequence[str]) -> Counts:
-    """Edits of one corpus of which no speaker is known, so that utterances are drawn: more than there are speakers."""
+    """Return the edits of a corpus without speakers, so that utterances are resampled, which takes longest."""
     words, characters = word_edits(references, hypotheses), character_edits(references, hypotheses)
     columns = {
         ("raw", "words"): words.reference,
@@ -101,7 +101,7 @@ def counted(references: Sequence[str], hypotheses: Sequence[str]) -> Counts:
 
 
 def counted_with_faults(texts: Texts) -> list[Rates]:
-    """The same with all else that evaluation counts: faults, and words that a normaliser changes."""
+    """Return the same rates after all counts of an evaluation, with faults and words that a normalizer changes."""
     corpora = [CorpusPredictions(name, 0, {ADAPTER_SYSTEM: _predictions(*corpus)}) for name, corpus in texts.items()]
     return _rates([tally(corpus.name, count(corpus, "raw"), RESAMPLES) for corpus in corpora])
 

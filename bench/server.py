@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.clock import timed
 from bench.measurement import Measurement
-from bench.quickstart import clips_of
+from bench.quickstart import load_clips
 from escoita.serve.models import find_models, load_engine
 from escoita.serve.server import listening, running
 from escoita.serve.service import Service
@@ -44,7 +44,7 @@ def measure_server(run: Path, clients: int = CLIENTS, rounds: int = ROUNDS) -> l
     """
     import httpx
 
-    files = clips_of("uz")[:clients].column("audio")
+    files = load_clips("uz")[:clients].column("audio")
     sequential: list[float] = []
     concurrent: list[float] = []
     say(f"Server: {clients} clients")

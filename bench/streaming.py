@@ -1,4 +1,4 @@
-"""The engine of the page: how soon the first word is there, and what visitors gain by being heard together."""
+"""Measure the engine of the page: the time to the first text, and the batching of concurrent requests."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.clock import timed
 from bench.measurement import Measurement
-from bench.quickstart import clips_of
+from bench.quickstart import load_clips
 from escoita.audio.loading import SAMPLING_RATE, read_audio
 from escoita.hub.files import adapter_record
 from escoita.inference.serving import Engine
@@ -31,32 +31,33 @@ PLAIN = "PEFT's generate"
 
 def measure_streaming(run: Path, visitors: int = VISITORS, rounds: int = ROUNDS) -> list[Measurement]:
     """
-    Measures the time to the first text, and many visitors against one after another.
+    Measure the time to the first text, and concurrent requests compared with consecutive ones.
 
-    The first text is timed from samples, features counted, beside the time that plain `generate` of base and adapter
-    under PEFT takes for its first token from the same samples; one after the other in each round. Visitors come all at
-    once with files, a thread for each, as on the page; or each when the one before has the transcript.
+    The time to the first text includes the features. It is compared with the time to the first token of `generate`
+    with base and adapter in PEFT, with the same samples, in alternation. Concurrent requests with files are sent at
+    the same time from one thread each, as on the page; consecutive ones are sent when the previous transcript is
+    complete.
 
     Args:
-        run (`Path`): Directory of a trained run of the quick start.
-        visitors (`int`, *optional*, defaults to 20): Each with a clip of its own.
-        rounds (`int`, *optional*, defaults to 9): How often one is measured after the other.
+        run (`Path`): Run directory of a trained quick start.
+        visitors (`int`, *optional*, defaults to 20): Number of concurrent requests, each with its own clip.
+        rounds (`int`, *optional*, defaults to 9): Number of measurements of each, in alternation.
 
     Raises:
-        EscoitaError: The run holds no adapter.
+        EscoitaError: The run has no adapter.
     """
     adapter, base = RunDirectory(run).trained_adapter(), RunDirectory(run).load_recipe().base
-    files = clips_of("uz")[:visitors].column("audio")
+    files = load_clips("uz")[:visitors].column("audio")
     with Engine.load(base, {ADAPTER: adapter}) as engine:
         say("Streaming: the first text")
         first, plain = first_text(engine, base, adapter, rounds)
         say(f"Streaming: {visitors} visitors")
-        alone, together, different = crowd(engine, files, rounds)
+        alone, together, different = measure_visitors(engine, files, rounds)
         say("Streaming: through the API of the page")
         direct, through = first_text_through_the_api(engine, run, files[0], rounds)
-    # Spawned, as a forked process would begin with the memory of this one.
+    # Spawned, because a forked process would start with the memory of this one.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-        peak_alone, peak = fresh.submit(peaks, base, adapter, files).result()
+        peak_alone, peak = fresh.submit(peak_memory, base, adapter, files).result()
     return [
         Measurement(
             f"Page, first text of {CLIP_SECONDS} s",
@@ -95,15 +96,15 @@ def measure_streaming(run: Path, visitors: int = VISITORS, rounds: int = ROUNDS)
 
 
 def first_text(engine: Engine, base: str, adapter: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds to the first text, and to the first token of plain `generate`, in each round."""
+    """Return the seconds to the first text, and to the first token of plain `generate`, of each round."""
     import torch
     from peft import PeftModel
 
     family, generation_settings = family_of(base), adapter_record(adapter)
     model = PeftModel.from_pretrained(family.load_model(base, dtype="float32"), adapter).eval()
     processor = family.load_processor(base)
-    spoken_clips = np.concatenate([read_audio(path) for path in clips_of("uz")[:20].column("audio")])
-    clip = spoken_clips[: CLIP_SECONDS * SAMPLING_RATE]
+    samples = np.concatenate([read_audio(path) for path in load_clips("uz")[:20].column("audio")])
+    clip = samples[: CLIP_SECONDS * SAMPLING_RATE]
 
     @torch.inference_mode()
     def token() -> None:
@@ -114,13 +115,13 @@ def first_text(engine: Engine, base: str, adapter: str, rounds: int) -> tuple[li
     theirs: list[float] = []
     for number in range(rounds + 1):
         first, plain = seconds_to_text(engine, clip), timed(token)[1].wall
-        if number:  # what is done only once is not counted
+        if number:  # the first round is the warm-up
             ours, theirs = [*ours, first], [*theirs, plain]
     return ours, theirs
 
 
 def first_text_through_the_api(engine: Engine, run: Path, file: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds to the first text of a file in each round: of the engine, and of a program that asks the page."""
+    """Return the seconds to the first text of a file in each round: from the engine, and from the API of the page."""
     from gradio_client import Client, handle_file
 
     from escoita.space.app import build, start
@@ -145,12 +146,12 @@ def first_text_through_the_api(engine: Engine, run: Path, file: str, rounds: int
 
 
 def seconds_to_text(engine: Engine, clip: "np.ndarray | str") -> float:
-    """From the request to the first text; the rest is heard too."""
+    """Return the seconds from a request to its first text; the rest is transcribed too."""
     return seconds_to_first(lambda: (known.text for known in engine.stream(clip, ADAPTER)))
 
 
 def seconds_to_first(ask: Callable[[], Iterable[str]]) -> float:
-    """From asking to the first text that is not empty."""
+    """Return the seconds from a call to the first text that is not empty."""
     started = time.perf_counter()
     shown = (time.perf_counter() - started for text in ask() if text)
     first = next(shown)
@@ -158,8 +159,8 @@ def seconds_to_first(ask: Callable[[], Iterable[str]]) -> float:
     return first
 
 
-def crowd(engine: Engine, files: Sequence[str], rounds: int) -> tuple[list[float], list[float], int]:
-    """Seconds one after another and all at once in each round, and how many texts differ in the last one."""
+def measure_visitors(engine: Engine, files: Sequence[str], rounds: int) -> tuple[list[float], list[float], int]:
+    """Return the seconds of consecutive and of concurrent requests, and the number of texts that differ at last."""
     alone, together = [], []
     transcribed(engine, files, visitors=1)
     for _ in range(rounds):
@@ -171,13 +172,13 @@ def crowd(engine: Engine, files: Sequence[str], rounds: int) -> tuple[list[float
 
 
 def transcribed(engine: Engine, files: Sequence[str], visitors: int) -> list[str]:
-    """What is heard in each recording by so many visitors at once."""
+    """Return the transcripts of recordings with a number of concurrent requests."""
     with ThreadPoolExecutor(visitors) as people:
         return list(people.map(partial(_text, engine), files))
 
 
-def peaks(base: str, adapter: str, files: Sequence[str]) -> tuple[int, int]:
-    """Most memory of this process, in bytes: one visitor after another, and all at once."""
+def peak_memory(base: str, adapter: str, files: Sequence[str]) -> tuple[int, int]:
+    """Return the peak memory of this process in bytes with consecutive, and with concurrent requests."""
     with Engine.load(base, {ADAPTER: adapter}) as engine:
         found = []
         for visitors in (1, len(files)):

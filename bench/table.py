@@ -1,4 +1,4 @@
-"""The table of the measurements: in the terminal, in `docs/performance.md`, and as JSON."""
+"""Write the table of measurements to the terminal, to `docs/performance.md`, and as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ HEADER = ("", "measured", "", "against", "goal", "met")
 
 
 def markdown_table(measurements: Sequence[Measurement]) -> str:
-    """A table in Markdown, in columns that line up in a terminal too."""
+    """Return a table in Markdown with aligned columns."""
     rows = [HEADER, *map(_cells, measurements)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     rules = tuple("-" * (width - 1) + ":" if column == 1 else "-" * width for column, width in enumerate(widths))
@@ -36,7 +36,7 @@ def _cells(measurement: Measurement) -> tuple[str, ...]:
 
 
 def write_results(measurements: Sequence[Measurement], path: Path) -> None:
-    """Writes a list of objects with `name`, `value`, `unit`, `against`, `goal` and `met`."""
+    """Write a list of objects with `name`, `value`, `unit`, `against`, `goal` and `met`."""
     keys = ("name", "value", "unit", "against", "goal", "met")
     objects = [{key: getattr(measurement, key) for key in keys} for measurement in measurements]
     write_atomically(path, json.dumps(objects, ensure_ascii=False, indent=2) + "\n")
@@ -44,15 +44,15 @@ def write_results(measurements: Sequence[Measurement], path: Path) -> None:
 
 def write_document(measurements: Sequence[Measurement], measured_on: str, path: Path) -> None:
     """
-    Writes the table between its two marks in a document, whose other text stays as it is.
+    Write the table between its two marks in a document, and keep the other text.
 
     Args:
-        measurements (`Sequence[Measurement]`): The table.
-        measured_on (`str`): The machine; see [`~bench.machine.machine`].
-        path (`Path`): The document.
+        measurements (`Sequence[Measurement]`): Rows of the table.
+        measured_on (`str`): Description of the machine; see [`~bench.machine.machine`].
+        path (`Path`): Path of the document.
 
     Raises:
-        EscoitaError: The document is missing, or has not exactly one place for the table.
+        EscoitaError: The document is missing, or does not contain the two marks exactly once.
     """
     text = path.read_text("utf-8") if path.is_file() else ""
     before, begin, rest = text.partition(BEGIN)

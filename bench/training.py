@@ -1,4 +1,4 @@
-"""Training: the data path beside batches that lie ready, and the whole beside the script that a user would write."""
+"""Measure training: the data path compared with prepared batches, and all of it compared with a plain script."""
 
 import tempfile
 import time
@@ -18,21 +18,21 @@ from escoita.utils.processes import say
 if TYPE_CHECKING:
     from escoita.data.rows import Utterances
 
-STEPS = 50  # an epoch of the quick start: each hears the same clips
+STEPS = 50  # an epoch of the quick start, so that all get the same clips
 ROUNDS = 3
 PLAIN = "TRL with a collator of a few lines, random order, no worker"
 
 
 def measure_training(steps: int = STEPS, rounds: int = ROUNDS) -> list[Measurement]:
     """
-    Measures the quick start's steps, of which all three ways take the same number in turn, each from the same start.
+    Measure training steps of the quick start in three ways, in alternation and from the same weights.
 
-    The clocks run from before the first batch to after the last step; loading the model is outside. The model computes
-    on one core and leaves the others to the data, as a GPU does: on all of them it would be slowed by what feeds it.
+    The time is measured from before the first batch to after the last step, without loading the model. The model uses
+    one core and leaves the others to the data, as with a GPU; otherwise the data workers would slow it down.
 
     Args:
-        steps (`int`, *optional*, defaults to 50): Of each way in a round; 50 are one epoch.
-        rounds (`int`, *optional*, defaults to 3): How often one is measured after the other.
+        steps (`int`, *optional*, defaults to 50): Number of steps per measurement; 50 are one epoch.
+        rounds (`int`, *optional*, defaults to 3): Number of measurements of each, in alternation.
     """
     took: dict[str, list[float]] = {"ours": [], "prepared": [], "plain": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def _clips(recipe: Recipe) -> "Utterances":
 
 
 def _parts(recipe: Recipe) -> dict[str, Any]:
-    """What a trainer is made of, in all three ways the same."""
+    """Return the arguments of the trainer, which are the same in all three ways."""
     from transformers import set_seed
 
     from escoita.models import family_of
@@ -164,7 +164,7 @@ WAYS: dict[str, Callable[[Recipe], Any]] = {"ours": _ours, "prepared": _prepared
 
 
 def _seconds(trainer: Any) -> float:
-    """From before the first batch to after the last step."""
+    """Return the seconds from before the first batch to after the last step."""
     from transformers import TrainerCallback
 
     stamps = []
@@ -182,7 +182,7 @@ def _seconds(trainer: Any) -> float:
 
 
 def _padding(recipe: Recipe, strategy: str) -> float:
-    """Of the audio of twelve epochs, as many as the quick start's, a fraction."""
+    """Return the padding ratio of twelve epochs, which is the number of the quick start."""
     from escoita.training.sampler import Batches, padding_share
 
     lengths = np.array(_clips(recipe).column("audio_seconds"))

@@ -1,4 +1,4 @@
-"""The speech a tiny base learns from: common words of eight languages, many voices; neither Uzbek nor Galician."""
+"""Synthesize the training data of a tiny base: common words of eight languages, without Uzbek and Galician."""
 
 import multiprocessing
 import random
@@ -9,10 +9,10 @@ from functools import cache
 import numpy as np
 import wordfreq
 from alphabet import LETTERS, ROLES
-from speech import synthesise
+from speech import synthesize
 
 
-# language: (voice of espeak-ng, language of wordfreq, share of the bank)
+# language: (voice of espeak-ng, language of wordfreq, share of the utterances)
 LANGUAGES = {
     "English": ("en-us", "en", 0.28),
     "Spanish": ("es", "es", 0.16),
@@ -32,8 +32,8 @@ APOSTROPHES = "'''ʻʻʼ"
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """One utterance: log-mel `frames` (`np.ndarray` of shape `(frames, bands)`, float16), its text and language."""
+class Utterance:
+    """Store an utterance: log-mel `frames` (`np.ndarray` of shape `(frames, bands)`, float16), text and language."""
 
     frames: np.ndarray
     text: str
@@ -42,47 +42,47 @@ class Spoken:
 
 @cache
 def common_words(language: str) -> list[str]:
-    """At most 2,000 words of 2 to 11 letters, the commonest first."""
+    """Return at most 2,000 words of 2 to 11 letters, the most common first."""
     words = wordfreq.top_n_list(LANGUAGES[language][1], 4000)
     return [word for word in words if 2 <= len(word) <= 11 and set(word) <= set(LETTERS) and word not in ROLES][:2000]
 
 
-def speak(
+def synthesize_utterances(
     seed: int, count: int, voices: list[str], frames_of: Callable[[np.ndarray], np.ndarray], longest_seconds: float
-) -> list[Spoken]:
-    """Draws `count` utterances of one to three words, each with its own voice, rate, pitch, gain and noise."""
-    draw, spoken = random.Random(seed), []
+) -> list[Utterance]:
+    """Synthesize `count` utterances of one to three words with random voice, rate, pitch, gain and noise."""
+    draw, utterances = random.Random(seed), []
     noise = np.random.default_rng(seed)
-    while len(spoken) < count:
+    while len(utterances) < count:
         language = draw.choices(list(LANGUAGES), [share for _, _, share in LANGUAGES.values()])[0]
         vocabulary = common_words(language)[: draw.choice([150, 600, 2000])]
         text = " ".join(draw.choice(vocabulary) for _ in range(draw.choice([1, 2, 2, 3, 3])))
         voice = f"{LANGUAGES[language][0]}+{draw.choice(voices)}"
-        audio = synthesise(text, voice, draw.randint(125, 215), draw.randint(25, 75), draw.randint(30, 70))
+        audio = synthesize(text, voice, draw.randint(125, 215), draw.randint(25, 75), draw.randint(30, 70))
         if not 0.25 < len(audio) / 16_000 < longest_seconds:
             continue
         audio = audio * draw.uniform(0.4, 1.0) + draw.choice([0, 0, 0.001, 0.003]) * noise.standard_normal(len(audio))
         frames = frames_of(audio.astype(np.float32))
-        # Uzbek writes oʻ and tutuq belgisi ʼ: both signs must be known to the base, and no language here has them.
+        # Uzbek has oʻ and tutuq belgisi ʼ: the base must know both characters, which none of these languages has.
         text = text.replace("'", draw.choice(APOSTROPHES))
-        spoken.append(Spoken(frames.astype(np.float16), text, language))
-    return spoken
+        utterances.append(Utterance(frames.astype(np.float16), text, language))
+    return utterances
 
 
 def build_bank(
     count: int, voices: list[str], seed: int, frames_of: Callable[[np.ndarray], np.ndarray], workers: int = 2
-) -> list[Spoken]:
+) -> list[Utterance]:
     """
-    Speaks `count` utterances of at most 2.6 s; the same seed gives the same texts.
+    Synthesize `count` utterances of at most 2.6 s; the same seed gives the same texts.
 
     Args:
-        count (`int`): How many.
-        voices (`list[str]`): Variants of espeak-ng, drawn from.
-        seed (`int`): Of all draws.
-        frames_of (`Callable`): Makes the frames of a clip at 16 kHz, as a base hears it; must be picklable.
-        workers (`int`, *optional*, defaults to 2): Processes.
+        count (`int`): Number of utterances.
+        voices (`list[str]`): Voice variants of espeak-ng, of which one is drawn for each utterance.
+        seed (`int`): Seed of all draws.
+        frames_of (`Callable`): Function that returns the log-mel frames of a clip at 16 kHz; must be picklable.
+        workers (`int`, *optional*, defaults to 2): Number of processes.
     """
     share = 500
     jobs = [(seed + start, min(share, count - start), voices, frames_of, 2.6) for start in range(0, count, share)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        return [spoken for part in pool.starmap(speak, jobs, chunksize=1) for spoken in part]
+        return [utterance for part in pool.starmap(synthesize_utterances, jobs, chunksize=1) for utterance in part]

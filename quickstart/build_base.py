@@ -1,11 +1,11 @@
 """
-Builds a tiny base of the quick start from nothing: synthesises speech, trains, writes `quickstart/<family>`.
+Train a tiny base of the quick start from scratch on synthesized speech; writes `quickstart/<family>`.
 
     apt-get install libespeak-ng1 && pip install -e .[quickstart]
     python quickstart/build_base.py --family gemma4
     python quickstart/build_base.py --family phi4
 
-README.md beside this file says what they are and how long it takes.
+README.md in this folder describes the bases, and how long it takes.
 """
 
 import math
@@ -17,20 +17,22 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import typer
-from bank import UNSEEN_VOICES, VOICES, Spoken, build_bank
+from bank import UNSEEN_VOICES, VOICES, Utterance, build_bank
 from gemma4_pupil import Gemma4Pupil
 from phi4_pupil import Phi4Pupil
 from pupil import Pupil
 
 
 SPEECH_LORA = "speech-lora"
-WARM_UP = 0.22  # share of the steps that are CTC alone
-BEFORE_LORA = 0.75  # share of the steps before a speech LoRA is put on, for a base that has one
+WARM_UP = 0.22  # share of the steps with the CTC loss only
+BEFORE_LORA = 0.75  # share of the steps before the speech LoRA is added, for a base that has one
 
 
-def train(pupil: Pupil, bank: list[Spoken], unseen: list[Spoken], steps: int, batch_size: int, learning_rate: float):
+def train(
+    pupil: Pupil, bank: list[Utterance], unseen: list[Utterance], steps: int, batch_size: int, learning_rate: float
+):
     """
-    Trains, and prints the error rates on unseen voices as it goes.
+    Train a base, and print the error rates on unseen voices every 1,000 steps.
 
     Returns:
         `PeftModel` or `None`: The base with its speech LoRA, if it has one.
@@ -42,14 +44,14 @@ def train(pupil: Pupil, bank: list[Spoken], unseen: list[Spoken], steps: int, ba
     draw, adapted, started = random.Random(pupil.seed), None, time.monotonic()
     pupil.prepare(bank)
     pupil.model.train()
-    for step, spoken in zip(range(steps), pupil.batches(bank, batch_size, draw), strict=False):
+    for step, utterances in zip(range(steps), pupil.batches(bank, batch_size, draw), strict=False):
         if isinstance(pupil, Phi4Pupil) and step == int(BEFORE_LORA * steps):
             adapted, new = pupil.add_speech_lora()
             optimizer.add_param_group({"params": new, "weight_decay": 0.02})
         for group in optimizer.param_groups:
             decay = 0.03 + 0.485 * (1 + math.cos(math.pi * step / steps))
             group["lr"] = learning_rate * min(1, (step + 1) / 150) * decay
-        loss = pupil.loss(spoken, warm_up=step + 1 <= WARM_UP * steps)
+        loss = pupil.loss(utterances, warm_up=step + 1 <= WARM_UP * steps)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(pupil.model.parameters(), 1.0)
@@ -62,19 +64,19 @@ def train(pupil: Pupil, bank: list[Spoken], unseen: list[Spoken], steps: int, ba
 
 
 def build(
-    family: Annotated[Literal["gemma4", "phi4"], typer.Option(help="Of the base.")] = "gemma4",
-    out: Annotated[Path | None, typer.Option(help="Folder to write; quickstart/<family> unless given.")] = None,
-    utterances: Annotated[int, typer.Option(help="Utterances to synthesise and learn from.")] = 80_000,
+    family: Annotated[Literal["gemma4", "phi4"], typer.Option(help="Model family of the base.")] = "gemma4",
+    out: Annotated[Path | None, typer.Option(help="Output folder (default: quickstart/<family>).")] = None,
+    utterances: Annotated[int, typer.Option(help="Number of synthesized training utterances.")] = 80_000,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 13_000,
-    threads: Annotated[int, typer.Option(help="Of torch.")] = 2,
+    threads: Annotated[int, typer.Option(help="Number of threads of torch.")] = 2,
     batch_size: int = 32,
     learning_rate: float = 2e-3,
     seed: int = 0,
 ) -> None:
-    """Synthesises, trains and saves; prints the error rates on unseen voices as it goes."""
+    """Synthesize speech, train a base, and save it; print the error rates on unseen voices."""
     started, out = time.monotonic(), out or Path(__file__).parent / family
     torch.set_num_threads(threads)
-    np.random.seed(seed)  # noqa: NPY002 - the encoder of Phi-4 draws from it while training
+    np.random.seed(seed)  # noqa: NPY002 - the encoder of Phi-4 uses this generator in training
     pupil: Pupil = Gemma4Pupil(seed) if family == "gemma4" else Phi4Pupil(seed)
     bank = build_bank(utterances, VOICES, seed, pupil.frames_of)
     unseen = build_bank(400, UNSEEN_VOICES, seed + 10_000_000, pupil.frames_of)
@@ -87,7 +89,7 @@ def build(
         with adapted.disable_adapter():
             print("without the speech LoRA: WER {:.3f}, CER {:.3f}".format(*pupil.error_rates(unseen)), flush=True)
         adapted.save_pretrained(out / SPEECH_LORA)
-        (out / SPEECH_LORA / "README.md").unlink()  # PEFT's own, empty but for headings
+        (out / SPEECH_LORA / "README.md").unlink()  # PEFT's template, which contains only headings
         model = adapted.unload()
     pupil.processor.save_pretrained(out)
     model.to(torch.bfloat16).save_pretrained(out)

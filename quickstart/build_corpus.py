@@ -1,11 +1,11 @@
 """
-Rebuilds the two small corpora of the quick start: `corpus/uz` and `corpus/gl`.
+Generate the two small corpora of the quick start: `corpus/uz` and `corpus/gl`.
 
     apt-get install libespeak-ng1 && pip install -e .
     python quickstart/build_corpus.py
 
-Each split has voices and sentences of its own, so that the test split measures what was not heard. No voice of the
-validation and the test split is a voice that the bases were trained on (`bank.py`).
+Each split has its own voices and sentences, so that the test split contains only unseen ones. The bases were not
+trained on any voice of the validation and test splits (`bank.py`).
 """
 
 import json
@@ -20,12 +20,12 @@ import numpy as np
 import soundfile
 import typer
 from phrases import galician, uzbek
-from speech import SAMPLING_RATE, synthesise
+from speech import SAMPLING_RATE, synthesize
 
 
 @dataclass(frozen=True)
 class Part:
-    """A number of clips of a split, with the voices that speak them and their rates (words per minute)."""
+    """Store the number of clips of a part of a split, their voices, and their rates (words per minute)."""
 
     split: str
     clips: int
@@ -42,15 +42,15 @@ VALIDATION_VOICES = "Michael antonio aunty Henrique gustave Storm Tweaky Nguyen"
 TEST_VOICES = "m6 m8 f3 linda Mike".split()
 TRAIN_RATES, OTHER_RATES = [125, 145, 155, 175, 185, 205], [135, 165, 195]
 
-# language: (voice of espeak-ng, grammar, training clips). espeak-ng has no Galician; Portuguese reads it best.
+# language: (voice of espeak-ng, grammar, training clips). espeak-ng has no Galician voice.
 LANGUAGES: dict[str, tuple[str, Callable[[random.Random], str], int]] = {
     "uz": ("uz", uzbek, 800),
     "gl": ("pt", galician, 560),
 }
 
 
-def sentences_apart(grammar: Callable[[random.Random], str], draw: random.Random, count: int, taken: set[str]) -> list:
-    """Draws `count` different sentences that are not taken yet, and takes them."""
+def draw_sentences(grammar: Callable[[random.Random], str], draw: random.Random, count: int, taken: set[str]) -> list:
+    """Return `count` different sentences that are not in `taken`, and add them to it."""
     found: dict[str, None] = {}
     while len(found) < count:
         sentence = grammar(draw)
@@ -60,24 +60,24 @@ def sentences_apart(grammar: Callable[[random.Random], str], draw: random.Random
     return list(found)
 
 
-def record(text: str, voice: str, rate: int, draw: random.Random, path: Path) -> float:
-    """Speaks a sentence with its own pitch, gain and noise, and writes it as Ogg Opus; returns its seconds."""
-    audio = synthesise(text, voice, rate, draw.randint(30, 70), draw.randint(35, 65)) * draw.uniform(0.5, 1.0)
+def write_clip(text: str, voice: str, rate: int, draw: random.Random, path: Path) -> float:
+    """Synthesize a sentence with random pitch, gain and noise as Ogg Opus; return its duration in seconds."""
+    audio = synthesize(text, voice, rate, draw.randint(30, 70), draw.randint(35, 65)) * draw.uniform(0.5, 1.0)
     noise = np.random.default_rng(draw.getrandbits(32)).standard_normal(len(audio)).astype(np.float32)
     audio = np.clip(audio + draw.choice([0, 0.001, 0.002]) * noise, -1, 1)
-    # 0.97 of libsndfile's scale is about 18 kbit/s
+    # 0.97 on libsndfile's scale is about 18 kbit/s
     soundfile.write(path, audio, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=0.97)
     return len(audio) / SAMPLING_RATE
 
 
 def build_language(language: str, folder: Path, seed: int) -> None:
-    """Writes the clips and the three manifests of one language."""
+    """Write the clips and the three manifests of one language."""
     espeak_voice, grammar, train_clips = LANGUAGES[language]
     draw = random.Random(seed)
     taken: set[str] = set()
     rows: dict[str, list[dict]] = defaultdict(list)
-    # One generator draws all parts in this order. A part that is appended, or another list of voices of the same
-    # length, leaves the texts, voices and rates of the other parts as they are.
+    # One generator draws all parts in this order. If a part is appended, or a list of voices is replaced by one of the
+    # same length, the texts, voices and rates of the other parts do not change.
     parts = [
         Part("test", 160, 100, TEST_VOICES, OTHER_RATES),
         Part("validation", 48, 40, VALIDATION_VOICES[:4], OTHER_RATES),
@@ -88,7 +88,7 @@ def build_language(language: str, folder: Path, seed: int) -> None:
         name = part.split
         (folder / name).mkdir(parents=True, exist_ok=True)
         if part.sentences:
-            sentences = sentences_apart(grammar, draw, part.sentences, taken)
+            sentences = draw_sentences(grammar, draw, part.sentences, taken)
             texts = [sentences[index % len(sentences)] for index in range(part.clips)]
         else:
             texts = []
@@ -97,7 +97,7 @@ def build_language(language: str, folder: Path, seed: int) -> None:
             taken |= set(texts)
         for index, text in enumerate(texts, len(rows[name])):
             voice, rate, clip = draw.choice(part.voices), draw.choice(part.rates), f"{name}/{index:04d}.ogg"
-            duration = record(text, f"{espeak_voice}+{voice}", rate, draw, folder / clip)
+            duration = write_clip(text, f"{espeak_voice}+{voice}", rate, draw, folder / clip)
             row = {"id": f"{language}-{name}-{index:04d}", "audio_filepath": clip, "duration": round(duration, 3)}
             rows[name].append(row | {"text": text, "lang": language, "speaker": voice})
     for name, split_rows in rows.items():
@@ -106,7 +106,7 @@ def build_language(language: str, folder: Path, seed: int) -> None:
 
 
 def build(out: Path = Path(__file__).parent / "corpus", seed: int = 3407) -> None:
-    """Writes both corpora afresh."""
+    """Replace both corpora."""
     for language in LANGUAGES:
         shutil.rmtree(out / language, ignore_errors=True)
         build_language(language, out / language, seed)

@@ -1,4 +1,4 @@
-"""How the tiny Gemma 4 is prompted while it learns, and how audio comes to it."""
+"""Train the tiny Gemma 4: its prompts and its audio inputs."""
 
 import functools
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from collections.abc import Callable
 import numpy as np
 import tiny_gemma4
 import torch
-from alphabet import UNHEARD_LANGUAGES, USER_BY_LANGUAGE
+from alphabet import UNSEEN_LANGUAGES, USER_BY_LANGUAGE
 from bank import LANGUAGES
-from pupil import Heard, Prompt, Pupil
+from pupil import AudioStates, Prompt, Pupil
 from tiny_gemma4 import SYSTEM, USER
 
 
 class Gemma4Pupil(Pupil):
-    """Learns the Uzbek recipe's prompt, and now and then one that names the language."""
+    """Train with the Uzbek recipe's prompt, and in a quarter of the cases with one that names the language."""
 
     end_of_target = "<turn|>"
     gain = 0.7
@@ -28,22 +28,22 @@ class Gemma4Pupil(Pupil):
         return functools.partial(tiny_gemma4.frames_of, self.processor.feature_extractor)
 
     def prompt(self, system: str | None, user: str) -> Prompt:
-        """The audio stands between marks of its own, which the processor would add."""
+        """Return the prompt with the special tokens around the audio, which the processor usually adds."""
         before, after = super().prompt(system, user)
         return [*before, self.tokenizer.boa_token_id], [self.tokenizer.eoa_token_id, *after]
 
     def drawn_prompt(self, language: str) -> Prompt:
-        """The recipe's prompt most of the time; else one that names the language, sometimes the wrong one."""
+        """Return the recipe's prompt with probability 0.75, else one that names the language or a wrong one."""
         if self.draw.random() < 0.75:
             return self.prompt(SYSTEM if self.draw.random() < 0.8 else None, USER)
-        named = self.draw.choice([*LANGUAGES, *UNHEARD_LANGUAGES]) if self.draw.random() < 0.3 else language
+        named = self.draw.choice([*LANGUAGES, *UNSEEN_LANGUAGES]) if self.draw.random() < 0.3 else language
         return self.prompt(SYSTEM if self.draw.random() < 0.5 else None, USER_BY_LANGUAGE.format(named))
 
     def plain_prompt(self, language: str) -> Prompt:
         return self.prompt(SYSTEM, USER)
 
     def audio_tokens(self, frames: int) -> int:
-        """Two convolutions of stride 2."""
+        """Return the number of audio tokens after two convolutions with stride 2."""
         return ((frames + 1) // 2 + 1) // 2
 
     def audio_inputs(self, features: list[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -53,11 +53,11 @@ class Gemma4Pupil(Pupil):
             "input_features_mask": torch.nn.utils.rnn.pad_sequence(masks, batch_first=True),
         }
 
-    def hear(self, batch: dict[str, torch.Tensor]) -> Heard:
+    def encode_audio(self, batch: dict[str, torch.Tensor]) -> AudioStates:
         audio = self.model.model.get_audio_features(batch["input_features"], batch["input_features_mask"])
         return audio.pooler_output, audio.attention_mask.sum(1).tolist()
 
-    def answer(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Heard]:
+    def forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, AudioStates]:
         output = self.model(**batch)
         counts = (batch["input_ids"] == self.model.config.audio_token_id).sum(1).tolist()
         states = torch.nn.utils.rnn.pad_sequence(list(output.audio_hidden_states.split(counts)), batch_first=True)

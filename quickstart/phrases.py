@@ -1,4 +1,4 @@
-"""Household commands and numbers in Uzbek and Galician, drawn from small grammars."""
+"""Generate household commands and numbers in Uzbek and Galician from small grammars."""
 
 from random import Random
 

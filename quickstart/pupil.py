@@ -1,4 +1,4 @@
-"""A tiny base while it learns: prompts, batches and losses, alike for all families but for a few answers of each."""
+"""Train a tiny base: prompts, batches and losses; subclasses implement the differences between families."""
 
 import random
 from abc import ABC, abstractmethod
@@ -9,27 +9,27 @@ import jiwer
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bank import Spoken
+from bank import Utterance
 
 
 IGNORED = -100
 Prompt = tuple[list[int], list[int]]
-Heard = tuple[torch.Tensor, list[int]]
+AudioStates = tuple[torch.Tensor, list[int]]
 
 
 class Pupil(ABC):
     """
-    A tiny base while it learns; a subclass answers what differs.
+    Represent a tiny base in training.
 
     Args:
-        processor: The base's processor.
-        model: The base, untrained.
-        seed (`int`): Of the prompts and masks that are drawn.
+        processor: Processor of the base.
+        model: Untrained base.
+        seed (`int`): Seed of the random prompts and masks.
 
     Attributes:
-        end_of_target (`str`): Ends the assistant's turn.
-        gain (`float`): Most that is added to or taken from all log-mel frames of a clip.
-        pads (`bool`): Clips of like lengths may stand in a batch; else of one length alone.
+        end_of_target (`str`): Text at the end of the assistant's turn.
+        gain (`float`): Maximum random offset of all log-mel frames of a clip.
+        pads (`bool`): Whether a batch may contain clips of similar lengths; otherwise all have the same length.
     """
 
     end_of_target: ClassVar[str]
@@ -44,40 +44,40 @@ class Pupil(ABC):
     @property
     @abstractmethod
     def frames_of(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Makes the log-mel frames of a clip; picklable."""
+        """Return a picklable function that computes the log-mel frames of a clip."""
 
     @abstractmethod
     def drawn_prompt(self, language: str) -> Prompt:
-        """One of the prompts to learn."""
+        """Return a random training prompt."""
 
     @abstractmethod
     def plain_prompt(self, language: str) -> Prompt:
-        """The prompt of the recipes."""
+        """Return the prompt of the recipe."""
 
     @abstractmethod
     def audio_tokens(self, frames: int) -> int:
-        """Audio tokens of a clip."""
+        """Return the number of audio tokens of a clip."""
 
     @abstractmethod
     def audio_inputs(self, features: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What the model takes of the frames of a batch."""
+        """Return the model inputs for the frames of a batch."""
 
     @abstractmethod
-    def hear(self, batch: dict[str, torch.Tensor]) -> Heard:
-        """The projected audio alone, of shape `(batch, tokens, hidden)`, and how many tokens each clip has."""
+    def encode_audio(self, batch: dict[str, torch.Tensor]) -> AudioStates:
+        """Return the projected audio, of shape `(batch, tokens, hidden)`, and the number of tokens of each clip."""
 
     @abstractmethod
-    def answer(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Heard]:
-        """The cross-entropy of the transcripts, and what was heard on the way."""
+    def forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, AudioStates]:
+        """Return the cross-entropy of the transcripts, and the projected audio."""
 
-    def prepare(self, bank: list[Spoken]) -> None:  # noqa: B027 - most have nothing to prepare
-        """Looks at what will be learned from, before the first step."""
+    def prepare(self, bank: list[Utterance]) -> None:  # noqa: B027 - optional
+        """Prepare the base for its training data before the first step."""
 
     def ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def prompt(self, system: str | None, user: str) -> Prompt:
-        """Token ids before and after the audio tokens."""
+        """Return the token ids before and after the audio tokens."""
         if (system, user) not in self.prompts:
             turns = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": user}]}]
             turns = ([{"role": "system", "content": system}] if system else []) + turns
@@ -87,7 +87,7 @@ class Pupil(ABC):
         return self.prompts[system, user]
 
     def masked(self, frames: torch.Tensor) -> torch.Tensor:
-        """Random gain, one band and one stretch of time blanked (after SpecAugment, Park et al. 2019)."""
+        """Return frames with random gain, time masking and frequency masking (SpecAugment, Park et al. 2019)."""
         frames = frames + self.draw.uniform(-self.gain, self.gain)
         for axis in (0, 1):
             if self.draw.random() < 0.5:
@@ -96,14 +96,14 @@ class Pupil(ABC):
                 frames.narrow(axis, start, min(width, frames.shape[axis] - start)).fill_(float(frames.mean()))
         return frames
 
-    def batch(self, spoken: list[Spoken], train: bool) -> tuple[dict[str, torch.Tensor], list[list[int]]]:
-        """Prompts, transcripts and frames of some utterances, augmented while training; and what CTC shall read."""
-        features = [torch.from_numpy(item.frames.astype(np.float32)) for item in spoken]
+    def batch(self, utterances: list[Utterance], train: bool) -> tuple[dict[str, torch.Tensor], list[list[int]]]:
+        """Return the model inputs of some utterances, augmented if `train`, and the token ids of the transcripts."""
+        features = [torch.from_numpy(item.frames.astype(np.float32)) for item in utterances]
         features = [self.masked(item) for item in features] if train else features
         end = self.ids(self.end_of_target)
-        targets = [self.ids(item.text) for item in spoken]
+        targets = [self.ids(item.text) for item in utterances]
         rows, labels = [], []
-        for item, frames, target in zip(spoken, features, targets, strict=True):
+        for item, frames, target in zip(utterances, features, targets, strict=True):
             before, after = self.drawn_prompt(item.language) if train else self.plain_prompt(item.language)
             prompt = before + [self.tokenizer.audio_token_id] * self.audio_tokens(len(frames)) + after
             rows.append(torch.tensor(prompt + target + end))
@@ -118,9 +118,9 @@ class Pupil(ABC):
     def padded(self, rows: list[torch.Tensor], blank: int) -> torch.Tensor:
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=blank, padding_side="left")
 
-    def ctc_loss(self, heard: Heard, targets: list[list[int]]) -> torch.Tensor:
-        """CTC on the projected audio, through the output embedding; the padding token is the blank."""
-        states, lengths = heard
+    def ctc_loss(self, audio: AudioStates, targets: list[list[int]]) -> torch.Tensor:
+        """Return the CTC loss of the projected audio with the output embedding; the padding token is the blank."""
+        states, lengths = audio
         logits = F.linear(F.rms_norm(states, states.shape[-1:]), self.model.lm_head.weight)
         return F.ctc_loss(
             F.log_softmax(logits.float(), -1).transpose(0, 1),
@@ -131,16 +131,16 @@ class Pupil(ABC):
             zero_infinity=True,
         )
 
-    def loss(self, spoken: list[Spoken], warm_up: bool) -> torch.Tensor:
-        """CTC alone while warming up (without it the model babbles for long), then cross-entropy with 0.3 CTC."""
-        batch, targets = self.batch(spoken, train=True)
+    def loss(self, utterances: list[Utterance], warm_up: bool) -> torch.Tensor:
+        """Return the CTC loss during warm-up, and later cross-entropy plus 0.3 times the CTC loss."""
+        batch, targets = self.batch(utterances, train=True)
         if warm_up:
-            return self.ctc_loss(self.hear(batch), targets)
-        loss, heard = self.answer(batch)
-        return loss + 0.3 * self.ctc_loss(heard, targets)
+            return self.ctc_loss(self.encode_audio(batch), targets)
+        loss, audio = self.forward(batch)
+        return loss + 0.3 * self.ctc_loss(audio, targets)
 
-    def batches(self, bank: list[Spoken], size: int, draw: random.Random) -> Iterator[list[Spoken]]:
-        """Endless batches of like lengths, or of one length, in random order."""
+    def batches(self, bank: list[Utterance], size: int, draw: random.Random) -> Iterator[list[Utterance]]:
+        """Yield batches of similar lengths, or of one length, in random order without end."""
         while True:
             order = draw.sample(range(len(bank)), len(bank))
             pool = 16 * size if self.pads else len(order)
@@ -151,10 +151,10 @@ class Pupil(ABC):
             batches = [batch for chunk in chunks for batch in self.split([bank[index] for index in chunk], size)]
             yield from draw.sample(batches, len(batches))
 
-    def split(self, spoken: list[Spoken], size: int) -> Iterator[list[Spoken]]:
-        """Batches of at most `size` neighbours; of one length alone, if need be."""
-        batch: list[Spoken] = []
-        for item in spoken:
+    def split(self, utterances: list[Utterance], size: int) -> Iterator[list[Utterance]]:
+        """Yield batches of at most `size` consecutive utterances; of one length unless `pads`."""
+        batch: list[Utterance] = []
+        for item in utterances:
             if len(batch) == size or (batch and not self.pads and len(item.frames) != len(batch[0].frames)):
                 yield batch
                 batch = []
@@ -162,12 +162,12 @@ class Pupil(ABC):
         yield batch
 
     @torch.no_grad()
-    def error_rates(self, spoken: list[Spoken]) -> tuple[float, float]:
-        """Corpus WER and CER of greedy decoding."""
+    def error_rates(self, utterances: list[Utterance]) -> tuple[float, float]:
+        """Return the corpus WER and CER of greedy decoding."""
         self.model.eval()
         references: list[str] = []
         hypotheses: list[str] = []
-        for some in self.split(sorted(spoken, key=lambda item: len(item.frames)), 50):
+        for some in self.split(sorted(utterances, key=lambda item: len(item.frames)), 50):
             batch, _ = self.batch(some, train=False)
             asked = batch.pop("labels") == IGNORED
             for key, blank in (("input_ids", self.tokenizer.pad_token_id), ("attention_mask", 0)):

@@ -1,4 +1,4 @@
-"""Synthesised speech through libespeak-ng in this process (Debian: `libespeak-ng1`), milliseconds an utterance."""
+"""Synthesize speech with libespeak-ng in this process (Debian: `libespeak-ng1`), in milliseconds per utterance."""
 
 import ctypes
 import functools
@@ -17,7 +17,7 @@ _chunks: list[np.ndarray] = []
 
 
 @_CALLBACK
-def _collect(samples, count, _events):  # called by the library with 16 bit samples, and a null pointer at the end
+def _collect(samples, count, _events):  # called by the library with 16-bit samples, and with a null pointer at the end
     if samples and count > 0:
         _chunks.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
     return 0
@@ -34,22 +34,22 @@ def _library() -> tuple[ctypes.CDLL, int, Path]:
     return library, rate, Path((data.value or b"").decode())
 
 
-def synthesise(text: str, voice: str, rate: int = 160, pitch: int = 50, pitch_range: int = 50) -> np.ndarray:
+def synthesize(text: str, voice: str, rate: int = 160, pitch: int = 50, pitch_range: int = 50) -> np.ndarray:
     """
-    Speaks a text.
+    Synthesize a text.
 
     Args:
-        text (`str`): What is said.
-        voice (`str`): Language and variant as espeak-ng writes them, `uz+f3`.
-        rate (`int`, *optional*, defaults to 160): Words a minute.
-        pitch (`int`, *optional*, defaults to 50): From 0 to 99.
-        pitch_range (`int`, *optional*, defaults to 50): From 0 to 99.
+        text (`str`): Text to synthesize.
+        voice (`str`): Language and variant in the form of espeak-ng, such as `uz+f3`.
+        rate (`int`, *optional*, defaults to 160): Rate in words per minute.
+        pitch (`int`, *optional*, defaults to 50): Pitch from 0 to 99.
+        pitch_range (`int`, *optional*, defaults to 50): Pitch range from 0 to 99.
 
     Returns:
-        `np.ndarray`: Mono samples, float32 at 16 kHz, with the silence at both ends cut to at most 0.1 s.
+        `np.ndarray`: Mono samples, float32 at 16 kHz, with at most 0.1 s of silence at both ends.
 
     Raises:
-        ValueError: The voice or its variant does not exist (espeak-ng itself falls back without a word).
+        ValueError: The voice or its variant does not exist (espeak-ng itself silently uses another one).
     """
     library, library_rate, data = _library()
     variant = voice.partition("+")[2]
@@ -58,8 +58,8 @@ def synthesise(text: str, voice: str, rate: int = 160, pitch: int = 50, pitch_ra
     for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_PITCH_RANGE, pitch_range)):
         library.espeak_SetParameter(parameter, value, 0)
     _chunks.clear()
-    spoken = text.encode() + b"\0"
-    library.espeak_Synth(spoken, len(spoken), 0, 1, 0, _UTF8, None, None)
+    content = text.encode() + b"\0"
+    library.espeak_Synth(content, len(content), 0, 1, 0, _UTF8, None, None)
     audio = np.concatenate([np.zeros(0, np.int16), *_chunks]).astype(np.float32) / 32768
     loud = np.flatnonzero(np.abs(audio) > 1e-3)
     if len(loud):

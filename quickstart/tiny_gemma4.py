@@ -1,4 +1,4 @@
-"""A Gemma 4 of two million parameters: the genuine classes, both towers, every special token, no vision."""
+"""Build a Gemma 4 with two million parameters: the original classes, both towers, all special tokens, no vision."""
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ NAMED_TOKENS = {
     "think_token": "<|think|>",
     "escape_token": '<|"|>',
 }
-# Whole tokens, as the roles are, so that a prompt costs few of them. None may stand in a transcript.
+# Each is one token, like the roles, so that prompts are short. No transcript may contain them.
 PHRASES = (SYSTEM, USER, *USER_BY_LANGUAGE.split(" {} "))
 
 CHAT_TEMPLATE = """\
@@ -63,7 +63,7 @@ CHAT_TEMPLATE = """\
 
 
 def build_tokenizer() -> GemmaTokenizer:
-    """Single characters and bytes under Gemma 4's special tokens; the phrases of the prompts are one token each."""
+    """Return a tokenizer of characters, bytes and Gemma 4's special tokens; phrases of prompts are one token each."""
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *NAMED_TOKENS.values(), "<|video|>"]
     entries = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *dict.fromkeys(CHARACTERS)]
     tokenizer = GemmaTokenizer(
@@ -79,7 +79,7 @@ def build_tokenizer() -> GemmaTokenizer:
 
 
 def build_processor(mel_bands: int = 64) -> Gemma4AudioProcessor:
-    """The audio processor of Gemma 4 over the tiny tokenizer."""
+    """Return the audio processor of Gemma 4 with the tiny tokenizer."""
     return Gemma4AudioProcessor(
         feature_extractor=Gemma4AudioFeatureExtractor(feature_size=mel_bands),
         tokenizer=build_tokenizer(),
@@ -88,17 +88,17 @@ def build_processor(mel_bands: int = 64) -> Gemma4AudioProcessor:
 
 
 def frames_of(extractor: Gemma4AudioFeatureExtractor, audio: np.ndarray) -> np.ndarray:
-    """Log-mel frames of one clip, of shape `(frames, bands)`; top-level, so that other processes can be told of it."""
+    """Return the log-mel frames of a clip, of shape `(frames, bands)`; a top-level function, which can be pickled."""
     features = extractor([audio], return_tensors="np")
     return features["input_features"][0][features["input_features_mask"][0]]
 
 
 def build_model(processor: Gemma4AudioProcessor, hidden: int = 128, audio_hidden: int = 112, seed: int = 0):
     """
-    Builds the untrained model: 3 text layers, 4 conformer layers, clipped linears as the real checkpoint has them.
+    Build the untrained model: 3 text layers, 4 conformer layers, clipped linear layers as in the real checkpoint.
 
     Returns:
-        `Gemma4ForConditionalGeneration`: In float32, initialised so that a small model learns within minutes.
+        `Gemma4ForConditionalGeneration`: Model in float32, initialized so that a small model learns within minutes.
     """
     tokenizer = processor.tokenizer
     text = Gemma4TextConfig(
@@ -152,12 +152,12 @@ def build_model(processor: Gemma4AudioProcessor, hidden: int = 128, audio_hidden
         do_sample=False,
         max_new_tokens=64,
     )
-    return initialise(model)
+    return initialize(model)
 
 
 @torch.no_grad()
-def initialise(model: Gemma4ForConditionalGeneration) -> Gemma4ForConditionalGeneration:
-    """Normal weights of deviation 1/sqrt(fan in), damped residual branches: 0.02 everywhere learns far too slowly."""
+def initialize(model: Gemma4ForConditionalGeneration) -> Gemma4ForConditionalGeneration:
+    """Initialize with deviation 1/sqrt(fan in) and damped residual branches; training is slow with 0.02."""
     damped = ("post_attention_layernorm.weight", "post_feedforward_layernorm.weight", "norm_post_attn.weight")
     head_dim = model.config.text_config.head_dim
     for name, parameter in model.named_parameters():

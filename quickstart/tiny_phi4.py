@@ -1,8 +1,8 @@
-"""A Phi-4-multimodal of 1.2 million parameters: the genuine classes, a speech LoRA beside them, next to no vision."""
+"""Build a Phi-4-multimodal with 1.2 million parameters: original classes, a speech LoRA, a minimal vision tower."""
 
 import numpy as np
 import torch
-from alphabet import CHARACTERS, UNHEARD_LANGUAGES, USER_BY_LANGUAGE
+from alphabet import CHARACTERS, UNSEEN_LANGUAGES, USER_BY_LANGUAGE
 from bank import LANGUAGES
 from peft import LoraConfig
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
@@ -26,10 +26,10 @@ SPECIALS = (
     *"<|user|> <|assistant|> <|system|> <|tool|> <|/tool|> <|image|> <|audio|>".split(),
     UNKNOWN,
 )
-# Whole tokens, so that a prompt costs few of them.
+# Each is one token, so that prompts are short.
 PHRASES = tuple(USER_BY_LANGUAGE.split("{}"))
-NAMES = (*LANGUAGES, *UNHEARD_LANGUAGES)
-# 8 in the real model: with fewer frames than letters, CTC could not teach this one to hear.
+NAMES = (*LANGUAGES, *UNSEEN_LANGUAGES)
+# 8 in the real model: CTC cannot train this one with fewer frames than letters.
 FRAMES_PER_TOKEN = 4
 
 CHAT_TEMPLATE = """\
@@ -49,7 +49,7 @@ CHAT_TEMPLATE = """\
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Single characters and bytes under Phi-4's special tokens; the phrases of the prompts are one token each."""
+    """Return a tokenizer of characters, bytes and Phi-4's special tokens; phrases of prompts are one token each."""
     entries = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), *dict.fromkeys(CHARACTERS)]
     vocabulary = {entry: index for index, entry in enumerate(dict.fromkeys(entries))}
     tokenizer = Tokenizer(
@@ -72,7 +72,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_processor() -> Phi4AudioProcessor:
-    """The audio processor of Phi-4-multimodal over the tiny tokenizer."""
+    """Return the audio processor of Phi-4-multimodal with the tiny tokenizer."""
     return Phi4AudioProcessor(
         audio_processor=Phi4MultimodalFeatureExtractor(audio_compression_rate=FRAMES_PER_TOKEN),
         tokenizer=build_tokenizer(),
@@ -81,18 +81,17 @@ def build_processor() -> Phi4AudioProcessor:
 
 
 def frames_of(extractor: Phi4MultimodalFeatureExtractor, audio: np.ndarray) -> np.ndarray:
-    """Log-mel frames of one clip, of shape `(frames, bands)`; top-level, so that other processes can be told of it."""
+    """Return the log-mel frames of a clip, of shape `(frames, bands)`; a top-level function, which can be pickled."""
     features = extractor([audio], sampling_rate=extractor.sampling_rate, return_tensors="np")
     return features["audio_input_features"][0]
 
 
 def build_model(processor: Phi4AudioProcessor, hidden: int = 128, audio_hidden: int = 96, seed: int = 0):
     """
-    Builds the untrained model: 3 text layers, 3 conformer layers, and the least of a vision tower, which the class
-    will not do without.
+    Build the untrained model: 3 text layers, 3 conformer layers, and a minimal vision tower, which the class requires.
 
     Returns:
-        `Phi4MultimodalForCausalLM`: In float32, initialised so that a small model learns within minutes.
+        `Phi4MultimodalForCausalLM`: Model in float32, initialized so that a small model learns within minutes.
     """
     tokenizer = processor.tokenizer
     audio = Phi4MultimodalAudioConfig(
@@ -143,12 +142,12 @@ def build_model(processor: Phi4AudioProcessor, hidden: int = 128, audio_hidden: 
         do_sample=False,
         max_new_tokens=64,
     )
-    return initialise(model)
+    return initialize(model)
 
 
 @torch.no_grad()
-def initialise(model: Phi4MultimodalForCausalLM) -> Phi4MultimodalForCausalLM:
-    """Normal weights of deviation 1/sqrt(fan in), damped residual branches: 0.02 everywhere learns far too slowly."""
+def initialize(model: Phi4MultimodalForCausalLM) -> Phi4MultimodalForCausalLM:
+    """Initialize with deviation 1/sqrt(fan in) and damped residual branches; training is slow with 0.02."""
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2 or "image_embed" in name or "bias_values" in name or not name.endswith("weight"):
             continue
@@ -160,7 +159,7 @@ def initialise(model: Phi4MultimodalForCausalLM) -> Phi4MultimodalForCausalLM:
 
 
 def speech_lora(r: int = 8) -> LoraConfig:
-    """Where the real base has its speech LoRA: on the linear layers of the language tower, the audio left alone."""
+    """Return the configuration of the speech LoRA, which is on the linear layers of the language tower only."""
     return LoraConfig(
         r=r,
         lora_alpha=2 * r,

@@ -1,4 +1,4 @@
-"""Adapters of both kinds with random weights, moved as by training."""
+"""Write adapters of both kinds with randomly changed weights."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ GEMMA4_LORA: dict[str, Any] = {
 
 
 def write_adapter(base: str, folder: Path, generation_settings: AdapterRecord, seed: int = 0, **settings: Any) -> str:
-    """Writes an adapter for a base, and what it says of itself."""
+    """Write an adapter of a base, with its generation settings."""
     torch.manual_seed(seed)
     model = get_peft_model(
         family_of(base).load_model(base, dtype="float32"), LoraConfig(r=4, task_type="CAUSAL_LM", **settings)

@@ -1,4 +1,4 @@
-"""What all tests share: the quick start's base and a run of a few steps on a few of its clips."""
+"""Provide the fixtures of all tests: the quick start's recipe with a few clips, and a short run of it."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from escoita.recipe.schema import Recipe, load_recipe
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "quickstart/corpus/uz"
 
-# The same examples every time, however slow the machine.
+# The same examples in every run, without a time limit.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def in_the_checkout() -> Iterator[None]:
-    """Recipes name base and corpora relative to the checkout."""
+def checkout_as_working_directory() -> Iterator[None]:
+    """Run in the checkout, because recipes name base and corpora relative to it."""
     before = Path.cwd()
     os.chdir(ROOT)
     yield
@@ -32,13 +32,13 @@ def in_the_checkout() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What is measured of clips is kept here, not among what the user has measured; commands inherit it."""
+def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Use a temporary cache instead of the user's; commands inherit it."""
     os.environ["ESCOITA_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 def write_manifest(path: Path, split: str, count: int, **broken: dict) -> Path:
-    """A manifest of the first clips of a split; `broken` rows are appended as they are."""
+    """Write a manifest of the first clips of a split; `broken` rows are appended unchanged."""
     rows = [json.loads(line) for line in (CORPUS / f"{split}.jsonl").read_text("utf-8").splitlines()[:count]]
     rows = [row | {"audio_filepath": str(CORPUS / row["audio_filepath"])} for row in rows]
     lines = [json.dumps(row, ensure_ascii=False) for row in [*rows, *broken.values()]]
@@ -48,7 +48,7 @@ def write_manifest(path: Path, split: str, count: int, **broken: dict) -> Path:
 
 @pytest.fixture(scope="session")
 def short_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
-    """Makes the quick start's recipe with four steps on 24 clips; each call has a run directory of its own."""
+    """Return a function that makes the quick start's recipe with four steps, 24 clips, and a new run directory."""
     folder = tmp_path_factory.mktemp("corpora")
     train, test = write_manifest(folder / "train.jsonl", "train", 24), write_manifest(folder / "test.jsonl", "test", 8)
 
@@ -76,7 +76,7 @@ def short_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Reci
 
 @pytest.fixture(scope="session")
 def quickstart_run(short_recipe: Callable[..., Recipe]) -> Path:
-    """A run directory, trained for four steps, evaluated, with its card."""
+    """Return a run directory after four training steps and an evaluation, with its card."""
     from escoita.cards.build import write_card
     from escoita.evaluation.evaluate import evaluate_run
     from escoita.training.sft import train
@@ -90,7 +90,7 @@ def quickstart_run(short_recipe: Callable[..., Recipe]) -> Path:
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A folder into which this user may not write; for root, who may write anywhere, a disk that is read-only."""
+    """Yield a folder in which this user cannot write; for root, it is a read-only file system."""
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o555)
     root = os.geteuid() == 0
@@ -104,7 +104,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a Python script or module in the checkout, with a home of its own and no way out to the real Hub."""
+    """Return a function that runs a Python script or module in the checkout with its own HF_HOME, without a token."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         keep = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}

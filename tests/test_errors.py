@@ -40,12 +40,12 @@ def test_a_class_fills_its_templates_with_the_fields() -> None:
         TooManyError(found=5, allowed=3, excess=2),
     ],
 )
-def test_another_process_gets_the_whole_error(error: EscoitaError) -> None:
-    found = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+def test_errors_can_be_pickled(error: EscoitaError) -> None:
+    found = pickle.loads(pickle.dumps(error))  # noqa: S301 - written here
     assert type(found) is type(error) and vars(found) == vars(error) and str(found) == str(error)
 
 
-def test_no_field_breaks_the_line_or_hides_characters() -> None:
+def test_fields_contain_no_line_breaks_and_no_invisible_characters() -> None:
     error = EscoitaError("is odd", path="a\n\x1b[2Jb", key="k\u202e", value="\r", hint="rename\nit")
     assert str(error).isprintable()
     assert str(EscoitaError("first: \x1b\nsecond: two")).split("\n") == ["first: <U+001B>", "second: two"]

@@ -1,4 +1,4 @@
-"""The Hub double against the real client. See `hub_double`."""
+"""Test the Hub double with the real client. See `hub_double`."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
 
 @pytest.fixture
 def api(hub: HubDouble) -> HfApi:
-    """The client of a user with a write token, who has made a repository with one commit."""
+    """Return the client of a user with a write token and a repository with one commit."""
     api = HfApi(endpoint=hub.url, token="hf_ana")
     api.create_repo(REPO)
     add_card(api, CARD)
@@ -58,7 +58,7 @@ def add_card(api: HfApi, card: str, *, revision: str = "main", parent: str | Non
 
 
 @pytest.mark.parametrize("xet", [False, True], ids=["lfs", "xet"])
-def test_publish_and_download_in_a_process_of_its_own(tmp_path: Path, xet: bool) -> None:
+def test_publish_and_download_in_another_process(tmp_path: Path, xet: bool) -> None:
     header = json.dumps({"weight": {"dtype": "U8", "shape": [1_500_000], "data_offsets": [0, 1_500_000]}}).encode()
     weights = len(header).to_bytes(8, "little") + header + os.urandom(1_500_000)
     contents = {"README.md": CARD.encode(), "notes.txt": "ñandú\n".encode(), "sub/model.safetensors": weights}
@@ -150,7 +150,7 @@ def test_tokens_and_rights(api: HfApi, hub: HubDouble) -> None:
 def test_invalid_card_is_refused_and_nothing_is_committed(api: HfApi, hub: HubDouble) -> None:
     with pytest.raises(ValueError, match=r'"base_model\[0\]" with value "./checkpoints/base" is not valid'):
         add_card(api, BAD_CARD)
-    # past the client, which has the card checked before it commits
+    # without the client, which checks the card before a commit
     lines: list[dict[str, object]] = [{"key": "header", "value": {"summary": "Break the card"}}]
     lines += [{"key": "file", "value": {"path": path, "content": BAD_CARD}} for path in ("a.txt", "README.md")]
     body = "\n".join(json.dumps(line) for line in lines).encode()

@@ -8,14 +8,14 @@ import pytest
 @pytest.mark.parametrize(
     "script", ["escoita.training.sft", "escoita.evaluation.evaluate", "escoita.space.app", "bench.run"]
 )
-def test_numpy_is_told_of_its_threads_before_it_is_loaded(script: str) -> None:
+def test_the_threads_of_numpy_are_set_before_it_is_loaded(script: str) -> None:
     told = (
         f"import sys, {script}, numpy; names = list(sys.modules); print(names.index('escoita') < names.index('numpy'))"
     )
     assert subprocess.check_output([sys.executable, "-c", told], text=True).strip() == "True"
 
 
-def test_who_says_otherwise_is_obeyed() -> None:
+def test_a_given_number_of_threads_is_kept() -> None:
     told = "import os, escoita; print(os.environ['OPENBLAS_NUM_THREADS'])"
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "3"}
     assert subprocess.check_output([sys.executable, "-c", told], env=environment, text=True).strip() == "3"
@@ -28,7 +28,7 @@ def test_the_public_interface_is_imported_when_it_is_used() -> None:
     )
 
 
-def test_the_name_that_published_cards_import_stays() -> None:
+def test_the_import_of_published_cards_works() -> None:
     import escoita
     from escoita.transcribe import Transcriber
 

@@ -12,7 +12,7 @@ def test_a_folder_without_a_recipe_is_not_a_run_directory(tmp_path: Path) -> Non
     assert error.value.path == tmp_path and error.value.hint
 
 
-def test_an_adapter_that_is_not_trained_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_adapter_is_reported(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     with pytest.raises(EscoitaError) as error:
         run.trained_adapter()

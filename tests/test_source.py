@@ -1,4 +1,4 @@
-"""What ruff cannot check: code of a repository is never trusted, and no library that unpickles is imported."""
+"""Check in the source that no code of a repository is trusted, and that no library that unpickles is imported."""
 
 import ast
 from collections.abc import Iterator
@@ -36,5 +36,5 @@ def test_nothing_unpickles_or_trusts_a_repository() -> None:
         ("load(path, trust_remote_code=False)", []),
     ],
 )
-def test_what_would_is_found(text: str, found: list[str]) -> None:
+def test_dangerous_code_is_found(text: str, found: list[str]) -> None:
     assert list(dangers(text)) == found

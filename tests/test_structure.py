@@ -1,4 +1,4 @@
-"""The structure of the package: no import cycles, and subpackages that depend on one another in one direction."""
+"""Check the structure of the package: no import cycles, and dependencies in one direction."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from tests.conftest import ROOT
 
 
-# Each may import those before it; only those of the first line import one another.
+# Each layer may import those before it; only the subpackages of the first one import one another.
 LAYERS = [
     {"resources", "errors", "utils"},
     {"records"},
@@ -28,7 +28,7 @@ MODULES = {
 
 
 def imported(text: str) -> Iterator[str]:
-    """Yield the modules of the package that a module imports, those within functions and for types alone included."""
+    """Yield the modules of the package that a module imports, including imports in functions and for types."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names if alias.name != "__version__"]
@@ -55,7 +55,7 @@ def test_subpackages_depend_on_one_another_in_one_direction() -> None:
     for module, others in graph().items():
         for other in others:
             one, two = (name.split(".")[1] if "." in name else "" for name in (module, other))
-            # The root exports the public interface, which only those outside of the package import.
+            # The root exports the public interface, which the package itself does not import.
             allowed = not one or one in ("__main__", "transcribe") or one == two
             if not allowed and not (two and (level[two] < level[one] or {one, two} <= LAYERS[0])):
                 wrong.append(f"{module} imports {other}")

@@ -1,4 +1,4 @@
-"""The wheel, installed where there is no checkout, next to folders that are called as those of the checkout."""
+"""Test the installed wheel without a checkout, next to modules with the names of folders of the checkout."""
 
 import os
 import subprocess
@@ -21,14 +21,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_it_holds_one_package_of_a_moderate_size(wheel: Path) -> None:
+def test_the_wheel_contains_one_package_of_a_moderate_size(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"escoita"}
     assert wheel.stat().st_size < 16_000_000
 
 
 @pytest.mark.slow
-def test_the_demo_runs_next_to_foreign_modules_of_the_same_names(wheel: Path, tmp_path: Path) -> None:
+def test_the_demo_runs_next_to_other_modules_of_the_same_names(wheel: Path, tmp_path: Path) -> None:
     site, here = tmp_path / "site", tmp_path / "here"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "-t", site, wheel], check=True)
     for foreign in ("eval/__init__.py", "training.py", "cards.py", "space.py"):

@@ -1,4 +1,4 @@
-"""What must hold of every workflow, besides what actionlint and zizmor find in `make lint`."""
+"""Check all workflows, in addition to actionlint and zizmor in `make lint`."""
 
 import re
 import tomllib
@@ -30,7 +30,7 @@ def test_settings_that_the_workflows_read_are_those_of_the_documentation() -> No
 
 
 @EACH
-def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(path: Path) -> None:
+def test_every_action_is_pinned_to_a_commit_with_its_version(path: Path) -> None:
     lines = [line for line in path.read_text("utf-8").splitlines() if re.match(r"\s*(- )?uses:", line)]
     assert lines and all(PINNED.fullmatch(line) for line in lines)
 
@@ -43,7 +43,7 @@ def test_an_action_has_one_pin_in_all_workflows() -> None:
 
 
 @EACH
-def test_a_workflow_may_do_nothing_and_a_job_what_it_says(path: Path) -> None:
+def test_permissions_are_given_to_jobs_only(path: Path) -> None:
     content = load(path)
     assert content["permissions"] == {}
     for job in content["jobs"].values():
@@ -54,20 +54,20 @@ def test_a_workflow_may_do_nothing_and_a_job_what_it_says(path: Path) -> None:
 
 
 @EACH
-def test_what_is_checked_out_keeps_no_credentials(path: Path) -> None:
+def test_checkouts_keep_no_credentials(path: Path) -> None:
     checkouts = [step for step in all_steps(load(path)) if step.get("uses", "").startswith("actions/checkout@")]
     assert checkouts and all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 @EACH
-def test_no_expression_stands_within_a_script(path: Path) -> None:
+def test_scripts_contain_no_expressions(path: Path) -> None:
     content = load(path)
     assert content["defaults"]["run"]["shell"] == "bash", "without it a pipe may fail unseen"
     assert not any("${{" in step.get("run", "") for step in all_steps(content))
 
 
 @EACH
-def test_a_job_that_the_hub_trusts_does_not_run_for_pull_requests(path: Path) -> None:
+def test_trusted_jobs_do_not_run_for_pull_requests(path: Path) -> None:
     content = load(path)
     for job in content["jobs"].values():
         if job["permissions"].get("id-token") == "write":
@@ -75,13 +75,13 @@ def test_a_job_that_the_hub_trusts_does_not_run_for_pull_requests(path: Path) ->
             assert "pull_request" not in content["on"] or "github.event_name == 'schedule'" in job["if"]
 
 
-def test_no_workflow_runs_code_of_strangers_with_rights() -> None:
+def test_no_workflow_runs_untrusted_code_with_permissions() -> None:
     assert not any(
         {"pull_request_target", "workflow_run", "issue_comment"} & set(load(path)["on"]) for path in WORKFLOWS
     )
 
 
-def test_the_token_is_given_to_single_steps_alone() -> None:
+def test_the_token_is_given_to_single_steps_only() -> None:
     for path in WORKFLOWS:
         content = load(path)
         for part in [content, *content["jobs"].values()]:

@@ -1,6 +1,6 @@
 """
-Says what a workflow must know of a recipe, as lines for `$GITHUB_OUTPUT`: its name, its run directory, and the
-repository that it is published in, which is empty where there is none.
+Print names from a recipe as lines for `$GITHUB_OUTPUT`: its name, its run directory, and its repository on the Hub,
+which is empty if there is none.
 
     python .github/scripts/names.py --repo "$REPO" -- recipes/quickstart-uzbek.yaml >> "$GITHUB_OUTPUT"
 """
@@ -18,9 +18,9 @@ from escoita.recipe.schema import load_recipe
 
 def names(
     recipe: Annotated[Path, typer.Argument(help="YAML file of the adapter.")],
-    repo: Annotated[str, typer.Option(help="user/name; hub.repo of the recipe where this is empty.")] = "",
+    repo: Annotated[str, typer.Option(help="Repository, user/name (default: hub.repo of the recipe).")] = "",
 ) -> None:
-    """Prints name, run and repo of a recipe."""
+    """Print name, run directory and repository of a recipe."""
     loaded = load_recipe(recipe)
     published = repo or loaded.hub.repo or ""
     if published and not is_repo_id(published):

@@ -1,5 +1,5 @@
 """
-Checks the workflow run whose artifact is to be published. Reads GitHub's answer to `GET /repos/{owner}/{repo}/actions/
+Check the workflow run whose artifact is to be published. Reads GitHub's answer to `GET /repos/{owner}/{repo}/actions/
 runs/{run_id}` from standard input.
 
     gh api "repos/$GITHUB_REPOSITORY/actions/runs/$RUN_ID" |

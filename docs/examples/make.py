@@ -1,5 +1,5 @@
 """
-Makes the two example cards: records of the quick starts, texts of the recipes for real bases.
+Write the two example cards from the records of the quick starts and the texts of the recipes for real bases.
 
     make demo SERVE=0
     make demo RECIPE=quickstart-galician SERVE=0
@@ -24,7 +24,7 @@ EXAMPLES = {"gemma4-uzbek": "quickstart-uzbek", "phi4-galician": "quickstart-gal
 
 
 def make(runs: Annotated[Path, typer.Argument(help="Folder of the run directories.")] = Path("runs")) -> None:
-    """Writes each card with its plots, as it would be published."""
+    """Write each card with its plots in their published form."""
     for name, run_name in EXAMPLES.items():
         run = RunDirectory(runs / run_name)
         recipe, real = run.load_recipe(), load_recipe(ROOT / "recipes" / f"{name}.yaml")

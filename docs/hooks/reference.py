@@ -1,4 +1,4 @@
-"""The reference: pages made of the commands, the recipe and the records themselves when the site is built."""
+"""Generate the reference pages from the commands, the recipe and the records when the site is built."""
 
 import json
 import re
@@ -35,15 +35,15 @@ _CROSS = re.compile(r"\[(`\w+`)\]")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages, as mkdocs would have found them."""
+    """Add the reference pages to the files of the site."""
     for name, text in pages().items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
 
 
 def pages() -> dict[str, str]:
-    """Each page's Markdown, by its name."""
-    environment = Environment(  # noqa: S701 - Markdown of our own, in which `prose` and `code` escape
+    """Return the Markdown of each page, by its name."""
+    environment = Environment(  # noqa: S701 - Markdown, which `prose` and `code` escape
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"prose": prose, "code": code}
@@ -60,7 +60,7 @@ def pages() -> dict[str, str]:
 
 
 def commands() -> Iterator[dict[str, Any]]:
-    """What `--help` says, of each command that is none of others."""
+    """Yield the help of each command, without groups of commands."""
     waiting = [("escoita", typer.main.get_command(app))]
     while waiting:
         name, command = waiting.pop(0)
@@ -78,14 +78,14 @@ def commands() -> Iterator[dict[str, Any]]:
 
 
 def sections(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
-    """A model and the models in it, in the order in which they are met: title, where it stands, text, keys."""
+    """Yield a model and the models in it, in depth order: title, places, text and rows of keys."""
     schema = model.model_json_schema()
     places: dict[str, list[str]] = {schema["title"]: []}
     kinds = schema.pop("$defs", {}) | {schema["title"]: schema}
     waiting = [schema["title"]]
     for title in waiting:
         kind = kinds[title]
-        text, described = told(kind.get("description", ""))
+        text, described = parse_docstring(kind.get("description", ""))
         required = kind.get("required", [])
         rows = []
         for key, value in kind.get("properties", {}).items():
@@ -107,8 +107,8 @@ def sections(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
         yield {"title": title, "places": places[title], "text": text, "rows": rows}
 
 
-def told(docstring: str) -> tuple[str, dict[str, str]]:
-    """A docstring's text, and what it says of each argument."""
+def parse_docstring(docstring: str) -> tuple[str, dict[str, str]]:
+    """Return the text of a docstring, and the description of each argument."""
     parts = parse_google(Docstring(docstring))
     text = "\n\n".join(part.value for part in parts if isinstance(part, DocstringSectionText))
     arguments = [each for part in parts if isinstance(part, DocstringSectionParameters) for each in part.value]
@@ -116,7 +116,7 @@ def told(docstring: str) -> tuple[str, dict[str, str]]:
 
 
 def kind_of(value: dict[str, Any]) -> str:
-    """What may stand there, in Markdown."""
+    """Return the type of a value in Markdown."""
     if reference := value.get("$ref"):
         title = reference.rpartition("/")[2]
         return f"[{title}](#{title.lower()})"
@@ -131,27 +131,27 @@ def kind_of(value: dict[str, Any]) -> str:
     if value.get("type") == "object":
         inside = value.get("additionalProperties")
         return f"keys with {kind_of(inside)}" if isinstance(inside, dict) else "keys with anything"
-    limits = [said.format(code(value[limit])) for limit, said in LIMITS.items() if limit in value]
+    limits = [limit_text.format(code(value[limit])) for limit, limit_text in LIMITS.items() if limit in value]
     return ", ".join([NAMES[value["type"]] if "type" in value else "anything", *limits])
 
 
 def default_of(value: dict[str, Any]) -> str:
-    """What stands there unless another is given, as YAML; nothing where that is none, or a section of its own."""
+    """Return the default of a key as YAML; an empty text if it is null or a section."""
     default = value.get("default")
     return "" if default is None or isinstance(default, dict) else str(json.dumps(default)).strip('"')
 
 
 def prose(text: str | None) -> str:
-    """Text for a line of Markdown, or a cell: what stands in backticks is code, nothing is markup."""
+    """Return a text as a line of Markdown or a cell: text in backticks is code, and other markup is escaped."""
     parts = _CODE.split(_CROSS.sub(r"\1", " ".join((text or "").split())))
     return "".join(code(part[1:-1]) if at % 2 else escaped(part) for at, part in enumerate(parts))
 
 
 def code(text: object) -> str:
-    """Code, in a cell too."""
+    """Return a text as code, which can be in a cell."""
     return f"<code>{escaped(str(text))}</code>"
 
 
 def escaped(text: str) -> str:
-    """Without a sign that Markdown, tables or HTML would read."""
-    return re.sub(r"[&<>|*_\\`{}\[\]]", lambda sign: f"&#{ord(sign[0])};", text)
+    """Return a text whose special characters of Markdown, tables and HTML are escaped."""
+    return re.sub(r"[&<>|*_\\`{}\[\]]", lambda found: f"&#{ord(found[0])};", text)

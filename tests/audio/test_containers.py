@@ -1,4 +1,4 @@
-"""Files that were cut off are told from whole ones, and from those that declare no length."""
+"""Test the detection of truncated files, and of files that declare no length."""
 
 import io
 import struct
@@ -17,7 +17,7 @@ from escoita.audio import containers
 from escoita.audio.containers import declared_ratio, is_chained_ogg
 from escoita.audio.decoding import SegmentError, TruncatedAudioError
 from escoita.audio.loading import read_audio, read_recording, seconds
-from tests.audio.test_decoding import live
+from tests.audio.test_decoding import encode_live
 from tests.samples import tone, write_clip
 
 
@@ -26,8 +26,8 @@ NOISE = (np.random.default_rng(0).standard_normal(round(SECONDS * 48_000)) * 0.1
 
 
 def encoded(kind: str, codec: str, begin: float = 0.0, **options: str) -> bytes:
-    """Noise, so that half of the bytes hold half of the time, from a time on."""
-    with TemporaryDirectory() as folder:  # to put the index first, a muxer reads the file again
+    """Return encoded noise, whose bytes are proportional to its duration, with a start time."""
+    with TemporaryDirectory() as folder:  # to write the index first, the muxer reads the file again
         path = Path(folder) / "clip"
         encode(path, kind, codec, begin, options)
         return path.read_bytes()
@@ -94,14 +94,14 @@ def test_mp4_without_its_index_cannot_be_read() -> None:
 
 
 def test_truncated_live_webm() -> None:
-    content = live(3)
+    content = encode_live(3)
     assert not read_recording(content).cut_off
     assert read_recording(content[: len(content) // 2]).cut_off
 
 
 @pytest.mark.parametrize("kind, codec", [("webm", "libopus"), ("matroska", "aac"), ("mp4", "aac"), ("mov", "aac")])
 def test_recording_with_a_late_start_is_complete(kind: str, codec: str) -> None:
-    """As that of a browser which is asked for the microphone while it records."""
+    """A browser writes such a file if the microphone is permitted during the recording."""
     content = encoded(kind, codec, begin=4.0)
     recording = read_recording(content)
     assert not recording.cut_off and seconds(recording.samples) == pytest.approx(SECONDS, abs=0.1)
@@ -138,8 +138,8 @@ def with_data_length(length: int) -> bytes:
 
 
 @pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF, 0x7FFFF000, 0x80000000])
-def test_placeholder_declares_no_length(length: int) -> None:
-    """As a pipe writes it, or a recorder that was killed."""
+def test_placeholder_is_no_declared_length(length: int) -> None:
+    """Pipes and killed recorders write such a length."""
     recording = read_recording(with_data_length(length))
     assert not recording.cut_off and seconds(recording.samples) == pytest.approx(SECONDS, abs=0.001)
     assert declared_ratio(with_data_length(length)) == 1

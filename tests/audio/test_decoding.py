@@ -1,4 +1,4 @@
-"""Decoding in blocks gives what decoding at once gives, and ends at the limits."""
+"""Test that decoding in blocks equals decoding at once, and stops at the limits."""
 
 import io
 import tracemalloc
@@ -26,15 +26,15 @@ def noise(length: float, rate: int, channels: int = 1) -> np.ndarray:
 
 
 def at_once(source: bytes) -> np.ndarray:
-    """As a script would decode it: the whole file, then mono, then 16 kHz."""
+    """Decode the complete file, convert it to mono, and resample it to 16 kHz."""
     with soundfile.SoundFile(io.BytesIO(source)) as file:
         samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
     mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
     return np.asarray(mono if rate == SAMPLING_RATE else soxr.resample(mono, rate, SAMPLING_RATE))
 
 
-def bomb(path: Path, length: float = 29, rate: int = 655_350, channels: int = 8) -> Path:
-    """Half a second of a tone and then silence, at the highest rate of FLAC, in all its channels."""
+def write_bomb(path: Path, length: float = 29, rate: int = 655_350, channels: int = 8) -> Path:
+    """Write half a second of a tone followed by silence, at the highest rate and in all channels of FLAC."""
     with soundfile.SoundFile(path, "w", rate, channels) as file:
         file.write(np.repeat(tone(seconds=0.5, rate=rate)[:, None], channels, axis=1))
         left = int((length - 0.5) * rate)
@@ -46,7 +46,7 @@ def bomb(path: Path, length: float = 29, rate: int = 655_350, channels: int = 8)
 
 @given(st.integers(1, 60_000), st.integers(1, 4_000), st.sampled_from([8_000, 11_025, 16_000, 44_100, 48_000, 96_000]))
 @settings(max_examples=60, deadline=None)
-def test_resampling_in_blocks_is_resampling_at_once(length: int, block: int, rate: int) -> None:
+def test_resampling_in_blocks_equals_resampling_at_once(length: int, block: int, rate: int) -> None:
     samples = np.random.default_rng(length).standard_normal(length).astype(np.float32)
     mono = Mono("clip", 1e6)
     for start in range(0, length, block):
@@ -59,7 +59,7 @@ def test_resampling_in_blocks_is_resampling_at_once(length: int, block: int, rat
     ("kind", "subtype", "channels"),
     [("WAV", "PCM_16", 2), ("WAV", "FLOAT", 6), ("FLAC", "PCM_16", 1), ("OGG", "VORBIS", 2), ("MP3", None, 2)],
 )
-def test_a_file_in_blocks_is_the_file_at_once(
+def test_decoding_in_blocks_equals_decoding_at_once(
     monkeypatch: pytest.MonkeyPatch, kind: str, subtype: str | None, channels: int
 ) -> None:
     monkeypatch.setattr(decoding, "BLOCK_SAMPLES", 3_000)
@@ -69,8 +69,8 @@ def test_a_file_in_blocks_is_the_file_at_once(
         np.testing.assert_array_equal(read_audio(buffer.getvalue()), at_once(buffer.getvalue()))
 
 
-def test_many_samples_are_refused_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = bomb(tmp_path / "bomb.flac")
+def test_too_many_samples_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_bomb(tmp_path / "bomb.flac")
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda *arguments, **options: pytest.fail("decoded"))
     with pytest.raises(AudioLimitError) as refusal:
         read_audio(path, max_seconds=30)
@@ -83,12 +83,12 @@ def test_many_samples_are_refused_before_anything_is_decoded(tmp_path: Path, mon
 
 
 def test_a_short_recording_may_have_many_channels(tmp_path: Path) -> None:
-    assert seconds(read_audio(bomb(tmp_path / "short.flac", 2), max_seconds=30)) == pytest.approx(2)
+    assert seconds(read_audio(write_bomb(tmp_path / "short.flac", 2), max_seconds=30)) == pytest.approx(2)
 
 
 @pytest.mark.parametrize("name", ["long.flac", "long.wav"])
-def test_memory_holds_the_result_and_a_block(tmp_path: Path, name: str) -> None:
-    path = bomb(tmp_path / name, 10, 192_000, 2)
+def test_memory_is_limited_to_the_result_and_a_block(tmp_path: Path, name: str) -> None:
+    path = write_bomb(tmp_path / name, 10, 192_000, 2)
     tracemalloc.start()
     samples = read_audio(path)
     _, peak = tracemalloc.get_traced_memory()
@@ -96,8 +96,8 @@ def test_memory_holds_the_result_and_a_block(tmp_path: Path, name: str) -> None:
     assert peak < 1.5 * samples.nbytes + 8 * 4 * decoding.BLOCK_SAMPLES < 15e6
 
 
-def live(length: float, kind: str = "webm", codec: str = "libopus") -> bytes:
-    """As a browser records it: without a length, as it is not known at the start."""
+def encode_live(length: float, kind: str = "webm", codec: str = "libopus") -> bytes:
+    """Encode a recording without a declared length, like a browser."""
     file = io.BytesIO()
     with av.open(file, "w", format=kind, options={"live": "1"}) as container:
         stream: Any = container.add_stream(codec, rate=48_000, layout="mono")
@@ -110,17 +110,17 @@ def live(length: float, kind: str = "webm", codec: str = "libopus") -> bytes:
     return file.getvalue()
 
 
-def test_a_live_recording_is_refused_while_it_is_decoded(tmp_path: Path) -> None:
+def test_a_live_recording_is_refused_during_decoding(tmp_path: Path) -> None:
     path = tmp_path / "live.webm"
-    path.write_bytes(live(8))
-    check_header(path, 3)  # it declares nothing
+    path.write_bytes(encode_live(8))
+    check_header(path, 3)  # no declared length
     assert seconds(read_audio(path, max_seconds=9)) == pytest.approx(8, abs=0.1)
     with pytest.raises(AudioLimitError) as caught:
         read_audio(path, max_seconds=3)
     assert caught.value.max_seconds == 3
 
 
-def test_a_declared_length_of_an_m4a_is_believed_before_decoding(tmp_path: Path) -> None:
+def test_the_declared_length_of_an_m4a_is_used_before_decoding(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "long.m4a"), "w", format="ipod") as container:
         stream: Any = container.add_stream("aac", rate=48_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(tone(seconds=8, rate=48_000)[None], format="fltp", layout="mono")
@@ -133,7 +133,7 @@ def test_a_declared_length_of_an_m4a_is_believed_before_decoding(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"", b"%PDF-1.7", b"RIFF\x24\x00\x00\x00WAVE"])
-def test_a_header_that_cannot_be_read_passes(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_header_is_accepted(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "letter.wav").write_bytes(content)
     check_header(tmp_path / "letter.wav", 1)
     check_header(write_clip(tmp_path / "clip.wav"), 1)
@@ -148,15 +148,15 @@ def test_a_segment_of_a_long_recording_is_within_the_limit(tmp_path: Path) -> No
 
 def test_a_segment_ends_decoding(tmp_path: Path) -> None:
     path = tmp_path / "live.webm"
-    path.write_bytes(live(8))
+    path.write_bytes(encode_live(8))
     whole = read_audio(path, max_seconds=9)
     part = read_audio(path, offset=1.0, duration=2.0, max_seconds=5)
-    np.testing.assert_allclose(part[500:-500], whole[16_500:47_500], atol=1e-3)  # the edges are resampled otherwise
+    np.testing.assert_allclose(part[500:-500], whole[16_500:47_500], atol=1e-3)  # the edges are resampled differently
     with pytest.raises(SegmentError):
         read_audio(path, offset=7.0, duration=3.0)
 
 
-def test_an_mp3_that_declares_more_than_it_can_hold_is_read_to_its_end(tmp_path: Path) -> None:
+def test_an_mp3_with_an_impossible_declared_length_is_read_to_its_end(tmp_path: Path) -> None:
     content = bytearray(write_clip(tmp_path / "clip.mp3").read_bytes())
     frames = content.index(b"Xing") + 8
     content[frames : frames + 4] = b"\xff" * 4
@@ -165,7 +165,7 @@ def test_an_mp3_that_declares_more_than_it_can_hold_is_read_to_its_end(tmp_path:
     assert seconds(read_audio(tmp_path / "clip.mp3", max_seconds=1)) == pytest.approx(0.5, abs=0.1)
 
 
-def test_the_limit_of_samples_lets_studio_recordings_through() -> None:
+def test_studio_recordings_are_within_the_limit_of_samples() -> None:
     assert max(8 * 48_000, 2 * 192_000) <= SAMPLES_PER_SECOND
 
 
@@ -192,10 +192,10 @@ def read(channels: list[np.ndarray]) -> Recording:
         [VOICE, VOICE],
         [VOICE, 0.1 * VOICE],
         [VOICE, ZERO],
-        [VOICE, OTHER],  # a telephone call: each side on its own channel
+        [VOICE, OTHER],  # a telephone call with one speaker per channel
         [VOICE, 0.01 * NOISE[0]],
         [VOICE + NOISE[0] * 0.1, VOICE + NOISE[1] * 0.1],
-        [VOICE, OTHER, *NOISE[:4] * 0.001],  # two people, each with a microphone
+        [VOICE, OTHER, *NOISE[:4] * 0.001],  # two speakers, each with a microphone
         [VOICE, 0.3 * OTHER, ZERO, ZERO, ZERO, ZERO],
         [*NOISE[:6] * 0.1],
         [VOICE] * 6,
@@ -204,7 +204,7 @@ def read(channels: list[np.ndarray]) -> Recording:
     ],
     ids=lambda channels: f"{len(channels)} channels",
 )
-def test_others_are_mixed_as_before(channels: list[np.ndarray]) -> None:
+def test_other_channels_are_averaged(channels: list[np.ndarray]) -> None:
     recording = read(channels)
     assert recording.channel is None
     np.testing.assert_array_equal(recording.samples, np.stack(channels, axis=1).mean(axis=1))
@@ -216,7 +216,7 @@ def test_others_are_mixed_as_before(channels: list[np.ndarray]) -> None:
         ([VOICE, -VOICE], 1),
         ([0.9 * VOICE, -VOICE], 2),
         ([VOICE, -VOICE + 0.02 * NOISE[0]], 2),
-        ([VOICE + 0.05, -VOICE], 1),  # a constant offset is no voice
+        ([VOICE + 0.05, -VOICE], 1),  # a constant offset is not speech
         ([VOICE, -VOICE, VOICE, -VOICE], 1),
         ([ZERO, ZERO, 0.01 * VOICE, ZERO, ZERO, ZERO], 3),
         ([*NOISE[:3] * 0.005, VOICE, *NOISE[3:5] * 0.005], 4),
@@ -229,7 +229,7 @@ def test_the_strongest_channel_is_used_if_mixing_loses_it(channels: list[np.ndar
     np.testing.assert_array_equal(recording.samples, channels[used - 1])
 
 
-def test_all_ways_of_decoding_choose_the_same_channel() -> None:
+def test_all_decoders_choose_the_same_channel() -> None:
     content = stored([VOICE, -VOICE], "MP3", None)
     recording = read_recording(content)
     assert recording.channel in (1, 2) and np.abs(recording.samples).max() > 0.2
@@ -239,7 +239,7 @@ def test_all_ways_of_decoding_choose_the_same_channel() -> None:
     np.testing.assert_array_equal(part.samples, VOICE[4_000:12_000])
 
 
-def test_blocks_count_together() -> None:
+def test_blocks_are_counted_together() -> None:
     first, second = ChannelEnergies(2), ChannelEnergies(2)
     block = np.stack([VOICE, -0.99 * VOICE])
     first.add(block, block.mean(axis=0), axis=0)

@@ -1,4 +1,4 @@
-"""A segment of a long recording is what the whole recording holds there, though what comes before is not decoded."""
+"""Test that segments equal the same part of the complete recording, without decoding the audio before them."""
 
 import io
 from collections.abc import Callable
@@ -23,8 +23,8 @@ LENGTH = 24.0
 OFFSETS = (0.0, 0.011, 1.4, 3.0, 7.2503, 12.3456, 17.0, 21.0)
 
 
-def babble(rate: int = RATE, channels: int = 1) -> np.ndarray:
-    """Something that is never the same: harmonics of a wandering pitch with pauses, and noise."""
+def make_signal(rate: int = RATE, channels: int = 1) -> np.ndarray:
+    """Return a signal without repetitions: harmonics of a varying pitch with pauses, and noise."""
     draw, time = np.random.default_rng(7), np.arange(round(LENGTH * rate)) / rate
     pitch = 2 * np.pi * np.cumsum(120 + 40 * np.sin(1.7 * time) + 25 * np.sin(0.31 * time)) / rate
     voice = sum(np.sin(harmonic * pitch) / harmonic for harmonic in range(1, 25)) * (np.sin(9 * time) > -0.5) * 0.1
@@ -38,9 +38,9 @@ def encode(path: Path, codec: str, rate: int = RATE, bitrate: int = 0, channels:
         if bitrate:
             stream.bit_rate = bitrate
         elif codec == "libmp3lame":
-            stream.codec_context.flags |= 2  # of a bitrate that varies
+            stream.codec_context.flags |= 2  # with a variable bitrate
             stream.codec_context.global_quality = 4 * 118
-        frame = av.AudioFrame.from_ndarray(babble(rate, channels), format="fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(make_signal(rate, channels), format="fltp", layout=layout)
         frame.sample_rate = rate
         sizes = {"frame_size": stream.codec_context.frame_size or None}
         resampler = av.AudioResampler(stream.codec_context.format.name, layout, rate, **sizes)
@@ -50,8 +50,8 @@ def encode(path: Path, codec: str, rate: int = RATE, bitrate: int = 0, channels:
 
 
 def segments(path: Path, rate: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Segments, and what the whole recording holds in their place, at the rate of the recording."""
-    monkeypatch.setattr(decoding, "SAMPLING_RATE", rate)  # nothing is resampled
+    """Return segments, and the same parts of the complete recording, at the rate of the recording."""
+    monkeypatch.setattr(decoding, "SAMPLING_RATE", rate)  # without resampling
     whole, found = read_audio(path), []
     for offset in OFFSETS:
         start = round(offset * rate)
@@ -89,7 +89,7 @@ def test_a_segment_that_libsndfile_reads_is_exact(
 ) -> None:
     path = tmp_path / "clip"
     with soundfile.SoundFile(path, "w", RATE, 1, subtype, format=kind) as file:
-        for block in np.array_split(babble()[0], 30):
+        for block in np.array_split(make_signal()[0], 30):
             file.write(block)
     for segment, expected in segments(path, RATE, monkeypatch):
         np.testing.assert_array_equal(segment, expected)
@@ -110,7 +110,7 @@ def test_a_segment_that_libsndfile_reads_is_exact(
         ("clip.m4a", "alac", {}),
     ],
 )
-def test_a_segment_of_another_format_is_in_its_place(
+def test_a_segment_of_another_format_is_at_its_position(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, options: dict[str, Any]
 ) -> None:
     path = encode(tmp_path / name, codec, **options)
@@ -124,7 +124,7 @@ def test_a_segment_of_another_format_is_in_its_place(
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds of audio that are decoded, recording by recording."""
+    """Return a list to which the decoded seconds of each recording are appended."""
     totals: list[float] = []
     decode = decoding_av._decoded
 
@@ -139,7 +139,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize("name, codec", [("clip.m4a", "aac"), ("clip.webm", "libopus"), ("clip.mp3", "libmp3lame")])
-def test_what_comes_before_is_not_decoded(
+def test_audio_before_a_segment_is_not_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
 ) -> None:
     path = encode(tmp_path / name, codec, bitrate=64_000, write_xing="0")
@@ -149,7 +149,7 @@ def test_what_comes_before_is_not_decoded(
 
 
 def without_packets(path: Path, dropped: Callable[[int], bool]) -> Path:
-    """The same recording with gaps, as a browser leaves them."""
+    """Return the recording with gaps, like that of a browser."""
     other = path.with_name(f"gaps{path.suffix}")
     with av.open(str(path)) as source, av.open(str(other), "w") as target:
         stream = target.add_stream_from_template(source.streams.audio[0])
@@ -164,7 +164,7 @@ def without_packets(path: Path, dropped: Callable[[int], bool]) -> Path:
 def test_recording_with_gaps_is_decoded_from_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
 ) -> None:
-    """Decoding the whole closes the gaps; so a segment must not be found by its time."""
+    """Decoding the complete file removes the gaps, so that segments must not be located by their time stamps."""
     path = without_packets(encode(tmp_path / name, codec), lambda number: 200 <= number < 240)
     found = segments(path, RATE, monkeypatch)
     assert all(np.corrcoef(segment, expected)[0, 1] >= 0.999 for segment, expected in found)

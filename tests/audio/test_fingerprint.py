@@ -21,7 +21,7 @@ CORPORA = Path("quickstart/corpus")
 
 
 def clips(language: str, count: int, text: str = "") -> list[tuple[str, np.ndarray]]:
-    """Voices and samples of test clips of more than a second, such as say `text`."""
+    """Return voices and samples of test clips over one second, optionally only those with the transcript `text`."""
     rows = [json.loads(line) for line in (CORPORA / language / "test.jsonl").read_text("utf-8").splitlines()]
     chosen = [row for row in rows if row["duration"] > 1 and text in ("", row["text"])][:count]
     return [(row["speaker"], read_audio(CORPORA / language / row["audio_filepath"])) for row in chosen]
@@ -64,29 +64,29 @@ COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
-def test_copies_match_their_recording_and_no_other(
+def test_copies_match_only_their_recording(
     recordings: list[np.ndarray], copy: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     originals, copies = map(fingerprint, recordings), map(fingerprint, map(copy, recordings))
     found = matches(list(originals), list(copies))
     assert [left for left, _ in found] == [right for _, right in found]
-    assert len(found) >= 19  # of 20: a codec may spoil one of so short clips
+    assert len(found) >= 19  # of 20: a codec can prevent a match of one of these short clips
 
 
-def test_two_voices_that_say_the_same_do_not_match() -> None:
+def test_two_voices_with_the_same_text_do_not_match() -> None:
     texts = {json.loads(line)["text"] for line in (CORPORA / "uz/test.jsonl").read_text("utf-8").splitlines()}
     compared = 0
     for text in sorted(texts):
-        said = clips("uz", 5, text)
-        for first in range(len(said)):
+        spoken_clips = clips("uz", 5, text)
+        for first in range(len(spoken_clips)):
             for second in range(first):
-                if said[first][0] != said[second][0]:
+                if spoken_clips[first][0] != spoken_clips[second][0]:
                     compared += 1
-                    assert not matches([fingerprint(said[first][1])], [fingerprint(said[second][1])])
+                    assert not matches([fingerprint(spoken_clips[first][1])], [fingerprint(spoken_clips[second][1])])
     assert compared >= 3
 
 
-def test_a_speaker_who_says_something_else_does_not_match() -> None:
+def test_other_text_of_the_same_speaker_does_not_match() -> None:
     by_voice: dict[str, list[bytes]] = {}
     for voice, samples in clips("gl", 100):
         by_voice.setdefault(voice, []).append(fingerprint(samples))
@@ -101,7 +101,7 @@ def test_a_speaker_who_says_something_else_does_not_match() -> None:
         np.zeros(1),
         np.zeros(16_000),
         np.full(16_000, 0.25),
-        np.random.default_rng(0).uniform(-1, 1, 16_000) / 2**16,  # what rounding to 16 bits leaves
+        np.random.default_rng(0).uniform(-1, 1, 16_000) / 2**16,  # the rounding error of 16 bits
     ],
     ids=["nothing", "one sample", "silence", "an offset", "rounding"],
 )
@@ -114,25 +114,25 @@ def test_silence_has_no_fingerprint(samples: np.ndarray) -> None:
     [
         np.sin(np.arange(800)),
         np.random.default_rng(0).uniform(-1, 1, 800),
-        np.eye(1, 16_000, 15_999)[0],  # a click at the very end
+        np.eye(1, 16_000, 15_999)[0],  # a click at the end
         np.eye(1, 2)[0],
-        (-1.0) ** np.arange(16_000),  # above all bands
+        (-1.0) ** np.arange(16_000),  # above the highest band
         np.random.default_rng(0).uniform(-1, 1, 30 * 16_000),
     ],
     ids=["short tone", "short noise", "click", "two samples", "too high", "long"],
 )
-def test_short_and_odd_clips_have_a_fingerprint_or_none(samples: np.ndarray) -> None:
+def test_fingerprints_of_short_and_unusual_clips(samples: np.ndarray) -> None:
     assert len(fingerprint(samples.astype(np.float32))) in (0, 64)
 
 
 @given(arrays(np.float32, st.integers(0, 1200), elements=st.floats(-1, 1, width=32)))
-def test_any_samples_have_a_fingerprint_or_none(samples: np.ndarray) -> None:
+def test_any_samples_are_accepted(samples: np.ndarray) -> None:
     print_ = fingerprint(samples)
     assert len(print_) in (0, 64)
     assert print_ == fingerprint(samples.copy())
 
 
-def test_a_long_recording_takes_little_memory_beside_itself() -> None:
+def test_a_long_recording_needs_little_additional_memory() -> None:
     samples = np.random.default_rng(0).standard_normal(600 * 16_000, np.float32)
     tracemalloc.start()
     try:
@@ -144,7 +144,7 @@ def test_a_long_recording_takes_little_memory_beside_itself() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 2048])
-def test_frames_that_are_in_memory_together_change_no_bit(
+def test_fingerprints_do_not_depend_on_the_block_size(
     recordings: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     long = np.concatenate(recordings)
@@ -154,11 +154,11 @@ def test_frames_that_are_in_memory_together_change_no_bit(
 
 
 @pytest.mark.parametrize("level", [2.0, 0.5, 2**-6])
-def test_the_level_changes_nothing(recordings: list[np.ndarray], level: float) -> None:
+def test_fingerprints_do_not_depend_on_the_level(recordings: list[np.ndarray], level: float) -> None:
     assert fingerprint(recordings[0] * np.float32(level)) == fingerprint(recordings[0])
 
 
-def drawn(count: int, seed: int = 0) -> np.ndarray:
+def draw_fingerprints(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(256, size=(count, 64), dtype=np.uint8)
 
 
@@ -174,14 +174,14 @@ def with_flipped(print_: bytes, bits: set[int]) -> bytes:
 
 
 @given(st.sets(st.integers(0, 511), max_size=15), st.integers(0, 9))
-def test_fifteen_bits_cannot_hide_a_copy(bits: set[int], index: int) -> None:
-    prints = prints_of(drawn(10))  # 16 blocks of 32 bits: one of them is whole
+def test_copies_with_fifteen_different_bits_are_found(bits: set[int], index: int) -> None:
+    prints = prints_of(draw_fingerprints(10))  # one of 16 blocks of 32 bits is unchanged
     assert matches(prints, [with_flipped(prints[index], bits)]) == [(index, 0)]
 
 
 @given(st.sets(st.integers(0, 511), max_size=120))
-def test_the_share_of_bits_decides_among_those_that_are_compared(bits: set[int]) -> None:
-    print_ = prints_of(drawn(1))[0]
+def test_compared_fingerprints_match_by_their_share_of_equal_bits(bits: set[int]) -> None:
+    print_ = prints_of(draw_fingerprints(1))[0]
     found = matches([print_], [with_flipped(print_, bits)])
     assert found in ([], [(0, 0)])
     assert not found or len(bits) <= MAX_DISTANCE * 512
@@ -189,13 +189,13 @@ def test_the_share_of_bits_decides_among_those_that_are_compared(bits: set[int])
 
 
 @pytest.mark.parametrize("flipped, found", [(64, [(0, 0)]), (65, [])])
-def test_copies_differ_in_an_eighth_of_the_bits_at_most(flipped: int, found: list[tuple[int, int]]) -> None:
-    print_ = prints_of(drawn(1))[0]
+def test_copies_differ_in_at_most_an_eighth_of_the_bits(flipped: int, found: list[tuple[int, int]]) -> None:
+    print_ = prints_of(draw_fingerprints(1))[0]
     assert matches([print_], [with_flipped(print_, set(range(flipped)))]) == found
 
 
 def test_all_pairs_are_found_and_in_order() -> None:
-    first, second, third = prints_of(drawn(3))
+    first, second, third = prints_of(draw_fingerprints(3))
     near = with_flipped(first, {0, 100, 200})
     left, right = [second, first, b"", near, first], [b"", first, third, near]
     pairs = [(1, 1), (1, 3), (3, 1), (3, 3), (4, 1), (4, 3)]
@@ -203,51 +203,51 @@ def test_all_pairs_are_found_and_in_order() -> None:
     assert matches(right, left) == sorted((after, before) for before, after in pairs)
 
 
-def test_what_is_empty_matches_nothing() -> None:
+def test_empty_fingerprints_match_nothing() -> None:
     assert matches([b"", b""], [b""]) == []
     assert matches([], []) == []
-    assert matches(prints_of(drawn(1)), []) == []
+    assert matches(prints_of(draw_fingerprints(1)), []) == []
     assert duplicates([b"", b""]) == []
     assert duplicates([]) == []
 
 
-def test_candidates_are_compared_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = drawn(40)
-    rows[1::2, :32] = rows[::2, :32]  # half the bits of the neighbour: compared, and too far
+def test_candidates_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = draw_fingerprints(40)
+    rows[1::2, :32] = rows[::2, :32]  # half of the bits of the neighbor: compared, but too different
     rows[3::4] = rows[2::4]
     rows[3::4, 0] ^= 1
     prints = prints_of(rows)
-    whole = matches(prints, prints)
-    assert len(whole) == 40 + 20
+    expected = matches(prints, prints)
+    assert len(expected) == 40 + 20
     for size in (1, 3, 64):
         monkeypatch.setattr(fingerprints, "_AT_ONCE", size)
-        assert matches(prints, prints) == whole
+        assert matches(prints, prints) == expected
 
 
-def test_a_value_that_too_many_share_is_passed_over_and_the_others_still_found() -> None:
-    rows = drawn(LARGEST_BUCKET + 1)
+def test_a_block_value_of_too_many_clips_is_skipped() -> None:
+    rows = draw_fingerprints(LARGEST_BUCKET + 1)
     rows[:, :32] = rows[0, :32]
     prints = prints_of(rows)
     copy = with_flipped(prints[5], {0, 300})
     assert matches(prints, [copy]) == [(5, 0)]
-    spoilt = with_flipped(prints[5], set(range(0, 256, 4)))  # its own half, a bit of each nibble: nothing else is left
+    spoilt = with_flipped(prints[5], set(range(0, 256, 4)))  # no block is unchanged
     assert matches(prints, [spoilt]) == []
     assert matches(prints[:LARGEST_BUCKET], [spoilt]) == [(5, 0)]
 
 
-def test_equal_fingerprints_are_one_however_many() -> None:
-    many = prints_of(drawn(1)) * (3 * LARGEST_BUCKET)
+def test_equal_fingerprints_are_compared_once() -> None:
+    many = prints_of(draw_fingerprints(1)) * (3 * LARGEST_BUCKET)
     assert matches(many, [with_flipped(many[0], {7})]) == [(index, 0) for index in range(len(many))]
     assert duplicates(many) == [(0, index) for index in range(1, len(many))]
 
 
-def test_each_duplicate_is_named_once_with_the_earliest_that_it_matches() -> None:
-    first, other = prints_of(drawn(2))
+def test_each_duplicate_is_listed_once_with_its_earliest_match() -> None:
+    first, other = prints_of(draw_fingerprints(2))
     near, far = with_flipped(first, set(range(40))), with_flipped(first, set(range(80)))
     assert duplicates([other, first, near, first, far, b"", other]) == [(1, 2), (1, 3), (2, 4), (0, 6)]
 
 
-@given(st.lists(st.sampled_from(prints_of(drawn(4))), max_size=12))
-def test_leaving_duplicates_out_leaves_one_of_each(prints: list[bytes]) -> None:
+@given(st.lists(st.sampled_from(prints_of(draw_fingerprints(4))), max_size=12))
+def test_removing_duplicates_keeps_one_clip_of_each(prints: list[bytes]) -> None:
     again = {index for _, index in duplicates(prints)}
     assert [print_ for index, print_ in enumerate(prints) if index not in again] == list(dict.fromkeys(prints))

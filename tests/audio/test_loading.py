@@ -15,7 +15,7 @@ from tests.samples import pitch, tone, write_clip
 
 
 def encode_with_av(path: Path, codec: str, mono: np.ndarray | None = None) -> Path:
-    """Samples, or half a second of 440 Hz, in stereo at 48 kHz, as phones and browsers record it."""
+    """Encode samples, or half a second of 440 Hz, in stereo at 48 kHz, like phones and browsers."""
     samples = tone(rate=48_000) if mono is None else soxr.resample(mono, SAMPLING_RATE, 48_000)
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=48_000, layout="stereo")
@@ -41,7 +41,7 @@ def clip_of(samples: np.ndarray, rate: int = SAMPLING_RATE) -> Callable[[Path], 
     return lambda path: write_clip(path, samples.astype(np.float32), rate, subtype="FLOAT")
 
 
-def with_one(value: float) -> np.ndarray:
+def with_sample(value: float) -> np.ndarray:
     samples = tone()
     samples[100] = value
     return samples
@@ -77,7 +77,7 @@ def test_pyav_formats(tmp_path: Path, name: str, codec: str) -> None:
 
 
 def test_flac_without_a_declared_length(tmp_path: Path) -> None:
-    """As a pipe writes it: the 36 bits of the header that count the samples are zero."""
+    """In a file that was written to a pipe, the 36 bits of the header for the number of samples are zero."""
     path = write_clip(tmp_path / "piped.flac")
     content = bytearray(path.read_bytes())
     content[21] &= 0xF0
@@ -114,7 +114,7 @@ def test_content_and_path_give_the_same_samples(tmp_path: Path) -> None:
 
 
 def encoded(path: Path) -> Path:
-    """Half a second of 440 Hz, half a second of 880 Hz."""
+    """Return an encoded recording with half a second of 440 Hz and half a second of 880 Hz."""
     samples = np.concatenate([tone(440), tone(880)])
     return encode_with_av(path, "aac", samples) if path.suffix == ".m4a" else write_clip(path, samples)
 
@@ -135,7 +135,7 @@ def test_segment_of_a_recording(
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_segments_together_equal_the_whole(tmp_path: Path, rate: int) -> None:
+def test_joined_segments_equal_the_recording(tmp_path: Path, rate: int) -> None:
     path = write_clip(tmp_path / "clip.wav", tone(seconds=1.0, rate=rate), rate)
     parts = [read_audio(path, offset=offset, duration=0.25) for offset in (0.0, 0.25, 0.5, 0.75)]
     assert [len(part) for part in parts] == [SAMPLING_RATE // 4] * 4
@@ -184,9 +184,9 @@ def test_segment_outside_the_recording_or_too_short_is_refused(
         ("clip.wav", clip_of(np.zeros(0), 8_000), AudioError),
         ("clip.wav", clip_of(np.ones(1), 48_000), AudioError),
         ("clip.wav", clip_of(np.ones(300)), AudioError),
-        ("clip.wav", clip_of(with_one(np.nan)), AudioError),
-        ("clip.wav", clip_of(with_one(np.inf)), AudioError),
-        ("clip.wav", clip_of(with_one(np.nan), 8_000), AudioError),
+        ("clip.wav", clip_of(with_sample(np.nan)), AudioError),
+        ("clip.wav", clip_of(with_sample(np.inf)), AudioError),
+        ("clip.wav", clip_of(with_sample(np.nan), 8_000), AudioError),
     ],
 )
 def test_errors_contain_the_file(
@@ -207,7 +207,7 @@ def test_mp3_is_read_to_its_end(tmp_path: Path, tagged: bool, declared: bool) ->
     with av.open(str(tmp_path / "clip.mp3"), "w", container_options=options) as container:
         container.metadata["comment"] = "Xing, Info or VBRI " * 500
         stream: Any = container.add_stream("libmp3lame", rate=SAMPLING_RATE, layout="mono")
-        stream.codec_context.flags |= 2  # of a bitrate that varies
+        stream.codec_context.flags |= 2  # with a variable bitrate
         stream.codec_context.global_quality = 2 * 118
         frame = av.AudioFrame.from_ndarray(loud_then_quiet.astype(np.float32)[None], format="fltp", layout="mono")
         frame.sample_rate = SAMPLING_RATE

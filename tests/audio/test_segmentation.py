@@ -9,7 +9,7 @@ from tests.samples import tone
 
 
 @given(st.integers(1, 60 * SAMPLING_RATE), st.floats(0.5, 30), st.floats(0, 1))
-def test_parts_cover_the_recording_and_none_is_too_long(length: int, limit: float, pause: float) -> None:
+def test_segments_cover_the_recording_and_are_within_the_limit(length: int, limit: float, pause: float) -> None:
     samples = np.ones(length, np.float32)
     samples[int(pause * length) :][: SAMPLING_RATE // 4] = 0
     parts = split_at_pauses(samples, limit)
@@ -20,12 +20,12 @@ def test_parts_cover_the_recording_and_none_is_too_long(length: int, limit: floa
         assert all(end - start >= 0.09 * limit for start, end in parts)
 
 
-def test_a_short_recording_is_one_part() -> None:
+def test_a_short_recording_is_one_segment() -> None:
     assert split_at_pauses(tone(seconds=2.0), 2.0) == [(0.0, 2.0)]
 
 
 @pytest.mark.parametrize("pause", [7.0, 8.0, 9.5])
-def test_the_cut_is_in_the_pause(pause: float) -> None:
+def test_recordings_are_split_at_pauses(pause: float) -> None:
     samples = tone(seconds=15.0)
     samples[round((pause - 0.15) * SAMPLING_RATE) : round((pause + 0.15) * SAMPLING_RATE)] *= 0.01
     (_, cut), (start, end) = split_at_pauses(samples, 10.0)
@@ -33,14 +33,14 @@ def test_the_cut_is_in_the_pause(pause: float) -> None:
 
 
 @pytest.mark.parametrize("start, end", [(2.0, 3.0), (9.6, 10.2)], ids=["too early", "too late"])
-def test_a_pause_that_would_leave_a_short_part_is_passed_over(start: float, end: float) -> None:
+def test_a_pause_is_skipped_if_a_segment_would_be_short(start: float, end: float) -> None:
     samples = tone(seconds=10.2)
     samples[round(start * SAMPLING_RATE) : round(end * SAMPLING_RATE)] = 0
     (_, cut), _ = split_at_pauses(samples, 10.0)
     assert 6.0 <= cut <= 9.2
 
 
-def test_parts_put_together_are_the_recording() -> None:
+def test_joined_segments_equal_the_recording() -> None:
     samples = np.random.default_rng(0).normal(size=50_001).astype(np.float32)
     parts = [cut_segment(samples, *part) for part in split_at_pauses(samples, 0.9)]
     np.testing.assert_array_equal(np.concatenate(parts), samples)

@@ -1,4 +1,4 @@
-"""Dither, digital silence and faint noise are silence, whatever the bit depth and the codec; quiet speech is not."""
+"""Test that dither, digital silence and faint noise are silence in any codec, and that quiet speech is not."""
 
 import io
 from itertools import product
@@ -16,14 +16,14 @@ QUICKSTART = sorted((Path(__file__).parents[2] / "quickstart/corpus/uz/test").gl
 
 
 def stored(samples: np.ndarray, rate: int, kind: str = "WAV", subtype: str = "PCM_16") -> np.ndarray:
-    """The samples after they were written and read."""
+    """Return the samples after writing and reading a file."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
     return read_audio(buffer.getvalue())
 
 
 def dither(bits: int, seconds: float, rate: int) -> np.ndarray:
-    """Triangular dither of a silent recording, as whole steps of so many bits."""
+    """Return triangular dither of a silent recording, in steps of the given number of bits."""
     draw = np.random.default_rng(bits)
     steps = draw.uniform(-0.5, 0.5, (2, round(seconds * rate))).sum(axis=0)
     return np.round(steps) / 2 ** (bits - 1)
@@ -69,7 +69,7 @@ def test_one_bit_of_a_telephone_recording_is_silence() -> None:
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 @pytest.mark.parametrize("decibels", [-30, -55, -67, -70])
-def test_speech_is_no_silence_however_quiet(decibels: float, subtype: str) -> None:
+def test_quiet_speech_is_not_silence(decibels: float, subtype: str) -> None:
     for path in QUICKSTART:
         samples = at_level(read_audio(path), decibels)
         assert not is_silent(stored(samples, 16_000, "WAV", subtype)), path.name
@@ -77,7 +77,7 @@ def test_speech_is_no_silence_however_quiet(decibels: float, subtype: str) -> No
 
 
 @pytest.mark.parametrize("kind, subtype", [("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")])
-def test_quiet_speech_survives_a_codec(kind: str, subtype: str) -> None:
+def test_encoded_quiet_speech_is_not_silence(kind: str, subtype: str) -> None:
     for path in QUICKSTART:
         assert not is_silent(stored(at_level(read_audio(path), -67), 16_000, kind, subtype)), path.name
 

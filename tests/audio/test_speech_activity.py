@@ -21,7 +21,7 @@ def test_pauses_are_found_over_any_noise_floor(floor: float) -> None:
     assert np.allclose(found, [(0.4, 1.2), (1.5, 2.0)], atol=1.5 * FRAME_SECONDS)
 
 
-def test_closures_of_plosives_are_no_pauses_and_clicks_no_speech() -> None:
+def test_plosive_closures_are_not_pauses_and_clicks_are_not_speech() -> None:
     click = tone(seconds=0.02)
     samples = np.concatenate([tone(), silence(0.1), tone(), silence(0.4), click, silence(0.4), tone()])
     found = speech_intervals(samples)
@@ -29,7 +29,7 @@ def test_closures_of_plosives_are_no_pauses_and_clicks_no_speech() -> None:
 
 
 @pytest.mark.parametrize("samples", [silence(1.0), tone(seconds=1.0), noise(1.0, 0.1), silence(1.0)[:1]])
-def test_without_pauses_the_recording_is_one_stretch(samples: np.ndarray) -> None:
+def test_a_recording_without_pauses_is_one_interval(samples: np.ndarray) -> None:
     assert speech_intervals(samples) == [(0.0, len(samples) / SAMPLING_RATE)]
 
 

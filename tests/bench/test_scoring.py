@@ -2,8 +2,8 @@ import random
 
 import jiwer
 
-from bench.quickstart import misheard
-from bench.scoring import SIZES, heard_corpora, measure_scoring, scored
+from bench.quickstart import with_errors
+from bench.scoring import SIZES, corpora_with_errors, measure_scoring, scored
 
 
 FEW = {"large": 148, "small": 52}
@@ -15,8 +15,8 @@ def test_the_corpora_have_the_sizes_of_the_galician_card() -> None:
 
 
 def test_texts_are_reproducible_and_contain_errors() -> None:
-    texts = heard_corpora(FEW)
-    assert texts == heard_corpora(FEW)
+    texts = corpora_with_errors(FEW)
+    assert texts == corpora_with_errors(FEW)
     assert {name: len(references) for name, (references, _) in texts.items()} == FEW
     for references, hypotheses in texts.values():
         assert 0.05 < jiwer.wer(references, hypotheses) < 0.15
@@ -24,14 +24,14 @@ def test_texts_are_reproducible_and_contain_errors() -> None:
 
 def test_words_have_errors_of_each_kind() -> None:
     draw = random.Random(0)  # noqa: S311 - draws need no secrecy
-    assert {misheard("luz", 0, ["non"], draw) for _ in range(100)} == {"luz"}
-    variants = {misheard("luz", 1, ["non"], draw) for _ in range(100)}
+    assert {with_errors("luz", 0, ["non"], draw) for _ in range(100)} == {"luz"}
+    variants = {with_errors("luz", 1, ["non"], draw) for _ in range(100)}
     assert {"luz non", "non", ""} < variants and "luz" not in variants
     assert {len(text) for text in variants - {"luz non", "non", ""}} == {3}
 
 
 def test_rates_are_those_of_jiwer_for_each_corpus_and_the_pool() -> None:
-    texts = heard_corpora(FEW)
+    texts = corpora_with_errors(FEW)
     *corpora, pool = scored(texts)
     for rates, (references, hypotheses) in zip(corpora, texts.values(), strict=True):
         words = jiwer.process_words(references, hypotheses)

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from bench.plain_script import PlainCollator
-from bench.quickstart import ROOT, clips_of
+from bench.quickstart import ROOT, load_clips
 from bench.training import measure_training
 from escoita.models.gemma4 import Gemma4Family
 from escoita.records.training import Prompt
@@ -26,7 +26,7 @@ def test_the_plain_script_has_the_same_inputs_and_labels() -> None:
     """The scripts differ in batch order and padding only."""
     family = Gemma4Family()
     processor = family.load_processor(str(ROOT / "quickstart/gemma4"))
-    clips = list(clips_of("uz")[:3])
+    clips = list(load_clips("uz")[:3])
     plain = PlainCollator(processor, PROMPT)([{"audio": clip.audio, "text": clip.text} for clip in clips])
     audio = [soundfile.read(clip.audio, dtype="float32")[0] for clip in clips]
     ours = family.encode_with_targets(processor, audio, [clip.text for clip in clips], PROMPT)

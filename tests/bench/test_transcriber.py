@@ -1,13 +1,13 @@
 import json
 from pathlib import Path
 
-from bench.quickstart import clips_of
+from bench.quickstart import load_clips
 from bench.table import write_results
 from bench.transcriber import measure_transcriber
 
 
 def test_the_test_clips_come_first() -> None:
-    clips = clips_of("uz")[:300]
+    clips = load_clips("uz")[:300]
     assert [clip.id for clip in clips[158:162]] == ["uz-test-0158", "uz-test-0159", "uz-train-0000", "uz-train-0001"]
     assert all(Path(path).is_file() for path in clips.column("audio"))
 

@@ -1,6 +1,6 @@
 from hypothesis import settings
 
 
-# The same examples every time, however slow the machine.
+# The same examples in every run, without a time limit.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")

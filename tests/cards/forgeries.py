@@ -1,5 +1,5 @@
 """
-Ways to forge what a repository claims, each with the check that catches it and the verdict.
+List forgeries of a repository, each with the check that detects it and its verdict.
 
     python -m tests.cards.forgeries
 
@@ -25,8 +25,8 @@ from escoita.evaluation.predictions import described, parquet, read_predictions,
 from escoita.evaluation.report.plots import drawings
 from escoita.records.evaluation import EvaluationRecord
 from escoita.run_directory import RunDirectory
-from tests.cards.proven import OTHER_WEIGHTS, lora_weights, write_files
 from tests.cards.publishing import BASE, REPO
+from tests.cards.verifiable_run import OTHER_WEIGHTS, lora_weights, write_files
 
 
 Files = dict[str, bytes]
@@ -42,13 +42,13 @@ PATH = r'(<path d="M [\d. ]+\nL )([\d.]+)'
 
 class Forgery(NamedTuple):
     """
-    A way to forge a repository.
+    Store a forgery of a repository.
 
     Args:
-        claim (`str`): What is forged, for the documentation.
-        change (`Callable`): Changes the published files in place; checksums are made again afterwards.
-        check (`str`): The check that answers.
-        verdict (`str`): Its verdict.
+        claim (`str`): Forged claim, for the documentation.
+        change (`Callable`): Function that changes the published files in place; checksums are updated afterwards.
+        check (`str`): Name of the check that detects it.
+        verdict (`str`): Verdict of the check.
     """
 
     claim: str
@@ -66,7 +66,7 @@ def both(*changes: Change) -> Change:
 
 
 def text(name: str, pattern: str, replacement: str) -> Change:
-    """Replace the first match in a file of text."""
+    """Replace the first match in a text file."""
 
     def change(files: Files) -> None:
         new, times = re.subn(pattern, replacement, files[name].decode(), count=1, flags=re.DOTALL)
@@ -77,7 +77,7 @@ def text(name: str, pattern: str, replacement: str) -> Change:
 
 
 def record(name: str, update: Callable[[dict[str, Any]], object]) -> Change:
-    """Change a record of JSON or YAML."""
+    """Change a JSON or YAML record."""
 
     def change(files: Files) -> None:
         document = yaml.safe_load(files[name])
@@ -91,7 +91,7 @@ def record(name: str, update: Callable[[dict[str, Any]], object]) -> Change:
 
 
 def put(name: str, *path: Any) -> Change:
-    """Set one value of a record: the keys that lead to it, and the value."""
+    """Set one value of a record, given its keys."""
 
     def update(document: Any) -> None:
         *places, last, value = path
@@ -161,7 +161,7 @@ def repeated(table: Any) -> Any:
 
 
 def again(files: Files) -> None:
-    """Score, draw and write the card again, as a forger does who has escoita."""
+    """Score, draw and write the card again with escoita."""
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(write_files(Path(folder), files))
         published = EvaluationRecord.read(run.results)
@@ -179,7 +179,7 @@ def and_again(*changes: Change) -> Change:
 
 
 def section(name: str, write: Callable[[str], str]) -> Change:
-    """Write something in the place of a section, whose marks are a part of it."""
+    """Replace a section, including its marks."""
 
     def change(files: Files) -> None:
         card = files[CARD].decode()
@@ -211,7 +211,7 @@ def around(before: str, after: str) -> Callable[[str], str]:
 
 
 def written(addition: str) -> Change:
-    """Add text of the author at the beginning of the card."""
+    """Add an author's text at the beginning of the card."""
 
     def change(files: Files) -> None:
         opening, front, rest = split(files[CARD].decode())

@@ -1,4 +1,4 @@
-"""A run that is quickly published, and what the Hub double holds of it."""
+"""Make a run that can be published quickly, and read repositories of the Hub double."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ EARLIER: dict[str, bytes | None] = {
 
 
 def make_run(path: Path, evaluation: EvaluationRecord | None = None) -> RunDirectory:
-    """Trained and evaluated as far as records tell; its base is a repository."""
+    """Write the records of a training and an evaluation; the base is a repository."""
     run = write_run(path, recipe().model_copy(update={"base": BASE}), evaluation_record=evaluation)
     run.adapter.mkdir()
     config = {"base_model_name_or_path": BASE, "peft_type": "LORA"}
@@ -38,22 +38,22 @@ def make_run(path: Path, evaluation: EvaluationRecord | None = None) -> RunDirec
 
 
 def make_repositories(hub: HubDouble, *repos: str, earlier: bool = True) -> None:
-    """The base, and others in which something was published before."""
+    """Create the repository of the base, and others with an earlier publication."""
     for repo in (BASE, *repos):
         hub.store.create(Repo("model", repo), author="ana")
     for repo in repos if earlier else ():
         hub.commit(repo, EARLIER, "Earlier")
 
 
-def reach(hub: HubDouble, token: str | None = "hf_ana") -> dict[str, str]:  # noqa: S107
-    """Environment in which the real client talks to the double."""
+def client_environment(hub: HubDouble, token: str | None = "hf_ana") -> dict[str, str]:  # noqa: S107
+    """Return the environment in which the client uses the double."""
     environment = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "0" if hub.store.cas else "1"}
     environment["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     return environment | ({"HF_TOKEN": token} if token else {})
 
 
 def commits(hub: HubDouble, repo: str = REPO) -> list[str]:
-    """Titles, the newest first."""
+    """Return the titles of commits, newest first."""
     double = hub.store.repos["model", repo]
     return [commit.title for commit in double.history(double.at("main"))]
 

@@ -1,4 +1,4 @@
-"""A run that was never trained: its recipe and its records, made by hand."""
+"""Make a recipe and records of a run that was not trained."""
 
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,10 @@ def rates(wer: float = 0.07118, **changes: Any) -> Rates:
 BASE_RATES = {"cer": 0.81239, "wer_ci95": (1.2, 1.3), "cer_ci95": (0.8, 0.9)}
 
 
-def heard(
+def system_result(
     system: str = "adapter", normalized: Rates | None = None, raw: Rates | None = None, **faults: int
 ) -> SystemResult:
-    """What a system heard; the raw rates are the same unless given, and nothing went wrong unless told."""
+    """Return the result of a system; by default, the raw rates are equal to the normalized ones, without faults."""
     own = rates() if system == "adapter" else rates(1.25167, **BASE_RATES)
     counts = dict.fromkeys(Faults.model_fields, 0) | faults
     return SystemResult(
@@ -63,8 +63,8 @@ def difference(other: str = "base", **changes: Any) -> Difference:
 
 
 def result(name: str = "clips", systems: list[SystemResult] | None = None, **changes: Any) -> CorpusResult:
-    """Base beside adapter on one corpus; only the adapter if it is the only one of the systems."""
-    systems = systems or [heard(), heard("base")]
+    """Return the result of adapter and base, or of the given systems, on one corpus."""
+    systems = systems or [system_result(), system_result("base")]
     fields = {
         "name": name,
         "language": "uz",
@@ -106,10 +106,10 @@ def macro(name: str = "adapter", **changes: Any) -> MacroMean:
 
 
 def evaluation(*corpora: CorpusResult, normalizer: str = "raw", **changes: Any) -> EvaluationRecord:
-    """Of the adapter and whatever else the corpora were heard by."""
+    """Return a record of the systems of the corpora."""
     results = list(corpora) or [result()]
     names = [item.system for item in results[0].systems]
-    ours = heard(normalized=rates(0.10987))
+    ours = system_result(normalized=rates(0.10987))
     fields = {
         "systems": [system(name) for name in names],
         "normalizer": normalizer,
@@ -157,7 +157,7 @@ def training(**changes: Any) -> TrainingRecord:
 
 
 def validated_training(**changes: Any) -> TrainingRecord:
-    """One in which 48 clips were heard three times, the second time best."""
+    """Return a record with three validations on 48 clips, of which the second one is best."""
     points = [(0, 3.11, 1.26512, 0.53481), (300, 0.52, 0.02371, 0.00561), (600, 0.43, 0.03125, 0.00672)]
     validation = [
         ValidationPoint(step=step, loss=loss, wer=wer, cer=cer, utterances=48) for step, loss, wer, cer in points
@@ -174,7 +174,7 @@ def validated_training(**changes: Any) -> TrainingRecord:
 
 
 def leak(by: str, clips: int, corpus: str = "clips", **changes: Any) -> Leak:
-    """Clips of a test corpus of which training knows something."""
+    """Return an overlap of a test corpus with the training data."""
     pair = Pair(
         clip=Clip(split="test", corpus=corpus, id="t-7", text="chiroqni yoq"),
         like=Clip(split="train", corpus="clips", id="l-9", text="Chiroqni yoq!"),
@@ -207,7 +207,7 @@ def data(*leaks: Leak) -> DataRecord:
 
 
 def recipe(**sections: dict[str, Any]) -> Recipe:
-    """The small recipe, its sections updated."""
+    """Return the small recipe with changed sections."""
     document = yaml.safe_load(RECIPE) | {
         "eval": {"batch_seconds": 60.0, "max_new_tokens": 64, "probes": False, "normalizer": "raw"}
     }

@@ -1,4 +1,4 @@
-"""Private keys for the tests of signatures."""
+"""Write private keys for the tests of signatures."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """
-A Sigstore for tests without the network.
+Provide a Sigstore for tests without a network.
 
-It issues certificates (Fulcio), keeps a log of one entry (Rekor), gives identity tokens as GitHub Actions does, and
-its trust configuration names its own keys. Client and verifier are the real ones.
+It issues certificates (Fulcio), keeps a log with one entry (Rekor), and issues identity tokens like GitHub Actions.
+Its trust configuration names its own keys. The client and the verifier are the real ones.
 """
 
 import base64
@@ -49,10 +49,10 @@ def signed(key: Key, content: bytes) -> bytes:
 
 class SigstoreDouble:
     """
-    Keys, and what is made with them.
+    Hold the keys, and sign with them.
 
     Args:
-        identity (`str`): Whom the certificates are for.
+        identity (`str`): Identity in the certificates.
     """
 
     def __init__(self, identity: str = IDENTITY):
@@ -84,7 +84,7 @@ class SigstoreDouble:
         )
 
     def certificate(self, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
-        """Certify a key for the identity, with the timestamp of a certificate log in it."""
+        """Return a certificate of a key for the identity, with the timestamp of a certificate log."""
         usage = dict.fromkeys(
             ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign"), False
         )
@@ -113,7 +113,7 @@ class SigstoreDouble:
         )
 
     def _timestamp(self, before: bytes) -> bytes:
-        """RFC 6962: a list of one signed certificate timestamp, in the octets that the extension holds."""
+        """Return the extension of RFC 6962, a list with one signed certificate timestamp."""
         now = int(time.time() * 1000)
         entry = key_id(self.ca) + len(before).to_bytes(3, "big") + before
         signature = signed(self.ct, struct.pack("!BBQH", 0, 0, now, 1) + entry + struct.pack("!H", 0))
@@ -153,7 +153,7 @@ class SigstoreDouble:
         return entry | {"verification": {"signedEntryTimestamp": promise, "inclusionProof": proof}}
 
     def token(self) -> str:
-        """An identity token of a job, as GitHub signs it; nobody here looks at its signature."""
+        """Return an identity token of a job in GitHub's format; its signature is not checked here."""
         now = int(time.time())
         reference = self.identity.removeprefix("https://github.com/")
         claims = {"iss": ISSUER, "aud": "sigstore", "sub": "repo:ana/train:ref:refs/heads/main", "iat": now}
@@ -163,7 +163,7 @@ class SigstoreDouble:
         return ".".join([*encoded, "AAAA"])
 
     def trust(self) -> str:
-        """The trust configuration in which this double is Sigstore."""
+        """Return the trust configuration for this double."""
         start = {"start": "2020-01-01T00:00:00Z"}
 
         def log(key: Key) -> dict[str, Any]:
@@ -200,7 +200,7 @@ class SigstoreDouble:
         return json.dumps({"mediaType": kind, "trustedRoot": trusted, "signingConfig": config})
 
     def answer(self, path: str, sent: bytes) -> dict[str, Any] | None:
-        """What a request is answered with; none where there is nothing."""
+        """Return the response to a request, or `None` for an unknown path."""
         if path.startswith("/token"):
             return {"value": self.token()}
         if path.startswith("/.well-known/openid-configuration"):
@@ -218,7 +218,7 @@ class SigstoreDouble:
 
 @contextmanager
 def serve_sigstore(identity: str = IDENTITY) -> Iterator[SigstoreDouble]:
-    """Serve a double on this machine."""
+    """Serve the double on this machine."""
     double = SigstoreDouble(identity)
 
     class Handler(BaseHTTPRequestHandler):

@@ -22,8 +22,8 @@ from tests.cards.samples import data, evaluation, leak, recipe, result, training
 from tests.evaluation.samples import write_rows
 
 
-def asked(split: str = "test") -> Recipe:
-    """A recipe that withholds the transcripts of its corpus in one split."""
+def withholding_recipe(split: str = "test") -> Recipe:
+    """Return a recipe that withholds the transcripts of one split of its corpus."""
     document = recipe().model_dump(mode="json")
     document["corpora"][split][0]["publish_references"] = False
     return Recipe.model_validate(document)
@@ -44,25 +44,25 @@ def redacted(record: EvaluationRecord, speakers: dict[str, str]) -> EvaluationRe
 
 def test_private_corpora_by_split_and_name() -> None:
     assert private_corpora(recipe()) == set()
-    assert private_corpora(asked("train")) == {("train", "clips")}
+    assert private_corpora(withholding_recipe("train")) == {("train", "clips")}
 
 
 def test_only_speakers_are_renamed() -> None:
-    told = redacted(sliced("f3", "f1", "not stated"), {"": "", "f1": "s001", "f3": "s002"})
-    assert names(told) == ["s002", "s001", "not stated"]
-    assert told.corpora[0].slices[0].value == "0-2 s" and told.pooled == sliced().pooled
+    public = redacted(sliced("f3", "f1", "not stated"), {"": "", "f1": "s001", "f3": "s002"})
+    assert names(public) == ["s002", "s001", "not stated"]
+    assert public.corpora[0].slices[0].value == "0-2 s" and public.pooled == sliced().pooled
 
 
-def test_speakers_that_are_called_as_the_rest_are_speakers() -> None:
+def test_speakers_with_the_name_of_the_rest_are_speakers() -> None:
     assert names(redacted(sliced("not stated", "not stated"), {"": "", "not stated": "s001"})) == [
         "s001",
         "not stated",
     ]
     many = {f"f{place:02}": f"s{place + 1:03}" for place in range(40)}
-    told = redacted(sliced(*list(many)[:30], "others (10)"), many)
-    assert names(told) == [*list(many.values())[:30], "others (10)"]
-    told = redacted(sliced(*list(many)[:30], "others (10)", "not stated"), many | {"": ""})
-    assert names(told)[-3:] == ["s030", "others (10)", "not stated"]
+    public = redacted(sliced(*list(many)[:30], "others (10)"), many)
+    assert names(public) == [*list(many.values())[:30], "others (10)"]
+    public = redacted(sliced(*list(many)[:30], "others (10)", "not stated"), many | {"": ""})
+    assert names(public)[-3:] == ["s030", "others (10)", "not stated"]
 
 
 def test_speakers_of_other_predictions_are_not_published() -> None:
@@ -72,21 +72,21 @@ def test_speakers_of_other_predictions_are_not_published() -> None:
 
 
 @given(st.lists(st.sampled_from(["", "f1", "not stated", "others (2)", *"abcdefghij"]), min_size=1, max_size=50))
-def test_real_slices_are_renamed_as_if_they_had_been_scored_so(
+def test_renamed_slices_equal_those_of_renamed_predictions(
     tmp_path_factory: pytest.TempPathFactory, speakers: list[str]
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("predictions")
-    told = public_speakers(speakers)
+    public = public_speakers(speakers)
     rows = [(f"bir {'a ' * place}", "bir") for place in range(len(speakers))]
     write_rows(folder / "a", rows, systems=["adapter"], known=[{"speaker": who} for who in speakers])
-    write_rows(folder / "b", rows, systems=["adapter"], known=[{"speaker": told[who]} for who in speakers])
-    known = {who: name for who, name in told.items() if who in speakers}
+    write_rows(folder / "b", rows, systems=["adapter"], known=[{"speaker": public[who]} for who in speakers])
+    known = {who: name for who, name in public.items() if who in speakers}
     assert redacted(score(folder / "a", resamples=3), known).corpora == score(folder / "b", resamples=3).corpora
 
 
-def test_a_base_is_where_a_reader_finds_it() -> None:
-    told = redacted(evaluation(), {})
-    assert {system.base for system in told.systems} == {"user/base"}
+def test_a_base_has_its_published_name() -> None:
+    public = redacted(evaluation(), {})
+    assert {system.base for system in public.systems} == {"user/base"}
     other = anonymized_evaluation(evaluation(), {}, "user/base", "00" * 32)
     assert {system.base for system in other.systems} == {"./quickstart/gemma4"}
 
@@ -101,31 +101,31 @@ def test_a_base_is_where_a_reader_finds_it() -> None:
         ("nothing known", "a row: not used", "a row: not used"),
     ],
 )
-def test_rows_that_could_not_be_used_keep_their_place(row: str, told: str, hide_text: str) -> None:
-    assert (anonymized_row(row, hide_text=False), anonymized_row(row, hide_text=True)) == (told, hide_text)
+def test_rejected_rows_keep_their_position(row: str, public: str, hide_text: str) -> None:
+    assert (anonymized_row(row, hide_text=False), anonymized_row(row, hide_text=True)) == (public, hide_text)
 
 
-def test_reasons_are_kept_unless_a_transcript_might_be_in_them() -> None:
+def test_reasons_are_kept_unless_they_can_contain_a_transcript() -> None:
     record = training(rejected=["t.csv:3: a.wav: language 'bir ikki' is no code"])
     assert anonymized_training(record, recipe(), "user/base").rejected == ["t.csv:3: language 'bir ikki' is no code"]
-    assert anonymized_training(record, asked("test"), "user/base").rejected[0].endswith("no code")
-    assert anonymized_training(record, asked("train"), "user/base").rejected == ["t.csv:3: not used"]
+    assert anonymized_training(record, withholding_recipe("test"), "user/base").rejected[0].endswith("no code")
+    assert anonymized_training(record, withholding_recipe("train"), "user/base").rejected == ["t.csv:3: not used"]
     assert anonymized_training(record, recipe(), "user/base").base == "user/base"
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_text_that_is_withheld_on_one_side_is_not_told_by_the_other(split: str) -> None:
+def test_a_text_that_is_withheld_in_one_split_is_removed_from_both(split: str) -> None:
     record = data(leak("transcript", 2))
     assert anonymized_data(record, recipe()) == record
-    told = anonymized_data(record, asked(split))
-    for pair in told.leaks[0].examples:
+    public = anonymized_data(record, withholding_recipe(split))
+    for pair in public.leaks[0].examples:
         assert (pair.clip.text, pair.like.text, pair.clip.id) == (NO_TEXT, NO_TEXT, "t-7")
-    assert anonymized_data(told, asked(split)) == told
+    assert anonymized_data(public, withholding_recipe(split)) == public
 
 
-def test_the_id_of_a_clip_names_nobody() -> None:
+def test_the_id_of_a_clip_names_no_speaker() -> None:
     clip = Clip(split="train", corpus="clips", id="maria_1", text="a", public_id="speaker_1")
     record = data(leak("speaker", 1, examples=[Pair(clip=clip, like=clip)]))
-    told = anonymized_data(record, recipe())
-    assert "maria" not in told.model_dump_json() and told.leaks[0].examples[0].clip.id == "speaker_1"
-    assert anonymized_data(told, recipe()) == told
+    public = anonymized_data(record, recipe())
+    assert "maria" not in public.model_dump_json() and public.leaks[0].examples[0].clip.id == "speaker_1"
+    assert anonymized_data(public, recipe()) == public

@@ -10,15 +10,15 @@ from escoita.cards.metadata import metadata
 from escoita.errors import RecordError
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.records.plots import training_plot
-from tests.cards.cards_of import MARKDOWN, card_of, code_blocks, headings, table_rows
+from tests.cards.card_samples import MARKDOWN, code_blocks, headings, make_card, table_rows
 from tests.cards.samples import (
     data,
     evaluation,
-    heard,
     leak,
     recipe,
     result,
     system,
+    system_result,
     training,
     validated_training,
     write_run,
@@ -40,36 +40,36 @@ HOSTILE = [
 ]
 
 
-def test_built_twice_it_is_the_same(tmp_path: Path) -> None:
-    assert card_of(tmp_path / "a") == card_of(tmp_path / "b")
+def test_a_card_is_reproducible(tmp_path: Path) -> None:
+    assert make_card(tmp_path / "a") == make_card(tmp_path / "b")
 
 
 def test_the_table_of_training_data(tmp_path: Path) -> None:
-    rows = table_rows(card_of(tmp_path / "a"), "Data")
+    rows = table_rows(make_card(tmp_path / "a"), "Data")
     assert rows[0] == ["Corpus", "Split", "Clips", "Audio", "License"]
     assert rows[1:] == [
         ["Some clips", "train", "800", "30.0 min", "cc0-1.0"],
         ["Some clips", "test", "1,234", "57.6 min", "cc0-1.0"],
     ]
-    told = {"name": "clips", "path": "a.jsonl", "url": "https://example.org/a b", "description": "Read | aloud."}
-    card = card_of(tmp_path / "b", recipe(corpora={"train": [told], "test": [told]}))
+    custom = {"name": "clips", "path": "a.jsonl", "url": "https://example.org/a b", "description": "Read | aloud."}
+    card = make_card(tmp_path / "b", recipe(corpora={"train": [custom], "test": [custom]}))
     assert "| [clips](<https://example.org/a%20b>) | train | 800 | 30.0 min | not stated |" in card
     assert card.count("- clips: Read \\| aloud.\n") == 1
 
 
-def test_missing_value_leaves_no_heading(tmp_path: Path) -> None:
-    plain = headings(card_of(tmp_path / "a"))
-    told = ("intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements", "funding")
+def test_headings_without_a_value_are_omitted(tmp_path: Path) -> None:
+    plain = headings(make_card(tmp_path / "a"))
+    custom = ("intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements", "funding")
     names = {"Uses", "Intended use", "Out of scope", "Limitations", "License", "Contact", "Acknowledgements"}
     assert not names & set(plain)
-    full = card_of(tmp_path / "b", recipe(card=dict.fromkeys(told, "Something.")))
+    full = make_card(tmp_path / "b", recipe(card=dict.fromkeys(custom, "Something.")))
     assert names <= set(headings(full)) and "**Funding:** Something." in full
-    assert "Funding" not in card_of(tmp_path / "c", recipe(card={"acknowledgements": "Thanks."}))
-    assert "### Intended use" not in card_of(tmp_path / "d", recipe(card={"out_of_scope": "All else."}))
+    assert "Funding" not in make_card(tmp_path / "c", recipe(card={"acknowledgements": "Thanks."}))
+    assert "### Intended use" not in make_card(tmp_path / "d", recipe(card={"out_of_scope": "All else."}))
 
 
 def test_no_heading_without_text(tmp_path: Path) -> None:
-    tokens = MARKDOWN.parse(ModelCard(card_of(tmp_path)).text)
+    tokens = MARKDOWN.parse(ModelCard(make_card(tmp_path)).text)
     shown = [token for token in tokens if token.type != "html_block"]
     for token, after in zip(shown, shown[3:], strict=False):
         if token.type == "heading_open":
@@ -78,7 +78,7 @@ def test_no_heading_without_text(tmp_path: Path) -> None:
 
 
 def test_each_section_is_a_block(tmp_path: Path) -> None:
-    card = card_of(tmp_path, recipe(card={"limitations": "Few words."}), validated_training())
+    card = make_card(tmp_path, recipe(card={"limitations": "Few words."}), validated_training())
     made = blocks(card)
     names = ["summary", "results", "usage", "limitations", "evaluation", "data", "architecture", "training"]
     assert [block.name for block in made] == [*names, "citation", "provenance"]
@@ -87,19 +87,19 @@ def test_each_section_is_a_block(tmp_path: Path) -> None:
 
 
 def test_published_card_has_the_command_of_verify(tmp_path: Path) -> None:
-    assert "`escoita verify user/adapter` recomputes" in card_of(tmp_path / "a")
-    assert "escoita verify" not in card_of(tmp_path / "b", adapter="runs/small/adapter")
+    assert "`escoita verify user/adapter` recomputes" in make_card(tmp_path / "a")
+    assert "escoita verify" not in make_card(tmp_path / "b", adapter="runs/small/adapter")
 
 
 def test_architecture_of_the_family_or_of_the_recipe(tmp_path: Path) -> None:
-    assert BY_MODEL_TYPE["gemma4"].architecture in card_of(tmp_path / "a")
-    assert "Architecture" not in headings(card_of(tmp_path / "b", training_record=training(family="strange")))
-    told = card_of(tmp_path / "c", recipe(card={"architecture": "Two tins and a *string*."}))
-    assert "Two tins and a \\*string\\*." in told and "Conformer" not in told
+    assert BY_MODEL_TYPE["gemma4"].architecture in make_card(tmp_path / "a")
+    assert "Architecture" not in headings(make_card(tmp_path / "b", training_record=training(family="strange")))
+    custom = make_card(tmp_path / "c", recipe(card={"architecture": "Two tins and a *string*."}))
+    assert "Two tins and a \\*string\\*." in custom and "Conformer" not in custom
 
 
-def test_the_front_matter_survives_the_library(tmp_path: Path) -> None:
-    content = card_of(tmp_path)
+def test_the_library_keeps_the_front_matter(tmp_path: Path) -> None:
+    content = make_card(tmp_path)
     card = ModelCard(content)
     assert card.data.to_dict() == metadata(recipe(), evaluation(), "user/base", "user/adapter").to_dict()
     assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
@@ -111,7 +111,7 @@ def test_the_front_matter_survives_the_library(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("title", HOSTILE)
-def test_hostile_titles_break_nothing(tmp_path: Path, title: str) -> None:
+def test_hostile_titles_do_not_break_a_card(tmp_path: Path, title: str) -> None:
     corpora = {
         split: [{"name": "clips", "path": "a.jsonl", "title": title, "license": title, "description": title}]
         for split in ("train", "test")
@@ -129,10 +129,10 @@ def test_hostile_titles_break_nothing(tmp_path: Path, title: str) -> None:
     pair = leaks.examples[0].model_copy(update={"clip": leaks.examples[0].clip.model_copy(update={"text": title})})
     record = data(leaks.model_copy(update={"examples": [pair]}))
     systems = [system(device=title, dtype=title), *evaluation().systems[1:], system("whisper", base=title)]
-    hostile = evaluation(result(systems=[heard(), heard("base"), heard("whisper")])).model_copy(
-        update={"systems": systems}
-    )
-    content = card_of(tmp_path / "hostile", chosen, evaluation_record=hostile, data_record=record)
+    hostile = evaluation(
+        result(systems=[system_result(), system_result("base"), system_result("whisper")])
+    ).model_copy(update={"systems": systems})
+    content = make_card(tmp_path / "hostile", chosen, evaluation_record=hostile, data_record=record)
     shown = " ".join(title.split())
     plain = {"description": "a", "base_terms": "a", "intended_use": "a", "limitations": "a", "developers": "a"}
 
@@ -140,7 +140,7 @@ def test_hostile_titles_break_nothing(tmp_path: Path, title: str) -> None:
     assert card.data.to_dict() == metadata(chosen, evaluation(), "user/base", "user/adapter").to_dict()
     assert (card.data.get("license"), card.data.get("tags")) == (title, ["speech", "lora", title])
     tame = hostile.model_copy(update={"systems": [*evaluation().systems, system("whisper")]})
-    harmless = card_of(
+    harmless = make_card(
         tmp_path / "plain", recipe(card=plain), evaluation_record=tame, data_record=data(leak("transcript", 40))
     )
     assert len(headings(content)) == len(headings(harmless))
@@ -152,9 +152,9 @@ def test_hostile_titles_break_nothing(tmp_path: Path, title: str) -> None:
 
 
 @pytest.mark.parametrize("title", HOSTILE)
-def test_hostile_names_leave_the_code_to_copy_whole(tmp_path: Path, title: str) -> None:
+def test_hostile_names_do_not_break_code_blocks(tmp_path: Path, title: str) -> None:
     chosen = recipe(prompt={"user": title, "system": title})
-    ours, plain, _ = code_blocks(card_of(tmp_path, chosen, base=title, adapter=title))
+    ours, plain, _ = code_blocks(make_card(tmp_path, chosen, base=title, adapter=title))
     for block in (ours, plain):
         texts = [node.value for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Constant)]
         assert texts.count(title) >= 2
@@ -162,8 +162,8 @@ def test_hostile_names_leave_the_code_to_copy_whole(tmp_path: Path, title: str) 
 
 
 def test_base_on_the_hub_is_a_link(tmp_path: Path) -> None:
-    assert "[user/base](https://huggingface.co/user/base)" in card_of(tmp_path / "a")
-    local = card_of(tmp_path / "b", base="/models/gemma4")
+    assert "[user/base](https://huggingface.co/user/base)" in make_card(tmp_path / "a")
+    local = make_card(tmp_path / "b", base="/models/gemma4")
     assert "**Base model:** `/models/gemma4`" in local and "base_model:" not in local
 
 

@@ -1,4 +1,4 @@
-"""Text from data breaks neither YAML, Markdown, HTML nor Jinja, wherever on a card it comes to stand."""
+"""Test that text from data does not break YAML, Markdown, HTML or Jinja anywhere on a card."""
 
 import re
 import tempfile
@@ -21,15 +21,15 @@ from escoita.records.training import CorpusUse
 from tests.cards.samples import (
     data,
     evaluation,
-    heard,
     leak,
     recipe,
     result,
     system,
+    system_result,
     validated_training,
     write_run,
 )
-from tests.cards.test_sections_example import heard as write_heard
+from tests.cards.test_sections_example import add_predictions
 
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -76,8 +76,8 @@ CARD = (
 )
 
 
-def told(text: str, kind: str) -> Recipe:
-    """A recipe that says the text wherever it may say anything."""
+def hostile_recipe(text: str, kind: str) -> Recipe:
+    """Return a recipe with the text in every free field."""
     corpus = {"name": "clips", "path": "a.jsonl"} | dict.fromkeys(("title", "license", "description"), text)
     method = {"target_modules": ".*_proj|" + re.escape(text)}
     document = recipe(
@@ -90,9 +90,9 @@ def told(text: str, kind: str) -> Recipe:
     return Recipe.model_validate(document | {"base_revision": text})
 
 
-def card_of(text: str, kind: str) -> tuple[Recipe, str]:
-    """A card on which every record says the text wherever it may say anything."""
-    chosen = told(text, kind)
+def hostile_card(text: str, kind: str) -> tuple[Recipe, str]:
+    """Return a card of records with the text in every free field."""
+    chosen = hostile_recipe(text, kind)
     trained = validated_training(
         device=text,
         engine=text,
@@ -107,7 +107,7 @@ def card_of(text: str, kind: str) -> tuple[Recipe, str]:
             for name in ("clips", text)
         ],
     )
-    systems = [heard(loop=1), heard("base"), heard("whisper")]
+    systems = [system_result(loop=1), system_result("base"), system_result("whisper")]
     slices = [
         Slice.model_validate(
             {"by": "gender", "value": value, "n": 9, "reference_words": 900, "wer": {"adapter": wer, "base": 1.0}}
@@ -126,18 +126,18 @@ def card_of(text: str, kind: str) -> tuple[Recipe, str]:
     )
     with tempfile.TemporaryDirectory() as folder:
         run = write_run(Path(folder), chosen, trained, record, shared)
-        write_heard(run, [(text, f"{text} x", 1.0)])
+        add_predictions(run, [(text, f"{text} x", 1.0)])
         return chosen, build_card(run, chosen, text, text)
 
 
 def tokens_of(card: str) -> list[Token]:
-    """All of the body, those within lines too."""
+    """Return all tokens of the body, including inline ones."""
     body = card.split("\n---\n", 1)[1]
     return [inner for token in MARKDOWN.parse(body) for inner in (token, *(token.children or []))]
 
 
 def shape(card: str) -> dict[str, Any]:
-    """What of a card no text may change."""
+    """Return the structure of a card, which no text may change."""
     tokens = tokens_of(card)
     counts = {kind: sum(token.type == kind for token in tokens) for kind in ("heading_open", "tr_open", "td_open")}
     return counts | {
@@ -148,15 +148,15 @@ def shape(card: str) -> dict[str, Any]:
         "fences": sum(token.type == "fence" for token in tokens),
         "images": [token.attrs["src"] for token in tokens if token.type == "image"],
         "blocks": [block.name for block in blocks(card)],
-        # An address that is shown leads to nothing else; prose of the recipe may hold some.
+        # The text of a link is its address; prose of the recipe may contain links.
         "links": sum(token.type == "link_open" and token.markup != "autolink" for token in tokens),
     }
 
 
 @cache
-def harmless(kind: str) -> dict[str, Any]:
-    """What a card looks like of which no text means harm."""
-    return shape(card_of("harmless", kind)[1])
+def harmless_shape(kind: str) -> dict[str, Any]:
+    """Return the structure of a card with harmless text."""
+    return shape(hostile_card("harmless", kind)[1])
 
 
 @given(TEXTS, st.sampled_from(["lora", "modules"]))
@@ -165,17 +165,17 @@ def harmless(kind: str) -> dict[str, Any]:
 @example("```\n<!-- escoita:end citation -->\n<script>alert(1)</script>", "modules")
 @example("| --- | --- |\n| a | b |", "lora")
 @example("- a\n- b\n\n1. c", "modules")
-def test_whatever_a_text_says_a_card_keeps_its_shape(text: str, kind: str) -> None:
-    _, card = card_of(text, kind)
-    assert shape(card) == harmless(kind)
+def test_no_text_changes_the_structure_of_a_card(text: str, kind: str) -> None:
+    _, card = hostile_card(text, kind)
+    assert shape(card) == harmless_shape(kind)
     assert not any(block.edited for block in blocks(card))
-    if "\x85" not in text:  # which PyYAML writes as it is, and reads as the end of a line
+    if "\x85" not in text:  # PyYAML writes it unchanged, and reads it as a line break
         front = yaml.safe_load(card.split("\n---\n", 1)[0].removeprefix("---\n"))
         assert front["license"] == text and text in front["tags"]
 
 
-def test_what_is_said_is_shown_as_it_is() -> None:
+def test_texts_are_shown_unchanged() -> None:
     text = "a | b *c* <d> [e](f) `g` {{ h }}"
-    _, card = card_of(text, "lora")
+    _, card = hostile_card(text, "lora")
     inlines = ["".join(child.content for child in token.children or []) for token in tokens_of(card) if token.children]
     assert inlines.count(text) > 8

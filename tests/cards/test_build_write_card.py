@@ -1,4 +1,4 @@
-"""What a person wrote into the card of a run."""
+"""Test edits in the card of a run."""
 
 from pathlib import Path
 
@@ -9,15 +9,14 @@ from escoita.cards.build import build_card, write_card
 from escoita.cards.editing import CardConflict
 from escoita.cards.front_matter import blocks, made
 from escoita.run_directory import RunDirectory
-from tests.cards.samples import evaluation, rates, recipe, result, write_run
-from tests.cards.samples import heard as heard_by
+from tests.cards.samples import evaluation, rates, recipe, result, system_result, write_run
 
 
 def evaluated_again(run: RunDirectory) -> None:
-    evaluation(result(systems=[heard_by(normalized=rates(0.04242))])).write(run.results)
+    evaluation(result(systems=[system_result(normalized=rates(0.04242))])).write(run.results)
 
 
-def test_a_card_lists_at_its_end_what_was_made(tmp_path: Path) -> None:
+def test_the_last_line_of_a_card_lists_its_blocks(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", recipe())
     card = write_card(run.path).read_text("utf-8")
     last = made(card)
@@ -26,7 +25,7 @@ def test_a_card_lists_at_its_end_what_was_made(tmp_path: Path) -> None:
     assert last.end == len(card)
 
 
-def test_text_that_a_person_added_survives_new_figures(tmp_path: Path) -> None:
+def test_added_text_is_kept_with_new_figures(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", recipe())
     card = (
         write_card(run.path).read_text("utf-8").replace("license: apache-2.0", "license: apache-2.0 # mine\nmine: 1")

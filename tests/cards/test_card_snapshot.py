@@ -8,22 +8,22 @@ import os
 from pathlib import Path
 
 from escoita.cards.build import build_card
-from tests.cards.cards_of import TWO
+from tests.cards.card_samples import TWO
 from tests.cards.samples import (
     data,
     difference,
     evaluation,
-    heard,
     leak,
     probe,
     rates,
     recipe,
     result,
     system,
+    system_result,
     validated_training,
     write_run,
 )
-from tests.cards.test_sections_example import heard as write_predictions
+from tests.cards.test_sections_example import add_predictions
 
 
 SNAPSHOT = Path(__file__).with_name("snapshot.md")
@@ -34,15 +34,15 @@ def full_card(path: Path) -> str:
     texts = ("description", "intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements")
     chosen = recipe(card=dict.fromkeys((*texts, "funding", "developers"), "Text of the author."), corpora=TWO)
     systems = [
-        heard(raw=rates(0.2), loop=2),
-        heard("base", raw=rates(1.5), chat_like=5),
-        heard("whisper", rates(0.25)),
-        heard("earlier", rates(0.0625)),
+        system_result(raw=rates(0.2), loop=2),
+        system_result("base", raw=rates(1.5), chat_like=5),
+        system_result("whisper", rates(0.25)),
+        system_result("earlier", rates(0.0625)),
     ]
     differences = [difference(name) for name in ("base", "whisper", "earlier")]
     same = difference(wer=0.001, ci95=(-0.02, 0.0225), p_value=0.8, verdict="no measurable difference")
     first = result(systems=systems, differences=differences, word_share=0.7401, merged=3, split=4, rejected=7)
-    second = result("more", [heard(), heard("base")], differences=[same], word_share=0.2599)
+    second = result("more", [system_result(), system_result("base")], differences=[same], word_share=0.2599)
     record = evaluation(first, second, normalizer="uzbek", probes=[probe("adapter", 1), probe("base", 11)])
     record = record.model_copy(
         update={
@@ -56,8 +56,8 @@ def full_card(path: Path) -> str:
     )
     overlap = data(leak("transcript", 40), leak("speaker", 0, compared=0), leak("audio", 0))
     run = write_run(path, chosen, validated_training(rejected=["a", "b"], energy_joules=4.5e6), record, overlap)
-    write_predictions(run, [("one", "won", 1.0), ("two", "", 2.0)])
-    write_predictions(run, [("one", "one", 1.0)], "more")
+    add_predictions(run, [("one", "won", 1.0), ("two", "", 2.0)])
+    add_predictions(run, [("one", "one", 1.0)], "more")
     for name in ("wer-by-corpus.svg", "wer-by-duration.svg", "wer-distribution.svg"):
         (run.eval / name).write_text("<svg/>")
     return build_card(run, chosen, "user/base", "user/adapter")

@@ -1,4 +1,4 @@
-"""An adapter that somebody trained elsewhere: its card gets an evaluation, and the author's text stays."""
+"""Test adding an evaluation to the card of another author's adapter, whose text is kept."""
 
 import json
 import re
@@ -20,8 +20,8 @@ from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.plots import drawings
 from escoita.records.training import AdapterRecord, Prompt
-from tests.cards.proven import OTHER_WEIGHTS, WEIGHTS, make_proven_run, write_files
-from tests.cards.publishing import BASE, REPO, Command, content, reach, tree
+from tests.cards.publishing import BASE, REPO, Command, client_environment, content, tree
+from tests.cards.verifiable_run import OTHER_WEIGHTS, WEIGHTS, make_verifiable_run, write_files
 from tests.conftest import write_manifest
 from tests.hub_double import HubDouble, Repo, serve
 
@@ -30,12 +30,12 @@ AUTHORS = (
     "---\nlicense: apache-2.0\nbase_model: ana/base\n# the author's own\ntags: [a, b]\n---\n\n# Uzbek adapter\r\n\n"
     "Trained at home.   \n\n- batch 2\n"
 )
-SPOKEN = AdapterRecord(language="uz", prompt=Prompt(system="You hear.", user="Write it down."))
+SETTINGS = AdapterRecord(language="uz", prompt=Prompt(system="You hear.", user="Write it down."))
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
-    """A double with the base and somebody's adapter, to which this process talks."""
+    """Return a double with the base and another author's adapter, which this process uses."""
     with serve(tmp_path / "hub") as double:
         for repo in (BASE, REPO):
             double.store.create(Repo("model", repo), author="ana")
@@ -52,8 +52,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """What evaluation leaves; of rows made by hand."""
-    return make_proven_run(tmp_path / "run").eval
+    """Return the output of an evaluation with given predictions."""
+    return make_verifiable_run(tmp_path / "run").eval
 
 
 @pytest.fixture
@@ -72,13 +72,16 @@ def test_missing_generation_settings_are_required_as_options(adapter: Path) -> N
     with pytest.raises(EscoitaError) as error:
         contributed_settings(str(adapter), language="Uzbek", prompt="Write it down.")
     assert (error.value.key, error.value.value) == ("--language", "Uzbek")
-    assert contributed_settings(str(adapter), None, "uz", "Write it down.", "You hear.") == (SPOKEN, BASE)
-    assert contributed_settings(str(adapter), "bea/base", "uz", "Write it down.", "You hear.") == (SPOKEN, "bea/base")
+    assert contributed_settings(str(adapter), None, "uz", "Write it down.", "You hear.") == (SETTINGS, BASE)
+    assert contributed_settings(str(adapter), "bea/base", "uz", "Write it down.", "You hear.") == (
+        SETTINGS,
+        "bea/base",
+    )
 
 
 def test_options_override_the_generation_settings(adapter: Path) -> None:
-    SPOKEN.write(adapter / "escoita.json")
-    assert contributed_settings(str(adapter)) == (SPOKEN, BASE)
+    SETTINGS.write(adapter / "escoita.json")
+    assert contributed_settings(str(adapter)) == (SETTINGS, BASE)
     other = contributed_settings(str(adapter), prompt="Transcribe.", language="gl")[0]
     assert (other.prompt.user, other.prompt.system, other.language) == ("Transcribe.", "You hear.", "gl")
 
@@ -182,7 +185,9 @@ def test_adapter_of_escoita_push_is_refused(hub: HubDouble, out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_strangers_adapter_is_heard_and_proposed(quickstart_run: Path, command: Command, tmp_path: Path) -> None:
+def test_another_authors_adapter_is_evaluated_and_proposed(
+    quickstart_run: Path, command: Command, tmp_path: Path
+) -> None:
     with serve(tmp_path / "hub") as double:
         double.store.create(Repo("model", REPO), author="ana")
         config = json.loads((quickstart_run / "adapter/adapter_config.json").read_text("utf-8"))
@@ -197,8 +202,10 @@ def test_a_strangers_adapter_is_heard_and_proposed(quickstart_run: Path, command
         asked = ["--from", REPO, "--corpus", str(manifest), "--base", "quickstart/gemma4"]
         asked += ["--out", str(tmp_path / "out")]
         generation_settings = ["--language", "uz", "--prompt", "Transcribe.", "--system", "You hear."]
-        done = command("-m", "escoita", "card", *asked, *generation_settings, "--pr", **reach(double))
+        done = command("-m", "escoita", "card", *asked, *generation_settings, "--pr", **client_environment(double))
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip().endswith(f"{double.url}/{REPO}/discussions/1")
-        proved = command("-m", "escoita", "verify", REPO, "--revision", "refs/pr/1", **reach(double, None))
+        proved = command(
+            "-m", "escoita", "verify", REPO, "--revision", "refs/pr/1", **client_environment(double, None)
+        )
         assert proved.returncode == 0, proved.stdout + proved.stderr

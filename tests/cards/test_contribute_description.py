@@ -1,13 +1,13 @@
 from escoita.cards.contribute import description
 from escoita.hub.upload import Change
-from tests.cards.samples import evaluation, heard, rates, result
+from tests.cards.samples import evaluation, rates, result, system_result
 
 
 FILES = [Change("README.md", "changed", 1), Change("a`b.json", "added", 1), Change("recipe.yaml", "unchanged", 1)]
 
 
 def record(wer: float, *names: str, normalizer: str = "raw") -> bytes:
-    systems = [heard(normalized=rates(wer)), heard("base")]
+    systems = [system_result(normalized=rates(wer)), system_result("base")]
     made = evaluation(*(result(name, systems) for name in names), normalizer=normalizer)
     return made.model_dump_json(by_alias=True).encode()
 

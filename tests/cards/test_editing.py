@@ -14,7 +14,7 @@ SECTIONS = {"about": "# Small", "results": "| WER |\n|---|\n| 0.1 |", "use": "``
 
 
 def card(front: str = FRONT, **sections: str) -> str:
-    """A card as it is made; a section is left out where it is empty."""
+    """Return a generated card without empty sections."""
     chosen = SECTIONS | sections
     return sealed(f"---\n{front}\n---\n\n" + "\n".join(marked(*each) for each in chosen.items() if each[1]))
 
@@ -22,7 +22,7 @@ def card(front: str = FRONT, **sections: str) -> str:
 OLD = card()
 NEW = card("language: gl\nlicense: mit\ntags:\n- speech\n- lora", results="| WER |\n|---|\n| 0.05 |")
 FRONT_OF_NEW = NEW.split("---\n")[1].rstrip()
-# What a person may write: all that Unicode has, and what looks like ours.
+# Possible edits: any Unicode text, and text that is similar to marks.
 WORDS = st.sampled_from(
     [
         "---",
@@ -46,17 +46,17 @@ HAND = st.lists(WORDS | st.text(st.characters(exclude_categories=["Cs"])), max_s
 
 
 @pytest.mark.parametrize("existing", ["", "\n", "\ufeff", OLD])
-def test_where_nobody_wrote_anything_the_new_card_stands(existing: str) -> None:
+def test_a_card_without_edits_is_replaced(existing: str) -> None:
     assert revise(existing, NEW) == NEW
     assert revise(NEW, NEW) == NEW
     assert sealed(NEW) == NEW
 
 
 @given(st.tuples(HAND, HAND, HAND, HAND), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_text_outside_the_blocks_survives_byte_for_byte(
+def test_text_outside_of_blocks_is_kept_byte_for_byte(
     hand: tuple[str, str, str, str], line_end: str, fewer: bool
 ) -> None:
-    """Before, between and behind the blocks, whatever it is, in any rebuild."""
+    """The text is before, between and after the blocks."""
     old = OLD.replace("\n", line_end)
     places = [block.start for block in blocks(old)] + [len(old)]
     pieces = [old[start:end] for start, end in zip([0, *places], [*places, len(old)], strict=True)]
@@ -82,7 +82,7 @@ def test_text_outside_the_blocks_survives_byte_for_byte(
 
 
 @given(HAND, st.sampled_from(["\n", "\r\n"]))
-def test_a_card_without_marks_keeps_its_text_and_the_blocks_come_at_its_end(text: str, line_end: str) -> None:
+def test_blocks_are_appended_to_a_card_without_marks(text: str, line_end: str) -> None:
     theirs = f"---{line_end}license: mit # ours{line_end}mine: 1{line_end}---{line_end}Theirs.{line_end}{text}"
     if made(theirs) or blocks(theirs):
         return
@@ -101,7 +101,7 @@ def test_a_card_without_front_matter_gets_one() -> None:
     )
 
 
-def test_a_block_that_is_new_comes_where_it_stands_in_the_new_card() -> None:
+def test_a_new_block_has_its_position_in_the_new_card() -> None:
     for missing in (["about"], ["results"], ["use"], ["about", "results"], ["results", "use"]):
         without = card(**dict.fromkeys(missing, "")).replace("<!-- escoita:end", "Mine.\n<!-- escoita:end", 0)
         revised = revise(without, OLD)
@@ -109,13 +109,13 @@ def test_a_block_that_is_new_comes_where_it_stands_in_the_new_card() -> None:
         assert revised == OLD
 
 
-def test_a_block_that_is_no_longer_made_goes() -> None:
+def test_a_block_that_is_no_longer_generated_is_removed() -> None:
     revised = revise(OLD.replace("\n<!-- escoita:begin use", "\nMine.\n\n<!-- escoita:begin use"), card(results=""))
     assert [block.name for block in blocks(revised)] == ["about", "use"]
     assert "Mine." in revised and "WER" not in revised
 
 
-def test_a_block_that_a_person_took_out_stays_out_even_by_force() -> None:
+def test_a_removed_block_is_not_restored_even_with_force() -> None:
     results = next(block for block in blocks(OLD) if block.name == "results")
     existing = OLD[: results.start] + OLD[results.end :]
     revised = revise(revise(existing, card(results="")), NEW, force=True)
@@ -126,7 +126,7 @@ def test_a_block_that_a_person_took_out_stays_out_even_by_force() -> None:
     assert [block.name for block in blocks(revise(wanted, NEW))] == ["about", "results", "use"]
 
 
-def test_a_key_that_a_person_took_out_stays_out() -> None:
+def test_a_removed_key_is_not_restored() -> None:
     existing = OLD.replace("license: mit\n", "")
     assert "license: mit" not in revise(revise(existing, card("language: gl")), NEW)
 
@@ -150,11 +150,11 @@ def test_edit_in_a_section_that_is_no_longer_generated_is_a_conflict() -> None:
     assert [conflict.where for conflict in error.value.conflicts] == ["section results"]
 
 
-def test_a_change_to_what_would_be_written_is_none() -> None:
+def test_an_edit_that_equals_the_new_text_is_no_conflict() -> None:
     assert revise(OLD.replace("| 0.1 |", "| 0.05 |"), NEW) == NEW
 
 
-def test_a_card_whose_last_mark_is_gone_is_revised_by_its_blocks() -> None:
+def test_a_card_without_its_last_mark_is_revised_by_its_blocks() -> None:
     last = made(OLD)
     assert last
     assert revise(OLD[: last.start].rstrip() + "\n", NEW) == NEW
@@ -164,17 +164,17 @@ def with_text(text: str) -> str:
     return OLD.replace("\n<!-- escoita:begin results", f"\n{text}\n\n<!-- escoita:begin results")
 
 
-def test_text_of_the_run_reaches_the_hub() -> None:
+def test_text_of_the_run_is_published() -> None:
     local = with_text("Mine.")
     assert combine(local, "", NEW) == combine(local, OLD, NEW) == revise(local, NEW)
 
 
-def test_text_on_the_hub_stays() -> None:
+def test_text_on_the_hub_is_kept() -> None:
     published = with_text("Theirs.")
     assert combine("", published, NEW) == combine(OLD, published, NEW) == revise(published, NEW)
 
 
-def test_of_two_texts_the_one_that_holds_the_other_is_taken() -> None:
+def test_a_text_that_contains_the_other_is_used() -> None:
     less, more = with_text("Mine."), with_text("Mine.\n\nMore.")
     assert combine(less, more, NEW) == combine(more, less, NEW) == revise(more, NEW)
 
@@ -187,7 +187,7 @@ def test_two_texts_that_differ_are_a_conflict() -> None:
     assert combine(local, published, NEW, force=True) == revise(local, NEW)
 
 
-def test_what_was_done_to_blocks_counts_as_written() -> None:
+def test_changes_of_blocks_are_edits() -> None:
     published = OLD.replace("# Small", "# Smaller")
     with pytest.raises(CardConflict) as error:
         combine(OLD, published, NEW)
@@ -196,7 +196,7 @@ def test_what_was_done_to_blocks_counts_as_written() -> None:
     assert "WER" not in combine(OLD, OLD[: results.start] + OLD[results.end :], NEW)
 
 
-def test_line_ends_are_those_of_the_file(tmp_path: Path) -> None:
+def test_line_ends_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     assert existing_card(path) == ""
     path.write_bytes(b"\xef\xbb\xbfa\r\nb\n")

@@ -17,7 +17,7 @@ def revised(existing: str, new: str = OURS, recorded: dict[str, str] = TOLD, for
 
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_a_card_is_cut_as_the_hub_does(bom: str, line_end: str) -> None:
+def test_a_card_is_split_as_on_the_hub(bom: str, line_end: str) -> None:
     card = f"{bom}---\nlicense: mit\n---\nText.\n\n---\n".replace("\n", line_end)
     opening, front, rest = split(card)
     assert opening + front + rest == card
@@ -25,7 +25,7 @@ def test_a_card_is_cut_as_the_hub_does(bom: str, line_end: str) -> None:
     assert split(f"{bom}Text.\n---\n") == ("", "", f"{bom}Text.\n---\n")
 
 
-def test_keys_end_where_their_values_do() -> None:
+def test_keys_end_with_their_values() -> None:
     front = 'a: 1 # one\n# of b\nb:\n- x # y\n\nc: {d: "}"}\ne: |\n  text\n\nf:\ng: [1,\n 2]\n'
     found = {key.name: front[key.start : key.end] for key in keys(front)}
     assert found == {
@@ -58,13 +58,13 @@ def test_a_front_matter_that_cannot_be_revised_is_refused(front: str, message: s
     assert error.value.path == "README.md" and message in str(error.value)
 
 
-def test_a_value_is_the_same_however_it_is_written() -> None:
+def test_spellings_of_a_value_are_equal() -> None:
     assert key_digest("gl") == key_digest(["gl"]) != key_digest(["gl", "pt"])
     assert key_digest([{"value": 1.0}, 0.0]) == key_digest([{"value": 1}, 0]) != key_digest([{"value": 1.5}, 0])
     assert key_digest({"a": 1, "b": 2}) == key_digest({"b": 2, "a": 1})
 
 
-def test_what_is_generated_is_made_anew_in_its_place() -> None:
+def test_generated_keys_are_replaced_in_place() -> None:
     assert revised(OURS) == OURS
     assert (
         revised("language: gl\nlicense: apache-2.0", recorded=front_digests("language: gl\nlicense: apache-2.0"))
@@ -73,7 +73,7 @@ def test_what_is_generated_is_made_anew_in_its_place() -> None:
     assert revised("", recorded={}) == OURS
 
 
-def test_what_a_person_added_stays_with_its_comments() -> None:
+def test_added_keys_are_kept_with_their_comments() -> None:
     mine = "mine: {a: 1} # mine\n\n# of tags"
     existing = f"# first\nlanguage: gl # Galician\n{mine}\ntags: # which\n- speech\n- lora\nlast:   yes"
     assert revised(existing, recorded=TOLD | {"front.license": "0" * 12}) == existing
@@ -84,7 +84,7 @@ def test_what_a_person_added_stays_with_its_comments() -> None:
     assert other == existing.replace("language: gl", "language:\n- gl\n- pt")
 
 
-def test_tags_of_a_person_stay_beside_ours() -> None:
+def test_added_tags_are_kept() -> None:
     existing = OURS.replace("- speech", "- mine # my own\n  # and\n- speech")
     assert revised(existing) == existing
     assert revised(existing, f"{OURS}\n- galician") == f"{existing}\n- galician"
@@ -95,25 +95,25 @@ def test_tags_of_a_person_stay_beside_ours() -> None:
 
 
 @pytest.mark.parametrize("tags", ["tags:\n- speech", "tags: [mine, speech] # few", "tags:"])
-def test_a_tag_that_a_person_took_out_stays_out_until_ours_become_others(tags: str) -> None:
+def test_a_removed_tag_is_not_restored_until_the_generated_tags_change(tags: str) -> None:
     existing = f"language: gl\nlicense: mit\n{tags}"
     assert revised(existing) == existing
     assert "galician" in yaml.safe_load(revised(existing, f"{OURS}\n- galician"))["tags"]
 
 
-def test_tags_that_nobody_touched_are_ours_alone() -> None:
+def test_unedited_tags_are_replaced() -> None:
     assert revised(OURS, OURS.replace("- lora", "- whole")) == OURS.replace("- lora", "- whole")
 
 
 @pytest.mark.parametrize("recorded", [TOLD, {}])
-def test_a_generated_key_that_a_person_changed_is_a_conflict(recorded: dict[str, str]) -> None:
+def test_an_edited_generated_key_is_a_conflict(recorded: dict[str, str]) -> None:
     existing = OURS.replace("license: mit", "license: gemma # as it says")
     _, conflicts = merge(existing, OURS, recorded, False)
     assert conflicts == [Conflict("license of the front matter", "license: gemma", "license: mit")]
     assert revised(existing, recorded=recorded, force=True) == OURS.replace("mit", "mit # as it says")
 
 
-def test_a_comment_within_a_list_of_ours_is_not_lost_unasked() -> None:
+def test_a_comment_in_a_generated_list_is_a_conflict() -> None:
     existing = OURS.replace("language: gl", "language:\n- gl # Galego\n- pt")
     recorded = front_digests(existing)
     _, conflicts = merge(existing, OURS, recorded, False)
@@ -121,12 +121,12 @@ def test_a_comment_within_a_list_of_ours_is_not_lost_unasked() -> None:
     assert revised(existing, recorded=recorded, force=True) == OURS
 
 
-def test_a_key_that_a_person_took_out_stays_out() -> None:
+def test_a_removed_key_is_not_restored() -> None:
     existing = OURS.replace("license: mit\n", "")
     assert revised(existing) == existing
 
 
-def test_a_key_that_is_no_longer_made_goes_unless_a_person_changed_it() -> None:
+def test_a_key_that_is_no_longer_generated_is_removed_unless_edited() -> None:
     shorter = OURS.replace("license: mit\n", "")
     assert revised(OURS, shorter) == shorter
     changed = OURS.replace("mit", "gemma")
@@ -136,17 +136,17 @@ def test_a_key_that_is_no_longer_made_goes_unless_a_person_changed_it() -> None:
     )
 
 
-def test_keys_that_are_moved_in_stay_so() -> None:
+def test_indented_keys_stay_indented() -> None:
     existing = "  mine: 1\n  license: mit"
     assert yaml.safe_load(revised(existing, recorded={})) == {"mine": 1} | yaml.safe_load(OURS)
     assert revised(existing, recorded={}).startswith(existing)
 
 
-def test_line_ends_are_those_of_the_card() -> None:
+def test_line_ends_are_kept() -> None:
     merged, _ = merge("mine: 1", OURS, {}, False, "\r\n")
     assert merged == f"mine: 1\n{OURS}".replace("\n", "\r\n")
 
 
-def test_what_a_person_wrote_is_not_changed_by_an_anchor() -> None:
+def test_an_anchor_does_not_change_an_edited_value() -> None:
     with pytest.raises(PublishError):
         merge("license: &l apache-2.0\nmine: *l", OURS, {}, True)

@@ -10,7 +10,7 @@ ABOUT, RESULTS = marked("about", TEXT), marked("results", "| a |\n|---|")
 LINES = st.lists(st.sampled_from(["", "text", "a\u2028b", "\x0c", "---", "<!-- escoita:end about -->", "# é 字 😀"]))
 
 
-def test_a_block_stands_between_marks_that_tell_its_digest() -> None:
+def test_a_block_has_marks_with_its_digest() -> None:
     assert ABOUT.splitlines() == [
         f"<!-- escoita:begin about {digest(TEXT)} -->",
         "# Small",
@@ -21,7 +21,7 @@ def test_a_block_stands_between_marks_that_tell_its_digest() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "  \n "])
-def test_a_blank_block_is_none(text: str) -> None:
+def test_a_blank_block_is_omitted(text: str) -> None:
     assert marked("about", text) == ""
 
 
@@ -37,12 +37,12 @@ def test_the_blocks_of_a_card_are_found(line_end: str) -> None:
     assert [block.text.replace("\r\n", "\n") for block in found] == ["# Small\n\nAn adapter.", "| a |\n|---|"]
 
 
-def test_what_a_person_changed_is_seen() -> None:
+def test_edits_of_a_block_are_detected() -> None:
     (block,) = blocks(ABOUT.replace("An adapter.", "My adapter."))
     assert block.edited
 
 
-def test_half_a_mark_is_text() -> None:
+def test_an_incomplete_mark_is_text() -> None:
     begin, end = ABOUT.splitlines()[0], ABOUT.splitlines()[-1]
     for card in (begin, end, f"{end}\n{begin}\n", f"  {begin}\n{end}\n", f"{begin} x\n{end}\n"):
         assert blocks(card) == []
@@ -55,16 +55,16 @@ def test_a_block_within_another_is_text() -> None:
     assert block.name == "about"
 
 
-def test_where_the_last_mark_tells_of_a_block_another_of_its_name_is_text() -> None:
+def test_a_second_block_of_a_listed_name_is_text() -> None:
     card = f"{marked('about', 'A forgery.')}\n{ABOUT}\n{made_mark({'about': digest(TEXT)})}\n"
     assert [block.text for block in blocks(card)] == [TEXT]
 
 
-def test_the_last_mark_reads_back() -> None:
-    told = {"front.model-index": "0" * 12, "about": "1" * 12}
-    mark = made_mark(told)
+def test_the_last_mark_is_parsed() -> None:
+    digests = {"front.model-index": "0" * 12, "about": "1" * 12}
+    mark = made_mark(digests)
     found = made(f"Text.\n{mark}\nMore.\n<!-- escoita:made 0123456789ab about:222222222222 -->\n")
-    assert found and found.digests == told and (found.start, found.end) == (6, 7 + len(mark))
+    assert found and found.digests == digests and (found.start, found.end) == (6, 7 + len(mark))
     assert made("Text.") is None
 
 
@@ -75,7 +75,7 @@ def test_the_last_mark_can_be_edited() -> None:
 
 
 @given(LINES)
-def test_no_text_ends_its_block_or_begins_another(lines: list[str]) -> None:
+def test_no_text_ends_or_begins_a_block(lines: list[str]) -> None:
     text = "\n".join([*lines, ABOUT, made_mark({"about": "0" * 12}), "end"])
     card = marked("about", text)
     (block,) = blocks(card)

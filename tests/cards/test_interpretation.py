@@ -13,7 +13,7 @@ from escoita.cards.interpretation import (
 )
 from escoita.cards.verify.text import figures_of
 from escoita.records.evaluation import CorpusResult, EvaluationRecord, Slice
-from tests.cards.samples import difference, evaluation, heard, rates, result
+from tests.cards.samples import difference, evaluation, rates, result, system_result
 
 
 TITLES = {"clips": "Some clips", "more": "More", "third": "A third", "pooled": "All"}
@@ -32,7 +32,11 @@ def pooled(record: EvaluationRecord, **changes: Any) -> EvaluationRecord:
 
 
 def three(**of_second: Any) -> tuple[CorpusResult, ...]:
-    return result(), result("more", **of_second), result("third", [heard(normalized=rates(0.5)), heard("base")])
+    return (
+        result(),
+        result("more", **of_second),
+        result("third", [system_result(normalized=rates(0.5)), system_result("base")]),
+    )
 
 
 def test_comparison_with_the_base_has_both_rates_the_interval_and_the_verdict() -> None:
@@ -53,7 +57,7 @@ def test_several_corpora_are_compared_pooled() -> None:
 
 
 def test_no_comparison_without_a_base() -> None:
-    alone = evaluation(result(systems=[heard()]))
+    alone = evaluation(result(systems=[system_result()]))
     assert against_base(alone, TITLES) == corpora_against_base(alone, TITLES) == ""
 
 
@@ -84,7 +88,7 @@ def test_types_of_edits_are_counted_with_their_shares() -> None:
     edits = "200 substitutions (64.94 %), 60 deletions (19.48 %), 48 insertions (15.58 %)"
     assert kinds_of_edits(evaluation()).count(edits) == 2
     right = rates(0.0, substitutions=0, deletions=0, insertions=0)
-    perfect = evaluation(result(systems=[heard(normalized=right)]))
+    perfect = evaluation(result(systems=[system_result(normalized=right)]))
     assert figures_of(kinds_of_edits(perfect)) == ["4,321"]
 
 
@@ -119,7 +123,7 @@ def test_genders_are_named() -> None:
 
 def test_wer_without_normalization_is_given_if_it_differs() -> None:
     assert without_normalization(evaluation(normalizer="uzbek")) == ""
-    systems = [heard(raw=rates(0.2)), heard("base")]
+    systems = [system_result(raw=rates(0.2)), system_result("base")]
     sentence = without_normalization(evaluation(result(systems=systems), normalizer="uzbek"))
     assert figures_of(sentence) == ["20.00 %", "+12.88"]
 
@@ -127,5 +131,5 @@ def test_wer_without_normalization_is_given_if_it_differs() -> None:
 def test_every_sentence_has_a_figure() -> None:
     slices = [part("duration", "0-2 s", 0.02), part("duration", "2-5 s", 0.09)]
     for record in (evaluation(), pooled(evaluation(*three(), normalizer="uzbek"), slices=slices)):
-        said = interpretation(record, TITLES)
-        assert said and all(any(character.isdigit() for character in sentence) for sentence in said)
+        shown = interpretation(record, TITLES)
+        assert shown and all(any(character.isdigit() for character in sentence) for sentence in shown)

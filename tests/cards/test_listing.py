@@ -1,4 +1,4 @@
-"""Repositories and folders with unexpected names or sizes are refused with one line each."""
+"""Test that repositories and folders with unexpected names or sizes are refused in one line."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from escoita.hub.files import is_repo_id
 from escoita.hub.vocabulary import check
 from escoita.recipe.schema import Corpus, Recipe
 from escoita.records.evaluation import EvaluationRecord
-from tests.cards.samples import evaluation, heard, rates, recipe, result
+from tests.cards.samples import evaluation, rates, recipe, result, system_result
 from tests.hub_double.card_check import check_card
 
 
@@ -43,7 +43,7 @@ def test_front_matter() -> None:
     assert data["tags"] == ["speech", "lora", "uzbek"]
 
 
-def test_the_index_holds_fractions() -> None:
+def test_the_index_contains_fractions() -> None:
     (model,) = metadata(recipe(), evaluation(), "user/base").to_dict()["model-index"]
     (entry,) = model["results"]
     assert model["name"] == "small"
@@ -57,7 +57,7 @@ def test_the_index_holds_fractions() -> None:
     assert {metric["type"]: metric["value"] for metric in entry["metrics"]} == {"wer": 0.07118, "cer": 0.02342}
 
 
-def test_the_index_names_the_split_that_was_heard() -> None:
+def test_the_index_names_the_evaluated_split() -> None:
     chosen = recipe(corpora={"test": [{"name": "clips", "path": "fleurs", "reader": "fleurs", "split": "validation"}]})
     assert {entry.dataset_split for entry in expected_index(chosen, evaluation())} == {"validation"}
 
@@ -66,8 +66,10 @@ def test_before_evaluation_there_is_no_index() -> None:
     assert "model-index" not in metadata(recipe(), None, "user/base").to_dict()
 
 
-@pytest.mark.parametrize("folder", ["/models/gemma4", "quickstart/gemma4"])  # the second has the form of a repository
-def test_a_folder_is_no_base_of_the_hub(folder: str) -> None:
+@pytest.mark.parametrize(
+    "folder", ["/models/gemma4", "quickstart/gemma4"]
+)  # the second one has the form of a repository id
+def test_a_folder_is_not_a_base_of_the_hub(folder: str) -> None:
     data = metadata(recipe(), evaluation(), folder).to_dict()
     assert "base_model" not in data and "base_model_relation" not in data
 
@@ -76,12 +78,12 @@ def test_every_corpus_has_its_entries() -> None:
     tests = [{"name": name, "path": f"{name}.jsonl"} for name in ("clips", "more")]
     chosen = recipe(corpora={"test": tests})
     (model,) = metadata(
-        chosen, evaluation(result(), result("more", [heard(normalized=rates(0.5))])), "user/base"
+        chosen, evaluation(result(), result("more", [system_result(normalized=rates(0.5))])), "user/base"
     ).to_dict()["model-index"]
     assert [entry["dataset"]["type"] for entry in model["results"]] == ["clips", "more", "pooled"]
     assert [
         entry.metric_value
-        for entry in expected_index(chosen, evaluation(result("more", [heard(normalized=rates(0.5))])))
+        for entry in expected_index(chosen, evaluation(result("more", [system_result(normalized=rates(0.5))])))
     ] == [
         0.5,
         0.02342,
@@ -99,7 +101,7 @@ def test_a_folder_is_published_under_the_owner_of_the_adapter(
     assert published_base(chosen, "user/adapter") == expected
 
 
-def test_a_repository_stays_what_it_is() -> None:
+def test_a_repository_is_unchanged() -> None:
     assert published_base(recipe().model_copy(update={"base": "google/gemma"}), "user/adapter") == "google/gemma"
 
 
@@ -119,13 +121,13 @@ MANY: list[dict[str, Any]] = [
 
 
 def many(normalizer: str) -> tuple[Recipe, EvaluationRecord]:
-    systems = [heard(raw=rates(0.25, cer=0.125))] if normalizer != "raw" else [heard()]
+    systems = [system_result(raw=rates(0.25, cer=0.125))] if normalizer != "raw" else [system_result()]
     results = [result(corpus["name"], systems, n=n, word_share=0.2) for n, corpus in enumerate(MANY, 1)]
     return recipe(corpora={"test": MANY}), evaluation(*results, normalizer=normalizer)
 
 
 @pytest.mark.parametrize("normalizer", ["raw", "galician"])
-def test_the_index_survives_the_library_with_all_its_keys(normalizer: str) -> None:
+def test_the_library_keeps_all_keys_of_the_index(normalizer: str) -> None:
     chosen, record = many(normalizer)
     written = f"---\n{metadata(chosen, record, 'user/base', 'user/adapter')}\n---\n"
     card = ModelCard(written)
@@ -162,7 +164,7 @@ def test_the_index_names_datasets_as_the_hub_does() -> None:
     }
 
 
-def test_the_pool_says_what_it_is_made_of() -> None:
+def test_the_pool_names_its_corpora() -> None:
     chosen, record = many("raw")
     pooled = expected_index(chosen, record, "user/adapter")[-2]
     assert pooled.dataset_args == {
@@ -175,9 +177,9 @@ def test_the_pool_says_what_it_is_made_of() -> None:
 
 
 @given(st.integers(1, 10**7), st.data())
-def test_a_rate_of_the_index_tells_the_number_of_edits(words: int, data: st.DataObject) -> None:
+def test_a_rate_of_the_index_gives_the_number_of_edits(words: int, data: st.DataObject) -> None:
     edits = data.draw(st.integers(0, 3 * words))
-    record = evaluation(result(systems=[heard(normalized=rates(edits / words, reference_words=words))]))
+    record = evaluation(result(systems=[system_result(normalized=rates(edits / words, reference_words=words))]))
     assert round(expected_index(recipe(), record)[0].metric_value * words) == edits
 
 
@@ -192,17 +194,17 @@ def test_a_rate_of_the_index_tells_the_number_of_edits(words: int, data: st.Data
         ({"path": "a", "url": "https://huggingface.co/datasets/a cme/voi"}, None),
     ],
 )
-def test_a_dataset_of_the_hub_is_known_by_its_address(corpus: dict[str, str], expected: str | None) -> None:
+def test_a_dataset_of_the_hub_is_recognized_by_its_address(corpus: dict[str, str], expected: str | None) -> None:
     assert dataset_id(Corpus.model_validate({"name": "clips"} | corpus)) == expected
 
 
-def test_what_was_trained_on_is_listed_where_the_hub_has_it() -> None:
+def test_training_datasets_on_the_hub_are_listed() -> None:
     train = [{"name": "own", "path": "a.jsonl"}, {"name": "one", **SAME}, {"name": "two", **SAME}]
     assert metadata(recipe(corpora={"train": train}), None, "user/base").to_dict()["datasets"] == ["acme/voices"]
     assert "datasets" not in metadata(recipe(), None, "user/base").to_dict()
 
 
-def test_a_licence_of_another_name_has_a_name_and_an_address() -> None:
+def test_another_license_has_a_name_and_an_address() -> None:
     other = {"license": "other", "license_name": "nc-research", "license_link": "https://example.org/nc"}
     data = metadata(recipe(card=other), None, "user/base")
     assert {key: data.to_dict()[key] for key in other} == other

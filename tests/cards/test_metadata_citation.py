@@ -21,7 +21,7 @@ def test_adapter_base_and_tools_are_cited() -> None:
     )
 
 
-def test_of_a_base_with_a_paper_the_paper_is_cited_too() -> None:
+def test_the_paper_of_a_base_is_cited() -> None:
     phi4 = training(family="phi4_multimodal", engine="unsloth")
     assert keys(citation(recipe(), phi4, "/models/phi4", "runs/small/adapter")) == [
         "small",
@@ -34,24 +34,24 @@ def test_of_a_base_with_a_paper_the_paper_is_cited_too() -> None:
     ]
 
 
-def test_the_recipe_may_say_how_the_adapter_is_cited() -> None:
+def test_the_citation_of_the_recipe_is_used() -> None:
     own = "@article{ours,\n  title = {Ours},\n}"
     cited = citation(recipe(card={"citation": f"\n{own}\n"}), training(), "user/base", "user/adapter")
     assert cited.startswith(f"{own}\n\n@misc{{small-base,")
 
 
-def test_empty_fields_are_left_out() -> None:
+def test_empty_fields_are_omitted() -> None:
     assert entry("key", {"author": "", "title": "T"}) == "@misc{key,\n  title = {T},\n}"
 
 
 @pytest.mark.parametrize(
     "value, tex", [("a_b {c}", r"a\_b \{c\}"), ("\\x ~^", r"\textbackslash{}x \textasciitilde{}\textasciicircum{}")]
 )
-def test_no_text_is_a_command_of_tex(value: str, tex: str) -> None:
+def test_text_contains_no_tex_commands(value: str, tex: str) -> None:
     assert text(value) == tex
 
 
 @given(st.text())
-def test_braces_of_a_text_are_none_of_the_entry(value: str) -> None:
+def test_braces_in_text_do_not_break_the_entry(value: str) -> None:
     bare = re.sub(r"\\[{}]", "", text(value))
     assert bare.count("{") == bare.count("}") and "\n" not in bare

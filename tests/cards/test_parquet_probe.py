@@ -1,4 +1,4 @@
-"""Parquet files that end the process that reads them end a child alone."""
+"""Test that Parquet files that kill a reading process only kill a child process."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ def good(tmp_path: Path) -> Path:
 
 
 def unknown_compression(path: Path) -> Path:
-    """Arrow has no name for it, and aborts."""
+    """Return a file with an unknown compression, on which Arrow aborts."""
     table = pa.table({"a": [1]})
     pq.write_table(table, path, compression="snappy")
     snappy, gzip = path.read_bytes(), path.with_suffix(".gz")
     pq.write_table(table, gzip, compression="brotli")
     other = gzip.read_bytes()
     gzip.unlink()
-    # The compression is the one byte of the metadata in which both differ and the values are its numbers, times two.
+    # The compression is the byte of the metadata in which both files differ; its value is twice the number of a codec.
     places = [
         place for place in range(1, min(len(snappy), len(other))) if (snappy[-place], other[-place]) == (2 * 1, 2 * 4)
     ]
@@ -36,7 +36,7 @@ def unknown_compression(path: Path) -> Path:
     return path
 
 
-def test_file_that_is_refused_in_one_line_is_not_broken(good: Path, tmp_path: Path) -> None:
+def test_file_that_is_refused_in_one_line_kills_no_process(good: Path, tmp_path: Path) -> None:
     (tmp_path / "refused.parquet").write_bytes(b"nothing")
     require_readable("user/name", tmp_path)
 

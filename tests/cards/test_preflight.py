@@ -1,4 +1,4 @@
-"""Every dry run refuses what publishing refuses and what needs no network."""
+"""Test that every dry run refuses what publishing refuses without a network."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +15,14 @@ from escoita.errors import EscoitaError, PublishError
 from escoita.hub.vocabulary import check_card
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.run_directory import RunDirectory
-from tests.cards.publishing import REPO, Command, make_repositories, make_run, reach
+from tests.cards.publishing import REPO, Command, client_environment, make_repositories, make_run
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble, serve
 
 
 RECIPE = ROOT / "recipes/quickstart-uzbek.yaml"
 BENCHMARK = "{corpus: escoita-quickstart-uz, dataset: no name, task: uz}"
-# Overrides of a recipe, and a value or key that the error names.
+# Overrides of a recipe, and a value or key of the error.
 PUBLISHING: dict[str, tuple[str, str]] = {
     "license": ("card.license=CC BY 4.0", "CC BY 4.0"),
     "license by another case": ("card.license=Apache-2.0", "apache-2.0"),
@@ -61,7 +61,7 @@ def of(case: tuple[str, str]) -> tuple[list[str], str]:
     return case[0].split("|"), case[1]
 
 
-def test_recipes_of_the_project_are_in_order() -> None:
+def test_recipes_of_the_project_are_valid() -> None:
     for path in sorted((ROOT / "recipes").glob("*.yaml")):
         recipe = load_recipe(path)
         if not recipe.base.startswith("."):
@@ -78,7 +78,7 @@ def test_refusal_needs_no_network(name: str) -> None:
     assert len(found) == 1 or name in ("secret", "path of this machine")
 
 
-def test_the_repository_of_the_base_and_a_name_that_it_cannot_have() -> None:
+def test_invalid_repositories_of_the_base() -> None:
     (found,) = refusals(changed("hub.repo=ana/gemma4", "base=./quickstart/gemma4", "hub.publish_base_as=null"))
     assert found.startswith("ana/gemma4: ")
     (found,) = refusals(changed("hub.repo=ana/uzbek", "hub.publish_base_as=base-"))
@@ -87,13 +87,13 @@ def test_the_repository_of_the_base_and_a_name_that_it_cannot_have() -> None:
     assert found.startswith("base: ./not/here: ")
 
 
-def test_a_folder_without_weights_is_no_base(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_not_a_base(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     assert any("safetensors" in line for line in refusals(changed(f"base={tmp_path / 'base'}")))
 
 
 @pytest.mark.parametrize("name", ["adapter", "my base"])
-def test_a_folder_is_not_refused_for_its_name_if_no_repository_is_named(tmp_path: Path, name: str) -> None:
+def test_the_name_of_a_folder_is_not_checked_without_a_repository(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name / "model.safetensors").write_bytes(b"")
     overrides = [f"base={tmp_path / name}", "hub.publish_base_as=null"]
@@ -108,7 +108,7 @@ def test_several_problems_are_reported_together() -> None:
 
 
 @pytest.mark.parametrize("name", ["license", "repository", "example"])
-def test_doctor_and_the_dry_run_of_training_refuse_it(
+def test_doctor_and_the_dry_run_of_training_refuse_invalid_metadata(
     short_recipe: Callable[..., Recipe], tmp_path: Path, name: str
 ) -> None:
     overrides, text = of(ALL[name])
@@ -123,7 +123,7 @@ def test_doctor_and_the_dry_run_of_training_refuse_it(
     assert not recipe.run_path.exists()
 
 
-def test_the_card_of_a_run_is_not_written_with_it(tmp_path: Path) -> None:
+def test_no_card_is_written_with_invalid_metadata(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     write_card(run.path)
     run.card.unlink()
@@ -135,7 +135,7 @@ def test_the_card_of_a_run_is_not_written_with_it(tmp_path: Path) -> None:
 
 
 def edit(run: RunDirectory, **sections: dict[str, Any]) -> None:
-    """Changes the recipe of a run."""
+    """Return a function that changes the recipe of a run."""
     document = yaml.safe_load(run.recipe.read_text("utf-8"))
     for section, values in sections.items():
         document[section] |= values
@@ -168,7 +168,7 @@ def test_the_dry_run_of_push_refuses_what_push_refuses(
     run = make_run(tmp_path / "run")
     edit(run, **PUSHED[name])
     words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO)
-    real, dry = (command(*words, *option, **reach(hub)) for option in ((), ("--dry-run",)))
+    real, dry = (command(*words, *option, **client_environment(hub)) for option in ((), ("--dry-run",)))
     assert (real.returncode, dry.returncode) == (1, 1) and "Traceback" not in real.stderr + dry.stderr
     assert real.stderr == dry.stderr
     known = list(refusals(run.load_recipe()))

@@ -39,7 +39,7 @@ PLAIN = {
     "training.json",
 }
 SHAS: dict[str, Any] = {"base_sha256": "ab" * 32, "adapter_sha256": "cd" * 32}
-# Nobody says these by accident, and no file of ours does.
+# Words that occur in no other text or file.
 SAID = ["qwxz bir zzyx", "jkqv ikki vqkj", "xkcd uch dckx"]
 SPEAKERS = ["maria.lopez", "Oysha", "maria.lopez"]
 
@@ -60,15 +60,15 @@ def published(run: RunDirectory, asked: Recipe | None = None) -> dict[str, bytes
 
 
 def evaluated(
-    run: RunDirectory, said: list[str], speakers: list[str], publish: bool, normalizer: str = "uzbek"
+    run: RunDirectory, references: list[str], speakers: list[str], publish: bool, normalizer: str = "uzbek"
 ) -> None:
-    """Puts a measured corpus into a run; what was heard is nowhere near what was said."""
+    """Write predictions of a corpus into a run; hypotheses and references have no common words."""
     asked = recipe().model_dump(mode="json")
     asked["corpora"]["test"][0]["publish_references"] = publish
     made = Recipe.model_validate(asked)
     made.write(run.recipe)
     known: list[dict[str, Any]] = [{"speaker": speaker} for speaker in speakers]
-    rows = [(text, f"heard {place}", "") for place, text in enumerate(said)]
+    rows = [(text, f"heard {place}", "") for place, text in enumerate(references)]
     write_rows(run.eval, rows, known=known, **SHAS)
     score(run.eval, normalizer, 20).write(run.results)
     write_counts(run.eval, made.corpora.test, normalizer)
@@ -81,14 +81,14 @@ def unpacked(files: dict[str, bytes], folder: Path) -> RunDirectory:
     return RunDirectory(folder)
 
 
-def told(files: dict[str, bytes]) -> str:
-    """Every byte that is published as text, and every value inside of a table."""
+def published_text(files: dict[str, bytes]) -> str:
+    """Return all published text, and every value of the tables."""
     tables = [pq.read_table(io.BytesIO(content)) for name, content in files.items() if name.endswith(".parquet")]
     values = [json.dumps(table.to_pylist(), ensure_ascii=False) + str(table.schema.metadata) for table in tables]
     return "\n".join([*(content.decode("utf-8", "replace") for content in files.values()), *files, *values])
 
 
-def test_what_a_run_holds_at_least(run: RunDirectory) -> None:
+def test_required_files(run: RunDirectory) -> None:
     files = published(run)
     assert set(files) == PLAIN
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "user/base"
@@ -97,7 +97,7 @@ def test_what_a_run_holds_at_least(run: RunDirectory) -> None:
     assert {system.base for system in systems} == {"user/base"}
 
 
-def test_everything_that_the_figures_are_made_from(run: RunDirectory) -> None:
+def test_sources_of_all_figures_are_published(run: RunDirectory) -> None:
     evaluated(run, SAID, SPEAKERS, publish=True)
     write_rows(run.eval, [("", "", "")], "probes", **SHAS)
     data(leak("audio", 2)).write(run.data)
@@ -118,7 +118,7 @@ def test_everything_that_the_figures_are_made_from(run: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("publish", [True, False])
-def test_what_is_published_scores_as_it_says(run: RunDirectory, tmp_path: Path, publish: bool) -> None:
+def test_published_predictions_give_the_published_rates(run: RunDirectory, tmp_path: Path, publish: bool) -> None:
     evaluated(run, SAID * 4, [f"{speaker}-{place}" for place in range(4) for speaker in SPEAKERS], publish)
     there = unpacked(published(run), tmp_path / "there")
     record = EvaluationRecord.read(there.results)
@@ -133,7 +133,7 @@ def test_what_is_published_scores_as_it_says(run: RunDirectory, tmp_path: Path, 
 
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.text("ab не", max_size=9), st.text("ab1_ (", max_size=3)), min_size=1, max_size=40))
-def test_any_speakers_are_renamed_so_that_the_figures_stay(
+def test_renaming_speakers_does_not_change_figures(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
 ) -> None:
     made = write_run(tmp_path_factory.mktemp("run"), recipe())
@@ -147,7 +147,7 @@ def test_any_speakers_are_renamed_so_that_the_figures_stay(
     assert record == score(there.eval, record.normalizer, record.resamples, ["clips"])
 
 
-def test_no_transcript_that_is_withheld_is_in_any_byte(run: RunDirectory) -> None:
+def test_withheld_transcripts_are_in_no_file(run: RunDirectory) -> None:
     evaluated(run, SAID, SPEAKERS, publish=False)
     test, train = (
         [Shown(split=split, corpus="clips", id=f"c-{row}", text=text) for row, text in enumerate(SAID)]
@@ -186,13 +186,13 @@ def test_no_transcript_that_is_withheld_is_in_any_byte(run: RunDirectory) -> Non
     again = Duplicates(split="test", by="transcript", clips=1, share=0.3, distinct=1, examples=pairs)
     record = data(leak("transcript", 3, examples=pairs))
     record.model_copy(update={"corpora": [described], "duplicates": [again]}).write(run.data)
-    everything = told(published(run))
+    everything = published_text(published(run))
     assert "eval/clips/counts.parquet" in everything and hashlib.sha256(SAID[0].encode()).hexdigest() in everything
     assert not [text for text in SAID if text in everything]
-    # The same search finds them where they may be published.
+    # The same search finds transcripts that may be published.
     open_recipe = recipe()
     open_recipe.write(run.recipe)
-    assert all(text in told(published(run)) for text in SAID)
+    assert all(text in published_text(published(run)) for text in SAID)
 
 
 def test_speakers_are_not_named(run: RunDirectory) -> None:
@@ -202,7 +202,7 @@ def test_speakers_are_not_named(run: RunDirectory) -> None:
     clip = Shown(split="train", corpus="clips", id="Oysha_1", text="a", public_id="speaker_1")
     data(leak("speaker", 1, examples=[Pair(clip=clip, like=clip)])).write(run.data)
     files = published(run)
-    everything = told(files)
+    everything = published_text(files)
     assert "maria" not in everything and "Oysha" not in everything
     assert json.loads(files["training.json"])["rejected"] == ["train.jsonl:3: no audio"]
     assert "speaker_1" in files["data.json"].decode()
@@ -216,11 +216,11 @@ def test_private_transcripts_without_counts_are_refused(run: RunDirectory) -> No
     assert error.value.path == counts_path(run.eval, "clips")
 
 
-def test_of_a_corpus_that_the_recipe_forgot_the_counts_say_that_it_is_withheld(run: RunDirectory) -> None:
+def test_counts_mark_a_corpus_as_withheld_without_the_recipe(run: RunDirectory) -> None:
     evaluated(run, SAID, SPEAKERS, publish=False)
     asked = recipe().model_dump(mode="json")
     asked["corpora"]["test"][0]["name"] = "others"
-    assert not [text for text in SAID if text in told(published(run, Recipe.model_validate(asked)))]
+    assert not [text for text in SAID if text in published_text(published(run, Recipe.model_validate(asked)))]
 
 
 def test_results_of_other_speakers_are_refused(run: RunDirectory) -> None:
@@ -256,8 +256,11 @@ def test_training_plot_is_published_with_the_card(run: RunDirectory) -> None:
 
 def test_folders_of_this_machine_are_not_in_the_recipe() -> None:
     asked = {"baselines": ["/models/whisper", "openai/whisper-small"], "against": "/home/ana/runs/old"}
-    told = yaml.safe_load(public_recipe(recipe(eval=asked), "user/base"))
-    assert told["eval"]["baselines"] == ["whisper", "openai/whisper-small"] and told["eval"]["against"] == "old"
+    published_text = yaml.safe_load(public_recipe(recipe(eval=asked), "user/base"))
+    assert (
+        published_text["eval"]["baselines"] == ["whisper", "openai/whisper-small"]
+        and published_text["eval"]["against"] == "old"
+    )
     assert yaml.safe_load(public_recipe(recipe(), "user/base"))["eval"]["against"] is None
 
 

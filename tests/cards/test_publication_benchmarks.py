@@ -14,12 +14,12 @@ BENCHMARK = {"corpus": "clips", "dataset": "hf-audio/open-asr-leaderboard", "tas
 
 
 def with_benchmarks(*changes: dict[str, Any]) -> Recipe:
-    """A recipe that tests on two corpora, of which only `clips` was evaluated."""
+    """Return a recipe with two test corpora, of which only `clips` was evaluated."""
     test = [{"name": name, "path": f"{name}.jsonl"} for name in ("clips", "fleurs")]
     return recipe(corpora={"test": test}, hub={"benchmarks": [BENCHMARK | each for each in changes]})
 
 
-def test_nothing_is_written_unless_asked_for() -> None:
+def test_nothing_is_written_by_default() -> None:
     assert benchmark_files(recipe(), evaluation(), "user/adapter") == {}
 
 

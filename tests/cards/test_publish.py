@@ -1,4 +1,4 @@
-"""Publishing with the real client over HTTP, against the Hub double."""
+"""Test publishing with the real client over HTTP and the Hub double."""
 
 import os
 import re
@@ -34,8 +34,8 @@ def plain_hub(tmp_path: Path) -> Iterator[HubDouble]:
         yield double
 
 
-def reach(hub: HubDouble, token: str | None = "hf_ana") -> dict[str, str]:  # noqa: S107
-    """Environment in which the real client talks to the double."""
+def client_environment(hub: HubDouble, token: str | None = "hf_ana") -> dict[str, str]:  # noqa: S107
+    """Return the environment in which the client uses the double."""
     environment = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "0" if hub.store.cas else "1"}
     return environment | ({"HF_TOKEN": token} if token else {})
 
@@ -54,12 +54,12 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_push_is_one_commit_that_a_stranger_can_use(
+def test_push_is_one_commit_that_others_can_use(
     hub: HubDouble, quickstart_run: Path, command: Command, tmp_path: Path
 ) -> None:
     run = RunDirectory(quickstart_run)
     before = snapshot(quickstart_run)
-    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **reach(hub))
+    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **client_environment(hub))
     assert pushed.returncode == 0, pushed.stderr
     assert snapshot(quickstart_run) == before
     assert pushed.stdout.startswith(f"{hub.url}/{REPO}/commit/")
@@ -90,13 +90,13 @@ def test_push_is_one_commit_that_a_stranger_can_use(
     snippets = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert len(snippets) == 2
     for snippet in snippets:
-        heard = command("-c", snippet.replace("clip.wav", str(clip)), **reach(hub, token=None))
-        assert heard.returncode == 0, heard.stderr
-        assert heard.stdout.strip() == local
+        ran = command("-c", snippet.replace("clip.wav", str(clip)), **client_environment(hub, token=None))
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.strip() == local
 
 
 @pytest.mark.slow
-def test_train_and_push_in_one_command_and_nothing_of_this_machine(
+def test_train_and_push_in_one_command_without_local_paths(
     plain_hub: HubDouble, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
 ) -> None:
     rows = {"gone": {"audio_filepath": str(tmp_path / "gone.wav"), "text": "bir"}}
@@ -111,7 +111,9 @@ def test_train_and_push_in_one_command_and_nothing_of_this_machine(
         f"hub.repo={REPO}",
     )
     recipe.write(tmp_path / "recipe.yaml")
-    done = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
+    done = command(
+        "training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **client_environment(plain_hub)
+    )
     assert done.returncode == 0, done.stderr
     assert commits(plain_hub, REPO)[0] == "Publish quickstart-uzbek"
     run = RunDirectory(recipe.run_path)
@@ -125,7 +127,7 @@ def test_train_and_push_in_one_command_and_nothing_of_this_machine(
             assert str(folder).encode() not in content(plain_hub, REPO, name), (name, folder)
 
 
-def test_leftovers_of_an_earlier_publication_go_in_the_same_commit(
+def test_obsolete_files_are_deleted_in_the_same_commit(
     plain_hub: HubDouble, quickstart_run: Path, command: Command
 ) -> None:
     program = (
@@ -135,8 +137,8 @@ def test_leftovers_of_an_earlier_publication_go_in_the_same_commit(
         "operations = [CommitOperationAdd(name, name.encode()) for name in names]\n"
         f"api.create_commit('{REPO}', operations, commit_message='earlier')\n"
     )
-    assert command("-c", program, **reach(plain_hub)).returncode == 0
-    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **reach(plain_hub))
+    assert command("-c", program, **client_environment(plain_hub)).returncode == 0
+    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **client_environment(plain_hub))
     assert pushed.returncode == 0, pushed.stderr
     tree = set(plain_hub.store.repos["model", REPO].at("main").tree)
     assert "notes.md" in tree and not {"training_args.bin", "eval/old/predictions.parquet"} & tree
@@ -144,28 +146,34 @@ def test_leftovers_of_an_earlier_publication_go_in_the_same_commit(
 
 
 def test_the_repository_of_the_base_is_refused(plain_hub: HubDouble, quickstart_run: Path, command: Command) -> None:
-    refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", BASE_REPO, **reach(plain_hub))
+    refused = command(
+        "cards/push.py", "--run", str(quickstart_run), "--repo", BASE_REPO, **client_environment(plain_hub)
+    )
     assert refused.returncode == 1 and BASE_REPO in refused.stderr
     assert not plain_hub.store.repos
 
 
-def test_a_run_that_is_not_evaluated_is_refused(
+def test_a_run_without_an_evaluation_is_refused(
     plain_hub: HubDouble, quickstart_run: Path, command: Command, tmp_path: Path
 ) -> None:
     shutil.copytree(quickstart_run, tmp_path / "run", ignore=shutil.ignore_patterns("eval"))
-    refused = command("cards/push.py", "--run", str(tmp_path / "run"), "--repo", REPO, **reach(plain_hub))
+    refused = command("cards/push.py", "--run", str(tmp_path / "run"), "--repo", REPO, **client_environment(plain_hub))
     assert refused.returncode == 1 and "results.json: " in refused.stderr
     assert not plain_hub.store.repos
 
 
-def test_pushing_the_same_again_changes_nothing(plain_hub: HubDouble, quickstart_run: Path, command: Command) -> None:
+def test_pushing_again_without_changes_makes_no_commit(
+    plain_hub: HubDouble, quickstart_run: Path, command: Command
+) -> None:
     for _ in range(2):
-        pushed = command("-m", "escoita", "push", "--run", str(quickstart_run), "--repo", REPO, **reach(plain_hub))
+        pushed = command(
+            "-m", "escoita", "push", "--run", str(quickstart_run), "--repo", REPO, **client_environment(plain_hub)
+        )
         assert pushed.returncode == 0, pushed.stderr
     assert len(commits(plain_hub, BASE_REPO)) == 2
     assert len(commits(plain_hub, REPO)) == 2
     uploads = [entry for entry in plain_hub.log if entry[0] == "PUT"]
-    assert len(uploads) == len(set(uploads))  # nothing large goes up twice
+    assert len(uploads) == len(set(uploads))  # large files are not uploaded again
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,7 @@ def test_missing_permission_is_reported_before_training(
     recipe = short_recipe()
     recipe.write(tmp_path / "recipe.yaml")
     named = ["--set", f"hub.repo={repo}"] if repo else []
-    environment = reach(plain_hub, token)
+    environment = client_environment(plain_hub, token)
     refused = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), *named, "--push", **environment)
     assert refused.returncode == 1
     assert text in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
@@ -198,7 +206,9 @@ def test_refused_metadata_is_reported_before_training(
 ) -> None:
     recipe = short_recipe(f"hub.repo={REPO}", "base=no/such-model")
     recipe.write(tmp_path / "recipe.yaml")
-    refused = command("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **reach(plain_hub))
+    refused = command(
+        "training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **client_environment(plain_hub)
+    )
     assert refused.returncode == 1
     assert "no/such-model: " in refused.stderr
     program = (
@@ -207,9 +217,9 @@ def test_refused_metadata_is_reported_before_training(
         "try:\n    validate_card('---\\nlanguage: UZ\\n---\\n')\n"
         "except PublishError as error:\n    print(error)\n"
     )
-    assert "'UZ'" in command("-c", program, **reach(plain_hub)).stdout
+    assert "'UZ'" in command("-c", program, **client_environment(plain_hub)).stdout
     program = program.replace("language: UZ", "base_model: ./base")
-    assert command("-c", program, **reach(plain_hub)).stdout.startswith("card: ")
+    assert command("-c", program, **client_environment(plain_hub)).stdout.startswith("card: ")
 
 
 def test_a_base_of_the_same_name_with_other_weights_is_refused(
@@ -225,19 +235,19 @@ def test_a_base_of_the_same_name_with_other_weights_is_refused(
         "operation = CommitOperationAdd('model.safetensors', b'other' * 1000)\n"
         f"api.create_commit('{BASE_REPO}', [operation], commit_message='other')\n"
     )
-    assert command("-c", program, **reach(plain_hub)).returncode == 0
+    assert command("-c", program, **client_environment(plain_hub)).returncode == 0
     recipe = short_recipe(f"hub.repo={REPO}")
     recipe.write(tmp_path / "recipe.yaml")
     for script, *arguments in (
         ("cards/push.py", "--run", str(quickstart_run), "--repo", REPO),
         ("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push"),
     ):
-        refused = command(script, *arguments, **reach(plain_hub))
+        refused = command(script, *arguments, **client_environment(plain_hub))
         assert refused.returncode == 1 and "model.safetensors" in refused.stderr
     assert ("model", REPO) not in plain_hub.store.repos and not recipe.run_path.exists()
 
 
-def test_no_hub_at_all_is_one_line(quickstart_run: Path, command: Command) -> None:
+def test_an_unreachable_hub_is_reported_in_one_line(quickstart_run: Path, command: Command) -> None:
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_ana"}
     refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **nowhere)
     assert refused.returncode == 1 and len(refused.stderr.strip().splitlines()) == 1

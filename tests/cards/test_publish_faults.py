@@ -1,6 +1,6 @@
 """
-What goes wrong on the way, injected in the Hub double: each time the repository is in the old or in the new state, the
-run is as it was, and what is said is one clear line. Over plain LFS and over Xet.
+Test faults that are injected into the Hub double, with LFS and with Xet: the repository is always in the old or in the
+new state, the run is unchanged, and the message is one line.
 """
 
 import re
@@ -16,11 +16,11 @@ from tests.cards.publishing import (
     REPO,
     TITLE,
     Command,
+    client_environment,
     commits,
     content,
     make_repositories,
     make_run,
-    reach,
     snapshot,
     tree,
 )
@@ -28,7 +28,7 @@ from tests.hub_double import HubDouble, serve
 from tests.hub_double.faults import Fault
 
 
-pytestmark = pytest.mark.slow  # waits between attempts
+pytestmark = pytest.mark.slow  # waiting time between attempts
 
 AT_ONCE = {"Retry-After": "0"}
 OLD = ["Earlier", "initial commit"]
@@ -49,12 +49,12 @@ def run(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
-    """Publishes, looks whether it ended as told, that the run is as it was, and gives what was said on the way."""
+    """Return a function that publishes, checks the exit status and the run, and returns the messages."""
 
     def publish(*arguments: str, code: int = 0, **environment: str) -> str:
         before = snapshot(run.path)
         words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, *arguments)
-        done = command(*words, **(reach(hub) | environment))
+        done = command(*words, **(client_environment(hub) | environment))
         assert done.returncode == code, done.stderr
         assert snapshot(run.path) == before
         assert "Traceback" not in done.stderr and "hf_ana" not in done.stderr
@@ -64,22 +64,22 @@ def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
 
 
 def assert_old(hub: HubDouble, title: str = "Earlier") -> None:
-    """Nothing was published; the newest commit is the one before, or somebody else's."""
+    """Assert that nothing was published; the newest commit is the previous one, or another author's."""
     assert commits(hub)[0] == title and TITLE not in commits(hub)
     weights = EARLIER["adapter_model.safetensors"]
     assert content(hub, "adapter_model.safetensors") == weights and "training_args.bin" in tree(hub)
 
 
 def assert_new(hub: HubDouble, run: RunDirectory, *between: str) -> None:
-    """All of it was published, in one commit."""
+    """Assert that all files were published in one commit."""
     assert commits(hub) == [TITLE, *between, *OLD]
     for name in ("adapter_model.safetensors", "tokenizer.model"):
         assert content(hub, name) == (run.adapter / name).read_bytes()
     assert content(hub, "notes.md") == EARLIER["notes.md"] and "training_args.bin" not in tree(hub)
 
 
-def last_line(said: str) -> str:
-    return said.strip().splitlines()[-1].removeprefix("escoita: ")
+def last_line(output: str) -> str:
+    return output.strip().splitlines()[-1].removeprefix("escoita: ")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def last_line(said: str) -> str:
     ["/api/whoami", f"/api/models/{REPO}$", "/tree/", "/resolve/", "validate-yaml", "/preupload/", "/commit/"],
 )
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_hub_that_is_busy_for_a_moment_is_asked_again(
+def test_a_request_to_a_busy_hub_is_repeated(
     hub: HubDouble, run: RunDirectory, push: Push, path: str, status: int
 ) -> None:
     hub.faults.append(Fault("*", path, status=status, headers=AT_ONCE))
@@ -96,14 +96,14 @@ def test_a_hub_that_is_busy_for_a_moment_is_asked_again(
     assert hub.faults[0].times == 0
 
 
-def test_a_commit_that_failed_is_made_again(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+def test_a_failed_commit_is_repeated(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=500))
     assert "HTTP 500" in push()
     assert_new(hub, run)
 
 
 @pytest.mark.parametrize("lost", [{"status": 500}, {"status": 504}, {"cut": True}])
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(
+def test_a_commit_with_a_lost_response_is_not_repeated(
     hub: HubDouble, run: RunDirectory, push: Push, lost: dict[str, Any]
 ) -> None:
     hub.faults.append(Fault("POST", "/commit/", applied=True, **lost))
@@ -112,16 +112,14 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(
     assert sum(entry.path.endswith("/commit/main") for entry in hub.log) == 1
 
 
-def test_a_lost_answer_is_found_though_the_hub_fails_when_asked_for_it(
-    hub: HubDouble, run: RunDirectory, push: Push
-) -> None:
+def test_a_lost_response_is_recovered_after_a_failed_request(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=500, applied=True))
     hub.faults.append(Fault("GET", "/commits/", status=503, headers=AT_ONCE, times=8))
     push()
     assert_new(hub, run)
 
 
-def test_a_commit_that_fails_for_good_leaves_everything_and_the_next_push_goes_on(
+def test_a_commit_that_always_fails_changes_nothing_and_the_next_push_succeeds(
     hub: HubDouble, run: RunDirectory, push: Push
 ) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=500, headers=AT_ONCE, times=99))
@@ -134,22 +132,20 @@ def test_a_commit_that_fails_for_good_leaves_everything_and_the_next_push_goes_o
     assert len(uploads) == len(set(uploads))
 
 
-def test_a_connection_that_is_cut_in_the_commit_is_opened_again(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+def test_a_commit_is_repeated_if_the_connection_is_lost(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", cut=True))
     assert "ana/uzbek: " in push()
     assert_new(hub, run)
 
 
-def test_a_connection_that_is_cut_in_the_middle_of_an_upload_is_opened_again(
-    hub: HubDouble, run: RunDirectory, push: Push
-) -> None:
+def test_an_upload_is_repeated_if_the_connection_is_lost(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("*", "^/_lfs/|/xet-write-token/", cut=True))
     push()
     assert_new(hub, run)
     assert hub.faults[0].times == 0
 
 
-def test_an_upload_that_broke_off_is_resumed_by_the_next_push(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+def test_an_interrupted_upload_is_resumed_by_the_next_push(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("*", "^/_lfs/", after=1, status=403, times=99))
     hub.faults.append(Fault("*", "/xet-write-token/", status=403, times=99))
     push(code=1)
@@ -158,16 +154,16 @@ def test_an_upload_that_broke_off_is_resumed_by_the_next_push(hub: HubDouble, ru
     push()
     assert_new(hub, run)
     uploads = [entry for entry in hub.log if entry.method == "PUT"]
-    assert len(uploads) == len(set(uploads))  # what went up the first time is not sent again
+    assert len(uploads) == len(set(uploads))  # uploaded files are not sent again
 
 
-def test_what_the_hub_asks_to_wait_is_waited(hub: HubDouble, run: RunDirectory, push: Push) -> None:
+def test_the_waiting_time_of_the_hub_is_respected(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=429, headers={"Retry-After": "1"}, times=2))
     assert push().count("HTTP 429") == 2
     assert_new(hub, run)
 
 
-def test_who_asks_for_an_hour_is_told_so_at_once(hub: HubDouble, push: Push) -> None:
+def test_a_waiting_time_of_an_hour_is_reported_immediately(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=429, headers={"Retry-After": "3600"}, times=99))
     assert {"3600", "429"} <= set(re.findall(r"\d+", last_line(push(code=1))))
     assert_old(hub)
@@ -177,29 +173,27 @@ def test_who_asks_for_an_hour_is_told_so_at_once(hub: HubDouble, push: Push) -> 
     "status",
     [401, 403, 404, 409],
 )
-def test_a_refused_commit_is_one_line(hub: HubDouble, push: Push, status: int) -> None:
+def test_a_refused_commit_is_reported_in_one_line(hub: HubDouble, push: Push, status: int) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=status, times=99))
     (line,) = push(code=1).strip().splitlines()
     assert line.startswith("escoita: ana/uzbek: ") and f"HTTP {status}" in line
     assert_old(hub)
 
 
-def test_repeated_status_412_without_a_change_ends(hub: HubDouble, push: Push) -> None:
+def test_repeated_status_412_without_a_change_is_an_error(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=412, times=99))
     assert "ana/uzbek: " in push(code=1)
     assert_old(hub)
 
 
 @pytest.mark.parametrize("path", ["/api/whoami", "validate-yaml", "/preupload/", "^/_lfs/|/xet-write-token/"])
-def test_a_token_that_expires_on_the_way_leaves_everything(hub: HubDouble, push: Push, path: str) -> None:
+def test_a_token_that_expires_before_the_commit_changes_nothing(hub: HubDouble, push: Push, path: str) -> None:
     hub.faults.append(Fault("*", path, status=401, times=99))
     assert "HTTP 401" in last_line(push(code=1))
     assert_old(hub)
 
 
-def test_a_token_that_expires_after_the_commit_leaves_it_whole_and_says_so(
-    hub: HubDouble, run: RunDirectory, push: Push
-) -> None:
+def test_a_token_that_expires_after_the_commit_is_reported(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     def expire() -> None:
         hub.faults.append(Fault("GET", "/tree/|/revision/", status=401, times=99))
 
@@ -209,15 +203,13 @@ def test_a_token_that_expires_after_the_commit_leaves_it_whole_and_says_so(
 
 
 def concurrently(hub: HubDouble, files: dict[str, bytes | None], times: int = 1) -> None:
-    """Somebody commits after everything was read, and before it is written."""
+    """Return a fault: another commit after all files were read, and before the commit."""
     hub.faults.append(
         Fault("POST", "/commit/", times=times, before=lambda: hub.commit(REPO, files, "Somebody else's"))
     )
 
 
-def test_a_concurrent_commit_of_other_files_is_kept_and_ours_goes_on_top(
-    hub: HubDouble, run: RunDirectory, push: Push
-) -> None:
+def test_a_concurrent_commit_of_other_files_is_kept(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     concurrently(hub, {"other.md": b"theirs", "tokenizer.model": (run.adapter / "tokenizer.model").read_bytes()})
     assert "ana/uzbek: " in push()
     assert_new(hub, run, "Somebody else's")
@@ -244,7 +236,7 @@ def test_a_concurrent_edit_of_the_card_is_merged(hub: HubDouble, run: RunDirecto
     assert card.endswith("\nA sentence of somebody else.\n") and "700" in card
 
 
-def test_who_commits_all_the_time_is_given_way(hub: HubDouble, push: Push) -> None:
+def test_many_concurrent_commits_end_the_push(hub: HubDouble, push: Push) -> None:
     number = iter(range(99))
 
     def edit() -> None:

@@ -1,4 +1,4 @@
-"""Pull request, tag, collection, visibility and dry run, with the real client over HTTP."""
+"""Test pull requests, tags, collections, visibility and dry runs with the real client over HTTP."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +12,15 @@ from tests.cards.publishing import (
     REPO,
     TITLE,
     Command,
+    client_environment,
     commits,
     content,
     make_repositories,
     make_run,
-    reach,
     snapshot,
     tree,
 )
-from tests.cards.samples import evaluation, heard, rates, result
+from tests.cards.samples import evaluation, rates, result, system_result
 from tests.hub_double import HubDouble, Repo, serve
 from tests.hub_double.faults import Fault
 from tests.hub_double.store import Collection
@@ -44,12 +44,12 @@ def run(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
-    """Publishes, looks whether it ended as told and left the run alone; gives what was printed, and the last line."""
+    """Return a function that publishes, checks exit status and run, and returns the output and its last line."""
 
     def publish(*arguments: str, code: int = 0, repo: str = REPO) -> tuple[str, str]:
         before = snapshot(run.path)
         words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", repo, *arguments)
-        done = command(*words, **reach(hub))
+        done = command(*words, **client_environment(hub))
         assert done.returncode == code, done.stderr
         assert snapshot(run.path) == before and "Traceback" not in done.stderr
         return done.stdout, (done.stderr.strip().splitlines() or [""])[-1].removeprefix("escoita: ")
@@ -85,10 +85,12 @@ def test_dry_run_creates_no_repository(hub: HubDouble, push: Push) -> None:
     assert not {"added", "changed", "deleted"} & {line.split()[-1] for line in shown.splitlines()[:-1] if line.split()}
 
 
-def test_a_pull_request_says_what_changes_and_leaves_the_branch(hub: HubDouble, push: Push, run: RunDirectory) -> None:
+def test_a_pull_request_describes_the_changes_and_keeps_the_branch(
+    hub: HubDouble, push: Push, run: RunDirectory
+) -> None:
     push()
     old = state(hub)[REPO]["refs/heads/main"]
-    better = [heard(normalized=rates(0.05)), heard("base")]
+    better = [system_result(normalized=rates(0.05)), system_result("base")]
     evaluation(result("clips", better), result("more")).write(run.results)
     asked = run.load_recipe()
     tests = [*asked.corpora.test, asked.corpora.test[0].model_copy(update={"name": "more"})]
@@ -98,12 +100,12 @@ def test_a_pull_request_says_what_changes_and_leaves_the_branch(hub: HubDouble, 
     assert state(hub)[REPO]["refs/heads/main"] == old
     assert content(hub, "eval/results.json", revision="refs/pr/1") != content(hub, "eval/results.json")
     repo = hub.store.repos["model", REPO]
-    said = repo.at("refs/pr/1").message
-    assert "| clips | 1234 | 7.12 % (6.51 to 7.73 %) | 5.00 % (6.51 to 7.73 %) |" in said
-    assert "| All, pooled by words |" in said and "Changed: `README.md`" in said
+    message = repo.at("refs/pr/1").message
+    assert "| clips | 1234 | 7.12 % (6.51 to 7.73 %) | 5.00 % (6.51 to 7.73 %) |" in message
+    assert "| All, pooled by words |" in message and "Changed: `README.md`" in message
 
 
-def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(hub: HubDouble, push: Push) -> None:
+def test_a_pull_request_with_a_lost_response_is_not_opened_twice(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=500, applied=True))
     hub.faults.append(Fault("GET", "/refs$", after=1, status=503, headers={"Retry-After": "0"}, times=7))
     shown, _ = push("--pr")
@@ -111,7 +113,7 @@ def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(hub: HubDouble
     assert [ref for ref in state(hub)[REPO] if ref.startswith("refs/pr/")] == ["refs/pr/1"]
 
 
-def test_somebody_elses_repository_takes_a_pull_request_and_no_push(hub: HubDouble, push: Push) -> None:
+def test_another_users_repository_accepts_only_a_pull_request(hub: HubDouble, push: Push) -> None:
     hub.store.create(Repo("model", "bea/uzbek"), author="bea")
     hub.commit("bea/uzbek", {"README.md": CARD.encode()}, "Earlier")
     assert push(repo="bea/uzbek", code=1)[1].startswith("bea/uzbek: ")
@@ -130,7 +132,7 @@ def test_somebody_elses_repository_takes_a_pull_request_and_no_push(hub: HubDoub
         (["--collection", "ana/none-0123"], REPO, "ana/none-0123: "),
     ],
 )
-def test_invalid_options_are_refused_before_anything_is_written(
+def test_invalid_options_are_refused_before_publishing(
     hub: HubDouble, push: Push, arguments: list[str], repo: str, line: str
 ) -> None:
     before = state(hub)
@@ -138,14 +140,14 @@ def test_invalid_options_are_refused_before_anything_is_written(
     assert state(hub) == before
 
 
-def test_nothing_new_is_no_pull_request(hub: HubDouble, push: Push) -> None:
+def test_no_pull_request_without_changes(hub: HubDouble, push: Push) -> None:
     push()
     before = state(hub)
     assert push("--pr", code=1)[1].startswith("ana/uzbek: ")
     assert state(hub) == before
 
 
-def test_a_repository_is_made_private_where_that_is_asked(hub: HubDouble, push: Push) -> None:
+def test_a_repository_can_be_made_private(hub: HubDouble, push: Push) -> None:
     push("--private", repo="ana/new")
     assert hub.store.repos["model", "ana/new"].private and commits(hub, "ana/new")[0] == TITLE
 
@@ -163,7 +165,7 @@ def test_a_tag_is_set_once_and_never_moved(hub: HubDouble, push: Push, run: RunD
     assert state(hub)[REPO] == first
 
 
-def test_a_tag_that_fails_leaves_the_commit_and_the_next_push_sets_it(hub: HubDouble, push: Push) -> None:
+def test_a_failed_tag_is_set_by_the_next_push(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/tag/", status=403))
     assert "HTTP 403" in push("--tag", "v1", code=1)[1]
     assert commits(hub)[0] == TITLE
@@ -171,20 +173,20 @@ def test_a_tag_that_fails_leaves_the_commit_and_the_next_push_sets_it(hub: HubDo
     assert state(hub)[REPO]["refs/tags/v1"] == state(hub)[REPO]["refs/heads/main"] and commits(hub).count(TITLE) == 1
 
 
-def test_it_is_put_into_a_collection_once(hub: HubDouble, push: Push) -> None:
+def test_a_repository_is_added_to_a_collection_once(hub: HubDouble, push: Push) -> None:
     hub.store.collections[SLUG] = Collection(SLUG, "Speech")
     for _ in range(2):
         push("--collection", SLUG)
     assert list(hub.store.collections[SLUG].items) == [("model", REPO)]
 
 
-def test_pickles_of_before_go_and_what_people_added_stays(hub: HubDouble, push: Push) -> None:
+def test_earlier_pickles_are_deleted_and_added_files_are_kept(hub: HubDouble, push: Push) -> None:
     push()
     assert "notes.md" in tree(hub) and "training_args.bin" not in tree(hub)
     assert "# What somebody wrote by hand" in content(hub, "README.md").decode()
 
 
-def test_rates_for_leaderboards_that_are_no_longer_asked_for_go(hub: HubDouble, push: Push) -> None:
+def test_unrequested_rates_for_leaderboards_are_deleted(hub: HubDouble, push: Push) -> None:
     mine = ".eval_results/of-somebody.yaml"
     hub.commit(REPO, {".eval_results/clips.yaml": b"- value: 0", mine: b"- value: 1", "card.md.jinja": b""}, "Before")
     push()

@@ -12,7 +12,7 @@ def write(folder: Path, *names: str) -> None:
         (folder / name).write_text(name, "utf-8")
 
 
-def test_a_base_is_published_with_the_adapters_that_belong_to_it(tmp_path: Path) -> None:
+def test_a_base_is_published_with_its_adapters(tmp_path: Path) -> None:
     published = ["config.json", "model.safetensors", "tokenizer.json"]
     speech = ["speech-lora/adapter_config.json", "speech-lora/adapter_model.safetensors"]
     others = ["training_args.bin", "checkpoint-2/model.safetensors", "checkpoint-2/optimizer.pt", "speech-lora/a.pt"]

@@ -8,7 +8,7 @@ from escoita.cards.verify.text import figures_of
 from escoita.evaluation.presentation import normalizer_text
 from escoita.recipe.schema import Recipe
 from escoita.records.training import CorpusUse, DataChange
-from tests.cards.cards_of import MARKDOWN, card_of, headings, table_rows
+from tests.cards.card_samples import MARKDOWN, headings, make_card, table_rows
 from tests.cards.samples import (
     recipe,
     training,
@@ -17,21 +17,21 @@ from tests.cards.samples import (
 
 
 def test_facts_of_the_training(tmp_path: Path) -> None:
-    card = card_of(tmp_path, training_record=training(sessions=3, rejected=["a", "b"]))
+    card = make_card(tmp_path, training_record=training(sessions=3, rejected=["a", "b"]))
     assert "audio tower 12,345, language tower 54,321" in card and "vision" not in card
     assert "600 steps, 12 epochs.\n" in card
     assert "- **Device:** `cpu`\n- **Time:** 12.6 min in 3 runs\n- **Peak memory:** 1.5 GB\n" in card
     assert "Energy" not in card
-    assert "- **GPU energy:** 1.25 kWh\n" in card_of(tmp_path / "b", training_record=training(energy_joules=4.5e6))
+    assert "- **GPU energy:** 1.25 kWh\n" in make_card(tmp_path / "b", training_record=training(energy_joules=4.5e6))
     assert "from 2.5 at step 25 to 0.125 at step 600" in card
     assert "2 rows could not be used" in card
     assert "ab" * 32 in card and "torch 2.13.0, peft 0.21.2." in card
 
 
 def test_training_progress_has_rates_and_a_plot(tmp_path: Path) -> None:
-    plain = card_of(tmp_path / "a", training_record=training(loss=[]))
+    plain = make_card(tmp_path / "a", training_record=training(loss=[]))
     assert "Training progress" not in headings(plain) and "training.svg" not in plain
-    card = card_of(tmp_path / "b", training_record=validated_training())
+    card = make_card(tmp_path / "b", training_record=validated_training())
     assert "Training progress" in headings(card)
     images = [child.attrs for token in MARKDOWN.parse(card) for child in token.children or [] if child.type == "image"]
     assert [attributes["src"] for attributes in images] == ["training.svg"]
@@ -40,7 +40,7 @@ def test_training_progress_has_rates_and_a_plot(tmp_path: Path) -> None:
     assert figures_of(rates) == ["48", "126.51 %", "3.12 %", "600", "53.48 %", "0.67 %"]
     assert figures_of(kept) == ["300", "2.37 %"]
     assert all(sentence in card for sentence in (loss, rates, kept))
-    card = card_of(tmp_path / "c", training_record=validated_training(normalizer="uzbek"))
+    card = make_card(tmp_path / "c", training_record=validated_training(normalizer="uzbek"))
     assert f"Texts were {normalizer_text('uzbek')}. " in card
 
 
@@ -49,14 +49,14 @@ def test_validation_of_the_loss_only(tmp_path: Path) -> None:
     record = validated_training(validation=points, kept_step=None)
     (loss,) = curve(record)
     assert figures_of(loss) == ["0.52", "300", "0.43", "600"]
-    assert "validation clips" not in card_of(tmp_path, training_record=record)
+    assert "validation clips" not in make_card(tmp_path, training_record=record)
 
 
 def test_settings_outside_of_the_arguments_and_throughput(tmp_path: Path) -> None:
-    plain = card_of(tmp_path / "a")
+    plain = make_card(tmp_path / "a")
     assert "12 epochs.\n" in plain and "step time" not in plain
     unusual = {"load_in_4bit": True, "processes": 2, "engine": "unsloth", "mixed_precision": "bf16"}
-    card = card_of(tmp_path / "b", training_record=validated_training(**unusual))
+    card = make_card(tmp_path / "b", training_record=validated_training(**unusual))
     assert "; base loaded in 4 bits; mixed precision (bfloat16); 2 processes; engine unsloth.\n" in card
     assert "- **Device:** `cpu` × 2\n" in card
     throughput = validated_training().pace
@@ -74,7 +74,7 @@ def test_adapter_that_is_not_better_than_the_base() -> None:
 
 
 def test_prompt_with_a_placeholder_for_the_audio(tmp_path: Path) -> None:
-    card = card_of(tmp_path, recipe(prompt={"user": "<|audio_1|> Escoita!"}))
+    card = make_card(tmp_path, recipe(prompt={"user": "<|audio_1|> Escoita!"}))
     assert table_rows(card, "Prompt")[1:] == [
         ["user", "<|audio_1|> Escoita!, in which the audio replaces the placeholder"],
         ["assistant", "the transcript"],
@@ -98,7 +98,7 @@ def test_run_that_resumed_with_changed_data(tmp_path: Path) -> None:
     record = validated_training(data_changes=[changed()])
     (sentence,) = data_changes(record)
     assert figures_of(sentence) == ["100", "40", "80", "1", "1,600", "1.0"]
-    assert sentence in card_of(tmp_path / "a", training_record=record)
+    assert sentence in make_card(tmp_path / "a", training_record=record)
     assert "126.51 %" in figures_of(curve(record)[1])
     only_order = training(loss=[], data_changes=[changed(added=0, removed=0, changed=0)])
     assert figures_of(data_changes(only_order)[0]) == ["100", "1,600", "1.0"]
@@ -113,8 +113,8 @@ def test_rates_on_other_validation_clips_are_not_compared() -> None:
 def test_fully_fine_tuned_modules_are_named(tmp_path: Path) -> None:
     document = yaml.safe_load(recipe().to_yaml())
     document["method"] = {"kind": "modules", "modules": ["audio_embed.encoder", "a`b|c"]}
-    whole = training(trainable_parameters={"audio": 655_712, "vision": 0, "language": 0})
-    card = card_of(tmp_path, Recipe.model_validate(document), whole)
+    modules = training(trainable_parameters={"audio": 655_712, "vision": 0, "language": 0})
+    card = make_card(tmp_path, Recipe.model_validate(document), modules)
     assert "`audio_embed.encoder`, ``a`b|c``; " in card
     assert "audio tower 655,712, of 2,000,000 in total.\n" in card
     assert "LoRA" not in card
@@ -122,7 +122,7 @@ def test_fully_fine_tuned_modules_are_named(tmp_path: Path) -> None:
 
 def test_all_settings_of_lora(tmp_path: Path) -> None:
     layers = r".*language_model.*\.(q|k)_proj|.*audio_tower.*\.(a|b)|.*embed_audio\.x|.*_other"
-    card = card_of(tmp_path, recipe(method={"target_modules": layers, "use_rslora": True, "lora_dropout": 0.05}))
+    card = make_card(tmp_path, recipe(method={"target_modules": layers, "use_rslora": True, "lora_dropout": 0.05}))
     assert "Rank-stabilized LoRA, rank 4, alpha 16. " in card
     assert table_rows(card, "LoRA")[1:] == [
         ["r", "4"],

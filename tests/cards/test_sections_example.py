@@ -13,7 +13,9 @@ from tests.cards.samples import evaluation, recipe, result, system, write_run
 TWO = {"test": [{"name": "clips", "path": "a.jsonl", "title": "Some clips"}, {"name": "more", "path": "b.jsonl"}]}
 
 
-def heard(run: RunDirectory, rows: list[tuple[str, str, float]], corpus: str = "clips", **changes: str) -> None:
+def add_predictions(
+    run: RunDirectory, rows: list[tuple[str, str, float]], corpus: str = "clips", **changes: str
+) -> None:
     """Write predictions of the adapter: reference, hypothesis and seconds of each clip."""
     texts = dict.fromkeys(("language", "speaker", "gender", "accent"), "")
     numbers = {"compute_seconds": 1.0, "tokens": 3, "truncated": False}
@@ -34,7 +36,7 @@ ROWS = [("one", "one", 1.0), ("two", "to", 2.0), ("three.", "Three", 2.5), ("fou
 def test_correct_clip_with_a_duration_near_the_median(tmp_path: Path) -> None:
     run, chosen = write_run(tmp_path, recipe()), recipe()
     assert example(run, chosen, evaluation()) is None
-    heard(run, ROWS)
+    add_predictions(run, ROWS)
     found = example(run, chosen, evaluation())
     assert found and (found.id, found.right, found.audio_seconds) == ("c-0", True, 1.0)
     found = example(run, chosen, evaluation(normalizer="basic"))
@@ -45,7 +47,7 @@ def test_correct_clip_with_a_duration_near_the_median(tmp_path: Path) -> None:
 
 def test_both_texts_are_shown_without_a_correct_clip(tmp_path: Path) -> None:
     run = write_run(tmp_path, recipe())
-    heard(run, [("one", "won", 1.0), ("*two*", "", 2.0), ("three", "tree", 3.0)])
+    add_predictions(run, [("one", "won", 1.0), ("*two*", "", 2.0), ("three", "tree", 3.0)])
     card = build_card(run, recipe(), "user/base", "user/adapter")
     assert "clip `c-1` of Some clips (2.0 seconds); " in card and "1,234 clips" in card
     assert "\n> (empty)\n\nReference: \\*two\\*\n" in card
@@ -54,7 +56,7 @@ def test_both_texts_are_shown_without_a_correct_clip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form, silence", [("basic", "(laughs)"), ("raw", " ")])
 def test_empty_reference_is_not_a_correct_example(tmp_path: Path, form: str, silence: str) -> None:
     run = write_run(tmp_path, recipe())
-    heard(run, [(silence, silence, 1.0), ("one", "one", 9.0)])
+    add_predictions(run, [(silence, silence, 1.0), ("one", "one", 9.0)])
     found = example(run, recipe(), evaluation(normalizer=form))
     assert found and (found.reference, found.right) == ("one", True)
 
@@ -62,17 +64,17 @@ def test_empty_reference_is_not_a_correct_example(tmp_path: Path, form: str, sil
 def test_corpus_with_a_correct_clip_comes_first(tmp_path: Path) -> None:
     chosen = recipe(corpora=TWO)
     run, record = write_run(tmp_path, chosen), evaluation(result(), result("more"))
-    heard(run, ROWS[1:2])
-    heard(run, ROWS, "more")
+    add_predictions(run, ROWS[1:2])
+    add_predictions(run, ROWS, "more")
     found = example(run, chosen, record)
     assert found and (found.corpus, found.id) == ("more", "c-0")
 
 
 def test_private_transcripts_are_not_used(tmp_path: Path) -> None:
     run = write_run(tmp_path, recipe())
-    heard(run, ROWS, references="hashed")
+    add_predictions(run, ROWS, references="hashed")
     assert example(run, recipe(), evaluation()) is None
-    heard(run, ROWS)
+    add_predictions(run, ROWS)
     secret = recipe(corpora={"test": [{"name": "clips", "path": "a.jsonl", "publish_references": False}]})
     assert example(run, secret, evaluation()) is None
     assert "Expected output" not in build_card(run, secret, "user/base", "user/adapter")

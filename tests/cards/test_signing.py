@@ -1,4 +1,4 @@
-"""`push --sign` with a key, over HTTP against the Hub double."""
+"""Test `push --sign` with a key, over HTTP with the Hub double."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,9 +14,18 @@ from escoita.cards.signing import PASSWORD, generated_parts, parts, require_sign
 from escoita.errors import PublishError
 from escoita.hub.upload import CommitPlan, Head
 from escoita.run_directory import RunDirectory
-from tests.cards.proven import published
-from tests.cards.publishing import REPO, Command, commits, content, make_repositories, make_run, reach, tree
+from tests.cards.publishing import (
+    REPO,
+    Command,
+    client_environment,
+    commits,
+    content,
+    make_repositories,
+    make_run,
+    tree,
+)
 from tests.cards.signers import write_key
+from tests.cards.verifiable_run import published
 from tests.hub_double import HubDouble, serve
 
 
@@ -40,7 +49,7 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
 def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
     def publish(*arguments: str, code: int = 0, **environment: str) -> str:
         words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, *arguments)
-        done = command(*words, **reach(hub), **environment)
+        done = command(*words, **client_environment(hub), **environment)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -48,7 +57,7 @@ def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
     return publish
 
 
-def test_a_signed_publication_lists_every_file_but_the_card(hub: HubDouble, push: Push, tmp_path: Path) -> None:
+def test_a_signed_publication_lists_every_file_except_the_card(hub: HubDouble, push: Push, tmp_path: Path) -> None:
     key = write_key(tmp_path / "key.pem")
     push("--sign", str(key))
     there = tree(hub)
@@ -66,7 +75,7 @@ def test_a_signed_publication_lists_every_file_but_the_card(hub: HubDouble, push
 
 
 @pytest.mark.slow
-def test_signing_the_same_again_changes_nothing_and_not_signing_takes_the_signature_away(
+def test_signing_again_changes_nothing_and_an_unsigned_push_removes_the_signature(
     hub: HubDouble, push: Push, tmp_path: Path
 ) -> None:
     key, other = write_key(tmp_path / "key.pem"), write_key(tmp_path / "other.pem")
@@ -87,7 +96,7 @@ def test_a_dry_run_shows_the_signature_and_changes_nothing(hub: HubDouble, push:
     assert SIGNATURE in shown and commits(hub) == before
 
 
-def test_parts_that_the_author_took_out_or_added_on_the_hub_are_not_signed(
+def test_parts_that_were_removed_or_added_on_the_hub_are_not_signed(
     hub: HubDouble, push: Push, tmp_path: Path
 ) -> None:
     key = write_key(tmp_path / "key.pem")
@@ -104,7 +113,7 @@ def test_parts_that_the_author_took_out_or_added_on_the_hub_are_not_signed(
     assert 'tag "speech"' in listed and "section results" in listed
 
 
-def test_an_encrypted_key_takes_its_password_from_the_environment(hub: HubDouble, push: Push, tmp_path: Path) -> None:
+def test_the_password_of_a_key_is_read_from_the_environment(hub: HubDouble, push: Push, tmp_path: Path) -> None:
     key = write_key(tmp_path / "key.pem", b"pass word")
     assert PASSWORD in push("--sign", str(key), code=1)
     refused = push("--sign", str(key), code=1, **{PASSWORD: "another word"})
@@ -130,7 +139,7 @@ def private_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> 
     ],
     ids=["empty", "garbage", "damaged", "ed25519", "another curve", "missing"],
 )
-def test_a_key_that_cannot_sign_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_an_invalid_key_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "key.pem").write_bytes(content)
     with pytest.raises(PublishError) as refused:
@@ -138,7 +147,7 @@ def test_a_key_that_cannot_sign_is_refused_in_one_line(tmp_path: Path, content: 
     assert "key.pem" in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_public_key_is_not_taken_for_a_private_one(tmp_path: Path) -> None:
+def test_a_public_key_is_refused(tmp_path: Path) -> None:
     key = require_signer(str(write_key(tmp_path / "key.pem")))
     assert key
     (tmp_path / "public.pem").write_bytes(key.public)
@@ -146,7 +155,7 @@ def test_a_public_key_is_not_taken_for_a_private_one(tmp_path: Path) -> None:
         require_signer(str(tmp_path / "public.pem"))
 
 
-def test_every_curve_signs(tmp_path: Path) -> None:
+def test_every_curve_can_sign(tmp_path: Path) -> None:
     for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()):
         (tmp_path / "key.pem").write_bytes(private_pem(ec.generate_private_key(curve)))
         key = require_signer(str(tmp_path / "key.pem"))
@@ -155,7 +164,7 @@ def test_every_curve_signs(tmp_path: Path) -> None:
         assert set(signature.digests) == {"a/b.json"} and signature.signer == fingerprint(key.public)
 
 
-def test_a_card_that_changes_while_it_is_signed_is_refused(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_card_that_changes_during_signing_is_refused(run: RunDirectory, tmp_path: Path) -> None:
     key = require_signer(str(write_key(tmp_path / "key.pem")))
     removed = {"card": False}
 
@@ -169,7 +178,7 @@ def test_a_card_that_changes_while_it_is_signed_is_refused(run: RunDirectory, tm
         wanted.onto(Head())
 
 
-def test_parts_are_those_of_the_card_however_its_editor_writes_them() -> None:
+def test_parts_do_not_depend_on_the_formatting_of_an_editor() -> None:
     card = "---\nlicense: mit\ntags:\n- speech\n- lora\nlanguage:\n- gl\n---\n\n# Title\n"
     other = '---\r\nlanguage: gl\r\ntags: ["lora", "speech", "mine"]\r\nlicense: "mit"\r\n---\r\n\r\n# Another\r\n'
     assert parts(card).items() <= parts(other).items()

@@ -1,4 +1,4 @@
-"""Keyless signing and its verification, with the real client of Sigstore against a Sigstore of our own."""
+"""Test keyless signing and its verification with the client of Sigstore and a local Sigstore."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from escoita.cards.signing import KEYLESS, require_signer, with_signature
 from escoita.cards.verify.signature import Signer, check_signature, required_signer
 from escoita.errors import PublishError
 from escoita.hub.upload import CommitPlan, Head
-from tests.cards.proven import make_proven_run, published, with_record, write_files
 from tests.cards.publishing import REPO, Command
 from tests.cards.sigstore_double import IDENTITY, ISSUER, SigstoreDouble, serve_sigstore
+from tests.cards.verifiable_run import make_verifiable_run, published, with_record, write_files
 
 
 RESULTS = "eval/results.json"
@@ -23,12 +23,12 @@ JOB = ("GITHUB_ACTIONS", "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUE
 
 @pytest.fixture(scope="module")
 def unsigned(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    return published(make_proven_run(tmp_path_factory.mktemp("open") / "run"))
+    return published(make_verifiable_run(tmp_path_factory.mktemp("open") / "run"))
 
 
 @pytest.fixture
 def sigstore(monkeypatch: pytest.MonkeyPatch) -> Iterator[SigstoreDouble]:
-    """A job of GitHub Actions with `id-token: write`, to which the double is Sigstore."""
+    """Return the double, which is used like Sigstore by a job of GitHub Actions with `id-token: write`."""
     with serve_sigstore() as double:
         for name, value in zip(JOB, ("true", f"{double.url}/token?api-version=2.0", "secret"), strict=True):
             monkeypatch.setenv(name, value)
@@ -64,7 +64,7 @@ def test_a_job_signs_with_its_identity_and_verify_names_it(
     assert check.verdict == "differs" and check.lines[0].startswith(f"{RESULTS}: changed ")
 
 
-def test_a_list_that_was_changed_and_a_sigstore_that_is_none_are_refused(
+def test_a_changed_list_and_an_unknown_sigstore_are_refused(
     sigstore: SigstoreDouble, unsigned: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = signed(unsigned)[SIGNATURE]
@@ -94,7 +94,7 @@ def test_outside_of_a_job_there_is_no_identity(monkeypatch: pytest.MonkeyPatch) 
         require_signer(KEYLESS)
 
 
-def test_a_sigstore_that_cannot_be_reached_is_one_line(
+def test_an_unreachable_sigstore_is_reported_in_one_line(
     sigstore: SigstoreDouble, unsigned: Mapping[str, bytes]
 ) -> None:
     assert require_signer(KEYLESS) is None

@@ -1,4 +1,4 @@
-"""What a card shows of Transformers and PEFT is run as it stands, and hears what escoita hears."""
+"""Run the code snippets of a card, and compare the output with escoita's."""
 
 import ast
 import contextlib
@@ -34,7 +34,7 @@ from tests.samples import write_clip
 
 FAMILY = Phi4Family()
 MODULES = [f"audio_embed.{name}" for name in ("encoder", "up_proj_for_speech", "down_proj_for_speech")]
-# The first says where the clip stands, the second leaves it to the family.
+# The first prompt gives the position of the clip, the second one does not.
 PROMPTS = [Prompt(user="<|audio_1|> Transcribe the clip."), Prompt(system="You transcribe.", user="Escoita.")]
 
 
@@ -49,14 +49,14 @@ def chosen(base: str = "user/base", prompt: Prompt = PROMPTS[0], **changes: Any)
 
 
 def snippet_of(tmp_path: Path, asked: Any, base: str, adapter: str, family: str = "phi4_multimodal") -> str:
-    """The plain one: what the card shows besides escoita's own."""
+    """Return the snippet without escoita."""
     card = build_card(write_run(tmp_path / "run", asked, training(family=family)), asked, base, adapter)
     blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
     return next(block for block in blocks if "PeftModel" in block)
 
 
 def run(code: str, clip: Path) -> tuple[str, dict[str, Any]]:
-    """What a snippet prints of a clip, and the names that it leaves."""
+    """Run a snippet; return its output for a clip, and its variables."""
     shown, names = io.StringIO(), dict[str, Any]()
     with contextlib.redirect_stdout(shown), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -65,7 +65,7 @@ def run(code: str, clip: Path) -> tuple[str, dict[str, Any]]:
 
 
 def stereo_48_khz(path: Path, samples: np.ndarray) -> Path:
-    """A file as a recorder writes it: two channels that differ, 48 kHz."""
+    """Write a file with two different channels and 48 kHz, like a recorder."""
     high = soxr.resample(samples, 16_000, 48_000)
     return write_clip(path, np.stack([high, 0.5 * high], axis=1), 48_000)
 
@@ -90,8 +90,8 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-@pytest.mark.parametrize("speech_lora", ["beside", "merged"])
-def test_the_snippet_of_phi4_hears_what_escoita_hears(
+@pytest.mark.parametrize("speech_lora", ["separate", "merged"])
+def test_the_snippet_of_phi4_equals_escoita(
     base: Path, adapter: Path, tmp_path: Path, prompt: Prompt, speech_lora: str
 ) -> None:
     if speech_lora == "merged":
@@ -112,13 +112,13 @@ def test_the_snippet_of_phi4_hears_what_escoita_hears(
         assert torch.equal(names["model"].eval()(**names["inputs"]).logits, ours.model(**inputs).logits)
 
 
-def test_a_pinned_base_is_pinned_wherever_it_is_read(tmp_path: Path) -> None:
+def test_a_pinned_base_is_pinned_in_every_call(tmp_path: Path) -> None:
     code = snippet_of(tmp_path, chosen(base_revision="refs/pr/70"), "user/base", "user/adapter")
     assert 'revision = "refs/pr/70"' in code and code.count("revision=revision") == 2
     ast.parse(code)
 
 
-def test_the_snippet_of_qwen2_audio_hears_what_escoita_hears(tmp_path: Path) -> None:
+def test_the_snippet_of_qwen2_audio_equals_escoita(tmp_path: Path) -> None:
     from tests.models.bases import write_qwen2_audio
 
     base, folder = tmp_path / "base", tmp_path / "adapter"
@@ -139,7 +139,7 @@ def test_the_snippet_of_qwen2_audio_hears_what_escoita_hears(tmp_path: Path) -> 
     )
 
 
-def test_the_snippet_of_gemma4_prints_what_escoita_transcribes(tmp_path: Path) -> None:
+def test_the_snippet_of_gemma4_equals_escoita(tmp_path: Path) -> None:
     base, folder = ROOT / "quickstart/gemma4", tmp_path / "adapter"
     asked = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
     family = family_of(str(base))
@@ -157,11 +157,11 @@ def test_the_snippet_of_gemma4_prints_what_escoita_transcribes(tmp_path: Path) -
     assert np.abs(names["audio"] - read_audio(clip)).max() < 1e-3
 
     long = stereo_48_khz(tmp_path / "long.wav", np.tile(speech, 31 * 16_000 // len(speech) + 1))
-    with pytest.raises(AssertionError, match="30 seconds"):  # the extractor would cut it silently
+    with pytest.raises(AssertionError, match="30 seconds"):  # the extractor would silently truncate it
         run(code, long)
 
 
-def test_escoitas_own_snippet_is_run_too(tmp_path: Path) -> None:
+def test_the_snippet_with_escoita(tmp_path: Path) -> None:
     base = ROOT / "quickstart/gemma4"
     asked = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
     family, folder = family_of(str(base)), tmp_path / "adapter"
@@ -173,8 +173,8 @@ def test_escoitas_own_snippet_is_run_too(tmp_path: Path) -> None:
     assert run(code, clip)[0] == Transcriber.load(str(base), str(folder)).transcribe_file(clip).text != ""
 
 
-def test_snippets_of_released_versions_are_still_known() -> None:
-    """Unsloth's extends Gemma 4's, of the same version."""
+def test_snippets_of_released_versions_are_kept() -> None:
+    """The snippet for Unsloth extends that of Gemma 4 of the same version."""
     asked = recipe(prompt={"user": "Please transcribe."})
     old = released_code(asked, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
     made = snippets(asked, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
@@ -183,18 +183,18 @@ def test_snippets_of_released_versions_are_still_known() -> None:
     assert not changed & {snippet.code for snippet in made} and made[0].code in old
 
 
-def test_of_a_family_without_a_plain_snippet_only_escoitas_is_shown(tmp_path: Path) -> None:
+def test_a_family_without_a_plain_snippet_shows_only_that_with_escoita(tmp_path: Path) -> None:
     held = write_run(tmp_path / "run", recipe(), training(family="voxtral"))
     card = build_card(held, recipe(), "user/base", "user/adapter")
     assert "Transcriber.load" in card and "PeftModel" not in card and "With Transformers" not in card
 
 
-def test_only_low_rank_adapters_are_tagged_so() -> None:
+def test_only_lora_adapters_have_the_lora_tag() -> None:
     assert metadata(chosen(), None, "user/base").tags == ["speech"]
     assert metadata(recipe(), None, "user/base").tags == ["speech", "lora"]
 
 
-def test_an_adapter_that_unsloth_trained_is_shown_with_it(tmp_path: Path) -> None:
+def test_an_adapter_trained_with_unsloth_has_its_snippet(tmp_path: Path) -> None:
     asked = recipe(prompt={"system": "You transcribe.", "user": "Escoita."})
     asked = asked.model_copy(update={"load_in_4bit": True, "base_revision": "v1"})
     made = snippets(asked, training(engine="unsloth"), "user/base", "user/adapter")
@@ -206,14 +206,14 @@ def test_an_adapter_that_unsloth_trained_is_shown_with_it(tmp_path: Path) -> Non
     code = made[1].code
     ast.parse(code)
     assert code.startswith("from unsloth import")
-    # Of an adapter, Unsloth ignores the revision of the base.
+    # Unsloth ignores the revision of the base of an adapter.
     call = 'base, revision="v1", max_seq_length=8192, load_in_4bit=True, use_exact_model_name=True'
     assert call in code and "PeftModel.from_pretrained(model, adapter)" in code
-    assert code.split("features = ")[1] == made[2].code.split("features = ")[1]  # the same from there on
+    assert code.split("features = ")[1] == made[2].code.split("features = ")[1]  # the rest is equal
     assert len(snippets(asked, training(family="phi4_multimodal"), "user/base", "user/adapter")) == 2
 
 
-def test_no_string_of_a_snippet_begins_a_comment_of_html(tmp_path: Path) -> None:
+def test_snippets_contain_no_html_comments(tmp_path: Path) -> None:
     asked = recipe(prompt={"user": "<!-- escoita:end usage -->"})
     for snippet in snippets(asked, training(), "user/base", "<!-- x"):
         assert "<!--" not in snippet.code

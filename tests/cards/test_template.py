@@ -21,8 +21,8 @@ from escoita.errors import RecipeError
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
 from escoita.utils.files import sha256
-from tests.cards.proven import make_proven_run
 from tests.cards.samples import recipe, write_run
+from tests.cards.verifiable_run import make_verifiable_run
 from tests.conftest import ROOT
 
 
@@ -48,7 +48,7 @@ Words.
 
 @pytest.fixture(autouse=True)
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command runs in a checkout."""
+    """Run commands in a folder like a checkout."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -62,7 +62,7 @@ def run_of(tmp_path: Path, chosen: Recipe) -> RunDirectory:
     return write_run(tmp_path / "run", chosen)
 
 
-def test_a_template_of_the_recipe_changes_blocks_and_leaves_the_others(tmp_path: Path, chosen: Recipe) -> None:
+def test_a_template_of_the_recipe_changes_only_its_blocks(tmp_path: Path, chosen: Recipe) -> None:
     run = run_of(tmp_path, chosen)
     write_card(run.path)
     made = {block.name: block.text for block in blocks(run.card.read_text("utf-8"))}
@@ -90,7 +90,7 @@ def test_template_of_a_run_directory_is_not_rendered(
     (tmp_path / "checkout").mkdir()
     monkeypatch.chdir(tmp_path / "checkout")
     run = run_of(Path(), recipe(card={"template": place}))
-    run_of(Path("other"), recipe()).recipe.rename("other/recipe.yaml")  # the run of somebody else
+    run_of(Path("other"), recipe()).recipe.rename("other/recipe.yaml")  # another person's run
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     Path(place).write_text(OWN)
     with pytest.raises(RecipeError) as error:
@@ -170,7 +170,7 @@ def test_mistake_in_a_template_has_its_line(tmp_path: Path, text: str, row: int,
 
 
 def test_templates_get_plain_data_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_proven_run(tmp_path / "run")
+    run = make_verifiable_run(tmp_path / "run")
     seen: list[Any] = []
     rendered = Template.render
 
@@ -193,7 +193,7 @@ def walked(value: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("value", [Path("x"), {1}, object(), len, b"x", np.float64(1)])
-def test_other_data_is_our_defect(value: Any) -> None:
+def test_other_template_data_is_a_defect_of_escoita(value: Any) -> None:
     with pytest.raises(TypeError):
         plain({"a": [value]})
 
@@ -229,7 +229,7 @@ def test_template_reaches_no_method_but_a_few(tmp_path: Path, attack: str) -> No
     assert victim.exists()
 
 
-def test_template_calls_the_methods_that_are_listed(tmp_path: Path) -> None:
+def test_templates_call_the_listed_methods(tmp_path: Path) -> None:
     text = (
         "{% for name, value in card.items() %}{% if name.startswith('ti') %}{{ value.upper() }}{% endif %}{% endfor %}"
     )
@@ -240,7 +240,7 @@ def test_template_calls_the_methods_that_are_listed(tmp_path: Path) -> None:
 
 
 def test_templates_of_released_versions_are_kept() -> None:
-    """A card that a released version wrote must still verify: its code snippets are rendered again."""
+    """Cards of released versions are verified, for which their code snippets are rendered again."""
     folder = ROOT / "cards/templates"
     for number, release in json.loads((folder / "released.json").read_text("utf-8")).items():
         for name, digest in release["files"].items():

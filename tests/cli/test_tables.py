@@ -10,10 +10,10 @@ from escoita.records.training import TrainingRecord
 from tests.cards.samples import (
     difference,
     evaluation,
-    heard,
     rates,
     recipe,
     result,
+    system_result,
     training,
     validated_training,
     write_run,
@@ -39,7 +39,7 @@ def test_the_row_of_the_base_precedes_that_of_the_adapter(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("normalizer", ["raw", "uzbek"])
 def test_the_summary_fits_80_columns(tmp_path: Path, normalizer: str) -> None:
-    systems = [heard(), heard("base"), heard("whisper-large-v3-turbo", rates(0.5))]
+    systems = [system_result(), system_result("base"), system_result("whisper-large-v3-turbo", rates(0.5))]
     same = [difference(), difference("whisper-large-v3-turbo", verdict="no measurable difference")]
     corpora = [result(f"a-corpus-with-a-long-name-{number}", systems, differences=same) for number in range(2)]
     lines = printed(tmp_path, evaluation(*corpora, normalizer=normalizer))

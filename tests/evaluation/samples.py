@@ -8,7 +8,7 @@ from escoita.data.rows import Utterance, Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.records.evaluation import CorpusResult, System
 from escoita.records.transcript import Transcript
-from tests.cards.samples import heard, rates, result
+from tests.cards.samples import rates, result, system_result
 
 
 # The reference, and the hypothesis of each system.
@@ -82,7 +82,7 @@ def write_rows(
 def counted(main_system: dict[str, Any], base: dict[str, Any], **changes: Any) -> CorpusResult:
     """Return the result of a corpus of 100 clips with given rates and numbers of unusable hypotheses."""
     systems = [
-        heard(name, rates(**{key: value for key, value in each.items() if key != "unusable"})).model_copy(
+        system_result(name, rates(**{key: value for key, value in each.items() if key != "unusable"})).model_copy(
             update={"unusable": each.get("unusable", 0)}
         )
         for name, each in (("adapter", main_system), ("base", base))

@@ -47,7 +47,7 @@ def test_one_corpus_by_hand(record: EvaluationRecord) -> None:
     assert (uzbek.name, uzbek.language, uzbek.n, uzbek.rejected, uzbek.audio_seconds) == ("uz-clips", "uz", 2, 2, 4.0)
     rates = uzbek.main_system.normalized
     assert (rates.reference_words, rates.wer, kinds(rates)) == (5, 2 / 5, (1, 1, 0))
-    # "oshxonada " is 10 characters gone, yoq to och 3 others, of 12 and 22
+    # 10 deletions for "oshxonada " and 3 edits from yoq to och, of 12 and 22 characters
     assert (rates.reference_characters, rates.cer) == (34, 13 / 34)
     # two clips drawn of 0/2 and 2/3, each pair of one clip with 25 %
     assert rates.wer_ci95 == (0.0, 2 / 3) and rates.cer_ci95 == (0.0, 13 / 22)
@@ -90,13 +90,13 @@ def test_speed_is_audio_over_computing(record: EvaluationRecord) -> None:
 
 
 def test_a_system_against_the_other(tmp_path: Path) -> None:
-    # in each of ten clips the adapter is wrong in one word of two less
+    # in each of ten clips, the adapter has one error less in two words
     write_rows(tmp_path, [("bir ikki", "bir ikki", "bir uch")] * 5 + [("bir ikki", "ikki bir", "olti uch toʻrt")] * 5)
     result = score(tmp_path, resamples=100).corpora[0]
     (found,) = result.differences
     assert (found.other, found.wer, found.ci95) == ("base", (10 - 20) / 20, pytest.approx((-0.5, -0.5)))
     assert (found.verdict, result.against("base"), result.against("whisper")) == ("better", found, None)
-    # 2 / 101 of the draws; ten pairs alone would allow for 2 / 1024
+    # 2 / 101 of the draws; ten pairs would give 2 / 1024
     assert found.p_value == pytest.approx(2 / 101)
 
 

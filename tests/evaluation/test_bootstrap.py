@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_sums() -> None:
 
 
 def test_the_seed_depends_only_on_the_name_of_the_corpus() -> None:
-    assert seed_of("fleurs-gl") == 1200365731198059589  # another would move published intervals
+    assert seed_of("fleurs-gl") == 1200365731198059589  # another seed would change published intervals
     assert len({seed_of("a"), seed_of("b"), seed_of("a", seed=1)}) == 3
 
 
@@ -93,11 +93,11 @@ def test_the_interval_covers_the_true_rate_in_95_percent_of_cases() -> None:
 def test_a_pool_keeps_the_share_of_each_corpus() -> None:
     parts = [np.tile([0, 10], (90, 1)), np.tile([5, 10], (10, 1))]
     pooled = sum(resampled(part, 200, seed=seed_of(str(index))) for index, part in enumerate(parts))
-    assert interval(rates(pooled[:, 0], pooled[:, 1])) == (0.05, 0.05)  # not of one bag, from which 4 to 16 come
+    assert interval(rates(pooled[:, 0], pooled[:, 1])) == (0.05, 0.05)  # without strata, it would be 4 to 16
     assert width(interval_of([0] * 90 + [5] * 10, [10] * 100)) > 0.04
 
 
-def test_groups_are_resampled_as_a_whole() -> None:
+def test_groups_are_resampled_completely() -> None:
     sums = resampled(np.array([[1], [10], [2], [20]]), 100, ["anna", "brais", "anna", "brais"])
     assert set(sums[:, 0]) == {6, 33, 60}
 
@@ -112,9 +112,9 @@ def test_a_single_group_gives_no_variance() -> None:
 
 def test_differences_between_speakers_widen_the_interval() -> None:
     draw, speakers = np.random.default_rng(0), [f"speaker {index % 20}" for index in range(1000)]
-    share = np.tile(draw.uniform(0.02, 0.4, size=20), 50)  # utterance 0, 20, 40, … are of one speaker
-    differ, alike = draw.binomial(10, share), draw.binomial(10, 0.2, size=1000)
-    for edits, low, high in [(differ, 2.0, 6.0), (alike, 0.6, 1.5)]:
+    share = np.tile(draw.uniform(0.02, 0.4, size=20), 50)  # utterances 0, 20, 40, … have one speaker
+    differ, equal = draw.binomial(10, share), draw.binomial(10, 0.2, size=1000)
+    for edits, low, high in [(differ, 2.0, 6.0), (equal, 0.6, 1.5)]:
         ratio = width(interval_of(edits, [10] * 1000, groups=speakers)) / width(interval_of(edits, [10] * 1000))
         assert low < ratio < high
 
@@ -143,7 +143,7 @@ def test_rates_divide_by_reference_words_or_by_one() -> None:
     np.testing.assert_array_equal(rates(np.array([1.0, 3.0, 0.0]), np.array([4.0, 0.0, 0.0])), [0.25, 3.0, 0.0])
 
 
-def test_identical_systems_do_not_differ() -> None:
+def test_identical_systems_have_no_difference() -> None:
     drawn = np.array([0.1, 0.2, 0.3])
     same = difference(0.2, 0.2, drawn, drawn)
     assert (same.value, same.ci95, same.p_value, same.verdict) == (0.0, (0.0, 0.0), 1.0, "no measurable difference")
@@ -152,7 +152,7 @@ def test_identical_systems_do_not_differ() -> None:
 @pytest.mark.parametrize(
     "first, p_value, verdict",
     [
-        ([0.1] * 99, 2 / 100, "better"),  # never 0: what was observed counts as one draw
+        ([0.1] * 99, 2 / 100, "better"),  # never 0: the observed difference counts as one draw
         ([0.3] * 99, 2 / 100, "worse"),
         ([0.1] * 98 + [0.3], 4 / 100, "better"),
         ([0.3] * 98 + [0.1], 4 / 100, "worse"),
@@ -181,7 +181,7 @@ def test_pairing_detects_small_differences_on_the_same_utterances() -> None:
     draw = np.random.default_rng(0)
     reference = draw.integers(5, 15, size=400)
     hard = draw.binomial(reference, draw.choice([0.02, 0.6], size=400))
-    easier = np.maximum(0, hard - (draw.random(400) < 0.1))  # an edit less in a tenth of the utterances
+    easier = np.maximum(0, hard - (draw.random(400) < 0.1))  # one edit less in a tenth of the utterances
     sums = resampled(np.stack([easier, reference, hard, reference], axis=1), 1000)
     ours, theirs = rates(sums[:, 0], sums[:, 1]), rates(sums[:, 2], sums[:, 3])
     apart = resampled(np.stack([hard, reference], axis=1), 1000, seed=1)

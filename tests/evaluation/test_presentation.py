@@ -19,8 +19,8 @@ from escoita.evaluation.presentation import (
 )
 from escoita.evaluation.verdicts import over_one
 from escoita.records.evaluation import EvaluationRecord, Faults
-from tests.cards.cards_of import card_of
-from tests.cards.samples import difference, evaluation, heard, recipe, result, system
+from tests.cards.card_samples import make_card
+from tests.cards.samples import difference, evaluation, recipe, result, system, system_result
 from tests.evaluation.report_samples import clips_of, write_hypotheses
 from tests.evaluation.samples import counted
 
@@ -119,7 +119,7 @@ def test_the_note_on_another_base_is_that_of_the_card(tmp_path: Path) -> None:
     note = other_base_note(other)
     record = evaluation()
     measured = record.model_copy(update={"systems": [other, *record.systems[1:]]})
-    assert f"**Different base model:** {note}" in card_of(tmp_path, evaluation_record=measured)
+    assert f"**Different base model:** {note}" in make_card(tmp_path, evaluation_record=measured)
     assert f"`./quickstart/gemma4` at commit `{'f' * 40}`" in note
     assert note.endswith(f"weights have the SHA-256 `{'ab' * 32}`.")
 
@@ -143,5 +143,5 @@ def test_a_rate_above_100_percent_is_explained_by_insertions() -> None:
 
 
 def test_records_of_0_1_0_contain_no_reasons() -> None:
-    old = result(systems=[heard(empty=1000, loop=900), heard("base")])
+    old = result(systems=[system_result(empty=1000, loop=900), system_result("base")])
     assert reasons(old, "base") == over_one(evaluation(old)) == [] and verdict_of(old, "base") == "better"

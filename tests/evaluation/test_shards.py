@@ -35,16 +35,16 @@ N = 3
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Path:
+def single(tmp_path: Path) -> Path:
     """Write the predictions of one process on ten clips."""
     rows = [(f"bir {row}", f"bir {row}", "ikki") for row in range(10)]
     write_rows(tmp_path / "whole", rows, systems=("adapter", "base"))
     return tmp_path / "whole/clips/predictions.parquet"
 
 
-def divided(whole: Path, out: Path, key: str = "k", of: int = N, **changes: Any) -> list[Path]:
+def divided(single: Path, out: Path, key: str = "k", of: int = N, **changes: Any) -> list[Path]:
     """Write the same predictions divided among shards."""
-    table, made = read_predictions(whole)
+    table, made = read_predictions(single)
     made = made.model_copy(update={"system": made.system.model_copy(update=changes)})
     paths = []
     for index in range(1, of + 1):
@@ -56,12 +56,12 @@ def divided(whole: Path, out: Path, key: str = "k", of: int = N, **changes: Any)
     return paths
 
 
-def test_merged_shards_equal_one_process(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_shards_equal_one_process(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("escoita.evaluation.shards.WINDOW", 4)
     monkeypatch.setattr("escoita.evaluation.shards.ROWS_AT_ONCE", 2)
-    divided(whole, tmp_path / "out")
+    divided(single, tmp_path / "out")
     merged, made = read_predictions(merge_shards(tmp_path / "out", "clips", "adapter"))
-    table, before = read_predictions(whole)
+    table, before = read_predictions(single)
     assert merged.equals(table)
     assert made == before.model_copy(update={"system": before.system.model_copy(update={"processes": N})})
     assert [path.name for path in (tmp_path / "out/clips").iterdir()] == ["predictions.parquet"]
@@ -78,25 +78,25 @@ def test_any_division_can_be_merged(rows: int, of: int, window: int, tmp_path_fa
     assert merged.equals(read_predictions(path)[0])
 
 
-def test_a_missing_shard_is_reported(whole: Path, tmp_path: Path) -> None:
-    divided(whole, tmp_path)[1].unlink()
+def test_a_missing_shard_is_reported(single: Path, tmp_path: Path) -> None:
+    divided(single, tmp_path)[1].unlink()
     for name, missing in (("adapter", [2]), ("base", [])):
         with pytest.raises(MissingShardError) as refusal:
             merge_shards(tmp_path, "clips", name)
         assert (refusal.value.path, refusal.value.missing) == (tmp_path / "shards", missing)
 
 
-def test_a_copied_shard_is_reported(whole: Path, tmp_path: Path) -> None:
-    divided(whole, tmp_path)
+def test_a_copied_shard_is_reported(single: Path, tmp_path: Path) -> None:
+    divided(single, tmp_path)
     shutil.copytree(tmp_path / "shards/2-of-3", tmp_path / "shards/2-of-3 (copy)")
     with pytest.raises(MisplacedPredictionsError) as refusal:
         merge_shards(tmp_path, "clips", "adapter")
     assert refusal.value.path == tmp_path / "shards/2-of-3 (copy)/clips/predictions.parquet"
 
 
-def test_shards_of_two_divisions_are_refused(whole: Path, tmp_path: Path) -> None:
-    divided(whole, tmp_path)
-    divided(whole, tmp_path, of=2)
+def test_shards_of_two_divisions_are_refused(single: Path, tmp_path: Path) -> None:
+    divided(single, tmp_path)
+    divided(single, tmp_path, of=2)
     with pytest.raises(OtherShardError) as refusal:
         merge_shards(tmp_path, "clips", "adapter")
     assert refusal.value.other.parent.parent.name == "1-of-2"
@@ -110,11 +110,11 @@ def test_shards_of_another_evaluation_are_refused(
     changes: dict[str, Any],
     error: type[OtherShardError | OtherModelError],
     key: str | None,
-    whole: Path,
+    single: Path,
     tmp_path: Path,
 ) -> None:
-    (_, second, _) = divided(whole, tmp_path / "other", **changes)
-    divided(whole, tmp_path)
+    (_, second, _) = divided(single, tmp_path / "other", **changes)
+    divided(single, tmp_path)
     shutil.copy(second, tmp_path / second.relative_to(tmp_path / "other"))
     with pytest.raises(error) as refusal:
         merge_shards(tmp_path, "clips", "adapter")
@@ -127,10 +127,10 @@ def test_shards_of_another_evaluation_are_refused(
     [([1, 4, 6], DuplicateClipError, 7), ([1, 4], RecordError, 8), ([1, 4, 7, 99], RecordError, None)],
 )
 def test_duplicate_missing_and_additional_clips_are_refused(
-    places: list[int], error: type[RecordError], row: int | None, whole: Path, tmp_path: Path
+    places: list[int], error: type[RecordError], row: int | None, single: Path, tmp_path: Path
 ) -> None:
-    table, made = read_predictions(whole)
-    divided(whole, tmp_path)
+    table, made = read_predictions(single)
+    divided(single, tmp_path)
     part = ShardProvenance(index=2, of=N, key="k", rows=10)
     write_shard(tmp_path, table.slice(0, len(places)).replace_schema_metadata(), places, made, part)
     with pytest.raises(error) as refusal:
@@ -139,9 +139,9 @@ def test_duplicate_missing_and_additional_clips_are_refused(
     assert not list((tmp_path / "clips").iterdir())
 
 
-def test_other_files_are_refused(whole: Path, tmp_path: Path) -> None:
+def test_other_files_are_refused(single: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no parquet")
-    for path in (whole, tmp_path / "x"):
+    for path in (single, tmp_path / "x"):
         with pytest.raises(RecordError) as refusal:
             read_shard(path)
         assert refusal.value.path == path

@@ -4,7 +4,7 @@ import pytest
 
 from escoita.evaluation.verdicts import Outcome, disagree, outcome, outcomes, verdict
 from escoita.records.evaluation import Measured
-from tests.cards.samples import heard, result
+from tests.cards.samples import result, system_result
 
 
 def of(system: str = "adapter", unusable: int = 0, wer: float = 0.5, cer: float = 0.25) -> Outcome:
@@ -40,6 +40,6 @@ def test_wer_and_cer_disagree_if_their_signs_differ(
 
 
 def test_records_of_0_1_0_contain_no_counts_of_unusable_hypotheses() -> None:
-    old = result(systems=[heard(empty=1000, loop=900), heard("base")])
+    old = result(systems=[system_result(empty=1000, loop=900), system_result("base")])
     assert outcomes(old, "base") is None
     assert outcome(old.main_system, old.n).failed and outcome(old.main_system, old.n).unusable == old.n

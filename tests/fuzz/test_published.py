@@ -33,7 +33,7 @@ from escoita.records.evaluation import EvaluationRecord
 from escoita.records.plots import figures_in
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.utils.formatting import is_hidden
-from tests.cards.proven import make_proven_run, published, write_files
+from tests.cards.verifiable_run import make_verifiable_run, published, write_files
 from tests.fuzz.inputs import TRIED, altered, batched, batches, fuzzed, mutated, survivors
 from tests.fuzz.test_texts import written
 
@@ -46,12 +46,12 @@ JSON = ("training.json", "data.json", "eval/results.json", "adapter_config.json"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return published(make_proven_run(tmp_path_factory.mktemp("open") / "run"))
+    return published(make_verifiable_run(tmp_path_factory.mktemp("open") / "run"))
 
 
 @pytest.fixture(scope="module")
 def hidden(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return published(make_proven_run(tmp_path_factory.mktemp("hidden") / "run", hidden=True))
+    return published(make_verifiable_run(tmp_path_factory.mktemp("hidden") / "run", hidden=True))
 
 
 def tried_on(inputs: st.SearchStrategy[bytes], name: str, read: Callable[[Path], Any], profile: Any = fuzzed) -> None:

@@ -1,5 +1,5 @@
 """
-From fixed records of both quick starts to everything that is made of them, byte for byte.
+Test that the files made from fixed records of both quick starts stay the same, byte for byte.
 
 A change of these bytes must be intended. `ESCOITA_GOLDEN=write python -m pytest tests/golden` accepts it; the commit
 then shows the differences of cards and digests.
@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parent
 REPO = "user/quickstart"
 
 
-def made(run: Path, published: Path) -> dict[str, str]:
+def make_files(run: Path, published: Path) -> dict[str, str]:
     """Make everything again from recipe, training record and predictions; return the digest of each file."""
     directory = RunDirectory(run)
     recipe = directory.load_recipe()
@@ -55,15 +55,13 @@ def made(run: Path, published: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("language", ["uzbek", "galician"])
-def test_what_is_made_of_the_records_stays_the_same(
-    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_of_fixed_records_stay_the_same(language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the card of a run names its folder
     Path("quickstart").symlink_to(ROOT / "quickstart")
     run, published = Path(f"runs/quickstart-{language}"), Path("published")
     shutil.copytree(GOLDEN / language, run)
     before = {name: (run / name).read_text("utf-8") for name in ("README.md", "eval/results.json")}
-    digests = made(run, published)
+    digests = make_files(run, published)
     expected = GOLDEN / f"{language}.json"
     if os.environ.get("ESCOITA_GOLDEN") == "write":
         expected.write_text(json.dumps(digests, indent=1) + "\n")

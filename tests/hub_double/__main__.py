@@ -1,4 +1,4 @@
-"""Run the double as a process of its own until it is interrupted.
+"""Run the double as a separate process until it is interrupted.
 
 python -m tests.hub_double --root DIR --port 8080 --xet
 """

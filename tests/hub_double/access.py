@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do.
+"""Authenticate users, and check their permissions.
 
 There are no accounts: a token names its user. `hf_<user>` is a write token, `hf_read_<user>` a read token,
 `hf_expired_<user>` one that has expired; `hf_jwt_…` is a token of a CI job, which `oidc` gave out. Anything else is
@@ -20,13 +20,13 @@ _TOKEN = re.compile(r"hf_(?P<kind>read_|expired_|jwt_)?(?P<user>[\w-]+)")
 @dataclass
 class Grant:
     """
-    What a token of a CI job is good for.
+    Store the permission of a token of a CI job.
 
     Args:
         resource (`str`):
             The one repository that it may read and write: `acme/adapter`, `datasets/acme/clips`, `spaces/acme/demo`.
         expires_at (`float`):
-            When it ends, in seconds since the epoch.
+            Expiry in seconds since the epoch.
     """
 
     resource: str
@@ -36,17 +36,17 @@ class Grant:
 @dataclass(frozen=True)
 class User:
     """
-    A user of the double.
+    Represent a user of the double.
 
     Args:
         name (`str`):
             The user's name, and the namespace of their own repositories.
         role (`str`):
-            What the token allows: `"write"` or `"read"`.
+            Role of the token: `"write"` or `"read"`.
         organizations (`tuple[str]`, *optional*, defaults to `("acme",)`):
-            Organizations in whose namespace the user acts too.
+            Organizations of the user.
         resource (`str`, *optional*):
-            The one repository that the token of a CI job is for; None for people.
+            Repository of the token of a CI job; None for users.
     """
 
     name: str
@@ -55,39 +55,39 @@ class User:
     resource: str | None = None
 
     def may_read(self, resource: str) -> bool:
-        """Whether the user sees a repository even when it is private."""
+        """Return whether the user can see a private repository."""
         if self.resource is not None:
             return resource == self.resource
         return resource.split("/")[-2] in (self.name, *self.organizations)
 
     def may_write(self, resource: str) -> bool:
-        """Whether the user may create, change and delete a repository."""
+        """Return whether the user may create, change and delete a repository."""
         return self.role == "write" and self.may_read(resource)
 
     def may_propose(self, resource: str) -> bool:
-        """Whether the user may open pull requests on a repository that they see."""
+        """Return whether the user may open pull requests on a visible repository."""
         return self.role == "write" and self.resource in (None, resource)
 
     def may_act_for(self, namespace: str) -> bool:
-        """Whether the user may make collections in a namespace."""
+        """Return whether the user may create collections in a namespace."""
         return self.role == "write" and self.resource is None and namespace in (self.name, *self.organizations)
 
 
 def user_from_header(authorization: str, grants: dict[str, Grant]) -> User | None:
     """
-    The user whom an `Authorization` header names.
+    Return the user of an `Authorization` header.
 
     Args:
         authorization (`str`):
-            The header; empty when there is none.
+            Value of the header, which can be empty.
         grants (`dict[str, Grant]`):
-            The tokens of CI jobs.
+            Tokens of CI jobs.
 
     Returns:
-        `User` or `None`: None when the header is empty, that is for an anonymous call.
+        `User` or `None`: None for an anonymous call, if the header is empty.
 
     Raises:
-        [`HubError`]: 401 when the token is not one of the double's, or has expired.
+        [`HubError`]: 401 if the token is unknown or has expired.
     """
     token = authorization.removeprefix("Bearer ").strip()
     if not token:

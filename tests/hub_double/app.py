@@ -1,4 +1,4 @@
-"""The Starlette application: all routes, errors as the Hub sends them, and a log of what was asked."""
+"""Build the Starlette application: all routes, errors in the format of the Hub, and a log of requests."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from . import collections, commits, discussions, files, jobs, lfs, oidc, refs, repos, spaces, xet
 from .errors import HubError
 from .faults import Fault, Faults
-from .headers import EveryAnswer
+from .headers import CommonHeaders
 from .routing import RawPath
 from .store import Store
 
@@ -33,8 +33,8 @@ ROUTES = [
 
 class LogEntry(NamedTuple):
     """
-    A request; `path` is as it was sent, without the query, and `status` what the client saw: 0 when the connection was
-    closed before the answer began.
+    Store a request: `path` without the query, and the `status` of the response; 0 if the connection was closed before
+    the response.
     """
 
     method: str
@@ -43,7 +43,7 @@ class LogEntry(NamedTuple):
 
 
 class RequestLog:
-    """ASGI middleware: append each request to `log`, before the client sees the answer, or once it never will."""
+    """Append each request to `log` before the client gets the response (ASGI middleware)."""
 
     def __init__(self, app: ASGIApp, log: list[LogEntry]) -> None:
         self.app = app
@@ -70,16 +70,16 @@ def create_app(store: Store, log: list[LogEntry], faults: list[Fault]) -> ASGIAp
 
     Args:
         store (`Store`):
-            What it serves; handlers find it as `request.app.state.store`.
+            Store of the double; handlers get it as `request.app.state.store`.
         log (`list[LogEntry]`):
-            Where it writes what it was asked.
+            Log of requests.
         faults (`list[Fault]`):
-            What goes wrong.
+            Faults of later requests.
     """
     app = Starlette(routes=ROUTES, exception_handlers={HubError: _refuse, HTTPException: _no_such_route})
     app.router.redirect_slashes = False
     app.state.store = store
-    return RawPath(RequestLog(EveryAnswer(Faults(app, faults)), log))
+    return RawPath(RequestLog(CommonHeaders(Faults(app, faults)), log))
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -89,6 +89,6 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:
-    """Say plainly that the double lacks this part of the API, rather than a repository."""
+    """Report that the double lacks this part of the API, rather than a repository."""
     status = error.status_code if isinstance(error, HTTPException) else 404
     return HubError(status, f"The Hub double has no route {request.method} {request.url.path}").to_response()

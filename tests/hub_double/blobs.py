@@ -1,4 +1,4 @@
-"""File contents on disk, named by their sha256, and the entries by which a commit's tree refers to them."""
+"""Store file contents on disk by their sha256, and the entries of trees that refer to them."""
 
 import hashlib
 import os
@@ -24,19 +24,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 @dataclass(frozen=True)
 class FileEntry:
     """
-    A file of a tree.
+    Store a file of a tree.
 
     Args:
         size (`int`):
             Size in bytes.
         oid (`str`):
-            Git's object id: of the content, or of the pointer when the file is in LFS.
+            Git's object id of the content, or of the pointer if the file is in LFS.
         sha256 (`str`):
-            Of the content; the blob's name on disk and the file's id in LFS.
+            SHA-256 of the content, which is the name of the blob and the id in LFS.
         pointer_size (`int`, *optional*):
             Size of the LFS pointer in bytes; None for a regular file.
         xet_hash (`str`, *optional*):
-            The file's hash in Xet storage, when it was uploaded there.
+            Hash in Xet storage, if it was uploaded there.
     """
 
     size: int
@@ -52,11 +52,11 @@ class FileEntry:
 
 class BlobStore:
     """
-    Blobs in a folder, one file each.
+    Store blobs in a folder, one file each.
 
     Args:
         root (`Path`):
-            The folder; created when missing.
+            Folder, which is created if it is missing.
         cas (`XetCas`, *optional*):
             Xet storage from which files that were uploaded through hf_xet are fetched.
     """
@@ -67,7 +67,7 @@ class BlobStore:
         root.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
-        """Where the blob is, or would be."""
+        """Return the path of a blob, which may not exist."""
         if _SHA256.fullmatch(sha256) is None:
             raise HubError(400, f"not a sha256: {sha256}")
         return self.root / sha256
@@ -79,13 +79,13 @@ class BlobStore:
         return self.path(entry.sha256).read_text("utf-8", errors="replace")
 
     def new_part(self) -> Path:
-        """An empty file to stream a blob into before `adopt`."""
+        """Create an empty file for a blob that is streamed before `adopt`."""
         handle, name = tempfile.mkstemp(dir=self.root, suffix=".part")
         os.close(handle)
         return Path(name)
 
     def adopt(self, part: Path, sha256: str) -> None:
-        """Make a complete part the blob `sha256`."""
+        """Rename a complete file to the blob `sha256`."""
         os.replace(part, self.path(sha256))
 
     def add_regular(self, content: bytes) -> FileEntry:
@@ -98,16 +98,16 @@ class BlobStore:
         return FileEntry(size=len(content), oid=git_oid(content), sha256=sha256)
 
     def add(self, path: str, content: bytes) -> FileEntry:
-        """Store the content of a file that was never uploaded, in git or LFS as its path says."""
+        """Store the content of a file in git or LFS, depending on its path."""
         entry = self.add_regular(content)
         return self.lfs_entry(entry.sha256, entry.size) if path.endswith(LFS_EXTENSIONS) else entry
 
     def lfs_entry(self, sha256: str, size: int) -> FileEntry:
         """
-        The entry of an LFS file whose content was uploaded before, by plain LFS or through Xet.
+        Return the entry of an LFS file that was uploaded with LFS or Xet.
 
         Raises:
-            [`HubError`]: 400 when it was not, or when `size` is not its size in bytes.
+            [`HubError`]: 400 if it was not uploaded, or `size` is not its size in bytes.
         """
         xet_hash = self.cas.xet_hash(sha256) if self.cas is not None else None
         if self.cas is not None and xet_hash is not None and not self.has(sha256):
@@ -121,7 +121,7 @@ class BlobStore:
         return FileEntry(size, git_oid(pointer), sha256, pointer_size=len(pointer), xet_hash=xet_hash)
 
     def _fetch(self, cas: XetCas, xet_hash: str, sha256: str, size: int) -> None:
-        """Copy a file from Xet storage, once its sha256 proves to be what the client said."""
+        """Copy a file from Xet storage if its sha256 is that of the client."""
         part = self.new_part()
         try:
             cas.fetch(xet_hash, size, part)
@@ -135,10 +135,10 @@ class BlobStore:
 
 
 def git_oid(content: bytes) -> str:
-    """Git's id of a blob."""
+    """Return Git's id of a blob."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def gitattributes() -> bytes:
-    """The `.gitattributes` of a new repository."""
+    """Return the `.gitattributes` of a new repository."""
     return "".join(f"*{extension} filter=lfs diff=lfs merge=lfs -text\n" for extension in LFS_EXTENSIONS).encode()

@@ -1,8 +1,8 @@
-"""What the Hub is known to refuse in the front matter of a README. The real check refuses more.
+"""Check the front matter of a README like the Hub, as far as its rules are known. The real check refuses more.
 
-Known from its documentation, from the messages people quote in issues, and from the list of refused cards in
+Sources are its documentation, messages in issues, and the list of refused cards in
 https://github.com/espnet/espnet_model_zoo/pull/102: a language that is not an ISO 639 code, a key without a value, a
-dataset or base that is named in prose, an unknown licence, a model-index that lacks what it needs.
+dataset or base that is not an id, an unknown license, an incomplete model-index.
 """
 
 import math
@@ -33,15 +33,15 @@ _SPACE_SDKS = ("gradio", "docker", "static", "streamlit")
 @dataclass
 class CardCheck:
     """
-    The outcome of a check.
+    Store the result of a check.
 
     Args:
         metadata (`dict`):
-            The front matter; empty when there is none that can be read.
+            Front matter; empty if it is missing or invalid.
         errors (`list[str]`):
-            Why the Hub refuses the card; empty when it takes it.
+            Reasons for a refusal; empty if the card is accepted.
         warnings (`list[str]`):
-            What it only remarks on.
+            Warnings.
     """
 
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def check_card(content: str, repo_type: str) -> CardCheck:
 
     Args:
         content (`str`):
-            The whole README.
+            Text of the README.
         repo_type (`str`):
             `"model"`, `"dataset"` or `"space"`.
     """
@@ -75,7 +75,7 @@ def check_card(content: str, repo_type: str) -> CardCheck:
 
 
 def as_list(value: Any) -> list[Any]:
-    """A field that may hold one value or a list, as a list."""
+    """Return a field with one value or a list as a list."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
@@ -118,7 +118,7 @@ def _check_license(metadata: dict[str, Any]) -> Iterator[str]:
 
 
 def _remarks(metadata: dict[str, Any]) -> Iterator[str]:
-    """What the Hub takes, but does not make sense of."""
+    """Yield a warning for each value that the Hub accepts but ignores."""
     tag = metadata.get("pipeline_tag")
     if isinstance(tag, str) and tag not in PIPELINE_TAGS:
         yield f'"pipeline_tag" with value "{tag}" is not in the official list'
@@ -174,5 +174,5 @@ def _check_result(result: Any, at: str) -> Iterator[str]:
 
 
 def _get(mapping: Any, key: str) -> Any:
-    """`mapping[key]`, or None where there is no mapping or no such key."""
+    """Return `mapping[key]`, or None without a mapping or key."""
     return mapping.get(key) if isinstance(mapping, dict) else None

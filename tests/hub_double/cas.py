@@ -1,7 +1,7 @@
-"""Xet storage: hf_xet's own test scheme `local://DIR`, where the client writes chunks and shards to a folder.
+"""Read Xet storage with hf_xet's test scheme `local://DIR`, for which the client writes chunks and shards to a folder.
 
-The client commits a Xet file by its sha256 alone, so the double looks up the Xet hash in the shards the client left in
-the folder, and reads the content back with hf_xet itself.
+The client commits a Xet file only by its sha256, so the double looks up the Xet hash in the shards in the folder, and
+reads the content with hf_xet.
 """
 
 import os
@@ -28,11 +28,11 @@ _SESSION_FOLDERS = shutil.ignore_patterns("shard-*")  # working folders of conne
 
 class XetCas:
     """
-    A local content-addressable store which hf_xet clients on this machine read and write.
+    Represent a local content-addressable store that hf_xet clients on this machine read and write.
 
     Args:
         root (`Path`):
-            Folder of the store; made by the first client that writes.
+            Folder of the store, which the first client creates.
     """
 
     def __init__(self, root: Path) -> None:
@@ -40,7 +40,7 @@ class XetCas:
         self.url = f"local://{root}"
 
     def xet_hash(self, sha256: str) -> str | None:
-        """The Xet hash of the file with this sha256, or None when no client has uploaded it."""
+        """Return the Xet hash of the file with a sha256, or None if it was not uploaded."""
         for shard in self.root.rglob("shards/*.mdb"):
             for file_sha256, xet_hash in _files_in_shard(shard.read_bytes()):
                 if file_sha256 == sha256:
@@ -49,13 +49,13 @@ class XetCas:
 
     def fetch(self, xet_hash: str, size: int, destination: Path) -> None:
         """
-        Put a file of `size` bytes together from its chunks.
+        Write a file of `size` bytes from its chunks.
 
-        A client that is still connected holds the lock of the store's database, so hf_xet gets a copy of the database,
-        in a folder where everything else is linked.
+        A connected client holds the lock of the store's database, so hf_xet gets a copy of it in a folder with links
+        to all other files.
 
         Raises:
-            [`HubError`]: 400 when the store does not hold the whole file.
+            [`HubError`]: 400 if the store does not contain the complete file.
         """
         import hf_xet
 
@@ -73,12 +73,12 @@ class XetCas:
 
 
 def access_token() -> str:
-    """The CAS token; a local CAS accepts any."""
+    """Return the CAS token; a local CAS accepts any token."""
     return "xet"
 
 
 def token_expiry() -> int:
-    """Expiry of a token given out now, in seconds since the epoch."""
+    """Return the expiry of a new token in seconds since the epoch."""
     return int(time.time()) + 3600
 
 
@@ -103,5 +103,5 @@ def _files_in_shard(shard: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _hash_hex(data: bytes, position: int) -> str:
-    """Hexadecimal form of a Merkle hash: four little-endian 64-bit words."""
+    """Return the hexadecimal form of a Merkle hash: four little-endian 64-bit words."""
     return "".join(f"{word:016x}" for word in struct.unpack_from("<4Q", data, position))

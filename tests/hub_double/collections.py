@@ -1,4 +1,4 @@
-"""Handlers: collections of repositories."""
+"""Handlers of collections of repositories."""
 
 import hashlib
 import re
@@ -15,11 +15,10 @@ from .store import Collection, hub_date
 
 async def create_collection(request: Request) -> Response:
     """
-    Make an empty collection.
+    Create an empty collection.
 
     Raises:
-        [`HubError`]: 403 when the caller may not act for the namespace; 409, with the slug, when it has one of this
-        title.
+        [`HubError`]: 403 if the caller may not act for the namespace; 409, with the slug, if the title is not new.
     """
     call = Call.of(request)
     user, body = call.signed_in(), await call.json()
@@ -41,11 +40,11 @@ async def get_collection(request: Request) -> Response:
 
 async def add_item(request: Request) -> Response:
     """
-    Put a repository into a collection.
+    Add a repository to a collection.
 
     Raises:
-        [`HubError`]: 403 when the caller may not act for its namespace; 404 when there is no such repository; 409 when
-        the collection has it already.
+        [`HubError`]: 403 if the caller may not act for its namespace; 404 if there is no such repository; 409 if the
+        collection contains it.
     """
     call = Call.of(request)
     user, collection, body = call.signed_in(), _collection_of(call), await call.json()
@@ -61,10 +60,10 @@ async def add_item(request: Request) -> Response:
 
 def _collection_of(call: Call) -> Collection:
     """
-    The collection that the path names.
+    Return the collection of the path.
 
     Raises:
-        [`HubError`]: 404 when there is none, or it is private and the caller may not act for its namespace.
+        [`HubError`]: 404 if there is none, or if it is private and the caller may not act for its namespace.
     """
     collection = call.store.collections.get(f"{call.param('owner')}/{call.param('name')}")
     if collection is None or (collection.private and (call.user is None or not call.user.may_read(collection.slug))):
@@ -73,7 +72,7 @@ def _collection_of(call: Call) -> Collection:
 
 
 def _describe(call: Call, collection: Collection) -> dict[str, Any]:
-    """A collection as the API shows it to the caller: without the repositories that they may not see."""
+    """Return the API's description of a collection, without repositories that the caller may not see."""
     items: list[dict[str, Any]] = []
     for (repo_type, repo_id), note in collection.items.items():
         repo = call.store.find(repo_type, repo_id)

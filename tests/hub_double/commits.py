@@ -1,4 +1,4 @@
-"""Handlers: preupload and commit.
+"""Handlers of preupload and commit.
 
 A commit is atomic: all its operations are applied to a copy of the parent's tree, the card is checked, and only then
 does the branch move. A handler never awaits between reading the branch and moving it, and all handlers share one event
@@ -27,7 +27,7 @@ PULLS = "refs/pr/"
 
 
 async def preupload(request: Request) -> Response:
-    """Say of each file whether it goes into git or LFS, whether it is ignored, and what is there already."""
+    """Return for each file whether it is stored in git or LFS, whether it is ignored, and the existing object id."""
     call = Call.of(request)
     repo, body = repo_to_commit_to(call), await call.json()
     tree = repo.at(call.param("revision")).tree
@@ -40,9 +40,9 @@ async def commit(request: Request) -> Response:
     Commit a list of operations: a header line, then one JSON line each.
 
     Raises:
-        [`HubError`]: 412 when `parentCommit` is no longer the head of the branch (a new pull request starts from it);
-        400 for an invalid card, a file that was not uploaded or an unknown operation; 404 `EntryNotFound` when a file
-        to delete does not exist. Nothing is changed then.
+        [`HubError`]: 412 if `parentCommit` is no longer the head of the branch (a new pull request starts from it);
+        400 for an invalid card, a file that was not uploaded or an unknown operation; 404 `EntryNotFound` if a file
+        to delete does not exist. Then nothing is changed.
     """
     call = Call.of(request)
     body = await request.body()
@@ -66,7 +66,7 @@ async def commit(request: Request) -> Response:
 
 
 def apply_operations(parent: Tree, operations: list[dict[str, Any]], blobs: BlobStore) -> Tree:
-    """The tree that `operations` make of `parent`, which stays as it is."""
+    """Return the tree after `operations` on `parent`, which is not changed."""
     tree = dict(parent)
     for operation in operations:
         kind, value = operation.get("key"), operation.get("value", {})
@@ -90,7 +90,7 @@ def apply_operations(parent: Tree, operations: list[dict[str, Any]], blobs: Blob
 
 
 def repo_to_commit_to(call: Call) -> Repo:
-    """The repository of a call that writes to a branch, or to a pull request, which whoever opened it may too."""
+    """Return the repository of a call that writes to a branch, or by its author to a pull request."""
     if call.flag("create_pr"):
         return call.repo_to_propose_to()
     revision = call.param("revision")
@@ -103,10 +103,10 @@ def repo_to_commit_to(call: Call) -> Repo:
 
 def _branch(repo: Repo, revision: str) -> str:
     """
-    The ref that a commit moves.
+    Return the ref that a commit moves.
 
     Raises:
-        [`HubError`]: 404 `RevisionNotFound` when there is no such branch; 409 when the pull request is closed.
+        [`HubError`]: 404 `RevisionNotFound` if there is no such branch; 409 if the pull request is closed.
     """
     ref = repo.find_ref(revision)
     if ref is None or not ref.startswith(("refs/heads/", PULLS)):
@@ -119,7 +119,7 @@ def _branch(repo: Repo, revision: str) -> str:
 
 
 def _parse_operations(body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The header's value and the operations of a commit's newline-delimited JSON."""
+    """Return the value of the header and the operations of a commit in newline-delimited JSON."""
     try:
         header, *operations = [json.loads(line) for line in body.splitlines() if line.strip()]
     except ValueError as error:
@@ -130,7 +130,7 @@ def _parse_operations(body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]
 
 
 def _check_readme(repo: Repo, before: Tree, after: Tree, blobs: BlobStore) -> None:
-    """Refuse a new or changed README which the Hub's card check refuses."""
+    """Refuse a new or changed README that the card check refuses."""
     readme = after.get("README.md")
     if readme is None or readme == before.get("README.md"):
         return

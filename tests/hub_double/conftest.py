@@ -1,4 +1,4 @@
-"""A double, and the real client of a user who has made a repository there."""
+"""Provide a double, and the real client of a user with a repository there."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ CARD = b"---\nlanguage: gl\nbase_model: acme/base\n---\n# Adapter\n"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
-    """A double without Xet, and a client that uploads and downloads without it."""
+    """Yield a double without Xet, for clients without Xet."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     with serve(tmp_path / "hub") as double:
         yield double
@@ -24,7 +24,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
 
 @pytest.fixture
 def api(hub: HubDouble) -> HfApi:
-    """The client of a user with a write token, who has made a repository with one commit of her own."""
+    """Return the client of a user with a write token and a repository with one commit."""
     api = client(hub, "ana")
     api.create_repo(REPO)
     hub.commit(REPO, {"README.md": CARD, "adapter.safetensors": b"weights " * 9000}, "Publish", author="ana")

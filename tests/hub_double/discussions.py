@@ -1,4 +1,4 @@
-"""Handlers: pull requests as the Hub's discussions. Discussions that are not pull requests are not in the double."""
+"""Handlers of pull requests in the form of discussions. The double has no discussions that are not pull requests."""
 
 import hashlib
 from typing import Any
@@ -14,7 +14,7 @@ from .store import MAIN, PullRequest, Repo, hub_date
 
 
 async def list_discussions(request: Request) -> Response:
-    """The pull requests, newest first, by `type`, `status` (`open` or `closed`) and `author`."""
+    """Return the pull requests, newest first, by `type`, `status` (`open` or `closed`) and `author`."""
     call = Call.of(request)
     repo, query = call.repo(), request.query_params
     is_wanted = query.get("type", "all") in ("all", "pull_request")
@@ -28,7 +28,7 @@ async def create_discussion(request: Request) -> Response:
     Open a draft of a pull request.
 
     Raises:
-        [`HubError`]: 501 for a discussion that is no pull request.
+        [`HubError`]: 501 for a discussion that is not a pull request.
     """
     call = Call.of(request)
     repo, body = call.repo_to_propose_to(), await call.json()
@@ -46,7 +46,7 @@ async def create_discussion(request: Request) -> Response:
 
 
 async def get_discussion(request: Request) -> Response:
-    """A pull request with its events: its description, its commits, and its comments."""
+    """Return a pull request with its events: its description, its commits, and its comments."""
     call = Call.of(request)
     repo, pull = _pull_of(call)
     events = [_event(pull, "comment", _comment(pull.description))]
@@ -73,10 +73,10 @@ async def comment(request: Request) -> Response:
 
 async def change_status(request: Request) -> Response:
     """
-    Open a draft, close, or open again.
+    Open a draft, or close or reopen a pull request.
 
     Raises:
-        [`HubError`]: 403 when the caller neither opened it nor may write to the repository; 409 when it was merged.
+        [`HubError`]: 403 if the caller neither opened it nor may write to the repository; 409 if it was merged.
     """
     call = Call.of(request)
     repo, pull = _pull_of(call)

@@ -1,22 +1,22 @@
-"""How the Hub says no: a status, a message, and the headers from which the client picks its exception."""
+"""Define the errors of the Hub: status, message, and the headers that determine the exception of the client."""
 
 from typing import Any
 
 from starlette.responses import JSONResponse
 
 
-INVALID_CREDENTIALS = "Invalid credentials in Authorization header"  # the client tells a bad token by these words
+INVALID_CREDENTIALS = "Invalid credentials in Authorization header"  # by which the client recognizes it
 
 
 class HubError(Exception):
     """
-    A refusal, turned into an HTTP response by the application.
+    Represent an error that the application converts to an HTTP response.
 
     Args:
         status (`int`):
             HTTP status.
         message (`str`):
-            What went wrong; also sent as `X-Error-Message`, which the client shows first.
+            Message; also sent as `X-Error-Message`, which the client shows first.
         code (`str`, *optional*):
             `X-Error-Code`: `RepoNotFound`, `RevisionNotFound` and `EntryNotFound` have exceptions of their own.
         headers (`dict`, *optional*):
@@ -49,5 +49,5 @@ class HubError(Exception):
 
 
 def header_text(message: str) -> str:
-    """`message` on one ASCII line, as an HTTP header needs it."""
+    """Return `message` in one ASCII line for an HTTP header."""
     return " ".join(message.split()).encode("ascii", "replace").decode("ascii")

@@ -1,6 +1,6 @@
-"""What the Hub reads from `.eval_results/*.yaml` of a model: results for the leaderboards of benchmarks.
+"""Read results for the leaderboards of benchmarks from `.eval_results/*.yaml` of a model.
 
-A file that does not follow the format is not refused when it is committed: it is listed with what is wrong with it.
+A commit with an invalid file is not refused: the file is listed with its problems.
 """
 
 import re
@@ -17,7 +17,7 @@ _FILE = re.compile(r"\.eval_results/[^/]+\.ya?ml")
 
 
 def read_eval_results(tree: Tree, blobs: BlobStore) -> list[dict[str, Any]]:
-    """The results of all files of a tree, in the form that `evalResults` of a model has."""
+    """Return the results of all files of a tree, in the form of `evalResults` of a model."""
     results: list[dict[str, Any]] = []
     for path, entry in sorted(tree.items()):
         if _FILE.fullmatch(path) is None:
@@ -33,6 +33,8 @@ def read_eval_results(tree: Tree, blobs: BlobStore) -> list[dict[str, Any]]:
 
 def _entries(content: Any) -> list[dict[str, Any]]:
     """
+    Return the entries of a file.
+
     Raises:
         `ValueError`: the content is not a list of results.
     """
@@ -45,7 +47,7 @@ def _entries(content: Any) -> list[dict[str, Any]]:
 
 
 def _problems(entry: Any) -> list[str]:
-    """What is wrong with one result."""
+    """Yield the problems of one result."""
     if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), dict):
         return ["dataset is required"]
     dataset, value, source = entry["dataset"], entry.get("value"), entry.get("source")

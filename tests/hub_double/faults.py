@@ -1,7 +1,7 @@
-"""Faults that a test injects: an error instead of an answer, an answer that is lost, a connection that is cut.
+"""Inject faults: an error instead of a response, a lost response, or a closed connection.
 
 hub.faults.append(Fault("POST", "/commit/", status=500))              # the next commit fails
-hub.faults.append(Fault("POST", "/commit/", status=504, applied=True))  # is made, but the client never learns of it
+hub.faults.append(Fault("POST", "/commit/", status=504, applied=True))  # succeeds, but the response is lost
 hub.faults.append(Fault("PUT", "^/_lfs/", cut=True))                  # the upload breaks off
 hub.faults.append(Fault("GET", "/resolve/", status=429, headers={"Retry-After": "0"}, times=2))
 hub.faults.append(Fault("*", "", status=401, after=3, times=9))       # the token expires after three requests
@@ -26,7 +26,7 @@ from .errors import INVALID_CREDENTIALS, header_text
 @dataclass
 class Fault:
     """
-    What goes wrong with the next requests of a kind.
+    Store a fault of the next matching requests.
 
     Args:
         method (`str`):
@@ -34,22 +34,22 @@ class Fault:
         path (`str`):
             Regular expression, searched in the decoded path (which has no query).
         times (`int`, *optional*, defaults to 1):
-            Requests that it happens to; counts down to 0, and then the fault is used up.
+            Number of affected requests; counts down to 0.
         after (`int`, *optional*, defaults to 0):
-            Matching requests that are let through first; counts down.
+            Number of matching requests before the fault; counts down.
         status (`int`, *optional*):
-            HTTP status of the answer. Without it and without `cut`, the request is answered as ever.
+            HTTP status of the response. Without it and without `cut`, the response is the usual one.
         headers (`dict`, *optional*):
-            Headers of that answer, such as `Retry-After`, `RateLimit` or `X-Error-Code`.
+            Headers of that response, such as `Retry-After`, `RateLimit` or `X-Error-Code`.
         body (`dict` or `str`, *optional*):
-            Its body: JSON or plain text; `{"error": …}` with what the status means unless given.
+            Body of that response: JSON or plain text (default: `{"error": …}` with the meaning of the status).
         applied (`bool`, *optional*, defaults to `False`):
-            Whether the request is carried out all the same, and only its answer is lost.
+            Whether the request is executed, and only its response is lost.
         cut (`bool`, *optional*, defaults to `False`):
-            Whether the connection is closed: in the middle of the answer for GET and HEAD, in the middle of the
-            request's body for all others; with `applied`, when the request has been carried out.
+            Whether the connection is closed: in the middle of the response for GET and HEAD, in the middle of the
+            request's body for all others; with `applied`, after the request was executed.
         before (`Callable`, *optional*):
-            Called before anything else happens to the request, such as a concurrent commit. It may also use a client.
+            Function that is called before the request, such as a concurrent commit. It can use a client.
     """
 
     method: str
@@ -71,7 +71,7 @@ class Fault:
         return self.times > 0 and self.method in ("*", method) and re.search(self.path, path) is not None
 
     def answer(self) -> Response:
-        """The answer that takes the place of the real one."""
+        """Return the response that replaces the real one."""
         assert self.status is not None
         if isinstance(self.body, str):
             return PlainTextResponse(self.body, self.status, headers=self.headers)
@@ -82,7 +82,7 @@ class Fault:
 
 
 class Faults:
-    """ASGI middleware: let the first fault that matches happen to a request. It needs `server.Connection` to cut."""
+    """Apply the first matching fault to a request (ASGI middleware). `cut` needs `server.Connection`."""
 
     def __init__(self, app: ASGIApp, faults: list[Fault]) -> None:
         self.app = app
@@ -108,7 +108,7 @@ class Faults:
             await (_hang_up(scope) if fault.cut else fault.answer()(scope, receive, send))
 
     def _take(self, scope: Scope) -> Fault | None:
-        """The first fault for this request, of which one time is then used up."""
+        """Return the first fault for this request, and count it."""
         path = unquote(scope["path"])
         for fault in self.faults:
             if not fault.matches(scope["method"], path):
@@ -122,7 +122,7 @@ class Faults:
 
 
 class _CutAnswer:
-    """Sends an answer up to the middle of its first piece, and closes the connection there."""
+    """Send a response up to the middle of its first piece, and close the connection."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
@@ -145,7 +145,7 @@ class _CutAnswer:
 
 
 async def _hang_up(scope: Scope) -> None:
-    """Close the connection once all that was sent is on its way."""
+    """Close the connection after all data were sent."""
     scope["state"]["transport"].close()
     await asyncio.sleep(0)
 

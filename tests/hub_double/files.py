@@ -1,4 +1,4 @@
-"""Handlers: trees, entries and the contents of files."""
+"""Handlers of trees, entries and the contents of files."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ from .store import Commit, Repo, hub_date
 
 
 async def list_tree(request: Request) -> Response:
-    """The files and folders of a folder; `recursive` adds those of its subfolders, `expand` their last commits."""
+    """Return the files and folders of a folder; `recursive` adds those of subfolders, `expand` their last commits."""
     call = Call.of(request)
     repo, folder = call.repo(), request.path_params.get("path", "").strip("/")
     commit = repo.at(call.param("revision"))
@@ -28,7 +28,7 @@ async def list_tree(request: Request) -> Response:
 
 
 async def paths_info(request: Request) -> Response:
-    """Entries by path; paths that do not exist are left out. The client sends a form, other clients JSON."""
+    """Return entries by path, without paths that do not exist. The client sends a form, other clients JSON."""
     call = Call.of(request)
     repo = call.repo()
     commit = repo.at(call.param("revision"))
@@ -43,7 +43,7 @@ async def paths_info(request: Request) -> Response:
 
 
 async def resolve(request: Request) -> Response:
-    """The content of a file: at once when it is in git, by a redirect to another host when it is in LFS."""
+    """Return the content of a file in git, or a redirect to another host for a file in LFS."""
     call = Call.of(request)
     repo, path = call.repo(), call.param("path")
     commit = repo.at(call.param("revision"))
@@ -63,7 +63,7 @@ async def resolve(request: Request) -> Response:
 
 
 async def download_lfs(request: Request) -> Response:
-    """The content of an LFS file. As with signed URLs, whoever knows the address may read it."""
+    """Return the content of an LFS file. As with signed URLs, the address is sufficient to read it."""
     sha256, blobs = request.path_params["sha256"], store_of(request).blobs
     if not blobs.has(sha256):
         raise HubError(404, "Entry not found", code="EntryNotFound")
@@ -84,7 +84,7 @@ def _lfs_headers(call: Call, repo: Repo, commit: Commit, entry: FileEntry) -> di
 
 
 def _paths_below(commit: Commit, folder: str, *, recursive: bool) -> list[str]:
-    """Paths of the files and folders in `folder` (`""` for the root), sorted, folders before what they hold."""
+    """Return the paths of the files and folders in `folder` (`""` for the root), sorted by path."""
     prefix = f"{folder}/" if folder else ""
     paths: set[str] = set()
     for path in commit.tree:
@@ -97,7 +97,7 @@ def _paths_below(commit: Commit, folder: str, *, recursive: bool) -> list[str]:
 
 
 def _describe(repo: Repo, commit: Commit, path: str, *, expand: bool) -> dict[str, Any]:
-    """A file or folder as trees list it."""
+    """Return the API's description of a file or folder."""
     entry = commit.tree.get(path)
     if entry is None:
         described: dict[str, Any] = {"type": "directory", "path": path, "oid": git_oid(path.encode()), "size": 0}

@@ -1,4 +1,4 @@
-"""Headers that the Hub puts on every answer: how much of the rate limit is left, and an id of the request."""
+"""Add the headers of every response of the Hub: the remaining rate limit, and an id of the request."""
 
 import uuid
 
@@ -7,13 +7,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 _HEADERS = {
-    "RateLimit": '"api";r=999;t=300',  # requests left, and seconds until there are more
+    "RateLimit": '"api";r=999;t=300',  # remaining requests, and seconds until the reset
     "RateLimit-Policy": '"fixed window";"api";q=1000;w=300',
 }
 
 
-class EveryAnswer:
-    """ASGI middleware: add these headers, unless the answer (or a fault) has them already."""
+class CommonHeaders:
+    """Add these headers, unless the response (or a fault) has them (ASGI middleware)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Handlers: jobs, which run nothing here: they go through the stages and print the lines that a test gave."""
+"""Handlers of jobs, which run nothing: they pass through the stages, and print the lines that a test gives."""
 
 import itertools
 import json
@@ -65,9 +65,11 @@ def _sent(call: Call) -> dict[str, Any]:
 
 
 def _info(namespace: str, name: str, body: dict[str, Any], stage: str, message: str | None = None) -> dict[str, Any]:
-    told = {key: body.get(key) for key in ("command", "arguments", "environment", "flavor", "dockerImage", "labels")}
+    request = {
+        key: body.get(key) for key in ("command", "arguments", "environment", "flavor", "dockerImage", "labels")
+    }
     owner = {"id": "1", "name": namespace, "type": "user"}
-    return told | {"id": name, "owner": owner, "status": {"stage": stage, "message": message}, "volumes": None}
+    return request | {"id": name, "owner": owner, "status": {"stage": stage, "message": message}, "volumes": None}
 
 
 _JOB = "/api/jobs/{namespace:segment}"

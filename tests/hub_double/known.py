@@ -1,4 +1,4 @@
-"""Identifiers that the Hub knows: licences, from its documentation, and tasks, from its npm package."""
+"""List identifiers of the Hub: licenses from its documentation, and tasks from its npm package."""
 
 # https://huggingface.co/docs/hub/repositories-licenses
 LICENSES = frozenset(

@@ -1,6 +1,6 @@
-"""Handlers: plain git LFS, with the basic transfer.
+"""Handlers of git LFS with the basic transfer.
 
-A client asks for a batch, puts each missing file at the address it got, and has it verified.
+A client requests a batch, uploads each missing file to the returned address, and has it verified.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from .routing import Call, page_routes, store_of
 
 
 async def batch(request: Request) -> Response:
-    """Upload addresses for the files the double does not have yet."""
+    """Return upload addresses for the files that the double does not have."""
     call = Call.of(request)
     body = await call.json()
     if body.get("operation") == "upload":
-        call.repo_to_propose_to()  # the request does not say whether it is for a branch or a pull request
+        call.repo_to_propose_to()  # the request does not distinguish branches and pull requests
     else:
         call.repo()
     return JSONResponse({"transfer": "basic", "objects": [_upload_actions(call, file) for file in body["objects"]]})
@@ -27,10 +27,10 @@ async def batch(request: Request) -> Response:
 
 async def upload(request: Request) -> Response:
     """
-    Receive a file. As with signed URLs, whoever knows the address may write.
+    Receive a file. As with signed URLs, the address is sufficient to write it.
 
     Raises:
-        [`HubError`]: 400 when the content does not have the sha256 of the address; it is not kept.
+        [`HubError`]: 400 if the content does not have the sha256 of the address; it is not stored.
     """
     sha256, blobs = request.path_params["sha256"], store_of(request).blobs
     digest, part = hashlib.sha256(), blobs.new_part()
@@ -48,7 +48,7 @@ async def upload(request: Request) -> Response:
 
 
 async def verify(request: Request) -> Response:
-    """Confirm that a file has arrived whole."""
+    """Confirm that a file was received completely."""
     call = Call.of(request)
     body, blobs = await call.json(), call.store.blobs
     if not blobs.has(body["oid"]):

@@ -1,8 +1,8 @@
-"""Handlers: publishing without a stored token, as a job of GitHub Actions does.
+"""Handlers of publishing without a stored token, from a job of GitHub Actions.
 
-The job asks its issuer for an id token, and exchanges it at the Hub for a token that is good for one repository and
-one hour. The double is both. The rules are those of the Hub's documentation on trusted publishers: claims are compared
-exactly, the audience is the Hub, and a refusal does not say which check failed.
+The job requests an id token from its issuer, and exchanges it at the Hub for a token for one repository and one hour.
+The double is both. The rules are those of the Hub's documentation on trusted publishers: claims are compared
+exactly, the audience is the Hub, and an error does not name the failed check.
 """
 
 import secrets
@@ -27,7 +27,7 @@ _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 
 
 def start_job(store: Store, url: str, claims: dict[str, str]) -> dict[str, str]:
-    """The environment of a job of GitHub Actions with `id-token: write`, whose id tokens carry `claims`."""
+    """Return the environment of a job of GitHub Actions with `id-token: write`, whose id tokens contain `claims`."""
     request_token = secrets.token_hex(8)
     store.jobs[request_token] = claims
     return {
@@ -39,11 +39,10 @@ def start_job(store: Store, url: str, claims: dict[str, str]) -> dict[str, str]:
 
 async def issue(request: Request) -> Response:
     """
-    An id token of a running job, for the audience it asks for. The real ones are signed; those of the double are known
-    to it.
+    Return an id token of a running job for the requested audience. Real tokens are signed; the double stores its own.
 
     Raises:
-        [`HubError`]: 401 when no job has this request token.
+        [`HubError`]: 401 if no job has this request token.
     """
     store = store_of(request)
     claims = store.jobs.get(request.headers.get("authorization", "").removeprefix("Bearer "))
@@ -56,12 +55,12 @@ async def issue(request: Request) -> Response:
 
 async def exchange(request: Request) -> Response:
     """
-    A Hub token for an id token.
+    Return a Hub token for an id token.
 
     Raises:
-        [`HubError`]: 400 `invalid_request` when a parameter is missing or wrong, 400 `invalid_grant` when the id token
-        is not known or was meant for somebody else, when there is no such repository, or when the repository trusts no
-        such job.
+        [`HubError`]: 400 `invalid_request` if a parameter is missing or wrong; 400 `invalid_grant` if the id token
+        is unknown or has another audience, if there is no such repository, or if the repository does not trust the
+        job.
     """
     call = Call(request, user=None)
     body: dict[str, Any] = await call.json()
@@ -88,7 +87,7 @@ async def exchange(request: Request) -> Response:
 
 
 def find_resource(store: Store, resource: str) -> Repo | None:
-    """The repository that a resource names: `acme/adapter`, or with `datasets/` or `spaces/` before it."""
+    """Return the repository of a resource: `acme/adapter`, or with `datasets/` or `spaces/` before it."""
     kinds = {prefix: repo_type for repo_type, prefix in URL_PREFIXES.items() if prefix}
     first, _, rest = resource.partition("/")
     repo_type = kinds.get(f"{first}/")

@@ -1,4 +1,4 @@
-"""Pull requests on a repository: opened, drawn up in commits of their own ref, merged."""
+"""Open pull requests, read their commits, and merge them."""
 
 from .errors import HubError
 from .store import MAIN, Commit, PullRequest, Repo, Tree
@@ -8,21 +8,21 @@ def open_pull(
     repo: Repo, base: Commit, *, title: str, description: str, author: str, status: str = "open"
 ) -> PullRequest:
     """
-    Open a pull request which holds nothing yet.
+    Open an empty pull request.
 
     Args:
         repo (`Repo`):
-            The repository.
+            Repository.
         base (`Commit`):
-            Where it starts from.
+            Commit at which it starts.
         title (`str`):
-            Its title.
+            Title.
         description (`str`):
-            Its first comment, in Markdown.
+            First comment in Markdown.
         author (`str`):
-            Who opens it.
+            Author.
         status (`str`, *optional*, defaults to `"open"`):
-            `"open"`, or `"draft"` as long as nothing was committed to it.
+            `"open"`, or `"draft"` until the first commit.
     """
     pull = PullRequest(len(repo.pulls) + 1, title, description, author, status)
     repo.pulls.append(pull)
@@ -32,10 +32,10 @@ def open_pull(
 
 def find_pull(repo: Repo, number: str) -> PullRequest:
     """
-    The pull request of this number, as it stands in a path.
+    Return the pull request with the number in a path.
 
     Raises:
-        [`HubError`]: 404 when there is none of this number.
+        [`HubError`]: 404 if there is none with this number.
     """
     for pull in repo.pulls:
         if str(pull.number) == number:
@@ -44,12 +44,12 @@ def find_pull(repo: Repo, number: str) -> PullRequest:
 
 
 def pull_commits(repo: Repo, pull: PullRequest) -> list[Commit]:
-    """The commits of a pull request that main does not have, oldest first."""
+    """Return the commits of a pull request that main does not have, oldest first."""
     return _beyond_main(repo, pull)[::-1]
 
 
 def conflicts(repo: Repo, pull: PullRequest) -> list[str]:
-    """Paths that the pull request and main have both changed, and not alike."""
+    """Return the paths that the pull request and main changed differently."""
     base, theirs, ours = _three_trees(repo, pull)
     return [
         path for path in sorted(_changed(base, theirs) & _changed(base, ours)) if theirs.get(path) != ours.get(path)
@@ -58,10 +58,10 @@ def conflicts(repo: Repo, pull: PullRequest) -> list[str]:
 
 def merge(repo: Repo, pull: PullRequest, *, author: str) -> Commit:
     """
-    Bring what a pull request changes into main, as one commit.
+    Merge a pull request into main as one commit.
 
     Raises:
-        [`HubError`]: 409 when it is not open, or conflicts with main.
+        [`HubError`]: 409 if it is not open, or conflicts with main.
     """
     if pull.status != "open":
         raise HubError(409, f"Pull request {pull.number} is {pull.status}")
@@ -79,13 +79,13 @@ def merge(repo: Repo, pull: PullRequest, *, author: str) -> Commit:
 
 
 def _beyond_main(repo: Repo, pull: PullRequest) -> list[Commit]:
-    """The commits of a pull request that main does not have, newest first."""
+    """Return the commits of a pull request that main does not have, newest first."""
     on_main = {commit.id for commit in repo.history(repo.at(MAIN))}
     return [commit for commit in repo.history(repo.at(pull.ref)) if commit.id not in on_main]
 
 
 def _three_trees(repo: Repo, pull: PullRequest) -> tuple[Tree, Tree, Tree]:
-    """The trees where the pull request left main, of the pull request, and of main."""
+    """Return the trees of the common ancestor, of the pull request, and of main."""
     beyond, head = _beyond_main(repo, pull), repo.at(pull.ref)
     fork = beyond[-1].parent if beyond else head.id
     return (repo.commits[fork].tree if fork else {}), head.tree, repo.at(MAIN).tree

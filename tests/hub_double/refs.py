@@ -1,4 +1,4 @@
-"""Handlers: branches, tags and the history of commits."""
+"""Handlers of branches, tags and the history of commits."""
 
 import re
 
@@ -24,7 +24,7 @@ async def list_refs(request: Request) -> Response:
 
 
 async def list_commits(request: Request) -> Response:
-    """The commits reachable from a revision, newest first."""
+    """Return the commits reachable from a revision, newest first."""
     call = Call.of(request)
     repo = call.repo()
     commits = [
@@ -48,11 +48,11 @@ async def create_branch(request: Request) -> Response:
 
 async def create_tag(request: Request) -> Response:
     """
-    Tag a revision: the path names the revision, and the body the tag.
+    Tag the revision of the path with the tag of the body.
 
     Raises:
-        [`HubError`]: 404 `RevisionNotFound`; 400 when git takes no such name; 409 when there is a tag of this name,
-        even of the same commit.
+        [`HubError`]: 404 `RevisionNotFound`; 400 if git does not accept the name; 409 if the tag exists, even at
+        the same commit.
     """
     call = Call.of(request)
     repo, body = call.repo(write=True), await call.json()

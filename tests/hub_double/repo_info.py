@@ -1,4 +1,4 @@
-"""A repository as the API describes it: metadata and tags from its card, and its files."""
+"""Describe a repository like the API: metadata and tags of its card, and its files."""
 
 import hashlib
 import json
@@ -11,17 +11,17 @@ from .store import Commit, Repo, Tree, hub_date
 
 def repo_info(repo: Repo, commit: Commit, blobs: BlobStore, *, with_blobs: bool = False) -> dict[str, Any]:
     """
-    What the API says of a repository at a commit.
+    Return the API's description of a repository at a commit.
 
     Args:
         repo (`Repo`):
-            The repository.
+            Repository.
         commit (`Commit`):
-            The commit whose card and files are meant.
+            Commit of the card and the files.
         blobs (`BlobStore`):
-            Where the card's text is.
+            Store of the text of the card.
         with_blobs (`bool`, *optional*, defaults to `False`):
-            Whether siblings carry size, git id and LFS data.
+            Whether siblings have size, git id and LFS data.
     """
     metadata = card_metadata(repo, commit.tree, blobs)
     info = {
@@ -53,7 +53,7 @@ def repo_info(repo: Repo, commit: Commit, blobs: BlobStore, *, with_blobs: bool 
 
 
 def card_metadata(repo: Repo, tree: Tree, blobs: BlobStore) -> dict[str, Any]:
-    """The front matter of the README, in JSON's types; empty when there is none."""
+    """Return the front matter of the README in the types of JSON; empty if there is none."""
     if "README.md" not in tree:
         return {}
     metadata = check_card(blobs.text(tree["README.md"]), repo.repo_type).metadata
@@ -62,7 +62,7 @@ def card_metadata(repo: Repo, tree: Tree, blobs: BlobStore) -> dict[str, Any]:
 
 
 def card_tags(metadata: dict[str, Any], tree: Tree) -> list[str]:
-    """The tags the Hub derives from a card, in addition to those it lists."""
+    """Return the tags that the Hub derives from a card, in addition to its own."""
     tags = [str(tag) for key in ("tags", "library_name", "language") for tag in as_list(metadata.get(key))]
     tags += [f"dataset:{dataset}" for dataset in as_list(metadata.get("datasets"))]
     base_models = as_list(metadata.get("base_model"))
@@ -75,12 +75,12 @@ def card_tags(metadata: dict[str, Any], tree: Tree) -> list[str]:
 
 
 def object_id(repo: Repo) -> str:
-    """The Hub's internal id of a repository: 24 hexadecimal digits."""
+    """Return the internal id of a repository: 24 hexadecimal digits."""
     return hashlib.sha256(f"{repo.repo_type} {repo.id}".encode()).hexdigest()[:24]
 
 
 def lfs_info(entry: FileEntry, id_key: str) -> dict[str, Any]:
-    """LFS data of an entry, with its sha256 under the name the endpoint uses: `oid` or `sha256`."""
+    """Return the LFS data of an entry, with its sha256 under the name of the endpoint: `oid` or `sha256`."""
     return {id_key: entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
 
 

@@ -1,4 +1,4 @@
-"""Handlers: who am I, and repositories as a whole."""
+"""Handlers of whoami and of repositories."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from .store import URL_PREFIXES, Repo, is_repo_id, resource_of
 
 async def whoami(request: Request) -> Response:
     """
-    The user of a token.
+    Return the user of a token.
 
     Raises:
-        [`HubError`]: 403 for the token of a CI job. What the Hub answers there is not known; that it tells nothing
-        is the worst case.
+        [`HubError`]: 403 for the token of a CI job. The Hub's response in this case is not known; an error is the
+        worst case.
     """
     user = Call.of(request).signed_in()
     if user.resource is not None:
@@ -67,7 +67,7 @@ async def delete_repo(request: Request) -> Response:
 
 
 async def list_repos(request: Request) -> Response:
-    """The repositories of a type which the caller may see, by `author` and with all tags of `filter`."""
+    """Return the visible repositories of a type, by `author` and with all tags of `filter`."""
     call = Call.of(request)
     author = request.query_params.get("author")
     wanted = {tag for value in request.query_params.getlist("filter") for tag in value.split(",")}
@@ -82,7 +82,7 @@ async def list_repos(request: Request) -> Response:
 
 
 async def get_repo(request: Request) -> Response:
-    """Info on a repository, at `main` or at the revision the path names; `expand` says which keys of it."""
+    """Return data of a repository at `main` or at the revision of the path; `expand` selects keys."""
     call = Call.of(request)
     repo = call.repo()
     commit = repo.at(request.path_params.get("revision", "main"))
@@ -106,7 +106,7 @@ async def auth_check_write(request: Request) -> Response:
 
 
 async def validate_yaml(request: Request) -> Response:
-    """Check a card before it is committed. The client shows the messages of the body, one a line."""
+    """Check a card before a commit. The client prints each message of the body in a line."""
     body = await Call.of(request).json()
     check = check_card(body["content"], body.get("repoType", "model"))
     messages = {
@@ -119,7 +119,7 @@ async def validate_yaml(request: Request) -> Response:
 
 
 def _named_repo(body: dict[str, Any], default_namespace: str) -> tuple[str, str]:
-    """The repo type and id a request body names."""
+    """Return the repo type and id of a request body."""
     repo_type = body.get("type") or "model"
     if repo_type not in URL_PREFIXES:
         raise HubError(400, f"Invalid repo type: {repo_type}")

@@ -1,7 +1,7 @@
-"""Paths and requests: what every handler needs before it can do its own work.
+"""Route raw paths, and provide requests to handlers.
 
-The client sends a revision such as `refs/pr/1` as one percent-encoded segment, `refs%2Fpr%2F1`. Servers hand
-applications the decoded path, where it has become three. So routes are matched on the raw path (`RawPath`), and
+The client sends a revision such as `refs/pr/1` as one percent-encoded segment, `refs%2Fpr%2F1`. Servers
+pass the decoded path, in which it has three segments. So routes are matched on the raw path (`RawPath`), and
 convertors decode each parameter after the match.
 """
 
@@ -29,7 +29,7 @@ _HOSTS = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
 
 
 class SegmentConvertor(Convertor[str]):
-    """One segment of a raw path, decoded."""
+    """Convert one segment of a raw path."""
 
     regex = "[^/]+"
 
@@ -41,13 +41,13 @@ class SegmentConvertor(Convertor[str]):
 
 
 class TailConvertor(SegmentConvertor):
-    """The rest of a raw path, decoded."""
+    """Convert the rest of a raw path."""
 
     regex = ".+"
 
 
 class KindConvertor(Convertor[str]):
-    """`models`, `datasets` or `spaces`, turned into a repo type: `model`, `dataset` or `space`."""
+    """Convert `models`, `datasets` or `spaces` to a repo type: `model`, `dataset` or `space`."""
 
     regex = "models|datasets|spaces"
 
@@ -64,7 +64,7 @@ register_url_convertor("kind", KindConvertor())
 
 
 class RawPath:
-    """ASGI middleware: route on the path as it was sent."""
+    """Route on the path that was sent (ASGI middleware)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -76,7 +76,7 @@ class RawPath:
 
 
 def page_routes(path: str, handler: Handler, methods: Sequence[str]) -> list[Route]:
-    """Routes below a repository's page, where models have no prefix: `/owner/name…` and `/datasets/owner/name…`."""
+    """Return the routes below a repository's page: `/owner/name…` for models, `/datasets/owner/name…`."""
     repo = "/{owner:segment}/{name:segment}"
     return [Route(prefix + repo + path, handler, methods=methods) for prefix in ("", "/{kind:kind}")]
 
@@ -84,13 +84,13 @@ def page_routes(path: str, handler: Handler, methods: Sequence[str]) -> list[Rou
 @dataclass(frozen=True)
 class Call:
     """
-    A request, and who makes it.
+    Store a request and its user.
 
     Args:
         request (`Request`):
-            The request.
+            Request.
         user (`User`, *optional*):
-            Who makes it; None for an anonymous call.
+            User; None for an anonymous call.
     """
 
     request: Request
@@ -99,8 +99,10 @@ class Call:
     @classmethod
     def of(cls, request: Request) -> "Call":
         """
+        Return the call of a request.
+
         Raises:
-            [`HubError`]: 401 when the request carries an unknown token.
+            [`HubError`]: 401 if the request has an unknown token.
         """
         return cls(request, user_from_header(request.headers.get("authorization", ""), store_of(request).grants))
 
@@ -110,30 +112,32 @@ class Call:
 
     @property
     def base_url(self) -> str:
-        """The double's own address, as the caller wrote it."""
+        """Return the double's address in the form of the request."""
         return f"{self.request.url.scheme}://{self.request.url.netloc}"
 
     @property
     def cdn_url(self) -> str:
         """
-        The double's address under another hostname. The real Hub redirects large files to another host, and the client
-        tells redirects apart by hostname: it follows those that stay on the Hub, and expects the Hub's headers there.
+        Return the double's address with another hostname. The real Hub redirects large files to another host, and the
+        client distinguishes redirects by hostname: it follows those to the Hub, and expects the Hub's headers there.
         """
         host, port = self.request.url.hostname, self.request.url.port
         return f"{self.request.url.scheme}://{_HOSTS.get(host or '', host)}:{port}"
 
     def param(self, name: str) -> str:
-        """A parameter of the path."""
+        """Return a parameter of the path."""
         return str(self.request.path_params[name])
 
     def flag(self, name: str) -> bool:
-        """A yes-or-no parameter of the query."""
+        """Return a boolean parameter of the query."""
         return self.request.query_params.get(name, "").lower() in ("1", "true")
 
     async def json(self) -> Any:
         """
+        Return the JSON of the body.
+
         Raises:
-            [`HubError`]: 400 when the body is not JSON.
+            [`HubError`]: 400 if the body is not JSON.
         """
         try:
             return json.loads(await self.request.body())
@@ -142,23 +146,27 @@ class Call:
 
     def signed_in(self) -> User:
         """
+        Return the user.
+
         Raises:
-            [`HubError`]: 401 when the call is anonymous.
+            [`HubError`]: 401 if the call is anonymous.
         """
         if self.user is None:
             raise HubError(401, "Invalid username or password.")
         return self.user
 
     def repo(self, *, write: bool = False) -> Repo:
-        """The repository the path names, once the caller is known to have the right to it. See `repo_for`."""
+        """Return the repository of the path if the caller has the permission. See `repo_for`."""
         repo_id = f"{self.param('owner')}/{self.param('name')}"
         return self.repo_for(self.request.path_params.get("kind", "model"), repo_id, write=write)
 
     def repo_for(self, repo_type: str, repo_id: str, *, write: bool = False) -> Repo:
         """
+        Return a repository if the caller has the permission.
+
         Raises:
-            [`HubError`]: `RepoNotFound` when there is no such repository or the caller may not see it (401 when
-            anonymous, else 404); 401 or 403 when the caller may not write to it.
+            [`HubError`]: `RepoNotFound` if there is no such repository or the caller may not see it (401 if anonymous,
+            else 404); 401 or 403 if the caller may not write to it.
         """
         repo = self.store.find(repo_type, repo_id)
         if repo is None or not self.may_see(repo):
@@ -169,7 +177,7 @@ class Call:
 
     def repo_to_propose_to(self) -> Repo:
         """
-        The repository the path names, when the caller may open pull requests on it.
+        Return the repository of the path if the caller may open pull requests on it.
 
         Raises:
             [`HubError`]: as `repo_for`; 401 or 403 when the caller may not.

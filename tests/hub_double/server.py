@@ -25,17 +25,17 @@ _START_TIMEOUT_SECONDS = 10.0
 @dataclass
 class HubDouble:
     """
-    A running double.
+    Hold a running double.
 
     Args:
         url (`str`):
-            Its address, for `HfApi(endpoint=...)` or `HF_ENDPOINT`.
+            Address, for `HfApi(endpoint=...)` or `HF_ENDPOINT`.
         store (`Store`):
-            What it holds.
+            Repositories and their contents.
         log (`list[LogEntry]`):
-            The requests it answered so far: (method, path, status).
+            Requests so far: (method, path, status).
         faults (`list[Fault]`):
-            What goes wrong with the requests to come; the first that matches happens.
+            Faults of later requests, of which the first matching one is applied.
     """
 
     url: str
@@ -54,7 +54,7 @@ class HubDouble:
         author: str = "bea",
     ) -> Commit:
         """
-        Commit as somebody else would, straight into the store.
+        Commit like another user, directly into the store.
 
         Args:
             repo (`str`):
@@ -68,23 +68,23 @@ class HubDouble:
             revision (`str`, *optional*, defaults to `"main"`):
                 A branch, or `refs/pr/N`.
             author (`str`, *optional*, defaults to `"bea"`):
-                Who commits.
+                Author of the commit.
         """
         return self.store.commit(
             self.store.repos[repo_type, repo], files, title=title, author=author, revision=revision
         )
 
     def trust(self, resource: str, **claims: str) -> None:
-        """Let CI jobs of these claims publish to a repository: `trust("acme/adapter", repository="acme/train")`."""
+        """Let CI jobs with these claims publish to a repository: `trust("acme/adapter", repository="acme/train")`."""
         self.store.publishers[resource] = claims
 
     def ci_job(self, **claims: str) -> dict[str, str]:
-        """The environment of a job of GitHub Actions; `HF_ENDPOINT` and `HF_OIDC_RESOURCE` are not in it."""
+        """Return the environment of a job of GitHub Actions; `HF_ENDPOINT` and `HF_OIDC_RESOURCE` are not in it."""
         return start_job(self.store, self.url, claims)
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, which faults can close: its transport is in the state of each request."""
+    """Extend uvicorn's connection: its transport is in the state of each request, so that faults can close it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -94,13 +94,13 @@ class Connection(H11Protocol):
 @contextlib.contextmanager
 def serve(root: Path | str, *, port: int = 0, xet: bool = False) -> Iterator[HubDouble]:
     """
-    Run a double for the length of a `with` block.
+    Run a double in a `with` block.
 
     Args:
         root (`Path` or `str`):
             Folder for its blobs and, with `xet`, for the CAS.
         port (`int`, *optional*, defaults to 0):
-            Port of 127.0.0.1; 0 takes a free one.
+            Port of 127.0.0.1; 0 for a free one.
         xet (`bool`, *optional*, defaults to `False`):
             Whether it offers Xet storage. Without it, clients need `HF_HUB_DISABLE_XET=1` to upload large files.
     """

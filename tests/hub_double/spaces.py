@@ -1,4 +1,4 @@
-"""Handlers: what a Space has beside its files, and whether it runs."""
+"""Handlers of the settings of a Space and of its state."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ SDKS = ("gradio", "docker", "static", "streamlit")
 
 def new_space(repo_type: str, body: dict[str, Any]) -> SpaceState:
     """
-    What a repository is made with.
+    Return the state of a new repository.
 
     Raises:
-        [`HubError`]: 400 when a Space is to be made without an SDK.
+        [`HubError`]: 400 for a Space without an SDK.
     """
     if repo_type != "space":
         return SpaceState()
@@ -30,7 +30,7 @@ def new_space(repo_type: str, body: dict[str, Any]) -> SpaceState:
 
 
 async def variables(request: Request) -> Response:
-    """All variables; to set one, or to delete it, too."""
+    """Return all variables, set one, or delete one."""
     call = Call.of(request)
     held = _space(call, write=True).space.variables
     await _change(call, held)
@@ -38,7 +38,7 @@ async def variables(request: Request) -> Response:
 
 
 async def secrets(request: Request) -> Response:
-    """The names of all secrets; to set one, or to delete it, too."""
+    """Return the names of all secrets, set one, or delete one."""
     call = Call.of(request)
     held = _space(call, write=True).space.secrets
     await _change(call, held)
@@ -49,24 +49,24 @@ async def hardware(request: Request) -> Response:
     call = Call.of(request)
     space = _space(call, write=True)
     space.space.hardware = (await call.json())["flavor"]
-    _start_anew(space.space)
+    _restart(space.space)
     return JSONResponse(_runtime(space))
 
 
 async def restart(request: Request) -> Response:
     space = _space(Call.of(request), write=True)
-    _start_anew(space.space)
+    _restart(space.space)
     return JSONResponse(_runtime(space))
 
 
 async def runtime(request: Request) -> Response:
-    """Its stage, which goes on each time that somebody looks; the first time after a commit still the one before."""
+    """Return the stage, which advances at each request; the first request after a commit returns the previous one."""
     space = _space(Call.of(request))
     answer = _runtime(space)
     state, newest = space.space, space.at("main").id
     if state.sha != newest:
         state.sha = newest
-        _start_anew(state)
+        _restart(state)
     elif len(state.ahead) > 1:
         del state.ahead[0]
     return JSONResponse(answer)
@@ -89,10 +89,10 @@ async def _change(call: Call, held: dict[str, str]) -> None:
         held[body["key"]] = body["value"]
     else:
         held.pop(body["key"], None)
-    _start_anew(_space(call).space)
+    _restart(_space(call).space)
 
 
-def _start_anew(state: SpaceState) -> None:
+def _restart(state: SpaceState) -> None:
     state.ahead = list(state.course)
 
 

@@ -1,4 +1,4 @@
-"""Repositories in memory: commits, refs and the trees they point to."""
+"""Store repositories in memory: commits, refs and their trees."""
 
 import hashlib
 import re
@@ -24,7 +24,7 @@ _SHORTEST_SHA = 7
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit: a whole tree, and where it came from."""
+    """Store a commit: its complete tree, and its parent."""
 
     id: str
     tree: Tree
@@ -38,23 +38,23 @@ class Commit:
 @dataclass
 class PullRequest:
     """
-    A pull request.
+    Store a pull request.
 
     Args:
         number (`int`):
-            Its number, from 1; its commits are those of `refs/pr/<number>`.
+            Number, from 1; its commits are those of `refs/pr/<number>`.
         title (`str`):
-            Its title.
+            Title.
         description (`str`):
-            Its first comment, in Markdown.
+            First comment in Markdown.
         author (`str`):
-            Who opened it.
+            Author.
         status (`str`):
             `"draft"`, `"open"`, `"closed"` or `"merged"`.
         comments (`list[str]`):
             Further comments.
         merge_commit (`str`, *optional*):
-            Id of the commit that brought it into main.
+            Id of the merge commit.
     """
 
     number: int
@@ -74,19 +74,19 @@ class PullRequest:
 @dataclass
 class Collection:
     """
-    A collection of repositories.
+    Store a collection of repositories.
 
     Args:
         slug (`str`):
             `namespace/title-id`.
         title (`str`):
-            Its title.
+            Title.
         description (`str`, *optional*):
-            What it is.
+            Description.
         private (`bool`, *optional*, defaults to `False`):
-            Whether only members of the namespace see it.
+            Whether only members of the namespace can see it.
         items (`dict[tuple[str, str], str | None]`):
-            Notes by (type, id) of what it holds.
+            Notes by (type, id) of its repositories.
     """
 
     slug: str
@@ -104,25 +104,25 @@ class Collection:
 @dataclass
 class SpaceState:
     """
-    What a Space has beside its files, and what becomes of it.
+    Store the settings and the state of a Space.
 
     Args:
         hardware (`str`):
-            Hardware that was asked for.
+            Requested hardware.
         variables (`dict[str, str]`):
-            Values that its owners may see.
+            Values that owners can see.
         secrets (`dict[str, str]`):
-            Values that the API never tells.
+            Values that the API does not return.
         course (`tuple[str, ...]`):
-            Stages that it goes through after each change, one each time that somebody looks; it stays in the last.
+            Stages after each change, one for each request; the last one stays.
         error (`str`, *optional*):
-            What the API says of a stage that is an error.
+            Message of a stage with an error.
         host (`str`, *optional*):
-            Where its page answers.
+            Host of its page.
         sha (`str`, *optional*):
-            Commit of which its stage is; the one before the newest until somebody has looked.
+            Commit of its stage; the previous one until the first request.
         ahead (`list[str]`):
-            Stages to come.
+            Next stages.
     """
 
     hardware: str = "cpu-basic"
@@ -138,13 +138,13 @@ class SpaceState:
 @dataclass
 class JobBook:
     """
-    Jobs that were sent, and what becomes of them.
+    Store jobs and their results.
 
     Args:
-        sent (`dict[str, dict]`): What the client sent, by the job's id.
-        log (`list[str]`): Lines that every job prints.
-        stage (`str`): In which it ends, after it was seen running once.
-        message (`str`, *optional*): What the Hub says of that.
+        sent (`dict[str, dict]`): Requests of the client by the id of the job.
+        log (`list[str]`): Output lines of every job.
+        stage (`str`): Last stage, after it was running for one request.
+        message (`str`, *optional*): Message of the last stage.
     """
 
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -156,7 +156,7 @@ class JobBook:
 @dataclass
 class Repo:
     """
-    A repository.
+    Store a repository.
 
     Args:
         repo_type (`str`):
@@ -164,15 +164,15 @@ class Repo:
         id (`str`):
             `namespace/name`.
         private (`bool`, *optional*, defaults to `False`):
-            Whether only members of the namespace see it.
+            Whether only members of the namespace can see it.
         sdk (`str`, *optional*):
-            SDK a Space was created with.
+            SDK of a Space.
         refs (`dict[str, str]`):
             Commit ids by full ref name, such as `refs/heads/main`.
         pulls (`list[PullRequest]`):
-            Its pull requests, oldest first.
+            Pull requests, oldest first.
         space (`SpaceState`):
-            What it has beside its files, if it is a Space.
+            Settings and state of a Space.
     """
 
     repo_type: str
@@ -191,22 +191,22 @@ class Repo:
 
     @property
     def url_path(self) -> str:
-        """Path of the repository's page."""
+        """Return the path of the repository's page."""
         return f"/{self.resource}"
 
     @property
     def resource(self) -> str:
-        """Its name among those of all types: `acme/adapter`, `datasets/acme/clips`, `spaces/acme/demo`."""
+        """Return its name among those of all types: `acme/adapter`, `datasets/acme/clips`, `spaces/acme/demo`."""
         return resource_of(self.repo_type, self.id)
 
     def find_ref(self, revision: str) -> str | None:
-        """The full name of the ref that `revision` names: a branch, a tag or a full ref name."""
+        """Return the full name of the ref `revision`: a branch, a tag or a full ref name."""
         candidates = (revision, f"refs/heads/{revision}", f"refs/tags/{revision}")
         return next((ref for ref in candidates if ref in self.refs), None)
 
     def at(self, revision: str) -> Commit:
         """
-        The commit at `revision`: a branch, a tag, a full ref name, or a commit id of at least 7 digits.
+        Return the commit at `revision`: a branch, a tag, a full ref name, or a commit id of at least 7 digits.
 
         Raises:
             [`HubError`]: 404 `RevisionNotFound`.
@@ -220,14 +220,14 @@ class Repo:
         raise HubError(404, f"Invalid rev id: {revision}", code="RevisionNotFound")
 
     def history(self, commit: Commit) -> Iterator[Commit]:
-        """`commit` and its ancestors, newest first."""
+        """Yield `commit` and its ancestors, newest first."""
         yield commit
         while commit.parent is not None:
             commit = self.commits[commit.parent]
             yield commit
 
     def last_change(self, commit: Commit, path: str) -> Commit:
-        """The newest of `commit` and its ancestors that changed the file or folder `path`."""
+        """Return the newest of `commit` and its ancestors that changed the file or folder `path`."""
         here = _subtree(commit.tree, path)
         changed = commit
         for ancestor in self.history(commit):
@@ -248,7 +248,7 @@ class Repo:
 
 class Store:
     """
-    All the double knows.
+    Store all data of the double.
 
     Args:
         root (`Path`):
@@ -263,7 +263,7 @@ class Store:
         self.blobs = BlobStore(root / "blobs", self.cas)
         self.repos: dict[tuple[str, str], Repo] = {}
         self.collections: dict[str, Collection] = {}
-        self.publishers: dict[str, dict[str, str]] = {}  # claims of the CI job that a resource trusts
+        self.publishers: dict[str, dict[str, str]] = {}  # claims of the trusted CI job by resource
         self.jobs: dict[str, dict[str, str]] = {}  # claims of running CI jobs, by request token
         self.id_tokens: dict[str, dict[str, str]] = {}  # claims, by id token
         self.grants: dict[str, Grant] = {}  # by token
@@ -273,7 +273,7 @@ class Store:
         return self.repos.get((repo_type, repo_id))
 
     def create(self, repo: Repo, *, author: str) -> Repo:
-        """Add a repository with the Hub's initial commit, which holds `.gitattributes`."""
+        """Add a repository with the Hub's initial commit, which contains `.gitattributes`."""
         tree = {".gitattributes": self.blobs.add_regular(gitattributes())}
         repo.add_commit(MAIN, tree, author=author, title="initial commit")
         self.repos[repo.repo_type, repo.id] = repo
@@ -297,17 +297,17 @@ class Store:
 
 
 def resource_of(repo_type: str, repo_id: str) -> str:
-    """A repository's name among those of all types."""
+    """Return a repository's name among those of all types."""
     return f"{URL_PREFIXES[repo_type]}{repo_id}"
 
 
 def is_repo_id(text: str) -> bool:
-    """Whether `text` can be the id of a repository; local paths cannot."""
+    """Return whether `text` can be the id of a repository; local paths cannot."""
     return _REPO_ID.fullmatch(text) is not None and not re.search(r"--|\.\.|\.git$", text)
 
 
 def hub_date(date: datetime) -> str:
-    """A date as the Hub writes it: ISO 8601 in UTC with milliseconds."""
+    """Return a date in the format of the Hub: ISO 8601 in UTC with milliseconds."""
     return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 

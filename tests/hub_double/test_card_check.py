@@ -1,4 +1,4 @@
-"""What the double refuses in a card, as the real client shows it, and results for benchmarks."""
+"""Test the cards that the double refuses, with the real client, and results for benchmarks."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def with_result(**changes: Any) -> list[str]:
     return errors(**{"model-index": [{"name": "adapter", "results": [RESULT | changes]}]})
 
 
-def test_a_card_of_the_client_is_taken() -> None:
+def test_a_card_of_the_client_is_accepted() -> None:
     card = ModelCardData(
         language=["gl", "uzn"],
         license="other",
@@ -71,7 +71,7 @@ def test_a_card_of_the_client_is_taken() -> None:
         ({"model-index": [{"name": "a"}]}, '"model-index[0].results" must be an array'),
     ],
 )
-def test_metadata_that_is_refused(metadata: dict[str, Any], error: str) -> None:
+def test_invalid_metadata_is_refused(metadata: dict[str, Any], error: str) -> None:
     (found,) = errors(**metadata)
     assert found.startswith(error)
 
@@ -89,13 +89,13 @@ def test_metadata_that_is_refused(metadata: dict[str, Any], error: str) -> None:
         ({"source": {"name": "run"}}, 'source.url" must be a URL'),
     ],
 )
-def test_results_that_are_refused(changes: dict[str, Any], error: str) -> None:
+def test_invalid_results_are_refused(changes: dict[str, Any], error: str) -> None:
     assert not with_result()
     (found,) = with_result(**changes)
     assert found.startswith(f'"model-index[0].results[0].{error}')
 
 
-def test_what_the_hub_makes_no_sense_of_is_a_warning(api: HfApi) -> None:
+def test_values_that_the_hub_ignores_give_warnings(api: HfApi) -> None:
     card = b"---\npipeline_tag: transcription\nlicense: other\n---\n"
     with pytest.warns(UserWarning, match="not in the official list") as warnings:
         api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=REPO)

@@ -1,4 +1,4 @@
-"""Collections, through the real client."""
+"""Test collections with the real client."""
 
 import pytest
 from huggingface_hub import HfApi
@@ -9,7 +9,7 @@ from tests.hub_double import HubDouble
 from .conftest import REPO, client, status
 
 
-def test_a_collection_is_made_and_filled_once(api: HfApi, hub: HubDouble) -> None:
+def test_a_collection_is_created_and_filled_once(api: HfApi, hub: HubDouble) -> None:
     made = api.create_collection("Speech adapters", namespace="acme", description="What we publish.")
     assert made.slug.startswith("acme/speech-adapters-") and not made.items
     assert api.create_collection("Speech adapters", namespace="acme", exists_ok=True).slug == made.slug
@@ -21,7 +21,7 @@ def test_a_collection_is_made_and_filled_once(api: HfApi, hub: HubDouble) -> Non
     assert hub.store.collections[made.slug].items == {("model", REPO): "The first"}
 
 
-def test_collections_refuse_duplicates_strangers_and_what_does_not_exist(api: HfApi, hub: HubDouble) -> None:
+def test_collections_refuse_duplicates_other_users_and_missing_repositories(api: HfApi, hub: HubDouble) -> None:
     slug = api.create_collection("Mine", namespace="ana", private=True).slug
     api.add_collection_item(slug, REPO, "model")
     bea, reader = client(hub, "bea"), client(hub, "read_ana")

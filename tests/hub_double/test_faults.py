@@ -1,4 +1,4 @@
-"""What the real client makes of each fault, and what the repository is afterwards."""
+"""Test the behavior of the real client for each fault, and the state of the repository afterwards."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def titles(hub: HubDouble) -> list[str]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that the client would have waited before it tried again."""
+    """Return the seconds that the client would have waited before it repeated a request."""
     seconds: list[float] = []
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", seconds.append)
     return seconds
@@ -44,7 +44,7 @@ def test_a_commit_that_fails_changes_nothing(api: HfApi, hub: HubDouble) -> None
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["gateway timeout", "cut"])
-def test_the_answer_to_a_commit_is_lost(api: HfApi, hub: HubDouble, cut: bool) -> None:
+def test_a_commit_with_a_lost_response(api: HfApi, hub: HubDouble, cut: bool) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=None if cut else 504, applied=True, cut=cut))
     with pytest.raises((HfHubHTTPError, httpx2.RemoteProtocolError)):
         publish(api)
@@ -52,16 +52,14 @@ def test_the_answer_to_a_commit_is_lost(api: HfApi, hub: HubDouble, cut: bool) -
     assert hub.log[-1].status == (0 if cut else 504)
 
 
-def test_a_connection_that_is_cut_during_an_upload_is_tried_again(
-    api: HfApi, hub: HubDouble, waits: list[float]
-) -> None:
+def test_an_upload_is_repeated_if_the_connection_is_closed(api: HfApi, hub: HubDouble, waits: list[float]) -> None:
     hub.faults.append(Fault("PUT", "^/_lfs/", cut=True, times=2))
     publish(api)
     assert [entry.status for entry in hub.log if entry.method == "PUT"] == [0, 0, 200] and len(waits) == 2
     assert titles(hub)[0] == "Change"
 
 
-def test_a_connection_that_is_cut_during_the_commit_changes_nothing(api: HfApi, hub: HubDouble) -> None:
+def test_a_closed_connection_during_the_commit_changes_nothing(api: HfApi, hub: HubDouble) -> None:
     hub.faults.append(Fault("POST", "/commit/", cut=True))
     with pytest.raises(httpx2.RemoteProtocolError):
         publish(api)
@@ -69,7 +67,7 @@ def test_a_connection_that_is_cut_during_the_commit_changes_nothing(api: HfApi, 
 
 
 @pytest.mark.parametrize("file", ["README.md", "adapter.safetensors"])
-def test_a_download_that_is_cut_goes_on_where_it_was(api: HfApi, hub: HubDouble, tmp_path: Path, file: str) -> None:
+def test_an_interrupted_download_is_resumed(api: HfApi, hub: HubDouble, tmp_path: Path, file: str) -> None:
     hub.faults.append(Fault("GET", "/resolve/|^/_cdn/", cut=True))
     path = api.hf_hub_download(REPO, file, local_dir=tmp_path / "out")
     repo = hub.store.repos["model", REPO]
@@ -85,7 +83,7 @@ def test_a_download_that_is_cut_goes_on_where_it_was(api: HfApi, hub: HubDouble,
     ],
     ids=["Retry-After", "RateLimit"],
 )
-def test_the_client_waits_as_long_as_it_is_told(
+def test_the_client_waits_as_long_as_requested(
     api: HfApi, hub: HubDouble, waits: list[float], headers: dict[str, str], seconds: float
 ) -> None:
     hub.faults.append(Fault("POST", "/preupload/", status=429, headers=headers))
@@ -93,7 +91,7 @@ def test_the_client_waits_as_long_as_it_is_told(
     assert waits == [seconds] and titles(hub)[0] == "Change"
 
 
-def test_a_commit_of_somebody_else_comes_in_between(api: HfApi, hub: HubDouble) -> None:
+def test_a_concurrent_commit_of_another_user(api: HfApi, hub: HubDouble) -> None:
     parent = api.model_info(REPO).sha
     hub.faults.append(Fault("POST", "/commit/", before=lambda: hub.commit(REPO, {"README.md": None}, "Edit")))
     with pytest.raises(HfHubHTTPError) as error:
@@ -102,7 +100,7 @@ def test_a_commit_of_somebody_else_comes_in_between(api: HfApi, hub: HubDouble) 
     assert not api.file_exists(REPO, "README.md") and api.list_repo_commits(REPO)[0].authors == ["bea"]
 
 
-def test_what_happens_before_a_request_may_use_a_client_too(api: HfApi, hub: HubDouble) -> None:
+def test_a_fault_can_use_a_client_before_the_request(api: HfApi, hub: HubDouble) -> None:
     hub.faults.append(Fault("GET", f"/{REPO}$", before=lambda: api.create_tag(REPO, tag="v1")))
     assert api.model_info(REPO).id == REPO
     assert [tag.name for tag in api.list_repo_refs(REPO).tags] == ["v1"]
@@ -119,7 +117,7 @@ def test_a_token_expires_after_some_requests(api: HfApi, hub: HubDouble) -> None
     assert titles(hub) == ["Publish", "initial commit"]
 
 
-def test_the_first_fault_that_matches_happens(api: HfApi, hub: HubDouble) -> None:
+def test_the_first_matching_fault_is_used(api: HfApi, hub: HubDouble) -> None:
     hub.faults += [
         Fault("GET", "/api/models/", status=418, body="short and stout", after=1),
         Fault("GET", "/api/datasets/", status=500),
@@ -132,12 +130,12 @@ def test_the_first_fault_that_matches_happens(api: HfApi, hub: HubDouble) -> Non
     assert [fault.times for fault in hub.faults] == [0, 1, 0] and api.repo_exists(REPO)
 
 
-def test_a_fault_whose_answer_is_lost_needs_a_status(api: HfApi, hub: HubDouble) -> None:
+def test_a_fault_with_a_lost_response_needs_a_status(api: HfApi, hub: HubDouble) -> None:
     with pytest.raises(ValueError, match="no status and no cut"):
         Fault("GET", "/", applied=True)
 
 
-def test_every_answer_has_a_request_id_and_what_is_left_of_the_rate_limit(api: HfApi, hub: HubDouble) -> None:
+def test_every_response_has_a_request_id_and_the_rate_limit(api: HfApi, hub: HubDouble) -> None:
     hub.faults.append(Fault("GET", "/api/", status=503))
     for expected in (503, 200):
         response = httpx2.get(f"{hub.url}/api/models/{REPO}")

@@ -1,4 +1,4 @@
-"""Jobs of the double, as the real client sees them."""
+"""Test jobs of the double with the real client."""
 
 import pytest
 from huggingface_hub import HfApi
@@ -8,7 +8,7 @@ from tests.hub_double import HubDouble
 from tests.hub_double.conftest import client, status
 
 
-def test_a_job_is_sent_seen_and_read(hub: HubDouble, api: HfApi) -> None:
+def test_a_job_is_sent_inspected_and_logged(hub: HubDouble, api: HfApi) -> None:
     job = api.run_uv_job("lighteval", script_args=["x"], flavor="cpu-basic", timeout="5m", secrets={"A": "1"})
     assert job.status.stage == "RUNNING" and job.owner.name == "ana"
     sent = hub.store.job_book.sent[job.id]
@@ -18,7 +18,7 @@ def test_a_job_is_sent_seen_and_read(hub: HubDouble, api: HfApi) -> None:
     assert {each.name for each in api.list_jobs_hardware()} == {"cpu-basic", "a100x4"}
 
 
-def test_strangers_wrong_flavors_and_unknown_jobs_are_refused(hub: HubDouble, api: HfApi) -> None:
+def test_other_users_wrong_flavors_and_unknown_jobs_are_refused(hub: HubDouble, api: HfApi) -> None:
     with pytest.raises(HfHubHTTPError) as refused:
         client(hub, "bob").run_uv_job("lighteval", flavor="cpu-basic", namespace="ana")
     assert status(refused) == 403

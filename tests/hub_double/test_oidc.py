@@ -1,4 +1,4 @@
-"""Publishing from a CI job without a stored token, with the real client in a process of its own."""
+"""Test publishing from a CI job without a stored token, with the real client in another process."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ api.upload_file(path_or_fileobj=b"weights", path_in_repo="new.safetensors", repo
 
 
 def run_job(hub: HubDouble, home: Path, repo: str, **claims: str) -> subprocess.CompletedProcess[str]:
-    """A job of GitHub Actions, for `acme/adapter`, that publishes to a repository."""
+    """Run a job of GitHub Actions for `acme/adapter` that publishes to a repository."""
     keep = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     client = {"HF_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_OIDC_RESOURCE": REPO}
     return subprocess.run(
@@ -37,7 +37,7 @@ def run_job(hub: HubDouble, home: Path, repo: str, **claims: str) -> subprocess.
     )
 
 
-def test_a_trusted_job_publishes_to_its_repository_alone(api: HfApi, hub: HubDouble, tmp_path: Path) -> None:
+def test_a_trusted_job_publishes_only_to_its_repository(api: HfApi, hub: HubDouble, tmp_path: Path) -> None:
     api.create_repo("acme/other")
     hub.trust(REPO, **CLAIMS)
     done = run_job(hub, tmp_path, REPO, **CLAIMS, actor="ana")
@@ -53,7 +53,7 @@ def test_a_trusted_job_publishes_to_its_repository_alone(api: HfApi, hub: HubDou
 @pytest.mark.parametrize(
     "claims", [CLAIMS | {"branch": "main-backup"}, {"repository": "acme/train"}], ids=["other", "missing"]
 )
-def test_a_job_of_other_claims_gets_no_token(
+def test_a_job_with_other_claims_gets_no_token(
     api: HfApi, hub: HubDouble, tmp_path: Path, claims: dict[str, str]
 ) -> None:
     hub.trust(REPO, **CLAIMS)

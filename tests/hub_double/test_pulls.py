@@ -1,4 +1,4 @@
-"""Pull requests, through the real client."""
+"""Test pull requests with the real client."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_a_commit_can_open_a_pull_request(api: HfApi, hub: HubDouble, tmp_path: 
     assert ("GET", f"/api/models/{REPO}/revision/refs%2Fpr%2F1", 200) in hub.log
 
 
-def test_a_draft_is_opened_drawn_up_and_merged(api: HfApi, hub: HubDouble) -> None:
+def test_a_draft_is_opened_filled_and_merged(api: HfApi, hub: HubDouble) -> None:
     draft = api.create_pull_request(REPO, title="Improve", description="By much.")
     assert draft.status == "draft" and hub.store.repos["model", REPO].pulls[0].status == "draft"
     with pytest.raises(HfHubHTTPError) as still_a_draft:
@@ -128,7 +128,7 @@ def test_anybody_may_propose_but_only_members_merge(api: HfApi, hub: HubDouble) 
     assert ana.file_exists("ana/own", "new.safetensors")
 
 
-def test_what_both_have_changed_is_a_conflict(api: HfApi, hub: HubDouble) -> None:
+def test_a_file_that_both_changed_is_a_conflict(api: HfApi, hub: HubDouble) -> None:
     number = propose(api, {"README.md": BETTER, "alike.txt": b"alike"})
     hub.commit(REPO, {"README.md": CARD + b"Ours.\n", "alike.txt": b"alike"}, "Meanwhile")
     assert api.get_discussion_details(REPO, number).conflicting_files == ["README.md"]
@@ -137,7 +137,7 @@ def test_what_both_have_changed_is_a_conflict(api: HfApi, hub: HubDouble) -> Non
     assert status(error) == 409 and api.list_repo_commits(REPO)[0].title == "Meanwhile"
 
 
-def test_a_card_that_is_refused_opens_no_pull_request(api: HfApi, hub: HubDouble) -> None:
+def test_a_refused_card_opens_no_pull_request(api: HfApi, hub: HubDouble) -> None:
     with pytest.raises(ValueError, match="base_model"):
         propose(api, {"README.md": b"---\nbase_model: ./base\n---\n"})
     assert hub.store.repos["model", REPO].pulls == []

@@ -1,4 +1,4 @@
-"""Tags and branches, through the real client."""
+"""Test tags and branches with the real client."""
 
 import pytest
 from huggingface_hub import HfApi
@@ -9,7 +9,7 @@ from tests.hub_double import HubDouble
 from .conftest import REPO, client, status
 
 
-def test_a_tag_stays_where_it_was_set(api: HfApi, hub: HubDouble) -> None:
+def test_a_tag_is_not_moved(api: HfApi, hub: HubDouble) -> None:
     first = api.model_info(REPO).sha
     api.create_tag(REPO, tag="v1.0", tag_message="The first")
     hub.commit(REPO, {"notes.txt": b""}, "Edit")
@@ -33,7 +33,7 @@ def test_a_branch_starts_at_a_revision(api: HfApi, hub: HubDouble) -> None:
 
 
 @pytest.mark.parametrize("name", ["v 1", "v1..2", "-v1", "a^b", "v1.", "a//b", ""])
-def test_names_that_git_does_not_take_are_refused(api: HfApi, name: str) -> None:
+def test_invalid_names_are_refused(api: HfApi, name: str) -> None:
     with pytest.raises(HfHubHTTPError) as error:
         api.create_tag(REPO, tag=name)
     assert status(error) == 400 and not api.list_repo_refs(REPO).tags

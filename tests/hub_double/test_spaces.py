@@ -1,4 +1,4 @@
-"""Spaces of the double, as the real client sees them."""
+"""Test Spaces of the double with the real client."""
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, SpaceHardware
@@ -26,7 +26,7 @@ def test_a_space_builds_starts_and_runs(hub: HubDouble, api: HfApi) -> None:
     assert stages[0].hardware is None and stages[-1].hardware == "t4-small"
 
 
-def test_what_it_has_beside_its_files_is_set_read_and_deleted(hub: HubDouble, api: HfApi) -> None:
+def test_settings_of_a_space_are_set_read_and_deleted(hub: HubDouble, api: HfApi) -> None:
     given = [{"key": "A", "value": "1"}]
     api.create_repo(SPACE, repo_type="space", space_sdk="gradio", space_variables=given, space_secrets=given)
     api.add_space_variable(SPACE, "B", "2")
@@ -39,7 +39,7 @@ def test_what_it_has_beside_its_files_is_set_read_and_deleted(hub: HubDouble, ap
     assert api.restart_space(SPACE).stage == "BUILDING"
 
 
-def test_an_error_says_what_it_is(hub: HubDouble, api: HfApi) -> None:
+def test_an_error_has_a_message(hub: HubDouble, api: HfApi) -> None:
     api.create_repo(SPACE, repo_type="space", space_sdk="gradio")
     hub.store.repos["space", SPACE].space.course = ("BUILDING", "BUILD_ERROR")
     hub.store.repos["space", SPACE].space.error = "no such package"
@@ -50,7 +50,7 @@ def test_an_error_says_what_it_is(hub: HubDouble, api: HfApi) -> None:
     assert runtime.raw["errorMessage"] == "no such package"
 
 
-def test_strangers_may_not_change_it_and_an_sdk_is_wanted(hub: HubDouble, api: HfApi) -> None:
+def test_other_users_cannot_change_a_space_and_an_sdk_is_required(hub: HubDouble, api: HfApi) -> None:
     api.create_repo(SPACE, repo_type="space", space_sdk="gradio")
     with pytest.raises(HfHubHTTPError) as refused:
         client(hub, "bob").add_space_secret(SPACE, "A", "1")

@@ -1,4 +1,4 @@
-"""Handlers: tokens for Xet storage. They tell hf_xet to use a folder of this machine as its CAS (see `cas`)."""
+"""Handlers of tokens for Xet storage. They make hf_xet use a folder of this machine as its CAS (see `cas`)."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,7 +18,7 @@ async def read_token(request: Request) -> Response:
 
 
 async def write_token(request: Request) -> Response:
-    """A token to upload with. For a new pull request the client names the revision `None`."""
+    """Return a token for uploads. For a new pull request, the client uses the revision `None`."""
     call = Call.of(request)
     repo = repo_to_commit_to(call)
     if not call.flag("create_pr"):
@@ -28,11 +28,11 @@ async def write_token(request: Request) -> Response:
 
 def _token(call: Call) -> Response:
     """
-    The address of the CAS and a token for it: in the headers, where `huggingface_hub` reads them, and in the body,
-    where hf_xet does.
+    Return the address of the CAS and a token: in the headers, which `huggingface_hub` reads, and in the body, which
+    hf_xet reads.
 
     Raises:
-        [`HubError`]: 404 when the double runs without Xet.
+        [`HubError`]: 404 if the double runs without Xet.
     """
     cas = call.store.cas
     if cas is None:

@@ -13,7 +13,7 @@ from escoita.inference.subtitles import make_cues
 from tests.conftest import ROOT
 
 
-# Recordings of espeak-ng whose words have known times; see tests/inference/make_spoken.py.
+# Recordings of espeak-ng whose words have known times; see tests/inference/make_recordings.py.
 FOLDER = ROOT / "tests/fixtures/spoken"
 KNOWN: dict[str, list[tuple[str, float, float]]] = json.loads((FOLDER / "words.json").read_text("utf-8"))
 PAUSED = [name for name in KNOWN if "continuous" not in name]
@@ -31,14 +31,14 @@ def plain(word: str) -> str:
 
 
 def noisy(samples: np.ndarray, decibels: float = 20.0) -> np.ndarray:
-    """White noise so much below the mean level of a recording, which becomes ten times as quiet."""
+    """Return a recording at a tenth of its level, with white noise at a distance from its mean level."""
     level = np.sqrt(np.square(samples).mean()) * 10 ** (-decibels / 20)
     noise = np.random.default_rng(0).normal(0, level, len(samples))
     return (0.1 * (samples + noise)).astype(np.float32)
 
 
 def deviations(name: str, marked: bool = True, noise: bool = False) -> tuple[list[float], list[float]]:
-    """Distances in seconds: of starts and ends of words, and of starts and ends of cues and their words."""
+    """Return the deviations in seconds of starts and ends of words, and of starts and ends of cues."""
     known = [(word if marked else plain(word), start, end) for word, start, end in KNOWN[name]]
     samples = noisy(recording(name)) if noise else recording(name)
     found = align_words(" ".join(word for word, _, _ in known), samples)
@@ -69,7 +69,7 @@ def deviations(name: str, marked: bool = True, noise: bool = False) -> tuple[lis
 def test_words_and_cues_are_where_they_are_spoken(
     names: list[str], marked: bool, noise: bool, median: float, of_words: float, of_cues: float, most: float
 ) -> None:
-    """Median deviation in seconds, shares within 0.3 s, and largest deviation; `-rP` prints what is measured."""
+    """The limits are median, shares within 0.3 s, and maximum of deviations in seconds; `-rP` prints the results."""
     found = [deviations(name, marked, noise) for name in names]
     words, cues = np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
     within = (words <= TOLERANCE).mean(), (cues <= TOLERANCE).mean()
@@ -83,9 +83,9 @@ def test_words_and_cues_are_where_they_are_spoken(
 
 
 def in_order(words: list[Word], start: float, end: float) -> bool:
-    """Whether no word overlaps the next, and none is empty or outside of the recording."""
+    """Return whether words do not overlap, are not empty, and are within the recording."""
     edges = [start, *(edge for word in words for edge in (word.start, word.end)), end]
-    tolerance = 1e-6  # of sums of floating point numbers
+    tolerance = 1e-6  # rounding error of sums
     return all(one <= other + tolerance for one, other in zip(edges, edges[1:], strict=False)) and all(
         word.start < word.end for word in words
     )
@@ -105,13 +105,13 @@ def test_every_text_is_aligned_to_every_recording(text: str, level: float, count
 
 
 @pytest.mark.parametrize("count, spoken", [(3000, 20), (400, 20), (2, 70), (1, 70), (150, 70)])
-def test_degenerate_texts_cost_neither_time_nor_memory(count: int, spoken: int) -> None:
+def test_degenerate_texts_need_little_time_and_memory(count: int, spoken: int) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, spoken * SAMPLING_RATE).astype(np.float32)
     words = align_words(" ".join(["a"] * count), samples)
     assert len(words) == count and in_order(words, 0, spoken)
 
 
-def test_nothing_is_aligned_to_nothing() -> None:
+def test_empty_texts_and_recordings_are_aligned() -> None:
     assert align_words(" \n", np.zeros(100, np.float32)) == []
     assert align_words("a b", np.zeros(0, np.float32), 2.0) == [Word(2.0, 2.0, "a"), Word(2.0, 2.0, "b")]
 

@@ -6,8 +6,8 @@ import pytest
 
 from escoita.errors import AudioError, EscoitaError
 from escoita.inference.files import AUDIO_ENDINGS, FileResult, check_outputs, find_files, transcribe_files
+from tests.length_model import INVALID_SAMPLE, LengthModel, clip, length_transcriber
 from tests.samples import write_clip
-from tests.talker import POISON, TalkerModel, clip, talker
 
 
 def stems(*arguments: str | Path) -> list[str]:
@@ -16,7 +16,7 @@ def stems(*arguments: str | Path) -> list[str]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Recordings in folders, and other files between them."""
+    """Return a folder with recordings and other files in subfolders."""
     for name in ("1.wav", "a/1.flac", "a/b/2.OGG", ".hidden/3.wav", "a/.4.wav", "a/notes.txt"):
         path = tmp_path / "corpus" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def test_globs_are_expanded(corpus: Path, pattern: str, found: list[str]) -> Non
     assert stems(f"{corpus}/{pattern}") == found
 
 
-def test_names_with_brackets_are_no_globs(tmp_path: Path) -> None:
+def test_names_with_brackets_are_not_globs(tmp_path: Path) -> None:
     (tmp_path / "take [1].wav").write_bytes(b"")
     assert stems(tmp_path / "take [1].wav") == ["take [1]"]
 
@@ -57,7 +57,7 @@ def test_each_recording_is_found_once(corpus: Path) -> None:
     assert [file.stem.as_posix() for file in files] == ["1", "a/1", "a/b/2"] and not errors
 
 
-def test_what_names_nothing_is_reported(corpus: Path, tmp_path: Path) -> None:
+def test_a_path_or_glob_without_recordings_is_reported(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     arguments = [str(tmp_path / name) for name in ("empty", "none.wav", "*.mp3")]
     files, errors = find_files([*arguments, str(corpus / "1.wav")])
@@ -72,7 +72,7 @@ def test_two_recordings_are_not_written_to_one_output(corpus: Path) -> None:
     check_outputs(find_files([str(corpus)])[0], Path("out"))
 
 
-def test_case_distinguishes_no_outputs(tmp_path: Path) -> None:
+def test_outputs_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
     for name in ("A.wav", "a.mp3"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(EscoitaError):
@@ -98,15 +98,18 @@ def write_clips(folder: Path, lengths: Sequence[int]) -> Path:
 
 
 def transcribed(
-    folder: Path, model: TalkerModel, batch_seconds: float = 100.0, longest: float | None = None
+    folder: Path, model: LengthModel, batch_seconds: float = 100.0, longest: float | None = None
 ) -> dict[str, FileResult]:
     files, _ = find_files([str(folder)])
-    return {result.file.path.name: result for result in transcribe_files(talker(model, batch_seconds), files, longest)}
+    return {
+        result.file.path.name: result
+        for result in transcribe_files(length_transcriber(model, batch_seconds), files, longest)
+    }
 
 
 def test_segments_of_several_recordings_are_batched(tmp_path: Path) -> None:
-    """The model takes a second at once, and says the number of samples of each segment."""
-    model = TalkerModel()
+    """The model accepts one second, and its text is the number of samples of a segment."""
+    model = LengthModel()
     found = transcribed(write_clips(tmp_path / "clips", [4000, 24_000, 5000]), model)
     transcripts = {name: result.transcript for name, result in found.items()}
     assert all(transcripts.values()) and len(model.batches) == 1 and len(model.batches[0]) == 4
@@ -116,8 +119,8 @@ def test_segments_of_several_recordings_are_batched(tmp_path: Path) -> None:
 
 def test_texts_are_those_of_the_transcriber(tmp_path: Path) -> None:
     folder = write_clips(tmp_path / "clips", [4000, 40_000, 5000, 17_000])
-    found = transcribed(folder, TalkerModel(), batch_seconds=1.5)
-    expected = talker(TalkerModel())
+    found = transcribed(folder, LengthModel(), batch_seconds=1.5)
+    expected = length_transcriber(LengthModel())
     for name, result in found.items():
         assert result.transcript is not None
         other = expected.transcribe_file(folder / name)
@@ -125,31 +128,31 @@ def test_texts_are_those_of_the_transcriber(tmp_path: Path) -> None:
         assert (result.transcript.tokens, result.transcript.truncated) == (other.tokens, other.truncated)
 
 
-def test_segments_can_be_shorter_than_the_model_takes(tmp_path: Path) -> None:
-    found = transcribed(write_clips(tmp_path / "clips", [16_000]), TalkerModel(), longest=0.3)
+def test_segments_can_be_shorter_than_the_limit_of_the_model(tmp_path: Path) -> None:
+    found = transcribed(write_clips(tmp_path / "clips", [16_000]), LengthModel(), longest=0.3)
     assert (transcript := found["0.wav"].transcript) is not None and len(transcript.segments) >= 4
     assert all(segment.end - segment.start <= 0.3 for segment in transcript.segments)
 
 
-def test_a_recording_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
+def test_an_unreadable_recording_does_not_stop_others(tmp_path: Path) -> None:
     folder = write_clips(tmp_path / "clips", [4000, 5000])
     (folder / "empty.wav").write_bytes(b"")
     (folder / "broken.ogg").write_bytes(b"OggS" + bytes(range(256)))
     write_clip(folder / "silent.wav", np.zeros(8000, np.float32))
     (folder / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
-    found = transcribed(folder, TalkerModel())
+    found = transcribed(folder, LengthModel())
     assert sorted(name for name, result in found.items() if result.error is None) == ["0.wav", "1.wav"]
     for name in ("empty.wav", "broken.ogg", "silent.wav", "gone.wav"):
         assert isinstance(error := found[name].error, AudioError) and error.path == folder / name
 
 
-def test_a_recording_that_the_model_refuses_stops_no_other(tmp_path: Path) -> None:
-    """The family of these tests refuses a batch with such a sample."""
+def test_a_refused_recording_does_not_stop_others(tmp_path: Path) -> None:
+    """The family of these tests refuses a batch with an invalid first sample."""
     folder = write_clips(tmp_path / "clips", [4000, 5000])
     poisoned = clip(40_000)
-    poisoned[0] = np.float32(POISON)
+    poisoned[0] = np.float32(INVALID_SAMPLE)
     write_clip(folder / "poison.wav", poisoned, subtype="FLOAT")
-    found = transcribed(folder, TalkerModel())
+    found = transcribed(folder, LengthModel())
     assert (error := found["poison.wav"].error) is not None and error.path == folder / "poison.wav"
     assert [found[name].error for name in ("0.wav", "1.wav")] == [None, None] and len(found) == 3
 
@@ -161,6 +164,6 @@ def test_progress_adds_up_to_one_for_each_recording(tmp_path: Path) -> None:
     def advance(share: float, seconds: float) -> None:
         told.append((share, seconds))
 
-    assert len(list(transcribe_files(talker(TalkerModel(), 1.0), files, on_progress=advance))) == 2
+    assert len(list(transcribe_files(length_transcriber(LengthModel(), 1.0), files, on_progress=advance))) == 2
     assert sum(share for share, _ in told) == pytest.approx(2.0)
     assert sum(seconds for _, seconds in told) == pytest.approx(2.75)

@@ -55,7 +55,7 @@ def test_an_adapter_without_a_base_is_refused(tmp_path: Path, base: object) -> N
     assert refusal.value.path == adapter
 
 
-def test_a_base_that_is_prompted_needs_a_prompt() -> None:
+def test_a_chat_model_needs_a_prompt() -> None:
     with pytest.raises(EscoitaError) as refusal:
         find_model("quickstart/gemma4")
     assert refusal.value.path == "quickstart/gemma4"
@@ -65,7 +65,7 @@ def test_a_base_that_is_prompted_needs_a_prompt() -> None:
     )
 
 
-def test_whisper_takes_a_language_and_no_prompt(tmp_path: Path) -> None:
+def test_whisper_accepts_a_language_and_no_prompt(tmp_path: Path) -> None:
     model = write_whisper(tmp_path / "whisper")
     found = find_model(model, language="gl")
     assert found.own_limit and found.settings is not None and found.settings.language == "gl"
@@ -84,7 +84,7 @@ def test_a_language_is_a_code(tmp_path: Path) -> None:
     assert (refusal.value.key, refusal.value.value) == ("--language", "Galician")
 
 
-def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     with pytest.raises(EscoitaError) as refusal:
         find_model(str(tmp_path / "nowhere"))
     assert refusal.value.path == str(tmp_path / "nowhere")

@@ -29,7 +29,7 @@ from escoita.inference.subtitles import make_cues
 from escoita.records.transcript import Transcript
 
 
-# What each format must escape, or may not hold.
+# Texts that formats must escape, or cannot contain.
 NASTY = '<i>a&b</i> "x", --> {\\an8} 1;2 =1+1 \x07 \ud800 \ufffe'
 
 
@@ -39,7 +39,7 @@ def transcribed(*words: tuple[float, float, str], seconds: float = 10.0, **more:
     return TranscribedFile("../a b/c.ogg", transcript, spoken, tuple(make_cues(spoken, seconds)), "gl", **more)
 
 
-def nasty() -> TranscribedFile:
+def special_texts() -> TranscribedFile:
     return transcribed(*((place * 0.5, place * 0.5 + 0.4, word) for place, word in enumerate(NASTY.split(" "))))
 
 
@@ -67,13 +67,13 @@ def test_times_over_an_hour() -> None:
     assert "01:01:01,000 --> 01:01:02,000" in as_srt(transcribed((3661.0, 3662.0, "longo día"), seconds=3700.0))
 
 
-def test_players_see_neither_tags_nor_times_in_texts() -> None:
-    srt, vtt = as_srt(nasty()), as_vtt(nasty())
-    assert srt.count("-->") == vtt.count("-->") == len(nasty().cues)
+def test_texts_contain_no_tags_and_times_for_players() -> None:
+    srt, vtt = as_srt(special_texts()), as_vtt(special_texts())
+    assert srt.count("-->") == vtt.count("-->") == len(special_texts().cues)
     assert not re.search(r"<\w|\{\\", srt) and srt.replace(WORD_JOINER, "").count("<i>") == 1
     assert "&lt;i&gt;a&amp;b&lt;/i&gt;" in vtt and "<" not in vtt
     for text in (srt, vtt):
-        text.encode()  # no half of a character
+        text.encode()  # no half of a surrogate pair
         assert "\x07" not in text
 
 
@@ -89,14 +89,14 @@ def test_json_has_the_shape_of_verbose_json() -> None:
 
 
 def test_a_table_is_quoted() -> None:
-    rows = list(csv.reader(io.StringIO(as_csv(nasty()))))
+    rows = list(csv.reader(io.StringIO(as_csv(special_texts()))))
     assert rows[0] == ["start", "end", "text"]
     assert " ".join(text for *_, text in rows[1:]) == clean(NASTY)
-    assert [float(start) for start, *_ in rows[1:]] == [cue.words[0].start for cue in nasty().cues]
+    assert [float(start) for start, *_ in rows[1:]] == [cue.words[0].start for cue in special_texts().cues]
 
 
 def test_xml_is_escaped() -> None:
-    root = ElementTree.fromstring(as_eaf(nasty()).encode())  # noqa: S314  # our own
+    root = ElementTree.fromstring(as_eaf(special_texts()).encode())  # noqa: S314  # written here
     values = [value.text or "" for value in root.iterfind("TIER[@TIER_ID='words']//ANNOTATION_VALUE")]
     assert " ".join(values) == clean(NASTY)
     media = root.find("HEADER/MEDIA_DESCRIPTOR")
@@ -110,7 +110,7 @@ def test_xml_is_escaped() -> None:
 
 def test_praat_files_are_read_by_praatio(tmp_path: Path) -> None:
     textgrid = pytest.importorskip("praatio.textgrid")
-    for name, file in (("two", TWO), ("nasty", nasty()), ("none", transcribed())):
+    for name, file in (("two", TWO), ("nasty", special_texts()), ("none", transcribed())):
         path = tmp_path / f"{name}.TextGrid"
         path.write_text(as_textgrid(file), "utf-8")
         found = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
@@ -125,7 +125,7 @@ def test_praat_files_are_read_by_praatio(tmp_path: Path) -> None:
 
 def test_elan_files_are_read_by_pympi(tmp_path: Path) -> None:
     elan = pytest.importorskip("pympi.Elan")
-    for name, file in (("two", TWO), ("nasty", nasty()), ("none", transcribed())):
+    for name, file in (("two", TWO), ("nasty", special_texts()), ("none", transcribed())):
         path = tmp_path / f"{name}.eaf"
         path.write_text(as_eaf(file), "utf-8")
         found = elan.Eaf(str(path))
@@ -138,13 +138,13 @@ def test_elan_files_are_read_by_pympi(tmp_path: Path) -> None:
     texts=st.lists(st.text(min_size=1).filter(lambda text: text.split() == [text]), max_size=8),
     step=st.sampled_from([1e-5, 0.0004, 0.3]),
 )
-def test_every_format_takes_every_text(texts: list[str], step: float) -> None:
+def test_every_format_accepts_every_text(texts: list[str], step: float) -> None:
     file = transcribed(*((place * step, (place + 1) * step, text) for place, text in enumerate(texts)))
     for name, written in FORMATS.items():
         text = written(file)
         text.encode()
         assert name in ENDINGS
-    root = ElementTree.fromstring(as_eaf(file).encode())  # noqa: S314  # our own
+    root = ElementTree.fromstring(as_eaf(file).encode())  # noqa: S314  # written here
     slots = {slot.get("TIME_SLOT_ID"): int(slot.get("TIME_VALUE", "")) for slot in root.iterfind(".//TIME_SLOT")}
     for tier in root.iterfind("TIER"):
         times = [
@@ -153,6 +153,6 @@ def test_every_format_takes_every_text(texts: list[str], step: float) -> None:
             for side in (1, 2)
         ]
         assert times == sorted(times) and all(times[i] < times[i + 1] for i in range(0, len(times), 2))
-    # A blank line separates cues, and nothing else does.
+    # Only blank lines separate cues.
     blocks = [block for block in as_vtt(file).split("\n\n")[1:] if block]
     assert len(blocks) == len(file.cues) and all("-->" in block.split("\n")[0] for block in blocks)

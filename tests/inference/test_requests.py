@@ -3,7 +3,7 @@ import pytest
 from escoita.inference.requests import RequestSegment, TranscriptionRequest, transcribe_batch
 from escoita.inference.serving import ClosedError
 from escoita.inference.streaming import Event, Queued, SegmentFinished, TokensGenerated
-from tests.talker import END, TalkerModel, clip, talker
+from tests.length_model import END, LengthModel, clip, length_transcriber
 
 
 ENDS = {END}
@@ -13,8 +13,8 @@ def never() -> bool:
     return False
 
 
-def requests_of(model: TalkerModel, *lengths: int) -> list[TranscriptionRequest]:
-    transcriber = talker(model)
+def requests_of(model: LengthModel, *lengths: int) -> list[TranscriptionRequest]:
+    transcriber = length_transcriber(model)
     return [TranscriptionRequest(transcriber, clip(length), (None, None)) for length in lengths]
 
 
@@ -27,7 +27,7 @@ def events_of(request: TranscriptionRequest) -> list[Event]:
 
 
 def test_each_request_gets_its_own_transcript() -> None:
-    first, second = requests = requests_of(TalkerModel(), 4000, 12_000)
+    first, second = requests = requests_of(LengthModel(), 4000, 12_000)
     transcribe_batch(segments_of(requests), ENDS, never)
     *_, last = first.partials()
     assert last.transcript and last.text == last.transcript.text == "4000"
@@ -37,7 +37,7 @@ def test_each_request_gets_its_own_transcript() -> None:
 
 def test_a_finished_request_does_not_wait_for_the_others() -> None:
     """The longer text has one more letter; before it is generated, the shorter one has ended."""
-    model = TalkerModel()
+    model = LengthModel()
     short, long = requests = requests_of(model, 800, 12_000)
     ended = []
     model.before_letter = lambda: ended.append((0 in short.ended, 0 in long.ended))
@@ -46,7 +46,7 @@ def test_a_finished_request_does_not_wait_for_the_others() -> None:
 
 
 def test_generation_ends_when_the_request_is_closed() -> None:
-    model = TalkerModel()
+    model = LengthModel()
     (request,) = requests_of(model, 12_000)
     letters: list[int] = []
 
@@ -61,7 +61,7 @@ def test_generation_ends_when_the_request_is_closed() -> None:
 
 
 def test_a_batch_that_runs_out_of_memory_is_split() -> None:
-    model = TalkerModel(most=1)
+    model = LengthModel(most=1)
     first, second = requests = requests_of(model, 4000, 12_000)
     transcribe_batch(segments_of(requests), ENDS, never)
     assert [list(request.partials())[-1].text for request in requests] == ["4000", "12000"]
@@ -71,13 +71,13 @@ def test_a_batch_that_runs_out_of_memory_is_split() -> None:
 def test_updates_of_text_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each update wakes a thread; the first and the last text are sent immediately."""
     monkeypatch.setattr("escoita.inference.requests.time.perf_counter", lambda: 0.001)
-    (request,) = requests_of(TalkerModel(), 12_000)
+    (request,) = requests_of(LengthModel(), 12_000)
     transcribe_batch(segments_of([request]), ENDS, never)
     assert events_of(request) == [Queued(None), TokensGenerated(0, (ord("1"),)), SegmentFinished(0, "12000", 5, 0.0)]
 
 
 def test_a_stopped_batch_sends_no_more_events() -> None:
-    model = TalkerModel()
+    model = LengthModel()
     (request,) = requests_of(model, 12_000)
     letters: list[int] = []
     model.before_letter = lambda: letters.append(1)
@@ -87,7 +87,7 @@ def test_a_stopped_batch_sends_no_more_events() -> None:
 
 
 def test_an_error_is_raised_by_the_iterator() -> None:
-    (request,) = requests_of(TalkerModel(), 800)
+    (request,) = requests_of(LengthModel(), 800)
     request.fail(ClosedError())
     with pytest.raises(ClosedError):
         next(request.partials())

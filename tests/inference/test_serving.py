@@ -15,8 +15,8 @@ from escoita.errors import AudioError, AudioLimitError, BusyError, EscoitaError,
 from escoita.inference.fairness import Client
 from escoita.inference.serving import ClosedError, Engine
 from escoita.inference.streaming import Partial
+from tests.length_model import INVALID_SAMPLE, Gate, LengthModel, clip, length_transcriber
 from tests.samples import tone, write_clip
-from tests.talker import POISON, Gate, TalkerModel, clip, talker
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def clients() -> Iterator[ThreadPoolExecutor]:
         yield clients
 
 
-def engine(model: TalkerModel, max_waiting: int = 20) -> Engine:
-    return Engine(talker(model), {}, {}, max_waiting)
+def engine(model: LengthModel, max_waiting: int = 20) -> Engine:
+    return Engine(length_transcriber(model), {}, {}, max_waiting)
 
 
 def last(partials: Iterator[Partial]) -> str:
@@ -51,7 +51,7 @@ def queued(partials: Iterator[Partial]) -> Iterator[Partial]:
 def test_text_is_streamed_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("escoita.inference.requests.UPDATE_SECONDS", 0.0)
     gate = Gate()
-    with engine(TalkerModel(before_letter=gate)) as server:
+    with engine(LengthModel(before_letter=gate)) as server:
         partials = server.stream(clip(800))
         texts = [next(partials).text]
         for _ in "800":
@@ -67,7 +67,7 @@ def test_text_is_streamed_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_requests_that_arrive_during_a_batch_form_the_next_batch(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    model = TalkerModel(before_letter=gate)
+    model = LengthModel(before_letter=gate)
     with engine(model) as server:
         first = clients.submit(last, server.stream(clip(900)))
         gate.wait()
@@ -81,8 +81,8 @@ def test_requests_that_arrive_during_a_batch_form_the_next_batch(gate: Gate, cli
 
 
 def test_recordings_of_different_lengths_are_not_batched(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    model = TalkerModel(before_letter=gate)
-    transcriber = talker(model)
+    model = LengthModel(before_letter=gate)
+    transcriber = length_transcriber(model)
     transcriber.family.max_audio_seconds = 30.0
     with Engine(transcriber, {}, {}) as server:
         first = clients.submit(last, server.stream(clip(900)))
@@ -95,7 +95,7 @@ def test_recordings_of_different_lengths_are_not_batched(gate: Gate, clients: Th
 
 
 def test_requests_over_the_limit_of_the_queue_are_refused(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    with engine(TalkerModel(before_letter=gate), max_waiting=2) as server:
+    with engine(LengthModel(before_letter=gate), max_waiting=2) as server:
         first = clients.submit(last, server.stream(clip(800)))
         gate.wait()
         one, two = queued(server.stream(clip(810))), queued(server.stream(clip(820)))
@@ -110,7 +110,7 @@ def test_requests_over_the_limit_of_the_queue_are_refused(gate: Gate, clients: T
 
 
 def test_positions_in_the_queue_are_reported(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    with engine(TalkerModel(before_letter=gate)) as server:
+    with engine(LengthModel(before_letter=gate)) as server:
         first = clients.submit(last, server.stream(clip(800)))
         gate.wait()
         lines = [server.stream(clip(length)) for length in (900, 1000, 1100)]
@@ -122,7 +122,7 @@ def test_positions_in_the_queue_are_reported(gate: Gate, clients: ThreadPoolExec
 
 
 def test_a_closed_request_leaves_the_queue(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    model = TalkerModel(before_letter=gate)
+    model = LengthModel(before_letter=gate)
     with engine(model) as server:
         closing = server.stream(clip(12_345))
         next(closing)
@@ -137,9 +137,9 @@ def test_a_closed_request_leaves_the_queue(gate: Gate, clients: ThreadPoolExecut
 
 
 def test_a_recording_that_fails_does_not_affect_others(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    model = TalkerModel(before_letter=gate)
+    model = LengthModel(before_letter=gate)
     invalid = clip(900)
-    invalid[0] = POISON
+    invalid[0] = INVALID_SAMPLE
     with engine(model) as server:
         first = clients.submit(last, server.stream(clip(800)))
         gate.wait()
@@ -153,7 +153,7 @@ def test_a_recording_that_fails_does_not_affect_others(gate: Gate, clients: Thre
 
 
 def test_an_unexpected_error_is_raised_and_the_next_request_is_served() -> None:
-    model = TalkerModel()
+    model = LengthModel()
 
     def defect() -> None:
         raise RuntimeError("a defect")
@@ -169,8 +169,8 @@ def test_an_unexpected_error_is_raised_and_the_next_request_is_served() -> None:
 def test_a_long_recording_has_the_transcript_of_the_transcriber() -> None:
     pause = np.zeros(3200, np.float32)
     samples = np.concatenate([tone(seconds=0.7), pause, tone(seconds=0.6), pause, tone(seconds=0.4)])
-    (expected,) = talker().transcribe([samples])
-    with engine(TalkerModel()) as server:
+    (expected,) = length_transcriber().transcribe([samples])
+    with engine(LengthModel()) as server:
         for stream in (server.stream, server.stream_alone):
             *_, final = stream(samples)
             assert final.transcript and len(expected.segments) > 1
@@ -180,7 +180,7 @@ def test_a_long_recording_has_the_transcript_of_the_transcriber() -> None:
 
 def test_a_request_without_batching_has_its_own_thread() -> None:
     """This is used on ZeroGPU, where its process has no access to the queue."""
-    with engine(TalkerModel()) as server:
+    with engine(LengthModel()) as server:
         assert last(server.stream_alone(clip(800))) == "800"
         assert server._thread is None
         closed = server.stream_alone(clip(900))
@@ -190,7 +190,7 @@ def test_a_request_without_batching_has_its_own_thread() -> None:
 
 
 def test_waiting_and_running_requests_fail_when_the_engine_is_closed(gate: Gate, clients: ThreadPoolExecutor) -> None:
-    model = TalkerModel(before_letter=gate)
+    model = LengthModel(before_letter=gate)
     server = engine(model)
     first = clients.submit(last, server.stream(clip(12_345)))
     gate.wait()
@@ -207,7 +207,7 @@ def test_waiting_and_running_requests_fail_when_the_engine_is_closed(gate: Gate,
 
 
 def test_invalid_requests_are_refused_before_they_are_queued(tmp_path: Path) -> None:
-    with engine(TalkerModel()) as server:
+    with engine(LengthModel()) as server:
         for path in (write_clip(tmp_path / "silent.wav", tone(level=0)), tmp_path / "missing.wav"):
             with pytest.raises(AudioError) as error:
                 next(server.stream(path))
@@ -234,7 +234,7 @@ def test_a_request_is_queued_before_its_recording_is_decoded(
         return Recording(clip(800))
 
     monkeypatch.setattr("escoita.inference.serving.read_audible", slow)
-    with engine(TalkerModel(before_letter=gate), max_waiting=1) as server:
+    with engine(LengthModel(before_letter=gate), max_waiting=1) as server:
         first = clients.submit(last, server.stream(path))
         assert decoding.wait(30)
         monkeypatch.setattr(
@@ -252,7 +252,7 @@ def test_a_request_is_queued_before_its_recording_is_decoded(
 
 
 def test_a_recording_over_the_limit_is_refused(tmp_path: Path) -> None:
-    with Engine(talker(TalkerModel()), {}, {}, max_seconds=1.0) as server:
+    with Engine(length_transcriber(LengthModel()), {}, {}, max_seconds=1.0) as server:
         assert last(server.stream(write_clip(tmp_path / "short.wav", tone(seconds=0.9)))) == "14400"
         with pytest.raises(AudioLimitError):
             next(server.stream(write_clip(tmp_path / "long.wav", tone(seconds=1.1))))
@@ -260,7 +260,7 @@ def test_a_recording_over_the_limit_is_refused(tmp_path: Path) -> None:
 
 def test_the_limits_of_one_client(gate: Gate, clients: ThreadPoolExecutor) -> None:
     ours, other = Client("x", "a"), Client("x", "b")
-    with engine(TalkerModel(before_letter=gate)) as server:
+    with engine(LengthModel(before_letter=gate)) as server:
         first = clients.submit(last, server.stream(clip(900), client=ours))
         gate.wait()
         long = queued(server.stream(clip(61 * 16_000), client=other))
@@ -276,7 +276,7 @@ def test_the_limits_of_one_client(gate: Gate, clients: ThreadPoolExecutor) -> No
 
 
 def test_no_recording_is_kept_in_memory_between_requests() -> None:
-    with engine(TalkerModel()) as server:
+    with engine(LengthModel()) as server:
         samples = clip(800)
         reference = weakref.ref(samples)
         assert last(server.stream(samples)) == "800"
@@ -289,7 +289,7 @@ def test_no_recording_is_kept_in_memory_between_requests() -> None:
 
 def test_a_truncated_file_is_noted_in_the_transcript(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.wav")
-    with engine(TalkerModel()) as server:
+    with engine(LengthModel()) as server:
         *_, final = server.stream(path)
         path.write_bytes(path.read_bytes()[:-6_400])
         *_, cut = server.stream(path)

@@ -16,7 +16,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
-from tests.cards.publishing import reach
+from tests.cards.publishing import client_environment
 from tests.conftest import ROOT, write_manifest
 from tests.hub_double import HubDouble, Repo, serve
 
@@ -59,7 +59,7 @@ def escoita(hub: HubDouble, tmp_path_factory: pytest.TempPathFactory) -> Run:
         done = subprocess.run(
             [sys.executable, *words, *map(str, arguments)],
             cwd=ROOT,
-            env=keep | reach(hub) | {"HF_HOME": str(home), "PYTHONPATH": str(ROOT)},
+            env=keep | client_environment(hub) | {"HF_HOME": str(home), "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=300,

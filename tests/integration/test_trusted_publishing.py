@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from escoita.run_directory import RunDirectory
-from tests.cards.publishing import BASE, REPO, TITLE, Command, commits, make_repositories, make_run, reach, tree
+from tests.cards.publishing import (
+    BASE,
+    REPO,
+    TITLE,
+    Command,
+    client_environment,
+    commits,
+    make_repositories,
+    make_run,
+    tree,
+)
 from tests.hub_double import HubDouble, serve
 from tests.hub_double.faults import Fault
 
@@ -28,7 +38,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def job(hub: HubDouble, resource: str = REPO, **claims: str) -> dict[str, str]:
-    return reach(hub, token=None) | hub.ci_job(**(CLAIMS | claims)) | {"HF_OIDC_RESOURCE": resource}
+    return client_environment(hub, token=None) | hub.ci_job(**(CLAIMS | claims)) | {"HF_OIDC_RESOURCE": resource}
 
 
 def arguments_of(run: RunDirectory, *arguments: str, repo: str = REPO) -> tuple[str, ...]:

@@ -257,7 +257,7 @@ def test_all_sequences_must_have_one_length() -> None:
 
 
 @pytest.mark.parametrize("piece", ["\n", " ", " \n", '"\n', "a ", "ab", "note ", "a\n"])
-def test_a_long_repetitive_text_takes_no_quadratic_time(piece: str) -> None:
+def test_a_long_repetitive_text_is_not_processed_in_quadratic_time(piece: str) -> None:
     """Quadratic time would be minutes."""
     find_faults(["chiroqni yoq"], [piece * (100_000 // len(piece))], [False])
 

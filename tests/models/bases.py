@@ -1,4 +1,4 @@
-"""Bases of some ten thousands of random weights of the genuine classes, one for each family of the generic path."""
+"""Write bases of the original classes with random weights, one for each family without its own module here."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ CHATML = (
 
 
 def bytes_tokenizer(marks: list[str], pad: str, eos: str, **named: str) -> PreTrainedTokenizerFast:
-    """Every byte is a token, and every mark."""
+    """Return a tokenizer of bytes and special tokens."""
     letters = {letter: index for index, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(letters, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -40,7 +40,7 @@ def bytes_tokenizer(marks: list[str], pad: str, eos: str, **named: str) -> PreTr
 
 
 def save(model: torch.nn.Module, folder: Path, ends: int | list[int], pad: int) -> None:
-    """Random, but large enough that what is heard depends on what is said."""
+    """Save a model with random weights that are large enough for the output to depend on the audio."""
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -50,7 +50,7 @@ def save(model: torch.nn.Module, folder: Path, ends: int | list[int], pad: int) 
 
 
 def write_gemma3n(folder: Path) -> None:
-    """Its turns, its audio marks, its extractor; the vision tower is a name in its configuration."""
+    """Write a Gemma 3n with its turns, audio tokens and extractor; its configuration only names a vision tower."""
     from transformers import Gemma3nAudioFeatureExtractor, Gemma3nConfig
 
     from escoita.models.gemma3n import Gemma3nAudioProcessor, Gemma3nSpeechForConditionalGeneration
@@ -112,7 +112,7 @@ def write_gemma3n(folder: Path) -> None:
 
 
 def write_qwen2_audio(folder: Path) -> None:
-    """Its numbered clips, and a Whisper encoder of 30 s."""
+    """Write a Qwen2-Audio with numbered clips and a Whisper encoder of 30 s."""
     from transformers import (
         Qwen2AudioConfig,
         Qwen2AudioForConditionalGeneration,
@@ -143,7 +143,7 @@ def write_qwen2_audio(folder: Path) -> None:
 
 
 def write_qwen3_asr(folder: Path) -> None:
-    """Its template shows of a user's turn the audio alone; `<asr_text>` is a token, but no special one."""
+    """Write a Qwen3-ASR, whose template renders only the audio of a user turn; `<asr_text>` is not a special token."""
     from transformers import (
         Qwen3ASRConfig,
         Qwen3ASRFeatureExtractor,
@@ -189,7 +189,7 @@ def write_qwen3_asr(folder: Path) -> None:
 
 
 def write_granite_speech(folder: Path, own_lora: bool = False) -> None:
-    """Its turns of plain text; with a LoRA for speech beside the weights, as its older bases have it."""
+    """Write a Granite Speech with turns of plain text and a LoRA for speech in a separate file, like older bases."""
     from peft import LoraConfig
     from transformers import GraniteSpeechConfig, GraniteSpeechForConditionalGeneration, GraniteSpeechProcessor
 
@@ -220,11 +220,11 @@ def write_granite_speech(folder: Path, own_lora: bool = False) -> None:
     if own_lora:
         model.add_adapter(LoraConfig(r=2, target_modules=r".*language_model.*\.(q|v)_proj", init_lora_weights=False))
         model.peft_config["default"].base_model_name_or_path = str(folder)
-        super(type(model), model).save_pretrained(str(folder))  # its own would write the base anew, under other names
+        super(type(model), model).save_pretrained(str(folder))  # its own method would use other names
 
 
 def write_voxtral(folder: Path) -> None:
-    """Its `tekken.json`, and no template: its own package writes the turns."""
+    """Write a Voxtral with `tekken.json` and without a template: its own package renders the turns."""
     from transformers import VoxtralConfig, VoxtralForConditionalGeneration, WhisperFeatureExtractor
 
     marks = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>", "[TRANSCRIBE]"]

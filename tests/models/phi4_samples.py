@@ -1,4 +1,4 @@
-"""A Phi-4-multimodal of a few thousand random weights, in the native layout and in the published one."""
+"""Write a Phi-4-multimodal with a few thousand random weights, in the native layout and in the published one."""
 
 import json
 import re
@@ -30,12 +30,12 @@ VISION = {
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
-    """A clip in which every frame is different."""
+    """Return a clip in which every frame is different."""
     return np.random.default_rng(seed).normal(0, 0.1, round(seconds * 16000)).astype(np.float32)
 
 
 def tokenizer() -> Any:
-    """Letters alone, and the marks as the published tokenizer calls them."""
+    """Return a tokenizer of letters and the special tokens of the published tokenizer."""
     from tokenizers import Tokenizer, decoders, models, normalizers
     from transformers import PreTrainedTokenizerFast
 
@@ -95,7 +95,7 @@ def tiny_config(**changes: Any) -> Any:
 
 
 def speech_lora_tensors(seed: int = 1) -> dict[str, torch.Tensor]:
-    """Matrices under the names that a layer has, `….lora_A.weight`."""
+    """Return the matrices of the layers, with names like `….lora_A.weight`."""
     random = torch.Generator().manual_seed(seed)
     sizes = {"self_attn.qkv_proj": (32, 64), "self_attn.o_proj": (32, 32)}
     sizes |= {"mlp.gate_up_proj": (32, 64), "mlp.down_proj": (32, 32)}
@@ -110,7 +110,7 @@ def speech_lora_tensors(seed: int = 1) -> dict[str, torch.Tensor]:
 def write_speech_lora(
     folder: Path, prefix: str = "base_model.model.", zero: str | None = None, **settings: Any
 ) -> None:
-    """Writes `speech-lora/`; `zero` is a layer whose second matrix is all zeros."""
+    """Write `speech-lora/`; `zero` is a layer whose second matrix is zero."""
     folder = folder / "speech-lora"
     folder.mkdir(exist_ok=True)
     tensors = {prefix + name: tensor for name, tensor in speech_lora_tensors().items()}
@@ -123,14 +123,14 @@ def write_speech_lora(
 
 
 def write_phi4(folder: Path, lora: bool = True) -> str:
-    """Writes a base in the native layout."""
+    """Write a base in the native layout."""
     from transformers import Phi4MultimodalFeatureExtractor, Phi4MultimodalForCausalLM
 
     from escoita.models.phi4 import Phi4AudioProcessor
 
     torch.manual_seed(0)
     model = Phi4MultimodalForCausalLM(tiny_config(dtype="float32"))
-    with torch.no_grad():  # enough for every clip to be heard as something else
+    with torch.no_grad():  # large enough for different texts of different clips
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 parameter.copy_(torch.randn_like(parameter) / parameter[0].numel() ** 0.5)
@@ -147,7 +147,7 @@ def write_phi4(folder: Path, lora: bool = True) -> str:
 
 
 def old_name(name: str) -> str:
-    """The published name of a native weight; what has a speech LoRA stands one level deeper there."""
+    """Return the published name of a native weight; layers with a speech LoRA are one level deeper there."""
     name = re.sub(r"(feed_forward_(?:in|out))\.gate_up_proj", r"\1.net.0.linear", name)
     name = re.sub(r"(feed_forward_(?:in|out))\.down_proj", r"\1.net.2", name)
     if name.startswith(AUDIO):
@@ -168,8 +168,8 @@ def old_name(name: str) -> str:
     return f"{layer}.base_layer{dot}{last}" if layer in LORA_LAYERS else name
 
 
-def write_old(folder: Path, native: Path, inside: bool = True, beside: bool = False) -> str:
-    """Writes a native base anew as it was published: two shards, the speech LoRA inside them, beside them, or both."""
+def write_published_layout(folder: Path, native: Path, inside: bool = True, beside: bool = False) -> str:
+    """Write a native base in the published layout: two shards, and the speech LoRA in them, next to them, or both."""
     folder.mkdir()
     weights = {old_name(name): tensor for name, tensor in load_file(native / "model.safetensors").items()}
     if inside:
@@ -197,7 +197,7 @@ def write_old(folder: Path, native: Path, inside: bool = True, beside: bool = Fa
     return str(folder)
 
 
-# Written by hand, as the published one is.
+# Like the published configuration.
 OLD_CONFIG: dict[str, Any] = {
     "_name_or_path": "somewhere",
     "architectures": ["Phi4MMForCausalLM"],

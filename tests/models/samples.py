@@ -1,4 +1,4 @@
-"""Baselines of a few thousand random weights."""
+"""Write baselines with a few thousand random weights."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 
 def write_whisper(folder: Path) -> str:
-    """Writes a Whisper that knows letters, Galician and Spanish."""
+    """Write a Whisper with letters, Galician and Spanish."""
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,9 +42,9 @@ def write_whisper(folder: Path) -> str:
         "task_to_id": {"transcribe": vocabulary["<|transcribe|>"]},
         "no_timestamps_token_id": vocabulary["<|notimestamps|>"],
         "max_length": 16,
-        "suppress_tokens": [vocabulary[mark] for mark in marks],  # so that letters are heard
+        "suppress_tokens": [vocabulary[mark] for mark in marks],  # so that letters are transcribed
         "begin_suppress_tokens": [],
-        "_from_model_config": False,  # else it is made anew from the configuration when it is loaded
+        "_from_model_config": False,  # otherwise it is made from the configuration when it is loaded
     }
     for name, value in known.items():
         setattr(model.generation_config, name, value)
@@ -56,7 +56,7 @@ MMS_LETTERS = {"eng": "abcdefgh", "glg": "aeiouñx", "uzb-script_cyrillic": "а�
 
 
 def write_mms(folder: Path) -> str:
-    """Writes an MMS: a wav2vec 2.0 with an adapter and letters of its own for each of four languages."""
+    """Write an MMS: a wav2vec 2.0 with an adapter and letters for each of four languages."""
     from safetensors.torch import save_file
     from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
@@ -87,7 +87,7 @@ def write_mms(folder: Path) -> str:
 
 
 def write_ctc(folder: Path, norm: str = "layer") -> str:
-    """Writes a wav2vec 2.0 that knows eight letters; its norm is that of large ones or, `group`, of wav2vec2-base."""
+    """Write a wav2vec 2.0 with eight letters; its norm is that of large models or, with `group`, of wav2vec2-base."""
     from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +113,6 @@ def write_ctc(folder: Path, norm: str = "layer") -> str:
             pad_token_id=0,
         )
     )
-    model.lm_head.bias.data[:4] = -1.0  # so that letters are heard
+    model.lm_head.bias.data[:4] = -1.0  # so that letters are transcribed
     model.save_pretrained(folder)
     return str(folder)

@@ -25,7 +25,7 @@ from tests.samples import tone
 
 
 RECORD = AdapterRecord(language="gl", prompt=Prompt(user="Listen."))
-# Of Phi-4, one stands within modules that the other replaces.
+# One adapter of Phi-4 is in modules that the other one replaces.
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "quickstart/gemma4": {"one": GEMMA4_LORA, "two": {"target_modules": r".*\.(o_proj|output_proj)"}},
     "quickstart/phi4": {"modules": PHI4_MODULES, "lora": PHI4_LORA, "other": PHI4_MODULES},

@@ -27,7 +27,7 @@ QUICKSTART = Path("quickstart")
 
 
 def edited(folder: Path, **changes: dict[str, Any]) -> str:
-    """Changes files of a base: by name without its suffix, what stands at a path of keys."""
+    """Return a copy of a base with changed files: for each name without suffix, values at paths of keys."""
     for name, values in changes.items():
         path = folder / f"{name}.json"
         document = json.loads(path.read_text("utf-8"))
@@ -68,9 +68,9 @@ def test_longest_clip_of_phi4(tmp_path: Path, reduction: int, seconds: float) ->
 
 
 def test_longest_clip_of_phi4_in_the_published_layout(tmp_path: Path, phi4_base: Path) -> None:
-    from tests.models.phi4_samples import write_old
+    from tests.models.phi4_samples import write_published_layout
 
-    base = Path(write_old(tmp_path / "old", phi4_base))
+    base = Path(write_published_layout(tmp_path / "old", phi4_base))
     assert longest(str(base)) == 40.0
     changed = edited(base, config={"audio_processor.config.time_reduction": 4})
     assert longest(changed) == 20.0
@@ -95,7 +95,7 @@ def test_longest_clip_of_gemma3n(tmp_path: Path, tokens: int, seconds: float) ->
 
 
 def whisper_files(folder: Path) -> tuple[Path, str]:
-    """The file that holds the extractor's settings, and where in it they are."""
+    """Return the file with the settings of the feature extractor, and their position in it."""
     alone = folder / "preprocessor_config.json"
     return (alone, "") if alone.is_file() else (folder / "processor_config.json", "feature_extractor.")
 
@@ -183,7 +183,7 @@ CLIPS = [tone(300, 0.4), tone(500, 0.7), tone(700, 0.4)]
 def loaded(request: pytest.FixtureRequest) -> Any:
     family = family_of(request.param)
     model = family.load_model(request.param, dtype="float32").eval()
-    model.generation_config.eos_token_id = [10**6]  # no row ends by itself
+    model.generation_config.eos_token_id = [10**6]  # no row ends before the limit
     return family, model, family.load_processor(request.param)
 
 

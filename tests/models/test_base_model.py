@@ -121,7 +121,7 @@ def test_training_record_of_version_0_1_0_is_used(tmp_path: Path) -> None:
     published = adapter(tmp_path / "published", revision="v1")
     record.write(tmp_path / "published/training.json")
     assert resolve_base("acme/base", [published]) == Base("acme/base", OLD, DIGESTS[OLD])
-    (tmp_path / "published/training.json").write_text("{}", "utf-8")  # somebody else's
+    (tmp_path / "published/training.json").write_text("{}", "utf-8")  # another record
     assert pin_of(published, "acme/base") == Pin("v1", None)
 
 

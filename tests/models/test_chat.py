@@ -28,7 +28,7 @@ PROMPT = Prompt(
     system="You are an assistant that transcribes speech accurately.", user="Please transcribe this audio."
 )
 HALF_SECOND, QUARTER = tone(), tone(seconds=0.25)
-# 40 ms are a token: 13 for half a second, 6 for a quarter (frames do not reach over the edge of a clip)
+# A token is 40 ms: 13 tokens for half a second, 6 for a quarter (frames end within the clip)
 HEAD = (
     "<bos><|turn>system\nYou are an assistant that transcribes speech accurately.<turn|>\n"
     "<|turn>user\n<|audio>{audio}<audio|>Please transcribe this audio.<turn|>\n<|turn>model\n"

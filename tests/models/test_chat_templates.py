@@ -16,7 +16,7 @@ from escoita.models.template_process import render
 from escoita.records.training import Prompt
 from tests.conftest import ROOT
 from tests.models import bases
-from tests.models.write_known_templates import found
+from tests.models.write_known_templates import known_templates
 
 
 MESSAGES = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": "Escoita."}]}]
@@ -113,7 +113,7 @@ def test_known_templates_need_no_process(path: Path, monkeypatch: pytest.MonkeyP
 
 def test_known_templates_are_current() -> None:
     """`python -m tests.models.write_known_templates` updates the list after an update of TRL."""
-    assert found().keys() <= KNOWN_TEMPLATES.keys()
+    assert known_templates().keys() <= KNOWN_TEMPLATES.keys()
     assert digest((ROOT / "quickstart/gemma4/chat_template.jinja").read_text("utf-8")) in KNOWN_TEMPLATES
     assert digest("{{ messages }}") not in KNOWN_TEMPLATES
 

@@ -1,4 +1,4 @@
-"""The data of the model families against their classes, the recipes and the templates of snippets."""
+"""Compare the data of the model families with their classes, the recipes and the templates of snippets."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def test_recipes_train_the_layers_of_their_family(recipe: str, name: str) -> Non
     assert tuple(method.get("modules", ())) == info.modules
 
 
-def test_every_template_of_a_snippet_is_that_of_a_family() -> None:
+def test_every_snippet_template_belongs_to_a_family() -> None:
     named = {info.snippet for info in FAMILIES if info.snippet}
     named |= {f"unsloth_{info.snippet}" for info in FAMILIES if info.unsloth}
     found = {path.name.removesuffix(".py.jinja") for path in (ROOT / "cards/templates/snippets").iterdir()}

@@ -55,7 +55,7 @@ CASES = {
         "<bos><start_of_turn>user\n\n\n<start_of_audio>{audio}<end_of_audio>\n\nEscoita.<end_of_turn>\n"
         "<start_of_turn>model\n",
         "<audio_soft_token>",
-        (188, 188),  # whatever is said
+        (188, 188),  # for any clip
         "<end_of_turn>",
         "<bos><start_of_turn>system\nTi escoitas.<end_of_turn>\n<start_of_turn>user\n",
     ),
@@ -83,7 +83,7 @@ CASES = {
         "Escoita.",
         "<|start_of_role|>user<|end_of_role|>{audio}Escoita.<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
         "<|audio|>",
-        (18, 9),  # three for each 300 ms that are begun
+        (18, 9),  # three for each started window of 300 ms
         "<|end_of_text|>",
         "<|start_of_role|>system<|end_of_role|>Ti escoitas.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>",
     ),
@@ -92,11 +92,11 @@ CASES = {
         "Escoita.",
         "<s>[INST][BEGIN_AUDIO]{audio}Escoita.[/INST]",
         "[AUDIO]",
-        (375, 375),  # of 30 s, to which every clip is filled up
+        (375, 375),  # for 30 s, to which every clip is padded
         "</s>",
     ),
 }
-# Noise hides nothing of a clip's length, as a tone in silence would.
+# Noise, because the length of a tone with silence is ambiguous.
 LONG = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
 SHORT = tone(seconds=0.7)
 
@@ -173,7 +173,7 @@ def test_only_the_transcripts_have_labels(base: Base) -> None:
 
 def test_training_step_changes_both_towers(base: Base) -> None:
     model = base.family.load_model(base.folder, dtype="float32")
-    add_fused_lm_head(model)  # as SFTTrainer does, which takes the loss from it
+    add_fused_lm_head(model)  # like SFTTrainer, which uses its loss
     tuned = get_peft_model(model, LoraConfig(r=2, target_modules=base.family.info.target_modules))
     counts = count_trainable(base.family, tuned)
     assert counts["language"] > 0 and counts["audio"] > 0 and counts.get("vision", 0) == 0
@@ -193,7 +193,7 @@ def test_training_step_changes_both_towers(base: Base) -> None:
     assert np.isfinite(losses).all() and losses[-1] < losses[0] - 0.05
     moved = [name for name, one in tuned.named_parameters() if "lora_B" in name and one.any()]
     assert {base.family.tower_of(name) for name in moved} == {"audio", "language"}
-    # What is not a parameter is not in an adapter, so that training must leave it alone.
+    # Buffers are not in an adapter, so that training must not change them.
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in tuned.named_buffers())
 
 
@@ -238,7 +238,7 @@ def test_clip_of_30_seconds_is_encoded_to_its_end(base: Base) -> None:
     other[-4_800:] = 0
     batches = [base.family.encode(base.processor, [samples], base.prompt) for samples in (clip, other)]
     assert not torch.equal(*(batch[base.family.audio_features] for batch in batches))
-    # What is cut changes nothing: the last frames are there.
+    # The last frames are encoded if a change of them changes the output.
     features, changed = (batch[base.family.audio_features] for batch in batches)
     assert (features - changed).abs().amax().item() > 0.1
 
@@ -247,13 +247,13 @@ def test_saved_processor_gives_the_same_inputs(base: Base, tmp_path: Path) -> No
     before = base.family.encode(base.processor, [LONG, SHORT], base.prompt)
     base.family.save_processor(base.processor, tmp_path)
     again = base.family.encode(base.family.load_processor(str(tmp_path)), [LONG, SHORT], base.prompt)
-    assert "input_ids" in base.processor.model_input_names  # SFTTrainer asks for them
+    assert "input_ids" in base.processor.model_input_names  # SFTTrainer requires them
     assert before.keys() == again.keys()
     assert all(torch.equal(before[key], again[key]) for key in before)
 
 
 def test_end_of_the_turn_is_not_counted(base: Base) -> None:
-    """The tokenizer may have no name for it."""
+    """The tokenizer may not name this token."""
     tokenizer = base.processor.tokenizer
     tokens = tokenizer(["ola" + base.case.end], add_special_tokens=False, return_tensors="pt")["input_ids"]
     assert base.family.token_counts(base.processor, tokens) == [3]

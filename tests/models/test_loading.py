@@ -161,7 +161,7 @@ def test_invalid_weight_file_is_refused_in_one_line(tmp_path: Path, content: byt
 
 
 def test_adapter_next_to_the_weights_of_a_base_is_refused(tmp_path: Path) -> None:
-    """Transformers would load it, and take the base that it names."""
+    """Transformers would load it, and use the base that it names."""
     base = shutil.copytree(BASE, tmp_path / "base")
     (base / "adapter_config.json").write_text(
         json.dumps({"peft_type": "LORA", "base_model_name_or_path": "acme/evil"})
@@ -255,7 +255,7 @@ def test_an_estimate_and_the_loader_skip_the_same(spelling: str) -> None:
     assert not is_quantized(f"base_model.model.{AUDIO}.base_layer", skipped)
 
 
-def test_a_name_matches_whole_parts_of_a_path() -> None:
+def test_a_name_matches_complete_parts_of_a_path() -> None:
     skipped = with_any_prefix(["mlp.gate", "lm_head"])
     assert not is_quantized("model.layers.0.mlp.gate", skipped) and is_quantized(
         "model.layers.0.mlp.gate_proj", skipped
@@ -266,12 +266,12 @@ def test_a_name_matches_whole_parts_of_a_path() -> None:
 
 
 @given(st.lists(st.from_regex(r"(model\.)?[a-z_]{1,8}(\.[a-z_]{1,8}){0,2}", fullmatch=True), max_size=4))
-def test_spelling_out_twice_changes_nothing(names: list[str]) -> None:
+def test_expanding_a_list_twice_equals_expanding_it_once(names: list[str]) -> None:
     once = with_any_prefix(names)
     assert with_any_prefix(once) == once and set(names) <= set(once)
 
 
-def test_the_list_of_a_base_in_16_bits_is_our_own() -> None:
+def test_a_base_in_16_bits_gets_the_default_list() -> None:
     whole = family_of(BASE).unquantized_modules
     assert skip_list({}, whole) == with_any_prefix(default_skip_list(whole))
     assert skip_list({"load_in_4bit": True}, whole) == []

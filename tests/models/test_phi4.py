@@ -21,7 +21,7 @@ from tests.models.phi4_samples import MARKS, noise
 
 FAMILY = Phi4Family()
 PROMPT = Prompt(user="<|audio_1|> Transcribe the clip.")
-# 160 samples are a frame, 8 frames a token; the last frame ends inside the clip.
+# A frame has 160 samples, a token 8 frames; the last frame ends within the clip.
 CLIPS = [noise(1.0), noise(1.61, 1), noise(0.3, 2)]
 TOKENS = [13, 20, 4]
 HEAD = "<|user|>{audio} Transcribe the clip.<|end|><|assistant|>"
@@ -39,7 +39,7 @@ def model(phi4_base: Path) -> Any:
 
 
 def shown(processor: Any, batch: dict[str, torch.Tensor], row: int) -> str:
-    """What the model sees of a row."""
+    """Return the tokens of a row as text."""
     return processor.tokenizer.decode(batch["input_ids"][row][batch["attention_mask"][row].bool()])
 
 
@@ -82,20 +82,20 @@ def test_a_batch_is_padded_left_in_tokens_and_right_in_frames(processor: Any) ->
 
 
 def test_clips_of_almost_one_length(processor: Any) -> None:
-    """On which the library's extractor fails, or counts frames of silence."""
+    """The extractor of the library fails on such clips, or counts frames of silence."""
     clips = [noise(1.0)[: 16000 - cut] for cut in (0, 1, 80, 159, 160)]
     batch = FAMILY.encode(processor, clips, PROMPT)
     assert batch["audio_attention_mask"].sum(dim=1).tolist() == [98, 98, 98, 97, 97]
 
 
 @pytest.mark.parametrize("samples", [1, 399, 400, 559])
-def test_a_clip_shorter_than_a_frame_is_one(processor: Any, model: Any, samples: int) -> None:
+def test_a_clip_shorter_than_a_frame_has_one_frame(processor: Any, model: Any, samples: int) -> None:
     batch = FAMILY.encode(processor, [noise(1.0)[:samples]], PROMPT)
     assert batch["audio_embed_sizes"].tolist() == [1] and batch["audio_attention_mask"].tolist() == [[True]]
     assert model(**batch).logits.isfinite().all()
 
 
-def test_labels_stand_on_the_transcripts_alone(processor: Any) -> None:
+def test_only_the_transcripts_have_labels(processor: Any) -> None:
     batch = FAMILY.encode_with_targets(processor, CLIPS, ["ola", "bo día", "si"], PROMPT)
     ids = processor.tokenizer.convert_tokens_to_ids
     for row, target in enumerate(([*"ola"], [*"bo▁día"], [*"si"])):
@@ -107,7 +107,7 @@ def test_labels_stand_on_the_transcripts_alone(processor: Any) -> None:
         assert shown(processor, batch, row) == HEAD.format(audio=TOKEN * TOKENS[row]) + f"{text}<|end|><|endoftext|>"
 
 
-def test_a_mask_of_frames_as_long_as_the_tokens_is_left_alone(processor: Any) -> None:
+def test_a_frame_mask_of_the_length_of_the_tokens_is_unchanged(processor: Any) -> None:
     heard = FAMILY.encode(processor, [noise(0.6)], PROMPT)
     prompt = Prompt(user="a" * (heard["audio_attention_mask"].shape[1] - heard["audio_embed_sizes"].item() - 3))
     heard = FAMILY.encode(processor, [noise(0.6)], prompt)
@@ -129,7 +129,7 @@ def test_logits_in_a_batch_equal_those_of_single_clips(processor: Any, model: An
 
 
 def test_training_and_generation_have_the_same_inputs(processor: Any, model: Any) -> None:
-    """The library draws at random where it would cut a stream, which no released model is."""
+    """The library uses a random position to truncate a stream, which no released model has."""
     batch = FAMILY.encode(processor, CLIPS, PROMPT)
     listening = model(**batch).logits
     model.train()
@@ -149,7 +149,7 @@ def test_transcripts_in_a_batch_equal_those_of_single_clips(processor: Any, mode
 
 
 def test_batch_of_clips_over_the_positions(processor: Any, model: Any) -> None:
-    """The library raises there; see `unfold_tensor`."""
+    """The library raises an error; see `unfold_tensor`."""
     clips = [noise(1.0), noise(41.0, 1)]
     batch = FAMILY.encode(processor, clips, PROMPT)
     for row, clip in enumerate(clips):
@@ -163,7 +163,7 @@ def test_longest_clip_fits_the_positions(processor: Any) -> None:
         assert FAMILY.encode(processor, [noise(seconds)], PROMPT)["audio_embed_sizes"].item() == places
 
 
-def test_the_end_of_the_turn_ends_a_transcript(processor: Any, phi4_base: Path) -> None:
+def test_generation_ends_at_the_end_of_the_turn(processor: Any, phi4_base: Path) -> None:
     model = FAMILY.load_model(str(phi4_base)).eval()
     model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
     generation_settings = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
@@ -177,8 +177,8 @@ def test_the_end_of_the_turn_ends_a_transcript(processor: Any, phi4_base: Path) 
         assert FAMILY.decode(processor, tokens) == ["o" * 8 if token == said else ""]
 
 
-def test_the_end_of_the_turn_is_none_of_the_tokens_of_a_transcript(processor: Any) -> None:
-    """The tokenizer has no name for it."""
+def test_the_end_of_the_turn_is_not_a_token_of_the_transcript(processor: Any) -> None:
+    """The tokenizer does not name this token."""
     tokens = processor.tokenizer(["ola<|end|><|endoftext|>"], return_tensors="pt")["input_ids"]
     assert tokens.shape == (1, 5) and FAMILY.token_counts(processor, tokens) == [3]
 
@@ -188,7 +188,7 @@ def test_transcriber_accepts_any_lengths(phi4_base: Path) -> None:
     transcriber = Transcriber.load(str(phi4_base), settings=settings)
     together = [transcript.text for transcript in transcriber.transcribe(CLIPS)]
     assert together == [transcriber.transcribe([clip])[0].text for clip in CLIPS]
-    transcriber.max_batch_seconds = 2.0  # as after memory ran out: rows of a batch that was padded for others
+    transcriber.max_batch_seconds = 2.0  # like after an out-of-memory error, with the padding of other rows
     assert [transcript.text for transcript in transcriber.transcribe(CLIPS)] == together
 
 
@@ -214,7 +214,7 @@ def test_a_saved_processor_is_the_same(processor: Any, tmp_path: Path) -> None:
         assert torch.equal(value, FAMILY.encode(processor, CLIPS, PROMPT)[key])
 
 
-def test_the_family_is_found(phi4_base: Path) -> None:
+def test_the_family_is_selected(phi4_base: Path) -> None:
     assert isinstance(family_of(str(phi4_base)), Phi4Family)
 
 
@@ -234,7 +234,7 @@ def encoder_of(model: Any) -> Any:
 
 
 def frame_batch() -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows with other values than zeros where there is no audio, which must not be heard."""
+    """Return rows with values other than zero in the padding, which must not affect the output."""
     frames = torch.randn(len(LENGTHS), max(LENGTHS), 80, generator=torch.Generator().manual_seed(0)) * 3 + 5
     return frames, torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
 
@@ -250,7 +250,7 @@ def test_encoder_output_does_not_depend_on_padding(bare_model: Any) -> None:
 
 
 def test_encoder_of_the_library_depends_on_padding(phi4_base: Path) -> None:
-    """Why there is another; once this fails, the library's is enough."""
+    """This is the reason for another encoder; if it fails, that of the library can be used."""
     encoder = encoder_of(Phi4MultimodalForCausalLM.from_pretrained(phi4_base).eval())
     frames, mask = frame_batch()
     alone, together = encoder(frames[[0], :30], None)[0], encoder(frames * mask[..., None], mask)[0]
@@ -301,5 +301,5 @@ def test_encoder_trains_in_a_copy_of_peft(bare_model: Any, checkpointing: bool) 
     adapted.train()(**inputs, audio_embed_sizes=sizes, labels=ids).loss.backward()
     untouched = [name for name, tensor in adapted.named_parameters() if tensor.requires_grad and tensor.grad is None]
     trained = {name for name, tensor in adapted.named_parameters() if tensor.requires_grad}
-    assert untouched == []  # such a tensor would stop DistributedDataParallel
+    assert untouched == []  # DistributedDataParallel does not support such a tensor
     assert trained and all(any(f"{ending}.modules_to_save" in name for ending in ENDINGS) for name in trained)

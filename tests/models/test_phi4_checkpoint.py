@@ -29,8 +29,8 @@ from tests.models.phi4_samples import (
     VISION,
     noise,
     speech_lora_tensors,
-    write_old,
     write_phi4,
+    write_published_layout,
     write_speech_lora,
 )
 
@@ -40,7 +40,7 @@ FAMILY = Phi4Family()
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A base without a speech LoRA."""
+    """Return a base without a speech LoRA."""
     return Path(write_phi4(tmp_path / "base", lora=False))
 
 
@@ -54,7 +54,7 @@ def weights_of(base: Path, **options: Any) -> dict[str, torch.Tensor]:
 
 
 def merged_by_peft(base: Path) -> dict[str, torch.Tensor]:
-    """The same through PEFT, from tensors whose names fit."""
+    """Return the model that PEFT merges from tensors with its names."""
     model = Phi4MultimodalForCausalLM.from_pretrained(base)
     target = r".*model\.layers\.\d+\.((self_attn\.(qkv|o)_proj)|(mlp\.(gate_up|down)_proj))"
     adapted = get_peft_model(model, LoraConfig(r=2, lora_alpha=6, target_modules=target))
@@ -197,8 +197,8 @@ def test_rank_stabilized_scale(base: Path) -> None:
 
 @pytest.mark.parametrize("inside, beside", [(True, False), (False, True), (True, True)])
 def test_speech_lora_in_the_published_layout(phi4_base: Path, tmp_path: Path, inside: bool, beside: bool) -> None:
-    old = Path(write_old(tmp_path / "old", phi4_base, inside, beside))
-    if inside and beside:  # among the weights it was trained further
+    old = Path(write_published_layout(tmp_path / "old", phi4_base, inside, beside))
+    if inside and beside:  # the one in the weights was trained further
         weights = old / "speech-lora/adapter_model.safetensors"
         save_file({name: tensor * 2 for name, tensor in load_file(weights).items()}, weights)
     expected, found = weights_of(phi4_base), weights_of(old)
@@ -206,7 +206,7 @@ def test_speech_lora_in_the_published_layout(phi4_base: Path, tmp_path: Path, in
 
 
 def test_published_layout_without_a_speech_lora_is_refused(phi4_base: Path, tmp_path: Path) -> None:
-    old = write_old(tmp_path / "old", phi4_base, inside=False)
+    old = write_published_layout(tmp_path / "old", phi4_base, inside=False)
     with pytest.raises(SpeechLoraError) as error:
         FAMILY.load_model(old)
     assert error.value.path == f"{old}/speech-lora"
@@ -225,7 +225,7 @@ PROMPT = Prompt(user="<|audio_1|> Transcribe the clip.")
 
 @pytest.fixture
 def old(phi4_base: Path, tmp_path: Path) -> Path:
-    return Path(write_old(tmp_path / "old", phi4_base))
+    return Path(write_published_layout(tmp_path / "old", phi4_base))
 
 
 def logits(base: Path) -> torch.Tensor:

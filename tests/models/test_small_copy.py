@@ -1,4 +1,4 @@
-"""Copies with two layers of bases in their published sizes."""
+"""Test copies with two layers of bases with their published sizes."""
 
 import json
 from pathlib import Path
@@ -16,8 +16,8 @@ from tests.models.phi4_samples import OLD_CONFIG
 from tests.training.preflight.e4b import TEXT
 
 
-def whole_configs() -> dict[str, Any]:
-    """The configurations that the library has by default, which are those of published bases."""
+def full_configs() -> dict[str, Any]:
+    """Return the default configurations of the library, which are those of published bases."""
     import transformers
 
     towers: dict[str, Any] = {"text_config": {}, "audio_config": {}, "vision_config": {}}
@@ -37,9 +37,9 @@ def family_of_type(model_type: str) -> Any:
     return trained_family(model_type)
 
 
-@pytest.mark.parametrize("name", whole_configs())
+@pytest.mark.parametrize("name", full_configs())
 def test_small_config_keeps_the_vocabulary(name: str) -> None:
-    config = whole_configs()[name]
+    config = full_configs()[name]
     family = family_of_type(config.model_type)
     small = small_config(config, family.small_sizes)
     with torch.device("meta"):
@@ -74,9 +74,9 @@ def test_invalid_configuration_is_refused_in_one_line() -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", whole_configs())
+@pytest.mark.parametrize("name", full_configs())
 def test_all_sections_have_sizes(name: str) -> None:
-    config = whole_configs()[name]
+    config = full_configs()[name]
     types = {section.model_type for section in _sections(config) if not section.sub_configs}
     assert types <= family_of_type(config.model_type).small_sizes.keys()
 

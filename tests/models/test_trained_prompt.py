@@ -39,7 +39,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def adapter(folder: Path, processor: Any, rendered: str | None = RENDERED, **changed: str) -> Path:
-    """The files next to the weights of an adapter, with texts of its template changed."""
+    """Return the files next to the weights of an adapter, with changed texts in its template."""
     FAMILY.save_processor(processor, folder)
     AdapterRecord(language="uz", prompt=PROMPT, rendered_prompt=rendered).write(folder / "escoita.json")
     template = folder / "chat_template.jinja"

@@ -6,13 +6,13 @@ import pytest
 
 from escoita.errors import RecordError
 from escoita.records.evaluation import EvaluationRecord
-from tests.cards.samples import evaluation, heard, result, system
+from tests.cards.samples import evaluation, result, system, system_result
 
 
 def test_results_and_differences_are_found_by_system() -> None:
-    found = result(systems=[heard(), heard("base"), heard("whisper")])
+    found = result(systems=[system_result(), system_result("base"), system_result("whisper")])
     assert found.main_system.system == "adapter" and found.main_system.normalized.wer == 0.07118
-    assert found.of("base") == heard("base") and found.of("ctc") is None
+    assert found.of("base") == system_result("base") and found.of("ctc") is None
     whisper = found.against("whisper")
     assert whisper and whisper.other == "whisper"
     assert found.against("adapter") is found.against("ctc") is None

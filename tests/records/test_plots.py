@@ -119,7 +119,7 @@ def test_without_rates_only_the_loss_is_drawn_and_without_validation_nothing() -
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_not_finite_leaves_a_gap(loss: float) -> None:
+def test_a_loss_that_is_not_finite_is_a_gap(loss: float) -> None:
     record = validated_training()
     points = [*record.validation[:2], record.validation[2].model_copy(update={"loss": loss})]
     plot = training_plot(validated_training(validation=points, loss=[LossPoint(step=3, loss=loss)]))

@@ -20,9 +20,9 @@ from escoita.recipe.schema import Space
 from escoita.space import app
 from escoita.space.client_limits import MAX_UPLOADS, Clients
 from escoita.space.texts import translate
+from tests.length_model import Gate, LengthModel, length_transcriber
 from tests.samples import tone
 from tests.space.pages import demo_of
-from tests.talker import Gate, TalkerModel, talker
 
 
 Open = Callable[..., str]
@@ -42,9 +42,9 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     pages: list[Any] = []
 
-    def open_page(model: TalkerModel, proxy_hops: int = 0) -> str:
+    def open_page(model: LengthModel, proxy_hops: int = 0) -> str:
         settings = Space()
-        engine = Engine(talker(model), {}, {}, settings.max_queue, settings.max_minutes * 60)
+        engine = Engine(length_transcriber(model), {}, {}, settings.max_queue, settings.max_minutes * 60)
         demo = demo_of(adapters={"": ""}, ready=lambda: engine, settings=settings, clients=Clients(proxy_hops))
         page = app.build(demo)
         pages.append((page, engine))
@@ -113,7 +113,7 @@ class Visitor:
 def test_200_calls_of_one_client_delay_another_one_by_at_most_two_of_them(
     opened: Open, gate: Gate, flood: dict[str, Any], honest: dict[str, Any], hops: int
 ) -> None:
-    model = TalkerModel(before_letter=gate)
+    model = LengthModel(before_letter=gate)
     address = opened(model, hops)
     attacker, visitor = Visitor(address, **flood), Visitor(address, **honest)
     path = attacker.upload(clip(FLOOD))
@@ -135,7 +135,7 @@ def test_200_calls_of_one_client_delay_another_one_by_at_most_two_of_them(
 
 
 def test_50_visitors_at_one_address_are_served(opened: Open, gate: Gate) -> None:
-    address = opened(TalkerModel(before_letter=gate), 1)
+    address = opened(LengthModel(before_letter=gate), 1)
 
     def ask(number: int) -> tuple[Visitor, str]:
         visitor = Visitor(address, "1.1.1.1")
@@ -150,7 +150,7 @@ def test_50_visitors_at_one_address_are_served(opened: Open, gate: Gate) -> None
 
 
 def test_a_client_with_a_new_session_for_each_call_does_not_block_other_addresses(opened: Open, gate: Gate) -> None:
-    model = TalkerModel(before_letter=gate)
+    model = LengthModel(before_letter=gate)
     address = opened(model, 1)
     path = Visitor(address, "1.1.1.1").upload(clip(FLOOD))
     with ThreadPoolExecutor(20) as threads:
@@ -165,7 +165,7 @@ def test_a_client_with_a_new_session_for_each_call_does_not_block_other_addresse
 
 
 def test_a_client_with_a_forged_address_for_each_call_is_one_client(opened: Open) -> None:
-    address = opened(TalkerModel())
+    address = opened(LengthModel())
     statuses = []
     for number in range(MAX_UPLOADS + 1):
         visitor = Visitor(address, f"1.1.1.{number}", session=False)
@@ -180,7 +180,7 @@ def test_eight_decompression_bombs_take_no_memory(opened: Open) -> None:
     with soundfile.SoundFile(buffer, "w", rate, 8, format="FLAC") as file:
         for _ in range(29):
             file.write(np.zeros((rate, 8), np.int16))
-    address = opened(TalkerModel())
+    address = opened(LengthModel())
     memory, done = [_resident()], threading.Event()
 
     def watch() -> None:

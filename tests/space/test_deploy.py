@@ -16,7 +16,7 @@ from gradio_client import Client, handle_file
 
 from escoita.recipe.schema import load_recipe
 from escoita.space.deploy import DifferentTranscriptError, compare_transcripts
-from tests.cards.publishing import Command, reach
+from tests.cards.publishing import Command, client_environment
 from tests.hub_double import Fault, HubDouble, Repo, serve
 from tests.hub_double.store import SpaceState
 from tests.space.stub import CLIP
@@ -48,7 +48,7 @@ def push(hub: HubDouble, command: Command) -> Push:
 
     def run_push(*options: str, code: int = 0, **environment: str) -> str:
         arguments = ("-m", "escoita", "space", "push", "--repo", SPACE, "--adapter", ADAPTER, *options)
-        done = command(*arguments, **(reach(hub) | environment))
+        done = command(*arguments, **(client_environment(hub) | environment))
         assert done.returncode == code, done.stderr + done.stdout
         assert "Traceback" not in done.stderr
         assert not re.search("hf_ana|hf_secret", done.stderr + done.stdout)
@@ -196,7 +196,7 @@ def test_a_pushed_space_runs_in_an_empty_folder_with_the_same_transcript(
     quickstart_run: Path, command: Command, tmp_path: Path
 ) -> None:
     with serve(tmp_path / "hub") as hub:
-        environment = reach(hub)
+        environment = client_environment(hub)
         done = command("-m", "escoita", "push", "--run", str(quickstart_run), "--repo", ADAPTER, **environment)
         assert done.returncode == 0, done.stderr
         space_push = ("-m", "escoita", "space", "push", "--repo", SPACE, "--adapter", ADAPTER)

@@ -3,13 +3,13 @@
 import pytest
 
 from escoita.space.rates import sentences, tables
-from tests.cards.samples import difference, evaluation, heard, rates, recipe, result
+from tests.cards.samples import difference, evaluation, rates, recipe, result, system_result
 
 
 @pytest.mark.parametrize("language", ["en", "gl", "uz"])
 def test_reasons_for_a_verdict_in_each_language(language: str) -> None:
-    silent = heard(normalized=rates(1.0, cer=1.0), empty=1234).model_copy(update={"unusable": 1234})
-    base = heard("base").model_copy(update={"unusable": 0})
+    silent = system_result(normalized=rates(1.0, cer=1.0), empty=1234).model_copy(update={"unusable": 1234})
+    base = system_result("base").model_copy(update={"unusable": 0})
     record = evaluation(result(systems=[silent, base], differences=[difference(verdict="not comparable")]))
     compared, failed, disagree, over = sentences(record, recipe(), language)
     assert "118.05" in compared and "1,234" in failed
@@ -22,7 +22,7 @@ def test_a_record_of_version_0_1_0_has_one_sentence() -> None:
 
 
 def test_normalized_rates_are_followed_by_raw_rates() -> None:
-    systems = [heard(raw=rates(0.25)), heard("base", raw=rates(1.5))]
+    systems = [system_result(raw=rates(0.25)), system_result("base", raw=rates(1.5))]
     first, second = tables(evaluation(result(systems=systems), normalizer="uzbek"), recipe(), "en")
     assert "uzbek" in first.note
     assert [each.rates.wer for each in first.rows[0].base_first] == [1.25167, 0.07118]

@@ -1,8 +1,8 @@
 """
-Unsloth without a GPU: what it asks of one is answered here, Triton's kernels are interpreted, nothing is compiled.
+Test Unsloth without a GPU: its queries of a GPU are replaced, Triton's kernels are interpreted, nothing is compiled.
 
-Run by `make test-unsloth` in a virtual environment of its own. Every test is a process of its own, as Unsloth has to
-be imported before everything else.
+`make test-unsloth` runs these tests in a separate virtual environment. Every test runs a process, because Unsloth must
+be imported first.
 """
 
 import json

@@ -13,7 +13,7 @@ from escoita.utils.formatting import visible
 
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-# What CommonMark itself replaces, NUL, is left out.
+# Without NUL, which CommonMark replaces.
 ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 MARKUP = st.text(st.sampled_from("#*_`[]()<>|~\\!&;=+-.:1a $\"'{}%\n\t"))
 
@@ -23,7 +23,7 @@ def inlines(source: str) -> list[Token]:
 
 
 def shown(token: Token) -> str:
-    """The text of a line that holds nothing but text."""
+    """Return the text of a line that contains only text."""
     children = token.children or []
     assert {child.type for child in children} <= {"text", "text_special", "softbreak"}, token.content
     return "".join(child.content for child in children)

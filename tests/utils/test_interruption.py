@@ -24,7 +24,7 @@ def test_deferred_signal_is_recorded_once(capfd: pytest.CaptureFixture[str]) -> 
     with StopRequest().deferring() as request:
         assert request.signum is None
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)  # as `timeout` sends it
+        os.kill(os.getpid(), signal.SIGTERM)  # like `timeout`
         os.kill(os.getpid(), signal.SIGINT)
     assert request.signum == signal.SIGTERM
     (line,) = capfd.readouterr().err.splitlines()

@@ -29,13 +29,13 @@ from tests.evaluation.samples import write_rows
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Predictions of two clips."""
+    """Return predictions of two clips."""
     write_rows(tmp_path, [("chiroqni yoq", "chiroq yoq"), ("soat", "soat")], systems=["adapter"])
     return next(tmp_path.rglob("predictions.parquet"))
 
 
 def rewritten(path: Path, changes: dict[str, Any], rows: int = 2, **options: Any) -> None:
-    """The first row repeated, with other values in some columns."""
+    """Return the first row repeated, with other values in some columns."""
     table, provenance = read_predictions(path)
     arrays = [pa.repeat(pa.scalar(changes.get(f.name, table[f.name][0].as_py()), f.type), rows) for f in SCHEMA]
     pq.write_table(described(pa.table(arrays, schema=SCHEMA), provenance), path, **options)
@@ -89,7 +89,7 @@ def test_delta_encoded_texts_are_refused(path: Path) -> None:
 
 
 def test_inconsistent_number_of_rows_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Lying:
+    class WrongMetadata:
         def __init__(self, of: pq.FileMetaData):
             self.of = of
 
@@ -97,7 +97,7 @@ def test_inconsistent_number_of_rows_is_refused(path: Path, monkeypatch: pytest.
             return getattr(self.of, name)
 
     checked: Callable[[Path, Any], None] = bounded_parquet._check_metadata  # noqa: SLF001
-    lying: Any = Lying(pq.read_metadata(path))
+    lying: Any = WrongMetadata(pq.read_metadata(path))
     lying.num_rows = 3
     with pytest.raises(RecordError) as caught:
         checked(path, lying)

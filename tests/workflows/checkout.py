@@ -20,13 +20,13 @@ def git(folder: Path, *words: str) -> str:
 
 def clean_clone(folder: Path) -> Path:
     """
-    Copies what is tracked, and what is new and not ignored.
+    Copy tracked files, and new files that are not ignored.
 
-    Its `.venv` is that of the tests: what the Makefile installs is taken as installed.
+    Its `.venv` is that of the tests, so that the Makefile installs nothing.
     """
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in filter(None, listed):
-        if (ROOT / name).is_file():  # otherwise it was deleted, and the deletion is not committed
+        if (ROOT / name).is_file():  # otherwise the file was deleted without a commit
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     venv = folder / ".venv"

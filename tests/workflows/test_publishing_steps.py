@@ -1,6 +1,6 @@
 """
-The steps of eval.yml and publish.yml in a clean clone, against the Hub double: a short training, its evaluation, the
-gate against what is published, and the pull request or the publication, with the token of a trusted job.
+Test the steps of eval.yml and publish.yml in a clean clone with the Hub double: a short training, its evaluation, the
+gate, and the pull request or the publication with the token of a trusted job.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cards.publishing import commits, reach, tree
+from tests.cards.publishing import client_environment, commits, tree
 from tests.conftest import ROOT, write_manifest
 from tests.hub_double import HubDouble, Repo, serve
 from tests.workflows.reading import job
@@ -51,7 +51,7 @@ def machine(runner: Runner, hub: HubDouble) -> Runner:
     recipe["training"] |= {"max_steps": 4, "eval_strategy": "no", "per_device_train_batch_size": 8}
     recipe["eval"] |= {"resamples": 100}
     (runner.clone / RECIPE).write_text(yaml.safe_dump(recipe), "utf-8")
-    runner.environment |= reach(hub, token=None)
+    runner.environment |= client_environment(hub, token=None)
     return runner
 
 
@@ -69,7 +69,7 @@ def publish(machine: Runner) -> None:
     escoita(machine, "push", "--run", RUN, "--repo", REPO, HF_TOKEN="hf_ana")
 
 
-def better_is_published(hub: HubDouble, machine: Runner) -> None:
+def publish_better_results(hub: HubDouble, machine: Runner) -> None:
     """Publish results of an adapter with a very low WER, without its predictions."""
     results = json.loads((machine.clone / RUN / "eval/results.json").read_text("utf-8"))
     for corpus in results["corpora"]:
@@ -87,7 +87,7 @@ def test_an_evaluation_is_compared_with_the_published_one_and_proposed(machine: 
     assert (report / "eval/report.html").is_file() and not (report / "checkpoints").exists()
 
     publish(machine)
-    better_is_published(hub, machine)
+    publish_better_results(hub, machine)
     with pytest.raises(StepFailed) as error:
         machine.run(evaluate, OF_RECIPE | {"inputs.repo": REPO})
     assert (error.value.step, error.value.status) == ("Gate", 1)
@@ -99,7 +99,7 @@ def test_an_evaluation_is_compared_with_the_published_one_and_proposed(machine: 
     assert "**Pass:** no measurable difference on few." in machine.summary
 
     hub.trust(REPO, repository="ana/train", workflow="eval.yml")
-    better_is_published(hub, machine)
+    publish_better_results(hub, machine)
     shutil.rmtree(machine.clone / RUN)
     trusted = hub.ci_job(repository="ana/train", workflow="eval.yml")
     machine.run(propose, OF_RECIPE | {"inputs.repo": REPO}, **trusted)

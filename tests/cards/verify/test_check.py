@@ -1,4 +1,4 @@
-"""What two documents, cards and lists of digests have otherwise."""
+"""Test the comparison of documents, cards and lists of digests."""
 
 import hashlib
 from pathlib import Path
@@ -18,8 +18,8 @@ from escoita.cards.verify.text import check_names, check_sections, check_version
 from escoita.models import family_of
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
-from tests.cards.proven import write_files
-from tests.cards.samples import evaluation, heard, recipe, result, system, training
+from tests.cards.samples import evaluation, recipe, result, system, system_result, training
+from tests.cards.verifiable_run import write_files
 from tests.conftest import ROOT
 from tests.models.test_generic import CASES
 
@@ -32,23 +32,23 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_a_document_is_as_itself(document: object) -> None:
+def test_equal_documents_have_no_differences(document: object) -> None:
     assert not list(differences(document, document))
 
 
 @given(st.integers(-999, 999), st.integers(-999, 999))
-def test_one_number_is_one_difference(one: int, other: int) -> None:
+def test_another_number_is_one_difference(one: int, other: int) -> None:
     found = list(differences({"corpora": [{"name": "a", "wer": one}]}, {"corpora": [{"name": "a", "wer": other}]}))
     assert found == ([] if one == other else [f"corpora.a.wer: {one} published, {other} recomputed"])
 
 
-def test_the_last_digits_of_sums_may_differ_and_true_is_not_one() -> None:
+def test_rounding_errors_are_ignored_and_true_is_not_one() -> None:
     assert not list(differences(0.1 + 0.2, 0.3))
     assert list(differences(0.1000001, 0.1)) and list(differences(True, 1.5)) and list(differences([1], [1, 2]))
     assert list(differences({"a": 1}, {})) == ["a: 1 published, nothing recomputed"]
 
 
-def test_of_many_differences_some_are_said() -> None:
+def test_the_number_of_listed_differences_is_limited() -> None:
     check = compared("all", [str(number) for number in range(30)])
     assert len(check.lines) == MOST_LINES + 1 and check.lines[-1] == f"and {30 - MOST_LINES} more"
 
@@ -59,20 +59,20 @@ def test_figures_of_a_text() -> None:
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="<\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")))
-def test_a_card_is_as_itself_whatever_it_says(text: str) -> None:
+def test_equal_cards_have_no_differences(text: str) -> None:
     card = "# Mine\n" + marked("results", f"WER 1\n{text}\nend")
     assert {check.verdict for check in check_sections(card, card, True)} <= {"holds", "cannot be proven"}
     assert len(every_block(card)) == 1
 
 
-def test_a_block_of_no_record_and_a_card_without_blocks() -> None:
+def test_a_block_without_a_record_and_a_card_without_blocks() -> None:
     made = marked("results", "WER 1 %")
     checks = check_sections(made + marked("more", "WER 0 %"), made, True)
     assert [check.verdict for check in checks if check.what == "card: more"] == ["differs"]
     assert [check.verdict for check in check_sections("# Mine", made, True)] == ["differs"]
 
 
-def test_what_a_card_names() -> None:
+def test_names_in_a_card() -> None:
     card = marked(
         "usage", """load("ana/base", adapter='ana/uz') `escoita verify ana/uz` <https://huggingface.co/bea/x>"""
     )
@@ -89,14 +89,14 @@ def test_versions_are_those_of_the_record() -> None:
     assert check_versions("", {"torch": "2.13.0"}).verdict == "not checked"
 
 
-def test_entries_of_an_index_are_told_apart() -> None:
+def test_entries_of_an_index_are_distinguished() -> None:
     metric = {"type": "wer", "value": 1, "name": "WER"}
     result = {"dataset": {"type": "a", "args": {"n": [1]}}, "metrics": [metric, metric, metric | {"verified": True}]}
     assert len(index_entries({"model-index": [{"results": [result]}]})) == 3
     assert index_entries({}) == {}
 
 
-def test_sums_reach_no_further_than_the_folder(tmp_path: Path) -> None:
+def test_digests_outside_of_the_folder_are_not_computed(tmp_path: Path) -> None:
     inside = hashlib.sha256(b"1").hexdigest()
     write_files(tmp_path, {"outside": b"1", "there/a.md": b"1", "there/training.json": b"{}"})
     (tmp_path / "there/SHA256SUMS").write_text(f"{inside}  ../outside\n{inside}  a.md\nnonsense\n", "utf-8")
@@ -107,8 +107,8 @@ def test_sums_reach_no_further_than_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["abc", "7", "[1]", "null", "{}"])
-def test_a_model_index_of_another_shape_is_a_line(dataset: str) -> None:
-    """Found by Atheris: a text in the place of a dataset ended in a traceback."""
+def test_an_invalid_model_index_is_one_difference(dataset: str) -> None:
+    """Regression, found by Atheris: a text instead of a dataset raised an unexpected error."""
     results = f"[{{dataset: {dataset}, metrics: [{{type: wer, value: 3}}]}}]"
     card = f"---\nmodel-index: [{{name: x, results: {results}}}]\n---\n\n# Title\n"
     checks = check_front(card, "---\nlanguage: uz\n---\n\n# Title\n")
@@ -124,7 +124,7 @@ def test_a_baseline_has_the_token_limit_that_the_recipe_sets(
     asked: int | None, recorded: int | None, holds: bool
 ) -> None:
     wanted = recipe(eval={"baselines": [{"model": "a/whisper", "max_new_tokens": asked}]})
-    record = evaluation(result(systems=[heard(), heard("base"), heard("whisper")]))
+    record = evaluation(result(systems=[system_result(), system_result("base"), system_result("whisper")]))
     systems = [*record.systems[:2], system("whisper", base="a/whisper", max_new_tokens=recorded)]
     found = list(evaluation_differences(wanted, record.model_copy(update={"systems": systems})))
     assert any("max_new_tokens of whisper" in line for line in found) is not holds
@@ -132,7 +132,7 @@ def test_a_baseline_has_the_token_limit_that_the_recipe_sets(
 
 @pytest.mark.parametrize("name", [*CASES, "gemma4", "phi4"])
 @pytest.mark.parametrize("changed", [False, True])
-def test_the_prompt_of_every_family_is_rendered_as_in_training_or_not_judged(
+def test_the_prompt_of_every_family_is_rendered_as_in_training_or_not_checked(
     tmp_path: Path, name: str, changed: bool
 ) -> None:
     base = tmp_path / "base" if name in CASES else ROOT / "quickstart" / name
@@ -146,6 +146,6 @@ def test_the_prompt_of_every_family_is_rendered_as_in_training_or_not_judged(
     rendered = family.render(processor, prompt) + "!" * changed
     AdapterRecord(language="gl", prompt=prompt, rendered_prompt=rendered).write(published / "escoita.json")
     found = check_rendered_prompt(RunDirectory(published), training().model_copy(update={"family": family.info.name}))
-    main_system = name in ("gemma4", "phi4", "voxtral")  # the templates of the others are made up for the tests
+    main_system = name in ("gemma4", "phi4", "voxtral")  # the other templates are written for the tests
     expected = ("differs" if changed else "holds") if main_system else "cannot be proven"
     assert found.verdict == expected, found

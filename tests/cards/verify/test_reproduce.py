@@ -1,4 +1,4 @@
-"""Clips of a public corpus heard again: equal, changed, and not at hand."""
+"""Test the repeated transcription of clips of a public corpus: equal, changed, and unavailable."""
 
 import shutil
 from collections.abc import Callable
@@ -18,8 +18,8 @@ CORPUS = "escoita-quickstart-uz"
 
 
 @pytest.fixture
-def there(quickstart_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
-    """The quick start's run as it would be published, with its adapter at the root and a path that is relative."""
+def repository(quickstart_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """Return the published files of the quick start's run in a folder, with relative paths."""
     shutil.copytree(quickstart_run / "adapter", tmp_path / "there")
     shutil.copytree(quickstart_run / "eval", tmp_path / "there/eval")
     recipe = RunDirectory(quickstart_run).load_recipe()
@@ -32,7 +32,7 @@ def there(quickstart_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return RunDirectory(tmp_path / "there")
 
 
-def heard(run: RunDirectory, recipe: Recipe, count: int = 3) -> Check:
+def transcribe_again(run: RunDirectory, recipe: Recipe, count: int = 3) -> Check:
     (check,) = check_reproduction(run, recipe, count)
     return check
 
@@ -45,45 +45,47 @@ def published_otherwise(run: RunDirectory, change: Callable[[list[str]], list[st
     write_predictions(described(table, provenance), path)
 
 
-def test_what_was_published_is_heard_again(there: RunDirectory) -> None:
-    check = heard(there, there.load_recipe())
+def test_published_transcripts_are_reproduced(repository: RunDirectory) -> None:
+    check = transcribe_again(repository, repository.load_recipe())
     assert check == Check(f"{CORPUS} transcribed again", "holds", ["3 clips, all as published"])
 
 
-def test_a_transcript_that_was_never_heard_differs(there: RunDirectory) -> None:
-    published_otherwise(there, lambda texts: [f"{text} qalay" for text in texts])
-    check = heard(there, there.load_recipe(), 2)
+def test_a_forged_transcript_differs(repository: RunDirectory) -> None:
+    published_otherwise(repository, lambda texts: [f"{text} qalay" for text in texts])
+    check = transcribe_again(repository, repository.load_recipe(), 2)
     assert check.verdict == "differs" and "0 of 2 clips" in check.lines[0]
     assert "qalay" in check.lines[1]
 
 
-def test_on_another_machine_a_difference_is_told_but_not_counted(there: RunDirectory) -> None:
-    published_otherwise(there, lambda texts: [f"{text} qalay" for text in texts], device="A GPU", dtype="bfloat16")
-    check = heard(there, there.load_recipe(), 1)
+def test_on_another_machine_a_difference_is_only_reported(repository: RunDirectory) -> None:
+    published_otherwise(
+        repository, lambda texts: [f"{text} qalay" for text in texts], device="A GPU", dtype="bfloat16"
+    )
+    check = transcribe_again(repository, repository.load_recipe(), 1)
     assert (
         check.verdict == "not checked" and "A GPU in bfloat16" in check.lines[0] and "cpu in float32" in check.lines[0]
     )
 
 
-def test_recordings_that_are_not_here_are_not_heard(there: RunDirectory, tmp_path: Path) -> None:
-    text = there.recipe.read_text("utf-8").replace("test.jsonl", "nowhere.jsonl")
-    write_atomically(there.recipe, text)
-    check = heard(there, there.load_recipe())
+def test_unavailable_recordings_are_not_transcribed(repository: RunDirectory, tmp_path: Path) -> None:
+    text = repository.recipe.read_text("utf-8").replace("test.jsonl", "nowhere.jsonl")
+    write_atomically(repository.recipe, text)
+    check = transcribe_again(repository, repository.load_recipe())
     assert check.verdict == "not checked" and len(check.lines) == 1
 
 
-def test_other_clips_of_the_same_name_are_not_heard(there: RunDirectory) -> None:
-    path = predictions_path(there.eval, CORPUS, "adapter")
+def test_other_clips_of_the_same_name_are_not_transcribed(repository: RunDirectory) -> None:
+    path = predictions_path(repository.eval, CORPUS, "adapter")
     table, provenance = read_predictions(path)
     write_predictions(described(replaced(table, {"reference": ["boshqa"] * len(table)}), provenance), path)
-    check = heard(there, there.load_recipe())
+    check = transcribe_again(repository, repository.load_recipe())
     assert check.verdict == "not checked" and len(check.lines) == 1
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../corpus/test.jsonl", "a/../../b.jsonl"])
-def test_no_file_outside_of_the_current_folder_is_read(there: RunDirectory, path: str) -> None:
-    recipe = there.load_recipe()
+def test_files_outside_of_the_current_folder_are_not_read(repository: RunDirectory, path: str) -> None:
+    recipe = repository.load_recipe()
     corpus = recipe.corpora.test[0].model_copy(update={"path": path})
     elsewhere = recipe.model_copy(update={"corpora": recipe.corpora.model_copy(update={"test": [corpus]})})
-    check = heard(there, elsewhere)
+    check = transcribe_again(repository, elsewhere)
     assert check.verdict == "not checked" and len(check.lines) == 1

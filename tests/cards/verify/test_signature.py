@@ -1,4 +1,4 @@
-"""What `verify` says of a signature: who signed, what was changed since, and what is no signature at all."""
+"""Test the checks of `verify` for signatures: the signer, later changes, and invalid signatures."""
 
 import base64
 import json
@@ -28,9 +28,9 @@ from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.plots import drawings
 from escoita.hub.upload import CommitPlan, Head
 from escoita.utils.files import sha256
-from tests.cards.proven import WEIGHTS, make_proven_run, published, with_record, write_files
 from tests.cards.publishing import BASE, REPO
 from tests.cards.signers import write_key
+from tests.cards.verifiable_run import WEIGHTS, make_verifiable_run, published, with_record, write_files
 from tests.hub_double import Repo, serve
 
 
@@ -48,7 +48,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Key, Key]:
 
 @pytest.fixture(scope="module")
 def unsigned(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    return published(make_proven_run(tmp_path_factory.mktemp("open") / "run"))
+    return published(make_verifiable_run(tmp_path_factory.mktemp("open") / "run"))
 
 
 def signed(files: Mapping[str, bytes], key: Key) -> Files:
@@ -69,7 +69,7 @@ def checked(tmp_path: Path) -> Callable[..., Check]:
     return check
 
 
-def test_over_http_signed_files_hold_and_the_signer_is_named(
+def test_signed_files_are_verified_over_http_with_the_signer(
     files: Files, keys: tuple[Key, Key], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve(tmp_path / "hub") as double:
@@ -84,7 +84,7 @@ def test_over_http_signed_files_hold_and_the_signer_is_named(
         (check,) = (check for check in checks if check.what == "signature")
         assert check.verdict == "holds" and fingerprint(keys[0].public) in check.lines[0]
 
-        # A record that was edited, with new sums and by somebody without the key, and a card that says the same.
+        # A record that was edited without the key, with new digests, and the card of it.
         double.commit(REPO, {RESULTS: with_record(files, wer=0.05)}, "Edited")
         checks = verify(REPO, score, drawings)
         differing = {check.what: check.lines for check in checks if check.verdict == "differs"}
@@ -92,7 +92,7 @@ def test_over_http_signed_files_hold_and_the_signer_is_named(
         assert any("0.05 published, 0.1 recomputed" in line for line in differing[RESULTS])
 
 
-def test_what_nobody_signed_cannot_be_proven_and_fails_where_a_signer_is_required(
+def test_an_unsigned_repository_fails_only_if_a_signer_is_required(
     unsigned: Files, keys: tuple[Key, Key], checked: Callable[..., Check]
 ) -> None:
     assert checked(unsigned).verdict == "cannot be proven"
@@ -120,7 +120,7 @@ def edited_card(change: Callable[[str], str]) -> Callable[[Files], None]:
 
 
 def forged_section(card: str) -> str:
-    """Another figure, with digests that fit, in the section and in the last mark."""
+    """Change a figure of a section, and update the digests in its mark and in the last mark."""
     block = next(block for block in blocks(card) if block.name == "results")
     text = block.text.replace("10.00 %", "1.00 %")
     card = card[: block.start] + marked("results", text) + card[block.end :]
@@ -214,13 +214,13 @@ DIFFERS: dict[str, tuple[Callable[[Files], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", HOLDS)
-def test_what_is_not_signed_may_change(files: Files, checked: Callable[..., Check], kind: str) -> None:
+def test_unsigned_text_may_change(files: Files, checked: Callable[..., Check], kind: str) -> None:
     HOLDS[kind](files)
     assert checked(files).verdict == "holds"
 
 
 @pytest.mark.parametrize("kind", DIFFERS)
-def test_what_was_changed_after_it_was_signed_is_named(
+def test_changes_after_signing_are_reported(
     files: Files, keys: tuple[Key, Key], checked: Callable[..., Check], kind: str
 ) -> None:
     change, line = DIFFERS[kind]
@@ -230,14 +230,14 @@ def test_what_was_changed_after_it_was_signed_is_named(
     assert check.verdict == "differs" and any(each.startswith(line) for each in check.lines), check.lines
 
 
-def test_files_that_the_signature_leaves_out_are_listed(files: Files, checked: Callable[..., Check]) -> None:
+def test_unsigned_files_are_listed(files: Files, checked: Callable[..., Check]) -> None:
     added("photo.png", b"png")(files)
     check = checked(files)
     assert check.verdict == "holds" and "photo.png" in check.lines[0]
 
 
 def changed_payload(content: bytes, change: Callable[[dict], object]) -> bytes:
-    """The list of files changed, and the signature of the old one kept."""
+    """Change the list of files, and keep the signature."""
     bundle = json.loads(content)
     payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
     change(payload)
@@ -276,7 +276,7 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_what_is_no_signature_is_one_line(
+def test_an_invalid_signature_is_reported_in_one_line(
     files: Files, checked: Callable[..., Check], capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     files[SIGNATURE] = GARBAGE[kind](files[SIGNATURE])
@@ -288,20 +288,22 @@ def test_what_is_no_signature_is_one_line(
 @pytest.mark.parametrize(
     "content", [b"", b"\xff", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", b"x" * 20_000]
 )
-def test_a_public_key_that_is_none_is_one_line(files: Files, checked: Callable[..., Check], content: bytes) -> None:
+def test_an_invalid_public_key_is_reported_in_one_line(
+    files: Files, checked: Callable[..., Check], content: bytes
+) -> None:
     files[PUBLIC_KEY] = content
     check = checked(files)
     assert check.verdict == "differs" and len(check.lines) == 1
 
 
-def test_names_in_a_signature_are_compared_and_never_opened(
+def test_files_named_in_a_signature_are_not_opened(
     unsigned: Files,
     keys: tuple[Key, Key],
     tmp_path: Path,
     checked: Callable[..., Check],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A signer may list any name; the digest is that of a file of this machine."""
+    """A signer can list any name; here, the digest is that of a file outside of the folder."""
     secret = tmp_path / "secret.txt"
     secret.write_text("secret", "utf-8")
     outside = os.path.relpath(secret, tmp_path / "published")
@@ -329,7 +331,7 @@ def test_names_in_a_signature_are_compared_and_never_opened(
     assert opened and all(path.resolve().is_relative_to(tmp_path / "published") for path in opened)
 
 
-def test_a_key_that_is_not_published_leaves_it_unchecked(
+def test_without_the_public_key_a_signature_is_not_checked(
     files: Files, keys: tuple[Key, Key], checked: Callable[..., Check]
 ) -> None:
     del files[PUBLIC_KEY]
@@ -337,7 +339,7 @@ def test_a_key_that_is_not_published_leaves_it_unchecked(
     assert checked(files, Signer(fingerprint(keys[0].public))).verdict == "differs"
 
 
-def test_without_the_packages_it_is_not_checked_and_nobody_can_be_required(
+def test_without_the_packages_a_signature_is_not_checked(
     files: Files, checked: Callable[..., Check], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "model_signing", None)
@@ -349,7 +351,7 @@ def test_without_the_packages_it_is_not_checked_and_nobody_can_be_required(
         require_signer("key.pem")
 
 
-def test_a_fingerprint_may_be_written_with_colons_and_capitals() -> None:
+def test_a_fingerprint_may_contain_colons_and_capitals() -> None:
     digits = "0a" * 32
     pairs = ":".join(["0A"] * 32)
     assert (
@@ -369,13 +371,13 @@ def test_a_fingerprint_may_be_written_with_colons_and_capitals() -> None:
     ("identity", "issuer"),
     [("sha256:00", None), ("sha256:" + "g" * 64, None), ("ana@example.org", None), (None, "https://issuer.example")],
 )
-def test_a_requirement_that_makes_no_sense_is_refused(identity: str | None, issuer: str | None) -> None:
+def test_invalid_requirements_are_refused(identity: str | None, issuer: str | None) -> None:
     with pytest.raises(PublishError):
         required_signer(identity, issuer)
 
 
-def test_the_package_itself_verifies_the_same_folder(files: Files, tmp_path: Path) -> None:
-    """So that readers need not trust escoita: `model_signing verify key` takes the folder as it is."""
+def test_model_signing_verifies_the_same_folder(files: Files, tmp_path: Path) -> None:
+    """Readers can check a signature without escoita, with `model_signing verify key`."""
     folder = write_files(tmp_path / "published", files)
     words = [sys.executable, "-m", "model_signing", "verify", "key", "--signature", str(folder / SIGNATURE)]
     words += ["--public_key", str(folder / PUBLIC_KEY), str(folder)]

@@ -1,4 +1,4 @@
-"""Each kind of tampering, in a repository of the Hub double and in a folder: verification names what was changed."""
+"""Test that verification reports each kind of tampering, in a repository of the Hub double and in a folder."""
 
 import json
 import shutil
@@ -23,15 +23,15 @@ from escoita.evaluation.report.plots import drawings
 from escoita.evaluation.report.render import write_report
 from escoita.records.evaluation import EvaluationRecord
 from tests.cards.forgeries import FORGERIES
-from tests.cards.proven import (
+from tests.cards.publishing import BASE, REPO, Command, client_environment
+from tests.cards.verifiable_run import (
     OTHER_WEIGHTS,
     ROWS,
     WEIGHTS,
-    make_proven_run,
+    make_verifiable_run,
     published,
     write_files,
 )
-from tests.cards.publishing import BASE, REPO, Command, reach
 from tests.conftest import ROOT
 from tests.hub_double import HubDouble, Repo, serve
 
@@ -43,17 +43,17 @@ CARD, RESULTS = "README.md", "eval/results.json"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    return published(make_proven_run(tmp_path_factory.mktemp("open") / "run"))
+    return published(make_verifiable_run(tmp_path_factory.mktemp("open") / "run"))
 
 
 @pytest.fixture(scope="module")
 def hidden_files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    return published(make_proven_run(tmp_path_factory.mktemp("hidden") / "run", hidden=True))
+    return published(make_verifiable_run(tmp_path_factory.mktemp("hidden") / "run", hidden=True))
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
-    """A double that holds the base, and to which this process talks."""
+    """Return a double with the base, which this process uses."""
     with serve(tmp_path / "hub") as double:
         put_base(double, WEIGHTS["base"])
         monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint=double.url, token=False))
@@ -76,7 +76,7 @@ def differing(checks: list[Check]) -> dict[str, str]:
     return {check.what: "\n".join(check.lines) for check in checks if check.verdict == "differs"}
 
 
-# One of each kind of file; all the others are tried in a folder by test_verify_forgeries.py.
+# One forgery of each kind of file; test_verify_forgeries.py tests all others in a folder.
 TAMPERED = [
     "figure",
     "code-repository",
@@ -126,7 +126,7 @@ def test_tampering_is_named(hub: HubDouble, files: Files, name: str, sums: str) 
     assert ("checksums" in found) == (sums == "old sums" and listed)
 
 
-def test_text_around_the_blocks_is_the_authors(hub: HubDouble, files: Files, tmp_path: Path) -> None:
+def test_text_outside_of_blocks_is_not_checked(hub: HubDouble, files: Files, tmp_path: Path) -> None:
     card = files[CARD].decode()
     start = blocks(card)[1].start
     mine = card[:start] + "\nWER 0.00 % on my own clips, bea/uzbek.\n\n" + card[start:]
@@ -191,13 +191,13 @@ def test_repository_of_version_0_1_0_that_was_forged_differs(hub: HubDouble, tmp
 
 
 def test_another_base_that_was_accepted_is_shown_and_verifies(hub: HubDouble, tmp_path: Path) -> None:
-    run = make_proven_run(tmp_path / "run")
+    run = make_verifiable_run(tmp_path / "run")
     trained, other = EvaluationRecord.read(run.results).main_system.base_sha256, "f" * 64
     for path in run.eval.glob("*/predictions*.parquet"):
-        table, told = read_predictions(path)
+        table, provenance = read_predictions(path)
         changes = {"base_sha256": other, "base_commit": "c" * 40, "expected_base_sha256": trained}
-        system = told.system.model_copy(update=changes)
-        write_predictions(described(table, told.model_copy(update={"system": system})), path)
+        system = provenance.system.model_copy(update=changes)
+        write_predictions(described(table, provenance.model_copy(update={"system": system})), path)
     score(run.eval, "raw", 100).write(run.results)
     write_report(run.eval, EvaluationRecord.read(run.results))
     assert trained[:12] in (run.eval / "report.html").read_text("utf-8")
@@ -208,14 +208,14 @@ def test_another_base_that_was_accepted_is_shown_and_verifies(hub: HubDouble, tm
     assert passed(verify(REPO, score, drawings), strict=True)
 
 
-def test_another_base_on_the_hub_is_said(hub: HubDouble, files: Files) -> None:
+def test_another_base_on_the_hub_is_reported(hub: HubDouble, files: Files) -> None:
     put(hub, files)
     put_base(hub, OTHER_WEIGHTS)
     found = differing(verify(REPO, score, drawings))
     assert list(found) == ["base's weights"] and REPO.split("/")[0] in found["base's weights"]
 
 
-def test_a_base_that_cannot_be_asked_is_not_checked(hub: HubDouble, files: Files) -> None:
+def test_an_unavailable_base_is_not_checked(hub: HubDouble, files: Files) -> None:
     put(hub, files)
     del hub.store.repos["model", BASE]
     checks = verify(REPO, score, drawings)
@@ -281,7 +281,7 @@ def test_unknown_repository_and_revision_are_refused(hub: HubDouble, files: File
     assert (error.value.path, error.value.value) == (REPO, "v9")
 
 
-def test_an_earlier_commit_is_verified_as_it_was(hub: HubDouble, files: Files) -> None:
+def test_an_earlier_commit_can_be_verified(hub: HubDouble, files: Files) -> None:
     put(hub, files)
     first = hub.store.repos["model", REPO].at("main").id
     changed = dict(files)
@@ -290,10 +290,12 @@ def test_an_earlier_commit_is_verified_as_it_was(hub: HubDouble, files: Files) -
     assert differing(verify(REPO, score, drawings)) and not differing(verify(REPO, score, drawings, first))
 
 
-def test_hostile_text_moves_no_cursor(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_contains_no_control_characters(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     print_checks([Check("a\x1b[2Jname", "differs", ["[red]a\rline[/red]"])])
-    said = capsys.readouterr().out
-    assert "\x1b" not in said and "\r" not in said and "[red]" in said
+    output = capsys.readouterr().out
+    assert "\x1b" not in output and "\r" not in output and "[red]" in output
 
 
 @pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
@@ -303,17 +305,17 @@ def real_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDoub
 
 
 def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp_path: Path) -> None:
-    run = make_proven_run(tmp_path / "run")
+    run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])
-    pushed = command("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, **reach(real_hub))
+    pushed = command("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, **client_environment(real_hub))
     assert pushed.returncode == 0, pushed.stderr
-    good = command("-m", "escoita", "verify", REPO, **reach(real_hub, None))
+    good = command("-m", "escoita", "verify", REPO, **client_environment(real_hub, None))
     assert good.returncode == 0, good.stdout + good.stderr
     assert ", 0 differ, 0 not checked" in good.stdout
-    strict = command("-m", "escoita", "verify", REPO, "--strict", "--json", **reach(real_hub, None))
+    strict = command("-m", "escoita", "verify", REPO, "--strict", "--json", **client_environment(real_hub, None))
     assert strict.returncode == 0 and json.loads(strict.stdout)["counts"]["differs"] == 0
     real_hub.commit(REPO, {"adapter_model.safetensors": OTHER_WEIGHTS}, "Tampered")
-    bad = command("-m", "escoita", "verify", REPO, **reach(real_hub, None))
+    bad = command("-m", "escoita", "verify", REPO, **client_environment(real_hub, None))
     assert bad.returncode == 1 and "adapter's weights" in bad.stdout and "Traceback" not in bad.stderr
 
 
@@ -322,20 +324,20 @@ def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp
 def test_a_full_disk_while_publishing_changes_nothing(
     real_hub: HubDouble, command: Command, tmp_path: Path, room: int
 ) -> None:
-    run = make_proven_run(tmp_path / "run")
+    run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     arguments = ["push", "--run", str(run.path), "--repo", REPO]
-    full = command("-c", on_a_full_disk(room, *arguments), **reach(real_hub))
+    full = command("-c", on_a_full_disk(room, *arguments), **client_environment(real_hub))
     assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
     assert [line for line in full.stderr.splitlines() if "MB are free" in line], full.stderr
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
-    again = command("-m", "escoita", *arguments, **reach(real_hub))
+    again = command("-m", "escoita", *arguments, **client_environment(real_hub))
     assert again.returncode == 0, again.stderr
 
 
 def on_a_full_disk(room: int, *arguments: str) -> str:
-    """A script that runs a command which can write no file of more bytes than there is room for."""
+    """Return a script that runs a command with a limited size of files."""
     return (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -347,15 +349,15 @@ def on_a_full_disk(room: int, *arguments: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_next_attempt_goes_on(
+def test_a_full_disk_is_one_line_and_the_next_attempt_succeeds(
     real_hub: HubDouble, command: Command, tmp_path: Path
 ) -> None:
-    run = make_proven_run(tmp_path / "run")
+    run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])
-    pushed = command("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, **reach(real_hub))
+    pushed = command("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, **client_environment(real_hub))
     assert pushed.returncode == 0, pushed.stderr
-    full = command("-c", on_a_full_disk(4096, "verify", REPO), **reach(real_hub, None))
+    full = command("-c", on_a_full_disk(4096, "verify", REPO), **client_environment(real_hub, None))
     assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
     assert [line for line in full.stderr.strip().splitlines() if "File too large" in line], full.stderr
-    good = command("-m", "escoita", "verify", REPO, **reach(real_hub, None))
+    good = command("-m", "escoita", "verify", REPO, **client_environment(real_hub, None))
     assert good.returncode == 0, good.stdout + good.stderr

@@ -1,4 +1,4 @@
-"""Each way to forge a repository is answered by the check and the verdict that the documentation names."""
+"""Test that each forgery gets the check and the verdict of the documentation."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,18 +20,18 @@ from escoita.evaluation.report.plots import drawings
 from escoita.run_directory import RunDirectory
 from escoita.utils.files import sha256
 from tests.cards.forgeries import FORGERIES, Change, put, record, table
-from tests.cards.proven import make_proven_run, published, write_files
+from tests.cards.verifiable_run import make_verifiable_run, published, write_files
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    return published(make_proven_run(tmp_path_factory.mktemp("proven") / "run"))
+    return published(make_verifiable_run(tmp_path_factory.mktemp("proven") / "run"))
 
 
 @pytest.fixture(autouse=True)
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing listens at the address of the Hub; and what is slow and always the same is done once."""
+    """Make the Hub unreachable, and cache slow results that are always equal."""
     monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9", token=False))
     monkeypatch.setattr(fetch, "require_readable", lambda source, folder: None)  # see test_parquet_probe.py
     monkeypatch.setattr(plots, "training_plot", drawn_once(plots.training_plot, lambda record: record.to_json()))
@@ -73,7 +73,7 @@ def test_forgery_gets_its_verdict(files: Mapping[str, bytes], tmp_path: Path, na
     assert all(str(tmp_path) not in line for check in checks for line in [check.what, *check.lines])
 
 
-def test_honest_repository_differs_in_nothing(files: Mapping[str, bytes], tmp_path: Path) -> None:
+def test_honest_repository_has_no_differences(files: Mapping[str, bytes], tmp_path: Path) -> None:
     checks = verified(tmp_path, files)
     assert passed(checks)
     assert {check.what for check in checks if check.verdict == "not checked"} == {"base's weights"}
@@ -85,8 +85,8 @@ def test_documentation_lists_each_forgery() -> None:
     assert table() in (ROOT / "docs/security.md").read_text("utf-8")
 
 
-def test_buffers_of_whole_modules_are_no_trained_parameters(files: Mapping[str, bytes], tmp_path: Path) -> None:
-    """PEFT saves modules that were trained whole with their buffers."""
+def test_buffers_of_modules_are_not_trained_parameters(files: Mapping[str, bytes], tmp_path: Path) -> None:
+    """PEFT saves fully trained modules with their buffers."""
     modules = {"kind": "modules", "modules": ["audio_tower", "language_model"], "trainable": {"audio": 192}}
     forged = dict(files)
     record("recipe.yaml", lambda it: it.update(method=modules))(forged)
@@ -110,7 +110,7 @@ def test_buffers_of_whole_modules_are_no_trained_parameters(files: Mapping[str, 
         put("recipe.yaml", "method", "target_modules", f"({'a|' * 20_000}b)"),
     ],
 )
-def test_odd_number_or_expression_is_a_line(files: Mapping[str, bytes], tmp_path: Path, change: Change) -> None:
+def test_invalid_number_or_expression_is_one_line(files: Mapping[str, bytes], tmp_path: Path, change: Change) -> None:
     forged = dict(files)
     change(forged)
     assert not passed(verify(str(write_files(tmp_path, forged)), score, drawings))

@@ -17,7 +17,7 @@ TEXTS = ["bir ikki uch toʻrt besh"] * 6
 
 def drawn_text(svg: str) -> list[str]:
     """Return the visible texts of a plot."""
-    root = ElementTree.fromstring(svg)  # noqa: S314  # our own plot
+    root = ElementTree.fromstring(svg)  # noqa: S314  # written here
     return ["".join(element.itertext()) for element in root.iter() if element.tag.endswith("}text")]
 
 

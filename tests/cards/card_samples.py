@@ -1,4 +1,4 @@
-"""Cards of sample records, and what a reader finds in them."""
+"""Make cards of sample records, and parse them."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ TWO = {
 }
 
 
-def card_of(
+def make_card(
     path: Path,
     chosen: Recipe | None = None,
     training_record: TrainingRecord | None = None,
@@ -40,7 +40,7 @@ def card_of(
 
 
 def table_rows(card: str, heading: str) -> list[list[str]]:
-    """Cells of the first table under a heading, as Markdown shows them."""
+    """Return the cells of the first table under a heading, rendered from Markdown."""
     tokens = MARKDOWN.parse(ModelCard(card).text)
     start = next(i for i, token in enumerate(tokens) if token.type == "inline" and token.content == heading)
     rows: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""What a stranger may publish so that verification says too much, hangs, or breaks."""
+"""Test repositories of untrusted authors that could mislead, stop or crash verification."""
 
 import json
 import tempfile
@@ -25,8 +25,8 @@ from escoita.evaluation.report.plots import drawings
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import visible
-from tests.cards.proven import make_proven_run, published, write_files
 from tests.cards.publishing import BASE
+from tests.cards.verifiable_run import make_verifiable_run, published, write_files
 from tests.fuzz.inputs import no_text
 
 
@@ -43,13 +43,13 @@ WER 0.01 %
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
-    """Nobody listens where the Hub should be: the base cannot be asked for."""
+    """Return a run; the Hub is unreachable, so that the base is not checked."""
     monkeypatch.setattr(module, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9", token=False))
-    return make_proven_run(tmp_path / "run")
+    return make_verifiable_run(tmp_path / "run")
 
 
 def with_recipe(run: RunDirectory, section: str, **changes: Any) -> Files:
-    """What is published of the run under another recipe."""
+    """Return the published files of the run with another recipe."""
     asked = run.load_recipe().model_dump(mode="json")
     asked[section] |= changes
     run.recipe.write_text(Recipe.model_validate(asked).to_yaml(), "utf-8")
@@ -57,7 +57,7 @@ def with_recipe(run: RunDirectory, section: str, **changes: Any) -> Files:
 
 
 def checked(folder: Path, files: Mapping[str, bytes]) -> dict[str, Check]:
-    """Each check by what it is of; the digests were made to fit."""
+    """Return each check by its subject, after the digests were updated."""
     there = write_files(folder, {**files, "SHA256SUMS": checksums(files)})
     return {check.what: check for check in verify(str(there), score, drawings)}
 
@@ -76,7 +76,7 @@ def test_template_of_the_publisher_is_not_rendered(
     assert checks["card: evaluation"].verdict == "holds"
 
 
-def test_what_leaderboards_read_is_recomputed(run: RunDirectory, tmp_path: Path) -> None:
+def test_rates_for_leaderboards_are_recomputed(run: RunDirectory, tmp_path: Path) -> None:
     asked = {"corpus": "clips", "dataset": "hf-audio/open-asr-leaderboard", "task": "clips"}
     files = with_recipe(run, "hub", benchmarks=[asked])
     assert checked(tmp_path / "true", files)[BOARD].verdict == "holds"
@@ -109,12 +109,12 @@ def test_record_with_impossible_settings_is_one_line(
 
 
 @pytest.mark.parametrize(("name", "what"), [("adapter_config.json", "consistency"), ("recipe.yaml", "recipe.yaml")])
-def test_what_is_nested_too_deep_to_read_is_one_line(run: RunDirectory, tmp_path: Path, name: str, what: str) -> None:
+def test_deeply_nested_files_are_reported_in_one_line(run: RunDirectory, tmp_path: Path, name: str, what: str) -> None:
     check = checked(tmp_path / "there", published(run) | {name: b"[" * 20_000})[what]
     assert check.verdict == "differs" and len(check.lines) == 1 and "nesting levels" in check.lines[0]
 
 
-def test_of_very_many_figures_some_are_said(run: RunDirectory, tmp_path: Path) -> None:
+def test_the_number_of_reported_figures_is_limited(run: RunDirectory, tmp_path: Path) -> None:
     files = published(run)
     card = files[CARD].replace(b"## Results", b"## Results " + b"7 " * 500)
     lines = checked(tmp_path / "there", files | {CARD: card})["card: results"].lines
@@ -122,7 +122,7 @@ def test_of_very_many_figures_some_are_said(run: RunDirectory, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["extra.BIN", "folder/old.Pt", "x.npy", ".cache/x.bin"])
-def test_a_pickle_is_one_however_its_name_is_written(run: RunDirectory, tmp_path: Path, name: str) -> None:
+def test_pickles_are_found_for_any_spelling_of_their_name(run: RunDirectory, tmp_path: Path, name: str) -> None:
     checks = checked(tmp_path / "there", published(run) | {name: b"x"})
     assert list(checks["safetensors alone"].lines) == [f"{name}: may contain a pickle"]
 
@@ -134,14 +134,14 @@ MANY = {
 
 
 @pytest.mark.parametrize("kind", MANY)
-def test_a_card_of_more_marks_than_anybody_makes_is_one_line(run: RunDirectory, tmp_path: Path, kind: str) -> None:
+def test_too_many_marks_are_reported_in_one_line(run: RunDirectory, tmp_path: Path, kind: str) -> None:
     files = published(run)
     checks = checked(tmp_path / "there", files | {CARD: files[CARD] + MANY[kind]})
     assert checks["card"].verdict == "differs" and "500 marks" in checks["card"].lines[0]
     assert checks["eval/results.json"].verdict == "holds"
 
 
-def test_predictions_that_are_no_text_are_one_line(run: RunDirectory, tmp_path: Path) -> None:
+def test_predictions_that_are_not_text_are_reported_in_one_line(run: RunDirectory, tmp_path: Path) -> None:
     files = published(run)
     table = pq.read_table(BytesIO(files[PREDICTIONS]))
     table = table.set_column(table.schema.get_field_index("hypothesis"), "hypothesis", no_text(len(table)))
@@ -150,7 +150,7 @@ def test_predictions_that_are_no_text_are_one_line(run: RunDirectory, tmp_path: 
 
 
 @pytest.mark.parametrize("loss", ["NaN", "Infinity", "-Infinity"])
-def test_a_validation_loss_that_is_no_number_is_refused(run: RunDirectory, tmp_path: Path, loss: str) -> None:
+def test_a_validation_loss_that_is_not_a_number_is_refused(run: RunDirectory, tmp_path: Path, loss: str) -> None:
     files = published(run)
     record = json.loads(files["training.json"])
     record["validation"][-1]["loss"] = loss
@@ -198,14 +198,14 @@ def test_folder_with_unexpected_files_is_refused(
     assert refusal.value.path == folder and visible(name) in str(refusal.value)
 
 
-def test_checks_name_no_folder_of_this_machine(run: RunDirectory, tmp_path: Path) -> None:
+def test_checks_contain_no_local_paths(run: RunDirectory, tmp_path: Path) -> None:
     files = published(run)
     for name in ("training.json", "data.json", RESULTS, "adapter_config.json", "recipe.yaml", PREDICTIONS, CARD):
         said = "\n".join(map(str, checked(tmp_path / "there", files | {name: b"{"}).values()))
         assert str(tmp_path) not in said and tempfile.gettempdir() not in said, said
 
 
-def test_a_base_that_is_no_repository_is_one_line(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_base_that_is_not_a_repository_is_reported_in_one_line(run: RunDirectory, tmp_path: Path) -> None:
     asked = run.load_recipe().model_copy(update={"base": "../../../etc"})
     asked.write(run.recipe)
     files = published(run)
@@ -215,7 +215,7 @@ def test_a_base_that_is_no_repository_is_one_line(run: RunDirectory, tmp_path: P
 
 
 @pytest.mark.parametrize(("corpus", "text"), [("nope", "a"), ("probes", "a"), ("../clips", "a"), ("clips", None)])
-def test_transcripts_that_are_of_nothing_are_refused(
+def test_transcripts_of_unknown_clips_are_refused(
     run: RunDirectory, tmp_path: Path, corpus: str, text: str | None
 ) -> None:
     manifest = tmp_path / "test.jsonl"

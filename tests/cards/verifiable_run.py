@@ -1,4 +1,4 @@
-"""A small run whose card can be proved: its rates are those of predictions that stand beside it."""
+"""Make a small run whose card can be verified: its rates follow from predictions that are stored with it."""
 
 import json
 from collections.abc import Mapping
@@ -66,13 +66,13 @@ def digest_of(folder: Path, weights: bytes) -> str:
     return weights_digest(str(folder))
 
 
-def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
+def make_verifiable_run(path: Path, hidden: bool = False) -> RunDirectory:
     """
-    Trained as far as records tell, and evaluated on rows made by hand; nothing is loaded.
+    Write the records of a training, and evaluate predictions that are given here; no model is loaded.
 
     Args:
-        path (`Path`): The run directory.
-        hidden (`bool`, *optional*): The transcripts of the test corpus may not be published.
+        path (`Path`): Run directory.
+        hidden (`bool`, *optional*): Whether the transcripts of the test corpus are withheld.
     """
     test = {"name": "clips", "path": "test.jsonl", "title": "Some clips", "publish_references": not hidden}
     validation = {"name": "clips", "path": "validation.jsonl"}
@@ -166,7 +166,7 @@ def make_proven_run(path: Path, hidden: bool = False) -> RunDirectory:
 def corpus_data(
     split: str, clips: int, seconds: float, characters: int = 10_000, histogram: list[int] | None = None
 ) -> CorpusData:
-    """Return what data.json says of a corpus whose clips are alike."""
+    """Return the statistics of a corpus whose clips are equal."""
     spread = Spread(min=2.0, p5=2.0, median=2.0, mean=2.0, p95=2.0, max=2.0)
     fields: dict[str, Any] = dict.fromkeys(("rejected", "speakers", "without_speaker"), 0)
     fields |= {"reasons": [], "genders": {}, "outliers": [], "inventory": [], "sha256": "e" * 64, "words": 2000}
@@ -186,7 +186,7 @@ def corpus_data(
 
 
 def published(run: RunDirectory) -> dict[str, bytes]:
-    """What is published of it."""
+    """Return the published files of a run."""
     return publication(run, run.load_recipe(), REPO, BASE)
 
 
@@ -197,7 +197,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def with_record(files: Mapping[str, bytes], **changes: Any) -> bytes:
-    """`eval/results.json` with the adapter's first rates changed."""
+    """Return `eval/results.json` with changes of the adapter's first rates."""
     record = EvaluationRecord.model_validate_json(files["eval/results.json"]).model_dump(mode="json", by_alias=True)
     record["corpora"][0]["systems"][0]["normalized"] |= changes
     return json.dumps(record).encode()

@@ -1,4 +1,4 @@
-"""A model that says how long each clip is, letter by letter, and can be held between two letters."""
+"""Provide a model whose text is the length of a clip in samples, and which can be paused between two letters."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ from escoita.models.base import Family, Watch
 from escoita.records.training import AdapterRecord, Prompt
 
 
-SPOKEN = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=9)
+SETTINGS = AdapterRecord(language="gl", prompt=Prompt(user="Listen."), max_new_tokens=9)
 END = 0
-POISON = 0.77  # a first sample that no feature extractor takes
+INVALID_SAMPLE = 0.77  # the first sample of a clip that the family refuses
 
 
 class Tokenizer:
@@ -27,13 +27,13 @@ class Processor:
     tokenizer = Tokenizer()
 
 
-class TalkerFamily(Family):
-    """Hears a second at once."""
+class LengthFamily(Family):
+    """Represent a family with a limit of one second."""
 
     max_audio_seconds = 1.0
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        if any(clip[0] == np.float32(POISON) for clip in audio):
+        if any(clip[0] == np.float32(INVALID_SAMPLE) for clip in audio):
             raise EscoitaError("a clip that no extractor takes")
         return {"input_features": torch.tensor([[len(clip)] for clip in audio]).double()}
 
@@ -50,8 +50,8 @@ class TalkerFamily(Family):
         return ["".join(chr(token) for token in row if token) for row in tokens.tolist()]
 
 
-class TalkerModel(torch.nn.Module):
-    """Keeps the sizes of its batches; `before_letter` is called before each letter."""
+class LengthModel(torch.nn.Module):
+    """Record the lengths of the clips of each batch; `before_letter` is called before each letter."""
 
     device, dtype = torch.device("cpu"), torch.float32
 
@@ -62,27 +62,27 @@ class TalkerModel(torch.nn.Module):
         self.generation_config = type("Config", (), {"eos_token_id": END})()
 
     def generate(self, lengths: torch.Tensor, limit: int, watch: Watch | None) -> torch.Tensor:
-        said = [[*map(ord, str(int(length))), END][:limit] for length in lengths]
+        texts = [[*map(ord, str(int(length))), END][:limit] for length in lengths]
         self.batches.append([int(length) for length in lengths])
-        tokens: list[list[int]] = [[] for _ in said]
-        going = set(range(len(said)))
+        tokens: list[list[int]] = [[] for _ in texts]
+        active = set(range(len(texts)))
         for place in range(limit):
-            if place == 1 and len(said) > self.most:
+            if place == 1 and len(texts) > self.most:
                 raise torch.OutOfMemoryError("out of memory")
             self.before_letter()
-            for row, letters in enumerate(said):
-                token = letters[place] if row in going else END
+            for row, letters in enumerate(texts):
+                token = letters[place] if row in active else END
                 tokens[row].append(token)
-                on = watch is None or watch(row, place, token)
-                if not on or token == END:
-                    going.discard(row)
-            if not going:
+                continued = watch is None or watch(row, place, token)
+                if not continued or token == END:
+                    active.discard(row)
+            if not active:
                 break
         return torch.tensor(tokens)
 
 
 class Gate:
-    """Lets a model say one letter for each time that it is opened; open for good in the end."""
+    """Pause a model before each letter until `letters` is released; `release` opens the gate permanently."""
 
     def __init__(self) -> None:
         self.letters, self.reached, self.open = threading.Semaphore(0), threading.Semaphore(0), False
@@ -93,7 +93,7 @@ class Gate:
             assert self.letters.acquire(timeout=30)
 
     def wait(self) -> None:
-        """Until the model is about to say a letter."""
+        """Wait until the model reaches a letter."""
         assert self.reached.acquire(timeout=30)
 
     def release(self) -> None:
@@ -101,10 +101,10 @@ class Gate:
         self.letters.release(1000)
 
 
-def talker(model: TalkerModel | None = None, batch_seconds: float = 100.0) -> Transcriber:
-    return Transcriber(TalkerFamily(), model or TalkerModel(), Processor(), SPOKEN, batch_seconds)
+def length_transcriber(model: LengthModel | None = None, batch_seconds: float = 100.0) -> Transcriber:
+    return Transcriber(LengthFamily(), model or LengthModel(), Processor(), SETTINGS, batch_seconds)
 
 
 def clip(samples: int) -> np.ndarray:
-    """A square wave of 1 kHz; a constant would be silence."""
+    """Return a square wave of 1 kHz; a constant would be silence."""
     return np.where(np.arange(samples) // 8 % 2, -0.1, 0.1).astype(np.float32)
