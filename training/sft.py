@@ -17,6 +17,7 @@ from escoita.cli.main import script
 from escoita.cli.options import (
     AcceptChangedDataOption,
     DryRunOption,
+    JsonLogsOption,
     PushOption,
     RecipeOption,
     RestartOption,
@@ -34,6 +35,7 @@ def main(
     overrides: SetOption = None,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
+    json_logs: JsonLogsOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     ################
@@ -62,7 +64,7 @@ def main(
         # The training
         ################
         with sft.training_lock(setup) as checkpoint:
-            trainer = sft.make_trainer(setup, collator, datasets, checkpoint)
+            trainer = sft.make_trainer(setup, collator, datasets, checkpoint, json_logs)
             with trainer.request.deferring():
                 sft.take_steps(trainer, checkpoint)
                 sft.save_adapter(setup, trainer, datasets, checkpoint)

@@ -25,6 +25,12 @@ RestartOption = Annotated[
         "--restart", help="Remove the checkpoints and the adapter of the run, and train from the first step."
     ),
 ]
+JsonLogsOption = Annotated[
+    bool,
+    typer.Option(
+        "--json-logs", help="Print each log entry and each evaluation as one JSON object on the standard output."
+    ),
+]
 AcceptChangedDataOption = Annotated[
     bool, typer.Option("--accept-changed-data", help="Resume a run although its training rows have changed.")
 ]

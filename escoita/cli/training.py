@@ -12,6 +12,7 @@ from escoita.cli.options import (
     AllowOtherBaseOption,
     BaseRevisionOption,
     DryRunOption,
+    JsonLogsOption,
     PushOption,
     RecipeArgument,
     RestartOption,
@@ -63,6 +64,7 @@ def train(
     overrides: SetOption = None,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
+    json_logs: JsonLogsOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.cards.preflight import check_publishing
@@ -71,7 +73,7 @@ def train(
 
     loaded = load_recipe(recipe, overrides)
     check_publishing(loaded, push, dry_run)
-    train_adapter(loaded, dry_run, restart, accept_changed_data)
+    train_adapter(loaded, dry_run, restart, accept_changed_data, json_logs)
     if push and not dry_run:
         evaluate_and_push(loaded.run_path)
 
