@@ -21,9 +21,10 @@ from escoita.cli.options import (
     PushOption,
     RecipeOption,
     RestartOption,
+    ResumeOption,
     SetOption,
 )
-from escoita.cli.training import evaluate_and_push
+from escoita.cli.training import evaluate_and_push, refuse_both
 from escoita.recipe.schema import load_recipe
 from escoita.training import sft
 
@@ -33,6 +34,7 @@ def main(
     push: PushOption = False,
     dry_run: DryRunOption = False,
     overrides: SetOption = None,
+    resume: ResumeOption = False,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
     json_logs: JsonLogsOption = False,
@@ -41,13 +43,14 @@ def main(
     ################
     # The recipe
     ################
+    refuse_both(resume, restart)
     loaded = load_recipe(recipe, overrides)
     check_publishing(loaded, push, dry_run)
     if dry_run or restart or not sft.finished(loaded):
         ################
         # The base, without its weights
         ################
-        setup = sft.prepare(loaded, restart, accept_changed_data)
+        setup = sft.prepare(loaded, restart, accept_changed_data, resume)
         processor = sft.load_processor(setup)
 
         ################

@@ -19,6 +19,10 @@ PushOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, but load no weights and train no step.")
 ]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Refuse to train from the first step; a run with a checkpoint resumes in any case."),
+]
 RestartOption = Annotated[
     bool,
     typer.Option(

@@ -16,6 +16,7 @@ from escoita.cli.options import (
     PushOption,
     RecipeArgument,
     RestartOption,
+    ResumeOption,
     RunOption,
     SetOption,
 )
@@ -62,6 +63,7 @@ def train(
     push: PushOption = False,
     dry_run: DryRunOption = False,
     overrides: SetOption = None,
+    resume: ResumeOption = False,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
     json_logs: JsonLogsOption = False,
@@ -71,11 +73,23 @@ def train(
     from escoita.recipe.schema import load_recipe
     from escoita.training.sft import train as train_adapter
 
+    refuse_both(resume, restart)
     loaded = load_recipe(recipe, overrides)
     check_publishing(loaded, push, dry_run)
-    train_adapter(loaded, dry_run, restart, accept_changed_data, json_logs)
+    train_adapter(loaded, dry_run, restart, accept_changed_data, json_logs, resume)
     if push and not dry_run:
         evaluate_and_push(loaded.run_path)
+
+
+def refuse_both(resume: bool, restart: bool) -> None:
+    """
+    Refuse to resume a run and to train it from the first step at once.
+
+    Raises:
+        typer.BadParameter: Both options are given.
+    """
+    if resume and restart:
+        raise typer.BadParameter("--resume and --restart exclude each other")
 
 
 def evaluate_and_push(run: Path) -> None:

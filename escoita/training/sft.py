@@ -87,9 +87,10 @@ def train(
     restart: bool = False,
     accept_changed_data: bool = False,
     json_logs: bool = False,
+    resume: bool = False,
 ) -> TrainingRecord | None:
     """
-    Train the adapter of a recipe; do nothing if the run is already finished.
+    Train the adapter of a recipe; do nothing if the run is already finished with as many steps.
 
     Args:
         recipe ([`Recipe`]): The recipe, with base, method and corpora.
@@ -99,6 +100,8 @@ def train(
         accept_changed_data (`bool`, *optional*, defaults to `False`): Resume a run although its rows have changed.
         json_logs (`bool`, *optional*, defaults to `False`): Print one JSON object per log entry and evaluation on the
             standard output.
+        resume (`bool`, *optional*, defaults to `False`): Refuse to begin at the first step. A run with a checkpoint
+            resumes in any case, unless `restart` is given.
 
     Returns:
         [`TrainingRecord`]: The record, also written to `training.json`; `None` after a dry run.
@@ -109,7 +112,7 @@ def train(
     """
     if not (dry_run or restart) and (record := finished(recipe)):
         return record
-    setup = prepare(recipe, restart, accept_changed_data)
+    setup = prepare(recipe, restart, accept_changed_data, resume)
     processor = load_processor(setup)
     datasets = make_datasets(setup, processor)
     collator = make_collator(setup, processor)
@@ -127,7 +130,8 @@ def train(
 
 def finished(recipe: Recipe) -> TrainingRecord | None:
     """
-    Return the record of a trained run, and update the parts of its recipe that may change; else return `None`.
+    Return the record of a trained run, and update the parts of its recipe that may change; return `None` if the run is
+    not trained, or the recipe extends it.
 
     Raises:
         ChangedRecipeError: The run was trained with another recipe.
@@ -140,6 +144,7 @@ def finished(recipe: Recipe) -> TrainingRecord | None:
 
         from escoita.training.arguments import sft_config
         from escoita.training.checkpointing import refuse_other_recipe
+        from escoita.training.extension import extension_of_run
         from escoita.training.outputs import update_settings
 
     run = RunDirectory(recipe.run_path)
@@ -147,13 +152,15 @@ def finished(recipe: Recipe) -> TrainingRecord | None:
         return None
     sft_config(recipe, run)  # checks the recipe
     refuse_other_recipe(run, recipe)
+    if extension_of_run(run, recipe):
+        return None
     if PartialState().is_main_process:
         update_settings(recipe, run)
     say(f"Already trained: {run.training} (--restart trains again)")
     return TrainingRecord.read(run.training)
 
 
-def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = False) -> Setup:
+def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = False, resume: bool = False) -> Setup:
     """
     Make the arguments of a recipe, and find its base.
 
@@ -161,8 +168,10 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
         recipe ([`Recipe`]): The recipe of the training.
         restart (`bool`, *optional*, defaults to `False`): See [`train`].
         accept_changed_data (`bool`, *optional*, defaults to `False`): See [`train`].
+        resume (`bool`, *optional*, defaults to `False`): See [`train`].
 
     Raises:
+        NoCheckpointError: `resume` is given, or the recipe extends a trained run, and there is no checkpoint.
         EscoitaError: SFTConfig refuses the arguments, the run has another recipe, or the base is not found.
     """
     with stage(IMPORTING):
@@ -173,7 +182,12 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
 
         from escoita.models import family_of
         from escoita.training.arguments import sft_config
-        from escoita.training.checkpointing import refuse_other_recipe, refuse_separate_processes
+        from escoita.training.checkpointing import (
+            checkpoints_by_step,
+            refuse_other_recipe,
+            refuse_separate_processes,
+        )
+        from escoita.training.extension import NoCheckpointError, extension_of_run
         from escoita.training.resume import base_of_run, pinned
         from escoita.training.sanity_checks import check_precision_of_steps
 
@@ -183,6 +197,11 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
     refuse_separate_processes(processes.num_processes, arguments.n_gpu)
     if not restart:
         refuse_other_recipe(run, recipe)
+        begun = bool(checkpoints_by_step(run.checkpoints))
+        if not begun and (resume or run.training.exists()):
+            raise NoCheckpointError(path=run.path, key="--resume" if resume else None)
+        if begun and (extension := extension_of_run(run, recipe)):
+            say(str(extension))
     base = base_of_run(recipe, run, processes, restart)
     resolved = pinned(recipe, base)
     family = family_of(resolved.base, resolved.base_revision)
@@ -273,8 +292,10 @@ def end_dry_run(setup: Setup, datasets: Datasets, counts: dict[str, int]) -> Non
         ChangedDataError: The rows differ, and `accept_changed_data` is `False`.
     """
     from escoita.training.checkpointing import usable_checkpoint
+    from escoita.training.extension import extension_of_run
 
-    no_resume = setup.restart or setup.run.training.exists()
+    extended = extension_of_run(setup.run, setup.recipe)
+    no_resume = setup.restart or (setup.run.training.exists() and not extended)
     compare_data(setup, datasets, None if no_resume else usable_checkpoint(setup.run, setup.processes))
     say(f"{trained_parameters(counts)}\nDry run: all checks passed; no weights were loaded, and no step was taken")
 
@@ -303,16 +324,20 @@ def training_lock(setup: Setup) -> Iterator[Path | None]:
 
     Raises:
         RunLockedError: Another command trains the run.
+        OutOfPatienceError: The recipe extends a run that early stopping ended.
     """
     from transformers import set_seed
 
     from escoita.training.checkpointing import run_locked, start_over, usable_checkpoint
+    from escoita.training.extension import reopen
 
     with run_locked(setup.run, setup.processes):
         set_seed(setup.arguments.seed)  # before the adapter is initialized
         if setup.restart and setup.processes.is_main_process:
             start_over(setup.run)
-        yield usable_checkpoint(setup.run, setup.processes)
+        checkpoint = usable_checkpoint(setup.run, setup.processes)
+        main_only(lambda: reopen(setup.run, checkpoint) if setup.run.training.exists() else None, setup.processes)
+        yield checkpoint
 
 
 def make_trainer(
