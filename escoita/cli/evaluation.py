@@ -21,7 +21,7 @@ from escoita.cli.options import (
     OutOption,
     PromptOption,
     RunOption,
-    SetOption,
+    RunSetOption,
     ShardOption,
     SystemOption,
 )
@@ -40,7 +40,7 @@ def evaluate(
     normalizer: NormalizerOption = None,
     shard: ShardOption = None,
     merge_shards: MergeOption = False,
-    overrides: SetOption = None,
+    overrides: RunSetOption = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
     prompt: PromptOption = None,

@@ -13,6 +13,12 @@ BaseOption = Annotated[str | None, typer.Option("--base", help="Folder or reposi
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override of a recipe key, section.key=value; repeatable.")
 ]
+RunSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override of a key of the run's recipe that training does not read, card.key=value; repeatable."
+    ),
+]
 PushOption = Annotated[
     bool, typer.Option("--push", help="Evaluate and publish after training; access is checked before training.")
 ]

@@ -13,6 +13,8 @@ from escoita.run_directory import RunDirectory
 
 # The epochs of SFTConfig if a recipe names neither steps nor epochs.
 DEFAULT_EPOCHS = 3.0
+# The class in callbacks.py whose state a checkpoint holds; it cannot be imported here.
+BEST_ADAPTER = "BestAdapter"
 # Learning rate schedules that do not depend on the total number of steps.
 WITHOUT_END = {"constant", "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau"}
 
@@ -104,12 +106,10 @@ def reopen(run: RunDirectory, checkpoint: Path | None) -> None:
         NoCheckpointError: There is no checkpoint.
         OutOfPatienceError: Early stopping ended the run.
     """
-    from escoita.training.callbacks import BestAdapter
-
     if checkpoint is None:
         raise NoCheckpointError(path=run.path)
     state = json.loads((checkpoint / "trainer_state.json").read_bytes())
-    best = state["stateful_callbacks"][BestAdapter.__name__]
+    best = state["stateful_callbacks"][BEST_ADAPTER]
     patience, kept = best["args"]["patience"], best["attributes"]["step"]
     if patience is not None and best["attributes"]["not_improved"] >= patience:
         raise OutOfPatienceError(path=run.path, key="validation.patience", value=patience, step=state["global_step"])
