@@ -25,6 +25,7 @@ from escoita.cli.options import (
     SetOption,
 )
 from escoita.cli.training import evaluate_and_push, refuse_both
+from escoita.recipe.files import files_of_training, refuse_missing_files
 from escoita.recipe.schema import load_recipe
 from escoita.training import sft
 
@@ -45,6 +46,7 @@ def main(
     ################
     refuse_both(resume, restart)
     loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, *files_of_training(loaded, push))
     check_publishing(loaded, push, dry_run)
     if dry_run or restart or not sft.finished(loaded):
         ################

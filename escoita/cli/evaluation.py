@@ -25,7 +25,7 @@ from escoita.cli.options import (
     ShardOption,
     SystemOption,
 )
-from escoita.utils.processes import is_main_process
+from escoita.utils.processes import is_main_process, stage
 
 
 def evaluate(
@@ -47,17 +47,24 @@ def evaluate(
     system: SystemOption = None,
 ) -> None:
     """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
-    from escoita.cli.tables import print_evaluation
-    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, transcribe_shard
-    from escoita.evaluation.predict import transcribe_all
-    from escoita.evaluation.request import request_for_manifests, request_for_run
-    from escoita.evaluation.shards import Shard, merge_all
-    from escoita.inference.model_source import adapter_settings
+    from escoita.recipe.files import refuse_missing_files
     from escoita.run_directory import RunDirectory
 
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     if (prompt is not None or system is not None) and not adapter:
         raise typer.BadParameter("--prompt and --system go with --adapter")
+    if run:
+        recipe = RunDirectory(run).load_recipe(overrides)
+        refuse_missing_files(recipe, RunDirectory(run).recipe, ["base", "corpora.test"])
+
+    with stage("Importing libraries"):
+        from escoita.cli.tables import print_evaluation
+        from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, transcribe_shard
+        from escoita.evaluation.predict import transcribe_all
+        from escoita.evaluation.request import request_for_manifests, request_for_run
+        from escoita.evaluation.shards import Shard, merge_all
+        from escoita.inference.model_source import adapter_settings
+
     part, predict = Shard.parse(shard) if shard else None, merge_all if merge_shards else transcribe_all
     changes = evaluation_overrides(overrides, baseline, against, normalizer)
     revision = base_revision, allow_other_base

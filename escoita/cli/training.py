@@ -22,16 +22,21 @@ from escoita.cli.options import (
 )
 from escoita.cli.publish import card, push_run
 from escoita.errors import EscoitaError
+from escoita.utils.processes import stage
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Print statistics of the corpora of a recipe, their outliers, and overlaps of training and test data."""
-    from escoita.cli.data_view import print_data
-    from escoita.data.report import write_survey
+    from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
-    from escoita.run_directory import RunDirectory
 
     loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, CORPORA, later=("base", *CARD_AND_PAGE))
+
+    from escoita.cli.data_view import print_data
+    from escoita.data.report import write_survey
+    from escoita.run_directory import RunDirectory
+
     run = RunDirectory(loaded.run_path)
     print_data(write_survey(loaded, run))
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
@@ -39,12 +44,17 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Check a recipe before training; exit with status 1 if training or publishing would fail."""
-    from escoita.cards.preflight import preflight, refusals
+    from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
-    from escoita.training.preflight.checks import PUBLISHING, Finding
-    from escoita.training.preflight.report import examine, print_findings
 
     loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, ("base", *CORPORA, *CARD_AND_PAGE))
+
+    with stage("Importing libraries"):
+        from escoita.cards.preflight import preflight, refusals
+        from escoita.training.preflight.checks import PUBLISHING, Finding
+        from escoita.training.preflight.report import examine, print_findings
+
     findings = list(examine(loaded))
     refused = list(refusals(loaded))
     findings += [Finding("refusal", PUBLISHING, line, "correct it, or escoita push fails") for line in refused]
@@ -69,12 +79,16 @@ def train(
     json_logs: JsonLogsOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
-    from escoita.cards.preflight import check_publishing
+    from escoita.recipe.files import files_of_training, refuse_missing_files
     from escoita.recipe.schema import load_recipe
-    from escoita.training.sft import train as train_adapter
 
     refuse_both(resume, restart)
     loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, *files_of_training(loaded, push))
+
+    from escoita.cards.preflight import check_publishing
+    from escoita.training.sft import train as train_adapter
+
     check_publishing(loaded, push, dry_run)
     train_adapter(loaded, dry_run, restart, accept_changed_data, json_logs, resume)
     if push and not dry_run:

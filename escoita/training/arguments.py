@@ -13,7 +13,7 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
 from escoita.errors import RecipeError
-from escoita.recipe.errors import nearest
+from escoita.recipe.advice import suggested_key
 from escoita.recipe.schema import Modules, Recipe
 from escoita.run_directory import RunDirectory
 from escoita.training.callbacks import require_trackers
@@ -64,8 +64,9 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         if key in fixed or key.startswith("hub_"):
             raise RecipeError("this field is set by escoita", key=name, hint="leave it out")
         if key not in known:
-            suggestion = (nearest(key, known) or "").removeprefix("; ") or None
-            raise RecipeError("SFTConfig does not have this field", key=name, hint=suggestion)
+            meant = suggested_key("training", key, known)
+            hint = f"did you mean {meant!r}?" if meant else None
+            raise RecipeError("SFTConfig does not have this field", key=name, hint=hint)
         if key in RENAMED:
             raise RecipeError("this name is not supported", key=name, hint=f"use training.{RENAMED[key]}")
         requested[key] = typed(key, value)

@@ -101,6 +101,9 @@ def test_a_misspelled_field_gets_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         sft_config(recipe({"learning_rat": 1}), RunDirectory(tmp_path))
     assert error.value.hint is not None and "'learning_rate'" in error.value.hint
+    with pytest.raises(RecipeError) as error:
+        sft_config(recipe({"batch_size": 1}), RunDirectory(tmp_path))
+    assert error.value.hint is not None and "'per_device_train_batch_size'" in error.value.hint
 
 
 def test_one_step_without_a_warmup_is_accepted(tmp_path: Path) -> None:
