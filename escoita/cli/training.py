@@ -21,12 +21,16 @@ from escoita.cli.options import (
     SetOption,
 )
 from escoita.cli.publish import card, push_run
-from escoita.errors import EscoitaError
+from escoita.errors import CorpusError, EscoitaError
 from escoita.utils.processes import stage
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Print statistics of the corpora of a recipe, their outliers, and overlaps of training and test data."""
+    """
+    Print statistics of the corpora of a recipe, their outliers, and overlaps of training and test data.
+
+    Exits with status 1 if training would refuse a corpus.
+    """
     from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
 
@@ -34,12 +38,15 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     refuse_missing_files(loaded, recipe, CORPORA, later=("base", *CARD_AND_PAGE))
 
     from escoita.cli.data_view import print_data
-    from escoita.data.report import write_survey
+    from escoita.data.report import refusals, write_survey
     from escoita.run_directory import RunDirectory
 
     run = RunDirectory(loaded.run_path)
-    print_data(write_survey(loaded, run))
+    record = write_survey(loaded, run)
+    print_data(record)
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
+    if refused := refusals(record, loaded):
+        raise CorpusError("training would refuse these corpora:\n" + "\n".join(refused), path=recipe)
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:

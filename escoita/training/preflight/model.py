@@ -190,15 +190,17 @@ def find_memory(
     Returns:
         `tuple[list[Finding], Estimate]`: The findings, and the estimate for the largest batch.
     """
-    estimates = {rows: estimate(model, *_load(recipe, model, batch)) for rows, batch in batches.items()}
-    full, one = estimates[max(estimates)], estimates[min(estimates)]
+    full = estimate(model, *_load(recipe, model, batches[max(batches)]))
     free = free_memory()
     available = f"{free / GIGABYTE:.1f} GB are free"
-    clips = f"a batch of {max(estimates)} clips of {longest.seconds:.1f} s"
+    clips = f"a batch of {max(batches)} clips of {longest.seconds:.1f} s"
     found = f"about {full.total / GIGABYTE:.2f} GB for {clips}; {available}"
     width = max(map(len, PARTS.values()))
     parts = {PARTS[part.name]: getattr(full, part.name) / GIGABYTE for part in fields(full)}
     details = tuple(f"{name:<{width}} {size:8.3f} GB" for name, size in parts.items() if size)
+    one = full  # a single clip is only estimated if the batch does not fit
+    if full.total > free and len(batches) > 1:
+        one = estimate(model, *_load(recipe, model, batches[min(batches)]))
     if one.total > free:
         advice = "use a GPU with more memory, load_in_4bit: true, or training.gradient_checkpointing: true"
         found = f"about {one.total / GIGABYTE:.2f} GB for a single clip of {longest.seconds:.1f} s; {available}"
