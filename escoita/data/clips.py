@@ -84,6 +84,7 @@ MOST_FILES = 1_000_000
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4", ".wma", ".aiff", ".aif")
 # Rows of a block; embedded recordings of two blocks are in memory together.
 _AT_ONCE, _KEYS_AT_ONCE = 128, 32
+_LOOKED_UP_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,28 @@ def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iter
                 writable = _save(database, {keys[index]: measure for index, measure in measured.items()})
             for index, key in enumerate(keys):
                 yield measured[index] if index in measured else known[key]
+
+
+def cached_seconds(utterances: Utterances) -> np.ndarray:
+    """
+    Return the lengths of clips from the cache, which `escoita data` and trainings fill; nothing is decoded.
+
+    Args:
+        utterances ([`Utterances`]): The rows of one or more corpora.
+
+    Returns:
+        `np.ndarray`: The lengths in seconds, of shape `(rows,)`; NaN for a clip that is not in the cache.
+    """
+    found = np.full(len(utterances), np.nan)
+    with closing(_cache()) as database, ThreadPoolExecutor() as pool:
+        start = 0
+        for block in batched(utterances, _LOOKED_UP_AT_ONCE):
+            parts = batched(block, _KEYS_AT_ONCE)
+            keys = [key for part in pool.map(lambda part: [*map(_key, part)], parts) for key in part]
+            known = _known(database, keys)
+            found[start : start + len(block)] = [known[key].seconds if key in known else np.nan for key in keys]
+            start += len(block)
+    return found
 
 
 def check_clips(
