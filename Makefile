@@ -1,6 +1,8 @@
 # All targets install what they need into .venv; `make demo` requires only Python 3.11 or newer.
 PYTHON ?= python3
 RECIPE ?= quickstart-uzbek
+# The size of the libraries as pip downloads them, measured with the CPU build of torch.
+DOWNLOAD := 0.5 GB (several GB if pip selects a CUDA build of torch)
 # user/name: `make demo REPO=user/name` publishes to the Hub with the token that `hf auth login` stores.
 REPO ?=
 SERVE ?= 1
@@ -11,8 +13,9 @@ BIN := .venv/bin
 .PHONY: demo check lint test test-slow test-browser test-demo test-unsloth fuzz audit docs schema families bench clean
 
 .venv/installed: pyproject.toml constraints.txt
+	@echo "Installing escoita and its libraries into .venv: about $(DOWNLOAD) to download, unless pip has them in its cache"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
 .venv/installed-dev: .venv/installed

@@ -18,6 +18,17 @@ UNCHANGED_FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
+# Keys of a recipe that describe a run and that its results do not depend on, and those that training does not read.
+DESCRIBING = ("card.", "hub.", "space.")
+UNTRAINED = (*DESCRIBING, "eval.", "corpora.test", "corpora.max_rejected_share", "base_revision")
+_DESCRIBING_HINT = f"set keys of {', '.join(key.rstrip('.') for key in DESCRIBING)}"
+
+
+class TrainedKeyError(EscoitaError):
+    """Report an override of a key that training read, or that results depend on, in a run directory."""
+
+    problem = "the recipe of a run records what was trained"
+    hint = f"set keys of {', '.join(key.rstrip('.') for key in UNTRAINED)}, or train with this key"
 
 
 @dataclass(frozen=True)
@@ -35,14 +46,38 @@ class RunDirectory:
         """
         Load the recipe of the run.
 
+        Args:
+            overrides (`list[str]`, *optional*): Overrides, `section.key=value`, of keys that training does not read.
+
         Raises:
             EscoitaError: The folder is not a run directory.
+            TrainedKeyError: An override changes a key that training read.
         """
+        for override in overrides or []:
+            if not override.partition("=")[0].startswith(UNTRAINED):
+                raise TrainedKeyError(path=self.path, key="--set", value=override)
         if not self.recipe.is_file():
             raise EscoitaError(
                 "not a run directory (no recipe.yaml)", path=self.path, hint="run `escoita train` first"
             )
         return load_recipe(self.recipe, overrides)
+
+    def change_recipe(self, overrides: list[str] | None) -> None:
+        """
+        Change the recipe of the run, whose file then has the new values.
+
+        Args:
+            overrides (`list[str]`, *optional*): Overrides of the sections `card`, `hub` and `space`.
+
+        Raises:
+            EscoitaError: The folder is not a run directory, or a value is refused.
+            TrainedKeyError: An override changes another section.
+        """
+        for override in overrides or []:
+            if not override.startswith(DESCRIBING):
+                raise TrainedKeyError(path=self.path, key="--set", value=override, hint=_DESCRIBING_HINT)
+        if overrides:
+            self.load_recipe(overrides).write(self.recipe)
 
     def trained_adapter(self) -> str:
         """

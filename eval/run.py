@@ -34,7 +34,7 @@ from escoita.cli.options import (
     MergeOption,
     NormalizerOption,
     OutOption,
-    SetOption,
+    RunSetOption,
     ShardOption,
 )
 from escoita.cli.tables import print_evaluation
@@ -56,7 +56,7 @@ def main(
     normalizer: NormalizerOption = None,
     shard: ShardOption = None,
     merge_shards: MergeOption = False,
-    overrides: SetOption = None,
+    overrides: RunSetOption = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:

@@ -17,12 +17,15 @@ from escoita.cli.main import script
 from escoita.cli.options import (
     AcceptChangedDataOption,
     DryRunOption,
+    JsonLogsOption,
     PushOption,
     RecipeOption,
     RestartOption,
+    ResumeOption,
     SetOption,
 )
-from escoita.cli.training import evaluate_and_push
+from escoita.cli.training import evaluate_and_push, refuse_both
+from escoita.recipe.files import files_of_training, refuse_missing_files
 from escoita.recipe.schema import load_recipe
 from escoita.training import sft
 
@@ -32,20 +35,24 @@ def main(
     push: PushOption = False,
     dry_run: DryRunOption = False,
     overrides: SetOption = None,
+    resume: ResumeOption = False,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
+    json_logs: JsonLogsOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     ################
     # The recipe
     ################
+    refuse_both(resume, restart)
     loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, *files_of_training(loaded, push))
     check_publishing(loaded, push, dry_run)
     if dry_run or restart or not sft.finished(loaded):
         ################
         # The base, without its weights
         ################
-        setup = sft.prepare(loaded, restart, accept_changed_data)
+        setup = sft.prepare(loaded, restart, accept_changed_data, resume)
         processor = sft.load_processor(setup)
 
         ################
@@ -62,7 +69,7 @@ def main(
         # The training
         ################
         with sft.training_lock(setup) as checkpoint:
-            trainer = sft.make_trainer(setup, collator, datasets, checkpoint)
+            trainer = sft.make_trainer(setup, collator, datasets, checkpoint, json_logs)
             with trainer.request.deferring():
                 sft.take_steps(trainer, checkpoint)
                 sft.save_adapter(setup, trainer, datasets, checkpoint)

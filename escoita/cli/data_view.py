@@ -30,6 +30,8 @@ TRANSCRIPTS = (
     " text the model may have memorized."
 )
 _LETTERS, _SIGNS, _BAR = 120, 40, 14
+# The examples of each reason why rows cannot be used; `data.json` holds more.
+_REJECTED = 3
 
 
 def print_data(record: DataRecord, console: Console | None = None) -> None:
@@ -177,10 +179,10 @@ def _normalization(record: DataRecord) -> Iterator[tuple[int, str]]:
 
 
 def _rejected(record: DataRecord) -> Iterator[tuple[int, str]]:
-    for data in record.corpora:
-        for reason in data.reasons:
-            yield 1, f"{data.name}, {data.split}: {reason.rows:,} of {data.clips + data.rejected:,}: {reason.reason}"
-            yield from ((2, example) for example in reason.examples)
+    reasons = [(data, reason) for data in record.corpora for reason in data.reasons]
+    for data, reason in sorted(reasons, key=lambda each: -each[1].rows):
+        yield 1, f"{data.name}, {data.split}: {reason.rows:,} of {data.clips + data.rejected:,}: {reason.reason}"
+        yield from ((2, example) for example in reason.examples[:_REJECTED])
 
 
 def _outliers(record: DataRecord) -> Iterator[tuple[int, str]]:

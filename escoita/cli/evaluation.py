@@ -24,12 +24,12 @@ from escoita.cli.options import (
     OutOption,
     PromptOption,
     RunOption,
-    SetOption,
+    RunSetOption,
     ShardOption,
     SystemOption,
     YesOption,
 )
-from escoita.utils.processes import is_main_process
+from escoita.utils.processes import is_main_process, stage
 
 
 def evaluate(
@@ -44,7 +44,7 @@ def evaluate(
     normalizer: NormalizerOption = None,
     shard: ShardOption = None,
     merge_shards: MergeOption = False,
-    overrides: SetOption = None,
+    overrides: RunSetOption = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
     prompt: PromptOption = None,
@@ -55,12 +55,7 @@ def evaluate(
     yes: YesOption = False,
 ) -> None:
     """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
-    from escoita.cli.tables import print_evaluation
-    from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, transcribe_shard
-    from escoita.evaluation.predict import transcribe_all
-    from escoita.evaluation.request import request_for_manifests, request_for_run
-    from escoita.evaluation.shards import Shard, merge_all
-    from escoita.inference.model_source import adapter_settings
+    from escoita.recipe.files import refuse_missing_files
     from escoita.run_directory import RunDirectory
 
     if endpoint is not None or model is not None:
@@ -87,6 +82,18 @@ def evaluate(
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     if (prompt is not None or system is not None) and not adapter:
         raise typer.BadParameter("--prompt and --system go with --adapter")
+    if run:
+        recipe = RunDirectory(run).load_recipe(overrides)
+        refuse_missing_files(recipe, RunDirectory(run).recipe, ["base", "corpora.test"])
+
+    with stage("Importing libraries"):
+        from escoita.cli.tables import print_evaluation
+        from escoita.evaluation.evaluate import evaluate_manifests, evaluate_run, transcribe_shard
+        from escoita.evaluation.predict import transcribe_all
+        from escoita.evaluation.request import request_for_manifests, request_for_run
+        from escoita.evaluation.shards import Shard, merge_all
+        from escoita.inference.model_source import adapter_settings
+
     part, predict = Shard.parse(shard) if shard else None, merge_all if merge_shards else transcribe_all
     changes = evaluation_overrides(overrides, baseline, against, normalizer)
     revision = base_revision, allow_other_base

@@ -13,6 +13,12 @@ BaseOption = Annotated[str | None, typer.Option("--base", help="Folder or reposi
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override of a recipe key, as section.key=value; repeatable.")
 ]
+RunSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override of a key of the run's recipe that training does not read, card.key=value; repeatable."
+    ),
+]
 PushOption = Annotated[
     bool,
     typer.Option(
@@ -22,10 +28,20 @@ PushOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, but load no weights and run no training step.")
 ]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Refuse to train from the first step; a run with a checkpoint resumes in any case."),
+]
 RestartOption = Annotated[
     bool,
     typer.Option(
         "--restart", help="Remove the checkpoints and the adapter of the run, and train from the first step."
+    ),
+]
+JsonLogsOption = Annotated[
+    bool,
+    typer.Option(
+        "--json-logs", help="Print each log entry and each evaluation as one JSON object on the standard output."
     ),
 ]
 AcceptChangedDataOption = Annotated[

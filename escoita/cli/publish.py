@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption, RunSetOption
 
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite manual changes inside the generated blocks.")]
@@ -36,15 +36,18 @@ def card(
     force: Force = False,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
+    overrides: RunSetOption = None,
 ) -> None:
     """Write the model card of a run from its records, or add an evaluation to the card of a published adapter."""
     if run is not None and not (
         source or corpus or base or language or prompt or system or normalizer or out or pr or base_revision
     ):
         from escoita.cards.build import write_card
+        from escoita.run_directory import RunDirectory
 
+        RunDirectory(run).change_recipe(overrides)
         typer.echo(write_card(run, force))
-    elif run is None and source and corpus and out:
+    elif run is None and source and corpus and out and not overrides:
         from escoita.cards.contribute import add_evaluation, contributed_settings
         from escoita.evaluation.evaluate import evaluate_manifests
 
@@ -61,7 +64,7 @@ def card(
         )
         typer.echo(add_evaluation(source, base, out, pr, force))
     else:
-        raise typer.BadParameter("give --run; or --from, --corpus and --out")
+        raise typer.BadParameter("give --run, with or without --set; or --from, --corpus and --out")
 
 
 def push_run(
@@ -89,10 +92,15 @@ def push_run(
             help="Private key (PEM file) for the signature, or 'sigstore' for keyless signing in GitHub Actions."
         ),
     ] = None,
+    overrides: RunSetOption = None,
 ) -> None:
     """Publish adapter, processor, card and records in one commit, and verify the uploaded files."""
     from escoita.cards.publish import push
+    from escoita.run_directory import RunDirectory
 
+    if overrides and dry_run:
+        raise typer.BadParameter("--set writes into the recipe of the run, which --dry-run does not change")
+    RunDirectory(run).change_recipe(overrides)
     published = push(
         run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force, sign=sign
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption
+from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, RunSetOption
 
 
 space = typer.Typer(help="Serve the Gradio page on this machine, or as a Space of the Hub.", no_args_is_help=True)
@@ -31,18 +31,19 @@ def space_run(
     ] = 0,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
+    overrides: RunSetOption = None,
 ) -> None:
     """Serve the Gradio page on this machine."""
     from escoita.space.app import serve
     from escoita.space.demo import of_run, of_sources
 
     if run is not None and not (base or adapter):
-        serve(of_run(run, base_revision, allow_other_base), port, host, proxy_hops)
-    elif run is None and base and adapter:
+        serve(of_run(run, base_revision, allow_other_base, overrides), port, host, proxy_hops)
+    elif run is None and base and adapter and not overrides:
         demo = of_sources(base, adapter, revision=base_revision, allow_other_base=allow_other_base)
         serve(demo, port, host, proxy_hops)
     else:
-        raise typer.BadParameter("give --run, or both --base and --adapter")
+        raise typer.BadParameter("give --run, with or without --set, or both --base and --adapter")
 
 
 def space_push(

@@ -12,37 +12,56 @@ from escoita.cli.options import (
     AllowOtherBaseOption,
     BaseRevisionOption,
     DryRunOption,
+    JsonLogsOption,
     PushOption,
     RecipeArgument,
     RestartOption,
+    ResumeOption,
     RunOption,
     SetOption,
 )
 from escoita.cli.publish import card, push_run
-from escoita.errors import EscoitaError
+from escoita.errors import CorpusError, EscoitaError
+from escoita.utils.processes import stage
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Print corpus statistics, outliers and the train/test overlap of a recipe."""
-    from escoita.cli.data_view import print_data
-    from escoita.data.report import write_survey
+    """
+    Print corpus statistics, outliers and the train/test overlap of a recipe.
+
+    Exits with status 1 if training would refuse a corpus.
+    """
+    from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
-    from escoita.run_directory import RunDirectory
 
     loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, CORPORA, later=("base", *CARD_AND_PAGE))
+
+    from escoita.cli.data_view import print_data
+    from escoita.data.report import refusals, write_survey
+    from escoita.run_directory import RunDirectory
+
     run = RunDirectory(loaded.run_path)
-    print_data(write_survey(loaded, run))
+    record = write_survey(loaded, run)
+    print_data(record)
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
+    if refused := refusals(record, loaded):
+        raise CorpusError("training would refuse these corpora:\n" + "\n".join(refused), path=recipe)
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Check a recipe before training; exit with status 1 if training or publishing would fail."""
-    from escoita.cards.preflight import preflight, refusals
+    from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
-    from escoita.training.preflight.checks import PUBLISHING, Finding
-    from escoita.training.preflight.report import examine, print_findings
 
     loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, ("base", *CORPORA, *CARD_AND_PAGE))
+
+    with stage("Importing libraries"):
+        from escoita.cards.preflight import preflight, refusals
+        from escoita.training.preflight.checks import PUBLISHING, Finding
+        from escoita.training.preflight.report import examine, print_findings
+
     findings = list(examine(loaded))
     refused = list(refusals(loaded))
     findings += [Finding("refusal", PUBLISHING, line, "correct it, or escoita push fails") for line in refused]
@@ -61,19 +80,37 @@ def train(
     push: PushOption = False,
     dry_run: DryRunOption = False,
     overrides: SetOption = None,
+    resume: ResumeOption = False,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
+    json_logs: JsonLogsOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
-    from escoita.cards.preflight import check_publishing
+    from escoita.recipe.files import files_of_training, refuse_missing_files
     from escoita.recipe.schema import load_recipe
+
+    refuse_both(resume, restart)
+    loaded = load_recipe(recipe, overrides)
+    refuse_missing_files(loaded, recipe, *files_of_training(loaded, push))
+
+    from escoita.cards.preflight import check_publishing
     from escoita.training.sft import train as train_adapter
 
-    loaded = load_recipe(recipe, overrides)
     check_publishing(loaded, push, dry_run)
-    train_adapter(loaded, dry_run, restart, accept_changed_data)
+    train_adapter(loaded, dry_run, restart, accept_changed_data, json_logs, resume)
     if push and not dry_run:
         evaluate_and_push(loaded.run_path)
+
+
+def refuse_both(resume: bool, restart: bool) -> None:
+    """
+    Refuse to resume a run and to train it from the first step at once.
+
+    Raises:
+        typer.BadParameter: Both options are given.
+    """
+    if resume and restart:
+        raise typer.BadParameter("--resume and --restart exclude each other")
 
 
 def evaluate_and_push(run: Path) -> None:

@@ -4,11 +4,13 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +77,14 @@ def _remove(path: Path) -> None:
 # The number is raised when measures change, so that old caches are not used.
 CACHE = "clips-3.sqlite"
 OTHER_CACHE = "free disk space, or set ESCOITA_CACHE to another folder"
+# The reason of a row whose recording does not exist.
+NO_SUCH_FILE = "no such file"
+# Files below the folder of a manifest that are listed to find missing recordings.
+MOST_FILES = 1_000_000
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm", ".mp4", ".wma", ".aiff", ".aif")
 # Rows of a block; embedded recordings of two blocks are in memory together.
 _AT_ONCE, _KEYS_AT_ONCE = 128, 32
+_LOOKED_UP_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +194,28 @@ def measure_clips(utterances: Utterances, title: str = "Checking clips") -> Iter
                 yield measured[index] if index in measured else known[key]
 
 
+def cached_seconds(utterances: Utterances) -> np.ndarray:
+    """
+    Return the lengths of clips from the cache, which `escoita data` and trainings fill; nothing is decoded.
+
+    Args:
+        utterances ([`Utterances`]): The rows of one or more corpora.
+
+    Returns:
+        `np.ndarray`: The lengths in seconds, of shape `(rows,)`; NaN for a clip that is not in the cache.
+    """
+    found = np.full(len(utterances), np.nan)
+    with closing(_cache()) as database, ThreadPoolExecutor() as pool:
+        start = 0
+        for block in batched(utterances, _LOOKED_UP_AT_ONCE):
+            parts = batched(block, _KEYS_AT_ONCE)
+            keys = [key for part in pool.map(lambda part: [*map(_key, part)], parts) for key in part]
+            known = _known(database, keys)
+            found[start : start + len(block)] = [known[key].seconds if key in known else np.nan for key in keys]
+            start += len(block)
+    return found
+
+
 def check_clips(
     utterances: Utterances,
     max_audio_seconds: float | None,
@@ -254,8 +284,42 @@ def filter_clips(
             lengths[index], usable[index] = measure.seconds, True
             measures.append(measure)
     rows = ((utterances[index], reason) for index, reason in reasons.items())
-    rejected = [Rejected(row.source, row.row, row.audio, reason) for row, reason in rows]
+    find = SimilarFiles()
+    rejected = [
+        Rejected(row.source, row.row, row.audio, reason, find(row) if reason == NO_SUCH_FILE else "")
+        for row, reason in rows
+    ]
     return utterances.with_audio_seconds(lengths).where(usable), measures, rejected
+
+
+class SimilarFiles:
+    """Find missing recordings below the folder of their manifest, in another folder or with another ending or case."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, dict[str, str]] = {}  # by folder, the files by name and by name without ending
+
+    def __call__(self, utterance: Utterance) -> str:
+        """Return the file that is probably the recording of an utterance, or an empty string."""
+        folder = Path(utterance.source).parent
+        if not utterance.source or not folder.is_dir():
+            return ""
+        if folder not in self._known:
+            self._known[folder] = self._files(folder)
+        name = Path(utterance.audio)
+        return self._known[folder].get(_same_name(name.name)) or self._known[folder].get(_same_name(name.stem), "")
+
+    def _files(self, folder: Path) -> dict[str, str]:
+        found: dict[str, str] = {}
+        paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in sorted(names))
+        for path in islice(paths, MOST_FILES):
+            found.setdefault(_same_name(path.name), str(path))
+            if path.suffix.lower() in AUDIO_SUFFIXES:
+                found.setdefault(_same_name(path.stem), str(path))
+        return found
+
+
+def _same_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _cache() -> sqlite3.Connection:

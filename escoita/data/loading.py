@@ -1,17 +1,19 @@
 """Read, check and weight the corpora of a split, and report each row that cannot be used."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from escoita.data.clips import ClipWarnings, check_clips
 from escoita.data.readers import read_corpus
-from escoita.data.rows import Rejected, Utterances
+from escoita.data.rows import Rejected, Utterances, rejected_by_reason
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
 from escoita.utils.processes import say
 
 
+# The number of rows that are named for each reason.
+EXAMPLES = 3
 # The usable and the rejected rows by the name of their corpus.
 Gathered = dict[str, tuple[Utterances, list[Rejected]]]
 
@@ -83,12 +85,22 @@ def gather(
         usable, broken = check_clips(rows, max_audio_seconds, special_tokens, f"Checking {corpus.name}", noticed)
         refuse_over_share(len(usable), malformed + broken, max_rejected_share)
         refuse_silence(noticed)
-        for row in malformed + broken:
-            say(f"Not used: {row}")
+        for line in rejected_lines(malformed + broken):
+            say(line)
         for line in noticed.lines():
             say(f"{corpus.name}: {line}")
         gathered[corpus.name] = (usable, malformed + broken)
     return gathered
+
+
+def rejected_lines(rejected: list[Rejected]) -> Iterator[str]:
+    """Yield lines with the reasons of rejected rows, the most frequent first, each with its count and examples."""
+    for rows in rejected_by_reason(rejected):
+        if len(rows) <= EXAMPLES:
+            yield from (f"Not used: {row}" for row in rows)
+        else:
+            yield f"Not used: {len(rows):,} rows: {rows[0].reason}"
+            yield from (f"  {row}" for row in rows[:EXAMPLES])
 
 
 def weighted(gathered: Gathered, corpora: list[Corpus], seed: int) -> Utterances:

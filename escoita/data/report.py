@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from escoita.data.contamination import find_duplicates, find_leaks
-from escoita.data.rows import Rejected, Utterances
+from escoita.data.rows import Rejected, Utterances, rejected_by_reason
 from escoita.data.statistics import Measured, measure, shortened
 from escoita.errors import CorpusError
 from escoita.metrics.characters import compared_form, count_characters, inventory, main_script, other_script, script_of
@@ -224,13 +224,10 @@ def counted(rows: Utterances, column: str) -> dict[str, int]:
 
 
 def reasons(rejected: list[Rejected]) -> list[Reason]:
-    """Group rejected rows by reason; reasons that differ in their numbers only are one."""
-    kinds: dict[str, list[Rejected]] = {}
-    for row in rejected:
-        kinds.setdefault(re.sub(r"\d+(\.\d+)?", "#", row.reason), []).append(row)
+    """Group rejected rows by reason, the most frequent first."""
     return [
         Reason(reason=rows[0].reason, rows=len(rows), examples=[row.public() for row in rows[:EXAMPLES]])
-        for rows in sorted(kinds.values(), key=len, reverse=True)
+        for rows in rejected_by_reason(rejected)
     ]
 
 
@@ -288,6 +285,28 @@ def write_survey(recipe: Recipe, run: RunDirectory, missing_ok: bool = False) ->
     record.write(run.data)
     write_atomically(run.durations, duration_plot(record.duration_edges, record.histograms))
     return record
+
+
+def refusals(record: DataRecord, recipe: Recipe) -> list[str]:
+    """
+    Return the reasons why training would refuse the corpora that it reads.
+
+    Args:
+        record ([`~escoita.records.data.DataRecord`]): The record of [`survey`].
+        recipe ([`~escoita.recipe.schema.Recipe`]): The recipe, with the largest accepted share of rejected rows.
+    """
+    validated = recipe.training.get("eval_strategy") not in ("no", False)
+    found = []
+    for data in record.corpora:
+        if data.split == "test" or (data.split == "validation" and not validated):
+            continue
+        total = data.clips + data.rejected
+        if data.rejected > recipe.corpora.max_rejected_share * total:
+            share = f"more than the {recipe.corpora.max_rejected_share:.1%} of corpora.max_rejected_share"
+            found.append(f"{data.name}, {data.split}: {data.rejected:,} of {total:,} rows cannot be used, {share}")
+        if any(kind.kind == "silent" and kind.clips == data.clips for kind in data.outliers):
+            found.append(f"{data.name}, {data.split}: no clip has audible content")
+    return found
 
 
 def survey(

@@ -89,19 +89,40 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Represent a row that cannot be used, with its source, its line or row, its recording and the reason."""
+    """
+    Represent a row that cannot be used.
+
+    Args:
+        source (`str`): The file or dataset that contains the row.
+        row (`int`): The line or row there, counted from 1.
+        audio (`str`): The path of the recording; empty if the row has none.
+        reason (`str`): The reason.
+        similar (`str`, *optional*, defaults to `""`): A file below the folder of `source` that is probably the missing
+            recording.
+    """
 
     source: str
     row: int
     audio: str
     reason: str
+    similar: str = ""
 
     def __str__(self) -> str:
-        return visible(f"{self.source}:{self.row}: {self.audio or 'row'}: {self.reason}")
+        there = f"; the file is there as {self.similar}" if self.similar else ""
+        return visible(f"{self.source}:{self.row}: {self.audio or 'row'}: {self.reason}{there}")
 
     def public(self) -> str:
         """Return the text without folders of this machine, for records."""
-        return str(replace(self, source=public_name(self.source), audio=public_name(self.audio)))
+        source, audio, similar = map(public_name, (self.source, self.audio, self.similar))
+        return str(replace(self, source=source, audio=audio, similar=similar))
+
+
+def rejected_by_reason(rejected: Iterable[Rejected]) -> list[list[Rejected]]:
+    """Return rejected rows by reason, the most frequent first; reasons that differ in their numbers only are one."""
+    kinds: dict[str, list[Rejected]] = {}
+    for row in rejected:
+        kinds.setdefault(re.sub(r"\d+(\.\d+)?", "#", row.reason), []).append(row)
+    return sorted(kinds.values(), key=len, reverse=True)
 
 
 class Utterances(Sequence[Utterance]):

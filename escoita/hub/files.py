@@ -10,6 +10,7 @@ from pathlib import Path
 from escoita.errors import EscoitaError
 from escoita.records.training import AdapterRecord
 from escoita.utils.files import cached_sha256
+from escoita.utils.processes import stage
 
 
 # Folder of Phi-4-multimodal, next to its weights, without which it cannot transcribe.
@@ -221,13 +222,22 @@ def weights_digest(source: str, revision: str | None = None) -> str:
     """
     files = weight_files(source, revision)
     if Path(source).is_dir():
-        return combined_digest({weight_name(path): cached_sha256(path) for path in files})
+        return combined_digest(file_digests(source, files))
     # A repository may contain the same weights twice, and the cache may contain both: only the loaded ones count.
     usual = [path for path in files if MODEL_WEIGHTS.fullmatch(path.name) or path.name == OWN_ADAPTER]
     if any(MODEL_WEIGHTS.fullmatch(path.name) for path in usual):
         files = [path for path in files if path in usual or path.parent.name == SPEECH_LORA]
     known = _told.get((split_revision(source)[0], cached_snapshot(source, revision).name), {})
-    return combined_digest({weight_name(path): known.get(weight_name(path)) or cached_sha256(path) for path in files})
+    unknown = [path for path in files if not known.get(weight_name(path))]
+    return combined_digest(
+        {weight_name(path): known.get(weight_name(path), "") for path in files} | file_digests(source, unknown)
+    )
+
+
+def file_digests(source: str, files: list[Path]) -> dict[str, str]:
+    """Return the SHA-256 of weight files by their names, from the cache of digests if they have not changed."""
+    with stage(f"Hashing the weights of {source}"):
+        return {weight_name(path): cached_sha256(path) for path in files}
 
 
 def hub_digests(repo: str, revision: str | None = None) -> tuple[str, dict[str, str]]:

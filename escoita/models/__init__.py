@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
 from escoita.models.families import BY_MODEL_TYPE
+from escoita.utils.processes import quiet_libraries
 
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    # transformers 5.23 renamed an argument that TRL and PEFT still set
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
+    quiet_libraries()
     try:
         if (path := Path(model) / "config.json").is_file():
             refuse_large(path, model, MOST_JSON_BYTES)

@@ -10,14 +10,14 @@ from escoita.errors import EscoitaError, OtherBaseError, RecordError
 from escoita.hub.files import (
     cached_file,
     cached_snapshot,
+    file_digests,
     hub_digests,
     possible_digests,
     weight_files,
-    weight_name,
     weights_digest,
 )
 from escoita.records.training import AdapterRecord, BaseRecord, TrainingRecord
-from escoita.utils.files import cached_sha256, public_name
+from escoita.utils.files import public_name
 from escoita.utils.formatting import visible
 from escoita.utils.untrusted import read_object
 
@@ -208,8 +208,7 @@ def _digests(base: str, commit: str | None) -> set[str]:
             return possible_digests(hub_digests(base, commit)[1])
         except OSError:  # no connection; the weights are in the cache
             pass
-    files = {weight_name(path): cached_sha256(path) for path in weight_files(base, commit)}
-    return possible_digests(files)
+    return possible_digests(file_digests(base, weight_files(base, commit)))
 
 
 def _refuse_or_warn(adapter: str, problem: str, expected: str, allow_other: bool) -> None:

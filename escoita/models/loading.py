@@ -10,6 +10,7 @@ from typing import Any
 from escoita.errors import EscoitaError
 from escoita.models.weight_files import check_weights
 from escoita.utils.formatting import visible
+from escoita.utils.processes import stage
 
 
 # Transformers loads an adapter that is stored next to the weights of a base, and executes its regular expressions.
@@ -68,7 +69,7 @@ def load(
         check_folder(Path(base), own_adapter)
     try:
         # use_safetensors: the other format is a pickle, which can execute code.
-        with any_spelling() if load_in_4bit else nullcontext():
+        with stage(f"Loading {base}", Path(base).is_dir()), any_spelling() if load_in_4bit else nullcontext():
             model, found = auto_model.from_pretrained(
                 base,
                 revision=revision,

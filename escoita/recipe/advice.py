@@ -1,6 +1,8 @@
 """Suggest the right key or value for a mistake in a recipe."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Collection
 from typing import Any
 
@@ -141,6 +143,24 @@ VALUES: dict[str, dict[str, str]] = {
     "metric": {"WER": "wer", "CER": "cer"},
     "normalizer": {"none": "raw", "whisper": "basic", "uz": "uzbek", "gl": "galician"},
 }
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """
+    Return the known name that is most similar to a misspelled one; accents and case do not count.
+
+    Args:
+        name (`str`): The misspelled name.
+        known (`Collection[str]`): The known names.
+    """
+    plain = {_plain(each): each for each in known}
+    matches = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.75)
+    return plain[matches[0]] if matches else None
+
+
+def _plain(name: str) -> str:
+    decomposed = unicodedata.normalize("NFD", name.casefold())
+    return re.sub(r"[\W_]+", "_", "".join(each for each in decomposed if not unicodedata.combining(each)))
 
 
 def suggested_key(section: str, key: str, known: Collection[str]) -> str | None:

@@ -1,6 +1,5 @@
 """Report all mistakes in a recipe, each with its line and key."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from escoita.errors import RecipeError
 from escoita.recipe.advice import suggested_key, suggested_value
+from escoita.utils.untrusted import repeated_keys
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,23 @@ class InvalidRecipeError(RecipeError):
     mistakes: tuple[Mistake, ...]
 
 
-def nearest(key: str, known: list[str]) -> str:
-    """Return a hint at the known key that is most similar to a misspelled one, or an empty string."""
-    matches = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+def refuse_repeated_keys(path: Path, text: str) -> None:
+    """
+    Refuse a recipe with a key that is given twice, of which YAML would use the last.
+
+    Args:
+        path (`Path`): The file of the recipe.
+        text (`str`): The text of the file.
+
+    Raises:
+        InvalidRecipeError: A mapping contains a key more than once.
+    """
+    mistakes = tuple(
+        Mistake(path, row, ".".join(map(str, keys)), f"already given in line {first}", "remove one of the two")
+        for keys, first, row in repeated_keys(text)
+    )
+    if mistakes:
+        raise InvalidRecipeError("\n".join(map(str, mistakes)), mistakes=mistakes)
 
 
 def invalid_recipe(
@@ -91,7 +104,7 @@ def invalid_recipe(
         if location[:1] == ["method"] and location[1:2] and location[1] in kinds:
             del location[1]  # the name of the method is not a key of the recipe
         hint = _suggestion(detail, location, root, kinds) or hint
-        mistakes.append(Mistake(path, _line(tree, location), ".".join(map(str, location)), problem, hint))
+        mistakes.append(Mistake(path, row_of(tree, location), ".".join(map(str, location)), problem, hint))
     return InvalidRecipeError("\n".join(map(str, mistakes)), mistakes=tuple(mistakes))
 
 
@@ -164,7 +177,7 @@ def _section(location: list[Any], root: type[BaseModel], kinds: Mapping[str, typ
     return section
 
 
-def _line(node: yaml.Node | None, location: list[Any]) -> int | None:
+def row_of(node: yaml.Node | None, location: list[Any]) -> int | None:
     """Return the line, counted from 1, of the deepest key of a location in the file; `None` for an override."""
     line = None
     for part in location:

@@ -21,7 +21,7 @@ from pydantic import (
 
 from escoita.errors import RecipeError
 from escoita.metrics.normalizers import Normalizer, default_normalizer
-from escoita.recipe.errors import invalid_recipe
+from escoita.recipe.errors import invalid_recipe, refuse_repeated_keys
 from escoita.records.training import AdapterRecord, Name, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.untrusted import read_yaml
@@ -379,6 +379,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise RecipeError(f"not YAML: {' '.join(str(error).split())}", path=path, row=row) from error
     if not isinstance(document, dict):
         raise RecipeError("not a mapping of keys", path=path)
+    refuse_repeated_keys(path, text)
     for override in overrides or []:
         _set(document, override)
     try:

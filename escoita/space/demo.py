@@ -203,7 +203,9 @@ def records_of(adapter: str) -> RunDirectory | None:
     return run if any(path.is_file() for path in (run.recipe, run.training, run.results)) else None
 
 
-def of_run(run: Path, revision: str | None = None, allow_other_base: bool = False) -> "Demo":
+def of_run(
+    run: Path, revision: str | None = None, allow_other_base: bool = False, overrides: list[str] | None = None
+) -> "Demo":
     """
     Return the demo of a run directory, with the limits of its recipe.
 
@@ -211,12 +213,13 @@ def of_run(run: Path, revision: str | None = None, allow_other_base: bool = Fals
         run (`Path`): The run directory.
         revision (`str`, *optional*): The revision of the base. Defaults to the commit that was trained on.
         allow_other_base (`bool`, *optional*, defaults to `False`): See [`of_sources`].
+        overrides (`list[str]`, *optional*): Overrides of the recipe, such as `space.max_minutes=3`.
 
     Raises:
         EscoitaError: The folder is not a run directory, or contains no adapter.
     """
     published = RunDirectory(run)
-    recipe = published.load_recipe()
+    recipe = published.load_recipe(overrides)
     adapters = named_adapters([f"{recipe.name}={published.trained_adapter()}", *recipe.space.adapters])
     title, language = recipe.card.title, recipe.language
     if not Path(recipe.base).is_dir():

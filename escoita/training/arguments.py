@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
@@ -14,10 +13,11 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
 from escoita.errors import RecipeError
-from escoita.recipe.errors import nearest
+from escoita.recipe.advice import suggested_key
 from escoita.recipe.schema import Modules, Recipe
 from escoita.run_directory import RunDirectory
 from escoita.training.callbacks import require_trackers
+from escoita.utils.processes import quiet_libraries
 
 
 # Fields by which Trainer would select a checkpoint; it would ignore an evaluation at a step without a checkpoint.
@@ -45,6 +45,7 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         RecipeError: A field is unknown, is set by escoita, has an invalid value or contradicts another field, or a
             package that it needs is not installed.
     """
+    quiet_libraries()
     fixed: dict[str, Any] = {
         "output_dir": str(run.checkpoints),
         "remove_unused_columns": False,  # the collator needs them
@@ -63,8 +64,9 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         if key in fixed or key.startswith("hub_"):
             raise RecipeError("this field is set by escoita", key=name, hint="leave it out")
         if key not in known:
-            suggestion = (nearest(key, known) or "").removeprefix("; ") or None
-            raise RecipeError("SFTConfig does not have this field", key=name, hint=suggestion)
+            meant = suggested_key("training", key, known)
+            hint = f"did you mean {meant!r}?" if meant else None
+            raise RecipeError("SFTConfig does not have this field", key=name, hint=hint)
         if key in RENAMED:
             raise RecipeError("this name is not supported", key=name, hint=f"use training.{RENAMED[key]}")
         requested[key] = typed(key, value)
@@ -82,7 +84,6 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         "bf16": bf16_by_default(recipe, requested),
         "per_device_eval_batch_size": requested.get("per_device_train_batch_size", 8),
         "prediction_loss_only": True,  # the logits of a validation split would not fit in memory
-        "disable_tqdm": not sys.stderr.isatty(),
         # Without this, several processes on CPUs would train separately. With this, bfloat16 would not be refused.
         "use_cpu": not (torch.accelerator.is_available() or requested.get("bf16")),
         # Without a GPU the model uses all cores, and workers would compete with it.
@@ -239,6 +240,7 @@ NO_EFFECT = {
     "completion_only_loss": "the loss covers only the transcript and the end of its turn",
     "dataset_num_proc": _NOT_PREPARED,
     "dataset_text_field": _NOT_PREPARED,
+    "disable_tqdm": "escoita shows the progress in place of Trainer's bars",
     "do_eval": _NOT_A_SCRIPT,
     "do_predict": _NOT_A_SCRIPT,
     "do_train": _NOT_A_SCRIPT,

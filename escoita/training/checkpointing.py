@@ -17,6 +17,7 @@ from transformers.trainer_callback import ExportableState
 from escoita.errors import TrainingError
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
+from escoita.training.extension import extension_of
 from escoita.utils.files import cannot_write, sha256, sync_files, write_atomically
 from escoita.utils.processes import locked, main_only, say
 
@@ -357,7 +358,7 @@ def refuse_separate_processes(processes: int, gpus: int = 1) -> None:
 
 def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     """
-    Refuse to resume a run with a recipe that changes the training.
+    Refuse to resume a run with a recipe that changes the training, except for more steps or epochs.
 
     A run with neither checkpoints nor a record begins at the first step, with any recipe.
 
@@ -367,8 +368,11 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     if not run.recipe.exists() or not (run.training.exists() or checkpoints_by_step(run.checkpoints)):
         return
     finished = run.training.exists()
-    before, now = (_flat(_read_by_training(each, finished)) for each in (run.load_recipe(), recipe))
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    begun = run.load_recipe()
+    before, now = (_flat(_read_by_training(each, finished)) for each in (begun, recipe))
+    extension = extension_of(begun, recipe)
+    raised = {extension.key} if extension else set()
+    changed = sorted(key for key in (before.keys() | now.keys()) - raised if before.get(key) != now.get(key))
     if changed:
         key = changed[0]
         raise ChangedRecipeError(path=run.path, key=key, before=before.get(key), now=now.get(key))

@@ -39,11 +39,12 @@ class TrainingProgress(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self._first_step, self._started = state.global_step, time.perf_counter()
         for entry in state.log_history:  # of the checkpoint from which the run resumes
-            self._is_best(entry)
+            if entry.get("step"):
+                self._is_best(entry)
         if not state.is_world_process_zero or self.json_logs or not self.console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("Training"),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("steps {task.fields[figures]}"),
@@ -52,12 +53,16 @@ class TrainingProgress(TrainerCallback):
             console=self.console,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=state.max_steps, completed=state.global_step, figures="")
+        self._task = self._bar.add_task("Training", total=state.max_steps, completed=state.global_step, figures="")
         self._bar.start()
 
     def on_step_end(self, args, state, control, **kwargs):
         if self._bar:
             self._bar.update(self._task, completed=state.global_step)
+
+    def on_prediction_step(self, args, state, control, **kwargs):
+        if self._bar:
+            self._bar.update(self._task, description="Validating")
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
@@ -74,7 +79,9 @@ class TrainingProgress(TrainerCallback):
             processes.say(f"{line}{self._time_left(state)}")
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        best = self._is_best(metrics)
+        best = state.global_step > 0 and self._is_best(metrics)  # step 0 is the base
+        if self._bar:
+            self._bar.update(self._task, description="Training")
         if not state.is_world_process_zero:
             return
         if self.json_logs:
@@ -86,7 +93,7 @@ class TrainingProgress(TrainerCallback):
         figures = [metrics.get(f"eval_{key}") for key in ("loss", "wer", "cer")]
         row = [str(state.global_step), f"{state.epoch or 0:.2f}"]
         row += ["–" if figure is None else f"{figure:.4f}" for figure in figures]
-        self._print_row(row, "  best so far" if best else "")
+        self._print_row(row, "  base" if state.global_step == 0 else "  best so far" if best else "")
         if self._bar and self.best:
             fields = self._bar.tasks[self._task].fields["figures"].split(" best")[0]
             self._bar.update(self._task, figures=f"{fields} best WER {self.best[0]:.3f}")
@@ -122,13 +129,32 @@ class TrainingProgress(TrainerCallback):
 
     def _print_json(self, event: str, state: Any, figures: dict[str, Any]) -> None:
         place = {"event": event, "step": state.global_step, "max_steps": state.max_steps, "epoch": state.epoch}
-        print(json.dumps({**figures, **place}), flush=True)
+        print(json.dumps(place | figures), flush=True)
 
 
 def show_progress(trainer: Any, json_logs: bool = False) -> None:
-    """Replace the callbacks of Transformers that print by [`TrainingProgress`]."""
-    from transformers import PrinterCallback, ProgressCallback
+    """
+    Replace the callbacks of Transformers that print by [`TrainingProgress`].
 
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
+    Args:
+        trainer (`Trainer`): The trainer, before it takes steps.
+        json_logs (`bool`, *optional*, defaults to `False`): The same as for [`TrainingProgress`].
+    """
+    remove_printers(trainer)
     trainer.add_callback(TrainingProgress(json_logs))
+
+
+def close_progress(trainer: Any) -> None:
+    """Remove the bar of a trainer; also after a training that failed or was interrupted."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TrainingProgress):
+            callback.close()
+
+
+def remove_printers(trainer: Any) -> None:
+    """Remove the callbacks of Transformers that print, also the one for notebooks."""
+    from transformers import PrinterCallback, ProgressCallback
+    from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+
+    for callback in (PrinterCallback, ProgressCallback, DEFAULT_PROGRESS_CALLBACK):
+        trainer.remove_callback(callback)

@@ -19,7 +19,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.interruption import Interrupted, StopRequest
-from escoita.utils.processes import destroy_process_group, is_out_of_memory, main_first, main_only, say
+from escoita.utils.processes import destroy_process_group, is_out_of_memory, main_first, main_only, say, stage
 
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from escoita.training.data_collator import SpeechCollator
     from escoita.training.resume import DataState
     from escoita.training.trainer import SpeechTrainer
+
+
+# The title of the imports of torch and the libraries on top of it, which take seconds.
+IMPORTING = "Importing libraries"
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,15 @@ class Datasets:
 
 
 def train(
-    recipe: Recipe, dry_run: bool = False, restart: bool = False, accept_changed_data: bool = False
+    recipe: Recipe,
+    dry_run: bool = False,
+    restart: bool = False,
+    accept_changed_data: bool = False,
+    json_logs: bool = False,
+    resume: bool = False,
 ) -> TrainingRecord | None:
     """
-    Train the adapter of a recipe; do nothing if the run is already finished.
+    Train the adapter of a recipe; do nothing if the run is already finished with as many steps.
 
     Args:
         recipe ([`Recipe`]): The recipe, with base, method and corpora.
@@ -89,6 +98,10 @@ def train(
         restart (`bool`, *optional*, defaults to `False`): Remove checkpoints, adapter and record of the run before
             training, also if they belong to another recipe.
         accept_changed_data (`bool`, *optional*, defaults to `False`): Resume a run although its rows have changed.
+        json_logs (`bool`, *optional*, defaults to `False`): Print one JSON object per log entry and evaluation on the
+            standard output.
+        resume (`bool`, *optional*, defaults to `False`): Refuse to begin at the first step. A run with a checkpoint
+            resumes in any case, unless `restart` is given.
 
     Returns:
         [`TrainingRecord`]: The record, also written to `training.json`; `None` after a dry run.
@@ -99,7 +112,7 @@ def train(
     """
     if not (dry_run or restart) and (record := finished(recipe)):
         return record
-    setup = prepare(recipe, restart, accept_changed_data)
+    setup = prepare(recipe, restart, accept_changed_data, resume)
     processor = load_processor(setup)
     datasets = make_datasets(setup, processor)
     collator = make_collator(setup, processor)
@@ -108,7 +121,7 @@ def train(
         end_dry_run(setup, datasets, counts)
         return None
     with training_lock(setup) as checkpoint:
-        trainer = make_trainer(setup, collator, datasets, checkpoint)
+        trainer = make_trainer(setup, collator, datasets, checkpoint, json_logs)
         with trainer.request.deferring():
             take_steps(trainer, checkpoint)
             save_adapter(setup, trainer, datasets, checkpoint)
@@ -117,32 +130,37 @@ def train(
 
 def finished(recipe: Recipe) -> TrainingRecord | None:
     """
-    Return the record of a finished run, or `None`; update the settings of a finished run that may change.
+    Return the record of a trained run, and update the parts of its recipe that may change; return `None` if the run is
+    not trained, or the recipe extends it.
 
     Raises:
         ChangedRecipeError: The run was trained with another recipe.
     """
-    from escoita.training.backends import import_first
+    with stage(IMPORTING):
+        from escoita.training.backends import import_first
 
-    import_first(recipe)
-    from accelerate import PartialState
+        import_first(recipe)
+        from accelerate import PartialState
 
-    from escoita.training.arguments import sft_config
-    from escoita.training.checkpointing import refuse_other_recipe
-    from escoita.training.outputs import update_settings
+        from escoita.training.arguments import sft_config
+        from escoita.training.checkpointing import refuse_other_recipe
+        from escoita.training.extension import extension_of_run
+        from escoita.training.outputs import update_settings
 
     run = RunDirectory(recipe.run_path)
     if not run.training.exists():
         return None
     sft_config(recipe, run)  # checks the recipe
     refuse_other_recipe(run, recipe)
+    if extension_of_run(run, recipe):
+        return None
     if PartialState().is_main_process:
         update_settings(recipe, run)
     say(f"Already trained: {run.training} (--restart trains again)")
     return TrainingRecord.read(run.training)
 
 
-def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = False) -> Setup:
+def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = False, resume: bool = False) -> Setup:
     """
     Make the arguments of a recipe, and find its base.
 
@@ -150,20 +168,28 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
         recipe ([`Recipe`]): The recipe of the training.
         restart (`bool`, *optional*, defaults to `False`): See [`train`].
         accept_changed_data (`bool`, *optional*, defaults to `False`): See [`train`].
+        resume (`bool`, *optional*, defaults to `False`): See [`train`].
 
     Raises:
+        NoCheckpointError: `resume` is given, or the recipe extends a trained run, and there is no checkpoint.
         EscoitaError: SFTConfig refuses the arguments, the run has another recipe, or the base is not found.
     """
-    from escoita.training.backends import import_first
+    with stage(IMPORTING):
+        from escoita.training.backends import import_first
 
-    import_first(recipe)
-    from accelerate import PartialState
+        import_first(recipe)
+        from accelerate import PartialState
 
-    from escoita.models import family_of
-    from escoita.training.arguments import sft_config
-    from escoita.training.checkpointing import refuse_other_recipe, refuse_separate_processes
-    from escoita.training.resume import base_of_run, pinned
-    from escoita.training.sanity_checks import check_precision_of_steps
+        from escoita.models import family_of
+        from escoita.training.arguments import sft_config
+        from escoita.training.checkpointing import (
+            checkpoints_by_step,
+            refuse_other_recipe,
+            refuse_separate_processes,
+        )
+        from escoita.training.extension import NoCheckpointError, extension_of_run
+        from escoita.training.resume import base_of_run, pinned
+        from escoita.training.sanity_checks import check_precision_of_steps
 
     run = RunDirectory(recipe.run_path)
     arguments = sft_config(recipe, run)
@@ -171,6 +197,11 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
     refuse_separate_processes(processes.num_processes, arguments.n_gpu)
     if not restart:
         refuse_other_recipe(run, recipe)
+        begun = bool(checkpoints_by_step(run.checkpoints))
+        if not begun and (resume or run.training.exists()):
+            raise NoCheckpointError(path=run.path, key="--resume" if resume else None)
+        if begun and (extension := extension_of_run(run, recipe)):
+            say(str(extension))
     base = base_of_run(recipe, run, processes, restart)
     resolved = pinned(recipe, base)
     family = family_of(resolved.base, resolved.base_revision)
@@ -180,7 +211,9 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
 
 def load_processor(setup: Setup) -> Any:
     """Return the processor of the base: tokenizer and feature extractor."""
-    return setup.family.load_processor(setup.recipe.base, setup.recipe.base_revision)
+    recipe = setup.recipe
+    with stage(f"Loading the processor of {recipe.base}", spinner=Path(recipe.base).is_dir()):
+        return setup.family.load_processor(recipe.base, recipe.base_revision)
 
 
 def make_datasets(setup: Setup, processor: Any) -> Datasets:
@@ -240,12 +273,14 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
     first = rows.select(range(min(len(rows), setup.arguments.per_device_train_batch_size)))
     check_batch(family, processor, collator(first.to_list()), first["text"])
     check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
-    adapted = untrained(recipe)
+    with stage("Building the model without its weights"):
+        adapted = untrained(recipe)
     counts = count_trainable(family, adapted)
     check_trainable(counts, recipe.method.trainable)
     for line in without_effect(recipe):
         say(line)
-    check_by_trial(recipe, family, processor, rows, adapted)
+    with stage("Trying one step on a small copy"):
+        check_by_trial(recipe, family, processor, rows, adapted)
     return counts
 
 
@@ -257,8 +292,10 @@ def end_dry_run(setup: Setup, datasets: Datasets, counts: dict[str, int]) -> Non
         ChangedDataError: The rows differ, and `accept_changed_data` is `False`.
     """
     from escoita.training.checkpointing import usable_checkpoint
+    from escoita.training.extension import extension_of_run
 
-    no_resume = setup.restart or setup.run.training.exists()
+    extended = extension_of_run(setup.run, setup.recipe)
+    no_resume = setup.restart or (setup.run.training.exists() and not extended)
     compare_data(setup, datasets, None if no_resume else usable_checkpoint(setup.run, setup.processes))
     say(f"{trained_parameters(counts)}\nDry run: all checks passed; no weights were loaded, and no step was taken")
 
@@ -287,20 +324,28 @@ def training_lock(setup: Setup) -> Iterator[Path | None]:
 
     Raises:
         RunLockedError: Another command trains the run.
+        OutOfPatienceError: The recipe extends a run that early stopping ended.
     """
     from transformers import set_seed
 
     from escoita.training.checkpointing import run_locked, start_over, usable_checkpoint
+    from escoita.training.extension import reopen
 
     with run_locked(setup.run, setup.processes):
         set_seed(setup.arguments.seed)  # before the adapter is initialized
         if setup.restart and setup.processes.is_main_process:
             start_over(setup.run)
-        yield usable_checkpoint(setup.run, setup.processes)
+        checkpoint = usable_checkpoint(setup.run, setup.processes)
+        main_only(lambda: reopen(setup.run, checkpoint) if setup.run.training.exists() else None, setup.processes)
+        yield checkpoint
 
 
 def make_trainer(
-    setup: Setup, collator: "SpeechCollator", datasets: Datasets, checkpoint: Path | None = None
+    setup: Setup,
+    collator: "SpeechCollator",
+    datasets: Datasets,
+    checkpoint: Path | None = None,
+    json_logs: bool = False,
 ) -> "SpeechTrainer":
     """
     Load the base, add the adapter, and return the trainer.
@@ -310,6 +355,7 @@ def make_trainer(
         collator ([`SpeechCollator`]): The collator.
         datasets ([`Datasets`]): The rows.
         checkpoint (`Path`, *optional*): The checkpoint from which the run resumes; see [`training_lock`].
+        json_logs (`bool`, *optional*, defaults to `False`): See [`train`].
 
     Raises:
         EscoitaError: The base cannot be loaded, the adapter differs from the recipe, or the rows differ from those of
@@ -318,6 +364,7 @@ def make_trainer(
     from escoita.training.backends import load_for_training, prepare_precision
     from escoita.training.callbacks import BestAdapter, EnergyMeter, set_tracking_folders
     from escoita.training.checkpointing import Clock
+    from escoita.training.progress import show_progress
     from escoita.training.resume import save_base
     from escoita.training.sanity_checks import GradientWatch, InitialWeights, check_trainable, count_trainable
     from escoita.training.trainer import SpeechTrainer
@@ -353,6 +400,7 @@ def make_trainer(
         data=data,
         validation_set=validation_set,
     )
+    show_progress(trainer, json_logs)
     prepare_precision(trainer.model)
     counts = count_trainable(family, trainer.model)
     check_trainable(counts, recipe.method.trainable)
@@ -371,6 +419,7 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None
     """
     from escoita.training.checkpointing import refuse_other_process_count
     from escoita.training.oom import TrainingMemoryError
+    from escoita.training.progress import close_progress
 
     if checkpoint:
         refuse_other_process_count(checkpoint, trainer.args.world_size)
@@ -386,6 +435,8 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None
             hint="give --restart and set load_in_4bit, or a training.optim that needs less memory, such as adamw_8bit,"
             " or train fewer parameters",
         ) from error
+    finally:
+        close_progress(trainer)
 
 
 def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, checkpoint: Path | None = None) -> None:

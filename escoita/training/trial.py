@@ -129,10 +129,11 @@ def _take_step(
     recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any, folder: Path
 ) -> None:
     from accelerate.utils import DynamoBackend
-    from transformers import PrinterCallback, ProgressCallback, set_seed
+    from transformers import set_seed
 
     from escoita.training.backends import prepare_precision
     from escoita.training.data_collator import SpeechCollator
+    from escoita.training.progress import remove_printers
     from escoita.training.trainer import SpeechTrainer
 
     arguments = trial_arguments(recipe, folder, len(rows))
@@ -153,8 +154,7 @@ def _take_step(
         processing_class=processor,
         peft_config=small_adapter(recipe, adapted, model),
     )
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
+    remove_printers(trainer)
     prepare_precision(trainer.model)
     if arguments.torch_compile:  # the trainer has checked the backend; generating code takes half a minute
         trainer.accelerator.state.dynamo_plugin.backend = DynamoBackend.NO
@@ -183,7 +183,6 @@ def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":
     arguments.save_strategy = "no"
     arguments.dataloader_drop_last = False  # several processes need more rows for a full batch
     arguments.report_to = []
-    arguments.disable_tqdm = True
     arguments.dataloader_num_workers = min(arguments.dataloader_num_workers, 1)
     return arguments
 

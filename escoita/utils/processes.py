@@ -1,19 +1,23 @@
 """Coordinate the processes and threads of a command, print progress, and report devices and memory."""
 
+import logging
 import os
 import re
 import resource
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import track as rich_track
+from rich.text import Text
 
 from escoita.errors import EscoitaError
 from escoita.utils.files import convert_write_errors
@@ -28,6 +32,8 @@ T = TypeVar("T")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # Seconds for threads to release tensors; without it, two processes on a machine under load hung.
 SECONDS_TO_RELEASE = 0.5
+# Seconds after which a stage is mentioned in a log.
+SECONDS_UNTIL_SHOWN = 1.0
 
 
 def main_first(work: Callable[[], T], state: "PartialState") -> T:
@@ -158,12 +164,46 @@ def say(line: str) -> None:
 
 
 def track(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
-    """Yield items with a progress bar up to `total`, or with one line at the end if there is no terminal."""
+    """Yield items with a progress bar up to `total`, or with one line at the start if there is no terminal."""
     if console.is_terminal and is_main_process():
         yield from rich_track(items, description=title, total=total, console=console, transient=True)
     else:
-        yield from items
         say(f"{title}: {total}")
+        yield from items
+
+
+@contextmanager
+def stage(title: str, spinner: bool = True) -> Iterator[None]:
+    """
+    Show what a command does: with a spinner on a terminal, else with one line if it takes more than a second.
+
+    Args:
+        title (`str`): The work, such as `Loading user/base`.
+        spinner (`bool`, *optional*, defaults to `True`): Whether a terminal shows a spinner; `False` for work that may
+            show a bar of its own, such as a download.
+    """
+    if not is_main_process():
+        yield
+    elif console.is_terminal and spinner:
+        with console.status(Text(title)):
+            yield
+    else:
+        # The stream of now: the work may redirect the standard error.
+        timer = Timer(SECONDS_UNTIL_SHOWN, print, [title], {"file": console.file, "flush": True})
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def quiet_libraries() -> None:
+    """Silence warnings of libraries that concern neither the user nor the result."""
+    # PEFT imports bitsandbytes if it is installed, which warns on some CPUs about a package that is not needed.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # transformers 5.23 renamed an argument that TRL and PEFT still set.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
 
 
 def device() -> str:

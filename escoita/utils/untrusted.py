@@ -143,6 +143,36 @@ def _values(node: yaml.Node | None, known: dict[int, int], depth: int) -> int:
     return known[id(node)]
 
 
+def repeated_keys(text: str | bytes) -> Iterator[tuple[tuple[str | int, ...], int, int]]:
+    """
+    Yield each key that a mapping contains more than once; a key that overrides a merged one (`<<`) is not repeated.
+
+    Args:
+        text (`str` or `bytes`): A document that [`read_yaml`] accepts. Its tree has merged keys already.
+
+    Returns:
+        `Iterator[tuple[tuple[str | int, ...], int, int]]`: The keys and list indices that lead to it, its first line,
+        and that of the repetition, counted from 1.
+    """
+    waiting: list[tuple[tuple[str | int, ...], yaml.Node | None]] = [((), yaml.compose(text, yaml.SafeLoader))]
+    visited: set[int] = set()  # nodes with aliases
+    while waiting:
+        above, each = waiting.pop(0)
+        if id(each) in visited:
+            continue
+        visited.add(id(each))
+        if isinstance(each, yaml.SequenceNode):
+            waiting += [((*above, index), value) for index, value in enumerate(each.value)]
+        elif isinstance(each, yaml.MappingNode):
+            rows: dict[str, int] = {}
+            for key, value in each.value:
+                name, row = str(key.value), key.start_mark.line + 1
+                if name in rows:
+                    yield (*above, name), rows[name], row
+                rows.setdefault(name, row)
+                waiting.append(((*above, name), value))
+
+
 # The codecs that escoita writes. Snappy expands one byte to at most 22, Zstandard to 30,000, and a single page of
 # Zstandard may take 2 GiB, regardless of the metadata.
 CODECS = ("SNAPPY", "UNCOMPRESSED")

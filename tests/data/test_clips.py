@@ -9,7 +9,7 @@ import pytest
 
 from escoita.audio.loading import Recording
 from escoita.data import clips
-from escoita.data.clips import CACHE, Measure, check_clips, measure_clips, read_clip
+from escoita.data.clips import CACHE, Measure, SimilarFiles, check_clips, measure_clips, read_clip
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import AudioError
 from escoita.utils.files import cache_folder
@@ -203,3 +203,32 @@ def test_a_clip_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         with pytest.raises(AudioError) as error:
             read_clip(row)
         assert str(error.value.path) == str(path)
+
+
+def test_a_missing_recording_is_found_in_another_folder_or_with_another_name(tmp_path: Path) -> None:
+    (tmp_path / "more/deep").mkdir(parents=True)
+    for name in ("more/deep/a.wav", "more/B.WAV", "c.flac", "d.txt"):
+        (tmp_path / name).touch()
+    find = SimilarFiles()
+
+    def found(audio: str) -> str:
+        row = Utterance("1", str(tmp_path / audio), "un", "c", "gl", str(tmp_path / "m.jsonl"), 1)
+        return find(row)
+
+    assert found("a.wav") == str(tmp_path / "more/deep/a.wav")
+    assert found("clips/b.wav") == str(tmp_path / "more/B.WAV")
+    assert found("c.mp3") == str(tmp_path / "c.flac")
+    assert found("d.wav") == found("e.wav") == ""
+
+
+def test_a_row_without_a_manifest_on_disk_has_no_similar_file() -> None:
+    assert SimilarFiles()(Utterance("1", "a.wav", "un", "c", "gl", "user/dataset", 1)) == ""
+
+
+def test_a_rejected_row_names_the_similar_file(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/a.wav").touch()
+    rows = Utterances.of([Utterance("1", str(tmp_path / "a.wav"), "un", "c", "gl", str(tmp_path / "m.jsonl"), 1)])
+    _, (rejected,) = check_clips(rows, None)
+    assert rejected.similar == str(tmp_path / "clips/a.wav") and rejected.similar in str(rejected)
+    assert str(tmp_path) not in rejected.public() and "a.wav" in rejected.public()

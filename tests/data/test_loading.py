@@ -12,6 +12,7 @@ from escoita.data.loading import (
     SilentCorpusError,
     gather,
     refuse_over_share,
+    rejected_lines,
     weighted,
 )
 from escoita.data.rows import Rejected, Utterance, Utterances
@@ -151,3 +152,11 @@ def test_a_file_that_is_cut_off_is_rejected(tmp_path: Path, good: Path) -> None:
     usable, (rejected,) = gather([Corpus(name="clips", path=str(path))], "uz", None, 1.0)["clips"]
     assert len(usable) == 1 and rejected.row == 2
     assert "0.50 s" in rejected.reason and "0.28 s" in rejected.reason
+
+
+def test_rejected_rows_are_listed_by_reason_with_three_examples() -> None:
+    rows = [Rejected("m.jsonl", row, "a.wav", f"{row}.0 s is too long") for row in range(1, 6)]
+    rows.insert(0, Rejected("m.jsonl", 9, "b.wav", "no such file"))
+    lines = list(rejected_lines(rows))
+    assert len(lines) == 5 and "5 rows" in lines[0] and "b.wav" in lines[-1]
+    assert [line.strip().split(": ")[0] for line in lines[1:4]] == ["m.jsonl:1", "m.jsonl:2", "m.jsonl:3"]

@@ -18,6 +18,7 @@ from escoita.data.report import (
     duration_edges,
     find_outliers,
     reasons,
+    refusals,
     survey,
     usual_speaking_rate,
     write_survey,
@@ -357,6 +358,35 @@ def test_the_command(broken: Recipe, tmp_path: Path, command: Callable[..., subp
     assert not run.recipe.exists(), "the command does not start a run"
 
 
+def refused(folder: Path, train: Rows, validation: Rows | None = None, **training: Any) -> list[str]:
+    recipe = recipe_of(folder, train, quickstart("test", 2), validation)
+    recipe = recipe.model_copy(update={"training": recipe.training | training})
+    return refusals(survey(recipe), recipe)
+
+
+def test_rows_over_the_share_and_silent_corpora_would_be_refused(tmp_path: Path) -> None:
+    good: Any = quickstart("train", 2)
+    gone = {**good[0], "audio_filepath": "gone.wav"}
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    silent = {**good[0], "audio_filepath": str(tmp_path / "silent.wav")}
+    assert refused(tmp_path, good) == []
+    assert len(refused(tmp_path, [*good, gone])) == 1
+    assert len(refused(tmp_path, [silent])) == 1
+    assert len(refused(tmp_path, [silent, gone])) == 2
+    assert len(refused(tmp_path, good, [*good, gone])) == 1
+    assert refused(tmp_path, good, [*good, gone], eval_strategy="no") == []
+
+
+def test_the_command_exits_with_1_if_training_would_refuse(
+    tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    good: Any = quickstart("train", 2)
+    recipe_of(tmp_path, [*good, {**good[0], "audio_filepath": "gone.wav"}], quickstart("test", 2))
+    done = command("-m", "escoita", "data", str(tmp_path / "recipe.yaml"))
+    assert done.returncode == 1 and "clips, train: " in done.stderr and "Unusable rows" in done.stdout
+    assert (tmp_path / "runs/small/data.json").is_file()
+
+
 def test_the_command_fails_with_one_line(
     tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -364,5 +394,5 @@ def test_the_command_fails_with_one_line(
     (tmp_path / "test.jsonl").unlink()
     done = command("-m", "escoita", "data", str(tmp_path / "recipe.yaml"))
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.splitlines()[-1].startswith(f"escoita: {tmp_path / 'test.jsonl'}: ")
+    assert done.stderr.count("\n") == 1 and "corpora.test.0.path" in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -19,6 +19,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.training.checkpointing import ChangedRecipeError
+from escoita.training.extension import NoCheckpointError
 from escoita.training.sanity_checks import DivergedError, TrainableError, ZeroGradientError
 from escoita.training.sft import train
 from tests.conftest import ROOT, write_manifest
@@ -52,6 +53,26 @@ def test_a_finished_run_is_not_trained_again(quickstart_run: Path, short_recipe:
     before = record.stat().st_mtime_ns
     assert train(short_recipe(f"run_dir={quickstart_run}")) == TrainingRecord.read(record)
     assert record.stat().st_mtime_ns == before
+
+
+def test_a_finished_run_trains_on_with_more_steps(
+    short_recipe: Callable[..., Recipe], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = short_recipe().run_dir
+    with pytest.raises(NoCheckpointError) as refused:
+        train(short_recipe(f"run_dir={folder}"), resume=True)
+    assert refused.value.key == "--resume"
+    first = train(short_recipe(f"run_dir={folder}", "training.max_steps=2"))
+    longer = short_recipe(f"run_dir={folder}", "training.max_steps=5")
+    assert train(longer, dry_run=True) is None
+    second = train(longer, resume=True)
+    assert first is not None and second is not None
+    assert (first.steps, second.steps, second.sessions) == (2, 5, 2)
+    assert losses(second)[:2] == losses(first) and len(losses(second)) == 5
+    assert second.adapter_sha256 != first.adapter_sha256
+    assert RunDirectory(longer.run_path).load_recipe().training["max_steps"] == 5
+    assert "training.max_steps" in capfd.readouterr().err
+    assert train(longer) == second  # it is finished again
 
 
 def test_another_recipe_in_the_same_folder_is_refused(

@@ -1,6 +1,6 @@
 import pytest
 
-from escoita.recipe.advice import KEYS, VALUES, language_code, suggested_key, suggested_value
+from escoita.recipe.advice import KEYS, VALUES, language_code, nearest, suggested_key, suggested_value
 from escoita.recipe.schema import Recipe
 
 
@@ -17,6 +17,19 @@ from escoita.recipe.schema import Recipe
 )
 def test_the_key_that_was_meant(section: str, key: str, known: list[str], expected: str | None) -> None:
     assert suggested_key(section, key, known) == expected
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("transcripcion", "transcripción"),
+        ("TEXTO", "texto"),
+        ("audio-file", "audio_file"),
+        ("zz", None),
+    ],
+)
+def test_accents_and_case_do_not_count(name: str, expected: str | None) -> None:
+    assert nearest(name, ["audio_file", "texto", "transcripción"]) == expected
 
 
 @pytest.mark.parametrize(

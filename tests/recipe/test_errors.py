@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita.recipe.errors import InvalidRecipeError, Mistake, nearest
+from escoita.recipe.errors import InvalidRecipeError, Mistake
 from escoita.recipe.schema import load_recipe
 from tests.samples import RECIPE
 
@@ -85,7 +85,7 @@ def test_the_keys_of_a_method_are_those_of_its_kind(path: Path, method: str, row
 
 def test_norwegian_must_be_quoted(path: Path) -> None:
     (found,) = mistakes(path, "language: uz", "language: no")
-    assert (found.row, found.key) == (3, "language") and "'no'" in f"{found.problem} {found.hint}"
+    assert (found.row, found.key) == (3, "language") and "'no'" in str(found.hint)
     path.write_text(RECIPE.replace("language: uz", "language: 'no'"), "utf-8")
     assert load_recipe(path).language == "no"
 
@@ -129,9 +129,17 @@ def test_an_invalid_override_has_its_key(path: Path, override: str, row: int | N
     assert (row, key) in [(each.row, each.key) for each in mistakes(path, overrides=[override])]
 
 
-def test_the_suggestion_is_a_known_key() -> None:
-    assert "'language'" in nearest("langauge", ["name", "language"])
-    assert nearest("xyz", ["name", "language"]) == ""
+@pytest.mark.parametrize(
+    "old, new, key, row",
+    [
+        ("language: uz", "language: uz\nlanguage: gl", "language", 4),
+        ("  r: 4", "  r: 4\n  r: 8", "method.r", 6),
+        ("license: cc0-1.0", "license: cc0-1.0,\n license: mit", "corpora.train.0.license", 11),
+    ],
+)
+def test_a_repeated_key_is_refused_with_both_lines(path: Path, old: str, new: str, key: str, row: int) -> None:
+    (mistake,) = mistakes(path, old, new)
+    assert (mistake.row, mistake.key) == (row, key) and str(row - 1) in mistake.problem
 
 
 def test_a_mistake_is_one_line_with_its_place() -> None:

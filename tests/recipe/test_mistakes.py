@@ -62,6 +62,8 @@ MISTAKES = [
     ("  train:", "  training: []\n  train:", "corpora.training", "train"),
     ("  test:", "  dev: []\n  test:", "corpora.dev", "validation"),
     ("  test:", "  test: []\n  tests:", "corpora.test", "empty"),
+    ("  r: 8", "  r: 8\n  r: 16", "method.r", "already given in line"),
+    ("language: uz", "language: uz\nlanguage: gl", "language", "already given in line"),
     ("  max_rejected_share: 0.01", "  max_rejected_share: 1 %", "corpora.max_rejected_share", "number"),
     ("training: #", "trainer: #", "trainer", "training"),
     ("validation:", "early_stopping: 3\nvalidation:", "early_stopping", "validation.patience"),

@@ -58,8 +58,8 @@ def test_fixed_arguments(tmp_path: Path) -> None:
 
 
 def test_a_recipe_overrides_a_default_of_escoita(tmp_path: Path) -> None:
-    arguments = sft_config(recipe({"disable_tqdm": True, "dataloader_num_workers": 7}), RunDirectory(tmp_path))
-    assert (arguments.disable_tqdm, arguments.dataloader_num_workers) == (True, 7)
+    arguments = sft_config(recipe({"logging_first_step": True, "dataloader_num_workers": 7}), RunDirectory(tmp_path))
+    assert (arguments.logging_first_step, arguments.dataloader_num_workers) == (True, 7)
 
 
 @pytest.mark.parametrize("rate", ["1e-4", "1.0e-4", 1e-4])
@@ -101,6 +101,9 @@ def test_a_misspelled_field_gets_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         sft_config(recipe({"learning_rat": 1}), RunDirectory(tmp_path))
     assert error.value.hint is not None and "'learning_rate'" in error.value.hint
+    with pytest.raises(RecipeError) as error:
+        sft_config(recipe({"batch_size": 1}), RunDirectory(tmp_path))
+    assert error.value.hint is not None and "'per_device_train_batch_size'" in error.value.hint
 
 
 def test_one_step_without_a_warmup_is_accepted(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from transformers import PrinterCallback, ProgressCallback
 
-from escoita.training.progress import TrainingProgress
+from escoita.training.progress import TrainingProgress, close_progress, show_progress
 
 
 def state(step: int, **changes: Any) -> Any:
@@ -55,7 +56,8 @@ def test_one_line_per_entry_without_a_terminal(console: Console) -> None:
 
 
 def test_the_best_evaluation_of_a_checkpoint_is_known(console: Console) -> None:
-    run(TrainingProgress(console=console), state(5, log_history=[{"loss": 3.0}, evaluation(0.45)]))
+    history = [evaluation(0.1) | {"step": 0}, {"loss": 3.0, "step": 2}, evaluation(0.45) | {"step": 4}]
+    run(TrainingProgress(console=console), state(5, log_history=history))
     assert [row.split()[0] for row in lines(console) if "best" in row] == ["30"]
 
 
@@ -83,6 +85,40 @@ def test_other_processes_print_nothing(capsys: pytest.CaptureFixture[str], conso
     progress.on_log(None, state(1, is_world_process_zero=False), None, logs={"loss": 1.0})
     progress.on_evaluate(None, state(1, is_world_process_zero=False), None, metrics=evaluation(0.1))
     assert capsys.readouterr().out == "" and not lines(console) and progress.best is not None
+
+
+def test_the_base_is_not_the_best_adapter(console: Console) -> None:
+    progress = TrainingProgress(console=console)
+    progress.on_evaluate(None, state(0), None, metrics=evaluation(0.2))
+    progress.on_evaluate(None, state(10), None, metrics=evaluation(0.3))
+    assert [row.split()[-1] for row in lines(console)[1:]] == ["base", "far"] and progress.best == (0.3, 0.1, 1.0)
+
+
+class StoppedTrainer:
+    """Store callbacks as Trainer does."""
+
+    def __init__(self) -> None:
+        self.callback_handler = SimpleNamespace(callbacks=[PrinterCallback(), ProgressCallback()])
+
+    def remove_callback(self, kind: type) -> None:
+        kept = [each for each in self.callback_handler.callbacks if not isinstance(each, kind)]
+        self.callback_handler.callbacks = kept
+
+    def add_callback(self, callback: Any) -> None:
+        self.callback_handler.callbacks.append(callback)
+
+
+def test_the_bar_is_closed_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=140)
+    monkeypatch.setattr("escoita.utils.processes.console", console)
+    trainer = StoppedTrainer()
+    show_progress(trainer)
+    (progress,) = trainer.callback_handler.callbacks
+    progress.on_train_begin(None, state(0), None)
+    close_progress(trainer)
+    close_progress(trainer)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count("\x1b[?25h") == 1  # the cursor is shown again
 
 
 def test_an_evaluation_without_wer(console: Console) -> None:

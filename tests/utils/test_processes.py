@@ -1,3 +1,4 @@
+import io
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from escoita.cli.main import script
 from escoita.errors import EscoitaError, WriteError
@@ -21,6 +23,7 @@ from escoita.utils.processes import (
     peak_memory_bytes,
     print_process_error,
     reset_peak_memory,
+    stage,
 )
 
 
@@ -36,6 +39,34 @@ def test_error_of_another_process_is_printed(rank: int, printed: str, capsys: py
 def test_single_process_runs_without_communication() -> None:
     alone: Any = SimpleNamespace(num_processes=1)
     assert main_first(lambda: 7, alone) == 7 and gathered("x", alone) == ["x"]
+
+
+def test_a_stage_is_mentioned_if_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = threading.Event()
+    monkeypatch.setattr("escoita.utils.processes.print", lambda *_, **__: shown.set(), raising=False)
+    with stage("Quick"):
+        pass
+    assert not shown.is_set()
+    monkeypatch.setattr("escoita.utils.processes.SECONDS_UNTIL_SHOWN", 0.0)
+    with stage("Slow"):
+        assert shown.wait(10)
+
+
+def test_a_stage_of_a_terminal_shows_a_spinner_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=60)
+    monkeypatch.setattr("escoita.utils.processes.console", console)
+    with pytest.raises(KeyError), stage("Loading [base]"):
+        raise KeyError
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "Loading [base]" in text and text.endswith("\x1b[1A\x1b[2K")
+
+
+def test_other_processes_do_not_mention_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("escoita.utils.processes.Timer", None)
+    with stage("Loading"):
+        pass
 
 
 def test_lock_is_exclusive_and_released_after_a_failure(tmp_path: Path) -> None:

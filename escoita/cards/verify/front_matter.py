@@ -4,13 +4,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from escoita.cards.front_matter import key_digest, keys, split
 from escoita.cards.verify.check import Check, compared, unprovable
 from escoita.cards.verify.recompute import same
 from escoita.errors import PublishError
-from escoita.utils.untrusted import read_yaml
+from escoita.utils.untrusted import repeated_keys
 
 
 INDEX = "model-index"
@@ -51,25 +49,13 @@ def check_front(card: str, recomputed: str) -> Iterator[Check]:
             more += [f"tag {tag}" for tag in tags if tag not in value]
         elif key_digest(published[name]) != key_digest(value):
             found.append(f"{name}: {str(published[name])[:80]} on the card, expected {value}")
-    repeated = dict.fromkeys(_repeated_keys(read_yaml(split(card)[1])[1]))
+    repeated = dict.fromkeys(keys[-1] for keys, _, _ in repeated_keys(split(card)[1]))
     found += [f"{name}: repeated in one mapping, so that a reader sees both values" for name in repeated]
     yield compared("front matter", found, f"{', '.join(name for name in expected if name != INDEX)}")
     more += [str(name) for name in published if name not in expected and name != INDEX]
     if more:
         yield unprovable("front matter: the author's own", ", ".join(more[:20]))
     yield _index(published, expected)
-
-
-def _repeated_keys(node: yaml.Node | None) -> Iterator[str]:
-    """Yield the keys that occur more than once in a mapping."""
-    if isinstance(node, yaml.SequenceNode):
-        for each in node.value:
-            yield from _repeated_keys(each)
-    elif isinstance(node, yaml.MappingNode):
-        names = Counter(str(key.value) for key, _ in node.value)
-        yield from (name for name, number in names.items() if number > 1)
-        for _, value in node.value:
-            yield from _repeated_keys(value)
 
 
 def _index(published: Mapping[str, Any], expected: Mapping[str, Any]) -> Check:

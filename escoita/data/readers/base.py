@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
+from escoita.recipe.advice import nearest
 from escoita.recipe.schema import Column, Corpus
 
 
@@ -21,9 +22,11 @@ class SelectionError(CorpusError):
 
     Args:
         available (`tuple[str, ...]`): The names to choose from.
+        nearest (`str`, *optional*): The name that was probably meant.
     """
 
     available: tuple[str, ...]
+    nearest: str | None
 
 
 def selection_error(
@@ -32,6 +35,7 @@ def selection_error(
     path: str | Path | None = None,
     key: str | None = None,
     value: str | None = None,
+    meant: str | None = None,
 ) -> SelectionError:
     """
     Return the error of a setting, with a hint that lists the names to choose from.
@@ -42,10 +46,14 @@ def selection_error(
         path (`str` or `Path`, *optional*): The path of the corpus, or of its file.
         key (`str`, *optional*): The key of the setting in a corpus of the recipe.
         value (`str`, *optional*): The value of the setting, if it has one.
+        meant (`str`, *optional*): The name that was probably meant; by default the one most similar to `value`.
     """
     names = tuple(available)
     hint = f"use one of {_list(names)}" if names else None
-    return SelectionError(problem, path=path, key=key, value=value, hint=hint, available=names)
+    meant = meant or (nearest(value, names) if value else None)
+    if hint and meant:
+        hint = f"did you mean {meant!r}? {hint[0].upper()}{hint[1:]}"
+    return SelectionError(problem, path=path, key=key, value=value, hint=hint, available=names, nearest=meant)
 
 
 def requested_split(corpus: Corpus, available: Collection[str], default: str | None = None) -> str:
@@ -158,7 +166,9 @@ def find_columns(
         if matches:
             found[ours] = matches[0]
         elif ours in needed:
-            raise selection_error("no column recognized", present, key=f"columns.{ours}")
+            free = [name for name in present if name not in taken]
+            meant = next(filter(None, (nearest(name, free) for name in usual)), None)
+            raise selection_error("no column recognized", present, key=f"columns.{ours}", meant=meant)
     return Names(**found)
 
 

@@ -1,6 +1,7 @@
 """Check a recipe against the machine, the libraries, the disk and the license of the base."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -165,10 +166,30 @@ def find_machine(recipe: Recipe) -> Iterator[Finding]:
     elif torch.version.cuda is None and has_nvidia_gpu():
         advice = "install torch with CUDA: https://pytorch.org/get-started/locally"
         yield Finding("warning", "GPU", f"present, but torch {torch.__version__} was built without CUDA", advice)
+    elif torch.version.cuda is not None and has_nvidia_gpu():
+        yield find_driver()
     else:
         memory = f"{free_memory() / GIGABYTE:.1f} GB of memory free"
         yield Finding("warning", "GPU", f"none; {os.cpu_count()} CPU cores, {memory}", "train on a machine with a GPU")
     yield find_precision(recipe)
+
+
+def find_driver() -> Finding:
+    """Return why torch, which was built for CUDA, cannot use the GPU of this machine."""
+    try:
+        torch.cuda.init()
+        reason = "no reason is given"
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:300]
+    built = f"torch {torch.__version__}, which was built for CUDA {torch.version.cuda}"
+    if old := re.search(r"driver .*too old(?:.*found version (\d+))?", reason):
+        supported = f", which supports CUDA {int(old[1]) // 1000}.{int(old[1]) % 1000 // 10}," if old[1] else ""
+        advice = (
+            "update the NVIDIA driver, or install torch for an older CUDA: https://pytorch.org/get-started/locally"
+        )
+        return Finding("warning", "GPU", f"present, but its driver{supported} is too old for {built}", advice)
+    advice = "run nvidia-smi, and see whether the driver works and CUDA_VISIBLE_DEVICES hides the GPU"
+    return Finding("warning", "GPU", f"present, but it cannot be used by {built} ({reason})", advice)
 
 
 def find_precision(recipe: Recipe) -> Finding:

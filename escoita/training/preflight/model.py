@@ -1,5 +1,6 @@
 """Check a recipe with the shapes of its model and some clips of its corpora."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -7,10 +8,12 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from escoita.audio.loading import SAMPLING_RATE
-from escoita.data.clips import ClipWarnings, check_clips
+from escoita.data.clips import ClipWarnings, cached_seconds, check_clips
 from escoita.data.loading import refuse_over_share, refuse_silence
 from escoita.data.readers import read_corpus
 from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances
@@ -190,15 +193,17 @@ def find_memory(
     Returns:
         `tuple[list[Finding], Estimate]`: The findings, and the estimate for the largest batch.
     """
-    estimates = {rows: estimate(model, *_load(recipe, model, batch)) for rows, batch in batches.items()}
-    full, one = estimates[max(estimates)], estimates[min(estimates)]
+    full = estimate(model, *_load(recipe, model, batches[max(batches)]))
     free = free_memory()
     available = f"{free / GIGABYTE:.1f} GB are free"
-    clips = f"a batch of {max(estimates)} clips of {longest.seconds:.1f} s"
+    clips = f"a batch of {max(batches)} clips of {longest.seconds:.1f} s"
     found = f"about {full.total / GIGABYTE:.2f} GB for {clips}; {available}"
     width = max(map(len, PARTS.values()))
     parts = {PARTS[part.name]: getattr(full, part.name) / GIGABYTE for part in fields(full)}
     details = tuple(f"{name:<{width}} {size:8.3f} GB" for name, size in parts.items() if size)
+    one = full  # a single clip is only estimated if the batch does not fit
+    if full.total > free and len(batches) > 1:
+        one = estimate(model, *_load(recipe, model, batches[min(batches)]))
     if one.total > free:
         advice = "use a GPU with more memory, load_in_4bit: true, or training.gradient_checkpointing: true"
         found = f"about {one.total / GIGABYTE:.2f} GB for a single clip of {longest.seconds:.1f} s; {available}"
@@ -263,6 +268,8 @@ def find_trial(
 
 
 DECODED = 50
+# Rows whose lengths are looked up in the cache, which takes a few seconds for so many.
+MOST_LOOKED_UP = 200_000
 _SHOWN = 3
 
 
@@ -274,13 +281,16 @@ class Sampled:
     Args:
         clips (`list[Utterance]`): The decoded and usable clips.
         claimed (`float`): The longest duration in seconds that a corpus states for a usable clip; 0 if none does.
-        all_known (`bool`): Whether the duration of each clip is stated by its corpus, or known from decoding.
+        all_known (`bool`): Whether the duration of each clip is stated by its corpus, or known from decoding, now or
+            by an earlier command.
+        rows (`list[Utterances]`): All rows, also those that were not decoded.
         in_epoch (`int`): The number of clips in an epoch, by the weights of the corpora.
     """
 
     clips: list[Utterance] = field(default_factory=list)
     claimed: float = 0.0
     all_known: bool = True
+    rows: list[Utterances] = field(default_factory=list)
     in_epoch: int = 0
 
     @property
@@ -333,14 +343,17 @@ def _find_corpus(
     rows, malformed = read_corpus(corpus, recipe.language)
     refuse_over_share(len(rows), malformed, recipe.corpora.max_rejected_share)
     chosen = spread(rows, DECODED)
+    known = known_seconds(rows)
     noticed = ClipWarnings()
     usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed)
     refuse_silence(noticed)
     claims = [claim or 0.0 for claim in rows.each("duration")]
     into.clips.extend(usable)
     into.in_epoch += round(corpus.weight * len(rows))
-    into.claimed = max([into.claimed, *(claim for claim in claims if limit is None or claim <= limit)])
-    into.all_known &= len(chosen) == len(rows) or all(claims)
+    accepted = known[known <= (math.inf if limit is None else limit)]  # training rejects longer clips
+    into.claimed = max([into.claimed, *accepted.tolist()])
+    into.all_known &= len(chosen) == len(rows) or not np.isnan(known).any()
+    into.rows.append(rows)
     found = f"{len(rows):,} rows{_hours(claims)}; {len(chosen)} of them decoded"
     if malformed:
         found += f"; {len(malformed):,} rows without recording or text"
@@ -358,6 +371,56 @@ def _find_corpus(
         yield Finding("refusal", about, found, advice, _first(broken))
     else:
         yield Finding("warning", about, found, "escoita data lists all", _first(broken))
+
+
+def known_seconds(rows: Utterances) -> np.ndarray:
+    """
+    Return the lengths that earlier commands measured, or else those that the corpus states; nothing is decoded.
+
+    Args:
+        rows ([`Utterances`]): The rows of a corpus.
+
+    Returns:
+        `np.ndarray`: The lengths in seconds, of shape `(rows,)`; NaN for an unknown length.
+    """
+    stated = np.array([claim or math.nan for claim in rows.each("duration")], np.float64)
+    if not np.isnan(stated).any() or len(rows) > MOST_LOOKED_UP:
+        return stated
+    measured = cached_seconds(rows)
+    return np.where(np.isnan(measured), stated, measured)
+
+
+def longest_text(parts: list[Utterances], tokenizer: Any, most_tokens: float) -> str:
+    """
+    Return the transcript with the most tokens among those that may exceed a limit, else the one with the most bytes.
+
+    A text has at most as many tokens as bytes, because tokenizers fall back to bytes. Only texts with more bytes than
+    the limit are tokenized.
+
+    Args:
+        parts (`list[Utterances]`): The rows of the corpora; at least one row.
+        tokenizer (`PreTrainedTokenizer`): The tokenizer of the base.
+        most_tokens (`float`): The limit.
+    """
+    texts = pa.chunked_array([chunk for part in parts for chunk in _texts(part)], pa.string())
+    sizes = pc.binary_length(texts).to_numpy()
+    above = np.flatnonzero(sizes > most_tokens)
+    if not len(above):
+        return str(texts[int(sizes.argmax())])
+    # The largest texts come first, and no text has more tokens than bytes, so the search can end early.
+    best, most = "", -1
+    for index in above[np.argsort(-sizes[above])].tolist():
+        if sizes[index] <= most:
+            break
+        text = str(texts[index])
+        if (count := len(tokenizer(text, add_special_tokens=False)["input_ids"])) > most:
+            best, most = text, count
+    return best
+
+
+def _texts(rows: Utterances) -> list[pa.Array]:
+    column = rows.table["text"].take(pa.array(rows.order))
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
 
 def _not_read(finding: Finding) -> Finding:

@@ -1,5 +1,6 @@
 """Run all preflight checks of a recipe, and print their findings."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ from escoita.training.preflight.model import (
     find_prompt,
     find_trainable,
     find_trial,
+    longest_text,
 )
 from escoita.utils.formatting import visible
 
@@ -187,8 +189,10 @@ def _find_model(
     yield from findings_of("trained", lambda: find_trainable(recipe, family, model))
     if accepted:
         yield from findings_of("trial", lambda: find_trial(recipe, family, processor, sampled.clips, model))
-    text = max((clip.text for clip in sampled.clips), key=len)
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
+    short = encode_longest(recipe, family, processor, Longest(seconds, "a", True), 1)["input_ids"].shape[1]
+    limit = training_value(recipe, "max_length") or math.inf
+    text = longest_text(sampled.rows, processor.tokenizer, limit - short)
     longest = Longest(seconds, text, sampled.all_known)
     rows = training_value(recipe, "per_device_train_batch_size")
     batches = {count: encode_longest(recipe, family, processor, longest, count) for count in {1, rows}}

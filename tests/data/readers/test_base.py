@@ -38,3 +38,20 @@ def test_a_missing_or_ambiguous_column_lists_the_choices(
     with pytest.raises(SelectionError) as error:
         find_columns(present, chosen)
     assert (error.value.key, error.value.value, error.value.available) == (key, value, available)
+
+
+@pytest.mark.parametrize(
+    "present, chosen, nearest",
+    [
+        (["wav", "Transcrición"], {"text": "transcricion"}, "Transcrición"),
+        (["wav", "Transcricio\u0301n"], {"text": "Transcrición"}, "Transcricio\u0301n"),
+        (["wav", "sentense"], {}, "sentense"),
+        (["wav", "transcripción"], {}, "transcripción"),
+        (["wav", "zzz"], {"text": "frase"}, None),
+        (["wav", "zzz"], {}, None),
+    ],
+)
+def test_the_nearest_column_is_named(present: list[str], chosen: dict, nearest: str | None) -> None:
+    with pytest.raises(SelectionError) as error:
+        find_columns(present, chosen)
+    assert error.value.nearest == nearest and (nearest or "use one of") in str(error.value.hint)

@@ -82,6 +82,28 @@ def test_the_default_precision_is_that_of_the_training(
     assert (found.mark, found.found) == ("ok", "bf16" if bf16 else "float32")
 
 
+@pytest.mark.parametrize(
+    "reason, expected",
+    [
+        ("The NVIDIA driver on your system is too old (found version 11040). Please update", ["CUDA 11.4", "13.0"]),
+        ("Found no NVIDIA driver on your system.", ["13.0", "no NVIDIA driver"]),
+    ],
+)
+def test_a_driver_that_does_not_work_is_named(
+    short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch, reason: str, expected: list[str]
+) -> None:
+    def init() -> None:
+        raise RuntimeError(reason)
+
+    monkeypatch.setattr("escoita.training.preflight.checks.has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "init", init)
+    found = next(iter(find_machine(short_recipe())))
+    assert (found.mark, found.about) == ("warning", "GPU") and found.advice
+    assert all(part in found.found for part in expected)
+    assert ("too old" in found.found) == ("too old" in reason)
+
+
 def test_two_precisions_are_refused(short_recipe: Callable[..., Recipe]) -> None:
     found = find_precision(short_recipe("training.fp16=true", "training.bf16=true"))
     assert found.mark == "refusal" and "fp16" in found.found and "bf16" in found.found

@@ -13,7 +13,15 @@ from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.preflight.checks import Finding
-from escoita.training.preflight.model import DECODED, Sampled, find_corpora, spread, written
+from escoita.training.preflight.model import (
+    DECODED,
+    Sampled,
+    find_corpora,
+    known_seconds,
+    longest_text,
+    spread,
+    written,
+)
 from tests.samples import RECIPE, tone, write_clip, write_manifest
 
 
@@ -55,6 +63,35 @@ def test_stated_durations_are_used_up_to_the_limit(recipe: Recipe, tmp_path: Pat
     train, _ = findings(recipe, sampled)
     assert sampled.all_known and sampled.longest == 20.0
     assert "0.2 h" in train.found
+
+
+def test_lengths_that_an_earlier_command_measured_are_known(recipe: Recipe, tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", [GOOD] * 500)
+    findings(recipe, Sampled())  # decodes the clip, whose length is then in the cache
+    sampled = Sampled()
+    findings(recipe, sampled)
+    assert sampled.all_known and sampled.longest == 0.5
+    assert known_seconds(sampled.rows[0]).tolist() == [0.5] * 500
+
+
+class ByteTokenizer:
+    """Make one token of each word, and count the calls."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        self.texts.append(text)
+        return {"input_ids": [0] * len(text.split())}
+
+
+def test_only_texts_that_may_exceed_the_limit_are_tokenized() -> None:
+    texts = ["un dous", "a" * 30, "b b b b b b", "c" * 20]
+    rows = Utterances.of(Utterance(str(n), "a.wav", text, "c", "gl", "m", n) for n, text in enumerate(texts))
+    tokenizer = ByteTokenizer()
+    assert longest_text([rows], tokenizer, 30) == "a" * 30 and not tokenizer.texts
+    assert longest_text([rows], tokenizer, 15) == "a" * 30 and tokenizer.texts == ["a" * 30, "c" * 20]
+    assert longest_text([rows.take([0, 3]), rows.take([2])], tokenizer, 5) == texts[2]
 
 
 def test_a_missing_corpus_does_not_hide_the_others(recipe: Recipe) -> None:
