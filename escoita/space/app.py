@@ -17,6 +17,7 @@ import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record
 from escoita.space import differences
 from escoita.space import status as waveform
-from escoita.space.client_limits import MEGABYTE, Clients, Gate, limits
+from escoita.space.client_limits import MEGABYTE, Clients, Gate
 from escoita.space.demo import Loading, load_for_zero_gpu, on_zero_gpu, resolve_base_of
+from escoita.space.first_paint import FirstPaint, initial_values, set_initial_values, static_page
 from escoita.space.handlers import delete_what_models_send, refuse_addresses
 from escoita.space.tabs import (
     about as page_about,
@@ -39,8 +41,8 @@ from escoita.space.tabs import (
 from escoita.space.tabs import (
     transcribe as page_transcribe,
 )
-from escoita.space.texts import AcceptLanguage, format_time, page_texts, translate, visitor_language
-from escoita.space.theme import CSS, heading, lead, theme
+from escoita.space.texts import AcceptLanguage, page_texts, translate, visitor_language
+from escoita.space.theme import CSS, heading, theme
 
 
 if TYPE_CHECKING:
@@ -141,6 +143,8 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
     settings = demo.settings
     # uvicorn trusts X-Forwarded-For of connections from this machine; here only `Clients` may read it.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
+    life = sum(UPLOAD_LIFE)
+    first_paint = Middleware(FirstPaint, partial(static_page, demo, life), settings.languages)
     gate = Middleware(Gate, demo.clients, settings.max_megabytes, settings.languages)
     if settings.mcp and importlib.util.find_spec("mcp") is None:
         raise McpPackageError(key="space.mcp")
@@ -154,7 +158,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
             theme=theme(),
             css="\n".join(STYLES),
             i18n=page_texts(settings.languages, repo=settings.feedback or ""),
-            app_kwargs={"middleware": [gate, Middleware(AcceptLanguage)]},
+            app_kwargs={"middleware": [gate, Middleware(AcceptLanguage), first_paint]},
             footer_links=[],
             run_history=False,
             share=False,
@@ -166,6 +170,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
         )
     except OSError as error:
         raise PortError(key="--port", value=port, host=host) from error
+    set_initial_values(page, initial_values(demo, life), settings.languages)
     delete_what_models_send(page, demo.clients)
     return str(address)
 
@@ -216,13 +221,9 @@ def head(demo: "Demo", page: "gr.Blocks") -> None:
     def language_of(request: gr.Request) -> str:
         return visitor_language(request, demo.settings.languages)
 
-    def show_introduction(request: gr.Request) -> tuple[str, str, gr.Timer]:
-        language, life = language_of(request), sum(UPLOAD_LIFE)
-        words = limits(demo.settings, language), format_time(life, language)
-        loading = demo.loading()
-        notice = translate("status.loading", language) if loading else ""
-        text = lead(*words, demo.base, list(demo.adapters.values()), language, demo.other_base)
-        return text, notice, gr.Timer(active=loading)
+    def start_checks(notice: str | None) -> gr.Timer:
+        # The model of a page with the notice may have been loaded in the meantime.
+        return gr.Timer(active=demo.loading() or bool(notice))
 
     def check_loading(request: gr.Request) -> tuple[Any, gr.Timer]:
         if demo.loading():
@@ -233,11 +234,11 @@ def head(demo: "Demo", page: "gr.Blocks") -> None:
             return translate("refusal.not_loaded", language_of(request)), gr.Timer(active=False)
         return translate("status.ready", language_of(request)), gr.Timer(active=False)
 
-    introduction = gr.HTML(elem_id="lead")
+    gr.HTML(elem_id="lead")
     notice = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="notice", elem_classes="status")
     timer = gr.Timer(LOADING_CHECK_SECONDS, active=False)
     private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    page.load(show_introduction, None, [introduction, notice, timer], **private)
+    page.load(start_checks, notice, timer, **private)
     timer.tick(check_loading, None, [notice, timer], **private)
 
 

@@ -85,6 +85,11 @@ def visitor_language(request: "gr.Request", offered: Sequence[str]) -> str:
     return preferred_language(request.headers.get("accept-language"), offered)
 
 
+def request_language(offered: Sequence[str]) -> str:
+    """Return the [`preferred_language`] of the request that is being answered; see [`AcceptLanguage`]."""
+    return preferred_language(_accept_language.get(), offered)
+
+
 def _weight(quality: str) -> float:
     _, _, number = quality.partition("=")
     try:
@@ -131,7 +136,7 @@ class VisitorTexts(dict[str, Mapping[str, str]]):
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Mapping[str, str]]:
-        return {**self, FALLBACK: self[preferred_language(_accept_language.get(), list(self))]}
+        return {**self, FALLBACK: self[request_language(list(self))]}
 
 
 def page_texts(offered: Sequence[str], **values: object) -> "gr.I18n":

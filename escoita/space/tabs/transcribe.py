@@ -3,24 +3,21 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.audio.loading import read_recording
 from escoita.errors import EscoitaError
-from escoita.hub.files import adapter_record
 from escoita.space.downloads import segments_of, write_downloads
 from escoita.space.handlers import Transcribed, messages, transcribe_recording
 from escoita.space.refusals import translatable
 from escoita.space.status import generation_settings_line, progress_line, segment_list, waveform
+from escoita.space.tabs.about import cached_record
 from escoita.space.tabs.feedback import feedback_box
 from escoita.space.texts import translate, visitor_language
 
 
 if TYPE_CHECKING:
-    import gradio as gr
-
     from escoita.space.demo import Demo
 
 # Messages, text and files belong to the previous recording.
@@ -110,6 +107,9 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
     def stopped(request: gr.Request) -> str:
         return translate("status.stopped", visitor_language(request, demo.settings.languages))
 
+    def show_settings(name: str | None, request: gr.Request) -> str:
+        return _settings_line(demo, name, visitor_language(request, demo.settings.languages))
+
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     shared: dict[str, Any] = {"concurrency_limit": max_concurrent(demo), "concurrency_id": "model"}
     audio.change(None, None, [text, status, wave, segments, files], js=RESET, **private)
@@ -131,7 +131,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
     for event in events:
         event.success(finish, transcribed, [wave, files], queue=False, **private)
     stop.click(stopped, None, status, cancels=events, queue=False, **private)
-    _show_generation_settings(demo, adapter, settings_line, private)
+    adapter.change(show_settings, adapter, settings_line, queue=False, **private)
     feedback_box(demo, label, audio, text, transcribed)
 
 
@@ -140,23 +140,17 @@ def max_concurrent(demo: "Demo") -> int:
     return 2 * demo.settings.max_queue + 1
 
 
-def _show_generation_settings(
-    demo: "Demo", adapter: "gr.Dropdown", settings_line: "gr.HTML", private: dict[str, Any]
-) -> None:
-    import gradio as gr
-    from gradio.context import Context
+def first_settings_line(demo: "Demo", language: str) -> str:
+    """Return the HTML of the generation settings of the default adapter."""
+    return _settings_line(demo, next(iter(demo.adapters), None), language)
 
-    record_of = cache(adapter_record)  # one request to the Hub, not one for each visitor
 
-    def show(name: str | None, request: gr.Request) -> str:
-        record = None
-        if name in demo.adapters:
-            with suppress(EscoitaError):  # loading the adapter reports the error
-                record = record_of(demo.adapters[name])
-        return generation_settings_line(record, visitor_language(request, demo.settings.languages))
-
-    events = [page.load for page in (Context.root_block,) if page is not None]
-    gr.on([*events, adapter.change], show, adapter, settings_line, queue=False, **private)
+def _settings_line(demo: "Demo", name: str | None, language: str) -> str:
+    record = None
+    if name in demo.adapters:
+        with suppress(EscoitaError):  # loading the adapter reports the error
+            record = cached_record(demo.adapters[name])
+    return generation_settings_line(record, language)
 
 
 CSS = """
