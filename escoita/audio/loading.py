@@ -30,7 +30,7 @@ SHORTEST_SECONDS = 0.05
 class SilentAudioError(AudioError):
     """Report a recording without audible content."""
 
-    problem = "nothing can be heard in it"  # the page finds the translation by this text
+    problem = "nothing can be heard in it"
 
 
 class Recording(NamedTuple):

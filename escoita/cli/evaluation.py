@@ -123,9 +123,9 @@ def gate(
     ] = None,
 ) -> None:
     """
-    Exit with status 1 if WER is significantly worse, above --max-wer, or most hypotheses are empty or loop.
+    Exit with status 1 if the WER is significantly worse or above --max-wer, or if most hypotheses are faulty.
 
-    Prints a table in Markdown.
+    Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
     """
     from escoita.evaluation.gate import gate as compare_evaluations
 

@@ -68,8 +68,9 @@ def transcribe(
     """
     Transcribe recordings with an adapter or any other model.
 
-    Recordings whose outputs exist are skipped, so the same command resumes after an interruption. A recording that
-    cannot be transcribed is reported, and the others are transcribed; the command then exits with status 1.
+    Recordings whose outputs exist are skipped, so the same command resumes after an interruption.
+
+    If a recording cannot be transcribed, the command reports it, transcribes the others, and exits with status 1.
     """
     formats = chosen_formats(output_format)
     _use_device(device)

@@ -43,6 +43,7 @@ from escoita.space.tabs import (
 )
 from escoita.space.texts import AcceptLanguage, page_texts, translate, visitor_language
 from escoita.space.theme import CSS, heading, theme
+from escoita.space.uploads import script
 
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
             max_threads=40 + 4 * settings.max_queue,
             theme=theme(),
             css="\n".join(STYLES),
+            js=script(settings),
             i18n=page_texts(settings.languages, repo=settings.feedback or ""),
             app_kwargs={"middleware": [gate, Middleware(AcceptLanguage), first_paint]},
             footer_links=[],

@@ -10,6 +10,7 @@ from escoita.space.tabs import about
 from escoita.space.tabs.transcribe import first_settings_line
 from escoita.space.texts import format_time, preferred_language, request_language, translate
 from escoita.space.theme import heading, lead
+from escoita.space.uploads import upload_texts
 
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def introduction(demo: "Demo", life: float) -> Text:
 
     def text(language: str) -> str:
         words = limits(demo.settings, language), format_time(life, language)
-        return lead(*words, demo.base, list(demo.adapters.values()), language, demo.other_base)
+        text = lead(*words, demo.base, list(demo.adapters.values()), language, demo.other_base)
+        return text + upload_texts(demo.settings, language)
 
     return text
 

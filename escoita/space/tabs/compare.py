@@ -13,6 +13,7 @@ from escoita.space.handlers import messages, transcribe_recording
 from escoita.space.status import NOTES, queue_line
 from escoita.space.tabs.about import normalizer_of
 from escoita.space.texts import translate, visitor_language
+from escoita.space.uploads import PROBLEM
 from escoita.utils.formatting import percent
 
 
@@ -121,6 +122,7 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         elem_id="compare-recording",
         elem_classes="recording",
     )
+    gr.HTML(html_template='<p role="alert">${value}</p>', elem_classes=["status", PROBLEM])
     with gr.Row(visible=several):
         first = gr.Dropdown(choices, value=BASE, label=label("compare.first"))
         second = gr.Dropdown(choices, value=next(iter(demo.adapters)), label=label("compare.second"))

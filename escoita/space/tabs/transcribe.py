@@ -15,6 +15,7 @@ from escoita.space.status import generation_settings_line, progress_line, segmen
 from escoita.space.tabs.about import cached_record
 from escoita.space.tabs.feedback import feedback_box
 from escoita.space.texts import translate, visitor_language
+from escoita.space.uploads import PROBLEM
 
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         elem_id="recording",
         elem_classes="recording",
     )
+    gr.HTML(html_template='<p role="alert">${value}</p>', elem_classes=["status", PROBLEM])
     adapter = gr.Dropdown(
         names,
         value=names[0],
@@ -99,7 +101,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         return drawing, [str(path) for path in paths]
 
     def transcribe_api(audio: str | None, adapter: str | None, request: gr.Request) -> Iterator[str]:
-        """Transcribe a recording (WAV, FLAC, OGG, MP3, M4A, WebM), with streamed text."""
+        """Transcribe a recording (WAV, FLAC, OGG, MP3, M4A, WebM, MP4, MOV, 3GP, CAF), with streamed text."""
         with messages(visitor_language(request, demo.settings.languages)):
             for partial in transcribe_recording(demo, audio, adapter or None, client=demo.clients.of(request)):
                 yield partial.text
