@@ -35,6 +35,7 @@ CSS = """
 .recording .timestamps *, .recording .controls button { color: var(--body-text-color-subdued) !important; }
 .recording [data-testid="source-select"] svg { width: 1.1rem; height: 1.1rem; }
 #notice:not(:has(p:not(:empty))), .recording-problem:not(:has(p:not(:empty))) { display: none; }
+.status .error { font-weight: 500; color: var(--error-text-color); }
 .status p { margin: 0; min-height: 1.5em; font-size: .9rem; color: var(--body-text-color-subdued); }
 """
 
