@@ -33,6 +33,9 @@ from escoita.space.tabs import (
     about as page_about,
 )
 from escoita.space.tabs import (
+    api as page_api,
+)
+from escoita.space.tabs import (
     compare as page_compare,
 )
 from escoita.space.tabs import (
@@ -59,7 +62,10 @@ LOADING_CHECK_SECONDS = 1.0
 # Seconds for which a page without a model answers waiting requests before it is closed.
 CLOSING_SECONDS = 3.0
 # The styles of all parts of the page.
-STYLES = [CSS, page_transcribe.CSS, page_compare.CSS, page_about.CSS, page_feedback.CSS, waveform.CSS, differences.CSS]
+STYLES = [
+    *(CSS, page_transcribe.CSS, page_compare.CSS, page_about.CSS, page_feedback.CSS, page_api.CSS),
+    *(waveform.CSS, differences.CSS),
+]
 
 
 def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1", proxy_hops: int = 0) -> None:
@@ -207,6 +213,7 @@ def build(demo: "Demo") -> "gr.Blocks":
                 page_compare.compare_tab(demo, label)
             with gr.Tab(label("tab.about")):
                 page_about.about_tab(demo, label)
+        page_api.api_box()
     for event in page.fns.values():
         if event.fn is not None and event.api_visibility == "public":
             event.fn.__name__ = str(event.api_name)  # the name of the MCP tool

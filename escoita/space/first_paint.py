@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from escoita.space.client_limits import limits
-from escoita.space.tabs import about
+from escoita.space.tabs import about, api
 from escoita.space.tabs.transcribe import first_settings_line
 from escoita.space.texts import format_time, preferred_language, request_language, translate
 from escoita.space.theme import heading, lead
@@ -59,6 +59,7 @@ def initial_values(demo: "Demo", life: float) -> dict[str, Text]:
     return {
         "lead": introduction(demo, life),
         "notice": loading_notice(demo),
+        "api": lambda language: api.api_examples(demo, language),
         "about": lambda language: about.about(demo, language),
         "generation-settings": lambda language: first_settings_line(demo, language),
     }

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from gradio.themes import Base
 
 # Gradio quotes the fonts of a theme, but a quoted system-ui is not the keyword; therefore the variable is set here.
-# Messages are shown at the bottom, where they cover nothing.
+# Messages of Gradio are shown at the bottom; on a phone above the page, which makes room, so that they cover nothing.
+# Gradio changes the selectors within a media query; therefore queries are nested here.
 CSS = """
 .gradio-container { --font: system-ui, sans-serif; --font-mono: ui-monospace, monospace; }
 .gradio-container main { width: 100%; max-width: 46rem !important; margin-inline: auto !important; }
-.gradio-container .toast-wrap { top: auto; bottom: 1rem; }
+.gradio-container .toast-wrap { top: auto; bottom: 1rem;
+    @media (max-width: 480px) { position: absolute; inset: .5rem .5rem auto; width: auto; max-width: none; } }
+.gradio-container:has(.toast-body) main { @media (max-width: 480px) { padding-top: 7.5rem; } }
 #heading, #lead, .status { overflow-wrap: anywhere; }
 #heading .html-container, #lead .html-container, #waveform .html-container, #segments .html-container,
 #comparison .html-container, #about .html-container, .status .html-container { padding: 0; }

@@ -17,7 +17,7 @@ from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import limits
 from escoita.space.rates import names, sentences, tables
-from escoita.space.texts import translate, visitor_language
+from escoita.space.texts import language_name, translate, visitor_language
 from escoita.space.theme import short_name
 from escoita.utils.formatting import duration, percent, thousands
 
@@ -174,6 +174,7 @@ def about(demo: "Demo", language: str, plots: bool = True) -> str:
         text=text,
         unreadable=records.unreadable,
         metrics=list(METRICS),
+        language_name=partial(language_name, language=language),
         names=names(evaluation, language) if evaluation else {},
         tables=tables(evaluation, recipe, language) if evaluation else [],
         sentences=list(sentences(evaluation, recipe, language)) if evaluation else [],
@@ -267,7 +268,7 @@ CSS = """
 }
 .about figure { margin: .8rem 0; }
 .about figcaption { font-size: .9rem; font-weight: 600; }
-.about img { display: block; width: 100%; min-width: 34rem; margin: 0; }
+.about img { display: block; width: 100%; margin: 0; }
 .about dt { font-weight: 600; margin-top: .5rem; }
 .about dd { margin: 0; }
 .about .prompt, .about pre { white-space: pre-wrap; }

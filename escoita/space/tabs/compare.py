@@ -14,7 +14,8 @@ from escoita.space.jobs import Job
 from escoita.space.saved import Saved, browser_state, storable
 from escoita.space.status import NOTES, queue_line
 from escoita.space.tabs.about import normalizer_of
-from escoita.space.texts import translate, visitor_language
+from escoita.space.tabs.transcribe import example_labels
+from escoita.space.texts import direction, translate, visitor_language
 from escoita.space.uploads import PROBLEM
 from escoita.utils.formatting import percent
 
@@ -119,6 +120,7 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
     import gradio as gr
     from gradio.context import Context
 
+    rtl = direction(demo.language) == "rtl"
     several, normalizer = len(demo.adapters) > 1, normalizer_of(demo.published)
     choices = [(label("compare.base"), BASE), *((name, name) for name in demo.adapters)]
     audio = gr.Audio(
@@ -138,14 +140,15 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         label=label("compare.reference_label"),
         placeholder=label("compare.reference_placeholder"),
         lines=2,
+        rtl=rtl,
     )
     with gr.Row():
         button = gr.Button(label("compare.button"), variant="primary", elem_id="compare")
         stop = gr.Button(label("transcribe.stop"), elem_id="compare-stop", visible=False)
     status = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="compare-status", elem_classes="status")
-    with gr.Row():
+    with gr.Row(elem_id="compare-texts"):
         keys = ("compare.first", "compare.second") if several else ("compare.base", "compare.adapter")
-        texts = [gr.Textbox(label=label(key), lines=3, interactive=False) for key in keys]
+        texts = [gr.Textbox(label=label(key), lines=3, interactive=False, rtl=rtl) for key in keys]
     comparison = gr.HTML(elem_id="comparison")
     # The API has components of its own.
     api_json, api_button = gr.JSON(visible=False), gr.Button(visible=False)
@@ -215,6 +218,7 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             demo.settings.examples,
             audio,
             label=label("examples.label"),
+            example_labels=example_labels(demo),
             cache_examples=False,
             api_visibility="private",
         )
@@ -306,6 +310,7 @@ def _state(demo: "Demo", partial: Partial, language: str) -> str:
 
 
 CSS = """
+@media (max-width: 480px) { #compare-texts { flex-direction: column; } }
 #comparison h3 { font-size: 1rem; font-weight: 650; margin: .6rem 0 .2rem; overflow-wrap: anywhere; }
 #comparison .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
 #comparison .raw { font-size: .9rem; margin: .4rem 0; color: var(--body-text-color-subdued); }

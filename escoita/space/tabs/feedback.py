@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from escoita.space.handlers import Transcribed, error_line, require_transcribed
-from escoita.space.texts import translate, visitor_language
+from escoita.space.texts import direction, translate, visitor_language
 
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def feedback_box(
     with gr.Column(elem_id="feedback"):
         gr.Markdown(label("feedback.lead"))
         text = gr.Textbox(
-            label=label("feedback.label"), placeholder=label("feedback.placeholder"), lines=2, elem_id="correction"
+            label=label("feedback.label"),
+            placeholder=label("feedback.placeholder"),
+            lines=2,
+            rtl=direction(demo.language) == "rtl",
+            elem_id="correction",
         )
         visibility = "feedback.private" if demo.settings.feedback_private else "feedback.public"
         consent = gr.Checkbox(

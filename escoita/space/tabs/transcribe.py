@@ -17,7 +17,7 @@ from escoita.space.saved import Saved, browser_state, storable
 from escoita.space.status import generation_settings_line, progress_line, segment_list, waveform
 from escoita.space.tabs.about import cached_record
 from escoita.space.tabs.feedback import feedback_box
-from escoita.space.texts import translate, visitor_language
+from escoita.space.texts import direction, translate, visitor_language
 from escoita.space.uploads import PROBLEM
 
 
@@ -71,6 +71,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         lines=4,
         interactive=False,
         buttons=["copy"],
+        rtl=direction(demo.language) == "rtl",
         elem_id="transcript",
     )
     status = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="status", elem_classes="status")
@@ -164,6 +165,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             demo.settings.examples,
             audio,
             label=label("examples.label"),
+            example_labels=example_labels(demo),
             cache_examples=False,
             api_visibility="private",
         )
@@ -177,6 +179,12 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
     stop.click(stopped, saved, [status, stop], cancels=events, queue=False, **private)
     adapter.change(show_settings, adapter, settings_line, queue=False, **private)
     feedback_box(demo, label, audio, text, transcribed)
+
+
+def example_labels(demo: "Demo") -> list[str]:
+    """Return the sentence of each example; the file name if the recipe has none."""
+    texts = demo.settings.example_texts
+    return [texts.get(Path(example).name) or Path(example).name for example in demo.settings.examples]
 
 
 def max_concurrent(demo: "Demo") -> int:
