@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from escoita.space.texts import translate
 if TYPE_CHECKING:
     from gradio.themes import Base
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 # Gradio quotes the fonts of a theme, but a quoted system-ui is not the keyword; therefore the variable is set here.
 # Messages of Gradio are shown at the bottom; on a phone above the page, which makes room, so that they cover nothing.
 # Gradio changes the selectors within a media query; therefore queries are nested here.
@@ -114,7 +116,12 @@ def source_labels(language: str) -> str:
 
 
 def short_name(source: str) -> str:
-    """Return `user/name` of a repository, or the last two parts of a folder, so that its location is not shown."""
+    """
+    Return `user/name` of a repository, or the last two parts of a folder, so that its location is not shown.
+
+    A branch or tag is part of the name. A commit is not, because `escoita space push` adds the newest one, and the
+    API names adapters so.
+    """
     name, revision = split_revision(source)
     short = "/".join(PurePath(name).parts[-2:])
-    return f"{short}@{revision}" if revision else short
+    return f"{short}@{revision}" if revision and not COMMIT.fullmatch(revision) else short
