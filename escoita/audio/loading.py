@@ -30,7 +30,7 @@ SHORTEST_SECONDS = 0.05
 class SilentAudioError(AudioError):
     """Report a recording without audible content."""
 
-    problem = "no audible content"  # the page finds the translation by this text
+    problem = "no audible content"
 
 
 class Recording(NamedTuple):

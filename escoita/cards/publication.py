@@ -194,4 +194,5 @@ def public_recipe(recipe: Recipe, base: str) -> str:
     if recipe.card.template:
         document["card"]["template"] = public_name(recipe.card.template)
     document["space"]["examples"] = [public_name(example) for example in recipe.space.examples]
+    document["space"]["example_texts"] = {}  # sentences of a corpus that may not be public
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

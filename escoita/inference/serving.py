@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from escoita.audio.decoding import MAX_SECONDS
-from escoita.audio.loading import Recording, is_silent, read_audible, seconds
+from escoita.audio.loading import Recording, SilentAudioError, is_silent, read_audible, seconds
 from escoita.errors import AudioError, EscoitaError
 from escoita.hub.files import adapter_record, local_file
 from escoita.inference.batching import next_batch
@@ -396,5 +396,5 @@ def _checked(samples: np.ndarray) -> np.ndarray:
             path="samples",
         )
     if is_silent(samples):
-        raise AudioError("no audible content", path="samples")
+        raise SilentAudioError(path="samples")
     return samples.astype(np.float32, copy=False)

@@ -260,6 +260,7 @@ class Space(Section):
     max_queue: int = Field(80, gt=0, description="Most waiting requests; further ones are refused")
     max_seconds: float = Field(120, gt=0, description="Longest time of a request, in seconds")
     examples: list[str] = Field([], description="Example clips of the page")
+    example_texts: dict[str, str] = Field({}, description="Sentences of the example clips, by file name")
     adapters: list[str] = Field(
         [], description="Further adapters of the same base to choose from; no other is ever loaded"
     )

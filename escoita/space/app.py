@@ -17,6 +17,7 @@ import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,16 @@ from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record
 from escoita.space import differences
 from escoita.space import status as waveform
-from escoita.space.client_limits import MEGABYTE, Clients, Gate, limits
+from escoita.space.client_limits import MEGABYTE, Clients, Gate
 from escoita.space.demo import Loading, load_for_zero_gpu, on_zero_gpu, resolve_base_of
+from escoita.space.first_paint import FirstPaint, initial_values, set_initial_values, static_page
 from escoita.space.handlers import delete_what_models_send, refuse_addresses
 from escoita.space.openai_api import ApiErrors, api_routes
 from escoita.space.tabs import (
     about as page_about,
+)
+from escoita.space.tabs import (
+    api as page_api,
 )
 from escoita.space.tabs import (
     compare as page_compare,
@@ -40,8 +45,9 @@ from escoita.space.tabs import (
 from escoita.space.tabs import (
     transcribe as page_transcribe,
 )
-from escoita.space.texts import AcceptLanguage, format_time, page_texts, translate, visitor_language
-from escoita.space.theme import CSS, heading, lead, theme
+from escoita.space.texts import AcceptLanguage, page_texts, translate, visitor_language
+from escoita.space.theme import CSS, heading, theme
+from escoita.space.uploads import script
 
 
 if TYPE_CHECKING:
@@ -57,7 +63,10 @@ LOADING_CHECK_SECONDS = 1.0
 # Seconds for which a page without a model answers waiting requests before it is closed.
 CLOSING_SECONDS = 3.0
 # The styles of all parts of the page.
-STYLES = [CSS, page_transcribe.CSS, page_compare.CSS, page_about.CSS, page_feedback.CSS, waveform.CSS, differences.CSS]
+STYLES = [
+    *(CSS, page_transcribe.CSS, page_compare.CSS, page_about.CSS, page_feedback.CSS, page_api.CSS),
+    *(waveform.CSS, differences.CSS),
+]
 
 
 def serve(demo: "Demo", port: int | None = None, host: str = "127.0.0.1", proxy_hops: int = 0) -> None:
@@ -142,6 +151,8 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
     settings = demo.settings
     # uvicorn trusts X-Forwarded-For of connections from this machine; here only `Clients` may read it.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
+    life = sum(UPLOAD_LIFE)
+    first_paint = Middleware(FirstPaint, partial(static_page, demo, life), settings.languages)
     gate = Middleware(Gate, demo.clients, settings.max_megabytes, settings.languages)
     if settings.mcp and importlib.util.find_spec("mcp") is None:
         raise McpPackageError(key="space.mcp")
@@ -154,9 +165,10 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
             max_threads=40 + 4 * settings.max_queue,
             theme=theme(),
             css="\n".join(STYLES),
+            js=script(settings),
             i18n=page_texts(settings.languages, repo=settings.feedback or ""),
             app_kwargs={
-                "middleware": [Middleware(ApiErrors), gate, Middleware(AcceptLanguage)],
+                "middleware": [Middleware(ApiErrors), gate, Middleware(AcceptLanguage), first_paint],
                 "routes": api_routes(demo),
             },
             footer_links=[],
@@ -170,6 +182,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
         )
     except OSError as error:
         raise PortError(key="--port", value=port, host=host) from error
+    set_initial_values(page, initial_values(demo, life), settings.languages)
     delete_what_models_send(page, demo.clients)
     return str(address)
 
@@ -204,6 +217,7 @@ def build(demo: "Demo") -> "gr.Blocks":
                 page_compare.compare_tab(demo, label)
             with gr.Tab(label("tab.about")):
                 page_about.about_tab(demo, label)
+        page_api.api_box()
     for event in page.fns.values():
         if event.fn is not None and event.api_visibility == "public":
             event.fn.__name__ = str(event.api_name)  # the name of the MCP tool
@@ -220,13 +234,9 @@ def head(demo: "Demo", page: "gr.Blocks") -> None:
     def language_of(request: gr.Request) -> str:
         return visitor_language(request, demo.settings.languages)
 
-    def show_introduction(request: gr.Request) -> tuple[str, str, gr.Timer]:
-        language, life = language_of(request), sum(UPLOAD_LIFE)
-        words = limits(demo.settings, language), format_time(life, language)
-        loading = demo.loading()
-        notice = translate("status.loading", language) if loading else ""
-        text = lead(*words, demo.base, list(demo.adapters.values()), language, demo.other_base)
-        return text, notice, gr.Timer(active=loading)
+    def start_checks(notice: str | None) -> gr.Timer:
+        # The model of a page with the notice may have been loaded in the meantime.
+        return gr.Timer(active=demo.loading() or bool(notice))
 
     def check_loading(request: gr.Request) -> tuple[Any, gr.Timer]:
         if demo.loading():
@@ -237,11 +247,11 @@ def head(demo: "Demo", page: "gr.Blocks") -> None:
             return translate("refusal.not_loaded", language_of(request)), gr.Timer(active=False)
         return translate("status.ready", language_of(request)), gr.Timer(active=False)
 
-    introduction = gr.HTML(elem_id="lead")
+    gr.HTML(elem_id="lead")
     notice = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="notice", elem_classes="status")
     timer = gr.Timer(LOADING_CHECK_SECONDS, active=False)
     private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    page.load(show_introduction, None, [introduction, notice, timer], **private)
+    page.load(start_checks, notice, timer, **private)
     timer.tick(check_loading, None, [notice, timer], **private)
 
 

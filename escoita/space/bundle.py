@@ -13,6 +13,10 @@ from escoita.resources import PACKAGE, resource
 # The newest version that ZeroGPU supports (https://huggingface.co/docs/hub/spaces-zerogpu).
 ZERO_TORCH = "2.11.0"
 
+# The index with builds of torch for CPUs, which take a tenth of the space of those for GPUs.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CPU_BUILD = "+cpu"
+
 
 def bundle() -> dict[str, bytes]:
     """
@@ -42,7 +46,8 @@ def requirements(hardware: str | None, mcp: bool = False, four_bit: bool = False
     Return the requirements of a Space, in the versions that are installed here if a Space can install them.
 
     Args:
-        hardware (`str`, *optional*): The hardware of the Space; for ZeroGPU (`zero-…`), torch is `ZERO_TORCH`.
+        hardware (`str`, *optional*): The hardware of the Space; for ZeroGPU (`zero-…`), torch is `ZERO_TORCH`; for
+            `cpu-…`, which is the default of the Hub, it is the build for CPUs.
         mcp (`bool`, *optional*, defaults to `False`): Whether the page is an MCP server.
         four_bit (`bool`, *optional*, defaults to `False`): Whether the base is loaded in 4 bits.
 
@@ -55,14 +60,16 @@ def requirements(hardware: str | None, mcp: bool = False, four_bit: bool = False
     needed = {each.name for each in map(Requirement, metadata.requires("escoita") or ()) if not each.marker}
     if four_bit:
         needed.add("bitsandbytes")
-    lines, allowed = [], gradio_constraints()
+    on_cpu = (hardware or "cpu-basic").startswith("cpu-")
+    lines, allowed = [f"--extra-index-url {CPU_INDEX}\n"] if on_cpu else [], gradio_constraints()
     for name in sorted(needed, key=str.lower):
         extra = "[mcp]" if name == "gradio" and mcp else ""
         on_zero = name == "torch" and (hardware or "").startswith("zero-")
         version = ZERO_TORCH if on_zero else installed_version(name)
+        build = CPU_BUILD if name == "torch" and on_cpu else ""
         specifier = allowed.get(canonicalize_name(name), SpecifierSet())
         # If gradio does not allow the version that is installed here, the Space gets a version that it allows.
-        lines.append(f"{name}{extra}{specifier if version not in specifier else f'=={version}'}\n")
+        lines.append(f"{name}{extra}{specifier if version not in specifier else f'=={version}{build}'}\n")
     return "".join(lines)
 
 

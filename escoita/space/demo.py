@@ -17,6 +17,7 @@ from escoita.models.base_model import pin_of, resolve_base
 from escoita.recipe.schema import Space
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import Clients
+from escoita.space.jobs import Jobs
 from escoita.space.refusals import Refusal
 from escoita.space.theme import short_name
 
@@ -322,6 +323,7 @@ class Demo:
             `EscoitaError` if loading failed. [`~escoita.space.app.serve`] sets it.
         loading (`Callable`, *optional*): The function that returns whether the model is still being loaded.
         corrections ([`~escoita.space.corrections.Corrections`], *optional*): The store of corrections.
+        jobs ([`~escoita.space.jobs.Jobs`], *optional*): The transcriptions of visitors of the page.
         clients ([`Clients`], *optional*): The counters of the clients. Defaults to counters without proxies.
         allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights than
             an adapter was trained on.
@@ -339,6 +341,7 @@ class Demo:
     ready: Callable[[], Listener] = _not_served
     loading: Callable[[], bool] = _always
     corrections: "Corrections | None" = None
+    jobs: Jobs = field(default_factory=Jobs)
     clients: Clients = field(default_factory=Clients)
     allow_other_base: bool = False
     other_base: bool = False

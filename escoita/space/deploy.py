@@ -9,7 +9,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime, get_token
 
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import explain_hub_errors, repository_exists, require_write
+from escoita.hub.auth import HubRequestError, explain_hub_errors, repository_exists, require_write
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import CommitPlan, Head, commit, print_changes, read_head
@@ -78,20 +78,73 @@ class MissingTokenError(PublishError):
     hint = "use --secret HF_TOKEN=NAME, with NAME the environment variable that contains the token"
 
 
+class TokenAccessError(PublishError):
+    """
+    Report that the token of a Space may not use a repository.
+
+    Args:
+        repository (`str`): The repository.
+        reason (`str`): The answer of the Hub.
+    """
+
+    repository: str
+    reason: str
+    problem = "the token of the Space may not use {repository} ({reason})"
+    hint = "accept the terms on the page of the repository as the owner of the token, or give the token access to it"
+
+
+def require_access(api: HfApi, plan: Plan, token: str) -> None:
+    """
+    Ask the Hub whether the token of a Space may read its repositories, and write its dataset of corrections.
+
+    A token may be able to see a gated repository, and not to download its files.
+
+    Args:
+        api (`HfApi`): The client of the Hub, whose own token is not used.
+        plan (`Plan`): The Space.
+        token (`str`): The token of the Space.
+
+    Raises:
+        TokenAccessError: The token is invalid, or may not use a repository.
+    """
+    asking = HfApi(endpoint=api.endpoint, token=token)
+    for repository in plan.token_for:
+        dataset = repository.removeprefix("datasets/")
+        kind, write = ("dataset", True) if dataset != repository else ("model", False)
+        try:
+            with explain_hub_errors(repository):
+                retrying(repository)(asking.auth_check, dataset, repo_type=kind, write=write)
+        except HubRequestError as error:
+            if error.status not in (401, 403, 404):
+                raise
+            reason = str(error.problem)
+            raise TokenAccessError(path=plan.repo, repository=repository, reason=reason) from error
+
+
 def require_fit(api: HfApi, plan: Plan, settings: Settings, head: Head) -> None:
     """
     Check that a Space has a token if it needs one, and that it is private if that was requested.
 
+    The Hub does not return the value of a secret that the Space already has; then access is not checked.
+
     Raises:
+        TokenAccessError: The token may not use a repository.
         PublicSpaceError: The Space exists and is public.
         MissingTokenError: The Space needs a token.
     """
     if settings.private and head.sha and not head.private:
         raise PublicSpaceError(path=plan.repo)
-    if not plan.token_for or "HF_TOKEN" in settings.secrets:
+    if not plan.token_for:
+        return
+    if (token := settings.secrets.get("HF_TOKEN")) is not None:
+        require_access(api, plan, token)
         return
     with explain_hub_errors(plan.repo):
         if head.sha and "HF_TOKEN" in retrying(plan.repo)(api.get_space_secrets, plan.repo):
+            used = ", ".join(plan.token_for)
+            say(
+                f"{plan.repo}: its token stays; whether it may use {used} is not checked (--secret HF_TOKEN=NAME does)"
+            )
             return
     raise MissingTokenError(path=plan.repo, repositories=", ".join(plan.token_for))
 

@@ -134,7 +134,7 @@ def transcribe_recording(
     beside: str | None = None,
     seconds: float | None = None,
     client: Client | None = None,
-) -> Iterator[Partial]:
+) -> Generator[Partial, None, None]:
     """
     Transcribe a recording, within the limits of the page.
 
@@ -147,7 +147,7 @@ def transcribe_recording(
         client ([`~escoita.inference.fairness.Client`], *optional*): The sender of the request.
 
     Returns:
-        `Iterator[Partial]`: The partial results; closing the iterator releases the place in the queue.
+        `Generator[Partial, None, None]`: The partial results; closing the iterator releases the place in the queue.
 
     Raises:
         EscoitaError: The request fails; a [`~escoita.space.refusals.Refusal`] if the page has a text for the reason.
@@ -183,17 +183,35 @@ def _busy_refusal(error: BusyError, demo: "Demo") -> Refusal:
     return Refusal("queue_full", size=error.waiting or demo.settings.max_queue)
 
 
+def message_of(error: Exception, language: str) -> str:
+    """
+    Return the message of an error, as HTML. The details of an internal error are logged and not shown.
+
+    Args:
+        error (`Exception`): The error.
+        language (`str`): The language of the visitor.
+    """
+    if isinstance(error, EscoitaError):
+        return html.escape(refusal(error, language), quote=False)
+    logging.getLogger(__name__).error("internal error", exc_info=error)
+    return translate("refusal.internal", language)
+
+
+def error_line(error: Exception, language: str) -> str:
+    """Return the HTML of an error for the status line of a tab, where it covers nothing; see [`message_of`]."""
+    return f'<strong class="error" role="alert">{message_of(error, language)}</strong>'
+
+
 @contextmanager
 def messages(language: str) -> Iterator[None]:
     """
-    Show errors as messages on the page.
+    Answer calls of the API with the message of an error.
 
     Args:
         language (`str`): The language of the visitor.
 
     Raises:
-        gr.Error: The message, escaped because the page shows it as HTML. The details of an internal error are logged
-            and not shown.
+        gr.Error: The message, escaped because Gradio shows it as HTML.
     """
     import gradio as gr
 
@@ -201,9 +219,5 @@ def messages(language: str) -> Iterator[None]:
         yield
     except gr.Error:
         raise
-    except EscoitaError as error:
-        message = html.escape(refusal(error, language), quote=False)
-        raise gr.Error(message, duration=None, print_exception=False) from error
     except Exception as error:
-        logging.getLogger(__name__).exception("internal error")
-        raise gr.Error(translate("refusal.internal", language), duration=None, print_exception=False) from error
+        raise gr.Error(message_of(error, language), duration=None, print_exception=False) from error

@@ -6,22 +6,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from escoita.audio.loading import SHORTEST_SECONDS
+from escoita.audio.decoding import TruncatedAudioError
+from escoita.audio.ffmpeg import UnreadableAudioError
+from escoita.audio.loading import SHORTEST_SECONDS, SilentAudioError
 from escoita.errors import AudioError, AudioLimitError, EscoitaError, ShareError
 from escoita.recipe.schema import Space
 from escoita.space.texts import format_time, translate
 from escoita.utils.formatting import visible
 
 
-# The problems of an AudioError that visitors read in their language, by the key of the text.
+# The errors of a recording that visitors read in their language, by the key of the text.
+AUDIO_ERRORS: dict[type[AudioError], str] = {
+    SilentAudioError: "silence",
+    TruncatedAudioError: "cut_off",
+    UnreadableAudioError: "unreadable",
+}
+# The problems of those errors that have no class of their own.
 AUDIO_PROBLEMS = (
     ("deleted", re.compile("no such file")),
-    ("silence", re.compile("no audible content")),
-    ("cut_off", re.compile("cut off")),
     ("not_numbers", re.compile("not numbers")),
     ("no_samples", re.compile("holds no samples")),
     ("too_short", re.compile("is shorter than")),
-    ("unreadable", re.compile("not a recording that can be read")),
 )
 # A part of the problem if the memory of the device is too small for a recording.
 OUT_OF_MEMORY = "out of memory"
@@ -93,6 +98,8 @@ def translatable(settings: Space) -> Iterator[None]:
             if error.max_seconds is None:
                 raise RecordingRefusal("samples", path=name) from error
             raise RecordingRefusal("minutes", path=name, time=settings.max_minutes * 60) from error
+        if (found := AUDIO_ERRORS.get(type(error))) is not None:
+            raise RecordingRefusal(found, path=name) from error
         for key, pattern in AUDIO_PROBLEMS:
             if pattern.search(error.problem):
                 values = {"seconds": SHORTEST_SECONDS} if key == "too_short" else {}

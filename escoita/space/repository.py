@@ -1,7 +1,7 @@
 """Plan the files of a Space: settings, README, requirements and the package."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from escoita.hub.auth import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.retry import retrying
 from escoita.hub.vocabulary import check
-from escoita.models.base_model import Pin, pin_of, resolve_base
+from escoita.models.base_model import resolve_base
 from escoita.recipe.schema import Recipe, Space, load_recipe
 from escoita.resources import resource
 from escoita.space.app import UPLOAD_LIFE
@@ -195,8 +195,17 @@ def plan_space(
     )
     adapters = [require_repository(other, "space.adapters") for other in repositories(hosted)]
     resolved = resolve_base(base, adapters, base_revision, allow_other=allow_other_base)
-    if base_revision or any(pin_of(each, base) != Pin() for each in adapters):
-        hosted = hosted.model_copy(update={"base_revision": resolved.revision})
+    # A later commit of an adapter or of the base does not change the Space.
+    pins = {each: pinned(api, each) for each in adapters}
+    further = [_replace_source(each, pins) for each in settings.adapters]
+    hosted = hosted.model_copy(
+        update={
+            "base_revision": resolved.revision,
+            "adapters": [_replace_source(adapter, pins)],
+            "space": hosted.space.model_copy(update={"adapters": further}),
+        }
+    )
+    adapters = list(pins.values())
     sources = [base, *(split_revision(each)[0] for each in adapters)]
     private = [each for each in dict.fromkeys(sources) if _needs_token(api, each)]
     # The build of a Space downloads without a token.
@@ -218,6 +227,28 @@ def plan_space(
     }
     feedback = [f"datasets/{settings.feedback}"] if settings.feedback else []
     return Plan(repo, hosted, dict(sorted(files.items())), tuple(clips.values()), (*private, *feedback))
+
+
+def pinned(api: HfApi, source: str) -> str:
+    """
+    Return a repository with the commit of its revision, `user/name@commit`.
+
+    Args:
+        api (`HfApi`): The client of the Hub.
+        source (`str`): The repository, with or without a revision.
+
+    Raises:
+        PublishError: The Hub refuses, or there is no such revision.
+    """
+    repo, revision = split_revision(source)
+    with explain_hub_errors(source):
+        return f"{repo}@{retrying(repo)(api.model_info, repo, revision=revision).sha}"
+
+
+def _replace_source(given: str, pins: Mapping[str, str]) -> str:
+    """Return `source` or `name=source` with the pinned source."""
+    (source,) = named_adapters([given]).values()
+    return given.removesuffix(source) + pins[source]
 
 
 def repositories(hosted: Hosted) -> list[str]:

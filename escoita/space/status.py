@@ -12,7 +12,7 @@ from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Note, Segment, Transcript
-from escoita.space.texts import translate
+from escoita.space.texts import direction, language_name, translate
 from escoita.utils.formatting import visible
 
 
@@ -202,7 +202,9 @@ def done_line(transcript: Transcript, first_text_seconds: float | None, language
     return "<br>".join(map(_text, lines))
 
 
-def segment_list(segments: Sequence[Segment], audio_seconds: float, language: str) -> str:
+def segment_list(
+    segments: Sequence[Segment], audio_seconds: float, language: str, spoken_language: str | None = None
+) -> str:
     """
     Return the HTML of the segments with their times; empty if the whole recording is one segment.
 
@@ -210,15 +212,22 @@ def segment_list(segments: Sequence[Segment], audio_seconds: float, language: st
         segments (`Sequence[Segment]`): The finished segments, in order.
         audio_seconds (`float`): The length of the recording, in seconds.
         language (`str`): The language of the page.
+        spoken_language (`str`, *optional*): The ISO code of the spoken language.
     """
     if not segments or (len(segments) == 1 and segments[0].end >= audio_seconds):
         return ""
+    spoken = f'lang="{_text(spoken_language or "")}" dir="{direction(spoken_language)}"'
     rows = (
-        f"<li><span>{clock(each.start)}–{clock(each.end)}</span> "
-        f"{_text(visible(each.text) or translate('segments.no_words', language))}</li>"
+        f"<li {spoken}><span>{clock(each.start)}–{clock(each.end)}</span> "
+        + (f"<bdi>{_text(visible(each.text))}</bdi></li>" if each.text else f"{no_words(language)}</li>")
         for each in segments
     )
     return f'<h2>{_text(translate("segments.label", language))}</h2><ol class="segments">{"".join(rows)}</ol>'
+
+
+def no_words(language: str) -> str:
+    """Return the HTML of the note of a segment without words."""
+    return f'<bdi lang="{language}">{_text(translate("segments.no_words", language))}</bdi>'
 
 
 def generation_settings_line(record: AdapterRecord | None, language: str) -> str:
@@ -232,7 +241,7 @@ def generation_settings_line(record: AdapterRecord | None, language: str) -> str
     if record is None:
         return ""
     prompt = " ".join(filter(None, (record.prompt.system, record.prompt.user)))
-    values = {"language.label": record.language, "prompt.label": visible(prompt)}
+    values = {"language.label": language_name(record.language, language), "prompt.label": visible(prompt)}
     return "<br>".join(
         f"{_text(translate(key, language))}: <b>{_text(value)}</b>" for key, value in values.items() if value
     )

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -13,12 +14,16 @@ from escoita.space.texts import translate
 if TYPE_CHECKING:
     from gradio.themes import Base
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 # Gradio quotes the fonts of a theme, but a quoted system-ui is not the keyword; therefore the variable is set here.
-# Messages are shown at the bottom, where they cover nothing.
+# Messages of Gradio are shown at the bottom; on a phone above the page, which makes room, so that they cover nothing.
+# Gradio changes the selectors within a media query; therefore queries are nested here.
 CSS = """
 .gradio-container { --font: system-ui, sans-serif; --font-mono: ui-monospace, monospace; }
 .gradio-container main { width: 100%; max-width: 46rem !important; margin-inline: auto !important; }
-.gradio-container .toast-wrap { top: auto; bottom: 1rem; }
+.gradio-container .toast-wrap { top: auto; bottom: 1rem;
+    @media (max-width: 480px) { position: absolute; inset: .5rem .5rem auto; width: auto; max-width: none; } }
+.gradio-container:has(.toast-body) main { @media (max-width: 480px) { padding-top: 7.5rem; } }
 #heading, #lead, .status { overflow-wrap: anywhere; }
 #heading .html-container, #lead .html-container, #waveform .html-container, #segments .html-container,
 #comparison .html-container, #about .html-container, .status .html-container { padding: 0; }
@@ -34,7 +39,8 @@ CSS = """
 .gradio-container [role="tab"][aria-selected="true"] { color: var(--link-text-color); }
 .recording .timestamps *, .recording .controls button { color: var(--body-text-color-subdued) !important; }
 .recording [data-testid="source-select"] svg { width: 1.1rem; height: 1.1rem; }
-#notice:not(:has(p:not(:empty))) { display: none; }
+#notice:not(:has(p:not(:empty))), .recording-problem:not(:has(p:not(:empty))) { display: none; }
+.status .error { font-weight: 500; color: var(--error-text-color); }
 .status p { margin: 0; min-height: 1.5em; font-size: .9rem; color: var(--body-text-color-subdued); }
 """
 
@@ -110,7 +116,12 @@ def source_labels(language: str) -> str:
 
 
 def short_name(source: str) -> str:
-    """Return `user/name` of a repository, or the last two parts of a folder, so that its location is not shown."""
+    """
+    Return `user/name` of a repository, or the last two parts of a folder, so that its location is not shown.
+
+    A branch or tag is part of the name. A commit is not, because `escoita space push` adds the newest one, and the
+    API names adapters so.
+    """
     name, revision = split_revision(source)
     short = "/".join(PurePath(name).parts[-2:])
-    return f"{short}@{revision}" if revision else short
+    return f"{short}@{revision}" if revision and not COMMIT.fullmatch(revision) else short

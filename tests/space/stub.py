@@ -21,6 +21,15 @@ from escoita.space.handlers import transcribe_recording
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "quickstart/corpus/uz/test/0001.ogg"
 FORMATS = ["wav", "flac", "ogg", "mp3", "m4a", "webm"]
+# The container, codec and sampling rate of the suffixes that libsndfile does not write.
+CONTAINERS = {
+    ".m4a": ("ipod", "aac", 16_000),
+    ".webm": ("webm", "libopus", 48_000),
+    ".mp4": ("mp4", "aac", 16_000),
+    ".mov": ("mov", "aac", 16_000),
+    ".3gp": ("3gp", "aac", 16_000),
+    ".caf": ("caf", "pcm_s16le", 16_000),
+}
 
 
 def tone(length: float) -> np.ndarray:
@@ -30,15 +39,15 @@ def tone(length: float) -> np.ndarray:
 
 def write_clip(path: Path, length: float = 1.0) -> Path:
     """Write a tone in the format of the suffix."""
-    if path.suffix not in (".m4a", ".webm"):
+    if path.suffix not in CONTAINERS:
         soundfile.write(path, tone(length), SAMPLING_RATE)
         return path
-    codec, rate, kind = ("aac", 16_000, "ipod") if path.suffix == ".m4a" else ("libopus", 48_000, "webm")
+    kind, codec, rate = CONTAINERS[path.suffix]
     with av.open(str(path), "w", format=kind) as container:
         stream = cast(av.AudioStream, container.add_stream(codec, rate=rate, layout="mono"))
         frame = av.AudioFrame.from_ndarray(tone(length)[None, :], format="fltp", layout="mono")
         frame.sample_rate = SAMPLING_RATE
-        resampler = av.AudioResampler(format="fltp" if codec == "aac" else "flt", layout="mono", rate=rate)
+        resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate)
         for out in [*resampler.resample(frame), *resampler.resample(None), None]:
             container.mux(stream.encode(out))
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from escoita.space import bundle as bundling
-from escoita.space.bundle import ZERO_TORCH, MissingPackageError, bundle, gradio_constraints, requirements
+from escoita.space.bundle import CPU_INDEX, ZERO_TORCH, MissingPackageError, bundle, gradio_constraints, requirements
 
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_the_page_can_be_imported_from_the_bundle(files: dict[str, bytes], tmp_p
 
 
 def test_requirements_contain_every_dependency_in_the_tested_version() -> None:
-    pinned = dict(line.split("==") for line in requirements("cpu-basic").splitlines())
+    pinned = dict(line.split("==") for line in requirements("t4-small").splitlines())
     assert {"torch", "transformers", "peft", "gradio", "soundfile"} <= set(pinned)
     tested = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()[1:])
     tested = {name.lower().replace("_", "-"): version for name, version in tested.items()}
@@ -48,6 +48,15 @@ def test_requirements_contain_every_dependency_in_the_tested_version() -> None:
 def test_torch_on_zero_gpu_is_a_supported_version() -> None:
     assert f"torch=={ZERO_TORCH}\n" in requirements("zero-a10g")
     assert f"torch=={ZERO_TORCH}\n" not in requirements("t4-small")
+
+
+@pytest.mark.parametrize("hardware", ["cpu-basic", "cpu-upgrade", None])
+def test_torch_on_a_cpu_is_the_build_for_cpus(hardware: str | None) -> None:
+    index, *lines = requirements(hardware).splitlines()
+    (torch,) = (line for line in lines if line.startswith("torch=="))
+    assert index == f"--extra-index-url {CPU_INDEX}" and torch.endswith("+cpu")
+    assert torch.removesuffix("+cpu") in requirements("t4-small").splitlines()
+    assert "--extra-index-url" not in requirements("zero-a10g") + requirements("t4-small")
 
 
 def test_versions_that_gradio_does_not_allow_are_replaced(

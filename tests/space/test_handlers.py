@@ -54,7 +54,7 @@ def test_closing_the_iterator_releases_the_place() -> None:
     partials = transcribe_recording(demo_of(ready=lambda: engine), str(CLIP), "uzbek")
     next(partials)
     assert engine.closed == 0
-    partials.close()  # type: ignore[attr-defined]
+    partials.close()
     assert engine.closed == 1
 
 

@@ -72,24 +72,24 @@ def test_the_result_reports_empty_and_truncated_transcripts() -> None:
 def test_one_segment_of_the_whole_recording_is_not_listed() -> None:
     assert segment_list([], 3.0, "en") == ""
     assert segment_list([Segment(0.0, 3.0, "salom")], 3.0, "en") == ""
-    assert segment_list([Segment(0.0, 2.0, "salom")], 3.0, "en").count("<li>") == 1
+    assert segment_list([Segment(0.0, 2.0, "salom")], 3.0, "en").count("<li ") == 1
 
 
 def test_a_segment_without_words_is_listed() -> None:
     output = segment_list([Segment(0.0, 30.0, "salom"), Segment(30.0, 60.0, "")], 60.0, "en")
-    assert output.count("<li>") == 2 and f"</span> {translate('segments.no_words')}</li>" in output
+    assert output.count("<li ") == 2 and f">{translate('segments.no_words')}</bdi></li>" in output
 
 
 @given(st.text())
 def test_transcripts_are_escaped(text: str) -> None:
     output = segment_list([Segment(0.0, 30.0, f"<script>{text}"), Segment(30.0, 60.0, text)], 60.0, "en")
-    assert "<script" not in output and output.count("<li>") == 2
+    assert "<script" not in output and output.count("<li ") == 2
 
 
 def test_generation_settings_are_escaped() -> None:
     record = AdapterRecord(language="uz", prompt={"user": "<b>Transcribe.</b>"})
     line = generation_settings_line(record, "en")
-    assert "<b>uz</b>" in line and "&lt;b&gt;Transcribe.&lt;/b&gt;" in line
+    assert "<b>Uzbek</b>" in line and "&lt;b&gt;Transcribe.&lt;/b&gt;" in line
     assert generation_settings_line(None, "en") == ""
 
 

@@ -13,6 +13,7 @@ def test_names_are_escaped_and_short() -> None:
     assert html.escape(f"{base}. {adapter}") in text
     assert short_name("acme/base") == "acme/base"
     assert short_name("acme/base@refs/pr/1") == "acme/base@refs/pr/1"
+    assert short_name(f"acme/base@{'0a' * 20}") == "acme/base"
 
 
 def test_another_base_is_reported_on_the_page() -> None:

@@ -17,7 +17,7 @@ from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import limits
 from escoita.space.rates import names, sentences, tables
-from escoita.space.texts import translate, visitor_language
+from escoita.space.texts import language_name, translate, visitor_language
 from escoita.space.theme import short_name
 from escoita.utils.formatting import duration, percent, thousands
 
@@ -136,7 +136,8 @@ class Plot:
 
 def about_tab(demo: "Demo", label: Callable[..., Any]) -> None:
     """
-    Build the tab, which is filled when the page is opened, and again when the tab is selected.
+    Build the tab, whose initial value [`~escoita.space.first_paint.initial_values`] gives. The records are read again
+    when the tab is selected.
 
     Args:
         demo ([`~escoita.space.demo.Demo`]): The demo.
@@ -149,19 +150,18 @@ def about_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         return about(demo, visitor_language(request, demo.settings.languages))
 
     page = gr.HTML(elem_id="about")
-    events = [block.load for block in (Context.root_block,) if block is not None]
     if isinstance(Context.block, gr.Tab):
-        events.append(Context.block.select)
-    gr.on(events, show, None, page, queue=False, show_progress="hidden", api_visibility="private")
+        Context.block.select(show, None, page, queue=False, show_progress="hidden", api_visibility="private")
 
 
-def about(demo: "Demo", language: str) -> str:
+def about(demo: "Demo", language: str, plots: bool = True) -> str:
     """
     Return the HTML of the tab.
 
     Args:
         demo ([`~escoita.space.demo.Demo`]): The demo.
         language (`str`): The language of the page.
+        plots (`bool`, *optional*, defaults to `True`): Whether to show the plots, which are large.
 
     Returns:
         `str`: Escaped HTML; the page needs [`CSS`].
@@ -174,12 +174,15 @@ def about(demo: "Demo", language: str) -> str:
         text=text,
         unreadable=records.unreadable,
         metrics=list(METRICS),
+        language_name=partial(language_name, language=language),
         names=names(evaluation, language) if evaluation else {},
         tables=tables(evaluation, recipe, language) if evaluation else [],
         sentences=list(sentences(evaluation, recipe, language)) if evaluation else [],
         other_base=bool(evaluation and evaluation.main_system.expected_base_sha256),
         command=_evaluation_command(demo),
-        plots=[Plot(text(PLOTS[name]) if name in PLOTS else name, url) for name, url in records.plots.items()],
+        plots=[
+            Plot(text(PLOTS[name]) if name in PLOTS else name, url) for name, url in records.plots.items() if plots
+        ],
         base=short_name(demo.base),
         adapters=[Adapter(name, _record_of(source)) for name, source in demo.adapters.items()],
         training=training_summary(records.training, language) if records.training else "",
@@ -204,13 +207,13 @@ def training_summary(training: TrainingRecord, language: str) -> str:
 
 def _record_of(adapter: str) -> AdapterRecord | None:
     try:
-        return _cached_record(adapter)
+        return cached_record(adapter)
     except EscoitaError:
         return None  # loading the adapter reports the error
 
 
 # Without the cache, each visit of the page would send a request to the Hub.
-_cached_record = cache(adapter_record)
+cached_record = cache(adapter_record)
 
 
 def _evaluation_command(demo: "Demo") -> str:
@@ -265,7 +268,7 @@ CSS = """
 }
 .about figure { margin: .8rem 0; }
 .about figcaption { font-size: .9rem; font-weight: 600; }
-.about img { display: block; width: 100%; min-width: 34rem; margin: 0; }
+.about img { display: block; width: 100%; margin: 0; }
 .about dt { font-weight: 600; margin-top: .5rem; }
 .about dd { margin: 0; }
 .about .prompt, .about pre { white-space: pre-wrap; }

@@ -2,17 +2,21 @@
 
 import html
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from escoita.inference.fairness import Client
 from escoita.inference.streaming import Partial
 from escoita.space.differences import Comparison, compare, marked, too_long
-from escoita.space.handlers import messages, transcribe_recording
+from escoita.space.handlers import error_line, messages, transcribe_recording
+from escoita.space.jobs import Job
+from escoita.space.saved import Saved, browser_state, storable
 from escoita.space.status import NOTES, queue_line
 from escoita.space.tabs.about import normalizer_of
-from escoita.space.texts import translate, visitor_language
+from escoita.space.tabs.transcribe import example_labels
+from escoita.space.texts import direction, translate, visitor_language
+from escoita.space.uploads import PROBLEM
 from escoita.utils.formatting import percent
 
 
@@ -38,6 +42,11 @@ class PairResult:
     partials: tuple[Partial | None, Partial | None] = (None, None)
 
     @property
+    def done(self) -> bool:
+        """Whether both models have transcribed the whole recording."""
+        return all(each is not None and each.transcript is not None for each in self.partials)
+
+    @property
     def texts(self) -> tuple[str, str]:
         """Return the text of each model so far."""
         first, second = (partial.text if partial else "" for partial in self.partials)
@@ -46,7 +55,7 @@ class PairResult:
 
 def transcribe_with_both(
     demo: "Demo", recording: str | None, names: tuple[str, str], client: Client | None = None
-) -> Iterator[PairResult]:
+) -> Generator[PairResult, None, None]:
     """
     Transcribe a recording with two models, one after the other.
 
@@ -86,18 +95,17 @@ def api_answer(result: PairResult, reference: str, normalizer: str) -> dict[str,
     models: list[dict[str, Any]] = [
         {"name": name, "text": text} for name, text in zip(result.names, result.texts, strict=True)
     ]
-    done = all(each is not None and each.transcript is not None for each in result.partials)
-    if done and reference.strip() and not too_long(reference, *result.texts):
+    if result.done and reference.strip() and not too_long(reference, *result.texts):
         for model in models:
             comparison = compare(reference, model["text"], normalizer, reference=True)
             model |= {"wer": comparison.wer, "cer": comparison.cer}
-    return {"done": done, "models": models, "normalizer": normalizer}
+    return {"done": result.done, "models": models, "normalizer": normalizer}
 
 
-# Messages and texts belong to the previous recording.
+# Messages and texts belong to the previous recording, also in the storage of the browser.
 RESET = """() => {
     document.querySelectorAll('[data-testid="toast-close"]').forEach((close) => close.click());
-    return ["", "", "", ""];
+    return ["", "", "", "", {}];
 }"""
 
 
@@ -110,7 +118,9 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         label (`Callable`): The function that returns a text by its key.
     """
     import gradio as gr
+    from gradio.context import Context
 
+    rtl = direction(demo.language) == "rtl"
     several, normalizer = len(demo.adapters) > 1, normalizer_of(demo.published)
     choices = [(label("compare.base"), BASE), *((name, name) for name in demo.adapters)]
     audio = gr.Audio(
@@ -121,6 +131,7 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         elem_id="compare-recording",
         elem_classes="recording",
     )
+    gr.HTML(html_template='<p role="alert">${value}</p>', elem_classes=["status", PROBLEM])
     with gr.Row(visible=several):
         first = gr.Dropdown(choices, value=BASE, label=label("compare.first"))
         second = gr.Dropdown(choices, value=next(iter(demo.adapters)), label=label("compare.second"))
@@ -129,26 +140,48 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         label=label("compare.reference_label"),
         placeholder=label("compare.reference_placeholder"),
         lines=2,
+        rtl=rtl,
     )
     with gr.Row():
         button = gr.Button(label("compare.button"), variant="primary", elem_id="compare")
-        stop = gr.Button(label("transcribe.stop"), elem_id="compare-stop")
+        stop = gr.Button(label("transcribe.stop"), elem_id="compare-stop", visible=False)
     status = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="compare-status", elem_classes="status")
-    with gr.Row():
+    with gr.Row(elem_id="compare-texts"):
         keys = ("compare.first", "compare.second") if several else ("compare.base", "compare.adapter")
-        texts = [gr.Textbox(label=label(key), lines=3, interactive=False) for key in keys]
+        texts = [gr.Textbox(label=label(key), lines=3, interactive=False, rtl=rtl) for key in keys]
     comparison = gr.HTML(elem_id="comparison")
     # The API has components of its own.
     api_json, api_button = gr.JSON(visible=False), gr.Button(visible=False)
     inputs, both_texts = [audio, first, second], [*texts, reference, first, second]
 
-    def show(audio: str | None, first: str, second: str, request: gr.Request) -> Iterator[tuple[str, str, str]]:
-        language = visitor_language(request, demo.settings.languages)
-        with messages(language):
-            if demo.loading():
-                yield "", "", translate("status.loading", language)
-            for result in transcribe_with_both(demo, audio, (first, second), demo.clients.of(request)):
-                yield *result.texts, status_line(demo, result, language)
+    saved = browser_state(demo, "compare")
+
+    def show(audio: str | None, first: str, second: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        language, client = visitor_language(request, demo.settings.languages), demo.clients.of(request)
+        job = demo.jobs.start(audio or "", lambda: transcribe_with_both(demo, audio, (first, second), client))
+        line = translate("status.loading" if demo.loading() else "status.transcribing", language)
+        yield "", "", line, storable(job), gr.Button(visible=True)
+        yield from follow(job, language)
+
+    def follow(job: Job[PairResult], language: str, note: str = "") -> Iterator[tuple[Any, ...]]:
+        try:
+            for result in job.follow():
+                line = note + status_line(demo, result, language)
+                button = gr.Button(visible=not (result.done or job.stopped))
+                yield *result.texts, line, storable(job, result.texts), button
+        except Exception as error:
+            yield gr.skip(), gr.skip(), error_line(error, language), {}, gr.Button(visible=False)
+
+    def restore(state: object, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        language, kept = visitor_language(request, demo.settings.languages), Saved.of(state)
+        job = demo.jobs.find(kept.job)
+        if job is not None:
+            key = "status.resumed" if job.ended is None else "status.restored"
+            yield from follow(job, language, kept.note(key, language))
+        elif kept.shown and len(kept.texts) == len(texts):
+            yield *kept.texts, kept.note("status.kept", language), gr.skip(), gr.skip()
+        else:
+            yield tuple(gr.skip() for _ in outputs)
 
     def show_differences(one: str, other: str, reference: str, first: str, second: str, request: gr.Request) -> str:
         language = visitor_language(request, demo.settings.languages)
@@ -162,22 +195,30 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             for result in transcribe_with_both(demo, recording, (first, second), demo.clients.of(request)):
                 yield api_answer(result, reference, normalizer)
 
-    def stopped(request: gr.Request) -> str:
-        return translate("status.stopped", visitor_language(request, demo.settings.languages))
+    def stopped(state: object, request: gr.Request) -> tuple[str, gr.Button]:
+        if (job := demo.jobs.find(Saved.of(state).job)) is not None:
+            job.stop()
+        language = visitor_language(request, demo.settings.languages)
+        return translate("status.stopped", language), gr.Button(visible=False)
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    audio.change(None, None, [*texts, status, comparison], js=RESET, **private)
-    event = gr.on([button.click, reference.submit], show, inputs, [*texts, status], concurrency_limit=None, **private)
+    audio.change(None, None, [*texts, status, comparison, saved], js=RESET, **private)
+    outputs = [*texts, status, saved, stop]
+    events = [gr.on([button.click, reference.submit], show, inputs, outputs, concurrency_limit=None, **private)]
+    if (root := Context.root_block) is not None:
+        events.append(root.load(restore, saved, outputs, concurrency_limit=None, **private))
     differences_events: dict[str, Any] = {"inputs": both_texts, "outputs": comparison, "queue": False, **private}
     reference.change(show_differences, trigger_mode="always_last", **differences_events)
-    event.success(show_differences, **differences_events)
-    stop.click(stopped, None, status, cancels=[event], queue=False, **private)
+    for event in events:
+        event.success(show_differences, **differences_events)
+    stop.click(stopped, saved, [status, stop], cancels=events, queue=False, **private)
     api_button.click(compare_api, [*inputs, reference], api_json, concurrency_limit=None, api_name="compare")
     if demo.settings.examples:
         gr.Examples(
             demo.settings.examples,
             audio,
             label=label("examples.label"),
+            example_labels=example_labels(demo),
             cache_examples=False,
             api_visibility="private",
         )
@@ -269,6 +310,7 @@ def _state(demo: "Demo", partial: Partial, language: str) -> str:
 
 
 CSS = """
+@media (max-width: 480px) { #compare-texts { flex-direction: column; } }
 #comparison h3 { font-size: 1rem; font-weight: 650; margin: .6rem 0 .2rem; overflow-wrap: anywhere; }
 #comparison .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
 #comparison .raw { font-size: .9rem; margin: .4rem 0; color: var(--body-text-color-subdued); }

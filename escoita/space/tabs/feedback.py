@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from escoita.space.handlers import Transcribed, messages, require_transcribed
-from escoita.space.texts import translate, visitor_language
+from escoita.space.handlers import Transcribed, error_line, require_transcribed
+from escoita.space.texts import direction, translate, visitor_language
 
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 # Consent is valid for one recording only.
 RESET = '() => ["", false, ""]'
-# On a phone an error message covers the button; ticking the box resolves the error.
-CLOSE_MESSAGES = """() => document.querySelectorAll('[data-testid="toast-close"]').forEach((close) => close.click())"""
 PREFILL = "(transcript) => transcript"
 
 
@@ -42,16 +40,22 @@ def feedback_box(
         recording: str | None, text: str, consent: bool, done: Transcribed | None, request: gr.Request
     ) -> tuple[str, bool]:
         language = visitor_language(request, demo.settings.languages)
-        with messages(language):
+        try:
             transcribed = require_transcribed(done, recording)
             corrections.keep(recording, text, consent)
             transcribed.corrected = True
+        except Exception as error:
+            return error_line(error, language), consent
         return translate("feedback.thanks", language), False
 
     with gr.Column(elem_id="feedback"):
         gr.Markdown(label("feedback.lead"))
         text = gr.Textbox(
-            label=label("feedback.label"), placeholder=label("feedback.placeholder"), lines=2, elem_id="correction"
+            label=label("feedback.label"),
+            placeholder=label("feedback.placeholder"),
+            lines=2,
+            rtl=direction(demo.language) == "rtl",
+            elem_id="correction",
         )
         visibility = "feedback.private" if demo.settings.feedback_private else "feedback.public"
         consent = gr.Checkbox(
@@ -66,7 +70,7 @@ def feedback_box(
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     transcript.change(None, transcript, text, js=PREFILL, **private)
     recording.change(None, None, [text, consent, thanks], js=RESET, **private)
-    consent.input(None, None, None, js=CLOSE_MESSAGES, **private)
+    consent.input(None, None, thanks, js='() => ""', **private)
     button.click(send, [recording, text, consent, done], [thanks, consent], **private)
 
 

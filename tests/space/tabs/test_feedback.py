@@ -76,18 +76,18 @@ def test_a_correction_is_only_stored_with_consent(tmp_path: Path, monkeypatch: p
         expect(text).to_have_value("salem dunya")
         text.fill("salom dunyo")
         send.click()
-        expect(page.get_by_test_id("toast-text")).to_contain_text(translate("refusal.consent", "gl"))
+        expect(page.locator("#thanks .error")).to_contain_text(translate("refusal.consent", "gl"))
         assert corrections.texts == []
         consent.focus()
         page.keyboard.press("Space")
-        expect(page.get_by_test_id("toast-text")).to_have_count(0)
+        expect(page.locator("#thanks .error")).to_have_count(0)
         send.click()
         expect(page.get_by_role("status").filter(has_text=translate("feedback.thanks", "gl"))).to_be_visible()
         expect(consent).not_to_be_checked()
         assert corrections.texts == ["salom dunyo"]
         consent.check()
         send.click()
-        expect(page.get_by_test_id("toast-text")).to_contain_text(translate("refusal.corrected", "gl"))
+        expect(page.locator("#thanks .error")).to_contain_text(translate("refusal.corrected", "gl"))
         assert corrections.texts == ["salom dunyo"]
         page.locator("#recording").get_by_label("Clear").click()
         expect(consent).not_to_be_checked()

@@ -72,7 +72,7 @@ def test_a_visitor_transcribes_and_reads_messages(visit: Visit, engine: Engine, 
     page.reload()
     button = page.get_by_role("button", name="Transcribe", exact=True)
     transcript, status = page.get_by_role("textbox", name="The transcript appears here."), page.locator("#status")
-    message = page.get_by_test_id("toast-text")
+    message = page.locator("#status .error")
     expect(page.get_by_role("heading", name=TITLE)).to_be_visible(timeout=30_000)
 
     box, width = page.locator("main").bounding_box(), page.evaluate("innerWidth")
@@ -118,7 +118,7 @@ def test_a_long_recording_has_segments_with_times_and_downloads(visit: Visit, en
     }
     assert sorted(found) == ["long.json", "long.srt", "long.txt", "long.vtt"]
     assert " ".join(found["long.txt"].split()) == " ".join(expected.split())
-    assert found["long.vtt"].startswith("WEBVTT") and "00:00:00,000 --> " in found["long.srt"]
+    assert found["long.vtt"].startswith("WEBVTT") and found["long.srt"].count(" --> ") > 2
 
 
 def test_a_recording_of_the_microphone_is_transcribed(visit: Visit) -> None:
@@ -139,7 +139,7 @@ def test_limits_are_reported_and_transcripts_can_be_copied(visit: Visit, engine:
     from playwright.sync_api import expect
 
     page = visit(permissions=["clipboard-read", "clipboard-write"])
-    message = page.get_by_test_id("toast-text")
+    message = page.locator("#status .error")
     long, large = tmp_path / "long.flac", tmp_path / "large.wav"
     soundfile.write(long, np.zeros(70 * 16_000, np.float32), 16_000)
     large.write_bytes(b"x" * 11 * MEGABYTE)
@@ -148,7 +148,8 @@ def test_limits_are_reported_and_transcripts_can_be_copied(visit: Visit, engine:
     expect(message).to_have_text(f"long.flac: {translate('refusal.minutes', time='60 seconds')}")
     page.locator("#recording").get_by_label("Clear").click()
     page.locator("#recording input[type=file]").set_input_files(large)
-    expect(message.filter(has_text="10.0 M")).to_be_visible()
+    too_large = f"large.wav: {translate('refusal.megabytes', size='11.0', limit='10')}"
+    expect(page.locator(".recording-problem").first).to_have_text(too_large)
     page.locator("#recording input[type=file]").set_input_files(CLIP)
     page.locator("#recording .component-wrapper").wait_for()
     page.locator("#transcribe").click()

@@ -1,0 +1,80 @@
+"""Keep the last transcription of a tab in the browser, and show it again after the page was reloaded."""
+
+import hashlib
+import html
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from escoita.space.jobs import Job
+from escoita.space.texts import translate
+from escoita.utils.formatting import visible
+
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from escoita.space.demo import Demo
+
+# Seconds after which the texts in the browser are no longer shown.
+SHOWN_SECONDS = 3_600
+
+
+@dataclass(frozen=True)
+class Saved:
+    """
+    Hold what the browser stores of the last transcription of a tab.
+
+    Args:
+        job (`str`, *optional*): The `id` of the job.
+        name (`str`, *optional*): The file name of the recording.
+        texts (`tuple[str, ...]`, *optional*): The texts so far, one for each model.
+        time (`float`, *optional*): The time at which they were stored, in seconds since 1970.
+    """
+
+    job: str = ""
+    name: str = ""
+    texts: tuple[str, ...] = ()
+    time: float = 0.0
+
+    @classmethod
+    def of(cls, state: object) -> "Saved":
+        """Return the fields of a value that a browser sent; a value of another shape has none."""
+        values = state if isinstance(state, dict) else {}
+        job, name, texts, stored = (values.get(key) for key in ("job", "name", "texts", "time"))
+        strings = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        if not (isinstance(job, str) and isinstance(name, str) and strings and isinstance(stored, int | float)):
+            return cls()
+        return cls(job, name, tuple(texts or ()), stored)
+
+    @property
+    def shown(self) -> bool:
+        """Whether there are texts that are recent enough to be shown."""
+        return any(self.texts) and time.time() - self.time < SHOWN_SECONDS
+
+    def note(self, key: str, language: str) -> str:
+        """Return the HTML of a note about these texts, with a line break at its end."""
+        return f"{html.escape(translate(key, language, name=visible(self.name)))}<br>"
+
+
+def storable(job: Job[Any], texts: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the value that the browser stores; see [`Saved`]."""
+    return asdict(Saved(job.id, Path(job.recording).name, tuple(texts), time.time()))
+
+
+def browser_state(demo: "Demo", tab: str) -> "gr.BrowserState":
+    """
+    Return the component that stores the last transcription of a tab.
+
+    Args:
+        demo ([`~escoita.space.demo.Demo`]): The demo; pages of other models on this machine have other keys.
+        tab (`str`): The name of the tab.
+    """
+    import gradio as gr
+
+    models = "\n".join([demo.base, *demo.adapters.values()])
+    key = f"escoita-{tab}-{hashlib.sha256(models.encode()).hexdigest()[:12]}"
+    # The texts survive a restart of the server only with a constant secret, which therefore protects nothing.
+    return gr.BrowserState({}, storage_key=key, secret="escoita")  # noqa: S106
