@@ -10,7 +10,8 @@ from escoita.cards.publication import public_recipe, require_benchmarks
 from escoita.cards.published_base import base_apart, base_files, require_base
 from escoita.cards.template import template_files
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import explain_hub_errors, require_name, require_write
+from escoita.hub.auth import require_name, require_write
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.vocabulary import check_card

@@ -19,7 +19,8 @@ from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
 from escoita.cards.verify.consistency import evaluation_differences
 from escoita.errors import PublishError
-from escoita.hub.auth import explain_hub_errors, repository_exists, require_write, trusted_resource
+from escoita.hub.auth import repository_exists, require_write, trusted_resource
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import (
@@ -92,7 +93,7 @@ def put_tag(api: HfApi, repo: str, tag: str, result: CommitResult) -> None:
     Raises:
         PublishError: The commit was created, but could not be tagged.
     """
-    with explain_hub_errors(f"{result.url} was created, but not tagged {tag}"):
+    with explain_hub_errors(repo, "tag", key="--tag", value=tag, done=f"{result.url} was created"):
         retrying(repo)(api.create_tag, repo, tag=tag, revision=result.oid, exist_ok=True)
         if (tagged := _tagged_commit(api, repo, tag)) != result.oid:
             problem = f"commit created, but the tag exists on commit {tagged[:12]}"
@@ -106,7 +107,7 @@ def put_into_collection(api: HfApi, slug: str, repo: str, result: CommitResult) 
     Raises:
         PublishError: The commit was created, but the repository could not be added.
     """
-    with explain_hub_errors(f"{result.url} was created, but not added to {slug}", "collection"):
+    with explain_hub_errors(slug, "collection", done=f"{result.url} was created, and not added to the collection"):
         retrying(slug)(api.add_collection_item, slug, repo, "model", exists_ok=True)
 
 

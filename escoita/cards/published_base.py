@@ -6,7 +6,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from escoita.errors import PublishError
-from escoita.hub.auth import explain_hub_errors, require_write, trusted_resource
+from escoita.hub.auth import require_write, trusted_resource
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import is_repo_id
 from escoita.hub.retry import retrying
 from escoita.recipe.schema import Recipe
@@ -96,7 +97,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
             )
         require_write(api, base)
         return base, True
-    with explain_hub_errors(f"base {base}"):
+    with explain_hub_errors(base, "base", value=recipe.base_revision):
         retrying(base, known=False)(api.model_info, base, revision=recipe.base_revision)
     return base, False
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from escoita.cli.evaluation import evaluate, summary
-from escoita.cli.options import SetOption
+from escoita.cli.options import SetOption, repository
 from escoita.cli.publish import card, push_run
 from escoita.cli.space import space_run
 from escoita.cli.training import train
@@ -20,7 +20,7 @@ RECIPES = ("quickstart-uzbek", "quickstart-galician")
 
 def demo(
     recipe: Annotated[str, typer.Option(help=f"Quick start: {' or '.join(RECIPES)}.")] = RECIPES[0],
-    repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.")] = None,
+    repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.", callback=repository)] = None,
     serve: Annotated[bool, typer.Option(help="Serve the page at the end.")] = True,
     port: Annotated[int, typer.Option(help="Port of the page.")] = 7860,
     overrides: SetOption = None,

@@ -1,6 +1,5 @@
 """Define the `escoita` command, whose subcommands call functions of the package, as the top-level scripts do."""
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,11 @@ from escoita.cli.space import space
 from escoita.cli.training import data, doctor, merge, schema, train
 from escoita.cli.transcribe import transcribe
 from escoita.errors import EscoitaError
+from escoita.hub.endpoint import clean_tokens
 from escoita.utils.files import NO_SPACE, cannot_write
 from escoita.utils.formatting import visible
 from escoita.utils.interruption import Interrupted, raise_on_signals
+from escoita.utils.library_output import tame_libraries
 from escoita.utils.processes import destroy_process_group, is_main_process
 
 
@@ -57,8 +58,8 @@ def _run(typer_app: typer.Typer) -> None:
     Run a command and exit with its status: 0 for success, 1 for an error, 2 for wrong usage, 130 and 143 after SIGINT
     and SIGTERM. A traceback is a bug.
     """
-    # PEFT imports bitsandbytes if it is installed, which warns on some CPUs about a package that is not needed.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    clean_tokens()
+    tame_libraries()
     try:
         with raise_on_signals():
             typer_app()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption, repository
 
 
 Force = Annotated[
@@ -17,10 +17,14 @@ def card(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory, runs/<name>.")] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Published adapter to evaluate, user/name or user/name@revision."),
+        typer.Option(
+            "--from", help="Published adapter to evaluate, user/name or user/name@revision.", callback=repository
+        ),
     ] = None,
     corpus: Annotated[list[Path] | None, typer.Option(help="Manifest of a test corpus; repeatable.")] = None,
-    base: Annotated[str | None, typer.Option(help="Base model (default: the base in adapter_config.json).")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base model (default: the base in adapter_config.json).", callback=repository)
+    ] = None,
     language: Annotated[
         str | None, typer.Option(help="Language of the clips, an ISO 639 code, if the adapter defines none.")
     ] = None,
@@ -66,7 +70,9 @@ def card(
 
 def push_run(
     run: RunOption,
-    repo: Annotated[str | None, typer.Option(help="Repository, user/name (default: hub.repo of the recipe).")] = None,
+    repo: Annotated[
+        str | None, typer.Option(help="Repository, user/name (default: hub.repo of the recipe).", callback=repository)
+    ] = None,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request that lists the changes.")] = False,
     private: Annotated[
         bool | None,
@@ -93,7 +99,10 @@ def push_run(
 
 
 def verify(
-    source: Annotated[str, typer.Argument(help="Repository, user/name, or a folder with the files of a repository.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="Repository, user/name, or a folder with the files of a repository.", callback=repository),
+    ],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     transcribe: Annotated[
         int, typer.Option(min=0, help="Transcribe N clips of each public corpus again and compare the texts.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption
+from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, repository
 
 
 space = typer.Typer(help="Serve the page on this machine, or as a Space of the Hub.", no_args_is_help=True)
@@ -44,7 +44,7 @@ def space_run(
 
 
 def space_push(
-    repo: Annotated[str, typer.Option(help="Space, user/space; created if it does not exist.")],
+    repo: Annotated[str, typer.Option(help="Space, user/space; created if it does not exist.", callback=repository)],
     adapter: Annotated[
         str, typer.Option(help="Published adapter: user/adapter, user/adapter@revision or NAME=user/adapter.")
     ],

@@ -9,7 +9,8 @@ from pathlib import Path
 from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime, get_token
 
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import explain_hub_errors, repository_exists, require_write
+from escoita.hub.auth import repository_exists, require_write
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import CommitPlan, Head, commit, print_changes, read_head
@@ -135,7 +136,7 @@ def update_settings(api: HfApi, repo: str, settings: Settings) -> None:
         PublishError: The Hub refuses, after the files were pushed.
     """
     call = retrying(repo)
-    with explain_hub_errors(f"{repo}: the files were pushed, but not all settings"):
+    with explain_hub_errors(repo, "space", done="the files were pushed, and not all settings"):
         existing = call(api.get_space_variables, repo) if settings.variables else {}
         for key, value in settings.variables.items():
             if key not in existing or existing[key].value != value:
