@@ -17,6 +17,7 @@ from escoita.cli.main import script
 from escoita.cli.options import (
     AcceptChangedDataOption,
     DryRunOption,
+    PublishBaseOption,
     PushOption,
     RecipeOption,
     RestartOption,
@@ -34,13 +35,14 @@ def main(
     overrides: SetOption = None,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
+    publish_base: PublishBaseOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     ################
     # The recipe
     ################
     loaded = load_recipe(recipe, overrides)
-    check_publishing(loaded, push, dry_run)
+    check_publishing(loaded, push, dry_run, publish_base)
     if dry_run or restart or not sft.finished(loaded):
         ################
         # The base, without its weights
@@ -72,7 +74,7 @@ def main(
     # Evaluation, card and upload
     ################
     if push and not dry_run:
-        evaluate_and_push(loaded.run_path)
+        evaluate_and_push(loaded.run_path, publish_base)
 
 
 if __name__ == "__main__":

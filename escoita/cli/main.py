@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from escoita import __version__
 from escoita.cli.demo import demo
 from escoita.cli.evaluation import evaluate, gate, report, summary
 from escoita.cli.jobs import jobs
@@ -27,12 +28,31 @@ STYLE: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and exit, if it is wanted."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="escoita",
-    help="From a folder of recordings to a published speech adapter whose card can be trusted.",
     no_args_is_help=True,
     **STYLE,
 )
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and exit.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """From a folder of recordings to a published speech adapter whose card can be trusted."""
+
+
 for command in (data, doctor, train, evaluate, gate, report, card, push_run, verify, merge, summary, schema, demo):
     app.command({"evaluate": "eval", "push_run": "push"}.get(command.__name__))(command)
 # Options can also be written as in openai-whisper and whisperX, with underscores.

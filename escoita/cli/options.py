@@ -27,6 +27,12 @@ SetOption = Annotated[
 PushOption = Annotated[
     bool, typer.Option("--push", help="Evaluate and publish after training; access is checked before training.")
 ]
+PublishBaseOption = Annotated[
+    bool,
+    typer.Option(
+        "--publish-base", help="Publish the base too, if it is a local folder (hub.publish_base_as names it)."
+    ),
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, but load no weights and train no step.")
 ]

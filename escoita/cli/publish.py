@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption, repository
+from escoita.cli.done import done
+from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, PublishBaseOption, RunOption, repository
 
 
 Force = Annotated[
@@ -48,6 +49,7 @@ def card(
         from escoita.cards.build import write_card
 
         typer.echo(write_card(run, force))
+        done(next_commands=[("push", "--run", run, "--repo", "user/name")])
     elif run is None and source and corpus and out:
         from escoita.cards.contribute import add_evaluation, adopted
         from escoita.evaluation.evaluate import evaluate_manifests
@@ -88,14 +90,27 @@ def push_run(
         str | None,
         typer.Option(help="Private key (PEM) to sign with, or 'sigstore' for keyless signing in GitHub Actions."),
     ] = None,
+    publish_base: PublishBaseOption = False,
 ) -> None:
     """Publish adapter, processor, card and records in one commit, and verify that they arrived."""
     from escoita.cards.publish import push
 
     published = push(
-        run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force, sign=sign
+        run,
+        repo,
+        pr=pr,
+        private=private,
+        tag=tag,
+        collection=collection,
+        dry_run=dry_run,
+        force=force,
+        sign=sign,
+        publish_base=publish_base,
     )
-    typer.echo(published)
+    typer.echo(published.url)
+    owner, name = published.repo.split("/")
+    page = ("space", "push", "--repo", f"{owner}/{name}-demo", "--adapter", published.repo)
+    done(published.lines, () if dry_run or pr else (("verify", published.repo), page))
 
 
 def verify(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, repository
+from escoita.utils.ports import port_or_next
 
 
 space = typer.Typer(help="Serve the page on this machine, or as a Space of the Hub.", no_args_is_help=True)
@@ -22,7 +23,9 @@ def space_run(
         list[str] | None,
         typer.Option(help="Folder or repository (user/name@revision) of an adapter, or name=source; repeatable."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7860,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the page (default: 7860, or the next free one).", min=1, max=65535)
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
     proxy_hops: Annotated[
         int, typer.Option(help="Number of trusted reverse proxies whose X-Forwarded-For header is used.", min=0)
@@ -34,6 +37,7 @@ def space_run(
     from escoita.space.app import serve
     from escoita.space.demo import of_run, of_sources
 
+    port = port_or_next(port, host)
     if run is not None and not (base or adapter):
         serve(of_run(run, base_revision, allow_other_base), port, host, proxy_hops)
     elif run is None and base and adapter:

@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from escoita.cli.done import done, without_next_commands
 from escoita.cli.evaluation import evaluate
 from escoita.cli.options import (
     AcceptChangedDataOption,
     AllowOtherBaseOption,
     BaseRevisionOption,
     DryRunOption,
+    PublishBaseOption,
     PushOption,
     RecipeArgument,
     RestartOption,
@@ -20,6 +22,7 @@ from escoita.cli.options import (
 )
 from escoita.cli.publish import card, push_run
 from escoita.errors import EscoitaError
+from escoita.utils.processes import is_main_process
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
@@ -33,6 +36,7 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     run = RunDirectory(loaded.run_path)
     print_data(write_survey(loaded, run))
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
+    done(next_commands=[("doctor", recipe), ("train", recipe)])
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
@@ -54,6 +58,7 @@ def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
             findings.append(Finding("warning", "Hub", str(error), "correct it, or escoita train --push fails"))
     if not print_findings(findings):
         raise typer.Exit(1)
+    done(next_commands=[("train", recipe)])
 
 
 def train(
@@ -63,24 +68,32 @@ def train(
     overrides: SetOption = None,
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
+    publish_base: PublishBaseOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.cards.preflight import check_publishing
     from escoita.recipe.schema import load_recipe
+    from escoita.run_directory import RunDirectory
     from escoita.training.sft import train as train_adapter
 
     loaded = load_recipe(recipe, overrides)
-    check_publishing(loaded, push, dry_run)
+    check_publishing(loaded, push, dry_run, publish_base)
     train_adapter(loaded, dry_run, restart, accept_changed_data)
     if push and not dry_run:
-        evaluate_and_push(loaded.run_path)
+        evaluate_and_push(loaded.run_path, publish_base)
+    elif dry_run:
+        done(next_commands=[("train", recipe)])
+    elif is_main_process():
+        made = RunDirectory(loaded.run_path)
+        done([f"Adapter: {made.adapter}"], [("eval", "--run", made.path)])
 
 
-def evaluate_and_push(run: Path) -> None:
+def evaluate_and_push(run: Path, publish_base: bool = False) -> None:
     """Evaluate a trained run, write its card and publish it, as `escoita eval`, `card` and `push` do."""
-    evaluate(run=run)
-    card(run=run)
-    push_run(run=run)
+    with without_next_commands():
+        evaluate(run=run)
+        card(run=run)
+    push_run(run=run, publish_base=publish_base)
 
 
 def merge(
@@ -97,6 +110,7 @@ def merge(
     from escoita.training.merge import merge_run
 
     typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
+    done(next_commands=[("transcribe", "FILE", "--model", out)])
 
 
 def schema() -> None:
