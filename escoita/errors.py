@@ -166,4 +166,4 @@ class WriteError(EscoitaError):
 
 
 class PublishError(EscoitaError):
-    """Report that the Hub refused, or would refuse, a publication."""
+    """Report that the Hub refused, or would refuse, a publication or another request."""

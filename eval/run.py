@@ -100,7 +100,7 @@ def main(
         if shard:
             typer.echo(setup.folder)
         else:
-            print_evaluation(request.out, table=run is None)
+            print_evaluation(request.out)
 
 
 if __name__ == "__main__":

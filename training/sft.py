@@ -18,6 +18,7 @@ from escoita.cli.options import (
     AcceptChangedDataOption,
     DryRunOption,
     JsonLogsOption,
+    PublishBaseOption,
     PushOption,
     RecipeOption,
     RestartOption,
@@ -39,6 +40,7 @@ def main(
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
     json_logs: JsonLogsOption = False,
+    publish_base: PublishBaseOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     ################
@@ -47,7 +49,7 @@ def main(
     refuse_both(resume, restart)
     loaded = load_recipe(recipe, overrides)
     refuse_missing_files(loaded, recipe, *files_of_training(loaded, push))
-    check_publishing(loaded, push, dry_run)
+    check_publishing(loaded, push, dry_run, publish_base)
     if dry_run or restart or not sft.finished(loaded):
         ################
         # The base, without its weights
@@ -79,7 +81,7 @@ def main(
     # Evaluation, card and upload
     ################
     if push and not dry_run:
-        evaluate_and_push(loaded.run_path)
+        evaluate_and_push(loaded.run_path, publish_base)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from escoita.records.evaluation import EvaluationRecord
 from escoita.records.plots import training_plot
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from escoita.utils.files import write_atomically
+from escoita.utils.files import public_name, write_atomically
 
 
 class OtherWeightsError(RecordError):
@@ -77,7 +77,7 @@ def write_card(path: Path, force: bool = False) -> Path:
     """
     run = RunDirectory(path)
     recipe = run.load_recipe()
-    card = build_card(run, recipe, recipe.base, str(run.adapter), own_template(recipe, run))
+    card = build_card(run, recipe, public_name(recipe.base), str(run.adapter), own_template(recipe, run))
     card = revise(existing_card(run.card), card, force)
     check_card(card)
     if curve := training_plot(TrainingRecord.read(run.training)):

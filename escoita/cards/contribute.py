@@ -16,7 +16,8 @@ from escoita.cards.publication import CHECKSUMS, checksums
 from escoita.cards.verify.adapter import ADAPTER, base_of, check_adapter
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.presentation import rate
-from escoita.hub.auth import explain_hub_errors, require_write
+from escoita.hub.auth import require_write
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
 from escoita.hub.upload import CARD, STYLES, Change, CommitPlan, Head, commit, read_file, read_head, real

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from escoita.cards.listing import require_plain, require_plain_folder
 from escoita.cards.parquet_probe import require_readable
 from escoita.errors import PublishError
-from escoita.hub.auth import explain_hub_errors
+from escoita.hub.auth import follow_rename
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import is_repo_id, split_revision
 from escoita.hub.retry import retrying
 from escoita.run_directory import RunDirectory
@@ -72,8 +72,8 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
     revision = revision or named
     if not is_repo_id(source):
         raise PublishError("neither an existing folder nor the name of a repository, user/name", path=source)
-    commit = checked_commit(api, source, revision)
-    with explain_hub_errors(f"{source}@{revision}" if revision else source):
+    source, commit = checked_commit(api, source, revision)
+    with explain_hub_errors(source, value=revision):
         try:
             path = retrying(source)(api.snapshot_download, source, revision=commit)
         except RuntimeError as error:  # any failure of hf_xet
@@ -83,9 +83,10 @@ def fetched(api: HfApi, source: str, revision: str | None = None) -> Snapshot:
     return Snapshot(Path(path), source, commit)
 
 
-def checked_commit(api: HfApi, repo: str, revision: str | None = None) -> str:
+def checked_commit(api: HfApi, repo: str, revision: str | None = None) -> tuple[str, str]:
     """
-    Return the commit of a repository after checking the names and sizes of its files; nothing is downloaded.
+    Return the present name and the commit of a repository after checking the names and sizes of its files; nothing is
+    downloaded.
 
     Args:
         api (`HfApi`): Client of the Hub.
@@ -95,12 +96,7 @@ def checked_commit(api: HfApi, repo: str, revision: str | None = None) -> str:
     Raises:
         PublishError: The repository or revision is not found, or its files are refused.
     """
-    with explain_hub_errors(f"{repo}@{revision}" if revision else repo):
-        try:
-            info = retrying(repo, known=False)(api.model_info, repo, revision=revision, files_metadata=True)
-        except RevisionNotFoundError as error:
-            raise PublishError("branch, tag or commit not found", path=repo, value=revision) from error
-        except RepositoryNotFoundError as error:  # also for status 401, if there is no token
-            raise PublishError("not found, or the token has no access", path=repo) from error
+    with explain_hub_errors(repo, local=True, value=revision):
+        info = retrying(repo, known=False)(api.model_info, repo, revision=revision, files_metadata=True)
     require_plain(repo, {file.rfilename: file.size or 0 for file in info.siblings or []})
-    return info.sha or ""
+    return follow_rename(repo, info.id), info.sha or ""

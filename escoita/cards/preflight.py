@@ -7,10 +7,11 @@ from huggingface_hub import HfApi, ModelCard
 
 from escoita.cards.metadata import metadata
 from escoita.cards.publication import public_recipe, require_benchmarks
-from escoita.cards.published_base import base_files, checked_base_name, require_base
+from escoita.cards.published_base import base_files, checked_base_name, require_base, require_consent
 from escoita.cards.template import template_files
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import explain_hub_errors, require_name, require_write
+from escoita.hub.auth import require_name, require_write
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.vocabulary import check_card
@@ -24,13 +25,14 @@ from escoita.utils.processes import say
 ANY_REPOSITORY = "user/adapter"
 
 
-def preflight(recipe: Recipe) -> None:
+def preflight(recipe: Recipe, publish_base: bool = False) -> None:
     """
     Check everything that needs no network, and then token, repository, write permission, base and metadata of the card
     on the Hub.
 
     Args:
         recipe ([`Recipe`]): Recipe that is to be trained and published.
+        publish_base (`bool`, *optional*, defaults to `False`): Whether a base in a local folder may be published.
 
     Raises:
         PublishError: Publishing would fail; one line for each problem.
@@ -38,7 +40,9 @@ def preflight(recipe: Recipe) -> None:
     require_publishable(recipe)
     api = HfApi()
     repo = require_write(api, recipe.hub.repo)
-    base, _ = require_base(api, recipe, repo)
+    base, base_missing = require_base(api, recipe, repo)
+    if base_missing:
+        require_consent(recipe, base, publish_base, recipe.hub.private)
     validate_card(f"---\n{metadata(recipe, None, base)}\n---\n")
 
 
@@ -100,7 +104,7 @@ def validate_card(content: str) -> None:
             raise PublishError(f"metadata refused by the Hub ({' '.join(str(error).split())})", path="card") from error
 
 
-def check_publishing(recipe: Recipe, push: bool, dry_run: bool) -> None:
+def check_publishing(recipe: Recipe, push: bool, dry_run: bool, publish_base: bool = False) -> None:
     """
     Check before a training whether its adapter can be published.
 
@@ -108,12 +112,13 @@ def check_publishing(recipe: Recipe, push: bool, dry_run: bool) -> None:
         recipe ([`Recipe`]): Recipe that is to be trained.
         push (`bool`): Whether the adapter is to be published: token and repository are checked too.
         dry_run (`bool`): Whether nothing is to be trained.
+        publish_base (`bool`, *optional*, defaults to `False`): Whether a base in a local folder may be published.
 
     Raises:
         EscoitaError: Publishing would fail. Without `push` and `dry_run`, the problems are only printed.
     """
     if push:
-        preflight(recipe)
+        preflight(recipe, publish_base)
     elif dry_run:
         require_publishable(recipe)
     else:

@@ -5,7 +5,7 @@ Publish a run: adapter, processor, card and records in one commit, which is then
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -14,12 +14,13 @@ from escoita.cards.contribute import UnchangedRepositoryError, description
 from escoita.cards.editing import existing_card, manual_edits, reviser
 from escoita.cards.preflight import validate_card
 from escoita.cards.publication import publication
-from escoita.cards.published_base import base_files, require_base
+from escoita.cards.published_base import base_files, public_base, require_base, require_consent
 from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
 from escoita.cards.verify.consistency import evaluation_differences
 from escoita.errors import PublishError
-from escoita.hub.auth import explain_hub_errors, repository_exists, require_write, trusted_resource
+from escoita.hub.auth import repository_exists, require_write, trusted_resource
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import (
@@ -92,7 +93,7 @@ def put_tag(api: HfApi, repo: str, tag: str, result: CommitResult) -> None:
     Raises:
         PublishError: The commit was created, but could not be tagged.
     """
-    with explain_hub_errors(f"{result.url} was created, but not tagged {tag}"):
+    with explain_hub_errors(repo, "tag", key="--tag", value=tag, done=f"{result.url} was created"):
         retrying(repo)(api.create_tag, repo, tag=tag, revision=result.oid, exist_ok=True)
         if (tagged := _tagged_commit(api, repo, tag)) != result.oid:
             problem = f"commit created, but the tag exists on commit {tagged[:12]}"
@@ -106,7 +107,7 @@ def put_into_collection(api: HfApi, slug: str, repo: str, result: CommitResult) 
     Raises:
         PublishError: The commit was created, but the repository could not be added.
     """
-    with explain_hub_errors(f"{result.url} was created, but not added to {slug}", "collection"):
+    with explain_hub_errors(slug, "collection", done=f"{result.url} was created, and not added to the collection"):
         retrying(slug)(api.add_collection_item, slug, repo, "model", exists_ok=True)
 
 
@@ -126,6 +127,22 @@ LEFTOVERS = (
 RESULTS = "eval/results.json"
 
 
+@dataclass(frozen=True)
+class Published:
+    """
+    Store what a push made.
+
+    Args:
+        url (`str`): Address of the commit or of the pull request; for a dry run, a summary.
+        repo (`str`): Repository of the adapter.
+        lines (`tuple[str]`): One line for each repository, tag and collection, with its address.
+    """
+
+    url: str
+    repo: str
+    lines: tuple[str, ...] = ()
+
+
 def push(
     path: Path,
     repo: str | None = None,
@@ -137,11 +154,12 @@ def push(
     dry_run: bool = False,
     force: bool = False,
     sign: str | None = None,
-) -> str:
+    publish_base: bool = False,
+) -> Published:
     """
     Publish a run.
 
-    A base that is a local folder is published first, under the same owner, if it is missing.
+    A base that is a local folder is published first, under the same owner, if it is missing and `publish_base` is set.
 
     Args:
         path (`Path`): Run directory, trained and evaluated.
@@ -153,11 +171,10 @@ def push(
         dry_run (`bool`, *optional*, defaults to `False`): Whether the changes are only printed.
         force (`bool`, *optional*, defaults to `False`): Whether edits by hand in generated sections are overwritten.
         sign (`str`, *optional*): Path of the private key, or `sigstore`; see `escoita/cards/signing.py`.
-
-    Returns:
-        `str`: Address of the commit or of the pull request.
+        publish_base (`bool`, *optional*, defaults to `False`): Whether a base that is a local folder may be published.
 
     Raises:
+        PublicBaseError: The base would be published, and `publish_base` is not set. Nothing was uploaded.
         PublishError: The Hub refuses, or the published files differ from those that were sent. The run is unchanged.
         CardConflict: Generated content was edited by hand on the Hub.
     """
@@ -171,6 +188,9 @@ def push(
     require_evaluated_as_requested(run, recipe)
     repo = require_write(api, repo or recipe.hub.repo, pr)
     base, base_missing = require_base(api, recipe, repo)
+    new_are_private = recipe.hub.private if private is None else private
+    if base_missing and not dry_run:
+        require_consent(recipe, base, publish_base, new_are_private)
     files = publication(run, recipe, repo, base)
     content: dict[str, Content] = dict(base_files(Path(recipe.base))) if base_missing else {}
     scan(files)
@@ -203,7 +223,7 @@ def push(
     if tag and head.sha:
         require_tag(api, repo, tag, "" if real(found) else head.sha)
     slug = collection or recipe.hub.collection
-    missing_in = slug if slug and require_collection(api, slug, repo) else None
+    missing_in = bool(slug) and require_collection(api, str(slug), repo)
     if pr and not real(found):
         raise UnchangedRepositoryError(path=repo)
     card = plan.onto(head)[CARD]
@@ -211,22 +231,28 @@ def push(
     if dry_run:
         if base_missing:
             print_changes(base, base_plan.changes(base_head))
+            if not publish_base:
+                say(str(public_base(recipe, base, new_are_private)))
         print_changes(repo, found)
-        return f"{repo}: {counted(found)} (dry run: nothing was changed)"
+        return Published(f"{repo}: {counted(found)} (dry run: nothing was changed)", repo)
 
-    private = recipe.hub.private if private is None else private
+    lines = []
     if base_missing:
-        commit(api, base, base_plan, with_repository(api, base, base_head, private))
+        of_base = commit(api, base, base_plan, with_repository(api, base, base_head, new_are_private))
+        lines.append(f"Base:       {base}: {of_base.url}")
     if pr:
         plan = replace(plan, description=description(_published_file(api, repo, head, RESULTS), files[RESULTS], found))
-    result = commit(api, repo, plan, with_repository(api, repo, head, private))
+    result = commit(api, repo, plan, with_repository(api, repo, head, new_are_private))
+    lines.append(f"{'Proposal' if pr else 'Adapter'}:{'' if pr else ' '}   {repo}: {result.url}")
     if result.oid == head.sha:
         say(f"{repo}: up to date; nothing was changed")
     if tag:
         put_tag(api, repo, tag, result)
-    if missing_in:
-        put_into_collection(api, missing_in, repo, result)
-    return result.url
+        lines.append(f"Tag:        {tag}: {api.endpoint}/{repo}/tree/{tag}")
+    if missing_in and slug:
+        put_into_collection(api, slug, repo, result)
+        lines.append(f"Collection: {slug}: {api.endpoint}/collections/{slug}")
+    return Published(result.url, repo, tuple(lines))
 
 
 def require_evaluated_as_requested(run: RunDirectory, recipe: Recipe) -> None:

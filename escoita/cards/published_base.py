@@ -4,9 +4,11 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
+from rich.filesize import decimal
 
 from escoita.errors import PublishError
-from escoita.hub.auth import explain_hub_errors, require_write, trusted_resource
+from escoita.hub.auth import require_write, trusted_resource
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import is_repo_id
 from escoita.hub.retry import retrying
 from escoita.recipe.schema import Recipe
@@ -28,6 +30,46 @@ class OtherPublishedBaseError(PublishError):
     problem = "differs from the base in {folder}"
     hint = "set hub.publish_base_as to another name"
     folder: Path
+
+
+class PublicBaseError(PublishError):
+    """
+    Report a base on this machine that would be published without an explicit request.
+
+    Args:
+        folder (`Path`): The folder of the base.
+        size (`int`): The size of its files in bytes.
+    """
+
+    hint = "add --publish-base to publish it too, or set base to a published one"
+    folder: Path
+    size: int
+
+
+def require_consent(recipe: Recipe, base: str, publish_base: bool, private: bool) -> None:
+    """
+    Check that the user asked for the publication of a base that is a local folder.
+
+    Args:
+        recipe ([`Recipe`]): Recipe with the base.
+        base (`str`): Repository that the base would get.
+        publish_base (`bool`): Whether `--publish-base` was given.
+        private (`bool`): Whether the repository would be private.
+
+    Raises:
+        PublicBaseError: The option was not given.
+    """
+    if not publish_base:
+        raise public_base(recipe, base, private)
+
+
+def public_base(recipe: Recipe, base: str, private: bool) -> PublicBaseError:
+    """Return the error that names the base, its repository and its size; see [`require_consent`]."""
+    folder = Path(recipe.base)
+    size = sum(path.stat().st_size for path in base_files(folder).values())
+    kind = "private" if private else "public"
+    problem = f"the base in {folder.name} would become a {kind} repository of {decimal(size)} ({size:,} bytes)"
+    return PublicBaseError(problem, path=base, folder=folder, size=size)
 
 
 def published_base(recipe: Recipe, repo: str) -> str:
@@ -96,7 +138,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
             )
         require_write(api, base)
         return base, True
-    with explain_hub_errors(f"base {base}"):
+    with explain_hub_errors(base, "base", value=recipe.base_revision):
         retrying(base, known=False)(api.model_info, base, revision=recipe.base_revision)
     return base, False
 

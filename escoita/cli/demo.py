@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.evaluation import evaluate, summary
-from escoita.cli.options import SetOption
+from escoita.cli.done import without_next_commands
+from escoita.cli.evaluation import evaluate
+from escoita.cli.options import SetOption, repository
 from escoita.cli.publish import card, push_run
 from escoita.cli.space import space_run
 from escoita.cli.training import train
@@ -20,9 +21,9 @@ RECIPES = ("quickstart-uzbek", "quickstart-galician")
 
 def demo(
     recipe: Annotated[str, typer.Option(help=f"Quick start: {' or '.join(RECIPES)}.")] = RECIPES[0],
-    repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.")] = None,
+    repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.", callback=repository)] = None,
     serve: Annotated[bool, typer.Option(help="Serve the Gradio page at the end.")] = True,
-    port: Annotated[int, typer.Option(help="Port of the page.")] = 7860,
+    port: Annotated[int | None, typer.Option(help="Port of the page (default: 7860, or the next free one).")] = None,
     overrides: SetOption = None,
 ) -> None:
     """Train and evaluate a tiny model, write its card, and serve it, in a few minutes on a CPU."""
@@ -32,12 +33,12 @@ def demo(
         raise typer.BadParameter(f"use one of {', '.join(RECIPES)}", param_hint="--recipe")
     path = unpack(recipe)
     run = Path(load_recipe(path, overrides).run_path)
-    train(recipe=path, overrides=overrides)
-    evaluate(run=run)
-    card(run=run)
-    summary(run=run)
+    with without_next_commands():
+        train(recipe=path, overrides=overrides)
+        evaluate(run=run)
+        card(run=run)
     if repo:
-        push_run(run=run, repo=repo)
+        push_run(run=run, repo=repo, publish_base=True)  # the tiny base of the quick start
     if serve:
         space_run(run=run, port=port)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from escoita.cli.done import done
 from escoita.cli.options import (
     AdapterOption,
     AgainstOption,
@@ -108,7 +109,8 @@ def evaluate(
     elif run:
         evaluate_run(run, changes, predict, *revision)
         if is_main_process():
-            print_evaluation(RunDirectory(run).eval, table=False)  # escoita summary prints the table
+            print_evaluation(RunDirectory(run).eval)
+            done(next_commands=[("card", "--run", run), ("report", "--run", run), ("push", "--run", run)])
     else:
         evaluate_manifests(*manifests, predict, *revision)
         if is_main_process():

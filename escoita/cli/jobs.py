@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escoita.cli.options import RecipeArgument, SetOption
+from escoita.cli.options import RecipeArgument, SetOption, repository
 
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ Source = Annotated[
     str, typer.Option(help="Source of escoita for pip in the job, such as git+https://HOST/REPOSITORY@COMMIT.")
 ]
 Data = Annotated[
-    str | None, typer.Option(help="Dataset repository with the corpora under the paths of the recipe, user/name.")
+    str | None,
+    typer.Option(
+        help="Dataset repository with the corpora under the paths of the recipe, user/name.", callback=repository
+    ),
 ]
 Timeout = Annotated[str, typer.Option(help="Time limit of the job: 90m, 6h, 2d.")]
 Namespace = Annotated[str | None, typer.Option(help="Organization that is billed (default: the user of the token).")]
@@ -35,7 +38,10 @@ def jobs_train(
     flavor: Flavor,
     source: Source,
     repo: Annotated[
-        str | None, typer.Option(help="Repository to publish to, user/name (default: hub.repo of the recipe).")
+        str | None,
+        typer.Option(
+            help="Repository to publish to, user/name (default: hub.repo of the recipe).", callback=repository
+        ),
     ] = None,
     data: Data = None,
     out: Annotated[

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from escoita import __version__
 from escoita.cli.demo import demo
 from escoita.cli.evaluation import evaluate, gate, report, summary
 from escoita.cli.jobs import jobs
@@ -16,22 +17,44 @@ from escoita.cli.space import space
 from escoita.cli.training import data, doctor, merge, schema, train
 from escoita.cli.transcribe import transcribe
 from escoita.errors import EscoitaError
+from escoita.hub.endpoint import clean_tokens
 from escoita.utils.files import NO_SPACE, cannot_write
 from escoita.utils.formatting import visible
 from escoita.utils.interruption import Interrupted, raise_on_signals
-from escoita.utils.processes import destroy_process_group, is_main_process, quiet_libraries
+from escoita.utils.library_output import configure_libraries
+from escoita.utils.processes import destroy_process_group, is_main_process
 
 
 STYLE: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and exit, if it is wanted."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="escoita",
     help="Fine-tune audio language models on your recordings, and publish adapters with verifiable model cards.",
     no_args_is_help=True,
     **STYLE,
 )
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and exit.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """From a folder of recordings to a published speech adapter whose card can be trusted."""
+
+
 for command in (data, doctor, train, evaluate, gate, report, card, push_run, verify, merge, summary, schema, demo):
     app.command({"evaluate": "eval", "push_run": "push"}.get(command.__name__))(command)
 # Options can also be written as in openai-whisper and whisperX, with underscores.
@@ -58,7 +81,8 @@ def _run(typer_app: typer.Typer) -> None:
     Run a command and exit with its status: 0 for success, 1 for an error, 2 for wrong usage, 130 and 143 after SIGINT
     and SIGTERM. A traceback is a bug.
     """
-    quiet_libraries()
+    clean_tokens()
+    configure_libraries()
     try:
         with raise_on_signals():
             typer_app()

@@ -1,15 +1,26 @@
 """Define options and arguments that several commands and the top-level scripts use."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def repository(value: Any) -> Any:
+    """Return the names of repositories that are given by name or address; the callback of options."""
+    if not value:
+        return value
+    from escoita.hub.files import repository_name
+
+    return [repository_name(each) for each in value] if isinstance(value, list) else repository_name(value)
 
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe of the adapter, a YAML file.")]
 RecipeOption = Annotated[Path, typer.Option("--recipe", help="Recipe of the adapter, a YAML file.")]
 RunOption = Annotated[Path, typer.Option("--run", help="Run directory, runs/<name>.")]
-BaseOption = Annotated[str | None, typer.Option("--base", help="Folder or repository of a base model.")]
+BaseOption = Annotated[
+    str | None, typer.Option("--base", help="Folder or repository of a base model.", callback=repository)
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override of a recipe key, as section.key=value; repeatable.")
 ]
@@ -23,6 +34,12 @@ PushOption = Annotated[
     bool,
     typer.Option(
         "--push", help="Evaluate and publish after training; the access to the Hub is checked before training."
+    ),
+]
+PublishBaseOption = Annotated[
+    bool,
+    typer.Option(
+        "--publish-base", help="Publish the base too, if it is a local folder (hub.publish_base_as names it)."
     ),
 ]
 DryRunOption = Annotated[
@@ -67,7 +84,9 @@ EvaluatedRunOption = Annotated[
 ]
 AdapterOption = Annotated[
     str | None,
-    typer.Option("--adapter", help="Folder or repository of an adapter, user/name or user/name@revision."),
+    typer.Option(
+        "--adapter", help="Folder or repository of an adapter, user/name or user/name@revision.", callback=repository
+    ),
 ]
 CorpusOption = Annotated[list[Path] | None, typer.Option("--corpus", help="Manifest of a test corpus; repeatable.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the results.", file_okay=False)]
@@ -77,12 +96,18 @@ LanguageOption = Annotated[
 BaselineOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--baseline", help="Baseline for comparison: folder or repository of a Whisper or CTC model; repeatable."
+        "--baseline",
+        help="Baseline for comparison: folder or repository of a Whisper or CTC model; repeatable.",
+        callback=repository,
     ),
 ]
 AgainstOption = Annotated[
     str | None,
-    typer.Option("--against", help="Earlier adapter for comparison: run directory or user/name@revision."),
+    typer.Option(
+        "--against",
+        help="Earlier adapter for comparison: run directory or user/name@revision.",
+        callback=repository,
+    ),
 ]
 NormalizerOption = Annotated[
     str | None,

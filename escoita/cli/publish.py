@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseRevisionOption, RunOption, RunSetOption
+from escoita.cli.done import done
+from escoita.cli.options import (
+    AllowOtherBaseOption,
+    BaseRevisionOption,
+    PublishBaseOption,
+    RunOption,
+    RunSetOption,
+    repository,
+)
 
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite manual changes inside the generated blocks.")]
@@ -15,11 +23,14 @@ def card(
     run: Annotated[Path | None, typer.Option("--run", help="Run directory, runs/<name>.")] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Published adapter to evaluate, user/name or user/name@revision."),
+        typer.Option(
+            "--from", help="Published adapter to evaluate, user/name or user/name@revision.", callback=repository
+        ),
     ] = None,
     corpus: Annotated[list[Path] | None, typer.Option(help="Manifest of a test corpus; repeatable.")] = None,
     base: Annotated[
-        str | None, typer.Option(help="Base model (default: the base that adapter_config.json names).")
+        str | None,
+        typer.Option(help="Base model (default: the base that adapter_config.json names).", callback=repository),
     ] = None,
     language: Annotated[
         str | None, typer.Option(help="Language of the clips (ISO 639 code), if the adapter stores none.")
@@ -47,6 +58,7 @@ def card(
 
         RunDirectory(run).change_recipe(overrides)
         typer.echo(write_card(run, force))
+        done(next_commands=[("push", "--run", run, "--repo", "user/name")])
     elif run is None and source and corpus and out and not overrides:
         from escoita.cards.contribute import add_evaluation, contributed_settings
         from escoita.evaluation.evaluate import evaluate_manifests
@@ -69,7 +81,9 @@ def card(
 
 def push_run(
     run: RunOption,
-    repo: Annotated[str | None, typer.Option(help="Repository, user/name (default: hub.repo of the recipe).")] = None,
+    repo: Annotated[
+        str | None, typer.Option(help="Repository, user/name (default: hub.repo of the recipe).", callback=repository)
+    ] = None,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request that lists the changes.")] = False,
     private: Annotated[
         bool | None,
@@ -93,6 +107,7 @@ def push_run(
         ),
     ] = None,
     overrides: RunSetOption = None,
+    publish_base: PublishBaseOption = False,
 ) -> None:
     """Publish adapter, processor, card and records in one commit, and verify the uploaded files."""
     from escoita.cards.publish import push
@@ -102,13 +117,28 @@ def push_run(
         raise typer.BadParameter("--set writes into the recipe of the run, which --dry-run does not change")
     RunDirectory(run).change_recipe(overrides)
     published = push(
-        run, repo, pr=pr, private=private, tag=tag, collection=collection, dry_run=dry_run, force=force, sign=sign
+        run,
+        repo,
+        pr=pr,
+        private=private,
+        tag=tag,
+        collection=collection,
+        dry_run=dry_run,
+        force=force,
+        sign=sign,
+        publish_base=publish_base,
     )
-    typer.echo(published)
+    typer.echo(published.url)
+    owner, name = published.repo.split("/")
+    page = ("space", "push", "--repo", f"{owner}/{name}-demo", "--adapter", published.repo)
+    done(published.lines, () if dry_run or pr else (("verify", published.repo), page))
 
 
 def verify(
-    source: Annotated[str, typer.Argument(help="Repository (user/name), or folder with the files of a repository.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="Repository (user/name), or folder with the files of a repository.", callback=repository),
+    ],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     transcribe: Annotated[
         int, typer.Option(min=0, help="Transcribe N clips of each public corpus again and compare the texts.")

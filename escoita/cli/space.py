@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, RunSetOption
+from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, RunSetOption, repository
+from escoita.utils.ports import port_or_next
 
 
 space = typer.Typer(help="Serve the Gradio page on this machine, or as a Space of the Hub.", no_args_is_help=True)
@@ -22,7 +23,9 @@ def space_run(
         list[str] | None,
         typer.Option(help="Folder or repository (user/name@revision) of an adapter, or NAME=SOURCE; repeatable."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 7860,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the page (default: 7860, or the next free one).", min=1, max=65535)
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
     ] = "127.0.0.1",
@@ -37,6 +40,7 @@ def space_run(
     from escoita.space.app import serve
     from escoita.space.demo import of_run, of_sources
 
+    port = port_or_next(port, host)
     if run is not None and not (base or adapter):
         serve(of_run(run, base_revision, allow_other_base, overrides), port, host, proxy_hops)
     elif run is None and base and adapter and not overrides:
@@ -47,7 +51,10 @@ def space_run(
 
 
 def space_push(
-    repo: Annotated[str, typer.Option(help="Space, user/space; the command creates it if it does not exist.")],
+    repo: Annotated[
+        str,
+        typer.Option(help="Space, user/space; the command creates it if it does not exist.", callback=repository),
+    ],
     adapter: Annotated[
         str, typer.Option(help="Published adapter: user/adapter, user/adapter@revision or NAME=user/adapter.")
     ],

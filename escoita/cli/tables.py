@@ -58,21 +58,20 @@ def markdown_summary(path: Path) -> str:
     """
     run = RunDirectory(path)
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    shown = [cells for row in _rows(evaluation) for cells in _cells(row, evaluation.normalizer)]
-    rules = ["---:" if heading in FIGURES else "---" for heading in _headings(evaluation)]
-    cells = [map(line, _headings(evaluation)), rules, *(map(line, row) for row in shown)]
+    headings, groups = _filled(evaluation)
+    rules = ["---:" if heading in FIGURES else "---" for heading in headings]
+    cells = [map(line, headings), rules, *(map(line, row) for group in groups for row in group)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
     notes = "\n".join(f"- {line(note)}" for note in [*_trained(training), *_notes(evaluation)])
     return f"### {code(training.name)}\n\n{table}\n\n{notes}\n"
 
 
-def print_evaluation(folder: Path, table: bool = True, console: Console | None = None) -> None:
+def print_evaluation(folder: Path, console: Console | None = None) -> None:
     """
     Print the error rates of each system on each corpus, and the paths of the files.
 
     Args:
         folder (`Path`): The folder of the results.
-        table (`bool`, *optional*, defaults to `True`): Whether to print the error rates.
         console (`Console`, *optional*): The console; defaults to standard output.
 
     Raises:
@@ -80,15 +79,15 @@ def print_evaluation(folder: Path, table: bool = True, console: Console | None =
     """
     results, console = folder / "results.json", console or Console()
     evaluation = EvaluationRecord.read(results)
-    if table:
-        console.print(_rates_table(evaluation))
-        _print_lines(_notes(evaluation), console)
+    console.print(_rates_table(evaluation))
+    _print_lines(_notes(evaluation), console)
     _print_lines(_paths({"Results": results, "Report": folder / REPORT}), console)
 
 
 def _rates_table(evaluation: EvaluationRecord, title: str = "") -> Table:
     table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in _headings(evaluation):
+    headings, groups = _filled(evaluation)
+    for heading in headings:
         figure = heading in FIGURES
         # A heading of several words has several lines, so that the table fits into 80 columns.
         shown = heading.replace(" ", "\n").replace("/", "/\n") if figure else heading
@@ -100,11 +99,19 @@ def _rates_table(evaluation: EvaluationRecord, title: str = "") -> Table:
             overflow="fold",
             min_width=LONGEST_WORD if verdict else None,
         )
-    for row in _rows(evaluation):
-        for cells in _cells(row, evaluation.normalizer):
+    for group in groups:
+        for cells in group:
             table.add_row(*cells)
         table.add_section()
     return table
+
+
+def _filled(evaluation: EvaluationRecord) -> tuple[list[str], list[list[list[str]]]]:
+    """Return the headings, and the rows of each corpus, without empty columns, such as the verdict on one system."""
+    headings = _headings(evaluation)
+    groups = [list(_cells(row, evaluation.normalizer)) for row in _rows(evaluation)]
+    kept = [index for index in range(len(headings)) if any(cells[index] for group in groups for cells in group)]
+    return [headings[i] for i in kept], [[[cells[i] for i in kept] for cells in group] for group in groups]
 
 
 def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from escoita.cli.done import done, without_next_commands
 from escoita.cli.evaluation import evaluate
 from escoita.cli.options import (
     AcceptChangedDataOption,
@@ -13,6 +14,7 @@ from escoita.cli.options import (
     BaseRevisionOption,
     DryRunOption,
     JsonLogsOption,
+    PublishBaseOption,
     PushOption,
     RecipeArgument,
     RestartOption,
@@ -22,7 +24,7 @@ from escoita.cli.options import (
 )
 from escoita.cli.publish import card, push_run
 from escoita.errors import CorpusError, EscoitaError
-from escoita.utils.processes import stage
+from escoita.utils.processes import is_main_process, stage
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
@@ -47,6 +49,7 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
     if refused := refusals(record, loaded):
         raise CorpusError("training would refuse these corpora:\n" + "\n".join(refused), path=recipe)
+    done(next_commands=[("doctor", recipe), ("train", recipe)])
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
@@ -73,6 +76,7 @@ def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
             findings.append(Finding("warning", "Hub", str(error), "correct it, or escoita train --push fails"))
     if not print_findings(findings):
         raise typer.Exit(1)
+    done(next_commands=[("train", recipe)])
 
 
 def train(
@@ -84,6 +88,7 @@ def train(
     restart: RestartOption = False,
     accept_changed_data: AcceptChangedDataOption = False,
     json_logs: JsonLogsOption = False,
+    publish_base: PublishBaseOption = False,
 ) -> None:
     """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
     from escoita.recipe.files import files_of_training, refuse_missing_files
@@ -94,12 +99,18 @@ def train(
     refuse_missing_files(loaded, recipe, *files_of_training(loaded, push))
 
     from escoita.cards.preflight import check_publishing
+    from escoita.run_directory import RunDirectory
     from escoita.training.sft import train as train_adapter
 
-    check_publishing(loaded, push, dry_run)
+    check_publishing(loaded, push, dry_run, publish_base)
     train_adapter(loaded, dry_run, restart, accept_changed_data, json_logs, resume)
     if push and not dry_run:
-        evaluate_and_push(loaded.run_path)
+        evaluate_and_push(loaded.run_path, publish_base)
+    elif dry_run:
+        done(next_commands=[("train", recipe)])
+    elif is_main_process():
+        made = RunDirectory(loaded.run_path)
+        done([f"Adapter: {made.adapter}"], [("eval", "--run", made.path)])
 
 
 def refuse_both(resume: bool, restart: bool) -> None:
@@ -113,11 +124,12 @@ def refuse_both(resume: bool, restart: bool) -> None:
         raise typer.BadParameter("--resume and --restart exclude each other")
 
 
-def evaluate_and_push(run: Path) -> None:
+def evaluate_and_push(run: Path, publish_base: bool = False) -> None:
     """Evaluate a trained run, write its card and publish it, as `escoita eval`, `card` and `push` do."""
-    evaluate(run=run)
-    card(run=run)
-    push_run(run=run)
+    with without_next_commands():
+        evaluate(run=run)
+        card(run=run)
+    push_run(run=run, publish_base=publish_base)
 
 
 def merge(
@@ -136,6 +148,7 @@ def merge(
     from escoita.training.merge import merge_run
 
     typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
+    done(next_commands=[("transcribe", "FILE", "--model", out)])
 
 
 def schema() -> None:

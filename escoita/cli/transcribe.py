@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, PromptOption, SystemOption
+from escoita.cli.options import (
+    AllowOtherBaseOption,
+    BaseOption,
+    BaseRevisionOption,
+    PromptOption,
+    SystemOption,
+    repository,
+)
 from escoita.utils.formatting import duration, speed, visible
 
 
@@ -27,7 +34,10 @@ def transcribe(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Run directory, adapter (folder or user/name@revision), base model or Whisper model."
+            "--model",
+            "-m",
+            help="Run directory, adapter (folder or user/name@revision), base model or Whisper model.",
+            callback=repository,
         ),
     ],
     output_dir: Annotated[

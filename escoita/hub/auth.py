@@ -1,40 +1,16 @@
-"""Check what a token may do on the Hub before anything is trained or uploaded, and explain refusals of the Hub."""
+"""Check what a token may do on the Hub before anything is trained or uploaded."""
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, OIDCError, RepositoryNotFoundError
-from huggingface_hub.utils import httpx
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from escoita.errors import PublishError
-from escoita.hub.files import is_repo_id
-from escoita.hub.retry import retry_after_seconds, retrying, status_of
-from escoita.utils.files import NO_SPACE, cannot_write
-
-
-# Problem and hint of a status.
-_REFUSALS = {
-    401: ("the token is invalid or expired", "log in with `hf auth login`"),
-    403: ("the token has no write access", "create a token with write access"),
-    409: ("another commit is in progress", "try again"),
-    412: ("the repository changed since it was read", "run the command again"),
-}
-
-
-class HubRequestError(PublishError):
-    """
-    Report a request that the Hub refused, or that got no answer.
-
-    Args:
-        status (`int`, *optional*): The HTTP status, if there was an answer.
-    """
-
-    status: int | None = None
+from escoita.hub.failures import HubError, explain_hub_errors, missing_token
+from escoita.hub.files import is_repo_id, repository_name
+from escoita.hub.retry import retrying
+from escoita.utils.processes import say
 
 
 class WriteAccessError(PublishError):
@@ -43,57 +19,6 @@ class WriteAccessError(PublishError):
 
 class NoRepositoryError(PublishError):
     """Report a required repository that does not exist."""
-
-
-@contextmanager
-def explain_hub_errors(what: str, kind: str = "repository") -> Iterator[None]:
-    """
-    Convert an error of the Hub into a one-line error with a hint. The line never contains the token.
-
-    Args:
-        what (`str`): The beginning of the line, such as the name of a repository.
-        kind (`str`, *optional*, defaults to `"repository"`): The kind of thing that a status 404 reports as missing.
-
-    Raises:
-        HubRequestError: The Hub refused, or cannot be reached.
-    """
-    try:
-        yield
-    except OIDCError as error:
-        raise HubRequestError(" ".join(str(error).split()), path=what, status=status_of(error)) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        problem, hint = _explanation(error, kind)
-        raise HubRequestError(problem, path=what, hint=hint, status=status_of(error)) from error
-
-
-def _explanation(error: Exception, kind: str) -> tuple[str, str | None]:
-    """Return problem and hint of an error of a request."""
-    status = status_of(error)
-    if status is None:
-        return _explanation_without_status(error)
-    server = error.server_message if isinstance(error, HfHubHTTPError) else None
-    problem, hint = _REFUSALS.get(status, (" ".join((server or str(error).splitlines()[0]).split()), None))
-    if status == 404:
-        problem = f"{kind} not found, or not visible to the token"
-    elif status == 429:
-        seconds = retry_after_seconds(error)
-        problem, hint = "too many requests", f"try again {'later' if seconds is None else f'in {seconds:.0f} s'}"
-    elif status >= 500:
-        problem, hint = "the Hub failed", "run the command again; it resumes where it stopped"
-    return f"{problem} (HTTP {status})", hint
-
-
-def _explanation_without_status(error: Exception) -> tuple[str, str | None]:
-    if isinstance(error, OfflineModeIsEnabled):
-        return "no connection to the Hub, because HF_HUB_OFFLINE is set", None
-    if isinstance(error, OSError) and error.errno and error.strerror:  # of this machine
-        if error.errno in NO_SPACE:
-            full = cannot_write(Path(error.filename or tempfile.gettempdir()), error.strerror)
-            return f"{full.path}: {full.problem}", full.hint
-        return error.strerror, "correct this and run the command again"
-    if isinstance(error, PermissionError):  # of hf_xet, whose errors have no status
-        return _REFUSALS[401]
-    return f"the Hub cannot be reached ({type(error).__name__})", None
 
 
 def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str = "model") -> str:
@@ -112,7 +37,7 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
         repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"space"`.
 
     Returns:
-        `str`: The repository.
+        `str`: The repository, by its new name if it was renamed or moved.
 
     Raises:
         PublishError: There is no token, or it may not write, or the repository cannot exist.
@@ -122,10 +47,11 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
         _require_trusted(api, repo, resource, repo_type)
         return repo
     if not (api.token or get_token()):
-        raise PublishError("no Hugging Face token found", hint="log in with `hf auth login`, or set HF_TOKEN")
+        raise missing_token(repo)
     with explain_hub_errors(repo):
         me = retrying(repo, known=False)(api.whoami)
-        exists = repository_exists(api, repo, repo_type)
+        current = current_name(api, repo, repo_type)
+    exists, repo = current is not None, follow_rename(repo, current)
     if pr and not exists:
         raise NoRepositoryError(
             "a pull request needs an existing repository", path=repo, hint="push without --pr first"
@@ -149,6 +75,7 @@ def require_name(repo: str | None) -> str:
         raise PublishError(
             "no repository given", hint="use --repo user/name, or --set hub.repo=user/name during training"
         )
+    repo = repository_name(repo)
     if not is_repo_id(repo):
         raise PublishError("not a repository name", value=repo, hint="use the form user/name")
     return repo
@@ -161,10 +88,23 @@ def trusted_resource(api: HfApi) -> str | None:
 
 def repository_exists(api: HfApi, repo: str, repo_type: str = "model") -> bool:
     """Return whether a repository exists and is visible to the token."""
+    return current_name(api, repo, repo_type) is not None
+
+
+def current_name(api: HfApi, repo: str, repo_type: str = "model") -> str | None:
+    """Return the present name of a repository, which may have been renamed; `None` if it is not visible."""
     try:
-        return bool(retrying(repo, known=False)(api.repo_info, repo, repo_type=repo_type))
+        return str(retrying(repo, known=False)(api.repo_info, repo, repo_type=repo_type).id)
     except RepositoryNotFoundError:
-        return False
+        return None
+
+
+def follow_rename(repo: str, current: str | None) -> str:
+    """Return the present name of a repository, and say so if it differs from the given one."""
+    if current is None or current == repo:
+        return repo
+    say(f"{repo}: renamed to {current}, which is used")
+    return current
 
 
 def may_write(me: dict[str, Any], repo: str, exists: bool, pr: bool = False) -> bool:
@@ -198,7 +138,7 @@ def _require_trusted(api: HfApi, repo: str, resource: str, repo_type: str) -> No
     try:
         with explain_hub_errors("trusted publishing"):
             retrying(repo, known=False)(get_token)
-    except HubRequestError as error:
+    except HubError as error:
         if error.status in (400, 401, 403, 404):
             raise WriteAccessError(
                 "the Hub issues no token for this job",

@@ -12,6 +12,10 @@ from urllib.parse import unquote
 # Variable from which child processes read the login that was removed from HF_ENDPOINT.
 LOGIN = "ESCOITA_HUB_LOGIN"
 
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+AROUND_TOKENS = " \t\r\n\ufeff\u200b\u00a0"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
 
 def remove_endpoint_login() -> None:
     """Remove the login from `HF_ENDPOINT`, before or after huggingface_hub reads it, and have requests send it."""
@@ -24,6 +28,20 @@ def remove_endpoint_login() -> None:
         os.environ["HF_HUB_DISABLE_XET"] = "1"  # its requests are made without our client
     if os.environ.get(LOGIN):
         _send_login(os.environ[LOGIN])
+
+
+def clean_tokens() -> None:
+    """Remove a byte order mark and whitespace around the token in the environment, which an editor may have added."""
+    for name in TOKENS:
+        if (token := os.environ.get(name)) is not None:
+            os.environ[name] = token.strip(AROUND_TOKENS)
+
+
+def bypass_proxy_for_local_addresses() -> None:
+    """Add the addresses of this machine to `NO_PROXY`, because no proxy can reach a page that it serves."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
+        os.environ[name] = ",".join([*hosts, *(host for host in LOCAL_HOSTS if host not in hosts)])
 
 
 def _send_login(login: str) -> None:

@@ -5,6 +5,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from huggingface_hub.errors import (
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
+    OIDCError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -48,6 +50,7 @@ Cause = Literal[
     "changed",
     "server",
     "not writable",
+    "local",
     "refused",
 ]
 
@@ -55,7 +58,7 @@ Cause = Literal[
 TEXTS: dict[Cause, tuple[str, str]] = {
     "gated": (
         "access to this {kind} is granted on request",
-        "accept its terms at {url} with the account of your token, or ask its owner",
+        "accept its terms at {url} with the account of your token, or ask its owner{and_log_in}",
     ),
     "token missing": ("the Hub asks for a token, and none is set", "log in with `hf auth login`, or set HF_TOKEN"),
     "token rejected": (
@@ -68,12 +71,12 @@ TEXTS: dict[Cause, tuple[str, str]] = {
     ),
     "no repository": (
         "no such {kind} on the Hub, or the token may not read it",
-        "check the name{and_log_in}",
+        "check the name{and_log_in_if_private}",
     ),
     "no revision": ("the {kind} has no such revision", "choose a branch, tag or commit from {url}/commits"),
     "no file": ("the {kind} has no such file", "see its files at {url}/tree/main"),
     "disabled": ("the Hub has disabled this {kind}", "ask its owner"),
-    "invalid name": ("neither a folder here nor the name of a repository", "write user/name"),
+    "invalid name": ("not the name of a repository", "write user/name"),
     "offline": (
         "not in the cache, and HF_HUB_OFFLINE forbids connections",
         "unset HF_HUB_OFFLINE, or run the command once with a connection",
@@ -96,9 +99,25 @@ TEXTS: dict[Cause, tuple[str, str]] = {
     "changed": ("it changed while the command was running", "run the command again"),
     "server": ("the Hub failed", "run the command again; what was uploaded is kept"),
     "not writable": ("{detail}", "make room or make the folder writable, and run the command again"),
+    "local": ("{detail}", "correct this and run the command again"),
     "refused": ("{detail}", "see {url}"),
 }
+# The causes for which a name may also be that of a folder that does not exist.
+OF_NO_FOLDER: tuple[Cause, ...] = ("no repository", "invalid name", "offline", "unreachable", "refused")
+# The first part of the address of a repository that is not a model, and of a collection.
+PAGES = {"dataset": "datasets/", "space": "spaces/", "collection": "collections/"}
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+
+
+UNREACHABLE = (
+    httpx.NetworkError,
+    httpx.TimeoutException,
+    httpx.RemoteProtocolError,
+    ConnectionError,
+    TimeoutError,
+)
+# The messages of the Hub for a token that is unknown or has expired.
+TOKEN_REFUSED = re.compile("invalid credentials|token.*expired|expired.*token|invalid.*token", re.IGNORECASE)
 
 
 class HubError(PublishError):
@@ -114,38 +133,100 @@ class HubError(PublishError):
     status: int | None = None
 
 
-def hub_error(error: BaseException, what: str, kind: str = "repository") -> HubError:
+@contextmanager
+def explain_hub_errors(
+    what: str,
+    kind: str = "repository",
+    local: bool = False,
+    *,
+    key: str | None = None,
+    value: str | None = None,
+    done: str = "",
+) -> Iterator[None]:
+    """
+    Turn a failed request, or a model that Transformers cannot find, into one line that says what to do.
+
+    Args:
+        what (`str`): The repository, the collection or the address that the request is about.
+        kind (`str`, *optional*, defaults to `"repository"`): The word for a missing thing.
+        local (`bool`, *optional*, defaults to `False`): Whether the name could also be that of a folder.
+        key (`str`, *optional*): The option or the key of a recipe that the request is about.
+        value (`str`, *optional*): The revision, file, tag or other part that the request is about.
+        done (`str`, *optional*): The statement of what was done before, such as `"the commit was created"`.
+
+    Raises:
+        HubError: The request failed.
+    """
+    try:
+        yield
+    except (OIDCError, HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
+        raise hub_error(error, what, kind, local, key=key, value=value, done=done) from error
+    except (ImportError, ValueError) as error:
+        if not any(map(_cause, _chain(error))):
+            raise
+        raise hub_error(error, what, kind, local, key=key, value=value, done=done) from error
+
+
+def hub_error(
+    error: BaseException,
+    what: str,
+    kind: str = "repository",
+    local: bool = False,
+    *,
+    key: str | None = None,
+    value: str | None = None,
+    done: str = "",
+) -> HubError:
     """
     Return the one line that explains a failed request; it never holds the token.
 
     Args:
-        error (`BaseException`): What huggingface_hub, its HTTP client or Transformers raised; its causes are searched
+        error (`BaseException`): The error of huggingface_hub, its HTTP client or Transformers; its causes are searched
             too.
-        what (`str`): What the request was about: a repository, with or without a revision, or a file.
-        kind (`str`, *optional*, defaults to `"repository"`): What a missing thing is called.
+        what (`str`): See [`explain_hub_errors`], also for the other arguments.
     """
     found = next((part for part in _chain(error) if _cause(part)), error)
     cause = _cause(found) or "refused"
     status = status_of(found) if isinstance(found, Exception) else None
     if cause == "token rejected" and not get_token():
         cause = "token missing"
+    if local and cause == "refused" and Path(what).is_dir():  # Transformers cannot load it
+        cause = "local"
     variable, proxy = _proxy()
-    repo = getattr(found, "repo_id", None) or what.split("@")[0].split(",")[0].removeprefix("base ")
     wait = retry_after_seconds(found) if cause == "rate limit" else None
+    log_in = "log in with `hf auth login`"
     fields = {
         "kind": kind,
         "endpoint": constants.ENDPOINT,
-        "url": f"{constants.ENDPOINT}/{repo}",
+        "url": _page(getattr(found, "repo_id", None) or what, kind),
         "detail": _detail(found),
         "proxy": proxy,
         "proxy_variable": variable,
         "later": f"in {wait:.0f} s" if wait is not None else "in a few minutes",
-        "and_log_in": "" if get_token() else "; if it is private, log in with `hf auth login`",
+        "and_log_in": "" if get_token() else f"; {log_in}",
+        "and_log_in_if_private": "" if get_token() else f"; if it is private, {log_in}",
     }
     problem, hint = (text.format(**fields) for text in TEXTS[cause])
+    if local and cause in OF_NO_FOLDER and not Path(what).exists():
+        problem = f"not a folder here; {problem}"
     if status is not None:
         problem += f" (HTTP {status})"
-    return HubError(problem, path=what, hint=hint, cause=cause, status=status)
+    if done:
+        problem = f"{done}, but: {problem}"
+    if cause in ("not writable", "local") and (path := _path(found)):
+        value = path
+    return HubError(problem, path=what, key=key, value=value, hint=hint, cause=cause, status=status)
+
+
+def missing_token(what: str | None = None) -> HubError:
+    """Return the error for a command that needs a token when none is set."""
+    problem, hint = TEXTS["token missing"]
+    return HubError(problem, path=what, hint=hint, cause="token missing")
+
+
+def _page(what: str, kind: str) -> str:
+    """Return the address of the page of a repository."""
+    return what if "://" in what else f"{constants.ENDPOINT}/{PAGES.get(kind, '')}{what.split('@')[0]}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -159,6 +240,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _cause(error: BaseException) -> Cause | None:
     """Return the cause that an error stands for by itself, or nothing if its own cause may tell more."""
+    if isinstance(error, HfHubHTTPError) and status_of(error) == 401 and TOKEN_REFUSED.search(_server_message(error)):
+        return "token rejected"  # huggingface_hub takes an expired token for a missing repository
     by_class: list[tuple[type[BaseException] | tuple[type[BaseException], ...], Cause]] = [
         (GatedRepoError, "gated"),
         (DisabledRepoError, "disabled"),
@@ -170,6 +253,8 @@ def _cause(error: BaseException) -> Cause | None:
     for classes, cause in by_class:
         if isinstance(error, classes):
             return cause
+    if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:  # of Transformers
+        return "offline"
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return "no file"
     if isinstance(error, Exception) and (status := status_of(error)) is not None:
@@ -179,12 +264,14 @@ def _cause(error: BaseException) -> Cause | None:
         return "socks"
     if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in text:
         return "certificate"
-    if isinstance(error, httpx.ProxyError):
+    if isinstance(error, httpx.ProxyError) or (isinstance(error, ValueError) and "for proxy URL" in text):
         return "proxy"
-    if isinstance(error, (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, ConnectionError)):
+    if isinstance(error, UNREACHABLE):
         return "unreachable"
     if isinstance(error, OSError) and error.errno in NO_WRITE:
         return "not writable"
+    if isinstance(error, OSError) and error.errno and error.filename:
+        return "local"
     if isinstance(error, PermissionError):  # of hf_xet, whose errors have no status
         return "token rejected"
     return None
@@ -195,6 +282,7 @@ def _cause_of_status(status: int) -> Cause:
         401: "token rejected",
         403: "token may not write",
         404: "no repository",
+        407: "proxy",
         409: "busy",
         412: "changed",
         429: "rate limit",
@@ -206,9 +294,23 @@ def _detail(error: BaseException) -> str:
     """Return the reason that an error gives, in one line without the address of the request."""
     if isinstance(error, OSError) and error.errno in NO_WRITE:
         return str(cannot_write(Path(error.filename or tempfile.gettempdir()), error.strerror or str(error)).problem)
-    message = error.server_message if isinstance(error, HfHubHTTPError) else None
-    lines = (message or str(error)).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, OIDCError):
+        lines = [" ".join(str(error).split())]
+    else:
+        message = _server_message(error) if isinstance(error, HfHubHTTPError) else ""
+        lines = (message or str(error)).strip().splitlines() or [type(error).__name__]
     return re.sub(r"://[^/\s@]*@", "://", " ".join(lines[0].split()))[:300]
+
+
+def _server_message(error: HfHubHTTPError) -> str:
+    return error.server_message or ""
+
+
+def _path(error: BaseException) -> str | None:
+    """Return the file or folder that an error of this machine is about."""
+    return str(error.filename) if isinstance(error, OSError) and error.filename else None
 
 
 def _proxy() -> tuple[str, str]:

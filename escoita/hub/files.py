@@ -3,11 +3,12 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from escoita.errors import EscoitaError
+from escoita.hub.failures import HubError, explain_hub_errors
 from escoita.records.training import AdapterRecord
 from escoita.utils.files import cached_sha256
 from escoita.utils.processes import stage
@@ -18,6 +19,10 @@ SPEECH_LORA = "speech-lora"
 # Names of weights as Transformers writes them; a repository may contain the same weights under other names too.
 MODEL_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 OWN_ADAPTER = "adapter_model.safetensors"
+# The hosts of the Hub, the parts of an address before the name, and those before a revision.
+HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+KINDS = ("models", "datasets", "spaces")
+WITH_REVISION = ("tree", "commit", "commits", "blob", "resolve", "raw")
 # Digests of weight files that the Hub reported, by repository and commit.
 _told: dict[tuple[str, str], dict[str, str]] = {}
 
@@ -34,18 +39,6 @@ class MissingFileError(EscoitaError):
     name: str
 
 
-class UnavailableError(EscoitaError):
-    """
-    Report a name that is neither that of a folder nor available on the Hub.
-
-    Args:
-        reason (`str`): The first line of the Hub's refusal.
-    """
-
-    problem = "neither a local folder nor available on the Hub ({reason})"
-    reason: str
-
-
 def is_repo_id(name: str) -> bool:
     """Return whether a name has the form `owner/name` of a repository."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -57,9 +50,43 @@ def is_repo_id(name: str) -> bool:
     return name.count("/") == 1
 
 
+def repository_name(source: str) -> str:
+    """
+    Return the name of a repository, `user/name` or `user/name@revision`, for its address or a name that ends with a
+    slash.
+
+    Args:
+        source (`str`): A folder, or a repository of the Hub, such as `https://huggingface.co/user/name/tree/v1`. A
+            folder or file that exists, and every other text, is returned unchanged.
+    """
+    if os.path.exists(source):
+        return source
+    given = source.strip()
+    address = urlsplit(given if "://" in given else f"https://{given}")
+    if address.hostname in _hosts():
+        parts = [unquote(part) for part in address.path.split("/") if part]
+        if parts and parts[0] in KINDS:
+            del parts[0]
+        name, rest = "/".join(parts[:2]), parts[2:]
+        if not is_repo_id(name):
+            return source
+        if len(rest) < 2 or rest[0] not in WITH_REVISION:
+            return name
+        return f"{name}@{'/'.join(rest[1:4]) if rest[1] == 'refs' else rest[1]}"
+    name = given.rstrip("/")
+    return name if is_repo_id(name.partition("@")[0]) else source
+
+
+def _hosts() -> set[str | None]:
+    """Return the hosts whose addresses are those of repositories."""
+    from huggingface_hub import constants
+
+    return {*HOSTS, urlsplit(constants.ENDPOINT).hostname}
+
+
 def split_revision(source: str) -> tuple[str, str | None]:
     """
-    Split the name of an adapter, `user/name@revision`, into repository and revision.
+    Split the name of an adapter, `user/name@revision` or an address, into repository and revision.
 
     Args:
         source (`str`): A folder, or a repository of the Hub with or without a branch, tag, commit or `refs/pr/1`. A
@@ -71,32 +98,13 @@ def split_revision(source: str) -> tuple[str, str | None]:
     Raises:
         EscoitaError: Nothing follows the `@`.
     """
+    source = repository_name(source)
     name, at, revision = source.partition("@")
     if not at or os.path.exists(source) or not is_repo_id(name):
         return source, None
     if not revision:
         raise EscoitaError("no revision after the @", value=source, hint=f"use {name}@REVISION or {name}")
     return name, revision
-
-
-@contextmanager
-def hub_errors(what: str) -> Iterator[None]:
-    """
-    Turn the error of a folder or repository that cannot be found into one clear line.
-
-    Args:
-        what (`str`): The name of the folder or repository.
-
-    Raises:
-        UnavailableError: It cannot be found.
-    """
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        yield
-    except (OSError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UnavailableError(path=what, reason=reason) from error
 
 
 def local_file(source: str, name: str, revision: str | None = None) -> Path:
@@ -110,7 +118,7 @@ def local_file(source: str, name: str, revision: str | None = None) -> Path:
 
     Raises:
         MissingFileError: The folder does not contain the file.
-        UnavailableError: The file cannot be downloaded.
+        HubError: The file cannot be downloaded.
     """
     if Path(source).is_dir():
         path = Path(source) / name
@@ -120,7 +128,7 @@ def local_file(source: str, name: str, revision: str | None = None) -> Path:
     from huggingface_hub import hf_hub_download
 
     repo, named = split_revision(source)
-    with hub_errors(f"{source}, {name}"):
+    with explain_hub_errors(source, local=True, value=name):
         return Path(hf_hub_download(repo, name, revision=revision or named))
 
 
@@ -142,15 +150,13 @@ def file_if_any(source: str, name: str, revision: str | None = None) -> Path | N
         EscoitaError: The Hub cannot be reached, or refuses.
     """
     from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         return local_file(source, name, revision)
-    except EscoitaError as error:
-        cause = error.__cause__
-        if isinstance(error, MissingFileError) or (
-            isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError)
-        ):
+    except MissingFileError:
+        return None
+    except HubError as error:
+        if error.cause == "no file":
             return None
         repo, named = split_revision(source)
         # Without a connection, the cache contains the Hub's earlier answer.
@@ -171,7 +177,7 @@ def cached_file(source: str, name: str, revision: str | None = None) -> Path | N
 
     try:
         return file_if_any(source, name, revision)
-    except EscoitaError as error:
+    except HubError as error:
         if isinstance(error.__cause__, LocalEntryNotFoundError):
             return None
         raise
@@ -201,12 +207,12 @@ def cached_snapshot(source: str, revision: str | None = None) -> Path:
     Return the folder in the cache that contains the downloaded files of a repository; its name is the commit.
 
     Raises:
-        UnavailableError: No file of this revision was downloaded.
+        HubError: No file of this revision was downloaded.
     """
     from huggingface_hub import snapshot_download
 
     repo, named = split_revision(source)
-    with hub_errors(source):
+    with explain_hub_errors(source, local=True, value=revision):
         return Path(snapshot_download(repo, revision=revision or named, local_files_only=True))
 
 
@@ -253,18 +259,14 @@ def hub_digests(repo: str, revision: str | None = None) -> tuple[str, dict[str, 
             to be stored without Git LFS are downloaded.
 
     Raises:
-        OSError: The Hub cannot be reached, or the repository or revision does not exist.
-        EscoitaError: A small file cannot be downloaded.
+        HubError: The Hub cannot be reached, or the repository or revision does not exist.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import httpx
 
     if revision and (repo, revision) in _told:
         return revision, _told[repo, revision]
-    try:
+    with explain_hub_errors(repo, local=True, value=revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-    except httpx.HTTPError as error:  # the connection failed
-        raise OSError(str(error)) from error
     commit = info.sha or ""
     found = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
     _told[repo, commit] = {

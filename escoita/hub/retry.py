@@ -28,6 +28,8 @@ CONNECTION_ERRORS = (
     TimeoutError,
     LocalEntryNotFoundError,  # of a download, for any of these
 )
+# The errors that a wrong address or a wrong proxy causes.
+NO_CONNECTION = (httpx.ConnectError, httpx.ProxyError)
 # hf_xet reports the status only in the text of its error.
 _STATUS_OF_XET = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
 _BACKOFF = wait_exponential_jitter(initial=1, max=30)
@@ -52,7 +54,7 @@ def retrying(what: str, known: bool = True) -> Retrying:
         say(f"{what}: {_reason(_error(state))}; retrying in {state.upcoming_sleep:.0f} s")
 
     return Retrying(
-        retry=retry_if_exception(lambda error: passes(error) and (known or not isinstance(error, httpx.ConnectError))),
+        retry=retry_if_exception(lambda error: passes(error) and (known or not isinstance(error, NO_CONNECTION))),
         wait=_wait,
         stop=lambda state: (
             state.attempt_number >= ATTEMPTS or state.idle_for + state.upcoming_sleep > LONGEST_WAIT_SECONDS

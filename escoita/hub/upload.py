@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from escoita.errors import PublishError
-from escoita.hub.auth import explain_hub_errors
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import passes, retrying, status_of
 from escoita.utils.files import sha256
 from escoita.utils.formatting import visible
@@ -414,7 +414,7 @@ def _compare(api: HfApi, repo: str, plan: CommitPlan, head: Head, result: Commit
     sent = [change.path for change in real(changes(files, head)) if change.kind != "deleted"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        explain_hub_errors(f"{result.url} was committed, but cannot be read back"),
+        explain_hub_errors(repo, done=f"{result.url} was committed, and not read back"),
     ):
         if sent:
             names = [glob.escape(name) for name in sent]

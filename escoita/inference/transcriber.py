@@ -13,7 +13,8 @@ import numpy as np
 from escoita.audio.loading import SAMPLING_RATE, is_silent, read_audible, seconds
 from escoita.audio.segmentation import cut_segment, split_at_pauses
 from escoita.errors import EscoitaError
-from escoita.hub.files import adapter_record, file_if_any, hub_errors
+from escoita.hub.failures import explain_hub_errors
+from escoita.hub.files import adapter_record, file_if_any
 from escoita.inference.batching import batches_by_seconds
 from escoita.models.adapters import merged
 from escoita.models.base_model import resolve_base
@@ -129,7 +130,7 @@ class Transcriber:
         target = device()
         dtype = "float32" if dtype == "auto" and target == "cpu" else dtype
         family = family_for_evaluation(base, revision)
-        with hub_errors(f"base {base}"):
+        with explain_hub_errors(base, "base", local=True, value=revision):
             model = family.load_model(base, revision, dtype, target, settings.load_in_4bit)
             processor = family.load_processor(base, revision)
         if adapter is None and stored:

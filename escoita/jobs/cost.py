@@ -142,15 +142,15 @@ def hardware(api: "HfApi", flavor: str, price: float | None = None) -> Hardware:
     Raises:
         EscoitaError: The flavor is unknown, or the Hub is not available and no price was given.
     """
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import httpx
+    from escoita.hub.failures import HubError, explain_hub_errors
 
     try:
-        offered = {each.name: each for each in api.list_jobs_hardware()}
-    except (HfHubHTTPError, httpx.HTTPError) as error:
+        with explain_hub_errors(flavor):
+            offered = {each.name: each for each in api.list_jobs_hardware()}
+    except HubError as error:
         if price is None:
             raise EscoitaError(
-                f"the hardware list of the Hub is not available ({type(error).__name__})",
+                f"the hardware list of the Hub is not available ({error.problem})",
                 key="--flavor",
                 value=flavor,
                 hint="give --price, in US dollars per hour",

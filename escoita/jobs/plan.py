@@ -60,7 +60,7 @@ def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
         MissingPathError: A path is not in the repository.
         EscoitaError: The repository cannot be read.
     """
-    from escoita.hub.auth import explain_hub_errors
+    from escoita.hub.failures import explain_hub_errors
 
     paths = dict(_paths(recipe))
     for key, path in paths.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
-from escoita.hub.auth import explain_hub_errors
+from escoita.hub.failures import explain_hub_errors
 from escoita.jobs.cost import Hardware
 from escoita.jobs.plan import VARIABLE, JobPlan, seconds
 from escoita.utils.formatting import visible

@@ -93,24 +93,26 @@ def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]
     from transformers import PreTrainedConfig
     from transformers.utils import logging
 
+    from escoita.hub.files import local_file
     from escoita.utils.untrusted import MOST_JSON_BYTES, refuse_large
 
+    local, path = Path(model).is_dir(), Path(model) / "config.json"
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     quiet_libraries()
     try:
-        if (path := Path(model) / "config.json").is_file():
+        if path.is_file():
             refuse_large(path, model, MOST_JSON_BYTES)
         # Not AutoConfig, which refuses the older layout of Phi-4.
+        if not local:  # Transformers takes a missing file for an empty configuration
+            local_file(model, "config.json", revision)
         config, _ = PreTrainedConfig.get_config_dict(model, revision=revision)
         model_type = config["model_type"]
         if not isinstance(model_type, str):
             raise TypeError("model_type must be a string")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if Path(model).is_dir():
-            raise EscoitaError("not found, or not the configuration of a model", path=path) from error
-        problem = "model not found: neither a folder nor a model on the Hub, or the Hub cannot be reached"
-        raise EscoitaError(problem, path=model) from error
+        problem = "not found, or not the configuration of a model" if local else "not the configuration of a model"
+        raise EscoitaError(problem, path=path) from error
     try:
         return trained_family(model_type, config), model_type
     except ImportError as error:

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,18 +101,18 @@ class Family(ABC):
         Raises:
             EscoitaError: A file is too large, the processor cannot be loaded, or its longest clip is impossible.
         """
+        from escoita.hub.failures import explain_hub_errors
         from escoita.models.processor_files import check_processor_files
 
         check_processor_files(source, revision)
         try:
-            processor = self.read_processor(source, revision)
+            with explain_hub_errors(source, "model", value=revision) if not Path(source).is_dir() else nullcontext():
+                processor = self.read_processor(source, revision)
             self.max_audio_seconds = possible_seconds(self.longest_clip(processor), source)
             return processor
         except EscoitaError:
             raise
         except Exception as error:  # untrusted files can cause any exception
-            if isinstance(error, OSError) and not Path(source).is_dir():  # the repository is not found
-                raise
             reason = visible(str(error).strip())[:300]
             problem = f"the processor cannot be loaded ({type(error).__name__}: {reason})"
             raise EscoitaError(problem, path=source) from error

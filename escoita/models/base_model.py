@@ -3,10 +3,12 @@
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from escoita.errors import EscoitaError, OtherBaseError, RecordError
+from escoita.hub.failures import HubError
 from escoita.hub.files import (
     cached_file,
     cached_snapshot,
@@ -180,18 +182,10 @@ def commit_of(repo: str, revision: str | None = None) -> str:
     """
     try:
         return hub_digests(repo, revision)[0]
-    except ValueError as error:  # not the name of a repository
-        raise EscoitaError(
-            "not found: neither a folder nor the name of a repository (user/name)", path=repo
-        ) from error
-    except OSError as error:
-        try:
+    except HubError as error:
+        with suppress(HubError):
             return cached_snapshot(repo, revision).name
-        except EscoitaError:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            problem = f"not found: neither a folder nor available from the Hub ({visible(reason)[:300]})"
-            key = "revision" if revision else None
-            raise EscoitaError(problem, path=repo, key=key, value=revision) from error
+        raise error
 
 
 def _is_commit(repo: str, revision: str, commit: str) -> bool:
@@ -204,10 +198,8 @@ def _is_commit(repo: str, revision: str, commit: str) -> bool:
 def _digests(base: str, commit: str | None) -> set[str]:
     """Return the digests that records of a base may contain."""
     if commit is not None:
-        try:
+        with suppress(HubError):  # no connection; the weights are in the cache
             return possible_digests(hub_digests(base, commit)[1])
-        except OSError:  # no connection; the weights are in the cache
-            pass
     return possible_digests(file_digests(base, weight_files(base, commit)))
 
 

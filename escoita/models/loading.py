@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from escoita.errors import EscoitaError
+from escoita.hub.failures import explain_hub_errors
 from escoita.models.weight_files import check_weights
 from escoita.utils.formatting import visible
 from escoita.utils.processes import stage
@@ -69,7 +70,11 @@ def load(
         check_folder(Path(base), own_adapter)
     try:
         # use_safetensors: the other format is a pickle, which can execute code.
-        with stage(f"Loading {base}", Path(base).is_dir()), any_spelling() if load_in_4bit else nullcontext():
+        with (
+            stage(f"Loading {base}", Path(base).is_dir()),
+            any_spelling() if load_in_4bit else nullcontext(),
+            explain_hub_errors(base, "model", value=revision) if not Path(base).is_dir() else nullcontext(),
+        ):
             model, found = auto_model.from_pretrained(
                 base,
                 revision=revision,

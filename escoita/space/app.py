@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
+from escoita.hub.endpoint import bypass_proxy_for_local_addresses
 from escoita.hub.files import adapter_record
 from escoita.space import differences
 from escoita.space import status as waveform
@@ -149,6 +150,7 @@ def start(page: "gr.Blocks", demo: "Demo", port: int | None = None, host: str = 
     from starlette.middleware import Middleware
 
     settings = demo.settings
+    bypass_proxy_for_local_addresses()  # Gradio calls the page when it starts
     # uvicorn trusts X-Forwarded-For of connections from this machine; here only `Clients` may read it.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
     life = sum(UPLOAD_LIFE)

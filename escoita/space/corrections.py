@@ -17,6 +17,7 @@ from huggingface_hub.utils import httpx
 
 from escoita.audio.loading import SAMPLING_RATE, is_silent, read_recording, seconds
 from escoita.errors import EscoitaError
+from escoita.hub.failures import hub_error
 from escoita.recipe.schema import Space
 from escoita.space.client_limits import check_limits
 from escoita.space.refusals import RecordingRefusal, Refusal, translatable
@@ -236,11 +237,11 @@ def hub_refusals(repo: str, waiting: Path | None = None) -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        reason = (getattr(error, "server_message", None) or str(error).strip() or type(error).__name__).splitlines()[0]
-        hint = "use a token with write access to this dataset (HF_TOKEN)"
+        found = hub_error(error, repo, "dataset")
+        hint = f"{found.hint}; the page needs a token with write access to this dataset (HF_TOKEN)"
         if waiting is not None:
             hint += f"; the corrections that were not uploaded are in {waiting}"
-        raise FeedbackError(reason, key="space.feedback", value=repo, hint=hint, waiting=waiting) from error
+        raise FeedbackError(found.problem, key="space.feedback", value=repo, hint=hint, waiting=waiting) from error
 
 
 def _check_dataset(api: HfApi, settings: Space) -> None:

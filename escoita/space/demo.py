@@ -11,7 +11,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
 from escoita.errors import EscoitaError
-from escoita.hub.files import adapter_record, hub_errors, split_revision
+from escoita.hub.failures import explain_hub_errors
+from escoita.hub.files import adapter_record, repository_name, split_revision
 from escoita.inference.fairness import RequestSlots, anyone
 from escoita.models.base_model import pin_of, resolve_base
 from escoita.recipe.schema import Space
@@ -171,12 +172,13 @@ def named_adapters(sources: list[str]) -> dict[str, str]:
     for given in sources:
         name, sign, source = given.partition("=")
         if not sign or "/" in name:
-            name, source = short_name(given), given
+            source = repository_name(given)
+            name = short_name(source)
         if not (name and source):
             raise EscoitaError("expected NAME=SOURCE, a folder or a repository", key="adapter", value=given)
         if name in adapters:
             raise DuplicateAdapterError(key="adapter", value=name, source=source)
-        adapters[name] = source
+        adapters[name] = repository_name(source)
     return adapters
 
 
@@ -197,8 +199,8 @@ def records_of(adapter: str) -> RunDirectory | None:
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
-        with hub_errors(adapter):
-            repo, revision = split_revision(adapter)
+        repo, revision = split_revision(adapter)
+        with explain_hub_errors(repo, "adapter", local=True, value=revision):
             folder = Path(snapshot_download(repo, revision=revision, allow_patterns=RECORDS))
     run = RunDirectory(folder)
     return run if any(path.is_file() for path in (run.recipe, run.training, run.results)) else None

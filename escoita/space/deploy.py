@@ -9,7 +9,8 @@ from pathlib import Path
 from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime, get_token
 
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import HubRequestError, explain_hub_errors, repository_exists, require_write
+from escoita.hub.auth import repository_exists, require_write
+from escoita.hub.failures import HubError, explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
 from escoita.hub.upload import CommitPlan, Head, commit, print_changes, read_head
@@ -114,7 +115,7 @@ def require_access(api: HfApi, plan: Plan, token: str) -> None:
         try:
             with explain_hub_errors(repository):
                 retrying(repository)(asking.auth_check, dataset, repo_type=kind, write=write)
-        except HubRequestError as error:
+        except HubError as error:
             if error.status not in (401, 403, 404):
                 raise
             reason = str(error.problem)
@@ -188,7 +189,7 @@ def update_settings(api: HfApi, repo: str, settings: Settings) -> None:
         PublishError: The Hub refuses, after the files were pushed.
     """
     call = retrying(repo)
-    with explain_hub_errors(f"{repo}: the files were pushed, but not all settings"):
+    with explain_hub_errors(repo, "space", done="the files were pushed, and not all settings"):
         existing = call(api.get_space_variables, repo) if settings.variables else {}
         for key, value in settings.variables.items():
             if key not in existing or existing[key].value != value:

@@ -11,7 +11,7 @@ from huggingface_hub import CardData, HfApi
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import explain_hub_errors
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.retry import retrying
 from escoita.hub.vocabulary import check

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 from escoita.errors import EscoitaError
-from escoita.hub.files import adapter_record, hub_errors
+from escoita.hub.failures import explain_hub_errors
+from escoita.hub.files import adapter_record
 from escoita.models import family_of
 from escoita.models.adapters import merged, on_shared_weight
 from escoita.models.base_model import resolve_base
@@ -53,7 +54,7 @@ def merge_run(
         )
     base = resolve_base(recipe.base, [adapter], base_revision, recipe.base_revision, allow_other_base)
     family = family_of(base.name, base.revision)
-    with hub_errors(f"base {base.name}"):
+    with explain_hub_errors(base.name, "base", local=True, value=base.revision):
         model = family.load_model(base.name, base.revision, dtype or recipe.dtype)
     model = merged(model, adapter)
     if on_shared_weight(model):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from escoita.cards.published_base import base_files
 from escoita.inference.transcriber import Transcriber
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
@@ -59,7 +60,9 @@ def test_push_is_one_commit_that_others_can_use(
 ) -> None:
     run = RunDirectory(quickstart_run)
     before = snapshot(quickstart_run)
-    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **client_environment(hub))
+    pushed = command(
+        "cards/push.py", "--run", str(quickstart_run), "--repo", REPO, "--publish-base", **client_environment(hub)
+    )
     assert pushed.returncode == 0, pushed.stderr
     assert snapshot(quickstart_run) == before
     assert pushed.stdout.startswith(f"{hub.url}/{REPO}/commit/")
@@ -112,7 +115,12 @@ def test_train_and_push_in_one_command_without_local_paths(
     )
     recipe.write(tmp_path / "recipe.yaml")
     done = command(
-        "training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push", **client_environment(plain_hub)
+        "training/sft.py",
+        "--recipe",
+        str(tmp_path / "recipe.yaml"),
+        "--push",
+        "--publish-base",
+        **client_environment(plain_hub),
     )
     assert done.returncode == 0, done.stderr
     assert commits(plain_hub, REPO)[0] == "Publish quickstart-uzbek"
@@ -138,11 +146,45 @@ def test_obsolete_files_are_deleted_in_the_same_commit(
         f"api.create_commit('{REPO}', operations, commit_message='earlier')\n"
     )
     assert command("-c", program, **client_environment(plain_hub)).returncode == 0
-    pushed = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **client_environment(plain_hub))
+    pushed = command(
+        "cards/push.py",
+        "--run",
+        str(quickstart_run),
+        "--repo",
+        REPO,
+        "--publish-base",
+        **client_environment(plain_hub),
+    )
     assert pushed.returncode == 0, pushed.stderr
     tree = set(plain_hub.store.repos["model", REPO].at("main").tree)
     assert "notes.md" in tree and not {"training_args.bin", "eval/old/predictions.parquet"} & tree
     assert commits(plain_hub, REPO) == ["Publish quickstart-uzbek", "earlier", "initial commit"]
+
+
+def test_a_base_of_this_machine_is_published_only_on_request(
+    plain_hub: HubDouble, quickstart_run: Path, short_recipe: Callable[..., Recipe], command: Command, tmp_path: Path
+) -> None:
+    words = ("-m", "escoita", "push", "--run", str(quickstart_run), "--repo", REPO)
+    refused = command(*words, **client_environment(plain_hub))
+    bytes_of_base = sum(path.stat().st_size for path in base_files(ROOT / "quickstart/gemma4").values())
+    assert refused.returncode == 1 and not plain_hub.store.repos
+    for text in (BASE_REPO, "--publish-base", f"{bytes_of_base:,}"):
+        assert text in refused.stderr
+    shown = command(*words, "--dry-run", **client_environment(plain_hub))
+    assert shown.returncode == 0 and f"{bytes_of_base:,}" in shown.stderr and not plain_hub.store.repos
+    recipe = short_recipe(f"hub.repo={REPO}")
+    recipe.write(tmp_path / "recipe.yaml")
+    train = ("-m", "escoita", "train", str(tmp_path / "recipe.yaml"), "--push")
+    trained = command(
+        "-m", "escoita", "train", str(tmp_path / "recipe.yaml"), "--push", **client_environment(plain_hub)
+    )
+    assert trained.returncode == 1 and "--publish-base" in trained.stderr and not recipe.run_path.exists()
+
+    done = command(*words, "--publish-base", **client_environment(plain_hub))
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
+    for repo in (REPO, BASE_REPO):
+        assert f"{plain_hub.url}/{repo}/commit/" in done.stderr
+    assert f"escoita verify {REPO}" in done.stderr
 
 
 def test_the_repository_of_the_base_is_refused(plain_hub: HubDouble, quickstart_run: Path, command: Command) -> None:
@@ -167,7 +209,15 @@ def test_pushing_again_without_changes_makes_no_commit(
 ) -> None:
     for _ in range(2):
         pushed = command(
-            "-m", "escoita", "push", "--run", str(quickstart_run), "--repo", REPO, **client_environment(plain_hub)
+            "-m",
+            "escoita",
+            "push",
+            "--run",
+            str(quickstart_run),
+            "--repo",
+            REPO,
+            "--publish-base",
+            **client_environment(plain_hub),
         )
         assert pushed.returncode == 0, pushed.stderr
     assert len(commits(plain_hub, BASE_REPO)) == 2
@@ -239,7 +289,7 @@ def test_a_base_of_the_same_name_with_other_weights_is_refused(
     recipe = short_recipe(f"hub.repo={REPO}")
     recipe.write(tmp_path / "recipe.yaml")
     for script, *arguments in (
-        ("cards/push.py", "--run", str(quickstart_run), "--repo", REPO),
+        ("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, "--publish-base"),
         ("training/sft.py", "--recipe", str(tmp_path / "recipe.yaml"), "--push"),
     ):
         refused = command(script, *arguments, **client_environment(plain_hub))
@@ -249,6 +299,6 @@ def test_a_base_of_the_same_name_with_other_weights_is_refused(
 
 def test_an_unreachable_hub_is_reported_in_one_line(quickstart_run: Path, command: Command) -> None:
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_ana"}
-    refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, **nowhere)
+    refused = command("cards/push.py", "--run", str(quickstart_run), "--repo", REPO, "--publish-base", **nowhere)
     assert refused.returncode == 1 and len(refused.stderr.strip().splitlines()) == 1
     assert os.path.isdir(quickstart_run) and "Traceback" not in refused.stderr

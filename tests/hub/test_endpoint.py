@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from escoita.hub.endpoint import LOCAL_HOSTS, bypass_proxy_for_local_addresses, clean_tokens
 from tests.cards.publishing import REPO, Command, make_repositories, make_run
 from tests.conftest import ROOT
 from tests.hub_double import serve
@@ -140,3 +141,19 @@ def test_no_command_prints_or_writes_the_password(
     assert PASSWORD not in output and "Traceback" not in output, output
     written = [path for path in tmp_path.rglob("*") if path.is_file() and "hub" not in path.parts]
     assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+def test_a_byte_order_mark_and_spaces_around_a_token_are_removed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "\ufeff hf_ana\r\n")
+    clean_tokens()
+    assert os.environ[name] == "hf_ana"
+
+
+def test_requests_to_this_machine_bypass_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "intranet.example,127.0.0.1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    for _ in range(2):
+        bypass_proxy_for_local_addresses()
+    assert sorted(os.environ["NO_PROXY"].split(",")) == sorted({"intranet.example", *LOCAL_HOSTS})
+    assert os.environ["no_proxy"].split(",") == list(LOCAL_HOSTS)

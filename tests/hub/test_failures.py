@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import hf_raise_for_status, httpx
 
-from escoita.hub.failures import TEXTS, HubError, hub_error
+from escoita.hub.failures import TEXTS, HubError, explain_hub_errors, hub_error
 
 
 SECRET = "hf_" + "a" * 34
@@ -55,6 +55,9 @@ FAILURES: list[tuple[str, Any]] = [
     ("socks", lambda: ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")),
     ("certificate", lambda: httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")),
     ("not writable", lambda: PermissionError(errno.EACCES, "Permission denied", "cache/hub")),
+    ("proxy", lambda: answer(407)),
+    ("proxy", lambda: ValueError("Unknown scheme for proxy URL URL('sock5://proxy')")),
+    ("local", lambda: FileNotFoundError(errno.ENOENT, "No such file or directory", "adapter_model.safetensors")),
     ("not writable", lambda: OSError(errno.ENOSPC, "No space left on device", "cache/hub")),
 ]
 
@@ -97,6 +100,54 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_rate_limits_say_when_to_try_again() -> None:
     assert "7 s" in str(hub_error(answer(429, Retry_After="7"), "user/model").hint)
+
+
+def test_an_expired_token_is_no_missing_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("escoita.hub.failures.get_token", lambda: SECRET)
+    assert hub_error(answer(401, X_Error_Message='User Access Token "ci" is expired'), "u/n").cause == "token rejected"
+
+
+def test_the_context_names_the_part_and_keeps_the_cause() -> None:
+    sent = answer(404, X_Error_Code="RevisionNotFound")
+    with pytest.raises(HubError) as raised, explain_hub_errors("u/n", "base", value="v9", key="base_revision"):
+        raise sent
+    error = raised.value
+    assert (error.path, error.key, error.value, error.cause, error.status) == (
+        "u/n",
+        "base_revision",
+        "v9",
+        "no revision",
+        404,
+    )
+    assert error.__cause__ is sent
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), ImportError("no module"), KeyError("a bug")])
+def test_errors_that_are_not_of_the_hub_pass(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, explain_hub_errors("u/n"):
+        raise error
+    assert raised.value is error
+
+
+def test_a_name_may_be_that_of_a_missing_folder(tmp_path: Path) -> None:
+    missing = answer(404, X_Error_Code="RepoNotFound")
+    texts = {local: hub_error(missing, "u/n", local=local).problem for local in (False, True)}
+    assert texts[True].endswith(texts[False]) and texts[True] != texts[False]
+    # An error of Transformers about a folder is none of the Hub.
+    assert hub_error(OSError("no file named model.safetensors"), str(tmp_path), local=True).cause == "local"
+
+
+@pytest.mark.parametrize(
+    ("kind", "page"), [("dataset", "datasets/user/model"), ("space", "spaces/user/model"), ("base", "user/model")]
+)
+def test_the_page_of_each_kind_of_repository(kind: str, page: str) -> None:
+    assert f"https://huggingface.co/{page}/commits" in str(
+        hub_error(answer(404, X_Error_Code="RevisionNotFound"), "u/n", kind).hint
+    )
+
+
+def test_what_was_done_before_is_part_of_the_problem() -> None:
+    assert hub_error(answer(503), "u/n", done="it was created").problem.startswith("it was created")
 
 
 def test_an_unknown_error_is_quoted_in_one_line() -> None:

@@ -6,13 +6,13 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from escoita.errors import EscoitaError
+from escoita.hub.failures import HubError
 from escoita.hub.files import (
     MissingFileError,
-    UnavailableError,
     adapter_record,
     file_if_any,
-    hub_errors,
     local_file,
+    repository_name,
     split_revision,
     weights_digest,
 )
@@ -41,12 +41,6 @@ def test_the_digest_depends_only_on_the_weights(tmp_path: Path) -> None:
     assert same == also != other and len(same) == 64
 
 
-def test_an_error_of_the_hub_becomes_one_line() -> None:
-    with pytest.raises(UnavailableError) as refusal, hub_errors("base user/name"):
-        raise OSError("not found\nwith a long explanation")
-    assert (refusal.value.path, refusal.value.reason) == ("base user/name", "not found")
-
-
 def test_an_optional_file_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     assert file_if_any(str(tmp_path), "a.json") == tmp_path / "a.json"
@@ -66,9 +60,9 @@ def test_an_optional_file_of_a_repository(monkeypatch: pytest.MonkeyPatch) -> No
     answer(absent)
     assert file_if_any("user/name", "absent.json") is None
     answer(unreachable)
-    with pytest.raises(UnavailableError) as refusal:
+    with pytest.raises(HubError) as refusal:
         file_if_any("user/name", "absent.json")
-    assert refusal.value.path == "user/name, absent.json"
+    assert (refusal.value.path, refusal.value.value) == ("user/name", "absent.json")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: huggingface_hub._CACHED_NO_EXIST)
     assert file_if_any("user/name", "absent.json") is None  # a cached answer of the Hub
 
@@ -85,6 +79,41 @@ def test_an_optional_file_of_a_repository(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_a_revision_follows_the_name_of_a_repository(source: str, expected: tuple[str, str | None]) -> None:
     assert split_revision(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("https://huggingface.co/u/n", "u/n"),
+        ("http://www.huggingface.co/u/n/", "u/n"),
+        ("huggingface.co/u/n", "u/n"),
+        (" https://hf.co/u/n/tree/v1 ", "u/n@v1"),
+        ("https://huggingface.co/u/n/blob/main/README.md?x=1#top", "u/n@main"),
+        ("https://huggingface.co/u/n/commit/0123abc", "u/n@0123abc"),
+        ("https://huggingface.co/u/n/tree/refs%2Fpr%2F1", "u/n@refs/pr/1"),
+        ("https://huggingface.co/u/n/tree/refs/pr/1/eval", "u/n@refs/pr/1"),
+        ("https://huggingface.co/u/n/discussions/3", "u/n"),
+        ("https://huggingface.co/spaces/u/demo", "u/demo"),
+        ("https://huggingface.co/datasets/u/clips/tree/main", "u/clips@main"),
+        ("u/n/", "u/n"),
+        ("u/n@v1/", "u/n@v1"),
+        ("u/n@v1", "u/n@v1"),
+        ("https://huggingface.co/u", "https://huggingface.co/u"),
+        ("https://example.org/u/n", "https://example.org/u/n"),
+        ("../runs/a/", "../runs/a/"),
+        ("/srv/runs/a/", "/srv/runs/a/"),
+        ("whisper-tiny", "whisper-tiny"),
+        ("", ""),
+    ],
+)
+def test_a_repository_is_known_by_its_address(source: str, expected: str) -> None:
+    assert repository_name(source) == expected
+
+
+def test_a_folder_keeps_its_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs/a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert repository_name("runs/a/") == "runs/a/"
 
 
 def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

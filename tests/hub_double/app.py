@@ -64,6 +64,24 @@ class RequestLog:
             self.log.append(LogEntry(scope["method"], scope["path"], 0))
 
 
+class Renamed:
+    """ASGI middleware: redirect requests for the former name of a repository, as the Hub does."""
+
+    def __init__(self, app: ASGIApp, renamed: dict[str, str]) -> None:
+        self.app = app
+        self.renamed = renamed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        for old, new in self.renamed.items():
+            if scope["type"] == "http" and f"/{old}/" in f"{path}/":
+                target = f"{path}/".replace(f"/{old}/", f"/{new}/", 1)[:-1]
+                query = f"?{scope['query_string'].decode()}" if scope["query_string"] else ""
+                await Response(status_code=307, headers={"Location": target + query})(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
 def create_app(store: Store, log: list[LogEntry], faults: list[Fault]) -> ASGIApp:
     """
     Build the application.
@@ -79,7 +97,7 @@ def create_app(store: Store, log: list[LogEntry], faults: list[Fault]) -> ASGIAp
     app = Starlette(routes=ROUTES, exception_handlers={HubError: _refuse, HTTPException: _no_such_route})
     app.router.redirect_slashes = False
     app.state.store = store
-    return RawPath(RequestLog(CommonHeaders(Faults(app, faults)), log))
+    return RawPath(RequestLog(Renamed(CommonHeaders(Faults(app, faults)), store.renamed), log))
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -268,6 +268,7 @@ class Store:
         self.id_tokens: dict[str, dict[str, str]] = {}  # claims, by id token
         self.grants: dict[str, Grant] = {}  # by token
         self.job_book = JobBook()
+        self.renamed: dict[str, str] = {}  # present names by former names
 
     def find(self, repo_type: str, repo_id: str) -> Repo | None:
         return self.repos.get((repo_type, repo_id))

@@ -131,7 +131,7 @@ def test_the_commit_that_was_trained_on_is_evaluated(
     escoita("card", "--run", run.path)
     assert EvaluationRecord.read(run.results).main_system.base_commit == commits[0]
     assert commits[0] in run.card.read_text("utf-8")
-    escoita("push", "--run", run.path, "--repo", "ana/pushed")
+    escoita("push", "--run", run.path, "--repo", "ana/pushed", "--publish-base")
     published = hub.store.repos["model", "ana/pushed"].at("main").tree["adapter_config.json"]
     assert json.loads(hub.store.blobs.path(published.sha256).read_bytes())["revision"] == commits[0]
     assert "base's weights: " in escoita("verify", "ana/pushed").stdout

@@ -7,6 +7,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from escoita.errors import EscoitaError, OtherBaseError
 from escoita.hub import files as resolve
+from escoita.hub.failures import hub_error
 from escoita.hub.files import combined_digest, possible_digests, weights_digest
 from escoita.models import base_model
 from escoita.models.base_model import Base, Pin, commit_of, pin_of, resolve_base
@@ -28,7 +29,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         requested.append(revision)
         commit = {None: NEW, "main": NEW, "v1": OLD}.get(revision, revision)
         if repo != "acme/base" or commit not in FILES:
-            raise OSError("404\nnot there")
+            raise hub_error(OSError("404\nnot there"), repo, value=revision)
         return commit, FILES[commit]
 
     monkeypatch.setattr(base_model, "hub_digests", digests)
@@ -198,7 +199,7 @@ def test_missing_base_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_commit_and_digest_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object) -> None:
-        raise OSError("no network")
+        raise hub_error(OSError("no network"), "acme/base")
 
     write_weights(tmp_path / NEW, b"cached")
     monkeypatch.setattr(base_model, "hub_digests", unreachable)

@@ -221,7 +221,9 @@ def test_a_pushed_space_runs_in_an_empty_folder_with_the_same_transcript(
 ) -> None:
     with serve(tmp_path / "hub") as hub:
         environment = client_environment(hub)
-        done = command("-m", "escoita", "push", "--run", str(quickstart_run), "--repo", ADAPTER, **environment)
+        done = command(
+            "-m", "escoita", "push", "--run", str(quickstart_run), "--repo", ADAPTER, "--publish-base", **environment
+        )
         assert done.returncode == 0, done.stderr
         space_push = ("-m", "escoita", "space", "push", "--repo", SPACE, "--adapter", ADAPTER)
         recipe = ("--recipe", "recipes/quickstart-uzbek.yaml")

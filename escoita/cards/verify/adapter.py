@@ -8,13 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HFValidationError
 
 from escoita.cards.verify.check import Check, compared, skipped, unprovable
 from escoita.cards.verify.recompute import Differences, differing
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.predictions import Provenance
-from escoita.hub.auth import explain_hub_errors
+from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import SPEECH_LORA, possible_digests
 from escoita.hub.retry import retrying
 from escoita.models import trained_family
@@ -101,12 +100,10 @@ def check_base_weights(api: HfApi, base: str, revision: str | None, digest: str)
     """
     what = "base's weights"
     try:
-        with explain_hub_errors(f"base {base}"):
+        with explain_hub_errors(base, "base", value=revision):
             info = retrying(base, known=False)(api.model_info, base, revision=revision, files_metadata=True)
     except PublishError as error:
         return skipped(what, str(error))
-    except HFValidationError:
-        return skipped(what, f"{base} is not the name of a repository")
     digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or []}
     names = [name for name in sorted(digests) if name.endswith(".safetensors")]
     root = [name for name in names if "/" not in name]

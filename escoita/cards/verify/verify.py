@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -57,7 +56,7 @@ from escoita.cards.verify.reproduce import check_reproduction
 from escoita.cards.verify.signature import Signer, check_signature
 from escoita.cards.verify.text import check_names, check_sections, check_versions, named
 from escoita.errors import PublishError
-from escoita.hub.auth import explain_hub_errors
+from escoita.hub.failures import HubError, explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
@@ -130,7 +129,7 @@ def verify(
         missing = "README.md" if snapshot.run.results.is_file() else "eval/results.json"
         raise NothingToVerifyError(path=source, value=missing)
     texts = {corpus: transcripts(snapshot.run.eval, corpus, manifest) for corpus, manifest in manifests.items()}
-    say(f"{source} at commit {snapshot.commit}" if snapshot.commit else f"{source}, a folder")
+    say(f"{snapshot.name} at commit {snapshot.commit}" if snapshot.commit else f"{source}, a folder")
     checks = check_files(snapshot.path)
     with refusals("signature", checks):
         checks.append(check_signature(snapshot.path, signer))
@@ -277,7 +276,7 @@ def _adapter_name(api: HfApi, snapshot: Snapshot, card: str, base: str) -> str:
     if snapshot.repo is None:
         return first or snapshot.name
     if first is not None and first != snapshot.repo:
-        with suppress(PublishError, HfHubHTTPError, HFValidationError), explain_hub_errors(first):
+        with suppress(HubError), explain_hub_errors(first):
             if retrying(first, known=False)(api.model_info, first).id == snapshot.repo:
                 return first
     return snapshot.repo

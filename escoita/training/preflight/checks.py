@@ -327,18 +327,18 @@ def look_up(recipe: Recipe) -> Base:
     if (folder := Path(recipe.base)).is_dir():
         return Base(license=_license_in(folder / "README.md"))
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    from huggingface_hub.utils import httpx
+
+    from escoita.hub.failures import HubError, explain_hub_errors
 
     try:
         # One request before anything is loaded: without a network, loading from the Hub retries for half a minute.
-        about = HfApi().model_info(recipe.base, revision=recipe.base_revision, files_metadata=True, timeout=10)
-    except HFValidationError:
-        return Base(unknown="it is not a valid repository name", available=False)
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        with explain_hub_errors(recipe.base, "base"):
+            about = HfApi().model_info(recipe.base, revision=recipe.base_revision, files_metadata=True, timeout=10)
+    except HubError as error:
+        if error.cause == "invalid name":
+            return Base(unknown=error.problem, available=False)
         cached = try_to_load_from_cache(recipe.base, "config.json", revision=recipe.base_revision)
-        unknown = f"the Hub is not available ({type(error).__name__})"
-        return Base(unknown=unknown, available=isinstance(cached, str))
+        return Base(unknown=error.problem, available=isinstance(cached, str))
     license = about.card_data.get("license") if about.card_data else None
     return Base(
         license=license if isinstance(license, str) else None,

@@ -307,7 +307,17 @@ def real_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDoub
 def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp_path: Path) -> None:
     run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])
-    pushed = command("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, **client_environment(real_hub))
+    pushed = command(
+        "-m",
+        "escoita",
+        "push",
+        "--run",
+        str(run.path),
+        "--repo",
+        REPO,
+        "--publish-base",
+        **client_environment(real_hub),
+    )
     assert pushed.returncode == 0, pushed.stderr
     good = command("-m", "escoita", "verify", REPO, **client_environment(real_hub, None))
     assert good.returncode == 0, good.stdout + good.stderr
@@ -327,7 +337,7 @@ def test_a_full_disk_while_publishing_changes_nothing(
     run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    arguments = ["push", "--run", str(run.path), "--repo", REPO]
+    arguments = ["push", "--run", str(run.path), "--repo", REPO, "--publish-base"]
     full = command("-c", on_a_full_disk(room, *arguments), **client_environment(real_hub))
     assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
     assert [line for line in full.stderr.splitlines() if "MB are free" in line], full.stderr
@@ -354,7 +364,17 @@ def test_a_full_disk_is_one_line_and_the_next_attempt_succeeds(
 ) -> None:
     run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])
-    pushed = command("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, **client_environment(real_hub))
+    pushed = command(
+        "-m",
+        "escoita",
+        "push",
+        "--run",
+        str(run.path),
+        "--repo",
+        REPO,
+        "--publish-base",
+        **client_environment(real_hub),
+    )
     assert pushed.returncode == 0, pushed.stderr
     full = command("-c", on_a_full_disk(4096, "verify", REPO), **client_environment(real_hub, None))
     assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr

@@ -1,0 +1,59 @@
+"""Keep the progress bars, log lines and warnings of libraries out of the output of the commands, or in its form."""
+
+import logging
+import os
+import sys
+import warnings
+from typing import Any
+
+from escoita.utils.formatting import visible
+from escoita.utils.processes import quiet_libraries, say
+
+
+# Beginnings of log lines about files that could not be cached; the error that follows names the folder.
+ABOUT_THE_CACHE = ("Ignor", "Could not cache")
+LONGEST_LINE = 300
+
+
+def configure_libraries() -> None:
+    """
+    Show the progress bars of libraries only in a terminal, print their log lines and warnings as one line each, and
+    omit known ones. To be called before the libraries are imported.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    quiet_libraries()
+    warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated", category=DeprecationWarning)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    before = logging.getLoggerClass()
+    logging.setLoggerClass(_HubLogger)
+    hub = logging.getLogger("huggingface_hub")
+    logging.setLoggerClass(before)
+    hub.handlers = [_OneLine()]
+    hub.propagate = False
+
+
+class _HubLogger(logging.Logger):
+    """Represent the logger of huggingface_hub without the handler that it adds when it is imported."""
+
+    def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802
+        """Add no handler."""
+
+
+class _OneLine(logging.Handler):
+    """Print the first line of a message, such as that of a retry, as a log line of the command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING and not text.startswith(ABOUT_THE_CACHE):
+            _print(f"{record.name.split('.')[0]}: {text}")
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    _print(f"warning: {message}")
+
+
+def _print(text: str) -> None:
+    lines = [visible(line) for line in text.strip().splitlines()] or [""]
+    say(lines[0][:LONGEST_LINE])
