@@ -174,7 +174,6 @@ def test_a_base_of_this_machine_is_published_only_on_request(
     assert shown.returncode == 0 and f"{bytes_of_base:,}" in shown.stderr and not plain_hub.store.repos
     recipe = short_recipe(f"hub.repo={REPO}")
     recipe.write(tmp_path / "recipe.yaml")
-    train = ("-m", "escoita", "train", str(tmp_path / "recipe.yaml"), "--push")
     trained = command(
         "-m", "escoita", "train", str(tmp_path / "recipe.yaml"), "--push", **client_environment(plain_hub)
     )
