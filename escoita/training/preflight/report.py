@@ -43,6 +43,7 @@ from escoita.training.preflight.model import (
     longest_text,
 )
 from escoita.utils.formatting import visible
+from escoita.utils.processes import stage
 
 
 STYLES: dict[Mark, str] = {"ok": "green", "warning": "yellow", "refusal": "bold red"}
@@ -185,10 +186,13 @@ def _find_model(
 ) -> Iterator[Finding]:
     from escoita.training.backends import untrained
 
-    model = untrained(recipe)
+    with stage("Building the model without its weights"):
+        model = untrained(recipe)
     yield from findings_of("trained", lambda: find_trainable(recipe, family, model))
     if accepted:
-        yield from findings_of("trial", lambda: find_trial(recipe, family, processor, sampled.clips, model))
+        with stage("Trying one step on a small copy"):
+            tried = findings_of("trial", lambda: find_trial(recipe, family, processor, sampled.clips, model))
+        yield from tried
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
     short = encode_longest(recipe, family, processor, Longest(seconds, "a", True), 1)["input_ids"].shape[1]
     limit = training_value(recipe, "max_length") or math.inf
@@ -201,7 +205,8 @@ def _find_model(
     tokens, decoded_tokens = (batch["input_ids"].shape[1] for batch in (batches[rows], decoded))
     yield from find_lengths(recipe, family, longest, tokens, decoded_tokens)
     try:
-        found, memory = find_memory(recipe, model, batches, longest)
+        with stage("Estimating the memory of a step"):
+            found, memory = find_memory(recipe, model, batches, longest)
     except (RuntimeError, ValueError, TypeError) as error:
         advice = "train two steps with --set training.max_steps=2 and read peak_memory_bytes in training.json"
         yield Finding("warning", "memory", f"cannot be estimated for this model ({_line(error)})", advice)
