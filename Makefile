@@ -10,7 +10,7 @@ PORT ?= 7860
 
 BIN := .venv/bin
 
-.PHONY: demo check lint test test-slow test-browser test-demo test-unsloth fuzz audit docs schema families bench clean
+.PHONY: demo check lint test test-slow test-browser test-demo test-unsloth fuzz audit docs schema families page-images bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing escoita and its libraries into .venv: about $(DOWNLOAD) to download, unless pip has them in its cache"
@@ -86,6 +86,10 @@ families: .venv/installed
 
 schema: .venv/installed
 	$(BIN)/escoita schema > recipes/recipe.schema.json
+
+# The pictures of every tab of the page, in docs/images/page, with the records of the quick start's run.
+page-images: .venv/installed-dev
+	$(BIN)/python docs/images/pages.py
 
 clean:
 	rm -rf .venv .venv-unsloth runs site

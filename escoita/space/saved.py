@@ -59,6 +59,26 @@ class Saved:
         return f"{html.escape(translate(key, language, name=visible(self.name)))}<br>"
 
 
+def when_stored(saved: "gr.BrowserState", private: dict[str, Any]) -> Any:
+    """
+    Return the trigger of an event that shows a stored transcription again.
+
+    The page of a visitor without one sends nothing through the queue: a request of the visitor that arrives while the
+    answer to the previous one is closed may be lost.
+
+    Args:
+        saved (`gr.BrowserState`): The component of [`browser_state`].
+        private (`dict`): The arguments of events that are not part of the API.
+    """
+    import gradio as gr
+    from gradio.context import Context
+
+    found = gr.Textbox(visible="hidden")
+    if (root := Context.root_block) is not None:
+        root.load(None, saved, found, js="(saved) => (saved && saved.job) || ''", **private)
+    return found.change
+
+
 def storable(job: Job[Any], texts: Sequence[str] = ()) -> dict[str, Any]:
     """Return the value that the browser stores; see [`Saved`]."""
     return asdict(Saved(job.id, Path(job.recording).name, tuple(texts), time.time()))

@@ -11,7 +11,7 @@ from escoita.inference.streaming import Partial
 from escoita.space.differences import Comparison, compare, marked, too_long
 from escoita.space.handlers import error_line, messages, transcribe_recording
 from escoita.space.jobs import Job
-from escoita.space.saved import Saved, browser_state, storable
+from escoita.space.saved import Saved, browser_state, storable, when_stored
 from escoita.space.status import NOTES, queue_line
 from escoita.space.tabs.about import normalizer_of
 from escoita.space.tabs.transcribe import example_labels
@@ -118,7 +118,6 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         label (`Callable`): The function that returns a text by its key.
     """
     import gradio as gr
-    from gradio.context import Context
 
     rtl = direction(demo.language) == "rtl"
     several, normalizer = len(demo.adapters) > 1, normalizer_of(demo.published)
@@ -205,8 +204,7 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
     audio.change(None, None, [*texts, status, comparison, saved], js=RESET, **private)
     outputs = [*texts, status, saved, stop]
     events = [gr.on([button.click, reference.submit], show, inputs, outputs, concurrency_limit=None, **private)]
-    if (root := Context.root_block) is not None:
-        events.append(root.load(restore, saved, outputs, concurrency_limit=None, **private))
+    events.append(when_stored(saved, private)(restore, saved, outputs, concurrency_limit=None, **private))
     differences_events: dict[str, Any] = {"inputs": both_texts, "outputs": comparison, "queue": False, **private}
     reference.change(show_differences, trigger_mode="always_last", **differences_events)
     for event in events:

@@ -13,7 +13,7 @@ from escoita.space.downloads import segments_of, write_downloads
 from escoita.space.handlers import Transcribed, error_line, messages, transcribe_recording
 from escoita.space.jobs import Job
 from escoita.space.refusals import translatable
-from escoita.space.saved import Saved, browser_state, storable
+from escoita.space.saved import Saved, browser_state, storable, when_stored
 from escoita.space.status import generation_settings_line, progress_line, segment_list, waveform
 from escoita.space.tabs.about import cached_record
 from escoita.space.tabs.feedback import feedback_box
@@ -41,7 +41,6 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         label (`Callable`): The function that returns a text by its key.
     """
     import gradio as gr
-    from gradio.context import Context
 
     names = list(demo.adapters)
     audio = gr.Audio(
@@ -172,8 +171,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         # Gradio would delete its copies of the examples together with the uploads.
         audio.keep_in_cache.update(audio.temp_files)
         events.append(examples.load_input_event.success(transcribe, [audio, adapter], outputs, **shared, **private))
-    if (root := Context.root_block) is not None:
-        events.append(root.load(restore, saved, outputs, **shared, **private))
+    events.append(when_stored(saved, private)(restore, saved, outputs, **shared, **private))
     for event in events:
         event.success(finish, [transcribed, status], [wave, files, status], queue=False, **private)
     stop.click(stopped, saved, [status, stop], cancels=events, queue=False, **private)
