@@ -183,7 +183,7 @@ def test_a_base_of_this_machine_is_published_only_on_request(
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
     for repo in (REPO, BASE_REPO):
         assert f"{plain_hub.url}/{repo}/commit/" in done.stderr
-    assert f"escoita verify {REPO}" in done.stderr
+    assert f"escoita verify {REPO}" in done.stderr and "it/s" not in done.stderr and "Warning" not in done.stderr
 
 
 def test_the_repository_of_the_base_is_refused(plain_hub: HubDouble, quickstart_run: Path, command: Command) -> None:
