@@ -40,6 +40,9 @@ def make_files(run: Path, published: Path) -> dict[str, str]:
         (published / name).write_bytes(content)
     answer = CliRunner().invoke(app, ["verify", str(published), "--json"])
     checks = json.loads(answer.stdout)
+    for check in checks["checks"]:
+        if check["what"] == "base's weights":  # not checked, for a reason that depends on the network
+            check["lines"] = []
     (published.parent / "verify.json").write_text(
         json.dumps(checks, indent=1).replace(str(published.resolve()), str(published))
     )
