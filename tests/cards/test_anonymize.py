@@ -92,7 +92,7 @@ def test_a_base_has_its_published_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "row, told, hide_text",
+    "row, public, hide_text",
     [
         ("train.jsonl:3: maria/7.wav: no audio", "train.jsonl:3: no audio", "train.jsonl:3: not used"),
         ("t.csv:12: row: empty transcript", "t.csv:12: empty transcript", "t.csv:12: not used"),
