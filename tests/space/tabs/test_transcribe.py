@@ -129,7 +129,8 @@ def test_a_recording_of_the_microphone_is_transcribed(visit: Visit) -> None:
     page.locator("#recording").get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(4_000)
     page.locator("#recording").get_by_role("button", name="Stop", exact=True).click()
-    page.locator("#recording").get_by_label("Clear").wait_for()
+    page.locator("#recording .component-wrapper").wait_for()
+    page.wait_for_timeout(3_000)  # the value of the component is set after it is shown
     page.locator("#transcribe").click()
     expect(page.locator("#status")).to_contain_text("s of audio, transcribed in", timeout=30_000)
     assert page.get_by_role("textbox", name="The transcript appears here.").input_value().strip()
