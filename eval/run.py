@@ -19,7 +19,13 @@ from pathlib import Path
 
 import typer
 
-from escoita.cli.evaluation import check_options, evaluation_overrides
+from escoita.cli.endpoint import evaluate_served_model
+from escoita.cli.evaluation import (
+    check_options,
+    evaluation_overrides,
+    refuse_prompt_without_adapter,
+    refuse_with_endpoint,
+)
 from escoita.cli.main import script
 from escoita.cli.options import (
     AdapterOption,
@@ -28,19 +34,26 @@ from escoita.cli.options import (
     BaselineOption,
     BaseOption,
     BaseRevisionOption,
+    ConcurrencyOption,
     CorpusOption,
+    EndpointOption,
     EvaluatedRunOption,
     LanguageOption,
     MergeOption,
+    ModelOption,
     NormalizerOption,
     OutOption,
+    PromptOption,
     RunSetOption,
     ShardOption,
+    SystemOption,
+    YesOption,
 )
 from escoita.cli.tables import print_evaluation
 from escoita.evaluation import evaluate
 from escoita.evaluation.request import request_for_manifests, request_for_run
 from escoita.evaluation.shards import Shard
+from escoita.inference.model_source import adapter_settings
 from escoita.utils.processes import is_main_process
 
 
@@ -59,12 +72,24 @@ def main(
     overrides: RunSetOption = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
+    prompt: PromptOption = None,
+    system: SystemOption = None,
+    endpoint: EndpointOption = None,
+    model: ModelOption = None,
+    concurrency: ConcurrencyOption = 4,
+    yes: YesOption = False,
 ) -> None:
     """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     ################
     # The systems, the corpora and the settings
     ################
+    if endpoint is not None or model is not None:
+        others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
+        refuse_with_endpoint(*others)
+        evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
+    refuse_prompt_without_adapter(prompt, system, adapter)
     part = Shard.parse(shard) if shard else None
     changes = evaluation_overrides(overrides, baseline, against, normalizer)
     revision = base_revision, allow_other_base
@@ -72,8 +97,9 @@ def main(
         request = request_for_run(run, changes, *revision)
     else:
         manifests, folder = corpus or [], out or Path()
+        settings = adapter_settings(adapter, language, prompt, system) if adapter else None
         request = request_for_manifests(
-            base or "", adapter, manifests, folder, language, baseline, normalizer, None, *revision
+            base or "", adapter, manifests, folder, language, baseline, normalizer, settings, *revision
         )
     setup = evaluate.prepare(request, part, merge_shards)
 

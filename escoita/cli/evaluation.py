@@ -62,27 +62,12 @@ def evaluate(
     if endpoint is not None or model is not None:
         from escoita.cli.endpoint import evaluate_served_model
 
-        others = (
-            base,
-            adapter,
-            baseline,
-            against,
-            shard,
-            merge_shards,
-            base_revision,
-            allow_other_base,
-            prompt,
-            system,
-        )
-        if any(others):
-            raise typer.BadParameter(
-                "--endpoint can be combined only with --run or --corpus, --out, --language, --normalizer and --set"
-            )
+        others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
+        refuse_with_endpoint(*others)
         evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
         return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
-    if (prompt is not None or system is not None) and not adapter:
-        raise typer.BadParameter("--prompt and --system go with --adapter")
+    refuse_prompt_without_adapter(prompt, system, adapter)
     if run:
         recipe = RunDirectory(run).load_recipe(overrides)
         refuse_missing_files(recipe, RunDirectory(run).recipe, ["base", "corpora.test"])
@@ -115,6 +100,30 @@ def evaluate(
         evaluate_manifests(*manifests, predict, *revision)
         if is_main_process():
             print_evaluation(out or Path())
+
+
+def refuse_with_endpoint(*others: object) -> None:
+    """
+    Refuse the options that an evaluation of a served model does not have.
+
+    Raises:
+        typer.BadParameter: One of them is given.
+    """
+    if any(others):
+        raise typer.BadParameter(
+            "--endpoint can be combined only with --run or --corpus, --out, --language, --normalizer and --set"
+        )
+
+
+def refuse_prompt_without_adapter(prompt: str | None, system: str | None, adapter: str | None) -> None:
+    """
+    Refuse a prompt for an evaluation without `--adapter`.
+
+    Raises:
+        typer.BadParameter: A prompt is given, and no adapter.
+    """
+    if (prompt is not None or system is not None) and not adapter:
+        raise typer.BadParameter("--prompt and --system go with --adapter")
 
 
 def check_options(

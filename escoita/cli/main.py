@@ -40,7 +40,6 @@ def print_version(wanted: bool) -> None:
 
 app = typer.Typer(
     name="escoita",
-    help="Fine-tune audio language models on your recordings, and publish adapters with verifiable model cards.",
     no_args_is_help=True,
     **STYLE,
 )
@@ -52,7 +51,7 @@ def options(
         bool, typer.Option("--version", help="Print the version, and exit.", is_eager=True, callback=print_version)
     ] = False,
 ) -> None:
-    """From a folder of recordings to a published speech adapter whose card can be trusted."""
+    """Fine-tune audio language models on your recordings, and publish adapters with verifiable model cards."""
 
 
 for command in (data, doctor, train, evaluate, gate, report, card, push_run, verify, merge, summary, schema, demo):

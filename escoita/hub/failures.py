@@ -188,7 +188,7 @@ def hub_error(
     found = next((part for part in _chain(error) if _cause(part)), error)
     cause = _cause(found) or "refused"
     status = status_of(found) if isinstance(found, Exception) else None
-    if cause == "token rejected" and not get_token():
+    if cause == "token rejected" and not _token_is_set():
         cause = "token missing"
     if local and cause == "refused" and Path(what).is_dir():  # Transformers cannot load it
         cause = "local"
@@ -203,8 +203,8 @@ def hub_error(
         "proxy": proxy,
         "proxy_variable": variable,
         "later": f"in {wait:.0f} s" if wait is not None else "in a few minutes",
-        "and_log_in": "" if get_token() else f"; {log_in}",
-        "and_log_in_if_private": "" if get_token() else f"; if it is private, {log_in}",
+        "and_log_in": "" if _token_is_set() else f"; {log_in}",
+        "and_log_in_if_private": "" if _token_is_set() else f"; if it is private, {log_in}",
     }
     problem, hint = (text.format(**fields) for text in TEXTS[cause])
     if local and cause in OF_NO_FOLDER and not Path(what).exists():
@@ -227,6 +227,14 @@ def missing_token(what: str | None = None) -> HubError:
 def _page(what: str, kind: str) -> str:
     """Return the address of the page of a repository."""
     return what if "://" in what else f"{constants.ENDPOINT}/{PAGES.get(kind, '')}{what.split('@')[0]}"
+
+
+def _token_is_set() -> bool:
+    """Return whether there is a token; in a CI job, huggingface_hub requests one, which may fail."""
+    try:
+        return bool(get_token())
+    except (OIDCError, HfHubHTTPError, httpx.HTTPError):
+        return False
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -126,7 +126,7 @@ def test_repository_is_refused_before_anything_is_downloaded(
 def test_links_in_the_cache_of_the_client_are_accepted(hub: HubDouble) -> None:
     commit = hub.commit(REPO, {"README.md": b"# A card", "eval/results.json": b"{}"}, "Publish").id
     api = HfApi(endpoint=hub.url, token=False)
-    assert checked_commit(api, REPO) == commit
+    assert checked_commit(api, REPO) == (REPO, commit)
     snapshot = fetched(api, REPO)
     assert snapshot.commit == commit and published_files(snapshot.path).keys() >= {"README.md", "eval/results.json"}
     require_plain_folder("a folder of the cache", snapshot.path)

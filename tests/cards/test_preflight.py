@@ -13,6 +13,7 @@ from escoita.cards.preflight import refusals, require_publishable
 from escoita.cli.main import app
 from escoita.errors import EscoitaError, PublishError
 from escoita.hub.vocabulary import check_card
+from escoita.recipe.errors import InvalidRecipeError
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import REPO, Command, client_environment, make_repositories, make_run
@@ -107,7 +108,7 @@ def test_several_problems_are_reported_together() -> None:
     assert len(str(error.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["license", "repository", "example"])
+@pytest.mark.parametrize("name", ["license", "repository"])
 def test_doctor_and_the_dry_run_of_training_refuse_invalid_metadata(
     short_recipe: Callable[..., Recipe], tmp_path: Path, name: str
 ) -> None:
@@ -116,11 +117,22 @@ def test_doctor_and_the_dry_run_of_training_refuse_invalid_metadata(
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe.to_yaml(), "utf-8")
     examined = CliRunner().invoke(app, ["doctor", str(path)])
-    assert examined.exit_code == 1 and "publishing would be refused. 1 refusal" in examined.output
+    assert examined.exit_code == 1 and "1 refusal" in examined.output
     assert "refusal  publishing" in examined.output
     tried = CliRunner().invoke(app, ["train", str(path), "--dry-run"])
     assert isinstance(tried.exception, PublishError) and text in str(tried.exception)
     assert not recipe.run_path.exists()
+
+
+def test_doctor_reports_a_missing_example_before_everything_else(
+    short_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(short_recipe("space.examples=[not/here.ogg]").to_yaml(), "utf-8")
+    examined = CliRunner().invoke(app, ["doctor", str(path)])
+    assert isinstance(examined.exception, InvalidRecipeError)
+    (mistake,) = examined.exception.mistakes
+    assert mistake.path == path and mistake.key.startswith("space.examples")
 
 
 def test_no_card_is_written_with_invalid_metadata(tmp_path: Path) -> None:

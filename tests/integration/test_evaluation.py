@@ -92,7 +92,8 @@ def test_the_script_and_the_function_have_the_same_results(
     shutil.rmtree(run.eval)
     done = command("eval/run.py", "--run", str(run.path))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"Results: {run.results}\nReport:  {run.eval / 'report.html'}\n"
+    assert done.stdout.endswith(f"Results: {run.results}\nReport:  {run.eval / 'report.html'}\n")
+    assert "escoita-quickstart-uz" in done.stdout
     assert results(run.eval) == results(RunDirectory(quickstart_run).eval)
     assert [path.name for path in run.eval.rglob(".*")] == [".lock"]
 

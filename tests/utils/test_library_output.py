@@ -6,9 +6,9 @@ from tests.conftest import ROOT
 
 PROGRAM = """
 import warnings
-from escoita.utils.library_output import tame_libraries
+from escoita.utils.library_output import configure_libraries
 {before}
-tame_libraries()
+configure_libraries()
 from huggingface_hub.utils import are_progress_bars_disabled, logging
 log = logging.get_logger("huggingface_hub.utils._http")
 log.warning("Retrying in 1s\\nwith details")

@@ -211,7 +211,7 @@ def test_a_base_that_is_not_a_repository_is_reported_in_one_line(run: RunDirecto
     files = published(run)
     files["recipe.yaml"] = files["recipe.yaml"].replace(BASE.encode(), b"../../../etc")
     check = checked(tmp_path / "there", files)["base's weights"]
-    assert check.verdict == "not checked" and check.lines[0].startswith("../../../etc ")
+    assert check.verdict == "not checked" and check.lines[0].startswith("../../../etc: ")
 
 
 @pytest.mark.parametrize(("corpus", "text"), [("nope", "a"), ("probes", "a"), ("../clips", "a"), ("clips", None)])
