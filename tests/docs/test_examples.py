@@ -43,7 +43,7 @@ def refusal(line: str) -> str | None:
     if not words or words[0] not in ("escoita", ".venv/bin/escoita", ".venv-unsloth/bin/escoita"):
         return None
     command, rest = typer.main.get_command(app), words[1:]
-    while rest and (known := getattr(command, "commands", None)) and not rest[0].startswith("-"):
+    while rest and (known := getattr(command, "commands", None)) and rest[0][0].islower():
         if rest[0] not in known:
             return f"{line}: there is no {rest[0]}"
         command, rest = known[rest[0]], rest[1:]
