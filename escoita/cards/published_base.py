@@ -134,7 +134,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
             raise PublishError(
                 f"base not found, and the token of a CI job can write only to {repo}",
                 path=base,
-                hint="publish the base first: run `escoita push` once with your own token",
+                hint="publish the base first: run `escoita push --publish-base` once with your own token",
             )
         require_write(api, base)
         return base, True

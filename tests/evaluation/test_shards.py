@@ -193,9 +193,9 @@ def without_timing(record: EvaluationRecord) -> object:
 MEASURED = """
 import sys
 from pathlib import Path
-from escoita.utils.processes import forget_peak_memory, peak_memory_bytes
+from escoita.utils.processes import reset_peak_memory, peak_memory_bytes
 from escoita.evaluation.shards import merge_shards
-forget_peak_memory()
+reset_peak_memory()
 before = peak_memory_bytes()
 merge_shards(Path(sys.argv[1]), "clips", "adapter")
 print(peak_memory_bytes() - before)

@@ -160,7 +160,7 @@ def test_another_base_is_refused_or_recorded_and_shown(
     record = EvaluationRecord.read(tmp_path / "out/results.json")
     assert {system.base_commit for system in record.systems} == {commits[1]}
     assert {system.expected_base_sha256 for system in record.systems} == {weights_digest("quickstart/gemma4")}
-    assert "another base" in (tmp_path / "out/report.html").read_text("utf-8")
+    assert "not the base that the adapter was trained on" in (tmp_path / "out/report.html").read_text("utf-8")
 
 
 def test_a_revision_of_an_adapter(

@@ -148,6 +148,7 @@ import json, sys, torch
 from pathlib import Path
 from accelerate import PartialState
 from escoita.utils.interruption import StopRequest
+from tests.training.test_validation import adapted, clips, validation_set
 state = PartialState(cpu=True)
 folder = Path(sys.argv[1]) / str(state.process_index)
 folder.mkdir()

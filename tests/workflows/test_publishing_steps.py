@@ -66,7 +66,7 @@ def escoita(machine: Runner, *words: str, **environment: str) -> str:
 
 def publish(machine: Runner) -> None:
     """Publish adapter and base with a token."""
-    escoita(machine, "push", "--run", RUN, "--repo", REPO, HF_TOKEN="hf_ana")
+    escoita(machine, "push", "--run", RUN, "--repo", REPO, "--publish-base", HF_TOKEN="hf_ana")
 
 
 def publish_better_results(hub: HubDouble, machine: Runner) -> None:
