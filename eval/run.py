@@ -53,7 +53,6 @@ from escoita.cli.tables import print_evaluation
 from escoita.evaluation import evaluate
 from escoita.evaluation.request import request_for_manifests, request_for_run
 from escoita.evaluation.shards import Shard
-from escoita.inference.model_source import adapter_settings
 from escoita.utils.processes import is_main_process
 
 
@@ -97,6 +96,8 @@ def main(
         request = request_for_run(run, changes, *revision)
     else:
         manifests, folder = corpus or [], out or Path()
+        from escoita.inference.model_source import adapter_settings
+
         settings = adapter_settings(adapter, language, prompt, system) if adapter else None
         request = request_for_manifests(
             base or "", adapter, manifests, folder, language, baseline, normalizer, settings, *revision

@@ -12,7 +12,7 @@ from escoita.errors import EscoitaError
 from escoita.evaluation import endpoint as module
 from escoita.evaluation.endpoint import KEY_VARIABLE, OPENAI_VARIABLE, RESPONSE_BYTES, Endpoint, EndpointError
 from tests.evaluation.endpoint_double import Double, double, text
-from tests.talker import clip
+from tests.length_model import clip
 
 
 KEY = "sk-0123456789"

@@ -14,7 +14,7 @@ from escoita.inference.serving import Engine
 from escoita.recipe.schema import Space
 from escoita.serve.server import listening, running
 from escoita.serve.service import Service
-from tests.talker import Gate, TalkerModel, talker
+from tests.length_model import Gate, LengthModel, length_transcriber
 
 
 MODEL = "talker"
@@ -52,9 +52,9 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     """Serve a talker with such settings, and return the address."""
     with ExitStack() as servers:
 
-        def open_server(model: TalkerModel | None = None, limits: dict[str, Any] | None = None, **options: Any) -> str:
+        def open_server(model: LengthModel | None = None, limits: dict[str, Any] | None = None, **options: Any) -> str:
             settings = Space(**(limits or {}))
-            engine = Engine(talker(model), {}, {}, settings.max_queue, settings.max_minutes * 60)
+            engine = Engine(length_transcriber(model), {}, {}, settings.max_queue, settings.max_minutes * 60)
             service = Service(MODEL, {}, settings, language="gl", **options)
             return servers.enter_context(served(service, lambda: engine))
 

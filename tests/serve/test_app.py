@@ -25,8 +25,8 @@ from escoita.serve.auth import ApiKeys
 from escoita.serve.models import find_models, load_engine
 from escoita.serve.service import Service
 from tests.adapter_samples import GEMMA4_LORA, write_adapter
+from tests.length_model import INVALID_SAMPLE, Gate, LengthModel, clip, length_transcriber
 from tests.serve.conftest import MODEL, Open, served
-from tests.talker import POISON, Gate, TalkerModel, clip, talker
 
 
 KEY = "0123456789abcdef"
@@ -238,7 +238,7 @@ def test_limits_of_size_and_length(opened: Open) -> None:
 
 
 def test_a_full_queue_asks_to_come_again(opened: Open, gate: Gate) -> None:
-    address = opened(TalkerModel(before_letter=gate), limits={"max_queue": 1})
+    address = opened(LengthModel(before_letter=gate), limits={"max_queue": 1})
     with ThreadPoolExecutor(2) as clients:
         first = clients.submit(ask, address)
         gate.wait()
@@ -253,7 +253,7 @@ def test_a_full_queue_asks_to_come_again(opened: Open, gate: Gate) -> None:
 
 
 def test_a_request_that_takes_too_long_is_stopped(opened: Open, gate: Gate) -> None:
-    address = opened(TalkerModel(before_letter=gate), limits={"max_seconds": 1})
+    address = opened(LengthModel(before_letter=gate), limits={"max_seconds": 1})
     answer = ask(address)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "timeout")
     gate.release()
@@ -262,7 +262,7 @@ def test_a_request_that_takes_too_long_is_stopped(opened: Open, gate: Gate) -> N
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_stops_its_request_and_frees_its_place(opened: Open, gate: Gate, stream: bool) -> None:
-    model = TalkerModel(before_letter=gate)
+    model = LengthModel(before_letter=gate)
     address = opened(model)
     host, port = address.removeprefix("http://").split(":")
     request = httpx.Request(
@@ -289,7 +289,7 @@ def test_a_client_that_leaves_stops_its_request_and_frees_its_place(opened: Open
 def test_an_error_in_a_stream_is_an_event(opened: Open) -> None:
     buffer = io.BytesIO()
     samples = clip(12_000)
-    samples[0] = POISON
+    samples[0] = INVALID_SAMPLE
     soundfile.write(buffer, samples, 16_000, format="WAV", subtype="FLOAT")
     answer = ask(opened(), buffer.getvalue(), stream="true")
     events = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line]
@@ -329,7 +329,7 @@ def test_adapters_leave_memory_and_come_back(tmp_path: Path) -> None:
 
 
 def test_a_listener_without_a_queue_of_requests_returns_timed_formats() -> None:
-    engine = Engine(talker(), {}, {})
+    engine = Engine(length_transcriber(), {}, {})
 
     class Listener:
         """Offer only what the page of a ZeroGPU Space offers."""

@@ -2,7 +2,7 @@ import json
 
 from escoita.records.transcript import Segment, Transcript
 from escoita.serve import formats
-from tests.talker import clip
+from tests.length_model import clip
 
 
 TEXT = "salom <b>dunyo</b>"

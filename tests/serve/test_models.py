@@ -6,8 +6,8 @@ from escoita.errors import EscoitaError
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.serve.models import find_models, load_engine
 from tests.adapter_samples import GEMMA4_LORA, write_adapter
+from tests.length_model import clip
 from tests.models.samples import write_whisper
-from tests.talker import clip
 
 
 BASE = "quickstart/gemma4"

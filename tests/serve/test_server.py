@@ -10,7 +10,7 @@ from escoita.inference.serving import Engine
 from escoita.recipe.schema import Space
 from escoita.serve.server import listening, running, serve
 from escoita.serve.service import Service
-from tests.talker import Gate, talker
+from tests.length_model import Gate, length_transcriber
 
 
 def test_a_port_that_is_taken_is_named() -> None:
@@ -24,7 +24,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 def test_while_the_model_loads_clients_are_asked_to_come_again(gate: Gate) -> None:
     def load() -> Engine:
         gate()
-        return Engine(talker(), {}, {})
+        return Engine(length_transcriber(), {}, {})
 
     service = Service("talker", {}, Space())
     with listening("127.0.0.1", 0) as listener, running(service, load) as (server, loaded):

@@ -12,9 +12,9 @@ from escoita.recipe.schema import Space
 from escoita.serve.auth import KEYS_VARIABLE
 from escoita.space import app
 from escoita.space.client_limits import MAX_UPLOADS, Clients
+from tests.length_model import SETTINGS, length_transcriber
 from tests.serve.test_app import ask, wav
 from tests.space.pages import demo_of
-from tests.talker import SPOKEN, talker
 
 
 Open = Callable[..., str]
@@ -23,12 +23,12 @@ Open = Callable[..., str]
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    SPOKEN.write(tmp_path / "escoita.json")
+    SETTINGS.write(tmp_path / "escoita.json")
     pages: list[Any] = []
 
     def make(**settings: Any) -> str:
         space = Space(**settings)
-        engine = Engine(talker(), {}, {}, space.max_queue, space.max_minutes * 60)
+        engine = Engine(length_transcriber(), {}, {}, space.max_queue, space.max_minutes * 60)
         demo = demo_of(
             adapters={"adapter": str(tmp_path)},
             ready=lambda: engine,

@@ -59,11 +59,14 @@ def test_second_signal_ends_the_process() -> None:
 WORKER = """
 import os, time
 from escoita.utils.interruption import shield_worker
+shielded, write = os.pipe()
 worker = os.fork()
 if worker == 0:
     shield_worker(0)
-    print("ready", flush=True)
+    os.write(write, b"1")
     time.sleep(60)
+os.read(shielded, 1)  # a signal before that ends the worker
+print("ready", flush=True)
 """
 
 
