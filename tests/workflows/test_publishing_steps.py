@@ -159,4 +159,4 @@ def test_a_tag_publishes_the_adapter_and_a_release_its_page(machine: Runner, hub
     )
     known = {"vars.ESCOITA_RECIPE || 'recipes/quickstart-uzbek.yaml'": RECIPE, "vars.ESCOITA_SPACE": PAGE}
     machine.run(dry, known, **hub.ci_job(repository="ana/train", workflow="space.yml"))
-    assert f"{PAGE}: hardware as it is; a dry run" in machine.summary
+    assert f"{PAGE}: hardware unchanged; dry run" in machine.summary
