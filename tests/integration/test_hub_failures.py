@@ -16,6 +16,8 @@ from tests.hub_double import HubDouble, Repo, serve
 from tests.hub_double.faults import Fault
 
 
+pytestmark = pytest.mark.slow
+
 # Runs the command as `escoita` does, and prints the fields of its error, which the line in words does not show.
 RUN = """
 import sys
