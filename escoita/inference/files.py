@@ -142,7 +142,7 @@ class FileResult:
     Args:
         file ([`InputFile`]): The recording.
         recording ([`~escoita.audio.loading.Recording`], *optional*): Its samples, if it was transcribed.
-        transcript ([`~escoita.records.transcript.Transcript`], *optional*): The transcript, likewise.
+        transcript ([`~escoita.records.transcript.Transcript`], *optional*): Its transcript, if it was transcribed.
         error ([`~escoita.errors.EscoitaError`], *optional*): The reason why it was not transcribed.
     """
 

@@ -107,8 +107,8 @@ def adapter_settings(
     Args:
         adapter (`str`): A folder, or a repository of the Hub.
         language (`str`, *optional*): ISO 639 code, instead of the one in `escoita.json`.
-        prompt (`str`, *optional*): User prompt, likewise.
-        system (`str`, *optional*): System prompt, likewise.
+        prompt (`str`, *optional*): User prompt (default: the prompt that the adapter stores).
+        system (`str`, *optional*): System prompt (default: the prompt that the adapter stores).
 
     Raises:
         EscoitaError: The adapter has no `escoita.json`, and language or prompt is not given.

@@ -143,7 +143,7 @@ class Engine:
         self,
         source: str | Path | np.ndarray,
         adapter: str | None = None,
-        beside: str | None = None,
+        prompt_adapter: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
         """
@@ -155,8 +155,8 @@ class Engine:
             source (`str`, `Path` or `np.ndarray`): A recording of any length; or its samples, of shape `(samples,)`,
                 float32 at 16 kHz.
             adapter (`str`, *optional*): The name of the adapter. The default is the base without an adapter.
-            beside (`str`, *optional*): The adapter whose prompt is used for the base without an adapter. The default
-                is the first adapter.
+            prompt_adapter (`str`, *optional*): The adapter whose prompt is used for the base without an adapter. The
+                default is the first adapter.
             client ([`~escoita.inference.fairness.Client`], *optional*): The client. The default is a new client.
 
         Returns:
@@ -169,14 +169,14 @@ class Engine:
             ClosedError: The engine is closed.
             EscoitaError: The adapter is not offered or cannot be loaded, or memory does not suffice.
         """
-        with closing(self.submit(source, adapter, beside, client)) as request:
+        with closing(self.submit(source, adapter, prompt_adapter, client)) as request:
             yield from request.partials()
 
     def submit(
         self,
         source: str | Path | np.ndarray,
         adapter: str | None = None,
-        beside: str | None = None,
+        prompt_adapter: str | None = None,
         client: Client | None = None,
         language: str | None = None,
     ) -> TranscriptionRequest:
@@ -188,7 +188,7 @@ class Engine:
         Args:
             source (`str`, `Path` or `np.ndarray`): The recording; see [`~Engine.stream`].
             adapter (`str`, *optional*): The name of the adapter.
-            beside (`str`, *optional*): The adapter whose prompt is used for the base without an adapter.
+            prompt_adapter (`str`, *optional*): The adapter whose prompt is used for the base without an adapter.
             client ([`~escoita.inference.fairness.Client`], *optional*): The client.
             language (`str`, *optional*): The ISO 639 code of the language, for a model that takes one. The default is
                 the language of the generation settings.
@@ -203,7 +203,7 @@ class Engine:
         client = client or anyone()
         arrived = self._reserve(client)
         try:
-            request = self._make_request(source, adapter, beside, client, arrived, language)
+            request = self._make_request(source, adapter, prompt_adapter, client, arrived, language)
         except BaseException:
             with self._changed:
                 self._decoding.remove(client)
@@ -212,7 +212,7 @@ class Engine:
         return request
 
     def stream_alone(
-        self, source: str | Path | np.ndarray, adapter: str | None = None, beside: str | None = None
+        self, source: str | Path | np.ndarray, adapter: str | None = None, prompt_adapter: str | None = None
     ) -> Iterator[Partial]:
         """
         Transcribe a recording immediately, without batching.
@@ -222,7 +222,7 @@ class Engine:
 
         Arguments, return value and errors are those of [`~Engine.stream`].
         """
-        request = self._make_request(source, adapter, beside)
+        request = self._make_request(source, adapter, prompt_adapter)
         thread = threading.Thread(target=self._transcribe_alone, args=(request,), daemon=True)
         thread.start()
         try:

@@ -1,9 +1,12 @@
 """Represent the partial transcript of a recording, whose text grows at its end until it is complete."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
+from escoita.inference.fairness import Client
 from escoita.records.transcript import Segment, Transcript
 
 
@@ -33,6 +36,19 @@ class Partial:
     before: int | None = None
     first_text_seconds: float | None = None
     transcript: Transcript | None = None
+
+
+class Listener(Protocol):
+    """Transcribe recordings: an [`~escoita.inference.serving.Engine`], or a model on ZeroGPU."""
+
+    def stream(
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        prompt_adapter: str | None = None,
+        client: Client | None = None,
+    ) -> Iterator[Partial]:
+        """Transcribe a recording; see [`~escoita.inference.serving.Engine.stream`]."""
 
 
 @dataclass(frozen=True)

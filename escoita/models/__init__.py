@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
 from escoita.models.families import BY_MODEL_TYPE
-from escoita.utils.processes import quiet_libraries
+from escoita.utils.library_output import quiet_libraries
 
 
 if TYPE_CHECKING:

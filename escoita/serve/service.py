@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from escoita.audio.loading import check_header
 from escoita.errors import BusyError, EscoitaError
 from escoita.inference.fairness import Client
+from escoita.inference.streaming import Listener
 from escoita.recipe.schema import Space
 from escoita.serve.auth import ApiKeys, require_local_request
 from escoita.serve.errors import RETRY_LOADING, ApiError, invalid
@@ -22,25 +23,10 @@ from escoita.serve.metrics import Metrics
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from escoita.inference.streaming import Partial
-
 
 MEGABYTE = 2**20
 # The most requests that are transcribed at the same time, in addition to the waiting ones.
 MAX_TRANSCRIBED = 32
-
-
-class Listener(Protocol):
-    """Transcribe recordings, such as [`~escoita.inference.serving.Engine`]."""
-
-    def stream(
-        self,
-        source: str | Path,
-        adapter: str | None = None,
-        beside: str | None = None,
-        client: Client | None = None,
-    ) -> "Iterator[Partial]":
-        """Transcribe a recording; see [`~escoita.inference.serving.Engine.stream`]."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
 from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, repository_name, split_revision
 from escoita.inference.fairness import RequestSlots, anyone
+from escoita.inference.streaming import Listener
 from escoita.models.base_model import pin_of, resolve_base
 from escoita.recipe.schema import Space
 from escoita.run_directory import RunDirectory
@@ -57,8 +58,8 @@ def load_for_zero_gpu(load: Callable[[], "Engine"], seconds: float, max_waiting:
 
     # The arguments are sent to another process: names and a path, never the model.
     @spaces.GPU(duration=max(1, round(seconds)))
-    def transcribe(source: str | Path, adapter: str | None, beside: str | None) -> "Iterator[Partial]":
-        yield from engine.stream_alone(source, adapter, beside)
+    def transcribe(source: str | Path, adapter: str | None, prompt_adapter: str | None) -> "Iterator[Partial]":
+        yield from engine.stream_alone(source, adapter, prompt_adapter)
 
     return ZeroGpuListener(transcribe, max_waiting)
 
@@ -82,12 +83,12 @@ class ZeroGpuListener:
         self,
         source: str | Path,
         adapter: str | None = None,
-        beside: str | None = None,
+        prompt_adapter: str | None = None,
         client: "Client | None" = None,
     ) -> "Iterator[Partial]":
         """Transcribe a recording; see [`~escoita.inference.serving.Engine.stream`]."""
         with self._places.take(client or anyone(), self.max_waiting):
-            yield from self.transcribe(source, adapter, beside)
+            yield from self.transcribe(source, adapter, prompt_adapter)
 
 
 class Loading:
@@ -291,19 +292,6 @@ def _not_served() -> "Listener":
 
 def _always() -> bool:
     return True
-
-
-class Listener(Protocol):
-    """Transcribe recordings: an [`~escoita.inference.serving.Engine`], or a [`ZeroGpuListener`]."""
-
-    def stream(
-        self,
-        source: str | Path,
-        adapter: str | None = None,
-        beside: str | None = None,
-        client: "Client | None" = None,
-    ) -> "Iterator[Partial]":
-        """Transcribe a recording; see [`~escoita.inference.serving.Engine.stream`]."""
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def transcribe_recording(
     demo: "Demo",
     recording: str | None,
     adapter: str | None,
-    beside: str | None = None,
+    prompt_adapter: str | None = None,
     seconds: float | None = None,
     client: Client | None = None,
 ) -> Generator[Partial, None, None]:
@@ -142,7 +142,7 @@ def transcribe_recording(
         demo ([`~escoita.space.demo.Demo`]): The demo.
         recording (`str`, *optional*): The upload of the visitor, if there is one.
         adapter (`str`, *optional*): The name of the adapter; without it the base is used.
-        beside (`str`, *optional*): The name of the adapter whose prompt the base gets.
+        prompt_adapter (`str`, *optional*): The name of the adapter whose prompt the base gets.
         seconds (`float`, *optional*): The time limit in seconds. Defaults to `max_seconds` of the recipe.
         client ([`~escoita.inference.fairness.Client`], *optional*): The sender of the request.
 
@@ -167,7 +167,7 @@ def transcribe_recording(
     limit = demo.settings.max_seconds
     deadline = time.monotonic() + (limit if seconds is None else seconds)
     try:
-        stream = cast(Generator[Partial, None, None], engine.stream(recording, adapter, beside, client))
+        stream = cast(Generator[Partial, None, None], engine.stream(recording, adapter, prompt_adapter, client))
         with translatable(demo.settings), closing(stream) as partials:
             for partial in partials:
                 yield partial

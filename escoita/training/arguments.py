@@ -17,7 +17,7 @@ from escoita.recipe.advice import suggested_key
 from escoita.recipe.schema import Modules, Recipe
 from escoita.run_directory import RunDirectory
 from escoita.training.callbacks import require_trackers
-from escoita.utils.processes import quiet_libraries
+from escoita.utils.library_output import quiet_libraries
 
 
 # Fields by which Trainer would select a checkpoint; it would ignore an evaluation at a step without a checkpoint.

@@ -1,4 +1,4 @@
-"""Keep the progress bars, log lines and warnings of libraries out of the output of the commands, or in its form."""
+"""Control what libraries print: progress bars, log lines and warnings."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from escoita.utils.formatting import visible
-from escoita.utils.processes import quiet_libraries, say
+from escoita.utils.processes import say
 
 
 # Beginnings of log lines about files that could not be cached; the error that follows names the folder.
@@ -15,10 +15,18 @@ ABOUT_THE_CACHE = ("Ignor", "Could not cache")
 LONGEST_LINE = 300
 
 
+def quiet_libraries() -> None:
+    """Silence warnings of libraries that concern neither the user nor the result."""
+    # PEFT imports bitsandbytes if it is installed, which warns on some CPUs about a package that is not needed.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # transformers 5.23 renamed an argument that TRL and PEFT still set.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
+
+
 def configure_libraries() -> None:
     """
-    Show the progress bars of libraries only in a terminal, print their log lines and warnings as one line each, and
-    omit known ones. To be called before the libraries are imported.
+    Show the progress bars of libraries only in a terminal, and print their log lines and warnings as one line each,
+    except those of [`quiet_libraries`]. Call it before the libraries are imported.
     """
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

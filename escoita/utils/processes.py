@@ -1,12 +1,10 @@
 """Coordinate the processes and threads of a command, print progress, and report devices and memory."""
 
-import logging
 import os
 import re
 import resource
 import sys
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -196,14 +194,6 @@ def stage(title: str, spinner: bool = True) -> Iterator[None]:
             yield
         finally:
             timer.cancel()
-
-
-def quiet_libraries() -> None:
-    """Silence warnings of libraries that concern neither the user nor the result."""
-    # PEFT imports bitsandbytes if it is installed, which warns on some CPUs about a package that is not needed.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # transformers 5.23 renamed an argument that TRL and PEFT still set.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
 
 
 def device() -> str:

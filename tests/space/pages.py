@@ -40,10 +40,10 @@ class FakeEngine:
         self,
         source: str | Path,
         adapter: str | None = None,
-        beside: str | None = None,
+        prompt_adapter: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
-        self.requests.append((adapter, beside))
+        self.requests.append((adapter, prompt_adapter))
         text = self.texts[adapter]
         if text == "fail":
             raise EscoitaError("no memory", path=f"<b>{Path(source).name}</b>")

@@ -70,7 +70,7 @@ class Stub:
         self,
         source: str | Path,
         adapter: str | None = None,
-        beside: str | None = None,
+        prompt_adapter: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
         length, words = seconds(read_audible(source, self.max_seconds).samples), self.text.split()

@@ -23,7 +23,11 @@ class Uyghur:
     """Return two segments for each recording."""
 
     def stream(
-        self, source: str | Path, adapter: str | None = None, beside: str | None = None, client: Client | None = None
+        self,
+        source: str | Path,
+        adapter: str | None = None,
+        prompt_adapter: str | None = None,
+        client: Client | None = None,
     ) -> Iterator[Partial]:
         segments = (Segment(0.0, 30.0, TEXT), Segment(30.0, 41.0, TEXT))
         text = f"{TEXT} {TEXT}"

@@ -36,18 +36,18 @@ class ProcessEngine(Stub):
         self,
         source: str | Path,
         adapter: str | None = None,
-        beside: str | None = None,
+        prompt_adapter: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
         pytest.fail("requests of several processes cannot be batched")
 
     def stream_alone(
-        self, source: str | Path, adapter: str | None = None, beside: str | None = None
+        self, source: str | Path, adapter: str | None = None, prompt_adapter: str | None = None
     ) -> Iterator[Partial]:
         if adapter == "broken":
             raise EscoitaError("broken", path="acme/broken")
-        self.text = f"{os.getpid()} {adapter} {beside}"
-        yield from super().stream(source, adapter, beside)
+        self.text = f"{os.getpid()} {adapter} {prompt_adapter}"
+        yield from super().stream(source, adapter, prompt_adapter)
 
 
 def run(function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], pipe: Any) -> None:
@@ -115,8 +115,8 @@ def test_each_request_runs_in_its_own_process(durations: list[int]) -> None:
     assert engine.prepared == ["uzbek", "second"], "an adapter that a call loads is lost with its process"
     assert durations == [120]
     *_, last = transcribe_recording(demo_of(ready=lambda: listener), str(CLIP), None, "uzbek")
-    process, adapter, beside = last.text.split()
-    assert (adapter, beside) == ("None", "uzbek") and int(process) != os.getpid()
+    process, adapter, prompt_adapter = last.text.split()
+    assert (adapter, prompt_adapter) == ("None", "uzbek") and int(process) != os.getpid()
 
 
 def test_an_error_is_returned_from_the_process(durations: list[int]) -> None:

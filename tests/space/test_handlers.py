@@ -28,7 +28,7 @@ class Raising:
         self,
         source: str | Path,
         adapter: str | None = None,
-        beside: str | None = None,
+        prompt_adapter: str | None = None,
         client: Client | None = None,
     ) -> Iterator[Partial]:
         yield from ()

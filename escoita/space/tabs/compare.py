@@ -72,9 +72,9 @@ def transcribe_with_both(
     started, first = time.monotonic(), None
     for position, name in enumerate(names):
         other = names[1 - position]
-        adapter, beside = (None, None if other == BASE else other) if name == BASE else (name, None)
+        adapter, prompt_adapter = (None, None if other == BASE else other) if name == BASE else (name, None)
         left = demo.settings.max_seconds - (time.monotonic() - started)
-        for partial_result in transcribe_recording(demo, recording, adapter, beside, left, client):
+        for partial_result in transcribe_recording(demo, recording, adapter, prompt_adapter, left, client):
             yield PairResult(names, (partial_result, None) if position == 0 else (first, partial_result))
         first = partial_result
 

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 
 from escoita.inference.serving import Engine
+from escoita.inference.streaming import Listener
 from escoita.recipe.schema import Space
 from escoita.space.client_limits import MEGABYTE
-from escoita.space.demo import Demo, Listener, Loading
+from escoita.space.demo import Demo, Loading
 from escoita.space.texts import translate
 from tests.space.browsing import Visit, in_chromium, served, upload
 from tests.space.pages import demo_of
