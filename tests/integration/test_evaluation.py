@@ -85,6 +85,7 @@ def test_the_script_and_the_command_have_the_same_options() -> None:
     assert inspect.signature(script).parameters == inspect.signature(evaluate_command).parameters
 
 
+@pytest.mark.slow
 def test_the_script_and_the_function_have_the_same_results(
     quickstart_run: Path, tmp_path: Path, command: Command
 ) -> None:
@@ -98,6 +99,7 @@ def test_the_script_and_the_function_have_the_same_results(
     assert [path.name for path in run.eval.rglob(".*")] == [".lock"]
 
 
+@pytest.mark.slow
 def test_the_script_and_the_command_have_the_same_results(tmp_path: Path, command: Command) -> None:
     manifest, whisper = write_manifest(tmp_path / "mine.jsonl", "test", 4), write_whisper(tmp_path / "tiny-whisper")
     printed = []

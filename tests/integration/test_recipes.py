@@ -62,6 +62,7 @@ def corpora(*names: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_the_uzbek_recipe(dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble) -> None:
     towers = "method.trainable={language: 58368, audio: 100736, vision: none}"
     # The few clips make one step, whose learning rate would be 0 with a warm-up.

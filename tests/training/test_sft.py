@@ -38,6 +38,7 @@ def test_recordings_are_not_copied() -> None:
     assert peak < 1_000_000
 
 
+@pytest.mark.slow
 def test_the_script_and_the_function_train_the_same_adapter(
     short_recipe: Callable[..., Recipe], command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
