@@ -4,6 +4,8 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from escoita.data.rows import Utterance, Utterances
 from escoita.hub.files import weights_digest
 from escoita.recipe.schema import Recipe
