@@ -122,7 +122,7 @@ def _parts(recipe: Recipe) -> dict[str, Any]:
         "model": model,
         "args": arguments,
         "train_dataset": table(_clips(recipe)),
-        "data_collator": SpeechCollator(family, processor, recipe.prompt),
+        "data_collator": SpeechCollator(family, processor, recipe.generation_settings()),
         "processing_class": processor,
         "peft_config": adapter,
     }

@@ -362,7 +362,7 @@ def _remove_journals(setup: Setup) -> None:
 
 def _check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
     """Refuse an adapter, or a merged model, with another prompt than in training, and a token limit of a CTC model."""
-    from escoita.models.whisper_ctc import CtcFamily
+    from escoita.models.ctc import CtcFamily
 
     family = family_for_evaluation(system.base, system.revision)
     limit = next((each.max_new_tokens for each in baselines if each.model == system.base), None)
@@ -372,7 +372,7 @@ def _check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
         return
     processor = family.load_processor(system.base, system.revision)
     if system.adapter is not None:
-        trained_processor(family, processor, system.adapter, system.generation_settings.prompt)
+        trained_processor(family, processor, system.adapter, system.generation_settings)
     else:
         check_prompt(f"model {system.base}", family, processor, adapter_record(system.base, system.revision))
 

@@ -173,8 +173,6 @@ def request_for_manifests(
     allow_other_base: bool = False,
 ) -> EvaluationRequest:
     """Return the request for manifests; for the arguments see [`~escoita.evaluation.evaluate.evaluate_manifests`]."""
-    from escoita.models.chat import ChatFamily
-
     corpora = _named_by_file(manifests)
     if language and not re.fullmatch("[a-z]{2,3}", language):
         raise EscoitaError("not a language code", key="--language", value=language, hint="use a code such as gl")
@@ -189,13 +187,11 @@ def request_for_manifests(
             BASE, base, generation_settings, base_revision, trained=adapter, allow_other_base=allow_other_base
         )
         systems = [base_system, replace(base_system, name=ADAPTER_SYSTEM, adapter=adapter)]
-    elif isinstance(family_for_evaluation(base, base_revision), ChatFamily):
-        if not file_if_any(base, "escoita.json", base_revision):
-            raise EscoitaError(
-                "required, because the model needs the prompt of an adapter", path=base, key="--adapter"
-            )
+    elif file_if_any(base, "escoita.json", base_revision):
         # A model with a merged adapter, as `escoita merge` writes it.
         systems = [SystemSpec(BASE, base, adapter_record(base, base_revision), base_revision)]
+    elif family_for_evaluation(base, base_revision).needs_prompt:
+        raise EscoitaError("required, because the model needs the prompt of an adapter", path=base, key="--adapter")
     elif language is None:
         raise EscoitaError("required without an adapter", path=base, key="--language")
     else:

@@ -8,7 +8,6 @@ from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, split_revision
 from escoita.inference.transcriber import Transcriber
 from escoita.models import family_for_evaluation
-from escoita.models.chat import ChatFamily
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
 from escoita.utils.untrusted import read_object
@@ -152,7 +151,7 @@ def _without_adapter(
         changed = any(value is not None for value in (language, prompt, system))
         known = adapter_record(model, revision)
         return ModelSource(model, settings=_settings(model, known, language, prompt, system) if changed else None)
-    if isinstance(family, ChatFamily):
+    if family.needs_prompt:
         return ModelSource(model, settings=_settings(model, None, language, prompt, system))
     if prompt is not None or system is not None:
         raise EscoitaError("takes no prompt", path=model, hint="leave --prompt and --system out")

@@ -377,7 +377,7 @@ def _in_language(transcriber: Transcriber, language: str | None) -> Transcriber:
     Raises:
         EscoitaError: The model transcribes another language; `key` is `language`.
     """
-    from escoita.models.whisper_ctc import matching
+    from escoita.models.languages import matching
 
     settings = transcriber.generation_settings
     if language is None or matching(language, [settings.language]):

@@ -194,7 +194,7 @@ class Transcriber:
         return other
 
     def _use_processor_of(self, adapter: str) -> None:
-        processor = trained_processor(self.family, self.processor, adapter, self.generation_settings.prompt)
+        processor = trained_processor(self.family, self.processor, adapter, self.generation_settings)
         if processor is not self.processor:
             self.processor, self.encoder = processor, copy.deepcopy(processor)
 

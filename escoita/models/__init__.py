@@ -14,10 +14,10 @@ from escoita.utils.library_output import quiet_libraries
 
 if TYPE_CHECKING:
     from escoita.models.base import Family
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
 
 
-def family_of(base: str, revision: str | None = None) -> ChatFamily:
+def family_of(base: str, revision: str | None = None) -> TrainableFamily:
     """
     Return the family of a base model that can be trained, selected by the `model_type` of its configuration.
 
@@ -49,7 +49,8 @@ def family_for_evaluation(model: str, revision: str | None = None) -> Family:
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
-    from escoita.models.whisper_ctc import CtcFamily, WhisperFamily
+    from escoita.models.ctc import CtcFamily
+    from escoita.models.whisper import WhisperFamily
 
     family, model_type = _families(model, revision)
     if family is not None:
@@ -63,7 +64,7 @@ def family_for_evaluation(model: str, revision: str | None = None) -> Family:
     raise EscoitaError("not supported", path=model, key="model_type", value=model_type)
 
 
-def trained_family(model_type: str, config: dict[str, Any] | None = None) -> ChatFamily | None:
+def trained_family(model_type: str, config: dict[str, Any] | None = None) -> TrainableFamily | None:
     """
     Return the family of a model type that can be trained, or `None`.
 
@@ -88,7 +89,7 @@ def _config(model: str, revision: str | None) -> dict[str, Any]:
     return PreTrainedConfig.get_config_dict(model, revision=revision)[0]
 
 
-def _families(model: str, revision: str | None) -> tuple[ChatFamily | None, str]:
+def _families(model: str, revision: str | None) -> tuple[TrainableFamily | None, str]:
     """Return the family of a model, or `None` if it cannot be trained, and its model type."""
     from transformers import PreTrainedConfig
     from transformers.utils import logging

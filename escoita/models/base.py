@@ -69,11 +69,13 @@ class Family(ABC):
         config (`dict[str, Any]`): The `config.json` of the base; empty if not given.
         auto_model (`str`): The class of transformers that loads the model.
         complete (`bool`): Whether a model that is stored without some of its parameters is refused.
+        needs_prompt (`bool`): Whether the model cannot transcribe without a prompt.
     """
 
     max_audio_seconds: float = 30.0
     auto_model: ClassVar[str]
     complete: ClassVar[bool] = False
+    needs_prompt: ClassVar[bool] = False
 
     def __init__(self, config: dict[str, Any] | None = None):
         self.config = config or {}

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,14 +9,12 @@ import torch
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
-from escoita.models.base import Family, Watch, watch_arguments
+from escoita.models.base import Watch, watch_arguments
 from escoita.models.chat_templates import rendered
-from escoita.models.families import FamilyInfo
-from escoita.models.small_copy import Sizes
+from escoita.models.trainable import IGNORED, TrainableFamily
 from escoita.records.training import AdapterRecord, Prompt
 
 
-IGNORED = -100
 # A message part that a template writes in Python or JSON instead of its text.
 LITERAL = re.compile(r"""\{\s*['"]type['"]\s*:""")
 
@@ -34,43 +31,24 @@ def pad_with_silence(clip: np.ndarray, samples: int, multiple: int = 1) -> np.nd
     return np.pad(clip, (0, -(-(len(clip) + samples) // multiple) * multiple - len(clip)))
 
 
-class ChatFamily(Family):
+class ChatFamily(TrainableFamily):
     """
-    Define the interface of a family that can be trained.
+    Define the interface of a family of chat models with audio in their template.
 
     Attributes:
-        info ([`~escoita.models.families.FamilyInfo`]): The names and other data that are read without torch.
         end_of_target (`str`): The end of the assistant's turn, which has loss and stops generation.
-        audio_features (`str`): The key of the audio in a batch.
         audio_placeholder (`str`): The audio placeholder in a rendered prompt, if no tokenizer file contains it.
-        towers (`dict[str, str]`): The regular expression for the parameters of each tower; the first match applies.
-        small_sizes (`dict[str, dict[str, Any]]`): The sizes of a small copy of a base, by the type of each section of
-            its configuration; see [`~escoita.models.small_copy.small_config`].
     """
 
     auto_model = "AutoModelForMultimodalLM"
-    complete = True
-    info: ClassVar[FamilyInfo]
+    needs_prompt = True
+    task_type = "CAUSAL_LM"
     end_of_target: ClassVar[str]
-    audio_features: ClassVar[str] = "input_features"
     audio_placeholder: ClassVar[str] = "<|audio|>"
-    towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
-    small_sizes: ClassVar[Sizes]
 
-    @property
-    def unquantized_modules(self) -> tuple[str, ...]:
-        """Return the patterns of all towers except the language tower, as in the 4-bit bases of Unsloth."""
-        return tuple(pattern for tower, pattern in self.towers.items() if tower != "language")
-
-    def save_processor(self, processor: Any, folder: Path) -> None:
-        """Save the processor without the padding state of its last call, which would break the next call."""
-        processor.tokenizer.backend_tokenizer.no_padding()
-        processor.tokenizer.backend_tokenizer.no_truncation()
-        processor.save_pretrained(folder)
-
-    def tower_of(self, parameter: str) -> str:
-        """Return the name of the tower that a parameter belongs to."""
-        return next(tower for tower, pattern in self.towers.items() if re.search(pattern, parameter))
+    def rendered_prompt(self, processor: Any, settings: AdapterRecord) -> str:
+        """Return the prompt as the chat template renders it."""
+        return self.render(processor, settings.prompt)
 
     def render(self, processor: Any, prompt: Prompt) -> str:
         """
@@ -147,31 +125,23 @@ class ChatFamily(Family):
         )
         return output[:, prompt_length:]
 
+    def targets(self, processor: Any, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each transcript and of the end of its turn."""
+        ended = [text + self.end_of_target for text in texts]
+        return processor.tokenizer(ended, add_special_tokens=False)["input_ids"]
+
     def encode_with_targets(
-        self, processor: Any, audio: Sequence[np.ndarray], texts: Sequence[str], prompt: Prompt
+        self, processor: Any, audio: Sequence[np.ndarray], texts: Sequence[str], settings: AdapterRecord
     ) -> dict[str, torch.Tensor]:
-        """
-        Build a training batch: the same prompt as for generation, and the transcript with labels.
-
-        Args:
-            processor (`ProcessorMixin`): The processor of the family.
-            audio (`Sequence[np.ndarray]`): The clips, each of shape `(samples,)`, float32 at 16 kHz.
-            texts (`Sequence[str]`): The transcripts.
-            prompt ([`Prompt`]): The prompt for each clip.
-
-        Returns:
-            `dict[str, torch.Tensor]`: The tensors of [`~ChatFamily.encode`], and `labels` of shape `(batch, length)`,
-            which are -100 except on the transcript and the end of its turn.
-        """
-        tokenizer = processor.tokenizer
-        batch = self.encode(processor, audio, prompt)
-        targets = tokenizer([text + self.end_of_target for text in texts], add_special_tokens=False)["input_ids"]
+        """Append the targets to the batch for generation; see [`TrainableFamily.encode_with_targets`]."""
+        batch = self.encode(processor, audio, settings.prompt)
+        targets = self.targets(processor, texts)
         attended = batch["attention_mask"].bool()
         # The target is appended to every tensor with the shape of the token ids; its token types are zero, for text.
         batch["labels"] = torch.full_like(batch["input_ids"], IGNORED)
         zeros = [[0] * len(target) for target in targets]
         tails = {"input_ids": targets, "labels": targets, "attention_mask": [[1] * len(target) for target in targets]}
-        padding = {"input_ids": tokenizer.pad_token_id, "labels": IGNORED}
+        padding = {"input_ids": processor.tokenizer.pad_token_id, "labels": IGNORED}
         # The mask of the audio features may have the same shape.
         keys = [key for key in batch if batch[key].shape == attended.shape and not re.search("audio|feature", key)]
         for key in keys:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from escoita.errors import EscoitaError
 from escoita.hub.files import adapter_record, file_if_any, split_revision
 from escoita.models.errors import PromptMismatchError
-from escoita.records.training import AdapterRecord, Prompt
+from escoita.records.training import AdapterRecord
 from escoita.utils.formatting import visible
 from escoita.utils.processes import say
 
 
 if TYPE_CHECKING:
     from escoita.models.base import Family
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
 
 TEMPLATE = "chat_template.jinja"
 # A processor has at least one of these files.
@@ -23,7 +23,7 @@ PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 SHOWN = 300
 
 
-def trained_processor(family: "Family", processor: Any, adapter: str, prompt: Prompt) -> Any:
+def trained_processor(family: "Family", processor: Any, adapter: str, settings: AdapterRecord) -> Any:
     """
     Load the processor that an adapter was trained with.
 
@@ -34,7 +34,8 @@ def trained_processor(family: "Family", processor: Any, adapter: str, prompt: Pr
         family ([`~escoita.models.base.Family`]): The family of the base.
         processor (`ProcessorMixin`): The processor of the base.
         adapter (`str`): A folder, or a repository on the Hub.
-        prompt ([`Prompt`]): The prompt that is compared between base and adapter if the adapter has no record.
+        settings ([`AdapterRecord`]): The generation settings whose prompt is compared between base and adapter if the
+            adapter has no record.
 
     Returns:
         `ProcessorMixin`: The processor of the adapter; the processor of the base if the adapter has none, or an
@@ -44,9 +45,9 @@ def trained_processor(family: "Family", processor: Any, adapter: str, prompt: Pr
         EscoitaError: A file cannot be used, or the tokenizer differs from that of the base.
         PromptMismatchError: The processor writes another prompt than the prompt of the training.
     """
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
 
-    if not isinstance(family, ChatFamily):
+    if not isinstance(family, TrainableFamily):
         return processor
     record = adapter_record(adapter) if _file(adapter, "escoita.json") else None
     own = _saved_processor(family, adapter) if record else None
@@ -57,9 +58,9 @@ def trained_processor(family: "Family", processor: Any, adapter: str, prompt: Pr
         own = _with_template(processor, adapter)
     if record is not None:
         check_prompt(adapter, family, own, record)
-        prompt = record.prompt
+        settings = record
     if own is not processor:
-        _compare_with_base(family, own, processor, prompt, adapter)
+        _compare_with_base(family, own, processor, settings, adapter)
     return own
 
 
@@ -76,11 +77,11 @@ def check_prompt(source: str, family: "Family", processor: Any, record: AdapterR
     Raises:
         PromptMismatchError: The prompts differ.
     """
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
 
-    if record.rendered_prompt is None or not isinstance(family, ChatFamily):
+    if record.rendered_prompt is None or not isinstance(family, TrainableFamily):
         return
-    now = family.render(processor, record.prompt)
+    now = family.rendered_prompt(processor, record)
     if now != record.rendered_prompt:
         trained, written = _from_difference(record.rendered_prompt, now)
         raise PromptMismatchError(path=source, trained=trained, written=written)
@@ -94,7 +95,7 @@ def _file(adapter: str, name: str) -> Path | None:
         return None
 
 
-def _saved_processor(family: "ChatFamily", adapter: str) -> Any:
+def _saved_processor(family: "TrainableFamily", adapter: str) -> Any:
     """Return the processor that was saved with the adapter, or `None`."""
     from escoita.models.processor_files import LIMITS, check_processor_files
 
@@ -146,9 +147,11 @@ def _is_equivalent(own: Any, of_base: Any) -> bool:
     return settings(own) == settings(of_base)
 
 
-def _compare_with_base(family: "ChatFamily", own: Any, of_base: Any, prompt: Prompt, adapter: str) -> None:
+def _compare_with_base(
+    family: "TrainableFamily", own: Any, of_base: Any, settings: AdapterRecord, adapter: str
+) -> None:
     try:
-        base_prompt, adapter_prompt = family.render(of_base, prompt), family.render(own, prompt)
+        base_prompt, adapter_prompt = (family.rendered_prompt(each, settings) for each in (of_base, own))
     except EscoitaError:  # reported when the failing template is used
         return
     if base_prompt != adapter_prompt:

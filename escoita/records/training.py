@@ -139,6 +139,8 @@ class AdapterRecord(Record):
         rendered_prompt (`str`, *optional*): The prompt as the chat template rendered it in training, with the
             placeholder of the audio; `None` in records of escoita 0.1.0.
         base ([`BaseRecord`], *optional*): The base that it was trained on; `None` in records of escoita 0.1.0.
+        language_token (`str`, *optional*): The code of Whisper's language token in the prompt, or `none`; `None` for
+            a model without such tokens, and for a Whisper that detects a language that it does not support.
     """
 
     made_by = "escoita train"
@@ -149,6 +151,7 @@ class AdapterRecord(Record):
     load_in_4bit: bool = False
     rendered_prompt: str | None = Field(None, max_length=200_000)
     base: BaseRecord | None = None
+    language_token: str | None = Field(None, pattern=r"^(none|[a-z]{2,3})$")
 
 
 class CorpusUse(RecordModel):

@@ -207,18 +207,23 @@ def typed(key: str, value: Any) -> Any:
     return found
 
 
-def peft_config(recipe: Recipe) -> LoraConfig:
+def peft_config(recipe: Recipe, task_type: str | None = "CAUSAL_LM") -> LoraConfig:
     """
     Return the configuration of the adapter.
 
     Fully trained modules are an adapter too, which holds copies instead of low-rank matrices, so that PEFT saves,
     loads, disables and merges them.
+
+    Args:
+        recipe ([`Recipe`]): The recipe, with the method.
+        task_type (`str`, *optional*, defaults to `"CAUSAL_LM"`): The task type of the family; see
+            [`~escoita.models.trainable.TrainableFamily`].
     """
     if isinstance(recipe.method, Modules):
         return LoraConfig(
-            target_modules=DUMMY_TARGET_MODULES, modules_to_save=recipe.method.modules, task_type="CAUSAL_LM"
+            target_modules=DUMMY_TARGET_MODULES, modules_to_save=recipe.method.modules, task_type=task_type
         )
-    return LoraConfig(**recipe.method.model_dump(exclude={"kind", "trainable"}), task_type="CAUSAL_LM")
+    return LoraConfig(**recipe.method.model_dump(exclude={"kind", "trainable"}), task_type=task_type)
 
 
 # TRL applies these to rows of text. A row here is a clip, and the model family makes its prompt.

@@ -12,7 +12,7 @@ from escoita.recipe.schema import Modules, Recipe
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
 
 
 def prepare_precision(model: torch.nn.Module) -> None:
@@ -78,13 +78,13 @@ def import_first(recipe: Recipe) -> None:
         raise TrainingError(problem, key="engine", value="unsloth", hint=hint) from error
 
 
-def load_for_training(recipe: Recipe, family: "ChatFamily") -> tuple[Any, "PeftConfig | None"]:
+def load_for_training(recipe: Recipe, family: "TrainableFamily") -> tuple[Any, "PeftConfig | None"]:
     """
     Load the base and, with Unsloth, add the adapter.
 
     Args:
         recipe ([`Recipe`]): The recipe, with base, precision and method.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
 
     Returns:
         `tuple`: The model, and the configuration of the adapter that SFTTrainer adds; `None` with Unsloth, whose model
@@ -100,7 +100,7 @@ def load_for_training(recipe: Recipe, family: "ChatFamily") -> tuple[Any, "PeftC
     from escoita.training.arguments import peft_config
 
     model = family.load_model(recipe.base, recipe.base_revision, recipe.dtype, load_in_4bit=recipe.load_in_4bit)
-    return model, peft_config(recipe)
+    return model, peft_config(recipe, family.task_type)
 
 
 def untrained(recipe: Recipe) -> Any:
@@ -119,7 +119,7 @@ def untrained(recipe: Recipe) -> Any:
     with torch.device("meta"):
         model = family.empty_model(recipe.base, recipe.base_revision)
         try:
-            return get_peft_model(model, peft_config(recipe))
+            return get_peft_model(model, peft_config(recipe, family.task_type))
         except ValueError as error:  # PEFT names the targets that it does not find or support
             reason = " ".join(str(error).split())[:300]
             raise TrainingError(f"the adapter cannot be added to the base: {reason}", key="method") from error

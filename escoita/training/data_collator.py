@@ -11,8 +11,8 @@ from escoita.audio.loading import seconds
 from escoita.data.clips import read_clip
 from escoita.data.rows import SCHEMA, Utterance
 from escoita.errors import EscoitaError, TrainingError
-from escoita.models.chat import ChatFamily
-from escoita.records.training import Prompt
+from escoita.models.trainable import TrainableFamily
+from escoita.records.training import AdapterRecord
 
 
 # The key of a batch that holds the durations of its clips in seconds; the trainer removes it before the model.
@@ -52,15 +52,15 @@ class SpeechCollator:
     Decode clips, extract features, and build prompt, target and labels.
 
     Args:
-        family ([`ChatFamily`]): The model family.
+        family ([`TrainableFamily`]): The model family.
         processor (`ProcessorMixin`): The processor of the family.
-        prompt ([`Prompt`]): The prompt of each clip.
-        max_length (`int`, *optional*): The limit of tokens of prompt, audio and transcript; none by default.
+        settings ([`AdapterRecord`]): The generation settings, with the prompt of each clip.
+        max_length (`int`, *optional*): The limit of the tokens of a row; none by default.
     """
 
-    family: ChatFamily
+    family: TrainableFamily
     processor: Any
-    prompt: Prompt
+    settings: AdapterRecord
     max_length: int | None = None
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -68,8 +68,8 @@ class SpeechCollator:
         Return the batch of some rows, which have the fields of [`Utterance`].
 
         Returns:
-            `dict[str, torch.Tensor]`: The output of [`ChatFamily.encode_with_targets`], and the durations of the clips
-            in seconds of shape `(batch,)` as `clip_seconds`.
+            `dict[str, torch.Tensor]`: The output of [`TrainableFamily.encode_with_targets`], and the durations of the
+            clips in seconds of shape `(batch,)` as `clip_seconds`.
 
         Raises:
             EscoitaError: A clip cannot be read, or has more tokens than the limit.
@@ -83,10 +83,10 @@ class SpeechCollator:
 
     def _batch(self, clips: list[Utterance]) -> dict[str, torch.Tensor]:
         audio = [read_clip(clip) for clip in clips]
-        batch = self.family.encode_with_targets(self.processor, audio, [clip.text for clip in clips], self.prompt)
+        batch = self.family.encode_with_targets(self.processor, audio, [clip.text for clip in clips], self.settings)
         if self.max_length is not None:
-            for clip, tokens in zip(clips, batch["attention_mask"].sum(1).tolist(), strict=True):
-                if tokens > self.max_length:
+            for clip, row in zip(clips, self.family.rows(batch), strict=True):
+                if (tokens := len(row.tokens)) > self.max_length:
                     raise TooManyTokensError(
                         path=clip.source, row=clip.row, value=clip.audio, tokens=tokens, limit=self.max_length
                     )

@@ -64,7 +64,7 @@ def merge_run(
     with folder_written(unfinished):
         model.save_pretrained(unfinished)
         processor = family.load_processor(base.name, base.revision)
-        processor = trained_processor(family, processor, adapter, generation_settings.prompt)
+        processor = trained_processor(family, processor, adapter, generation_settings)
         family.save_processor(processor, unfinished)
         generation_settings.model_copy(update={"base": base.record()}).write(unfinished / "escoita.json")
         sync_files(unfinished)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from escoita.data.loading import Gathered
 from escoita.hub.files import adapter_record, weights_digest
-from escoita.models.chat import ChatFamily
+from escoita.models.trainable import TrainableFamily
 from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, CorpusUse, LossPoint, TrainingRecord, ValidationPoint
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
@@ -28,7 +28,7 @@ VERSIONS = ("escoita", "torch", "transformers", "trl", "peft", "datasets", "toke
 
 def save_adapter(
     trainer: Any,
-    family: ChatFamily,
+    family: TrainableFamily,
     recipe: Recipe,
     run: RunDirectory,
     weights: dict[str, Any] | None = None,
@@ -42,7 +42,7 @@ def save_adapter(
 
     Args:
         trainer ([`SpeechTrainer`]): The trainer after training.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         recipe ([`Recipe`]): The recipe of the run.
         run ([`RunDirectory`]): The run directory.
         weights (`dict[str, Any]`, *optional*): The weights from [`SpeechTrainer.full_weights`].
@@ -61,8 +61,11 @@ def save_adapter(
             shutil.copytree(best, unfinished)
         else:
             save_weights(trainer.model, unfinished, weights)
-        family.save_processor(trainer.processing_class, unfinished)
-        write_settings(recipe, unfinished, base, family.render(trainer.processing_class, recipe.prompt))
+        processor = trainer.processing_class
+        family.save_processor(processor, unfinished)
+        settings = family.resolved_settings(processor, recipe.generation_settings())
+        rendered = family.rendered_prompt(processor, settings)
+        settings.model_copy(update={"base": base, "rendered_prompt": rendered}).write(unfinished / "escoita.json")
         if base is not None:
             pin_revision(unfinished / "adapter_config.json", base.commit)
         sync_files(unfinished)
@@ -70,14 +73,6 @@ def save_adapter(
     check_saved(unfinished, family.tower_of, step)
     shutil.rmtree(run.adapter, ignore_errors=True)
     unfinished.rename(run.adapter)
-
-
-def write_settings(
-    recipe: Recipe, folder: Path, base: BaseRecord | None = None, rendered_prompt: str | None = None
-) -> None:
-    """Write `escoita.json` into the folder of an adapter, with the base and the prompt that training rendered."""
-    update = {"base": base, "rendered_prompt": rendered_prompt}
-    recipe.generation_settings().model_copy(update=update).write(folder / "escoita.json")
 
 
 def pin_revision(path: Path, commit: str | None) -> None:
@@ -96,7 +91,8 @@ def update_settings(recipe: Recipe, run: RunDirectory) -> None:
     """
     recipe.write(run.recipe)
     before = adapter_record(str(run.adapter))
-    write_settings(recipe, run.adapter, before.base, before.rendered_prompt)
+    trained = {key: getattr(before, key) for key in ("base", "rendered_prompt", "language_token")}
+    recipe.generation_settings().model_copy(update=trained).write(run.adapter / "escoita.json")
     record, digests = TrainingRecord.read(run.training), adapter_files(run.adapter)
     if record.adapter_files and record.adapter_files != digests:
         record.model_copy(update={"adapter_files": digests}).write(run.training)
@@ -109,7 +105,7 @@ def adapter_files(adapter: Path) -> dict[str, str]:
 
 def training_record(
     trainer: Any,
-    family: ChatFamily,
+    family: TrainableFamily,
     recipe: Recipe,
     adapter: Path,
     trainable: dict[str, int],
@@ -122,7 +118,7 @@ def training_record(
 
     Args:
         trainer ([`SpeechTrainer`]): The trainer after training.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         recipe ([`Recipe`]): The recipe of the run.
         adapter (`Path`): The folder of the saved adapter.
         trainable (`dict[str, int]`): The number of trained parameters of each tower.

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import TrainingError, UntrainedError
-from escoita.models.chat import IGNORED, ChatFamily
+from escoita.models.trainable import IGNORED, TrainableFamily
 from escoita.models.weight_files import non_finite_tensors
 from escoita.recipe.schema import Expectation
 from escoita.utils.processes import gathered
@@ -43,18 +43,18 @@ class LabelError(TrainingError):
     Report a batch whose labels or inputs do not match a transcript, which is the `value`.
 
     Args:
-        field (`str`): The tensor concerned, `labels` or `input_ids`.
+        field (`str`): The field of [`~escoita.models.trainable.Row`] concerned, `labels` or `tokens`.
     """
 
     field: str
 
 
-def check_batch(family: ChatFamily, processor: Any, batch: dict[str, torch.Tensor], texts: Sequence[str]) -> None:
+def check_batch(family: TrainableFamily, processor: Any, batch: dict[str, torch.Tensor], texts: Sequence[str]) -> None:
     """
     Check that a batch holds audio, and that its labels cover only the transcripts and the end of the turn.
 
     Args:
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         processor (`ProcessorMixin`): The processor of the family.
         batch (`dict[str, torch.Tensor]`): The batch from the collator.
         texts (`Sequence[str]`): The transcripts.
@@ -66,17 +66,15 @@ def check_batch(family: ChatFamily, processor: Any, batch: dict[str, torch.Tenso
     features = batch.get(family.audio_features)
     if features is None or features.shape[0] != len(texts) or not features.any():
         raise MissingAudioError(clips=len(texts))
-    for row, text in enumerate(texts):
-        labeled = batch["labels"][row] != IGNORED
-        target = processor.tokenizer(text + family.end_of_target, add_special_tokens=False)["input_ids"]
-        start = len(labeled) - len(target)
-        if labeled[:start].any() or batch["labels"][row, start:].tolist() != target:
+    for text, target, row in zip(texts, family.targets(processor, texts), family.rows(batch), strict=True):
+        start = len(row.labels) - len(target)
+        if row.labels != [IGNORED] * start + target:
             raise LabelError("the labels cover more or other tokens than the transcript", value=text, field="labels")
-        if batch["input_ids"][row, start:].tolist() != target:
-            raise LabelError("the input does not end with the transcript", value=text, field="input_ids")
+        if row.tokens[start:] != target:
+            raise LabelError("the input does not end with the transcript", value=text, field="tokens")
 
 
-def check_precision_of_steps(family: ChatFamily, fp16: bool) -> None:
+def check_precision_of_steps(family: TrainableFamily, fp16: bool) -> None:
     """
     Refuse fp16 for a family whose gradients are infinite in fp16.
 
@@ -88,7 +86,7 @@ def check_precision_of_steps(family: ChatFamily, fp16: bool) -> None:
         raise TrainingError(f"{family.info.name} does not support fp16", key="training.fp16", value=True, hint=hint)
 
 
-def count_trainable(family: ChatFamily, model: torch.nn.Module) -> dict[str, int]:
+def count_trainable(family: TrainableFamily, model: torch.nn.Module) -> dict[str, int]:
     """Return the number of trainable parameters of each tower, including towers with none."""
     counts = Counter(dict.fromkeys(family.towers, 0))
     for name, parameter in model.named_parameters():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from trl import SFTConfig
 
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
     from escoita.training.data_collator import SpeechCollator
     from escoita.training.resume import DataState
     from escoita.training.trainer import SpeechTrainer
@@ -49,7 +49,7 @@ class Setup:
         arguments (`SFTConfig`): The arguments of SFTTrainer.
         processes (`PartialState`): The processes that train together.
         base ([`Base`]): The base, whose weights are not loaded.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         restart (`bool`): Whether to remove checkpoints, adapter and record of the run.
         accept_changed_data (`bool`): Whether to resume on other rows than the run began with.
     """
@@ -60,7 +60,7 @@ class Setup:
     arguments: "SFTConfig"
     processes: "PartialState"
     base: Base
-    family: "ChatFamily"
+    family: "TrainableFamily"
     restart: bool = False
     accept_changed_data: bool = False
 
@@ -244,7 +244,8 @@ def make_collator(setup: Setup, processor: Any) -> "SpeechCollator":
     """Return the collator that makes batches of decoded audio, prompts and labels."""
     from escoita.training.data_collator import SpeechCollator
 
-    return SpeechCollator(setup.family, processor, setup.recipe.prompt, setup.arguments.max_length)
+    settings = setup.family.resolved_settings(processor, setup.recipe.generation_settings())
+    return SpeechCollator(setup.family, processor, settings, setup.arguments.max_length)
 
 
 def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Datasets) -> dict[str, int]:

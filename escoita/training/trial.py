@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from escoita.errors import EscoitaError, RecipeError, TrainingError
-from escoita.models.chat import ChatFamily
 from escoita.models.small_copy import small_config
+from escoita.models.trainable import TrainableFamily
 from escoita.recipe.schema import Modules, Recipe
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import visible
@@ -52,7 +52,12 @@ class TrialError(TrainingError):
 
 
 def check_by_trial(
-    recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any, excluded: Collection[str] = ()
+    recipe: Recipe,
+    family: TrainableFamily,
+    processor: Any,
+    rows: "Dataset",
+    adapted: Any,
+    excluded: Collection[str] = (),
 ) -> None:
     """
     Take one training step on a small copy of the base.
@@ -62,7 +67,7 @@ def check_by_trial(
 
     Args:
         recipe ([`Recipe`]): The recipe, with base, method and training.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         processor (`ProcessorMixin`): The processor of the family, which is not changed.
         rows (`Dataset`): The training rows, of which the first are used.
         adapted (`PeftModel`): The base without weights, with the adapter, from
@@ -107,7 +112,7 @@ def _with(recipe: Recipe, fields: dict[str, Any]) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training | fields})
 
 
-def _refusal(recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any) -> str:
+def _refusal(recipe: Recipe, family: TrainableFamily, processor: Any, rows: "Dataset", adapted: Any) -> str:
     """Return why the step fails, in one line, or an empty string if it succeeds."""
     with tempfile.TemporaryDirectory() as folder, _isolated():
         try:
@@ -126,7 +131,7 @@ def _line(error: BaseException) -> str:
 
 
 def _take_step(
-    recipe: Recipe, family: ChatFamily, processor: Any, rows: "Dataset", adapted: Any, folder: Path
+    recipe: Recipe, family: TrainableFamily, processor: Any, rows: "Dataset", adapted: Any, folder: Path
 ) -> None:
     from accelerate.utils import DynamoBackend
     from transformers import set_seed
@@ -145,14 +150,15 @@ def _take_step(
         raise TrainingError(f"the small copy has {size:,} parameters, too many for a trial", key="base")
     model = family.from_config(config)
     family.adjust(model)
+    settings = family.resolved_settings(processor, recipe.generation_settings())
     trainer = SpeechTrainer(
         model=model,
         args=arguments,
         train_dataset=rows,
         eval_dataset=None if arguments.eval_strategy == "no" else rows,
-        data_collator=SpeechCollator(family, processor, recipe.prompt, arguments.max_length),
+        data_collator=SpeechCollator(family, processor, settings, arguments.max_length),
         processing_class=processor,
-        peft_config=small_adapter(recipe, adapted, model),
+        peft_config=small_adapter(recipe, family, adapted, model),
     )
     remove_printers(trainer)
     prepare_precision(trainer.model)
@@ -187,12 +193,13 @@ def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":
     return arguments
 
 
-def small_adapter(recipe: Recipe, adapted: Any, small: torch.nn.Module) -> "LoraConfig":
+def small_adapter(recipe: Recipe, family: TrainableFamily, adapted: Any, small: torch.nn.Module) -> "LoraConfig":
     """
     Return the configuration of the adapter for the small copy, with the modules that correspond to the adapted ones.
 
     Args:
         recipe ([`Recipe`]): The recipe, with the method.
+        family ([`TrainableFamily`]): The family of the base.
         adapted (`PeftModel`): The full base without weights, with the adapter.
         small (`torch.nn.Module`): The small copy of the base.
     """
@@ -200,7 +207,7 @@ def small_adapter(recipe: Recipe, adapted: Any, small: torch.nn.Module) -> "Lora
 
     from escoita.training.arguments import peft_config
 
-    config = peft_config(recipe)
+    config = peft_config(recipe, family.task_type)
     if isinstance(recipe.method, Modules):
         base = adapted.get_base_model()
         names = [name for name, module in base.named_modules() if isinstance(module, ModulesToSaveWrapper)]

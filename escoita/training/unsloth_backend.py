@@ -18,10 +18,10 @@ from unsloth import FastModel  # noqa: E402 after the variables are set
 
 
 if TYPE_CHECKING:
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
 
 
-def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
+def load_with_adapter(recipe: Recipe, family: "TrainableFamily") -> Any:
     """
     Load the base and add the recipe's adapter.
 
@@ -30,7 +30,7 @@ def load_with_adapter(recipe: Recipe, family: "ChatFamily") -> Any:
 
     Args:
         recipe ([`Recipe`]): A recipe with the method [`Lora`].
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
 
     Returns:
         `PeftModel`: The model, ready for training.

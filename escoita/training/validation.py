@@ -18,7 +18,7 @@ from escoita.inference.batching import batches_by_seconds
 from escoita.inference.transcriber import Transcriber
 from escoita.metrics.normalizers import normalizer
 from escoita.metrics.wer import character_edits, word_edits
-from escoita.models.chat import ChatFamily
+from escoita.models.trainable import TrainableFamily
 from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord
 from escoita.training.checkpointing import ValidationInterrupted
@@ -246,7 +246,7 @@ class ValidationSet:
 
     Args:
         clips ([`Utterances`]): The sample.
-        family ([`ChatFamily`]): The model family.
+        family ([`TrainableFamily`]): The model family.
         processor (`ProcessorMixin`): The processor of the family.
         generation_settings ([`AdapterRecord`]): The prompt, the language and the token limit.
         normalizer (`str`): The name of the text normalizer.
@@ -254,7 +254,7 @@ class ValidationSet:
     """
 
     clips: Utterances
-    family: ChatFamily
+    family: TrainableFamily
     processor: Any
     generation_settings: AdapterRecord
     normalizer: str
@@ -263,12 +263,11 @@ class ValidationSet:
     _transcriber: Transcriber | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def of(cls, clips: Utterances, recipe: Recipe, family: ChatFamily, processor: Any) -> Self:
+    def of(cls, clips: Utterances, recipe: Recipe, family: TrainableFamily, processor: Any) -> Self:
         """Draw the sample of a recipe from all clips of the validation corpora."""
         sampled = clips.take(sample(clips.column("corpus"), recipe.validation.clips))
-        return cls(
-            sampled, family, processor, recipe.generation_settings(), recipe.eval.normalizer, recipe.eval.batch_seconds
-        )
+        settings = family.resolved_settings(processor, recipe.generation_settings())
+        return cls(sampled, family, processor, settings, recipe.eval.normalizer, recipe.eval.batch_seconds)
 
     def evaluate(self, model: Any, request: StopRequest) -> dict[str, float]:
         """

@@ -6,7 +6,7 @@ from bench.plain_script import PlainCollator
 from bench.quickstart import ROOT, load_clips
 from bench.training import measure_training
 from escoita.models.gemma4 import Gemma4Family
-from escoita.records.training import Prompt
+from escoita.records.training import AdapterRecord, Prompt
 
 
 PROMPT = Prompt(
@@ -29,7 +29,9 @@ def test_the_plain_script_has_the_same_inputs_and_labels() -> None:
     clips = list(load_clips("uz")[:3])
     plain = PlainCollator(processor, PROMPT)([{"audio": clip.audio, "text": clip.text} for clip in clips])
     audio = [soundfile.read(clip.audio, dtype="float32")[0] for clip in clips]
-    ours = family.encode_with_targets(processor, audio, [clip.text for clip in clips], PROMPT)
+    ours = family.encode_with_targets(
+        processor, audio, [clip.text for clip in clips], AdapterRecord(language="uz", prompt=PROMPT)
+    )
     np.testing.assert_array_equal(plain["input_features"], ours["input_features"])
     for row in range(len(clips)):
         # The labels of the plain script also contain the line break at the end of the turn.

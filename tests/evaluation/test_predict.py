@@ -13,7 +13,7 @@ from escoita.evaluation.predict import append_batches, batches_of, read_journals
 from escoita.evaluation.predictions import predictions_path, read_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec
 from escoita.inference.transcriber import Transcriber
-from escoita.models.whisper_ctc import WhisperFamily
+from escoita.models.whisper import WhisperFamily
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.records.transcript import Segment, Transcript
 from tests.evaluation.samples import clip

@@ -9,6 +9,9 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
+from escoita.models import family_of
+from escoita.models.chat import ChatFamily
+
 
 TEXT: dict[str, Any] = {
     "hidden_size": 32,
@@ -25,6 +28,13 @@ CHATML = (
     "{% for part in turn.content %}{% if part.type == 'audio' %}AUDIO{% else %}{{ part.text }}{% endif %}{% endfor %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+def chat_family_of(base: str) -> ChatFamily:
+    """Return the family of a base that is a chat model."""
+    family = family_of(base)
+    assert isinstance(family, ChatFamily)
+    return family
 
 
 def bytes_tokenizer(marks: list[str], pad: str, eos: str, **named: str) -> PreTrainedTokenizerFast:

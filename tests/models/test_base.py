@@ -170,7 +170,7 @@ def test_two_equal_clips_of_the_longest_length_pass_the_encoder_of_phi4() -> Non
     family = family_of(base)
     model, processor = family.load_model(base, dtype="float32"), family.load_processor(base)
     clip = tone(seconds=family.max_audio_seconds)
-    batch = family.encode_with_targets(processor, [clip, clip], ["ola", "ola"], Prompt(user="Escoita."))
+    batch = family.encode_with_targets(processor, [clip, clip], ["ola", "ola"], RECORD)
     with torch.no_grad():
         assert torch.isfinite(model(**batch).loss)
 

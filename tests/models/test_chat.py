@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.errors import EscoitaError
-from escoita.models import family_of
-from escoita.models.chat import IGNORED, pad_with_silence
+from escoita.models.chat import pad_with_silence
 from escoita.models.errors import ChatTemplateError
 from escoita.models.gemma4 import Gemma4Family
-from escoita.records.training import Prompt
+from escoita.models.trainable import IGNORED
+from escoita.records.training import AdapterRecord, Prompt
 from tests.models import bases
+from tests.models.bases import chat_family_of
 from tests.samples import tone
 
 
@@ -27,6 +28,7 @@ FAMILY = Gemma4Family()
 PROMPT = Prompt(
     system="You are an assistant that transcribes speech accurately.", user="Please transcribe this audio."
 )
+SETTINGS = AdapterRecord(language="uz", prompt=PROMPT)
 HALF_SECOND, QUARTER = tone(), tone(seconds=0.25)
 # A token is 40 ms: 13 tokens for half a second, 6 for a quarter (frames end within the clip)
 HEAD = (
@@ -57,7 +59,7 @@ def test_prompt_equals_the_template(processor: Any, prompt: Prompt, expected: st
 
 
 def test_only_the_transcripts_have_labels(processor: Any) -> None:
-    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn ikki"], PROMPT)
+    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn ikki"], SETTINGS)
     ids = processor.tokenizer.convert_tokens_to_ids
 
     assert shown(processor, batch, 0) == HEAD.format(audio=13 * "<|audio|>") + "bir<turn|>"
@@ -71,7 +73,7 @@ def test_only_the_transcripts_have_labels(processor: Any) -> None:
 
 
 def test_padding_is_on_the_left_and_masked(processor: Any) -> None:
-    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn"], PROMPT)
+    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "oʻn"], SETTINGS)
     assert batch["attention_mask"][0].all()
     assert batch["attention_mask"][1].tolist() == [0] * 7 + [1] * (batch["input_ids"].shape[1] - 7)
     assert set(batch["input_ids"][1, :7].tolist()) == {processor.tokenizer.pad_token_id}
@@ -80,7 +82,7 @@ def test_padding_is_on_the_left_and_masked(processor: Any) -> None:
 
 def test_training_and_generation_have_the_same_prompt(processor: Any) -> None:
     inputs = FAMILY.encode(processor, [HALF_SECOND, QUARTER], PROMPT)
-    training = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], PROMPT)
+    training = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], SETTINGS)
     for row, target in enumerate((4, 5)):
         prompt = inputs["input_ids"][row][inputs["attention_mask"][row].bool()]
         seen = training["input_ids"][row][training["attention_mask"][row].bool()]
@@ -90,7 +92,7 @@ def test_training_and_generation_have_the_same_prompt(processor: Any) -> None:
 
 
 def test_all_token_tensors_include_the_target(processor: Any) -> None:
-    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], PROMPT)
+    batch = FAMILY.encode_with_targets(processor, [HALF_SECOND, QUARTER], ["bir", "ikki"], SETTINGS)
     assert batch["mm_token_type_ids"].shape == batch["input_ids"].shape == batch["labels"].shape
     audio = batch["input_ids"] == processor.audio_token_id
     assert audio.sum(dim=1).tolist() == [13, 6]
@@ -105,7 +107,9 @@ def test_feature_mask_of_the_same_length_is_unchanged(processor: Any) -> None:
             break
     else:
         pytest.fail("no prompt has as many tokens as the clip has frames")
-    training = FAMILY.encode_with_targets(processor, [HALF_SECOND], ["bir"], prompt)
+    training = FAMILY.encode_with_targets(
+        processor, [HALF_SECOND], ["bir"], AdapterRecord(language="uz", prompt=prompt)
+    )
     assert torch.equal(training["input_features_mask"], inputs["input_features_mask"])
     assert training["input_ids"].shape[1] == inputs["input_ids"].shape[1] + 4
 
@@ -138,7 +142,7 @@ SHORT = tone(seconds=0.7)
 
 def test_template_that_omits_the_prompt_is_refused(tmp_path: Path) -> None:
     bases.write_qwen2_audio(tmp_path)
-    family = family_of(str(tmp_path))
+    family = chat_family_of(str(tmp_path))
     processor = family.load_processor(str(tmp_path))
     processor.chat_template = "<|im_start|>user\n<|AUDIO|><|im_end|>"
     with pytest.raises(EscoitaError) as error:
@@ -149,7 +153,7 @@ def test_template_that_omits_the_prompt_is_refused(tmp_path: Path) -> None:
 
 def test_missing_template_is_refused(tmp_path: Path) -> None:
     bases.write_granite_speech(tmp_path)
-    family = family_of(str(tmp_path))
+    family = chat_family_of(str(tmp_path))
     processor = family.load_processor(str(tmp_path))
     processor.chat_template = None
     with pytest.raises(ChatTemplateError) as error:
@@ -160,7 +164,7 @@ def test_missing_template_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("user", ["Escoita.", "<|AUDIO|><|AUDIO|>"])
 def test_prompt_without_exactly_one_audio_token_is_refused(tmp_path: Path, user: str) -> None:
     bases.write_qwen2_audio(tmp_path)
-    family = family_of(str(tmp_path))
+    family = chat_family_of(str(tmp_path))
     processor = family.load_processor(str(tmp_path))
     processor.chat_template = "{{ messages[0].content[1].text }}"
     with pytest.raises(EscoitaError) as error:

@@ -9,13 +9,13 @@ import trl
 
 from escoita.errors import EscoitaError
 from escoita.models import chat_templates as templates
-from escoita.models import family_of
 from escoita.models.chat_templates import KNOWN_TEMPLATES, LONGEST_TEMPLATE, digest, rendered
 from escoita.models.errors import ChatTemplateError
 from escoita.models.template_process import render
 from escoita.records.training import Prompt
 from tests.conftest import ROOT
 from tests.models import bases
+from tests.models.bases import chat_family_of
 from tests.models.write_known_templates import known_templates
 
 
@@ -91,7 +91,7 @@ def test_text_equals_that_of_transformers(base: str, tmp_path: Path) -> None:
     folder = ROOT / "quickstart" / base if base == "gemma4" else tmp_path
     if base != "gemma4":
         getattr(bases, f"write_{base}")(tmp_path)
-    family = family_of(str(folder))
+    family = chat_family_of(str(folder))
     theirs = family.load_processor(str(folder))
     plain = [{"role": "user", "content": "Escoita."}] if base == "granite_speech" else MESSAGES
     system = [{"role": "system", "content": plain[0]["content"] if base == "granite_speech" else
@@ -105,7 +105,7 @@ def test_text_equals_that_of_transformers(base: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((Path(trl.__file__).parent / "chat_templates").glob("gemma4*.jinja")), ids=str)
 def test_known_templates_need_no_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "limited", lambda *_: pytest.fail("a process was started"))
-    family = family_of("quickstart/gemma4")
+    family = chat_family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template = path.read_text("utf-8")
     assert "Escoita." in family.render(theirs, Prompt(user="Escoita."))
@@ -119,7 +119,7 @@ def test_known_templates_are_current() -> None:
 
 
 def test_prompt_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    family = family_of("quickstart/gemma4")
+    family = chat_family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template += "{# of somebody #}"
     family.render(theirs, Prompt(user="Escoita."))
@@ -136,7 +136,7 @@ SYSTEM, USER = "You are an assistant that transcribes speech accurately.", "Plea
 @pytest.mark.parametrize("system", [SYSTEM, "Write {'type': 'text'} and [1] as it is said.\nNothing else.", ""])
 def test_turns_of_gemma_4_contain_exactly_the_prompt(path: Path, system: str) -> None:
     """Two of the five templates that TRL ships write a list of parts in the system turn as a Python literal."""
-    family = family_of("quickstart/gemma4")
+    family = chat_family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template = path.read_text("utf-8")
     turn = f"<|turn>system\n{system}<turn|>\n" if system else ""
@@ -150,7 +150,7 @@ def test_all_templates_of_gemma_4_are_tested() -> None:
 
 @pytest.mark.parametrize("written", ["{{ turn.content }}", "{{ turn.content | tojson }}"])
 def test_literal_in_the_user_turn_is_refused(written: str) -> None:
-    family = family_of("quickstart/gemma4")
+    family = chat_family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template = "{% for turn in messages %}" + written + "{% endfor %}<|audio|>"
     with pytest.raises(EscoitaError) as error:
@@ -159,7 +159,7 @@ def test_literal_in_the_user_turn_is_refused(written: str) -> None:
 
 
 def test_template_that_needs_parts_gets_parts() -> None:
-    family = family_of("quickstart/gemma4")
+    family = chat_family_of("quickstart/gemma4")
     theirs = family.load_processor("quickstart/gemma4")
     theirs.chat_template = bases.CHATML
     turns = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nAUDIO{USER}<|im_end|>\n"

@@ -14,12 +14,13 @@ from trl.trainer.utils import add_fused_lm_head
 from escoita.audio.loading import SAMPLING_RATE, SHORTEST_SECONDS
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
-from escoita.models import family_of
 from escoita.models.base import special_tokens_of
-from escoita.models.chat import IGNORED, ChatFamily
+from escoita.models.chat import ChatFamily
+from escoita.models.trainable import IGNORED
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.training.sanity_checks import check_batch, count_trainable
 from tests.models import bases
+from tests.models.bases import chat_family_of
 from tests.samples import tone
 
 
@@ -115,11 +116,15 @@ class Base:
     def prompt(self) -> Prompt:
         return Prompt(user=self.case.user)
 
+    @property
+    def settings(self) -> AdapterRecord:
+        return AdapterRecord(language="gl", prompt=self.prompt, max_new_tokens=6)
+
     def generate(self, clips: list[np.ndarray]) -> torch.Tensor:
         """Return generated tokens of a few steps."""
-        settings = AdapterRecord(language="gl", prompt=self.prompt, max_new_tokens=6)
+        inputs = self.family.encode(self.processor, clips, self.prompt)
         with torch.inference_mode():
-            return self.family.generate(self.model, self.family.encode(self.processor, clips, self.prompt), settings)
+            return self.family.generate(self.model, inputs, self.settings)
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -127,7 +132,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("base") / request.param
     case = CASES[request.param]
     case.write(folder)
-    family = family_of(str(folder))
+    family = chat_family_of(str(folder))
     assert family.info.name == request.param
     model = family.load_model(str(folder), dtype="float32").eval()
     return Base(case, family, str(folder), family.load_processor(str(folder)), model)
@@ -156,7 +161,7 @@ def test_system_prompt_is_rendered_or_refused(base: Base) -> None:
 
 def test_only_the_transcripts_have_labels(base: Base) -> None:
     texts = ["bir", "toʻrt on"]
-    batch = base.family.encode_with_targets(base.processor, [LONG, SHORT], texts, base.prompt)
+    batch = base.family.encode_with_targets(base.processor, [LONG, SHORT], texts, base.settings)
     # Letters as byte-level tokenizers write them: a space is Ġ, and ʻ is two bytes.
     for row, target in enumerate((["b", "i", "r"], ["t", "o", "Ê", "»", "r", "t", "Ġ", "o", "n"])):
         expected = base.processor.tokenizer.convert_tokens_to_ids([*target, base.case.end])
@@ -179,7 +184,7 @@ def test_training_step_changes_both_towers(base: Base) -> None:
     assert counts["language"] > 0 and counts["audio"] > 0 and counts.get("vision", 0) == 0
 
     texts = ["bir", "ikki on"]
-    batch = base.family.encode_with_targets(base.processor, [LONG, SHORT], texts, base.prompt)
+    batch = base.family.encode_with_targets(base.processor, [LONG, SHORT], texts, base.settings)
     trained = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-2)
     buffers = {name: buffer.clone() for name, buffer in tuned.named_buffers()}
@@ -205,9 +210,7 @@ def test_output_excludes_the_prompt(base: Base) -> None:
 
 
 def test_batch_gives_the_same_transcripts_as_single_clips(base: Base) -> None:
-    transcriber = Transcriber.load(
-        base.folder, settings=AdapterRecord(language="gl", prompt=base.prompt, max_new_tokens=6)
-    )
+    transcriber = Transcriber.load(base.folder, settings=base.settings)
     clips = [SHORT, LONG, LONG[:16_500]]
     alone = [transcriber.transcribe([clip])[0].text for clip in clips]
     assert [transcript.text for transcript in transcriber.transcribe(clips)] == alone

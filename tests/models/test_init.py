@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.models import family_of
+from escoita.models import family_for_evaluation, family_of
 from escoita.models.families import BY_MODEL_TYPE
 
 
@@ -37,6 +37,7 @@ def test_only_the_module_of_the_family_is_imported(tmp_path: Path) -> None:
             "qwen2_audio",
             "small_copy",
             "template_process",
+            "trainable",
         )
     }
 
@@ -60,6 +61,14 @@ def test_folder_without_a_supported_base_is_refused(
         family_of(str(tmp_path))
     path = str(tmp_path) if model_type else tmp_path / "config.json"
     assert (refusal.value.path, refusal.value.value) == (path, model_type)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "parakeet_ctc"])
+def test_model_that_cannot_be_evaluated_is_refused(tmp_path: Path, model_type: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}), "utf-8")
+    with pytest.raises(EscoitaError) as refusal:
+        family_for_evaluation(str(tmp_path))
+    assert (refusal.value.key, refusal.value.value) == ("model_type", model_type)
 
 
 def test_missing_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,14 +13,15 @@ from transformers.models.phi4_multimodal.modeling_phi4_multimodal import Phi4Mul
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
 from escoita.models import family_of
-from escoita.models.chat import IGNORED
 from escoita.models.phi4 import Phi4Family, UnpaddedAudioModel, use_unpadded_encoder
+from escoita.models.trainable import IGNORED
 from escoita.records.training import AdapterRecord, Prompt
 from tests.models.phi4_samples import MARKS, noise
 
 
 FAMILY = Phi4Family()
 PROMPT = Prompt(user="<|audio_1|> Transcribe the clip.")
+SETTINGS = AdapterRecord(language="gl", prompt=PROMPT)
 # A frame has 160 samples, a token 8 frames; the last frame ends within the clip.
 CLIPS = [noise(1.0), noise(1.61, 1), noise(0.3, 2)]
 TOKENS = [13, 20, 4]
@@ -96,7 +97,7 @@ def test_a_clip_shorter_than_a_frame_has_one_frame(processor: Any, model: Any, s
 
 
 def test_only_the_transcripts_have_labels(processor: Any) -> None:
-    batch = FAMILY.encode_with_targets(processor, CLIPS, ["ola", "bo día", "si"], PROMPT)
+    batch = FAMILY.encode_with_targets(processor, CLIPS, ["ola", "bo día", "si"], SETTINGS)
     ids = processor.tokenizer.convert_tokens_to_ids
     for row, target in enumerate(([*"ola"], [*"bo▁día"], [*"si"])):
         expected = [*ids(target), ids("<|end|>"), ids("<|endoftext|>")]
@@ -112,16 +113,16 @@ def test_a_frame_mask_of_the_length_of_the_tokens_is_unchanged(processor: Any) -
     prompt = Prompt(user="a" * (heard["audio_attention_mask"].shape[1] - heard["audio_embed_sizes"].item() - 3))
     heard = FAMILY.encode(processor, [noise(0.6)], prompt)
     assert heard["audio_attention_mask"].shape == heard["input_ids"].shape
-    taught = FAMILY.encode_with_targets(processor, [noise(0.6)], ["ola"], prompt)
+    taught = FAMILY.encode_with_targets(processor, [noise(0.6)], ["ola"], AdapterRecord(language="gl", prompt=prompt))
     assert torch.equal(taught["audio_attention_mask"], heard["audio_attention_mask"])
 
 
 def test_logits_in_a_batch_equal_those_of_single_clips(processor: Any, model: Any) -> None:
-    batch = FAMILY.encode_with_targets(processor, CLIPS, ["ola", "bo día", "si"], PROMPT)
+    batch = FAMILY.encode_with_targets(processor, CLIPS, ["ola", "bo día", "si"], SETTINGS)
     together = model(**batch)
     losses, tokens = 0.0, 0
     for row, text in enumerate(("ola", "bo día", "si")):
-        alone = model(**FAMILY.encode_with_targets(processor, [CLIPS[row]], [text], PROMPT))
+        alone = model(**FAMILY.encode_with_targets(processor, [CLIPS[row]], [text], SETTINGS))
         length = alone.logits.shape[1]
         torch.testing.assert_close(together.logits[row, -length:], alone.logits[0], rtol=0, atol=1e-5)
         losses, tokens = losses + alone.loss.item() * (len(text) + 2), tokens + len(text) + 2

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.models import family_of
 from escoita.records.training import Prompt
 from tests.models import bases
+from tests.models.bases import chat_family_of
 
 
 def test_prompt_without_a_language_is_refused(tmp_path: Path) -> None:
     bases.write_qwen3_asr(tmp_path)
-    family = family_of(str(tmp_path))
+    family = chat_family_of(str(tmp_path))
     processor = family.load_processor(str(tmp_path))
     with pytest.raises(EscoitaError) as error:
         family.render(processor, Prompt(user="Escoita."))

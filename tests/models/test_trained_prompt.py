@@ -9,15 +9,17 @@ import pytest
 
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
-from escoita.models import family_of, trained_prompt
+from escoita.models import trained_prompt
 from escoita.models.errors import PromptMismatchError
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.records.training import AdapterRecord, Prompt
+from tests.models.bases import chat_family_of
 
 
 BASE = "quickstart/gemma4"
-FAMILY = family_of(BASE)
+FAMILY = chat_family_of(BASE)
 PROMPT = Prompt(system="You are an assistant.", user="Please transcribe this audio.")
+SETTINGS = AdapterRecord(language="uz", prompt=PROMPT)
 RENDERED = (
     "<bos><|turn>system\nYou are an assistant.<turn|>\n<|turn>user\n<|audio|>Please transcribe this audio.<turn|>\n"
     "<|turn>model\n"
@@ -52,7 +54,7 @@ def adapter(folder: Path, processor: Any, rendered: str | None = RENDERED, **cha
 
 
 def test_equivalent_processor_is_not_loaded_twice(tmp_path: Path, processor: Any, messages: list[str]) -> None:
-    assert trained_processor(FAMILY, processor, str(adapter(tmp_path, processor)), PROMPT) is processor
+    assert trained_processor(FAMILY, processor, str(adapter(tmp_path, processor)), SETTINGS) is processor
     assert messages == []
 
 
@@ -60,7 +62,7 @@ def test_template_of_the_adapter_is_used_with_one_message(tmp_path: Path, proces
     ours = RENDERED.replace("model", "assistant")
     folder = adapter(tmp_path, processor, ours, model="assistant")
     for _ in range(2):
-        own = trained_processor(FAMILY, processor, str(folder), PROMPT)
+        own = trained_processor(FAMILY, processor, str(folder), SETTINGS)
         assert own is not processor and FAMILY.render(own, PROMPT) == ours
     (line,) = messages
     assert repr(ours) in line and repr(RENDERED) in line and "\n" not in line
@@ -72,13 +74,13 @@ def test_settings_of_the_feature_extractor_come_from_the_adapter(tmp_path: Path,
     config = json.loads((folder / "processor_config.json").read_text("utf-8"))
     config["audio_seq_length"] = 123
     (folder / "processor_config.json").write_text(json.dumps(config))
-    assert trained_processor(FAMILY, processor, str(folder), PROMPT).audio_seq_length == 123
+    assert trained_processor(FAMILY, processor, str(folder), SETTINGS).audio_seq_length == 123
 
 
 def test_other_prompt_than_the_trained_one_is_refused(tmp_path: Path, processor: Any) -> None:
     folder = adapter(tmp_path, processor, model="assistant")
     with pytest.raises(PromptMismatchError) as error:
-        trained_processor(FAMILY, processor, str(folder), PROMPT)
+        trained_processor(FAMILY, processor, str(folder), SETTINGS)
     assert error.value.path == str(folder) and "\n" not in str(error.value)
     assert error.value.trained == repr(RENDERED)
     assert error.value.written == repr(RENDERED.replace("model", "assistant"))
@@ -94,7 +96,7 @@ def test_long_prompts_are_shortened() -> None:
 @pytest.mark.parametrize("rendered", [None, RENDERED])
 def test_adapter_without_processor_files_uses_the_base(tmp_path: Path, processor: Any, rendered: str | None) -> None:
     AdapterRecord(language="uz", prompt=PROMPT, rendered_prompt=rendered).write(tmp_path / "escoita.json")
-    assert trained_processor(FAMILY, processor, str(tmp_path), PROMPT) is processor
+    assert trained_processor(FAMILY, processor, str(tmp_path), SETTINGS) is processor
 
 
 def test_adapter_without_a_record_provides_only_the_template(
@@ -103,7 +105,7 @@ def test_adapter_without_a_record_provides_only_the_template(
     folder = adapter(tmp_path, processor, model="assistant")
     (folder / "escoita.json").unlink()
     (folder / "tokenizer.json").write_text("nothing that can be read")
-    own = trained_processor(FAMILY, processor, str(folder), PROMPT)
+    own = trained_processor(FAMILY, processor, str(folder), SETTINGS)
     assert own.tokenizer is processor.tokenizer
     assert FAMILY.render(own, PROMPT) == RENDERED.replace("model", "assistant") and len(messages) == 1
 
@@ -115,7 +117,7 @@ def test_tokenizer_of_another_base_is_refused(tmp_path: Path, processor: Any) ->
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(EscoitaError) as error:
-        trained_processor(FAMILY, processor, str(folder), PROMPT)
+        trained_processor(FAMILY, processor, str(folder), SETTINGS)
     assert error.value.path == f"{folder}/tokenizer.json"
 
 
@@ -134,7 +136,7 @@ def test_invalid_file_of_an_adapter_is_refused_in_one_line(
     folder = adapter(tmp_path, processor)
     (folder / name).write_bytes(content)
     with pytest.raises(EscoitaError) as error:
-        trained_processor(FAMILY, processor, str(folder), PROMPT)
+        trained_processor(FAMILY, processor, str(folder), SETTINGS)
     assert "\n" not in str(error.value)
 
 

@@ -8,9 +8,9 @@ import torch
 from huggingface_hub.errors import RemoteEntryNotFoundError
 from transformers import WhisperFeatureExtractor
 
-from escoita.models import family_of
 from escoita.records.training import Prompt
 from tests.models import bases
+from tests.models.bases import chat_family_of
 from tests.samples import tone
 
 
@@ -26,13 +26,13 @@ SHORT = tone(seconds=0.7)
 )
 def test_transcription_request(tmp_path: Path, user: str, expected: str) -> None:
     bases.write_voxtral(tmp_path)
-    family = family_of(str(tmp_path))
+    family = chat_family_of(str(tmp_path))
     assert family.render(family.load_processor(str(tmp_path)), Prompt(user=user)) == expected
 
 
 def test_special_tokens(tmp_path: Path) -> None:
     bases.write_voxtral(tmp_path)
-    tokenizer = family_of(str(tmp_path)).load_processor(str(tmp_path)).tokenizer
+    tokenizer = chat_family_of(str(tmp_path)).load_processor(str(tmp_path)).tokenizer
     assert {"<s>", "</s>", "[INST]", "[TRANSCRIBE]"} <= set(tokenizer.all_special_tokens)
     ids = tokenizer("ola[TRANSCRIBE]</s><pad>", add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "ola"
@@ -41,7 +41,7 @@ def test_special_tokens(tmp_path: Path) -> None:
 def test_saved_processor_is_read_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A saved processor has no `tekken.json`."""
     bases.write_voxtral(tmp_path / "base")
-    family = family_of(str(tmp_path / "base"))
+    family = chat_family_of(str(tmp_path / "base"))
     before = family.load_processor(str(tmp_path / "base"))
     family.save_processor(before, tmp_path / "saved")
 

@@ -9,25 +9,32 @@ from torch.utils.data import DataLoader
 
 from escoita.data.rows import Utterance
 from escoita.errors import AudioError
-from escoita.records.training import Prompt
+from escoita.models.trainable import Row
+from escoita.records.training import AdapterRecord, Prompt
 from escoita.training.data_collator import SECONDS, SpeechCollator, TooManyTokensError, WorkerError
 from tests.samples import tone, write_clip
+
+
+SETTINGS = AdapterRecord(language="gl", prompt=Prompt(user="Listen."))
 
 
 class RecordingFamily:
     """Record the arguments of the encoding."""
 
-    def encode_with_targets(self, processor: Any, audio: list[np.ndarray], texts: list[str], prompt: Prompt) -> Any:
-        self.processor, self.audio, self.texts, self.prompt = processor, audio, texts, prompt
+    def encode_with_targets(self, processor: Any, audio: list[np.ndarray], texts: list[str], settings: Any) -> Any:
+        self.processor, self.audio, self.texts, self.settings = processor, audio, texts, settings
         lengths = torch.tensor([len(clip) for clip in audio])
-        # One token for each tenth of a second
-        return {"labels": lengths, "attention_mask": torch.arange(100) < (lengths / 1600)[:, None]}
+        return {"labels": lengths}
+
+    def rows(self, batch: dict[str, torch.Tensor]) -> list[Row]:
+        """Return one token for each tenth of a second."""
+        return [Row([0] * round(length / 1600), []) for length in batch["labels"].tolist()]
 
 
 @pytest.fixture
 def collator() -> SpeechCollator:
     family: Any = RecordingFamily()
-    return SpeechCollator(family, "processor", Prompt(user="Listen."))
+    return SpeechCollator(family, "processor", SETTINGS)
 
 
 def row(path: Path, text: str, **fields: Any) -> dict[str, Any]:
@@ -43,7 +50,7 @@ def test_clips_are_decoded_and_encoded_with_their_texts(tmp_path: Path, collator
     family: Any = collator.family
     assert batch["labels"].tolist() == [8_000, 4_000]
     assert batch[SECONDS].tolist() == [0.5, 0.25]
-    assert (family.processor, family.texts, family.prompt) == ("processor", ["un", "dous"], Prompt(user="Listen."))
+    assert (family.processor, family.texts, family.settings) == ("processor", ["un", "dous"], SETTINGS)
     np.testing.assert_array_equal(family.audio[0], tone())
     assert family.audio[1].dtype == np.float32
 

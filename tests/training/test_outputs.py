@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from escoita.errors import UntrainedError
 from escoita.recipe.schema import Recipe
-from escoita.records.training import AdapterRecord, Prompt, ValidationPoint
+from escoita.records.training import AdapterRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from escoita.training.callbacks import BestAdapter
 from escoita.training.outputs import VERSIONS, save_adapter, thinned, validation_points, versions
@@ -34,8 +34,11 @@ class Family:
     def save_processor(self, processor: Any, folder: Path) -> None:
         (folder / "tokenizer.json").write_text(processor)
 
-    def render(self, processor: str, prompt: Prompt) -> str:
-        return f"<audio>{prompt.user}"
+    def resolved_settings(self, processor: str, settings: AdapterRecord) -> AdapterRecord:
+        return settings.model_copy(update={"language_token": "gl"})
+
+    def rendered_prompt(self, processor: str, settings: AdapterRecord) -> str:
+        return f"<audio>{settings.prompt.user}"
 
     def tower_of(self, name: str) -> str:
         return "audio" if "audio" in name else "language"
@@ -63,7 +66,9 @@ def test_the_best_adapter_is_saved_or_else_the_last(tmp_path: Path, best_step: i
     assert set(files) == {"adapter_model.safetensors", "tokenizer.json", "escoita.json"}
     assert files["tokenizer.json"].read_text() == "tokens"
     assert all((each == weights).all() for each in load_file(files["adapter_model.safetensors"]).values())
-    expected = recipe.generation_settings().model_copy(update={"rendered_prompt": f"<audio>{recipe.prompt.user}"})
+    expected = recipe.generation_settings().model_copy(
+        update={"rendered_prompt": f"<audio>{recipe.prompt.user}", "language_token": "gl"}
+    )
     assert AdapterRecord.read(run.adapter / "escoita.json") == expected
     assert [path.name for path in tmp_path.glob("run/adapter*")] == ["adapter"]
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from escoita.errors import TrainingError, UntrainedError
-from escoita.models.chat import IGNORED, ChatFamily
+from escoita.models.chat import ChatFamily
 from escoita.models.gemma4 import Gemma4Family
 from escoita.models.phi4 import Phi4Family
+from escoita.models.trainable import IGNORED
 from escoita.recipe.schema import Expectation
 from escoita.training.sanity_checks import (
     MAX_SKIPPED,
@@ -38,9 +39,9 @@ class LetterFamily(ChatFamily):
     end_of_target = "."
 
 
-def letters(text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+def letters(texts: list[str], add_special_tokens: bool) -> dict[str, list[list[int]]]:
     assert not add_special_tokens
-    return {"input_ids": [ord(letter) for letter in text]}
+    return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
 
 
 PROCESSOR: Any = SimpleNamespace(tokenizer=letters)
@@ -54,7 +55,7 @@ def good_batch() -> dict[str, torch.Tensor]:
     labels = torch.full_like(ids, IGNORED)
     for row, text in enumerate(TEXTS):
         labels[row, -len(text) - 1 :] = ids[row, -len(text) - 1 :]
-    return {"input_ids": ids, "labels": labels, "input_features": torch.ones(2, 5, 3)}
+    return {"input_ids": ids, "attention_mask": ids.ne(0), "labels": labels, "input_features": torch.ones(2, 5, 3)}
 
 
 def refused(batch: dict[str, torch.Tensor]) -> tuple[str, str]:
@@ -87,6 +88,7 @@ def test_a_batch_without_audio_is_refused(features: torch.Tensor | None) -> None
     [
         (0, -4, ord("t")),  # the last letter of the prompt carries loss
         (1, 0, ord("p")),  # the first letter of the prompt carries loss
+        (0, 0, ord("p")),  # padding carries loss
         (1, -1, IGNORED),  # the end of the turn carries no loss
         (1, -3, IGNORED),  # a letter of the transcript carries no loss
         (0, -2, ord("x")),  # the label is another letter
@@ -101,7 +103,7 @@ def test_labels_that_do_not_match_the_transcript_are_refused(row: int, column: i
 def test_inputs_that_do_not_match_the_transcript_are_refused() -> None:
     batch = good_batch()
     batch["input_ids"][0, -2] = ord("x")
-    assert refused(batch) == ("un", "input_ids")
+    assert refused(batch) == ("un", "tokens")
 
 
 def test_a_batch_without_labels_is_refused() -> None:

@@ -37,7 +37,7 @@ def make(short_recipe: Callable[..., Recipe]) -> Callable[..., SpeechTrainer]:
             model=model,
             args=sft_config(recipe, RunDirectory(recipe.run_path)),
             train_dataset=rows,
-            data_collator=SpeechCollator(family, processor, recipe.prompt),
+            data_collator=SpeechCollator(family, processor, recipe.generation_settings()),
             processing_class=processor,
             peft_config=adapter,
         )

@@ -79,7 +79,7 @@ if adapter:
     model = get_peft_model(model, adapter)
 clips = everything(clips_by_split(recipe, ["train"], 30.0, [])["train"])
 audio, texts = [read_clip(clip) for clip in clips], clips.column("text")
-batch = family.encode_with_targets(processor, audio, texts, recipe.prompt)
+batch = family.encode_with_targets(processor, audio, texts, recipe.generation_settings())
 digest = hashlib.sha256(b"".join(batch[key].numpy().tobytes() for key in sorted(batch))).hexdigest()
 labels = batch.pop("labels")
 logits = model.train()(**batch).logits[:, :-1].float()

@@ -28,7 +28,7 @@ from escoita.utils.untrusted import read_object
 
 
 if TYPE_CHECKING:
-    from escoita.models.chat import ChatFamily
+    from escoita.models.trainable import TrainableFamily
 
 
 ADAPTER = "adapter_model.safetensors"
@@ -209,7 +209,7 @@ def check_rendered_prompt(run: RunDirectory, training: TrainingRecord) -> Check:
     template = _known_template(run.path / TEMPLATE)
     try:
         family = trained_family(training.family)
-        written = None if family is None else family.render(_processor(run.path, template, family), record.prompt)
+        written = None if family is None else family.rendered_prompt(_processor(run.path, template, family), record)
     except (EscoitaError, ImportError):
         written = None
     if written is None:
@@ -227,12 +227,11 @@ def _known_template(path: Path) -> str | None:
     return template if digest(template) in KNOWN_TEMPLATES else None
 
 
-def _processor(folder: Path, template: str | None, family: "ChatFamily") -> SimpleNamespace:
+def _processor(folder: Path, template: str | None, family: "TrainableFamily") -> SimpleNamespace:
     """Return the attributes of a processor that rendering a prompt needs."""
     path = folder / TOKENIZER
     settings = read_object(path, "adapter") if path.is_file() else {}
     tokens = {key: value for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)}
     tokenizer = SimpleNamespace(special_tokens_map=tokens)
-    return SimpleNamespace(
-        chat_template=template, tokenizer=tokenizer, audio_token=tokens.get("audio_token", family.audio_placeholder)
-    )
+    audio_token = tokens.get("audio_token", getattr(family, "audio_placeholder", None))
+    return SimpleNamespace(chat_template=template, tokenizer=tokenizer, audio_token=audio_token)

@@ -19,8 +19,8 @@ from escoita.data.readers import read_corpus
 from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances
 from escoita.errors import AudioError
 from escoita.models import family_of
-from escoita.models.chat import IGNORED, ChatFamily
 from escoita.models.loading import skip_list
+from escoita.models.trainable import IGNORED, TrainableFamily
 from escoita.recipe.schema import Corpus, Recipe
 from escoita.training.data_collator import SpeechCollator
 from escoita.training.preflight.checks import Finding, Mark, findings_of, free_memory, precision, training_value
@@ -33,24 +33,25 @@ TRAINED = "⟦", "⟧"
 REPEATED = 4
 
 
-def find_prompt(recipe: Recipe, family: ChatFamily, processor: Any, clip: Utterance) -> Iterator[Finding]:
+def find_prompt(recipe: Recipe, family: TrainableFamily, processor: Any, clip: Utterance) -> Iterator[Finding]:
     """
     Make a training batch of one clip, check it, and show its text.
 
     Args:
         recipe ([`Recipe`]): The recipe, with the prompt.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         processor (`ProcessorMixin`): The processor of the family.
         clip ([`Utterance`]): A clip of a training corpus.
     """
     row = {name: getattr(clip, name) for name in SCHEMA.names}
+    settings = family.resolved_settings(processor, recipe.generation_settings())
     try:
-        batch = SpeechCollator(family, processor, recipe.prompt)([row])
+        batch = SpeechCollator(family, processor, settings)([row])
     except AudioError as error:  # the file was removed after it was decoded
         yield Finding("warning", "prompt", str(error), error=error)
         return
     check_batch(family, processor, batch, [clip.text])
-    tokens, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
+    ((tokens, labels),) = family.rows(batch)
     trained = sum(label != IGNORED for label in labels)
     found = f"{len(tokens)} tokens for {clip.audio_seconds:.1f} s, of which {trained} carry loss"
     names = processor.tokenizer.convert_ids_to_tokens(tokens)
@@ -118,13 +119,13 @@ class Longest:
     certain: bool
 
 
-def find_trainable(recipe: Recipe, family: ChatFamily, model: Any) -> Iterator[Finding]:
+def find_trainable(recipe: Recipe, family: TrainableFamily, model: Any) -> Iterator[Finding]:
     """
     Compare the trainable parameters with those that the recipe expects.
 
     Args:
         recipe ([`Recipe`]): The recipe, with the method.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         model (`PeftModel`): The model from [`~escoita.training.backends.untrained`].
     """
     counts = count_trainable(family, model)
@@ -134,14 +135,14 @@ def find_trainable(recipe: Recipe, family: ChatFamily, model: Any) -> Iterator[F
 
 
 def find_lengths(
-    recipe: Recipe, family: ChatFamily, longest: Longest, tokens: int, decoded_tokens: int
+    recipe: Recipe, family: TrainableFamily, longest: Longest, tokens: int, decoded_tokens: int
 ) -> Iterator[Finding]:
     """
     Compare the longest clip with the limit of the family, and with `training.max_length`.
 
     Args:
         recipe ([`Recipe`]): The recipe.
-        family ([`ChatFamily`]): The family of the base, which limits the duration of clips.
+        family ([`TrainableFamily`]): The family of the base, which limits the duration of clips.
         longest ([`Longest`]): The longest clip.
         tokens (`int`): The number of tokens of its row.
         decoded_tokens (`int`): The number of tokens of the longest decoded clip with its transcript.
@@ -159,14 +160,14 @@ def find_lengths(
 
 
 def encode_longest(
-    recipe: Recipe, family: ChatFamily, processor: Any, longest: Longest, rows: int
+    recipe: Recipe, family: TrainableFamily, processor: Any, longest: Longest, rows: int
 ) -> dict[str, torch.Tensor]:
     """
     Return a batch of the longest clips, with noise as audio, because only the shapes matter.
 
     Args:
         recipe ([`Recipe`]): The recipe, with the prompt.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         processor (`ProcessorMixin`): The processor of the family.
         longest ([`Longest`]): The duration and the transcript of each clip.
         rows (`int`): The number of clips.
@@ -174,7 +175,8 @@ def encode_longest(
     noise = np.random.default_rng(0).normal(0, 0.1, max(1600, round(longest.seconds * SAMPLING_RATE)))
     encoded = min(rows, 2)
     audio = [noise.astype(np.float32)] * encoded
-    batch = family.encode_with_targets(processor, audio, [longest.text] * encoded, recipe.prompt)
+    settings = family.resolved_settings(processor, recipe.generation_settings())
+    batch = family.encode_with_targets(processor, audio, [longest.text] * encoded, settings)
     return {key: value[[0] * rows] if value.shape[:1] == (encoded,) else value for key, value in batch.items()}
 
 
@@ -240,14 +242,14 @@ MULTI_PROCESS_FIELDS = ("deepspeed", "fsdp", "fsdp_config", "parallelism_config"
 
 
 def find_trial(
-    recipe: Recipe, family: ChatFamily, processor: Any, clips: Sequence[Utterance], model: Any
+    recipe: Recipe, family: TrainableFamily, processor: Any, clips: Sequence[Utterance], model: Any
 ) -> Iterator[Finding]:
     """
     Take one training step on a small copy of the base.
 
     Args:
         recipe ([`Recipe`]): The recipe, with base, method and training.
-        family ([`ChatFamily`]): The family of the base.
+        family ([`TrainableFamily`]): The family of the base.
         processor (`ProcessorMixin`): The processor of the family.
         clips (`Sequence[Utterance]`): The clips of the training corpora, of which the shortest are used.
         model (`PeftModel`): The model from [`~escoita.training.backends.untrained`].

@@ -11,8 +11,8 @@ from rich.text import Text
 from escoita.errors import EscoitaError
 from escoita.models import family_of
 from escoita.models.base import Family, special_tokens_of
-from escoita.models.chat import ChatFamily
 from escoita.models.families import FamilyInfo
+from escoita.models.trainable import TrainableFamily
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
 from escoita.training.preflight.checks import (
@@ -149,7 +149,7 @@ def find_settings(recipe: Recipe, info: FamilyInfo | None) -> Iterator[Finding]:
     refuse_other_recipe(run, recipe)
 
 
-def _family(recipe: Recipe, about: Base) -> tuple[ChatFamily | None, str]:
+def _family(recipe: Recipe, about: Base) -> tuple[TrainableFamily | None, str]:
     """Return the family of the base, or `None` and the reason."""
     if not about.available:
         return None, f"{recipe.base}: not found as a folder or in the cache, and {about.unknown}"
@@ -159,7 +159,7 @@ def _family(recipe: Recipe, about: Base) -> tuple[ChatFamily | None, str]:
         return None, str(error)
 
 
-def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) -> Iterator[Finding]:
+def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: bool) -> Iterator[Finding]:
     """Run the checks that need the processor and the configuration of the base."""
     loaded: dict[str, Any] = {}
     sampled = Sampled()
@@ -182,7 +182,7 @@ def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) 
 
 
 def _find_model(
-    recipe: Recipe, family: ChatFamily, processor: Any, sampled: Sampled, about: Base, accepted: bool
+    recipe: Recipe, family: TrainableFamily, processor: Any, sampled: Sampled, about: Base, accepted: bool
 ) -> Iterator[Finding]:
     from escoita.training.backends import untrained
 
@@ -194,7 +194,7 @@ def _find_model(
             tried = findings_of("trial", lambda: find_trial(recipe, family, processor, sampled.clips, model))
         yield from tried
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
-    short = encode_longest(recipe, family, processor, Longest(seconds, "a", True), 1)["input_ids"].shape[1]
+    short = _tokens(family, encode_longest(recipe, family, processor, Longest(seconds, "a", True), 1))
     limit = training_value(recipe, "max_length") or math.inf
     text = longest_text(sampled.rows, processor.tokenizer, limit - short)
     longest = Longest(seconds, text, sampled.all_known)
@@ -202,7 +202,7 @@ def _find_model(
     batches = {count: encode_longest(recipe, family, processor, longest, count) for count in {1, rows}}
     clip = max(sampled.clips, key=lambda clip: clip.audio_seconds)
     decoded = encode_longest(recipe, family, processor, Longest(clip.audio_seconds, clip.text, True), 1)
-    tokens, decoded_tokens = (batch["input_ids"].shape[1] for batch in (batches[rows], decoded))
+    tokens, decoded_tokens = (_tokens(family, batch) for batch in (batches[rows], decoded))
     yield from find_lengths(recipe, family, longest, tokens, decoded_tokens)
     try:
         with stage("Estimating the memory of a step"):
@@ -213,6 +213,11 @@ def _find_model(
         return
     yield from found
     yield from find_disk(recipe, memory, about.download_bytes)
+
+
+def _tokens(family: TrainableFamily, batch: dict[str, Any]) -> int:
+    """Return the number of tokens of the first clip of a batch."""
+    return len(family.rows(batch)[0].tokens)
 
 
 def _line(error: Exception) -> str:

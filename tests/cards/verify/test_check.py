@@ -15,12 +15,12 @@ from escoita.cards.verify.front_matter import check_front, index_entries
 from escoita.cards.verify.published_files import check_files
 from escoita.cards.verify.recompute import differences
 from escoita.cards.verify.text import check_names, check_sections, check_versions, every_block, figures_of, named
-from escoita.models import family_of
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
 from tests.cards.samples import evaluation, recipe, result, system, system_result, training
 from tests.cards.verifiable_run import write_files
 from tests.conftest import ROOT
+from tests.models.bases import chat_family_of
 from tests.models.test_generic import CASES
 
 
@@ -138,7 +138,7 @@ def test_the_prompt_of_every_family_is_rendered_as_in_training_or_not_checked(
     base = tmp_path / "base" if name in CASES else ROOT / "quickstart" / name
     if name in CASES:
         CASES[name].write(base)
-    family = family_of(str(base))
+    family = chat_family_of(str(base))
     processor = family.load_processor(str(base))
     prompt = Prompt(system="", user=CASES[name].user if name in CASES else "Escoita.")
     published = tmp_path / "published"

@@ -1,8 +1,7 @@
-"""Support baselines: Whisper, and encoders with a CTC head."""
+"""Support encoders with a CTC head."""
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,101 +10,11 @@ import torch
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.hub.files import local_file
-from escoita.models.base import Family, Watch, whisper_seconds
+from escoita.models.base import Family, Watch
+from escoita.models.languages import matching
 from escoita.models.weight_files import check_weights
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.formatting import visible
-
-
-# Codes that CLDR distinguishes and models do not: corpora call Bokmål Norwegian, and MMS calls Malay `zlm`.
-_BROADER = {"nb": "no", "zlm": "ms"}
-_CODE = re.compile(r"([a-z]{2,3})(?:-([a-z0-9_-]+))?")
-
-
-def matching(language: str, known: Iterable[str]) -> str | None:
-    """
-    Find the code of a model for a language.
-
-    Args:
-        language (`str`): The ISO 639 code of the language, of two or three letters.
-        known (`Iterable[str]`): The codes of the model; those of MMS may have a script or a dialect after a hyphen.
-
-    Returns:
-        `str`, *optional*: The code itself if the model has it, else an equivalent code, preferably in the usual script
-        of the language and then the shortest; `None` if the model does not support the language.
-    """
-    codes = {code: found for code in known if (found := _CODE.fullmatch(code))}
-    if language in codes:
-        return language
-    same = [code for code, found in codes.items() if canonical(found[1]) == canonical(language)]
-    script = f"script_{usual_script(language)}"
-    return min(same, key=lambda code: (codes[code][2] not in (None, script), len(code), code), default=None)
-
-
-def canonical(code: str) -> str:
-    """Return the preferred code of a language in CLDR, such as `uz` for `uzb`."""
-    from babel.core import get_global
-
-    preferred = str(get_global("language_aliases").get(code, code))
-    return _BROADER.get(preferred, preferred)
-
-
-def usual_script(code: str) -> str:
-    """Return the English name of the usual script of a language, such as `latin`; empty if it is not known."""
-    from babel import Locale
-    from babel.core import get_global
-
-    likely = str(get_global("likely_subtags").get(canonical(code), ""))
-    scripts = Locale("en").scripts
-    return next((scripts[part].lower() for part in likely.split("_") if part in scripts), "")
-
-
-class WhisperFamily(Family):
-    """Support Whisper (Radford et al. 2022), which detects the language if it is not given or not supported."""
-
-    auto_model = "AutoModelForSpeechSeq2Seq"
-
-    def longest_clip(self, processor: Any) -> float:
-        """Return the input length of the encoder."""
-        return whisper_seconds(processor.feature_extractor, self.config)
-
-    def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
-        """Return the log-mel frames of each clip, padded to 30 s, and their mask."""
-        features = processor.feature_extractor(
-            list(audio), sampling_rate=SAMPLING_RATE, return_tensors="pt", return_attention_mask=True
-        )
-        return dict(features)
-
-    def generate(
-        self,
-        model: Any,
-        inputs: dict[str, torch.Tensor],
-        settings: AdapterRecord,
-        watch: Watch | None = None,
-    ) -> torch.Tensor:
-        """Transcribe a batch without timestamps and without temperature fallback."""
-        code = matching(settings.language, _languages(model))
-        request = {"language": code, "task": "transcribe"} if code else {}
-        # Whisper adds `max_length` to the length of its prompt; `max_new_tokens` is equivalent, but logs a warning.
-        limit = self.most_tokens(model, settings)
-        return model.generate(**inputs, **request, max_length=limit, do_sample=False)
-
-    def most_tokens(self, model: Any, settings: AdapterRecord) -> int:
-        """Return the configured token limit, but at most the positions of the decoder."""
-        return min(settings.max_new_tokens, self.own_limit(model))
-
-    def own_limit(self, model: Any) -> int:
-        """Return the positions of the decoder without the four of its prompt."""
-        return int(model.config.max_target_positions) - 4
-
-    def per_language(self, model: Any, processor: Any) -> bool:
-        """Return whether the model supports several languages; an English model takes no language."""
-        return bool(_languages(model))
-
-
-def _languages(model: Any) -> list[str]:
-    """Return the codes of the languages of a Whisper model."""
-    return [token.strip("<|>") for token in getattr(model.generation_config, "lang_to_id", None) or {}]
 
 
 class CtcFamily(Family):

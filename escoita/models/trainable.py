@@ -1,0 +1,140 @@
+"""Define the interface between the training and the model families that can be trained."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+
+from escoita.models.base import Family
+from escoita.models.families import FamilyInfo
+from escoita.models.small_copy import Sizes
+from escoita.records.training import AdapterRecord
+
+
+# The label of a position without loss.
+IGNORED = -100
+
+
+class Row(NamedTuple):
+    """
+    Store the tokens of one clip of a training batch, without padding.
+
+    Args:
+        tokens (`list[int]`): The tokens that the model reads: the prompt, with audio tokens if it has any, and the
+            target. A family whose model reads no text returns the target.
+        labels (`list[int]`): The label of each token, -100 where it has no loss.
+    """
+
+    tokens: list[int]
+    labels: list[int]
+
+
+class TrainableFamily(Family):
+    """
+    Define the interface of a family that can be trained.
+
+    Attributes:
+        info ([`~escoita.models.families.FamilyInfo`]): The names and other data that are read without torch.
+        audio_features (`str`): The key of the audio in a batch.
+        token_keys (`tuple[str, str]`): The keys of the tokens in a batch, and of their mask.
+        task_type (`str`, *optional*): The task type of PEFT, which selects the class of a PEFT model; `None` for a
+            model whose `forward` differs from those that PEFT knows.
+        towers (`dict[str, str]`): The regular expression for the parameters of each tower; the first match applies.
+        small_sizes (`dict[str, dict[str, Any]]`): The sizes of a small copy of a base, by the type of each section of
+            its configuration; see [`~escoita.models.small_copy.small_config`].
+    """
+
+    complete = True
+    info: ClassVar[FamilyInfo]
+    audio_features: ClassVar[str] = "input_features"
+    token_keys: ClassVar[tuple[str, str]] = ("input_ids", "attention_mask")
+    task_type: ClassVar[str | None] = None
+    towers: ClassVar[dict[str, str]] = {"audio": r"audio", "language": r""}
+    small_sizes: ClassVar[Sizes]
+
+    @property
+    def unquantized_modules(self) -> tuple[str, ...]:
+        """Return the patterns of all towers except the language tower, as in the 4-bit bases of Unsloth."""
+        return tuple(pattern for tower, pattern in self.towers.items() if tower != "language")
+
+    def tower_of(self, parameter: str) -> str:
+        """Return the name of the tower that a parameter belongs to."""
+        return next(tower for tower, pattern in self.towers.items() if re.search(pattern, parameter))
+
+    def save_processor(self, processor: Any, folder: Path) -> None:
+        """Save the processor without the padding state of its last call, which would break the next call."""
+        processor.tokenizer.backend_tokenizer.no_padding()
+        processor.tokenizer.backend_tokenizer.no_truncation()
+        processor.save_pretrained(folder)
+
+    def resolved_settings(self, processor: Any, settings: AdapterRecord) -> AdapterRecord:
+        """
+        Return generation settings in which nothing is left open that depends on the base.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the family.
+            settings ([`AdapterRecord`]): The generation settings of a recipe.
+
+        Raises:
+            EscoitaError: The model cannot have these settings; `key` is the key of the recipe.
+        """
+        return settings
+
+    @abstractmethod
+    def rendered_prompt(self, processor: Any, settings: AdapterRecord) -> str:
+        """
+        Return the prompt of each clip as text; it is stored with an adapter, and compared when the adapter is used.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the family.
+            settings ([`AdapterRecord`]): The resolved generation settings.
+
+        Raises:
+            EscoitaError: The model cannot have this prompt.
+        """
+
+    @abstractmethod
+    def targets(self, processor: Any, texts: Sequence[str]) -> list[list[int]]:
+        """
+        Return the tokens with loss of each transcript, with the token that ends it, if the family has one.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the family.
+            texts (`Sequence[str]`): The transcripts.
+        """
+
+    @abstractmethod
+    def encode_with_targets(
+        self, processor: Any, audio: Sequence[np.ndarray], texts: Sequence[str], settings: AdapterRecord
+    ) -> dict[str, torch.Tensor]:
+        """
+        Build a training batch with the same prompt as for generation.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the family.
+            audio (`Sequence[np.ndarray]`): The clips, each of shape `(samples,)`, float32 at 16 kHz.
+            texts (`Sequence[str]`): The transcripts.
+            settings ([`AdapterRecord`]): The resolved generation settings, with the prompt.
+
+        Returns:
+            `dict[str, torch.Tensor]`: The inputs of the model, whose first dimension is the batch, and `labels` of
+            shape `(batch, length)`, which are -100 except on the targets.
+        """
+
+    def rows(self, batch: dict[str, torch.Tensor]) -> list[Row]:
+        """
+        Return the tokens and labels of each clip of a training batch, without padding.
+
+        A position of the padding that has a label is kept, so that a check finds it.
+
+        Args:
+            batch (`dict[str, torch.Tensor]`): The output of [`~TrainableFamily.encode_with_targets`].
+        """
+        tokens, mask = (batch[key] for key in self.token_keys)
+        labels = batch["labels"]
+        kept = mask.bool() | (labels != IGNORED)
+        return [Row(tokens[row][kept[row]].tolist(), labels[row][kept[row]].tolist()) for row in range(len(labels))]
