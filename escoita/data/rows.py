@@ -55,7 +55,7 @@ class Utterance:
         audio (`str`): The path of the recording, or the name of an embedded one.
         text (`str`): The transcript as it is in the corpus.
         corpus (`str`): The name of the corpus.
-        language (`str`): The ISO code, lower case.
+        language (`str`): The BCP 47 tag.
         source (`str`): The file or dataset that contains the row.
         row (`int`): The line or row there, counted from 1.
         split (`str`): The split of the corpus, empty if it has none.

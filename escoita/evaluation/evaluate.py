@@ -101,7 +101,7 @@ def evaluate_manifests(
         manifests (`list[Path]`): Manifests. The name of the file is the name of the corpus, preceded by the name of
             its folder if several files have the same name.
         out (`Path`): Folder for predictions and results.
-        language (`str`, *optional*): ISO code of the language of the clips; required without an adapter.
+        language (`str`, *optional*): tag of the language of the clips; required without an adapter.
         baselines (`list[str]`, *optional*): Other models to evaluate on the same clips.
         normalizer (`str`, *optional*): One of `NORMALIZERS`. Defaults to that of the language.
         generation_settings ([`AdapterRecord`], *optional*): Prompt, language and token limit. Defaults to those of

@@ -1,8 +1,7 @@
 """Support baselines: Whisper, and encoders with a CTC head."""
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,49 +14,7 @@ from escoita.models.base import Family, Watch, whisper_seconds
 from escoita.models.weight_files import check_weights
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.formatting import visible
-
-
-# Codes that CLDR distinguishes and models do not: corpora call Bokmål Norwegian, and MMS calls Malay `zlm`.
-_BROADER = {"nb": "no", "zlm": "ms"}
-_CODE = re.compile(r"([a-z]{2,3})(?:-([a-z0-9_-]+))?")
-
-
-def matching(language: str, known: Iterable[str]) -> str | None:
-    """
-    Find the code of a model for a language.
-
-    Args:
-        language (`str`): The ISO 639 code of the language, of two or three letters.
-        known (`Iterable[str]`): The codes of the model; those of MMS may have a script or a dialect after a hyphen.
-
-    Returns:
-        `str`, *optional*: The code itself if the model has it, else an equivalent code, preferably in the usual script
-        of the language and then the shortest; `None` if the model does not support the language.
-    """
-    codes = {code: found for code in known if (found := _CODE.fullmatch(code))}
-    if language in codes:
-        return language
-    same = [code for code, found in codes.items() if canonical(found[1]) == canonical(language)]
-    script = f"script_{usual_script(language)}"
-    return min(same, key=lambda code: (codes[code][2] not in (None, script), len(code), code), default=None)
-
-
-def canonical(code: str) -> str:
-    """Return the preferred code of a language in CLDR, such as `uz` for `uzb`."""
-    from babel.core import get_global
-
-    preferred = str(get_global("language_aliases").get(code, code))
-    return _BROADER.get(preferred, preferred)
-
-
-def usual_script(code: str) -> str:
-    """Return the English name of the usual script of a language, such as `latin`; empty if it is not known."""
-    from babel import Locale
-    from babel.core import get_global
-
-    likely = str(get_global("likely_subtags").get(canonical(code), ""))
-    scripts = Locale("en").scripts
-    return next((scripts[part].lower() for part in likely.split("_") if part in scripts), "")
+from escoita.utils.languages import matching, name_and_tag
 
 
 class WhisperFamily(Family):
@@ -132,7 +89,7 @@ class CtcFamily(Family):
         Args:
             model (`torch.nn.Module`): The model, which is changed in place.
             processor (`ProcessorMixin`): The processor, whose tokenizer is changed in place.
-            language (`str`): The ISO 639 code of the language.
+            language (`str`): The tag of the language.
 
         Raises:
             EscoitaError: The model does not support the language, or the adapter cannot be loaded.
@@ -142,7 +99,8 @@ class CtcFamily(Family):
         tokenizer, name = processor.tokenizer, str(model.config._name_or_path)
         code = matching(language, _letters(processor))
         if code is None:
-            raise EscoitaError("not supported", path=name, key="language", value=language, hint="leave out this model")
+            problem = f"{name_and_tag(language)} is not supported"
+            raise EscoitaError(problem, path=name, key="language", value=language, hint="leave out this model")
         if code == model.target_lang == tokenizer.target_lang:
             return
         revision = getattr(model.config, "_commit_hash", None)

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
-    StringConstraints,
     Tag,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -24,6 +25,7 @@ from escoita.metrics.normalizers import Normalizer, default_normalizer
 from escoita.recipe.errors import invalid_recipe, refuse_repeated_keys
 from escoita.records.training import AdapterRecord, Name, Prompt
 from escoita.utils.files import write_atomically
+from escoita.utils.languages import language_tag
 from escoita.utils.untrusted import read_yaml
 
 
@@ -85,7 +87,12 @@ def kind_of(method: Any) -> Any:
     return method.get("kind", "lora") if isinstance(method, dict) else getattr(method, "kind", None)
 
 
-Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+# A BCP 47 tag; see [`~escoita.utils.languages.language_tag`].
+Language = Annotated[
+    str,
+    AfterValidator(language_tag),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$"}),
+]
 Column = Literal["id", "audio", "text", "language", "speaker", "gender", "accent", "offset", "duration", "split"]
 # The languages of the page.
 PageLanguage = Literal["en", "gl", "uz"]
@@ -294,7 +301,7 @@ class Recipe(Section):
     engine: Literal["transformers", "unsloth"] = Field(
         "transformers", description="Library that loads the base and adds the adapter; unsloth needs escoita[unsloth]"
     )
-    language: Language
+    language: Language = Field(description="Language, a BCP 47 tag such as gl, uz-Latn or yor")
     method: Annotated[Annotated[Lora, Tag("lora")] | Annotated[Modules, Tag("modules")], Discriminator(kind_of)]
     prompt: Prompt
     corpora: Corpora

@@ -147,7 +147,7 @@ class CorpusData(RecordModel):
     Args:
         name (`str`): The name of the corpus.
         split (`str`): The split, `train`, `validation` or `test`.
-        language (`str`): The ISO code; several are joined by commas.
+        language (`str`): The BCP 47 tag; several are joined by commas.
         clips (`int`): The number of rows with a transcript and a recording that can be decoded.
         audio_seconds (`float`): The total length of these clips.
         rejected (`int`): The number of rows that cannot be used.

@@ -152,7 +152,7 @@ class CorpusResult(RecordModel):
 
     Args:
         name (`str`): The name of the corpus; `pooled` for all corpora.
-        language (`str`): The ISO code; several are joined by commas in the pool.
+        language (`str`): The BCP 47 tag; several are joined by commas in the pool.
         n (`int`): The number of scored utterances.
         rejected (`int`): The number of rows that could not be used and are not scored.
         audio_seconds (`float`): The length of the scored audio, in seconds.

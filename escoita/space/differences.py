@@ -72,7 +72,7 @@ def marked(comparison: Comparison, first: str, second: str, spoken_language: str
         comparison ([`Comparison`]): The result of [`compare`].
         first (`str`): The name of the first text on the page.
         second (`str`): The name of the second text on the page.
-        spoken_language (`str`): The ISO code of the language of both texts, for screen readers.
+        spoken_language (`str`): The tag of the language of both texts, for screen readers.
         language (`str`, *optional*, defaults to `"en"`): The language of the page.
 
     Returns:

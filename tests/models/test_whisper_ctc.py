@@ -11,8 +11,9 @@ import torch
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
 from escoita.models import family_for_evaluation, family_of
-from escoita.models.whisper_ctc import CtcFamily, WhisperFamily, matching
+from escoita.models.whisper_ctc import CtcFamily, WhisperFamily
 from escoita.records.training import AdapterRecord, Prompt
+from escoita.utils.languages import matching
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
 from tests.samples import tone
 
