@@ -143,7 +143,15 @@ VALUES: dict[str, dict[str, str]] = {
     "kind": {"qlora": "lora", "full": "modules", "finetune": "modules"},
     "engine": {"hf": "transformers", "peft": "transformers", "trl": "transformers"},
     "metric": {"WER": "wer", "CER": "cer"},
-    "normalizer": {"none": "raw", "whisper": "basic", "uz": "uzbek", "gl": "galician"},
+    "normalizer": {
+        "none": "raw",
+        "whisper": "basic",
+        "uz": "uzbek",
+        "gl": "galician",
+        "nfc": "raw",
+        "multilingual": "unicode",
+        "turkish": "unicode-turkic",
+    },
 }
 
 

@@ -144,6 +144,7 @@ class Corpora(Section):
     train: list[Corpus] = Field(min_length=1)
     validation: list[Corpus] = []
     test: list[Corpus] = Field(min_length=1)
+    compose: bool = Field(True, description="Compose the characters of transcripts (Unicode NFC) before training")
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="Largest accepted fraction of unusable rows")
 
     @field_validator("train", "validation", "test")
@@ -197,7 +198,8 @@ class Evaluation(Section):
     normalizer: Normalizer = Field(
         "raw",
         description="Applied to the texts before scoring; raw rates are shown next to the normalized ones. Default:"
-        " uzbek for uz, galician for gl, raw for other languages; basic is Whisper's BasicTextNormalizer",
+        " uzbek for uz, galician for gl, unicode-turkic for tr and its relatives, unicode for other languages. basic"
+        " is Whisper's BasicTextNormalizer; bytes compares texts without composing characters",
         json_schema_extra=_without_default,
     )
     resamples: int = Field(1000, gt=0, description="Number of bootstrap resamples")

@@ -327,6 +327,11 @@ class EvaluationRecord(Record):
         return self.systems[0]
 
     @property
+    def normalizes(self) -> bool:
+        """Return whether texts were normalized, so that there are other rates than the raw ones."""
+        return self.normalizer not in ("raw", "bytes")  # as in `escoita.metrics.normalizers`
+
+    @property
     def rows(self) -> list[CorpusResult]:
         """Return the rows of a table: each corpus, and the pool if there are several."""
         return [*self.corpora, self.pooled] if len(self.corpora) > 1 else self.corpora

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
+from escoita.metrics.normalizers import has_word
 from escoita.recipe.advice import nearest
 from escoita.recipe.schema import Column, Corpus
 
@@ -352,3 +353,5 @@ def _refuse_invalid(joined: str, text: str) -> None:
         joined.encode()
     except UnicodeEncodeError as error:
         raise ValueError("is not valid Unicode") from error
+    if not has_word(text):
+        raise ValueError("the transcript has no word, only punctuation or symbols")

@@ -112,7 +112,7 @@ def write_report(
         notes=presentation.notes_on_insertions(record),
         composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
-        width=4 + len(METRICS) * (1 + (record.normalizer != "raw")) + 3 * bool(record.pooled.differences),
+        width=4 + len(METRICS) * (1 + record.normalizes) + 3 * bool(record.pooled.differences),
         faults=presentation.FAULTS,
         plots=drawn,
         slices=slice_tables(record),
