@@ -26,6 +26,7 @@ from escoita.records.plots import training_plot
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.files import public_name, write_atomically
+from escoita.utils.languages import language_name
 
 
 class OtherWeightsError(RecordError):
@@ -132,6 +133,7 @@ def facts(
     chosen = example(run, recipe, evaluation)
     return facts_of(evaluation, titles, run.eval) | {
         "recipe": recipe,
+        "language_name": language_name(recipe.language),
         "card": recipe.card,
         "adapter": adapter,
         "verifiable": hub_id(adapter) is not None,

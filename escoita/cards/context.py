@@ -154,7 +154,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "main_system": evaluation.main_system,
         "pooled": plain(evaluation.pooled)
         | {"main_system": plain(evaluation.pooled.main_system), "base": plain(evaluation.pooled.of(BASE))},
-        "normalized": evaluation.normalizer != "raw",
+        "normalized": evaluation.normalizes,
         "texts": normalizer_text(evaluation.normalizer),
         "titles": titles,
         "rows": results,

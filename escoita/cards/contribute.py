@@ -21,6 +21,7 @@ from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
 from escoita.hub.upload import CARD, STYLES, Change, CommitPlan, Head, commit, read_file, read_head, real
+from escoita.inference.model_source import check_language
 from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.files import write_atomically
@@ -117,7 +118,7 @@ def contributed_settings(
     Args:
         source (`str`): `user/name` or `user/name@revision`, or a folder.
         base (`str`, *optional*): Folder or repository of the base; default: that of `adapter_config.json`.
-        language (`str`, *optional*): ISO code; default: that of `escoita.json`.
+        language (`str`, *optional*): BCP 47 tag; default: that of `escoita.json`.
         prompt (`str`, *optional*): User prompt; default: that of `escoita.json`.
         system (`str`, *optional*): System prompt; default: that of `escoita.json`.
         pr (`bool`, *optional*, defaults to `False`): Whether a pull request is to be opened.
@@ -154,8 +155,7 @@ def contributed_settings(
         raise EscoitaError(
             "no escoita.json with the generation settings", path=source, hint=f"add {' and '.join(missing)}"
         )
-    if language and not re.fullmatch("[a-z]{2,3}", language):
-        raise EscoitaError("expected an ISO code, such as gl", key="--language", value=language)
+    language = check_language(language or None)
     if known is None:
         return AdapterRecord(language=str(language), prompt=Prompt(user=str(prompt), system=system or "")), resolved
     merged = known.prompt.model_copy(

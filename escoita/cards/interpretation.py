@@ -153,7 +153,7 @@ def by_group(evaluation: EvaluationRecord, kind: str, titles: Mapping[str, str])
 def without_normalization(evaluation: EvaluationRecord) -> str:
     """Give the WER without normalization."""
     ours = whole(evaluation).main_system
-    if evaluation.normalizer == "raw" or ours.raw.wer == ours.normalized.wer:
+    if not evaluation.normalizes or ours.raw.wer == ours.normalized.wer:
         return ""
     change = points(ours.raw.wer - ours.normalized.wer)
     return f"Without normalization, the WER is {percent(ours.raw.wer)}, a difference of {change} points."

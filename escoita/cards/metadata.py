@@ -13,6 +13,7 @@ from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Corpus, Recipe
 from escoita.records.evaluation import METRICS, EvaluationRecord
 from escoita.records.training import TrainingRecord
+from escoita.utils.languages import iso639
 
 
 TOOLS = {
@@ -129,7 +130,7 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, ada
         eval_results=results or None,
         base_model=hub_id(base),
         datasets=[dataset for dataset in datasets if dataset] or None,
-        language=recipe.language,
+        language=iso639(recipe.language),
         license=recipe.card.license,
         license_name=recipe.card.license_name,
         license_link=recipe.card.license_link,

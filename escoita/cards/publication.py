@@ -77,7 +77,7 @@ def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> Eva
     rate, decimals = getattr(rates, benchmark.metric), len(str(rates.tokens(benchmark.metric))) + 1
     unit = "percent" if benchmark.percent else "fractions"
     # Published files have this spelling, and `escoita verify` compares them.
-    texts = "raw texts" if evaluation.normalizer == "raw" else f"normaliser {evaluation.normalizer}"
+    texts = "raw texts" if not evaluation.normalizes else f"normaliser {evaluation.normalizer}"
     return EvalResultEntry(
         dataset_id=benchmark.dataset,
         task_id=benchmark.task,

@@ -24,6 +24,11 @@ KINDS: dict[OutlierKind, str] = {
     "silent": "silent",
     "channel": "mixing the channels to mono cancels them; one channel is used",
     "claim": "another duration than the corpus states",
+    "unicode": "decomposed characters (not NFC), unlike others",
+    "invisible": "zero-width or no-break characters",
+    "entity": "HTML entities",
+    "placeholder": "a missing value as text",
+    "note": "text in brackets",
 }
 TRANSCRIPTS = (
     "Equal transcripts are not an error if speakers read the same prompts; the number is the share of the test whose"
@@ -176,6 +181,10 @@ def _normalization(record: DataRecord) -> Iterator[tuple[int, str]]:
         if effects := [f"{what} in {_clips(count, count / data.clips)}" for what, count in counts.items() if count]:
             yield 1, f"{data.name}, {data.split}: {', '.join(effects)}"
             yield from ((2, f"{before} → {after or '(empty)'}") for before, after in effect.examples)
+        if effect.at_marks:
+            words = f"{effect.words_at_marks:,} words split or shortened at combining marks"
+            clips = _clips(effect.at_marks, effect.at_marks / data.clips)
+            yield 1, f"{data.name}, {data.split}: {words} in {clips}; use the normalizer unicode"
 
 
 def _rejected(record: DataRecord) -> Iterator[tuple[int, str]]:

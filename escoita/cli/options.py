@@ -91,7 +91,10 @@ AdapterOption = Annotated[
 CorpusOption = Annotated[list[Path] | None, typer.Option("--corpus", help="Manifest of a test corpus; repeatable.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the results.", file_okay=False)]
 LanguageOption = Annotated[
-    str | None, typer.Option("--language", help="Language of the clips (ISO 639 code), if the adapter stores none.")
+    str | None,
+    typer.Option(
+        "--language", help="Language of the clips (a tag such as gl or uz-Latn), if the adapter stores none."
+    ),
 ]
 BaselineOption = Annotated[
     list[str] | None,

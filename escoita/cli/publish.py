@@ -33,7 +33,8 @@ def card(
         typer.Option(help="Base model (default: the base that adapter_config.json names).", callback=repository),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Language of the clips (ISO 639 code), if the adapter stores none.")
+        str | None,
+        typer.Option(help="Language of the clips (a tag such as gl or uz-Latn), if the adapter stores none."),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="User prompt, if the adapter stores none.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt, if the adapter stores none.")] = None,

@@ -51,7 +51,8 @@ def serve(
         typer.Option(help="Time limit of a request in seconds (default: the recipe's, else 120).", min=1),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Language of a base without adapters, such as Whisper; an ISO 639 code.")
+        str | None,
+        typer.Option(help="Language of a base without adapters, such as Whisper; a tag such as gl or uz-Latn."),
     ] = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from escoita.evaluation.presentation import Row, notes, rows, titles_of
+from escoita.metrics.normalizers import UNNORMALIZED
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
@@ -115,7 +116,7 @@ def _filled(evaluation: EvaluationRecord) -> tuple[list[str], list[list[list[str
 
 
 def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
-    raw = [RAW] if evaluation.normalizer != "raw" else []
+    raw = [RAW] if evaluation.normalizes else []
     return ("corpus", "N", "system", RATES[0], INTERVAL, *RATES[1:], *raw, FAULTS, f"{evaluation.main_system.name} is")
 
 
@@ -139,7 +140,7 @@ def _trained(training: TrainingRecord) -> Iterator[str]:
 def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if len(evaluation.corpora) > 1:
         yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
-    if evaluation.normalizer != "raw":
+    if evaluation.normalizes:
         yield f"{' and '.join(RATES)} of texts normalized with {evaluation.normalizer}; raw WER without normalization"
     yield f"{FAULTS}: clips with an empty hypothesis, with a loop, and with a hypothesis truncated at the token limit"
     yield from notes(evaluation)
@@ -164,7 +165,7 @@ def _cells(row: Row, normalizer: str) -> Iterator[list[str]]:
     title, clips = row.title, "" if row.clips is None else str(row.clips)
     for each in row.base_first:
         first, *others = (f"{getattr(each.rates, name):.3f}" for name in METRICS)
-        raw = [f"{each.raw.wer:.3f}" if each.raw else ""] if normalizer != "raw" else []
+        raw = [f"{each.raw.wer:.3f}" if each.raw else ""] if normalizer not in UNNORMALIZED else []
         faults = f"{each.faults.empty}/{each.faults.loop}/{each.faults.truncated}" if each.faults else ""
         yield [title, clips, each.system, first, _interval(each.rates.wer_ci95), *others, *raw, faults, each.verdict]
         title = clips = ""

@@ -53,7 +53,8 @@ def transcribe(
         str | None,
         typer.Option(
             "--language",
-            help="Language of the recordings, an ISO 639 code (default: the language that the adapter stores).",
+            help="Language of the recordings, a tag such as gl or uz-Latn (default: the language that the adapter"
+            " stores).",
         ),
     ] = None,
     prompt: PromptOption = None,

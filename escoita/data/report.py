@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from escoita.data.contamination import find_duplicates, find_leaks
 from escoita.data.rows import Rejected, Utterances, rejected_by_reason
 from escoita.data.statistics import Measured, measure, shortened
+from escoita.data.transcripts import text_outliers
 from escoita.errors import CorpusError
 from escoita.metrics.characters import compared_form, count_characters, inventory, main_script, other_script, script_of
-from escoita.metrics.normalizers import normalizer, word_changes
+from escoita.metrics.normalizers import mark_changes, normalizer, word_changes
 from escoita.recipe.schema import Recipe
 from escoita.records.data import (
     CorpusData,
@@ -129,6 +130,9 @@ def _found(measured: Measured, characters: Counter[str], max_audio_seconds: floa
     digits = {index: match[0] for index, text in enumerate(rows.each("text")) if (match := _DIGITS.search(text))}
     yield "digits", _at(list(digits), len(rows)), lambda index: f"{digits[index]} is not written as it is spoken"
 
+    for kind, details in text_outliers(rows.each("text")).items():
+        yield kind, _at(list(details), len(rows)), details.__getitem__
+
     silent = np.array([not each for each in measured.fingerprints])
     yield "silent", silent.astype(float), lambda index: "no audible content"
 
@@ -240,8 +244,14 @@ def normalization(rows: Utterances, name: str) -> Normalization:
         changes = word_changes(block, [normalize(text) for text in block])
         totals.update(merged=changes.merged, split=changes.split, emptied=changes.emptied)
         examples += [around_change(*example) for example in changes.examples]
+    marks = mark_changes(rows.each("text")) if name == "basic" else None
     return Normalization(
-        merged=totals["merged"], split=totals["split"], emptied=totals["emptied"], examples=examples[:EXAMPLES]
+        merged=totals["merged"],
+        split=totals["split"],
+        emptied=totals["emptied"],
+        examples=examples[:EXAMPLES],
+        at_marks=marks.texts if marks else 0,
+        words_at_marks=marks.words if marks else 0,
     )
 
 

@@ -1,7 +1,7 @@
 """Define the row schema of all corpora, stored in Arrow: a million rows take megabytes, and no audio is read."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
@@ -55,7 +55,7 @@ class Utterance:
         audio (`str`): The path of the recording, or the name of an embedded one.
         text (`str`): The transcript as it is in the corpus.
         corpus (`str`): The name of the corpus.
-        language (`str`): The ISO code, lower case.
+        language (`str`): The BCP 47 tag.
         source (`str`): The file or dataset that contains the row.
         row (`int`): The line or row there, counted from 1.
         split (`str`): The split of the corpus, empty if it has none.
@@ -241,6 +241,13 @@ class Utterances(Sequence[Utterance]):
         lengths = self.table["audio_seconds"].to_numpy().copy()
         lengths[self.order] = seconds
         return Utterances(self._replaced("audio_seconds", pa.array(lengths)), self.order)
+
+    def with_texts(self, texts: Mapping[int, str]) -> "Utterances":
+        """Return the same rows with other transcripts, by the index of their row."""
+        column = self.table["text"].to_pylist()
+        for index, text in texts.items():
+            column[self.order[index]] = text
+        return Utterances(self._replaced("text", pa.array(column, pa.string())), self.order)
 
     def with_unique_ids(self) -> "Utterances":
         """Return the same rows; the number of the row in the table is appended to an id that occurs more than once."""

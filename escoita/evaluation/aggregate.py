@@ -116,13 +116,14 @@ class Tally:
         return difference(observed, other_observed, drawn, other_drawn, smallest_p_value(self.units))
 
 
-def count(corpus: CorpusPredictions, normalizer_name: str) -> Counts:
+def count(corpus: CorpusPredictions, normalizer_name: str, compose: bool = True) -> Counts:
     """
     Count the edits and faults of all systems in one corpus.
 
     Args:
         corpus ([`CorpusPredictions`]): References and hypotheses; if the references are hashed, their counts are read.
         normalizer_name (`str`): Normalizer of the form `normalized`; the form `raw` is counted too.
+        compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC).
 
     Raises:
         RecordError: The references are hashed, and their counts are missing or do not match.
@@ -130,7 +131,7 @@ def count(corpus: CorpusPredictions, normalizer_name: str) -> Counts:
     counted = (
         read_counts(corpus.counts, corpus, normalizer_name)
         if corpus.counts
-        else count_utterances(corpus, normalizer_name)
+        else count_utterances(corpus, normalizer_name, compose)
     )
     speakers = corpus.clips["speaker"].to_pylist()
     faults = {
@@ -180,6 +181,7 @@ def score(
     resamples: int = 1000,
     corpora: Sequence[str] | None = None,
     systems: Sequence[str] | None = None,
+    compose: bool = True,
 ) -> EvaluationRecord:
     """
     Score the predictions of one or more systems on one or more corpora.
@@ -194,6 +196,7 @@ def score(
             Defaults to all corpora of the folder, sorted by name.
         systems (`Sequence[str]`, *optional*): Names of the systems. Defaults to all systems of the folder. The main
             system is the adapter, else the base, else the first by name.
+        compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC); escoita 0.1.0 did not.
 
     Returns:
         [`EvaluationRecord`]: The record. The same files give the same record.
@@ -221,7 +224,7 @@ def score(
         for name in names:
             if name not in corpus.tables:
                 raise MissingSystemError(path=folder / corpus.name, system=name)
-    counts = [count(corpus, normalizer_name) for corpus in tested]
+    counts = [count(corpus, normalizer_name, compose) for corpus in tested]
     tallies = [tally(corpus.name, counted, resamples) for corpus, counted in zip(tested, counts, strict=True)]
     pool = pooled(tallies)
     form = forms_of(normalizer_name)[0]

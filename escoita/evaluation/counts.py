@@ -14,7 +14,7 @@ from escoita.evaluation.errors import HashedReferencesError, OtherPredictionsErr
 from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 from escoita.evaluation.predictions import counts_path, hashed, parquet
 from escoita.metrics.error_types import FAULTS, find_faults
-from escoita.metrics.normalizers import normalizer, word_changes
+from escoita.metrics.normalizers import UNNORMALIZED, normalizer, word_changes
 from escoita.metrics.wer import character_edits, word_edits
 from escoita.recipe.schema import Corpus, Name
 from escoita.records.evaluation import METRICS, Slice
@@ -109,7 +109,7 @@ class CountsProvenance(RecordModel):
 
 def forms_of(normalizer_name: str) -> tuple[Form, ...]:
     """Return the forms of the texts; without a normalizer there is only `raw`."""
-    return ("raw",) if normalizer_name == "raw" else ("normalized", "raw")
+    return ("raw",) if normalizer_name in UNNORMALIZED else ("normalized", "raw")
 
 
 def keys_of(normalizer_name: str, systems: Sequence[str]) -> list[Key]:
@@ -122,21 +122,24 @@ def keys_of(normalizer_name: str, systems: Sequence[str]) -> list[Key]:
     return keys + [("references", change) for change in CHANGES]
 
 
-def count_utterances(corpus: CorpusPredictions, normalizer_name: str) -> dict[Key, np.ndarray]:
+def count_utterances(corpus: CorpusPredictions, normalizer_name: str, compose: bool = True) -> dict[Key, np.ndarray]:
     """
     Count lengths, edits and faults of each utterance.
 
     Args:
         corpus ([`~escoita.evaluation.prediction_folder.CorpusPredictions`]): References and hypotheses.
         normalizer_name (`str`): Normalizer of the form `normalized`; the form `raw` is counted too.
+        compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC), unless the normalizer
+            is `bytes`; escoita 0.1.0 did not.
 
     Returns:
         `dict[tuple, np.ndarray]`: Counts of each key, of shape `(utterances,)`; booleans for faults and changes.
     """
     columns: dict[Key, np.ndarray] = {}
     forms: dict[str, list[str]] = {}
+    raw = "raw" if compose and normalizer_name != "bytes" else "bytes"
     for form in forms_of(normalizer_name):
-        normalize = normalizer(normalizer_name if form == "normalized" else "raw")
+        normalize = normalizer(normalizer_name if form == "normalized" else raw)
         references = forms[form] = [normalize(text) for text in corpus.clips["reference"].to_pylist()]
         for system, table in corpus.tables.items():
             hypotheses = [normalize(text) for text in table["hypothesis"].to_pylist()]
@@ -230,7 +233,7 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
         if len(table) != corpus.clips.num_rows or (kind == pa.int64() and not _plausible(table[name])):
             raise RecordError(f"expected a count for each of {corpus.clips.num_rows} utterances", path=path, key=name)
         columns[key] = table[name].to_numpy()
-    if normalizer_name == "raw":
+    if normalizer_name in UNNORMALIZED:
         columns |= {("references", change): np.zeros(len(table), bool) for change in CHANGES}
     return columns
 

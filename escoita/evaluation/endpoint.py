@@ -22,6 +22,7 @@ from tenacity.nap import sleep_using_event
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.utils.formatting import visible
+from escoita.utils.languages import iso639
 from escoita.utils.limits import RECORD_DIGITS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS, parse_json
 from escoita.utils.processes import say
 
@@ -164,7 +165,7 @@ class Endpoint:
 
         Args:
             samples (`np.ndarray`): The clip, of shape `(samples,)`, float32 at 16 kHz; it is sent as 16-bit WAV.
-            language (`str`): The ISO 639 code of the language.
+            language (`str`): The tag of the language.
             name (`str`): The name of the clip in errors, which is not sent.
 
         Returns:
@@ -175,7 +176,7 @@ class Endpoint:
         """
         wav = io.BytesIO()
         soundfile.write(wav, samples, SAMPLING_RATE, format="WAV", subtype="PCM_16")
-        fields = {"model": self.model, "response_format": "json", "temperature": "0", "language": language}
+        fields = {"model": self.model, "response_format": "json", "temperature": "0", "language": iso639(language)}
         file = ("clip.wav", wav.getvalue(), "audio/wav")
         answer = self._request("POST", "/audio/transcriptions", name, data=fields, files={"file": file})
         text, model = answer.get("text"), answer.get("model")

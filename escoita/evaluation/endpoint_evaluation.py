@@ -22,6 +22,7 @@ from escoita.evaluation.request import (
     _named_by_file,
     corpus_test,
 )
+from escoita.inference.model_source import check_language
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
 from escoita.recipe.schema import Corpus, Evaluation
 from escoita.records.evaluation import (
@@ -86,7 +87,7 @@ def request_for_endpoint(
         model (`str`): The name of the model on the server.
         out (`Path`): The folder for predictions and results.
         manifests (`Sequence[Path]`): The manifests.
-        language (`str`, *optional*): The ISO 639 code of the clips. The default is the language of the run's recipe.
+        language (`str`, *optional*): The BCP 47 tag of the clips. The default is the language of the run's recipe.
         normalizer (`str`, *optional*): The text normalizer. The default is that of the recipe, else of the language.
         run (`Path`, *optional*): The run directory.
         overrides (`list[str]`, *optional*): The overrides of its recipe, `section.key=value`.
@@ -106,8 +107,8 @@ def request_for_endpoint(
         normalizer = normalizer or recipe.eval.normalizer
     else:
         corpora = _named_by_file(list(manifests))
-    if language is None or not re.fullmatch("[a-z]{2,3}", language):
-        raise EscoitaError("not a language code", key="--language", value=language or "", hint="use a code such as gl")
+    if (language := check_language(language)) is None:
+        raise EscoitaError("required without --run", key="--language", hint="write a tag, such as gl or uz-Latn")
     if normalizer is not None and normalizer not in NORMALIZERS:
         raise EscoitaError(
             "unknown normalizer", key="--normalizer", value=normalizer, hint=f"use one of {', '.join(NORMALIZERS)}"

@@ -8,7 +8,7 @@ share the work, each of them calls every step.
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,13 +34,14 @@ from escoita.evaluation.request import (
 )
 from escoita.evaluation.shards import WHOLE, Shard, merge_all
 from escoita.hub.files import adapter_record, cached_file
+from escoita.metrics.normalizers import mark_changes
 from escoita.models import family_for_evaluation
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline, Corpus, Evaluation
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EARLIER, PROBES, EvaluationRecord
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
-from escoita.utils.processes import is_main_process, locked, main_first, main_only
+from escoita.utils.processes import is_main_process, locked, main_first, main_only, say
 
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def evaluate_manifests(
         manifests (`list[Path]`): Manifests. The name of the file is the name of the corpus, preceded by the name of
             its folder if several files have the same name.
         out (`Path`): Folder for predictions and results.
-        language (`str`, *optional*): ISO code of the language of the clips; required without an adapter.
+        language (`str`, *optional*): tag of the language of the clips; required without an adapter.
         baselines (`list[str]`, *optional*): Other models to evaluate on the same clips.
         normalizer (`str`, *optional*): One of `NORMALIZERS`. Defaults to that of the language.
         generation_settings ([`AdapterRecord`], *optional*): Prompt, language and token limit. Defaults to those of
@@ -304,9 +305,18 @@ def score_predictions(setup: Setup) -> EvaluationRecord:
             expected = {predictions_path(out, corpus, system) for system in systems}
             for path in set((out / corpus).glob("predictions*.parquet")) - expected:
                 path.unlink()
+        if settings.normalizer == "basic":
+            _warn_of_marks(setup.tests)
         return score(out, settings.normalizer, settings.resamples, list(setup.tests))
 
     return main_only(compute, setup.state)
+
+
+def _warn_of_marks(tests: Mapping[str, EvaluationData]) -> None:
+    """Print how many words of each corpus the normalizer `basic` splits at combining marks."""
+    for name, test in tests.items():
+        if (marks := mark_changes(test.clips.each("text"))).words:
+            say(f"{name}: {marks}; use --normalizer unicode")
 
 
 def write_results(setup: Setup, record: EvaluationRecord) -> None:

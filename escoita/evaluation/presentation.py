@@ -64,10 +64,16 @@ SIGNIFICANCE: dict[str, str] = {
 # Description of each normalizer, for sentences that begin with "Texts were".
 NORMALIZER_TEXTS = {
     "raw": "compared without normalization",
+    "bytes": "compared without normalization, even of Unicode forms",
     "basic": "normalized as by Whisper's BasicTextNormalizer: lower case, no punctuation",
     "galician": "normalized for Galician: lower case, no punctuation, accents and ñ kept",
     "uzbek": "normalized for Uzbek: lower case, no punctuation, apostrophes in one spelling",
     "uzbek-latin": "normalized for Uzbek: lower case, no punctuation, apostrophes in one spelling, all in Latin",
+    "unicode": "normalized for all scripts: one case, no punctuation, letters, combining marks and digits kept",
+    "unicode-turkic": (
+        "normalized for Turkic languages in Latin script: one case with ı and i, no punctuation, letters, combining"
+        " marks and digits kept"
+    ),
 }
 
 

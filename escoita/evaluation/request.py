@@ -1,6 +1,5 @@
 """Define what an evaluation measures: systems, corpora and settings, and the clips of each corpus."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError, EscoitaError
 from escoita.evaluation.probes import probes
 from escoita.hub.files import adapter_record, file_if_any
+from escoita.inference.model_source import check_language
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
 from escoita.models import family_for_evaluation
 from escoita.models.base_model import Base
@@ -174,8 +174,7 @@ def request_for_manifests(
 ) -> EvaluationRequest:
     """Return the request for manifests; for the arguments see [`~escoita.evaluation.evaluate.evaluate_manifests`]."""
     corpora = _named_by_file(manifests)
-    if language and not re.fullmatch("[a-z]{2,3}", language):
-        raise EscoitaError("not a language code", key="--language", value=language, hint="use a code such as gl")
+    language = check_language(language)
     if normalizer is not None and normalizer not in NORMALIZERS:
         raise EscoitaError(
             "unknown normalizer", key="--normalizer", value=normalizer, hint=f"use one of {', '.join(NORMALIZERS)}"

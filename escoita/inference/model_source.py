@@ -1,6 +1,5 @@
 """Find out what the name of a model means: a run, an adapter, or a base, and with which prompt it transcribes."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from escoita.inference.transcriber import Transcriber
 from escoita.models import family_for_evaluation
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
+from escoita.utils.languages import LanguageError, language_tag, suggested_tag
 from escoita.utils.untrusted import read_object
 
 
@@ -74,7 +74,7 @@ def find_model(
         model (`str`): A run directory, a folder or repository of an adapter (`user/name` or `user/name@revision`), of
             a base, of a merged model, or of a Whisper or CTC model.
         base (`str`, *optional*): Base of an adapter; the one in its `adapter_config.json` unless given.
-        language (`str`, *optional*): ISO 639 code; needed if nothing stores it.
+        language (`str`, *optional*): BCP 47 tag; needed if nothing stores it.
         prompt (`str`, *optional*): User prompt; needed if nothing stores it.
         system (`str`, *optional*): System prompt.
         revision (`str`, *optional*): Revision of the base.
@@ -105,7 +105,7 @@ def adapter_settings(
 
     Args:
         adapter (`str`): A folder, or a repository of the Hub.
-        language (`str`, *optional*): ISO 639 code, instead of the one in `escoita.json`.
+        language (`str`, *optional*): BCP 47 tag, instead of the one in `escoita.json`.
         prompt (`str`, *optional*): User prompt (default: the prompt that the adapter stores).
         system (`str`, *optional*): System prompt (default: the prompt that the adapter stores).
 
@@ -119,7 +119,7 @@ def adapter_settings(
 def _settings(
     name: str, known: AdapterRecord | None, language: str | None, prompt: str | None, system: str | None
 ) -> AdapterRecord:
-    check_language(language)
+    language = check_language(language)
     if known is None:
         missing = [option for option, value in (("--language", language), ("--prompt", prompt)) if value is None]
         if language is None or prompt is None:
@@ -132,15 +132,19 @@ def _settings(
     )
 
 
-def check_language(language: str | None) -> None:
+def check_language(language: str | None) -> str | None:
     """
-    Check the form of a language.
+    Return the tag that `--language` gives, with the usual case; see [`~escoita.utils.languages.language_tag`].
 
     Raises:
-        EscoitaError: It is no code of two or three letters.
+        EscoitaError: It is not the tag of a known language.
     """
-    if language is not None and not re.fullmatch("[a-z]{2,3}", language):
-        raise EscoitaError("not an ISO 639 code", key="--language", value=language, hint="write a code, such as gl")
+    try:
+        return None if language is None else language_tag(language)
+    except LanguageError as error:
+        meant = suggested_tag(language or "")
+        hint = f"write {meant}" if meant else "write a tag, such as gl or uz-Latn"
+        raise EscoitaError("not a language tag", key="--language", value=language, hint=hint) from error
 
 
 def _without_adapter(
@@ -155,7 +159,7 @@ def _without_adapter(
         return ModelSource(model, settings=_settings(model, None, language, prompt, system))
     if prompt is not None or system is not None:
         raise EscoitaError("takes no prompt", path=model, hint="leave --prompt and --system out")
-    check_language(language)
+    language = check_language(language)
     # Without a language, Whisper detects it.
     return ModelSource(model, settings=AdapterRecord(language=language or "", prompt=Prompt(user="")), own_limit=True)
 

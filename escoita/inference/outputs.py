@@ -38,7 +38,7 @@ class TranscribedFile:
         transcript ([`~escoita.records.transcript.Transcript`]): Its transcript.
         words (`tuple[Word, ...]`): All words, with estimated times.
         cues (`tuple[Cue, ...]`): The words cut into subtitles.
-        language (`str`): ISO 639 code; empty if it is not known.
+        language (`str`): BCP 47 tag; empty if it is not known.
         word_timestamps (`bool`, *optional*, defaults to `False`): The JSON output holds the words.
     """
 

@@ -21,6 +21,7 @@ from escoita.inference.transcriber import Transcriber
 from escoita.models.adapters import Adapters
 from escoita.models.base_model import resolve_base
 from escoita.records.training import AdapterRecord
+from escoita.utils.languages import matching, name_and_tag
 
 
 class ClosedError(EscoitaError):
@@ -190,7 +191,7 @@ class Engine:
             adapter (`str`, *optional*): The name of the adapter.
             prompt_adapter (`str`, *optional*): The adapter whose prompt is used for the base without an adapter.
             client ([`~escoita.inference.fairness.Client`], *optional*): The client.
-            language (`str`, *optional*): The ISO 639 code of the language, for a model that takes one. The default is
+            language (`str`, *optional*): The tag of the language, for a model that takes one. The default is
                 the language of the generation settings.
 
         Returns:
@@ -377,13 +378,11 @@ def _in_language(transcriber: Transcriber, language: str | None) -> Transcriber:
     Raises:
         EscoitaError: The model transcribes another language; `key` is `language`.
     """
-    from escoita.models.languages import matching
-
     settings = transcriber.generation_settings
     if language is None or matching(language, [settings.language]):
         return transcriber
     if not transcriber.family.per_language(transcriber.model, transcriber.processor):
-        problem = f"this model transcribes {settings.language}"
+        problem = f"this model transcribes {name_and_tag(settings.language)}"
         raise EscoitaError(problem, key="language", value=language, hint="leave it out")
     return transcriber.with_settings(settings.model_copy(update={"language": language}))
 

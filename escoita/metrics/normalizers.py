@@ -1,7 +1,7 @@
 """Normalize references and hypotheses before edits are counted, and count the words that this changes."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice, pairwise, zip_longest
@@ -10,18 +10,18 @@ from unicodedata import category, normalize
 
 from rapidfuzz.distance import LCSseq
 
+from escoita.utils.languages import canonical, script_of_language
 
-Normalizer = Literal["raw", "basic", "uzbek", "uzbek-latin", "galician"]
+
+Normalizer = Literal["raw", "basic", "uzbek", "uzbek-latin", "galician", "unicode", "unicode-turkic", "bytes"]
 NORMALIZERS: tuple[str, ...] = get_args(Normalizer)
-# The normalizers of languages that have their own, by ISO 639-1 and 639-3 code. There is no good one for all other
-# languages: `basic` removes the combining marks with which many scripts write vowels.
-_OF_LANGUAGE: dict[str, Normalizer] = {
-    "uz": "uzbek",
-    "uzb": "uzbek",
-    "uzn": "uzbek",
-    "gl": "galician",
-    "glg": "galician",
-}
+# Names without normalization: `raw` composes characters only, and `bytes` changes nothing.
+UNNORMALIZED = ("raw", "bytes")
+# The normalizers of languages that have their own. All others have `unicode`, as `basic` removes the combining marks
+# with which many scripts write vowels and tones.
+_OF_LANGUAGE: dict[str, Normalizer] = {"uz": "uzbek", "gl": "galician"}
+# The languages that distinguish ı and i in Latin script.
+_TURKIC = {"az", "ba", "crh", "gag", "kk", "tr", "tt"}
 
 TURNED_COMMA, TUTUQ = "ʻ", "ʼ"  # U+02BB, the second half of oʻ and gʻ, and U+02BC, the glottal stop of maʼno
 # The characters that keyboards, word processors and web pages use instead; \x91 and \x92 are Windows-1252 read as
@@ -54,15 +54,37 @@ _IN_BRACKETS = re.compile(r"[<\[].*?[>\]]", re.DOTALL)
 _IN_PARENTHESES = re.compile(r"\([^)]+\)")
 _EXAMPLES = 5
 
+# Characters without a shape: fillers of Hangul, the grapheme joiner, vowels of Khmer that are never written, and
+# selectors of variants (Unicode: Default_Ignorable_Code_Point), and the line that stretches Arabic words.
+_WITHOUT_SHAPE = re.compile(
+    "[\u034f\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+# Letters of scripts without spaces between words, with their marks: Thai, Lao, Burmese, Khmer, Tai Lue and Tai Tham;
+# kana, Bopomofo and Chinese characters. Not Tibetan, whose syllables are separated by a point.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1980-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaa7f\u3005-\u3007"
+    "\u3031-\u3035\u303b\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9d\U0001aff0-\U0001afff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+_BETWEEN_UNSPACED = re.compile(f"(?<=[{_UNSPACED}]) +(?=[{_UNSPACED}])")
+# An apostrophe within a word, and signs that are written within one word of Hebrew (abbreviations) and Catalan.
+_WITHIN_WORD = re.compile(r"(?<=[^\s\d'\"·])'+(?=[^\s\d'\"·])")
+_JOINING = re.compile(r"(?<=[\u05d0-\u05ea])\"(?=[\u05d0-\u05ea])|(?<=l)·(?=l)")
+_NO_LETTER = re.compile(rf"(?<!\S){TUTUQ}+(?!\S)|['\"·]")
+_TURKIC_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
+
 
 def default_normalizer(language: str) -> Normalizer:
     """
-    Return the normalizer of a language: its own one, or `raw` if it has none.
+    Return the normalizer of a language: its own one, `unicode-turkic` for Turkish and its relatives, else `unicode`.
 
     Args:
-        language (`str`): ISO code, lower case.
+        language (`str`): The BCP 47 tag of the language.
     """
-    return _OF_LANGUAGE.get(language, "raw")
+    own, script = canonical(language), script_of_language(language)
+    if own in _TURKIC and script == "Latn":
+        return "unicode-turkic"
+    return _OF_LANGUAGE.get(own, "unicode") if script in ("Latn", "Cyrl") else "unicode"
 
 
 @cache
@@ -70,8 +92,9 @@ def normalizer(name: str) -> Callable[[str], str]:
     """
     Return the normalizer that a recipe names.
 
-    `raw` changes nothing. All others return lower case and single spaces, none at the edges, and change nothing when
-    applied again (except that `basic`, like Whisper's, removes the dot of a styled capital I, `ℐ̇`, only then).
+    `bytes` changes nothing, and `raw` composes characters only (Unicode NFC), because the same text may be encoded in
+    two ways. All others return one case and single spaces, none at the edges, and change nothing when applied again
+    (except that `basic`, like Whisper's, removes the dot of a styled capital I, `ℐ̇`, only then).
 
     `basic` is Whisper's BasicTextNormalizer as in transformers (Radford et al. 2022), without spaces at the edges: it
     keeps accents and ñ, splits words at apostrophes and hyphens, and removes text in brackets.
@@ -92,13 +115,33 @@ def normalizer(name: str) -> Callable[[str], str]:
     a consonant and `е ё ю я`; `ь` is removed, `ьо` becomes `yo`, `сҳ` `sʼh`, `щ` `sh`, `ы` `i`. Words in Latin script
     are normalized as with `uzbek`.
 
+    `unicode` is for every other language. It composes characters (NFC), folds case (`str.casefold`: `ẞ` is `ss`, final
+    sigma is sigma, and Cherokee has capitals), and keeps the letters, combining marks and digits of every script.
+    Everything else becomes a space, including hyphens and brackets; characters without a shape (joiners, soft hyphens,
+    variation selectors, the tatweel of Arabic) are removed. An apostrophe between two letters is part of the word, in
+    one spelling, U+02BC: `don't` is one word, `'kino'` loses its quotation marks. A Hebrew abbreviation (`צה"ל`) and
+    the Catalan `l·l` are one word too. Spaces between letters of scripts that have none between words are removed, so
+    that the CER does not depend on how a corpus divides Thai, Khmer, Burmese, Chinese or Japanese; in Tibetan, the
+    point between syllables becomes a space. `I` becomes `i`, and `İ` too.
+
+    `unicode-turkic` differs in the letters of Turkish and its relatives: `I` becomes `ı`, and `İ` becomes `i`.
+
     Args:
         name (`str`): The name, one of `NORMALIZERS`.
 
     Raises:
         ValueError: The name is unknown.
     """
-    known: list[Callable[[str], str]] = [str, _basic, _uzbek, _uzbek_latin, _galician]
+    known: list[Callable[[str], str]] = [
+        _composed,
+        _basic,
+        _uzbek,
+        _uzbek_latin,
+        _galician,
+        _unicode,
+        _unicode_turkic,
+        str,
+    ]
     if name not in NORMALIZERS:
         raise ValueError(f"unknown normalizer {name!r}; use one of {', '.join(NORMALIZERS)}")
     return known[NORMALIZERS.index(name)]
@@ -118,6 +161,25 @@ def _basic(text: str) -> str:
     words = _ALPHANUMERIC.findall(text) if text.isprintable() else text.translate(_NO_SYMBOLS).split()
     # Lower case again: NFKC produces capitals from symbols such as ℃ and 𝐀.
     return " ".join(words).lower()
+
+
+def _composed(text: str) -> str:
+    return normalize("NFC", text)
+
+
+def _unicode(text: str) -> str:
+    return _letters_of_all_scripts(normalize("NFC", text).casefold())
+
+
+def _unicode_turkic(text: str) -> str:
+    return _letters_of_all_scripts(normalize("NFC", text).translate(_TURKIC_CAPITALS).casefold())
+
+
+def _letters_of_all_scripts(text: str) -> str:
+    # Folding decomposes some letters. Without a shapeless character between them, a letter and a mark may compose.
+    text = normalize("NFC", _DOTTED.sub("i", normalize("NFC", _WITHOUT_SHAPE.sub("", text))).translate(_UNICODE))
+    text = _NO_LETTER.sub(" ", _JOINING.sub("", _WITHIN_WORD.sub(TUTUQ, text)))
+    return _BETWEEN_UNSPACED.sub("", " ".join(text.split()))
 
 
 def _galician(text: str) -> str:
@@ -161,6 +223,59 @@ def _sign(signs: re.Match[str]) -> str:
     if before == " " or before.isdigit():
         return " "
     return TURNED_COMMA if before in "og" else TUTUQ
+
+
+def has_word(text: str) -> bool:
+    """Return whether a text contains a letter or a digit of any script."""
+    return any(map(str.isalnum, text))
+
+
+@dataclass(frozen=True)
+class MarkChanges:
+    """
+    Count the words that `basic` splits at combining marks, or from which it removes them.
+
+    Args:
+        texts (`int`): The number of texts with such a word.
+        words (`int`): The number of such words.
+        all_words (`int`): The number of all words.
+        example (`tuple[str, str]`): The first such word, before and after normalization; empty if there is none.
+    """
+
+    texts: int
+    words: int
+    all_words: int
+    example: tuple[str, str]
+
+    def __str__(self) -> str:
+        before, after = self.example
+        return (
+            f"basic splits or shortens {self.words:,} of {self.all_words:,} words in {self.texts:,} texts at combining"
+            f" marks, such as {before!r} into {after!r}"
+        )
+
+
+def mark_changes(texts: Iterable[str]) -> MarkChanges:
+    """
+    Count the words with combining marks, which `basic` splits or shortens, such as words of Hindi, Thai and Yoruba.
+
+    Args:
+        texts (`Iterable[str]`): The references of a corpus.
+    """
+    found = words = all_words = 0
+    example = ("", "")
+    for text in texts:
+        split = text.split()
+        all_words += len(split)
+        marked = [] if text.isascii() else [word for word in split if _has_mark(normalize("NFKC", word.lower()))]
+        words, found = words + len(marked), found + bool(marked)
+        if marked and not example[0]:
+            example = (marked[0], _basic(marked[0]))
+    return MarkChanges(found, words, all_words, example)
+
+
+def _has_mark(word: str) -> bool:
+    return not word.isalnum() and any(category(char)[0] == "M" for char in word)
 
 
 @dataclass(frozen=True)
@@ -236,6 +351,13 @@ def _letters(char: str) -> str:
     return char if kind[0] in "LN" or kind in ("Mn", "Mc") else " "
 
 
+def _letters_and_joining_signs(char: str) -> str:
+    if char in APOSTROPHES:
+        # Apostrophes that are letters remain at the edge of a word: the Hawaiian ʻokina.
+        return TUTUQ if category(char) == "Lm" else "'"
+    return {"\u05f4": '"', '"': '"', "·": "·", "\u2027": "·"}.get(char) or _letters(char)
+
+
 def _letters_and_apostrophes(char: str) -> str:
     return APOSTROPHES.get(char) or _letters(char)
 
@@ -257,6 +379,6 @@ class CharacterTable(dict[int, str]):
         return self[code]
 
 
-_NO_SYMBOLS, _LETTERS, _LETTERS_AND_APOSTROPHES, _BARE = map(
-    CharacterTable, (_without_symbols, _letters, _letters_and_apostrophes, _bare)
+_NO_SYMBOLS, _LETTERS, _LETTERS_AND_APOSTROPHES, _UNICODE, _BARE = map(
+    CharacterTable, (_without_symbols, _letters, _letters_and_apostrophes, _letters_and_joining_signs, _bare)
 )

@@ -244,7 +244,7 @@ class Family(ABC):
         Args:
             model (`torch.nn.Module`): The model.
             processor (`ProcessorMixin`): The processor that decodes its tokens.
-            language (`str`): The ISO 639 code of the language; empty if it is not known.
+            language (`str`): The tag of the language; empty if it is not known.
 
         Raises:
             EscoitaError: The model does not support the language.

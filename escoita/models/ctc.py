@@ -11,10 +11,10 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.hub.files import local_file
 from escoita.models.base import Family, Watch
-from escoita.models.languages import matching
 from escoita.models.weight_files import check_weights
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.formatting import visible
+from escoita.utils.languages import matching, name_and_tag
 
 
 class CtcFamily(Family):
@@ -41,7 +41,7 @@ class CtcFamily(Family):
         Args:
             model (`torch.nn.Module`): The model, which is changed in place.
             processor (`ProcessorMixin`): The processor, whose tokenizer is changed in place.
-            language (`str`): The ISO 639 code of the language.
+            language (`str`): The tag of the language.
 
         Raises:
             EscoitaError: The model does not support the language, or the adapter cannot be loaded.
@@ -51,7 +51,8 @@ class CtcFamily(Family):
         tokenizer, name = processor.tokenizer, str(model.config._name_or_path)
         code = matching(language, _letters(processor))
         if code is None:
-            raise EscoitaError("not supported", path=name, key="language", value=language, hint="leave out this model")
+            problem = f"{name_and_tag(language)} is not supported"
+            raise EscoitaError(problem, path=name, key="language", value=language, hint="leave out this model")
         if code == model.target_lang == tokenizer.target_lang:
             return
         revision = getattr(model.config, "_commit_hash", None)

@@ -8,8 +8,8 @@ import torch
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.models.base import Family, Watch, whisper_seconds
-from escoita.models.languages import matching
 from escoita.records.training import AdapterRecord, Prompt
+from escoita.utils.languages import matching
 
 
 class WhisperFamily(Family):

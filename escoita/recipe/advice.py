@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Collection
 from typing import Any
 
+from escoita.utils.languages import suggested_tag
+
 
 # What users write for a key, by section, from PEFT, Transformers, TRL, Unsloth, Axolotl and openai-whisper.
 KEYS: dict[str, dict[str, str]] = {
@@ -141,7 +143,15 @@ VALUES: dict[str, dict[str, str]] = {
     "kind": {"qlora": "lora", "full": "modules", "finetune": "modules"},
     "engine": {"hf": "transformers", "peft": "transformers", "trl": "transformers"},
     "metric": {"WER": "wer", "CER": "cer"},
-    "normalizer": {"none": "raw", "whisper": "basic", "uz": "uzbek", "gl": "galician"},
+    "normalizer": {
+        "none": "raw",
+        "whisper": "basic",
+        "uz": "uzbek",
+        "gl": "galician",
+        "nfc": "raw",
+        "multilingual": "unicode",
+        "turkish": "unicode-turkic",
+    },
 }
 
 
@@ -190,22 +200,8 @@ def suggested_value(key: str, value: Any, allowed: Collection[str] = ()) -> str 
     if not isinstance(value, str):
         return None
     if key in ("language", "languages"):
-        return language_code(value)
+        return suggested_tag(value)
     if meant := VALUES.get(key, {}).get(value) or VALUES.get(key, {}).get(value.lower()):
         return meant
     matches = difflib.get_close_matches(value.lower().replace("-", "_"), allowed, n=1)
     return matches[0] if matches else None
-
-
-def language_code(name: str) -> str | None:
-    """Return the ISO 639 code of a language that is written as a name, in any language, or as another tag."""
-    import langcodes
-
-    try:
-        found = langcodes.find(name)
-    except LookupError:
-        try:
-            found = langcodes.get(name)
-        except (LookupError, ValueError):
-            return None
-    return found.language if found.is_valid() else None

@@ -91,8 +91,8 @@ def invalid_recipe(
         problem = _problem(detail)
         if detail["type"] == "string_type" and isinstance(detail["input"], bool):
             hint = "YAML reads no and yes as booleans unless they are quoted: 'no'"
-        if detail["type"] == "string_pattern_mismatch" and location[-1] == "language":
-            problem, hint = f"{detail['input']!r} is not a language code", "write a code such as gl"
+        if detail["type"] == "value_error" and location[-1] == "language":
+            hint = "write a tag such as gl or uz-Latn"
         if location[-1] == "[key]":
             location.pop()
             problem, hint = "unknown key", f"use one of {detail['ctx']['expected']}"

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
-    StringConstraints,
     Tag,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -24,6 +25,7 @@ from escoita.metrics.normalizers import Normalizer, default_normalizer
 from escoita.recipe.errors import invalid_recipe, refuse_repeated_keys
 from escoita.records.training import AdapterRecord, Name, Prompt
 from escoita.utils.files import write_atomically
+from escoita.utils.languages import language_tag
 from escoita.utils.untrusted import read_yaml
 
 
@@ -85,7 +87,12 @@ def kind_of(method: Any) -> Any:
     return method.get("kind", "lora") if isinstance(method, dict) else getattr(method, "kind", None)
 
 
-Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+# A BCP 47 tag; see [`~escoita.utils.languages.language_tag`].
+Language = Annotated[
+    str,
+    AfterValidator(language_tag),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$"}),
+]
 Column = Literal["id", "audio", "text", "language", "speaker", "gender", "accent", "offset", "duration", "split"]
 # The languages of the page.
 PageLanguage = Literal["en", "gl", "uz"]
@@ -137,6 +144,7 @@ class Corpora(Section):
     train: list[Corpus] = Field(min_length=1)
     validation: list[Corpus] = []
     test: list[Corpus] = Field(min_length=1)
+    compose: bool = Field(True, description="Compose the characters of transcripts (Unicode NFC) before training")
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="Largest accepted fraction of unusable rows")
 
     @field_validator("train", "validation", "test")
@@ -190,7 +198,8 @@ class Evaluation(Section):
     normalizer: Normalizer = Field(
         "raw",
         description="Applied to the texts before scoring; raw rates are shown next to the normalized ones. Default:"
-        " uzbek for uz, galician for gl, raw for other languages; basic is Whisper's BasicTextNormalizer",
+        " uzbek for uz, galician for gl, unicode-turkic for tr and its relatives, unicode for other languages. basic"
+        " is Whisper's BasicTextNormalizer; bytes compares texts without composing characters",
         json_schema_extra=_without_default,
     )
     resamples: int = Field(1000, gt=0, description="Number of bootstrap resamples")
@@ -294,7 +303,7 @@ class Recipe(Section):
     engine: Literal["transformers", "unsloth"] = Field(
         "transformers", description="Library that loads the base and adds the adapter; unsloth needs escoita[unsloth]"
     )
-    language: Language
+    language: Language = Field(description="Language, a BCP 47 tag such as gl, uz-Latn or yor")
     method: Annotated[Annotated[Lora, Tag("lora")] | Annotated[Modules, Tag("modules")], Discriminator(kind_of)]
     prompt: Prompt
     corpora: Corpora

@@ -10,7 +10,11 @@ from escoita.utils.limits import CORPORA, HISTOGRAM_BINS
 
 
 Split = Literal["train", "validation", "test"]
-OutlierKind = Literal["long", "short", "dense", "sparse", "script", "digits", "silent", "channel", "claim"]
+# The kinds of outliers that the text of a transcript alone shows.
+TextOutlierKind = Literal["unicode", "invisible", "entity", "placeholder", "note"]
+OutlierKind = Literal[
+    "long", "short", "dense", "sparse", "script", "digits", "silent", "channel", "claim", TextOutlierKind
+]
 SharedBy = Literal["transcript", "speaker", "audio"]
 
 
@@ -111,7 +115,9 @@ class Outliers(RecordModel):
             any text for that time. `script`: written in another script than the rest of the corpus. `digits`: numbers
             in digits, not in words. `silent`: no audible content. `channel`: mixing the channels to mono cancels or
             attenuates the clip, and its strongest channel is used. `claim`: the corpus claims another length than was
-            measured.
+            measured. `unicode`: decomposed characters, if other transcripts are composed, or both in one transcript.
+            `invisible`: zero-width or no-break characters. `entity`: an HTML entity. `placeholder`: a missing value
+            that was written as text, such as `nan`. `note`: text in brackets.
         clips (`int`): The number of clips.
         share (`float`): Their fraction of the usable clips.
         examples (`list[Odd]`): Examples; the most extreme first, if the kind has a measure.
@@ -132,12 +138,16 @@ class Normalization(RecordModel):
         split (`int`): The number of transcripts in which a word becomes several.
         emptied (`int`): The number of transcripts without a remaining word.
         examples (`list[tuple[str, str]]`): Examples of the first changed words of a transcript, before and after.
+        at_marks (`int`): The number of transcripts in which `basic` splits or shortens a word at a combining mark.
+        words_at_marks (`int`): The number of these words.
     """
 
     merged: int
     split: int
     emptied: int
     examples: list[tuple[str, str]]
+    at_marks: int = 0
+    words_at_marks: int = 0
 
 
 class CorpusData(RecordModel):
@@ -147,7 +157,7 @@ class CorpusData(RecordModel):
     Args:
         name (`str`): The name of the corpus.
         split (`str`): The split, `train`, `validation` or `test`.
-        language (`str`): The ISO code; several are joined by commas.
+        language (`str`): The BCP 47 tag; several are joined by commas.
         clips (`int`): The number of rows with a transcript and a recording that can be decoded.
         audio_seconds (`float`): The total length of these clips.
         rejected (`int`): The number of rows that cannot be used.

@@ -152,7 +152,7 @@ class CorpusResult(RecordModel):
 
     Args:
         name (`str`): The name of the corpus; `pooled` for all corpora.
-        language (`str`): The ISO code; several are joined by commas in the pool.
+        language (`str`): The BCP 47 tag; several are joined by commas in the pool.
         n (`int`): The number of scored utterances.
         rejected (`int`): The number of rows that could not be used and are not scored.
         audio_seconds (`float`): The length of the scored audio, in seconds.
@@ -325,6 +325,11 @@ class EvaluationRecord(Record):
     def main_system(self) -> System:
         """Return the main system, which the others are compared with."""
         return self.systems[0]
+
+    @property
+    def normalizes(self) -> bool:
+        """Return whether texts were normalized, so that there are other rates than the raw ones."""
+        return self.normalizer not in ("raw", "bytes")  # as in `escoita.metrics.normalizers`
 
     @property
     def rows(self) -> list[CorpusResult]:

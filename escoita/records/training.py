@@ -132,7 +132,7 @@ class AdapterRecord(Record):
     Store the generation settings with which a program transcribes as in training, in `adapter/escoita.json`.
 
     Args:
-        language (`str`): The ISO code, lower case.
+        language (`str`): The BCP 47 tag.
         prompt ([`Prompt`]): The prompt that the adapter was trained with.
         max_new_tokens (`int`): The token limit of a transcript.
         load_in_4bit (`bool`): Whether the linear layers of its base were in 4 bits.

@@ -175,7 +175,7 @@ async def _received(service: "Service", request: "Request") -> Form:
 
 def _checked(service: "Service", form: Form) -> tuple[Parameters, Path]:
     """Validate the request before the recording is decoded."""
-    from escoita.models.languages import matching
+    from escoita.utils.languages import matching
 
     parameters = read_parameters(form.fields)
     if parameters.model not in service.models:

@@ -42,7 +42,7 @@ def timed_file(
     Args:
         transcript ([`~escoita.records.transcript.Transcript`]): The transcript of a recording.
         samples (`np.ndarray`): The recording, of shape `(samples,)`, float32 at 16 kHz.
-        language (`str`, *optional*): The ISO 639 code of the language; empty if it is unknown.
+        language (`str`, *optional*): The tag of the language; empty if it is unknown.
         word_timestamps (`bool`, *optional*, defaults to `False`): Whether `verbose_json` contains the words.
 
     Returns:

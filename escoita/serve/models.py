@@ -113,7 +113,7 @@ def load_engine(
 
     Args:
         models ([`Models`]): The models.
-        language (`str`, *optional*): The ISO 639 code of the language of a base without adapters that has no record
+        language (`str`, *optional*): The tag of the language of a base without adapters that has no record
             of its own, such as Whisper.
         adapter_bytes (`int`, *optional*): The memory for adapters, in bytes. The default is no limit.
         allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights than an

@@ -1,10 +1,10 @@
 """Read the fields of a transcription request."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from escoita.serve.errors import ApiError, invalid
+from escoita.utils.languages import LanguageError, language_tag
 
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
@@ -24,7 +24,7 @@ class Parameters:
     Args:
         model (`str`): The name of a model.
         response_format (`str`): The format, one of [`FORMATS`].
-        language (`str`, *optional*): The ISO 639 code of the language of the recording.
+        language (`str`, *optional*): The tag of the language of the recording.
         prompt (`str`): The prompt; empty if none is given.
         stream (`bool`): Whether the text is sent while it is generated.
         word_timestamps (`bool`, *optional*, defaults to `False`): Whether the words are returned with their times.
@@ -90,10 +90,10 @@ def _flag(fields: dict[str, list[str]], name: str) -> bool:
 
 
 def _language(value: str) -> str | None:
-    code = re.split("[-_]", value.strip().lower(), maxsplit=1)[0]
-    if code and not re.fullmatch("[a-z]{2,3}", code):
-        raise invalid("Send an ISO 639 code, such as gl.", "language")
-    return code or None
+    try:
+        return language_tag(value.strip()) if value.strip() else None
+    except LanguageError as error:
+        raise invalid("Send a language tag, such as gl or uz-Latn.", "language") from error
 
 
 def _require_greedy(temperature: str) -> None:

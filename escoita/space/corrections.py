@@ -161,7 +161,7 @@ def open_corrections(
             does not exist.
         folder (`Path`): The folder in which corrections wait for the next commit. Gradio must not serve files from
             it. Corrections of an earlier run in it are uploaded too.
-        language (`str`): The ISO code of the spoken language.
+        language (`str`): The tag of the spoken language.
         longest_seconds (`float`, *optional*, defaults to 30): The longest clip, in seconds, that training accepts.
         every (`float`, *optional*, defaults to 5): The time between commits, in minutes.
         api (`HfApi`, *optional*): The client of the Hub. Defaults to one with the token of `HF_TOKEN` or
@@ -312,7 +312,7 @@ class Corrections:
     Args:
         sender ([`Sender`]): The uploader of the waiting corrections.
         settings ([`~escoita.recipe.schema.Space`]): The limits of the page.
-        language (`str`): The ISO code of the spoken language.
+        language (`str`): The tag of the spoken language.
         longest_seconds (`float`): The longest clip, in seconds, that training accepts.
     """
 

@@ -308,7 +308,7 @@ class Demo:
             default; no other adapter is ever loaded.
         settings ([`~escoita.recipe.schema.Space`]): The limits, examples and languages of the page.
         published ([`~escoita.run_directory.RunDirectory`], *optional*): The records to show.
-        language (`str`, *optional*): The ISO code of the spoken language.
+        language (`str`, *optional*): The tag of the spoken language.
         ready (`Callable`, *optional*): The function that waits until the model is loaded, and returns it; it raises
             `EscoitaError` if loading failed. [`~escoita.space.app.serve`] sets it.
         loading (`Callable`, *optional*): The function that returns whether the model is still being loaded.

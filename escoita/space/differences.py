@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from escoita.metrics.normalizers import normalizer
+from escoita.metrics.normalizers import UNNORMALIZED, normalizer
 from escoita.metrics.wer import Chunk, align, character_edits, word_edits
 from escoita.space.texts import translate
 from escoita.utils.formatting import percent
@@ -72,7 +72,7 @@ def marked(comparison: Comparison, first: str, second: str, spoken_language: str
         comparison ([`Comparison`]): The result of [`compare`].
         first (`str`): The name of the first text on the page.
         second (`str`): The name of the second text on the page.
-        spoken_language (`str`): The ISO code of the language of both texts, for screen readers.
+        spoken_language (`str`): The tag of the language of both texts, for screen readers.
         language (`str`, *optional*, defaults to `"en"`): The language of the page.
 
     Returns:
@@ -110,7 +110,7 @@ def _rates(comparison: Comparison, language: str) -> str:
     if comparison.wer is None or comparison.cer is None:
         return ""
     rates = translate("differences.rates", language, wer=percent(comparison.wer), cer=percent(comparison.cer))
-    key = "differences.raw" if comparison.normalizer == "raw" else "differences.normalized"
+    key = "differences.raw" if comparison.normalizer in UNNORMALIZED else "differences.normalized"
     note = translate(key, language, name=comparison.normalizer)
     return f'<p class="rates"><strong>{html.escape(rates)}</strong> {html.escape(note)}</p>'
 

@@ -36,7 +36,7 @@ def write_downloads(
         folder (`Path`): The folder of the files; one for each transcript, because recordings of two visitors may have
             the same name.
         recording (`str`): The path of the recording, whose name the files get.
-        language (`str`, *optional*): The ISO code of the spoken language.
+        language (`str`, *optional*): The tag of the spoken language.
 
     Returns:
         `list[Path]`: One file for each format, in their order.

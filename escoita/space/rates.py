@@ -47,7 +47,7 @@ def tables(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -
     """
     all_rows = rows(evaluation, _titles(evaluation, recipe, language), translate("about.mean", language))
     raw_note = translate("compare.raw", language)
-    if evaluation.normalizer == "raw":
+    if not evaluation.normalizes:
         return [Table(raw_note, all_rows, False)]
     first = Table(translate("compare.normalized", language, name=evaluation.normalizer), all_rows, False)
     corpora = [row for row in all_rows if row.result]

@@ -47,7 +47,7 @@ def front_matter(
         hosted ([`~escoita.space.hosted.Hosted`]): The settings of the Space.
         sources (`list[str]`): The repositories of base and adapters.
         hardware (`str`, *optional*): The hardware that is suggested when the Space is duplicated.
-        language (`str`): The ISO code of the spoken language.
+        language (`str`): The tag of the spoken language.
         license_id (`str`, *optional*): The Hub's identifier of the adapter's license.
         preloaded (`list[str]`): The repositories that are downloaded when the Space is built, without a token.
 

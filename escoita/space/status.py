@@ -12,8 +12,9 @@ from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Note, Segment, Transcript
-from escoita.space.texts import direction, language_name, translate
+from escoita.space.texts import translate
 from escoita.utils.formatting import visible
+from escoita.utils.languages import direction, language_name
 
 
 # Size in units of the drawing, which is as wide as the page.
@@ -212,7 +213,7 @@ def segment_list(
         segments (`Sequence[Segment]`): The finished segments, in order.
         audio_seconds (`float`): The length of the recording, in seconds.
         language (`str`): The language of the page.
-        spoken_language (`str`, *optional*): The ISO code of the spoken language.
+        spoken_language (`str`, *optional*): The tag of the spoken language.
     """
     if not segments or (len(segments) == 1 and segments[0].end >= audio_seconds):
         return ""

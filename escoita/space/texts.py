@@ -54,42 +54,6 @@ def format_time(seconds: float, language: str = "en") -> str:
     return translate(f"time.{unit}{'' if amount == 1 else 's'}", language, amount=f"{amount:g}")
 
 
-@cache
-def language_name(code: str, language: str) -> str:
-    """
-    Return the name of a language, `Uzbek` for `uz`.
-
-    Args:
-        code (`str`): The ISO code.
-        language (`str`): One of `LANGUAGES`, in which the name is; English if its name is not known there.
-    """
-    import langcodes
-    from babel import Locale
-
-    try:
-        tag = langcodes.Language.get(code)
-        name = Locale.parse(language).languages.get(tag.language or "") if tag.to_tag() == tag.language else None
-        name = name or tag.display_name("en")
-    except (LookupError, ValueError):
-        return code
-    # CLDR writes the Uzbek letters oʻ and gʻ with a quotation mark.
-    return code if name.startswith("Unknown language") else name.replace("\u2018", "\u02bb")
-
-
-@cache
-def direction(code: str | None) -> str:
-    """Return the direction of the usual script of a language, `ltr` or `rtl`; `auto` if the language is not known."""
-    import langcodes
-
-    try:
-        script = langcodes.Language.get(code).maximize().script if code else None
-    except ValueError:
-        script = None
-    return "auto" if script is None else "rtl" if script in RIGHT_TO_LEFT else "ltr"
-
-
-# The scripts of ISO 15924 that are written from right to left.
-RIGHT_TO_LEFT = {"Adlm", "Arab", "Aran", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"}
 # The language whose texts Gradio shows if it has none in the language of the browser.
 FALLBACK = "en"
 _accept_language: ContextVar[str | None] = ContextVar("accept_language", default=None)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from escoita.data.loading import Gathered, gather, weighted
 from escoita.data.rows import Utterances
+from escoita.data.transcripts import composed
 from escoita.models.base_model import Base
 from escoita.recipe.schema import Recipe
 from escoita.records.training import BaseRecord, TrainingRecord
@@ -495,10 +496,22 @@ def clips_by_split(
 ) -> dict[str, Gathered]:
     """Return the usable and rejected rows of each split."""
     share = recipe.corpora.max_rejected_share
-    return {
+    found = {
         split: gather(getattr(recipe.corpora, split), recipe.language, max_audio_seconds, share, marks)
         for split in splits
     }
+    return {split: in_one_form(gathered) for split, gathered in found.items()} if recipe.corpora.compose else found
+
+
+def in_one_form(gathered: Gathered) -> Gathered:
+    """Return the rows with composed characters (Unicode NFC), and print how many transcripts that changes."""
+    result: Gathered = {}
+    for name, (rows, rejected) in gathered.items():
+        usable, changed = composed(rows)
+        if changed:
+            say(f"{name}: the characters of {changed:,} of {len(rows):,} transcripts were composed (Unicode NFC)")
+        result[name] = (usable, rejected)
+    return result
 
 
 def everything(gathered: Gathered) -> Utterances:

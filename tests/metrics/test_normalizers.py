@@ -5,7 +5,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
-from escoita.metrics.normalizers import NORMALIZERS, WordChanges, normalizer, word_changes
+from escoita.metrics.normalizers import (
+    NORMALIZERS,
+    UNNORMALIZED,
+    WordChanges,
+    has_word,
+    normalizer,
+    word_changes,
+)
 
 
 WHISPER = BasicTextNormalizer()
@@ -25,8 +32,17 @@ def number_of_words(text: str) -> int:
 
 
 @given(TEXT)
-def test_raw_changes_nothing(text: str) -> None:
-    assert normalizer("raw")(text) == text
+def test_bytes_changes_nothing_and_raw_the_unicode_form_only(text: str) -> None:
+    assert normalizer("bytes")(text) == text
+    assert normalizer("raw")(text) == unicodedata.normalize("NFC", text)
+
+
+@given(TEXT)
+@pytest.mark.parametrize("name", [name for name in NORMALIZERS if name != "bytes"])
+def test_the_unicode_form_does_not_matter(name: str, text: str) -> None:
+    composed = normalizer(name)(unicodedata.normalize("NFC", text))
+    assert normalizer(name)(unicodedata.normalize("NFD", text)) == composed
+    assert unicodedata.is_normalized("NFC", composed) or name == "basic"
 
 
 @given(TEXT)
@@ -35,7 +51,7 @@ def test_basic_is_the_normalizer_of_whisper_without_edge_spaces(text: str) -> No
 
 
 @given(TEXT)
-@pytest.mark.parametrize("name", NORMALIZERS[1:])
+@pytest.mark.parametrize("name", [name for name in NORMALIZERS if name not in UNNORMALIZED])
 def test_words_are_separated_by_single_spaces(name: str, text: str) -> None:
     normalized = normalizer(name)(text)
     assert normalized == " ".join(normalized.split())
@@ -51,7 +67,7 @@ def test_normalizers_are_idempotent(name: str, text: str) -> None:
 
 
 @given(TEXT)
-@pytest.mark.parametrize("name", ["uzbek", "uzbek-latin", "galician"])
+@pytest.mark.parametrize("name", ["uzbek", "uzbek-latin", "galician", "unicode", "unicode-turkic"])
 def test_only_letters_accents_and_digits_remain(name: str, text: str) -> None:
     normalized = normalizer(name)(text)
     assert unicodedata.is_normalized("NFC", normalized)
@@ -187,6 +203,9 @@ def test_word_changes_of_a_corpus() -> None:
         "uzbek": (0, 1, 0),
         "uzbek-latin": (0, 1, 0),
         "galician": (0, 1, 0),
+        "unicode": (0, 1, 0),
+        "unicode-turkic": (0, 1, 0),
+        "bytes": (0, 0, 0),
     }
     assert changes["basic"].examples == [
         ("Asta-sekin, o'g'lim", "asta sekin o g lim"),
@@ -245,3 +264,8 @@ def test_a_long_text_of_one_character_is_not_processed_in_quadratic_time(name: s
     """Quadratic time would be minutes."""
     for piece in ("<", "[", "(", " 'a", " ‘‘a", " `a", "'", "1'", "ъе", "<]("):
         normalizer(name)(piece * (100_000 // len(piece)))
+
+
+@pytest.mark.parametrize("text, expected", [("ola", True), ("三", True), ("๑", True), ("… — ?!", False), ("", False)])
+def test_a_text_has_a_word_if_it_has_a_letter_or_a_digit(text: str, expected: bool) -> None:
+    assert has_word(text) is expected

@@ -1,6 +1,6 @@
 import pytest
 
-from escoita.recipe.advice import KEYS, VALUES, language_code, nearest, suggested_key, suggested_value
+from escoita.recipe.advice import KEYS, VALUES, nearest, suggested_key, suggested_value
 from escoita.recipe.schema import Recipe
 
 
@@ -45,14 +45,6 @@ def test_accents_and_case_do_not_count(name: str, expected: str | None) -> None:
 )
 def test_the_value_that_was_meant(key: str, value: object, allowed: list[str], expected: str | None) -> None:
     assert suggested_value(key, value, allowed) == expected
-
-
-@pytest.mark.parametrize(
-    "name, code",
-    [("Uzbek", "uz"), ("galego", "gl"), ("Galician", "gl"), ("uz_UZ", "uz"), ("uzb", "uz"), ("", None), ("!?", None)],
-)
-def test_languages_are_known_by_name_and_tag(name: str, code: str | None) -> None:
-    assert language_code(name) == code
 
 
 def test_what_is_suggested_exists() -> None:

@@ -18,7 +18,7 @@ def test_greedy_decoding_may_be_asked_for(temperature: str) -> None:
     assert read(temperature=temperature) == read()
 
 
-@pytest.mark.parametrize(("given", "code"), [("uz", "uz"), ("UZ", "uz"), ("uz-UZ", "uz"), ("uz_Latn", "uz")])
+@pytest.mark.parametrize(("given", "code"), [("uz", "uz"), ("UZ", "uz"), ("uz-UZ", "uz-UZ"), ("uz_latn", "uz-Latn")])
 def test_languages_are_codes(given: str, code: str) -> None:
     assert read(language=given).language == code
 

@@ -11,7 +11,7 @@ from escoita.inference.fairness import Client
 from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
 from escoita.records.transcript import Segment, Transcript
-from escoita.space.texts import direction, language_name
+from escoita.utils.languages import direction, language_name
 from tests.space.browsing import CHROMIUM, Visit, served, upload
 from tests.space.pages import demo_of
 

@@ -15,7 +15,7 @@ from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
 
 
 # (folder, normalizer, resamples, corpora) of [`~escoita.evaluation.aggregate.score`].
-Score = Callable[[Path, str, int, list[str]], EvaluationRecord]
+Score = Callable[..., EvaluationRecord]
 # Lines with the values of two files.
 Differences = Iterator[str]
 # The last digits of floating-point sums depend on the machine.
@@ -46,9 +46,12 @@ def recomputed(
     """
     require_scorable(published)
     corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
-    counted = score(folder, published.normalizer, published.resamples, corpora)
     results = [*published.corpora, published.pooled]
-    if may_be_of_0_1 and all(each.unusable is None for result in results for each in result.systems):
+    of_0_1 = may_be_of_0_1 and all(each.unusable is None for result in results for each in result.systems)
+    # escoita 0.1.0 compared raw texts without composing characters.
+    older = {"compose": False} if of_0_1 else {}
+    counted = score(folder, published.normalizer, published.resamples, corpora, **older)
+    if of_0_1:
         shortened = [_without_unusable(result) for result in counted.corpora]
         return counted.model_copy(update={"corpora": shortened, "pooled": _without_unusable(counted.pooled)})
     return counted

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
+from escoita.metrics.normalizers import has_word
 from escoita.recipe.advice import nearest
 from escoita.recipe.schema import Column, Corpus
 
@@ -186,7 +187,7 @@ Record = tuple[int, Mapping[Any, Any], Names]
 Values = tuple[Any, ...]
 # The values of Common Voice and of the tables of FLEURS, so that the slices of several corpora have the same names.
 _GENDERS = {"female_feminine": "female", "male_masculine": "male", "female": "female", "male": "male"}
-_CODE = re.compile(r"([a-z]{2,3})(?:[-_].*)?", re.IGNORECASE | re.ASCII)
+_CODE = re.compile(r"([a-z]{2,3})(?:[-_]([a-z]{4})(?![a-z]))?(?:[-_].*)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,10 +335,13 @@ def _text(name: str | None, value: Any) -> str:
 
 @cache
 def _language(value: str) -> str:
+    if not value:
+        return ""
     match = _CODE.fullmatch(value)
-    if value and not match:
-        raise ValueError(f"language {value[:40]!r} is not a code such as gl; exclude it by columns.language: ''")
-    return match[1].lower() if match else ""
+    if not match:
+        raise ValueError(f"language {value[:40]!r} is not a tag such as gl; exclude it by columns.language: ''")
+    # The region does not matter for a transcript, and corpora name others than recipes do.
+    return match[1].lower() + (f"-{match[2].title()}" if match[2] else "")
 
 
 def _refuse_invalid(joined: str, text: str) -> None:
@@ -349,3 +353,5 @@ def _refuse_invalid(joined: str, text: str) -> None:
         joined.encode()
     except UnicodeEncodeError as error:
         raise ValueError("is not valid Unicode") from error
+    if not has_word(text):
+        raise ValueError("the transcript has no word, only punctuation or symbols")

@@ -12,6 +12,7 @@ from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column, Corpus
+from escoita.utils.languages import matching
 
 
 COLUMNS = ("id", "path", "raw_transcription", "transcription", "characters", "num_samples", "gender")
@@ -33,16 +34,19 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
 
     Args:
         corpus ([`Corpus`]): The corpus with the `split` (`dev` in tables, `validation` in parquet files) and, if
-            `path` contains several languages, the FLEURS name of one as `config`, such as `gl_es`.
+            `path` contains several languages and not that of the recipe, the FLEURS name of one as `config`, such as
+            `gl_es`.
         language (`str`): The language, if neither the corpus nor the configuration names one.
 
     Raises:
         CorpusError: The split or the configuration is not set or not found, or an archive is damaged.
     """
     chosen = CHOSEN | corpus.columns
-    folder = _language_folder(corpus)
-    if not corpus.language and (name := _LANGUAGE.fullmatch(folder.resolve().name)):
-        language = name[1]
+    folder = _language_folder(corpus, corpus.language or language)
+    name = folder.resolve().name
+    # The tag of the recipe may name a script, which a configuration of the same language does not.
+    if not corpus.language and (found := _LANGUAGE.fullmatch(name)) and not matching(language, [name]):
+        language = found[1]
     if parquet := _parquet_files(folder):
         split = requested_split(corpus, parquet)
         return read_files(parquet[split], corpus, language, chosen, split)
@@ -54,7 +58,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     return collect(validated_rows(_with_clips(records, folder / "audio", split), origin), corpus.limit)
 
 
-def _language_folder(corpus: Corpus) -> Path:
+def _language_folder(corpus: Corpus, language: str) -> Path:
     path = Path(corpus.path)
     below = [item for root in (path, path / "data", path / "parquet-data") if root.is_dir() for item in root.iterdir()]
     languages = {item.name: item for item in below if _LANGUAGE.fullmatch(item.name) and item.is_dir()}
@@ -64,6 +68,8 @@ def _language_folder(corpus: Corpus) -> Path:
         return languages[corpus.config]
     if corpus.config is None and len(languages) == 1:
         return next(iter(languages.values()))
+    if corpus.config is None and (own := matching(language, languages)):
+        return languages[own]
     problem = "language not found" if corpus.config else f"required for corpus {corpus.name!r}"
     raise selection_error(problem, sorted(languages), path, "config", corpus.config)
 

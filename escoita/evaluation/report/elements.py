@@ -92,7 +92,7 @@ class WorstUtterance:
     Args:
         corpus (`str`): Name of the corpus.
         id (`str`): Id of the clip, unique in the corpus.
-        language (`str`): ISO code of the language.
+        language (`str`): tag of the language.
         seconds (`float`): Duration of the recording.
         edits (`int`): Number of word edits.
         words (`int`): Number of words of the reference.

@@ -28,6 +28,7 @@ from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
 from escoita.utils.files import write_atomically
+from escoita.utils.languages import name_and_tag
 from escoita.utils.processes import say
 
 
@@ -111,7 +112,7 @@ def write_report(
         notes=presentation.notes_on_insertions(record),
         composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
-        width=4 + len(METRICS) * (1 + (record.normalizer != "raw")) + 3 * bool(record.pooled.differences),
+        width=4 + len(METRICS) * (1 + record.normalizes) + 3 * bool(record.pooled.differences),
         faults=presentation.FAULTS,
         plots=drawn,
         slices=slice_tables(record),
@@ -157,6 +158,7 @@ def _environment() -> Environment:
         digest,
     )
     environment.filters |= {function.__name__: function for function in functions}
+    environment.filters["name_and_tag"] = name_and_tag
     environment.filters["name"] = presentation.name_of
     environment.filters["significance"] = presentation.significance
     return environment

@@ -17,9 +17,10 @@ from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.space.client_limits import limits
 from escoita.space.rates import names, sentences, tables
-from escoita.space.texts import language_name, translate, visitor_language
+from escoita.space.texts import translate, visitor_language
 from escoita.space.theme import short_name
 from escoita.utils.formatting import duration, percent, thousands
+from escoita.utils.languages import language_name
 
 
 if TYPE_CHECKING:

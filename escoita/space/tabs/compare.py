@@ -15,9 +15,10 @@ from escoita.space.saved import Saved, browser_state, storable, when_stored
 from escoita.space.status import NOTES, queue_line
 from escoita.space.tabs.about import normalizer_of
 from escoita.space.tabs.transcribe import example_labels
-from escoita.space.texts import direction, translate, visitor_language
+from escoita.space.texts import translate, visitor_language
 from escoita.space.uploads import PROBLEM
 from escoita.utils.formatting import percent
+from escoita.utils.languages import direction
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from escoita.space.handlers import Transcribed, error_line, require_transcribed
-from escoita.space.texts import direction, translate, visitor_language
+from escoita.space.texts import translate, visitor_language
+from escoita.utils.languages import direction
 
 
 if TYPE_CHECKING:

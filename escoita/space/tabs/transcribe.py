@@ -17,8 +17,9 @@ from escoita.space.saved import Saved, browser_state, storable, when_stored
 from escoita.space.status import generation_settings_line, progress_line, segment_list, waveform
 from escoita.space.tabs.about import cached_record
 from escoita.space.tabs.feedback import feedback_box
-from escoita.space.texts import direction, translate, visitor_language
+from escoita.space.texts import translate, visitor_language
 from escoita.space.uploads import PROBLEM
+from escoita.utils.languages import direction
 
 
 if TYPE_CHECKING:

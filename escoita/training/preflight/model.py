@@ -24,6 +24,7 @@ from escoita.models.trainable import IGNORED, TrainableFamily
 from escoita.recipe.schema import Corpus, Recipe
 from escoita.training.data_collator import SpeechCollator
 from escoita.training.preflight.checks import Finding, Mark, findings_of, free_memory, precision, training_value
+from escoita.training.preflight.language import find_texts
 from escoita.training.preflight.memory import GIGABYTE, Estimate, Load, count_activations, estimate
 from escoita.training.sanity_checks import check_batch, check_trainable, count_trainable
 from escoita.utils.formatting import visible
@@ -361,6 +362,7 @@ def _find_corpus(
         found += f"; {len(malformed):,} rows without recording or text"
     for line in noticed.lines():
         yield Finding("warning", about, line, "check these recordings; escoita data lists all")
+    yield from find_texts(recipe, about, rows)
     if not broken:
         yield Finding("warning" if malformed else "ok", about, found, details=_first(malformed))
         return

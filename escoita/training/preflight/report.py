@@ -30,6 +30,7 @@ from escoita.training.preflight.checks import (
     precision,
     training_value,
 )
+from escoita.training.preflight.language import find_language
 from escoita.training.preflight.model import (
     Longest,
     Sampled,
@@ -111,6 +112,7 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
     yield from findings_of("machine", lambda: find_machine(recipe))
     settings = findings_of("recipe", lambda: find_settings(recipe, info))
     yield from settings
+    yield from findings_of("language", lambda: find_language(recipe))
     if family is None:
         yield Finding("refusal", "base", missing, "name a folder or a repository, or check network and token")
         yield from find_corpora(recipe, Family.max_audio_seconds, (), Sampled())
