@@ -11,6 +11,7 @@ from escoita.models import family_for_evaluation
 from escoita.models.chat import ChatFamily
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
+from escoita.utils.locations import locate
 from escoita.utils.untrusted import read_object
 
 
@@ -165,4 +166,4 @@ def _base_of(adapter: str, config: Path) -> str:
     base = read_object(config, f"adapter {adapter}").get("base_model_name_or_path")
     if not base or not isinstance(base, str):
         raise EscoitaError("adapter_config.json names no base", path=adapter, hint="give --base")
-    return base
+    return locate(base, Path(adapter))[0] if Path(adapter).is_dir() else base
