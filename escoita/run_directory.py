@@ -42,12 +42,13 @@ class RunDirectory:
 
     path: Path
 
-    def load_recipe(self, overrides: list[str] | None = None) -> Recipe:
+    def load_recipe(self, overrides: list[str] | None = None, search: bool = True) -> Recipe:
         """
         Load the recipe of the run.
 
         Args:
             overrides (`list[str]`, *optional*): Overrides, `section.key=value`, of keys that training does not read.
+            search (`bool`, *optional*, defaults to `True`): See [`~escoita.recipe.schema.load_recipe`].
 
         Raises:
             EscoitaError: The folder is not a run directory.
@@ -60,7 +61,7 @@ class RunDirectory:
             raise EscoitaError(
                 "not a run directory (no recipe.yaml)", path=self.path, hint="run `escoita train` first"
             )
-        return load_recipe(self.recipe, overrides)
+        return load_recipe(self.recipe, overrides, search)
 
     def change_recipe(self, overrides: list[str] | None) -> None:
         """

@@ -160,7 +160,7 @@ def card_of(files: Mapping[str, bytes], run: RunDirectory, base: str, repo: str)
         copy = RunDirectory(Path(folder))
         try:
             template = files[PUBLISHED_TEMPLATE].decode() if PUBLISHED_TEMPLATE in files else None
-            return build_card(copy, copy.load_recipe(), base, repo, template)
+            return build_card(copy, copy.load_recipe(search=False), base, repo, template)
         except RecordError as error:  # name the file of the run, not its copy
             error.problem = error.problem.replace(folder, str(run.path))
             if error.path is not None:

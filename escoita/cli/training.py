@@ -24,7 +24,7 @@ from escoita.cli.options import (
 )
 from escoita.cli.publish import card, push_run
 from escoita.errors import CorpusError, EscoitaError
-from escoita.utils.processes import is_main_process, stage
+from escoita.utils.processes import is_main_process, stage, without_compiler
 
 
 def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
@@ -60,7 +60,7 @@ def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     loaded = load_recipe(recipe, overrides)
     refuse_missing_files(loaded, recipe, ("base", *CORPORA, *CARD_AND_PAGE))
 
-    with stage("Importing libraries"):
+    with stage("Importing libraries"), without_compiler():
         from escoita.cards.preflight import preflight, refusals
         from escoita.training.preflight.checks import PUBLISHING, Finding
         from escoita.training.preflight.report import examine, print_findings

@@ -10,6 +10,7 @@ from escoita.models import family_for_evaluation
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
 from escoita.utils.languages import LanguageError, language_tag, suggested_tag
+from escoita.utils.locations import locate
 from escoita.utils.untrusted import read_object
 
 
@@ -168,4 +169,4 @@ def _base_of(adapter: str, config: Path) -> str:
     base = read_object(config, f"adapter {adapter}").get("base_model_name_or_path")
     if not base or not isinstance(base, str):
         raise EscoitaError("adapter_config.json names no base", path=adapter, hint="give --base")
-    return base
+    return locate(base, Path(adapter))[0] if Path(adapter).is_dir() else base

@@ -13,6 +13,7 @@ import yaml
 from escoita.errors import EscoitaError
 from escoita.hub.files import is_repo_id
 from escoita.recipe.schema import Recipe
+from escoita.utils.locations import as_written, name_as_written
 
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
 def _paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the files and folders of a recipe, each with its key."""
     if not is_repo_id(recipe.base) or Path(recipe.base).exists():
-        yield "base", recipe.base
+        yield "base", name_as_written(recipe.base)
     for use in ("train", "validation", "test"):
         for corpus in getattr(recipe.corpora, use):
             if corpus.reader != "hub":
-                yield f"corpora.{use}: {corpus.name}", corpus.path
+                yield f"corpora.{use}: {corpus.name}", name_as_written(corpus.path)
 
 
 Work = Literal["train", "eval"]
@@ -196,7 +197,7 @@ def plan(
         problem = "required, because the run directory to evaluate is in the bucket of the training job"
         raise OutputError(problem, key="--out", hint="give --out user/bucket")
     run = f"{OUT}/{recipe.name}" if out else f"runs/{recipe.name}"
-    values = recipe.model_dump(mode="json", exclude_defaults=True) | {"run_dir": run}
+    values = as_written(recipe.model_dump(mode="json", exclude_defaults=True)) | {"run_dir": run}
     if repo:
         values["hub"] = values.get("hub", {}) | {"repo": repo}
     return JobPlan(

@@ -21,6 +21,7 @@ from escoita.hub.files import (
 from escoita.records.training import AdapterRecord, BaseRecord, TrainingRecord
 from escoita.utils.files import public_name
 from escoita.utils.formatting import visible
+from escoita.utils.locations import name_as_written
 from escoita.utils.untrusted import read_object
 
 
@@ -160,7 +161,7 @@ def pin_of(adapter: str, base: str) -> Pin:
     path = cached_file(adapter, "adapter_config.json")
     config = read_object(path, adapter) if path else {}
     revision = config.get("revision")
-    if revision is None or config.get("base_model_name_or_path") != base:
+    if revision is None or config.get("base_model_name_or_path") != name_as_written(base):
         return Pin(None, digest)
     if not isinstance(revision, str) or not REVISION.fullmatch(revision):
         raise EscoitaError(

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -26,6 +27,7 @@ from escoita.recipe.errors import invalid_recipe, refuse_repeated_keys
 from escoita.records.training import AdapterRecord, Name, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.languages import language_tag
+from escoita.utils.locations import as_written, locate
 from escoita.utils.untrusted import read_yaml
 
 
@@ -102,7 +104,10 @@ class Corpus(Section):
     """Define a corpus: recordings and transcripts in the layout of a reader, and their metadata."""
 
     name: Name
-    path: str = Field(description="File or folder, relative to the working directory; for hub, a repository")
+    path: str = Field(
+        description="File or folder, relative to the current folder, or to the recipe or a folder above it; for hub, a"
+        " repository"
+    )
     reader: Literal["manifest", "common_voice", "fleurs", "openslr", "audiofolder", "parquet", "hub"] = Field(
         "manifest", description="The layout; manifest: rows in JSON lines, csv or tsv"
     )
@@ -338,9 +343,14 @@ class Recipe(Section):
                 )
         return hub
 
+    # The folder that the files of the recipe were found in, if it is not the current one.
+    _folder: Path = PrivateAttr(Path())
+
     @property
     def run_path(self) -> Path:
-        return Path(self.run_dir or f"runs/{self.name}")
+        """Return the run directory; if it is new, its relative path begins where the other files were found."""
+        path = Path(self.run_dir or f"runs/{self.name}")
+        return path if path.exists() else self._folder / path
 
     def generation_settings(self) -> AdapterRecord:
         """Return the settings that a program needs next to the weights: prompt, language and limits."""
@@ -357,17 +367,54 @@ class Recipe(Section):
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML with every default written out, so that a later version reads the same recipe."""
-        document = self.model_dump(mode="json")
+        document = as_written(self.model_dump(mode="json"))
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
+    def located(self, near: Path) -> "Recipe":
+        """
+        Return the recipe with paths that can be opened from the current folder; see
+        [`~escoita.utils.locations.locate`].
 
-def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+        `card.template` is not searched for, because only a template of the current folder is rendered.
+
+        Args:
+            near (`Path`): The folder of the recipe.
+        """
+        folders: list[Path] = []
+
+        def find(name: str) -> str:
+            path, folder = locate(name, near)
+            folders.extend([folder] if folder else [])
+            return path
+
+        def find_corpora(corpora: list[Corpus]) -> list[Corpus]:
+            return [corpus.model_copy(update={"path": find(corpus.path)}) for corpus in corpora]
+
+        base = find(self.base)
+        splits = {split: find_corpora(getattr(self.corpora, split)) for split in ("train", "validation", "test")}
+        baselines = [each.model_copy(update={"model": find(each.model)}) for each in self.eval.baselines]
+        against = find(self.eval.against) if self.eval.against else None
+        sections = {
+            "corpora": self.corpora.model_copy(update=splits),
+            "eval": self.eval.model_copy(update={"baselines": baselines, "against": against}),
+            "space": self.space.model_copy(update={"examples": [find(each) for each in self.space.examples]}),
+        }
+        if not folders:
+            return self
+        found = self.model_copy(update={"base": base, **sections})
+        found._folder = folders[0]
+        return found
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None, search: bool = True) -> Recipe:
     """
     Load and validate a recipe.
 
     Args:
         path (`str` or `Path`): The YAML file.
         overrides (`list[str]`, *optional*): Overrides, `section.key=value` with the value in YAML.
+        search (`bool`, *optional*, defaults to `True`): Whether files that are not found from the current folder are
+            searched for next to the recipe and in the folders above it.
 
     Returns:
         [`Recipe`]: The recipe, which is immutable.
@@ -393,9 +440,10 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     for override in overrides or []:
         _set(document, override)
     try:
-        return Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document)
     except ValidationError as error:
         raise invalid_recipe(error, path, tree, Recipe, METHODS) from error
+    return recipe.located(path.parent) if search else recipe
 
 
 def _set(document: dict[str, Any], override: str) -> None:

@@ -12,6 +12,7 @@ from escoita.recipe.schema import Space
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
 from escoita.utils.files import public_name
+from escoita.utils.locations import locate
 from escoita.utils.untrusted import read_object
 
 
@@ -41,7 +42,7 @@ class Models:
     @property
     def base_name(self) -> str:
         """Return the name of the base: its repository, or the end of the path of its folder."""
-        return public_name(PurePath(self.base).as_posix())
+        return PurePath(public_name(self.base)).as_posix()
 
     def languages(self) -> dict[str, str]:
         """
@@ -85,13 +86,16 @@ def find_models(sources: Sequence[str], base: str | None = None, revision: str |
             further = recipe.space.adapters
         elif config := cached_file(source, "adapter_config.json"):
             named_base = str(read_object(config, f"adapter {source}").get("base_model_name_or_path") or "")
+            named_base = locate(named_base, Path(source))[0] if Path(source).is_dir() else named_base
             name = name or public_name(split_revision(source)[0])
         else:
             bases.setdefault(PurePath(source).as_posix(), each)
             continue
         _add(adapters, name, source)
         for other, further_source in map(_named, further):
-            _add(adapters, other or public_name(split_revision(further_source)[0]), further_source)
+            _add(
+                adapters, other or public_name(split_revision(further_source)[0]), locate(further_source, run.path)[0]
+            )
         if base is None:
             bases.setdefault(PurePath(named_base).as_posix(), each)
     if len(bases) != 1:

@@ -22,6 +22,7 @@ from escoita.space.client_limits import Clients
 from escoita.space.jobs import Jobs
 from escoita.space.refusals import Refusal
 from escoita.space.theme import short_name
+from escoita.utils.locations import locate
 
 
 if TYPE_CHECKING:
@@ -224,12 +225,20 @@ def of_run(
     """
     published = RunDirectory(run)
     recipe = published.load_recipe(overrides)
-    adapters = named_adapters([f"{recipe.name}={published.trained_adapter()}", *recipe.space.adapters])
+    further = [_located(each, run) for each in recipe.space.adapters]
+    adapters = named_adapters([f"{recipe.name}={published.trained_adapter()}", *further])
     title, language = recipe.card.title, recipe.language
     if not Path(recipe.base).is_dir():
         revision = revision or pin_of(published.trained_adapter(), recipe.base).revision or recipe.base_revision
     demo = Demo(title, recipe.base, revision, recipe.dtype, adapters, recipe.space, published, language)
     return replace(demo, allow_other_base=allow_other_base)
+
+
+def _located(adapter: str, run: Path) -> str:
+    """Return a further adapter of a run, `SOURCE` or `NAME=SOURCE`, with a source that the current folder has."""
+    name, sign, source = adapter.partition("=")
+    named = bool(sign) and "/" not in name
+    return f"{name}={locate(source, run)[0]}" if named else locate(adapter, run)[0]
 
 
 def of_sources(

@@ -19,6 +19,7 @@ from escoita.training.resume import DataState
 from escoita.training.sanity_checks import check_saved
 from escoita.utils.files import public_name, sha256, sync_files, write_atomically
 from escoita.utils.limits import LOSS_POINTS, VALIDATION_POINTS
+from escoita.utils.locations import as_written
 from escoita.utils.processes import device_name, peak_memory_bytes
 
 
@@ -77,7 +78,7 @@ def save_adapter(
 
 def pin_revision(path: Path, commit: str | None) -> None:
     """Write the commit of the base into an `adapter_config.json` of PEFT, so that programs load the same base."""
-    config = json.loads(path.read_text("utf-8")) | {"revision": commit}
+    config = as_written(json.loads(path.read_text("utf-8"))) | {"revision": commit}
     write_atomically(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 

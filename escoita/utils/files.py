@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from escoita.errors import WriteError
+from escoita.utils.locations import name_as_written
 
 
 # Error numbers of a full file system, and of one that this user cannot write to.
@@ -149,5 +150,9 @@ def cached_sha256(path: Path) -> str:
 
 
 def public_name(source: str) -> str:
-    """Return the last part of an absolute path, and any other path or repository unchanged."""
-    return Path(source).name if Path(source).is_absolute() else source
+    """
+    Return the name of a file or repository for records: as written if a recipe names it, else the last part of an
+    absolute path, and any other path or repository unchanged.
+    """
+    written = name_as_written(source)
+    return Path(written).name if Path(written).is_absolute() else written

@@ -237,6 +237,25 @@ def reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """
+    Import libraries without the compiler of torch, which takes a second.
+
+    bitsandbytes, which PEFT imports, loads it for functions that are compiled when they are first called.
+    """
+    switch = "TORCHDYNAMO_DISABLE"
+    before = os.environ.get(switch)
+    os.environ[switch] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error reports that a GPU or the machine is out of memory."""
     import torch

@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,27 @@ from escoita.utils.processes import (
     print_process_error,
     reset_peak_memory,
     stage,
+    without_compiler,
 )
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_the_compiler_is_off_only_during_imports(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "TORCHDYNAMO_DISABLE"
+    monkeypatch.delenv(name, raising=False) if before is None else monkeypatch.setenv(name, before)
+    with without_compiler():
+        assert os.environ[name] == "1"
+    assert os.environ.get(name) == before
+
+
+@pytest.mark.slow
+def test_bitsandbytes_is_imported_without_the_compiler(command: Callable[..., Any]) -> None:
+    code = (
+        "import sys; from escoita.utils.processes import without_compiler\n"
+        "with without_compiler():\n    import bitsandbytes\n"
+        "print('torch._inductor.compile_fx' in sys.modules)"
+    )
+    assert command("-c", code).stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("rank, printed", [(0, ""), (1, "escoita: process 1: gone.wav: no such file\n")])

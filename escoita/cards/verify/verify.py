@@ -146,7 +146,7 @@ def verify(
         if trained:
             checks.append(check_presence(files))
         with refusals("recipe.yaml", checks):
-            recipe = copy.load_recipe() if copy.recipe.is_file() else None
+            recipe = copy.load_recipe(search=False) if copy.recipe.is_file() else None
         with refusals("consistency", checks):
             if recipe is not None:
                 checks.extend(check_consistency(copy, recipe, snapshot.path))

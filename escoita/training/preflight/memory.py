@@ -42,6 +42,10 @@ class Activations:
         """Return the saved bytes, with or without gradient checkpointing."""
         return self.outside + (self.inputs + self.layer if checkpointing else self.layers)
 
+    def of_one(self, rows: int) -> "Activations":
+        """Return the bytes of one clip, if these are the bytes of a batch of equal clips: almost all are per clip."""
+        return Activations(**{each.name: getattr(self, each.name) // rows for each in fields(self)})
+
 
 def count_activations(model: Any, batch: dict[str, torch.Tensor], dtype: torch.dtype) -> Activations:
     """

@@ -25,7 +25,7 @@ from escoita.recipe.schema import Corpus, Recipe
 from escoita.training.data_collator import SpeechCollator
 from escoita.training.preflight.checks import Finding, Mark, findings_of, free_memory, precision, training_value
 from escoita.training.preflight.language import find_texts
-from escoita.training.preflight.memory import GIGABYTE, Estimate, Load, count_activations, estimate
+from escoita.training.preflight.memory import GIGABYTE, Activations, Estimate, Load, count_activations, estimate
 from escoita.training.sanity_checks import check_batch, check_trainable, count_trainable
 from escoita.utils.formatting import visible
 
@@ -182,7 +182,7 @@ def encode_longest(
 
 
 def find_memory(
-    recipe: Recipe, model: Any, batches: dict[int, dict[str, torch.Tensor]], longest: Longest
+    recipe: Recipe, model: Any, batch: dict[str, torch.Tensor], longest: Longest
 ) -> tuple[list[Finding], Estimate]:
     """
     Compare the memory of a training step with the free memory.
@@ -190,23 +190,24 @@ def find_memory(
     Args:
         recipe ([`Recipe`]): The recipe, with precision, optimizer and gradient checkpointing.
         model (`PeftModel`): The model from [`~escoita.training.backends.untrained`].
-        batches (`dict[int, dict[str, torch.Tensor]]`): The largest batch, and a batch of one clip, by number of clips.
+        batch (`dict[str, torch.Tensor]`): The largest batch, whose clips are equal.
         longest ([`Longest`]): The duration and the transcript of these clips.
 
     Returns:
         `tuple[list[Finding], Estimate]`: The findings, and the estimate for the largest batch.
     """
-    full = estimate(model, *_load(recipe, model, batches[max(batches)]))
-    free = free_memory()
+    load, activations = _load(recipe, model, batch)
+    full = estimate(model, load, activations)
+    free, rows = free_memory(), len(batch["labels"])
     available = f"{free / GIGABYTE:.1f} GB are free"
-    clips = f"a batch of {max(batches)} clips of {longest.seconds:.1f} s"
+    clips = f"a batch of {rows} clips of {longest.seconds:.1f} s"
     found = f"about {full.total / GIGABYTE:.2f} GB for {clips}; {available}"
     width = max(map(len, PARTS.values()))
     parts = {PARTS[part.name]: getattr(full, part.name) / GIGABYTE for part in fields(full)}
     details = tuple(f"{name:<{width}} {size:8.3f} GB" for name, size in parts.items() if size)
     one = full  # a single clip is only estimated if the batch does not fit
-    if full.total > free and len(batches) > 1:
-        one = estimate(model, *_load(recipe, model, batches[min(batches)]))
+    if full.total > free and rows > 1:
+        one = estimate(model, replace(load, tokens=load.tokens // rows), activations.of_one(rows))
     if one.total > free:
         advice = "use a GPU with more memory, load_in_4bit: true, or training.gradient_checkpointing: true"
         found = f"about {one.total / GIGABYTE:.2f} GB for a single clip of {longest.seconds:.1f} s; {available}"
@@ -217,7 +218,7 @@ def find_memory(
     return [Finding("ok", "memory", found, details=details)], full
 
 
-def _load(recipe: Recipe, model: Any, batch: dict[str, torch.Tensor]) -> tuple[Load, Any]:
+def _load(recipe: Recipe, model: Any, batch: dict[str, torch.Tensor]) -> tuple[Load, Activations]:
     config = model.get_base_model().config
     computed = COMPUTE_DTYPES[precision(recipe)]
     of_base = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")

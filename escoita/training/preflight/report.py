@@ -201,14 +201,14 @@ def _find_model(
     text = longest_text(sampled.rows, processor.tokenizer, limit - short)
     longest = Longest(seconds, text, sampled.all_known)
     rows = training_value(recipe, "per_device_train_batch_size")
-    batches = {count: encode_longest(recipe, family, processor, longest, count) for count in {1, rows}}
+    batch = encode_longest(recipe, family, processor, longest, rows)
     clip = max(sampled.clips, key=lambda clip: clip.audio_seconds)
     decoded = encode_longest(recipe, family, processor, Longest(clip.audio_seconds, clip.text, True), 1)
-    tokens, decoded_tokens = (_tokens(family, batch) for batch in (batches[rows], decoded))
+    tokens, decoded_tokens = (_tokens(family, each) for each in (batch, decoded))
     yield from find_lengths(recipe, family, longest, tokens, decoded_tokens)
     try:
         with stage("Estimating the memory of a step"):
-            found, memory = find_memory(recipe, model, batches, longest)
+            found, memory = find_memory(recipe, model, batch, longest)
     except (RuntimeError, ValueError, TypeError) as error:
         advice = "train two steps with --set training.max_steps=2 and read peak_memory_bytes in training.json"
         yield Finding("warning", "memory", f"cannot be estimated for this model ({_line(error)})", advice)

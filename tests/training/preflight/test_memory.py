@@ -186,6 +186,16 @@ def test_the_count_from_shapes_is_that_of_autograd(
     assert counted.total(True) < counted.total(False)
 
 
+def test_the_count_of_one_clip_follows_from_a_batch(short_recipe: Callable[..., Recipe]) -> None:
+    recipe = short_recipe()
+    family = family_of(recipe.base)
+    processor = family.load_processor(recipe.base)
+    batches = [encode_longest(recipe, family, processor, Longest(3.0, "un", True), clips) for clips in (1, 4)]
+    one, four = (count_activations(untrained(recipe), batch, torch.float32) for batch in batches)
+    for checkpointing in (True, False):
+        assert four.of_one(4).total(checkpointing) == pytest.approx(one.total(checkpointing), rel=0.02)
+
+
 def test_half_precision_saves_less_and_restores_the_environment(
     short_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
