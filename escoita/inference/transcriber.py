@@ -293,7 +293,7 @@ class Transcriber:
                 some_texts, some_counts = self._generate(features, len(texts), rows, watch)
                 texts, counts = texts + some_texts, counts + some_counts
                 continue
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 if rows == 1:

@@ -6,11 +6,11 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from accelerate import PartialState
 from transformers import TrainerCallback
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
@@ -163,12 +163,13 @@ class ThroughputCallback(TrainerCallback, ExportableState):
         return BIN_FACTOR ** int(bin_number)
 
 
-def batch_durations(lengths: list[torch.Tensor]) -> tuple[float, float]:
+def batch_durations(lengths: Sequence[np.ndarray]) -> tuple[float, float]:
     """
     Return the duration of some batches, without and with padding.
 
     Args:
-        lengths (`list[torch.Tensor]`): The durations of the clips of each batch in seconds, each of shape `(batch,)`.
+        lengths (`Sequence[np.ndarray]`): The durations of the clips of each batch in seconds, each of shape
+            `(batch,)`.
 
     Returns:
         `tuple[float, float]`: Seconds of all clips, and seconds with padding to the longest clip of each batch.

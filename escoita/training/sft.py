@@ -384,7 +384,8 @@ def make_trainer(
         model=model,
         args=setup.arguments,
         train_dataset=datasets.train,
-        eval_dataset=table(validation) if validation else None,
+        # The loss is computed on the clips that are transcribed; without transcription, on all of them.
+        eval_dataset=table(validation_set.clips if validation_set else validation) if validation else None,
         data_collator=collator,
         processing_class=processor,
         peft_config=adapter,
@@ -426,7 +427,7 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None
         say(f"Resuming from {checkpoint}")
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingMemoryError(

@@ -145,8 +145,10 @@ class SpeechTrainer(SFTTrainer):
         self.step_batches = []
         self.throughput.start_step()
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        durations = torch.tensor(batch_durations([batch[SECONDS] for batch in batches]), device=device)
-        audio_seconds, padded_seconds = self.accelerator.gather(durations).reshape(-1, 2).sum(0).tolist()
+        audio_seconds, padded_seconds = batch_durations([batch[SECONDS] for batch in batches])
+        if self.args.world_size > 1:
+            durations = torch.tensor([audio_seconds, padded_seconds], device=device)
+            audio_seconds, padded_seconds = self.accelerator.gather(durations).reshape(-1, 2).sum(0).tolist()
         self.throughput.data_loaded(audio_seconds, padded_seconds)
         return batches, items
 
