@@ -20,6 +20,7 @@ from escoita.errors import RecipeError
 from escoita.records.training import Throughput
 from escoita.run_directory import RunDirectory
 from escoita.training.checkpointing import checkpoints_by_step, folder_written
+from escoita.training.sharding import full_weights
 from escoita.utils.files import sync_files
 from escoita.utils.processes import gathered, say
 
@@ -297,8 +298,9 @@ class BestAdapter(TrainerCallback, ExportableState):
         self.not_improved = 0 if lowered else self.not_improved + 1
         if lowered or rates < self.rates:
             self.step, self.rates = state.global_step, rates
+            weights = full_weights(model)
             if state.is_world_process_zero:
-                save_weights(model, best_folder(args) / f"step-{self.step}")
+                save_weights(model, best_folder(args) / f"step-{self.step}", weights)
         if self.out_of_patience and state.global_step < state.max_steps:
             plural = "s" if self.not_improved > 1 else ""
             say(f"Stopping after step {self.evaluated}: {self.not_improved} evaluation{plural} did not lower the WER")

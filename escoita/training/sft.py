@@ -459,13 +459,14 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
     from escoita.training import outputs
     from escoita.training.resume import read_base, refuse_unused_data
     from escoita.training.sanity_checks import check_trained, count_trainable
+    from escoita.training.sharding import full_weights
 
     if trainer.stopped:
         return
     run, family, data = setup.run, setup.family, cast("DataState", trainer.data)
     refuse_unused_data(checkpoint, data, trainer.state.global_step)
     check_trained(trainer, family.tower_of)
-    weights = trainer.full_weights()
+    weights = full_weights(trainer.model)
     if setup.processes.is_main_process:
         base, counts = cast("BaseRecord", read_base(run)), count_trainable(family, trainer.model)
         outputs.save_adapter(trainer, family, setup.original, run, weights, base)

@@ -1,5 +1,7 @@
 import errno
 import io
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ from escoita.utils.processes import (
     reset_peak_memory,
     stage,
 )
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("rank, printed", [(0, ""), (1, "escoita: process 1: gone.wav: no such file\n")])
@@ -209,6 +212,36 @@ def test_the_main_process_reports_whether_it_failed(store: Any, monkeypatch: pyt
             raise KeyError
     with pytest.raises(EscoitaError) if fails else nullcontext(), others_waiting(other):
         pass
+
+
+# The main process works for longer than torch's timeout of common operations.
+SLOW_MAIN = """
+import time
+from datetime import timedelta
+from accelerate import PartialState
+from escoita.utils.processes import main_first, main_only
+
+state = PartialState(cpu=True, timeout=timedelta(seconds=2))
+state.wait_for_everyone()  # otherwise the connections are made while the main process works
+for run in (main_first, main_only):
+    assert run(lambda: state.is_main_process and time.sleep(6) or 7, state) == 7
+state.wait_for_everyone()
+state.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_wait_for_longer_than_the_timeout(tmp_path: Path) -> None:
+    (tmp_path / "slow_main.py").write_text(SLOW_MAIN, "utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    ended = subprocess.run(
+        [*launcher, str(tmp_path / "slow_main.py")],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_prefetch_keeps_the_order() -> None:
