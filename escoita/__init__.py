@@ -1,6 +1,7 @@
 """Turn recordings with transcripts into a published speech adapter whose model card can be recomputed."""
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ __version__ = "0.2.0"
 # The threads of NumPy's BLAS, which the features of every clip start, spin and take the cores of torch's threads: with
 # one thread, two cores transcribe 1.6 times as fast. NumPy reads the variable when it is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Batches have many sizes, and memory that torch keeps in blocks of fixed sizes for reuse does not fit the next batch.
+# Torch reads the variables when it first uses a GPU; the second is the newer name.
+if sys.platform == "linux" and not {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"} & os.environ.keys():
+    os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
 
 # Before any module reads the address of the Hub.
 remove_endpoint_login()

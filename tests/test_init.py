@@ -21,6 +21,24 @@ def test_a_given_number_of_threads_is_kept() -> None:
     assert subprocess.check_output([sys.executable, "-c", told], env=environment, text=True).strip() == "3"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="torch supports expandable segments on Linux only")
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({}, ("expandable_segments:True", None)),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync"}, ("backend:cudaMallocAsync", None)),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}, (None, "max_split_size_mb:64")),
+    ],
+)
+def test_the_allocator_of_a_gpu_is_set_unless_the_user_sets_it(
+    given: dict[str, str], expected: tuple[str | None, str | None]
+) -> None:
+    names = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+    told = f"import os, escoita; print(tuple(map(os.environ.get, {names})))"
+    environment = {name: value for name, value in os.environ.items() if name not in names} | given
+    assert subprocess.check_output([sys.executable, "-c", told], env=environment, text=True).strip() == str(expected)
+
+
 def test_the_public_interface_is_imported_when_it_is_used() -> None:
     code = "import sys, escoita; assert not {'torch', 'transformers', 'gradio', 'numpy'} & set(sys.modules)"
     subprocess.run(

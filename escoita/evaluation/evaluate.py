@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ from escoita.recipe.schema import Baseline, Corpus, Evaluation
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EARLIER, PROBES, EvaluationRecord
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
-from escoita.utils.processes import is_main_process, locked, main_first, main_only, say
+from escoita.utils.processes import PROCESS_TIMEOUT, is_main_process, locked, main_first, main_only, say
 
 
 if TYPE_CHECKING:
@@ -225,8 +224,7 @@ def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool 
     import torch
     from accelerate import PartialState
 
-    # The other processes wait while the first decodes all corpora, which takes longer than torch's default timeout.
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PROCESS_TIMEOUT)
     settings, generation_settings = request.settings, request.systems[0].generation_settings
     against = None if shard else settings.against  # needed only for the scores
     systems = [*request.systems, *_baselines(settings.baselines, generation_settings)]

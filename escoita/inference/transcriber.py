@@ -84,6 +84,8 @@ class Transcriber:
         self.encoder = copy.deepcopy(processor)
         # Reduced when the model runs out of memory.
         self.max_batch_seconds = 1e9
+        # Whether a batch that runs out of memory is split; processes that hold shards of a model cannot split one.
+        self.splits_batches = True
 
     @classmethod
     def load(
@@ -293,12 +295,15 @@ class Transcriber:
                 some_texts, some_counts = self._generate(features, len(texts), rows, watch)
                 texts, counts = texts + some_texts, counts + some_counts
                 continue
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 if rows == 1:
                     problem = f"out of memory on a clip of {longest:.1f} s"
                     raise EscoitaError(problem, hint="use a smaller base") from error
+                if not self.splits_batches:
+                    problem = f"out of memory on {rows} clips, the longest of {longest:.1f} s"
+                    raise EscoitaError(problem, hint="lower eval.batch_seconds") from error
             # The error, and the tensors that its traceback refers to, are released here.
             free_device_memory()
             self.max_batch_seconds = longest * (rows // 2)

@@ -11,7 +11,7 @@ from escoita.errors import EscoitaError
 from escoita.hub.failures import explain_hub_errors
 from escoita.models.weight_files import check_weights
 from escoita.utils.formatting import visible
-from escoita.utils.processes import stage
+from escoita.utils.processes import is_out_of_memory, stage
 
 
 # Transformers loads an adapter that is stored next to the weights of a base, and executes its regular expressions.
@@ -58,8 +58,6 @@ def load(
             with the base, a file is not a safetensors file, bitsandbytes is not installed, or a layer is in 4 bits
             that must not be.
     """
-    from torch import OutOfMemoryError
-
     stored = stored_quantization(base, revision)
     check_precision(base, stored, load_in_4bit)
     if load_in_4bit:
@@ -84,9 +82,11 @@ def load(
                 adapter_kwargs=NO_ADAPTER,
                 **options,
             )
-    except (OSError, EscoitaError, OutOfMemoryError):
+    except (OSError, EscoitaError):
         raise
     except Exception as error:  # untrusted files can cause any exception
+        if is_out_of_memory(error):
+            raise
         reason = visible(str(error).strip())[:300]
         raise EscoitaError(f"cannot be loaded ({type(error).__name__}: {reason})", path=base) from error
     if complete:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
@@ -18,6 +19,7 @@ from escoita.recipe.schema import Modules, Recipe
 from escoita.run_directory import RunDirectory
 from escoita.training.callbacks import require_trackers
 from escoita.utils.library_output import quiet_libraries
+from escoita.utils.processes import PROCESS_TIMEOUT
 
 
 # Fields by which Trainer would select a checkpoint; it would ignore an evaluation at a step without a checkpoint.
@@ -29,6 +31,8 @@ UNSAFE = {
 }
 # Learning rate schedules that ignore warmup_steps, or whose warm-up does not begin at 0.
 WITHOUT_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy", "cosine_warmup_with_min_lr"}
+# The smallest default of `per_device_eval_batch_size`.
+LEAST_EVAL_BATCH = 8
 # Fields that must be at least 1, which SFTConfig does not check.
 COUNTS = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
 
@@ -82,7 +86,8 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
         "train_sampling_strategy": "group_by_length",
         "eval_strategy": "epoch" if recipe.corpora.validation else "no",
         "bf16": bf16_by_default(recipe, requested),
-        "per_device_eval_batch_size": requested.get("per_device_train_batch_size", 8),
+        "per_device_eval_batch_size": eval_batch_size(requested.get("per_device_train_batch_size", 8)),
+        "ddp_timeout": int(PROCESS_TIMEOUT.total_seconds()),
         "prediction_loss_only": True,  # the logits of a validation split would not fit in memory
         # Without this, several processes on CPUs would train separately. With this, bfloat16 would not be refused.
         "use_cpu": not (torch.accelerator.is_available() or requested.get("bf16")),
@@ -101,6 +106,20 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
     _refuse_no_steps(config)
     require_trackers(config.report_to)
     return config
+
+
+def eval_batch_size(train_batch_size: int) -> int:
+    """
+    Return the default of `per_device_eval_batch_size`.
+
+    A forward pass keeps nothing for a backward pass, so several clips fit if one fits in training, and a batch that
+    does not fit is split. Several processes cannot split a batch, so theirs has the size of a training batch.
+
+    Args:
+        train_batch_size (`int`): The number of clips of a training batch of a process.
+    """
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return train_batch_size if several else max(train_batch_size, LEAST_EVAL_BATCH)
 
 
 def trl_defaults() -> dict[str, Any]:

@@ -6,11 +6,11 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from accelerate import PartialState
 from transformers import TrainerCallback
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
@@ -20,6 +20,7 @@ from escoita.errors import RecipeError
 from escoita.records.training import Throughput
 from escoita.run_directory import RunDirectory
 from escoita.training.checkpointing import checkpoints_by_step, folder_written
+from escoita.training.sharding import full_weights
 from escoita.utils.files import sync_files
 from escoita.utils.processes import gathered, say
 
@@ -163,12 +164,13 @@ class ThroughputCallback(TrainerCallback, ExportableState):
         return BIN_FACTOR ** int(bin_number)
 
 
-def batch_durations(lengths: list[torch.Tensor]) -> tuple[float, float]:
+def batch_durations(lengths: Sequence[np.ndarray]) -> tuple[float, float]:
     """
     Return the duration of some batches, without and with padding.
 
     Args:
-        lengths (`list[torch.Tensor]`): The durations of the clips of each batch in seconds, each of shape `(batch,)`.
+        lengths (`Sequence[np.ndarray]`): The durations of the clips of each batch in seconds, each of shape
+            `(batch,)`.
 
     Returns:
         `tuple[float, float]`: Seconds of all clips, and seconds with padding to the longest clip of each batch.
@@ -296,8 +298,9 @@ class BestAdapter(TrainerCallback, ExportableState):
         self.not_improved = 0 if lowered else self.not_improved + 1
         if lowered or rates < self.rates:
             self.step, self.rates = state.global_step, rates
+            weights = full_weights(model)
             if state.is_world_process_zero:
-                save_weights(model, best_folder(args) / f"step-{self.step}")
+                save_weights(model, best_folder(args) / f"step-{self.step}", weights)
         if self.out_of_patience and state.global_step < state.max_steps:
             plural = "s" if self.not_improved > 1 else ""
             say(f"Stopping after step {self.evaluated}: {self.not_improved} evaluation{plural} did not lower the WER")

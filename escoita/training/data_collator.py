@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch.utils.data import get_worker_info
 
 from escoita.audio.loading import seconds
@@ -15,7 +15,8 @@ from escoita.models.trainable import TrainableFamily
 from escoita.records.training import AdapterRecord
 
 
-# The key of a batch that holds the durations of its clips in seconds; the trainer removes it before the model.
+# The key of a batch that holds the durations of its clips in seconds; the trainer removes it before the model. It is a
+# NumPy array, which stays in the memory of the host, so that reading it does not wait for the GPU.
 SECONDS = "clip_seconds"
 
 
@@ -63,13 +64,13 @@ class SpeechCollator:
     settings: AdapterRecord
     max_length: int | None = None
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """
         Return the batch of some rows, which have the fields of [`Utterance`].
 
         Returns:
-            `dict[str, torch.Tensor]`: The output of [`TrainableFamily.encode_with_targets`], and the durations of the
-            clips in seconds of shape `(batch,)` as `clip_seconds`.
+            `dict[str, Any]`: The output of [`TrainableFamily.encode_with_targets`], and the durations of the clips in
+            seconds as `clip_seconds`, a NumPy array of shape `(batch,)`.
 
         Raises:
             EscoitaError: A clip cannot be read, or has more tokens than the limit.
@@ -81,7 +82,7 @@ class SpeechCollator:
                 raise
             raise WorkerError(" ".join(str(error).split())) from None
 
-    def _batch(self, clips: list[Utterance]) -> dict[str, torch.Tensor]:
+    def _batch(self, clips: list[Utterance]) -> dict[str, Any]:
         audio = [read_clip(clip) for clip in clips]
         batch = self.family.encode_with_targets(self.processor, audio, [clip.text for clip in clips], self.settings)
         if self.max_length is not None:
@@ -90,4 +91,4 @@ class SpeechCollator:
                     raise TooManyTokensError(
                         path=clip.source, row=clip.row, value=clip.audio, tokens=tokens, limit=self.max_length
                     )
-        return batch | {SECONDS: torch.tensor([seconds(samples) for samples in audio])}
+        return batch | {SECONDS: np.array([seconds(samples) for samples in audio])}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from escoita.errors import TrainingError
@@ -104,7 +105,7 @@ class BatchSplitter:
         # The error is not kept because its traceback would keep all computed tensors in memory.
         try:
             return work(part)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         clips, seconds = rows(part), float(part[SECONDS].max()) if SECONDS in part else None
@@ -134,6 +135,7 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
     middle = rows(batch) // 2
 
     def select(which: slice) -> Batch:
-        return {key: value[which] if torch.is_tensor(value) else value for key, value in batch.items()}
+        arrays = (torch.Tensor, np.ndarray)
+        return {key: value[which] if isinstance(value, arrays) else value for key, value in batch.items()}
 
     return select(slice(None, middle)), select(slice(middle, None))

@@ -386,7 +386,8 @@ def make_trainer(
         model=model,
         args=setup.arguments,
         train_dataset=datasets.train,
-        eval_dataset=table(validation) if validation else None,
+        # The loss is computed on the clips that are transcribed; without transcription, on all of them.
+        eval_dataset=table(validation_set.clips if validation_set else validation) if validation else None,
         data_collator=collator,
         processing_class=processor,
         peft_config=adapter,
@@ -428,7 +429,7 @@ def take_steps(trainer: "SpeechTrainer", checkpoint: Path | None = None) -> None
         say(f"Resuming from {checkpoint}")
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingMemoryError(
@@ -460,13 +461,14 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
     from escoita.training import outputs
     from escoita.training.resume import read_base, refuse_unused_data
     from escoita.training.sanity_checks import check_trained, count_trainable
+    from escoita.training.sharding import full_weights
 
     if trainer.stopped:
         return
     run, family, data = setup.run, setup.family, cast("DataState", trainer.data)
     refuse_unused_data(checkpoint, data, trainer.state.global_step)
     check_trained(trainer, family.tower_of)
-    weights = trainer.full_weights()
+    weights = full_weights(trainer.model)
     if setup.processes.is_main_process:
         base, counts = cast("BaseRecord", read_base(run)), count_trainable(family, trainer.model)
         outputs.save_adapter(trainer, family, setup.original, run, weights, base)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.data import DataLoader
 from trl import SFTTrainer
 
@@ -57,11 +56,11 @@ class SpeechTrainer(SFTTrainer):
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
-        if validation_set is not None and self.is_fsdp_enabled:
+        if validation_set is not None and self.is_fsdp_enabled and not self.accelerator.is_fsdp2:
             raise TrainingError(
-                "transcription needs all weights, but with FSDP a process holds only a shard of them",
+                "a model that the first version of FSDP shards cannot generate",
                 key="validation.clips",
-                hint="give --set validation.clips=0 to evaluate only the loss",
+                hint="set fsdp_version: 2, or give --set validation.clips=0 to evaluate only the loss",
             )
         # The loss is TRL's, the mean over all label tokens of a step. Trainer counts them only for a model that
         # accepts the count, which Gemma 4 does not; without the count, the loss would be the mean of batch means.
@@ -145,8 +144,10 @@ class SpeechTrainer(SFTTrainer):
         self.step_batches = []
         self.throughput.start_step()
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        durations = torch.tensor(batch_durations([batch[SECONDS] for batch in batches]), device=device)
-        audio_seconds, padded_seconds = self.accelerator.gather(durations).reshape(-1, 2).sum(0).tolist()
+        audio_seconds, padded_seconds = batch_durations([batch[SECONDS] for batch in batches])
+        if self.args.world_size > 1:
+            durations = torch.tensor([audio_seconds, padded_seconds], device=device)
+            audio_seconds, padded_seconds = self.accelerator.gather(durations).reshape(-1, 2).sum(0).tolist()
         self.throughput.data_loaded(audio_seconds, padded_seconds)
         return batches, items
 
@@ -262,13 +263,6 @@ class SpeechTrainer(SFTTrainer):
         """Save the random state of every process, before the main process writes the manifest."""
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()
-
-    def full_weights(self) -> dict[str, Any] | None:
-        """Return the trained weights, gathered from all processes, which must all call this; `None` without FSDP."""
-        if not self.is_fsdp_enabled:
-            return None
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-        return get_model_state_dict(self.model, options=options)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any):
         """Compute the loss and the error rates of the validation clips, so that they are logged together."""

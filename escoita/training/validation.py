@@ -22,6 +22,7 @@ from escoita.models.trainable import TrainableFamily
 from escoita.recipe.schema import Recipe
 from escoita.records.training import AdapterRecord
 from escoita.training.checkpointing import ValidationInterrupted
+from escoita.training.sharding import allow_generation, is_sharded
 from escoita.utils.interruption import StopRequest
 from escoita.utils.processes import gathered
 
@@ -271,7 +272,9 @@ class ValidationSet:
 
     def evaluate(self, model: Any, request: StopRequest) -> dict[str, float]:
         """
-        Transcribe the sample and compute its error rates; each process transcribes a share of the batches.
+        Transcribe the sample and compute its error rates.
+
+        Each process transcribes a share of the batches. If the model is sharded, each takes part in all of them.
 
         Args:
             model (`PeftModel`): The model in training, not wrapped; its state is restored.
@@ -288,12 +291,16 @@ class ValidationSet:
         started = time.perf_counter()
         state = PartialState()
         batches = list(batches_by_seconds(self.clips.column("audio_seconds"), self.batch_seconds))
+        sharded = is_sharded(model)
+        own = batches if sharded else batches[state.process_index :: state.num_processes]
         texts: dict[int, str] = {}
         problem = ""
         try:
             with training_state_restored(model, self.processor):
-                texts = self._transcribe(model, batches[state.process_index :: state.num_processes], request)
+                texts = self._transcribe(model, own, request, sharded)
         except EscoitaError as error:
+            if sharded:  # the other processes may wait for the weights of this one
+                raise ValidationClipError(str(error), key="validation") from error
             problem = str(error)
         results = gathered((texts, problem, request.signum), state)
         if problems := [each for _, each, _ in results if each]:
@@ -311,18 +318,24 @@ class ValidationSet:
             "transcription_seconds": round(time.perf_counter() - started, 3),
         }
 
-    def _transcribe(self, model: Any, batches: Iterable[list[int]], request: StopRequest) -> dict[int, str]:
+    def _transcribe(
+        self, model: Any, batches: Iterable[list[int]], request: StopRequest, sharded: bool = False
+    ) -> dict[int, str]:
         """Return the transcripts of these batches, by the index of the clip in the sample."""
+        if sharded:
+            allow_generation(model)
         if self._transcriber is None:
             self._transcriber = Transcriber(
                 self.family, model, self.processor, self.generation_settings, self.batch_seconds
             )
         self._transcriber.model = model.eval()
+        self._transcriber.splits_batches = not sharded
         results = self._transcriber.transcribe_batches(lambda index: read_clip(self.clips[index]), batches)
         texts: dict[int, str] = {}
         for indices, transcripts in results:
             texts |= {index: transcript.text for index, transcript in zip(indices, transcripts, strict=True)}
-            if request.signum:
+            # The processes of a sharded model stop after the same batch.
+            if any(gathered(request.signum, PartialState())) if sharded else request.signum:
                 break
         return texts
 

@@ -1,5 +1,6 @@
 """Coordinate the processes and threads of a command, print progress, and report devices and memory."""
 
+import errno
 import os
 import re
 import resource
@@ -9,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -26,10 +29,25 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-# Parts of out-of-memory messages that are not raised as torch's own class.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# Parts of out-of-memory messages that are not raised as torch's own class, in lower case.
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, HIP, XPU, MPS; also CUDA's error 2 within errors of cuDNN, NCCL and bitsandbytes
+    "not enough memory",  # torch's allocator for CPUs on Windows
+    "can't allocate memory",  # torch's allocator for CPUs
+    "cannot allocate memory",  # the system, errno 12
+    "cudaerrormemoryallocation",
+    "status_alloc_failed",  # cuBLAS, cuDNN, cuFFT, cuSOLVER, cuSPARSE
+    "cufft_alloc_failed",
+    # torch asks the driver for the memory in use when it writes its message, and some containers do not allow that.
+    "nvml_success == r internal assert failed",
+)
+# The time after which torch stops processes of which one does not take part in a common operation, in training and
+# evaluation. Waiting for the main process has no limit; see [`main_first`].
+PROCESS_TIMEOUT = timedelta(hours=2)
 # Seconds for threads to release tensors; without it, two processes on a machine under load hung.
 SECONDS_TO_RELEASE = 0.5
+# Seconds between two looks whether the main process is done.
+SECONDS_BETWEEN_LOOKS = 0.2
 # Seconds after which a stage is mentioned in a log.
 SECONDS_UNTIL_SHOWN = 1.0
 
@@ -48,11 +66,12 @@ def main_first(work: Callable[[], T], state: "PartialState") -> T:
     if state.num_processes == 1:
         return work()
     refusal = None
-    if state.is_main_process:
-        try:
-            done = work()
-        except EscoitaError as error:
-            refusal = error
+    with others_waiting(state):
+        if state.is_main_process:
+            try:
+                done = work()
+            except EscoitaError as error:
+                refusal = error
     (message, *_) = gathered(str(refusal) if refusal else None, state)
     if message is not None:
         raise refusal or EscoitaError(message)
@@ -72,15 +91,54 @@ def main_only(work: Callable[[], T], state: "PartialState") -> T:
     """
     done: T | None = None
     refusal: EscoitaError | None = None
-    if state.is_main_process:
-        try:
-            done = work()
-        except EscoitaError as error:
-            refusal = error
+    with others_waiting(state):
+        if state.is_main_process:
+            try:
+                done = work()
+            except EscoitaError as error:
+                refusal = error
     message, result = gathered((str(refusal) if refusal else None, done), state)[0]
     if message is not None:
         raise refusal or EscoitaError(message)
     return cast(T, result)
+
+
+# The number of the next wait, which is the same in all processes.
+_waits = count()
+
+
+@contextmanager
+def others_waiting(state: "PartialState") -> Iterator[None]:
+    """
+    Let the other processes wait at the end of a block until the main process has left it, without a time limit.
+
+    A common operation of torch would fail after [`PROCESS_TIMEOUT`], which the main process exceeds when it decodes a
+    large corpus. The other processes therefore look into the store through which they found each other.
+
+    Args:
+        state (`PartialState`): The processes, of accelerate.
+
+    Raises:
+        EscoitaError: The main process failed; raised in the other processes.
+    """
+    from torch.distributed import distributed_c10d, is_initialized
+
+    if state.num_processes == 1 or not is_initialized():
+        yield
+        return
+    store, key = distributed_c10d._get_default_store(), f"escoita/wait/{next(_waits)}"
+    outcome = "failed"
+    try:
+        yield
+        outcome = "done"
+    finally:
+        if state.is_main_process:
+            store.set(key, outcome)
+    if not state.is_main_process:
+        while not store.check([key]):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        if store.get(key) != b"done":
+            raise EscoitaError("the main process failed; its error is above")
 
 
 @contextmanager
@@ -257,10 +315,22 @@ def without_compiler() -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error reports that a GPU or the machine is out of memory."""
+    """
+    Return whether an error reports that a GPU or the machine is out of memory.
+
+    Errors have many classes: torch's own, those of the libraries that it calls, NumPy's and the system's.
+
+    Args:
+        error (`BaseException`): The error, or an error that was raised because of it.
+    """
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    message = str(error).lower()
+    return any(words in message for words in OUT_OF_MEMORY)
 
 
 def free_device_memory() -> None:

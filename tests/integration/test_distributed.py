@@ -63,9 +63,9 @@ def test_two_processes_train_the_same_as_one_with_twice_the_batch(
 def test_processes_with_a_sharded_model_train_the_same(
     recipe: Callable[..., Recipe], command: Command, tmp_path: Path
 ) -> None:
-    single = recipe("validation.clips=0")  # both runs keep the adapter of the last step
+    single = recipe("training.learning_rate=3e-3")
     by_one = train(single)
-    shared = recipe("training.per_device_train_batch_size=4", "validation.clips=0", "training.use_cpu=false")
+    shared = recipe("training.learning_rate=3e-3", "training.per_device_train_batch_size=4", "training.use_cpu=false")
     shared.write(tmp_path / "shared.yaml")
     (tmp_path / "sft.py").write_text(FSDP_ON_CPU, "utf-8")
     script = [*TORCHRUN[:-1], str(tmp_path / "sft.py"), "--recipe", str(tmp_path / "shared.yaml")]
@@ -82,13 +82,18 @@ def test_processes_with_a_sharded_model_train_the_same(
     by_two = TrainingRecord.read(RunDirectory(shared.run_path).training)
     assert by_one is not None and by_two.processes == 2
     assert [each.loss for each in by_two.loss] == pytest.approx([each.loss for each in by_one.loss], abs=1e-4)
+    # The processes generate with gathered weights, of the base as well as of the adapter.
+    assert [each.step for each in by_two.validation] == [0, 3, 6]
+    assert [(each.wer, each.cer) for each in by_two.validation] == [(each.wer, each.cer) for each in by_one.validation]
+    assert len({each.cer for each in by_two.validation}) > 1
+    assert by_two.kept_step == by_one.kept_step  # so that the best adapter is compared
     folders = [RunDirectory(each.run_path).adapter for each in (single, shared)]
     weights = [load_file(folder / "adapter_model.safetensors") for folder in folders]
     assert weights[0].keys() == weights[1].keys()
     assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-3
 
-    refused = command(*script, "--set", "validation.clips=4", "--set", f"run_dir={tmp_path / 'refused'}", **settings)
-    assert refused.returncode != 0 and "validation.clips=0" in refused.stderr
+    refused = command(*script, "--set", f"run_dir={tmp_path / 'refused'}", **(settings | {"FSDP_VERSION": "1"}))
+    assert refused.returncode != 0 and "fsdp_version: 2" in refused.stderr
 
 
 # Accelerate shards models only on GPUs; this lets it shard over gloo on CPUs.

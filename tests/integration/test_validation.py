@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from escoita.recipe.schema import Recipe
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
-from escoita.training.sft import train
+from escoita.training.sft import load_processor, make_collator, make_datasets, make_trainer, prepare, train
 from tests.conftest import ROOT, write_manifest
 
 
@@ -59,6 +59,18 @@ def test_base_epochs_and_last_step_are_evaluated(uninterrupted: tuple[Recipe, Tr
     assert not RunDirectory(recipe.run_path).best.exists()
 
 
+@pytest.mark.parametrize("sampled, evaluated", [(5, 5), (0, 12)])
+def test_the_loss_is_evaluated_on_the_transcribed_clips(
+    validated_recipe: Callable[..., Recipe], sampled: int, evaluated: int
+) -> None:
+    setup = prepare(validated_recipe(f"validation.clips={sampled}"))
+    processor = load_processor(setup)
+    datasets = make_datasets(setup, processor)
+    trainer = make_trainer(setup, make_collator(setup, processor), datasets)
+    assert len(trainer.eval_dataset) == evaluated
+    assert len(trainer.validation_set.clips if trainer.validation_set else []) == sampled
+
+
 @pytest.mark.slow
 def test_a_killed_run_keeps_the_same_adapter(
     uninterrupted: tuple[Recipe, TrainingRecord], validated_recipe: Callable[..., Recipe], tmp_path: Path
@@ -93,7 +105,7 @@ WEIGHTS = "adapter_model.safetensors"
 KILLED_AFTER_VALIDATION = """
 import os, signal, sys
 from escoita.training.callbacks import BestAdapter
-from escoita.training.sft import train
+from escoita.training.sft import load_processor, make_collator, make_datasets, make_trainer, prepare, train
 from escoita.recipe.schema import load_recipe
 
 def kill_at_6(self, args, state, control, on_evaluate=BestAdapter.on_evaluate, **kwargs):
@@ -133,7 +145,7 @@ def refuse(self, address):
     raise AssertionError(f"a connection to {address}")
 
 socket.socket.connect = refuse
-from escoita.training.sft import train
+from escoita.training.sft import load_processor, make_collator, make_datasets, make_trainer, prepare, train
 from escoita.recipe.schema import load_recipe
 train(load_recipe(sys.argv[1]))
 """

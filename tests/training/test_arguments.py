@@ -18,11 +18,13 @@ from escoita.training.arguments import (
     ONLY_WITH,
     RENAMED,
     UNSUPPORTED,
+    eval_batch_size,
     peft_config,
     planned_steps,
     sft_config,
     without_effect,
 )
+from escoita.utils.processes import PROCESS_TIMEOUT
 from tests.samples import RECIPE
 from tests.training.trials import quickstart, recipe_with
 
@@ -161,6 +163,19 @@ def test_the_base_and_every_epoch_are_validated_if_there_is_a_corpus(tmp_path: P
     assert (arguments.eval_strategy, arguments.eval_steps, arguments.eval_on_start) == ("steps", 0.2, False)
     for arguments in (sft_config(validated({"eval_strategy": False}), run), sft_config(recipe(), run)):
         assert (arguments.eval_strategy, arguments.eval_on_start) == ("no", False)
+
+
+@pytest.mark.parametrize("size, processes, expected", [(1, 1, 8), (16, 1, 16), (1, 2, 1), (16, 2, 16)])
+def test_default_of_the_evaluation_batch(
+    monkeypatch: pytest.MonkeyPatch, size: int, processes: int, expected: int
+) -> None:
+    monkeypatch.setattr("escoita.training.arguments.os.environ", {"WORLD_SIZE": str(processes)})
+    assert eval_batch_size(size) == expected
+
+
+def test_processes_of_training_and_evaluation_have_the_same_timeout(tmp_path: Path) -> None:
+    assert sft_config(recipe(), RunDirectory(tmp_path)).ddp_timeout_delta == PROCESS_TIMEOUT
+    assert sft_config(recipe({"ddp_timeout": 60}), RunDirectory(tmp_path)).ddp_timeout == 60
 
 
 @pytest.mark.parametrize(

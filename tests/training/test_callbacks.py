@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import TrainerControl, TrainerState
@@ -487,7 +488,7 @@ def test_the_state_of_a_long_training_is_small(clock: Clock) -> None:
 
 
 def test_durations_with_and_without_padding() -> None:
-    assert batch_durations([torch.tensor([1.0, 3.0]), torch.tensor([2.0])]) == (6.0, 8.0)
+    assert batch_durations([np.array([1.0, 3.0]), np.array([2.0])]) == (6.0, 8.0)
     assert batch_durations([]) == (0.0, 0.0)
 
 

@@ -1,8 +1,11 @@
+import errno
 import io
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from escoita.cli.main import script
@@ -21,12 +25,14 @@ from escoita.utils.processes import (
     locked,
     main_first,
     main_only,
+    others_waiting,
     peak_memory_bytes,
     print_process_error,
     reset_peak_memory,
     stage,
     without_compiler,
 )
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("before", [None, "0"])
@@ -146,20 +152,116 @@ def test_process_group_is_destroyed_after_success(code: int, destroyed: bool) ->
 
 
 @pytest.mark.parametrize(
-    "message",
+    "error",
     [
-        "CUDA error: out of memory",
-        "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9",
-        "MPS backend out of memory (MPS allocated: 18 GB)",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("HIP out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("XPU out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory: 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`"),
+        RuntimeError("cudaErrorMemoryAllocation: the API call was unable to allocate enough memory"),
+        RuntimeError("NCCL Error 1: unhandled cuda error. Last error: Cuda failure 2 'out of memory'"),
+        RuntimeError('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":1131, please report'),
+        RuntimeError("unable to mmap 4000 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        MemoryError(),
+        MemoryError("Unable to allocate 4.00 TiB for an array with shape (1099511627776,) and data type float32"),
     ],
 )
-def test_an_out_of_memory_error_is_recognized(message: str) -> None:
-    assert is_out_of_memory(RuntimeError(message))
+def test_an_out_of_memory_error_is_recognized(error: BaseException) -> None:
+    assert is_out_of_memory(error)
 
 
-def test_another_error_is_not_an_out_of_memory_error() -> None:
-    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear for a non-contiguous input"),
+        RuntimeError("out of resource: shared memory, Required: 131072, Hardware limit: 101376"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_another_error_is_not_an_out_of_memory_error(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    """Create a process group of this process, and return its store."""
+    import torch.distributed as distributed
+
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        yield distributed.distributed_c10d._get_default_store()
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_other_processes_wait_for_the_main_process_without_a_limit(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 5:
+            store.set("escoita/wait/3", "done")
+
+    monkeypatch.setattr("escoita.utils.processes.time.sleep", sleep)
+    monkeypatch.setattr("escoita.utils.processes._waits", iter([3]))
+    state: Any = SimpleNamespace(num_processes=2, is_main_process=False)
+    with others_waiting(state):
+        pass
+    assert len(looks) == 5
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_main_process_reports_whether_it_failed(store: Any, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    main, other = (SimpleNamespace(num_processes=2, is_main_process=each) for each in (True, False))
+    monkeypatch.setattr("escoita.utils.processes._waits", iter([7, 7]))
+    with suppress(KeyError), others_waiting(main):
+        if fails:
+            raise KeyError
+    with pytest.raises(EscoitaError) if fails else nullcontext(), others_waiting(other):
+        pass
+
+
+# The main process works for longer than torch's timeout of common operations.
+SLOW_MAIN = """
+import time
+from datetime import timedelta
+from accelerate import PartialState
+from escoita.utils.processes import main_first, main_only
+
+state = PartialState(cpu=True, timeout=timedelta(seconds=2))
+state.wait_for_everyone()  # otherwise the connections are made while the main process works
+for run in (main_first, main_only):
+    assert run(lambda: state.is_main_process and time.sleep(6) or 7, state) == 7
+state.wait_for_everyone()
+state.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_wait_for_longer_than_the_timeout(tmp_path: Path) -> None:
+    (tmp_path / "slow_main.py").write_text(SLOW_MAIN, "utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    ended = subprocess.run(
+        [*launcher, str(tmp_path / "slow_main.py")],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_prefetch_keeps_the_order() -> None:
