@@ -78,6 +78,8 @@ def missing_files(recipe: Recipe) -> Iterator[tuple[Location, str]]:
         for index, corpus in enumerate(getattr(recipe.corpora, split)):
             if corpus.reader != "hub" and not _exists(corpus.path):
                 yield ("corpora", split, index, "path"), corpus.path
+            if corpus.audio_root and not Path(corpus.audio_root).exists():
+                yield ("corpora", split, index, "audio_root"), corpus.audio_root
     if recipe.card.template and not Path(recipe.card.template).exists():
         yield ("card", "template"), recipe.card.template
     for index, example in enumerate(recipe.space.examples):

@@ -112,6 +112,9 @@ class Corpus(Section):
         "manifest", description="The layout; manifest: rows in JSON lines, csv or tsv"
     )
     split: str | None = Field(None, description="Split of the corpus to read, by its name in the corpus")
+    audio_root: str | None = Field(
+        None, description="Folder that the paths of a manifest are relative to; default: the folder of the manifest"
+    )
     columns: dict[Column, str] = Field(
         {}, description="Names of columns that differ from the usual ones; an empty name excludes a column"
     )
@@ -151,6 +154,11 @@ class Corpora(Section):
     test: list[Corpus] = Field(min_length=1)
     compose: bool = Field(True, description="Compose the characters of transcripts (Unicode NFC) before training")
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="Largest accepted fraction of unusable rows")
+    split_by: Literal["speaker", "clip"] | None = Field(
+        None,
+        description="How escoita divided the data into train, validation and test, which the card states; by clip:"
+        " speakers of the test may also be in training",
+    )
 
     @field_validator("train", "validation", "test")
     @classmethod

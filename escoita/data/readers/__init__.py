@@ -17,7 +17,7 @@ class Reader(NamedTuple):
 
 
 READERS = {
-    "manifest": Reader(manifest.read, ("split", "columns")),
+    "manifest": Reader(manifest.read, ("split", "columns", "audio_root")),
     "common_voice": Reader(common_voice.read, ("split", "columns")),
     "fleurs": Reader(fleurs.read, ("split", "columns", "config")),
     "openslr": Reader(openslr.read, ("split",)),

@@ -4,14 +4,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, Record, collect, requested_split, validated_rows
+from escoita.data.readers.base import Origin, Record, collect, requested_split, require_split, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
+from escoita.errors import CorpusError
 from escoita.recipe.schema import Column, Corpus
 
 
 SPLITS = ("train", "dev", "test", "validated", "invalidated", "other")
 DURATIONS = "clip_durations.tsv"
+# The table of spontaneous speech, of which the splits are in a column.
+SPONTANEOUS = "ss-corpus-*.tsv"
+MILLISECONDS = "duration_ms"
 
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
@@ -26,20 +30,67 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     The speaker is the `client_id`, the language the `locale`. Older releases lack some columns, and may name a clip
     without `.mp3`. Durations are read from `clip_durations.tsv` if it exists.
 
+    A folder of spontaneous speech has one table, with a column for the split:
+
+        sps-corpus-1.0-2025-09-05-gl/
+          ss-corpus-gl.tsv
+          audios/spontaneous-speech-gl-1.mp3 …
+
     Args:
-        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus with the `split`, one of `SPLITS` or another table.
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus with the `split`, one of `SPLITS` or another table; of
+            spontaneous speech, a value of the column.
         language (`str`): The language of rows that name none.
 
     Raises:
         CorpusError: The split is not set or not found, or its table has other columns.
     """
     folder = Path(corpus.path)
+    if table := spontaneous_table(folder):
+        return _read_spontaneous(corpus, language, table)
     available = [path.stem for path in folder.glob("*.tsv") if path.stem in (*SPLITS, corpus.split)]
     split = requested_split(corpus, available)
     index = folder / f"{split}.tsv"
     origin = Origin.of(corpus, language, index, folder / "clips", split)
     records = _with_durations(read_records(index, corpus.columns), _durations(folder / DURATIONS))
     return collect(validated_rows(records, origin), corpus.limit)
+
+
+def spontaneous_table(folder: Path) -> Path | None:
+    """
+    Return the table of a folder of spontaneous speech, or `None` if it is another folder.
+
+    Args:
+        folder (`Path`): The folder of one language.
+
+    Raises:
+        CorpusError: The folder contains the tables of several languages.
+    """
+    tables = sorted(folder.glob(SPONTANEOUS))
+    if len(tables) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise CorpusError(f"contains the tables of several languages ({names})", path=folder)
+    return tables[0] if tables else None
+
+
+def _read_spontaneous(corpus: Corpus, language: str, table: Path) -> tuple[Utterances, list[Rejected]]:
+    records = read_records(table, corpus.columns, ("audio", "text", "split") if corpus.split else ("audio", "text"))
+    origin = Origin.of(corpus, language, table, table.parent / "audios")
+    seen: set[str] = set()
+    rows, rejected = collect(validated_rows(_with_seconds(records), origin, corpus.split, seen), corpus.limit)
+    require_split(corpus, seen)
+    return rows, rejected
+
+
+def _with_seconds(records: Iterator[Record | Rejected]) -> Iterator[Record | Rejected]:
+    for record in records:
+        if isinstance(record, Rejected) or MILLISECONDS not in record[1]:
+            yield record
+            continue
+        row, fields, names = record
+        length = None
+        with suppress(ValueError):
+            length = float(fields[MILLISECONDS]) / 1000
+        yield row, {**fields, DURATIONS: length}, names._replace(duration=DURATIONS)
 
 
 def _with_durations(records: Iterator[Record | Rejected], durations: dict[str, float]) -> Iterator[Record | Rejected]:

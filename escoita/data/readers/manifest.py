@@ -1,8 +1,10 @@
 """Read manifests, which list recordings and transcripts in JSON lines, csv or tsv."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, collect, require_split, validated_rows
+from escoita.data.readers.base import Origin, Record, collect, require_split, validated_rows
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.recipe.schema import Column, Corpus
@@ -10,7 +12,7 @@ from escoita.recipe.schema import Column, Corpus
 
 def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
-    Read a manifest in the format of its suffix; paths of recordings are relative to it.
+    Read a manifest in the format of its suffix; paths of recordings are relative to its folder.
 
     In `.jsonl` or `.json` each line is an object, as in NeMo: `audio_filepath`, `text`, and optionally `duration`,
     `offset`, `id`, `lang`, `speaker`, `gender`, `accent` and `split`. A row with an `offset` is the segment of a
@@ -33,6 +35,8 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     In a `.csv`, fields may be quoted, as spreadsheets write them; in a `.tsv`, a quote is a character of the text. A
     `.csv` whose header contains no comma is separated by semicolons or tabs.
 
+    With `audio_root`, paths are relative to that folder. Paths with backslashes, as Windows writes them, are read.
+
     Args:
         corpus ([`~escoita.recipe.schema.Corpus`]): The corpus; `split` selects the rows by the column of the split.
         language (`str`): The language of rows that name none.
@@ -43,9 +47,20 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     path = Path(corpus.path)
     needed: tuple[Column, ...] = ("audio", "text", "split") if corpus.split else ("audio", "text")
     records = read_records(path, corpus.columns, needed)
+    folder = Path(corpus.audio_root) if corpus.audio_root else path.parent
+    origin = Origin.of(corpus, language, path, folder)
     seen: set[str] = set()
-    rows, rejected = collect(
-        validated_rows(records, Origin.of(corpus, language, path), corpus.split, seen), corpus.limit
-    )
+    rows, rejected = collect(validated_rows(_with_slashes(records, folder), origin, corpus.split, seen), corpus.limit)
     require_split(corpus, seen)
     return rows, rejected
+
+
+def _with_slashes(records: Iterator[Record | Rejected], folder: Path) -> Iterator[Record | Rejected]:
+    """Replace the backslashes of Windows in paths, except in names of files that contain one."""
+    for record in records:
+        if not isinstance(record, Rejected) and os.sep != "\\":
+            row, fields, names = record
+            audio = fields.get(names.audio)
+            if isinstance(audio, str) and "\\" in audio and "\0" not in audio and not (folder / audio).exists():
+                record = row, {**fields, names.audio: audio.replace("\\", "/")}, names
+        yield record

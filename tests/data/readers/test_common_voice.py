@@ -95,3 +95,28 @@ def test_an_empty_split(folder: Path) -> None:
     with pytest.raises(CorpusError) as error:
         read(folder, split="other")
     assert (error.value.path, error.value.key, error.value.value) == (str(folder), "split", "other")
+
+
+def test_spontaneous_speech_is_read_by_the_column_of_the_split(tmp_path: Path) -> None:
+    (tmp_path / "audios").mkdir()
+    header = (
+        "client_id audio_id audio_file duration_ms prompt_id prompt transcription votes age gender language split"
+        " char_per_sec quality_tags"
+    ).split()
+    lines = ["\t".join(header)]
+    for number, split, text in ((1, "train", "bo día"), (2, "test", 'ata "mañá'), (3, "", "")):
+        clip = write_clip(tmp_path / "audios" / f"spontaneous-speech-gl-{number}.wav").name
+        row = [f"c{number}", str(number), clip, "500", "1", "Que tal?", text, "0", "", "", "gl", split, "8.0", ""]
+        lines.append("\t".join(row))
+    (tmp_path / "ss-corpus-gl.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    (row,), rejected = read(tmp_path, split="test")
+    assert (row.text, row.speaker, row.split, row.duration, row.language) == ('ata "mañá', "c2", "test", 0.5, "gl")
+    assert not rejected and row.audio == str(tmp_path / "audios/spontaneous-speech-gl-2.wav")
+    everything, (untranscribed,) = read(tmp_path)
+    assert len(everything) == 2 and untranscribed.row == 4
+    with pytest.raises(SelectionError) as caught:
+        read(tmp_path, split="dev")
+    assert caught.value.available == ("test", "train")
+    (tmp_path / "ss-corpus-es.tsv").write_text("", "utf-8")
+    with pytest.raises(CorpusError):
+        read(tmp_path, split="test")

@@ -341,3 +341,13 @@ def test_each_line_of_any_file_is_a_row_or_is_rejected(
     ]
     expected = sorted({*range(1, path.read_bytes().count(b"\n") + 2)} - {*blank})
     assert rows == expected if split is None else set(rows) <= set(expected)
+
+
+def test_paths_are_relative_to_the_audio_root_and_may_have_backslashes(tmp_path: Path) -> None:
+    (tmp_path / "audio/day 1").mkdir(parents=True)
+    clips = [write_clip(tmp_path / "audio/day 1/a.wav"), write_clip(tmp_path / "audio/odd\\name.wav")]
+    rows = [{"audio_filepath": name, "text": "bo día"} for name in ("day 1\\a.wav", "odd\\name.wav")]
+    path = write_manifest(tmp_path / "rows.jsonl", [dict(row) for row in rows])
+    corpus = Corpus(name="c", path=str(path), audio_root=str(tmp_path / "audio"))
+    utterances, rejected = read_corpus(corpus, "gl")
+    assert not rejected and [row.audio for row in utterances] == list(map(str, clips))
