@@ -13,6 +13,7 @@ from escoita.cards.template import CARD_TEMPLATE, environment, plain
 from escoita.evaluation.presentation import (
     FAULTS,
     Row,
+    decodings,
     normalizer_text,
     notes,
     rows,
@@ -161,6 +162,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "with_raw": any(row["texts"] == "raw" for row in results),
         "notes": notes(evaluation, titles, sources_of(evaluation).__getitem__),
         "limits": limits(evaluation),
+        "decodings": decodings(evaluation, sources_of(evaluation).__getitem__),
         "others": other_rows(table, evaluation.systems),
         "interpretation": interpretation(evaluation, titles),
         "composition": figures.composition((titles[result.name], result.word_share) for result in evaluation.corpora),

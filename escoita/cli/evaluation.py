@@ -22,6 +22,7 @@ from escoita.cli.options import (
     MergeOption,
     ModelOption,
     NormalizerOption,
+    NumBeamsOption,
     OutOption,
     PromptOption,
     RunOption,
@@ -54,6 +55,7 @@ def evaluate(
     model: ModelOption = None,
     concurrency: ConcurrencyOption = 4,
     yes: YesOption = False,
+    num_beams: NumBeamsOption = None,
 ) -> None:
     """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
     from escoita.recipe.files import refuse_missing_files
@@ -63,7 +65,7 @@ def evaluate(
         from escoita.cli.endpoint import evaluate_served_model
 
         others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
-        refuse_with_endpoint(*others)
+        refuse_with_endpoint(*others, num_beams)
         evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
         return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
@@ -81,13 +83,16 @@ def evaluate(
         from escoita.inference.model_source import adapter_settings
 
     part, predict = Shard.parse(shard) if shard else None, merge_all if merge_shards else transcribe_all
-    changes = evaluation_overrides(overrides, baseline, against, normalizer)
+    changes = evaluation_overrides(overrides, baseline, against, normalizer, num_beams)
     revision = base_revision, allow_other_base
     generation_settings = adapter_settings(adapter, language, prompt, system) if adapter else None
     manifests = base or "", adapter, corpus or [], out or Path(), language, baseline, normalizer, generation_settings
     if part:
         folder = transcribe_shard(
-            request_for_run(run, changes, *revision) if run else request_for_manifests(*manifests, *revision), part
+            request_for_run(run, changes, *revision)
+            if run
+            else request_for_manifests(*manifests, *revision, num_beams or 1),
+            part,
         )
         if is_main_process():
             typer.echo(folder)
@@ -97,7 +102,7 @@ def evaluate(
             print_evaluation(RunDirectory(run).eval)
             done(next_commands=[("card", "--run", run), ("report", "--run", run), ("push", "--run", run)])
     else:
-        evaluate_manifests(*manifests, predict, *revision)
+        evaluate_manifests(*manifests, predict, *revision, num_beams or 1)
         if is_main_process():
             print_evaluation(out or Path())
 
@@ -155,10 +160,14 @@ def check_options(
 
 
 def evaluation_overrides(
-    overrides: list[str] | None, baseline: list[str] | None, against: str | None, normalizer: str | None
+    overrides: list[str] | None,
+    baseline: list[str] | None,
+    against: str | None,
+    normalizer: str | None,
+    num_beams: int | None = None,
 ) -> list[str]:
     """Return the overrides of a recipe that the options of an evaluation define, as `section.key=value`."""
-    options = {"baselines": baseline, "against": against, "normalizer": normalizer}
+    options = {"baselines": baseline, "against": against, "normalizer": normalizer, "num_beams": num_beams}
     return [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
 
 

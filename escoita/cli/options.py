@@ -109,6 +109,15 @@ AgainstOption = Annotated[
         callback=repository,
     ),
 ]
+NumBeamsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--num-beams",
+        help="Number of beams of all systems (default: that of the recipe, else 1, which is greedy decoding).",
+        min=1,
+        max=64,
+    ),
+]
 NormalizerOption = Annotated[
     str | None,
     typer.Option(

@@ -21,7 +21,7 @@ from escoita.hub.files import weights_digest
 from escoita.inference.batching import batches_by_language
 from escoita.inference.transcriber import Transcriber
 from escoita.models.base_model import Base, resolve_base
-from escoita.records.evaluation import System
+from escoita.records.evaluation import Decoding, System
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Note, Segment, Transcript
 from escoita.utils.files import convert_write_errors, public_name, write_atomically
@@ -104,6 +104,8 @@ def _transcript(segments: list[dict], notes: Sequence[Note] = (), **fields: obje
     return Transcript(**fields, segments=parts, notes=tuple(notes))  # type: ignore[arg-type]
 
 
+# Settings of a generation configuration that change the scores of tokens or of hypotheses.
+PENALTIES = ("repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size", "length_penalty")
 # Folders of the journals, which are removed after the report is written.
 JOURNAL = ".unfinished-"
 
@@ -162,6 +164,7 @@ def transcribe_all(
         if spec.adapter:
             transcriber.merge_adapter(spec.adapter)
         transcriber.generation_settings = settings_of(spec, transcriber)
+        transcriber.use_beams(spec.num_beams)
         transcriber.warm_up()
         system = _system(spec, transcriber, digests[spec.base], state.num_processes)
         for name, test in tests.items():
@@ -280,6 +283,25 @@ def _system(spec: SystemSpec, transcriber: Transcriber, base_sha256: str, proces
         device=device_name(str(transcriber.model.device)),
         dtype=str(transcriber.model.dtype).removeprefix("torch."),
         peak_memory_bytes=0,
+        decoding=decoding_of(transcriber),
+    )
+
+
+def decoding_of(transcriber: Transcriber) -> Decoding:
+    """Return the settings of decoding of a loaded model."""
+    from transformers import GenerationConfig
+
+    from escoita.models.chat import ChatFamily
+
+    family, config = transcriber.family, getattr(transcriber.model, "generation_config", None)
+    per_language = family.per_language(transcriber.model, transcriber.processor)
+    defaults = GenerationConfig()._get_default_generation_params()
+    found = {name: getattr(config, name, None) for name in PENALTIES}
+    return Decoding(
+        num_beams=getattr(config, "num_beams", None) or 1,
+        language="clip" if per_language else "prompt" if isinstance(family, ChatFamily) else "none",
+        segment_seconds=family.max_audio_seconds,
+        penalties={name: value for name, value in found.items() if value not in (None, defaults.get(name))},
     )
 
 

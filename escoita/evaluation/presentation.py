@@ -87,6 +87,44 @@ def model_of(system: System) -> str:
     return f"{system.adapter} on {system.base}" if system.adapter else system.base
 
 
+def decoding_text(system: System) -> str:
+    """Return how a system searches for the text of a clip: `greedy`, or the number of its beams."""
+    beams = system.decoding.num_beams
+    if beams is None:
+        return "chosen by the server"
+    search = "greedy" if beams == 1 else f"{beams} beams"
+    penalties = (f"{name} {value:g}" for name, value in system.decoding.penalties.items())
+    return ", ".join([search, *penalties])
+
+
+def conditions_text(system: System) -> str:
+    """Return the other conditions of decoding: the source of the language, and the longest audio at once."""
+    decoding = system.decoding
+    sources = {
+        "clip": "given the language of each clip",
+        "prompt": "given a prompt",
+        "none": "not given a language",
+    }
+    longest = f"at most {decoding.segment_seconds:g} s at once" if decoding.segment_seconds else ""
+    return "; ".join(filter(None, (sources.get(decoding.language or ""), longest)))
+
+
+def decodings(record: EvaluationRecord, name: Callable[[str], str] = name_of) -> str:
+    """
+    Return the decoding of all systems, such as `greedy`, or `greedy (the adapter, the base), 5 beams (whisper-small)`.
+
+    Args:
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
+        name (`Callable[[str], str]`, *optional*): Function that returns the name of a system within a sentence.
+    """
+    groups: dict[str, list[str]] = {}
+    for system in record.systems:
+        groups.setdefault(decoding_text(system), []).append(name(system.name))
+    if len(groups) == 1:
+        return next(iter(groups))
+    return ", ".join(f"{text} ({', '.join(names)})" for text, names in groups.items())
+
+
 def source_of(system: System) -> str:
     """Return the repository or folder of a system that is compared with the adapter."""
     return f"{system.name} revision, {system.adapter}" if system.adapter else system.base

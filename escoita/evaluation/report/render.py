@@ -158,5 +158,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters["name"] = presentation.name_of
+    environment.filters["decoding"] = presentation.decoding_text
+    environment.filters["conditions"] = presentation.conditions_text
     environment.filters["significance"] = presentation.significance
     return environment
