@@ -25,6 +25,7 @@ from escoita.cli.evaluation import (
     evaluation_overrides,
     refuse_prompt_without_adapter,
     refuse_with_endpoint,
+    rescore_predictions,
 )
 from escoita.cli.main import script
 from escoita.cli.options import (
@@ -45,6 +46,7 @@ from escoita.cli.options import (
     NumBeamsOption,
     OutOption,
     PromptOption,
+    RescoreOption,
     RunSetOption,
     ShardOption,
     SystemOption,
@@ -79,6 +81,7 @@ def main(
     concurrency: ConcurrencyOption = 4,
     yes: YesOption = False,
     num_beams: NumBeamsOption = None,
+    rescore: RescoreOption = False,
 ) -> None:
     """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     ################
@@ -86,8 +89,12 @@ def main(
     ################
     if endpoint is not None or model is not None:
         others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
-        refuse_with_endpoint(*others, num_beams)
+        refuse_with_endpoint(*others, num_beams, rescore)
         evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        return
+    if rescore:
+        unused = base, adapter, corpus, language, baseline, against, shard, merge_shards, base_revision, prompt, system
+        rescore_predictions(run, out, normalizer, overrides, *unused, allow_other_base, num_beams)
         return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     refuse_prompt_without_adapter(prompt, system, adapter)

@@ -25,6 +25,7 @@ from escoita.cli.options import (
     NumBeamsOption,
     OutOption,
     PromptOption,
+    RescoreOption,
     RunOption,
     RunSetOption,
     ShardOption,
@@ -56,6 +57,7 @@ def evaluate(
     concurrency: ConcurrencyOption = 4,
     yes: YesOption = False,
     num_beams: NumBeamsOption = None,
+    rescore: RescoreOption = False,
 ) -> None:
     """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
     from escoita.recipe.files import refuse_missing_files
@@ -65,8 +67,12 @@ def evaluate(
         from escoita.cli.endpoint import evaluate_served_model
 
         others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
-        refuse_with_endpoint(*others, num_beams)
+        refuse_with_endpoint(*others, num_beams, rescore)
         evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        return
+    if rescore:
+        unused = base, adapter, corpus, language, baseline, against, shard, merge_shards, base_revision, prompt, system
+        rescore_predictions(run, out, normalizer, overrides, *unused, allow_other_base, num_beams)
         return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     refuse_prompt_without_adapter(prompt, system, adapter)
@@ -118,6 +124,30 @@ def refuse_with_endpoint(*others: object) -> None:
         raise typer.BadParameter(
             "--endpoint can be combined only with --run or --corpus, --out, --language, --normalizer and --set"
         )
+
+
+def rescore_predictions(
+    run: Path | None, out: Path | None, normalizer: str | None, overrides: list[str] | None, *others: object
+) -> None:
+    """
+    Score stored predictions again, and print the table of results.
+
+    Raises:
+        typer.BadParameter: Options that do not go together are given.
+        EscoitaError: As in [`~escoita.evaluation.rescore.rescore_run`].
+    """
+    if any(others) or (run is None) == (out is None) or (overrides and run is None):
+        raise typer.BadParameter("--rescore can be combined only with --run, --normalizer and --set, or with --out")
+    from escoita.cli.tables import print_evaluation
+    from escoita.evaluation.rescore import rescore_folder, rescore_run
+    from escoita.run_directory import RunDirectory
+
+    if run is not None:
+        rescore_run(run, evaluation_overrides(overrides, None, None, normalizer))
+        print_evaluation(RunDirectory(run).eval)
+    elif out is not None:
+        rescore_folder(out, normalizer)
+        print_evaluation(out)
 
 
 def refuse_prompt_without_adapter(prompt: str | None, system: str | None, adapter: str | None) -> None:

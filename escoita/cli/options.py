@@ -143,6 +143,14 @@ ConcurrencyOption = Annotated[
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Send the recordings to the endpoint without asking for confirmation.")
 ]
+RescoreOption = Annotated[
+    bool,
+    typer.Option(
+        "--rescore",
+        help="Score the stored predictions of --run or --out again, with --normalizer or --set eval.resamples=…,"
+        " without transcribing.",
+    ),
+]
 MergeOption = Annotated[
     bool, typer.Option("--merge", help="Merge the predictions of all shards and score them, without transcribing.")
 ]

@@ -76,6 +76,18 @@ def normalizer_text(normalizer: str) -> str:
     return NORMALIZER_TEXTS.get(normalizer, f"normalized by {normalizer}")
 
 
+def rescored_text(record: EvaluationRecord) -> str:
+    """Return the sentence on predictions that were scored again; empty for others."""
+    first = record.rescored
+    if first is None:
+        return ""
+    return (
+        f"The stored predictions were scored again with the normalizer {record.normalizer} and"
+        f" {thousands(record.resamples)} resamples; the evaluation used {first.normalizer} and"
+        f" {thousands(first.resamples)}."
+    )
+
+
 def name_of(system: System | str) -> str:
     """Return the name of a system within a sentence: `the adapter`, `the base`, or the name of a baseline."""
     name = system if isinstance(system, str) else system.name

@@ -321,6 +321,19 @@ class System(RecordModel):
         return written
 
 
+class Scoring(RecordModel):
+    """
+    Store the settings with which the evaluation first scored its predictions.
+
+    Args:
+        normalizer (`str`): The normalizer of references and hypotheses.
+        resamples (`int`): The number of bootstrap resamples.
+    """
+
+    normalizer: str
+    resamples: int = Field(gt=0)
+
+
 class EvaluationRecord(Record):
     """
     Store the results of an evaluation, in `eval/results.json`; they are computed from the predictions only.
@@ -333,6 +346,7 @@ class EvaluationRecord(Record):
         pooled (`CorpusResult`): The results on all corpora, pooled by words.
         macro (`list[MacroMean]`): The mean over corpora of each system.
         probes (`list[ProbeResult]`): The results of each system on the probes; empty if the probes were not run.
+        rescored ([`Scoring`], *optional*): The first settings, if the predictions were scored again with others.
     """
 
     made_by = "escoita eval"
@@ -344,6 +358,7 @@ class EvaluationRecord(Record):
     pooled: CorpusResult
     macro: list[MacroMean]
     probes: list[ProbeResult]
+    rescored: Scoring | None = None
 
     @property
     def main_system(self) -> System:

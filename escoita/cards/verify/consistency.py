@@ -289,9 +289,10 @@ def _resamples(evaluation: EvaluationRecord) -> Differences:
 def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
     """Yield a line for each setting of the recipe that differs from the evaluation."""
     main_system = evaluation.main_system
+    first = evaluation.rescored or evaluation  # the card states a later scoring with other settings
     pairs = {
-        "normalizer": (recipe.eval.normalizer, evaluation.normalizer),
-        "resamples": (recipe.eval.resamples, evaluation.resamples),
+        "normalizer": (recipe.eval.normalizer, first.normalizer),
+        "resamples": (recipe.eval.resamples, first.resamples),
         "max_new_tokens": (recipe.eval.max_new_tokens, main_system.max_new_tokens),
         "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
         "num_beams": (recipe.eval.num_beams, main_system.decoding.num_beams),

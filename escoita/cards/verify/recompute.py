@@ -47,6 +47,7 @@ def recomputed(
     require_scorable(published)
     corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
     counted = score(folder, published.normalizer, published.resamples, corpora)
+    counted = counted.model_copy(update={"rescored": published.rescored})
     results = [*published.corpora, published.pooled]
     if may_be_of_0_1 and all(each.unusable is None for result in results for each in result.systems):
         shortened = [_without_unusable(result) for result in counted.corpora]

@@ -108,7 +108,7 @@ def write_report(
         metrics=list(METRICS),
         rows=presentation.rows(record),
         verdicts=presentation.verdicts(record),
-        notes=presentation.notes_on_insertions(record),
+        notes=[*filter(None, [presentation.rescored_text(record)]), *presentation.notes_on_insertions(record)],
         composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
         width=4 + len(METRICS) * (1 + (record.normalizer != "raw")) + 3 * bool(record.pooled.differences),
