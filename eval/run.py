@@ -25,6 +25,7 @@ from escoita.cli.evaluation import (
     evaluation_overrides,
     refuse_prompt_without_adapter,
     refuse_with_endpoint,
+    rescore_predictions,
 )
 from escoita.cli.main import script
 from escoita.cli.options import (
@@ -42,8 +43,10 @@ from escoita.cli.options import (
     MergeOption,
     ModelOption,
     NormalizerOption,
+    NumBeamsOption,
     OutOption,
     PromptOption,
+    RescoreOption,
     RunSetOption,
     ShardOption,
     SystemOption,
@@ -77,6 +80,8 @@ def main(
     model: ModelOption = None,
     concurrency: ConcurrencyOption = 4,
     yes: YesOption = False,
+    num_beams: NumBeamsOption = None,
+    rescore: RescoreOption = False,
 ) -> None:
     """Evaluate an adapter and its base: predictions, WER and CER with 95 % confidence intervals, and a report."""
     ################
@@ -84,13 +89,17 @@ def main(
     ################
     if endpoint is not None or model is not None:
         others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
-        refuse_with_endpoint(*others)
+        refuse_with_endpoint(*others, num_beams, rescore)
         evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        return
+    if rescore:
+        unused = base, adapter, corpus, language, baseline, against, shard, merge_shards, base_revision, prompt, system
+        rescore_predictions(run, out, normalizer, overrides, *unused, allow_other_base, num_beams)
         return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     refuse_prompt_without_adapter(prompt, system, adapter)
     part = Shard.parse(shard) if shard else None
-    changes = evaluation_overrides(overrides, baseline, against, normalizer)
+    changes = evaluation_overrides(overrides, baseline, against, normalizer, num_beams)
     revision = base_revision, allow_other_base
     if run:
         request = request_for_run(run, changes, *revision)
@@ -100,7 +109,7 @@ def main(
 
         settings = adapter_settings(adapter, language, prompt, system) if adapter else None
         request = request_for_manifests(
-            base or "", adapter, manifests, folder, language, baseline, normalizer, settings, *revision
+            base or "", adapter, manifests, folder, language, baseline, normalizer, settings, *revision, num_beams or 1
         )
     setup = evaluate.prepare(request, part, merge_shards)
 

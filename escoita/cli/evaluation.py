@@ -22,8 +22,10 @@ from escoita.cli.options import (
     MergeOption,
     ModelOption,
     NormalizerOption,
+    NumBeamsOption,
     OutOption,
     PromptOption,
+    RescoreOption,
     RunOption,
     RunSetOption,
     ShardOption,
@@ -54,6 +56,8 @@ def evaluate(
     model: ModelOption = None,
     concurrency: ConcurrencyOption = 4,
     yes: YesOption = False,
+    num_beams: NumBeamsOption = None,
+    rescore: RescoreOption = False,
 ) -> None:
     """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
     from escoita.recipe.files import refuse_missing_files
@@ -63,8 +67,12 @@ def evaluate(
         from escoita.cli.endpoint import evaluate_served_model
 
         others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
-        refuse_with_endpoint(*others)
+        refuse_with_endpoint(*others, num_beams, rescore)
         evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        return
+    if rescore:
+        unused = base, adapter, corpus, language, baseline, against, shard, merge_shards, base_revision, prompt, system
+        rescore_predictions(run, out, normalizer, overrides, *unused, allow_other_base, num_beams)
         return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     refuse_prompt_without_adapter(prompt, system, adapter)
@@ -81,13 +89,16 @@ def evaluate(
         from escoita.inference.model_source import adapter_settings
 
     part, predict = Shard.parse(shard) if shard else None, merge_all if merge_shards else transcribe_all
-    changes = evaluation_overrides(overrides, baseline, against, normalizer)
+    changes = evaluation_overrides(overrides, baseline, against, normalizer, num_beams)
     revision = base_revision, allow_other_base
     generation_settings = adapter_settings(adapter, language, prompt, system) if adapter else None
     manifests = base or "", adapter, corpus or [], out or Path(), language, baseline, normalizer, generation_settings
     if part:
         folder = transcribe_shard(
-            request_for_run(run, changes, *revision) if run else request_for_manifests(*manifests, *revision), part
+            request_for_run(run, changes, *revision)
+            if run
+            else request_for_manifests(*manifests, *revision, num_beams or 1),
+            part,
         )
         if is_main_process():
             typer.echo(folder)
@@ -97,7 +108,7 @@ def evaluate(
             print_evaluation(RunDirectory(run).eval)
             done(next_commands=[("card", "--run", run), ("report", "--run", run), ("push", "--run", run)])
     else:
-        evaluate_manifests(*manifests, predict, *revision)
+        evaluate_manifests(*manifests, predict, *revision, num_beams or 1)
         if is_main_process():
             print_evaluation(out or Path())
 
@@ -113,6 +124,30 @@ def refuse_with_endpoint(*others: object) -> None:
         raise typer.BadParameter(
             "--endpoint can be combined only with --run or --corpus, --out, --language, --normalizer and --set"
         )
+
+
+def rescore_predictions(
+    run: Path | None, out: Path | None, normalizer: str | None, overrides: list[str] | None, *others: object
+) -> None:
+    """
+    Score stored predictions again, and print the table of results.
+
+    Raises:
+        typer.BadParameter: Options that do not go together are given.
+        EscoitaError: As in [`~escoita.evaluation.rescore.rescore_run`].
+    """
+    if any(others) or (run is None) == (out is None) or (overrides and run is None):
+        raise typer.BadParameter("--rescore can be combined only with --run, --normalizer and --set, or with --out")
+    from escoita.cli.tables import print_evaluation
+    from escoita.evaluation.rescore import rescore_folder, rescore_run
+    from escoita.run_directory import RunDirectory
+
+    if run is not None:
+        rescore_run(run, evaluation_overrides(overrides, None, None, normalizer))
+        print_evaluation(RunDirectory(run).eval)
+    elif out is not None:
+        rescore_folder(out, normalizer)
+        print_evaluation(out)
 
 
 def refuse_prompt_without_adapter(prompt: str | None, system: str | None, adapter: str | None) -> None:
@@ -155,10 +190,14 @@ def check_options(
 
 
 def evaluation_overrides(
-    overrides: list[str] | None, baseline: list[str] | None, against: str | None, normalizer: str | None
+    overrides: list[str] | None,
+    baseline: list[str] | None,
+    against: str | None,
+    normalizer: str | None,
+    num_beams: int | None = None,
 ) -> list[str]:
     """Return the overrides of a recipe that the options of an evaluation define, as `section.key=value`."""
-    options = {"baselines": baseline, "against": against, "normalizer": normalizer}
+    options = {"baselines": baseline, "against": against, "normalizer": normalizer, "num_beams": num_beams}
     return [*(overrides or []), *(f"eval.{key}={json.dumps(value)}" for key, value in options.items() if value)]
 
 

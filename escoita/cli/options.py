@@ -112,6 +112,15 @@ AgainstOption = Annotated[
         callback=repository,
     ),
 ]
+NumBeamsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--num-beams",
+        help="Number of beams of all systems (default: that of the recipe, else 1, which is greedy decoding).",
+        min=1,
+        max=64,
+    ),
+]
 NormalizerOption = Annotated[
     str | None,
     typer.Option(
@@ -136,6 +145,14 @@ ConcurrencyOption = Annotated[
 ]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Send the recordings to the endpoint without asking for confirmation.")
+]
+RescoreOption = Annotated[
+    bool,
+    typer.Option(
+        "--rescore",
+        help="Score the stored predictions of --run or --out again, with --normalizer or --set eval.resamples=…,"
+        " without transcribing.",
+    ),
 ]
 MergeOption = Annotated[
     bool, typer.Option("--merge", help="Merge the predictions of all shards and score them, without transcribing.")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from escoita.evaluation.presentation import Row, notes, rows, titles_of
+from escoita.evaluation.presentation import Row, decodings, notes, rescored_text, rows, titles_of
 from escoita.metrics.normalizers import UNNORMALIZED
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
@@ -142,6 +142,9 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
         yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
     if evaluation.normalizes:
         yield f"{' and '.join(RATES)} of texts normalized with {evaluation.normalizer}; raw WER without normalization"
+    if text := rescored_text(evaluation):
+        yield text
+    yield f"Decoding: {decodings(evaluation, str)}"
     yield f"{FAULTS}: clips with an empty hypothesis, with a loop, and with a hypothesis truncated at the token limit"
     yield from notes(evaluation)
 

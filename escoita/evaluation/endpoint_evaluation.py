@@ -30,6 +30,7 @@ from escoita.records.evaluation import (
     BASE,
     EARLIER,
     PROBES,
+    Decoding,
     EndpointModel,
     EvaluationRecord,
     System,
@@ -115,7 +116,7 @@ def request_for_endpoint(
         )
     chosen = normalizer or default_normalizer(language)
     # Probes without speech are not sent: servers return errors for them, or filter them with another model.
-    update: dict[str, Any] = {"normalizer": chosen, "baselines": [], "against": None, "probes": False}
+    update: dict[str, Any] = {"normalizer": chosen, "baselines": [], "against": None, "probes": False, "num_beams": 1}
     generation_settings = AdapterRecord(language=language, prompt=Prompt(user=""))
     systems = [SystemSpec(system_name(model), model, generation_settings)]
     return EvaluationRequest(systems, corpora, out, settings.model_copy(update=update), share, title)
@@ -290,5 +291,6 @@ def _system(endpoint: Endpoint, name: str, returned: str | None) -> System:
         device=endpoint.host,
         dtype="unknown",
         peak_memory_bytes=0,
+        decoding=Decoding(num_beams=None),
         endpoint=EndpointModel(url=endpoint.url, model=endpoint.model, returned_model=returned),
     )

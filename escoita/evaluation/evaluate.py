@@ -91,6 +91,7 @@ def evaluate_manifests(
     predict: PredictFunction = transcribe_all,
     base_revision: str | None = None,
     allow_other_base: bool = False,
+    num_beams: int = 1,
 ) -> EvaluationRecord:
     """
     Evaluate any adapter, or any single model, on manifests.
@@ -109,6 +110,7 @@ def evaluate_manifests(
         predict (`Callable`, *optional*): Function that writes the predictions, as in [`evaluate_run`].
         base_revision (`str`, *optional*): Revision of the base, as in [`evaluate_run`].
         allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights.
+        num_beams (`int`, *optional*, defaults to 1): Number of beams of all systems; 1 is greedy decoding.
 
     Raises:
         EscoitaError: As in [`evaluate_run`], or the language or the normalizer is unknown.
@@ -124,6 +126,7 @@ def evaluate_manifests(
         generation_settings,
         base_revision,
         allow_other_base,
+        num_beams,
     )
     return evaluate(*request, predict=predict)
 
@@ -227,7 +230,7 @@ def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool 
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PROCESS_TIMEOUT)
     settings, generation_settings = request.settings, request.systems[0].generation_settings
     against = None if shard else settings.against  # needed only for the scores
-    systems = [*request.systems, *_baselines(settings.baselines, generation_settings)]
+    systems = [*request.systems, *_baselines(settings.baselines, generation_settings, settings.num_beams)]
     if not merge:
         systems = main_only(lambda: resolve_bases(systems), state)
     for system in systems:  # before anything is decoded, so that a mistyped name is found at once
@@ -369,13 +372,12 @@ def _remove_journals(setup: Setup) -> None:
 
 
 def _check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
-    """Refuse an adapter, or a merged model, with another prompt than in training, and a token limit of a CTC model."""
-    from escoita.models.ctc import CtcFamily
-
+    """Refuse an adapter, or a merged model, with another prompt than in training, and settings without effect."""
     family = family_for_evaluation(system.base, system.revision)
-    limit = next((each.max_new_tokens for each in baselines if each.model == system.base), None)
-    if limit is not None and isinstance(family, CtcFamily):
-        raise EscoitaError("a CTC model has no max_new_tokens", key="eval.baselines", value=system.base)
+    own = next((each for each in baselines if each.model == system.base), None)
+    for key, possible in (("max_new_tokens", family.token_limit), ("num_beams", family.beam_search)):
+        if own is not None and getattr(own, key) is not None and not possible:
+            raise EscoitaError(f"this model has no {key}", key="eval.baselines", value=system.base)
     if system.adapter is None and not cached_file(system.base, "escoita.json", system.revision):
         return
     processor = family.load_processor(system.base, system.revision)
@@ -385,7 +387,7 @@ def _check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
         check_prompt(f"model {system.base}", family, processor, adapter_record(system.base, system.revision))
 
 
-def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord) -> list[SystemSpec]:
+def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord, num_beams: int = 1) -> list[SystemSpec]:
     """Return the baselines, named by the last part of their repository or folder."""
     models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
@@ -402,5 +404,6 @@ def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord) ->
         settings = (
             generation_settings if limit is None else generation_settings.model_copy(update={"max_new_tokens": limit})
         )
-        systems.append(SystemSpec(name, each.model, settings, own_limit=limit is None))
+        beams = each.num_beams or num_beams
+        systems.append(SystemSpec(name, each.model, settings, own_limit=limit is None, num_beams=beams))
     return systems

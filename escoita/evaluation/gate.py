@@ -17,6 +17,7 @@ from escoita.evaluation.compare import ComparedEvaluation, CorpusComparison, com
 from escoita.evaluation.presentation import (
     by_verdict,
     change,
+    decoding_text,
     insertions_note,
     limit_note,
     other_base_note,
@@ -141,7 +142,8 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     failed = [result.name for result, each in outcomes if each.failed]
     failed += [row.name for row in compared if row.failed and row.name not in failed]  # the pool
     notes = [line(f"{insertions_note(each, result.name, _named)}.") for result, each in outcomes if each.wer > 1]
-    notes += _of_other_bases(dict(zip(("new", "old"), records, strict=True)))
+    sides = dict(zip(("new", "old"), records, strict=True))
+    notes += [*_of_other_bases(sides), *_of_other_decoding(sides)]
     return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer, tuple(failed), tuple(notes))
 
 
@@ -163,6 +165,21 @@ def _of_other_bases(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
             f"The bases differ: {bases['new'].base} ({bases['new'].base_sha256[:12]}) in {_named('new')},"
             f" {bases['old'].base} ({bases['old'].base_sha256[:12]}) in {_named('old')}."
         )
+
+
+def _of_other_decoding(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
+    """Yield a note if the two systems decode differently, which by itself changes the rates."""
+    found = {
+        name: f"{decoding_text(system)}, {_limit(system.max_new_tokens)}"
+        for name, system in ((name, record.main_system) for name, record in records.items())
+    }
+    if len(set(found.values())) > 1:
+        sides = ", ".join(f"{text} in {_named(name)}" for name, text in found.items())
+        yield line(f"The decoding differs: {sides}.")
+
+
+def _limit(max_new_tokens: int | None) -> str:
+    return "no token limit" if max_new_tokens is None else f"at most {thousands(max_new_tokens)} tokens"
 
 
 def _named(side: str) -> str:

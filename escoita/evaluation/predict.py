@@ -16,21 +16,24 @@ import numpy as np
 from escoita.data.rows import Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec
+from escoita.evaluation.reuse import LIBRARIES, reuse_keys, stored
 from escoita.evaluation.shards import WHOLE, Shard, ShardProvenance, write_shard
 from escoita.hub.files import weights_digest
 from escoita.inference.batching import batches_by_language
 from escoita.inference.transcriber import Transcriber
 from escoita.models.base_model import Base, resolve_base
-from escoita.records.evaluation import System
+from escoita.records.evaluation import Decoding, System
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Note, Segment, Transcript
 from escoita.utils.files import convert_write_errors, public_name, write_atomically
 from escoita.utils.processes import (
     device_name,
     gathered,
+    main_only,
     peak_memory_bytes,
     print_process_error,
     reset_peak_memory,
+    say,
     track,
 )
 
@@ -104,6 +107,8 @@ def _transcript(segments: list[dict], notes: Sequence[Note] = (), **fields: obje
     return Transcript(**fields, segments=parts, notes=tuple(notes))  # type: ignore[arg-type]
 
 
+# Settings of a generation configuration that change the scores of tokens or of hypotheses.
+PENALTIES = ("repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size", "length_penalty")
 # Folders of the journals, which are removed after the report is written.
 JOURNAL = ".unfinished-"
 
@@ -139,6 +144,8 @@ def transcribe_all(
     """
     Transcribe every corpus with every system, and write the predictions.
 
+    Predictions of an earlier evaluation of the same systems and clips are not computed again.
+
     Args:
         systems (`Sequence[Candidate]`): The systems. A base directly before its adapter is loaded only once.
         tests (`dict[str, EvaluationData]`): Clips of each corpus, by name.
@@ -150,7 +157,14 @@ def transcribe_all(
     digests: dict[str, str] = {}
     loaded: SystemSpec | None = None
     transcriber: Transcriber | None = None
+    keys = reuse_keys(systems, tests, batch_seconds) if shard == WHOLE else {}
+    existing = main_only(lambda: stored(out, keys), state)
     for spec in systems:
+        new = {name: test for name, test in tests.items() if (spec.name, name) not in existing}
+        if state.is_main_process and (known := [name for name in tests if name not in new]):
+            say(f"{spec.name} on {', '.join(known)}: the existing predictions are used")
+        if not new:
+            continue
         if transcriber is None or loaded is None or not loaded.is_base_of(spec):
             transcriber = None  # before the next is loaded, so that only one model is in memory
             reset_peak_memory()
@@ -162,9 +176,10 @@ def transcribe_all(
         if spec.adapter:
             transcriber.merge_adapter(spec.adapter)
         transcriber.generation_settings = settings_of(spec, transcriber)
+        transcriber.use_beams(spec.num_beams)
         transcriber.warm_up()
         system = _system(spec, transcriber, digests[spec.base], state.num_processes)
-        for name, test in tests.items():
+        for name, test in new.items():
             transcripts = predict(
                 transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard
             )
@@ -174,6 +189,7 @@ def transcribe_all(
                     corpus=name,
                     rejected=test.rejected,
                     system=system.model_copy(update={"peak_memory_bytes": peak}),
+                    key=keys.get((spec.name, name), ""),
                 )
                 places = sorted(transcripts)
                 clips = Utterances(test.clips.table, test.clips.order[np.array(places, np.int64)])
@@ -280,6 +296,25 @@ def _system(spec: SystemSpec, transcriber: Transcriber, base_sha256: str, proces
         device=device_name(str(transcriber.model.device)),
         dtype=str(transcriber.model.dtype).removeprefix("torch."),
         peak_memory_bytes=0,
+        decoding=decoding_of(transcriber),
+    )
+
+
+def decoding_of(transcriber: Transcriber) -> Decoding:
+    """Return the settings of decoding of a loaded model."""
+    from transformers import GenerationConfig
+
+    from escoita.models.chat import ChatFamily
+
+    family, config = transcriber.family, getattr(transcriber.model, "generation_config", None)
+    per_language = family.per_language(transcriber.model, transcriber.processor)
+    defaults = GenerationConfig()._get_default_generation_params()
+    found = {name: getattr(config, name, None) for name in PENALTIES}
+    return Decoding(
+        num_beams=getattr(config, "num_beams", None) or 1,
+        language="clip" if per_language else "prompt" if isinstance(family, ChatFamily) else "none",
+        segment_seconds=family.max_audio_seconds,
+        penalties={name: value for name, value in found.items() if value not in (None, defaults.get(name))},
     )
 
 
@@ -290,6 +325,6 @@ def _key(transcriber: Transcriber, system: System, clips: Utterances) -> str:
         "spoken": transcriber.generation_settings.model_dump(),
         "clips": [clips.column("id"), clips.column("audio_seconds")],
         "batches": batches_of(transcriber, clips),
-        "versions": [version(library) for library in ("torch", "transformers", "peft")],
+        "versions": [version(library) for library in LIBRARIES],
     }
     return hashlib.sha256(json.dumps(conditions).encode()).hexdigest()

@@ -104,7 +104,7 @@ def _described(files: Sequence[tuple[Path, pa.Table, Provenance]]) -> System:
     """Return the system of several files, which must be of the same model, with the highest peak memory."""
     first_path, _, first = files[0]
     for path, _, provenance in files[1:]:
-        for key in ("base_sha256", "adapter_sha256", "dtype", "max_new_tokens"):
+        for key in ("base_sha256", "adapter_sha256", "dtype", "max_new_tokens", "decoding"):
             if getattr(provenance.system, key) != getattr(first.system, key):
                 raise OtherModelError(path=path, key=key, other=first_path)
     peak = max(provenance.system.peak_memory_bytes for *_, provenance in files)

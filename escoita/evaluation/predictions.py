@@ -12,6 +12,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from escoita.data.rows import Utterances, without_speaker
 from escoita.errors import RecordError
@@ -62,6 +63,8 @@ class Provenance(RecordModel):
         rejected (`int`): Number of rows of the corpus that could not be used.
         system ([`System`]): System that transcribed the clips.
         references (`str`): `open`, or `hashed` if the file contains the SHA-256 of each reference in hexadecimal.
+        key (`str`): Digest of all that the predictions depend on, for their use by a later evaluation; empty if it is
+            not known, and in published files.
     """
 
     schema_version: int = 1
@@ -69,6 +72,7 @@ class Provenance(RecordModel):
     rejected: int
     system: System
     references: Literal["open", "hashed"] = "open"
+    key: str = Field("", max_length=64)
 
 
 def predictions_path(folder: Path, corpus: str, system: str) -> Path:
@@ -173,6 +177,7 @@ def public(table: pa.Table, provenance: Provenance, withheld: bool) -> tuple[pa.
     if withheld and provenance.references == "open":
         columns["reference"] = [hashed(text) for text in table["reference"].to_pylist()]
         provenance = provenance.model_copy(update={"references": "hashed"})
+    provenance = provenance.model_copy(update={"key": ""})  # a digest of the private names, too
     return described(replaced(table, columns), provenance), provenance
 
 

@@ -82,6 +82,18 @@ def normalizer_text(normalizer: str) -> str:
     return NORMALIZER_TEXTS.get(normalizer, f"normalized by {normalizer}")
 
 
+def rescored_text(record: EvaluationRecord) -> str:
+    """Return the sentence on predictions that were scored again; empty for others."""
+    first = record.rescored
+    if first is None:
+        return ""
+    return (
+        f"The stored predictions were scored again with the normalizer {record.normalizer} and"
+        f" {thousands(record.resamples)} resamples; the evaluation used {first.normalizer} and"
+        f" {thousands(first.resamples)}."
+    )
+
+
 def name_of(system: System | str) -> str:
     """Return the name of a system within a sentence: `the adapter`, `the base`, or the name of a baseline."""
     name = system if isinstance(system, str) else system.name
@@ -91,6 +103,44 @@ def name_of(system: System | str) -> str:
 def model_of(system: System) -> str:
     """Return the models that a system consists of: its base, with the adapter before it if there is one."""
     return f"{system.adapter} on {system.base}" if system.adapter else system.base
+
+
+def decoding_text(system: System) -> str:
+    """Return how a system searches for the text of a clip: `greedy`, or the number of its beams."""
+    beams = system.decoding.num_beams
+    if beams is None:
+        return "chosen by the server"
+    search = "greedy" if beams == 1 else f"{beams} beams"
+    penalties = (f"{name} {value:g}" for name, value in system.decoding.penalties.items())
+    return ", ".join([search, *penalties])
+
+
+def conditions_text(system: System) -> str:
+    """Return the other conditions of decoding: the source of the language, and the longest audio at once."""
+    decoding = system.decoding
+    sources = {
+        "clip": "given the language of each clip",
+        "prompt": "given a prompt",
+        "none": "not given a language",
+    }
+    longest = f"at most {decoding.segment_seconds:g} s at once" if decoding.segment_seconds else ""
+    return "; ".join(filter(None, (sources.get(decoding.language or ""), longest)))
+
+
+def decodings(record: EvaluationRecord, name: Callable[[str], str] = name_of) -> str:
+    """
+    Return the decoding of all systems, such as `greedy`, or `greedy (the adapter, the base), 5 beams (whisper-small)`.
+
+    Args:
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
+        name (`Callable[[str], str]`, *optional*): Function that returns the name of a system within a sentence.
+    """
+    groups: dict[str, list[str]] = {}
+    for system in record.systems:
+        groups.setdefault(decoding_text(system), []).append(name(system.name))
+    if len(groups) == 1:
+        return next(iter(groups))
+    return ", ".join(f"{text} ({', '.join(names)})" for text, names in groups.items())
 
 
 def source_of(system: System) -> str:

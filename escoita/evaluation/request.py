@@ -88,6 +88,7 @@ class SystemSpec:
         resolved ([`~escoita.models.base_model.Base`], *optional*): The base, after it was found.
         own_limit (`bool`, *optional*, defaults to `False`): Whether to use the token limit of the model instead of
             that of `generation_settings`.
+        num_beams (`int`, *optional*, defaults to 1): Number of beams.
     """
 
     name: str
@@ -102,6 +103,7 @@ class SystemSpec:
     recipe_revision: str | None = None
     resolved: Base | None = None
     own_limit: bool = False
+    num_beams: int = 1
 
     def is_base_of(self, other: "SystemSpec") -> bool:
         """Return whether the other system is this model with an adapter, so that the loaded model can be used."""
@@ -152,6 +154,7 @@ def request_for_run(
         trained=adapter,
         allow_other_base=allow_other_base,
         recipe_revision=recipe.base_revision,
+        num_beams=recipe.eval.num_beams,
     )
     # The name of the folder next to `eval`, so that the record stays valid if the run is moved.
     main_system = replace(base, name=ADAPTER_SYSTEM, adapter=adapter, adapter_name="adapter")
@@ -171,6 +174,7 @@ def request_for_manifests(
     generation_settings: AdapterRecord | None = None,
     base_revision: str | None = None,
     allow_other_base: bool = False,
+    num_beams: int = 1,
 ) -> EvaluationRequest:
     """Return the request for manifests; for the arguments see [`~escoita.evaluation.evaluate.evaluate_manifests`]."""
     corpora = _named_by_file(manifests)
@@ -179,7 +183,7 @@ def request_for_manifests(
         raise EscoitaError(
             "unknown normalizer", key="--normalizer", value=normalizer, hint=f"use one of {', '.join(NORMALIZERS)}"
         )
-    settings = Evaluation.model_validate({"baselines": baselines or []})
+    settings = Evaluation.model_validate({"baselines": baselines or [], "num_beams": num_beams})
     if adapter is not None:
         generation_settings = generation_settings or adapter_record(adapter)
         base_system = SystemSpec(
@@ -198,6 +202,7 @@ def request_for_manifests(
             language=language, prompt=Prompt(user=""), max_new_tokens=settings.max_new_tokens
         )
         systems = [SystemSpec(BASE, base, generation_settings, base_revision, own_limit=True)]
+    systems = [replace(system, num_beams=num_beams) for system in systems]
     chosen = normalizer or default_normalizer(systems[0].generation_settings.language)
     return EvaluationRequest(systems, corpora, out, settings.model_copy(update={"normalizer": chosen}))
 

@@ -254,7 +254,7 @@ def _merged_provenance(files: Sequence[ShardFile]) -> Provenance:
     """Return the provenance of all shards, with the sum of their processes and the highest peak memory."""
     systems = [file.provenance.system for file in files]
     for file in files[1:]:
-        for key in ("base_sha256", "adapter_sha256", "dtype", "batch_seconds", "max_new_tokens"):
+        for key in ("base_sha256", "adapter_sha256", "dtype", "batch_seconds", "max_new_tokens", "decoding"):
             if getattr(file.provenance.system, key) != getattr(systems[0], key):
                 raise OtherModelError(path=file.path, key=key, other=files[0].path)
     devices = sorted({system.device for system in systems})

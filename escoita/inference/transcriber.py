@@ -53,7 +53,7 @@ class Group:
 
 class Transcriber:
     """
-    Transcribe recordings with a loaded model: greedy decoding, batches of similar length, prefetched features.
+    Transcribe recordings with a loaded model: batches of similar length, prefetched features.
 
     Args:
         family ([`~escoita.models.base.Family`]): The family of the model.
@@ -80,6 +80,7 @@ class Transcriber:
     ):
         self.family, self.model, self.processor = family, model.eval(), processor
         self.generation_settings, self.batch_seconds = generation_settings, batch_seconds
+        self.use_beams(1)  # the stored generation configuration may have several, which a page cannot show
         # A copy computes features on another thread while tokens are decoded: a tokenizer is not thread-safe.
         self.encoder = copy.deepcopy(processor)
         # Reduced when the model runs out of memory.
@@ -152,6 +153,12 @@ class Transcriber:
         """
         self.model = merged(self.model, adapter)
         self._use_processor_of(adapter)
+
+    def use_beams(self, num_beams: int) -> None:
+        """Decode with a number of beams, or greedily if the family cannot use beams."""
+        config = getattr(self.model, "generation_config", None)
+        if config is not None:
+            config.num_beams = num_beams if self.family.beam_search else 1
 
     def warm_up(self) -> None:
         """Transcribe a second of faint noise, so that the time of the first clip does not include initialization."""

@@ -70,12 +70,16 @@ class Family(ABC):
         auto_model (`str`): The class of transformers that loads the model.
         complete (`bool`): Whether a model that is stored without some of its parameters is refused.
         needs_prompt (`bool`): Whether the model cannot transcribe without a prompt.
+        beam_search (`bool`): Whether the model can generate with several beams; others decode greedily.
+        token_limit (`bool`): Whether a transcript has a token limit.
     """
 
     max_audio_seconds: float = 30.0
     auto_model: ClassVar[str]
     complete: ClassVar[bool] = False
     needs_prompt: ClassVar[bool] = False
+    beam_search: ClassVar[bool] = True
+    token_limit: ClassVar[bool] = True
 
     def __init__(self, config: dict[str, Any] | None = None):
         self.config = config or {}
@@ -203,7 +207,7 @@ class Family(ABC):
         watch: Watch | None = None,
     ) -> torch.Tensor:
         """
-        Transcribe a batch with greedy decoding.
+        Transcribe a batch without sampling; the generation configuration of the model contains the number of beams.
 
         Args:
             model (`torch.nn.Module`): The model.

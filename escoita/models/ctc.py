@@ -21,6 +21,8 @@ class CtcFamily(Family):
     """Support encoders with a CTC head over letters (Graves et al. 2006), such as wav2vec 2.0, HuBERT and w2v-BERT."""
 
     auto_model = "AutoModelForCTC"
+    beam_search = False
+    token_limit = False
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """Return padded samples or frames, and their mask."""

@@ -31,6 +31,8 @@ from escoita.utils.locations import as_written, locate
 from escoita.utils.untrusted import read_yaml
 
 
+# More beams need as many times the memory of one.
+MOST_BEAMS = 64
 Expectation = Literal["none", "some"] | Annotated[int, Field(ge=0)]
 
 
@@ -192,6 +194,9 @@ class Baseline(Section):
     max_new_tokens: int | None = Field(
         None, gt=0, description="Token limit of a transcript; default: the model's own limit"
     )
+    num_beams: int | None = Field(
+        None, gt=0, le=MOST_BEAMS, description="Number of beams; 1 is greedy decoding; default: eval.num_beams"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -200,7 +205,8 @@ class Baseline(Section):
 
     @model_serializer
     def _as_written(self) -> str | dict[str, Any]:
-        return self.model if self.max_new_tokens is None else dict(self)
+        settings = {key: value for key, value in self if value is not None}
+        return settings if len(settings) > 1 else self.model
 
 
 class Evaluation(Section):
@@ -208,6 +214,7 @@ class Evaluation(Section):
 
     batch_seconds: float = Field(120, gt=0, description="Most audio in a batch, including padding, in seconds")
     max_new_tokens: int = Field(256, gt=0, description="Token limit of a transcript of the adapter and its base")
+    num_beams: int = Field(1, gt=0, le=MOST_BEAMS, description="Number of beams of all systems; 1 is greedy decoding")
     normalizer: Normalizer = Field(
         "raw",
         description="Applied to the texts before scoring; raw rates are shown next to the normalized ones. Default:"

@@ -246,6 +246,28 @@ class EndpointModel(RecordModel):
     returned_model: str | None = None
 
 
+class Decoding(RecordModel):
+    """
+    Describe how a system generates the text of a clip; the token limit is in [`System`].
+
+    Args:
+        num_beams (`int`, *optional*): The number of beams; 1 for greedy decoding, which all systems in records of
+            0.1.0 use. `None` if a server decodes.
+        language (`str`, *optional*): The source of the language: `clip` if the model is given that of each clip, by a
+            token or by weights of the language; `prompt` if the prompt may name it; `none` if the model is not given
+            a language. `None` if it is not recorded.
+        segment_seconds (`float`, *optional*): The longest audio that is transcribed at once, in seconds; longer
+            recordings are cut at pauses into segments. `None` if it is not recorded.
+        penalties (`dict[str, float]`): The settings of the model's own generation configuration that change scores
+            and differ from the defaults of transformers, such as `repetition_penalty`.
+    """
+
+    num_beams: int | None = Field(1, ge=1)
+    language: Literal["clip", "prompt", "none"] | None = None
+    segment_seconds: float | None = Field(None, gt=0)
+    penalties: dict[str, float] = Field({}, max_length=10)
+
+
 class System(RecordModel):
     """
     Describe an evaluated system and its environment.
@@ -271,6 +293,7 @@ class System(RecordModel):
             model was loaded; the largest of several processes.
         endpoint ([`EndpointModel`], *optional*): The server, if the model was evaluated over its API. The weights, the
             precision, the memory and the speed are then unknown.
+        decoding ([`Decoding`]): The settings of decoding.
     """
 
     name: Name
@@ -287,6 +310,7 @@ class System(RecordModel):
     base_commit: Commit | None = None
     expected_base_sha256: Sha256 | None = None
     endpoint: EndpointModel | None = None
+    decoding: Decoding = Decoding()
 
     @model_serializer(mode="wrap")
     def _omit_missing_endpoint(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -295,6 +319,19 @@ class System(RecordModel):
         if self.endpoint is None:
             written.pop("endpoint", None)
         return written
+
+
+class Scoring(RecordModel):
+    """
+    Store the settings with which the evaluation first scored its predictions.
+
+    Args:
+        normalizer (`str`): The normalizer of references and hypotheses.
+        resamples (`int`): The number of bootstrap resamples.
+    """
+
+    normalizer: str
+    resamples: int = Field(gt=0)
 
 
 class EvaluationRecord(Record):
@@ -309,6 +346,7 @@ class EvaluationRecord(Record):
         pooled (`CorpusResult`): The results on all corpora, pooled by words.
         macro (`list[MacroMean]`): The mean over corpora of each system.
         probes (`list[ProbeResult]`): The results of each system on the probes; empty if the probes were not run.
+        rescored ([`Scoring`], *optional*): The first settings, if the predictions were scored again with others.
     """
 
     made_by = "escoita eval"
@@ -320,6 +358,7 @@ class EvaluationRecord(Record):
     pooled: CorpusResult
     macro: list[MacroMean]
     probes: list[ProbeResult]
+    rescored: Scoring | None = None
 
     @property
     def main_system(self) -> System:

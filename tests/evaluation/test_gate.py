@@ -11,7 +11,7 @@ from escoita.errors import RecordError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.gate import HEADS, Gate, gate
 from escoita.evaluation.predictions import public, read_predictions, write_predictions
-from escoita.records.evaluation import EvaluationRecord
+from escoita.records.evaluation import Decoding, EvaluationRecord
 from tests.evaluation.samples import Row, write_rows
 
 
@@ -52,6 +52,15 @@ def test_other_bases_are_noted(tmp_path: Path) -> None:
     found = gate(new, old)
     assert len(found.notes) == 2 and found.passed
     assert all(note.strip() in found.markdown() for note in found.notes)
+
+
+def test_another_decoding_is_noted(tmp_path: Path) -> None:
+    old, new = evaluated(tmp_path / "old", a=rows(3)), evaluated(tmp_path / "new", a=rows(3))
+    record = EvaluationRecord.read(new)
+    other = record.main_system.model_copy(update={"decoding": Decoding(num_beams=5)})
+    record.model_copy(update={"systems": [other]}).write(new)
+    found = gate(new, old)
+    assert len(found.notes) == 1 and "5 beams" in found.notes[0] and found.passed
 
 
 def without_predictions(*records: Path) -> None:

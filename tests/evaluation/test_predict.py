@@ -1,3 +1,4 @@
+import json
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from accelerate import PartialState
 
 from escoita.data.rows import Utterances
 from escoita.errors import WriteError
-from escoita.evaluation.predict import append_batches, batches_of, read_journals, transcribe_all
+from escoita.evaluation.predict import append_batches, batches_of, decoding_of, read_journals, transcribe_all
 from escoita.evaluation.predictions import predictions_path, read_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec
 from escoita.inference.transcriber import Transcriber
@@ -79,6 +80,27 @@ def test_each_row_of_several_languages_is_transcribed_in_its_own(
     codes = {"en": "eng", "gl": "glg", "uz": "uzb-script_latin"}
     for language, text in zip(table["language"].to_pylist(), table["hypothesis"].to_pylist(), strict=True):
         assert text and set(text) <= set(MMS_LETTERS[codes[language]])
+
+
+def test_decoding_is_in_the_record_of_each_system(tmp_path: Path) -> None:
+    whisper = SystemSpec("whisper", write_whisper(tmp_path / "whisper"), SETTINGS, own_limit=True, num_beams=3)
+    ctc = SystemSpec("ctc", write_ctc(tmp_path / "ctc"), SETTINGS, own_limit=True, num_beams=3)
+    transcribe_all([whisper, ctc], {"clips": data_of(["gl", "gl"])}, tmp_path, 60, PartialState(cpu=True))
+    found = [read_predictions(predictions_path(tmp_path, "clips", name))[1].system for name in ("whisper", "ctc")]
+    beams, greedy = (system.decoding for system in found)
+    assert (beams.num_beams, beams.language, beams.segment_seconds) == (3, "clip", 30)
+    assert (greedy.num_beams, greedy.language) == (1, "none")
+
+
+def test_the_beams_of_a_stored_generation_configuration_are_not_used(tmp_path: Path) -> None:
+    whisper = Path(write_whisper(tmp_path))
+    config = json.loads((whisper / "generation_config.json").read_text("utf-8"))
+    changed = config | {"num_beams": 4, "length_penalty": 0.5}
+    (whisper / "generation_config.json").write_text(json.dumps(changed), "utf-8")
+    transcriber = Transcriber.load(str(whisper), settings=SETTINGS)
+    assert decoding_of(transcriber).num_beams == 1 and decoding_of(transcriber).penalties == {"length_penalty": 0.5}
+    transcriber.use_beams(2)
+    assert decoding_of(transcriber).num_beams == transcriber.model.generation_config.num_beams == 2
 
 
 def test_a_model_without_a_language_setting_transcribes_all_rows_in_the_same_batches(tmp_path: Path) -> None:

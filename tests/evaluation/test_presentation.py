@@ -6,6 +6,9 @@ import pytest
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.presentation import (
     FAULTS,
+    conditions_text,
+    decoding_text,
+    decodings,
     insertions_note,
     notes,
     other_base_note,
@@ -18,7 +21,7 @@ from escoita.evaluation.presentation import (
     verdicts,
 )
 from escoita.evaluation.verdicts import over_one
-from escoita.records.evaluation import EvaluationRecord, Faults
+from escoita.records.evaluation import Decoding, EvaluationRecord, Faults
 from tests.cards.card_samples import make_card
 from tests.cards.samples import difference, evaluation, recipe, result, system, system_result
 from tests.evaluation.report_samples import clips_of, write_hypotheses
@@ -56,6 +59,25 @@ def test_corpora_with_another_verdict_are_listed(tmp_path: Path) -> None:
     better, same = {"adapter": HALF, "base": WRONG}, {"adapter": HALF, "base": HALF[::-1]}
     assert "two" not in sentences(evaluated(tmp_path / "1", one=better, two=better))[0]
     assert sentences(evaluated(tmp_path / "2", one=better, two=same))[0].endswith(" no significant difference on two.")
+
+
+def test_systems_are_grouped_by_their_decoding(tmp_path: Path) -> None:
+    record = evaluated(tmp_path, clips={"adapter": HALF, "base": WRONG})
+    assert decodings(record) == "greedy"
+    adapter, base = record.systems
+    systems = [adapter, base.model_copy(update={"decoding": Decoding(num_beams=5)})]
+    assert decodings(record.model_copy(update={"systems": systems}), str) == "greedy (adapter), 5 beams (base)"
+
+
+def test_decoding_of_a_server_and_of_a_model_with_penalties() -> None:
+    server = system("whisper", decoding=Decoding(num_beams=None))
+    assert decoding_text(server) == "chosen by the server" and conditions_text(server) == ""
+    local = system(
+        "whisper",
+        decoding=Decoding(language="clip", segment_seconds=30, penalties={"repetition_penalty": 1.2}),
+    )
+    assert decoding_text(local) == "greedy, repetition_penalty 1.2"
+    assert conditions_text(local) == "given the language of each clip; at most 30 s at once"
 
 
 def test_a_single_system_has_no_verdict(tmp_path: Path) -> None:

@@ -151,7 +151,9 @@ def test_the_default_normalizer_depends_on_the_language(
 
 
 def test_a_baseline_is_a_name_or_a_name_with_settings(path: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(path, ["eval.baselines=[a/whisper, {model: b/whisper, max_new_tokens: 99}, {model: c/ctc}]"])
+    recipe = load_recipe(
+        path, ["eval.baselines=[a/whisper, {model: b/whisper, max_new_tokens: 99, num_beams: 5}, {model: c/ctc}]"]
+    )
     assert [(each.model, each.max_new_tokens) for each in recipe.eval.baselines] == [
         ("a/whisper", None),
         ("b/whisper", 99),
@@ -160,4 +162,4 @@ def test_a_baseline_is_a_name_or_a_name_with_settings(path: Path, tmp_path: Path
     recipe.write(tmp_path / "resolved.yaml")
     assert load_recipe(tmp_path / "resolved.yaml") == recipe
     written = yaml.safe_load((tmp_path / "resolved.yaml").read_text("utf-8"))["eval"]["baselines"]
-    assert written == ["a/whisper", {"model": "b/whisper", "max_new_tokens": 99}, "c/ctc"]
+    assert written == ["a/whisper", {"model": "b/whisper", "max_new_tokens": 99, "num_beams": 5}, "c/ctc"]

@@ -289,14 +289,17 @@ def _resamples(evaluation: EvaluationRecord) -> Differences:
 def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
     """Yield a line for each setting of the recipe that differs from the evaluation."""
     main_system = evaluation.main_system
+    first = evaluation.rescored or evaluation  # the card states a later scoring with other settings
     pairs = {
-        "normalizer": (recipe.eval.normalizer, evaluation.normalizer),
-        "resamples": (recipe.eval.resamples, evaluation.resamples),
+        "normalizer": (recipe.eval.normalizer, first.normalizer),
+        "resamples": (recipe.eval.resamples, first.resamples),
         "max_new_tokens": (recipe.eval.max_new_tokens, main_system.max_new_tokens),
         "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
+        "num_beams": (recipe.eval.num_beams, main_system.decoding.num_beams),
     }
     yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _token_limits(recipe, evaluation)
+    yield from _beams(recipe, evaluation)
     yield from _resamples(evaluation)
     expected_corpora = [corpus.name for corpus in recipe.corpora.test]
     evaluated = {result.name for result in evaluation.corpora}
@@ -329,6 +332,19 @@ def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
         if system.max_new_tokens != limit and not lower:
             found = "nothing" if system.max_new_tokens is None else str(system.max_new_tokens)
             yield f"max_new_tokens of {system.name}: {limit} in recipe.yaml, {found} in results.json"
+
+
+def _beams(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
+    """Compare the number of beams of the base and of baselines."""
+    beams = {public_name(each.model): each.num_beams or recipe.eval.num_beams for each in recipe.eval.baselines}
+    for system in evaluation.systems[1:]:
+        expected = recipe.eval.num_beams if system.name == BASE else beams.get(system.base)
+        # Some baselines, such as CTC models, decode greedily in any case.
+        greedy = system.name != BASE and system.decoding.num_beams == 1
+        if expected is not None and system.adapter is None and system.decoding.num_beams != expected and not greedy:
+            yield (
+                f"num_beams of {system.name}: {expected} in recipe.yaml, {system.decoding.num_beams} in results.json"
+            )
 
 
 def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:

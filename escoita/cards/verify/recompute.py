@@ -51,6 +51,7 @@ def recomputed(
     # escoita 0.1.0 compared raw texts without composing characters.
     older = {"compose": False} if of_0_1 else {}
     counted = score(folder, published.normalizer, published.resamples, corpora, **older)
+    counted = counted.model_copy(update={"rescored": published.rescored})
     if of_0_1:
         shortened = [_without_unusable(result) for result in counted.corpora]
         return counted.model_copy(update={"corpora": shortened, "pooled": _without_unusable(counted.pooled)})

@@ -327,6 +327,14 @@ def _claims(copy: RunDirectory, recipe: Recipe | None, trained: bool, transcribe
     )
     yield unprovable("origin of the predictions", f"whether the systems wrote these texts{others}")
     yield unprovable("speed and memory", "measured on the machine of the publisher")
+    if evaluation.rescored:
+        first = evaluation.rescored
+        yield unprovable(
+            "choice of the normalizer",
+            f"the predictions were scored again with {evaluation.normalizer} ({evaluation.resamples:,} resamples),"
+            f" after {first.normalizer} ({first.resamples:,}); the rates hold, but whether the choice followed from"
+            " them is not known",
+        )
     if trained:
         what = (
             "hyperparameters, losses and validation rates, hardware, time and energy; the clips of the training, and"

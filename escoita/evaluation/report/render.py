@@ -109,7 +109,7 @@ def write_report(
         metrics=list(METRICS),
         rows=presentation.rows(record),
         verdicts=presentation.verdicts(record),
-        notes=presentation.notes_on_insertions(record),
+        notes=[*filter(None, [presentation.rescored_text(record)]), *presentation.notes_on_insertions(record)],
         composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
         width=4 + len(METRICS) * (1 + record.normalizes) + 3 * bool(record.pooled.differences),
@@ -160,5 +160,7 @@ def _environment() -> Environment:
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters["name_and_tag"] = name_and_tag
     environment.filters["name"] = presentation.name_of
+    environment.filters["decoding"] = presentation.decoding_text
+    environment.filters["conditions"] = presentation.conditions_text
     environment.filters["significance"] = presentation.significance
     return environment

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from escoita.cards.verify.front_matter import check_front, index_entries
 from escoita.cards.verify.published_files import check_files
 from escoita.cards.verify.recompute import differences
 from escoita.cards.verify.text import check_names, check_sections, check_versions, every_block, figures_of, named
+from escoita.records.evaluation import Decoding
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
 from tests.cards.samples import evaluation, recipe, result, system, system_result, training
@@ -128,6 +130,31 @@ def test_a_baseline_has_the_token_limit_that_the_recipe_sets(
     systems = [*record.systems[:2], system("whisper", base="a/whisper", max_new_tokens=recorded)]
     found = list(evaluation_differences(wanted, record.model_copy(update={"systems": systems})))
     assert any("max_new_tokens of whisper" in line for line in found) is not holds
+
+
+@pytest.mark.parametrize(
+    "settings, beams, holds",
+    [
+        ({}, (1, 1), True),
+        ({"num_beams": 5}, (5, 5), True),
+        ({"num_beams": 5}, (5, 1), True),  # such as a CTC model
+        ({"num_beams": 5}, (1, 5), False),
+        ({}, (1, 5), False),
+        ({"baselines": [{"model": "a/whisper", "num_beams": 5}]}, (1, 5), True),
+    ],
+)
+def test_systems_have_the_beams_that_the_recipe_sets(
+    settings: dict[str, Any], beams: tuple[int, int], holds: bool
+) -> None:
+    wanted = recipe(eval={"baselines": ["a/whisper"]} | settings)
+    record = evaluation(result(systems=[system_result(), system_result("whisper")]))
+    adapter, whisper = (Decoding(num_beams=count) for count in beams)
+    systems = [
+        record.systems[0].model_copy(update={"decoding": adapter}),
+        system("whisper", base="a/whisper", decoding=whisper),
+    ]
+    found = list(evaluation_differences(wanted, record.model_copy(update={"systems": systems})))
+    assert any("num_beams" in line for line in found) is not holds
 
 
 @pytest.mark.parametrize("name", [*CASES, "gemma4", "phi4"])
