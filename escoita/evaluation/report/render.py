@@ -115,7 +115,7 @@ def write_report(
         width=4 + len(METRICS) * (1 + (record.normalizer != "raw")) + 3 * bool(record.pooled.differences),
         faults=presentation.FAULTS,
         plots=drawn,
-        slices=slice_tables(record),
+        slices=slice_tables(record, {part.corpus: part.rows["speaker"].to_pylist() for part in main_system}),
         worst=worst,
         missing_recordings=missing_recordings,
         confusions=confusion_tables(confusions(references, hypotheses)),
