@@ -23,7 +23,7 @@ from escoita.evaluation.presentation import (
     titles_of,
 )
 from escoita.recipe.schema import Corpora, Recipe
-from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, System
+from escoita.records.evaluation import BASE, METRICS, CorpusResult, EvaluationRecord, System
 from escoita.utils import formatting as figures
 from escoita.utils.formatting import thousands
 
@@ -48,7 +48,8 @@ def card_rows(rows: Sequence[Row], main_system: str) -> list[dict[str, Any]]:
 
     Returns:
         `list[dict]`: Rows with `title`, `texts` (`normalized` or `raw`), `clips`, `adapter` and `base` (their rates),
-        `difference` and `verdict`.
+        `difference` and `verdict`; `speakers`, and the intervals as texts: `wer_interval`, `cer_interval` and
+        `difference_interval`.
     """
     table = []
     for row in rows:
@@ -63,11 +64,16 @@ def card_rows(rows: Sequence[Row], main_system: str) -> list[dict[str, Any]]:
             "base": base.rates if base else None,
             "difference": base.difference if base else None,
             "verdict": base.verdict if base else "",
+            "speakers": row.speakers,
+            "wer_interval": ours.interval("wer"),
+            "cer_interval": ours.interval("cer"),
+            "difference_interval": base.difference_interval if base else "",
         }
         table.append(normalized)
         raw = base.raw if base else None
         if ours.raw and (ours.raw, raw) != (ours.rates, normalized["base"]):
             raw_rates = {"texts": "raw", "adapter": ours.raw, "base": raw, "difference": None, "verdict": ""}
+            raw_rates |= {f"{metric}_interval": ours.interval(metric, raw=True) for metric in METRICS}
             table.append(normalized | raw_rates)
     return table
 
@@ -81,7 +87,9 @@ def other_rows(rows: Sequence[Row], systems: Sequence[System]) -> list[dict[str,
         systems (`Sequence[System]`): All systems of the record, the adapter first.
     """
     return [
-        vars(other) | {"title": row.title, "system": source_of(system)}
+        vars(other)
+        | {"title": row.title, "system": source_of(system), "difference_interval": other.difference_interval}
+        | {"wer_interval": other.interval("wer")}
         for row in rows
         if row.result
         for system in systems[1:]
@@ -160,6 +168,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "texts": normalizer_text(evaluation.normalizer),
         "titles": titles,
         "rows": results,
+        "with_speakers": any(row["speakers"] is not None for row in results),
         "with_raw": any(row["texts"] == "raw" for row in results),
         "notes": notes(evaluation, titles, sources_of(evaluation).__getitem__),
         "limits": limits(evaluation),

@@ -15,7 +15,7 @@ from escoita.cards.metadata import hub_id
 from escoita.cards.publication import CHECKSUMS, checksums
 from escoita.cards.verify.adapter import ADAPTER, base_of, check_adapter
 from escoita.errors import EscoitaError, PublishError
-from escoita.evaluation.presentation import rate
+from escoita.evaluation.interval_texts import rate
 from escoita.hub.auth import require_write
 from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
@@ -87,7 +87,7 @@ def _rows(record: EvaluationRecord | None) -> dict[str, CorpusResult]:
 def _wer(result: CorpusResult | None) -> str:
     if result is None:
         return "–"
-    return rate(result.main_system.normalized.wer, result.main_system.normalized.wer_ci95)
+    return rate(result)
 
 
 def _files(found: Iterable[Change]) -> Iterator[tuple[str, list[str]]]:

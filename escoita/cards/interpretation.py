@@ -7,7 +7,9 @@ Each rule is a function that returns a sentence with its figures, or an empty st
 import re
 from collections.abc import Mapping
 
-from escoita.evaluation.presentation import by_verdict, change_in_words, rate_in_words, reasons
+from escoita.evaluation.interval_texts import change_in_words, of_speakers, rate_in_words
+from escoita.evaluation.presentation import by_verdict, reasons
+from escoita.evaluation.verdicts import UNLIMITED
 from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice, Verdict
 from escoita.utils.formatting import percent, points, thousands
 
@@ -55,13 +57,18 @@ def against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str
         return ""
     where = "all corpora pooled" if len(evaluation.corpora) > 1 else titles[result.name]
     rates = f"from {percent(base.normalized.wer)} (base) to {percent(result.main_system.normalized.wer)} (adapter)"
-    change = f"On {where}, the WER changes {rates}, a difference of {change_in_words(against)}"
+    change = f"On {where}, the WER changes {rates}, a difference of {change_in_words(against, result)}"
     limits = "".join(f"; {reason}" for reason in reasons(result, BASE))
     if against.verdict == "not comparable":
         return f"{change}, but the two systems are not comparable{limits}."
     if against.verdict == "no measurable difference":
         return (
             f"{change}. The confidence interval includes 0: the difference is not statistically significant{limits}."
+        )
+    if against.verdict in UNLIMITED:
+        return (
+            f"{change}. For {of_speakers(result.speakers)}, the difference is statistically significant, and the"
+            f" adapter is {UNLIMITED[against.verdict]}; it is not shown that this applies to other speakers{limits}."
         )
     significance = "The confidence interval excludes 0: the difference is statistically significant"
     return f"{change}. {significance}, and the adapter is {against.verdict}{limits}."
@@ -75,7 +82,9 @@ def corpora_against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]
     groups = by_verdict(found)
     sentence = f"The adapter is better than the base on {len(groups.get('better', []))} of {len(found)} corpora"
     words: dict[Verdict, str] = {
+        "better for these speakers": "better only for the speakers of",
         "worse": "worse on",
+        "worse for these speakers": "worse only for the speakers of",
         "no measurable difference": "no statistically significant difference on",
         "not comparable": "not comparable on",
     }
@@ -88,9 +97,7 @@ def best_and_worst(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> s
     if len(evaluation.corpora) < 2:
         return ""
     ranked = sorted(evaluation.corpora, key=lambda result: result.main_system.normalized.wer)
-    low, high = (
-        f"{titles[result.name]}, {rate_in_words(result.main_system.normalized)}" for result in (ranked[0], ranked[-1])
-    )
+    low, high = (f"{titles[result.name]}, {rate_in_words(result)}" for result in (ranked[0], ranked[-1]))
     return f"Across {len(ranked)} corpora, the WER is lowest on {low}, and highest on {high}."
 
 

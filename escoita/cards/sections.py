@@ -2,14 +2,15 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
 import pyarrow as pa
 
-from escoita.evaluation.predictions import predictions_path, read_predictions
+from escoita.evaluation.predictions import predictions_path, public_ids, read_predictions
 from escoita.metrics.normalizers import normalizer
+from escoita.metrics.wer import word_edits
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
@@ -46,6 +47,8 @@ class Example:
         reference (`str`): Reference transcript.
         hypothesis (`str`): Transcript of the adapter.
         right (`bool`): Whether both are equal under the normalizer of the evaluation.
+        wer (`float`, *optional*): Word error rate of the clip, which is the median of the corpus; None for the rule of
+            escoita 0.1.0.
     """
 
     corpus: str
@@ -54,15 +57,15 @@ class Example:
     reference: str
     hypothesis: str
     right: bool
+    wer: float | None = None
 
 
 def example(run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord) -> Example | None:
     """
-    Choose the example of a card: a correctly transcribed clip with a duration near the median of its corpus.
+    Choose the example of a card: the clip with the median WER of the first corpus whose references are published.
 
-    The first corpus with a correct transcript is used. If there is none, the clip comes from the first corpus. Corpora
-    whose references may not be published are left out. The choice does not depend on the names of clips and speakers,
-    which publication changes.
+    The clips with words in their references are sorted by WER and then by published id, which does not depend on the
+    names of speakers; the example is the middle one, or the first of two. Records of escoita 0.1.0 have another rule.
 
     Args:
         run ([`~escoita.run_directory.RunDirectory`]): Run directory with the predictions.
@@ -72,21 +75,53 @@ def example(run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord) -> 
     Raises:
         RecordError: A file of predictions cannot be read.
     """
-    private = {corpus.name for corpus in recipe.corpora.test if not corpus.publish_references}
     found = []
+    for name, table in _published_predictions(run, recipe, evaluation):
+        if not evaluation.is_of_0_1:
+            if chosen := _median_example(table, name, evaluation.normalizer):
+                return chosen
+            continue
+        found.append(_example_of_0_1(table, name, evaluation.normalizer))
+        if found[-1].right:
+            return found[-1]
+    return found[0] if found else None
+
+
+def _published_predictions(
+    run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord
+) -> Iterator[tuple[str, pa.Table]]:
+    """Yield name and predictions of each corpus whose references may be published."""
+    private = {corpus.name for corpus in recipe.corpora.test if not corpus.publish_references}
     for result in evaluation.corpora:
         path = predictions_path(run.eval, result.name, ADAPTER_SYSTEM)
         if result.name in private or not path.is_file():
             continue
         table, provenance = read_predictions(path)
         if provenance.references == "open" and len(table):
-            found.append(_example_from(table, result.name, evaluation.normalizer))
-            if found[-1].right:
-                return found[-1]
-    return found[0] if found else None
+            yield result.name, table
 
 
-def _example_from(table: pa.Table, corpus: str, normalizer_name: str) -> Example:
+def _median_example(table: pa.Table, corpus: str, normalizer_name: str) -> Example | None:
+    normalize = normalizer(normalizer_name)
+    rows = table.select(["id", "audio_seconds", "reference", "hypothesis"]).to_pylist()
+    texts = [[normalize(row[name]) for row in rows] for name in ("reference", "hypothesis")]
+    edits = word_edits(*texts)
+    ids = public_ids(table["id"].to_pylist(), table["speaker"].to_pylist())
+    ranked = sorted(
+        (float(total / words), name, place)
+        for place, (total, words, name) in enumerate(
+            zip(edits.total.tolist(), edits.reference.tolist(), ids, strict=True)
+        )
+        if words
+    )
+    if not ranked:
+        return None
+    wer, _, place = ranked[(len(ranked) - 1) // 2]
+    return Example(corpus=corpus, right=wer == 0, wer=wer, **rows[place])
+
+
+def _example_of_0_1(table: pa.Table, corpus: str, normalizer_name: str) -> Example:
+    """Return a correctly transcribed clip with a duration near the median of its corpus."""
     normalize = normalizer(normalizer_name)
     rows = table.select(["id", "audio_seconds", "reference", "hypothesis"]).to_pylist()
     right = [

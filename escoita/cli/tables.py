@@ -21,11 +21,13 @@ RAW = "raw WER"
 INTERVAL = "95 %"
 # The length of the longest word of a verdict, "measurable" or "comparable".
 LONGEST_WORD = 10
+# The number of speakers, whose column must be narrow.
+SPEAKERS = "spk"
 # Hypotheses that are empty, that loop, and that were truncated at the token limit.
 FAULTS = "empty/loop/cut"
 # The columns of rates; the interval follows the first rate.
 RATES = [name.upper() for name in METRICS]
-FIGURES = ("N", *RATES, RAW, FAULTS)
+FIGURES = ("N", SPEAKERS, *RATES, RAW, FAULTS)
 
 
 def print_summary(path: Path, console: Console | None = None) -> None:
@@ -117,7 +119,18 @@ def _filled(evaluation: EvaluationRecord) -> tuple[list[str], list[list[list[str
 
 def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
     raw = [RAW] if evaluation.normalizes else []
-    return ("corpus", "N", "system", RATES[0], INTERVAL, *RATES[1:], *raw, FAULTS, f"{evaluation.main_system.name} is")
+    return (
+        "corpus",
+        "N",
+        SPEAKERS,
+        "system",
+        RATES[0],
+        INTERVAL,
+        *RATES[1:],
+        *raw,
+        FAULTS,
+        f"{evaluation.main_system.name} is",
+    )
 
 
 def _trained(training: TrainingRecord) -> Iterator[str]:
@@ -146,7 +159,19 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
         yield text
     yield f"Decoding: {decodings(evaluation, str)}"
     yield f"{FAULTS}: clips with an empty hypothesis, with a loop, and with a hypothesis truncated at the token limit"
+    if any(result.speakers is not None for result in evaluation.corpora):
+        yield f"{SPEAKERS}: the number of speakers"
+    yield from _over_speakers(evaluation)
     yield from notes(evaluation)
+
+
+def _over_speakers(evaluation: EvaluationRecord) -> Iterator[str]:
+    """Yield the intervals over speakers of each corpus with few of them."""
+    for result in evaluation.rows:
+        bounds = {each.system: each.normalized.wer_speaker_ci95 for each in result.systems}
+        known = ", ".join(f"{name} {_interval(each)}" for name, each in bounds.items() if each)
+        if known:
+            yield f"{result.name}, 95 % interval of the WER over speakers: {known}"
 
 
 def _paths(files: Mapping[str, Path]) -> Iterator[str]:
@@ -166,12 +191,14 @@ def _rows(evaluation: EvaluationRecord) -> list[Row]:
 def _cells(row: Row, normalizer: str) -> Iterator[list[str]]:
     """Yield the cells of the base, of the adapter, and of each other system."""
     title, clips = row.title, "" if row.clips is None else str(row.clips)
+    speakers = "" if row.speakers is None else str(row.speakers)
     for each in row.base_first:
         first, *others = (f"{getattr(each.rates, name):.3f}" for name in METRICS)
         raw = [f"{each.raw.wer:.3f}" if each.raw else ""] if normalizer not in UNNORMALIZED else []
         faults = f"{each.faults.empty}/{each.faults.loop}/{each.faults.truncated}" if each.faults else ""
-        yield [title, clips, each.system, first, _interval(each.rates.wer_ci95), *others, *raw, faults, each.verdict]
-        title = clips = ""
+        bounds = _interval(each.rates.wer_ci95)
+        yield [title, clips, speakers, each.system, first, bounds, *others, *raw, faults, each.verdict]
+        title = clips = speakers = ""
 
 
 def _interval(bounds: Interval) -> str:

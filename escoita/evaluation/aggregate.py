@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from escoita.errors import RecordError
 from escoita.evaluation.bootstrap import (
+    FEWEST_SPEAKERS,
     PairedDifference,
     difference,
     interval,
@@ -19,6 +20,7 @@ from escoita.evaluation.bootstrap import (
     resampling_unit,
     seed_of,
     smallest_p_value,
+    summed,
 )
 from escoita.evaluation.counts import (
     CHANGES,
@@ -34,7 +36,8 @@ from escoita.evaluation.counts import (
 )
 from escoita.evaluation.errors import MissingPredictionsError, MissingSystemError
 from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
-from escoita.evaluation.verdicts import outcome, verdict
+from escoita.evaluation.speakers import difference_interval, pooled_interval, rate_interval
+from escoita.evaluation.verdicts import for_speakers, outcome, verdict
 from escoita.metrics.error_types import FAULTS
 from escoita.records.evaluation import (
     METRICS,
@@ -43,6 +46,7 @@ from escoita.records.evaluation import (
     Difference,
     EvaluationRecord,
     Faults,
+    Interval,
     MacroMean,
     ProbeResult,
     Rates,
@@ -88,16 +92,52 @@ class Tally:
         observed (`dict[tuple, int]`): Sums over the corpus.
         drawn (`dict[tuple, np.ndarray]`): Sums over its resamples, of shape `(resamples,)`, all from the same draws;
             without the kinds of edits.
+        by_speaker (`tuple[dict[tuple, np.ndarray] | None, ...]`): For each corpus, sums of each speaker, of shape
+            `(speakers,)`, without the kinds of edits; None if a clip has no speaker.
     """
 
     units: int
     observed: dict[Key, int]
     drawn: dict[Key, np.ndarray]
+    by_speaker: tuple[dict[Key, np.ndarray] | None, ...]
 
     def __add__(self, other: "Tally") -> "Tally":
-        observed = {key: total + other.observed[key] for key, total in self.observed.items()}
         return Tally(
-            self.units + other.units, observed, {key: self.drawn[key] + other.drawn[key] for key in self.drawn}
+            self.units + other.units,
+            {key: total + other.observed[key] for key, total in self.observed.items()},
+            {key: self.drawn[key] + other.drawn[key] for key in self.drawn},
+            self.by_speaker + other.by_speaker,
+        )
+
+    @property
+    def speakers(self) -> int | None:
+        """Return the number of speakers, or None if a clip has no speaker."""
+        numbers = [_number(sums) for sums in self.by_speaker if sums is not None]
+        return sum(numbers) if len(numbers) == len(self.by_speaker) else None
+
+    @property
+    def few_speakers(self) -> bool:
+        """Return whether clips of fewer than ten speakers are resampled, in at least one corpus."""
+        return any(sums is not None and 0 < _number(sums) < FEWEST_SPEAKERS for sums in self.by_speaker)
+
+    def speaker_rate(self, form: Form, tokens: Tokens, system: str) -> Interval | None:
+        """Return the interval of a rate over speakers, if there are few of them and the method has a result."""
+        if not self.few_speakers:
+            return None
+        return pooled_interval(
+            (sums[form, tokens, system], sums[form, tokens], rate_interval) if sums else None
+            for sums in self.by_speaker
+        )
+
+    def speaker_difference(self, form: Form, system: str, other: str) -> Interval | None:
+        """Return the interval of the difference of two word error rates over speakers, on the same condition."""
+        if not self.few_speakers:
+            return None
+        return pooled_interval(
+            (sums[form, "words", system] - sums[form, "words", other], sums[form, "words"], difference_interval)
+            if sums
+            else None
+            for sums in self.by_speaker
         )
 
     def rate(self, form: Form, tokens: Tokens, system: str) -> tuple[float, np.ndarray]:
@@ -158,11 +198,12 @@ def tally(name: str, counts: Counts, resamples: int) -> Tally:
     observed = {key: int(column.sum()) for key, column in counts.columns.items()}
     keys = [key for key in counts.columns if key[1] not in KINDS]
     if not counts.units:
-        return Tally(0, observed, dict.fromkeys(keys, np.zeros(resamples)))
+        return Tally(0, observed, dict.fromkeys(keys, np.zeros(resamples)), (None,))
     matrix = np.stack([counts.columns[key] for key in keys], axis=1)
     groups = counts.speakers if counts.unit == "speaker" else None
     sums = resampled(matrix, resamples, groups, seed_of(name))
-    return Tally(counts.units, observed, dict(zip(keys, sums.T, strict=True)))
+    by_speaker = None if "" in counts.speakers else dict(zip(keys, summed(matrix, counts.speakers).T, strict=True))
+    return Tally(counts.units, observed, dict(zip(keys, sums.T, strict=True)), (by_speaker,))
 
 
 def pooled(tallies: Sequence[Tally]) -> Tally:
@@ -292,6 +333,8 @@ def corpus_result(
         systems=results,
         differences=[compared(tallied, form, results[0], other, clips.num_rows) for other in results[1:]],
         slices=slices(clips, columns[form, "words"], edits, kinds),
+        speakers=tallied.speakers,
+        few_speakers=tallied.few_speakers,
     )
 
 
@@ -319,6 +362,7 @@ def made_rates(tallied: Tally, form: Form, system: str) -> Rates:
         **_rates_with_intervals(lambda tokens: tallied.rate(form, tokens, system)),
         **{kind: tallied.observed[form, kind, system] for kind in KINDS},
         **{f"reference_{tokens}": tallied.observed[form, tokens] for tokens in METRICS.values()},
+        **{f"{metric}_speaker_ci95": tallied.speaker_rate(form, tokens, system) for metric, tokens in METRICS.items()},
     )
 
 
@@ -343,8 +387,17 @@ def compared(tallied: Tally, form: Form, main_system: SystemResult, other: Syste
         clips (`int`): Number of these clips.
     """
     found = tallied.difference(form, main_system.system, other.system)
-    decided = verdict(found.verdict, outcome(main_system, clips), outcome(other, clips))
-    return Difference(other=other.system, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=decided)
+    speaker_ci95 = tallied.speaker_difference(form, main_system.system, other.system)
+    measured = for_speakers(found.verdict, tallied.few_speakers, speaker_ci95)
+    decided = verdict(measured, outcome(main_system, clips), outcome(other, clips))
+    return Difference(
+        other=other.system,
+        wer=found.value,
+        ci95=found.ci95,
+        p_value=found.p_value,
+        verdict=decided,
+        speaker_ci95=speaker_ci95,
+    )
 
 
 def macro_mean(system: str, tallies: Sequence[Tally], form: Form) -> MacroMean:
@@ -362,6 +415,11 @@ def probe_result(system: str, table: pa.Table) -> ProbeResult:
     """Count the words that a system wrote for the probes; punctuation by itself is not a word."""
     words = [sum(any(map(str.isalnum, word)) for word in text.split()) for text in table["hypothesis"].to_pylist()]
     return ProbeResult(system=system, n=len(words), with_text=sum(map(bool, words)), words=sum(words))
+
+
+def _number(sums: dict[Key, np.ndarray]) -> int:
+    """Return the number of speakers of sums."""
+    return len(next(iter(sums.values())))
 
 
 def _total(tables: Sequence[pa.Table], column: str) -> float:

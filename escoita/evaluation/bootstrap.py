@@ -98,7 +98,7 @@ def resampled(
         ValueError: There are no utterances, or the numbers of groups and utterances differ.
     """
     if groups is not None:
-        counts = _summed(counts, groups)
+        counts = summed(counts, groups)
     units = len(counts)
     if units == 0:
         raise ValueError("no utterances to resample")
@@ -179,8 +179,8 @@ def difference(
     return PairedDifference(observed_a - observed_b, ci95, p_value, verdict_of(ci95, p_value))
 
 
-def _summed(counts: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Return the sums of the counts of each group, one row for each group."""
+def summed(counts: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Return the sums of the counts of each group, one row for each group in sorted order."""
     if len(groups) != len(counts):
         raise ValueError(f"{len(groups)} groups for {len(counts)} utterances")
     names, members = np.unique(np.asarray(groups), return_inverse=True)

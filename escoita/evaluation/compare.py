@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,8 @@ from escoita.evaluation.predictions import (
     replaced,
     write_predictions,
 )
-from escoita.evaluation.verdicts import Outcome, disagree, unusable, verdict
+from escoita.evaluation.speakers import recovered
+from escoita.evaluation.verdicts import Outcome, disagree, for_speakers, unusable, verdict
 from escoita.hub.files import local_file, split_revision
 from escoita.metrics.normalizers import NORMALIZERS, normalizer
 from escoita.metrics.wer import word_edits
@@ -32,7 +32,6 @@ from escoita.records.evaluation import (
     CorpusResult,
     EvaluationRecord,
     Interval,
-    Measured,
     Rates,
     Verdict,
 )
@@ -131,6 +130,9 @@ class CorpusComparison:
         p_value (`float`, *optional*): Two-sided p-value; None if only intervals were compared.
         verdict (`str`): Verdict of [`~escoita.evaluation.verdicts.verdict`].
         how (`str`): Method of the comparison, `paired bootstrap` or `intervals` with the reason.
+        speakers (`int`, *optional*): Number of speakers of the new one; None if a clip has no speaker.
+        few_speakers (`bool`): Whether the intervals are over clips of fewer than ten speakers.
+        speaker_ci95 (`tuple[float, float]`, *optional*): 95 % interval of the difference over speakers.
     """
 
     name: str
@@ -141,6 +143,9 @@ class CorpusComparison:
     p_value: float | None
     verdict: Verdict
     how: str
+    speakers: int | None
+    few_speakers: bool
+    speaker_ci95: Interval | None
 
     @property
     def clips(self) -> tuple[int, int]:
@@ -187,31 +192,6 @@ def compare(new: ComparedEvaluation, old: ComparedEvaluation) -> list[CorpusComp
     return rows
 
 
-def recovered(parts: Sequence[tuple[float, float, Interval]]) -> tuple[float, Interval]:
-    """
-    Return a weighted sum of estimates and its interval, computed from the intervals of the estimates: the method of
-    variance estimates recovery (MOVER; Zou and Donner 2008, "Construction of confidence intervals about effect
-    measures").
-
-    The method assumes independent estimates. Rates on the same clips are correlated, so the interval of their
-    difference is wider than necessary, which is conservative.
-
-    Args:
-        parts (`Sequence[tuple[float, float, tuple[float, float]]]`): Weight (negative to subtract), estimate and
-            interval of each.
-
-    Returns:
-        `tuple[float, tuple[float, float]]`: The sum and its interval.
-    """
-    value = below = above = 0.0
-    for weight, estimate, (low, high) in parts:
-        value += weight * estimate
-        down, up = sorted((weight * low, weight * high))
-        below += (weight * estimate - down) ** 2
-        above += (up - weight * estimate) ** 2
-    return value, (value - sqrt(below), value + sqrt(above))
-
-
 def _paired(new: ComparedEvaluation, old: ComparedEvaluation, ours: CorpusResult, theirs: CorpusResult) -> Tally | str:
     """Return the sums of both over the same draws of their clips, or the reason why they cannot be paired."""
     tables, published, open_references = [], [], []
@@ -250,8 +230,11 @@ def _by_clips(
 ) -> CorpusComparison:
     found = tallied.difference("raw", NEW, OLD)
     wer = (tallied.rate("raw", "words", NEW)[0], tallied.rate("raw", "words", OLD)[0])
+    speaker_ci95 = tallied.speaker_difference("raw", NEW, OLD)
+    limited = for_speakers(found.verdict, tallied.few_speakers, speaker_ci95)
+    figures = wer, found.value, found.ci95, found.p_value, limited
     return _compared(
-        name, new, old, pairs, wer, found.value, found.ci95, found.p_value, found.verdict, "paired bootstrap"
+        name, new, old, pairs, *figures, "paired bootstrap", tallied.speakers, tallied.few_speakers, speaker_ci95
     )
 
 
@@ -259,14 +242,28 @@ def _by_intervals(
     name: str, new: ComparedEvaluation, old: ComparedEvaluation, pairs: Pairs, how: str
 ) -> CorpusComparison:
     ours, theirs = [new.rates(result) for result, _ in pairs], [old.rates(result) for _, result in pairs]
-    our_weights, their_weights = _weights(ours), _weights(theirs)
-    parts = [(weight, rates.wer, rates.wer_ci95) for weight, rates in zip(our_weights, ours, strict=True)]
-    parts += [(-weight, rates.wer, rates.wer_ci95) for weight, rates in zip(their_weights, theirs, strict=True)]
-    value, ci95 = recovered(parts)
+    our_weights = _weights(ours)
+    weights = [*our_weights, *(-weight for weight in _weights(theirs))]
+    results = [result for side in zip(*pairs, strict=True) for result in side]
+    parts = list(zip(weights, [*ours, *theirs], results, strict=True))
+    value, ci95 = recovered([(weight, rates.wer, rates.wer_ci95) for weight, rates, _ in parts])
     wer = sum(weight * rates.wer for weight, rates in zip(our_weights, ours, strict=True))
     units = sum(min(result.units, other.units) for result, other in pairs)
-    measured = verdict_of(ci95, smallest_p_value(units))
-    return _compared(name, new, old, pairs, (wer, wer - value), value, ci95, None, measured, how)
+    few_speakers, speaker_ci95 = any(result.few_speakers for result in results), None
+    bounds = [_over_speakers(result, rates) for _, rates, result in parts]
+    if few_speakers and None not in bounds:
+        known = [(weight, rates.wer, each) for (weight, rates, _), each in zip(parts, bounds, strict=True) if each]
+        speaker_ci95 = recovered(known)[1]
+    limited = for_speakers(verdict_of(ci95, smallest_p_value(units)), few_speakers, speaker_ci95)
+    numbers = [result.speakers for result, _ in pairs if result.speakers is not None]
+    speakers = sum(numbers) if len(numbers) == len(pairs) else None
+    figures = (wer, wer - value), value, ci95, None, limited
+    return _compared(name, new, old, pairs, *figures, how, speakers, few_speakers, speaker_ci95)
+
+
+def _over_speakers(result: CorpusResult, rates: Rates) -> Interval | None:
+    """Return the interval of a word error rate over speakers."""
+    return rates.wer_ci95 if result.unit == "speaker" else rates.wer_speaker_ci95
 
 
 def _compared(
@@ -278,13 +275,19 @@ def _compared(
     value: float,
     ci95: Interval,
     p_value: float | None,
-    measured: Measured,
+    measured: Verdict,
     how: str,
+    speakers: int | None,
+    few_speakers: bool,
+    speaker_ci95: Interval | None,
 ) -> CorpusComparison:
     """Return the row of a comparison, with its verdict."""
     ours = new.outcome([result for result, _ in pairs], NEW)
     theirs = old.outcome([result for _, result in pairs], OLD)
-    return CorpusComparison(name, (ours, theirs), wer, value, ci95, p_value, verdict(measured, ours, theirs), how)
+    decided = verdict(measured, ours, theirs)
+    return CorpusComparison(
+        name, (ours, theirs), wer, value, ci95, p_value, decided, how, speakers, few_speakers, speaker_ci95
+    )
 
 
 def _pooled(parts: Sequence[tuple[float, int]]) -> float:

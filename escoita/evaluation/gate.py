@@ -4,8 +4,9 @@ Fail if a new evaluation is worse than an old one.
     python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
 
 Compares the main systems of two evaluations and prints a table in Markdown, for example for `$GITHUB_STEP_SUMMARY`.
-Exits with status 1 if the new WER is significantly higher on a corpus or on all corpora pooled, if it is above the
-limit, or if more than half of the new hypotheses on a corpus are empty or loop.
+Exits with status 1 if the new WER is significantly higher on a corpus or on all corpora pooled, be it for other
+speakers or only for those of the test set; if it is above the limit; or if more than half of the new hypotheses on a
+corpus are empty or loop.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,9 @@ from pathlib import Path
 
 from escoita.errors import RecordError
 from escoita.evaluation.compare import ComparedEvaluation, CorpusComparison, compare
+from escoita.evaluation.interval_texts import change, scope_of
 from escoita.evaluation.presentation import (
     by_verdict,
-    change,
     decoding_text,
     insertions_note,
     limit_note,
@@ -24,12 +25,23 @@ from escoita.evaluation.presentation import (
     reasons_of,
     verdict_label,
 )
+from escoita.evaluation.verdicts import WORSE
 from escoita.records.evaluation import EvaluationRecord, Verdict
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, line, percent, probability, thousands
 
 
-HEADS = ("Corpus", "Clips", "Old WER", "New WER", "Difference in points (95 % CI)", "p", "Verdict", "Method")
+HEADS = (
+    "Corpus",
+    "Clips",
+    "Speakers",
+    "Old WER",
+    "New WER",
+    "Difference in points (95 % CI)",
+    "p",
+    "Verdict",
+    "Method",
+)
 ONLY_NEW, ONLY_OLD = "only in the new evaluation", "only in the old evaluation"
 
 
@@ -66,7 +78,7 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Return whether the new evaluation passes."""
-        return not self.found("worse") and not self.over and not self.failed
+        return not any(map(self.found, WORSE)) and not self.over and not self.failed
 
     def found(self, verdict: Verdict) -> list[str]:
         """Return the corpora of a verdict."""
@@ -79,8 +91,8 @@ class Gate:
             for name, (clips, wer) in only.items():
                 rates = ["–", "–"]
                 rates[place] = percent(wer)
-                rows.append([line(name), thousands(clips), *rates, "–", "–", verdict, "–"])
-        table = [HEADS, ["---", *["---:"] * 5, "---", "---"], *rows]
+                rows.append([line(name), thousands(clips), "–", *rates, "–", "–", verdict, "–"])
+        table = [HEADS, ["---", *["---:"] * 6, "---", "---"], *rows]
         limits = [
             line(limit_note(row.name, _named("new"), _named("old"), reason))
             for row in self.compared
@@ -94,9 +106,11 @@ class Gate:
         """Return the last line: pass or fail, with the reasons."""
         reasons = {
             "worse on": self.found("worse"),
+            "worse for the speakers of": self.found("worse for these speakers"),
             f"above the limit of {percent(self.max_wer)} on": self.over,
             "more than half of the hypotheses are empty or loop on": list(self.failed),
             "better on": self.found("better"),
+            "better for the speakers of": self.found("better for these speakers"),
             "no measurable difference on": self.found("no measurable difference"),
             "not comparable on": self.found("not comparable"),
             f"{ONLY_NEW}:": list(self.only_new),
@@ -200,9 +214,10 @@ def _cells(row: CorpusComparison) -> list[str]:
     return [
         line(row.name),
         thousands(ours) if ours == theirs else f"{thousands(theirs)} (old), {thousands(ours)} (new)",
+        "–" if row.speakers is None else thousands(row.speakers),
         percent(row.wer[1]),
         percent(row.wer[0]),
-        change(row.difference, row.ci95),
+        change(row.difference, row.ci95, row.speaker_ci95, scope_of(row.few_speakers, row.speakers)),
         "–" if row.p_value is None else probability(row.p_value),
         verdict_label(row.verdict, row.disagree),
         line(row.how),

@@ -8,6 +8,7 @@ translations of its sentences are in `space/texts`.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from escoita.evaluation.interval_texts import notes_on_speakers, of_speakers, rate_in_words, scope_of, with_speakers
 from escoita.evaluation.verdicts import Outcome, disagree, outcomes, over_one
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import (
@@ -18,7 +19,6 @@ from escoita.records.evaluation import (
     Difference,
     EvaluationRecord,
     Faults,
-    Interval,
     MacroMean,
     Rates,
     System,
@@ -59,6 +59,8 @@ FAULTS = {
 SIGNIFICANCE: dict[str, str] = {
     "better": "significantly better",
     "worse": "significantly worse",
+    "better for these speakers": "significantly better for these speakers",
+    "worse for these speakers": "significantly worse for these speakers",
     "no measurable difference": "no significant difference",
 }
 # Description of each normalizer, for sentences that begin with "Texts were".
@@ -183,6 +185,7 @@ class SystemRow:
         faults ([`~escoita.records.evaluation.Faults`], *optional*): Faults; None for a mean.
         difference ([`~escoita.records.evaluation.Difference`], *optional*): Main system compared with this one.
         verdict (`str`): Verdict on the difference; empty without a difference.
+        scope (`str`): Scope of the intervals from [`scope_of`].
     """
 
     system: str
@@ -191,6 +194,19 @@ class SystemRow:
     faults: Faults | None = None
     difference: Difference | None = None
     verdict: str = ""
+    scope: str = ""
+
+    def interval(self, metric: str, raw: bool = False) -> str:
+        """Return the intervals of a rate, over clips and over speakers, for a cell of a table."""
+        rates = self.raw if raw and self.raw else self.rates
+        ci95, speaker_ci95 = getattr(rates, f"{metric}_ci95"), getattr(rates, f"{metric}_speaker_ci95", None)
+        return with_speakers(interval, ci95, speaker_ci95, self.scope)
+
+    @property
+    def difference_interval(self) -> str:
+        """Return the intervals of the difference; empty without a difference."""
+        found = self.difference
+        return with_speakers(points_interval, found.ci95, found.speaker_ci95, self.scope) if found else ""
 
 
 @dataclass(frozen=True)
@@ -212,6 +228,11 @@ class Row:
     def clips(self) -> int | None:
         """Return the number of utterances, or None for a mean."""
         return self.result.n if self.result else None
+
+    @property
+    def speakers(self) -> int | None:
+        """Return the number of speakers, or None for a mean and if a clip has no speaker."""
+        return self.result.speakers if self.result else None
 
     @property
     def base_first(self) -> list[SystemRow]:
@@ -242,33 +263,17 @@ def rows(record: EvaluationRecord, titles: Mapping[str, str] | None = None, mean
         for result in record.rows
     ]
     if len(record.corpora) > 1:
-        found.append(Row(mean, [SystemRow(each.system, each) for each in record.macro]))
+        scope = scope_of(record.pooled.few_speakers, record.pooled.speakers)
+        found.append(Row(mean, [SystemRow(each.system, each, scope=scope) for each in record.macro]))
     return found
 
 
 def _system_row(result: CorpusResult, each: SystemResult) -> SystemRow:
     name = each.system
-    return SystemRow(name, each.normalized, each.raw, each.faults, result.against(name), verdict_of(result, name))
-
-
-def rate(wer: float, ci95: Interval) -> str:
-    """Return a rate with its interval, for a cell of a table."""
-    return f"{percent(wer)} ({interval(ci95)})"
-
-
-def rate_in_words(rates: Rates) -> str:
-    """Return a word error rate with its interval, for a sentence."""
-    return f"{percent(rates.wer)} (95 % CI: {interval(rates.wer_ci95)})"
-
-
-def change(difference: float, ci95: Interval) -> str:
-    """Return a difference in percentage points with its interval, for a cell of a table."""
-    return f"{points(difference)} ({points_interval(ci95)})"
-
-
-def change_in_words(difference: Difference) -> str:
-    """Return a difference of two systems with its interval, for a sentence."""
-    return f"{points(difference.wer)} points (95 % CI: {points_interval(difference.ci95)})"
+    scope = scope_of(result.few_speakers, result.speakers)
+    return SystemRow(
+        name, each.normalized, each.raw, each.faults, result.against(name), verdict_of(result, name), scope
+    )
 
 
 def significance(label: str) -> str:
@@ -311,14 +316,7 @@ def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
     """
     pool, name = record.rows[-1], _capital(name_of(record.main_system))
     if not pool.differences:
-        rates = pool.main_system.normalized
-        return [
-            (
-                None,
-                f"{name} has a WER of {percent(rates.wer)} (95 % confidence interval {interval(rates.wer_ci95)}). No"
-                " other system was evaluated for comparison.",
-            )
-        ]
+        return [(None, f"{name} has a WER of {rate_in_words(pool)}. No other system was evaluated for comparison.")]
     return [
         (difference, _against(difference, pool, record) + _exceptions(difference, record))
         for difference in pool.differences
@@ -331,6 +329,10 @@ def _against(difference: Difference, pool: CorpusResult, record: EvaluationRecor
     found = {
         "better": f"{_capital(main_system)} is significantly better than {other}",
         "worse": f"{_capital(main_system)} is significantly worse than {other}",
+        "better for these speakers": f"{_capital(main_system)} is significantly better than {other} for"
+        f" {of_speakers(pool.speakers)}, but not measurably for other speakers",
+        "worse for these speakers": f"{_capital(main_system)} is significantly worse than {other} for"
+        f" {of_speakers(pool.speakers)}, but not measurably for other speakers",
         "no measurable difference": f"{_capital(main_system)} and {other} do not differ significantly",
         "not comparable": f"{_capital(main_system)} and {other} are not comparable",
     }[difference.verdict]
@@ -339,9 +341,11 @@ def _against(difference: Difference, pool: CorpusResult, record: EvaluationRecor
     p_value = probability(difference.p_value)
     p_value = p_value if p_value.startswith("<") else f"=\N{NO-BREAK SPACE}{p_value}"
     limits = "".join(f" {_capital(reason)}." for reason in reasons(pool, difference.other))
+    scope = scope_of(pool.few_speakers, pool.speakers)
+    bounds = with_speakers(points_interval, difference.ci95, difference.speaker_ci95, scope)
     return (
         f"{found}: WER {percent(pool.main_system.normalized.wer)}{against}, a difference of {points(difference.wer)}"
-        f" percentage points (95 % confidence interval {points_interval(difference.ci95)};"
+        f" percentage points (95 % confidence interval {bounds};"
         f" p\N{NO-BREAK SPACE}{p_value}).{limits}"
     )
 
@@ -416,7 +420,7 @@ def notes(
         for system in record.systems[1:]
         for reason in reasons(result, system.name, name)
     ]
-    return limits + notes_on_insertions(record, titles, name)
+    return notes_on_speakers(record, titles) + limits + notes_on_insertions(record, titles, name)
 
 
 def limit_note(corpus: str, main_system: str, other: str, reason: str) -> str:

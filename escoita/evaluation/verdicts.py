@@ -5,11 +5,22 @@ The bootstrap of `escoita/evaluation/bootstrap.py` measures the difference of tw
 not show whether a system works: a system with empty output has a WER of 100 %, and one that inserts many words has
 more. So the verdict also depends on the number of hypotheses that are empty or loop, and it is qualified if WER and
 CER disagree.
+
+The bootstrap of clips of few speakers says nothing about other speakers. So a system is better or worse for these
+speakers only, unless the interval over speakers (`escoita/evaluation/speakers.py`) excludes 0, too.
 """
 
 from dataclasses import dataclass
 
-from escoita.records.evaluation import CorpusResult, EvaluationRecord, Measured, SystemResult, Verdict
+from escoita.records.evaluation import CorpusResult, EvaluationRecord, Interval, Measured, SystemResult, Verdict
+
+
+# Verdicts that apply to the speakers of the test set only.
+LIMITED: dict[Measured, Verdict] = {"better": "better for these speakers", "worse": "worse for these speakers"}
+# The verdicts that the tables of a record of 0.1.0 contain instead.
+UNLIMITED: dict[Verdict, Verdict] = {limited: measured for measured, limited in LIMITED.items()}
+WORSE: tuple[Verdict, ...] = ("worse", "worse for these speakers")
+BETTER: tuple[Verdict, ...] = ("better", "better for these speakers")
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,25 @@ def unusable(result: SystemResult, clips: int) -> int:
     return min(clips, result.faults.empty + result.faults.loop) if result.unusable is None else result.unusable
 
 
-def verdict(measured: Measured, main_system: Outcome, other: Outcome) -> Verdict:
+def for_speakers(measured: Measured, few_speakers: bool, speaker_ci95: Interval | None) -> Verdict:
+    """
+    Limit a verdict to the speakers of the test set if nothing shows that it applies to others.
+
+    Args:
+        measured (`str`): Verdict of the bootstrap on the two word error rates.
+        few_speakers (`bool`): Whether the bootstrap resampled clips of fewer than ten speakers.
+        speaker_ci95 (`tuple[float, float]`, *optional*): Interval of the difference over speakers.
+
+    Returns:
+        `str`: The same verdict, or `better for these speakers` or `worse for these speakers`.
+    """
+    if not few_speakers or measured not in LIMITED:
+        return measured
+    excludes_0 = speaker_ci95 is not None and (speaker_ci95[1] < 0 if measured == "better" else speaker_ci95[0] > 0)
+    return measured if excludes_0 else LIMITED[measured]
+
+
+def verdict(measured: Verdict, main_system: Outcome, other: Outcome) -> Verdict:
     """
     Decide the verdict on two systems.
 
@@ -65,11 +94,11 @@ def verdict(measured: Measured, main_system: Outcome, other: Outcome) -> Verdict
     equal to it; it can only be worse.
 
     Args:
-        measured (`str`): Verdict of the bootstrap on the two word error rates.
+        measured (`str`): Verdict of [`for_speakers`] on the two word error rates.
         main_system ([`Outcome`]): Figures of the main system.
         other ([`Outcome`]): Figures of the other system.
     """
-    if (main_system.failed and measured != "worse") or (other.failed and measured != "better"):
+    if (main_system.failed and measured not in WORSE) or (other.failed and measured not in BETTER):
         return "not comparable"
     return measured
 

@@ -11,7 +11,14 @@ Interval = tuple[float, float]
 # The result of a bootstrap test of the difference of two rates.
 Measured = Literal["better", "worse", "no measurable difference"]
 # The verdict of a record on two systems; see `escoita/evaluation/verdicts.py`.
-Verdict = Literal["better", "worse", "no measurable difference", "not comparable"]
+Verdict = Literal[
+    "better",
+    "worse",
+    "better for these speakers",
+    "worse for these speakers",
+    "no measurable difference",
+    "not comparable",
+]
 ADAPTER_SYSTEM = "adapter"
 BASE = "base"
 # The predictions of another revision of the adapter.
@@ -38,6 +45,9 @@ class Rates(RecordModel):
         insertions (`int`): The number of inserted words.
         reference_words (`int`): The denominator of the WER.
         reference_characters (`int`): The denominator of the CER.
+        wer_speaker_ci95 (`tuple[float, float]`, *optional*): The 95 % interval of the WER over speakers, if the
+            bootstrap resamples clips of fewer than ten speakers; see `escoita/evaluation/speakers.py`.
+        cer_speaker_ci95 (`tuple[float, float]`, *optional*): The same of the CER.
     """
 
     wer: float
@@ -49,6 +59,8 @@ class Rates(RecordModel):
     insertions: int
     reference_words: int
     reference_characters: int
+    wer_speaker_ci95: Interval | None = None
+    cer_speaker_ci95: Interval | None = None
 
     @property
     def edits(self) -> int:
@@ -117,7 +129,10 @@ class Difference(RecordModel):
         ci95 (`tuple[float, float]`): The 95 % interval of the difference.
         p_value (`float`): The two-sided p-value.
         verdict (`str`): The verdict: `better`, `worse`, `no measurable difference`, or `not comparable` if more than
-            half of the hypotheses of a system are empty or loop, and it is not worse.
+            half of the hypotheses of a system are empty or loop, and it is not worse. `better for these speakers` and
+            `worse for these speakers`, if there are fewer than ten and the interval over speakers includes 0.
+        speaker_ci95 (`tuple[float, float]`, *optional*): The 95 % interval over speakers, if the bootstrap resamples
+            clips of fewer than ten speakers.
     """
 
     other: Name
@@ -125,6 +140,7 @@ class Difference(RecordModel):
     ci95: Interval
     p_value: float
     verdict: Verdict
+    speaker_ci95: Interval | None = None
 
 
 class Slice(RecordModel):
@@ -165,6 +181,10 @@ class CorpusResult(RecordModel):
         systems (`list[SystemResult]`): The results of each system, the main system first.
         differences (`list[Difference]`): The comparisons of the main system with each other system.
         slices (`list[Slice]`): The results on slices, if the corpus has their attributes.
+        speakers (`int`, *optional*): The number of speakers, in the pool the sum of those of the corpora; absent if a
+            clip has no speaker, and in records of 0.1.0.
+        few_speakers (`bool`, *optional*, defaults to `False`): Whether the bootstrap resamples clips of fewer than ten
+            speakers, in the pool of at least one corpus.
     """
 
     name: Name
@@ -180,6 +200,8 @@ class CorpusResult(RecordModel):
     systems: list[SystemResult] = Field(min_length=1)
     differences: list[Difference]
     slices: list[Slice]
+    speakers: int | None = None
+    few_speakers: bool = False
 
     @property
     def main_system(self) -> SystemResult:
@@ -369,6 +391,11 @@ class EvaluationRecord(Record):
     def normalizes(self) -> bool:
         """Return whether texts were normalized, so that there are other rates than the raw ones."""
         return self.normalizer not in ("raw", "bytes")  # as in `escoita.metrics.normalizers`
+
+    @property
+    def is_of_0_1(self) -> bool:
+        """Return whether escoita 0.1.0 wrote the record, which did not count unusable hypotheses."""
+        return all(each.unusable is None for result in [*self.corpora, self.pooled] for each in result.systems)
 
     @property
     def rows(self) -> list[CorpusResult]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from escoita.evaluation.presentation import Row, rows, titles_of
-from escoita.evaluation.verdicts import disagree, outcomes, over_one
+from escoita.evaluation.verdicts import UNLIMITED, disagree, outcomes, over_one
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, CorpusResult, Difference, EvaluationRecord
 from escoita.space.texts import translate
@@ -15,6 +15,8 @@ from escoita.utils.formatting import MINUS, percent, points, thousands
 VERDICTS = {
     "better": "about.better",
     "worse": "about.worse",
+    "better for these speakers": "about.better",
+    "worse for these speakers": "about.worse",
     "no measurable difference": "about.no_difference",
     "not comparable": "about.incomparable",
 }
@@ -68,6 +70,8 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
     for result in evaluation.rows:
         if difference := result.against(BASE):
             yield _compared(titles[result.name], difference, language)
+            if difference.verdict in UNLIMITED:
+                yield translate("about.speakers", language, corpus=titles[result.name])
             yield from _limits(result, titles[result.name], language)
     system_names = names(evaluation, language)
     for result, each in over_one(evaluation):
@@ -116,9 +120,10 @@ def _limits(result: CorpusResult, title: str, language: str) -> Iterator[str]:
 
 def _compared(title: str, difference: Difference, language: str) -> str:
     by, low, high = (points(value) for value in (difference.wer, *difference.ci95))
-    if difference.verdict == "better":  # the signs are removed, so the bounds are swapped
+    verdict = UNLIMITED.get(difference.verdict, difference.verdict)
+    if verdict == "better":  # the signs are removed, so the bounds are swapped
         low, high = high, low
-    if difference.verdict in ("better", "worse"):  # the sentence says lower or higher
+    if verdict in ("better", "worse"):  # the sentence says lower or higher
         by, low, high = (value.lstrip(f"+{MINUS}") for value in (by, low, high))
     interval = f"95 %: {low} … {high}"
     return translate(VERDICTS[difference.verdict], language, corpus=title, points=by, interval=interval)

@@ -1,11 +1,21 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from escoita.cards.build import build_card
 from escoita.cards.sections import example
-from escoita.evaluation.predictions import SCHEMA, Provenance, described, write_predictions
+from escoita.evaluation.predictions import (
+    SCHEMA,
+    Provenance,
+    described,
+    public,
+    read_predictions,
+    replaced,
+    write_predictions,
+)
+from escoita.records.evaluation import CorpusResult, EvaluationRecord
 from escoita.run_directory import RunDirectory
 from tests.cards.samples import evaluation, recipe, result, system, write_run
 
@@ -78,3 +88,56 @@ def test_private_transcripts_are_not_used(tmp_path: Path) -> None:
     secret = recipe(corpora={"test": [{"name": "clips", "path": "a.jsonl", "publish_references": False}]})
     assert example(run, secret, evaluation()) is None
     assert "Expected output" not in build_card(run, secret, "user/base", "user/adapter")
+
+
+def current(*results: CorpusResult, **changes: Any) -> EvaluationRecord:
+    """Return an evaluation of this version."""
+    known = [
+        each.model_copy(update={"systems": [system.model_copy(update={"unusable": 0}) for system in each.systems]})
+        for each in results or (result(),)
+    ]
+    return evaluation(*known, **changes)
+
+
+MEDIAN = [("a b", "a b", 1.0), ("a b", "a c", 2.0), ("a b", "d c", 3.0), ("", "x", 4.0), ("a b", "a d", 5.0)]
+
+
+def test_the_example_has_the_median_wer_and_the_first_id(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe(), evaluation_record=current())
+    add_predictions(run, MEDIAN)  # WER 0, .5, 1, none, .5
+    found = example(run, recipe(), current())
+    assert found and (found.id, found.wer, found.right) == ("c-1", 0.5, False)
+    card = build_card(run, recipe(), "user/base", "user/adapter")
+    assert "whose WER of 50.00 % is the median" in card and "\n> a c\n\nReference: a b\n" in card
+    add_predictions(run, [*MEDIAN, ("a", "a", 1.0), ("a", "a", 1.0)])
+    found = example(run, recipe(), current())
+    assert found and (found.id, found.wer) == ("c-6", 0.0)
+    add_predictions(run, MEDIAN[:1] * 2 + MEDIAN[1:2] * 2)  # the first of two middle clips
+    found = example(run, recipe(), current())
+    assert found and (found.id, found.right) == ("c-1", True)
+
+
+def test_the_example_does_not_depend_on_the_names_of_speakers(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe(), evaluation_record=current())
+    add_predictions(run, [("a", "b", 1.0)] * 9)
+    path = run.eval / "clips/predictions.parquet"
+    table, provenance = read_predictions(path)
+    names = [f"{'zoe' if row % 2 else 'ana'}-{row}" for row in range(9)]
+    table = replaced(table, {"id": names, "speaker": [name.split("-")[0] for name in names]})
+    write_predictions(described(table, provenance), path)
+    local = example(run, recipe(), current())
+    table, provenance = public(*read_predictions(path), withheld=False)
+    write_predictions(described(table, provenance), path)
+    published = example(run, recipe(), current())
+    assert local and published and (local.id, published.id) == ("ana-8", "s001-8")
+
+
+def test_an_example_needs_a_reference_with_words(tmp_path: Path) -> None:
+    chosen = recipe(corpora=TWO)
+    record = current(result(), result("more"))
+    run = write_run(tmp_path, chosen, evaluation_record=record)
+    add_predictions(run, [("", "x", 1.0)])
+    assert example(run, chosen, record) is None
+    add_predictions(run, MEDIAN, "more")
+    found = example(run, chosen, record)
+    assert found and found.corpus == "more"

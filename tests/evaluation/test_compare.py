@@ -1,13 +1,10 @@
-from math import sqrt
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from escoita.data.rows import Utterances
 from escoita.errors import EscoitaError
-from escoita.evaluation.compare import copy_earlier_predictions, recovered
+from escoita.evaluation.compare import copy_earlier_predictions
 from escoita.evaluation.errors import OtherClipsError
 from escoita.evaluation.predictions import predictions_path, public, read_predictions, write_predictions
 from escoita.hub.files import MissingFileError
@@ -66,19 +63,3 @@ def test_published_predictions_get_their_names_and_references_again(tmp_path: Pa
         copy_earlier_predictions(
             str(tmp_path / "old"), {"clips": Utterances.of([clip("ikki")])}, tmp_path / "new/eval"
         )
-
-
-def test_the_interval_of_a_sum_by_hand() -> None:
-    value, (low, high) = recovered([(1, 0.10, (0.08, 0.13)), (-1, 0.20, (0.15, 0.22))])
-    assert value == pytest.approx(-0.10)
-    assert low == pytest.approx(-0.10 - sqrt(0.02**2 + 0.02**2))
-    assert high == pytest.approx(-0.10 + sqrt(0.03**2 + 0.05**2))
-    assert recovered([(0.5, 0.2, (0.1, 0.4)), (0.5, 0.6, (0.6, 0.6))]) == (0.4, pytest.approx((0.35, 0.5)))
-
-
-@given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=1))
-def test_a_recovered_interval_contains_its_estimate(parts: list[tuple[float, float, float, float]]) -> None:
-    value, (low, high) = recovered(
-        [(weight, rate, (rate - below, rate + above)) for weight, rate, below, above in parts]
-    )
-    assert low <= value <= high

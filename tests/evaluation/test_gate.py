@@ -101,6 +101,7 @@ def test_identical_evaluations_pass(pair: Pair) -> None:
         [
             "clips",
             "30",
+            "–",
             "8.33 %",
             "8.33 %",
             "0.00 (0.00 to 0.00)",
@@ -109,7 +110,7 @@ def test_identical_evaluations_pass(pair: Pair) -> None:
             "paired bootstrap",
         ]
     ]
-    assert "| clips | 30 | 8.33 % | 8.33 % |" in found.markdown()  # legible in a log too
+    assert "| clips | 30 | – | 8.33 % | 8.33 % |" in found.markdown()  # legible in a log too
     without_predictions(new, old)
     found = gate(new, old)
     assert found.passed and last_line(found) == "**Pass:** no measurable difference on clips."
@@ -155,8 +156,8 @@ def test_the_limit_holds_for_every_corpus(pair: Pair, limit: float, passed: bool
 def test_corpora_of_one_evaluation_are_listed(pair: Pair) -> None:
     found = gate(*pair({"clips": rows(0), "fresh": rows(5)}, {"clips": rows(0), "gone": rows(20)}))
     assert cells(found.markdown())[1:] == [
-        ["fresh", "30", "–", "8.33 %", "–", "–", "only in the new evaluation", "–"],
-        ["gone", "30", "33.33 %", "–", "–", "–", "only in the old evaluation", "–"],
+        ["fresh", "30", "–", "–", "8.33 %", "–", "–", "only in the new evaluation", "–"],
+        ["gone", "30", "–", "33.33 %", "–", "–", "–", "only in the old evaluation", "–"],
     ]
     assert (list(found.only_new), list(found.only_old)) == (["fresh"], ["gone"])
 
@@ -296,7 +297,7 @@ def test_disagreement_of_wer_and_cer_is_reported(pair: Pair) -> None:
     )
     row = gate(new, old).compared[0]
     assert row.verdict == "better" and row.disagree
-    assert cells(gate(new, old).markdown())[0][6] == "better; WER and CER disagree"
+    assert cells(gate(new, old).markdown())[0][7] == "better; WER and CER disagree"
 
 
 def test_a_rate_above_100_percent_has_a_note(pair: Pair) -> None:

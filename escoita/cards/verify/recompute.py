@@ -9,9 +9,10 @@ from escoita.cards.verify.check import Check, compared
 from escoita.data.readers import read_corpus
 from escoita.errors import EscoitaError, RecordError
 from escoita.evaluation.predictions import counts_path, hashed, opened, read_predictions, write_predictions
+from escoita.evaluation.verdicts import UNLIMITED
 from escoita.metrics.normalizers import NORMALIZERS
 from escoita.recipe.schema import Corpus
-from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
+from escoita.records.evaluation import METRICS, PROBES, CorpusResult, EvaluationRecord
 
 
 # (folder, normalizer, resamples, corpora) of [`~escoita.evaluation.aggregate.score`].
@@ -38,29 +39,43 @@ def recomputed(
         published ([`EvaluationRecord`]): Record with normalizer, number of resamples and corpora.
         score (`Callable`): Function [`~escoita.evaluation.aggregate.score`].
         may_be_of_0_1 (`bool`, *optional*, defaults to `False`): Whether the record may be from escoita 0.1.0, which
-            did not count unusable hypotheses. If it has none of these counts, they are removed from the recomputed
-            record; the verdicts still depend on them.
+            neither counted unusable hypotheses nor computed intervals over speakers. If it has none of these counts,
+            both are removed from the recomputed record; the verdicts still depend on the counts.
 
     Raises:
         RecordError: Predictions are missing, cannot be read or do not match; or there are too many resamples.
     """
     require_scorable(published)
     corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
-    results = [*published.corpora, published.pooled]
-    of_0_1 = may_be_of_0_1 and all(each.unusable is None for result in results for each in result.systems)
     # escoita 0.1.0 compared raw texts without composing characters.
-    older = {"compose": False} if of_0_1 else {}
-    counted = score(folder, published.normalizer, published.resamples, corpora, **older)
+    of_0_1 = may_be_of_0_1 and published.is_of_0_1
+    counted = score(folder, published.normalizer, published.resamples, corpora, compose=not of_0_1)
     counted = counted.model_copy(update={"rescored": published.rescored})
     if of_0_1:
-        shortened = [_without_unusable(result) for result in counted.corpora]
-        return counted.model_copy(update={"corpora": shortened, "pooled": _without_unusable(counted.pooled)})
+        shortened = [_as_of_0_1(result) for result in counted.corpora]
+        return counted.model_copy(update={"corpora": shortened, "pooled": _as_of_0_1(counted.pooled)})
     return counted
 
 
-def _without_unusable(result: CorpusResult) -> CorpusResult:
-    systems = [each.model_copy(update={"unusable": None}) for each in result.systems]
-    return result.model_copy(update={"systems": systems})
+def _as_of_0_1(result: CorpusResult) -> CorpusResult:
+    """Return a result as escoita 0.1.0 wrote it."""
+    no_speakers = {f"{metric}_speaker_ci95": None for metric in METRICS}
+    systems = [
+        each.model_copy(
+            update={
+                "unusable": None,
+                "normalized": each.normalized.model_copy(update=no_speakers),
+                "raw": each.raw.model_copy(update=no_speakers),
+            }
+        )
+        for each in result.systems
+    ]
+    differences = [
+        each.model_copy(update={"speaker_ci95": None, "verdict": UNLIMITED.get(each.verdict, each.verdict)})
+        for each in result.differences
+    ]
+    changes = {"systems": systems, "differences": differences, "speakers": None, "few_speakers": False}
+    return result.model_copy(update=changes)
 
 
 def require_scorable(published: EvaluationRecord) -> None:

@@ -18,7 +18,7 @@ from escoita.errors import PublishError
 
 # A figure of a card: a number with its sign, separators and unit, or the verdict of a comparison.
 _FIGURES = re.compile(
-    r"[+\-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?:\s?[%‰])?|\b(?:better|worse)\b"
+    r"[+\-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?:\s?[%‰])?|\b(?:better|worse)(?: for these speakers)?\b"
     r"|no measurable difference|not comparable"
 )
 _LINKS = re.compile(r"https?://[^\s<>\"')\]]+|\]\((?P<target>[^)\s]*)\)")

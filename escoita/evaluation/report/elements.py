@@ -3,7 +3,7 @@
 import base64
 import io
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,7 @@ from escoita.audio.loading import SAMPLING_RATE
 from escoita.data.clips import read_clip
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import AudioError
+from escoita.evaluation.predictions import public_speakers
 from escoita.evaluation.report.data import Confusions, ScoredPredictions
 from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
 from escoita.metrics.error_types import find_faults
@@ -292,13 +293,22 @@ def plots(record: EvaluationRecord, predictions: Mapping[str, Sequence[ScoredPre
     return [*drawn, Plot("wer-distribution", title, caption, wer_distribution(rates), table)]
 
 
-def slice_tables(record: EvaluationRecord) -> list[Table]:
-    """Return WER by speaker, gender and accent of each corpus with two or more values; durations are plotted."""
+def slice_tables(record: EvaluationRecord, speakers: Mapping[str, Iterable[str]]) -> list[Table]:
+    """
+    Return WER by speaker, gender and accent of each corpus with two or more values; durations are plotted.
+
+    Args:
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The record.
+        speakers (`Mapping[str, Iterable[str]]`): Speaker of each clip, by corpus; they get their published names.
+    """
     tables = []
     for result in record.rows:
         name = "All corpora pooled" if result.unit == "corpus" else result.name
         for by, group in groupby(result.slices, key=lambda part: part.by):
             parts = list(group)
+            if by == "speaker":
+                names = public_speakers(speakers[result.name])
+                parts = [part.model_copy(update={"value": names.get(part.value, part.value)}) for part in parts]
             if by != "duration" and len(parts) > 1:
                 tables.append(_slices(f"{name}, by {by}", parts, record))
     return tables

@@ -14,6 +14,7 @@ from escoita.data.rows import Utterances
 from escoita.errors import CorpusError
 from escoita.evaluation import presentation
 from escoita.evaluation.counts import write_counts
+from escoita.evaluation.interval_texts import notes_on_speakers
 from escoita.evaluation.report.data import confusions, read_scored_predictions
 from escoita.evaluation.report.elements import (
     confusion_tables,
@@ -23,7 +24,7 @@ from escoita.evaluation.report.elements import (
     with_players,
     worst_utterances,
 )
-from escoita.records.evaluation import METRICS, EvaluationRecord
+from escoita.records.evaluation import METRICS, CorpusResult, EvaluationRecord
 from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
@@ -109,13 +110,17 @@ def write_report(
         metrics=list(METRICS),
         rows=presentation.rows(record),
         verdicts=presentation.verdicts(record),
-        notes=[*filter(None, [presentation.rescored_text(record)]), *presentation.notes_on_insertions(record)],
+        notes=[
+            *filter(None, [presentation.rescored_text(record)]),
+            *notes_on_speakers(record, presentation.titles_of(record)),
+            *presentation.notes_on_insertions(record),
+        ],
         composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
         width=4 + len(METRICS) * (1 + record.normalizes) + 3 * bool(record.pooled.differences),
         faults=presentation.FAULTS,
         plots=drawn,
-        slices=slice_tables(record),
+        slices=slice_tables(record, {part.corpus: part.rows["speaker"].to_pylist() for part in main_system}),
         worst=worst,
         missing_recordings=missing_recordings,
         confusions=confusion_tables(confusions(references, hypotheses)),
@@ -129,6 +134,13 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
+
+
+def speakers(result: CorpusResult) -> str:
+    """Return the number of speakers for a list after the number of clips; empty if it is unknown."""
+    if result.speakers is None:
+        return ""
+    return f", {figures.thousands(result.speakers)} {'speaker' if result.speakers == 1 else 'speakers'}"
 
 
 def digest(sha256: str) -> str:
@@ -148,9 +160,8 @@ def _environment() -> Environment:
     functions = (
         figures.thousands,
         figures.percent,
-        figures.interval,
         figures.points,
-        figures.points_interval,
+        speakers,
         figures.probability,
         figures.speed,
         share,

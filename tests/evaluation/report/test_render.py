@@ -14,6 +14,7 @@ from escoita.evaluation.report.render import duration, report_run, write_report
 from escoita.records.evaluation import PROBES, EvaluationRecord
 from escoita.run_directory import RunDirectory
 from tests.evaluation.report_samples import clips_of, quickstart_clips, with_errors, write_hypotheses
+from tests.evaluation.samples import write_rows
 from tests.samples import RECIPE
 
 
@@ -248,3 +249,13 @@ def luminance(color: str) -> float:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_speakers_have_their_number_their_rates_and_published_names(tmp_path: Path) -> None:
+    rows = [("bir ikki", "bir uch", "bir bir")] * 2 + [("bir ikki", "bir ikki", "bir bir")] * 4
+    write_rows(tmp_path, rows, known=[{"speaker": name} for name in ("zoe", "zoe", "ana", "ana", "eva", "eva")])
+    page = write_report(tmp_path, score(tmp_path)).read_text("utf-8")
+    text = Outline(page).text
+    assert "zoe" not in page
+    assert "s001240.00 %50.00 %" in text and "s0032450.00 %50.00 %" in text
+    assert "3 speakers" in text and "over clips of these 3 speakers" in text
