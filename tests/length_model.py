@@ -106,5 +106,6 @@ def length_transcriber(model: LengthModel | None = None, batch_seconds: float = 
 
 
 def clip(samples: int) -> np.ndarray:
-    """Return a square wave of 1 kHz; a constant would be silence."""
-    return np.where(np.arange(samples) // 8 % 2, -0.1, 0.1).astype(np.float32)
+    """Return a square wave of 1 kHz, louder five times a second; a constant and a steady tone would be silence."""
+    places = np.arange(samples)
+    return (np.where(places // 8 % 2, -0.1, 0.1) * np.where(places // 1600 % 2, 0.3, 1.0)).astype(np.float32)

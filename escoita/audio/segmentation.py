@@ -1,8 +1,11 @@
-"""Split long recordings at quiet positions into segments of limited length."""
+"""Cut long recordings into segments of limited length, without what is not speech."""
 
 import numpy as np
 
-from escoita.audio.loading import SAMPLING_RATE
+from escoita.audio.decoding import SAMPLING_RATE
+from escoita.audio.silence import is_silent
+from escoita.audio.speech_detection import Interval, find_speech
+from escoita.records.transcript import SpeechDetector
 
 
 # The window over which the level is measured, about as long as a pause between two words.
@@ -10,6 +13,64 @@ WINDOW_SECONDS = 0.2
 STEP_SECONDS = 0.02
 # The share at the end of the maximum length that is searched for the quietest position, so that segments stay long.
 SEARCHED_SHARE = 0.4
+# The time before and after a stretch of speech that belongs to its segment. Measured with the quick starts, whose
+# models were trained on clips with tight ends: 0.01 s adds less than 0.003 to their WER, 0.03 s up to 0.06.
+EDGE_SECONDS = 0.01
+
+
+def speech_segments(
+    samples: np.ndarray, limit: float, longest_pause: float = 0.0, detector: SpeechDetector | None = None
+) -> list[tuple[float, float]]:
+    """
+    Return the segments of a recording to transcribe.
+
+    A recording within the limit is one segment. A longer one has a segment for each stretch of speech that
+    [`~escoita.audio.speech_detection.find_speech`] finds; a stretch over the limit is split at quiet positions. If no
+    speech is found, the whole recording is split at quiet positions, and segments without audible content are left
+    out, except the first of a silent recording: only the model can decide about its text.
+
+    Args:
+        samples (`np.ndarray`): The samples, of shape `(samples,)`, float32, 16 kHz.
+        limit (`float`): The maximum length of a segment in seconds.
+        longest_pause (`float`, *optional*, defaults to 0): The longest pause within a segment in seconds. Neighboring
+            stretches with a shorter pause between them form one segment, if it is within the limit.
+        detector (`str`, *optional*): The detector of `find_speech`. The default is the best that is installed.
+
+    Returns:
+        `list[tuple[float, float]]`: The start and end of each segment in seconds, in order; at least one.
+    """
+    if not is_long(samples, limit):
+        return [(0.0, len(samples) / SAMPLING_RATE)]
+    found = find_speech(samples, detector)
+    if not found:
+        parts = split_at_pauses(samples, limit)
+        return [part for part in parts if not is_silent(cut_segment(samples, *part))] or parts[:1]
+    edge = round(EDGE_SECONDS * SAMPLING_RATE)
+    padded = [(max(0, start - edge), min(len(samples), end + edge)) for start, end in found]
+    return [
+        (start / SAMPLING_RATE + first, start / SAMPLING_RATE + last)
+        for start, end in _joined(padded, limit, longest_pause)
+        for first, last in split_at_pauses(samples[start:end], limit)
+    ]
+
+
+def is_long(samples: np.ndarray, limit: float) -> bool:
+    """Return whether a recording is cut into segments, because it is over the limit in seconds."""
+    return len(samples) > int(limit * SAMPLING_RATE)
+
+
+def _joined(intervals: list[Interval], limit: float, longest_pause: float) -> list[Interval]:
+    joined: list[Interval] = []
+    for start, end in intervals:
+        if (
+            joined
+            and start - joined[-1][1] <= longest_pause * SAMPLING_RATE
+            and end - joined[-1][0] <= limit * SAMPLING_RATE
+        ):
+            joined[-1] = joined[-1][0], end
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def split_at_pauses(samples: np.ndarray, limit: float) -> list[tuple[float, float]]:

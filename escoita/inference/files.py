@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from escoita.audio.loading import Recording, read_audible, seconds
-from escoita.audio.segmentation import cut_segment, split_at_pauses
-from escoita.audio.silence import is_silent
+from escoita.audio.segmentation import cut_segment
 from escoita.errors import AudioError, EscoitaError
 from escoita.inference.batching import batches_by_seconds
 from escoita.inference.outputs import ENDINGS
@@ -226,15 +225,12 @@ class _Runner:
         self, transcriber: Transcriber, max_seconds: float | None, on_progress: Callable[[float, float], None]
     ):
         self.transcriber, self.on_progress = transcriber, on_progress
-        longest = transcriber.family.max_audio_seconds
-        self.max_seconds = min(longest, max_seconds or longest)
+        self.max_seconds = max_seconds
         self.waiting: list[_Part] = []
 
     def add(self, file: InputFile, recording: Recording) -> bool:
         """Add a recording; return whether enough segments wait."""
-        bounds = split_at_pauses(recording.samples, self.max_seconds)
-        # A model makes up text for silence. At least one segment stays.
-        bounds = [part for part in bounds if not is_silent(cut_segment(recording.samples, *part))] or bounds[:1]
+        bounds = self.transcriber.spans(recording.samples, self.max_seconds)
         opened = _Open(file, recording, bounds)
         self.waiting += [(opened, number) for number in range(len(bounds))]
         return sum(map(_length, self.waiting)) >= _BATCHES_AT_ONCE * self.transcriber.batch_seconds
@@ -282,6 +278,7 @@ class _Runner:
             truncated=any(count >= most for _, count, _ in found),
             segments=tuple(Segment(*part, text) for part, (text, _, _) in zip(opened.bounds, found, strict=True)),
             notes=opened.recording.notes,
+            speech_detector=self.transcriber.detector(opened.recording.samples, self.max_seconds),
         )
 
 

@@ -100,8 +100,9 @@ class TranscriptionRequest:
             while (event := self._next_if_any()) is not None:
                 progress.take(event)
             now = progress.partial()
-            if now.transcript is not None and self.notes:
-                now = replace(now, transcript=replace(now.transcript, notes=self.notes))
+            if now.transcript is not None:
+                detector = self.transcriber.detector(self.samples)
+                now = replace(now, transcript=replace(now.transcript, notes=self.notes, speech_detector=detector))
             if now != known:
                 yield now
             known = now

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from escoita.audio.loading import SAMPLING_RATE, is_silent, read_audible, seconds
-from escoita.audio.segmentation import cut_segment, split_at_pauses
+from escoita.audio.loading import SAMPLING_RATE, read_audible, seconds
+from escoita.audio.segmentation import cut_segment, is_long, speech_segments
+from escoita.audio.speech_detection import speech_detector
 from escoita.errors import EscoitaError
 from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any
@@ -20,7 +21,7 @@ from escoita.models.adapters import merged
 from escoita.models.base_model import resolve_base
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.records.training import AdapterRecord
-from escoita.records.transcript import NOTES, Segment, Transcript
+from escoita.records.transcript import NOTES, Segment, SpeechDetector, Transcript
 from escoita.utils.processes import ahead, device, free_device_memory, is_out_of_memory, say
 
 
@@ -36,6 +37,7 @@ class Group:
     Args:
         indices (`list[int]`): The batch of recordings that they belong to.
         clips (`list[float]`): The lengths of these recordings, in seconds.
+        detectors (`list[SpeechDetector | None]`): The detector that found the segments of each.
         spans (`list[tuple[int, float, float]]`): The position in the batch of recordings, and the start and end in
             seconds, of each segment.
         features (`dict`): The inputs of the model.
@@ -45,6 +47,7 @@ class Group:
 
     indices: list[int]
     clips: list[float]
+    detectors: list[SpeechDetector | None]
     spans: list[tuple[int, float, float]]
     features: dict[str, Any]
     compute_seconds: float
@@ -185,8 +188,8 @@ class Transcriber:
 
         Args:
             clips (`Sequence[np.ndarray]`): The recordings, each of shape `(samples,)`, float32 at 16 kHz. A recording
-                over the limit of the model is cut where it is quiet; see
-                [`~escoita.audio.segmentation.split_at_pauses`].
+                over the limit of the model is cut into stretches of speech; see
+                [`~escoita.audio.segmentation.speech_segments`].
         """
         found: dict[int, Transcript] = {}
         batches = batches_by_seconds([seconds(clip) for clip in clips], self.batch_seconds)
@@ -238,26 +241,41 @@ class Transcriber:
                 for number, group in enumerate(groups, start=1):
                     yield self._features(indices, clips, [spans[i] for i in group], number == len(groups))
 
-    def spans(self, clip: np.ndarray) -> list[tuple[float, float]]:
+    def spans(self, clip: np.ndarray, max_seconds: float | None = None) -> list[tuple[float, float]]:
         """
-        Return the segments of a recording to transcribe.
+        Return the segments of a recording to transcribe; see [`~escoita.audio.segmentation.speech_segments`].
 
         Args:
             clip (`np.ndarray`): The samples, of shape `(samples,)`, float32 at 16 kHz.
+            max_seconds (`float`, *optional*): The longest segment; the limit of the model unless it is shorter.
 
         Returns:
             `list[tuple[float, float]]`: The start and end of each segment, in seconds: the complete clip, or the
-            segments of a long recording that have audible content.
+            stretches of speech of a long recording.
         """
-        spans = split_at_pauses(clip, self.family.max_audio_seconds)
-        # A model would invent the text of a silent segment; of a silent recording, the first segment is transcribed.
-        return [span for span in spans if not is_silent(cut_segment(clip, *span))] or spans[:1]
+        return speech_segments(clip, self._limit(max_seconds), self.family.longest_pause)
+
+    def detector(self, clip: np.ndarray, max_seconds: float | None = None) -> SpeechDetector | None:
+        """Return the detector that found the segments of a long recording; `None` for a recording of one segment."""
+        return speech_detector() if is_long(clip, self._limit(max_seconds)) else None
+
+    def _limit(self, max_seconds: float | None) -> float:
+        longest = self.family.max_audio_seconds
+        return min(longest, max_seconds or longest)
 
     def _features(self, indices: list[int], clips: list[np.ndarray], spans: list[tuple], last: bool) -> Group:
         audio = [cut_segment(clips[position], start, end) for position, start, end in spans]
         started = time.thread_time()
         features = self.family.encode(self.encoder, audio, self.generation_settings.prompt)
-        return Group(indices, [seconds(clip) for clip in clips], spans, features, time.thread_time() - started, last)
+        return Group(
+            indices,
+            [seconds(clip) for clip in clips],
+            [self.detector(clip) for clip in clips],
+            spans,
+            features,
+            time.thread_time() - started,
+            last,
+        )
 
     def _transcribe(self, group: Group) -> list[tuple[int, Segment, float, int]]:
         """Return the position in the batch, the segment, the compute seconds and the token count of each segment."""
@@ -340,6 +358,7 @@ class Transcriber:
             tokens=sum(count for *_, count in own),
             truncated=any(count >= self.family.most_tokens(self.model, self.generation_settings) for *_, count in own),
             segments=segments,
+            speech_detector=group.detectors[position],
         )
 
     def _placed(self, value: Any) -> Any:

@@ -66,6 +66,8 @@ class Family(ABC):
     Attributes:
         max_audio_seconds (`float`): The longest clip that is transcribed without splitting. Loading a processor sets
             it to the result of [`~Family.longest_clip`].
+        longest_pause (`float`): The longest pause within a segment of a long recording, in seconds. Segments of most
+            models are single stretches of speech, as the clips that they are trained on.
         config (`dict[str, Any]`): The `config.json` of the base; empty if not given.
         auto_model (`str`): The class of transformers that loads the model.
         complete (`bool`): Whether a model that is stored without some of its parameters is refused.
@@ -75,6 +77,7 @@ class Family(ABC):
     """
 
     max_audio_seconds: float = 30.0
+    longest_pause: ClassVar[float] = 0.0
     auto_model: ClassVar[str]
     complete: ClassVar[bool] = False
     needs_prompt: ClassVar[bool] = False

@@ -16,6 +16,8 @@ class WhisperFamily(Family):
     """Support Whisper (Radford et al. 2022), which detects the language if it is not given or not supported."""
 
     auto_model = "AutoModelForSpeechSeq2Seq"
+    # Each segment takes as long as 30 s, and was trained with pauses.
+    longest_pause = 2.0
 
     def longest_clip(self, processor: Any) -> float:
         """Return the input length of the encoder."""

@@ -5,6 +5,8 @@ from typing import Literal
 
 
 Note = Literal["cut_off", "one_channel"]
+# The methods that find the speech of long recordings; see `escoita/audio/speech_detection.py`.
+SpeechDetector = Literal["silero", "energy"]
 NOTES: dict[Note, str] = {
     "cut_off": "The file is cut off: only what it holds was transcribed.",
     "one_channel": (
@@ -42,6 +44,8 @@ class Transcript:
         truncated (`bool`): Whether the token limit ended a segment.
         segments (`tuple[Segment, ...]`): The segments; one, unless the recording is over the limit of the model.
         notes (`tuple[Note, ...]`): The notes about the recording, as keys of [`NOTES`].
+        speech_detector (`str`, *optional*): The method that found the segments, `silero` or `energy`; `None` if the
+            whole recording is one segment.
     """
 
     text: str
@@ -51,3 +55,4 @@ class Transcript:
     truncated: bool = False
     segments: tuple[Segment, ...] = ()
     notes: tuple[Note, ...] = ()
+    speech_detector: SpeechDetector | None = None

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from escoita.audio.loading import seconds
-from escoita.audio.silence import SILENCE_LEVEL
+from escoita.audio.silence import FAINT_LEVEL
 from escoita.inference.streaming import Partial
 from escoita.recipe.schema import Space
 from escoita.records.training import AdapterRecord
@@ -76,7 +76,7 @@ def peaks(samples: np.ndarray, columns: int) -> np.ndarray:
     # No copy of the samples is made: half an hour takes 115 MB.
     starts = np.linspace(0, len(samples), min(columns, len(samples)), endpoint=False).astype(np.int64)
     loudest = np.maximum(np.maximum.reduceat(samples, starts), -np.minimum.reduceat(samples, starts))
-    return np.asarray(loudest / max(float(loudest.max()), SILENCE_LEVEL))
+    return np.asarray(loudest / max(float(loudest.max()), FAINT_LEVEL))
 
 
 def clock(moment: float) -> str:

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.audio.loading import SAMPLING_RATE
-from escoita.audio.segmentation import cut_segment, split_at_pauses
+from escoita.audio.segmentation import cut_segment, speech_segments, split_at_pauses
+from tests.audio.long_recordings import join, spoken_clips
 from tests.samples import tone
 
 
@@ -44,3 +45,38 @@ def test_joined_segments_equal_the_recording() -> None:
     samples = np.random.default_rng(0).normal(size=50_001).astype(np.float32)
     parts = [cut_segment(samples, *part) for part in split_at_pauses(samples, 0.9)]
     np.testing.assert_array_equal(np.concatenate(parts), samples)
+
+
+def test_pauses_and_steady_sounds_are_left_out_of_a_long_recording() -> None:
+    recording = join(*spoken_clips("gl", 20), "noise", np.random.default_rng(0))
+    segments = speech_segments(recording.samples, 20.0, detector="energy")
+    assert np.allclose(segments, np.array(recording.clips) / SAMPLING_RATE, atol=0.15)
+
+
+def test_a_recording_within_the_limit_is_one_segment_with_its_pauses() -> None:
+    samples = np.concatenate([tone(), np.zeros(SAMPLING_RATE, np.float32), tone()])
+    assert speech_segments(samples, 2.0) == [(0.0, 2.0)]
+
+
+def test_segments_of_speech_are_within_the_limit_and_do_not_overlap() -> None:
+    clips, texts = spoken_clips("uz", 30)
+    samples = join([np.concatenate(clips)], texts, "noise", np.random.default_rng(0)).samples
+    segments = speech_segments(samples, 4.0, detector="energy")
+    assert len(segments) > 5
+    assert all(0.05 < end - start <= 4.0 + 1e-9 for start, end in segments)
+    assert all(end <= start for (_, end), (start, _) in zip(segments, segments[1:], strict=False))
+
+
+def test_stretches_with_short_pauses_can_be_joined() -> None:
+    pauses = np.zeros(SAMPLING_RATE // 2, np.float32), np.zeros(3 * SAMPLING_RATE, np.float32)
+    clips, _ = spoken_clips("uz", 4)
+    samples = np.concatenate([clips[0], pauses[0], clips[1], pauses[0], clips[2], pauses[1], clips[3]])
+    assert len(speech_segments(samples, 4.0, detector="energy")) == 4
+    joined = speech_segments(samples, 4.0, 1.0, "energy")
+    assert 1 < len(joined) < 4 and all(end - start <= 4.0 for start, end in joined)
+
+
+def test_a_long_recording_without_speech_is_split_or_its_first_segment_is_left() -> None:
+    assert len(speech_segments(np.zeros(5 * SAMPLING_RATE, np.float32), 2.0, detector="energy")) == 1
+    short = [end - start for start, end in speech_segments(tone(seconds=2.0), 0.9, detector="energy")]
+    assert sum(short) == pytest.approx(2.0)

@@ -88,12 +88,23 @@ def test_speech_between_silences_is_found() -> None:
     assert np.sqrt(np.mean(samples**2)) < 1e-3 and not is_silent(samples)
 
 
-def test_stationary_sounds_are_silence_below_60_decibels() -> None:
-    hum = sum(tone(50 * harmonic, 3.0) / harmonic for harmonic in range(1, 9))
-    assert is_silent(at_level(hum, -65)) and not is_silent(at_level(hum, -50))
-    assert is_silent(at_level(tone(seconds=3.0), -65)) and not is_silent(at_level(tone(seconds=3.0), -50))
+@pytest.mark.parametrize("decibels", [-20, -38, -50, -65])
+def test_steady_sounds_are_silence_at_any_level(decibels: float) -> None:
+    hum = np.asarray(sum(tone(50 * harmonic, 3.0) / harmonic for harmonic in range(1, 9)))
+    for samples in (hum, tone(seconds=3.0), noise(3, 0)):
+        assert is_silent(at_level(samples, decibels))
 
 
-def test_white_noise_is_silence_below_40_decibels() -> None:
-    assert is_silent(noise(3, -42)) and not is_silent(noise(3, -38))
-    assert is_silent(np.concatenate([np.zeros(8_000, np.float32), noise(3, -70)])), "padded with digital silence"
+@pytest.mark.parametrize("decibels, silent", [(-30, False), (-45, True)])
+def test_a_steady_sound_under_a_second_is_silence_below_40_decibels(decibels: float, silent: bool) -> None:
+    assert is_silent(at_level(tone(seconds=0.9), decibels)) == silent
+
+
+def test_padding_with_digital_silence_does_not_make_noise_audible() -> None:
+    assert is_silent(np.concatenate([np.zeros(8_000, np.float32), noise(3, -70)]))
+
+
+def test_speech_in_noise_is_found_relative_to_the_noise() -> None:
+    word = np.pad(at_level(read_audio(QUICKSTART[0])[:16_000], -60), 16_000)
+    background = noise(len(word) / 16_000, 0)
+    assert not is_silent(word + at_level(background, -75)) and is_silent(word + at_level(background, -30))
