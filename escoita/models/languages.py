@@ -45,3 +45,24 @@ def usual_script(code: str) -> str:
     likely = str(get_global("likely_subtags").get(canonical(code), ""))
     scripts = Locale("en").scripts
     return next((scripts[part].lower() for part in likely.split("_") if part in scripts), "")
+
+
+# The distance in CLDR of languages that share only their script; see `langcodes.tag_distance`.
+_UNRELATED = 84
+
+
+def closest(language: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """
+    Return the codes of the closest languages by the distances of CLDR, the closest first.
+
+    CLDR measures whether the readers of a language also read another one, and whether both are used in one place.
+
+    Args:
+        language (`str`): The ISO 639 code of the language.
+        known (`Iterable[str]`): The codes of the model.
+        most (`int`, *optional*, defaults to 3): The largest number of codes.
+    """
+    import langcodes
+
+    distances = sorted((langcodes.tag_distance(language, code), code) for code in known if _CODE.fullmatch(code))
+    return [code for distance, code in distances[:most] if distance < _UNRELATED]

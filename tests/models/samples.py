@@ -6,8 +6,16 @@ from pathlib import Path
 import torch
 
 
-def write_whisper(folder: Path) -> str:
-    """Write a Whisper with letters, Galician and Spanish."""
+def write_whisper(folder: Path, width: int = 16, positions: int = 16, seconds: int = 30) -> str:
+    """
+    Write a Whisper with letters, Galician and Spanish.
+
+    Args:
+        folder (`Path`): The folder.
+        width (`int`, *optional*, defaults to 16): The width of its layers.
+        positions (`int`, *optional*, defaults to 16): The number of positions of its decoder.
+        seconds (`int`, *optional*, defaults to 30): The length to which every clip is padded.
+    """
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -17,11 +25,12 @@ def write_whisper(folder: Path) -> str:
     tokenizer = WhisperTokenizer(vocab=vocabulary, merges=[], unk_token="<|endoftext|>")
     tokenizer.add_special_tokens({"additional_special_tokens": marks[1:]})
     tokenizer.save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=16).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=16, chunk_length=seconds).save_pretrained(folder)
     (folder / "processor_config.json").write_text(json.dumps({"processor_class": "WhisperProcessor"}))
     torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_target_positions": 16}
+    sizes = {"d_model": width, "encoder_ffn_dim": width, "decoder_ffn_dim": width, "max_target_positions": positions}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    sizes |= {"encoder_layers": 1, "decoder_layers": 1, "max_source_positions": 50 * seconds}
     end = vocabulary["<|endoftext|>"]
     config = WhisperConfig(
         vocab_size=len(tokenizer),
@@ -41,7 +50,7 @@ def write_whisper(folder: Path) -> str:
         "lang_to_id": {"<|gl|>": vocabulary["<|gl|>"], "<|es|>": vocabulary["<|es|>"]},
         "task_to_id": {"transcribe": vocabulary["<|transcribe|>"]},
         "no_timestamps_token_id": vocabulary["<|notimestamps|>"],
-        "max_length": 16,
+        "max_length": positions,
         "suppress_tokens": [vocabulary[mark] for mark in marks],  # so that letters are transcribed
         "begin_suppress_tokens": [],
         "_from_model_config": False,  # otherwise it is made from the configuration when it is loaded

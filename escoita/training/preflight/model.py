@@ -302,7 +302,11 @@ class Sampled:
 
 
 def find_corpora(
-    recipe: Recipe, max_audio_seconds: float, marks: Collection[str], trained: Sampled
+    recipe: Recipe,
+    max_audio_seconds: float,
+    marks: Collection[str],
+    trained: Sampled,
+    text_problem: Callable[[str], str] | None = None,
 ) -> Iterator[Finding]:
     """
     Read all rows of each corpus, and decode some of its clips.
@@ -312,6 +316,7 @@ def find_corpora(
         max_audio_seconds (`float`): The longest clip that the model accepts, in seconds.
         marks (`Collection[str]`): The special tokens of the model, which transcripts must not contain.
         trained ([`Sampled`]): The sample of the training split, which is filled.
+        text_problem (`Callable[[str], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
     """
     validated = "eval_strategy" not in recipe.training or training_value(recipe, "eval_strategy") != "no"
     read = {"train", "validation"} if validated else {"train"}
@@ -319,8 +324,11 @@ def find_corpora(
         for corpus in getattr(recipe.corpora, split):
             limit = max_audio_seconds if split != "test" else None  # evaluation splits longer clips
             into = trained if split == "train" else Sampled()
+            problem = text_problem if split != "test" else None
             about = f"{split} {corpus.name}"
-            for finding in findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into)):
+            for finding in findings_of(
+                about, partial(_find_corpus, about, corpus, recipe, limit, marks, into, problem)
+            ):
                 yield finding if split in read else _not_read(finding)
     if trained.clips and not trained.in_epoch:
         yield Finding("refusal", "train", "with the weights of corpora.train, an epoch has no clip", "raise weight")
@@ -340,14 +348,20 @@ def spread(rows: Utterances, count: int) -> np.ndarray:
 
 
 def _find_corpus(
-    about: str, corpus: Corpus, recipe: Recipe, limit: float | None, marks: Collection[str], into: Sampled
+    about: str,
+    corpus: Corpus,
+    recipe: Recipe,
+    limit: float | None,
+    marks: Collection[str],
+    into: Sampled,
+    text_problem: Callable[[str], str] | None,
 ) -> Iterator[Finding]:
     rows, malformed = read_corpus(corpus, recipe.language)
     refuse_over_share(len(rows), malformed, recipe.corpora.max_rejected_share)
     chosen = spread(rows, DECODED)
     known = known_seconds(rows)
     noticed = ClipWarnings()
-    usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed)
+    usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed, text_problem)
     refuse_silence(noticed)
     claims = [claim or 0.0 for claim in rows.each("duration")]
     into.clips.extend(usable)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -174,7 +175,8 @@ def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: b
     yield from findings_of("base", load)
     processor = loaded.get("processor")
     marks = sorted(special_tokens_of(processor.tokenizer).values()) if processor else ()
-    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled)
+    problem = partial(family.text_problem, processor) if processor else None
+    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, problem)
     if processor and sampled.clips:
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
         yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
