@@ -78,11 +78,11 @@ class WhisperFamily(TrainableFamily):
             if code is None:
                 say_once(
                     f"Whisper has no language token for {settings.language}, and is trained without one;"
-                    f" {_closest(settings.language, languages)} for method.language_token"
+                    f" {_closest(settings.language, languages)} (method.language_token)"
                 )
             return settings.model_copy(update={"language_token": code or NO_TOKEN})
         if settings.language_token not in (NO_TOKEN, *languages):
-            hint = f"use none, or {_closest(settings.language_token, languages)}"
+            hint = f"use none; {_closest(settings.language, languages)}"
             problem = "not a language of this Whisper"
             raise EscoitaError(problem, key="method.language_token", value=settings.language_token, hint=hint)
         return settings
@@ -206,5 +206,7 @@ def _languages(model: Any) -> list[str]:
 
 def _closest(language: str, languages: Sequence[str]) -> str:
     """Return a phrase with the closest supported languages."""
-    found = closest(language, languages)
-    return f"the closest languages are {', '.join(found)}" if found else "no supported language is close"
+    from langcodes import Language
+
+    found = [f"{code} ({Language.get(code).display_name('en')})" for code in closest(language, languages)]
+    return f"the closest that it supports: {', '.join(found)}" if found else "it supports no close language"

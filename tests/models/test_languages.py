@@ -2,7 +2,7 @@
 
 import pytest
 
-from escoita.models.languages import matching
+from escoita.models.languages import closest, matching
 
 
 WHISPER = ["en", "gl", "uz", "no", "jw", "yue"]
@@ -43,3 +43,10 @@ MMS = [
 )
 def test_equivalent_language_codes_match(language: str, known: list[str], code: str | None) -> None:
     assert matching(language, known) == code
+
+
+def test_the_closest_languages() -> None:
+    """CLDR: readers of Uyghur also read Chinese; Asturian and Galician are used in Spain."""
+    assert closest("ug", ["en", "zh", "gl"]) == ["zh"]
+    assert closest("ast", ["es", "gl", "uz"]) == ["es", "gl"]
+    assert closest("dv", ["es", "gl"]) == []

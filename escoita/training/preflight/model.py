@@ -406,7 +406,31 @@ def known_seconds(rows: Utterances) -> np.ndarray:
     return np.where(np.isnan(measured), stated, measured)
 
 
-def longest_text(parts: list[Utterances], tokenizer: Any, most_tokens: float) -> str:
+def find_tokens(family: TrainableFamily, processor: Any, clips: Sequence[Utterance]) -> Iterator[Finding]:
+    """
+    Report how many tokens the tokenizer of the base makes of the transcripts.
+
+    A tokenizer that has seen little text of a language makes more tokens of each byte, which a model transcribes more
+    slowly, and which reach its limit in shorter clips.
+
+    Args:
+        family ([`TrainableFamily`]): The family of the base.
+        processor (`ProcessorMixin`): The processor of the family.
+        clips (`Sequence[Utterance]`): The clips of the training corpora.
+    """
+    texts = [clip.text for clip in clips]
+    counts = [len(target) for target in family.targets(processor, texts)]
+    per_byte = sum(counts) / sum(len(text.encode()) for text in texts)
+    found = f"{per_byte:.2f} tokens per byte of the transcripts; {max(counts)} in the longest of {len(texts):,}"
+    yield Finding("ok", "tokens", found)
+
+
+def longest_text(
+    parts: list[Utterances],
+    tokenizer: Any,
+    most_tokens: float,
+    text_problem: Callable[[str], str] = lambda text: "",
+) -> str:
     """
     Return the transcript with the most tokens among those that may exceed a limit, else the one with the most bytes.
 
@@ -417,21 +441,23 @@ def longest_text(parts: list[Utterances], tokenizer: Any, most_tokens: float) ->
         parts (`list[Utterances]`): The rows of the corpora; at least one row.
         tokenizer (`PreTrainedTokenizer`): The tokenizer of the base.
         most_tokens (`float`): The limit.
+        text_problem (`Callable[[str], str]`, *optional*): The function that returns why a transcript is not trained
+            on; such a transcript is left out.
     """
     texts = pa.chunked_array([chunk for part in parts for chunk in _texts(part)], pa.string())
     sizes = pc.binary_length(texts).to_numpy()
-    above = np.flatnonzero(sizes > most_tokens)
-    if not len(above):
-        return str(texts[int(sizes.argmax())])
+    by_size = np.argsort(-sizes, kind="stable").tolist()
     # The largest texts come first, and no text has more tokens than bytes, so the search can end early.
     best, most = "", -1
-    for index in above[np.argsort(-sizes[above])].tolist():
-        if sizes[index] <= most:
+    for index in by_size:
+        if sizes[index] <= max(most, most_tokens):
             break
         text = str(texts[index])
+        if text_problem(text):
+            continue
         if (count := len(tokenizer(text, add_special_tokens=False)["input_ids"])) > most:
             best, most = text, count
-    return best
+    return best or next((text for index in by_size if not text_problem(text := str(texts[index]))), "")
 
 
 def _texts(rows: Utterances) -> list[pa.Array]:

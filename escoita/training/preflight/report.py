@@ -39,6 +39,7 @@ from escoita.training.preflight.model import (
     find_lengths,
     find_memory,
     find_prompt,
+    find_tokens,
     find_trainable,
     find_trial,
     longest_text,
@@ -180,6 +181,7 @@ def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: b
     if processor and sampled.clips:
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
         yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
+        yield from findings_of("tokens", lambda: find_tokens(family, processor, sampled.clips))
         yield from findings_of("model", lambda: _find_model(recipe, family, processor, sampled, about, accepted))
 
 
@@ -198,7 +200,7 @@ def _find_model(
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
     short = _tokens(family, encode_longest(recipe, family, processor, Longest(seconds, "a", True), 1))
     limit = training_value(recipe, "max_length") or math.inf
-    text = longest_text(sampled.rows, processor.tokenizer, limit - short)
+    text = longest_text(sampled.rows, processor.tokenizer, limit - short, partial(family.text_problem, processor))
     longest = Longest(seconds, text, sampled.all_known)
     rows = training_value(recipe, "per_device_train_batch_size")
     batches = {count: encode_longest(recipe, family, processor, longest, count) for count in {1, rows}}
