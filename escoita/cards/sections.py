@@ -212,8 +212,8 @@ def alternatives(expression: str) -> list[str]:
 def turns(recipe: Recipe, training: TrainingRecord) -> list[tuple[str, str]]:
     """Return the turns of the training conversation with their content, as Markdown for a table."""
     prompt = recipe.prompt
-    if training.language_token is not None:
-        token = "none" if training.language_token == "none" else code_cell(f"<|{training.language_token}|>")
+    if (code := training.language_token) is not None:
+        token = code if code == "none" else code_cell(f"<|{code}|>")
         return [("encoder", "the audio"), ("language token", token), ("decoder", "the transcript")]
     system = [("system", code_cell(prompt.system))] if prompt.system else []
     info = BY_MODEL_TYPE.get(training.family)
