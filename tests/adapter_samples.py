@@ -26,9 +26,9 @@ GEMMA4_LORA: dict[str, Any] = {
 def write_adapter(base: str, folder: Path, generation_settings: AdapterRecord, seed: int = 0, **settings: Any) -> str:
     """Write an adapter of a base, with its generation settings."""
     torch.manual_seed(seed)
-    model = get_peft_model(
-        family_of(base).load_model(base, dtype="float32"), LoraConfig(r=4, task_type="CAUSAL_LM", **settings)
-    )
+    family = family_of(base)
+    config = LoraConfig(r=4, task_type=family.task_type, **settings)
+    model = get_peft_model(family.load_model(base, dtype="float32"), config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

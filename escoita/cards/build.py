@@ -141,7 +141,7 @@ def facts(
         "trained_with": procedure.trained_with(training),
         "method": procedure.method(recipe),
         "adapted": procedure.adapted(recipe),
-        "turns": procedure.turns(recipe, training.family),
+        "turns": procedure.turns(recipe, training),
         "parameters": procedure.parameters(training),
         "surroundings": procedure.surroundings(training),
         "pace": procedure.pace(training.pace) if training.pace else "",

@@ -244,11 +244,14 @@ def alternatives(expression: str) -> list[str]:
     return [expression] if pending else complete
 
 
-def turns(recipe: Recipe, family: str) -> list[tuple[str, str]]:
+def turns(recipe: Recipe, training: TrainingRecord) -> list[tuple[str, str]]:
     """Return the turns of the training conversation with their content, as Markdown for a table."""
     prompt = recipe.prompt
+    if (code := training.language_token) is not None:
+        token = code if code == "none" else code_cell(f"<|{code}|>")
+        return [("encoder", "the audio"), ("language token", token), ("decoder", "the transcript")]
     system = [("system", code_cell(prompt.system))] if prompt.system else []
-    info = BY_MODEL_TYPE.get(family)
+    info = BY_MODEL_TYPE.get(training.family)
     if info and info.user_prompt_begins_answer:
         return [*system, ("user", "the audio"), ("assistant", f"{code_cell(prompt.user)}, then the transcript")]
     if "<|audio" in prompt.user:

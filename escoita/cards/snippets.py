@@ -86,6 +86,7 @@ def _values(recipe: Recipe, training: TrainingRecord, base: str, adapter: str) -
         "adapter": adapter,
         "dtype": recipe.dtype,
         "prompt": recipe.prompt,
+        "language_token": training.language_token,
         "max_new_tokens": recipe.eval.max_new_tokens,
         "max_length": recipe.training.get("max_length") or 8192,
         "load_in_4bit": recipe.load_in_4bit,

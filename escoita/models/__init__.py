@@ -50,13 +50,10 @@ def family_for_evaluation(model: str, revision: str | None = None) -> Family:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
     from escoita.models.ctc import CtcFamily
-    from escoita.models.whisper import WhisperFamily
 
     family, model_type = _families(model, revision)
     if family is not None:
         return family
-    if model_type == "whisper":
-        return WhisperFamily(_config(model, revision))
     encoder = getattr(transformers, MODEL_FOR_CTC_MAPPING_NAMES.get(model_type, ""), None)
     # Other encoders with a CTC head, such as Parakeet, write subwords and count their frames differently.
     if hasattr(encoder, "_get_feat_extract_output_lengths"):
@@ -80,13 +77,6 @@ def trained_family(model_type: str, config: dict[str, Any] | None = None) -> Tra
     # A module is imported only for a base of its family, because the imports of its classes take time.
     module, family = BY_MODEL_TYPE[model_type].implementation.split(":")
     return getattr(import_module(f"escoita.models.{module}"), family)(config)
-
-
-def _config(model: str, revision: str | None) -> dict[str, Any]:
-    """Return the stored configuration of a model."""
-    from transformers import PreTrainedConfig
-
-    return PreTrainedConfig.get_config_dict(model, revision=revision)[0]
 
 
 def _families(model: str, revision: str | None) -> tuple[TrainableFamily | None, str]:

@@ -8,7 +8,7 @@ in the class that `implementation` names.
 from dataclasses import dataclass
 
 
-# The language towers of all families have these names.
+# The language towers of all chat models have these names.
 LANGUAGE_LAYERS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 WHISPER_LAYERS = r".*audio_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)|.*multi_modal_projector\.linear.*"
 RANDOM_WEIGHTS = "random weights"
@@ -32,6 +32,7 @@ class FamilyInfo:
         system_prompt (`str`): The possible values of `prompt.system`, as Markdown.
         user_prompt (`str`): The possible values of `prompt.user`, as Markdown.
         user_prompt_begins_answer (`bool`): Whether the user prompt is the beginning of the assistant's turn.
+        language_layers (`str`): The regular expression for the layers of the language tower that LoRA trains.
         audio_layers (`str`): The regular expression for the layers of the audio tower that LoRA trains; empty if the
             family is trained by `modules`.
         modules (`tuple[str, ...]`): The modules that are fully trained, instead of LoRA.
@@ -56,6 +57,7 @@ class FamilyInfo:
     system_prompt: str = ANY_TEXT
     user_prompt: str = ANY_TEXT
     user_prompt_begins_answer: bool = False
+    language_layers: str = LANGUAGE_LAYERS
     audio_layers: str = ""
     modules: tuple[str, ...] = ()
     trains_in_fp16: bool = True
@@ -74,7 +76,7 @@ class FamilyInfo:
     @property
     def target_modules(self) -> str:
         """Return the regular expression for the layers of both towers that LoRA trains; empty without LoRA."""
-        return f"{LANGUAGE_LAYERS}|{self.audio_layers}" if self.audio_layers else ""
+        return f"{self.language_layers}|{self.audio_layers}" if self.audio_layers else ""
 
 
 # The order is that of messages and of the documentation.
@@ -226,6 +228,32 @@ FAMILIES = (
             "ms, and a two-layer projection maps these to the embeddings of the audio tokens in the prompt. The "
             "language model reads them and generates the transcript token by token."
         ),
+    ),
+    FamilyInfo(
+        title="Whisper",
+        model_types=("whisper",),
+        implementation="whisper:WhisperFamily",
+        bases=("openai/whisper-small", "openai/whisper-large-v3", "openai/whisper-large-v3-turbo"),
+        longest_clip="30 s, the model's limit",
+        limit="`max_source_positions` of the encoder, to which the extractor must pad",
+        system_prompt="none",
+        user_prompt="none; see [below](#whisper)",
+        language_layers=r".*\.decoder\.layers\.\d+\.((self|encoder)_attn\.(q|k|v|out)_proj|fc[12])",
+        audio_layers=r".*\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|fc[12])",
+        architecture=(
+            "An encoder-decoder model. The encoder takes 30 seconds of log-mel frames of 10 ms, padded with silence. "
+            "Two convolutions halve the number of frames, and a Transformer outputs one vector per 20 ms. The decoder "
+            "begins with tokens for the language, the task and the absence of timestamps, attends to the vectors of "
+            "the encoder, and generates the transcript token by token."
+        ),
+        citation={
+            "author": "Radford, Alec and Kim, Jong Wook and Xu, Tao and Brockman, Greg and McLeavey, Christine and"
+            " Sutskever, Ilya",
+            "title": "Robust Speech Recognition via Large-Scale Weak Supervision",
+            "year": "2022",
+            "url": "https://arxiv.org/abs/2212.04356",
+        },
+        snippet="whisper",
     ),
 )
 BY_MODEL_TYPE = {model_type: info for info in FAMILIES for model_type in info.model_types}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
+from escoita.errors import EscoitaError
 from escoita.models.base import Family
 from escoita.models.families import FamilyInfo
 from escoita.models.small_copy import Sizes
@@ -82,6 +83,10 @@ class TrainableFamily(Family):
         Raises:
             EscoitaError: The model cannot have these settings; `key` is the key of the recipe.
         """
+        if settings.language_token is not None:
+            hint, value = "leave it out", settings.language_token
+            problem = f"{self.info.title} has no language tokens"
+            raise EscoitaError(problem, key="method.language_token", value=value, hint=hint)
         return settings
 
     @abstractmethod
@@ -124,6 +129,16 @@ class TrainableFamily(Family):
             `dict[str, torch.Tensor]`: The inputs of the model, whose first dimension is the batch, and `labels` of
             shape `(batch, length)`, which are -100 except on the targets.
         """
+
+    def text_problem(self, processor: Any, text: str) -> str:
+        """
+        Return why a transcript cannot be trained on, or an empty string.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the family.
+            text (`str`): The transcript.
+        """
+        return ""
 
     def rows(self, batch: dict[str, torch.Tensor]) -> list[Row]:
         """

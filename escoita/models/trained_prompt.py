@@ -1,7 +1,6 @@
 """Load the processor that an adapter was trained with, and compare the prompt that it writes."""
 
 import copy
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from escoita.hub.files import adapter_record, file_if_any, split_revision
 from escoita.models.errors import PromptMismatchError
 from escoita.records.training import AdapterRecord
 from escoita.utils.formatting import visible
-from escoita.utils.processes import say
+from escoita.utils.processes import say_once
 
 
 if TYPE_CHECKING:
@@ -156,15 +155,10 @@ def _compare_with_base(
         return
     if base_prompt != adapter_prompt:
         trained, written = _from_difference(adapter_prompt, base_prompt)
-        _log_once(
+        say_once(
             f"{adapter}: using its own chat template, which writes {trained}; the template of the base writes"
             f" {written}"
         )
-
-
-@functools.cache
-def _log_once(line: str) -> None:
-    say(line)
 
 
 def _from_difference(one: str, other: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from pydantic import (
 from escoita.errors import RecipeError
 from escoita.metrics.normalizers import Normalizer, default_normalizer
 from escoita.recipe.errors import invalid_recipe, refuse_repeated_keys
-from escoita.records.training import AdapterRecord, Name, Prompt
+from escoita.records.training import AdapterRecord, LanguageToken, Name, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.languages import language_tag
 from escoita.utils.locations import as_written, locate
@@ -48,6 +48,11 @@ class Method(Section):
     trainable: dict[str, Expectation] = Field(
         {"language": "some", "audio": "some"},
         description="Trained parameters of each tower: an exact number, 'some' or 'none'; checked before step 1",
+    )
+    language_token: LanguageToken | None = Field(
+        None,
+        description="Language token of Whisper's prompt: the code of a language that Whisper supports, or none;"
+        " default: that of the recipe's language, or none if Whisper does not support it",
     )
 
 
@@ -374,6 +379,7 @@ class Recipe(Section):
             prompt=self.prompt,
             max_new_tokens=self.eval.max_new_tokens,
             load_in_4bit=self.load_in_4bit,
+            language_token=self.method.language_token,
         )
 
     def write(self, path: Path) -> None:

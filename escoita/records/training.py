@@ -22,6 +22,7 @@ from escoita.utils.limits import (
 _LONGEST_KEY = 100
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+LanguageToken = Annotated[str, Field(pattern=r"^(none|[a-z]{2,3})$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -151,7 +152,7 @@ class AdapterRecord(Record):
     load_in_4bit: bool = False
     rendered_prompt: str | None = Field(None, max_length=200_000)
     base: BaseRecord | None = None
-    language_token: str | None = Field(None, pattern=r"^(none|[a-z]{2,3})$")
+    language_token: LanguageToken | None = None
 
 
 class CorpusUse(RecordModel):
@@ -298,6 +299,7 @@ class TrainingRecord(Record):
         card_version (`str`, *optional*): The version of escoita that wrote the published card; `None` before then.
         card_template_sha256 (`str`, *optional*): The digest of the templates of that version.
         matplotlib_version (`str`, *optional*): The version that drew the published plots; `None` before publication.
+        language_token (`str`, *optional*): The language token of the prompt; see [`AdapterRecord`].
     """
 
     made_by = "escoita train"
@@ -340,6 +342,7 @@ class TrainingRecord(Record):
     card_version: str | None = None
     card_template_sha256: str | None = None
     matplotlib_version: str | None = None
+    language_token: LanguageToken | None = None
 
     @property
     def comparable_since(self) -> int:

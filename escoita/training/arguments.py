@@ -242,7 +242,7 @@ def peft_config(recipe: Recipe, task_type: str | None = "CAUSAL_LM") -> LoraConf
         return LoraConfig(
             target_modules=DUMMY_TARGET_MODULES, modules_to_save=recipe.method.modules, task_type=task_type
         )
-    return LoraConfig(**recipe.method.model_dump(exclude={"kind", "trainable"}), task_type=task_type)
+    return LoraConfig(**recipe.method.model_dump(exclude={"kind", "trainable", "language_token"}), task_type=task_type)
 
 
 # TRL applies these to rows of text. A row here is a clip, and the model family makes its prompt.

@@ -164,6 +164,7 @@ def training_record(
         adapter_files=adapter_files(adapter),
         rows_sha256=data.sha256,
         data_changes=data.changes,
+        language_token=adapter_record(str(adapter)).language_token,
     )
 
 

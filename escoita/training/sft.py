@@ -6,9 +6,10 @@ used only if the base is a repository: for its commit, and for files that are no
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -235,7 +236,8 @@ def make_datasets(setup: Setup, processor: Any) -> Datasets:
     recipe, arguments, longest = setup.recipe, setup.arguments, setup.family.max_audio_seconds
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
     marks = sorted(special_tokens_of(processor.tokenizer).values())
-    gathered = main_first(lambda: clips_by_split(recipe, splits, longest, marks), setup.processes)
+    problem = partial(setup.family.text_problem, processor)
+    gathered = main_first(lambda: clips_by_split(recipe, splits, longest, marks, problem), setup.processes)
     rows = table(weighted(gathered["train"], recipe.corpora.train, data_seed(arguments)))
     refuse_warmup_only(arguments, planned_steps(arguments, len(rows), setup.processes.num_processes))
     return Datasets(rows, everything(gathered["validation"]) if "validation" in gathered else None, gathered)
@@ -494,12 +496,16 @@ def result(setup: Setup, trainer: "SpeechTrainer") -> TrainingRecord:
 
 
 def clips_by_split(
-    recipe: Recipe, splits: list[str], max_audio_seconds: float, marks: list[str]
+    recipe: Recipe,
+    splits: list[str],
+    max_audio_seconds: float,
+    marks: list[str],
+    text_problem: Callable[[str], str] | None = None,
 ) -> dict[str, Gathered]:
     """Return the usable and rejected rows of each split."""
     share = recipe.corpora.max_rejected_share
     found = {
-        split: gather(getattr(recipe.corpora, split), recipe.language, max_audio_seconds, share, marks)
+        split: gather(getattr(recipe.corpora, split), recipe.language, max_audio_seconds, share, marks, text_problem)
         for split in splits
     }
     return {split: in_one_form(gathered) for split, gathered in found.items()} if recipe.corpora.compose else found

@@ -185,6 +185,27 @@ def matching(tag: str, known: Iterable[str]) -> str | None:
     return min(same, key=preference, default=None)
 
 
+# The distance in CLDR of languages that share only their script; see `langcodes.tag_distance`.
+_UNRELATED = 84
+
+
+def closest(tag: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """
+    Return the codes of the closest languages by the distances of CLDR, the closest first.
+
+    CLDR measures whether the readers of a language also read another one, and whether both are used in one place.
+
+    Args:
+        tag (`str`): The tag of the language.
+        known (`Iterable[str]`): The codes of the model.
+        most (`int`, *optional*, defaults to 3): The largest number of codes.
+    """
+    import langcodes
+
+    distances = sorted((langcodes.tag_distance(tag, code), code) for code in known if _CODE.fullmatch(code))
+    return [code for distance, code in distances[:most] if distance < _UNRELATED]
+
+
 def whisper_code(tag: str) -> str | None:
     """Return the code of the language in Whisper's multilingual models; `None` if they do not have the language."""
     return matching(tag, WHISPER)

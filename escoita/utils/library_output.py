@@ -15,10 +15,16 @@ ABOUT_THE_CACHE = ("Ignor", "Could not cache")
 LONGEST_LINE = 300
 
 
+def _is_shown(record: logging.LogRecord) -> bool:
+    return "`generation_config` together with generation-related arguments" not in record.getMessage()
+
+
 def quiet_libraries() -> None:
     """Silence warnings of libraries that concern neither the user nor the result."""
     # PEFT imports bitsandbytes if it is installed, which warns on some CPUs about a package that is not needed.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # Whisper's `generate` of transformers 5.23 itself passes the arguments that this line is about.
+    logging.getLogger("transformers.generation.utils").addFilter(_is_shown)
     # transformers 5.23 renamed an argument that TRL and PEFT still set.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*deprecated", category=FutureWarning)
 

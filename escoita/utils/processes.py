@@ -1,6 +1,7 @@
 """Coordinate the processes and threads of a command, print progress, and report devices and memory."""
 
 import errno
+import functools
 import os
 import re
 import resource
@@ -217,6 +218,12 @@ def say(line: str) -> None:
     if not is_main_process():
         return
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@functools.cache
+def say_once(line: str) -> None:
+    """Print a log line, unless this process has printed it before."""
+    say(line)
 
 
 def track(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:

@@ -26,9 +26,11 @@ from escoita.recipe.schema import load_recipe
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.training.arguments import peft_config
 from escoita.training.callbacks import save_weights
+from tests.adapter_samples import write_adapter
 from tests.cards.samples import recipe, training, write_run
 from tests.conftest import ROOT
 from tests.models.phi4_samples import noise, write_phi4
+from tests.models.samples import write_whisper
 from tests.samples import write_clip
 
 
@@ -137,6 +139,27 @@ def test_the_snippet_of_qwen2_audio_equals_escoita(tmp_path: Path) -> None:
         == Transcriber.load(str(base), str(folder), generation_settings).transcribe_file(clip).text
         != ""
     )
+
+
+@pytest.mark.parametrize("token", ["gl", "none"])
+def test_the_snippet_of_whisper_equals_escoita(tmp_path: Path, token: str) -> None:
+    base, folder = write_whisper(tmp_path / "base"), tmp_path / "adapter"
+    settings = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=8, language_token=token)
+    write_adapter(base, folder, settings, target_modules=r".*(q|v)_proj")
+    family = family_of(base)
+    family.save_processor(family.load_processor(base), folder)
+    asked = recipe(prompt={"user": ""}, eval={"max_new_tokens": 8})
+    code = snippets(asked, training(family="whisper", language_token=token), base, str(folder))[-1].code
+    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
+    text, names = run(code, clip)
+    assert "escoita" not in re.sub(r'".*?"', "", code)
+    ours = Transcriber.load(base, str(folder))
+    assert text == ours.transcribe_file(clip).text != ""
+    inputs = family.encode(ours.processor, [names["audio"]], settings.prompt)
+    assert torch.equal(names["features"]["input_features"], inputs["input_features"])
+    long = stereo_48_khz(tmp_path / "long.wav", noise(31))
+    with pytest.raises(AssertionError, match="30 seconds"):  # the extractor would silently truncate it
+        run(code, long)
 
 
 def test_the_snippet_of_gemma4_equals_escoita(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from escoita.inference.serving import Engine
 from escoita.inference.transcriber import Transcriber
 from escoita.records.training import AdapterRecord, Prompt
 from tests.adapter_samples import GEMMA4_LORA, PHI4_LORA, PHI4_MODULES, write_adapter
+from tests.models.samples import write_whisper
 
 
 CLIPS = 20
@@ -40,6 +42,17 @@ def test_full_modules_and_low_rank_adapters_together(tmp_path: Path) -> None:
         "low": write_adapter(base, tmp_path / "low", low, seed=1, **PHI4_LORA),
     }
     compare(base, adapters, clips("gl"))
+
+
+def test_whisper_with_and_without_a_language_token(tmp_path: Path) -> None:
+    base = write_whisper(tmp_path / "base", width=32, seconds=10, positions=48, learns=True)
+    record = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=12)
+    layers: dict[str, Any] = {"target_modules": r".*(q|v)_proj"}
+    adapters = {
+        token: write_adapter(base, tmp_path / token, record.model_copy(update={"language_token": token}), **layers)
+        for token in ("gl", "none")
+    }
+    compare(base, adapters, clips("gl")[:5])
 
 
 def compare(base: str, adapters: dict[str, str], files: list[Path]) -> None:

@@ -6,22 +6,35 @@ from pathlib import Path
 import torch
 
 
-def write_whisper(folder: Path) -> str:
-    """Write a Whisper with letters, Galician and Spanish."""
+def write_whisper(folder: Path, width: int = 16, positions: int = 16, seconds: int = 30, learns: bool = False) -> str:
+    """
+    Write a Whisper with letters, Galician and Spanish.
+
+    Args:
+        folder (`Path`): The folder.
+        width (`int`, *optional*, defaults to 16): The width of its layers.
+        positions (`int`, *optional*, defaults to 16): The number of positions of its decoder.
+        seconds (`int`, *optional*, defaults to 30): The length to which every clip is padded.
+        learns (`bool`, *optional*, defaults to `False`): Whether to initialize it so that a few steps of training
+            suffice, to let it end a transcript, and to have a token for each byte; else it transcribes letters up to
+            its limit.
+    """
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     folder.mkdir(parents=True, exist_ok=True)
     marks = ["<|endoftext|>", "<|startoftranscript|>", "<|gl|>", "<|es|>", "<|transcribe|>", "<|notimestamps|>"]
-    letters = [chr(code) for code in range(97, 123)] + ["Ġ"]
+    letters = [*bytes_to_unicode().values()] if learns else [*map(chr, range(97, 123)), "Ġ"]
     vocabulary = {token: index for index, token in enumerate([*letters, *marks])}
     tokenizer = WhisperTokenizer(vocab=vocabulary, merges=[], unk_token="<|endoftext|>")
     tokenizer.add_special_tokens({"additional_special_tokens": marks[1:]})
     tokenizer.save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=16).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=16, chunk_length=seconds).save_pretrained(folder)
     (folder / "processor_config.json").write_text(json.dumps({"processor_class": "WhisperProcessor"}))
     torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_target_positions": 16}
+    sizes = {"d_model": width, "encoder_ffn_dim": width, "decoder_ffn_dim": width, "max_target_positions": positions}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    sizes |= {"encoder_layers": 1, "decoder_layers": 1, "max_source_positions": 50 * seconds}
     end = vocabulary["<|endoftext|>"]
     config = WhisperConfig(
         vocab_size=len(tokenizer),
@@ -36,13 +49,18 @@ def write_whisper(folder: Path) -> str:
         begin_suppress_tokens=[],
     )
     model = WhisperForConditionalGeneration(config)
+    for name, weight in model.named_parameters():
+        if learns and name.endswith("embed_tokens.weight"):
+            torch.nn.init.normal_(weight, std=0.3)  # the output layer, too
+        elif learns and weight.ndim == 2 and "embed" not in name:
+            torch.nn.init.xavier_uniform_(weight)
     known = {
         "is_multilingual": True,
         "lang_to_id": {"<|gl|>": vocabulary["<|gl|>"], "<|es|>": vocabulary["<|es|>"]},
         "task_to_id": {"transcribe": vocabulary["<|transcribe|>"]},
         "no_timestamps_token_id": vocabulary["<|notimestamps|>"],
-        "max_length": 16,
-        "suppress_tokens": [vocabulary[mark] for mark in marks],  # so that letters are transcribed
+        "max_length": positions,
+        "suppress_tokens": [vocabulary[mark] for mark in marks[learns:]],  # so that letters are transcribed
         "begin_suppress_tokens": [],
         "_from_model_config": False,  # otherwise it is made from the configuration when it is loaded
     }

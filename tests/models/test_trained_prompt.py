@@ -9,10 +9,10 @@ import pytest
 
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
-from escoita.models import trained_prompt
 from escoita.models.errors import PromptMismatchError
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.records.training import AdapterRecord, Prompt
+from escoita.utils import processes
 from tests.models.bases import chat_family_of
 
 
@@ -35,8 +35,8 @@ def processor() -> Any:
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the printed lines."""
     lines: list[str] = []
-    trained_prompt._log_once.cache_clear()
-    monkeypatch.setattr(trained_prompt, "say", lines.append)
+    processes.say_once.cache_clear()
+    monkeypatch.setattr(processes, "say", lines.append)
     return lines
 
 

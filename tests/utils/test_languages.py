@@ -6,6 +6,7 @@ from escoita.utils.languages import (
     FLEURS,
     WHISPER,
     LanguageError,
+    closest,
     direction,
     iso639,
     language_codes,
@@ -163,3 +164,10 @@ MMS_CODES = [
 )
 def test_equivalent_language_codes_match(language: str, known: list[str], code: str | None) -> None:
     assert matching(language, known) == code
+
+
+def test_the_closest_languages() -> None:
+    """CLDR: readers of Uyghur also read Chinese; Asturian and Galician are used in Spain."""
+    assert closest("ug", ["en", "zh", "gl"]) == ["zh"]
+    assert closest("ast", ["es", "gl", "uz"]) == ["es", "gl"]
+    assert closest("dv", ["es", "gl"]) == []

@@ -229,10 +229,8 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
     if config.get("peft_type", "LORA") != "LORA":
         yield "peft_type: adapter_config.json has another method than LORA"
     record = AdapterRecord.read(run.path / "escoita.json")
-    settings, recorded = (
-        recipe.generation_settings().model_dump(exclude={"base", "rendered_prompt"}),
-        record.model_dump(),
-    )
+    unset = {"base", "rendered_prompt", *(["language_token"] if recipe.method.language_token is None else [])}
+    settings, recorded = recipe.generation_settings().model_dump(exclude=unset), record.model_dump()
     yield from differing({key: (settings[key], recorded[key]) for key in settings}, "recipe.yaml", "escoita.json")
     yield from base_differences(recipe, training, record.base)
     if not (weights / ADAPTER).is_file():

@@ -304,7 +304,11 @@ class Sampled:
 
 
 def find_corpora(
-    recipe: Recipe, max_audio_seconds: float, marks: Collection[str], trained: Sampled
+    recipe: Recipe,
+    max_audio_seconds: float,
+    marks: Collection[str],
+    trained: Sampled,
+    text_problem: Callable[[str], str] | None = None,
 ) -> Iterator[Finding]:
     """
     Read all rows of each corpus, and decode some of its clips.
@@ -314,6 +318,7 @@ def find_corpora(
         max_audio_seconds (`float`): The longest clip that the model accepts, in seconds.
         marks (`Collection[str]`): The special tokens of the model, which transcripts must not contain.
         trained ([`Sampled`]): The sample of the training split, which is filled.
+        text_problem (`Callable[[str], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
     """
     validated = "eval_strategy" not in recipe.training or training_value(recipe, "eval_strategy") != "no"
     read = {"train", "validation"} if validated else {"train"}
@@ -321,8 +326,11 @@ def find_corpora(
         for corpus in getattr(recipe.corpora, split):
             limit = max_audio_seconds if split != "test" else None  # evaluation splits longer clips
             into = trained if split == "train" else Sampled()
+            problem = text_problem if split != "test" else None
             about = f"{split} {corpus.name}"
-            for finding in findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into)):
+            for finding in findings_of(
+                about, partial(_find_corpus, about, corpus, recipe, limit, marks, into, problem)
+            ):
                 yield finding if split in read else _not_read(finding)
     if trained.clips and not trained.in_epoch:
         yield Finding("refusal", "train", "with the weights of corpora.train, an epoch has no clip", "raise weight")
@@ -342,14 +350,20 @@ def spread(rows: Utterances, count: int) -> np.ndarray:
 
 
 def _find_corpus(
-    about: str, corpus: Corpus, recipe: Recipe, limit: float | None, marks: Collection[str], into: Sampled
+    about: str,
+    corpus: Corpus,
+    recipe: Recipe,
+    limit: float | None,
+    marks: Collection[str],
+    into: Sampled,
+    text_problem: Callable[[str], str] | None,
 ) -> Iterator[Finding]:
     rows, malformed = read_corpus(corpus, recipe.language)
     refuse_over_share(len(rows), malformed, recipe.corpora.max_rejected_share)
     chosen = spread(rows, DECODED)
     known = known_seconds(rows)
     noticed = ClipWarnings()
-    usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed)
+    usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed, text_problem)
     refuse_silence(noticed)
     claims = [claim or 0.0 for claim in rows.each("duration")]
     into.clips.extend(usable)
@@ -395,7 +409,31 @@ def known_seconds(rows: Utterances) -> np.ndarray:
     return np.where(np.isnan(measured), stated, measured)
 
 
-def longest_text(parts: list[Utterances], tokenizer: Any, most_tokens: float) -> str:
+def find_tokens(family: TrainableFamily, processor: Any, clips: Sequence[Utterance]) -> Iterator[Finding]:
+    """
+    Report how many tokens the tokenizer of the base makes of the transcripts.
+
+    A tokenizer that has seen little text of a language makes more tokens of each byte, which a model transcribes more
+    slowly, and which reach its limit in shorter clips.
+
+    Args:
+        family ([`TrainableFamily`]): The family of the base.
+        processor (`ProcessorMixin`): The processor of the family.
+        clips (`Sequence[Utterance]`): The clips of the training corpora.
+    """
+    texts = [clip.text for clip in clips]
+    counts = [len(target) for target in family.targets(processor, texts)]
+    per_byte = sum(counts) / sum(len(text.encode()) for text in texts)
+    found = f"{per_byte:.2f} tokens per byte of the transcripts; {max(counts)} in the longest of {len(texts):,}"
+    yield Finding("ok", "tokens", found)
+
+
+def longest_text(
+    parts: list[Utterances],
+    tokenizer: Any,
+    most_tokens: float,
+    text_problem: Callable[[str], str] = lambda text: "",
+) -> str:
     """
     Return the transcript with the most tokens among those that may exceed a limit, else the one with the most bytes.
 
@@ -406,21 +444,23 @@ def longest_text(parts: list[Utterances], tokenizer: Any, most_tokens: float) ->
         parts (`list[Utterances]`): The rows of the corpora; at least one row.
         tokenizer (`PreTrainedTokenizer`): The tokenizer of the base.
         most_tokens (`float`): The limit.
+        text_problem (`Callable[[str], str]`, *optional*): The function that returns why a transcript is not trained
+            on; such a transcript is left out.
     """
     texts = pa.chunked_array([chunk for part in parts for chunk in _texts(part)], pa.string())
     sizes = pc.binary_length(texts).to_numpy()
-    above = np.flatnonzero(sizes > most_tokens)
-    if not len(above):
-        return str(texts[int(sizes.argmax())])
+    by_size = np.argsort(-sizes, kind="stable").tolist()
     # The largest texts come first, and no text has more tokens than bytes, so the search can end early.
     best, most = "", -1
-    for index in above[np.argsort(-sizes[above])].tolist():
-        if sizes[index] <= most:
+    for index in by_size:
+        if sizes[index] <= max(most, most_tokens):
             break
         text = str(texts[index])
+        if text_problem(text):
+            continue
         if (count := len(tokenizer(text, add_special_tokens=False)["input_ids"])) > most:
             best, most = text, count
-    return best
+    return best or next((text for index in by_size if not text_problem(text := str(texts[index]))), "")
 
 
 def _texts(rows: Utterances) -> list[pa.Array]:

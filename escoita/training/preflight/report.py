@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -39,6 +40,7 @@ from escoita.training.preflight.model import (
     find_lengths,
     find_memory,
     find_prompt,
+    find_tokens,
     find_trainable,
     find_trial,
     longest_text,
@@ -176,10 +178,12 @@ def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: b
     yield from findings_of("base", load)
     processor = loaded.get("processor")
     marks = sorted(special_tokens_of(processor.tokenizer).values()) if processor else ()
-    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled)
+    problem = partial(family.text_problem, processor) if processor else None
+    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, problem)
     if processor and sampled.clips:
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
         yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
+        yield from findings_of("tokens", lambda: find_tokens(family, processor, sampled.clips))
         yield from findings_of("model", lambda: _find_model(recipe, family, processor, sampled, about, accepted))
 
 
@@ -198,7 +202,7 @@ def _find_model(
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
     short = _tokens(family, encode_longest(recipe, family, processor, Longest(seconds, "a", True), 1))
     limit = training_value(recipe, "max_length") or math.inf
-    text = longest_text(sampled.rows, processor.tokenizer, limit - short)
+    text = longest_text(sampled.rows, processor.tokenizer, limit - short, partial(family.text_problem, processor))
     longest = Longest(seconds, text, sampled.all_known)
     rows = training_value(recipe, "per_device_train_batch_size")
     batch = encode_longest(recipe, family, processor, longest, rows)
