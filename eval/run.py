@@ -83,9 +83,11 @@ def main(
     # The systems, the corpora and the settings
     ################
     if endpoint is not None or model is not None:
-        others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
+        others = base, adapter, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
         refuse_with_endpoint(*others)
-        evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        evaluate_served_model(
+            endpoint, model, run, corpus, out, language, normalizer, baseline, overrides, concurrency, yes
+        )
         return
     check_options(run, base, adapter, corpus, out, language, against, shard, merge_shards, overrides)
     refuse_prompt_without_adapter(prompt, system, adapter)

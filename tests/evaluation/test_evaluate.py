@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from escoita.errors import EscoitaError
-from escoita.evaluation.evaluate import _baselines, evaluate_manifests
+from escoita.evaluation.evaluate import baseline_systems, evaluate_manifests
 from escoita.recipe.schema import Baseline
 from escoita.records.training import AdapterRecord, Prompt
 from tests.conftest import write_manifest
@@ -23,13 +23,13 @@ SETTINGS = AdapterRecord(language="uz", prompt=Prompt(user=""))
     ],
 )
 def test_baselines_are_named_by_the_last_part(model: str, name: str) -> None:
-    assert [system.name for system in _baselines([Baseline(model=model)], SETTINGS)] == [name]
+    assert [system.name for system in baseline_systems([Baseline(model=model)], SETTINGS)] == [name]
 
 
 @pytest.mark.parametrize("models", [["a/whisper", "b/whisper"], ["user/base"], ["user/adapter"], ["user/earlier"]])
 def test_names_of_systems_must_be_unique(models: list[str]) -> None:
     with pytest.raises(EscoitaError) as refusal:
-        _baselines([Baseline(model=model) for model in models], SETTINGS)
+        baseline_systems([Baseline(model=model) for model in models], SETTINGS)
     assert (refusal.value.key, refusal.value.value) == ("eval.baselines", models[0].split("/")[1])
 
 
