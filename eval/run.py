@@ -88,9 +88,11 @@ def main(
     # The systems, the corpora and the settings
     ################
     if endpoint is not None or model is not None:
-        others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
+        others = base, adapter, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
         refuse_with_endpoint(*others, num_beams, rescore)
-        evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        evaluate_served_model(
+            endpoint, model, run, corpus, out, language, normalizer, baseline, overrides, concurrency, yes
+        )
         return
     if rescore:
         unused = base, adapter, corpus, language, baseline, against, shard, merge_shards, base_revision, prompt, system

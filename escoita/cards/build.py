@@ -147,7 +147,7 @@ def facts(
         "pace": procedure.pace(training.pace) if training.pace else "",
         "curve": procedure.curve(training),
         "curve_title": procedure.CURVE,
-        "data_changes": procedure.data_changes(training),
+        "data_changes": procedure.extensions(training) + procedure.data_changes(training),
         "training": training,
         "versions": [f"{name} {version}" for name, version in training.versions.items()],
         "hyperparameters": recipe.training,

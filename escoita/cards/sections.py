@@ -350,6 +350,15 @@ def data_changes(training: TrainingRecord) -> list[str]:
     return sentences
 
 
+def extensions(training: TrainingRecord) -> list[str]:
+    """Return a sentence for each time that the run was extended."""
+    return [
+        f"After step {thousands(each.step)}, on {each.date[:10]}, the training was extended from {each.before:,g} to"
+        f" {each.now:,g} {each.unit}."
+        for each in training.extensions
+    ]
+
+
 def _change(values: list[str]) -> str:
     return f"changed from {values[0]} to {values[-1]}" if len(values) > 1 else f"was {values[0]}"
 

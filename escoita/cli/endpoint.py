@@ -21,6 +21,7 @@ def evaluate_served_model(
     out: Path | None,
     language: str | None,
     normalizer: str | None,
+    baseline: list[str] | None,
     overrides: list[str] | None,
     concurrency: int,
     yes: bool,
@@ -42,7 +43,7 @@ def evaluate_served_model(
         raise typer.BadParameter("--set goes with --run")
     if run is not None and out.resolve() == RunDirectory(run).eval.resolve():
         raise typer.BadParameter("the folder contains the results of the adapter; use another one", param_hint="--out")
-    request = request_for_endpoint(model, out, corpus or [], language, normalizer, run, overrides)
+    request = request_for_endpoint(model, out, corpus or [], language, normalizer, run, overrides, baseline or ())
     with Endpoint(url, model) as endpoint:
         evaluate_endpoint(endpoint, request, lambda plan: confirm(plan, yes), concurrency)
     print_evaluation(out)

@@ -66,9 +66,11 @@ def evaluate(
     if endpoint is not None or model is not None:
         from escoita.cli.endpoint import evaluate_served_model
 
-        others = base, adapter, baseline, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
+        others = base, adapter, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
         refuse_with_endpoint(*others, num_beams, rescore)
-        evaluate_served_model(endpoint, model, run, corpus, out, language, normalizer, overrides, concurrency, yes)
+        evaluate_served_model(
+            endpoint, model, run, corpus, out, language, normalizer, baseline, overrides, concurrency, yes
+        )
         return
     if rescore:
         unused = base, adapter, corpus, language, baseline, against, shard, merge_shards, base_revision, prompt, system
@@ -122,7 +124,8 @@ def refuse_with_endpoint(*others: object) -> None:
     """
     if any(others):
         raise typer.BadParameter(
-            "--endpoint can be combined only with --run or --corpus, --out, --language, --normalizer and --set"
+            "--endpoint can be combined only with --run or --corpus, --out, --language, --normalizer, --baseline"
+            " and --set"
         )
 
 

@@ -52,12 +52,20 @@ def serve(
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option(help="Language of a base without adapters, such as Whisper; a tag such as gl or uz-Latn."),
+        typer.Option(
+            help="Language of a base without adapters, such as Whisper, or of adapters that store none; a tag such as"
+            " gl or uz-Latn."
+        ),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="User prompt of adapters that store none, or of a base.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="System prompt of adapters that store none, or of a base.")
     ] = None,
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """Serve models over HTTP with OpenAI's API: /v1/audio/transcriptions and /v1/models, /health and /metrics."""
+    from escoita.records.training import Prompt
     from escoita.serve.auth import is_local, read_keys, require_protection
     from escoita.serve.models import find_models, load_engine
     from escoita.serve.server import serve as serve_until_stopped
@@ -75,7 +83,9 @@ def serve(
         "max_seconds": max_seconds,
     }
     given = {key: value for key, value in limits.items() if value is not None}
-    found = find_models(sources, base, base_revision)
+    if system is not None and prompt is None:
+        raise typer.BadParameter("--system goes with --prompt")
+    found = find_models(sources, base, base_revision, language, prompt, system)
     found = replace(found, settings=found.settings.model_copy(update=given))
     service = Service(
         base=found.base_name,
@@ -86,4 +96,7 @@ def serve(
         local=keys is None and not no_auth and is_local(host),
     )
     size = None if adapter_memory is None else int(adapter_memory * MEGABYTE)
-    serve_until_stopped(service, lambda: load_engine(found, language, size, allow_other_base), host, port)
+    given_prompt = None if prompt is None else Prompt(user=prompt, system=system or "")
+    serve_until_stopped(
+        service, lambda: load_engine(found, language, size, allow_other_base, given_prompt), host, port
+    )

@@ -236,7 +236,7 @@ def score(
         corpora (`Sequence[str]`, *optional*): Names of the corpora in their order, including `probes` to count them.
             Defaults to all corpora of the folder, sorted by name.
         systems (`Sequence[str]`, *optional*): Names of the systems. Defaults to all systems of the folder. The main
-            system is the adapter, else the base, else the first by name.
+            system is the adapter, else the base, else a model behind an endpoint, else the first by name.
         compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC); escoita 0.1.0 did not.
 
     Returns:

@@ -12,8 +12,16 @@ from typing import Any
 
 from escoita.errors import EscoitaError
 from escoita.evaluation.endpoint import Endpoint, EndpointError
-from escoita.evaluation.evaluate import Setup, evaluation_lock, score_predictions, write_page, write_results
-from escoita.evaluation.predict import JOURNAL, append_batches, read_journals
+from escoita.evaluation.evaluate import (
+    Setup,
+    baseline_systems,
+    check_system,
+    evaluation_lock,
+    score_predictions,
+    write_page,
+    write_results,
+)
+from escoita.evaluation.predict import JOURNAL, append_batches, read_journals, resolve_bases, transcribe_all
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.evaluation.request import (
     EvaluationData,
@@ -24,7 +32,9 @@ from escoita.evaluation.request import (
 )
 from escoita.inference.model_source import check_language
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
-from escoita.recipe.schema import Corpus, Evaluation
+from escoita.models import family_for_evaluation
+from escoita.models.chat import ChatFamily
+from escoita.recipe.schema import Baseline, Corpus, Evaluation
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
     BASE,
@@ -80,6 +90,7 @@ def request_for_endpoint(
     normalizer: str | None = None,
     run: Path | None = None,
     overrides: list[str] | None = None,
+    baselines: Sequence[str] = (),
 ) -> EvaluationRequest:
     """
     Return the request for a model behind an endpoint, on manifests or on the test corpora of a run.
@@ -92,6 +103,7 @@ def request_for_endpoint(
         normalizer (`str`, *optional*): The text normalizer. The default is that of the recipe, else of the language.
         run (`Path`, *optional*): The run directory.
         overrides (`list[str]`, *optional*): The overrides of its recipe, `section.key=value`.
+        baselines (`Sequence[str]`, *optional*): The Whisper or CTC models to compare with, which run on this machine.
 
     Returns:
         [`~escoita.evaluation.request.EvaluationRequest`]: The request, with one system.
@@ -116,7 +128,13 @@ def request_for_endpoint(
         )
     chosen = normalizer or default_normalizer(language)
     # Probes without speech are not sent: servers return errors for them, or filter them with another model.
-    update: dict[str, Any] = {"normalizer": chosen, "baselines": [], "against": None, "probes": False, "num_beams": 1}
+    update: dict[str, Any] = {
+        "normalizer": chosen,
+        "baselines": [Baseline(model=each) for each in baselines],
+        "against": None,
+        "probes": False,
+        "num_beams": 1,
+    }
     generation_settings = AdapterRecord(language=language, prompt=Prompt(user=""))
     systems = [SystemSpec(system_name(model), model, generation_settings)]
     return EvaluationRequest(systems, corpora, out, settings.model_copy(update=update), share, title)
@@ -137,7 +155,8 @@ def evaluate_endpoint(
     """
     Transcribe the corpora on a server, write the predictions, and score them when they are complete.
 
-    An evaluation resumes where it was interrupted, or where the server failed.
+    Baselines transcribe the same clips on this machine before anything is sent. An evaluation resumes where it was
+    interrupted, or where the server failed.
 
     Args:
         endpoint ([`~escoita.evaluation.endpoint.Endpoint`]): The server.
@@ -150,14 +169,16 @@ def evaluate_endpoint(
         [`~escoita.records.evaluation.EvaluationRecord`]: The record, which is also written.
 
     Raises:
-        EscoitaError: A corpus cannot be read, or the server fails. No scores are computed then.
+        EscoitaError: A corpus or a baseline cannot be read, or the server fails. No scores are computed then.
     """
+    import torch
     from accelerate import PartialState
 
     language = request.systems[0].generation_settings.language
     tests = {corpus.name: corpus_test(corpus, language, request.max_rejected_share) for corpus in request.corpora}
-    setup = Setup(request, request.systems, tests, PartialState(cpu=True))
-    name = request.systems[0].name
+    name, state = request.systems[0].name, PartialState(cpu=not torch.cuda.is_available())
+    baselines = _baselines(request)
+    setup = Setup(request, [*request.systems, *baselines], tests, state)
     with evaluation_lock(setup):
         listed = endpoint.listed_model()
         journals = {corpus: request.out / corpus / f"{JOURNAL}{name}" for corpus in tests}
@@ -165,6 +186,8 @@ def evaluate_endpoint(
         missing = {corpus: _missing(journals[corpus], keys[corpus], test) for corpus, test in tests.items()}
         if any(missing.values()):
             confirm(_plan(endpoint, tests, missing))
+        if baselines:
+            transcribe_all(baselines, tests, request.out, request.settings.batch_seconds, state)
         first = next(iter(tests))
         returned = ReturnedModel(endpoint.host, journals[first] / f"model-{keys[first][:16]}.txt")
         for corpus, test in tests.items():
@@ -184,6 +207,20 @@ def evaluate_endpoint(
         write_results(setup, record)
         write_page(setup, record)
     return record
+
+
+def _baselines(request: EvaluationRequest) -> list[SystemSpec]:
+    """Return the baselines of a request, whose models were found."""
+    served = request.systems[0]
+    found = resolve_bases(
+        baseline_systems(request.settings.baselines, served.generation_settings, taken={served.name})
+    )
+    for system in found:
+        check_system(system, request.settings.baselines)
+        if isinstance(family_for_evaluation(system.base, system.revision), ChatFamily):
+            hint = "use a Whisper or CTC model"
+            raise EscoitaError("needs the prompt of an adapter", key="--baseline", value=system.base, hint=hint)
+    return found
 
 
 class ReturnedModel:

@@ -8,7 +8,7 @@ share the work, each of them calls every step.
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,11 +230,11 @@ def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool 
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PROCESS_TIMEOUT)
     settings, generation_settings = request.settings, request.systems[0].generation_settings
     against = None if shard else settings.against  # needed only for the scores
-    systems = [*request.systems, *_baselines(settings.baselines, generation_settings, settings.num_beams)]
+    systems = [*request.systems, *baseline_systems(settings.baselines, generation_settings, settings.num_beams)]
     if not merge:
         systems = main_only(lambda: resolve_bases(systems), state)
     for system in systems:  # before anything is decoded, so that a mistyped name is found at once
-        _check_system(system, settings.baselines)
+        check_system(system, settings.baselines)
 
     def read_tests() -> dict[str, EvaluationData]:
         found = {
@@ -371,7 +371,7 @@ def _remove_journals(setup: Setup) -> None:
             shutil.rmtree(journal)
 
 
-def _check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
+def check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
     """Refuse an adapter, or a merged model, with another prompt than in training, and settings without effect."""
     family = family_for_evaluation(system.base, system.revision)
     own = next((each for each in baselines if each.model == system.base), None)
@@ -387,13 +387,23 @@ def _check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
         check_prompt(f"model {system.base}", family, processor, adapter_record(system.base, system.revision))
 
 
-def _baselines(baselines: list[Baseline], generation_settings: AdapterRecord, num_beams: int = 1) -> list[SystemSpec]:
-    """Return the baselines, named by the last part of their repository or folder."""
+def baseline_systems(
+    baselines: list[Baseline], generation_settings: AdapterRecord, num_beams: int = 1, taken: Collection[str] = ()
+) -> list[SystemSpec]:
+    """
+    Return the baselines, named by the last part of their repository or folder.
+
+    Args:
+        baselines (`list[Baseline]`): The baselines of the settings.
+        generation_settings ([`AdapterRecord`]): The settings of the main system, with the language.
+        num_beams (`int`, *optional*, defaults to 1): The number of beams of baselines without their own.
+        taken (`Collection[str]`, *optional*): Names of other systems.
+    """
     models = [each.model for each in baselines]
     names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
     names = [name.lstrip("._-") or "baseline" for name in names]
     for name in names:
-        if names.count(name) > 1 or name in (BASE, ADAPTER_SYSTEM, EARLIER):
+        if names.count(name) > 1 or name in (BASE, ADAPTER_SYSTEM, EARLIER, *taken):
             raise EscoitaError(
                 "two systems would have this name", key="eval.baselines", value=name, hint="remove one of them"
             )

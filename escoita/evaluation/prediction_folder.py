@@ -55,7 +55,7 @@ def read_folder(
 
     Returns:
         `tuple[list[System], list[CorpusPredictions]]`: The systems, the main one first (the adapter, else the base,
-        else the first by name), and the predictions, including those of the probes.
+        else a model behind an endpoint, else the first by name), and the predictions, including those of the probes.
 
     Raises:
         MissingPredictionsError: A corpus has no predictions.
@@ -81,10 +81,9 @@ def read_folder(
     for corpus in corpora if corpora is not None else found or [""]:
         if corpus not in found:
             raise MissingPredictionsError(path=folder / corpus)
-    described = {
-        name: _described([files[name] for files in found.values() if name in files])
-        for name in sorted({name for files in found.values() for name in files}, key=_rank)
-    }
+    names = {name for files in found.values() for name in files}
+    systems_found = [_described([files[name] for files in found.values() if name in files]) for name in names]
+    described = {system.name: system for system in sorted(systems_found, key=_rank)}
     read = []
     for corpus in corpora if corpora is not None else found:
         files = [found[corpus][name] for name in described if name in found[corpus]]
@@ -96,8 +95,8 @@ def read_folder(
     return list(described.values()), read
 
 
-def _rank(name: str) -> tuple[bool, bool, str]:
-    return name != ADAPTER_SYSTEM, name != BASE, name
+def _rank(system: System) -> tuple[bool, bool, bool, str]:
+    return system.name != ADAPTER_SYSTEM, system.name != BASE, system.endpoint is None, system.name
 
 
 def _described(files: Sequence[tuple[Path, pa.Table, Provenance]]) -> System:

@@ -98,6 +98,7 @@ class Engine:
         max_seconds: float = MAX_SECONDS,
         allow_other_base: bool = False,
         max_adapter_bytes: int | None = None,
+        generation_settings: Mapping[str, AdapterRecord] | None = None,
     ) -> Self:
         """
         Load a base model; its adapters are loaded on first use.
@@ -116,13 +117,16 @@ class Engine:
             allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights
                 than an adapter was trained on.
             max_adapter_bytes (`int`, *optional*): The memory for adapters, in bytes. The default is no limit.
+            generation_settings (`Mapping[str, AdapterRecord]`, *optional*): The prompt, language and token limit of
+                each adapter. The default is what the adapters store.
 
         Raises:
             OtherBaseError: The base has other weights than an adapter was trained on.
             EscoitaError: The base or the record of an adapter cannot be loaded, or the adapters require different
                 precisions.
         """
-        generation_settings = {name: adapter_record(source) for name, source in adapters.items()}
+        if generation_settings is None:
+            generation_settings = {name: adapter_record(source) for name, source in adapters.items()}
         if len({record.load_in_4bit for record in generation_settings.values()}) > 1:
             raise EscoitaError(
                 "some were trained on a 4-bit base and some were not", key="adapters", hint="serve them separately"

@@ -255,6 +255,25 @@ class DataChange(RecordModel):
     earlier_rows_sha256: str = Field(max_length=64)
 
 
+class RunExtension(RecordModel):
+    """
+    Describe how a run was continued with more steps or epochs than it began with.
+
+    Args:
+        step (`int`): The number of steps taken before.
+        unit (`str`): The unit of the limits: `steps` or `epochs`.
+        before (`float`): The limit before.
+        now (`float`): The larger limit.
+        date (`str`): The date and time, ISO 8601, UTC.
+    """
+
+    step: int = Field(ge=0)
+    unit: Literal["steps", "epochs"]
+    before: float = Field(gt=0)
+    now: float = Field(gt=0)
+    date: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")
+
+
 class TrainingRecord(Record):
     """
     Store the course and the result of a training, in `training.json`.
@@ -296,6 +315,7 @@ class TrainingRecord(Record):
             published unchanged: tokenizer, processor, chat template, `escoita.json`. Empty in records of schema 1.
         rows_sha256 (`str`): The digest of the ids, texts, sizes and durations of the rows; empty if it is not known.
         data_changes (`list[DataChange]`): The changes of the rows, one for each time that the run resumed with others.
+        extensions (`list[RunExtension]`): The extensions of the run, in their order.
         card_version (`str`, *optional*): The version of escoita that wrote the published card; `None` before then.
         card_template_sha256 (`str`, *optional*): The digest of the templates of that version.
         matplotlib_version (`str`, *optional*): The version that drew the published plots; `None` before publication.
@@ -339,6 +359,7 @@ class TrainingRecord(Record):
     adapter_files: dict[str, str] = {}
     rows_sha256: str = Field("", max_length=64)
     data_changes: list[DataChange] = Field([], max_length=1000)
+    extensions: list[RunExtension] = Field([], max_length=1000)
     card_version: str | None = None
     card_template_sha256: str | None = None
     matplotlib_version: str | None = None

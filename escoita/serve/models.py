@@ -6,7 +6,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from escoita.errors import EscoitaError
-from escoita.hub.files import adapter_record, cached_file, split_revision
+from escoita.hub.files import adapter_record, cached_file, file_if_any, split_revision
+from escoita.inference.model_source import adapter_settings
 from escoita.models.base_model import pin_of
 from escoita.recipe.schema import Space
 from escoita.records.training import AdapterRecord, Prompt
@@ -31,6 +32,7 @@ class Models:
         revision (`str`, *optional*): The revision of the base.
         dtype (`str`): The precision of the base.
         settings ([`~escoita.recipe.schema.Space`]): The limits.
+        records (`dict[str, AdapterRecord]`): The prompt, language and token limit of each adapter, by its name.
     """
 
     base: str
@@ -38,6 +40,7 @@ class Models:
     revision: str | None
     dtype: str
     settings: Space
+    records: dict[str, AdapterRecord]
 
     @property
     def base_name(self) -> str:
@@ -45,16 +48,18 @@ class Models:
         return PurePath(public_name(self.base)).as_posix()
 
     def languages(self) -> dict[str, str]:
-        """
-        Return the language of each adapter.
-
-        Raises:
-            EscoitaError: An adapter cannot be read.
-        """
-        return {name: adapter_record(source).language for name, source in self.adapters.items()}
+        """Return the language of each adapter."""
+        return {name: record.language for name, record in self.records.items()}
 
 
-def find_models(sources: Sequence[str], base: str | None = None, revision: str | None = None) -> Models:
+def find_models(
+    sources: Sequence[str],
+    base: str | None = None,
+    revision: str | None = None,
+    language: str | None = None,
+    prompt: str | None = None,
+    system: str | None = None,
+) -> Models:
     """
     Find the base and the adapters that a command names.
 
@@ -63,12 +68,16 @@ def find_models(sources: Sequence[str], base: str | None = None, revision: str |
             as `SOURCE` or `NAME=SOURCE`.
         base (`str`, *optional*): The base. The default is the base that the adapters name.
         revision (`str`, *optional*): The revision of the base.
+        language (`str`, *optional*): The ISO 639 code of the language of adapters that store none.
+        prompt (`str`, *optional*): The user prompt of adapters that store none.
+        system (`str`, *optional*): The system prompt of adapters that store none.
 
     Returns:
         [`Models`]: The models, with the limits and the precision of the first run.
 
     Raises:
-        EscoitaError: A model cannot be found, two have the same name, or they are of different bases.
+        EscoitaError: A model cannot be found, two have the same name, or they are of different bases; or the prompt or
+            the language of an adapter is not known.
     """
     adapters: dict[str, str] = {}
     bases = {} if base is None else {PurePath(base).as_posix(): "--base"}
@@ -103,7 +112,13 @@ def find_models(sources: Sequence[str], base: str | None = None, revision: str |
             raise EscoitaError("no model is named", hint="name a run directory, an adapter or a base")
         named = ", ".join(f"{source} (by {by})" for source, by in bases.items())
         raise EscoitaError(f"the models have different bases: {named}", hint="start a server for each base")
-    return Models(next(iter(bases)), adapters, revision, dtype, settings)
+    records = {
+        name: adapter_record(source)
+        if file_if_any(source, "escoita.json")
+        else adapter_settings(source, language, prompt, system)
+        for name, source in adapters.items()
+    }
+    return Models(next(iter(bases)), adapters, revision, dtype, settings, records)
 
 
 def load_engine(
@@ -111,6 +126,7 @@ def load_engine(
     language: str | None = None,
     adapter_bytes: int | None = None,
     allow_other_base: bool = False,
+    prompt: Prompt | None = None,
 ) -> "Engine":
     """
     Load the base; each adapter is loaded on first use.
@@ -122,6 +138,8 @@ def load_engine(
         adapter_bytes (`int`, *optional*): The memory for adapters, in bytes. The default is no limit.
         allow_other_base (`bool`, *optional*, defaults to `False`): Whether to accept a base with other weights than an
             adapter was trained on.
+        prompt ([`~escoita.records.training.Prompt`], *optional*): The prompt of a base without adapters that needs
+            one.
 
     Returns:
         [`~escoita.inference.serving.Engine`]: The loaded engine, which the caller must close.
@@ -143,11 +161,13 @@ def load_engine(
             max_seconds=seconds,
             allow_other_base=allow_other_base,
             max_adapter_bytes=adapter_bytes,
+            generation_settings=models.records,
         )
-    settings = AdapterRecord(language=language, prompt=Prompt(user=""), max_new_tokens=1)
+    settings = AdapterRecord(language=language, prompt=prompt or Prompt(user=""))
     transcriber = Transcriber.load(models.base, None, settings, models.revision, models.dtype)
-    limit = transcriber.family.own_limit(transcriber.model)
-    transcriber.generation_settings = settings.model_copy(update={"max_new_tokens": limit})
+    if prompt is None:
+        limit = transcriber.family.own_limit(transcriber.model)
+        transcriber.generation_settings = settings.model_copy(update={"max_new_tokens": limit})
     return Engine(transcriber, {}, {}, waiting, seconds)
 
 

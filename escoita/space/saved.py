@@ -3,13 +3,14 @@
 import hashlib
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.space.jobs import Job
-from escoita.space.texts import translate
+from escoita.space.texts import translate, visitor_language
 from escoita.utils.formatting import visible
 
 
@@ -73,10 +74,71 @@ def when_stored(saved: "gr.BrowserState", private: dict[str, Any]) -> Any:
     import gradio as gr
     from gradio.context import Context
 
-    found = gr.Textbox(visible="hidden")
+    with _outside_of_tabs():
+        found = gr.Textbox(visible="hidden")
     if (root := Context.root_block) is not None:
         root.load(None, saved, found, js="(saved) => (saved && saved.job) || ''", **private)
     return found.change
+
+
+@contextmanager
+def _outside_of_tabs() -> Iterator[None]:
+    """Add components to the page itself: Gradio mounts those of a tab, and sends their events, when it is opened."""
+    from gradio.context import Context
+
+    tab = Context.block
+    Context.block = Context.root_block
+    try:
+        yield
+    finally:
+        Context.block = tab
+
+
+def restored(
+    demo: "Demo",
+    state: object,
+    request: "gr.Request",
+    follow: Callable[[Job[Any], str, str], Iterator[tuple[Any, ...]]],
+    kept: Callable[[tuple[str, ...], str], tuple[Any, ...]],
+    models: int = 1,
+) -> Iterator[tuple[Any, ...]]:
+    """
+    Yield the outputs that show a stored transcription again: those of its job, or the stored texts.
+
+    Args:
+        demo ([`~escoita.space.demo.Demo`]): The demo.
+        state (`object`): The value that the browser sent; see [`Saved`].
+        request (`gr.Request`): The request of the visitor.
+        follow (`Callable`): The function that yields the outputs of a job in a language, with a note.
+        kept (`Callable`): The function that returns the outputs for stored texts and a note.
+        models (`int`, *optional*, defaults to 1): The number of texts, one of each model.
+    """
+    import gradio as gr
+
+    language, stored = visitor_language(request, demo.settings.languages), Saved.of(state)
+    job = demo.jobs.find(stored.job)
+    if job is not None:
+        key = "status.resumed" if job.ended is None else "status.restored"
+        yield from follow(job, language, stored.note(key, language))
+    elif stored.shown and len(stored.texts) == models:
+        yield kept(stored.texts, stored.note("status.kept", language))
+    else:
+        yield tuple(gr.skip() for _ in kept(("",) * models, ""))
+
+
+def stop_job(demo: "Demo", state: object, request: "gr.Request") -> tuple[str, "gr.Button"]:
+    """
+    Stop the job that the browser stores.
+
+    Returns:
+        `tuple[str, gr.Button]`: The line of the status, and the hidden button to stop.
+    """
+    import gradio as gr
+
+    if (job := demo.jobs.find(Saved.of(state).job)) is not None:
+        job.stop()
+    language = visitor_language(request, demo.settings.languages)
+    return translate("status.stopped", language), gr.Button(visible=False)
 
 
 def storable(job: Job[Any], texts: Sequence[str] = ()) -> dict[str, Any]:
@@ -97,4 +159,5 @@ def browser_state(demo: "Demo", tab: str) -> "gr.BrowserState":
     models = "\n".join([demo.base, *demo.adapters.values()])
     key = f"escoita-{tab}-{hashlib.sha256(models.encode()).hexdigest()[:12]}"
     # The texts survive a restart of the server only with a constant secret, which therefore protects nothing.
-    return gr.BrowserState({}, storage_key=key, secret="escoita")  # noqa: S106
+    with _outside_of_tabs():
+        return gr.BrowserState({}, storage_key=key, secret="escoita")  # noqa: S106

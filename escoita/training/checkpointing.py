@@ -17,6 +17,7 @@ from transformers.trainer_callback import ExportableState
 from escoita.errors import TrainingError
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
+from escoita.training.extension import FILE as EXTENSIONS
 from escoita.training.extension import extension_of
 from escoita.utils.files import cannot_write, sha256, sync_files, write_atomically
 from escoita.utils.processes import locked, main_only, say
@@ -227,6 +228,7 @@ def remove_checkpoints(folder: Path, step: int, limit: int | None) -> None:
 def start_over(run: RunDirectory) -> None:
     """Remove the training record, the adapter, the best adapter and the checkpoints of a run."""
     run.training.unlink(missing_ok=True)
+    (run.checkpoints / EXTENSIONS).unlink(missing_ok=True)
     for folder in (run.adapter, run.best, *checkpoints_by_step(run.checkpoints).values()):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,12 +3,17 @@
 import json
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from escoita.errors import TrainingError
+from pydantic import TypeAdapter
+
+from escoita.errors import RecordError, TrainingError
 from escoita.recipe.schema import Recipe
-from escoita.records.training import TrainingRecord
+from escoita.records.training import RunExtension, TrainingRecord
 from escoita.run_directory import RunDirectory
+from escoita.utils.files import write_atomically
+from escoita.utils.limits import JSON_BYTES, read_bounded
 
 
 # The epochs of SFTConfig if a recipe names neither steps nor epochs.
@@ -92,6 +97,52 @@ def extension_of(before: Recipe, now: Recipe) -> Extension | None:
 def extension_of_run(run: RunDirectory, recipe: Recipe) -> Extension | None:
     """Return how a recipe extends a run that began with another; `None` if it does not, or if there is no run."""
     return extension_of(run.load_recipe(), recipe) if run.recipe.exists() else None
+
+
+# The file in the folder of the checkpoints that stores the extensions until the run is finished.
+FILE = "extensions.json"
+_EXTENSIONS = TypeAdapter(list[RunExtension])
+
+
+def save_extension(run: RunDirectory, recipe: Recipe, checkpoint: Path | None) -> None:
+    """
+    Store that a recipe extends a run, before the recipe of the run is replaced.
+
+    Args:
+        run ([`RunDirectory`]): The run directory.
+        recipe ([`Recipe`]): The recipe that may extend the run.
+        checkpoint (`Path`, *optional*): The checkpoint from which the run resumes. Without one, it begins.
+    """
+    if checkpoint is None:
+        (run.checkpoints / FILE).unlink(missing_ok=True)
+    elif extension := extension_of_run(run, recipe):
+        made = RunExtension(
+            step=int(checkpoint.name.rpartition("-")[2]),
+            unit="steps" if extension.key.endswith("steps") else "epochs",
+            before=extension.before,
+            now=extension.now,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        # A command that was killed before it replaced the recipe has stored the same extension.
+        before = [each for each in read_extensions(run) if (each.unit, each.before) != (made.unit, made.before)]
+        write_atomically(run.checkpoints / FILE, _EXTENSIONS.dump_json([*before, made], indent=2))
+
+
+def read_extensions(run: RunDirectory) -> list[RunExtension]:
+    """
+    Return the extensions of a run, in their order.
+
+    Raises:
+        RecordError: The file is damaged.
+    """
+    path = run.checkpoints / FILE
+    if not path.is_file():
+        return []
+    try:
+        return _EXTENSIONS.validate_json(read_bounded(path, JSON_BYTES))
+    except ValueError as error:
+        hint = "give --restart to train from the first step"
+        raise RecordError(f"cannot be read ({error})", path=path, hint=hint) from error
 
 
 def reopen(run: RunDirectory, checkpoint: Path | None) -> None:

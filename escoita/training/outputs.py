@@ -15,6 +15,7 @@ from escoita.records.training import BaseRecord, CorpusUse, LossPoint, TrainingR
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 from escoita.training.callbacks import EnergyMeter, best_of, save_weights
 from escoita.training.checkpointing import Clock, folder_written
+from escoita.training.extension import read_extensions
 from escoita.training.resume import DataState
 from escoita.training.sanity_checks import check_saved
 from escoita.utils.files import public_name, sha256, sync_files, write_atomically
@@ -108,7 +109,7 @@ def training_record(
     trainer: Any,
     family: TrainableFamily,
     recipe: Recipe,
-    adapter: Path,
+    run: RunDirectory,
     trainable: dict[str, int],
     clips: dict[str, Gathered],
     base: BaseRecord,
@@ -121,7 +122,7 @@ def training_record(
         trainer ([`SpeechTrainer`]): The trainer after training.
         family ([`TrainableFamily`]): The family of the base.
         recipe ([`Recipe`]): The recipe of the run.
-        adapter (`Path`): The folder of the saved adapter.
+        run ([`RunDirectory`]): The run directory, with the saved adapter.
         trainable (`dict[str, int]`): The number of trained parameters of each tower.
         clips (`dict[str, Gathered]`): The usable and rejected rows of each corpus, by split.
         base ([`BaseRecord`]): The base that was loaded.
@@ -136,7 +137,7 @@ def training_record(
         family=family.info.name,
         base_sha256=base.sha256,
         base_commit=base.commit,
-        adapter_sha256=weights_digest(str(adapter)),
+        adapter_sha256=weights_digest(str(run.adapter)),
         parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         trainable_parameters=trainable,
         corpora=data.corpora,
@@ -161,10 +162,11 @@ def training_record(
         versions=versions(recipe),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=trainer.args.seed,
-        adapter_files=adapter_files(adapter),
+        adapter_files=adapter_files(run.adapter),
         rows_sha256=data.sha256,
         data_changes=data.changes,
-        language_token=adapter_record(str(adapter)).language_token,
+        language_token=adapter_record(str(run.adapter)).language_token,
+        extensions=read_extensions(run),
     )
 
 

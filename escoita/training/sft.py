@@ -368,6 +368,7 @@ def make_trainer(
     from escoita.training.backends import load_for_training, prepare_precision
     from escoita.training.callbacks import BestAdapter, EnergyMeter, set_tracking_folders
     from escoita.training.checkpointing import Clock
+    from escoita.training.extension import save_extension
     from escoita.training.progress import show_progress
     from escoita.training.resume import save_base
     from escoita.training.sanity_checks import GradientWatch, InitialWeights, check_trainable, count_trainable
@@ -377,6 +378,7 @@ def make_trainer(
     recipe, family, validation = setup.recipe, setup.family, datasets.validation
     data = compare_data(setup, datasets, checkpoint)
     if setup.processes.is_main_process:
+        save_extension(setup.run, setup.original, checkpoint)
         setup.original.write(setup.run.recipe)
     model, adapter = load_for_training(recipe, family)
     set_tracking_folders(setup.run, setup.arguments.report_to)
@@ -474,9 +476,9 @@ def save_adapter(setup: Setup, trainer: "SpeechTrainer", datasets: Datasets, che
     if setup.processes.is_main_process:
         base, counts = cast("BaseRecord", read_base(run)), count_trainable(family, trainer.model)
         outputs.save_adapter(trainer, family, setup.original, run, weights, base)
-        outputs.training_record(
-            trainer, family, setup.original, run.adapter, counts, datasets.gathered, base, data
-        ).write(run.training)
+        outputs.training_record(trainer, family, setup.original, run, counts, datasets.gathered, base, data).write(
+            run.training
+        )
         shutil.rmtree(run.best, ignore_errors=True)  # the best adapter was copied
     setup.processes.wait_for_everyone()
 

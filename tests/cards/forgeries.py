@@ -37,6 +37,7 @@ OURS, BASES = "eval/clips/predictions.parquet", "eval/clips/predictions-base.par
 PLOT = "eval/wer-by-corpus.svg"
 RESULTS_TEXT = r"\n(## Results.*?)(<!-- escoita:end results -->)"
 OTHER_ROWS = {"step": 9999, "added": 1, "removed": 0, "changed": 0, "earlier_corpora": [], "earlier_rows_sha256": ""}
+SHORTENED = {"step": 300, "unit": "steps", "before": 600, "now": 300, "date": "2026-03-01T10:00:00+00:00"}
 PATH = r'(<path d="M [\d. ]+\nL )([\d.]+)'
 
 
@@ -702,6 +703,11 @@ FORGERIES: dict[str, Forgery] = {
     "data-change": Forgery(
         "a change of the rows after the last step, and everything recomputed",
         and_again(put(TRAINING, "data_changes", [OTHER_ROWS])),
+        "course of training",
+    ),
+    "extension": Forgery(
+        "an extension to fewer steps, and everything recomputed",
+        and_again(put(TRAINING, "extensions", [SHORTENED])),
         "course of training",
     ),
     "parameters": Forgery(

@@ -3,11 +3,11 @@ from typing import Any
 
 import yaml
 
-from escoita.cards.sections import curve, data_changes, pace
+from escoita.cards.sections import curve, data_changes, extensions, pace
 from escoita.cards.verify.text import figures_of
 from escoita.evaluation.presentation import normalizer_text
 from escoita.recipe.schema import Recipe
-from escoita.records.training import CorpusUse, DataChange
+from escoita.records.training import CorpusUse, DataChange, RunExtension
 from tests.cards.card_samples import MARKDOWN, headings, make_card, table_rows
 from tests.cards.samples import (
     recipe,
@@ -102,6 +102,15 @@ def test_run_that_resumed_with_changed_data(tmp_path: Path) -> None:
     assert "126.51 %" in figures_of(curve(record)[1])
     only_order = training(loss=[], data_changes=[changed(added=0, removed=0, changed=0)])
     assert figures_of(data_changes(only_order)[0]) == ["100", "1,600", "1.0"]
+
+
+def test_run_that_was_extended(tmp_path: Path) -> None:
+    extension = {"step": 300, "unit": "steps", "before": 300, "now": 600, "date": "2026-03-01T10:00:00+00:00"}
+    record = validated_training(extensions=[RunExtension.model_validate(extension)])
+    (sentence,) = extensions(record)
+    assert figures_of(sentence)[-2:] == ["300", "600"] and "2026-03-01" in sentence
+    assert sentence in make_card(tmp_path / "a", training_record=record)
+    assert extensions(validated_training()) == []
 
 
 def test_rates_on_other_validation_clips_are_not_compared() -> None:

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from escoita.errors import EscoitaError
 from escoita.evaluation import endpoint as module
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.endpoint import Endpoint, EndpointError
 from escoita.evaluation.endpoint_evaluation import Plan, evaluate_endpoint, request_for_endpoint, system_name
 from escoita.records.evaluation import EvaluationRecord
@@ -16,6 +17,7 @@ from escoita.serve.models import find_models, load_engine
 from escoita.serve.service import Service
 from tests.conftest import write_manifest
 from tests.evaluation.endpoint_double import Double, double, text
+from tests.models.samples import write_whisper
 from tests.serve.conftest import served
 
 
@@ -122,6 +124,34 @@ def test_markup_of_a_server_is_text_in_the_report(server: Double, manifest: Path
     assert "<script>alert" not in page
     assert "<img src=x>" not in page
     assert record.main_system.name == "m"
+
+
+def test_baselines_transcribe_the_same_clips_on_this_machine(server: Double, manifest: Path, tmp_path: Path) -> None:
+    """The difference is that of paired clips, with the served model as the main system."""
+    baseline, out = write_whisper(tmp_path / "a-whisper"), tmp_path / "out"
+    asked = request_for_endpoint("m", out, [manifest], "uz", baselines=[baseline])
+    with Endpoint(server.url, "m", {}) as endpoint:
+        record = evaluate_endpoint(endpoint, asked, lambda plan: None, 2)
+    assert [system.name for system in record.systems] == ["m", "a-whisper"]
+    assert record.main_system.endpoint is not None and record.systems[1].endpoint is None
+    assert record.systems[1].base_sha256
+    (result,) = record.corpora
+    difference = result.against("a-whisper")
+    assert difference is not None
+    assert difference.wer == pytest.approx(result.main_system.normalized.wer - result.systems[1].normalized.wer)
+    assert len(server.requests) == result.n == 6
+    assert score(out, record.normalizer, record.resamples) == record
+
+
+def test_unusable_baselines_are_refused_before_anything_is_sent(
+    server: Double, manifest: Path, tmp_path: Path
+) -> None:
+    for model in ("./quickstart/gemma4", write_whisper(tmp_path / "m")):  # needs a prompt; has the name of the system
+        asked = request_for_endpoint("m", tmp_path / "out", [manifest], "uz", baselines=[model])
+        with Endpoint(server.url, "m", {}) as endpoint, pytest.raises(EscoitaError) as refused:
+            evaluate_endpoint(endpoint, asked, lambda plan: None)
+        assert str(refused.value.value) in (model, "m")
+    assert server.requests == []
 
 
 def test_names_of_systems() -> None:

@@ -71,6 +71,8 @@ def test_a_finished_run_trains_on_with_more_steps(
     assert losses(second)[:2] == losses(first) and len(losses(second)) == 5
     assert second.adapter_sha256 != first.adapter_sha256
     assert RunDirectory(longer.run_path).load_recipe().training["max_steps"] == 5
+    (extension,) = TrainingRecord.read(RunDirectory(longer.run_path).training).extensions
+    assert (extension.step, extension.unit, extension.before, extension.now) == (2, "steps", 2, 5)
     assert "training.max_steps" in capfd.readouterr().err
     assert train(longer) == second  # it is finished again
 

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,28 @@ def test_an_adapter_names_its_base(adapter: str) -> None:
     assert models.adapters == {"galician": adapter}
     assert models.base_name == BASE
     assert find_models([adapter]).adapters == {"gl": adapter}  # not where it lies
+
+
+def test_an_adapter_without_a_record_takes_prompt_and_language(adapter: str, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    shutil.copytree(adapter, foreign)
+    (foreign / "escoita.json").unlink()
+    for given in ((None, None), ("gl", None), (None, "Listen.")):
+        with pytest.raises(EscoitaError) as refused:
+            find_models([str(foreign)], None, None, *given)
+        assert refused.value.path == str(foreign)
+    sources = [f"foreign={foreign}", f"known={adapter}"]
+    models = find_models(sources, language="gl", prompt="Write.", system="You listen.")
+    assert models.records["foreign"].prompt == Prompt(user="Write.", system="You listen.")
+    assert models.records["known"].prompt == Prompt(user="Listen.")  # as in its training
+    assert models.languages() == {"foreign": "gl", "known": "gl"}
+    with load_engine(find_models(sources, language="gl", prompt="Listen.")) as engine:
+        texts = []
+        for name in ("foreign", "known"):
+            *_, last = engine.stream(clip(16_000), name)
+            assert last.transcript is not None
+            texts.append(last.transcript.text)
+    assert texts[0].startswith(texts[1][:5])  # the token limits differ
 
 
 def test_several_models_of_one_base(quickstart_run: Path, adapter: str) -> None:

@@ -106,6 +106,36 @@ def test_a_job_whose_connection_is_cut_continues_and_is_shown_again(visit: Visit
         expect(page.locator("#stop")).to_be_hidden()
 
 
+def test_a_comparison_whose_connection_is_cut_continues_and_is_shown_again(visit: Visit, demo: Demo) -> None:
+    from playwright.sync_api import expect
+
+    with served(demo) as direct, (forwarder := Forwarder(direct)).running() as address:
+        page = visit(address)
+        page.get_by_role("tab").nth(1).click()
+        texts, status = page.locator("#compare-texts textarea"), page.locator("#compare-status")
+        page.locator("#compare-recording [data-testid=source-select] button").first.click()
+        page.locator("#compare-recording input[type=file]").set_input_files(CLIP)
+        page.locator("#compare-recording .component-wrapper").wait_for()
+        page.locator("#compare").click()
+        page.wait_for_function("document.querySelector('#compare-texts textarea').value.includes('soz2')")
+        with page.expect_navigation():
+            forwarder.cut()
+        page.get_by_role("tab").nth(1).click()
+        expect(status).to_contain_text(translate("status.resumed", name=CLIP.name))
+        assert texts.first.input_value().startswith("soz0 soz1 soz2")
+        expect(page.locator("#compare-stop")).to_be_visible()
+        expect(texts.last).to_have_value(TEXT)
+        assert texts.first.input_value() == TEXT
+        expect(page.locator("#compare-stop")).to_be_hidden()
+        expect(page.locator("#comparison section")).to_have_count(1)
+        demo.jobs._jobs.clear()
+        page.reload()
+        page.get_by_role("tab").nth(1).click()
+        expect(status).to_contain_text(translate("status.kept", name=CLIP.name))
+        expect(texts.last).to_have_value(TEXT)
+        assert texts.first.input_value() == TEXT
+
+
 def test_a_finished_text_is_restored_and_forgotten_with_its_recording(visit: Visit, demo: Demo) -> None:
     from playwright.sync_api import expect
 

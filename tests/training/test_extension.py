@@ -6,10 +6,19 @@ from unittest.mock import patch
 import pytest
 import yaml
 
+from escoita.errors import RecordError
 from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
-from escoita.training.checkpointing import ChangedRecipeError, refuse_other_recipe
-from escoita.training.extension import Extension, NoCheckpointError, OutOfPatienceError, extension_of, reopen
+from escoita.training.checkpointing import ChangedRecipeError, refuse_other_recipe, start_over
+from escoita.training.extension import (
+    Extension,
+    NoCheckpointError,
+    OutOfPatienceError,
+    extension_of,
+    read_extensions,
+    reopen,
+    save_extension,
+)
 from tests.samples import RECIPE
 
 
@@ -66,6 +75,30 @@ def test_only_a_schedule_with_an_end_is_mentioned() -> None:
     lines = [str(Extension("training.max_steps", 6, 10, schedule)) for schedule in ("cosine", "constant")]
     assert ["schedule" in line for line in lines] == [True, False]
     assert all("6" in line and "10" in line and "training.max_steps" in line for line in lines)
+
+
+def test_extensions_are_stored_until_the_run_starts_over(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+
+    def extend(before: int, now: int, step: int | None) -> list[tuple[int, float, float]]:
+        recipe(max_steps=before).write(run.recipe)
+        checkpoint = None if step is None else run.checkpoints / f"checkpoint-{step}"
+        save_extension(run, recipe(max_steps=now), checkpoint)
+        return [(each.step, each.before, each.now) for each in read_extensions(run)]
+
+    assert read_extensions(run) == [] and extend(6, 6, 4) == []
+    assert extend(6, 10, 6) == [(6, 6, 10)]
+    assert extend(6, 10, 6) == [(6, 6, 10)]  # the first command was killed before it replaced the recipe
+    assert extend(10, 20, 8) == [(6, 6, 10), (8, 10, 20)]
+    assert extend(20, 20, 18) == [(6, 6, 10), (8, 10, 20)]
+    (run.checkpoints / "extensions.json").write_text("[{}]")
+    with pytest.raises(RecordError) as refused:
+        read_extensions(run)
+    assert refused.value.path == run.checkpoints / "extensions.json"
+    start_over(run)
+    assert read_extensions(run) == []
+    extend(6, 10, 6)
+    assert extend(6, 10, None) == []
 
 
 def finished(folder: Path, not_improved: int = 0, step: int | None = 4) -> tuple[RunDirectory, Path]:

@@ -198,6 +198,13 @@ def _course(training: TrainingRecord) -> Differences:
     changes = [change.step for change in training.data_changes]
     if changes != sorted(set(changes)) or any(not 0 < step < training.steps for step in changes):
         yield f"data_changes: steps {changes} are not in ascending order, or not within the {training.steps} steps"
+    extended = training.extensions
+    steps = [each.step for each in extended]
+    if steps != sorted(steps) or any(not 0 < step <= training.steps for step in steps):
+        yield f"extensions: steps {steps} are not in ascending order, or not within the {training.steps} steps"
+    limits = [limit for each in extended for limit in (each.before, each.now)]
+    if any(each.now <= each.before for each in extended) or limits[1:-1:2] != limits[2::2]:
+        yield "extensions: the limits do not follow one another"
     compared_steps = (point for point in training.validation if point.step > training.comparable_since)
     rates = {point.step: point.wer for point in compared_steps if point.wer is not None}
     best = training.kept_step

@@ -11,7 +11,7 @@ from escoita.inference.streaming import Partial
 from escoita.space.differences import Comparison, compare, marked, too_long
 from escoita.space.handlers import error_line, messages, transcribe_recording
 from escoita.space.jobs import Job
-from escoita.space.saved import Saved, browser_state, storable, when_stored
+from escoita.space.saved import browser_state, restored, stop_job, storable, when_stored
 from escoita.space.status import NOTES, queue_line
 from escoita.space.tabs.about import normalizer_of
 from escoita.space.tabs.transcribe import example_labels
@@ -173,15 +173,10 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             yield gr.skip(), gr.skip(), error_line(error, language), {}, gr.Button(visible=False)
 
     def restore(state: object, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        language, kept = visitor_language(request, demo.settings.languages), Saved.of(state)
-        job = demo.jobs.find(kept.job)
-        if job is not None:
-            key = "status.resumed" if job.ended is None else "status.restored"
-            yield from follow(job, language, kept.note(key, language))
-        elif kept.shown and len(kept.texts) == len(texts):
-            yield *kept.texts, kept.note("status.kept", language), gr.skip(), gr.skip()
-        else:
-            yield tuple(gr.skip() for _ in outputs)
+        def kept(both: tuple[str, ...], note: str) -> tuple[Any, ...]:
+            return *both, note, gr.skip(), gr.skip()
+
+        yield from restored(demo, state, request, follow, kept, len(texts))
 
     def show_differences(one: str, other: str, reference: str, first: str, second: str, request: gr.Request) -> str:
         language = visitor_language(request, demo.settings.languages)
@@ -196,10 +191,7 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
                 yield api_answer(result, reference, normalizer)
 
     def stopped(state: object, request: gr.Request) -> tuple[str, gr.Button]:
-        if (job := demo.jobs.find(Saved.of(state).job)) is not None:
-            job.stop()
-        language = visitor_language(request, demo.settings.languages)
-        return translate("status.stopped", language), gr.Button(visible=False)
+        return stop_job(demo, state, request)
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     audio.change(None, None, [*texts, status, comparison, saved], js=RESET, **private)

@@ -13,7 +13,7 @@ from escoita.space.downloads import segments_of, write_downloads
 from escoita.space.handlers import Transcribed, error_line, messages, transcribe_recording
 from escoita.space.jobs import Job
 from escoita.space.refusals import translatable
-from escoita.space.saved import Saved, browser_state, storable, when_stored
+from escoita.space.saved import browser_state, restored, stop_job, storable, when_stored
 from escoita.space.status import generation_settings_line, progress_line, segment_list, waveform
 from escoita.space.tabs.about import cached_record
 from escoita.space.tabs.feedback import feedback_box
@@ -112,15 +112,10 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             yield skip, error_line(error, language), skip, skip, skip, None, {}, hidden
 
     def restore(state: object, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        language, kept = visitor_language(request, demo.settings.languages), Saved.of(state)
-        job = demo.jobs.find(kept.job)
-        if job is not None:
-            key = "status.resumed" if job.ended is None else "status.restored"
-            yield from follow(job, language, kept.note(key, language))
-        elif kept.shown:
-            yield kept.texts[0], kept.note("status.kept", language), "", "", None, None, gr.skip(), gr.skip()
-        else:
-            yield tuple(gr.skip() for _ in outputs)
+        def kept(texts: tuple[str, ...], note: str) -> tuple[Any, ...]:
+            return texts[0], note, "", "", None, None, gr.skip(), gr.skip()
+
+        yield from restored(demo, state, request, follow, kept)
 
     def finish(done: Transcribed | None, line: str, request: gr.Request) -> tuple[str, list[str], str]:
         language = visitor_language(request, demo.settings.languages)
@@ -145,10 +140,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
                 yield partial.text
 
     def stopped(state: object, request: gr.Request) -> tuple[str, gr.Button]:
-        if (job := demo.jobs.find(Saved.of(state).job)) is not None:
-            job.stop()
-        language = visitor_language(request, demo.settings.languages)
-        return translate("status.stopped", language), gr.Button(visible=False)
+        return stop_job(demo, state, request)
 
     def show_settings(name: str | None, request: gr.Request) -> str:
         return _settings_line(demo, name, visitor_language(request, demo.settings.languages))
