@@ -24,6 +24,7 @@ def generated() -> dict[str, str]:
                 "method",
                 "Unsloth",
                 "tried here",
+                "experimental",
             ),
             (
                 (
@@ -35,6 +36,7 @@ def generated() -> dict[str, str]:
                     "modules: the audio encoder whole" if info.modules else "LoRA on both towers",
                     "yes" if info.unsloth else "no",
                     info.tried,
+                    "yes" if info.experimental else "no",
                 )
                 for info in FAMILIES
             ),

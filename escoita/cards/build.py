@@ -13,7 +13,7 @@ from escoita.cards.anonymize import anonymized_data
 from escoita.cards.context import facts_of
 from escoita.cards.editing import existing_card, revise, sealed
 from escoita.cards.metadata import citation, hub_id, metadata
-from escoita.cards.sections import architecture, example, overlaps
+from escoita.cards.sections import architecture, example, experimental, overlaps
 from escoita.cards.snippets import snippets
 from escoita.cards.template import own_template, render
 from escoita.errors import RecordError
@@ -160,6 +160,7 @@ def facts(
         "example": chosen,
         "example_clips": sum(result.n for result in evaluation.corpora if chosen and result.name == chosen.corpus),
         "architecture": architecture(recipe, training.family),
+        "experimental": experimental(training.family),
         "citation": citation(recipe, training, base, adapter),
         "base": base,
         "base_url": f"https://huggingface.co/{base}" if hub_id(base) else None,

@@ -11,7 +11,7 @@ import pyarrow as pa
 from escoita.evaluation.predictions import predictions_path, public_ids, read_predictions
 from escoita.metrics.normalizers import normalizer
 from escoita.metrics.wer import word_edits
-from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.families import BY_MODEL_TYPE, EXPERIMENTAL
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
 from escoita.records.evaluation import ADAPTER_SYSTEM, EvaluationRecord
@@ -33,6 +33,12 @@ def architecture(recipe: Recipe, family: str) -> str:
     """
     info = BY_MODEL_TYPE.get(family)
     return recipe.card.architecture or (info.architecture if info else "")
+
+
+def experimental(family: str) -> str:
+    """Return the sentence about an experimental model family, by its name in the record, or an empty string."""
+    info = BY_MODEL_TYPE.get(family)
+    return EXPERIMENTAL.format(title=info.title) if info and info.experimental else ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 LANGUAGE_LAYERS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 WHISPER_LAYERS = r".*audio_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)|.*multi_modal_projector\.linear.*"
 RANDOM_WEIGHTS = "random weights"
+# What the attribute `experimental` means, for cards and the preflight check.
+EXPERIMENTAL = (
+    "Support for {title} in escoita is experimental: it was tested on small bases with the same architecture, and not "
+    "on published weights."
+)
 ANY_TEXT = "any text"
 
 
@@ -41,6 +46,7 @@ class FamilyInfo:
         torchvision_until (`tuple[str, str]`, *optional*): The last version of transformers whose processor needs
             torchvision, and the first version known not to need it.
         tried (`str`): The tests and trainings of the family, as Markdown.
+        experimental (`bool`): Whether no test or training of this project has used published weights of the family.
         architecture (`str`): The description of the architecture for the card.
         citation (`dict[str, str]`, *optional*): The fields of the BibTeX entry of the paper, in TeX.
         snippet (`str`): The template name of the code snippet for Transformers and PEFT, in
@@ -64,6 +70,7 @@ class FamilyInfo:
     unsloth: bool = False
     torchvision_until: tuple[str, str] | None = None
     tried: str = RANDOM_WEIGHTS
+    experimental: bool = True
     architecture: str
     citation: dict[str, str] | None = None
     snippet: str = ""
@@ -107,6 +114,23 @@ FAMILIES = (
             "reads them together with the text of the prompt and generates the transcript token by token."
         ),
         snippet="gemma4",
+    ),
+    FamilyInfo(
+        title="Gemma 4 12B",
+        model_types=("gemma4_unified",),
+        implementation="gemma4_unified:Gemma4UnifiedFamily",
+        bases=("google/gemma-4-12B-it",),
+        license="apache-2.0",
+        longest_clip="30 s, the model's limit",
+        limit="`audio_seq_length` × `audio_ms_per_token` of the processor",
+        audio_layers=r".*embed_audio\.embedding_projection",
+        trains_in_fp16=False,  # not tried on real weights; those of other Gemma models exceed the range of fp16
+        torchvision_until=("5.17.0", "5.23.0"),
+        architecture=(
+            "A decoder-only audio language model without an audio encoder. A linear projection maps frames of 40 ms "
+            "of samples to the embeddings of the audio tokens in the prompt. The language model reads them together "
+            "with the text of the prompt and generates the transcript token by token."
+        ),
     ),
     FamilyInfo(
         title="Gemma 3n",

@@ -59,6 +59,108 @@ def save(model: torch.nn.Module, folder: Path, ends: int | list[int], pad: int) 
     model.save_pretrained(folder)
 
 
+def gemma4_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of bytes with the special tokens of Gemma 4."""
+    return bytes_tokenizer(
+        ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>"]
+        + ["<|image>", "<|audio>", "<|image|>", "<|audio|>", "<image|>", "<audio|>", "<|video|>"],
+        pad="<pad>",
+        eos="<eos>",
+        boa_token="<|audio>",
+        eoa_token="<audio|>",
+        audio_token="<|audio|>",
+        boi_token="<|image>",
+        eoi_token="<image|>",
+        image_token="<|image|>",
+    )
+
+
+GEMMA4 = (
+    "<bos>{% for turn in messages %}<|turn>{{ 'model' if turn.role == 'assistant' else turn.role }}\n"
+    "{% if turn.content is string %}{{ turn.content }}{% else %}{% for part in turn.content %}"
+    "{% if part.type == 'audio' %}<|audio|>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<turn|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|turn>model\n{% endif %}"
+)
+
+
+def write_gemma4_unified(folder: Path) -> None:
+    """Write a Gemma 4 without an audio tower, whose full attention layers use their keys as values."""
+    from transformers import (
+        Gemma4UnifiedAudioFeatureExtractor,
+        Gemma4UnifiedConfig,
+        Gemma4UnifiedForConditionalGeneration,
+    )
+
+    from escoita.models.gemma4_unified import Gemma4UnifiedAudioProcessor
+
+    tokenizer = gemma4_tokenizer()
+    ids = tokenizer.convert_tokens_to_ids
+    extractor = Gemma4UnifiedAudioFeatureExtractor()
+    Gemma4UnifiedAudioProcessor(extractor, tokenizer, chat_template=GEMMA4).save_pretrained(folder)
+    text = TEXT | {
+        "vocab_size": len(tokenizer),
+        "layer_types": ["sliding_attention", "full_attention"],
+        "sliding_window": 512,
+        "global_head_dim": 16,
+        "num_global_key_value_heads": 1,
+        "attention_k_eq_v": True,
+        "final_logit_softcapping": 30.0,
+    }
+    config = Gemma4UnifiedConfig(
+        text_config=text,
+        audio_config={},
+        vision_config={"patch_size": 2, "mm_embed_dim": 32, "mm_posemb_size": 4, "output_proj_dims": 32},
+        audio_token_id=ids("<|audio|>"),
+        image_token_id=ids("<|image|>"),
+        video_token_id=ids("<|video|>"),
+    )
+    model = Gemma4UnifiedForConditionalGeneration(config)
+    save(model, folder, [ids("<eos>"), ids("<turn|>")], ids("<pad>"))
+
+
+def write_gemma4_shared(folder: Path) -> None:
+    """Write a Gemma 4 with shared keys and values, per-layer embeddings and logit softcapping, as the E4B base has."""
+    from transformers import Gemma4AudioFeatureExtractor, Gemma4Config, Gemma4ForConditionalGeneration
+
+    from escoita.models.gemma4 import Gemma4AudioProcessor
+
+    tokenizer = gemma4_tokenizer()
+    ids = tokenizer.convert_tokens_to_ids
+    extractor = Gemma4AudioFeatureExtractor(feature_size=16)
+    Gemma4AudioProcessor(extractor, tokenizer, chat_template=GEMMA4).save_pretrained(folder)
+    text = TEXT | {
+        "num_hidden_layers": 4,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "num_kv_shared_layers": 2,
+        "sliding_window": 512,
+        "global_head_dim": 32,
+        "vocab_size": len(tokenizer),
+        "vocab_size_per_layer_input": len(tokenizer),
+        "hidden_size_per_layer_input": 8,
+        "final_logit_softcapping": 30.0,
+    }
+    audio = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "output_proj_dims": 32,
+        "subsampling_conv_channels": [16, 4],
+        "use_clipped_linears": True,
+    }
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision |= {"num_key_value_heads": 2, "head_dim": 8, "global_head_dim": 8, "position_embedding_size": 16}
+    config = Gemma4Config(
+        text_config=text,
+        audio_config=audio,
+        vision_config=vision,
+        audio_token_id=ids("<|audio|>"),
+        image_token_id=ids("<|image|>"),
+        video_token_id=ids("<|video|>"),
+    )
+    model = Gemma4ForConditionalGeneration(config)
+    save(model, folder, [ids("<eos>"), ids("<turn|>")], ids("<pad>"))
+
+
 def write_gemma3n(folder: Path) -> None:
     """Write a Gemma 3n with its turns, audio tokens and extractor; its configuration only names a vision tower."""
     from transformers import Gemma3nAudioFeatureExtractor, Gemma3nConfig

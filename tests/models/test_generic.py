@@ -50,6 +50,24 @@ class Case:
 
 
 CASES = {
+    "gemma4": Case(
+        bases.write_gemma4_shared,
+        "Escoita.",
+        "<bos><|turn>user\n<|audio>{audio}<audio|>Escoita.<turn|>\n<|turn>model\n",
+        "<|audio|>",
+        (38, 18),  # 40 ms each
+        "<turn|>",
+        "<bos><|turn>system\nTi escoitas.<turn|>\n<|turn>user\n",
+    ),
+    "gemma4_unified": Case(
+        bases.write_gemma4_unified,
+        "Escoita.",
+        "<bos><|turn>user\n<|audio>{audio}<audio|>Escoita.<turn|>\n<|turn>model\n",
+        "<|audio|>",
+        (38, 18),  # 40 ms each
+        "<turn|>",
+        "<bos><|turn>system\nTi escoitas.<turn|>\n<|turn>user\n",
+    ),
     "gemma3n": Case(
         bases.write_gemma3n,
         "Escoita.",

@@ -15,7 +15,7 @@ import torch
 from packaging.requirements import Requirement
 
 from escoita.errors import EscoitaError, RecipeError
-from escoita.models.families import FamilyInfo
+from escoita.models.families import EXPERIMENTAL, FamilyInfo
 from escoita.recipe.schema import Recipe
 from escoita.training.checkpointing import MIN_CHECKPOINTS
 from escoita.training.preflight.memory import GIGABYTE, Estimate
@@ -364,6 +364,13 @@ def find_base(recipe: Recipe, base: Base, model_type: str) -> Iterator[Finding]:
         advice = f"accept its terms at https://huggingface.co/{recipe.base} with the account of the token"
         found = "gated: its terms must be accepted" + ("" if get_token() else ", and no token is set")
         yield Finding("warning" if get_token() else "refusal", "base", found, advice)
+
+
+def find_family(info: FamilyInfo) -> Iterator[Finding]:
+    """Report whether the family of the base is experimental."""
+    if info.experimental:
+        advice = "train 20 steps, and compare memory and error rates with your expectation, before a long run"
+        yield Finding("ok", "family", EXPERIMENTAL.format(title=info.title), advice)
 
 
 def find_license(recipe: Recipe, base: Base) -> Iterator[Finding]:

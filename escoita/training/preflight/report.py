@@ -23,6 +23,7 @@ from escoita.training.preflight.checks import (
     Mark,
     find_base,
     find_disk,
+    find_family,
     find_license,
     find_machine,
     find_versions,
@@ -123,6 +124,7 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
         return
 
     yield from find_base(recipe, about, family.info.name)
+    yield from find_family(family.info)
     yield from find_license(recipe, about)
     # A recipe that is already refused is not tried.
     accepted = not any(finding.mark == "refusal" for finding in settings)
