@@ -15,6 +15,9 @@ from escoita.errors import CorpusError
 from escoita.recipe.schema import Column
 
 
+ARCHIVES = (".tar", ".tgz", ".tar.gz")
+
+
 class UnknownLayoutError(CorpusError):
     """
     Report a folder in which no recordings with transcripts were found.
@@ -62,42 +65,51 @@ def inspect(
             return hub(source, language, extracted)
         raise CorpusError("not found", path=source)
     listing = Listing(path)
-    found = None
-    if path.is_dir():
-        for native in (common_voice, fleurs):
-            if found := native(listing, path, language, extracted):
-                return found
-        for read in (read_kaldi, read_librispeech, read_lhotse):
-            if found := read(listing, language):
-                return _with_outside(found, listing)
-        annotated = read_annotations(listing, language, tiers)
-        tables = read_all_tables(listing, listing.files(*SUFFIXES), language, columns or {})
-        # A table that lists recordings, such as one of metadata, has far fewer rows than the recordings have segments.
-        if annotated and (tiers or not tables or len(annotated.rows) > 3 * len(tables.rows)):
-            found = annotated
-        else:
-            found = tables or read_texts(listing, language)
-        if not found and (files := listing.files(".parquet")):
-            found = parquet(path, files, language, extracted)
-        if not found and (archives := listing.files(".tar", ".tgz", ".gz")):
-            found = extract_tar(archives, extracted)
-    elif path.suffix.lower() == ".parquet":
+    found = _in_folder(listing, path, language, extracted, columns or {}, tiers) if path.is_dir() else None
+    if path.suffix.lower() == ".parquet":
         found = parquet(path, [path], language, extracted)
-    elif path.suffix.lower() in (".tar", ".tgz", ".gz"):
+    elif path.name.lower().endswith(ARCHIVES):
         found = extract_tar([path], extracted)
-    else:
-        found = read_all_tables(listing, [path], language, columns or {}) or _annotations_of(
-            path, listing, language, tiers
-        )
+    elif not path.is_dir():
+        found = _annotations_of(path, listing, language, tiers)
+        found = found or read_all_tables(listing, [path], language, columns or {}, required=True)
     if not found or not (found.rows or found.native):
-        raise UnknownLayoutError(path=source, recordings=len(listing.recordings))
-    return _with_outside(found, listing)
-
-
-def _with_outside(found: Found, listing: Listing) -> Found:
+        hint = found.notes[0] if found and found.notes else None
+        raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)
     if listing.outside:
         found.notes.append(f"Links to files outside of the folder, which are not followed: {listing.outside:,}")
     return found
+
+
+def _in_folder(
+    listing: Listing,
+    path: Path,
+    language: str,
+    extracted: Path,
+    columns: Mapping[Column, str],
+    tiers: Collection[str],
+) -> Found | None:
+    """Read a folder in the first layout that fits."""
+    for native in (common_voice, fleurs):
+        if found := native(listing, path, language, extracted):
+            return found
+    for read in (read_kaldi, read_librispeech, read_lhotse):
+        if found := read(listing, language):
+            return found
+    annotated = read_annotations(listing, language, tiers)
+    tables = read_all_tables(listing, listing.files(*SUFFIXES), language, columns)
+    # A table that lists recordings, such as one of metadata, has far fewer rows than the recordings have segments.
+    if annotated and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
+        annotated.notes += [line for line in tables.notes if line.startswith("Not used")]
+        return annotated
+    if tables.rows:
+        return tables
+    if found := read_texts(listing, language):
+        return found
+    if files := listing.files(".parquet"):
+        return parquet(path, files, language, extracted)
+    archives = [each for each in listing.files(".tar", ".tgz", ".gz") if each.name.lower().endswith(ARCHIVES)]
+    return extract_tar(archives, extracted) if archives else tables
 
 
 def _annotations_of(path: Path, listing: Listing, language: str, tiers: Collection[str]) -> Found | None:

@@ -21,7 +21,7 @@ _NAMES: dict[Column | Literal["end"], str] = {
     "text": r"text|txt|sentence|transcri|trascri|transkri|verbatim|frase|oracion|satz|phrase|matn|^gap(lar)?$|metin"
     r"|cumle|kalimat|teks|zdanie|tekst|текст|матн|гап|транскри|предложен|фраза|كلام|نص|文本|句子|テキスト|utterance",
     "speaker": r"speaker|spk|client_?id|locutor|falante|hablante|parlante|locuteur|sprecher|spreker|talker|narrator"
-    r"|reader|informant|consultant|participant|person|soʻzlovchi|sozlovchi|so.zlovchi|gapiruvchi|konusmaci|penutur"
+    r"|reader|informant|consultant|participant|person|soʻzlovchi|sozlovchi|so.zlovchi|gapiruvchi|konusmac|penutur"
     r"|диктор|говорящ|спикер|сўзловчи|mowca|المتحدث|说话人|話者",
     "gender": r"gender|sex|xenero|genero|genre|geschlecht|jins|cinsiyet|kelamin|пол|жинс|plec",
     "split": r"split|subset|partition|particion|partic|^set$|^part$|^parte$|conxunto",
@@ -98,6 +98,9 @@ def recognize(table: Table, listing: Listing, chosen: Mapping[Column, str] | Non
     """
     chosen = chosen or {}
     folder, rows = table.path.parent, table.rows
+    if table.header is None:  # spreadsheets often begin with a title
+        title = next((index for index, (_, row) in enumerate(rows) if sum(map(bool, map(str.strip, row))) > 1), 0)
+        rows = rows[title:]
     width = max((len(row) for _, row in rows[:_SAMPLE]), default=0)
     header = table.header or ([cell.strip() for cell in rows[0][1]] if rows else [])
     sample = [row for _, row in rows[:_SAMPLE]]

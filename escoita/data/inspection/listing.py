@@ -10,6 +10,8 @@ from escoita.utils.formatting import visible
 
 
 MOST_FILES = 1_000_000
+# Of more recordings with one name, none is chosen by its folders: it would take too long.
+_MOST_ALIKE, _DEEPEST = 1_000, 10
 # File systems take paths of at most this many bytes.
 _LONGEST_PATH = 4096
 RECORDINGS = (*AUDIO_SUFFIXES, ".mp4", ".mov", ".3gp", ".caf", ".aac", ".aiff", ".aif", ".wma", ".amr", ".oga")
@@ -31,6 +33,7 @@ class Listing:
         self.recordings: list[Path] = []
         self.by_suffix: dict[str, list[Path]] = {}
         self.outside = 0
+        self._folders: dict[Path, str] = {}
         self._by_path: dict[str, Path] = {}
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
@@ -38,6 +41,7 @@ class Listing:
         count = 0
         for parent, folders, names in os.walk(self.root, onerror=_refuse):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
+            self.outside += sum(os.path.islink(os.path.join(parent, name)) for name in folders)
             for name in sorted(names):
                 count += 1
                 if count > MOST_FILES:
@@ -88,21 +92,30 @@ class Listing:
             parts = parts[len(parts) - parts[::-1].index("..") :]
         if not parts:
             return None
-        above = "" if folder is None else _plain(folder.relative_to(self.root).as_posix())
+        above = "" if folder is None else self._above(folder)
         for start in (above, ""):
             path = "/".join([start, *parts] if start not in ("", ".") else parts)
             if path in self._by_path:
                 return self._by_path[path]
         stem = parts[-1].rpartition(".")[0] if parts[-1].endswith(RECORDINGS) else parts[-1]
-        near = [] if folder is None else [path for path in self._by_stem.get(stem, ()) if path.parent == folder]
-        for candidates in (self._by_name.get(parts[-1], []), near, self._by_stem.get(stem, [])):
+        alike = self._by_stem.get(stem, [])
+        near = [path for path in alike[:_MOST_ALIKE] if path.parent == folder]
+        for candidates in (self._by_name.get(parts[-1], []), near, alike):
             if found := self._best(candidates, parts[:-1]):
                 return found
         return None
 
+    def _above(self, folder: Path) -> str:
+        """Return the path of a folder below the root."""
+        if folder not in self._folders:
+            self._folders[folder] = _plain(folder.relative_to(self.root).as_posix())
+        return self._folders[folder]
+
     def _best(self, candidates: list[Path], parents: list[str]) -> Path | None:
         """Return the only candidate, or the only one in the deepest folders that the name states."""
-        for depth in range(len(parents), -1, -1):
+        if len(candidates) > _MOST_ALIKE:
+            return None
+        for depth in range(min(len(parents), _DEEPEST), -1, -1):
             ending = parents[len(parents) - depth :]
             matching = [
                 path

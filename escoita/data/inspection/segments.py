@@ -20,6 +20,8 @@ _OTHER = re.compile(
     r"|перевод|english|español",
     re.IGNORECASE,
 )
+# Names of tiers that are shown.
+_SHOWN = 6
 _TITLES = {
     "elan": "ELAN files",
     "textgrid": "TextGrids",
@@ -59,19 +61,25 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
         formats[name] += 1
     if not any(files.values()):
         return None
-    kinds = _kinds(files, tiers)
+    chosen = _choose_tiers(files, tiers)
+    by_kind: dict[str, set[str]] = defaultdict(set)
+    for segment in (segment for segments in files.values() for segment in segments if segment.tier in chosen):
+        by_kind[segment.kind].add(segment.tier)
+    # Several tiers of one type, or of none, are those of speakers.
+    of_speakers = {tier for tiers in by_kind.values() if len(tiers) > 1 for tier in tiers} | (
+        chosen & set(by_kind) if len(chosen) > 1 else set()
+    )
     found.layout = "recordings with " + " and ".join(f"{count} {_TITLES[name]}" for name, count in formats.items())
     empty = others = 0
     for path, segments in files.items():
         for segment in segments:
-            if kinds and (segment.kind or segment.tier) not in kinds:
+            if chosen and segment.tier not in chosen:
                 others += 1
             elif not segment.text.strip():
                 empty += 1
             else:
                 name = segment.recording or path.stem
                 recording = listing.find(name, path.parent) or listing.find(path.stem, path.parent)
-                length = segment.end - segment.start
                 found.add(
                     recording,
                     name,
@@ -79,41 +87,51 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
                     path,
                     segment.row,
                     id=f"{(recording or path).stem}-{round(1000 * segment.start):08d}",
-                    speaker=segment.speaker,
+                    speaker=segment.speaker or (segment.tier if segment.tier in of_speakers else ""),
                     offset=segment.start,
-                    duration=length,
+                    duration=segment.end - segment.start,
                 )
-    if kinds:
-        found.notes.append(f"Tiers with transcripts: {', '.join(sorted(kinds))} ({others:,} segments of other tiers)")
+    if chosen:
+        shown = ", ".join(sorted(chosen)[:_SHOWN]) + (
+            f" and {len(chosen) - _SHOWN:,} others" if chosen and len(chosen) > _SHOWN else ""
+        )
+        found.notes.append(f"Tiers with transcripts: {shown} ({others:,} segments of other tiers; see --tier)")
+    if of_speakers and any(not segment.speaker for each in files.values() for segment in each):
+        found.notes.append("Speakers: the names of the tiers that name no participant")
     if empty:
         found.notes.append(f"Empty segments, which are not used: {empty:,}")
     return found if found.rows else None
 
 
-def _kinds(files: dict[Path, list[Segment]], tiers: Collection[str]) -> set[str]:
-    """Return the types of the tiers that contain transcripts; none if the formats have no tiers."""
-    texts: dict[str, list[str]] = defaultdict(list)
-    names: dict[str, set[str]] = defaultdict(set)
-    for segment in (segment for segments in files.values() for segment in segments):
-        if kind := segment.kind or segment.tier:
-            names[kind] |= {segment.tier, kind}
-            if segment.text.strip():
-                texts[kind].append(segment.text)
-    if tiers:
-        wanted = {kind for kind, known in names.items() if known & set(tiers)}
-        missing = set(tiers) - {name for known in names.values() for name in known}
-        if missing:
-            known = sorted({name for each in names.values() for name in each})
-            raise selection_error("tier not found", known, key="--tier", value=sorted(missing)[0])
-        return wanted
-    if not texts:
+def _choose_tiers(files: dict[Path, list[Segment]], given: Collection[str]) -> set[str]:
+    """Return the names of the tiers that contain transcripts; none if the formats have no tiers."""
+    texts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for segment in (segment for segments in files.values() for segment in segments if segment.tier):
+        texts[segment.kind or segment.tier][segment.tier].append(segment.text.strip())
+    if given:
+        known = {name for kind, tiers in texts.items() for name in (kind, *tiers)}
+        if missing := sorted(set(given) - known):
+            raise selection_error("tier not found", sorted(known), key="--tier", value=missing[0])
+        return {tier for kind, tiers in texts.items() for tier in tiers if {kind, tier} & set(given)}
+    kinds: dict[str, list[str]] = {}
+    for kind, tiers in texts.items():
+        transcripts = [tier for tier in tiers if TRANSCRIPTION.search(f"{kind} {tier}")]
+        usable = [tier for tier in tiers if not _OTHER.search(tier) and not _OTHER.search(kind)]
+        kinds[kind] = [tier for tier in usable if tier in transcripts] or usable
+    candidates = {kind for kind, tiers in kinds.items() if tiers} or set(texts)
+    named = {kind for kind in candidates if any(TRANSCRIPTION.search(f"{kind} {tier}") for tier in kinds[kind])}
+    spoken = {kind for kind in candidates if _has_sentences(texts[kind].values())}
+    best = named & spoken or named or spoken or candidates
+    if not best:
         return set()
-    named = {kind for kind in texts if any(map(TRANSCRIPTION.search, names[kind]))}
-    usable = {kind for kind in texts if not any(map(_OTHER.search, names[kind] - named))}
-    spoken = {kind for kind in usable if sum(" " in text.strip() for text in texts[kind]) > 0.3 * len(texts[kind])}
-    candidates = named & spoken or named or spoken or usable or set(texts)
-    # Tiers of speakers, named by nothing else, are all transcripts: they do not overlap in meaning.
-    longest = max(candidates, key=lambda kind: sum(map(len, texts[kind])))
-    if named or any(segment.kind != segment.tier for each in files.values() for segment in each):
-        return {longest}
-    return candidates
+    # Types that are the names of single tiers are speakers; of other types, that with most text.
+    if not named and all(set(texts[kind]) == {kind} for kind in best):
+        return set(best)
+    most = max(best, key=lambda kind: sum(len(text) for tier in texts[kind].values() for text in tier))
+    return set(kinds[most] or texts[most])
+
+
+def _has_sentences(tiers: Collection[list[str]]) -> bool:
+    """Return whether the segments of tiers often have several words."""
+    filled = [text for tier in tiers for text in tier if text]
+    return sum(" " in text for text in filled) > 0.3 * len(filled)

@@ -9,6 +9,7 @@ from escoita.data.inspection.columns import Columns, recognize, split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.tables import Table, read_tables
+from escoita.data.readers.base import SelectionError
 from escoita.data.rows import Rejected
 from escoita.errors import CorpusError, RecordError
 from escoita.recipe.schema import Column
@@ -23,7 +24,9 @@ _GENDERS = {
 }
 
 
-def read_all_tables(listing: Listing, paths: list[Path], language: str, chosen: Mapping[Column, str]) -> Found | None:
+def read_all_tables(
+    listing: Listing, paths: list[Path], language: str, chosen: Mapping[Column, str], required: bool = False
+) -> Found:
     """
     Read the tables that list most recordings: one, or several of different recordings, such as one for each split.
 
@@ -32,23 +35,35 @@ def read_all_tables(listing: Listing, paths: list[Path], language: str, chosen: 
         paths (`list[Path]`): The files that may contain tables.
         language (`str`): The language, which decides between old encodings.
         chosen (`Mapping[Column, str]`): Names of columns that are not recognized by themselves.
+        required (`bool`, *optional*, defaults to `False`): Whether a file that cannot be read is an error; else it is
+            named in the notes.
+
+    Returns:
+        [`~escoita.data.inspection.found.Found`]: The rows, if any.
 
     Raises:
-        CorpusError: The only file cannot be read, or a given column is not found.
+        CorpusError: A required file cannot be read, or a given column is not found.
     """
     known: list[tuple[Table, Columns]] = []
-    notes = []
+    notes, missing = [], []
     for path in paths:
         try:
-            for table in read_tables(path, language):
-                if columns := recognize(table, listing, chosen if len(paths) == 1 else {}):
-                    known.append((table, columns))
+            tables = read_tables(path, language)
         except (CorpusError, RecordError) as error:
-            if len(paths) == 1:
+            if required:
                 raise
             notes.append(f"Not used: {error}")
-    if chosen and len(paths) > 1:
-        known = [(table, columns) for table, _ in known if (columns := recognize(table, listing, chosen))]
+            continue
+        for table in tables:
+            try:
+                columns = recognize(table, listing, chosen)
+            except SelectionError as error:  # another table may have the column
+                missing.append(error)
+                continue
+            if columns:
+                known.append((table, columns))
+    if missing and not known:
+        raise missing[0]
     # The table with most recordings first; others are used if they list other recordings.
     known.sort(key=lambda each: -sum(path is not None for path in each[1].paths))
     found = Found("", notes=notes)
@@ -63,7 +78,7 @@ def read_all_tables(listing: Listing, paths: list[Path], language: str, chosen: 
         used.append(_name(table, listing))
         _add_rows(found, table, columns, listing)
     if not found.rows:
-        return None
+        return found
     found.layout = f"a table: {used[0]}" if len(used) == 1 else f"{len(used)} tables: {', '.join(used[:5])}"
     table, columns = known[0]
     if columns.header:
