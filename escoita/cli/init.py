@@ -87,11 +87,13 @@ def init(
     check_language(language)
     name = _name(name, source)
     recipe, manifest, extracted = Path(f"{name}.yaml"), Path(f"{name}.jsonl"), Path(f"{name}-audio")
-    refuse_existing((recipe, manifest, extracted), force)
+    refuse_existing((recipe, manifest), force)
+    remove_extracted(extracted, force)
 
     from escoita.data.inspection import inspect
     from escoita.data.inspection.manifest import check_and_divide, manifest_lines
-    from escoita.recipe.schema import load_recipe
+    from escoita.data.readers import read_corpus
+    from escoita.recipe.schema import Corpus, load_recipe
     from escoita.training.starting_bases import base_named, choose_base, gpu_gigabytes
     from escoita.training.starting_recipe import Start, recipe_text
     from escoita.utils.files import write_atomically
@@ -102,19 +104,26 @@ def init(
     if speaker_folders:
         name_speakers_by_folder(found)
     print_found(found)
-    longest, clips, by = 30.0, 0, None
     corpora: dict[Split, dict[str, Any]] = dict(found.native)
+    longest, clips, by, lines = 30.0, None, None, [f"Found: {found.layout}"]
     if not corpora:
         division = check_and_divide(found, longest_clip(choice))
         print_division(division)
         root = Path(source) if Path(source).is_dir() else Path(source).parent
-        root = extracted if extracted.exists() and not Path(source).is_dir() else root
+        if all(Path(row.audio).is_relative_to(extracted) for row in division.rows):
+            root = extracted
         write_atomically(manifest, "".join(f"{line}\n" for line in manifest_lines(division, root)))
         keys = {"path": str(manifest), "audio_root": str(root)}
         corpora = {split: {**keys, "split": split} for split in _splits() if division.size(split)[0]}
         longest, clips, by = max(row.audio_seconds for row in division.rows), division.size("train")[0], division.by
+        lines += _sizes(division)
+    elif corpora["train"]["reader"] != "hub":
+        for split in corpora:
+            rows, _ = read_corpus(Corpus(name=name, **corpora[split]), language)
+            clips = len(rows) if split == "train" else clips
+            lines.append(f"{split}: {len(rows):,} clips")
+            say(lines[-1])
     public, license = _ask(publish_transcripts, license, yes)
-    lines = [f"Found: {found.layout}", *_sizes(division)] if not found.native else [f"Found: {found.layout}"]
     start = Start(
         name,
         language,
@@ -224,17 +233,29 @@ def given_columns(columns: list[str] | None) -> dict[Any, str]:
 
 def refuse_existing(paths: tuple[Path, ...], force: bool) -> None:
     """
-    Refuse to overwrite files; with `force`, remove extracted recordings of an earlier call.
+    Refuse to overwrite files.
 
     Raises:
-        ExistingFileError: A file exists.
+        ExistingFileError: A file exists, and `force` is not set; or a folder does.
     """
     for path in paths:
-        if os.path.lexists(path):
-            if not force:
-                raise ExistingFileError(path=path)
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+        if os.path.lexists(path) and (not force or path.is_dir()):
+            raise ExistingFileError(path=path)
+
+
+def remove_extracted(folder: Path, force: bool) -> None:
+    """
+    With `force`, remove the recordings that an earlier call extracted; a folder that it did not make is kept.
+
+    Raises:
+        ExistingFileError: An earlier call made the folder, and `force` is not set.
+    """
+    from escoita.data.inspection.extraction import MARK
+
+    if (folder / MARK).is_file() and not folder.is_symlink():
+        if not force:
+            raise ExistingFileError(path=folder)
+        shutil.rmtree(folder)
 
 
 def name_speakers_by_folder(found: "Found") -> None:

@@ -13,6 +13,7 @@ from escoita.training.starting_bases import BaseChoice
 
 # The passes over the data by the number of training clips: small corpora need more of them.
 _EPOCHS = ((500, 12), (2_000, 8), (10_000, 5), (100_000, 3))
+_UNKNOWN = 100_000
 _EFFECTIVE_BATCH = 16
 
 
@@ -26,7 +27,7 @@ class Start:
         language (`str`): The code of the language.
         choice ([`~escoita.training.starting_bases.BaseChoice`]): The base.
         corpora (`Mapping[str, dict]`): The keys of the corpus of each split, without its name.
-        clips (`int`): The number of training clips.
+        clips (`int`, *optional*): The number of training clips; `None` if it is not known.
         longest (`float`): The length of the longest clip, in seconds.
         gigabytes (`float`, *optional*): The memory of the GPU in GB; `None` if there is none.
         split_by (`str`, *optional*): How the data were divided; `None` if they had splits.
@@ -39,7 +40,7 @@ class Start:
     language: str
     choice: BaseChoice
     corpora: Mapping[Split, dict[str, Any]]
-    clips: int
+    clips: int | None
     longest: float
     gigabytes: float | None = None
     split_by: Literal["speaker", "clip"] | None = None
@@ -158,7 +159,7 @@ def _corpus(start: Start, split: Split) -> list[str]:
 def _training(start: Start) -> list[str]:
     tiny = start.choice.tiny
     batch = start.choice.batch(start.gigabytes, start.longest)
-    epochs = next((epochs for clips, epochs in _EPOCHS if start.clips <= clips), 1)
+    epochs = next((epochs for clips, epochs in _EPOCHS if (start.clips or _UNKNOWN) <= clips), 1)
     lines = [
         "training: # fields of TRL's SFTConfig",
         f"  num_train_epochs: {epochs}",

@@ -14,7 +14,7 @@ from escoita.cli.main import app
 from escoita.data.clips import check_clips
 from escoita.data.readers import read_corpus
 from escoita.data.rows import Utterance
-from escoita.errors import EscoitaError
+from escoita.errors import CorpusError, EscoitaError
 from escoita.metrics.characters import compared_form
 from escoita.recipe.schema import Recipe, load_recipe
 from tests.conftest import ROOT
@@ -92,6 +92,17 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
         init("recordings")
     assert caught.value.path == Path("household-audio")
     assert init("recordings", "--force") == first and Path("household.yaml").read_bytes() == before
+
+
+def test_force_removes_no_folder_of_the_user(tmp_path: Path) -> None:
+    folder = write_layout("parquet", tmp_path / "household-audio")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(CorpusError) as caught:
+        init("household-audio", "--force")
+    assert caught.value.path == Path("household-audio") and sorted(folder.rglob("*")) == before
+    Path("household.yaml").mkdir()
+    with pytest.raises(ExistingFileError):
+        init("household-audio", "--force")
 
 
 def test_the_folder_of_the_recordings_is_not_changed(tmp_path: Path) -> None:

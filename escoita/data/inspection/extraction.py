@@ -1,6 +1,7 @@
 """Write recordings that are embedded in parquet files, datasets or tar archives into files, within limits."""
 
 import json
+import os
 import tarfile
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,25 @@ _MOST_MEMBERS = 2_000_000
 _STARTS = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff", ".mp3"))
 
 
+# A folder that this module made, and so may remove.
+MARK = ".made-by-escoita-init"
+
+
+def make_folder(folder: Path) -> None:
+    """
+    Make the folder for extracted recordings.
+
+    Raises:
+        CorpusError: The folder exists.
+        WriteError: The disk is full or read-only.
+    """
+    with convert_write_errors(folder):
+        if os.path.lexists(folder):
+            raise CorpusError("exists, but recordings would be extracted into it", path=folder, hint="move it")
+        folder.mkdir(parents=True)
+        (folder / MARK).touch()
+
+
 def extract_rows(rows: Utterances, rejected: list[Rejected], folder: Path, layout: str) -> Found:
     """
     Write the embedded recordings of rows into a folder.
@@ -33,9 +53,12 @@ def extract_rows(rows: Utterances, rejected: list[Rejected], folder: Path, layou
         layout (`str`): The name of the layout, for people.
 
     Raises:
+        CorpusError: Recordings are embedded, and the folder exists.
         WriteError: The disk is full or read-only.
     """
     found = Found(layout, rejected=rejected)
+    if len(rows) and rows.table["embedded"].null_count < len(rows.table):
+        make_folder(folder)
     for number, row in enumerate(rows, start=1):
         path = Path(row.audio)
         if row.embedded is not None:
@@ -71,10 +94,12 @@ def extract_tar(archives: list[Path], folder: Path) -> Found | None:
         folder (`Path`): The folder for the recordings, which must not exist.
 
     Raises:
-        CorpusError: An archive is damaged, has a path outside of its folder, or is far larger when unpacked.
+        CorpusError: An archive is damaged, has a path outside of its folder, or is far larger when unpacked; or the
+            folder exists.
     """
     found = Found("WebDataset archives")
     number = 0
+    make_folder(folder)
     for archive in archives:
         samples: dict[str, dict[str, bytes | Path]] = defaultdict(dict)
         most_bytes, declared = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
@@ -96,7 +121,6 @@ def extract_tar(archives: list[Path], folder: Path) -> Found | None:
                     if suffix in RECORDINGS:
                         number += 1
                         sample["audio"] = folder / f"{number:06d}{suffix}"
-                        folder.mkdir(parents=True, exist_ok=True)
                         with packed, (folder / f"{number:06d}{suffix}").open("wb") as file:
                             while block := packed.read(MEBIBYTE):
                                 file.write(block)
