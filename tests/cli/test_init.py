@@ -185,3 +185,15 @@ def test_split_writes_a_manifest(tmp_path: Path) -> None:
         run("split", str(table), "--out", "recordings/rows.jsonl")
     run("split", "recordings/rows.jsonl", "--again", "--seed", "1", "--out", "recordings/again.jsonl")
     assert Path("recordings/again.jsonl").read_text() != Path("recordings/rows.jsonl").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["semicolon, BOM", "ELAN", "LJSpeech", "Kaldi", "txt", "spontaneous"])
+def test_three_commands_lead_to_an_evaluated_adapter(layout: str, tmp_path: Path) -> None:
+    write_layout(layout, tmp_path / "recordings")
+    init("recordings")
+    run("data", "household.yaml")
+    run("doctor", "household.yaml")
+    run("train", "household.yaml", "--set", "training.max_steps=2")
+    run("eval", "--run", "runs/household")
+    assert Path("runs/household/eval/results.json").is_file()
