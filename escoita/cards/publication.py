@@ -17,6 +17,7 @@ from escoita.cards.metadata import results_url
 from escoita.cards.published_base import base_revision
 from escoita.cards.template import PUBLISHED_TEMPLATE, template_digest, template_files
 from escoita.errors import PublishError, RecordError
+from escoita.evaluation.predictions import open_references
 from escoita.hub.files import is_repo_id
 from escoita.recipe.schema import Benchmark, Recipe
 from escoita.records.data import DataRecord
@@ -151,6 +152,28 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
     return files
 
 
+def public_transcripts(files: Mapping[str, bytes]) -> dict[str, int]:
+    """
+    Return the number of test transcripts that the files of [`publication`] make public, by corpus.
+
+    Args:
+        files (`Mapping[str, bytes]`): Content by path in the repository.
+    """
+    counts: dict[str, int] = {}
+    for name, content in files.items():
+        if name.startswith("eval/") and name.endswith(".parquet") and "/predictions" in name:
+            corpus, rows = open_references(content)
+            if corpus != PROBES:  # silence and noise have no transcripts
+                counts[corpus] = max(rows, counts.get(corpus, 0))
+    return counts
+
+
+def transcripts_line(counts: Mapping[str, int]) -> str:
+    """Return how many test transcripts become public, for people who publish."""
+    corpora = ", ".join(f"{corpus}: {count:,}" for corpus, count in counts.items())
+    return f"{sum(counts.values()):,} transcripts of the test would become public ({corpora}; publish_references)"
+
+
 def card_of(files: Mapping[str, bytes], run: RunDirectory, base: str, repo: str) -> str:
     """Build the card from the published files."""
     with tempfile.TemporaryDirectory() as folder:
@@ -185,6 +208,8 @@ def public_recipe(recipe: Recipe, base: str) -> str:
     for split in ("train", "validation", "test"):
         for corpus in document["corpora"][split]:
             corpus["path"] = public_name(corpus["path"])
+            if corpus["audio_root"]:
+                corpus["audio_root"] = public_name(corpus["audio_root"])
     document["eval"]["baselines"] = [
         public_name(each) if isinstance(each, str) else each | {"model": public_name(each["model"])}
         for each in document["eval"]["baselines"]

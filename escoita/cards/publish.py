@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 from escoita.cards.contribute import UnchangedRepositoryError, description
 from escoita.cards.editing import existing_card, manual_edits, reviser
 from escoita.cards.preflight import validate_card
-from escoita.cards.publication import publication
+from escoita.cards.publication import public_transcripts, publication, transcripts_line
 from escoita.cards.published_base import base_files, public_base, require_base, require_consent
 from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
@@ -234,6 +234,7 @@ def push(
             if not publish_base:
                 say(str(public_base(recipe, base, new_are_private)))
         print_changes(repo, found)
+        say(f"{repo}: {transcripts_line(public_transcripts(files))}")
         return Published(f"{repo}: {counted(found)} (dry run: nothing was changed)", repo)
 
     lines = []

@@ -103,9 +103,9 @@ def _divide_training(
 ) -> None:
     """Write the splits of clips that are not in the test."""
     wanted = min(MOST_VALIDATION, VALIDATION_SHARE * len(names))
-    # Speakers who share most sentences with the others cost too many clips: only the test needs other speakers.
+    # Only the test needs other speakers: those who read the sentences of others, or most clips, stay in training.
     found = _hold_out_speakers(clips, sentences, speakers, wanted, 0.0, random)
-    if found and sum(map(len, found)) < (1 - VALIDATION_SHARE) * len(clips):
+    if found and (sum(map(len, found)) < (1 - VALIDATION_SHARE) * len(clips) or len(found[0]) > 1.5 * wanted):
         found = None
     validation, train = found or _hold_out_sentences(clips, sentences, wanted, random)
     for index in validation:

@@ -212,6 +212,19 @@ def replaced(table: pa.Table, columns: dict[str, list[str]]) -> pa.Table:
     return table
 
 
+def open_references(content: bytes) -> tuple[str, int]:
+    """
+    Return the corpus of a file of predictions, and the number of references that readers of the file can read.
+
+    Args:
+        content (`bytes`): The content of a file that [`parquet`] wrote.
+    """
+    schema = pq.read_schema(pa.BufferReader(content))
+    provenance = Provenance.from_json(schema.metadata[_KEY])
+    rows = pq.read_metadata(pa.BufferReader(content)).num_rows
+    return provenance.corpus, rows if provenance.references == "open" else 0
+
+
 def read_predictions(path: Path) -> tuple[pa.Table, Provenance]:
     """
     Read the predictions of one corpus.

@@ -57,6 +57,16 @@ def test_the_table_of_training_data(tmp_path: Path) -> None:
     assert card.count("- clips: Read \\| aloud.\n") == 1
 
 
+@pytest.mark.parametrize("split_by", ["speaker", "clip", None])
+def test_the_card_states_how_the_data_were_divided(split_by: str | None, tmp_path: Path) -> None:
+    corpus = {"name": "clips", "path": "a.jsonl"}
+    card = make_card(tmp_path, recipe(corpora={"train": [corpus], "test": [corpus], "split_by": split_by}))
+    assert [f"validation and test by {by}:" in card for by in ("speaker", "clip")] == [
+        split_by == "speaker",
+        split_by == "clip",
+    ]
+
+
 def test_headings_without_a_value_are_omitted(tmp_path: Path) -> None:
     plain = headings(make_card(tmp_path / "a"))
     custom = ("intended_use", "out_of_scope", "limitations", "base_terms", "contact", "acknowledgements", "funding")

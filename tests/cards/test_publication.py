@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from escoita.cards.anonymize import SpeakerMismatchError
 from escoita.cards.build import OtherWeightsError, build_card
-from escoita.cards.publication import public_recipe, publication
+from escoita.cards.publication import public_recipe, public_transcripts, publication
 from escoita.errors import PublishError, RecordError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.counts import write_counts
@@ -129,6 +129,13 @@ def test_published_predictions_give_the_published_rates(run: RunDirectory, tmp_p
         and record.corpora[0].differences == ours.corpora[0].differences
     )
     assert build_card(there, there.load_recipe(), "user/base", "user/adapter") == there.card.read_text("utf-8")
+
+
+@pytest.mark.parametrize("publish, count", [(True, 3), (False, 0)])
+def test_public_transcripts_are_counted(run: RunDirectory, publish: bool, count: int) -> None:
+    evaluated(run, SAID, SPEAKERS, publish)
+    write_rows(run.eval, [("", "", "")], "probes", **SHAS)
+    assert public_transcripts(published(run)) == {"clips": count}
 
 
 @settings(max_examples=20)
@@ -262,6 +269,9 @@ def test_folders_of_this_machine_are_not_in_the_recipe() -> None:
         and published_text["eval"]["against"] == "old"
     )
     assert yaml.safe_load(public_recipe(recipe(), "user/base"))["eval"]["against"] is None
+    corpus = {"name": "clips", "path": "/home/ana/a.jsonl", "audio_root": "/home/ana/talks"}
+    text = public_recipe(recipe(corpora={"train": [corpus], "test": [corpus]}), "user/base")
+    assert "/home" not in text and "audio_root: talks" in text
 
 
 def test_run_without_an_adapter_is_refused(run: RunDirectory) -> None:

@@ -43,7 +43,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
         CorpusError: There is no such file, the split is not set or not found, or a column is not found.
     """
     files = _files(corpus.path)
-    by_split = _by_split(corpus, files)
+    by_split = _by_split(corpus.split, files)
     if by_split and "split" not in corpus.columns and (corpus.split or len(by_split) > 1):
         split = requested_split(corpus, by_split)
         return read_files(by_split[split], corpus, language, corpus.columns, split)
@@ -74,6 +74,16 @@ def read_files(
     return rows, rejected
 
 
+def splits_of(files: Sequence[Path]) -> list[str]:
+    """
+    Return the splits that the names or folders of parquet files state.
+
+    Args:
+        files (`Sequence[Path]`): The files.
+    """
+    return list(_by_split(None, files))
+
+
 def _files(path: str) -> list[Path]:
     if Path(path).is_dir():
         files = sorted(Path(path).rglob("*.parquet"))
@@ -84,12 +94,12 @@ def _files(path: str) -> list[Path]:
     return files
 
 
-def _by_split(corpus: Corpus, files: Sequence[Path]) -> dict[str, list[Path]]:
+def _by_split(wanted: str | None, files: Sequence[Path]) -> dict[str, list[Path]]:
     """Return the files by the split in their name, or else in their folder's, without those that name no split."""
     by_split: dict[str, list[Path]] = {}
     for path in files:
         names = path.stem, re.sub(r"-\d+-of-\d+.*", "", path.stem), path.parent.name
-        if splits := [name for name in names if name in (*_SPLITS, corpus.split)]:
+        if splits := [name for name in names if name in (*_SPLITS, wanted)]:
             by_split.setdefault(splits[0], []).append(path)
     return by_split
 

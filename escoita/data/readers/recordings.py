@@ -34,7 +34,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".webm")
 # Recordings can hardly be compressed: an archive that grows by this factor, and to more bytes, is made to fill disks.
 MOST_GROWTH = 100
 ALWAYS_BYTES = 256 << 20
-_DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
+DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 
 
 class UnpackedSizeError(CorpusError):
@@ -108,7 +108,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 assert packed is not None  # noqa: S101  (it is never None for a regular file)
                 with packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise CorpusError(f"not a complete tar archive ({error})", path=archive, hint="download it again") from error
 
 

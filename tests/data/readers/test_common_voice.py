@@ -106,8 +106,8 @@ def test_spontaneous_speech_is_read_by_the_column_of_the_split(tmp_path: Path) -
     lines = ["\t".join(header)]
     for number, split, text in ((1, "train", "bo día"), (2, "test", 'ata "mañá'), (3, "", "")):
         clip = write_clip(tmp_path / "audios" / f"spontaneous-speech-gl-{number}.wav").name
-        cells = [f"c{number}", str(number), clip, "500", "1", "Que tal?", text, "0", "", "", "gl", split, "8.0", ""]
-        lines.append("\t".join(cells))
+        fields = [f"c{number}", str(number), clip, "500", "1", "Que tal?", text, "0", "", "", "gl", split, "8.0", ""]
+        lines.append("\t".join(fields))
     (tmp_path / "ss-corpus-gl.tsv").write_text("\n".join(lines) + "\n", "utf-8")
     (row,), rejected = read(tmp_path, split="test")
     assert (row.text, row.speaker, row.split, row.duration, row.language) == ('ata "mañá', "c2", "test", 0.5, "gl")

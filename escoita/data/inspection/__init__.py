@@ -1,0 +1,118 @@
+"""Inspect folders, files and datasets, and find their recordings and transcripts."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from escoita.data.inspection.extraction import extract_tar
+from escoita.data.inspection.folders import read_kaldi, read_lhotse, read_librispeech, read_texts
+from escoita.data.inspection.found import Found
+from escoita.data.inspection.listing import Listing
+from escoita.data.inspection.native import common_voice, fleurs, hub, parquet
+from escoita.data.inspection.segments import read_annotations
+from escoita.data.inspection.table_rows import read_all_tables
+from escoita.data.inspection.tables import SUFFIXES
+from escoita.errors import CorpusError
+from escoita.recipe.schema import Column
+
+
+ARCHIVES = (".tar", ".tgz", ".tar.gz")
+
+
+class UnknownLayoutError(CorpusError):
+    """
+    Report a folder in which no recordings with transcripts were found.
+
+    Args:
+        recordings (`int`): The number of recordings.
+    """
+
+    problem = "{recordings:,} recordings, but no transcripts of them were found"
+    hint = (
+        "put a table with the names of the recordings and their transcripts into the folder, a text file next to each"
+        " recording, or annotation files of ELAN, Praat or another tool"
+    )
+    recordings: int
+
+
+def inspect(
+    source: str,
+    language: str,
+    extracted: Path,
+    columns: Mapping[Column, str] | None = None,
+    tiers: Collection[str] = (),
+) -> Found:
+    """
+    Find the recordings and transcripts of a folder, a file or a dataset of the Hub; nothing is decoded.
+
+    Args:
+        source (`str`): A folder, a table, an archive, or a repository of the Hub.
+        language (`str`): The language of the transcripts.
+        extracted (`Path`): The folder into which recordings are written that are embedded in archives or tables; it is
+            only created for such sources.
+        columns (`Mapping[Column, str]`, *optional*): Names of columns that are not recognized by themselves.
+        tiers (`Collection[str]`, *optional*): Names of the tiers with transcripts, of annotation files.
+
+    Returns:
+        [`~escoita.data.inspection.found.Found`]: The rows, or the corpora that a reader reads as they are.
+
+    Raises:
+        UnknownLayoutError: No transcripts were found.
+        CorpusError: The source is not found, is damaged or too large.
+    """
+    path = Path(source)
+    if not path.exists():
+        if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+            return hub(source, language, extracted)
+        raise CorpusError("not found", path=source)
+    listing = Listing(path)
+    found = _in_folder(listing, path, language, extracted, columns or {}, tiers) if path.is_dir() else None
+    if path.suffix.lower() == ".parquet":
+        found = parquet(path, [path], language, extracted)
+    elif path.name.lower().endswith(ARCHIVES):
+        found = extract_tar([path], extracted)
+    elif not path.is_dir():
+        found = _annotations_of(path, listing, language, tiers)
+        found = found or read_all_tables(listing, [path], language, columns or {}, required=True)
+    if not found or not (found.rows or found.native):
+        hint = found.notes[0] if found and found.notes else None
+        raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)
+    if listing.outside:
+        found.notes.append(f"Links to files outside of the folder, which are not followed: {listing.outside:,}")
+    return found
+
+
+def _in_folder(
+    listing: Listing,
+    path: Path,
+    language: str,
+    extracted: Path,
+    columns: Mapping[Column, str],
+    tiers: Collection[str],
+) -> Found | None:
+    """Read a folder in the first layout that fits."""
+    for native in (common_voice, fleurs):
+        if found := native(listing, path, language, extracted):
+            return found
+    for read in (read_kaldi, read_librispeech, read_lhotse):
+        if found := read(listing, language):
+            return found
+    annotated = read_annotations(listing, language, tiers)
+    tables = read_all_tables(listing, listing.files(*SUFFIXES), language, columns)
+    # A table that lists recordings, such as one of metadata, has far fewer rows than the recordings have segments.
+    if annotated and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
+        annotated.notes += [line for line in tables.notes if line.startswith("Not used")]
+        return annotated
+    if tables.rows:
+        return tables
+    if found := read_texts(listing, language):
+        return found
+    if files := listing.files(".parquet"):
+        return parquet(path, files, language, extracted)
+    archives = [each for each in listing.files(".tar", ".tgz", ".gz") if each.name.lower().endswith(ARCHIVES)]
+    return extract_tar(archives, extracted) if archives else tables
+
+
+def _annotations_of(path: Path, listing: Listing, language: str, tiers: Collection[str]) -> Found | None:
+    """Read one annotation file, without the others of its folder."""
+    listing.by_suffix = {path.suffix.lower(): [path]}
+    return read_annotations(listing, language, tiers)

@@ -1,0 +1,65 @@
+"""Represent the rows that an inspection finds, before they are checked and divided."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from escoita.data.rows import Rejected, Utterance
+from escoita.records.data import Split
+
+
+@dataclass
+class Found:
+    """
+    Store what a folder, a file or a dataset contains.
+
+    Args:
+        layout (`str`): The name of the layout, for people.
+        rows (`list[Utterance]`): The rows with a recording and a transcript; their `split` is `train`, `validation`,
+            `test` or empty.
+        rejected (`list[Rejected]`): The other rows.
+        notes (`list[str]`): Lines about choices that were made.
+        native (`dict[str, dict]`): For each split, the keys of a corpus that a reader reads as it is; then there are
+            no rows.
+    """
+
+    layout: str
+    rows: list[Utterance] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    native: dict[Split, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, recording: Path | None, name: str, text: str, source: Path, row: int, **values: Any) -> None:
+        """
+        Add a row, or the reason why it cannot be used.
+
+        Args:
+            recording (`Path`, *optional*): The recording.
+            name (`str`): The name of the recording as the source has it, for a rejected row.
+            text (`str`): The transcript.
+            source (`Path`): The file that contains the row.
+            row (`int`): The line or row, from 1.
+            values (`Any`): Other values of the utterance: speaker, gender, language, split, offset, duration, id.
+        """
+        text = " ".join(text.split())
+        if recording is None:
+            reason = "no such file" if name.strip() else "names no recording"
+        elif not text:
+            reason = "empty transcript"
+        elif "\0" in text or not _is_unicode(text):
+            reason = "is not valid Unicode"
+        else:
+            values = {"id": recording.stem, "language": "", **values}
+            self.rows.append(
+                Utterance(audio=str(recording), text=text, corpus="", source=str(source), row=row, **values)
+            )
+            return
+        self.rejected.append(Rejected(str(source), row, str(recording or name), reason))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""List the files of a folder within limits, and find the recordings that tables and annotations name."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+from escoita.data.readers.recordings import AUDIO_SUFFIXES
+from escoita.errors import CorpusError
+from escoita.utils.formatting import visible
+
+
+MOST_FILES = 1_000_000
+# Of more recordings with one name, none is chosen by its folders: it would take too long.
+_MOST_ALIKE, _DEEPEST = 1_000, 10
+# File systems take paths of at most this many bytes.
+_LONGEST_PATH = 4096
+RECORDINGS = (*AUDIO_SUFFIXES, ".mp4", ".mov", ".3gp", ".caf", ".aac", ".aiff", ".aif", ".wma", ".amr", ".oga")
+
+
+class Listing:
+    """
+    Store the files below a folder, without hidden ones and without links that lead out of it.
+
+    Args:
+        root (`Path`): The folder, or a file: then those in its folder are listed.
+
+    Raises:
+        CorpusError: The folder cannot be read, or contains too many files.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root if root.is_dir() else root.parent
+        self.recordings: list[Path] = []
+        self.by_suffix: dict[str, list[Path]] = {}
+        self.outside = 0
+        self._folders: dict[Path, str] = {}
+        self._by_path: dict[str, Path] = {}
+        self._by_name: dict[str, list[Path]] = {}
+        self._by_stem: dict[str, list[Path]] = {}
+        inside = self.root.resolve()
+        count = 0
+        for parent, folders, names in os.walk(self.root, onerror=_refuse):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            self.outside += sum(os.path.islink(os.path.join(parent, name)) for name in folders)
+            for name in sorted(names):
+                count += 1
+                if count > MOST_FILES:
+                    hint = "give a folder with the recordings of one corpus"
+                    raise CorpusError(f"contains more than {MOST_FILES:,} files", path=self.root, hint=hint)
+                path = Path(parent, name)
+                if name.startswith("."):
+                    continue
+                if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                    self.outside += 1
+                elif path.is_file():
+                    self._add(path)
+
+    def _add(self, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix not in RECORDINGS:
+            self.by_suffix.setdefault(suffix, []).append(path)
+            return
+        self.recordings.append(path)
+        self._by_path[_plain(path.relative_to(self.root).as_posix())] = path
+        self._by_name.setdefault(_plain(path.name), []).append(path)
+        self._by_stem.setdefault(_plain(path.stem), []).append(path)
+
+    def files(self, *suffixes: str) -> list[Path]:
+        """Return the files with these suffixes, lower case, in the order of their paths."""
+        return sorted(path for suffix in suffixes for path in self.by_suffix.get(suffix, ()))
+
+    def contains(self, path: Path) -> bool:
+        """Return whether a file, other than a recording, is listed."""
+        return path in self.by_suffix.get(path.suffix.lower(), ())
+
+    def find(self, name: str, folder: Path | None = None) -> Path | None:
+        """
+        Return the recording that a table or an annotation names, or `None`. It is always one of the listed files.
+
+        A path may be relative to the file that names it or to the root, or be one of another machine, of which the
+        last parts count; it may have backslashes, another case, another suffix or none.
+
+        Args:
+            name (`str`): The name or path.
+            folder (`Path`, *optional*): The folder of the file that names it.
+        """
+        if not name or len(name) > _LONGEST_PATH:
+            return None
+        plain = _plain(name.strip().removeprefix("file://").replace("\\", "/"))
+        parts = [part for part in plain.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            parts = parts[len(parts) - parts[::-1].index("..") :]
+        if not parts:
+            return None
+        above = "" if folder is None else self._above(folder)
+        for start in (above, ""):
+            path = "/".join([start, *parts] if start not in ("", ".") else parts)
+            if path in self._by_path:
+                return self._by_path[path]
+        stem = parts[-1].rpartition(".")[0] if parts[-1].endswith(RECORDINGS) else parts[-1]
+        alike = self._by_stem.get(stem, [])
+        near = [path for path in alike[:_MOST_ALIKE] if path.parent == folder]
+        for candidates in (self._by_name.get(parts[-1], []), near, alike):
+            if found := self._best(candidates, parts[:-1]):
+                return found
+        return None
+
+    def _above(self, folder: Path) -> str:
+        """Return the path of a folder below the root."""
+        if folder not in self._folders:
+            self._folders[folder] = _plain(folder.relative_to(self.root).as_posix())
+        return self._folders[folder]
+
+    def _best(self, candidates: list[Path], parents: list[str]) -> Path | None:
+        """Return the only candidate, or the only one in the deepest folders that the name states."""
+        if len(candidates) > _MOST_ALIKE:
+            return None
+        for depth in range(min(len(parents), _DEEPEST), -1, -1):
+            ending = parents[len(parents) - depth :]
+            matching = [
+                path
+                for path in candidates
+                if not ending or [_plain(part) for part in path.parent.parts[-depth:]] == ending
+            ]
+            if len(matching) == 1:
+                return matching[0]
+        return None
+
+
+def _refuse(error: OSError) -> None:
+    raise CorpusError(f"cannot be read ({error.strerror})", path=visible(str(error.filename))) from error
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

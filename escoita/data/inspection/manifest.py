@@ -1,0 +1,109 @@
+"""Check the rows of an inspection, divide them, and write them as a manifest."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from escoita.data.clips import Measure, filter_clips
+from escoita.data.inspection.found import Found
+from escoita.data.rows import Rejected, Utterance, Utterances
+from escoita.data.splits import SEED, divide, divide_training
+from escoita.errors import CorpusError
+from escoita.records.data import Split
+
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Division:
+    """
+    Store usable rows with their splits.
+
+    Args:
+        rows (`list[Utterance]`): The usable rows with their measured lengths.
+        names (`list[str | None]`): The split of each row; `None` if it is not used.
+        by (`str`, *optional*): `speaker` or `clip` if the rows were divided here; `None` if they had splits.
+        rejected (`list[Rejected]`): The rows that cannot be used.
+    """
+
+    rows: list[Utterance]
+    names: list[Split | None]
+    by: Literal["speaker", "clip"] | None
+    rejected: list[Rejected]
+
+    def size(self, split: Split | None) -> tuple[int, float, int]:
+        """Return the number of clips of a split, their seconds, and the number of named speakers."""
+        rows = [row for row, name in zip(self.rows, self.names, strict=True) if name == split]
+        return len(rows), sum(row.audio_seconds for row in rows), len({row.speaker for row in rows} - {""})
+
+
+def check_and_divide(found: Found, max_audio_seconds: float, seed: int = SEED) -> Division:
+    """
+    Decode all clips, reject those that cannot be used, and divide the others unless they have splits.
+
+    Args:
+        found ([`~escoita.data.inspection.found.Found`]): The rows.
+        max_audio_seconds (`float`): The longest clip that a model takes, in seconds.
+        seed (`int`, *optional*): The seed of the splits.
+
+    Raises:
+        CorpusError: No row can be used, or the rows cannot be divided.
+    """
+
+    def reject(text: str, measure: Measure) -> str:
+        if measure.seconds > max_audio_seconds:
+            return f"{measure.seconds:.1f} s is longer than the {max_audio_seconds:g} s that models take; cut it"
+        return measure.reason
+
+    rows, _, broken = filter_clips(Utterances.of(found.rows).with_unique_ids(), "Checking clips", reject)
+    rejected = [*found.rejected, *broken]
+    usable = list(rows)
+    if not usable:
+        raise CorpusError("none of the rows can be used; the first: " + str(rejected[0]))
+    texts, speakers = [row.text for row in usable], [row.speaker for row in usable]
+    own = [row.split for row in usable]
+    if not {"train", "test"} <= set(own):
+        splits = divide(texts, speakers, seed)
+        return Division(usable, splits.names, splits.by, rejected)
+    names: list[Split | None] = [next((name for name in SPLITS if name == split), None) for split in own]
+    if "validation" not in own:
+        training = [index for index, name in enumerate(names) if name == "train"]
+        parts = divide_training([texts[index] for index in training], [speakers[index] for index in training], seed)
+        for index, name in zip(training, parts, strict=True):
+            names[index] = name
+    return Division(usable, names, None, rejected)
+
+
+def manifest_lines(division: Division, root: Path) -> Iterator[str]:
+    """
+    Yield the rows as JSON lines with their splits; paths are relative to a folder.
+
+    Args:
+        division ([`Division`]): The rows and their splits.
+        root (`Path`): The folder, which is the `audio_root` of the corpus.
+    """
+    for row, split in zip(division.rows, division.names, strict=True):
+        if split is None:
+            continue
+        values = {
+            "id": row.id,
+            "audio_filepath": Path(os.path.relpath(row.audio, root)).as_posix(),
+            "text": row.text,
+            "speaker": row.speaker,
+            "gender": row.gender,
+            "lang": row.language,
+            "split": split,
+        }
+        line: dict[str, Any] = {name: value for name, value in values.items() if value}
+        if row.offset is not None:
+            line |= {"offset": round(row.offset, 3), "duration": round(row.duration or 0.0, 3)}
+        yield json.dumps(line, ensure_ascii=False)
+
+
+def too_long(rejected: Sequence[Rejected]) -> int:
+    """Return the number of rejected clips that are longer than a model takes."""
+    return sum("is longer than" in row.reason for row in rejected)

@@ -1,0 +1,199 @@
+"""Run `escoita init` on each layout, and read the corpora of the recipe that it writes."""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from escoita.cli import init as command
+from escoita.cli.init import ExistingFileError
+from escoita.cli.main import app
+from escoita.data.clips import check_clips
+from escoita.data.readers import read_corpus
+from escoita.data.rows import Utterance
+from escoita.errors import CorpusError, EscoitaError
+from escoita.metrics.characters import compared_form
+from escoita.recipe.schema import Recipe, load_recipe
+from tests.conftest import ROOT
+from tests.data.inspection.layouts import LAYOUTS, TEXTS, write_layout
+
+
+BASE = str(ROOT / "quickstart/gemma4")
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield
+    os.chdir(before)
+
+
+def run(*arguments: str, answers: str | None = None) -> str:
+    result = CliRunner().invoke(app, list(arguments), input=answers)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def init(*arguments: str) -> Recipe:
+    run("init", *arguments, "--language", "uz", "--name", "household", "--base", BASE)
+    return load_recipe("household.yaml")
+
+
+def rows_of(recipe: Recipe) -> dict[str, list[Utterance]]:
+    rows = {}
+    for split in ("train", "validation", "test"):
+        (corpus,) = getattr(recipe.corpora, split) or [None]
+        if corpus:
+            read, rejected = read_corpus(corpus, recipe.language)
+            usable, broken = check_clips(read, 30.0)
+            assert not rejected and not broken
+            rows[split] = list(usable)
+    return rows
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_corpora_of_each_layout_can_be_read(layout: str, tmp_path: Path) -> None:
+    write_layout(layout, tmp_path / "recordings")
+    recipe = init("recordings")
+    rows = rows_of(recipe)
+    assert rows["train"] and rows["test"]
+    found = [row for split in rows.values() for row in split]
+    expected = {compared_form(text) for text in TEXTS}
+    assert {compared_form(row.text) for row in found} <= expected
+    assert len(found) >= 10 and len({(row.split, row.id) for row in found}) == len(found)
+    speakers = {split: {row.speaker for row in each} - {""} for split, each in rows.items()}
+    named = LAYOUTS[layout][1]
+    if named:
+        assert len(set().union(*speakers.values())) == named
+    if recipe.corpora.split_by == "speaker":
+        assert not speakers["test"] & speakers["train"]
+    assert (recipe.corpora.split_by == "speaker") == (named > 1 and layout != "spontaneous")
+    sentences = {split: {compared_form(row.text) for row in each} for split, each in rows.items()}
+    assert not sentences["test"] & sentences["train"]
+    assert not any(corpus.publish_references for corpus in (*recipe.corpora.train, *recipe.corpora.test))
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    write_layout("parquet", tmp_path / "recordings")
+    first = init("recordings")
+    before = Path("household.yaml").read_bytes()
+    with pytest.raises(ExistingFileError) as caught:
+        init("recordings")
+    assert caught.value.path == Path("household.yaml")
+    Path("household.yaml").unlink()
+    Path("household.jsonl").unlink()
+    with pytest.raises(ExistingFileError) as caught:
+        init("recordings")
+    assert caught.value.path == Path("household-audio")
+    assert init("recordings", "--force") == first and Path("household.yaml").read_bytes() == before
+
+
+def test_force_removes_no_folder_of_the_user(tmp_path: Path) -> None:
+    folder = write_layout("parquet", tmp_path / "household-audio")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(CorpusError) as caught:
+        init("household-audio", "--force")
+    assert caught.value.path == Path("household-audio") and sorted(folder.rglob("*")) == before
+    Path("household.yaml").mkdir()
+    with pytest.raises(ExistingFileError):
+        init("household-audio", "--force")
+
+
+def test_the_folder_of_the_recordings_is_not_changed(tmp_path: Path) -> None:
+    folder = write_layout("WebDataset", tmp_path / "recordings")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    init("recordings")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_columns_and_licenses_can_be_given(tmp_path: Path) -> None:
+    write_layout("csv", tmp_path / "recordings")
+    recipe = init(
+        "recordings", "--column", "speaker=", "--column", "text=Data de gravación", "--license", "cc-by-4.0",
+        "--publish-transcripts",
+    )  # fmt: skip
+    (test,) = recipe.corpora.test
+    assert recipe.corpora.split_by == "clip" and test.license == "cc-by-4.0" and test.publish_references
+    assert rows_of(recipe)["test"][0].text.startswith("2024")
+
+
+def test_folders_can_name_the_speakers(tmp_path: Path) -> None:
+    write_layout("txt", tmp_path / "recordings")
+    assert init("recordings", "--speaker-folders").corpora.split_by == "speaker"
+
+
+def test_questions_are_asked_on_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command._ask(None, None, yes=True) == (False, None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    assert command._ask(None, None, yes=False) == (False, None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *args, **kwargs: True)
+    monkeypatch.setattr("typer.prompt", lambda *args, **kwargs: "cc0-1.0")
+    assert command._ask(None, None, yes=False) == (True, "cc0-1.0")
+    assert command._ask(False, "mit", yes=False) == (False, "mit")
+
+
+@pytest.mark.parametrize(
+    "arguments, key",
+    [
+        (["--language", "Uzbek"], "--language"),
+        (["--name", "a b"], "--name"),
+        (["--gpu", "big"], "--gpu"),
+        (["--column", "words=x"], "--column"),
+        (["--column", "text=Nada"], "columns.text"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(arguments: list[str], key: str, tmp_path: Path) -> None:
+    write_layout("csv", tmp_path / "recordings")
+    with pytest.raises(EscoitaError) as caught:
+        run("init", "recordings", "--language", "uz", "--base", BASE, *arguments)
+    assert caught.value.key == key
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recordings"]
+
+
+@pytest.mark.parametrize(
+    "gpu, base, four_bit", [("80GB", "gemma-4", False), ("24", "gemma-4", True), ("8 GB", "Qwen3", False)]
+)
+def test_the_base_fits_the_gpu(gpu: str, base: str, four_bit: bool, tmp_path: Path) -> None:
+    write_layout("csv", tmp_path / "Gravacións de Ana")
+    output = run("init", "Gravacións de Ana", "--language", "uz", "--gpu", gpu)
+    recipe = load_recipe("gravacions-de-ana.yaml")
+    assert base in recipe.base and recipe.load_in_4bit == four_bit and recipe.eval.normalizer == "uzbek"
+    assert recipe.training["per_device_train_batch_size"] >= 1
+    assert "escoita train gravacions-de-ana.yaml" in output
+
+
+def test_split_writes_a_manifest(tmp_path: Path) -> None:
+    write_layout("csv", tmp_path / "recordings")
+    (table,) = Path("recordings").glob("*.csv")
+    output = run("split", str(table), "--out", "recordings/rows.jsonl")
+    assert unicodedata.normalize("NFC", "rows.jsonl") in output
+    from escoita.recipe.schema import Corpus
+
+    sizes = [
+        len(read_corpus(Corpus(name="c", path="recordings/rows.jsonl", split=split), "uz")[0])
+        for split in ("train", "validation", "test")
+    ]
+    assert sum(sizes) == 12 and min(sizes) > 0
+    with pytest.raises(ExistingFileError):
+        run("split", str(table), "--out", "recordings/rows.jsonl")
+    run("split", "recordings/rows.jsonl", "--again", "--seed", "1", "--out", "recordings/again.jsonl")
+    assert Path("recordings/again.jsonl").read_text() != Path("recordings/rows.jsonl").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["semicolon, BOM", "ELAN", "LJSpeech", "Kaldi", "txt", "spontaneous"])
+def test_three_commands_lead_to_an_evaluated_adapter(layout: str, tmp_path: Path) -> None:
+    write_layout(layout, tmp_path / "recordings")
+    init("recordings")
+    run("data", "household.yaml")
+    run("doctor", "household.yaml")
+    run("train", "household.yaml", "--set", "training.max_steps=2")
+    run("eval", "--run", "runs/household")
+    assert Path("runs/household/eval/results.json").is_file()
