@@ -34,9 +34,9 @@ _LOWEST_FLOOR = -95.0
 # The distance of two frames whose spectra are compared, 0.1 s, and the length of a steady stretch, in frames of HOP.
 _LAG, _STEADY = 6, SAMPLING_RATE // HOP
 # Root mean square of the changes of all bands between two frames, in dB, without the change of level; in a steady
-# stretch it is smaller in four of five frames. Measured, the 80th percentile within a second: of FLEURS at least 4.1 dB
-# (in one of a hundred seconds under 4.5 dB), of the clips of the quick starts 11.6 dB; of white and pink noise at most
-# 3.8 dB, of chords 1.8 dB.
+# stretch it is smaller in four of five frames. Measured, the 80th percentile within a second: of FLEURS at least
+# 4.1 dB (in one of a hundred seconds under 4.5 dB), of the clips of the quick starts 11.6 dB; of white and pink noise
+# at most 3.8 dB, of chords 1.8 dB.
 _STEADY_CHANGE, _STEADY_SHARE = 4.0, 0.8
 # Bands so far below the loudest one are ignored.
 _BAND_RANGE = 1e-4

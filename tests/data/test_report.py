@@ -241,6 +241,15 @@ def test_clips_that_are_not_outliers(usual: tuple) -> None:
     assert outliers_of(measured(*USUAL, usual)) == {}
 
 
+@pytest.mark.parametrize(
+    "words, short", [(["bir", "ikki", "uch"], 1), (["a", "be", "ce"], 0)], ids=["words", "letters"]
+)
+def test_a_clip_is_too_short_relative_to_the_words_of_its_corpus(words: list[str], short: int) -> None:
+    corpus = measured(*[clip(words[index % 3], 0.25, AUDIBLE) for index in range(30)], clip(words[0], 0.08, AUDIBLE))
+    found = outliers_of(corpus)
+    assert (found["short"].clips if "short" in found else 0) == short
+
+
 def test_the_most_extreme_outliers_are_the_examples() -> None:
     lengths = [31, 45, 33, 60, 32, 44, 35]
     outliers = outliers_of(measured(*USUAL, *(clip("chiroqni yoq " * 30, each, AUDIBLE) for each in lengths)))["long"]
