@@ -79,8 +79,9 @@ def as_vtt(file: TranscribedFile) -> str:
 
 def as_json(file: TranscribedFile) -> str:
     """
-    Return JSON in the shape of `verbose_json` of OpenAI's transcription API; `speech_detector`, of a recording that was
-    cut into segments, is additional.
+    Return JSON in the shape of `verbose_json` of OpenAI's transcription API.
+
+    The field `speech_detector` of a recording that was cut into segments is additional.
 
     Fields that this model does not give are left out: `seek`, `tokens`, `avg_logprob` and `no_speech_prob` of a
     segment, and `usage`.

@@ -272,8 +272,8 @@ class System(RecordModel):
             model was loaded; the largest of several processes.
         endpoint ([`EndpointModel`], *optional*): The server, if the model was evaluated over its API. The weights, the
             precision, the memory and the speed are then unknown.
-        speech_detector (`str`, *optional*): The method that found the speech in recordings over the limit of the model,
-            `silero` or `energy`; `None` if there were none, for a server, and in records of escoita 0.1.0.
+        speech_detector (`str`, *optional*): The method that found the speech in recordings over the limit of the
+            model, `silero` or `energy`; `None` if there were none, for a server, and in records of escoita 0.1.0.
     """
 
     name: Name

@@ -190,14 +190,10 @@ def split_recordings(
     """
     kind, nothing = column.type, pa.nulls(len(column))
     if _is_decoded(kind):
-        fields = (
-            {kind.field(index).name: part for index, part in enumerate(column.flatten())} if _is_struct(kind) else {}
-        )
-        rates = fields.get("sampling_rate", rates)
+        fields = dict(zip(kind.names, column.flatten(), strict=True)) if _is_struct(kind) else {}
+        rates = fields.get(SAMPLING_RATE, rates)
         if rates is None:
-            raise CorpusError(
-                "the samples of recordings have no sampling rate", hint=f"add a column {SAMPLING_RATE!r}"
-            )
+            raise CorpusError("samples without a sampling rate", hint=f"add a column {SAMPLING_RATE!r}")
         encoded = pa.array(map(_encoded, fields.get("array", column), rates), pa.binary())
         return _as(fields.get("path", nothing), pa.string()), _as(encoded, pa.binary())
     if _is_struct(kind):
