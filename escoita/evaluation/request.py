@@ -43,7 +43,7 @@ class EvaluationData:
 
 def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> EvaluationData:
     """
-    Read and check a corpus. Recordings longer than the input of a model are transcribed in segments, cut at silences.
+    Read and check a corpus. Of recordings longer than the input of a model, the stretches of speech are transcribed.
 
     Args:
         corpus ([`~escoita.recipe.schema.Corpus`]): Corpus of the recipe.
