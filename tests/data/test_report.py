@@ -32,7 +32,7 @@ from escoita.records.data import CorpusData, DataRecord, OutlierKind, Outliers
 from escoita.run_directory import RunDirectory
 from tests.conftest import CORPUS
 from tests.data.measures import clip, measured
-from tests.samples import RECIPE, tone, write_clip, write_manifest
+from tests.samples import RECIPE, melody, tone, write_clip, write_manifest
 
 
 Rows = list[dict[str, Any] | str]
@@ -91,7 +91,7 @@ def broken(tmp_path: Path) -> Recipe:
     padded = np.concatenate([np.zeros(SAMPLING_RATE // 4, np.float32), samples / 2])
     soundfile.write(tmp_path / "copy.mp3", padded, SAMPLING_RATE)
     write_clip(tmp_path / "silence.wav", np.zeros(SAMPLING_RATE, np.float32))
-    write_clip(tmp_path / "hour.flac", np.tile(np.concatenate([tone(), tone(level=0.05)]), 31))
+    write_clip(tmp_path / "hour.flac", melody(31))
     write_clip(tmp_path / "own.wav", tone())
     own = {"audio_filepath": "own.wav", "text": "yangi soʻz", "speaker": "x1"}
     test += [

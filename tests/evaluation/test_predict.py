@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import PartialState
 
+from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
 from escoita.errors import WriteError
 from escoita.evaluation.predict import append_batches, batches_of, read_journals, transcribe_all
@@ -18,7 +19,7 @@ from escoita.records.training import AdapterRecord, Prompt
 from escoita.records.transcript import Segment, Transcript
 from tests.evaluation.samples import clip
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
-from tests.samples import tone
+from tests.samples import melody, tone
 
 
 SETTINGS = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)
@@ -79,6 +80,19 @@ def test_each_row_of_several_languages_is_transcribed_in_its_own(
     codes = {"en": "eng", "gl": "glg", "uz": "uzb-script_latin"}
     for language, text in zip(table["language"].to_pylist(), table["hypothesis"].to_pylist(), strict=True):
         assert text and set(text) <= set(MMS_LETTERS[codes[language]])
+
+
+@pytest.mark.parametrize("seconds, detector", [(29.0, None), (31.0, speech_detector())], ids=["short", "long"])
+def test_the_speech_detector_of_long_recordings_is_recorded(
+    tmp_path: Path, seconds: float, detector: str | None
+) -> None:
+    rows = Utterances.of([clip("ola", 1, audio_seconds=seconds)])
+    whisper = SystemSpec("whisper", write_whisper(tmp_path / "whisper"), SETTINGS)
+    tests = {"clips": EvaluationData(rows, lambda index: melody(seconds))}
+    transcribe_all([whisper], tests, tmp_path, 60, PartialState(cpu=True))
+    system = read_predictions(predictions_path(tmp_path, "clips", "whisper"))[1].system
+    assert system.speech_detector == detector
+    assert ("speech_detector" in system.model_dump()) == (detector is not None)
 
 
 def test_a_model_without_a_language_setting_transcribes_all_rows_in_the_same_batches(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from escoita.models import family_for_evaluation, family_of
 from escoita.models.whisper_ctc import CtcFamily, WhisperFamily, matching
 from escoita.records.training import AdapterRecord, Prompt
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
-from tests.samples import tone
+from tests.samples import melody, tone
 
 
 RECORD = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)
@@ -117,8 +117,9 @@ def test_token_limits(whisper: str, ctc: str) -> None:
 
 
 def test_long_recording_is_split_for_whisper(whisper: str) -> None:
-    (transcript,) = Transcriber.load(whisper, settings=RECORD).transcribe([tone(seconds=65)])
-    assert len(transcript.segments) >= 3 and transcript.segments[-1].end == 65.0
+    (transcript,) = Transcriber.load(whisper, settings=RECORD).transcribe([melody(65)])
+    # Segments of Whisper contain short pauses, because each of them takes as long as 30 s.
+    assert len(transcript.segments) == 3 and transcript.segments[-1].end == pytest.approx(65.0, abs=0.3)
 
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
