@@ -164,7 +164,9 @@ def check_e4b(context: Context) -> list[Figure]:
         model=model,
         args=arguments,
         train_dataset=noise_rows(context, clips, lengths[0]),
-        data_collator=SpeechCollator(family, processor, recipe.prompt),
+        data_collator=SpeechCollator(
+            family, processor, family.resolved_settings(processor, recipe.generation_settings())
+        ),
         processing_class=processor,
         peft_config=peft_config(recipe),
     )
@@ -173,7 +175,7 @@ def check_e4b(context: Context) -> list[Figure]:
     for seconds in lengths:
         trainer.train_dataset = noise_rows(context, clips, seconds)
         longest = Longest(seconds, "bir ikki uch", True)
-        batch = {clips: encode_longest(recipe, family, processor, longest, clips)}
+        batch = encode_longest(recipe, family, processor, longest, clips)
         estimate = find_memory(recipe, untrained(recipe), batch, longest)[1]
         reset_peak_memory()
         started, split = time.perf_counter(), trainer.throughput.split_batches

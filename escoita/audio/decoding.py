@@ -83,6 +83,9 @@ SAMPLES_PER_SECOND = 8 * 48_000
 BLOCK_SAMPLES = 2**18
 # The tolerance for segment ends that a manifest rounds, in seconds.
 ROUNDED_SECONDS = 0.05
+# The tolerance for the duration of a segment that begins with the recording: many manifests give every row an offset
+# of 0, and a duration that was measured before the file was encoded again.
+WHOLE_SECONDS = 0.2
 # libsndfile reports at least this many frames for a FLAC file whose header does not declare its length.
 UNKNOWN_FRAMES = 2**62
 # The longest MP3 frame, in bytes; the first frame declares the length of the recording.
@@ -284,7 +287,8 @@ def decode_with_soundfile(
     except (soundfile.LibsndfileError, TypeError):  # TypeError: the file name ends with .raw
         return None
     # For a WAV file, libsndfile reports the existing frames instead of the declared ones.
-    length = header.frames / header.rate if left else decoded * (declared_ratio(source) if duration is None else 1)
+    whole = duration is None or (offset == 0 and round(duration * header.rate) > header.frames)
+    length = header.frames / header.rate if left else decoded * (declared_ratio(source) if whole else 1)
     cut_off = cut_off_reason(length, decoded) if length - decoded > ROUNDED_SECONDS else ""
     return Decoded(mono.finish(), mono.better_channel, cut_off)
 
@@ -305,7 +309,8 @@ def cut_off_reason(declared: float, decoded: float) -> str:
 
 def segment_of(offset: float, duration: float | None, frames: int, rate: int, name: str) -> range:
     """
-    Return the frames of a segment, whose ends may exceed the recording by a rounding error.
+    Return the frames of a segment. Its end may exceed the recording by a rounding error; by [`WHOLE_SECONDS`] if it
+    begins at 0, and is then the whole recording.
 
     Args:
         offset (`float`): The start of the segment in seconds.
@@ -319,7 +324,8 @@ def segment_of(offset: float, duration: float | None, frames: int, rate: int, na
     """
     start = round(offset * rate)
     stop = frames if duration is None else start + round(duration * rate)
-    if start < 0 or stop < start or (start, stop) != (0, frames) and stop > frames + ROUNDED_SECONDS * rate:
+    tolerance = WHOLE_SECONDS if start == 0 else ROUNDED_SECONDS
+    if start < 0 or stop < start or (start, stop) != (0, frames) and stop > frames + tolerance * rate:
         segment = f"from {offset:g} s" + (f" for {duration:g} s" if duration is not None else "")
         raise SegmentError(f"holds {frames / rate:.2f} s, not the part {segment}", path=name)
     return range(start, min(stop, frames))

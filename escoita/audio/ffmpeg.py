@@ -153,7 +153,7 @@ def _decode(
         raise AudioError("holds no samples", path=name)
     segment_of(offset, duration, position, rate, name)
     cut_off, decoded_seconds = "", position / rate
-    if duration is None:
+    if duration is None or (offset == 0 and round(duration * rate) > position):
         length = header.frames / header.rate if header is not None and audio_only else 0.0
         # Matroska declares the end of the audio, which may begin after zero, and MP4 its length.
         if length > max(decoded_seconds, end) + DECLARED_TOLERANCE:

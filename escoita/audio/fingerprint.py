@@ -7,7 +7,7 @@ that silence at the edges does not move it. Copies differ in few bits; other cli
 the same sentence from another speaker.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -23,6 +23,13 @@ from escoita.audio.loading import SAMPLING_RATE
 MAX_DISTANCE = 0.125
 # A value that more clips share does not discriminate; copies also agree in other values.
 LARGEST_BUCKET = 256
+
+# Clips under this length hold little more than one word, of which fingerprints of different recordings may match.
+CONFIRMED_SECONDS = 1.0
+# Correlation from which two short clips are the same recording. Measured on 238 clips under a second: of copies in
+# mp3, vorbis, opus, at 8 and 48 kHz, with noise at 30 dB or with silence around them at least 0.97; of other clips,
+# also with the same word, at most 0.63.
+LEAST_CORRELATION = 0.8
 
 BANDS, CELLS = 17, 33
 # Root mean square of the rounding error of 16 bits, -101 dB of full scale: a recording under it is empty.
@@ -69,6 +76,27 @@ def fingerprint(samples: np.ndarray) -> bytes:
     return np.packbits(np.diff(slopes, axis=0) > 0).tobytes()
 
 
+def correlation(left: np.ndarray, right: np.ndarray) -> float:
+    """
+    Return the correlation of two recordings at the shift at which it is largest, in the band of the fingerprints.
+
+    Args:
+        left (`np.ndarray`): The first samples, of shape `(samples,)`, float32, 16 kHz, not empty.
+        right (`np.ndarray`): The second samples.
+
+    Returns:
+        `float`: The correlation, from 0 to 1, regardless of level and polarity.
+    """
+    size = 1 << (len(left) + len(right) - 1).bit_length()
+    hertz = np.fft.rfftfreq(size, 1 / SAMPLING_RATE)
+    inside = (hertz >= LOWEST_HERTZ) & (hertz <= HIGHEST_HERTZ)
+    one, other = (np.where(inside, np.fft.rfft(samples.astype(np.float64), size), 0) for samples in (left, right))
+    energies = [np.square(np.fft.irfft(spectrum, size)).sum() for spectrum in (one, other)]
+    if not all(energies):
+        return 0.0
+    return float(np.abs(np.fft.irfft(one * other.conj(), size)).max() / np.sqrt(energies[0] * energies[1]))
+
+
 def matches(
     left: Sequence[bytes], right: Sequence[bytes], max_distance: float = MAX_DISTANCE
 ) -> list[tuple[int, int]]:
@@ -101,13 +129,17 @@ def matches(
     )
 
 
-def duplicates(prints: Sequence[bytes], max_distance: float = MAX_DISTANCE) -> list[tuple[int, int]]:
+def duplicates(
+    prints: Sequence[bytes], max_distance: float = MAX_DISTANCE, confirm: Callable[[int, int], bool] | None = None
+) -> list[tuple[int, int]]:
     """
     Return the repeated recordings of a list.
 
     Args:
         prints (`Sequence[bytes]`): The fingerprints.
         max_distance (`float`, *optional*, defaults to `MAX_DISTANCE`): The share of bits in which copies may differ.
+        confirm (`Callable[[int, int], bool]`, *optional*): The function that decides whether two recordings with
+            different, close fingerprints are copies, given their indices. The default accepts all.
 
     Returns:
         `list[tuple[int, int]]`: For each fingerprint that matches an earlier one, the index of the earliest match and
@@ -117,6 +149,10 @@ def duplicates(prints: Sequence[bytes], max_distance: float = MAX_DISTANCE) -> l
     members, array = list(indices.values()), _array(indices)
     earliest = np.arange(len(members))
     for pairs in _near(array, array, max_distance):
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+        if confirm is not None:
+            firsts = ((members[one][0], members[other][0]) for one, other in pairs.tolist())
+            pairs = pairs[np.fromiter((confirm(*pair) for pair in firsts), bool, len(pairs))]
         np.minimum.at(earliest, pairs[:, 1], pairs[:, 0])
     again = [
         (members[first][0], index)

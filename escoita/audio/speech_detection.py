@@ -21,6 +21,8 @@ Interval = tuple[int, int]
 SHORTEST_PAUSE = 0.18
 # A shorter sound is a click, or the edge of a tone.
 _SHORTEST_SOUND, _SHORTEST_EDGE = 0.06, 0.15
+# Fewer steps above the noise floor are a random burst of noise.
+_SHORTEST_BURST = 3
 # The samples of a step, in which energies are measured, and of the windows of low and of high frequencies. The window
 # of low frequencies is a period of mains hum.
 _STEP, _LOW_WINDOW, _HIGH_WINDOW = 80, 320, 160
@@ -34,9 +36,9 @@ _LOWEST_FLOOR = -95.0
 # The distance of two frames whose spectra are compared, 0.1 s, and the length of a steady stretch, in frames of HOP.
 _LAG, _STEADY = 6, SAMPLING_RATE // HOP
 # Root mean square of the changes of all bands between two frames, in dB, without the change of level; in a steady
-# stretch it is smaller in four of five frames. Measured, the 80th percentile within a second: of FLEURS at least 4.1 dB
-# (in one of a hundred seconds under 4.5 dB), of the clips of the quick starts 11.6 dB; of white and pink noise at most
-# 3.8 dB, of chords 1.8 dB.
+# stretch it is smaller in four of five frames. Measured, the 80th percentile within a second: of FLEURS at least
+# 4.1 dB (in one of a hundred seconds under 4.5 dB), of the clips of the quick starts 11.6 dB; of white and pink noise
+# at most 3.8 dB, of chords 1.8 dB.
 _STEADY_CHANGE, _STEADY_SHARE = 4.0, 0.8
 # Bands so far below the loudest one are ignored.
 _BAND_RANGE = 1e-4
@@ -133,9 +135,12 @@ def _nearby_loudness(levels: np.ndarray) -> np.ndarray:
 
 
 def _bridged(flags: np.ndarray) -> np.ndarray:
-    """Return the flags with short gaps between true flags filled."""
+    """Return the flags without bursts, and with short gaps between true flags filled."""
     filled = flags.copy()
-    for start, end in _runs(~flags):
+    for start, end in _runs(flags):
+        if end - start < _SHORTEST_BURST:
+            filled[start:end] = False
+    for start, end in _runs(~filled):
         if end - start < SHORTEST_PAUSE * SAMPLING_RATE / _STEP and start > 0 and end < len(flags):
             filled[start:end] = True
     return filled

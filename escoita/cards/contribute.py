@@ -21,11 +21,11 @@ from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
 from escoita.hub.upload import CARD, STYLES, Change, CommitPlan, Head, commit, read_file, read_head, real
-from escoita.inference.model_source import check_language
 from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.formatting import code, line
+from escoita.utils.languages import check_language
 
 
 POOLED = "All, pooled by words"

@@ -84,7 +84,9 @@ def init(
     Questions are asked only on a terminal. Nothing is overwritten without --force, and nothing in the folder of the
     recordings is changed.
     """
-    check_language(language)
+    from escoita.utils.languages import check_language
+
+    language = check_language(language) or language
     name = _name(name, source)
     recipe, manifest, extracted = Path(f"{name}.yaml"), Path(f"{name}.jsonl"), Path(f"{name}-audio")
     refuse_existing((recipe, manifest), force)
@@ -167,11 +169,11 @@ def split(
     from escoita.data.inspection import inspect
     from escoita.data.inspection.manifest import check_and_divide, manifest_lines
     from escoita.utils.files import write_atomically
+    from escoita.utils.languages import check_language
 
     if not manifest.is_file():
         raise EscoitaError("not found, or not a file", path=manifest)
-    if language:
-        check_language(language)
+    language = check_language(language or None)
     found = inspect(str(manifest), language or "", out.with_suffix(""), given_columns(columns))
     if found.native:
         raise EscoitaError("has splits already", path=manifest)
@@ -188,26 +190,6 @@ def split(
 
 def _splits() -> "tuple[Split, ...]":
     return ("train", "validation", "test")
-
-
-def check_language(language: str) -> None:
-    """
-    Refuse a language that a recipe would refuse.
-
-    Raises:
-        EscoitaError: The text is not a code of a language.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    from escoita.recipe.advice import language_code
-    from escoita.recipe.schema import Language
-
-    try:
-        TypeAdapter(Language).validate_python(language)
-    except ValidationError as error:
-        code = language_code(language)
-        hint = f"write {code}" if code else "write a code such as gl"
-        raise EscoitaError("not a language code", key="--language", value=language, hint=hint) from error
 
 
 def given_columns(columns: list[str] | None) -> dict[Any, str]:

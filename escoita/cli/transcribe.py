@@ -24,6 +24,7 @@ from escoita.utils.formatting import duration, speed, visible
 if TYPE_CHECKING:
     from escoita.inference.files import FileResult
     from escoita.inference.subtitles import CueLimits
+    from escoita.records.transcript import SpeechDetector
 
 FORMAT_NAMES = ("txt", "srt", "vtt", "json", "textgrid", "eaf", "csv")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -94,6 +95,7 @@ def transcribe(
     from escoita.inference.model_source import find_model
     from escoita.inference.outputs import clean
     from escoita.inference.subtitles import CueLimits
+    from escoita.records.transcript import DETECTORS
     from escoita.utils.processes import say
 
     found, errors = find_files(files)
@@ -114,6 +116,7 @@ def transcribe(
         limits = CueLimits(max_line_width, max_line_count)
         summary = _Summary(len(todo))
         spoken, texts = transcriber.generation_settings.language, []
+        detector: SpeechDetector | None = None
         with _progress(summary) as on_progress:
             for result in transcribe_files(transcriber, todo, chunk_size, on_progress):
                 if result.error is not None:
@@ -123,11 +126,15 @@ def transcribe(
                     continue
                 paths = _write(result, missing[result.file], output_dir, limits, spoken, word_timestamps)
                 summary.done += 1
+                if result.transcript is not None:
+                    detector = result.transcript.speech_detector or detector
                 say(visible(f"{result.file.path}: {', '.join(map(str, paths))}"))
                 if len(found) == 1 and result.transcript is not None:
                     texts.append(clean(result.transcript.text))
         for text in texts:
             typer.echo(text)
+        if detector is not None:
+            say(f"The speech of long recordings was found by {DETECTORS[detector]}.")
         if summary.done:
             say(summary.line(output_dir))
     if failed:

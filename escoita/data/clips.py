@@ -75,7 +75,7 @@ def _remove(path: Path) -> None:
 
 
 # The number is raised when measures change, so that old caches are not used.
-CACHE = "clips-3.sqlite"
+CACHE = "clips-4.sqlite"
 OTHER_CACHE = "free disk space, or set ESCOITA_CACHE to another folder"
 # The reason of a row whose recording does not exist.
 NO_SUCH_FILE = "no such file"

@@ -1,12 +1,16 @@
 """Find duplicates within a split, and the overlap of training with held-out data."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Literal, cast
 
 import numpy as np
 
-from escoita.audio.fingerprint import duplicates, matches
+from escoita.audio.fingerprint import CONFIRMED_SECONDS, LEAST_CORRELATION, correlation, duplicates, matches
+from escoita.data.clips import read_clip
+from escoita.data.rows import Utterance
 from escoita.data.statistics import Measured
+from escoita.errors import AudioError
 from escoita.records.data import Clip, Duplicates, Leak, Pair, SharedBy
 
 
@@ -111,17 +115,47 @@ def _audio_matches(held_out: Measured, seen: Sequence[Measured]) -> np.ndarray:
     distinct = list(dict.fromkeys(held_out.fingerprints))
     positions = list(firsts.values())
     matched: dict[bytes, int] = {}
+    own_positions = {fingerprint: index for index, fingerprint in reversed([*enumerate(held_out.fingerprints)])}
     for seen_index, own_index in matches(list(firsts), distinct):
-        matched.setdefault(distinct[own_index], positions[seen_index])
+        own, other = distinct[own_index], positions[seen_index]
+        if own not in matched and (
+            own in firsts or _are_copies(_row([held_out], own_positions[own]), _row(seen, other))
+        ):
+            matched[own] = firsts.get(own, other)
     return np.array([matched.get(fingerprint, NONE) for fingerprint in held_out.fingerprints], np.int64)
 
 
 def _audio_duplicates(parts: Sequence[Measured]) -> np.ndarray:
     """Return for each clip the index of the first clip with the same recording, if there are several."""
     earliest = np.full(sum(map(len, parts)), NONE)
-    for first, own in duplicates([fingerprint for part in parts for fingerprint in part.fingerprints]):
+    prints = [fingerprint for part in parts for fingerprint in part.fingerprints]
+
+    @cache
+    def confirm(one: int, other: int) -> bool:
+        return _are_copies(_row(parts, one), _row(parts, other))
+
+    for first, own in duplicates(prints, confirm=confirm):
         earliest[own] = first
     return earliest
+
+
+def _row(parts: Sequence[Measured], index: int) -> Utterance:
+    """Return the row at an index that is counted over all corpora."""
+    for part in parts:
+        if index < len(part):
+            return part.utterances[index]
+        index -= len(part)
+    raise IndexError(index)
+
+
+def _are_copies(one: Utterance, other: Utterance) -> bool:
+    """Return whether two rows with close fingerprints are one recording; short ones are compared sample by sample."""
+    if min(one.audio_seconds, other.audio_seconds) >= CONFIRMED_SECONDS:
+        return True
+    try:
+        return correlation(read_clip(one), read_clip(other)) >= LEAST_CORRELATION
+    except AudioError:  # removed since it was measured: the fingerprints decide
+        return True
 
 
 def _transcripts(parts: Sequence[Measured]) -> np.ndarray:

@@ -39,8 +39,8 @@ from escoita.utils.processes import say
 # The longest clip that most base models take. Statistics are computed without a base model, whose own limit may be
 # lower; training applies that limit.
 DEFAULT_MAX_AUDIO_SECONDS = 30.0
-# A shorter clip cannot contain a word.
-SHORT_SECONDS = 0.2
+# No longer clip is too short for a word, and the share of words of a corpus that are shorter than its short words.
+SHORT_SECONDS, SHORT_WORDS = 0.2, 0.05
 # Speech has no more, and no fewer, characters in a second.
 MOST_CHARACTERS, FEWEST_CHARACTERS = 30.0, 1.0
 # Modified z-score from which Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993) call a value an outlier;
@@ -102,14 +102,34 @@ def usual_speaking_rate(rates: np.ndarray) -> tuple[float, float]:
     return max(slowest, float(np.exp(median)) / factor), min(fastest, float(np.exp(median)) * factor)
 
 
+def shortest_word_seconds(measured: Measured, fastest: float) -> float:
+    """
+    Return the time that a short word of a corpus takes at least, in seconds: a shorter clip contains no word.
+
+    Args:
+        measured ([`Measured`]): The clips.
+        fastest (`float`): The highest speaking rate that is no outlier, in characters per second.
+
+    Returns:
+        `float`: The time of a word of the 5th percentile of lengths at that rate; at most [`SHORT_SECONDS`].
+    """
+    lengths = Counter(len(word) for text in measured.utterances.each("text") for word in text.split())
+    ordered = sorted(lengths)
+    places = np.cumsum([lengths[length] for length in ordered])
+    if not len(places):
+        return SHORT_SECONDS
+    short = ordered[int(np.searchsorted(places, SHORT_WORDS * places[-1]))]
+    return min(SHORT_SECONDS, short / fastest)
+
+
 def _found(measured: Measured, characters: Counter[str], max_audio_seconds: float) -> Found:
     """Yield each kind with the extent of every clip, 0 if it is no outlier, and the function that describes one."""
     seconds, rows = measured.seconds, measured.utterances
     yield "long", _over(seconds, max_audio_seconds), lambda index: f"{seconds[index]:.1f} s"
-    yield "short", _over(-seconds, -SHORT_SECONDS), lambda index: f"{seconds[index]:.2f} s"
-
     rates = characters_per_second(measured)
     slowest, fastest = usual_speaking_rate(rates)
+    shortest = shortest_word_seconds(measured, fastest)
+    yield "short", _over(-seconds, -shortest), lambda index: f"{seconds[index]:.2f} s"
 
     def rate(index: int) -> str:
         return f"{rates[index]:.1f} characters per second; the median is {np.median(rates):.1f}"

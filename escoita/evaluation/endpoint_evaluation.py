@@ -30,7 +30,6 @@ from escoita.evaluation.request import (
     _named_by_file,
     corpus_test,
 )
-from escoita.inference.model_source import check_language
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
 from escoita.models import family_for_evaluation
 from escoita.models.chat import ChatFamily
@@ -49,6 +48,7 @@ from escoita.records.training import AdapterRecord, Prompt
 from escoita.records.transcript import Transcript
 from escoita.run_directory import RunDirectory
 from escoita.utils.files import write_atomically
+from escoita.utils.languages import check_language
 from escoita.utils.processes import track
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec
@@ -179,6 +180,9 @@ def transcribe_all(
         transcriber.use_beams(spec.num_beams)
         transcriber.warm_up()
         system = _system(spec, transcriber, digests[spec.base], state.num_processes)
+        longest = max((max(test.clips.column("audio_seconds"), default=0.0) for test in tests.values()), default=0.0)
+        if longest > transcriber.family.max_audio_seconds:
+            system = system.model_copy(update={"speech_detector": speech_detector()})
         for name, test in new.items():
             transcripts = predict(
                 transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard

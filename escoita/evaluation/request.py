@@ -15,7 +15,6 @@ from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError, EscoitaError
 from escoita.evaluation.probes import probes
 from escoita.hub.files import adapter_record, file_if_any
-from escoita.inference.model_source import check_language
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
 from escoita.models import family_for_evaluation
 from escoita.models.base_model import Base
@@ -23,6 +22,7 @@ from escoita.recipe.schema import Corpus, Evaluation
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, PROBES
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
+from escoita.utils.languages import check_language
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class EvaluationData:
 
 def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> EvaluationData:
     """
-    Read and check a corpus. Recordings longer than the input of a model are transcribed in segments, cut at silences.
+    Read and check a corpus. Of recordings longer than the input of a model, the stretches of speech are transcribed.
 
     Args:
         corpus ([`~escoita.recipe.schema.Corpus`]): Corpus of the recipe.

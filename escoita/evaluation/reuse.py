@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
 from escoita.errors import RecordError
 from escoita.evaluation.predictions import predictions_path, read_predictions
@@ -35,7 +36,8 @@ def reuse_keys(systems: Sequence[SystemSpec], tests: Mapping[str, EvaluationData
         `dict[tuple[str, str], str]`: The digest of each system and corpus.
     """
     corpora = {name: [test.rejected, _digest_of(test.clips)] for name, test in tests.items()}
-    surroundings = [device_name(device()), [version(library) for library in LIBRARIES], batch_seconds]
+    libraries = [version(library) for library in LIBRARIES]
+    surroundings = [device_name(device()), libraries, batch_seconds, speech_detector()]
     keys: Keys = {}
     for system in systems:
         base = system.resolved

@@ -9,7 +9,7 @@ from escoita.inference.transcriber import Transcriber
 from escoita.models import family_for_evaluation
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
-from escoita.utils.languages import LanguageError, language_tag, suggested_tag
+from escoita.utils.languages import check_language
 from escoita.utils.locations import locate
 from escoita.utils.untrusted import read_object
 
@@ -131,21 +131,6 @@ def _settings(
     return known.model_copy(
         update={"language": language or known.language, "prompt": known.prompt.model_copy(update=given)}
     )
-
-
-def check_language(language: str | None) -> str | None:
-    """
-    Return the tag that `--language` gives, with the usual case; see [`~escoita.utils.languages.language_tag`].
-
-    Raises:
-        EscoitaError: It is not the tag of a known language.
-    """
-    try:
-        return None if language is None else language_tag(language)
-    except LanguageError as error:
-        meant = suggested_tag(language or "")
-        hint = f"write {meant}" if meant else "write a tag, such as gl or uz-Latn"
-        raise EscoitaError("not a language tag", key="--language", value=language, hint=hint) from error
 
 
 def _without_adapter(

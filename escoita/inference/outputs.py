@@ -81,6 +81,8 @@ def as_json(file: TranscribedFile) -> str:
     """
     Return JSON in the shape of `verbose_json` of OpenAI's transcription API.
 
+    The field `speech_detector` of a recording that was cut into segments is additional.
+
     Fields that this model does not give are left out: `seek`, `tokens`, `avg_logprob` and `no_speech_prob` of a
     segment, and `usage`.
     """
@@ -101,6 +103,7 @@ def as_json(file: TranscribedFile) -> str:
         "duration": round(file.transcript.audio_seconds, 3),
         "text": clean(file.transcript.text),
         "segments": segments,
+        **({"speech_detector": file.transcript.speech_detector} if file.transcript.speech_detector else {}),
     }
     if file.word_timestamps:
         words = _milliseconds((word.start, word.end, word.text) for word in file.words)

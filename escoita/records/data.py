@@ -111,13 +111,14 @@ class Outliers(RecordModel):
 
     Args:
         kind (`str`): The kind. `long`: longer than the model takes; training excludes such clips, evaluation cuts
-            them. `short`: too short for a word. `dense`: more text than can be spoken in that time. `sparse`: hardly
-            any text for that time. `script`: written in another script than the rest of the corpus. `digits`: numbers
-            in digits, not in words. `silent`: no audible content. `channel`: mixing the channels to mono cancels or
-            attenuates the clip, and its strongest channel is used. `claim`: the corpus claims another length than was
-            measured. `unicode`: decomposed characters, if other transcripts are composed, or both in one transcript.
-            `invisible`: zero-width or no-break characters. `entity`: an HTML entity. `placeholder`: a missing value
-            that was written as text, such as `nan`. `note`: text in brackets.
+            them. `short`: too short for a short word of the corpus at its fastest usual rate. `dense`: more text
+            than can be spoken in that time. `sparse`: hardly any text for that time. `script`: written in another
+            script than the rest of the corpus. `digits`: numbers in digits, not in words. `silent`: no audible
+            content. `channel`: mixing the channels to mono cancels or attenuates the clip, and its strongest
+            channel is used. `claim`: the corpus claims another length than was measured. `unicode`: decomposed
+            characters, if other transcripts are composed, or both in one transcript. `invisible`: zero-width or
+            no-break characters. `entity`: an HTML entity. `placeholder`: a missing value that was written as text,
+            such as `nan`. `note`: text in brackets.
         clips (`int`): The number of clips.
         share (`float`): Their fraction of the usable clips.
         examples (`list[Odd]`): Examples; the most extreme first, if the kind has a measure.

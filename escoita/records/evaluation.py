@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from escoita.records.training import Commit, Name, Record, RecordModel, Sha256
+from escoita.records.transcript import SpeechDetector
 
 
 Interval = tuple[float, float]
@@ -316,6 +317,8 @@ class System(RecordModel):
         endpoint ([`EndpointModel`], *optional*): The server, if the model was evaluated over its API. The weights, the
             precision, the memory and the speed are then unknown.
         decoding ([`Decoding`]): The settings of decoding.
+        speech_detector (`str`, *optional*): The method that found the speech in recordings over the limit of the
+            model, `silero` or `energy`; `None` if there were none, for a server, and in records of escoita 0.1.0.
     """
 
     name: Name
@@ -333,13 +336,15 @@ class System(RecordModel):
     expected_base_sha256: Sha256 | None = None
     endpoint: EndpointModel | None = None
     decoding: Decoding = Decoding()
+    speech_detector: SpeechDetector | None = None
 
     @model_serializer(mode="wrap")
-    def _omit_missing_endpoint(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the field out of the records of local models, which are then the same as before it existed."""
+    def _omit_missing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the fields that do not apply to most systems, whose records are then the same as before."""
         written: dict[str, Any] = serialize(self)
-        if self.endpoint is None:
-            written.pop("endpoint", None)
+        for name in ("endpoint", "speech_detector"):
+            if getattr(self, name) is None:
+                written.pop(name, None)
         return written
 
 

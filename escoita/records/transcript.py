@@ -7,6 +7,10 @@ from typing import Literal
 Note = Literal["cut_off", "one_channel"]
 # The methods that find the speech of long recordings; see `escoita/audio/speech_detection.py`.
 SpeechDetector = Literal["silero", "energy"]
+DETECTORS: dict[SpeechDetector, str] = {
+    "silero": "Silero VAD",
+    "energy": "its energy; `pip install 'escoita[vad]'` also leaves out music and other sounds that change",
+}
 NOTES: dict[Note, str] = {
     "cut_off": "The file is cut off: only what it holds was transcribed.",
     "one_channel": (

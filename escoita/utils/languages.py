@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from escoita.errors import EscoitaError
+
 
 # Codes that CLDR distinguishes and models do not: corpora call Bokmål Norwegian, MMS calls Malay `zlm`, and Whisper
 # calls Filipino Tagalog and writes the code of Javanese as in an older standard.
@@ -100,6 +102,21 @@ def suggested_tag(name: str) -> str | None:
         return langcodes.find(name).language
     except LookupError:
         return language_tag(name) if is_language_tag(name) else None
+
+
+def check_language(language: str | None) -> str | None:
+    """
+    Return the tag that `--language` gives, with the usual case; see [`language_tag`].
+
+    Raises:
+        EscoitaError: It is not the tag of a known language.
+    """
+    try:
+        return None if language is None else language_tag(language)
+    except LanguageError as error:
+        meant = suggested_tag(language or "")
+        hint = f"write {meant}" if meant else "write a tag, such as gl or uz-Latn"
+        raise EscoitaError("not a language tag", key="--language", value=language, hint=hint) from error
 
 
 @cache

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from escoita.audio import fingerprint as fingerprints
-from escoita.audio.fingerprint import LARGEST_BUCKET, MAX_DISTANCE, duplicates, fingerprint, matches
+from escoita.audio.fingerprint import (
+    LARGEST_BUCKET,
+    LEAST_CORRELATION,
+    MAX_DISTANCE,
+    correlation,
+    duplicates,
+    fingerprint,
+    matches,
+)
 from escoita.audio.loading import read_audio
 
 
@@ -251,3 +259,19 @@ def test_each_duplicate_is_listed_once_with_its_earliest_match() -> None:
 def test_removing_duplicates_keeps_one_clip_of_each(prints: list[bytes]) -> None:
     again = {index for _, index in duplicates(prints)}
     assert [print_ for index, print_ in enumerate(prints) if index not in again] == list(dict.fromkeys(prints))
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_copies_of_short_clips_correlate(copy: Callable[[np.ndarray], np.ndarray]) -> None:
+    short = [samples[:8_000] for _, samples in clips("uz", 6)]
+    assert min(correlation(copy(samples), samples) for samples in short) > 0.9
+
+
+def test_other_short_clips_do_not_correlate() -> None:
+    short = [samples[:8_000] for _, samples in [*clips("uz", 12), *clips("gl", 12)]]
+    found = [correlation(one, other) for place, one in enumerate(short) for other in short[:place]]
+    assert max(found) < LEAST_CORRELATION - 0.1
+
+
+def test_silence_correlates_with_nothing() -> None:
+    assert correlation(np.zeros(100, np.float32), np.ones(100, np.float32)) == 0.0

@@ -149,11 +149,30 @@ def test_rounded_segment_end_is_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.m4a"])
+def test_a_duration_over_the_end_of_a_whole_recording_is_accepted(tmp_path: Path, name: str) -> None:
+    path = encoded(tmp_path / name)
+    length = seconds(read_audio(path))
+    for excess in (0.06, 0.19):
+        assert seconds(read_audio(path, offset=0.0, duration=length + excess)) == length
+    for offset, excess in ((0.0, 0.22), (0.1, 0.06)):
+        with pytest.raises(SegmentError):
+            read_audio(path, offset=offset, duration=length - offset + excess)
+
+
+def test_a_whole_recording_that_is_cut_off_is_refused_also_with_a_duration(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.wav", tone(seconds=1.0))
+    path.write_bytes(path.read_bytes()[:-3200])
+    assert seconds(read_audio(path, duration=0.8)) == 0.8
+    with pytest.raises(TruncatedAudioError):
+        read_audio(path, offset=0.0, duration=1.0)
+
+
+@pytest.mark.parametrize("name", ["clip.wav", "clip.m4a"])
 @pytest.mark.parametrize(
     "offset, duration, error_class",
     [
         (0.8, 0.5, SegmentError),
-        (0.0, 1.2, SegmentError),
+        (0.0, 1.3, SegmentError),
         (2.0, None, SegmentError),
         (-0.5, 0.2, SegmentError),
         (0.5, -0.2, SegmentError),

@@ -4,14 +4,19 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from escoita.audio.loading import read_audio
+from escoita.audio.speech_detection import speech_detector
 from escoita.cli.main import app
 from escoita.cli.transcribe import FORMAT_NAMES
 from escoita.inference.outputs import FORMATS
 from escoita.inference.transcriber import Transcriber
+from escoita.records.transcript import DETECTORS
 from tests.conftest import CORPUS, write_manifest
+from tests.samples import melody, write_clip
 
 
 def transcribe(*arguments: object) -> Result:
@@ -56,6 +61,18 @@ def test_every_format_is_written_with_the_text_of_the_transcriber(
 def test_the_text_of_one_recording_is_printed(quickstart_run: Path, clips: Path, tmp_path: Path) -> None:
     done = transcribe(clips / "0.ogg", "-m", quickstart_run / "adapter", "-o", tmp_path / "out")
     assert done.exit_code == 0 and done.stdout == (tmp_path / "out/0.txt").read_text("utf-8")
+
+
+def test_the_speech_detector_of_a_long_recording_is_named(quickstart_run: Path, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    samples = np.concatenate([read_audio(clips / "0.ogg"), np.zeros(32_000), melody(0.8)])
+    for path in (write_clip(tmp_path / "long.wav", samples), clips / "0.ogg"):
+        done = transcribe(path, "-m", quickstart_run, "-o", out, "-f", "json", "--chunk-size", 2)
+        content = json.loads((out / f"{path.stem}.json").read_text("utf-8"))
+        named = content.get("speech_detector")
+        assert named == (speech_detector() if path.stem == "long" else None)
+        # The terminal may wrap the line.
+        assert ("".join(DETECTORS[speech_detector()].split()) in "".join(done.stderr.split())) == (named is not None)
 
 
 def test_outputs_that_exist_are_kept_unless_they_are_overwritten(

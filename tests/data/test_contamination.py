@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from escoita.data.contamination import find_duplicates, find_leaks
 from escoita.data.statistics import SHOWN_CHARACTERS, Measured
 from escoita.metrics.characters import compared_form
 from escoita.records.data import Duplicates, Leak, Pair, SharedBy
+from tests.audio.long_recordings import spoken_clips as spoken_samples
 from tests.data.measures import clip, measured
+from tests.samples import write_clip
 
 
 FINGERPRINTS = [bytes(np.random.default_rng(seed).bytes(64)) for seed in range(6)]
@@ -151,3 +154,34 @@ def test_examples_are_shortened_and_contain_no_folder() -> None:
     (pair,) = leak("transcript", test, measured(clip(long, id="voices/a.wav"))).examples
     assert (pair.clip.id, pair.like.id) == ("a.wav", "voices/a.wav")
     assert len(pair.clip.text) == SHOWN_CHARACTERS and pair.clip.text.endswith("…")
+
+
+def near_pair(folder: Path, seconds: float, copied: bool) -> tuple[Measured, Measured]:
+    """Return a test and a training corpus of one clip each, with close fingerprints."""
+    (samples,), _ = spoken_samples("uz", 1)
+    first = write_clip(folder / "first.wav", samples)
+    other = samples / 2 if copied else np.random.default_rng(0).normal(0, 0.1, len(samples))
+    second = write_clip(folder / "second.wav", other)
+    near = bytes([FINGERPRINTS[0][0] ^ 1, *FINGERPRINTS[0][1:]])
+    rows = [
+        clip("bir", seconds, fingerprint, audio=str(path))
+        for path, fingerprint in ((first, FINGERPRINTS[0]), (second, near))
+    ]
+    return measured(rows[0], split="test"), measured(rows[1])
+
+
+@pytest.mark.parametrize(
+    "seconds, copied, found",
+    [(0.5, True, 1), (0.5, False, 0), (1.5, False, 1)],
+    ids=["a short copy", "short clips that differ", "long clips with close fingerprints"],
+)
+def test_copies_of_short_clips_are_confirmed(tmp_path: Path, seconds: float, copied: bool, found: int) -> None:
+    test, train = near_pair(tmp_path, seconds, copied)
+    assert leak("audio", test, train).clips == found
+    assert duplicates("audio", test, train).clips == found
+
+
+def test_a_short_clip_that_was_removed_is_compared_by_its_fingerprint(tmp_path: Path) -> None:
+    test, train = near_pair(tmp_path, 0.5, copied=False)
+    (tmp_path / "first.wav").unlink()
+    assert leak("audio", test, train).clips == 1

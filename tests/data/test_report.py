@@ -32,7 +32,7 @@ from escoita.records.data import CorpusData, DataRecord, OutlierKind, Outliers
 from escoita.run_directory import RunDirectory
 from tests.conftest import CORPUS
 from tests.data.measures import clip, measured
-from tests.samples import RECIPE, tone, write_clip, write_manifest
+from tests.samples import RECIPE, melody, tone, write_clip, write_manifest
 
 
 Rows = list[dict[str, Any] | str]
@@ -91,7 +91,7 @@ def broken(tmp_path: Path) -> Recipe:
     padded = np.concatenate([np.zeros(SAMPLING_RATE // 4, np.float32), samples / 2])
     soundfile.write(tmp_path / "copy.mp3", padded, SAMPLING_RATE)
     write_clip(tmp_path / "silence.wav", np.zeros(SAMPLING_RATE, np.float32))
-    write_clip(tmp_path / "hour.flac", np.tile(np.concatenate([tone(), tone(level=0.05)]), 31))
+    write_clip(tmp_path / "hour.flac", melody(31))
     write_clip(tmp_path / "own.wav", tone())
     own = {"audio_filepath": "own.wav", "text": "yangi soʻz", "speaker": "x1"}
     test += [
@@ -239,6 +239,15 @@ def test_an_outlier_of_each_kind(outlier: tuple, kind: OutlierKind, value: str) 
 )
 def test_clips_that_are_not_outliers(usual: tuple) -> None:
     assert outliers_of(measured(*USUAL, usual)) == {}
+
+
+@pytest.mark.parametrize(
+    "words, short", [(["bir", "ikki", "uch"], 1), (["a", "be", "ce"], 0)], ids=["words", "letters"]
+)
+def test_a_clip_is_too_short_relative_to_the_words_of_its_corpus(words: list[str], short: int) -> None:
+    corpus = measured(*[clip(words[index % 3], 0.25, AUDIBLE) for index in range(30)], clip(words[0], 0.08, AUDIBLE))
+    found = outliers_of(corpus)
+    assert (found["short"].clips if "short" in found else 0) == short
 
 
 def test_the_most_extreme_outliers_are_the_examples() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from accelerate import PartialState
 
+from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
 from escoita.errors import WriteError
 from escoita.evaluation.predict import append_batches, batches_of, decoding_of, read_journals, transcribe_all
@@ -19,7 +20,7 @@ from escoita.records.training import AdapterRecord, Prompt
 from escoita.records.transcript import Segment, Transcript
 from tests.evaluation.samples import clip
 from tests.models.samples import MMS_LETTERS, write_ctc, write_mms, write_whisper
-from tests.samples import tone
+from tests.samples import melody, tone
 
 
 SETTINGS = AdapterRecord(language="gl", prompt=Prompt(user=""), max_new_tokens=6)
@@ -101,6 +102,19 @@ def test_the_beams_of_a_stored_generation_configuration_are_not_used(tmp_path: P
     assert decoding_of(transcriber).num_beams == 1 and decoding_of(transcriber).penalties == {"length_penalty": 0.5}
     transcriber.use_beams(2)
     assert decoding_of(transcriber).num_beams == transcriber.model.generation_config.num_beams == 2
+
+
+@pytest.mark.parametrize("seconds, detector", [(29.0, None), (31.0, speech_detector())], ids=["short", "long"])
+def test_the_speech_detector_of_long_recordings_is_recorded(
+    tmp_path: Path, seconds: float, detector: str | None
+) -> None:
+    rows = Utterances.of([clip("ola", 1, audio_seconds=seconds)])
+    whisper = SystemSpec("whisper", write_whisper(tmp_path / "whisper"), SETTINGS)
+    tests = {"clips": EvaluationData(rows, lambda index: melody(seconds))}
+    transcribe_all([whisper], tests, tmp_path, 60, PartialState(cpu=True))
+    system = read_predictions(predictions_path(tmp_path, "clips", "whisper"))[1].system
+    assert system.speech_detector == detector
+    assert ("speech_detector" in system.model_dump()) == (detector is not None)
 
 
 def test_a_model_without_a_language_setting_transcribes_all_rows_in_the_same_batches(tmp_path: Path) -> None:

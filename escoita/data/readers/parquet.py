@@ -11,8 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from escoita.data.clips import cached_copy
-from escoita.data.readers.base import Origin, SelectionError, requested_split, require_split
-from escoita.data.readers.recordings import Piece, collect_pieces, find_table_columns, split_recordings, with_labels
+from escoita.data.readers.base import Origin, requested_split, require_split
+from escoita.data.readers.recordings import (
+    SAMPLING_RATE,
+    Piece,
+    collect_pieces,
+    find_table_columns,
+    split_recordings,
+    with_labels,
+)
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column, Corpus
@@ -30,9 +37,11 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     Read parquet files: one, all in a folder and its subfolders, or those of a pattern such as `data/test-*.parquet`.
 
     The recordings are found by the type of their column: a struct of `bytes` and `path`, as the Hub stores audio, or
-    binary. A text column contains paths relative to the parquet file, and so does a `path` without `bytes`. The
-    recordings are never in memory together: those of each file are written once, unchanged, into an Arrow file in the
-    folder `recordings` of the cache (`$ESCOITA_CACHE`), and mapped from there, which takes the same disk space again.
+    binary; or a struct of `array` and `sampling_rate`, or a list of samples next to a column `sampling_rate`. A text
+    column contains paths relative to the parquet file, and so does a `path` without `bytes`. The recordings are never
+    in memory together: those of each file are written once into an Arrow file in the folder `recordings` of the cache
+    (`$ESCOITA_CACHE`), and mapped from there, which takes the same disk space again. They are written unchanged, and
+    decoded samples as wav files.
 
     Args:
         corpus ([`~escoita.recipe.schema.Corpus`]): The corpus; `split` selects files by their name or folder
@@ -114,8 +123,8 @@ def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str 
         for each in (table, recordings):
             each.validate(full=True)  # reading does not check that text is UTF-8
         rows = with_labels(table, _labels(schema))
-    except SelectionError as error:
-        error.path = path
+    except CorpusError as error:
+        error.path = error.path or path
         raise
     except (pa.ArrowException, OSError) as error:
         raise CorpusError(f"not a readable parquet file ({' '.join(str(error).split())})", path=path) from error
@@ -129,8 +138,12 @@ def _copy_recordings(source: Path, target: Path, column: str) -> None:
         pa.OSFile(str(target), "wb") as sink,
         pa.ipc.new_file(sink, _MAPPED) as writer,
     ):
-        for batch in file.iter_batches(_AT_ONCE, columns=[column], use_threads=False):
-            writer.write_table(pa.table(split_recordings(pa.chunked_array([batch.column(0)])), schema=_MAPPED))
+        has_rates = SAMPLING_RATE in file.schema_arrow.names and column != SAMPLING_RATE
+        columns = [column, SAMPLING_RATE] if has_rates else [column]
+        for batch in file.iter_batches(_AT_ONCE, columns=columns, use_threads=False):
+            rates = pa.chunked_array([batch[SAMPLING_RATE]]) if has_rates else None
+            recordings = split_recordings(pa.chunked_array([batch[column]]), rates)
+            writer.write_table(pa.table(recordings, schema=_MAPPED))
 
 
 def _labels(schema: pa.Schema) -> dict[str, list[str]]:

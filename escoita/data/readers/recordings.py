@@ -1,6 +1,7 @@
 """Read tables that contain recordings, and recordings in tar archives."""
 
 import gzip
+import io
 import lzma
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import soundfile
 
 from escoita.data.clips import cached_copy
 from escoita.data.readers.base import (
@@ -112,6 +114,8 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise CorpusError(f"not a complete tar archive ({error})", path=archive, hint="download it again") from error
 
 
+# The column, or the field, of the sampling rates of decoded recordings, as `datasets` names it.
+SAMPLING_RATE = "sampling_rate"
 # The key of the recording in a record; no column can have this name.
 _AUDIO = "\0audio"
 _ROW = SCHEMA.get_field_index("row")
@@ -155,23 +159,44 @@ def find_table_columns(
         needed (`tuple[Column, ...]`, *optional*, defaults to `("text",)`): The same as in `find_columns`.
 
     Returns:
-        `tuple[str, Names]`: The column of the recordings (a struct of `bytes` and `path` as on the Hub, binary, or
-        paths as text), and the names of the other columns.
+        `tuple[str, Names]`: The column of the recordings (a struct of `bytes` and `path` as on the Hub, binary,
+        decoded samples, or paths as text), and the names of the other columns.
 
     Raises:
         SelectionError: A column is missing, or several match; without a path.
     """
-    audio = chosen.get("audio") or _only(schema, _is_audio) or _only(schema, _is_binary)
+    audio = chosen.get("audio") or _only(schema, _is_audio) or _only(schema, _is_binary) or _only(schema, _is_decoded)
     if not audio or audio not in schema.names:
         audio = find_columns(schema.names, chosen, ("audio",)).audio or ""
     others = [name for name in schema.names if name != audio]
     return audio, find_columns(others, {**chosen, "audio": ""}, needed)._replace(audio=_AUDIO)
 
 
-def split_recordings(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Return the paths and the encoded recordings of a column, without a copy; null if there are none."""
+def split_recordings(
+    column: pa.ChunkedArray, rates: pa.ChunkedArray | None = None
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """
+    Return the paths and the encoded recordings of a column, without a copy; null if there are none.
+
+    Args:
+        column (`pa.ChunkedArray`): The column of the recordings. Decoded samples are encoded as wav files.
+        rates (`pa.ChunkedArray`, *optional*): The sampling rate of each recording that is a list of samples.
+
+    Returns:
+        `tuple[pa.ChunkedArray, pa.ChunkedArray]`: The paths and the recordings.
+
+    Raises:
+        CorpusError: The recordings are lists of samples, and no sampling rates are given.
+    """
     kind, nothing = column.type, pa.nulls(len(column))
-    if pa.types.is_struct(kind):
+    if _is_decoded(kind):
+        fields = dict(zip(kind.names, column.flatten(), strict=True)) if _is_struct(kind) else {}
+        rates = fields.get(SAMPLING_RATE, rates)
+        if rates is None:
+            raise CorpusError("samples without a sampling rate", hint=f"add a column {SAMPLING_RATE!r}")
+        encoded = pa.array(map(_encoded, fields.get("array", column), rates), pa.binary())
+        return _as(fields.get("path", nothing), pa.string()), _as(encoded, pa.binary())
+    if _is_struct(kind):
         fields = {kind.field(index).name: part for index, part in enumerate(column.flatten())}
         paths, embedded = fields.get("path", nothing), fields.get("bytes", nothing)
     else:
@@ -256,6 +281,30 @@ def _only(schema: pa.Schema, fits: Callable[[pa.DataType], bool]) -> str | None:
 def _is_audio(kind: pa.DataType) -> bool:
     fields = {kind.field(index).name: kind.field(index).type for index in range(kind.num_fields)}
     return pa.types.is_struct(kind) and "bytes" in fields and _is_binary(fields["bytes"])
+
+
+def _is_struct(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind)
+
+
+def _is_decoded(kind: pa.DataType) -> bool:
+    """Return whether the type is a list of numbers, or a struct of one as `array` and of its `sampling_rate`."""
+    if _is_struct(kind):
+        fields = {kind.field(index).name: kind.field(index).type for index in range(kind.num_fields)}
+        return {"array", SAMPLING_RATE} <= fields.keys() and _is_decoded(fields["array"])
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return is_list and pa.types.is_floating(kind.value_type)
+
+
+def _encoded(samples: pa.Scalar, rate: pa.Scalar) -> bytes | None:
+    """Return samples as a wav file of floating-point numbers; `None` if they or their rate are missing."""
+    hertz = rate.as_py()
+    if not samples.is_valid or not hertz or hertz < 1 or hertz != int(hertz):
+        return None
+    file = io.BytesIO()
+    values = samples.values.to_numpy(zero_copy_only=False).astype(np.float32)
+    soundfile.write(file, values, int(hertz), format="WAV", subtype="FLOAT")
+    return file.getvalue()
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -2,18 +2,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from escoita.data.clips import check_clips
+from escoita.data.clips import check_clips, read_clip
 from escoita.data.readers import read_corpus
 from escoita.data.readers.base import SelectionError
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
 from tests.fuzz.inputs import no_text
-from tests.samples import tone, write_clip
+from tests.samples import pitch, tone, write_clip
 
 
 @pytest.fixture
@@ -73,6 +74,33 @@ def test_a_binary_column_of_any_name(tmp_path: Path, wav: bytes, kind: pa.DataTy
     path = write(tmp_path / "m.parquet", son=pa.array([wav, wav], kind), frase=["un", "dous"], id=["x", "x"])
     utterances, rejected = read(path, columns={"text": "frase"})
     assert not rejected and [(row.id, row.embedded) for row in utterances] == [("x#1", wav), ("x#2", wav)]
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.float64())])
+def test_decoded_samples_with_a_column_of_rates(tmp_path: Path, kind: pa.DataType) -> None:
+    samples = [tone(rate=8_000).tolist(), tone(880).tolist(), None, tone().tolist()]
+    rates = [8_000, 16_000, 16_000, None]
+    path = write(tmp_path / "a.parquet", audio=pa.array(samples, kind), sampling_rate=rates, text=["un"] * 4)
+    utterances, rejected = read(path)
+    assert [row.row for row in rejected] == [3, 4]
+    usable, broken = check_clips(utterances, None)
+    assert not broken and usable.column("audio_seconds") == [0.5, 0.5]
+    np.testing.assert_allclose(read_clip(usable[1]), tone(880), atol=1e-6)
+    assert pitch(read_clip(usable[0])) == pytest.approx(440, abs=5)
+
+
+def test_decoded_audio_as_datasets_returns_it(tmp_path: Path) -> None:
+    audio = [{"path": "a.wav", "array": tone().tolist(), "sampling_rate": 16_000}]
+    utterances, rejected = read(write(tmp_path / "a.parquet", audio=audio, text=["un"]))
+    assert not rejected and [row.audio for row in utterances] == ["a.wav"]
+    np.testing.assert_allclose(read_clip(utterances[0]), tone(), atol=1e-6)
+
+
+def test_decoded_samples_without_a_rate_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", audio=[tone().tolist()], text=["un"])
+    with pytest.raises(CorpusError) as error:
+        read(path)
+    assert error.value.path == path
 
 
 def test_a_column_of_paths(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from escoita.training.preflight.model import (
     spread,
     written,
 )
-from tests.samples import RECIPE, tone, write_clip, write_manifest
+from tests.samples import RECIPE, melody, tone, write_clip, write_manifest
 
 
 GOOD: dict[str, Any] = {"audio_filepath": "good.wav", "text": "bir"}
@@ -112,7 +112,7 @@ def test_corpora_that_training_does_not_read_are_warnings(recipe: Recipe, tmp_pa
 
 
 def test_unusable_rows_are_listed(recipe: Recipe, tmp_path: Path) -> None:
-    write_clip(tmp_path / "long.wav", tone(seconds=31))
+    write_clip(tmp_path / "long.wav", melody(31))
     missing = GOOD | {"audio_filepath": "missing.wav"}
     write(tmp_path / "train.jsonl", [GOOD] * 99 + [missing])
     write(tmp_path / "test.jsonl", [GOOD] * 3 + [GOOD | {"audio_filepath": "long.wav"}])

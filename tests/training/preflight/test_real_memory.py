@@ -1,7 +1,5 @@
 """Test the memory estimate of the Uzbek recipe on a base with the configuration of Gemma 4 E4B in 4 bits."""
 
-from typing import Any
-
 import pytest
 
 from escoita.models import family_of
@@ -27,8 +25,7 @@ def memory(recipe: Recipe, seconds: float, monkeypatch: pytest.MonkeyPatch, on_g
     family = family_of(recipe.base)
     processor = family.load_processor(recipe.base)
     longest = Longest(seconds, "a" * 60, True)
-    batches: dict[int, Any] = {8: encode_longest(recipe, family, processor, longest, 8)}
-    return find_memory(recipe, untrained(recipe), batches, longest)[1]
+    return find_memory(recipe, untrained(recipe), encode_longest(recipe, family, processor, longest, 8), longest)[1]
 
 
 def gigabytes(found: Estimate) -> dict[str, float]:

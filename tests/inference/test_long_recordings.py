@@ -1,0 +1,44 @@
+"""Test that the adapters of the quick starts transcribe the speech of long recordings, and nothing else."""
+
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from escoita.audio.loading import SAMPLING_RATE
+from escoita.inference.transcriber import Transcriber
+from escoita.metrics.normalizers import normalizer
+from escoita.metrics.wer import word_edits
+from tests.audio.long_recordings import join, spoken_clips
+from tests.conftest import ROOT
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize(
+    "language, base, run, normalizer_name",
+    [("uz", "gemma4", "quickstart-uzbek", "uzbek"), ("gl", "phi4", "quickstart-galician", "galician")],
+)
+def test_long_recordings_are_transcribed_like_their_clips(
+    language: str, base: str, run: str, normalizer_name: str
+) -> None:
+    adapter = str(ROOT / "runs" / run / "adapter")
+    transcriber = Transcriber.load(str(ROOT / "quickstart" / base), adapter=adapter, batch_seconds=60)
+    normalize = normalizer(normalizer_name)
+    clips, texts = spoken_clips(language)
+    reference = " ".join(map(normalize, texts))
+
+    def rate(hypotheses: list[str]) -> float:
+        return word_edits([reference], [" ".join(map(normalize, hypotheses))]).rate
+
+    alone = rate([transcript.text for transcript in transcriber.transcribe(clips)])
+    pauses: tuple[Literal["noise", "silence"], ...] = ("noise", "silence")
+    for pause in pauses:
+        recording = join(clips, texts, pause, np.random.default_rng(0))
+        (transcript,) = transcriber.transcribe([recording.samples])
+        # Each clip has a segment, which ends in the pauses around it: no other stretch has text, and no clip is lost.
+        places = np.array(recording.clips) / SAMPLING_RATE
+        segments = np.array([(segment.start, segment.end) for segment in transcript.segments])
+        assert segments.shape == places.shape and np.abs(segments - places).max() < 0.15
+        long = rate([transcript.text])
+        print(f"{language}, {pause}, {transcript.speech_detector}: WER {long:.4f}, of the clips alone {alone:.4f}")
+        assert long <= alone + 0.01
