@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
+from escoita.models.baselines import BASELINE_NAMES, BASELINES
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.utils.library_output import quiet_libraries
 
@@ -49,18 +50,21 @@ def family_for_evaluation(model: str, revision: str | None = None) -> Family:
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
-    from escoita.models.whisper_ctc import CtcFamily, WhisperFamily
+    from escoita.models.whisper_ctc import CtcFamily
 
     family, model_type = _families(model, revision)
     if family is not None:
         return family
-    if model_type == "whisper":
-        return WhisperFamily(_config(model, revision))
+    if model_type in BASELINES:
+        module, name = BASELINES[model_type].split(":")
+        baseline: Family = getattr(import_module(f"escoita.models.{module}"), name)(_config(model, revision))
+        return baseline
     encoder = getattr(transformers, MODEL_FOR_CTC_MAPPING_NAMES.get(model_type, ""), None)
-    # Other encoders with a CTC head, such as Parakeet, write subwords and count their frames differently.
+    # Other encoders with a CTC head write subwords and count their frames differently.
     if hasattr(encoder, "_get_feat_extract_output_lengths"):
         return CtcFamily()
-    raise EscoitaError("not supported", path=model, key="model_type", value=model_type)
+    hint = f"use {BASELINE_NAMES}, or a model behind --endpoint"
+    raise EscoitaError("not supported", path=model, key="model_type", value=model_type, hint=hint)
 
 
 def trained_family(model_type: str, config: dict[str, Any] | None = None) -> ChatFamily | None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,11 @@ class CtcFamily(Family):
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             problem = f"cannot be loaded ({visible(str(error).strip())[:300]})"
             raise EscoitaError(problem, path=f"{name}/{weights.name}") from error
+
+    def unsupported(self, processor: Any, languages: Collection[str]) -> list[str]:
+        """Return the languages without letters and an adapter; a model with a single vocabulary has none."""
+        known = _letters(processor)
+        return [language for language in languages if known and matching(language, known) is None]
 
     def generate(
         self,

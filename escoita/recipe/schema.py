@@ -169,7 +169,9 @@ def _without_default(schema: dict[str, Any]) -> None:
 class Baseline(Section):
     """Define a model to compare with and its settings; it is written as its name if there are no settings."""
 
-    model: str = Field(description="A Whisper or CTC model: a folder, or a repository of the Hub")
+    model: str = Field(
+        description="A model to compare with, such as Whisper or MMS: a folder, or a repository of the Hub"
+    )
     max_new_tokens: int | None = Field(
         None, gt=0, description="Token limit of a transcript; default: the model's own limit"
     )
@@ -204,7 +206,7 @@ class Evaluation(Section):
     base: bool = Field(True, description="Evaluate the base, too")
     baselines: list[Baseline] = Field(
         [],
-        description="Whisper or CTC models to compare with: folders or repositories, or these with settings",
+        description="Models to compare with: folders or repositories, or these with settings",
         json_schema_extra=lambda schema: schema.update(items={"anyOf": [{"type": "string"}, schema["items"]]}),
     )
     against: str | None = Field(

@@ -134,7 +134,7 @@ def test_baselines_cannot_be_trained(whisper: str, tmp_path: Path) -> None:
     with pytest.raises(EscoitaError) as error:
         family_of(whisper)
     assert (error.value.path, error.value.key, error.value.value) == (whisper, "model_type", "whisper")
-    for other in ("bert", "parakeet_ctc"):
+    for other in ("bert", "lasr_ctc"):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": other}))
         with pytest.raises(EscoitaError) as error:
             family_for_evaluation(str(tmp_path))
