@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from escoita.evaluation.presentation import Row, decodings, notes, rescored_text, rows, titles_of
+from escoita.evaluation.presentation import Row, decodings, notes, rescored_text, retention_notes, rows, titles_of
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
@@ -145,6 +145,7 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
         yield text
     yield f"Decoding: {decodings(evaluation, str)}"
     yield f"{FAULTS}: clips with an empty hypothesis, with a loop, and with a hypothesis truncated at the token limit"
+    yield from retention_notes(evaluation.retention)
     yield from notes(evaluation)
 
 

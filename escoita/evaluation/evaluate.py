@@ -243,9 +243,17 @@ def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool 
             corpus.name: corpus_test(corpus, generation_settings.language, request.max_rejected_share)
             for corpus in request.corpora
         }
+        retained = {
+            corpus.name: replace(
+                corpus_test(corpus, corpus.language, request.max_rejected_share),
+                retention=True,
+                prompt=corpus.prompt,
+            )
+            for corpus in settings.retention
+        }
         if against and state.is_main_process:
             copy_earlier_predictions(against, {name: test.clips for name, test in found.items()}, request.out)
-        return found | ({PROBES: probe_test(generation_settings.language)} if settings.probes else {})
+        return found | retained | ({PROBES: probe_test(generation_settings.language)} if settings.probes else {})
 
     tests = main_first(read_tests, state)
     if not merge:
@@ -328,7 +336,8 @@ def write_results(setup: Setup, record: EvaluationRecord) -> None:
 
     def write() -> None:
         record.write(out / "results.json")
-        write_counts(out, setup.request.corpora, record.normalizer)
+        corpora = [*setup.request.corpora, *setup.request.settings.retention]
+        write_counts(out, corpora, record.normalizer)
 
     main_only(write, setup.state)
 
@@ -407,7 +416,9 @@ def refuse_unsupported_languages(systems: list[SystemSpec], tests: dict[str, Eva
     """
     from escoita.models.base import Family
 
-    languages = sorted({language for test in tests.values() for language in test.clips.column("language")})
+    languages = sorted(
+        {language for test in tests.values() if not test.retention for language in test.clips.column("language")}
+    )
     for system in systems:
         if system.adapter is not None:
             continue

@@ -183,10 +183,14 @@ def merge_all(
         RecordError: As in [`merge_shards`].
         OtherClipsError: A corpus has another number of clips than its shards.
     """
+    from escoita.evaluation.request import transcribes
+
     if not state.is_main_process:
         return
     for system in systems:
         for corpus, test in tests.items():
+            if not transcribes(system, test):
+                continue
             path = merge_shards(out, corpus, system.name)
             if (rows := pq.read_metadata(path).num_rows) != len(test.clips):
                 raise OtherClipsError(

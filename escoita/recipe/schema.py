@@ -161,6 +161,15 @@ class Validation(Section):
     )
 
 
+class RetentionCorpus(Corpus):
+    """Define a test corpus of another language, on which adapter and base are compared to measure forgetting."""
+
+    language: Language = Field(description="Language of rows that name none; not that of the recipe")
+    prompt: Prompt | None = Field(
+        None, description="Prompt of both systems on this corpus; default: that of the recipe"
+    )
+
+
 def _without_default(schema: dict[str, Any]) -> None:
     """Remove a default that depends on another field from a JSON schema."""
     schema.pop("default")
@@ -211,6 +220,9 @@ class Evaluation(Section):
     )
     against: str | None = Field(
         None, description="An earlier run directory, or repository[@revision], with predictions to compare with"
+    )
+    retention: list[RetentionCorpus] = Field(
+        [], description="Test corpora of other languages, on which base and adapter are compared to measure forgetting"
     )
     probes: bool = Field(True, description="Transcribe silence and noise, too, and count the hallucinated words")
 
@@ -337,6 +349,18 @@ class Recipe(Section):
                     f"benchmarks: {benchmark.corpus} is not in corpora.test ({', '.join(sorted(tested))})"
                 )
         return hub
+
+    @field_validator("eval")
+    @classmethod
+    def _retention_is_comparable(cls, settings: Evaluation, others: ValidationInfo) -> Evaluation:
+        corpora = others.data.get("corpora")
+        tested = [corpus.name for corpus in corpora.test] if corpora else []
+        names = [*tested, *(corpus.name for corpus in settings.retention)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"retention: the names of all test corpora must be unique, got {', '.join(names)}")
+        if settings.retention and not settings.base:
+            raise ValueError("retention: the adapter is compared with the base, which eval.base=false leaves out")
+        return settings
 
     @property
     def run_path(self) -> Path:

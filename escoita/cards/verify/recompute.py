@@ -45,8 +45,7 @@ def recomputed(
         RecordError: Predictions are missing, cannot be read or do not match; or there are too many resamples.
     """
     require_scorable(published)
-    corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
-    counted = score(folder, published.normalizer, published.resamples, corpora)
+    counted = score(folder, published.normalizer, published.resamples, published.predicted)
     counted = counted.model_copy(update={"rescored": published.rescored})
     results = [*published.corpora, published.pooled]
     if may_be_of_0_1 and all(each.unusable is None for result in results for each in result.systems):
@@ -83,8 +82,7 @@ def check_rates(folder: Path, published: EvaluationRecord, counted: EvaluationRe
         counted ([`EvaluationRecord`]): Record from [`recomputed`].
     """
     found = list(differences(published.model_dump(mode="json"), counted.model_dump(mode="json")))
-    known = {result.name for result in published.corpora} | ({PROBES} if published.probes else set())
-    uncounted = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - known
+    uncounted = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - set(published.predicted)
     found += [f"eval/{name}: published, but not in the record" for name in sorted(uncounted)]
     rates = sum(len(result.systems) for result in published.rows)
     holds = f"{rates} pairs of WER and CER, intervals and all other values equal those of the predictions"
