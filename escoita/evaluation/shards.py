@@ -21,14 +21,13 @@ from escoita.evaluation.errors import (
     OtherShardError,
 )
 from escoita.evaluation.predictions import SCHEMA, Provenance, described, predictions_path
+from escoita.evaluation.request import EvaluationData, SystemSpec, transcribes
 from escoita.records.training import RecordModel
 from escoita.utils.files import replacing, write_atomically
 
 
 if TYPE_CHECKING:
     from accelerate import PartialState
-
-    from escoita.evaluation.request import EvaluationData, SystemSpec
 
 
 FOLDER = "shards"
@@ -169,8 +168,8 @@ WINDOW = 32_768
 
 
 def merge_all(
-    systems: Sequence["SystemSpec"],
-    tests: dict[str, "EvaluationData"],
+    systems: Sequence[SystemSpec],
+    tests: dict[str, EvaluationData],
     out: Path,
     batch_seconds: float,
     state: "PartialState",
@@ -183,8 +182,6 @@ def merge_all(
         RecordError: As in [`merge_shards`].
         OtherClipsError: A corpus has another number of clips than its shards.
     """
-    from escoita.evaluation.request import transcribes
-
     if not state.is_main_process:
         return
     for system in systems:
