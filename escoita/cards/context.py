@@ -17,6 +17,7 @@ from escoita.evaluation.presentation import (
     normalizer_text,
     notes,
     rescored_text,
+    retention_rows,
     rows,
     source_of,
     sources_of,
@@ -172,6 +173,10 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "with_raw": any(row["texts"] == "raw" for row in results),
         "notes": notes(evaluation, titles, sources_of(evaluation).__getitem__),
         "limits": limits(evaluation),
+        "retention": [
+            {"title": row.title, "result": row.result, "adapter": row.systems[0].rates, "base": row.of(BASE)}
+            for row in retention_rows(evaluation.retention, titles)
+        ],
         "rescored": rescored_text(evaluation),
         "decodings": decodings(evaluation, sources_of(evaluation).__getitem__),
         "others": other_rows(table, evaluation.systems),

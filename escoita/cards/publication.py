@@ -140,7 +140,7 @@ def publication(run: RunDirectory, recipe: Recipe, repo: str, base: str) -> dict
         durations = duration_plot(data.duration_edges, data.histograms)
         files[run.durations.relative_to(run.path).as_posix()] = durations.encode()
     speakers = {}
-    for corpus in [*(result.name for result in evaluation.corpora), PROBES]:
+    for corpus in [*(result.name for result in [*evaluation.corpora, *evaluation.retention]), PROBES]:
         predictions, speakers[corpus] = anonymized_predictions(run.eval, corpus, recipe, base, training.base_sha256)
         files |= {f"eval/{corpus}/{name}": content for name, content in predictions.items()}
     evaluation = anonymized_evaluation(evaluation, speakers, base, training.base_sha256)

@@ -80,7 +80,7 @@ def evaluate(
     refuse_prompt_without_adapter(prompt, system, adapter)
     if run:
         recipe = RunDirectory(run).load_recipe(overrides)
-        refuse_missing_files(recipe, RunDirectory(run).recipe, ["base", "corpora.test"])
+        refuse_missing_files(recipe, RunDirectory(run).recipe, ["base", "corpora.test", "eval.retention"])
 
     with stage("Importing libraries"):
         from escoita.cli.tables import print_evaluation
@@ -208,15 +208,21 @@ def gate(
     new: Annotated[Path, typer.Argument(help="Run directory or results.json of the new evaluation.")],
     old: Annotated[Path, typer.Argument(help="Run directory or results.json of the old evaluation.")],
     max_wer: Annotated[float | None, typer.Option(min=0, help="Maximum WER on each corpus, as a fraction.")] = None,
+    max_forgetting: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Maximum increase of the WER from base to adapter on other languages, as a fraction."
+        ),
+    ] = None,
 ) -> None:
     """
-    Exit with status 1 if the WER is significantly worse or above --max-wer, or if most hypotheses are faulty.
+    Exit with status 1 if the WER is significantly worse or above a limit, or if most hypotheses are faulty.
 
     Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
     """
     from escoita.evaluation.gate import gate as compare_evaluations
 
-    found = compare_evaluations(new, old, max_wer)
+    found = compare_evaluations(new, old, max_wer, max_forgetting)
     typer.echo(found.markdown())
     if not found.passed:
         raise typer.Exit(1)

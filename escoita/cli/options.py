@@ -100,7 +100,7 @@ BaselineOption = Annotated[
     list[str] | None,
     typer.Option(
         "--baseline",
-        help="Baseline for comparison: folder or repository of a Whisper or CTC model; repeatable.",
+        help="Baseline for comparison: folder or repository of a model (Whisper, MMS, Parakeet, …); repeatable.",
         callback=repository,
     ),
 ]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from escoita.evaluation.presentation import Row, decodings, notes, rescored_text, rows, titles_of
+from escoita.evaluation.presentation import Row, decodings, notes, rescored_text, retention_notes, rows, titles_of
 from escoita.metrics.normalizers import UNNORMALIZED
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
@@ -162,6 +162,7 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if any(result.speakers is not None for result in evaluation.corpora):
         yield f"{SPEAKERS}: the number of speakers"
     yield from _over_speakers(evaluation)
+    yield from retention_notes(evaluation.retention)
     yield from notes(evaluation)
 
 

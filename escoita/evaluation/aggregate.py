@@ -40,6 +40,8 @@ from escoita.evaluation.speakers import difference_interval, pooled_interval, ra
 from escoita.evaluation.verdicts import for_speakers, outcome, verdict
 from escoita.metrics.error_types import FAULTS
 from escoita.records.evaluation import (
+    ADAPTER_SYSTEM,
+    BASE,
     METRICS,
     PROBES,
     CorpusResult,
@@ -249,7 +251,7 @@ def score(
             normalizer, or there are too many resamples.
     """
     described, read = read_folder(folder, corpora, systems)
-    tested = [corpus for corpus in read if corpus.name != PROBES]
+    tested = [corpus for corpus in read if corpus.name != PROBES and not corpus.retention]
     if not tested:
         raise MissingPredictionsError(path=folder)
     clips = sum(corpus.clips.num_rows for corpus in tested)
@@ -274,6 +276,7 @@ def score(
         corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words)
         for corpus, counted, tallied in zip(tested, counts, tallies, strict=True)
     ]
+    retained = [corpus for corpus in read if corpus.retention]
     return EvaluationRecord(
         systems=[system for system in described if system.name in names],
         normalizer=normalizer_name,
@@ -288,7 +291,30 @@ def score(
             for name in names
             if name in corpus.tables
         ],
+        retention=[retention_result(folder, corpus, normalizer_name, resamples) for corpus in retained],
     )
+
+
+def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: str, resamples: int) -> CorpusResult:
+    """
+    Return the result of adapter and base on a corpus of another language.
+
+    Args:
+        folder (`Path`): Folder of the predictions, for errors.
+        corpus ([`CorpusPredictions`]): Predictions of both systems.
+        normalizer_name (`str`): Normalizer of references and hypotheses.
+        resamples (`int`): Number of bootstrap resamples.
+
+    Raises:
+        MissingSystemError: The predictions of adapter or base are missing.
+    """
+    for name in (ADAPTER_SYSTEM, BASE):
+        if name not in corpus.tables:
+            raise MissingSystemError(path=folder / corpus.name, system=name)
+    counted, form = count(corpus, normalizer_name), forms_of(normalizer_name)[0]
+    tallied = tally(corpus.name, counted, resamples)
+    words = tallied.observed[form, "words"]
+    return corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, (), words)
 
 
 def corpus_result(

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -233,6 +233,7 @@ def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool 
     systems = [*request.systems, *baseline_systems(settings.baselines, generation_settings, settings.num_beams)]
     if not merge:
         systems = main_only(lambda: resolve_bases(systems), state)
+        systems = [_with_own_prompt(system) for system in systems]
     for system in systems:  # before anything is decoded, so that a mistyped name is found at once
         check_system(system, settings.baselines)
 
@@ -241,11 +242,22 @@ def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool 
             corpus.name: corpus_test(corpus, generation_settings.language, request.max_rejected_share)
             for corpus in request.corpora
         }
+        retained = {
+            corpus.name: replace(
+                corpus_test(corpus, corpus.language, request.max_rejected_share),
+                retention=True,
+                prompt=corpus.prompt,
+            )
+            for corpus in settings.retention
+        }
         if against and state.is_main_process:
             copy_earlier_predictions(against, {name: test.clips for name, test in found.items()}, request.out)
-        return found | ({PROBES: probe_test(generation_settings.language)} if settings.probes else {})
+        return found | retained | ({PROBES: probe_test(generation_settings.language)} if settings.probes else {})
 
-    return Setup(request, systems, main_first(read_tests, state), state, shard)
+    tests = main_first(read_tests, state)
+    if not merge:
+        refuse_unsupported_languages(systems, tests)
+    return Setup(request, systems, tests, state, shard)
 
 
 @contextmanager
@@ -332,7 +344,8 @@ def write_results(setup: Setup, record: EvaluationRecord) -> None:
 
     def write() -> None:
         record.write(out / "results.json")
-        write_counts(out, setup.request.corpora, record.normalizer)
+        corpora = [*setup.request.corpora, *setup.request.settings.retention]
+        write_counts(out, corpora, record.normalizer)
 
     main_only(write, setup.state)
 
@@ -385,6 +398,45 @@ def check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
         trained_processor(family, processor, system.adapter, system.generation_settings)
     else:
         check_prompt(f"model {system.base}", family, processor, adapter_record(system.base, system.revision))
+
+
+def _with_own_prompt(system: SystemSpec) -> SystemSpec:
+    """Return a baseline with the prompt of its own family, if that has one."""
+    if not system.own_limit and system.name in (BASE, ADAPTER_SYSTEM):
+        return system
+    settings = system.generation_settings
+    prompt = family_for_evaluation(system.base, system.revision).baseline_prompt(settings.language)
+    if prompt is None:
+        return system
+    return replace(system, generation_settings=settings.model_copy(update={"prompt": prompt}))
+
+
+def refuse_unsupported_languages(systems: list[SystemSpec], tests: dict[str, EvaluationData]) -> None:
+    """
+    Refuse a model that does not know the language of a clip, before anything is transcribed.
+
+    Args:
+        systems (`list[SystemSpec]`): The systems.
+        tests (`dict[str, EvaluationData]`): The clips of each corpus, by name.
+
+    Raises:
+        EscoitaError: A model would transcribe clips as another language.
+    """
+    from escoita.models.base import Family
+
+    languages = sorted(
+        {language for test in tests.values() if not test.retention for language in test.clips.column("language")}
+    )
+    for system in systems:
+        if system.adapter is not None:
+            continue
+        family = family_for_evaluation(system.base, system.revision)
+        if type(family).unsupported is Family.unsupported:  # its processor is not needed
+            continue
+        processor = family.load_processor(system.base, system.revision)
+        if wrong := family.unsupported(processor, languages):
+            hint = "leave out this model"
+            raise EscoitaError("not supported", path=system.base, key="language", value=", ".join(wrong), hint=hint)
 
 
 def baseline_systems(

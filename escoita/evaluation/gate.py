@@ -23,12 +23,13 @@ from escoita.evaluation.presentation import (
     limit_note,
     other_base_note,
     reasons_of,
+    retention_notes,
     verdict_label,
 )
 from escoita.evaluation.verdicts import WORSE
-from escoita.records.evaluation import EvaluationRecord, Verdict
+from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Verdict
 from escoita.run_directory import RunDirectory
-from escoita.utils.formatting import code, line, percent, probability, thousands
+from escoita.utils.formatting import code, line, percent, points, probability, thousands
 
 
 HEADS = (
@@ -58,6 +59,9 @@ class Gate:
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
         failed (`tuple[str]`, *optional*): Corpora on which more than half of the new hypotheses are empty or loop.
         notes (`tuple[str]`, *optional*): Sentences on rates over 100 % and on the bases, in Markdown.
+        max_forgetting (`float`, *optional*): Limit of the increase of the WER from base to adapter on each corpus of
+            another language, a fraction.
+        retention (`tuple[CorpusResult]`, *optional*): Results of the new evaluation on these corpora.
     """
 
     title: str
@@ -67,6 +71,8 @@ class Gate:
     max_wer: float | None = None
     failed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    max_forgetting: float | None = None
+    retention: tuple[CorpusResult, ...] = ()
 
     @property
     def over(self) -> list[str]:
@@ -78,7 +84,14 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Return whether the new evaluation passes."""
-        return not any(map(self.found, WORSE)) and not self.over and not self.failed
+        return not (any(map(self.found, WORSE)) or self.over or self.failed or self.forgotten)
+
+    @property
+    def forgotten(self) -> list[str]:
+        """Return the corpora of other languages on which the WER increased by more than the limit."""
+        limit = self.max_forgetting
+        changes = ((result.name, result.against(BASE)) for result in self.retention)
+        return [name for name, found in changes if found and limit is not None and found.wer > limit]
 
     def found(self, verdict: Verdict) -> list[str]:
         """Return the corpora of a verdict."""
@@ -98,7 +111,8 @@ class Gate:
             for row in self.compared
             for reason in reasons_of(*row.outcomes, _named)
         ]
-        notes = [f"- {note}" for note in [*limits, *self.notes]]
+        forgetting = [line(sentence) for sentence in retention_notes(self.retention)]
+        notes = [f"- {note}" for note in [*limits, *forgetting, *self.notes]]
         notes += [""] * bool(notes)
         return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in table), "", *notes, self.conclusion()])
 
@@ -109,6 +123,7 @@ class Gate:
             "worse for the speakers of": self.found("worse for these speakers"),
             f"above the limit of {percent(self.max_wer)} on": self.over,
             "more than half of the hypotheses are empty or loop on": list(self.failed),
+            f"the WER increased by more than {points(self.max_forgetting or 0)} points on": self.forgotten,
             "better on": self.found("better"),
             "better for the speakers of": self.found("better for these speakers"),
             "no measurable difference on": self.found("no measurable difference"),
@@ -120,7 +135,7 @@ class Gate:
         return f"**{'Pass' if self.passed else 'Fail'}:** {'; '.join(clauses)}."
 
 
-def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
+def gate(new: Path, old: Path, max_wer: float | None = None, max_forgetting: float | None = None) -> Gate:
     """
     Compare two evaluations.
 
@@ -131,6 +146,8 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
         new (`Path`): `results.json` of the new evaluation, its folder, or its run directory.
         old (`Path`): `results.json` of the old evaluation, its folder, or its run directory.
         max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
+        max_forgetting (`float`, *optional*): Limit of the increase of the WER from base to adapter on each corpus of
+            `eval.retention`, a fraction.
 
     Raises:
         RecordError: A record does not exist, or the evaluations have no common corpus.
@@ -139,6 +156,9 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     records = [EvaluationRecord.read(path) for path in paths]
     raw = records[0].normalizer != records[1].normalizer
     ours, theirs = (ComparedEvaluation(path.parent, record, raw) for path, record in zip(paths, records, strict=True))
+    if max_forgetting is not None and not records[0].retention:
+        hint = "name test sets of other languages in eval.retention, and evaluate again"
+        raise RecordError("no corpus measures forgetting", path=paths[0], key="--max-forgetting", hint=hint)
     compared = compare(ours, theirs)
     if not compared:
         raise RecordError(f"no common corpus with {paths[1]}", path=paths[0], hint="evaluate on the same test corpora")
@@ -158,7 +178,9 @@ def gate(new: Path, old: Path, max_wer: float | None = None) -> Gate:
     notes = [line(f"{insertions_note(each, result.name, _named)}.") for result, each in outcomes if each.wer > 1]
     sides = dict(zip(("new", "old"), records, strict=True))
     notes += [*_of_other_bases(sides), *_of_other_decoding(sides)]
-    return Gate(title, compared, _only(ours, theirs), _only(theirs, ours), max_wer, tuple(failed), tuple(notes))
+    only = _only(ours, theirs), _only(theirs, ours)
+    forgetting = max_forgetting, tuple(records[0].retention)
+    return Gate(title, compared, *only, max_wer, tuple(failed), tuple(notes), *forgetting)
 
 
 def _results(path: Path) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.evaluation.request import EvaluationData, SystemSpec
+from escoita.evaluation.request import EvaluationData, SystemSpec, transcribes
 from escoita.evaluation.reuse import LIBRARIES, reuse_keys, stored
 from escoita.evaluation.shards import WHOLE, Shard, ShardProvenance, write_shard
 from escoita.hub.files import weights_digest
@@ -161,8 +161,9 @@ def transcribe_all(
     keys = reuse_keys(systems, tests, batch_seconds) if shard == WHOLE else {}
     existing = main_only(lambda: stored(out, keys), state)
     for spec in systems:
-        new = {name: test for name, test in tests.items() if (spec.name, name) not in existing}
-        if state.is_main_process and (known := [name for name in tests if name not in new]):
+        needed = {name: test for name, test in tests.items() if transcribes(spec, test)}
+        new = {name: test for name, test in needed.items() if (spec.name, name) not in existing}
+        if state.is_main_process and (known := [name for name in needed if name not in new]):
             say(f"{spec.name} on {', '.join(known)}: the existing predictions are used")
         if not new:
             continue
@@ -183,7 +184,10 @@ def transcribe_all(
         longest = max((max(test.clips.column("audio_seconds"), default=0.0) for test in tests.values()), default=0.0)
         if longest > transcriber.family.max_audio_seconds:
             system = system.model_copy(update={"speech_detector": speech_detector()})
+        settings = transcriber.generation_settings
         for name, test in new.items():
+            own_prompt = {"prompt": test.prompt} if test.prompt else {}
+            transcriber.generation_settings = settings.model_copy(update=own_prompt)
             transcripts = predict(
                 transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard
             )
@@ -193,6 +197,7 @@ def transcribe_all(
                     corpus=name,
                     rejected=test.rejected,
                     system=system.model_copy(update={"peak_memory_bytes": peak}),
+                    use="retention" if test.retention else "test",
                     key=keys.get((spec.name, name), ""),
                 )
                 places = sorted(transcripts)

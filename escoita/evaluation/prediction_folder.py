@@ -28,12 +28,14 @@ class CorpusPredictions:
         rejected (`int`): Number of rows of the corpus that could not be used.
         tables (`dict[str, pa.Table]`): Predictions of each system, the main one first.
         counts (`Path`, *optional*): File with the counts of each utterance, if the references are hashed.
+        retention (`bool`, *optional*, defaults to `False`): Whether the corpus measures forgetting.
     """
 
     name: str
     rejected: int
     tables: dict[str, pa.Table]
     counts: Path | None = None
+    retention: bool = False
 
     @property
     def clips(self) -> pa.Table:
@@ -91,7 +93,8 @@ def read_folder(
             _require_same_clips(*files[0][:2], path, table)
         tables = {provenance.system.name: table for _, table, provenance in files}
         counts = counts_path(folder, corpus) if files[0][2].references == "hashed" else None
-        read.append(CorpusPredictions(corpus, files[0][2].rejected, tables, counts))
+        retention = files[0][2].use == "retention"
+        read.append(CorpusPredictions(corpus, files[0][2].rejected, tables, counts, retention))
     return list(described.values()), read
 
 

@@ -63,6 +63,7 @@ class Provenance(RecordModel):
         rejected (`int`): Number of rows of the corpus that could not be used.
         system ([`System`]): System that transcribed the clips.
         references (`str`): `open`, or `hashed` if the file contains the SHA-256 of each reference in hexadecimal.
+        use (`str`): `test`, or `retention` for a corpus of another language that measures forgetting.
         key (`str`): Digest of all that the predictions depend on, for their use by a later evaluation; empty if it is
             not known, and in published files.
     """
@@ -72,6 +73,7 @@ class Provenance(RecordModel):
     rejected: int
     system: System
     references: Literal["open", "hashed"] = "open"
+    use: Literal["test", "retention"] = "test"
     key: str = Field("", max_length=64)
 
 

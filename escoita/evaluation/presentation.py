@@ -8,7 +8,14 @@ translations of its sentences are in `space/texts`.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from escoita.evaluation.interval_texts import notes_on_speakers, of_speakers, rate_in_words, scope_of, with_speakers
+from escoita.evaluation.interval_texts import (
+    change_in_words,
+    notes_on_speakers,
+    of_speakers,
+    rate_in_words,
+    scope_of,
+    with_speakers,
+)
 from escoita.evaluation.verdicts import Outcome, disagree, outcomes, over_one
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import (
@@ -166,7 +173,7 @@ def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: st
             has its name as title.
         pooled (`str`, *optional*): Title of all corpora pooled.
     """
-    tests = recipe.corpora.test if recipe else []
+    tests = [*recipe.corpora.test, *recipe.eval.retention] if recipe else []
     titles = {result.name: result.name for result in record.corpora}
     titles |= {corpus.name: corpus.title or corpus.name for corpus in tests}
     return titles | {record.pooled.name: pooled}
@@ -266,6 +273,32 @@ def rows(record: EvaluationRecord, titles: Mapping[str, str] | None = None, mean
         scope = scope_of(record.pooled.few_speakers, record.pooled.speakers)
         found.append(Row(mean, [SystemRow(each.system, each, scope=scope) for each in record.macro]))
     return found
+
+
+def retention_rows(results: Iterable[CorpusResult], titles: Mapping[str, str] | None = None) -> list[Row]:
+    """
+    Return a row for each test corpus of another language.
+
+    Args:
+        results (`Iterable[CorpusResult]`): Results of adapter and base on these corpora.
+        titles (`Mapping[str, str]`, *optional*): Titles of the corpora, from [`titles_of`].
+    """
+    titles = titles or {}
+    return [
+        Row(titles.get(result.name, result.name), [_system_row(result, each) for each in result.systems], result)
+        for result in results
+    ]
+
+
+def retention_notes(results: Iterable[CorpusResult]) -> list[str]:
+    """Return a sentence on each test corpus of another language: WER of base and adapter, change and verdict."""
+    return [
+        f"Forgetting on {row.title} ({row.result.language}): WER"
+        f" {percent(base.rates.wer)} of the base, {percent(row.systems[0].rates.wer)} of the adapter,"
+        f" {change_in_words(base.difference, row.result)}; the adapter is {base.verdict}"
+        for row in retention_rows(results)
+        if row.result and (base := row.of(BASE)) and base.difference
+    ]
 
 
 def _system_row(result: CorpusResult, each: SystemResult) -> SystemRow:

@@ -34,11 +34,16 @@ class EvaluationData:
         clips ([`~escoita.data.rows.Utterances`]): References and durations.
         load (`Callable[[int], np.ndarray]`): Function from the index of a clip to its samples.
         rejected (`int`, *optional*, defaults to 0): Number of rows of the corpus that could not be used.
+        retention (`bool`, *optional*, defaults to `False`): Whether the corpus measures forgetting, so that only
+            adapter and base transcribe it.
+        prompt ([`Prompt`], *optional*): Prompt of this corpus. Defaults to that of the system.
     """
 
     clips: Utterances
     load: Callable[[int], np.ndarray]
     rejected: int = 0
+    retention: bool = False
+    prompt: Prompt | None = None
 
 
 def corpus_test(corpus: Corpus, language: str, max_rejected_share: float) -> EvaluationData:
@@ -110,6 +115,11 @@ class SystemSpec:
         return self.adapter is None and all(
             getattr(self, key) == getattr(other, key) for key in ("base", "revision", "dtype", "generation_settings")
         )
+
+
+def transcribes(system: SystemSpec, test: EvaluationData) -> bool:
+    """Return whether a system transcribes a corpus; only adapter and base transcribe those that measure forgetting."""
+    return not test.retention or system.name in (ADAPTER_SYSTEM, BASE)
 
 
 class EvaluationRequest(NamedTuple):

@@ -6,7 +6,7 @@ from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.render import report_run, write_report
 from escoita.metrics.normalizers import NORMALIZERS
-from escoita.records.evaluation import PROBES, EvaluationRecord, Scoring
+from escoita.records.evaluation import EvaluationRecord, Scoring
 from escoita.run_directory import RunDirectory
 
 
@@ -64,7 +64,7 @@ def rescored(folder: Path, normalizer: str | None = None, resamples: int | None 
         RecordError: Record or predictions are missing, cannot be read or do not match.
     """
     before = EvaluationRecord.read(folder / "results.json")
-    corpora = [result.name for result in before.corpora] + ([PROBES] if before.probes else [])
+    corpora = before.predicted
     systems = [system.name for system in before.systems]
     first = before.rescored or Scoring(normalizer=before.normalizer, resamples=before.resamples)
     record = score(folder, normalizer or before.normalizer, resamples or before.resamples, corpora, systems)

@@ -10,7 +10,7 @@ from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
 from escoita.errors import RecordError
 from escoita.evaluation.predictions import predictions_path, read_predictions
-from escoita.evaluation.request import EvaluationData, SystemSpec
+from escoita.evaluation.request import EvaluationData, SystemSpec, transcribes
 from escoita.hub.files import weights_digest
 from escoita.utils.processes import device, device_name
 
@@ -35,7 +35,10 @@ def reuse_keys(systems: Sequence[SystemSpec], tests: Mapping[str, EvaluationData
     Returns:
         `dict[tuple[str, str], str]`: The digest of each system and corpus.
     """
-    corpora = {name: [test.rejected, _digest_of(test.clips)] for name, test in tests.items()}
+    corpora = {
+        name: [test.rejected, test.retention, test.prompt and test.prompt.model_dump(), _digest_of(test.clips)]
+        for name, test in tests.items()
+    }
     libraries = [version(library) for library in LIBRARIES]
     surroundings = [device_name(device()), libraries, batch_seconds, speech_detector()]
     keys: Keys = {}
@@ -52,6 +55,8 @@ def reuse_keys(systems: Sequence[SystemSpec], tests: Mapping[str, EvaluationData
             "decoding": [system.own_limit, system.num_beams, system.dtype],
         }
         for name, corpus in corpora.items():
+            if not transcribes(system, tests[name]):
+                continue
             content = json.dumps([model, corpus, surroundings])
             keys[system.name, name] = hashlib.sha256(content.encode()).hexdigest()
     return keys

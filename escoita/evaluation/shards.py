@@ -21,14 +21,13 @@ from escoita.evaluation.errors import (
     OtherShardError,
 )
 from escoita.evaluation.predictions import SCHEMA, Provenance, described, predictions_path
+from escoita.evaluation.request import EvaluationData, SystemSpec, transcribes
 from escoita.records.training import RecordModel
 from escoita.utils.files import replacing, write_atomically
 
 
 if TYPE_CHECKING:
     from accelerate import PartialState
-
-    from escoita.evaluation.request import EvaluationData, SystemSpec
 
 
 FOLDER = "shards"
@@ -169,8 +168,8 @@ WINDOW = 32_768
 
 
 def merge_all(
-    systems: Sequence["SystemSpec"],
-    tests: dict[str, "EvaluationData"],
+    systems: Sequence[SystemSpec],
+    tests: dict[str, EvaluationData],
     out: Path,
     batch_seconds: float,
     state: "PartialState",
@@ -187,6 +186,8 @@ def merge_all(
         return
     for system in systems:
         for corpus, test in tests.items():
+            if not transcribes(system, test):
+                continue
             path = merge_shards(out, corpus, system.name)
             if (rows := pq.read_metadata(path).num_rows) != len(test.clips):
                 raise OtherClipsError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
+from escoita.models.baselines import BASELINE_NAMES, BASELINES
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.utils.library_output import quiet_libraries
 
@@ -54,11 +55,16 @@ def family_for_evaluation(model: str, revision: str | None = None) -> Family:
     family, model_type = _families(model, revision)
     if family is not None:
         return family
+    if model_type in BASELINES:
+        module, name = BASELINES[model_type].split(":")
+        baseline: Family = getattr(import_module(f"escoita.models.{module}"), name)(_config(model, revision))
+        return baseline
     encoder = getattr(transformers, MODEL_FOR_CTC_MAPPING_NAMES.get(model_type, ""), None)
-    # Other encoders with a CTC head, such as Parakeet, write subwords and count their frames differently.
+    # Other encoders with a CTC head write subwords and count their frames differently.
     if hasattr(encoder, "_get_feat_extract_output_lengths"):
         return CtcFamily()
-    raise EscoitaError("not supported", path=model, key="model_type", value=model_type)
+    hint = f"use {BASELINE_NAMES}, or a model behind --endpoint"
+    raise EscoitaError("not supported", path=model, key="model_type", value=model_type, hint=hint)
 
 
 def trained_family(model_type: str, config: dict[str, Any] | None = None) -> TrainableFamily | None:
@@ -77,6 +83,13 @@ def trained_family(model_type: str, config: dict[str, Any] | None = None) -> Tra
     # A module is imported only for a base of its family, because the imports of its classes take time.
     module, family = BY_MODEL_TYPE[model_type].implementation.split(":")
     return getattr(import_module(f"escoita.models.{module}"), family)(config)
+
+
+def _config(model: str, revision: str | None) -> dict[str, Any]:
+    """Return the stored configuration of a model."""
+    from transformers import PreTrainedConfig
+
+    return PreTrainedConfig.get_config_dict(model, revision=revision)[0]
 
 
 def _families(model: str, revision: str | None) -> tuple[TrainableFamily | None, str]:

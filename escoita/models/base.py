@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from inspect import signature
 from pathlib import Path
@@ -243,6 +243,28 @@ class Family(ABC):
     def per_language(self, model: Any, processor: Any) -> bool:
         """Return whether the model needs the language of the clips, so that a batch must have one language."""
         return False
+
+    def unsupported(self, processor: Any, languages: Collection[str]) -> list[str]:
+        """
+        Return the languages that the model would transcribe as another one; by default none.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the family.
+            languages (`Collection[str]`): The ISO 639 codes of all clips.
+        """
+        return []
+
+    def baseline_prompt(self, language: str) -> Prompt | None:
+        """
+        Return the prompt of the model as a baseline, which is not that of the evaluated adapter.
+
+        Args:
+            language (`str`): The ISO 639 code of the language of the evaluation.
+
+        Returns:
+            [`Prompt`], *optional*: The prompt. `None` uses that of the adapter.
+        """
+        return None
 
     def set_language(self, model: Any, processor: Any, language: str) -> None:  # noqa: B027  # nothing to do is right
         """

@@ -1,7 +1,7 @@
 """Support encoders with a CTC head."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,11 @@ class CtcFamily(Family):
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             problem = f"cannot be loaded ({visible(str(error).strip())[:300]})"
             raise EscoitaError(problem, path=f"{name}/{weights.name}") from error
+
+    def unsupported(self, processor: Any, languages: Collection[str]) -> list[str]:
+        """Return the languages without letters and an adapter; a model with a single vocabulary has none."""
+        known = _letters(processor)
+        return [language for language in languages if known and matching(language, known) is None]
 
     def generate(
         self,

@@ -39,6 +39,15 @@ class Qwen3AsrFamily(ChatFamily):
             raise EscoitaError("not a prompt of Qwen3-ASR", key="prompt.user", value=prompt.user, hint=hint)
         return super().render(processor, Prompt(system=prompt.system, user="")) + prompt.user
 
+    def baseline_prompt(self, language: str) -> Prompt:
+        """Return the prompt that names the language, or that asks to detect one that the model does not support."""
+        from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_NAME
+
+        from escoita.models.whisper_ctc import matching
+
+        code = matching(language, LANGUAGE_CODE_TO_NAME)
+        return Prompt(user=f"language {LANGUAGE_CODE_TO_NAME[code] if code else None}{START}")
+
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """Pad each clip with silence, and encode the batch with zeros as padding."""
         extractor = processor.feature_extractor

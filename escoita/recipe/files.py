@@ -66,7 +66,7 @@ def files_of_training(recipe: Recipe, push: bool = False) -> tuple[list[str], li
     """
     validated = recipe.training.get("eval_strategy") not in ("no", False)
     needed = ["base", "corpora.train", *(["corpora.validation"] if validated else [])]
-    later = ["corpora.test", *CARD_AND_PAGE]
+    later = ["corpora.test", "eval.retention", *CARD_AND_PAGE]
     return (needed + later, []) if push else (needed, later)
 
 
@@ -80,6 +80,9 @@ def missing_files(recipe: Recipe) -> Iterator[tuple[Location, str]]:
                 yield ("corpora", split, index, "path"), corpus.path
             if corpus.audio_root and not Path(corpus.audio_root).exists():
                 yield ("corpora", split, index, "audio_root"), corpus.audio_root
+    for index, retained in enumerate(recipe.eval.retention):
+        if retained.reader != "hub" and not _exists(retained.path):
+            yield ("eval", "retention", index, "path"), retained.path
     if recipe.card.template and not Path(recipe.card.template).exists():
         yield ("card", "template"), recipe.card.template
     for index, example in enumerate(recipe.space.examples):

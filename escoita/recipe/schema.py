@@ -187,6 +187,15 @@ class Validation(Section):
     )
 
 
+class RetentionCorpus(Corpus):
+    """Define a test corpus of another language, on which adapter and base are compared to measure forgetting."""
+
+    language: Language = Field(description="Language of rows that name none; not that of the recipe")
+    prompt: Prompt | None = Field(
+        None, description="Prompt of both systems on this corpus; default: that of the recipe"
+    )
+
+
 def _without_default(schema: dict[str, Any]) -> None:
     """Remove a default that depends on another field from a JSON schema."""
     schema.pop("default")
@@ -195,7 +204,9 @@ def _without_default(schema: dict[str, Any]) -> None:
 class Baseline(Section):
     """Define a model to compare with and its settings; it is written as its name if there are no settings."""
 
-    model: str = Field(description="A Whisper or CTC model: a folder, or a repository of the Hub")
+    model: str = Field(
+        description="A model to compare with, such as Whisper or MMS: a folder, or a repository of the Hub"
+    )
     max_new_tokens: int | None = Field(
         None, gt=0, description="Token limit of a transcript; default: the model's own limit"
     )
@@ -231,11 +242,14 @@ class Evaluation(Section):
     base: bool = Field(True, description="Evaluate the base, too")
     baselines: list[Baseline] = Field(
         [],
-        description="Whisper or CTC models to compare with: folders or repositories, or these with settings",
+        description="Models to compare with: folders or repositories, or these with settings",
         json_schema_extra=lambda schema: schema.update(items={"anyOf": [{"type": "string"}, schema["items"]]}),
     )
     against: str | None = Field(
         None, description="An earlier run directory, or repository[@revision], with predictions to compare with"
+    )
+    retention: list[RetentionCorpus] = Field(
+        [], description="Test corpora of other languages, on which base and adapter are compared to measure forgetting"
     )
     probes: bool = Field(True, description="Transcribe silence and noise, too, and count the hallucinated words")
 
@@ -366,6 +380,18 @@ class Recipe(Section):
     # The folder that the files of the recipe were found in, if it is not the current one.
     _folder: Path = PrivateAttr(Path())
 
+    @field_validator("eval")
+    @classmethod
+    def _retention_is_comparable(cls, settings: Evaluation, others: ValidationInfo) -> Evaluation:
+        corpora = others.data.get("corpora")
+        tested = [corpus.name for corpus in corpora.test] if corpora else []
+        names = [*tested, *(corpus.name for corpus in settings.retention)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"retention: the names of all test corpora must be unique, got {', '.join(names)}")
+        if settings.retention and not settings.base:
+            raise ValueError("retention: the adapter is compared with the base, which eval.base=false leaves out")
+        return settings
+
     @property
     def run_path(self) -> Path:
         """Return the run directory; if it is new, its relative path begins where the other files were found."""
@@ -409,15 +435,22 @@ class Recipe(Section):
             return path
 
         def find_corpora(corpora: list[Corpus]) -> list[Corpus]:
-            return [corpus.model_copy(update={"path": find(corpus.path)}) for corpus in corpora]
+            return [
+                corpus.model_copy(
+                    update={"path": find(corpus.path), "audio_root": corpus.audio_root and find(corpus.audio_root)}
+                )
+                for corpus in corpora
+            ]
 
         base = find(self.base)
         splits = {split: find_corpora(getattr(self.corpora, split)) for split in ("train", "validation", "test")}
         baselines = [each.model_copy(update={"model": find(each.model)}) for each in self.eval.baselines]
         against = find(self.eval.against) if self.eval.against else None
+        retention = [each.model_copy(update={"path": find(each.path)}) for each in self.eval.retention]
+        evaluation = {"baselines": baselines, "against": against, "retention": retention}
         sections = {
             "corpora": self.corpora.model_copy(update=splits),
-            "eval": self.eval.model_copy(update={"baselines": baselines, "against": against}),
+            "eval": self.eval.model_copy(update=evaluation),
             "space": self.space.model_copy(update={"examples": [find(each) for each in self.space.examples]}),
         }
         if not folders:

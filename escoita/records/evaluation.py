@@ -373,6 +373,8 @@ class EvaluationRecord(Record):
         pooled (`CorpusResult`): The results on all corpora, pooled by words.
         macro (`list[MacroMean]`): The mean over corpora of each system.
         probes (`list[ProbeResult]`): The results of each system on the probes; empty if the probes were not run.
+        retention (`list[CorpusResult]`): The results of adapter and base on test corpora of other languages, which
+            are not in the pool; the differences measure forgetting.
         rescored ([`Scoring`], *optional*): The first settings, if the predictions were scored again with others.
     """
 
@@ -386,6 +388,7 @@ class EvaluationRecord(Record):
     macro: list[MacroMean]
     probes: list[ProbeResult]
     rescored: Scoring | None = None
+    retention: list[CorpusResult] = []
 
     @property
     def main_system(self) -> System:
@@ -401,6 +404,12 @@ class EvaluationRecord(Record):
     def is_of_0_1(self) -> bool:
         """Return whether escoita 0.1.0 wrote the record, which did not count unusable hypotheses."""
         return all(each.unusable is None for result in [*self.corpora, self.pooled] for each in result.systems)
+
+    @property
+    def predicted(self) -> list[str]:
+        """Return the names of all corpora with predictions: test corpora, those of other languages, and the probes."""
+        results = [*self.corpora, *self.retention]
+        return [result.name for result in results] + ([PROBES] if self.probes else [])
 
     @property
     def rows(self) -> list[CorpusResult]:

@@ -121,6 +121,7 @@ def test_all_mistakes_are_reported_together(path: Path) -> None:
         ("eval.baselines=[{model: a, max_new_tokens: 0}]", None, "eval.baselines.0.max_new_tokens"),
         ("eval.baselines=[{modle: a}]", None, "eval.baselines.0.model"),
         ("eval.baselines=[5]", None, "eval.baselines.0"),
+        ("eval.retention=[{name: other, path: a.jsonl}]", None, "eval.retention.0.language"),
         ("eval.baselines=[[a]]", None, "eval.baselines.0"),
         ("eval.baselines=[{}]", None, "eval.baselines.0.model"),
     ],

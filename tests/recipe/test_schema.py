@@ -150,6 +150,18 @@ def test_the_default_normalizer_depends_on_the_language(
     assert load_recipe(tmp_path / "resolved.yaml") == recipe
 
 
+def test_retention_needs_the_base_and_names_of_its_own(path: Path) -> None:
+    corpus = "{name: NAME, path: a.jsonl, language: es, prompt: {user: Transcribe.}}"
+    recipe = load_recipe(path, [f"eval.retention=[{corpus.replace('NAME', 'spanish')}]"])
+    (retained,) = recipe.eval.retention
+    assert (retained.language, retained.prompt and retained.prompt.user) == ("es", "Transcribe.")
+    test = recipe.corpora.test[0].name
+    for overrides in ([f"eval.retention=[{corpus.replace('NAME', test)}]"], ["eval.base=false"]):
+        with pytest.raises(InvalidRecipeError) as refusal:
+            load_recipe(path, [f"eval.retention=[{corpus.replace('NAME', 'spanish')}]", *overrides])
+        assert [mistake.key for mistake in refusal.value.mistakes] == ["eval"]
+
+
 def test_a_baseline_is_a_name_or_a_name_with_settings(path: Path, tmp_path: Path) -> None:
     recipe = load_recipe(
         path, ["eval.baselines=[a/whisper, {model: b/whisper, max_new_tokens: 99, num_beams: 5}, {model: c/ctc}]"]

@@ -312,6 +312,11 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
     yield from (f"corpus {name}: in recipe.yaml, not in results.json" for name in missing)
     others = sorted(evaluated - set(expected_corpora))
     yield from (f"corpus {name}: in results.json, not in recipe.yaml" for name in others)
+    retained = {corpus.name for corpus in recipe.eval.retention}
+    measured = {result.name for result in evaluation.retention}
+    for name in sorted(retained ^ measured):
+        where = "results.json, not in recipe.yaml" if name in measured else "recipe.yaml, not in results.json"
+        yield f"retention {name}: in {where}"
     systems = [system.name for system in evaluation.systems]
     if main_system.name != ADAPTER_SYSTEM:
         yield f"system: {main_system.name} in results.json, expected the adapter"

@@ -46,10 +46,9 @@ def recomputed(
         RecordError: Predictions are missing, cannot be read or do not match; or there are too many resamples.
     """
     require_scorable(published)
-    corpora = [result.name for result in published.corpora] + ([PROBES] if published.probes else [])
     # escoita 0.1.0 compared raw texts without composing characters.
     of_0_1 = may_be_of_0_1 and published.is_of_0_1
-    counted = score(folder, published.normalizer, published.resamples, corpora, compose=not of_0_1)
+    counted = score(folder, published.normalizer, published.resamples, published.predicted, compose=not of_0_1)
     counted = counted.model_copy(update={"rescored": published.rescored})
     if of_0_1:
         shortened = [_as_of_0_1(result) for result in counted.corpora]
@@ -101,8 +100,7 @@ def check_rates(folder: Path, published: EvaluationRecord, counted: EvaluationRe
         counted ([`EvaluationRecord`]): Record from [`recomputed`].
     """
     found = list(differences(published.model_dump(mode="json"), counted.model_dump(mode="json")))
-    known = {result.name for result in published.corpora} | ({PROBES} if published.probes else set())
-    uncounted = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - known
+    uncounted = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - set(published.predicted)
     found += [f"eval/{name}: published, but not in the record" for name in sorted(uncounted)]
     rates = sum(len(result.systems) for result in published.rows)
     holds = f"{rates} pairs of WER and CER, intervals and all other values equal those of the predictions"

@@ -63,8 +63,9 @@ def report_run(path: Path) -> Path:
                 say(f"The report has no recordings of {corpus.name}: {error}")
     record = EvaluationRecord.read(run.results)
     page = write_report(run.eval, record, clips, playable, recipe.card.title)
-    evaluated = {result.name for result in record.corpora}
-    write_counts(run.eval, [corpus for corpus in recipe.corpora.test if corpus.name in evaluated], record.normalizer)
+    evaluated = {result.name for result in [*record.corpora, *record.retention]}
+    corpora = [*recipe.corpora.test, *recipe.eval.retention]
+    write_counts(run.eval, [corpus for corpus in corpora if corpus.name in evaluated], record.normalizer)
     return page
 
 
@@ -109,6 +110,7 @@ def write_report(
         main_system=record.main_system,
         metrics=list(METRICS),
         rows=presentation.rows(record),
+        retention=presentation.retention_rows(record.retention),
         verdicts=presentation.verdicts(record),
         notes=[
             *filter(None, [presentation.rescored_text(record)]),
