@@ -9,7 +9,7 @@ import typer
 
 from escoita import __version__
 from escoita.cli.demo import demo
-from escoita.cli.evaluation import evaluate, gate, report, summary
+from escoita.cli.evaluation import evaluate, export, gate, report, summary
 from escoita.cli.jobs import jobs
 from escoita.cli.publish import card, push_run, verify
 from escoita.cli.serve import serve
@@ -54,7 +54,22 @@ def options(
     """Fine-tune audio language models on your recordings, and publish adapters with verifiable model cards."""
 
 
-for command in (data, doctor, train, evaluate, gate, report, card, push_run, verify, merge, summary, schema, demo):
+for command in (
+    data,
+    doctor,
+    train,
+    evaluate,
+    gate,
+    report,
+    export,
+    card,
+    push_run,
+    verify,
+    merge,
+    summary,
+    schema,
+    demo,
+):
     app.command({"evaluate": "eval", "push_run": "push"}.get(command.__name__))(command)
 # Options can also be written as in openai-whisper and whisperX, with underscores.
 app.command(context_settings={"token_normalize_func": lambda name: name.replace("_", "-")})(transcribe)

@@ -32,6 +32,7 @@ from escoita.records.evaluation import (
     EndpointModel,
     EvaluationRecord,
     System,
+    today,
 )
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.records.transcript import Transcript
@@ -289,5 +290,6 @@ def _system(endpoint: Endpoint, name: str, returned: str | None) -> System:
         device=endpoint.host,
         dtype="unknown",
         peak_memory_bytes=0,
+        evaluated=today(),
         endpoint=EndpointModel(url=endpoint.url, model=endpoint.model, returned_model=returned),
     )

@@ -1,5 +1,6 @@
 """Define the evaluation record: the evaluated systems, and all rates that are computed from their predictions."""
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -293,6 +294,8 @@ class System(RecordModel):
             model was loaded; the largest of several processes.
         endpoint ([`EndpointModel`], *optional*): The server, if the model was evaluated over its API. The weights, the
             precision, the memory and the speed are then unknown.
+        evaluated (`str`, *optional*): The day on which the last corpus was transcribed, in UTC, as ISO 8601 writes it;
+            absent in records of 0.1.0.
     """
 
     name: Name
@@ -309,14 +312,21 @@ class System(RecordModel):
     base_commit: Commit | None = None
     expected_base_sha256: Sha256 | None = None
     endpoint: EndpointModel | None = None
+    evaluated: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
 
     @model_serializer(mode="wrap")
-    def _omit_missing_endpoint(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the field out of the records of local models, which are then the same as before it existed."""
+    def _omit_missing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out new fields without a value, so that older records stay the same."""
         written: dict[str, Any] = serialize(self)
-        if self.endpoint is None:
-            written.pop("endpoint", None)
+        for name in ("endpoint", "evaluated"):
+            if getattr(self, name) is None:
+                written.pop(name, None)
         return written
+
+
+def today() -> str:
+    """Return the current day in UTC, as ISO 8601 writes it."""
+    return datetime.now(UTC).date().isoformat()
 
 
 class EvaluationRecord(Record):
