@@ -157,6 +157,7 @@ def facts(
         "durations": run.durations.relative_to(run.path).as_posix() if run.durations.is_file() else "",
         "overlaps": overlaps(data, titles) if data else [],
         "missing": [f"{corpus.name} ({corpus.split})" for corpus in data.missing] if data else [],
+        "counts_only": ", ".join(titles[name] for name in without_references(recipe, evaluation)),
         "example": chosen,
         "example_clips": sum(result.n for result in evaluation.corpora if chosen and result.name == chosen.corpus),
         "architecture": architecture(recipe, training.family),
@@ -177,6 +178,12 @@ def uses(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord)
 
     trained = [use(each.name, each.split, each.utterances, each.audio_seconds) for each in training.corpora]
     return trained + [use(result.name, "test", result.n, result.audio_seconds) for result in evaluation.corpora]
+
+
+def without_references(recipe: Recipe, evaluation: EvaluationRecord) -> list[str]:
+    """Return the evaluated corpora whose references are not published, so that their rates follow from counts only."""
+    private = {corpus.name for corpus in recipe.corpora.test if not corpus.publish_references}
+    return [result.name for result in evaluation.corpora if result.name in private]
 
 
 def descriptions(recipe: Recipe) -> dict[str, str]:

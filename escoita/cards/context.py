@@ -167,6 +167,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         | {"main_system": plain(evaluation.pooled.main_system), "base": plain(evaluation.pooled.of(BASE))},
         "normalized": evaluation.normalizes,
         "texts": normalizer_text(evaluation.normalizer),
+        "counts_only": "",  # an evaluation of manifests publishes all references
         "titles": titles,
         "rows": results,
         "with_speakers": any(row["speakers"] is not None for row in results),

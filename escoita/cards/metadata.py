@@ -11,7 +11,7 @@ from escoita.evaluation.presentation import titles_of
 from escoita.hub.files import is_repo_id
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Corpus, Recipe
-from escoita.records.evaluation import METRICS, EvaluationRecord
+from escoita.records.evaluation import METRICS, EvaluationRecord, Rates
 from escoita.records.training import TrainingRecord
 from escoita.utils.languages import iso639
 
@@ -114,7 +114,7 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, ada
 
     Args:
         recipe ([`Recipe`]): Recipe with language, license and tags.
-        evaluation ([`EvaluationRecord`], *optional*): Evaluation whose rates become the `model-index`, as fractions.
+        evaluation ([`EvaluationRecord`], *optional*): Evaluation whose rates become the `model-index`, in percent.
         base (`str`): Base model; a folder is left out, since the Hub would take it for a repository.
         adapter (`str`, *optional*): Repository of the adapter, which is the source of the results; a folder is left
             out.
@@ -145,7 +145,9 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, ada
 def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | None = None) -> list[EvalResult]:
     """
     Return WER and CER of the adapter on each corpus and on several corpora pooled, with the normalizer of the recipe
-    and without. The values are fractions with enough decimals for a single edit.
+    and without. The values have enough decimals for a single edit. They are percentages, as on other cards for speech
+    recognition (`openai/whisper-large-v2`, cards of Transformers' examples) and on the Open ASR Leaderboard; the unit
+    is in the name of the metric. Cards of escoita 0.1.0 had fractions.
 
     The normalizer is in the name and the arguments of a metric. It cannot be in the arguments of the dataset, since
     huggingface_hub writes one entry for each type, configuration, split and revision of a dataset, with the arguments
@@ -164,6 +166,7 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
     datasets = {name: _dataset(corpus) for name, corpus in tests.items()}
     uses = Counter(tuple(dataset.items()) for dataset in datasets.values())
     source = results_url(repo) if repo else None
+    unit = "fraction" if evaluation.is_of_0_1 else "percent"
     entries = []
     for result in evaluation.rows:
         dataset = datasets.get(result.name, {})
@@ -180,8 +183,8 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
                 dataset_name=titles[result.name],
                 dataset_args={"language": result.language, "n": result.n} | arguments,
                 metric_type=metric,
-                metric_name=f"{metric.upper()} (fraction, {normalizer})",
-                metric_value=round(getattr(rates, metric), len(str(rates.tokens(metric))) + 1),
+                metric_name=f"{metric.upper()} ({unit}, {normalizer})",
+                metric_value=rounded(rates, metric, unit == "percent"),
                 metric_args={"normalizer": normalizer},
                 source_name="escoita" if source else None,
                 source_url=source,
@@ -197,6 +200,19 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
             for metric in METRICS
         ]
     return entries
+
+
+def rounded(rates: Rates, metric: str, percent: bool) -> float:
+    """
+    Return a rate with enough decimals for a single edit.
+
+    Args:
+        rates ([`~escoita.records.evaluation.Rates`]): Rates of a system on a corpus.
+        metric (`str`): `wer` or `cer`.
+        percent (`bool`): Whether the rate is a percentage, not a fraction.
+    """
+    rate, decimals = getattr(rates, metric), len(str(rates.tokens(metric))) + 1
+    return round(100 * rate, decimals - 2) if percent else round(rate, decimals)
 
 
 def dataset_id(corpus: Corpus) -> str | None:

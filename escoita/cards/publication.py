@@ -13,7 +13,7 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from escoita import __version__
 from escoita.cards.anonymize import anonymized_data, anonymized_evaluation, anonymized_predictions, anonymized_training
 from escoita.cards.build import build_card
-from escoita.cards.metadata import results_url
+from escoita.cards.metadata import results_url, rounded
 from escoita.cards.published_base import base_revision
 from escoita.cards.template import PUBLISHED_TEMPLATE, template_digest, template_files
 from escoita.errors import PublishError, RecordError
@@ -38,7 +38,8 @@ def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> 
         repo (`str`): Repository of the adapter, `user/name`.
 
     Returns:
-        `dict[str, bytes]`: Content of `.eval_results/<corpus>.yaml`, by path.
+        `dict[str, bytes]`: Content of `.eval_results/<name of the benchmark>.yaml`, by path. Records of escoita 0.1.0
+        give `.eval_results/<corpus>.yaml`.
 
     Raises:
         PublishError: A corpus was not evaluated, or a benchmark is not a repository.
@@ -46,7 +47,8 @@ def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> 
     require_benchmarks(recipe)
     files: dict[str, list[EvalResultEntry]] = {}
     for benchmark in recipe.hub.benchmarks:
-        path = f".eval_results/{benchmark.corpus}.yaml"
+        name = benchmark.corpus if evaluation.is_of_0_1 else benchmark.dataset.rpartition("/")[2]
+        path = f".eval_results/{name}.yaml"
         files.setdefault(path, []).append(_entry(benchmark, evaluation, repo))
     return {
         path: yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True).encode()
@@ -75,14 +77,14 @@ def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> Eva
         raise PublishError(problem, key="hub.benchmarks", value=benchmark.corpus)
     result = tested[benchmark.corpus]
     rates = result.main_system.normalized
-    rate, decimals = getattr(rates, benchmark.metric), len(str(rates.tokens(benchmark.metric))) + 1
     unit = "percent" if benchmark.percent else "fractions"
     # Published files have this spelling, and `escoita verify` compares them.
     texts = "raw texts" if not evaluation.normalizes else f"normaliser {evaluation.normalizer}"
     return EvalResultEntry(
         dataset_id=benchmark.dataset,
         task_id=benchmark.task,
-        value=round(100 * rate, decimals - 2) if benchmark.percent else round(rate, decimals),
+        value=rounded(rates, benchmark.metric, benchmark.percent),
+        date=evaluation.main_system.evaluated,
         source_url=results_url(repo),
         source_name="escoita",
         notes=f"{benchmark.metric.upper()} in {unit}, {texts}, {result.n} clips",

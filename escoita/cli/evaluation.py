@@ -228,6 +228,17 @@ def gate(
         raise typer.Exit(1)
 
 
+def export(
+    folder: Annotated[Path, typer.Argument(help="Run directory, or folder of an evaluation.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the manifests.", file_okay=False)],
+) -> None:
+    """Write the predictions of an evaluation as manifests of the Open ASR Leaderboard."""
+    from escoita.evaluation.leaderboard import export_predictions
+
+    for path in export_predictions(folder, out):
+        typer.echo(path)
+
+
 def report(run: RunOption) -> None:
     """Write the HTML report of an evaluation again, from its records and predictions."""
     from escoita.evaluation.report.render import report_run

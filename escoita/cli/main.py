@@ -9,7 +9,7 @@ import typer
 
 from escoita import __version__
 from escoita.cli.demo import demo
-from escoita.cli.evaluation import evaluate, gate, report, summary
+from escoita.cli.evaluation import evaluate, export, gate, report, summary
 from escoita.cli.init import init, split
 from escoita.cli.jobs import jobs
 from escoita.cli.publish import card, push_run, verify
@@ -64,6 +64,7 @@ for command in (
     evaluate,
     gate,
     report,
+    export,
     card,
     push_run,
     verify,

@@ -200,7 +200,7 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
     Raises:
         HashedReferencesError: The file is missing, or its counts are of another normalizer.
         OtherPredictionsError: The file was computed from other predictions.
-        RecordError: The file cannot be read.
+        RecordError: The file cannot be read, or its counts contradict each other or the hypotheses.
     """
     if not path.is_file():
         raise HashedReferencesError("not found, and the references are hashed", path=path)
@@ -233,9 +233,28 @@ def read_counts(path: Path, corpus: CorpusPredictions, normalizer_name: str) -> 
         if len(table) != corpus.clips.num_rows or (kind == pa.int64() and not _plausible(table[name])):
             raise RecordError(f"expected a count for each of {corpus.clips.num_rows} utterances", path=path, key=name)
         columns[key] = table[name].to_numpy()
+    _require_consistent(path, columns, corpus, normalizer_name)
     if normalizer_name in UNNORMALIZED:
         columns |= {("references", change): np.zeros(len(table), bool) for change in CHANGES}
     return columns
+
+
+def _require_consistent(
+    path: Path, columns: Mapping[Key, np.ndarray], corpus: CorpusPredictions, normalizer_name: str
+) -> None:
+    """Check that the kinds of edits add up, and turn the number of reference words into that of the hypothesis."""
+    for form in forms_of(normalizer_name):
+        normalize = normalizer(normalizer_name if form == "normalized" else "raw")
+        words = columns[form, "words"]
+        for system, table in corpus.tables.items():
+            substitutions, deletions, insertions = (columns[form, kind, system] for kind in KINDS)
+            hypotheses = [normalize(text) for text in table["hypothesis"].to_pylist()]
+            found = word_edits(hypotheses, hypotheses).reference
+            holds = columns[form, "words", system] == substitutions + deletions + insertions
+            holds &= (words - deletions + insertions == found) & (substitutions + deletions <= words)
+            if not holds.all():
+                row = int(np.flatnonzero(~holds)[0]) + 1
+                raise RecordError("the counts contradict the hypothesis", path=path, row=row, key=f"{form}/{system}")
 
 
 def _plausible(counts: pa.ChunkedArray) -> bool:

@@ -43,6 +43,7 @@ from escoita.records.evaluation import (
     EndpointModel,
     EvaluationRecord,
     System,
+    today,
 )
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.records.transcript import Transcript
@@ -329,5 +330,6 @@ def _system(endpoint: Endpoint, name: str, returned: str | None) -> System:
         dtype="unknown",
         peak_memory_bytes=0,
         decoding=Decoding(num_beams=None),
+        evaluated=today(),
         endpoint=EndpointModel(url=endpoint.url, model=endpoint.model, returned_model=returned),
     )

@@ -23,7 +23,7 @@ from escoita.hub.files import weights_digest
 from escoita.inference.batching import batches_by_language
 from escoita.inference.transcriber import Transcriber
 from escoita.models.base_model import Base, resolve_base
-from escoita.records.evaluation import Decoding, System
+from escoita.records.evaluation import Decoding, System, today
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import Note, Segment, Transcript
 from escoita.utils.files import convert_write_errors, public_name, write_atomically
@@ -196,7 +196,7 @@ def transcribe_all(
                 made = Provenance(
                     corpus=name,
                     rejected=test.rejected,
-                    system=system.model_copy(update={"peak_memory_bytes": peak}),
+                    system=system.model_copy(update={"peak_memory_bytes": peak, "evaluated": today()}),
                     use="retention" if test.retention else "test",
                     key=keys.get((spec.name, name), ""),
                 )

@@ -103,14 +103,15 @@ def _rank(system: System) -> tuple[bool, bool, bool, str]:
 
 
 def _described(files: Sequence[tuple[Path, pa.Table, Provenance]]) -> System:
-    """Return the system of several files, which must be of the same model, with the highest peak memory."""
+    """Return the system of several files of the same model, with the highest peak memory and the last day."""
     first_path, _, first = files[0]
     for path, _, provenance in files[1:]:
         for key in ("base_sha256", "adapter_sha256", "dtype", "max_new_tokens", "decoding"):
             if getattr(provenance.system, key) != getattr(first.system, key):
                 raise OtherModelError(path=path, key=key, other=first_path)
     peak = max(provenance.system.peak_memory_bytes for *_, provenance in files)
-    return first.system.model_copy(update={"peak_memory_bytes": peak})
+    days = [provenance.system.evaluated for *_, provenance in files if provenance.system.evaluated]
+    return first.system.model_copy(update={"peak_memory_bytes": peak, "evaluated": max(days, default=None)})
 
 
 def _require_same_clips(path: Path, table: pa.Table, other_path: Path, other: pa.Table) -> None:

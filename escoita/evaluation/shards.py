@@ -252,7 +252,7 @@ def _complete(out: Path, name: Path, found: list[ShardFile]) -> list[ShardFile]:
 
 
 def _merged_provenance(files: Sequence[ShardFile]) -> Provenance:
-    """Return the provenance of all shards, with the sum of their processes and the highest peak memory."""
+    """Return the provenance of all shards, with all processes, the highest peak memory and the last day."""
     systems = [file.provenance.system for file in files]
     for file in files[1:]:
         for key in ("base_sha256", "adapter_sha256", "dtype", "batch_seconds", "max_new_tokens", "decoding"):
@@ -263,6 +263,7 @@ def _merged_provenance(files: Sequence[ShardFile]) -> Provenance:
         "processes": sum(system.processes for system in systems),
         "peak_memory_bytes": max(system.peak_memory_bytes for system in systems),
         "device": ", ".join(devices),
+        "evaluated": max((system.evaluated for system in systems if system.evaluated), default=None),
     }
     return files[0].provenance.model_copy(update={"system": systems[0].model_copy(update=merged)})
 

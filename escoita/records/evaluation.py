@@ -1,5 +1,6 @@
 """Define the evaluation record: the evaluated systems, and all rates that are computed from their predictions."""
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -319,6 +320,8 @@ class System(RecordModel):
         decoding ([`Decoding`]): The settings of decoding.
         speech_detector (`str`, *optional*): The method that found the speech in recordings over the limit of the
             model, `silero` or `energy`; `None` if there were none, for a server, and in records of escoita 0.1.0.
+        evaluated (`str`, *optional*): The day on which the last corpus was transcribed, in UTC, as ISO 8601 writes it;
+            absent in records of 0.1.0.
     """
 
     name: Name
@@ -337,12 +340,13 @@ class System(RecordModel):
     endpoint: EndpointModel | None = None
     decoding: Decoding = Decoding()
     speech_detector: SpeechDetector | None = None
+    evaluated: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
 
     @model_serializer(mode="wrap")
     def _omit_missing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the fields that do not apply to most systems, whose records are then the same as before."""
+        """Leave out fields without a value, so that older records stay the same."""
         written: dict[str, Any] = serialize(self)
-        for name in ("endpoint", "speech_detector"):
+        for name in ("endpoint", "speech_detector", "evaluated"):
             if getattr(self, name) is None:
                 written.pop(name, None)
         return written
@@ -359,6 +363,11 @@ class Scoring(RecordModel):
 
     normalizer: str
     resamples: int = Field(gt=0)
+
+
+def today() -> str:
+    """Return the current day in UTC, as ISO 8601 writes it."""
+    return datetime.now(UTC).date().isoformat()
 
 
 class EvaluationRecord(Record):

@@ -209,3 +209,11 @@ def test_another_license_has_a_name_and_an_address() -> None:
     data = metadata(recipe(card=other), None, "user/base")
     assert {key: data.to_dict()[key] for key in other} == other
     check(data)
+
+
+def test_rates_of_this_version_are_percentages_and_named_so() -> None:
+    current = result(systems=[system_result().model_copy(update={"unusable": 0})])
+    (entry, *_) = expected_index(recipe(), evaluation(current))
+    (old, *_) = expected_index(recipe(), evaluation(result(systems=[system_result()])))
+    assert (old.metric_name, entry.metric_name) == ("WER (fraction, raw)", "WER (percent, raw)")
+    assert entry.metric_value == pytest.approx(100 * old.metric_value)

@@ -7,7 +7,7 @@ from huggingface_hub import parse_eval_result_entries
 from escoita.cards.publication import benchmark_files
 from escoita.errors import PublishError
 from escoita.recipe.schema import Recipe
-from tests.cards.samples import evaluation, recipe
+from tests.cards.samples import evaluation, recipe, result, system_result
 
 
 BENCHMARK = {"corpus": "clips", "dataset": "hf-audio/open-asr-leaderboard", "task": "fleurs"}
@@ -43,3 +43,13 @@ def test_invalid_benchmark_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(PublishError) as error:
         benchmark_files(with_benchmarks(changes), evaluation(), "user/adapter")
     assert (error.value.key, [error.value.value]) == ("hub.benchmarks", list(changes.values()))
+
+
+def test_a_benchmark_has_its_name_and_the_day_of_the_evaluation() -> None:
+    current = result(systems=[system_result().model_copy(update={"unusable": 0})])
+    record = evaluation(current)
+    dated = [system.model_copy(update={"evaluated": "2026-02-13"}) for system in record.systems]
+    files = benchmark_files(with_benchmarks({}), record.model_copy(update={"systems": dated}), "user/adapter")
+    assert list(files) == [".eval_results/open-asr-leaderboard.yaml"]
+    (entry,) = parse_eval_result_entries(yaml.safe_load(files[".eval_results/open-asr-leaderboard.yaml"]))
+    assert (entry.date, entry.value) == ("2026-02-13", 7.118)

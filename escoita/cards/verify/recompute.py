@@ -90,7 +90,9 @@ def require_scorable(published: EvaluationRecord) -> None:
         raise RecordError(f"at most {MOST_RESAMPLES}", path=RESULTS, key="resamples", value=published.resamples)
 
 
-def check_rates(folder: Path, published: EvaluationRecord, counted: EvaluationRecord) -> Check:
+def check_rates(
+    folder: Path, published: EvaluationRecord, counted: EvaluationRecord, counts_only: Sequence[str] = ()
+) -> Check:
     """
     Compare every figure of the record, and report predictions that are not in it.
 
@@ -98,12 +100,15 @@ def check_rates(folder: Path, published: EvaluationRecord, counted: EvaluationRe
         folder (`Path`): Published folder `eval`.
         published ([`EvaluationRecord`]): Published record.
         counted ([`EvaluationRecord`]): Record from [`recomputed`].
+        counts_only (`Sequence[str]`, *optional*): Corpora that were recomputed from published counts.
     """
     found = list(differences(published.model_dump(mode="json"), counted.model_dump(mode="json")))
     uncounted = {path.parent.name for path in folder.glob("*/predictions*.parquet")} - set(published.predicted)
     found += [f"eval/{name}: published, but not in the record" for name in sorted(uncounted)]
     rates = sum(len(result.systems) for result in published.rows)
     holds = f"{rates} pairs of WER and CER, intervals and all other values equal those of the predictions"
+    if counts_only:
+        holds += f"; {', '.join(counts_only)}: recomputed from counts only"
     return compared(RESULTS, found, holds)
 
 

@@ -256,12 +256,12 @@ def _records(
     for corpus, manifest in manifests.items():
         yield restore_transcripts(copy.eval, corpus, manifest, texts[corpus])
     for corpus in sorted(hidden - manifests.keys()):
-        why = "only digests are published; rates are recomputed from published counts (--references adds transcripts)"
+        why = "recomputed from counts only, as the references are not published (--references adds transcripts)"
         yield skipped(f"transcripts of {corpus}", why)
     training = TrainingRecord.read(copy.training) if copy.training.is_file() else None
     may_be_of_0_1 = training is None or training.versions.get("escoita") in released_templates()
     counted = recomputed(copy.eval, published, score, may_be_of_0_1)
-    yield check_rates(copy.eval, published, counted)
+    yield check_rates(copy.eval, published, counted, sorted(hidden - manifests.keys()))
     counted.write(copy.results)
     plots = {f"eval/{name}": plot for name, plot in draw(copy.eval, counted).items()}
     yield from check_drawings(published_files(copy.path), drawn_of_records(copy) | plots, is_same_matplotlib(training))

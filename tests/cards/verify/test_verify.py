@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
@@ -18,7 +20,7 @@ from escoita.cards.verify.check import Check
 from escoita.cards.verify.verify import NothingToVerifyError, conclusions, passed, print_checks, to_json, verify
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.predictions import described, read_predictions, write_predictions
+from escoita.evaluation.predictions import described, parquet, read_predictions, write_predictions
 from escoita.evaluation.report.plots import drawings
 from escoita.evaluation.report.render import write_report
 from escoita.records.evaluation import EvaluationRecord
@@ -230,6 +232,11 @@ def test_private_transcripts_use_published_counts_or_references(
     first = {check.what: check for check in verify(REPO, score, drawings)}
     assert first[RESULTS].verdict == "holds" and first["transcripts of clips"].verdict == "not checked"
     assert "--references" in first["transcripts of clips"].lines[0]
+    # Terms of the documentation, which readers of the card look for.
+    assert (
+        "from counts only" in first["transcripts of clips"].lines[0] and "from counts only" in first[RESULTS].lines[0]
+    )
+    assert hidden_files[CARD].decode().count("Some clips are recomputed from counts only") == 1
 
     manifest = tmp_path / "test.jsonl"
     rows = [json.dumps({"audio_filepath": f"{place}.ogg", "text": row[0]}) for place, row in enumerate(ROWS)]
@@ -242,6 +249,49 @@ def test_private_transcripts_use_published_counts_or_references(
     manifest.write_text("\n".join(rows[1:]) + "\n", "utf-8")
     found = differing(verify(REPO, score, drawings, references=[f"clips={manifest}"]))
     assert "row 1" in found["transcripts of clips"]
+
+
+COUNTS = "eval/clips/counts.parquet"
+
+
+def recounted(files: Files, changes: Mapping[str, int]) -> dict[str, bytes]:
+    """Return the files with other counts of the first clip."""
+    table = pq.read_table(pa.BufferReader(files[COUNTS]))
+    for name, value in changes.items():
+        column = table[name].to_pylist()
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array([value, *column[1:]], table[name].type))
+    return {**files, COUNTS: parquet(table)}
+
+
+def test_counts_that_contradict_the_predictions_are_refused(hidden_files: Files, tmp_path: Path) -> None:
+    # The base has two words for the two reference words, one of which is wrong, and one word more.
+    for changes in (
+        {"raw/words/base": 0},
+        {"raw/words/base": 0, "raw/substitutions/base": 0, "raw/insertions/base": 0},
+    ):
+        changed = recounted(hidden_files, changes)
+        changed["SHA256SUMS"] = checksums(changed)
+        found = differing(verify(str(write_files(tmp_path, changed)), score, drawings))
+        assert "predictions" in found
+
+
+def test_consistent_counts_that_are_forged_differ_from_record_or_references(
+    hidden_files: Files, tmp_path: Path
+) -> None:
+    forged = recounted(hidden_files, {"raw/words/base": 1, "raw/substitutions/base": 0})
+    forged["SHA256SUMS"] = checksums(forged)
+    folder = write_files(tmp_path / "counts", forged)
+    assert RESULTS in differing(verify(str(folder), score, drawings))
+    # With the record that follows from them, only somebody who has the references detects them.
+    score(folder / "eval", "raw", 100).write(folder / RESULTS)
+    manifest = tmp_path / "test.jsonl"
+    rows = [json.dumps({"audio_filepath": f"{place}.ogg", "text": row[0]}) for place, row in enumerate(ROWS)]
+    manifest.write_text("\n".join(rows) + "\n", "utf-8")
+    checks = verify(str(folder), score, drawings)
+    assert RESULTS not in differing(checks)
+    assert "transcripts of clips" in {check.what for check in checks if check.verdict == "not checked"}
+    assert RESULTS in differing(verify(str(folder), score, drawings, references=[f"clips={manifest}"]))
 
 
 @pytest.mark.parametrize(
