@@ -20,6 +20,7 @@ from escoita.evaluation.presentation import (
     sources_of,
     titles_of,
 )
+from escoita.metrics.primary import metrics_by_rank
 from escoita.recipe.schema import Corpora, Recipe
 from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, System
 from escoita.utils import formatting as figures
@@ -155,6 +156,9 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "pooled": plain(evaluation.pooled)
         | {"main_system": plain(evaluation.pooled.main_system), "base": plain(evaluation.pooled.of(BASE))},
         "normalized": evaluation.normalizes,
+        "primary": evaluation.primary,
+        "metrics": metrics_by_rank(evaluation.primary),
+        "by_script": evaluation.primary == "cer",
         "texts": normalizer_text(evaluation.normalizer),
         "titles": titles,
         "rows": results,

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from escoita.evaluation.predictions import predictions_path, read_predictions
 from escoita.metrics.normalizers import normalizer
+from escoita.metrics.primary import metric_name
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
@@ -281,12 +282,13 @@ def curve(training: TrainingRecord) -> list[str]:
             f"The same {thousands(scored[-1].utterances)} clips of the validation corpora were transcribed at each"
             f" validation: the WER {_change(wer)}, the CER {_change(cer)}."
         )
-    rates = {point.step: point.wer for point in points if point.wer is not None}
+    rates = {point.step: getattr(point, training.primary) for point in scored}
     if training.kept_step is not None and training.kept_step in rates:
         kept = rates[training.kept_step]
         no_gain = "; on these clips, no step is better than the base" if rates.get(0, math.inf) <= kept else ""
+        name = metric_name(training.primary)
         sentences.append(
-            f"The adapter is from step {thousands(training.kept_step)}, which has the lowest validation WER,"
+            f"The adapter is from step {thousands(training.kept_step)}, which has the lowest validation {name},"
             f" {percent(kept)}{no_gain}."
         )
     return sentences

@@ -165,10 +165,15 @@ def evaluation_overrides(
 def gate(
     new: Annotated[Path, typer.Argument(help="Run directory or results.json of the new evaluation.")],
     old: Annotated[Path, typer.Argument(help="Run directory or results.json of the old evaluation.")],
-    max_wer: Annotated[float | None, typer.Option(min=0, help="Maximum WER on each corpus, as a fraction.")] = None,
+    max_wer: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Maximum WER on each corpus, as a fraction; for languages without spaces, the maximum CER."
+        ),
+    ] = None,
 ) -> None:
     """
-    Exit with status 1 if the WER is significantly worse or above --max-wer, or if most hypotheses are faulty.
+    Exit with status 1 if the primary rate is significantly worse or above --max-wer, or if most hypotheses are faulty.
 
     Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
     """

@@ -44,6 +44,7 @@ from escoita.records.evaluation import (
     EvaluationRecord,
     Faults,
     MacroMean,
+    Metric,
     ProbeResult,
     Rates,
     SystemResult,
@@ -106,13 +107,13 @@ class Tally:
         observed = self.observed[edits] / max(1, self.observed[reference])
         return observed, rates(self.drawn[edits], self.drawn[reference])
 
-    def difference(self, form: Form, system: str, other: str) -> PairedDifference:
+    def difference(self, form: Form, system: str, other: str, tokens: Tokens = "words") -> PairedDifference:
         """
-        Return the word error rate of one system minus that of another.
+        Return the error rate of one system minus that of another, in words or in characters.
 
         The p-value is never below [`smallest_p_value`], so few pairs give no significant difference.
         """
-        (observed, drawn), (other_observed, other_drawn) = (self.rate(form, "words", name) for name in (system, other))
+        (observed, drawn), (other_observed, other_drawn) = (self.rate(form, tokens, name) for name in (system, other))
         return difference(observed, other_observed, drawn, other_drawn, smallest_p_value(self.units))
 
 
@@ -182,6 +183,7 @@ def score(
     corpora: Sequence[str] | None = None,
     systems: Sequence[str] | None = None,
     compose: bool = True,
+    primary: Metric = "wer",
 ) -> EvaluationRecord:
     """
     Score the predictions of one or more systems on one or more corpora.
@@ -197,6 +199,7 @@ def score(
         systems (`Sequence[str]`, *optional*): Names of the systems. Defaults to all systems of the folder. The main
             system is the adapter, else the base, else the first by name.
         compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC); escoita 0.1.0 did not.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
 
     Returns:
         [`EvaluationRecord`]: The record. The same files give the same record.
@@ -230,7 +233,7 @@ def score(
     form = forms_of(normalizer_name)[0]
     all_words = pool.observed[form, "words"]
     results = [
-        corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words)
+        corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words, primary)
         for corpus, counted, tallied in zip(tested, counts, tallies, strict=True)
     ]
     return EvaluationRecord(
@@ -238,7 +241,7 @@ def score(
         normalizer=normalizer_name,
         resamples=resamples,
         corpora=results,
-        pooled=corpus_result("pooled", tested, counts, pool, form, "corpus", POOLED_SLICES, all_words),
+        pooled=corpus_result("pooled", tested, counts, pool, form, "corpus", POOLED_SLICES, all_words, primary),
         macro=[macro_mean(name, tallies, form) for name in names],
         probes=[
             probe_result(name, corpus.tables[name])
@@ -247,6 +250,7 @@ def score(
             for name in names
             if name in corpus.tables
         ],
+        primary=primary,
     )
 
 
@@ -259,6 +263,7 @@ def corpus_result(
     unit: Literal["utterance", "speaker", "corpus"],
     kinds: tuple[By, ...],
     all_words: int,
+    primary: Metric = "wer",
 ) -> CorpusResult:
     """
     Return the result of one corpus, or of several pooled.
@@ -272,12 +277,17 @@ def corpus_result(
         unit (`str`): Resampling unit.
         kinds (`tuple[str, ...]`): Kinds of slices.
         all_words (`int`): Number of reference words in all corpora of the record.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
     """
     results = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
     clips = pa.concat_tables([corpus.clips.replace_schema_metadata() for corpus in corpora])
     systems = list(corpora[0].tables)
     columns = {key: np.concatenate([counted.columns[key] for counted in counts]) for key in counts[0].columns}
     edits = {system: columns[form, "words", system] for system in systems}
+    in_characters: dict[str, Any] = {}
+    if primary == "cer":
+        counted = {system: columns[form, "characters", system] for system in systems}
+        in_characters = {"characters": columns[form, "characters"], "character_edits": counted}
     return CorpusResult(
         name=name,
         language=", ".join(sorted(set(clips["language"].to_pylist()))),
@@ -290,8 +300,8 @@ def corpus_result(
         merged=sum(counted.merged for counted in counts),
         split=sum(counted.split for counted in counts),
         systems=results,
-        differences=[compared(tallied, form, results[0], other, clips.num_rows) for other in results[1:]],
-        slices=slices(clips, columns[form, "words"], edits, kinds),
+        differences=[compared(tallied, form, results[0], other, clips.num_rows, primary) for other in results[1:]],
+        slices=slices(clips, columns[form, "words"], edits, kinds, **in_characters),
     )
 
 
@@ -331,7 +341,9 @@ def _rates_with_intervals(rate: Callable[[Tokens], tuple[float, np.ndarray]]) ->
     return fields
 
 
-def compared(tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int) -> Difference:
+def compared(
+    tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int, primary: Metric = "wer"
+) -> Difference:
     """
     Compare the main system with another one.
 
@@ -341,10 +353,20 @@ def compared(tallied: Tally, form: Form, main_system: SystemResult, other: Syste
         main_system ([`~escoita.records.evaluation.SystemResult`]): Result of the main system.
         other ([`~escoita.records.evaluation.SystemResult`]): Result of the other system on the same clips.
         clips (`int`): Number of these clips.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric that decides.
     """
-    found = tallied.difference(form, main_system.system, other.system)
+    found = tallied.difference(form, main_system.system, other.system, METRICS[primary])
     decided = verdict(found.verdict, outcome(main_system, clips), outcome(other, clips))
-    return Difference(other=other.system, wer=found.value, ci95=found.ci95, p_value=found.p_value, verdict=decided)
+    names = main_system.system, other.system
+    values = {metric: tallied.difference(form, *names, tokens).value for metric, tokens in METRICS.items()}
+    return Difference(
+        other=other.system,
+        wer=values["wer"],
+        ci95=found.ci95,
+        p_value=found.p_value,
+        verdict=decided,
+        cer=values["cer"] if primary == "cer" else None,
+    )
 
 
 def macro_mean(system: str, tallies: Sequence[Tally], form: Form) -> MacroMean:

@@ -25,14 +25,16 @@ from escoita.evaluation.predictions import (
 from escoita.evaluation.verdicts import Outcome, disagree, unusable, verdict
 from escoita.hub.files import local_file, split_revision
 from escoita.metrics.normalizers import NORMALIZERS, normalizer
-from escoita.metrics.wer import word_edits
+from escoita.metrics.wer import Edits, character_edits, word_edits
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
     EARLIER,
+    METRICS,
     CorpusResult,
     EvaluationRecord,
     Interval,
     Measured,
+    Metric,
     Rates,
     Verdict,
 )
@@ -97,6 +99,11 @@ class ComparedEvaluation:
     record: EvaluationRecord
     raw: bool
 
+    @property
+    def primary(self) -> Metric:
+        """Return the primary metric of the record."""
+        return self.record.primary
+
     def rates(self, result: CorpusResult) -> Rates:
         """Return the compared rates of the main system."""
         return result.main_system.raw if self.raw else result.main_system.normalized
@@ -125,7 +132,7 @@ class CorpusComparison:
     Args:
         name (`str`): Name of the corpus, or `pooled`.
         outcomes (`tuple[Outcome, Outcome]`): Figures of the new and the old one that the verdict depends on.
-        wer (`tuple[float, float]`): Word error rates of the new and the old one.
+        rates (`tuple[float, float]`): Rates of the new and the old one in the primary metric of the new one.
         difference (`float`): New minus old; negative if the new one is better.
         ci95 (`tuple[float, float]`): 95 % interval of the difference.
         p_value (`float`, *optional*): Two-sided p-value; None if only intervals were compared.
@@ -135,7 +142,7 @@ class CorpusComparison:
 
     name: str
     outcomes: tuple[Outcome, Outcome]
-    wer: tuple[float, float]
+    rates: tuple[float, float]
     difference: float
     ci95: Interval
     p_value: float | None
@@ -234,12 +241,16 @@ def _paired(new: ComparedEvaluation, old: ComparedEvaluation, ours: CorpusResult
     normalize = normalizer(name)
     references = [normalize(text) for text in open_references]
     columns: dict[Key, np.ndarray] = {}
+    tokens = METRICS[new.primary]
     for side_name, side, result, table in zip((NEW, OLD), (new, old), (ours, theirs), tables, strict=True):
-        edits = word_edits(references, [normalize(text) for text in table["hypothesis"].to_pylist()])
+        hypotheses = [normalize(text) for text in table["hypothesis"].to_pylist()]
+        edits: Edits = word_edits(references, hypotheses)
         rates = side.rates(result)
         if (edits.total.sum(), edits.reference.sum()) != (rates.edits, rates.reference_words):
             return "predictions do not match the record"
-        columns |= {("raw", "words"): edits.reference, ("raw", "words", side_name): edits.total}
+        if tokens == "characters":
+            edits = character_edits(references, hypotheses)
+        columns |= {("raw", tokens): edits.reference, ("raw", tokens, side_name): edits.total}
     speakers = published[0]["speaker"].to_pylist()
     counts = Counts(columns, *resampling_unit(speakers), speakers, 0, 0, {}, {})
     return tally(ours.name, counts, new.record.resamples)
@@ -248,10 +259,11 @@ def _paired(new: ComparedEvaluation, old: ComparedEvaluation, ours: CorpusResult
 def _by_clips(
     name: str, new: ComparedEvaluation, old: ComparedEvaluation, pairs: Pairs, tallied: Tally
 ) -> CorpusComparison:
-    found = tallied.difference("raw", NEW, OLD)
-    wer = (tallied.rate("raw", "words", NEW)[0], tallied.rate("raw", "words", OLD)[0])
+    tokens = METRICS[new.primary]
+    found = tallied.difference("raw", NEW, OLD, tokens)
+    rates = (tallied.rate("raw", tokens, NEW)[0], tallied.rate("raw", tokens, OLD)[0])
     return _compared(
-        name, new, old, pairs, wer, found.value, found.ci95, found.p_value, found.verdict, "paired bootstrap"
+        name, new, old, pairs, rates, found.value, found.ci95, found.p_value, found.verdict, "paired bootstrap"
     )
 
 
@@ -259,14 +271,17 @@ def _by_intervals(
     name: str, new: ComparedEvaluation, old: ComparedEvaluation, pairs: Pairs, how: str
 ) -> CorpusComparison:
     ours, theirs = [new.rates(result) for result, _ in pairs], [old.rates(result) for _, result in pairs]
-    our_weights, their_weights = _weights(ours), _weights(theirs)
-    parts = [(weight, rates.wer, rates.wer_ci95) for weight, rates in zip(our_weights, ours, strict=True)]
-    parts += [(-weight, rates.wer, rates.wer_ci95) for weight, rates in zip(their_weights, theirs, strict=True)]
+    metric = new.primary
+    our_weights, their_weights = _weights(ours, metric), _weights(theirs, metric)
+    parts = [(weight, each.rate(metric), each.ci95(metric)) for weight, each in zip(our_weights, ours, strict=True)]
+    parts += [
+        (-weight, each.rate(metric), each.ci95(metric)) for weight, each in zip(their_weights, theirs, strict=True)
+    ]
     value, ci95 = recovered(parts)
-    wer = sum(weight * rates.wer for weight, rates in zip(our_weights, ours, strict=True))
+    rate = sum(weight * each.rate(metric) for weight, each in zip(our_weights, ours, strict=True))
     units = sum(min(result.units, other.units) for result, other in pairs)
     measured = verdict_of(ci95, smallest_p_value(units))
-    return _compared(name, new, old, pairs, (wer, wer - value), value, ci95, None, measured, how)
+    return _compared(name, new, old, pairs, (rate, rate - value), value, ci95, None, measured, how)
 
 
 def _compared(
@@ -274,7 +289,7 @@ def _compared(
     new: ComparedEvaluation,
     old: ComparedEvaluation,
     pairs: Pairs,
-    wer: tuple[float, float],
+    rates: tuple[float, float],
     value: float,
     ci95: Interval,
     p_value: float | None,
@@ -284,7 +299,7 @@ def _compared(
     """Return the row of a comparison, with its verdict."""
     ours = new.outcome([result for result, _ in pairs], NEW)
     theirs = old.outcome([result for _, result in pairs], OLD)
-    return CorpusComparison(name, (ours, theirs), wer, value, ci95, p_value, verdict(measured, ours, theirs), how)
+    return CorpusComparison(name, (ours, theirs), rates, value, ci95, p_value, verdict(measured, ours, theirs), how)
 
 
 def _pooled(parts: Sequence[tuple[float, int]]) -> float:
@@ -292,7 +307,7 @@ def _pooled(parts: Sequence[tuple[float, int]]) -> float:
     return sum(rate * length for rate, length in parts) / max(1, sum(length for _, length in parts))
 
 
-def _weights(rates: Sequence[Rates]) -> list[float]:
-    """Return the weight of each corpus in the pool, by its words."""
-    words = sum(rate.reference_words for rate in rates)
-    return [rate.reference_words / words if words else 1 / len(rates) for rate in rates]
+def _weights(rates: Sequence[Rates], metric: Metric) -> list[float]:
+    """Return the weight of each corpus in the pool, by its words, or by its characters for the CER."""
+    total = sum(rate.tokens(metric) for rate in rates)
+    return [rate.tokens(metric) / total if total else 1 / len(rates) for rate in rates]

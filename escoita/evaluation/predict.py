@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import groupby
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from escoita.data.rows import Utterances
+from escoita.data.token_lengths import over_limit
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec
 from escoita.evaluation.shards import WHOLE, Shard, ShardProvenance, write_shard
@@ -31,6 +32,7 @@ from escoita.utils.processes import (
     peak_memory_bytes,
     print_process_error,
     reset_peak_memory,
+    say,
     track,
 )
 
@@ -164,6 +166,8 @@ def transcribe_all(
         transcriber.generation_settings = settings_of(spec, transcriber)
         transcriber.warm_up()
         system = _system(spec, transcriber, digests[spec.base], state.num_processes)
+        if state.is_main_process:
+            _warn_of_limit(transcriber, spec.name, tests)
         for name, test in tests.items():
             transcripts = predict(
                 transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard
@@ -185,6 +189,18 @@ def transcribe_all(
                     part = ShardProvenance(index=shard.index, of=shard.of, key=key, rows=len(test.clips))
                     write_shard(out, table, places, made, part)
         loaded = spec
+
+
+def _warn_of_limit(transcriber: Transcriber, system: str, tests: Mapping[str, EvaluationData]) -> None:
+    """Print how many references of each corpus are longer than the token limit; of clips that are not cut."""
+    limit = transcriber.family.most_tokens(transcriber.model, transcriber.generation_settings)
+    if limit == math.inf:
+        return
+    for name, test in tests.items():
+        seconds = np.array(test.clips.column("audio_seconds"))
+        whole = test.clips.where(seconds <= transcriber.family.max_audio_seconds)
+        if over := over_limit(whole, transcriber.processor.tokenizer, limit):
+            say(f"{name}, {system}: {over}; raise max_new_tokens above {over.most_tokens}")
 
 
 def settings_of(spec: SystemSpec, transcriber: Transcriber) -> AdapterRecord:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from escoita.evaluation.verdicts import Outcome, disagree, outcomes, over_one
+from escoita.metrics.primary import metric_name
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
@@ -20,6 +21,7 @@ from escoita.records.evaluation import (
     Faults,
     Interval,
     MacroMean,
+    Metric,
     Rates,
     System,
     SystemResult,
@@ -201,14 +203,14 @@ def _system_row(result: CorpusResult, each: SystemResult) -> SystemRow:
     return SystemRow(name, each.normalized, each.raw, each.faults, result.against(name), verdict_of(result, name))
 
 
-def rate(wer: float, ci95: Interval) -> str:
+def rate(value: float, ci95: Interval) -> str:
     """Return a rate with its interval, for a cell of a table."""
-    return f"{percent(wer)} ({interval(ci95)})"
+    return f"{percent(value)} ({interval(ci95)})"
 
 
-def rate_in_words(rates: Rates) -> str:
-    """Return a word error rate with its interval, for a sentence."""
-    return f"{percent(rates.wer)} (95 % CI: {interval(rates.wer_ci95)})"
+def rate_in_words(rates: Rates, metric: Metric = "wer") -> str:
+    """Return an error rate with its interval, for a sentence."""
+    return f"{percent(rates.rate(metric))} (95 % CI: {interval(rates.ci95(metric))})"
 
 
 def change(difference: float, ci95: Interval) -> str:
@@ -218,7 +220,7 @@ def change(difference: float, ci95: Interval) -> str:
 
 def change_in_words(difference: Difference) -> str:
     """Return a difference of two systems with its interval, for a sentence."""
-    return f"{points(difference.wer)} points (95 % CI: {points_interval(difference.ci95)})"
+    return f"{points(difference.value)} points (95 % CI: {points_interval(difference.ci95)})"
 
 
 def significance(label: str) -> str:
@@ -237,7 +239,9 @@ def verdict_of(result: CorpusResult, other: str) -> str:
     difference, compared = result.against(other), outcomes(result, other)
     if difference is None or result.of(other) is None:
         return ""
-    return verdict_label(difference.verdict, compared is not None and disagree(*compared))
+    # A WER of a language without spaces counts phrases, so that only the CER matters.
+    both = difference.cer is None
+    return verdict_label(difference.verdict, both and compared is not None and disagree(*compared))
 
 
 def by_verdict(found: Iterable[tuple[str, Verdict]]) -> dict[Verdict, list[str]]:
@@ -261,12 +265,12 @@ def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
     """
     pool, name = record.rows[-1], _capital(name_of(record.main_system))
     if not pool.differences:
-        rates = pool.main_system.normalized
+        rates, metric = pool.main_system.normalized, record.primary
+        found = f"{percent(rates.rate(metric))} (95 % confidence interval {interval(rates.ci95(metric))})"
         return [
             (
                 None,
-                f"{name} has a WER of {percent(rates.wer)} (95 % confidence interval {interval(rates.wer_ci95)}). No"
-                " other system was evaluated for comparison.",
+                f"{name} has a {metric_name(metric)} of {found}. No other system was evaluated for comparison.",
             )
         ]
     return [
@@ -285,13 +289,14 @@ def _against(difference: Difference, pool: CorpusResult, record: EvaluationRecor
         "not comparable": f"{_capital(main_system)} and {other} are not comparable",
     }[difference.verdict]
     rates = pool.of(difference.other)
-    against = f" compared with {percent(rates.normalized.wer)}" if rates else ""
+    metric = record.primary
+    against = f" compared with {percent(rates.normalized.rate(metric))}" if rates else ""
     p_value = probability(difference.p_value)
     p_value = p_value if p_value.startswith("<") else f"=\N{NO-BREAK SPACE}{p_value}"
     limits = "".join(f" {_capital(reason)}." for reason in reasons(pool, difference.other))
     return (
-        f"{found}: WER {percent(pool.main_system.normalized.wer)}{against}, a difference of {points(difference.wer)}"
-        f" percentage points (95 % confidence interval {points_interval(difference.ci95)};"
+        f"{found}: {metric_name(metric)} {percent(pool.main_system.normalized.rate(metric))}{against}, a difference of"
+        f" {points(difference.value)} percentage points (95 % confidence interval {points_interval(difference.ci95)};"
         f" p\N{NO-BREAK SPACE}{p_value}).{limits}"
     )
 
@@ -308,14 +313,17 @@ def _exceptions(difference: Difference, record: EvaluationRecord) -> str:
     return f" The verdict differs on some corpora: {exceptions}."
 
 
-def reasons_of(main_system: Outcome, other: Outcome, name: Callable[[str], str] = name_of) -> list[str]:
+def reasons_of(
+    main_system: Outcome, other: Outcome, name: Callable[[str], str] = name_of, primary: Metric = "wer"
+) -> list[str]:
     """
-    Return the limits of a comparison of two systems by word error rate.
+    Return the limits of a comparison of two systems by error rate.
 
     Args:
         main_system ([`~escoita.evaluation.verdicts.Outcome`]): Figures of the main system.
         other ([`~escoita.evaluation.verdicts.Outcome`]): Figures of the other system.
         name (`Callable[[str], str]`, *optional*): Function that returns the name of a system within a sentence.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric that decides.
 
     Returns:
         `list[str]`: Clauses without a period; empty if nothing limits the comparison.
@@ -325,7 +333,7 @@ def reasons_of(main_system: Outcome, other: Outcome, name: Callable[[str], str] 
         for each in (main_system, other)
         if each.failed
     ]
-    if disagree(main_system, other):
+    if primary == "wer" and disagree(main_system, other):
         change = "higher" if main_system.cer > other.cer else "lower"
         wer = "lower" if change == "higher" else "higher"
         rates = f"{percent(main_system.cer)} against {percent(other.cer)}"
@@ -340,8 +348,9 @@ def reasons(result: CorpusResult, other: str, name: Callable[[str], str] = name_
     Returns:
         `list[str]`: Clauses; empty for a record of 0.1.0, which does not contain the necessary counts.
     """
-    compared = outcomes(result, other)
-    return reasons_of(*compared, name) if compared else []
+    compared, difference = outcomes(result, other), result.against(other)
+    primary: Metric = "cer" if difference and difference.cer is not None else "wer"
+    return reasons_of(*compared, name, primary) if compared else []
 
 
 def notes(

@@ -20,8 +20,14 @@ Tokens = Literal["words", "characters"]
 # The error rates of a record, by their fields in `Rates` and `MacroMean`, and the tokens that they count. Scoring,
 # report, summary, page, model-index and leaderboard entries loop over this table.
 METRICS: dict[str, Tokens] = {"wer": "words", "cer": "characters"}
+Metric = Literal["wer", "cer"]
 # The generated probes, which are not a corpus of the recipe; no corpus may have this name.
 PROBES = "probes"
+
+
+def _without_missing(written: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """Leave fields without a value out of a record, which is then the same as before they existed."""
+    return {key: value for key, value in written.items() if key not in fields or value is not None}
 
 
 class Rates(RecordModel):
@@ -54,6 +60,14 @@ class Rates(RecordModel):
     def edits(self) -> int:
         """Return the number of word edits, which is the numerator of the WER."""
         return self.substitutions + self.deletions + self.insertions
+
+    def rate(self, metric: Metric) -> float:
+        """Return the rate of a metric."""
+        return self.wer if metric == "wer" else self.cer
+
+    def ci95(self, metric: Metric) -> Interval:
+        """Return the interval of a metric."""
+        return self.wer_ci95 if metric == "wer" else self.cer_ci95
 
     def tokens(self, metric: str) -> int:
         """Return the reference tokens of a metric, which are its denominator."""
@@ -114,10 +128,11 @@ class Difference(RecordModel):
     Args:
         other (`str`): The other system.
         wer (`float`): The WER of the main system minus that of the other; below 0 is better.
-        ci95 (`tuple[float, float]`): The 95 % interval of the difference.
+        ci95 (`tuple[float, float]`): The 95 % interval of the difference of the primary metric.
         p_value (`float`): The two-sided p-value.
         verdict (`str`): The verdict: `better`, `worse`, `no measurable difference`, or `not comparable` if more than
             half of the hypotheses of a system are empty or loop, and it is not worse.
+        cer (`float`, *optional*): The difference of the CER, if that is the primary metric.
     """
 
     other: Name
@@ -125,6 +140,16 @@ class Difference(RecordModel):
     ci95: Interval
     p_value: float
     verdict: Verdict
+    cer: float | None = None
+
+    @property
+    def value(self) -> float:
+        """Return the difference of the primary metric, to which interval, p-value and verdict belong."""
+        return self.wer if self.cer is None else self.cer
+
+    @model_serializer(mode="wrap")
+    def _omit_missing_cer(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_missing(serialize(self), "cer")
 
 
 class Slice(RecordModel):
@@ -137,6 +162,8 @@ class Slice(RecordModel):
         n (`int`): The number of utterances.
         reference_words (`int`): The number of reference words under the normalizer of the recipe.
         wer (`dict[str, float]`): The WER of each system under that normalizer.
+        reference_characters (`int`, *optional*): The number of reference characters, if the CER is the primary metric.
+        cer (`dict[str, float]`, *optional*): The CER of each system, if it is the primary metric.
     """
 
     by: Literal["duration", "speaker", "gender", "accent"]
@@ -144,6 +171,17 @@ class Slice(RecordModel):
     n: int
     reference_words: int
     wer: dict[str, float]
+    reference_characters: int | None = None
+    cer: dict[str, float] | None = None
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Return the rate of each system in the primary metric."""
+        return self.wer if self.cer is None else self.cer
+
+    @model_serializer(mode="wrap")
+    def _omit_missing_cer(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_missing(serialize(self), "reference_characters", "cer")
 
 
 class CorpusResult(RecordModel):
@@ -212,6 +250,14 @@ class MacroMean(RecordModel):
     cer: float
     wer_ci95: Interval
     cer_ci95: Interval
+
+    def rate(self, metric: Metric) -> float:
+        """Return the rate of a metric."""
+        return self.wer if metric == "wer" else self.cer
+
+    def ci95(self, metric: Metric) -> Interval:
+        """Return the interval of a metric."""
+        return self.wer_ci95 if metric == "wer" else self.cer_ci95
 
 
 class ProbeResult(RecordModel):
@@ -309,6 +355,7 @@ class EvaluationRecord(Record):
         pooled (`CorpusResult`): The results on all corpora, pooled by words.
         macro (`list[MacroMean]`): The mean over corpora of each system.
         probes (`list[ProbeResult]`): The results of each system on the probes; empty if the probes were not run.
+        primary (`str`): The metric of differences and verdicts, `wer` or `cer`.
     """
 
     made_by = "escoita eval"
@@ -320,6 +367,7 @@ class EvaluationRecord(Record):
     pooled: CorpusResult
     macro: list[MacroMean]
     probes: list[ProbeResult]
+    primary: Metric = "wer"
 
     @property
     def main_system(self) -> System:

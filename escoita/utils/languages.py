@@ -257,6 +257,25 @@ def without_spaces(tags: str) -> bool:
     return any(script_of_language(tag.strip()) in _WITHOUT_SPACES for tag in tags.split(","))
 
 
+def join_texts(texts: Iterable[str], language: str) -> str:
+    """
+    Join the texts of consecutive stretches of a recording; empty ones are left out.
+
+    Args:
+        texts (`Iterable[str]`): The texts, without spaces at the edges.
+        language (`str`): The tag of the language; empty if it is not known.
+
+    Returns:
+        `str`: The text, with spaces between the stretches. If the language has no spaces between words, there is one
+        only between two words in Latin letters or digits.
+    """
+    spaced, joined = not without_spaces(language), ""
+    for text in filter(None, texts):
+        separated = spaced or (joined[-1:].isascii() and text[0].isascii())
+        joined += f" {text}" if joined and separated else text
+    return joined
+
+
 @dataclass(frozen=True)
 class LanguageCodes:
     """

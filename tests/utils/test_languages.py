@@ -8,6 +8,7 @@ from escoita.utils.languages import (
     LanguageError,
     direction,
     iso639,
+    join_texts,
     language_codes,
     language_tag,
     matching,
@@ -123,3 +124,21 @@ def test_several_languages_are_named() -> None:
 def test_the_script_decides_direction_and_spaces(tag: str, right_to_left: bool, joined: bool) -> None:
     assert without_spaces(tag) is joined
     assert (direction(tag) == "rtl") is right_to_left
+
+
+@pytest.mark.parametrize(
+    "language, texts, joined",
+    [
+        ("gl", ["ola", "", "mundo"], "ola mundo"),
+        ("", ["ola", "mundo"], "ola mundo"),
+        ("th", ["ภาษา", "", "ไทย"], "ภาษาไทย"),
+        ("ja", ["飲む。", "そう"], "飲む。そう"),
+        ("zh", ["用 Python", "3 写"], "用 Python 3 写"),
+        ("zh", ["用 Python", "写"], "用 Python写"),
+        ("bo", ["བོད་", "སྐད"], "བོད་སྐད"),
+        ("ko", ["한국어", "문장"], "한국어 문장"),
+        ("th", [], ""),
+    ],
+)
+def test_stretches_are_joined(language: str, texts: list[str], joined: str) -> None:
+    assert join_texts(texts, language) == joined

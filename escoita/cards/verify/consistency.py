@@ -289,12 +289,14 @@ def _resamples(evaluation: EvaluationRecord) -> Differences:
 def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
     """Yield a line for each setting of the recipe that differs from the evaluation."""
     main_system = evaluation.main_system
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "normalizer": (recipe.eval.normalizer, evaluation.normalizer),
         "resamples": (recipe.eval.resamples, evaluation.resamples),
         "max_new_tokens": (recipe.eval.max_new_tokens, main_system.max_new_tokens),
         "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
     }
+    if evaluation.rows[0].main_system.unusable is not None:  # escoita 0.1.0 had one metric
+        pairs["primary"] = (recipe.primary, evaluation.primary)
     yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _token_limits(recipe, evaluation)
     yield from _resamples(evaluation)

@@ -49,8 +49,10 @@ def recomputed(
     results = [*published.corpora, published.pooled]
     of_0_1 = may_be_of_0_1 and all(each.unusable is None for result in results for each in result.systems)
     # escoita 0.1.0 compared raw texts without composing characters.
-    older = {"compose": False} if of_0_1 else {}
-    counted = score(folder, published.normalizer, published.resamples, corpora, **older)
+    settings: dict[str, Any] = {"compose": False} if of_0_1 else {}
+    if published.primary != "wer":
+        settings["primary"] = published.primary
+    counted = score(folder, published.normalizer, published.resamples, corpora, **settings)
     if of_0_1:
         shortened = [_without_unusable(result) for result in counted.corpora]
         return counted.model_copy(update={"corpora": shortened, "pooled": _without_unusable(counted.pooled)})

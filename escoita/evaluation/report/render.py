@@ -23,6 +23,7 @@ from escoita.evaluation.report.elements import (
     with_players,
     worst_utterances,
 )
+from escoita.metrics.primary import metrics_by_rank
 from escoita.records.evaluation import METRICS, EvaluationRecord
 from escoita.resources import resource
 from escoita.run_directory import RunDirectory
@@ -106,7 +107,8 @@ def write_report(
         title=title or presentation.model_of(record.main_system),
         record=record,
         main_system=record.main_system,
-        metrics=list(METRICS),
+        metrics=metrics_by_rank(record.primary),
+        primary=record.primary,
         rows=presentation.rows(record),
         verdicts=presentation.verdicts(record),
         notes=presentation.notes_on_insertions(record),

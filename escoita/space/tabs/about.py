@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from escoita.errors import EscoitaError, RecipeError, RecordError
 from escoita.hub.files import adapter_record
+from escoita.metrics.primary import metrics_by_rank
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import AdapterRecord, TrainingRecord
@@ -174,7 +175,7 @@ def about(demo: "Demo", language: str, plots: bool = True) -> str:
         language=language,
         text=text,
         unreadable=records.unreadable,
-        metrics=list(METRICS),
+        metrics=metrics_by_rank(evaluation.primary) if evaluation else list(METRICS),
         language_name=partial(language_name, language=language),
         names=names(evaluation, language) if evaluation else {},
         tables=tables(evaluation, recipe, language) if evaluation else [],

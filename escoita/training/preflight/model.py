@@ -17,6 +17,7 @@ from escoita.data.clips import ClipWarnings, cached_seconds, check_clips
 from escoita.data.loading import refuse_over_share, refuse_silence
 from escoita.data.readers import read_corpus
 from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances
+from escoita.data.token_lengths import over_limit
 from escoita.errors import AudioError
 from escoita.models import family_of
 from escoita.models.chat import IGNORED, ChatFamily
@@ -301,7 +302,7 @@ class Sampled:
 
 
 def find_corpora(
-    recipe: Recipe, max_audio_seconds: float, marks: Collection[str], trained: Sampled
+    recipe: Recipe, max_audio_seconds: float, marks: Collection[str], trained: Sampled, tokenizer: Any = None
 ) -> Iterator[Finding]:
     """
     Read all rows of each corpus, and decode some of its clips.
@@ -311,6 +312,8 @@ def find_corpora(
         max_audio_seconds (`float`): The longest clip that the model accepts, in seconds.
         marks (`Collection[str]`): The special tokens of the model, which transcripts must not contain.
         trained ([`Sampled`]): The sample of the training split, which is filled.
+        tokenizer (`PreTrainedTokenizer`, *optional*): The tokenizer of the base, if it is known; all transcripts are
+            compared with `eval.max_new_tokens`.
     """
     validated = "eval_strategy" not in recipe.training or training_value(recipe, "eval_strategy") != "no"
     read = {"train", "validation"} if validated else {"train"}
@@ -319,10 +322,32 @@ def find_corpora(
             limit = max_audio_seconds if split != "test" else None  # evaluation splits longer clips
             into = trained if split == "train" else Sampled()
             about = f"{split} {corpus.name}"
-            for finding in findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into)):
+            found = findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into))
+            if tokenizer is not None and into.rows:
+                rows = into.rows[-1]
+                found += findings_of(about, partial(find_tokens, recipe, about, rows, max_audio_seconds, tokenizer))
+            for finding in found:
                 yield finding if split in read else _not_read(finding)
     if trained.clips and not trained.in_epoch:
         yield Finding("refusal", "train", "with the weights of corpora.train, an epoch has no clip", "raise weight")
+
+
+def find_tokens(
+    recipe: Recipe, about: str, rows: Utterances, max_audio_seconds: float, tokenizer: Any
+) -> Iterator[Finding]:
+    """
+    Compare the transcripts of a corpus with the token limit of a transcript.
+
+    Args:
+        recipe ([`Recipe`]): The recipe, with the limit.
+        about (`str`): The split and the name of the corpus.
+        rows ([`~escoita.data.rows.Utterances`]): The rows; longer clips are left out, as each segment has the limit.
+        max_audio_seconds (`float`): The longest clip that the model accepts, in seconds.
+        tokenizer (`PreTrainedTokenizer`): The tokenizer of the base.
+    """
+    whole = rows.where(~(known_seconds(rows) > max_audio_seconds))
+    if over := over_limit(whole, tokenizer, recipe.eval.max_new_tokens):
+        yield Finding("warning", about, str(over), f"raise eval.max_new_tokens above {over.most_tokens}")
 
 
 def spread(rows: Utterances, count: int) -> np.ndarray:

@@ -176,7 +176,7 @@ def _with_base(recipe: Recipe, family: ChatFamily, about: Base, accepted: bool) 
     yield from findings_of("base", load)
     processor = loaded.get("processor")
     marks = sorted(special_tokens_of(processor.tokenizer).values()) if processor else ()
-    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled)
+    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, processor and processor.tokenizer)
     if processor and sampled.clips:
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
         yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
