@@ -18,6 +18,7 @@ from escoita.records.evaluation import ADAPTER_SYSTEM, EvaluationRecord
 from escoita.records.training import Throughput, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, code_cell, duration, line, percent, speed, thousands
+from escoita.utils.languages import is_right_to_left
 
 
 def architecture(recipe: Recipe, family: str) -> str:
@@ -112,6 +113,7 @@ class Overlap:
         clips (`str`): Number and share of the overlapping clips, or `unknown`.
         distinct (`str`): Number of distinct transcripts, speakers or recordings.
         example (`str`): An overlapping clip and its counterpart.
+        rtl (`bool`): Whether the example is written from right to left.
     """
 
     title: str
@@ -119,6 +121,7 @@ class Overlap:
     clips: str
     distinct: str
     example: str
+    rtl: bool = False
 
 
 def overlaps(data: DataRecord, titles: Mapping[str, str]) -> list[Overlap]:
@@ -136,6 +139,7 @@ def overlaps(data: DataRecord, titles: Mapping[str, str]) -> list[Overlap]:
             clips=f"{thousands(leak.clips)} ({percent(leak.share)})" if leak.compared else "unknown",
             distinct=thousands(leak.distinct) if leak.compared else "–",
             example=_example(leak.examples[0]) if leak.examples else "–",
+            rtl=bool(leak.examples) and is_right_to_left(leak.examples[0].clip.text),
         )
         for leak in data.leaks
         if leak.split == "test" and leak.corpus in titles

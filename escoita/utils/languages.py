@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from unicodedata import bidirectional
 
 
 # Codes that CLDR distinguishes and models do not: corpora call Bokmål Norwegian, MMS calls Malay `zlm`, and Whisper
@@ -243,6 +244,21 @@ def direction(tag: str | None) -> str:
     """Return the direction of the script of a language, `ltr` or `rtl`; `auto` if the language is not known."""
     script = script_of_language(tag or "")
     return "rtl" if script in RIGHT_TO_LEFT else "ltr" if script else "auto"
+
+
+def text_direction(tag: str | None) -> str:
+    """
+    Return the attribute `dir` of a text: `rtl` if its language is written from right to left, else `auto`.
+
+    With `auto` the first letter of the text decides, for texts in another script than that of their language.
+    """
+    return "rtl" if direction(tag) == "rtl" else "auto"
+
+
+def is_right_to_left(text: str) -> bool:
+    """Return whether the first letter of a text with a direction has that from right to left (Unicode, rule P2)."""
+    strong = (kind for kind in map(bidirectional, text) if kind in ("L", "R", "AL"))
+    return next(strong, "L") != "L"
 
 
 def without_spaces(tags: str) -> bool:

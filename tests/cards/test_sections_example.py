@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from huggingface_hub import ModelCard
 
 from escoita.cards.build import build_card
 from escoita.cards.sections import example
 from escoita.evaluation.predictions import SCHEMA, Provenance, described, write_predictions
 from escoita.run_directory import RunDirectory
+from tests.cards.card_samples import MARKDOWN
 from tests.cards.samples import evaluation, recipe, result, system, write_run
 
 
@@ -78,3 +80,22 @@ def test_private_transcripts_are_not_used(tmp_path: Path) -> None:
     secret = recipe(corpora={"test": [{"name": "clips", "path": "a.jsonl", "publish_references": False}]})
     assert example(run, secret, evaluation()) is None
     assert "Expected output" not in build_card(run, secret, "user/base", "user/adapter")
+
+
+@pytest.mark.parametrize("hypothesis, boxes", [("ئۇيغۇر تىلى", 1), ("ئۇيغۇر", 2)])
+def test_a_right_to_left_example_has_its_direction(tmp_path: Path, hypothesis: str, boxes: int) -> None:
+    run = write_run(tmp_path, recipe())
+    add_predictions(run, [("ئۇيغۇر تىلى", hypothesis, 1.0)])
+    card = build_card(run, recipe(), "user/base", "user/adapter")
+    kinds = [(token.type, token.content.strip()) for token in MARKDOWN.parse(ModelCard(card).text)]
+    opened = [place for place, token in enumerate(kinds) if token == ("html_block", '<div dir="rtl">')]
+    assert len(opened) == boxes == sum(content.startswith("</div>") for _, content in kinds)
+    assert all(kinds[place + 1][0] == "blockquote_open" for place in opened)
+    texts = [kinds[place + 3][1] for place in opened]
+    assert texts == [hypothesis, "ئۇيغۇر تىلى"][:boxes]
+
+
+def test_examples_in_other_scripts_have_no_markup(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe())
+    add_predictions(run, ROWS)
+    assert "dir=" not in build_card(run, recipe(), "user/base", "user/adapter")

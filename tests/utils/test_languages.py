@@ -7,6 +7,7 @@ from escoita.utils.languages import (
     WHISPER,
     LanguageError,
     direction,
+    is_right_to_left,
     iso639,
     join_texts,
     language_codes,
@@ -14,6 +15,7 @@ from escoita.utils.languages import (
     matching,
     name_and_tag,
     suggested_tag,
+    text_direction,
     without_spaces,
 )
 
@@ -142,3 +144,26 @@ def test_the_script_decides_direction_and_spaces(tag: str, right_to_left: bool, 
 )
 def test_stretches_are_joined(language: str, texts: list[str], joined: str) -> None:
     assert join_texts(texts, language) == joined
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("ئۇيغۇر", True),
+        ("«שלום» abc", True),
+        ("abc שלום", False),
+        ("12 ދިވެހި", True),
+        ("ߒߞߏ", True),
+        ("—", False),
+        ("", False),
+    ],
+)
+def test_the_first_letter_decides_the_direction_of_a_text(text: str, expected: bool) -> None:
+    assert is_right_to_left(text) is expected
+
+
+@pytest.mark.parametrize(
+    "tag, expected", [("ug", "rtl"), ("ug-Latn", "auto"), ("gl", "auto"), ("", "auto"), (None, "auto")]
+)
+def test_texts_of_other_languages_decide_themselves(tag: str | None, expected: str) -> None:
+    assert text_direction(tag) == expected

@@ -29,7 +29,7 @@ from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
 from escoita.utils.files import write_atomically
-from escoita.utils.languages import name_and_tag
+from escoita.utils.languages import name_and_tag, text_direction
 from escoita.utils.processes import say
 
 
@@ -160,7 +160,7 @@ def _environment() -> Environment:
         digest,
     )
     environment.filters |= {function.__name__: function for function in functions}
-    environment.filters["name_and_tag"] = name_and_tag
+    environment.filters |= {"name_and_tag": name_and_tag, "text_direction": text_direction}
     environment.filters["name"] = presentation.name_of
     environment.filters["significance"] = presentation.significance
     return environment

@@ -14,6 +14,7 @@ from escoita.evaluation.report.render import duration, report_run, write_report
 from escoita.records.evaluation import PROBES, EvaluationRecord
 from escoita.run_directory import RunDirectory
 from tests.evaluation.report_samples import clips_of, quickstart_clips, with_errors, write_hypotheses
+from tests.evaluation.samples import write_rows
 from tests.samples import RECIPE
 
 
@@ -248,3 +249,11 @@ def luminance(color: str) -> float:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_texts_have_the_direction_of_their_language(tmp_path: Path) -> None:
+    write_rows(tmp_path, [("ئۇيغۇر تىلى", "ئۇيغۇر", "ئۇيغۇر.")], "ug-clips", "ug")
+    write_rows(tmp_path, [("unha luz", "a luz", "a luz.")], "gl-clips", "gl")
+    page = write_report(tmp_path, score(tmp_path, "unicode", resamples=20)).read_text("utf-8")
+    assert 'lang="ug" dir="rtl"' in page and 'lang="gl" dir="auto"' in page
+    assert 'lang="ug" dir="auto"' not in page and '<html lang="en">' in page
