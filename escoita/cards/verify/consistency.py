@@ -16,6 +16,7 @@ from escoita.cards.verify.adapter import (
 from escoita.cards.verify.check import Check, compared, skipped
 from escoita.cards.verify.recompute import Differences, differing, same
 from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
+from escoita.metrics.primary import metric_name
 from escoita.models.weight_files import non_finite_tensors, tensor_headers
 from escoita.recipe.schema import Corpus, Lora, Recipe
 from escoita.records.data import CorpusData, DataRecord
@@ -199,12 +200,13 @@ def _course(training: TrainingRecord) -> Differences:
     if changes != sorted(set(changes)) or any(not 0 < step < training.steps for step in changes):
         yield f"data_changes: steps {changes} are not in ascending order, or not within the {training.steps} steps"
     compared_steps = (point for point in training.validation if point.step > training.comparable_since)
-    rates = {point.step: point.wer for point in compared_steps if point.wer is not None}
+    rates = {point.step: getattr(point, training.primary) for point in compared_steps if point.wer is not None}
     best = training.kept_step
     if best is not None and best not in rates:
         yield f"kept_step: step {best} was not evaluated according to training.json"
     elif best is not None and any(rate < rates[best] for step, rate in rates.items() if step > 0):
-        yield f"kept_step: another step than {best} has a lower validation WER in training.json"
+        metric = metric_name(training.primary)
+        yield f"kept_step: another step than {best} has a lower validation {metric} in training.json"
     if sum(training.trainable_parameters.values()) > training.parameters:
         yield "parameters: more trainable parameters than parameters in training.json"
 
