@@ -25,16 +25,22 @@ from escoita.recipe.schema import Corpora, Recipe
 from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, System
 from escoita.utils import formatting as figures
 from escoita.utils.formatting import thousands
+from escoita.utils.languages import without_spaces
 
 
 # Blocks of the template that need only an evaluation.
 BLOCKS = ("results", "evaluation")
 # Plots of the evaluation by file name; existing files are shown.
 PLOTS = {
-    "wer-by-corpus.svg": "Word error rate by corpus",
-    "wer-by-duration.svg": "Word error rate by duration",
-    "wer-distribution.svg": "Distribution of word error rates over utterances",
+    "wer-by-corpus.svg": "{} error rate by corpus",
+    "wer-by-duration.svg": "{} error rate by duration",
+    "wer-distribution.svg": "Distribution of {} error rates over utterances",
 }
+
+
+def _titled(title: str, unit: str) -> str:
+    """Return the title of a plot, with `word` or `character`, in upper case at its beginning."""
+    return title.format(unit.capitalize() if title.startswith("{") else unit)
 
 
 def card_rows(rows: Sequence[Row], main_system: str) -> list[dict[str, Any]]:
@@ -150,6 +156,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
     """
     table = rows(evaluation, titles)
     results = card_rows(table, evaluation.main_system.name)
+    unit = {"wer": "word", "cer": "character"}[evaluation.primary]
     return {
         "evaluation": evaluation,
         "main_system": evaluation.main_system,
@@ -158,7 +165,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "normalized": evaluation.normalizes,
         "primary": evaluation.primary,
         "metrics": metrics_by_rank(evaluation.primary),
-        "by_script": evaluation.primary == "cer",
+        "without_spaces": evaluation.primary == "cer" and without_spaces(evaluation.pooled.language),
         "texts": normalizer_text(evaluation.normalizer),
         "titles": titles,
         "rows": results,
@@ -171,7 +178,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "drawn": drawn(evaluation.corpora, titles),
         "faults": faults(evaluation.pooled),
         "probes": probes(evaluation),
-        "plots": {name: title for name, title in PLOTS.items() if (folder / name).is_file()},
+        "plots": {name: _titled(title, unit) for name, title in PLOTS.items() if (folder / name).is_file()},
     }
 
 

@@ -38,7 +38,7 @@ class OverLimit:
 
     def __str__(self) -> str:
         return visible(
-            f"{self.count:,} of {self.rows:,} transcripts have {self.limit:,} tokens or more, so that the model would"
+            f"{self.count:,} of {self.rows:,} transcripts have {self.limit:,} tokens or more, so that their end would"
             f" be cut off; the longest has {self.most_tokens:,} ({self.source}:{self.row}: {self.id})"
         )
 

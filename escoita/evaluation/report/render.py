@@ -29,7 +29,7 @@ from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
 from escoita.utils.files import write_atomically
-from escoita.utils.languages import name_and_tag, text_direction
+from escoita.utils.languages import name_and_tag, text_direction, without_spaces
 from escoita.utils.processes import say
 
 
@@ -109,6 +109,7 @@ def write_report(
         main_system=record.main_system,
         metrics=metrics_by_rank(record.primary),
         primary=record.primary,
+        without_spaces=without_spaces(record.pooled.language),
         rows=presentation.rows(record),
         verdicts=presentation.verdicts(record),
         notes=presentation.notes_on_insertions(record),
