@@ -26,7 +26,7 @@ from escoita.records.plots import training_plot
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.files import public_name, write_atomically
-from escoita.utils.languages import language_name
+from escoita.utils.languages import is_right_to_left, language_name
 
 
 class OtherWeightsError(RecordError):
@@ -134,6 +134,7 @@ def facts(
     return facts_of(evaluation, titles, run.eval) | {
         "recipe": recipe,
         "language_name": language_name(recipe.language),
+        "example_dir": "rtl" if chosen and is_right_to_left(chosen.reference) else "ltr",
         "card": recipe.card,
         "adapter": adapter,
         "verifiable": hub_id(adapter) is not None,

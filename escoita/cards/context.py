@@ -23,20 +23,27 @@ from escoita.evaluation.presentation import (
     sources_of,
     titles_of,
 )
+from escoita.metrics.primary import metrics_by_rank
 from escoita.recipe.schema import Corpora, Recipe
 from escoita.records.evaluation import BASE, METRICS, CorpusResult, EvaluationRecord, System
 from escoita.utils import formatting as figures
 from escoita.utils.formatting import thousands
+from escoita.utils.languages import without_spaces
 
 
 # Blocks of the template that need only an evaluation.
 BLOCKS = ("results", "evaluation")
 # Plots of the evaluation by file name; existing files are shown.
 PLOTS = {
-    "wer-by-corpus.svg": "Word error rate by corpus",
-    "wer-by-duration.svg": "Word error rate by duration",
-    "wer-distribution.svg": "Distribution of word error rates over utterances",
+    "wer-by-corpus.svg": "{} error rate by corpus",
+    "wer-by-duration.svg": "{} error rate by duration",
+    "wer-distribution.svg": "Distribution of {} error rates over utterances",
 }
+
+
+def _titled(title: str, unit: str) -> str:
+    """Return the title of a plot, with `word` or `character`, in upper case at its beginning."""
+    return title.format(unit.capitalize() if title.startswith("{") else unit)
 
 
 def card_rows(rows: Sequence[Row], main_system: str) -> list[dict[str, Any]]:
@@ -90,7 +97,7 @@ def other_rows(rows: Sequence[Row], systems: Sequence[System]) -> list[dict[str,
     return [
         vars(other)
         | {"title": row.title, "system": source_of(system), "difference_interval": other.difference_interval}
-        | {"wer_interval": other.interval("wer")}
+        | {f"{metric}_interval": other.interval(metric) for metric in METRICS}
         for row in rows
         if row.result
         for system in systems[1:]
@@ -160,12 +167,16 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
     """
     table = rows(evaluation, titles)
     results = card_rows(table, evaluation.main_system.name)
+    unit = {"wer": "word", "cer": "character"}[evaluation.primary]
     return {
         "evaluation": evaluation,
         "main_system": evaluation.main_system,
         "pooled": plain(evaluation.pooled)
         | {"main_system": plain(evaluation.pooled.main_system), "base": plain(evaluation.pooled.of(BASE))},
         "normalized": evaluation.normalizes,
+        "primary": evaluation.primary,
+        "metrics": metrics_by_rank(evaluation.primary),
+        "without_spaces": evaluation.primary == "cer" and without_spaces(evaluation.pooled.language),
         "texts": normalizer_text(evaluation.normalizer),
         "counts_only": "",  # an evaluation of manifests publishes all references
         "titles": titles,
@@ -175,8 +186,9 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "notes": notes(evaluation, titles, sources_of(evaluation).__getitem__),
         "limits": limits(evaluation),
         "retention": [
-            {"title": row.title, "result": row.result, "adapter": row.systems[0].rates, "base": row.of(BASE)}
+            {"title": row.title, "result": row.result, "adapter": row.systems[0], "base": base, "metric": metric}
             for row in retention_rows(evaluation.retention, titles)
+            if (base := row.of(BASE)) and base.difference and (metric := base.difference.metric)
         ],
         "rescored": rescored_text(evaluation),
         "decodings": decodings(evaluation, sources_of(evaluation).__getitem__),
@@ -186,7 +198,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "drawn": drawn(evaluation.corpora, titles),
         "faults": faults(evaluation.pooled),
         "probes": probes(evaluation),
-        "plots": {name: title for name, title in PLOTS.items() if (folder / name).is_file()},
+        "plots": {name: _titled(title, unit) for name, title in PLOTS.items() if (folder / name).is_file()},
     }
 
 

@@ -21,7 +21,8 @@ from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
 from escoita.hub.upload import CARD, STYLES, Change, CommitPlan, Head, commit, read_file, read_head, real
-from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord
+from escoita.metrics.primary import metric_name
+from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord, Metric
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.formatting import code, line
@@ -68,14 +69,15 @@ def description(before: bytes | None, now: bytes, found: Iterable[Change]) -> st
 
 def _table(old: EvaluationRecord | None, new: EvaluationRecord) -> Iterator[str]:
     before, now = _rows(old), _rows(new)
-    yield "| Corpus | Clips | Previous WER | New WER |"
+    metric = new.primary
+    yield f"| Corpus | Clips | Previous {metric_name(metric)} | New {metric_name(metric)} |"
     yield "|---|---:|---:|---:|"
     names = [*now, *(name for name in before if name not in now)]
     if len(names) == 2:  # with one corpus, the pooled row is the same
         names.remove(POOLED)
     for name in names:
         result = now.get(name) or before[name]
-        yield f"| {line(name)} | {result.n} | {_wer(before.get(name))} | {_wer(now.get(name))} |"
+        yield f"| {line(name)} | {result.n} | {_rate(before.get(name), metric)} | {_rate(now.get(name), metric)} |"
 
 
 def _rows(record: EvaluationRecord | None) -> dict[str, CorpusResult]:
@@ -84,10 +86,10 @@ def _rows(record: EvaluationRecord | None) -> dict[str, CorpusResult]:
     return {result.name: result for result in record.corpora} | {POOLED: record.pooled}
 
 
-def _wer(result: CorpusResult | None) -> str:
+def _rate(result: CorpusResult | None, metric: Metric) -> str:
     if result is None:
         return "–"
-    return rate(result)
+    return rate(result, metric)
 
 
 def _files(found: Iterable[Change]) -> Iterator[tuple[str, list[str]]]:

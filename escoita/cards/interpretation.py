@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from escoita.evaluation.interval_texts import change_in_words, of_speakers, rate_in_words
 from escoita.evaluation.presentation import by_verdict, reasons
 from escoita.evaluation.verdicts import UNLIMITED
-from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Rates, Slice, Verdict
+from escoita.metrics.primary import metric_name
+from escoita.records.evaluation import BASE, METRICS, CorpusResult, EvaluationRecord, Rates, Slice, Tokens, Verdict
 from escoita.utils.formatting import percent, points, thousands
 
 
-# Slices with fewer reference words are left out.
-FEWEST_WORDS = 100
+# Slices with fewer reference words, or characters if the CER is the primary metric, are left out.
+FEWEST: dict[Tokens, int] = {"words": 100, "characters": 500}
 # Slices of clips without a common value.
 REST = re.compile(r"not stated|others \(\d+\)")
 
@@ -56,8 +57,12 @@ def against_base(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str
     if base is None or against is None:
         return ""
     where = "all corpora pooled" if len(evaluation.corpora) > 1 else titles[result.name]
-    rates = f"from {percent(base.normalized.wer)} (base) to {percent(result.main_system.normalized.wer)} (adapter)"
-    change = f"On {where}, the WER changes {rates}, a difference of {change_in_words(against, result)}"
+    metric = evaluation.primary
+    before, after = (percent(each.normalized.rate(metric)) for each in (base, result.main_system))
+    rates = f"from {before} (base) to {after} (adapter)"
+    change = (
+        f"On {where}, the {metric_name(metric)} changes {rates}, a difference of {change_in_words(against, result)}"
+    )
     limits = "".join(f"; {reason}" for reason in reasons(result, BASE))
     if against.verdict == "not comparable":
         return f"{change}, but the two systems are not comparable{limits}."
@@ -96,26 +101,30 @@ def best_and_worst(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> s
     """Name the corpora with the lowest and the highest WER."""
     if len(evaluation.corpora) < 2:
         return ""
-    ranked = sorted(evaluation.corpora, key=lambda result: result.main_system.normalized.wer)
-    low, high = (f"{titles[result.name]}, {rate_in_words(result)}" for result in (ranked[0], ranked[-1]))
-    return f"Across {len(ranked)} corpora, the WER is lowest on {low}, and highest on {high}."
+    metric = evaluation.primary
+    ranked = sorted(evaluation.corpora, key=lambda result: result.main_system.normalized.rate(metric))
+    low, high = (f"{titles[result.name]}, {rate_in_words(result, metric)}" for result in (ranked[0], ranked[-1]))
+    return f"Across {len(ranked)} corpora, the {metric_name(metric)} is lowest on {low}, and highest on {high}."
 
 
 def weight_of_the_pool(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str:
     """Name the corpus with more than half of the pooled words, and give the WER with equal weights."""
     largest = max(evaluation.corpora, key=lambda result: result.word_share)
     mean = next((mean for mean in evaluation.macro if mean.system == evaluation.main_system.name), None)
+    metric = evaluation.primary
     if len(evaluation.corpora) < 2 or largest.word_share <= 0.5 or mean is None:
         return ""
     return (
         f"{percent(largest.word_share)} of the pooled words are from {titles[largest.name]}, which therefore dominates"
-        f" the pooled WER of {percent(evaluation.pooled.main_system.normalized.wer)}; with equal weights for all"
-        f" corpora, the WER is {percent(mean.wer)}."
+        f" the pooled {metric_name(metric)} of {percent(evaluation.pooled.main_system.normalized.rate(metric))}; with"
+        f" equal weights for all corpora, the {metric_name(metric)} is {percent(mean.rate(metric))}."
     )
 
 
 def kinds_of_edits(evaluation: EvaluationRecord) -> str:
-    """Count the word edits of the adapter and of the base model by type."""
+    """Count the word edits of the adapter and of the base model by type, unless the language has no spaces."""
+    if evaluation.primary != "wer":
+        return ""
     result = whole(evaluation)
     base = result.of(BASE)
     edits = _kinds(result.main_system.normalized)
@@ -131,12 +140,13 @@ def by_duration(evaluation: EvaluationRecord) -> str:
     if len(slices) < 2:
         return ""
     first, last = slices[0], slices[-1]
-    change = points(_wer(evaluation, last) - _wer(evaluation, first))
-    sentence = f"From the shortest to the longest clips, the WER changes from {_slice(evaluation, first)} to"
+    change = points(_rate(evaluation, last) - _rate(evaluation, first))
+    metric = metric_name(evaluation.primary)
+    sentence = f"From the shortest to the longest clips, the {metric} changes from {_slice(evaluation, first)} to"
     sentence += f" {_slice(evaluation, last)}, a difference of {change} points"
-    highest = max(slices, key=lambda part: _wer(evaluation, part))
+    highest = max(slices, key=lambda part: _rate(evaluation, part))
     if highest not in (first, last):
-        sentence += f"; the highest WER is {_slice(evaluation, highest)}"
+        sentence += f"; the highest {metric} is {_slice(evaluation, highest)}"
     return f"{sentence}."
 
 
@@ -147,23 +157,26 @@ def by_group(evaluation: EvaluationRecord, kind: str, titles: Mapping[str, str])
         slices = [part for part in _slices(evaluation, kind, result) if not REST.fullmatch(part.value)]
         if len(slices) < 2:
             continue
-        ranked = sorted(slices, key=lambda part: _wer(evaluation, part))
+        ranked = sorted(slices, key=lambda part: _rate(evaluation, part))
         low, high = (
-            percent(_wer(evaluation, part)) if kind == "speaker" else _slice(evaluation, part)
+            percent(_rate(evaluation, part)) if kind == "speaker" else _slice(evaluation, part)
             for part in (ranked[0], ranked[-1])
         )
-        groups = f"{len(slices)} {kind}s with at least {FEWEST_WORDS} words each"
+        unit = METRICS[evaluation.primary]
+        groups = f"{len(slices)} {kind}s with at least {FEWEST[unit]} {unit} each"
         ranges.append(f"{titles[result.name]}, {groups}: {low} to {high}")
-    return f"WER by {kind}, lowest to highest: {'; '.join(ranges)}." if ranges else ""
+    return f"{metric_name(evaluation.primary)} by {kind}, lowest to highest: {'; '.join(ranges)}." if ranges else ""
 
 
 def without_normalization(evaluation: EvaluationRecord) -> str:
     """Give the WER without normalization."""
     ours = whole(evaluation).main_system
-    if not evaluation.normalizes or ours.raw.wer == ours.normalized.wer:
+    metric = evaluation.primary
+    raw, normalized = ours.raw.rate(metric), ours.normalized.rate(metric)
+    if not evaluation.normalizes or raw == normalized:
         return ""
-    change = points(ours.raw.wer - ours.normalized.wer)
-    return f"Without normalization, the WER is {percent(ours.raw.wer)}, a difference of {change} points."
+    change = points(raw - normalized)
+    return f"Without normalization, the {metric_name(metric)} is {percent(raw)}, a difference of {change} points."
 
 
 def _kinds(rates: Rates) -> str:
@@ -175,12 +188,18 @@ def _kinds(rates: Rates) -> str:
 
 def _slices(evaluation: EvaluationRecord, kind: str, result: CorpusResult | None = None) -> list[Slice]:
     slices = (result or whole(evaluation)).slices
-    return [part for part in slices if part.by == kind and part.reference_words >= FEWEST_WORDS]
+    return [part for part in slices if part.by == kind and _is_long(part)]
 
 
-def _wer(evaluation: EvaluationRecord, part: Slice) -> float:
-    return part.wer[evaluation.main_system.name]
+def _is_long(part: Slice) -> bool:
+    if part.reference_characters is not None:
+        return part.reference_characters >= FEWEST["characters"]
+    return part.reference_words >= FEWEST["words"]
+
+
+def _rate(evaluation: EvaluationRecord, part: Slice) -> float:
+    return part.rates[evaluation.main_system.name]
 
 
 def _slice(evaluation: EvaluationRecord, part: Slice) -> str:
-    return f"{percent(_wer(evaluation, part))} ({part.value}, {thousands(part.n)} clips)"
+    return f"{percent(_rate(evaluation, part))} ({part.value}, {thousands(part.n)} clips)"

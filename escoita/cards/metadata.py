@@ -9,9 +9,10 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from escoita.evaluation.presentation import titles_of
 from escoita.hub.files import is_repo_id
+from escoita.metrics.primary import metrics_by_rank
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Corpus, Recipe
-from escoita.records.evaluation import METRICS, EvaluationRecord, Rates
+from escoita.records.evaluation import EvaluationRecord, Rates
 from escoita.records.training import TrainingRecord
 from escoita.utils.languages import iso639
 
@@ -135,7 +136,7 @@ def metadata(recipe: Recipe, evaluation: EvaluationRecord | None, base: str, ada
         license_name=recipe.card.license_name,
         license_link=recipe.card.license_link,
         library_name="peft",
-        metrics=list(METRICS) if results else None,
+        metrics=list(metrics_by_rank(evaluation.primary)) if evaluation and results else None,
         pipeline_tag="automatic-speech-recognition",
         tags=[*dict.fromkeys(["speech", *kind, *recipe.card.tags])],
         base_model_relation="adapter" if hub_id(base) else None,
@@ -197,7 +198,7 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
                 evaluation.normalizer: result.main_system.normalized,
                 "raw": result.main_system.raw,
             }.items()
-            for metric in METRICS
+            for metric in metrics_by_rank(evaluation.primary)
         ]
     return entries
 

@@ -10,14 +10,16 @@ import pyarrow as pa
 
 from escoita.evaluation.predictions import predictions_path, public_ids, read_predictions
 from escoita.metrics.normalizers import normalizer
-from escoita.metrics.wer import word_edits
+from escoita.metrics.primary import metric_name
+from escoita.metrics.wer import character_edits, word_edits
 from escoita.models.families import BY_MODEL_TYPE, EXPERIMENTAL
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
-from escoita.records.evaluation import ADAPTER_SYSTEM, EvaluationRecord
+from escoita.records.evaluation import ADAPTER_SYSTEM, EvaluationRecord, Metric
 from escoita.records.training import Throughput, TrainingRecord, ValidationPoint
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, code_cell, duration, line, percent, speed, thousands
+from escoita.utils.languages import is_right_to_left
 
 
 def architecture(recipe: Recipe, family: str) -> str:
@@ -53,8 +55,8 @@ class Example:
         reference (`str`): Reference transcript.
         hypothesis (`str`): Transcript of the adapter.
         right (`bool`): Whether both are equal under the normalizer of the evaluation.
-        wer (`float`, *optional*): Word error rate of the clip, which is the median of the corpus; None for the rule of
-            escoita 0.1.0.
+        rate (`float`, *optional*): Rate of the clip in the primary metric, which is the median of the corpus; None for
+            the rule of escoita 0.1.0.
     """
 
     corpus: str
@@ -63,14 +65,14 @@ class Example:
     reference: str
     hypothesis: str
     right: bool
-    wer: float | None = None
+    rate: float | None = None
 
 
 def example(run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord) -> Example | None:
     """
-    Choose the example of a card: the clip with the median WER of the first corpus whose references are published.
+    Choose the example of a card: the clip with the median rate of the first corpus with published references.
 
-    The clips with words in their references are sorted by WER and then by published id, which does not depend on the
+    The clips with words in their references are sorted by their rate in the primary metric and then by published id, which does not depend on the
     names of speakers; the example is the middle one, or the first of two. Records of escoita 0.1.0 have another rule.
 
     Args:
@@ -84,7 +86,7 @@ def example(run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord) -> 
     found = []
     for name, table in _published_predictions(run, recipe, evaluation):
         if not evaluation.is_of_0_1:
-            if chosen := _median_example(table, name, evaluation.normalizer):
+            if chosen := _median_example(table, name, evaluation.normalizer, evaluation.primary):
                 return chosen
             continue
         found.append(_example_of_0_1(table, name, evaluation.normalizer))
@@ -107,23 +109,23 @@ def _published_predictions(
             yield result.name, table
 
 
-def _median_example(table: pa.Table, corpus: str, normalizer_name: str) -> Example | None:
+def _median_example(table: pa.Table, corpus: str, normalizer_name: str, primary: Metric) -> Example | None:
     normalize = normalizer(normalizer_name)
     rows = table.select(["id", "audio_seconds", "reference", "hypothesis"]).to_pylist()
     texts = [[normalize(row[name]) for row in rows] for name in ("reference", "hypothesis")]
-    edits = word_edits(*texts)
+    edits = (word_edits if primary == "wer" else character_edits)(*texts)
     ids = public_ids(table["id"].to_pylist(), table["speaker"].to_pylist())
     ranked = sorted(
-        (float(total / words), name, place)
-        for place, (total, words, name) in enumerate(
+        (float(total / tokens), name, place)
+        for place, (total, tokens, name) in enumerate(
             zip(edits.total.tolist(), edits.reference.tolist(), ids, strict=True)
         )
-        if words
+        if tokens
     )
     if not ranked:
         return None
-    wer, _, place = ranked[(len(ranked) - 1) // 2]
-    return Example(corpus=corpus, right=wer == 0, wer=wer, **rows[place])
+    rate, _, place = ranked[(len(ranked) - 1) // 2]
+    return Example(corpus=corpus, right=rate == 0, rate=rate, **rows[place])
 
 
 def _example_of_0_1(table: pa.Table, corpus: str, normalizer_name: str) -> Example:
@@ -152,6 +154,7 @@ class Overlap:
         clips (`str`): Number and share of the overlapping clips, or `unknown`.
         distinct (`str`): Number of distinct transcripts, speakers or recordings.
         example (`str`): An overlapping clip and its counterpart.
+        rtl (`bool`): Whether the example is written from right to left.
     """
 
     title: str
@@ -159,6 +162,7 @@ class Overlap:
     clips: str
     distinct: str
     example: str
+    rtl: bool = False
 
 
 def overlaps(data: DataRecord, titles: Mapping[str, str]) -> list[Overlap]:
@@ -176,6 +180,7 @@ def overlaps(data: DataRecord, titles: Mapping[str, str]) -> list[Overlap]:
             clips=f"{thousands(leak.clips)} ({percent(leak.share)})" if leak.compared else "unknown",
             distinct=thousands(leak.distinct) if leak.compared else "–",
             example=_example(leak.examples[0]) if leak.examples else "–",
+            rtl=bool(leak.examples) and is_right_to_left(leak.examples[0].clip.text),
         )
         for leak in data.leaks
         if leak.split == "test" and leak.corpus in titles
@@ -325,12 +330,13 @@ def curve(training: TrainingRecord) -> list[str]:
             f"The same {thousands(scored[-1].utterances)} clips of the validation corpora were transcribed at each"
             f" validation: the WER {_change(wer)}, the CER {_change(cer)}."
         )
-    rates = {point.step: point.wer for point in points if point.wer is not None}
+    rates = {point.step: getattr(point, training.primary) for point in scored}
     if training.kept_step is not None and training.kept_step in rates:
         kept = rates[training.kept_step]
         no_gain = "; on these clips, no step is better than the base" if rates.get(0, math.inf) <= kept else ""
+        name = metric_name(training.primary)
         sentences.append(
-            f"The adapter is from step {thousands(training.kept_step)}, which has the lowest validation WER,"
+            f"The adapter is from step {thousands(training.kept_step)}, which has the lowest validation {name},"
             f" {percent(kept)}{no_gain}."
         )
     return sentences

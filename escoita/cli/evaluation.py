@@ -207,16 +207,21 @@ def evaluation_overrides(
 def gate(
     new: Annotated[Path, typer.Argument(help="Run directory or results.json of the new evaluation.")],
     old: Annotated[Path, typer.Argument(help="Run directory or results.json of the old evaluation.")],
-    max_wer: Annotated[float | None, typer.Option(min=0, help="Maximum WER on each corpus, as a fraction.")] = None,
+    max_wer: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Maximum WER on each corpus, as a fraction; for languages without spaces, the maximum CER."
+        ),
+    ] = None,
     max_forgetting: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Maximum increase of the WER from base to adapter on other languages, as a fraction."
+            min=0, help="Maximum increase of the rate from base to adapter on other languages, as a fraction."
         ),
     ] = None,
 ) -> None:
     """
-    Exit with status 1 if the WER is significantly worse or above a limit, or if most hypotheses are faulty.
+    Exit with status 1 if the primary rate is significantly worse or above a limit, or if most hypotheses are faulty.
 
     Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
     """

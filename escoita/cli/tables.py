@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from escoita.evaluation.presentation import Row, decodings, notes, rescored_text, retention_notes, rows, titles_of
-from escoita.metrics.normalizers import UNNORMALIZED
+from escoita.metrics.primary import metric_name, metrics_by_rank
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import RunDirectory
@@ -17,7 +17,6 @@ from escoita.utils.formatting import code, composition, line, speed
 
 
 REPORT = "report.html"
-RAW = "raw WER"
 INTERVAL = "95 %"
 # The length of the longest word of a verdict, "measurable" or "comparable".
 LONGEST_WORD = 10
@@ -25,9 +24,8 @@ LONGEST_WORD = 10
 SPEAKERS = "spk"
 # Hypotheses that are empty, that loop, and that were truncated at the token limit.
 FAULTS = "empty/loop/cut"
-# The columns of rates; the interval follows the first rate.
-RATES = [name.upper() for name in METRICS]
-FIGURES = ("N", SPEAKERS, *RATES, RAW, FAULTS)
+# The columns of figures.
+FIGURES = ("N", SPEAKERS, *(name for metric in METRICS for name in (metric.upper(), f"raw {metric.upper()}")), FAULTS)
 
 
 def print_summary(path: Path, console: Console | None = None) -> None:
@@ -112,25 +110,21 @@ def _rates_table(evaluation: EvaluationRecord, title: str = "") -> Table:
 def _filled(evaluation: EvaluationRecord) -> tuple[list[str], list[list[list[str]]]]:
     """Return the headings, and the rows of each corpus, without empty columns, such as the verdict on one system."""
     headings = _headings(evaluation)
-    groups = [list(_cells(row, evaluation.normalizer)) for row in _rows(evaluation)]
+    groups = [list(_cells(row, evaluation)) for row in _rows(evaluation)]
     kept = [index for index in range(len(headings)) if any(cells[index] for group in groups for cells in group)]
     return [headings[i] for i in kept], [[[cells[i] for i in kept] for cells in group] for group in groups]
 
 
 def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
-    raw = [RAW] if evaluation.normalizes else []
-    return (
-        "corpus",
-        "N",
-        SPEAKERS,
-        "system",
-        RATES[0],
-        INTERVAL,
-        *RATES[1:],
-        *raw,
-        FAULTS,
-        f"{evaluation.main_system.name} is",
-    )
+    first, *others = _names(evaluation)  # the interval follows the first rate
+    raw = [f"raw {first}"] if evaluation.normalizes else []
+    rates = (first, INTERVAL, *others, *raw)
+    return ("corpus", "N", SPEAKERS, "system", *rates, FAULTS, f"{evaluation.main_system.name} is")
+
+
+def _names(evaluation: EvaluationRecord) -> list[str]:
+    """Return the names of the rates, the primary one first."""
+    return [metric_name(metric) for metric in metrics_by_rank(evaluation.primary)]
 
 
 def _trained(training: TrainingRecord) -> Iterator[str]:
@@ -142,19 +136,21 @@ def _trained(training: TrainingRecord) -> Iterator[str]:
             f", {throughput.step_seconds:.3g} s per step, {speed(throughput.audio_hours_per_hour)} h of audio per hour"
         )
     yield f"Trained in {training.train_seconds / 60:.1f} minutes, {training.steps} steps{rates}"
-    wer = {point.step: point.wer for point in training.validation if point.wer is not None}
-    if wer:
-        (first, before), (last, after) = list(wer.items())[0], list(wer.items())[-1]
-        step = training.kept_step
-        best = f"; best adapter: step {step}, WER {wer[step]:.3f}" if step in wer else ""
-        yield f"Validation WER {before:.3f} at step {first}, {after:.3f} at step {last}{best}"
+    found = {point.step: getattr(point, training.primary) for point in training.validation if point.wer is not None}
+    if found:
+        (first, before), (last, after) = list(found.items())[0], list(found.items())[-1]
+        step, name = training.kept_step, metric_name(training.primary)
+        best = f"; best adapter: step {step}, {name} {found[step]:.3f}" if step in found else ""
+        yield f"Validation {name} {before:.3f} at step {first}, {after:.3f} at step {last}{best}"
 
 
 def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if len(evaluation.corpora) > 1:
         yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
     if evaluation.normalizes:
-        yield f"{' and '.join(RATES)} of texts normalized with {evaluation.normalizer}; raw WER without normalization"
+        names = _names(evaluation)
+        texts = f"texts normalized with {evaluation.normalizer}; raw {names[0]} without normalization"
+        yield f"{' and '.join(names)} of {texts}"
     if text := rescored_text(evaluation):
         yield text
     yield f"Decoding: {decodings(evaluation, str)}"
@@ -189,15 +185,16 @@ def _rows(evaluation: EvaluationRecord) -> list[Row]:
     return rows(evaluation, titles_of(evaluation, pooled=evaluation.pooled.name), mean="mean of the corpora")
 
 
-def _cells(row: Row, normalizer: str) -> Iterator[list[str]]:
+def _cells(row: Row, evaluation: EvaluationRecord) -> Iterator[list[str]]:
     """Yield the cells of the base, of the adapter, and of each other system."""
     title, clips = row.title, "" if row.clips is None else str(row.clips)
     speakers = "" if row.speakers is None else str(row.speakers)
+    primary = evaluation.primary
     for each in row.base_first:
-        first, *others = (f"{getattr(each.rates, name):.3f}" for name in METRICS)
-        raw = [f"{each.raw.wer:.3f}" if each.raw else ""] if normalizer not in UNNORMALIZED else []
+        first, *others = (f"{each.rates.rate(metric):.3f}" for metric in metrics_by_rank(primary))
+        raw = [f"{each.raw.rate(primary):.3f}" if each.raw else ""] if evaluation.normalizes else []
         faults = f"{each.faults.empty}/{each.faults.loop}/{each.faults.truncated}" if each.faults else ""
-        bounds = _interval(each.rates.wer_ci95)
+        bounds = _interval(each.rates.ci95(primary))
         yield [title, clips, speakers, each.system, first, bounds, *others, *raw, faults, each.verdict]
         title = clips = speakers = ""
 

@@ -39,6 +39,7 @@ from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 from escoita.evaluation.speakers import difference_interval, pooled_interval, rate_interval
 from escoita.evaluation.verdicts import for_speakers, outcome, verdict
 from escoita.metrics.error_types import FAULTS
+from escoita.metrics.primary import primary_metric
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
     BASE,
@@ -50,6 +51,7 @@ from escoita.records.evaluation import (
     Faults,
     Interval,
     MacroMean,
+    Metric,
     ProbeResult,
     Rates,
     SystemResult,
@@ -131,12 +133,12 @@ class Tally:
             for sums in self.by_speaker
         )
 
-    def speaker_difference(self, form: Form, system: str, other: str) -> Interval | None:
-        """Return the interval of the difference of two word error rates over speakers, on the same condition."""
+    def speaker_difference(self, form: Form, system: str, other: str, tokens: Tokens = "words") -> Interval | None:
+        """Return the interval of the difference of two error rates over speakers, on the same condition."""
         if not self.few_speakers:
             return None
         return pooled_interval(
-            (sums[form, "words", system] - sums[form, "words", other], sums[form, "words"], difference_interval)
+            (sums[form, tokens, system] - sums[form, tokens, other], sums[form, tokens], difference_interval)
             if sums
             else None
             for sums in self.by_speaker
@@ -148,13 +150,13 @@ class Tally:
         observed = self.observed[edits] / max(1, self.observed[reference])
         return observed, rates(self.drawn[edits], self.drawn[reference])
 
-    def difference(self, form: Form, system: str, other: str) -> PairedDifference:
+    def difference(self, form: Form, system: str, other: str, tokens: Tokens = "words") -> PairedDifference:
         """
-        Return the word error rate of one system minus that of another.
+        Return the error rate of one system minus that of another, in words or in characters.
 
         The p-value is never below [`smallest_p_value`], so few pairs give no significant difference.
         """
-        (observed, drawn), (other_observed, other_drawn) = (self.rate(form, "words", name) for name in (system, other))
+        (observed, drawn), (other_observed, other_drawn) = (self.rate(form, tokens, name) for name in (system, other))
         return difference(observed, other_observed, drawn, other_drawn, smallest_p_value(self.units))
 
 
@@ -225,6 +227,7 @@ def score(
     corpora: Sequence[str] | None = None,
     systems: Sequence[str] | None = None,
     compose: bool = True,
+    primary: Metric = "wer",
 ) -> EvaluationRecord:
     """
     Score the predictions of one or more systems on one or more corpora.
@@ -240,6 +243,7 @@ def score(
         systems (`Sequence[str]`, *optional*): Names of the systems. Defaults to all systems of the folder. The main
             system is the adapter, else the base, else a model behind an endpoint, else the first by name.
         compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC); escoita 0.1.0 did not.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
 
     Returns:
         [`EvaluationRecord`]: The record. The same files give the same record.
@@ -273,7 +277,7 @@ def score(
     form = forms_of(normalizer_name)[0]
     all_words = pool.observed[form, "words"]
     results = [
-        corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words)
+        corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words, primary)
         for corpus, counted, tallied in zip(tested, counts, tallies, strict=True)
     ]
     retained = [corpus for corpus in read if corpus.retention]
@@ -282,7 +286,7 @@ def score(
         normalizer=normalizer_name,
         resamples=resamples,
         corpora=results,
-        pooled=corpus_result("pooled", tested, counts, pool, form, "corpus", POOLED_SLICES, all_words),
+        pooled=corpus_result("pooled", tested, counts, pool, form, "corpus", POOLED_SLICES, all_words, primary),
         macro=[macro_mean(name, tallies, form) for name in names],
         probes=[
             probe_result(name, corpus.tables[name])
@@ -292,12 +296,13 @@ def score(
             if name in corpus.tables
         ],
         retention=[retention_result(folder, corpus, normalizer_name, resamples) for corpus in retained],
+        primary=primary,
     )
 
 
 def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: str, resamples: int) -> CorpusResult:
     """
-    Return the result of adapter and base on a corpus of another language.
+    Return the result of adapter and base on a corpus of another language, whose script decides the primary metric.
 
     Args:
         folder (`Path`): Folder of the predictions, for errors.
@@ -314,7 +319,8 @@ def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: s
     counted, form = count(corpus, normalizer_name), forms_of(normalizer_name)[0]
     tallied = tally(corpus.name, counted, resamples)
     words = tallied.observed[form, "words"]
-    return corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, (), words)
+    primary = primary_metric("auto", ", ".join(sorted(set(corpus.clips["language"].to_pylist()))))
+    return corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, (), words, primary)
 
 
 def corpus_result(
@@ -326,6 +332,7 @@ def corpus_result(
     unit: Literal["utterance", "speaker", "corpus"],
     kinds: tuple[By, ...],
     all_words: int,
+    primary: Metric = "wer",
 ) -> CorpusResult:
     """
     Return the result of one corpus, or of several pooled.
@@ -339,12 +346,17 @@ def corpus_result(
         unit (`str`): Resampling unit.
         kinds (`tuple[str, ...]`): Kinds of slices.
         all_words (`int`): Number of reference words in all corpora of the record.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
     """
     results = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
     clips = pa.concat_tables([corpus.clips.replace_schema_metadata() for corpus in corpora])
     systems = list(corpora[0].tables)
     columns = {key: np.concatenate([counted.columns[key] for counted in counts]) for key in counts[0].columns}
     edits = {system: columns[form, "words", system] for system in systems}
+    in_characters: dict[str, Any] = {}
+    if primary == "cer":
+        counted = {system: columns[form, "characters", system] for system in systems}
+        in_characters = {"characters": columns[form, "characters"], "character_edits": counted}
     return CorpusResult(
         name=name,
         language=", ".join(sorted(set(clips["language"].to_pylist()))),
@@ -357,8 +369,8 @@ def corpus_result(
         merged=sum(counted.merged for counted in counts),
         split=sum(counted.split for counted in counts),
         systems=results,
-        differences=[compared(tallied, form, results[0], other, clips.num_rows) for other in results[1:]],
-        slices=slices(clips, columns[form, "words"], edits, kinds),
+        differences=[compared(tallied, form, results[0], other, clips.num_rows, primary) for other in results[1:]],
+        slices=slices(clips, columns[form, "words"], edits, kinds, **in_characters),
         speakers=tallied.speakers,
         few_speakers=tallied.few_speakers,
     )
@@ -401,7 +413,9 @@ def _rates_with_intervals(rate: Callable[[Tokens], tuple[float, np.ndarray]]) ->
     return fields
 
 
-def compared(tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int) -> Difference:
+def compared(
+    tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int, primary: Metric = "wer"
+) -> Difference:
     """
     Compare the main system with another one.
 
@@ -411,18 +425,22 @@ def compared(tallied: Tally, form: Form, main_system: SystemResult, other: Syste
         main_system ([`~escoita.records.evaluation.SystemResult`]): Result of the main system.
         other ([`~escoita.records.evaluation.SystemResult`]): Result of the other system on the same clips.
         clips (`int`): Number of these clips.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric that decides.
     """
-    found = tallied.difference(form, main_system.system, other.system)
-    speaker_ci95 = tallied.speaker_difference(form, main_system.system, other.system)
+    tokens, names = METRICS[primary], (main_system.system, other.system)
+    found = tallied.difference(form, *names, tokens)
+    speaker_ci95 = tallied.speaker_difference(form, *names, tokens)
     measured = for_speakers(found.verdict, tallied.few_speakers, speaker_ci95)
     decided = verdict(measured, outcome(main_system, clips), outcome(other, clips))
+    values = {metric: tallied.difference(form, *names, each).value for metric, each in METRICS.items()}
     return Difference(
         other=other.system,
-        wer=found.value,
+        wer=values["wer"],
         ci95=found.ci95,
         p_value=found.p_value,
         verdict=decided,
         speaker_ci95=speaker_ci95,
+        cer=values["cer"] if primary == "cer" else None,
     )
 
 

@@ -25,13 +25,15 @@ from escoita.evaluation.speakers import recovered
 from escoita.evaluation.verdicts import Outcome, disagree, for_speakers, unusable, verdict
 from escoita.hub.files import local_file, split_revision
 from escoita.metrics.normalizers import NORMALIZERS, normalizer
-from escoita.metrics.wer import word_edits
+from escoita.metrics.wer import Edits, character_edits, word_edits
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
     EARLIER,
+    METRICS,
     CorpusResult,
     EvaluationRecord,
     Interval,
+    Metric,
     Rates,
     Verdict,
 )
@@ -96,6 +98,11 @@ class ComparedEvaluation:
     record: EvaluationRecord
     raw: bool
 
+    @property
+    def primary(self) -> Metric:
+        """Return the primary metric of the record."""
+        return self.record.primary
+
     def rates(self, result: CorpusResult) -> Rates:
         """Return the compared rates of the main system."""
         return result.main_system.raw if self.raw else result.main_system.normalized
@@ -124,7 +131,7 @@ class CorpusComparison:
     Args:
         name (`str`): Name of the corpus, or `pooled`.
         outcomes (`tuple[Outcome, Outcome]`): Figures of the new and the old one that the verdict depends on.
-        wer (`tuple[float, float]`): Word error rates of the new and the old one.
+        rates (`tuple[float, float]`): Rates of the new and the old one in the primary metric of the new one.
         difference (`float`): New minus old; negative if the new one is better.
         ci95 (`tuple[float, float]`): 95 % interval of the difference.
         p_value (`float`, *optional*): Two-sided p-value; None if only intervals were compared.
@@ -137,7 +144,7 @@ class CorpusComparison:
 
     name: str
     outcomes: tuple[Outcome, Outcome]
-    wer: tuple[float, float]
+    rates: tuple[float, float]
     difference: float
     ci95: Interval
     p_value: float | None
@@ -214,12 +221,16 @@ def _paired(new: ComparedEvaluation, old: ComparedEvaluation, ours: CorpusResult
     normalize = normalizer(name)
     references = [normalize(text) for text in open_references]
     columns: dict[Key, np.ndarray] = {}
+    tokens = METRICS[new.primary]
     for side_name, side, result, table in zip((NEW, OLD), (new, old), (ours, theirs), tables, strict=True):
-        edits = word_edits(references, [normalize(text) for text in table["hypothesis"].to_pylist()])
+        hypotheses = [normalize(text) for text in table["hypothesis"].to_pylist()]
+        edits: Edits = word_edits(references, hypotheses)
         rates = side.rates(result)
         if (edits.total.sum(), edits.reference.sum()) != (rates.edits, rates.reference_words):
             return "predictions do not match the record"
-        columns |= {("raw", "words"): edits.reference, ("raw", "words", side_name): edits.total}
+        if tokens == "characters":
+            edits = character_edits(references, hypotheses)
+        columns |= {("raw", tokens): edits.reference, ("raw", tokens, side_name): edits.total}
     speakers = published[0]["speaker"].to_pylist()
     counts = Counts(columns, *resampling_unit(speakers), speakers, 0, 0, {}, {})
     return tally(ours.name, counts, new.record.resamples)
@@ -228,11 +239,12 @@ def _paired(new: ComparedEvaluation, old: ComparedEvaluation, ours: CorpusResult
 def _by_clips(
     name: str, new: ComparedEvaluation, old: ComparedEvaluation, pairs: Pairs, tallied: Tally
 ) -> CorpusComparison:
-    found = tallied.difference("raw", NEW, OLD)
-    wer = (tallied.rate("raw", "words", NEW)[0], tallied.rate("raw", "words", OLD)[0])
-    speaker_ci95 = tallied.speaker_difference("raw", NEW, OLD)
+    tokens = METRICS[new.primary]
+    found = tallied.difference("raw", NEW, OLD, tokens)
+    rates = (tallied.rate("raw", tokens, NEW)[0], tallied.rate("raw", tokens, OLD)[0])
+    speaker_ci95 = tallied.speaker_difference("raw", NEW, OLD, tokens)
     limited = for_speakers(found.verdict, tallied.few_speakers, speaker_ci95)
-    figures = wer, found.value, found.ci95, found.p_value, limited
+    figures = rates, found.value, found.ci95, found.p_value, limited
     return _compared(
         name, new, old, pairs, *figures, "paired bootstrap", tallied.speakers, tallied.few_speakers, speaker_ci95
     )
@@ -242,28 +254,31 @@ def _by_intervals(
     name: str, new: ComparedEvaluation, old: ComparedEvaluation, pairs: Pairs, how: str
 ) -> CorpusComparison:
     ours, theirs = [new.rates(result) for result, _ in pairs], [old.rates(result) for _, result in pairs]
-    our_weights = _weights(ours)
-    weights = [*our_weights, *(-weight for weight in _weights(theirs))]
+    metric = new.primary
+    our_weights = _weights(ours, metric)
+    weights = [*our_weights, *(-weight for weight in _weights(theirs, metric))]
     results = [result for side in zip(*pairs, strict=True) for result in side]
     parts = list(zip(weights, [*ours, *theirs], results, strict=True))
-    value, ci95 = recovered([(weight, rates.wer, rates.wer_ci95) for weight, rates, _ in parts])
-    wer = sum(weight * rates.wer for weight, rates in zip(our_weights, ours, strict=True))
+    value, ci95 = recovered([(weight, each.rate(metric), each.ci95(metric)) for weight, each, _ in parts])
+    rate = sum(weight * each.rate(metric) for weight, each in zip(our_weights, ours, strict=True))
     units = sum(min(result.units, other.units) for result, other in pairs)
     few_speakers, speaker_ci95 = any(result.few_speakers for result in results), None
-    bounds = [_over_speakers(result, rates) for _, rates, result in parts]
+    bounds = [_over_speakers(result, each, metric) for _, each, result in parts]
     if few_speakers and None not in bounds:
-        known = [(weight, rates.wer, each) for (weight, rates, _), each in zip(parts, bounds, strict=True) if each]
+        known = [
+            (weight, each.rate(metric), bound) for (weight, each, _), bound in zip(parts, bounds, strict=True) if bound
+        ]
         speaker_ci95 = recovered(known)[1]
     limited = for_speakers(verdict_of(ci95, smallest_p_value(units)), few_speakers, speaker_ci95)
     numbers = [result.speakers for result, _ in pairs if result.speakers is not None]
     speakers = sum(numbers) if len(numbers) == len(pairs) else None
-    figures = (wer, wer - value), value, ci95, None, limited
+    figures = (rate, rate - value), value, ci95, None, limited
     return _compared(name, new, old, pairs, *figures, how, speakers, few_speakers, speaker_ci95)
 
 
-def _over_speakers(result: CorpusResult, rates: Rates) -> Interval | None:
-    """Return the interval of a word error rate over speakers."""
-    return rates.wer_ci95 if result.unit == "speaker" else rates.wer_speaker_ci95
+def _over_speakers(result: CorpusResult, rates: Rates, metric: Metric) -> Interval | None:
+    """Return the interval of an error rate over speakers."""
+    return rates.ci95(metric) if result.unit == "speaker" else rates.speaker_ci95(metric)
 
 
 def _compared(
@@ -271,7 +286,7 @@ def _compared(
     new: ComparedEvaluation,
     old: ComparedEvaluation,
     pairs: Pairs,
-    wer: tuple[float, float],
+    rates: tuple[float, float],
     value: float,
     ci95: Interval,
     p_value: float | None,
@@ -286,7 +301,7 @@ def _compared(
     theirs = old.outcome([result for _, result in pairs], OLD)
     decided = verdict(measured, ours, theirs)
     return CorpusComparison(
-        name, (ours, theirs), wer, value, ci95, p_value, decided, how, speakers, few_speakers, speaker_ci95
+        name, (ours, theirs), rates, value, ci95, p_value, decided, how, speakers, few_speakers, speaker_ci95
     )
 
 
@@ -295,7 +310,7 @@ def _pooled(parts: Sequence[tuple[float, int]]) -> float:
     return sum(rate * length for rate, length in parts) / max(1, sum(length for _, length in parts))
 
 
-def _weights(rates: Sequence[Rates]) -> list[float]:
-    """Return the weight of each corpus in the pool, by its words."""
-    words = sum(rate.reference_words for rate in rates)
-    return [rate.reference_words / words if words else 1 / len(rates) for rate in rates]
+def _weights(rates: Sequence[Rates], metric: Metric) -> list[float]:
+    """Return the weight of each corpus in the pool, by its words, or by its characters for the CER."""
+    total = sum(rate.tokens(metric) for rate in rates)
+    return [rate.tokens(metric) / total if total else 1 / len(rates) for rate in rates]

@@ -31,7 +31,14 @@ DURATIONS = (2, 5, 10, 20, 30)
 MOST_VALUES = 30
 
 
-def slices(clips: pa.Table, words: np.ndarray, edits: Mapping[str, np.ndarray], kinds: tuple[By, ...]) -> list[Slice]:
+def slices(
+    clips: pa.Table,
+    words: np.ndarray,
+    edits: Mapping[str, np.ndarray],
+    kinds: tuple[By, ...],
+    characters: np.ndarray | None = None,
+    character_edits: Mapping[str, np.ndarray] | None = None,
+) -> list[Slice]:
     """
     Divide a corpus into slices.
 
@@ -41,6 +48,9 @@ def slices(clips: pa.Table, words: np.ndarray, edits: Mapping[str, np.ndarray], 
         edits (`Mapping[str, np.ndarray]`): Word edits of each system, of the same shape.
         kinds (`tuple[str, ...]`): Kinds of slices: `duration`, `speaker`, `gender`, `accent`. A kind without values
             in the corpus gives no slice.
+        characters (`np.ndarray`, *optional*): Number of characters of each reference, if the CER is the primary
+            metric.
+        character_edits (`Mapping[str, np.ndarray]`, *optional*): Character edits of each system; given together.
 
     Returns:
         `list[Slice]`: Durations from short to long; for the other kinds, at most 30 values with the most words first,
@@ -52,11 +62,18 @@ def slices(clips: pa.Table, words: np.ndarray, edits: Mapping[str, np.ndarray], 
             value=value,
             n=len(rows),
             reference_words=int(words[rows].sum()),
-            wer={system: float(counts[rows].sum() / max(1, words[rows].sum())) for system, counts in edits.items()},
+            wer=_rates_of(rows, words, edits),
+            reference_characters=None if characters is None else int(characters[rows].sum()),
+            cer=None if characters is None else _rates_of(rows, characters, character_edits or {}),
         )
         for by in kinds
         for value, rows in (_by_duration(clips) if by == "duration" else _by_value(clips[by].to_pylist(), words))
     ]
+
+
+def _rates_of(rows: np.ndarray, lengths: np.ndarray, edits: Mapping[str, np.ndarray]) -> dict[str, float]:
+    total = max(1, lengths[rows].sum())
+    return {system: float(counts[rows].sum() / total) for system, counts in edits.items()}
 
 
 def _by_duration(clips: pa.Table) -> Iterator[tuple[str, np.ndarray]]:

@@ -34,6 +34,7 @@ from escoita.evaluation.request import (
 from escoita.evaluation.shards import WHOLE, Shard, merge_all
 from escoita.hub.files import adapter_record, cached_file
 from escoita.metrics.normalizers import mark_changes
+from escoita.metrics.primary import primary_metric
 from escoita.models import family_for_evaluation
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.recipe.schema import Baseline, Corpus, Evaluation
@@ -320,7 +321,9 @@ def score_predictions(setup: Setup) -> EvaluationRecord:
                 path.unlink()
         if settings.normalizer == "basic":
             _warn_of_marks(setup.tests)
-        return score(out, settings.normalizer, settings.resamples, list(setup.tests))
+        language = setup.systems[0].generation_settings.language
+        primary = primary_metric(settings.primary, language)
+        return score(out, settings.normalizer, settings.resamples, list(setup.tests), primary=primary)
 
     return main_only(compute, setup.state)
 

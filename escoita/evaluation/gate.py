@@ -4,8 +4,9 @@ Fail if a new evaluation is worse than an old one.
     python eval/gate.py runs/new/eval/results.json runs/old/eval/results.json --max-wer 0.2
 
 Compares the main systems of two evaluations and prints a table in Markdown, for example for `$GITHUB_STEP_SUMMARY`.
-Exits with status 1 if the new WER is significantly higher on a corpus or on all corpora pooled, be it for other
-speakers or only for those of the test set; if it is above the limit; or if more than half of the new hypotheses on a
+Exits with status 1 if the new rate in the primary metric (WER, or CER for languages without spaces) is significantly
+higher on a corpus or on all corpora pooled, be it for other speakers or only for those of the test set; if it is above
+the limit; if the adapter forgot another language; or if more than half of the new hypotheses on a
 corpus are empty or loop.
 """
 
@@ -27,22 +28,12 @@ from escoita.evaluation.presentation import (
     verdict_label,
 )
 from escoita.evaluation.verdicts import WORSE
-from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Verdict
+from escoita.metrics.primary import metric_name
+from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Metric, Verdict
 from escoita.run_directory import RunDirectory
 from escoita.utils.formatting import code, line, percent, points, probability, thousands
 
 
-HEADS = (
-    "Corpus",
-    "Clips",
-    "Speakers",
-    "Old WER",
-    "New WER",
-    "Difference in points (95 % CI)",
-    "p",
-    "Verdict",
-    "Method",
-)
 ONLY_NEW, ONLY_OLD = "only in the new evaluation", "only in the old evaluation"
 
 
@@ -54,14 +45,15 @@ class Gate:
     Args:
         title (`str`): Title with both systems, in Markdown.
         compared (`list[CorpusComparison]`): Comparison on each common corpus, and on all of them pooled.
-        only_new (`dict[str, tuple[int, float]]`): Clips and WER of corpora that are only in the new evaluation.
-        only_old (`dict[str, tuple[int, float]]`): Clips and WER of corpora that are only in the old evaluation.
-        max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
+        only_new (`dict[str, tuple[int, float]]`): Clips and rate of corpora that are only in the new evaluation.
+        only_old (`dict[str, tuple[int, float]]`): Clips and rate of corpora that are only in the old evaluation.
+        max_wer (`float`, *optional*): Limit of the new rate in the primary metric on every corpus, a fraction.
         failed (`tuple[str]`, *optional*): Corpora on which more than half of the new hypotheses are empty or loop.
         notes (`tuple[str]`, *optional*): Sentences on rates over 100 % and on the bases, in Markdown.
-        max_forgetting (`float`, *optional*): Limit of the increase of the WER from base to adapter on each corpus of
+        max_forgetting (`float`, *optional*): Limit of the increase of the rate from base to adapter on each corpus of
             another language, a fraction.
         retention (`tuple[CorpusResult]`, *optional*): Results of the new evaluation on these corpora.
+        metric (`str`, *optional*, defaults to `"wer"`): Primary metric of the new evaluation, which decides.
     """
 
     title: str
@@ -73,13 +65,14 @@ class Gate:
     notes: tuple[str, ...] = ()
     max_forgetting: float | None = None
     retention: tuple[CorpusResult, ...] = ()
+    metric: Metric = "wer"
 
     @property
     def over(self) -> list[str]:
-        """Return the corpora on which the new WER is above the limit."""
-        rates = [(row.name, row.wer[0]) for row in self.compared]
-        rates += [(name, wer) for name, (_, wer) in self.only_new.items()]
-        return [name for name, wer in rates if self.max_wer is not None and wer > self.max_wer]
+        """Return the corpora on which the new rate is above the limit."""
+        rates = [(row.name, row.rates[0]) for row in self.compared]
+        rates += [(name, rate) for name, (_, rate) in self.only_new.items()]
+        return [name for name, rate in rates if self.max_wer is not None and rate > self.max_wer]
 
     @property
     def passed(self) -> bool:
@@ -88,10 +81,10 @@ class Gate:
 
     @property
     def forgotten(self) -> list[str]:
-        """Return the corpora of other languages on which the WER increased by more than the limit."""
+        """Return the corpora of other languages on which the rate increased by more than the limit."""
         limit = self.max_forgetting
         changes = ((result.name, result.against(BASE)) for result in self.retention)
-        return [name for name, found in changes if found and limit is not None and found.wer > limit]
+        return [name for name, found in changes if found and limit is not None and found.value > limit]
 
     def found(self, verdict: Verdict) -> list[str]:
         """Return the corpora of a verdict."""
@@ -99,17 +92,20 @@ class Gate:
 
     def markdown(self) -> str:
         """Return title, table, notes, and the conclusion as Markdown."""
-        rows = [_cells(row) for row in self.compared]
+        rows = [_cells(row, self.metric) for row in self.compared]
         for verdict, only, place in ((ONLY_NEW, self.only_new, 1), (ONLY_OLD, self.only_old, 0)):
-            for name, (clips, wer) in only.items():
+            for name, (clips, rate) in only.items():
                 rates = ["–", "–"]
-                rates[place] = percent(wer)
+                rates[place] = percent(rate)
                 rows.append([line(name), thousands(clips), "–", *rates, "–", "–", verdict, "–"])
-        table = [HEADS, ["---", *["---:"] * 6, "---", "---"], *rows]
+        metric, difference = metric_name(self.metric), "Difference in points (95 % CI)"
+        rates = [f"Old {metric}", f"New {metric}"]
+        heads = ["Corpus", "Clips", "Speakers", *rates, difference, "p", "Verdict", "Method"]
+        table = [heads, ["---", *["---:"] * 6, "---", "---"], *rows]
         limits = [
             line(limit_note(row.name, _named("new"), _named("old"), reason))
             for row in self.compared
-            for reason in reasons_of(*row.outcomes, _named)
+            for reason in reasons_of(*row.outcomes, _named, self.metric)
         ]
         forgetting = [line(sentence) for sentence in retention_notes(self.retention)]
         notes = [f"- {note}" for note in [*limits, *forgetting, *self.notes]]
@@ -123,7 +119,7 @@ class Gate:
             "worse for the speakers of": self.found("worse for these speakers"),
             f"above the limit of {percent(self.max_wer)} on": self.over,
             "more than half of the hypotheses are empty or loop on": list(self.failed),
-            f"the WER increased by more than {points(self.max_forgetting or 0)} points on": self.forgotten,
+            f"the rate increased by more than {points(self.max_forgetting or 0)} points on": self.forgotten,
             "better on": self.found("better"),
             "better for the speakers of": self.found("better for these speakers"),
             "no measurable difference on": self.found("no measurable difference"),
@@ -145,8 +141,8 @@ def gate(new: Path, old: Path, max_wer: float | None = None, max_forgetting: flo
     Args:
         new (`Path`): `results.json` of the new evaluation, its folder, or its run directory.
         old (`Path`): `results.json` of the old evaluation, its folder, or its run directory.
-        max_wer (`float`, *optional*): Limit of the new WER on every corpus, a fraction.
-        max_forgetting (`float`, *optional*): Limit of the increase of the WER from base to adapter on each corpus of
+        max_wer (`float`, *optional*): Limit of the new rate in the primary metric on every corpus, a fraction.
+        max_forgetting (`float`, *optional*): Limit of the increase of the rate from base to adapter on each corpus of
             `eval.retention`, a fraction.
 
     Raises:
@@ -171,16 +167,20 @@ def gate(new: Path, old: Path, max_wer: float | None = None, max_forgetting: flo
         if raw
         else f"normalizer {texts[0]}"
     )
-    title = f"WER of {main_system[0]} compared with {main_system[1]}; {how}."
+    title = f"{metric_name(ours.primary)} of {main_system[0]} compared with {main_system[1]}; {how}."
     outcomes = [(result, ours.outcome([result], "new")) for result in ours.record.corpora]
     failed = [result.name for result, each in outcomes if each.failed]
     failed += [row.name for row in compared if row.failed and row.name not in failed]  # the pool
-    notes = [line(f"{insertions_note(each, result.name, _named)}.") for result, each in outcomes if each.wer > 1]
+    notes = [
+        line(f"{insertions_note(each, result.name, _named)}.")
+        for result, each in outcomes
+        if each.wer > 1 and ours.primary == "wer"
+    ]
     sides = dict(zip(("new", "old"), records, strict=True))
     notes += [*_of_other_bases(sides), *_of_other_decoding(sides)]
-    only = _only(ours, theirs), _only(theirs, ours)
+    only = _only(ours, theirs, ours.primary), _only(theirs, ours, ours.primary)
     forgetting = max_forgetting, tuple(records[0].retention)
-    return Gate(title, compared, *only, max_wer, tuple(failed), tuple(notes), *forgetting)
+    return Gate(title, compared, *only, max_wer, tuple(failed), tuple(notes), *forgetting, ours.primary)
 
 
 def _results(path: Path) -> Path:
@@ -223,24 +223,26 @@ def _named(side: str) -> str:
     return f"the {side} evaluation"
 
 
-def _only(one: ComparedEvaluation, other: ComparedEvaluation) -> dict[str, tuple[int, float]]:
-    """Return clips and WER of the corpora that are not in the other evaluation."""
+def _only(one: ComparedEvaluation, other: ComparedEvaluation, metric: Metric) -> dict[str, tuple[int, float]]:
+    """Return clips and rate of the corpora that are not in the other evaluation."""
     known = {result.name for result in other.record.corpora}
     return {
-        result.name: (result.n, one.rates(result).wer) for result in one.record.corpora if result.name not in known
+        result.name: (result.n, one.rates(result).rate(metric))
+        for result in one.record.corpora
+        if result.name not in known
     }
 
 
-def _cells(row: CorpusComparison) -> list[str]:
+def _cells(row: CorpusComparison, metric: Metric) -> list[str]:
     ours, theirs = row.clips
     return [
         line(row.name),
         thousands(ours) if ours == theirs else f"{thousands(theirs)} (old), {thousands(ours)} (new)",
         "–" if row.speakers is None else thousands(row.speakers),
-        percent(row.wer[1]),
-        percent(row.wer[0]),
+        percent(row.rates[1]),
+        percent(row.rates[0]),
         change(row.difference, row.ci95, row.speaker_ci95, scope_of(row.few_speakers, row.speakers)),
         "–" if row.p_value is None else probability(row.p_value),
-        verdict_label(row.verdict, row.disagree),
+        verdict_label(row.verdict, row.disagree and metric == "wer"),
         line(row.how),
     ]

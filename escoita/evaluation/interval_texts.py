@@ -7,7 +7,7 @@ stands next to it.
 
 from collections.abc import Callable, Mapping
 
-from escoita.records.evaluation import CorpusResult, Difference, EvaluationRecord, Interval
+from escoita.records.evaluation import CorpusResult, Difference, EvaluationRecord, Interval, Metric
 from escoita.utils.formatting import interval, percent, points, points_interval, thousands
 
 
@@ -50,16 +50,20 @@ def with_speakers(
     return f"{text}; {written(speaker_ci95)} over speakers" if speaker_ci95 else text
 
 
-def rate(result: CorpusResult) -> str:
-    """Return the word error rate of the main system with its intervals, for a cell of a table."""
-    rates, scope = result.main_system.normalized, scope_of(result.few_speakers, result.speakers)
-    return f"{percent(rates.wer)} ({with_speakers(interval, rates.wer_ci95, rates.wer_speaker_ci95, scope)})"
+def rate(result: CorpusResult, metric: Metric = "wer") -> str:
+    """Return a rate of the main system with its intervals, for a cell of a table."""
+    return f"{percent(result.main_system.normalized.rate(metric))} ({_bounds(result, metric)})"
 
 
-def rate_in_words(result: CorpusResult) -> str:
-    """Return the word error rate of the main system with its intervals, for a sentence."""
+def rate_in_words(result: CorpusResult, metric: Metric = "wer") -> str:
+    """Return a rate of the main system with its intervals, for a sentence."""
+    return f"{percent(result.main_system.normalized.rate(metric))} (95 % CI: {_bounds(result, metric)})"
+
+
+def _bounds(result: CorpusResult, metric: Metric) -> str:
+    """Return the intervals of a rate of the main system."""
     rates, scope = result.main_system.normalized, scope_of(result.few_speakers, result.speakers)
-    return f"{percent(rates.wer)} (95 % CI: {with_speakers(interval, rates.wer_ci95, rates.wer_speaker_ci95, scope)})"
+    return with_speakers(interval, rates.ci95(metric), rates.speaker_ci95(metric), scope)
 
 
 def change(difference: float, ci95: Interval, speaker_ci95: Interval | None = None, scope: str = "") -> str:
@@ -71,7 +75,7 @@ def change_in_words(difference: Difference, result: CorpusResult) -> str:
     """Return a difference of two systems on a corpus with its intervals, for a sentence."""
     scope = scope_of(result.few_speakers, result.speakers)
     bounds = with_speakers(points_interval, difference.ci95, difference.speaker_ci95, scope)
-    return f"{points(difference.wer)} points (95 % CI: {bounds})"
+    return f"{points(difference.value)} points (95 % CI: {bounds})"
 
 
 def notes_on_speakers(record: EvaluationRecord, titles: Mapping[str, str]) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import groupby
@@ -15,6 +15,7 @@ import numpy as np
 
 from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
+from escoita.data.token_lengths import over_limit
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec, transcribes
 from escoita.evaluation.reuse import LIBRARIES, reuse_keys, stored
@@ -181,6 +182,8 @@ def transcribe_all(
         transcriber.use_beams(spec.num_beams)
         transcriber.warm_up()
         system = _system(spec, transcriber, digests[spec.base], state.num_processes)
+        if state.is_main_process:
+            _warn_of_limit(transcriber, spec.name, new)
         longest = max((max(test.clips.column("audio_seconds"), default=0.0) for test in tests.values()), default=0.0)
         if longest > transcriber.family.max_audio_seconds:
             system = system.model_copy(update={"speech_detector": speech_detector()})
@@ -210,6 +213,18 @@ def transcribe_all(
                     part = ShardProvenance(index=shard.index, of=shard.of, key=key, rows=len(test.clips))
                     write_shard(out, table, places, made, part)
         loaded = spec
+
+
+def _warn_of_limit(transcriber: Transcriber, system: str, tests: Mapping[str, EvaluationData]) -> None:
+    """Print how many references of each corpus are longer than the token limit; of clips that are not cut."""
+    limit = transcriber.family.most_tokens(transcriber.model, transcriber.generation_settings)
+    if limit == math.inf:
+        return
+    for name, test in tests.items():
+        seconds = np.array(test.clips.column("audio_seconds"))
+        whole = test.clips.where(seconds <= transcriber.family.max_audio_seconds)
+        if over := over_limit(whole, transcriber.processor.tokenizer, limit):
+            say(f"{name}, {system}: {over}; raise max_new_tokens above {over.most_tokens}")
 
 
 def settings_of(spec: SystemSpec, transcriber: Transcriber) -> AdapterRecord:

@@ -17,6 +17,7 @@ from escoita.evaluation.interval_texts import (
     with_speakers,
 )
 from escoita.evaluation.verdicts import Outcome, disagree, outcomes, over_one
+from escoita.metrics.primary import metric_name
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
@@ -27,6 +28,7 @@ from escoita.records.evaluation import (
     EvaluationRecord,
     Faults,
     MacroMean,
+    Metric,
     Rates,
     System,
     SystemResult,
@@ -291,13 +293,14 @@ def retention_rows(results: Iterable[CorpusResult], titles: Mapping[str, str] | 
 
 
 def retention_notes(results: Iterable[CorpusResult]) -> list[str]:
-    """Return a sentence on each test corpus of another language: WER of base and adapter, change and verdict."""
+    """Return a sentence on each test corpus of another language: rates of base and adapter, change and verdict."""
     return [
-        f"Forgetting on {row.title} ({row.result.language}): WER"
-        f" {percent(base.rates.wer)} of the base, {percent(row.systems[0].rates.wer)} of the adapter,"
+        f"Forgetting on {row.title} ({row.result.language}): {metric_name(metric)}"
+        f" {percent(base.rates.rate(metric))} of the base,"
+        f" {percent(row.systems[0].rates.rate(metric))} of the adapter,"
         f" {change_in_words(base.difference, row.result)}; the adapter is {base.verdict}"
         for row in retention_rows(results)
-        if row.result and (base := row.of(BASE)) and base.difference
+        if row.result and (base := row.of(BASE)) and base.difference and (metric := base.difference.metric)
     ]
 
 
@@ -325,7 +328,9 @@ def verdict_of(result: CorpusResult, other: str) -> str:
     difference, compared = result.against(other), outcomes(result, other)
     if difference is None or result.of(other) is None:
         return ""
-    return verdict_label(difference.verdict, compared is not None and disagree(*compared))
+    # A WER of a language without spaces counts phrases, so that only the CER matters.
+    both = difference.cer is None
+    return verdict_label(difference.verdict, both and compared is not None and disagree(*compared))
 
 
 def by_verdict(found: Iterable[tuple[str, Verdict]]) -> dict[Verdict, list[str]]:
@@ -349,7 +354,9 @@ def verdicts(record: EvaluationRecord) -> list[tuple[Difference | None, str]]:
     """
     pool, name = record.rows[-1], _capital(name_of(record.main_system))
     if not pool.differences:
-        return [(None, f"{name} has a WER of {rate_in_words(pool)}. No other system was evaluated for comparison.")]
+        metric = record.primary
+        found = f"{name} has a {metric_name(metric)} of {rate_in_words(pool, metric)}"
+        return [(None, f"{found}. No other system was evaluated for comparison.")]
     return [
         (difference, _against(difference, pool, record) + _exceptions(difference, record))
         for difference in pool.differences
@@ -370,15 +377,16 @@ def _against(difference: Difference, pool: CorpusResult, record: EvaluationRecor
         "not comparable": f"{_capital(main_system)} and {other} are not comparable",
     }[difference.verdict]
     rates = pool.of(difference.other)
-    against = f" compared with {percent(rates.normalized.wer)}" if rates else ""
+    metric = record.primary
+    against = f" compared with {percent(rates.normalized.rate(metric))}" if rates else ""
     p_value = probability(difference.p_value)
     p_value = p_value if p_value.startswith("<") else f"=\N{NO-BREAK SPACE}{p_value}"
     limits = "".join(f" {_capital(reason)}." for reason in reasons(pool, difference.other))
     scope = scope_of(pool.few_speakers, pool.speakers)
     bounds = with_speakers(points_interval, difference.ci95, difference.speaker_ci95, scope)
     return (
-        f"{found}: WER {percent(pool.main_system.normalized.wer)}{against}, a difference of {points(difference.wer)}"
-        f" percentage points (95 % confidence interval {bounds};"
+        f"{found}: {metric_name(metric)} {percent(pool.main_system.normalized.rate(metric))}{against}, a difference of"
+        f" {points(difference.value)} percentage points (95 % confidence interval {bounds};"
         f" p\N{NO-BREAK SPACE}{p_value}).{limits}"
     )
 
@@ -395,14 +403,17 @@ def _exceptions(difference: Difference, record: EvaluationRecord) -> str:
     return f" The verdict differs on some corpora: {exceptions}."
 
 
-def reasons_of(main_system: Outcome, other: Outcome, name: Callable[[str], str] = name_of) -> list[str]:
+def reasons_of(
+    main_system: Outcome, other: Outcome, name: Callable[[str], str] = name_of, primary: Metric = "wer"
+) -> list[str]:
     """
-    Return the limits of a comparison of two systems by word error rate.
+    Return the limits of a comparison of two systems by error rate.
 
     Args:
         main_system ([`~escoita.evaluation.verdicts.Outcome`]): Figures of the main system.
         other ([`~escoita.evaluation.verdicts.Outcome`]): Figures of the other system.
         name (`Callable[[str], str]`, *optional*): Function that returns the name of a system within a sentence.
+        primary (`str`, *optional*, defaults to `"wer"`): Metric that decides.
 
     Returns:
         `list[str]`: Clauses without a period; empty if nothing limits the comparison.
@@ -412,7 +423,7 @@ def reasons_of(main_system: Outcome, other: Outcome, name: Callable[[str], str] 
         for each in (main_system, other)
         if each.failed
     ]
-    if disagree(main_system, other):
+    if primary == "wer" and disagree(main_system, other):
         change = "higher" if main_system.cer > other.cer else "lower"
         wer = "lower" if change == "higher" else "higher"
         rates = f"{percent(main_system.cer)} against {percent(other.cer)}"
@@ -427,8 +438,9 @@ def reasons(result: CorpusResult, other: str, name: Callable[[str], str] = name_
     Returns:
         `list[str]`: Clauses; empty for a record of 0.1.0, which does not contain the necessary counts.
     """
-    compared = outcomes(result, other)
-    return reasons_of(*compared, name) if compared else []
+    compared, difference = outcomes(result, other), result.against(other)
+    primary: Metric = "cer" if difference and difference.cer is not None else "wer"
+    return reasons_of(*compared, name, primary) if compared else []
 
 
 def notes(

@@ -127,6 +127,8 @@ def outcomes(result: CorpusResult, other: str) -> tuple[Outcome, Outcome] | None
 
 
 def over_one(record: EvaluationRecord) -> list[tuple[CorpusResult, Outcome]]:
-    """Return each corpus and system whose WER is over 1, which only insertions can cause."""
+    """Return each corpus and system whose WER is over 1, which only insertions can cause, if the WER is primary."""
+    if record.primary != "wer":
+        return []
     found = [(result, outcome(each, result.n)) for result in record.rows for each in result.systems]
     return [(result, each) for result, each in found if each.wer > 1 and result.main_system.unusable is not None]

@@ -16,6 +16,7 @@ from escoita.inference.batching import batches_by_seconds
 from escoita.inference.outputs import ENDINGS
 from escoita.inference.transcriber import Transcriber
 from escoita.records.transcript import Segment, Transcript
+from escoita.utils.languages import join_texts
 
 
 # Endings of the files of a folder that are transcribed: those of the containers that the decoder reads. A file that is
@@ -271,7 +272,7 @@ class _Runner:
         found = [opened.texts[number] for number in range(len(opened.bounds))]
         most = self.transcriber.family.most_tokens(self.transcriber.model, self.transcriber.generation_settings)
         return Transcript(
-            text=" ".join(text for text, _, _ in found if text),
+            text=join_texts((text for text, _, _ in found), self.transcriber.generation_settings.language),
             audio_seconds=seconds(opened.recording.samples),
             compute_seconds=sum(spent for _, _, spent in found),
             tokens=sum(count for _, count, _ in found),

@@ -92,6 +92,7 @@ class TranscriptionRequest:
             lambda tokens: family.decode(self.transcriber.processor, _row(tokens))[0],
             family.most_tokens(model, generation_settings),
             self.started,
+            generation_settings.language,
         )
         known: Partial | None = None
         while known is None or known.transcript is None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from escoita.inference.fairness import Client
 from escoita.records.transcript import Segment, Transcript
+from escoita.utils.languages import join_texts
 
 
 # The replacement character, for bytes that are not yet a complete character.
@@ -96,6 +97,7 @@ class Progress:
         decode (`Callable`): The function that converts tokens to text.
         most_tokens (`float`): The token limit of a segment.
         started (`float`): The time of the request, by `time.perf_counter`.
+        language (`str`, *optional*): The tag of the language, which decides whether segments are joined with a space.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class Progress:
         decode: Callable[[Sequence[int]], str],
         most_tokens: float,
         started: float,
+        language: str = "",
     ):
         self.spans, self.audio_seconds, self.decode = spans, audio_seconds, decode
-        self.most_tokens, self.started = most_tokens, started
+        self.most_tokens, self.started, self.language = most_tokens, started, language
         self.before: int | None = None
         self.first_text_seconds: float | None = None
         self._tokens: dict[int, tuple[int, ...]] = {}
@@ -140,7 +143,7 @@ class Progress:
         texts = [each.text for each in ended]
         if len(ended) < len(self.spans):
             texts.append(self._grown(len(ended)))
-        text = " ".join(filter(None, texts))
+        text = join_texts(texts, self.language)
         if text and self.first_text_seconds is None:
             self.first_text_seconds = time.perf_counter() - self.started
         complete = len(ended) == len(self.spans)

@@ -22,6 +22,7 @@ from escoita.models.base_model import resolve_base
 from escoita.models.trained_prompt import check_prompt, trained_processor
 from escoita.records.training import AdapterRecord
 from escoita.records.transcript import NOTES, Segment, SpeechDetector, Transcript
+from escoita.utils.languages import join_texts
 from escoita.utils.processes import ahead, device, free_device_memory, is_out_of_memory, say
 
 
@@ -352,7 +353,7 @@ class Transcriber:
         own = sorted((item for item in found if item[0] == position), key=lambda item: item[1].start)
         segments = tuple(segment for _, segment, _, _ in own)
         return Transcript(
-            text=" ".join(segment.text for segment in segments if segment.text),
+            text=join_texts((segment.text for segment in segments), self.generation_settings.language),
             audio_seconds=group.clips[position],
             compute_seconds=sum(computing for _, _, computing, _ in own),
             tokens=sum(count for *_, count in own),

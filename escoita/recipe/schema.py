@@ -23,7 +23,9 @@ from pydantic import (
 
 from escoita.errors import RecipeError
 from escoita.metrics.normalizers import Normalizer, default_normalizer
+from escoita.metrics.primary import PrimaryMetric, primary_metric
 from escoita.recipe.errors import invalid_recipe, refuse_repeated_keys
+from escoita.records.evaluation import Metric
 from escoita.records.training import AdapterRecord, LanguageToken, Name, Prompt
 from escoita.utils.files import write_atomically
 from escoita.utils.languages import language_tag
@@ -183,7 +185,7 @@ class Validation(Section):
         200, ge=0, description="Number of clips of corpora.validation to transcribe, always the same; 0: only the loss"
     )
     patience: int | None = Field(
-        None, gt=0, description="Number of evaluations without a lower WER after which training stops"
+        None, gt=0, description="Number of evaluations without a lower primary rate after which training stops"
     )
 
 
@@ -237,6 +239,11 @@ class Evaluation(Section):
         " uzbek for uz, galician for gl, unicode-turkic for tr and its relatives, unicode for other languages. basic"
         " is Whisper's BasicTextNormalizer; bytes compares texts without composing characters",
         json_schema_extra=_without_default,
+    )
+    primary: PrimaryMetric = Field(
+        "auto",
+        description="Metric of verdicts, the gate, the best adapter and early stopping. auto: cer for languages that"
+        " have no spaces between words (Thai, Lao, Khmer, Burmese, Chinese, Japanese, Tibetan), else wer",
     )
     resamples: int = Field(1000, gt=0, description="Number of bootstrap resamples")
     base: bool = Field(True, description="Evaluate the base, too")
@@ -391,6 +398,11 @@ class Recipe(Section):
         if settings.retention and not settings.base:
             raise ValueError("retention: the adapter is compared with the base, which eval.base=false leaves out")
         return settings
+
+    @property
+    def primary(self) -> Metric:
+        """Return the primary metric, `wer` or `cer`."""
+        return primary_metric(self.eval.primary, self.language)
 
     @property
     def run_path(self) -> Path:

@@ -29,8 +29,14 @@ Tokens = Literal["words", "characters"]
 # The error rates of a record, by their fields in `Rates` and `MacroMean`, and the tokens that they count. Scoring,
 # report, summary, page, model-index and leaderboard entries loop over this table.
 METRICS: dict[str, Tokens] = {"wer": "words", "cer": "characters"}
+Metric = Literal["wer", "cer"]
 # The generated probes, which are not a corpus of the recipe; no corpus may have this name.
 PROBES = "probes"
+
+
+def _without_missing(written: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """Leave fields without a value out of a record, which is then the same as before they existed."""
+    return {key: value for key, value in written.items() if key not in fields or value is not None}
 
 
 class Rates(RecordModel):
@@ -68,6 +74,18 @@ class Rates(RecordModel):
     def edits(self) -> int:
         """Return the number of word edits, which is the numerator of the WER."""
         return self.substitutions + self.deletions + self.insertions
+
+    def rate(self, metric: Metric) -> float:
+        """Return the rate of a metric."""
+        return self.wer if metric == "wer" else self.cer
+
+    def ci95(self, metric: Metric) -> Interval:
+        """Return the interval of a metric."""
+        return self.wer_ci95 if metric == "wer" else self.cer_ci95
+
+    def speaker_ci95(self, metric: Metric) -> Interval | None:
+        """Return the interval of a metric over speakers."""
+        return self.wer_speaker_ci95 if metric == "wer" else self.cer_speaker_ci95
 
     def tokens(self, metric: str) -> int:
         """Return the reference tokens of a metric, which are its denominator."""
@@ -128,13 +146,14 @@ class Difference(RecordModel):
     Args:
         other (`str`): The other system.
         wer (`float`): The WER of the main system minus that of the other; below 0 is better.
-        ci95 (`tuple[float, float]`): The 95 % interval of the difference.
+        ci95 (`tuple[float, float]`): The 95 % interval of the difference of the primary metric.
         p_value (`float`): The two-sided p-value.
         verdict (`str`): The verdict: `better`, `worse`, `no measurable difference`, or `not comparable` if more than
             half of the hypotheses of a system are empty or loop, and it is not worse. `better for these speakers` and
             `worse for these speakers`, if there are fewer than ten and the interval over speakers includes 0.
         speaker_ci95 (`tuple[float, float]`, *optional*): The 95 % interval over speakers, if the bootstrap resamples
             clips of fewer than ten speakers.
+        cer (`float`, *optional*): The difference of the CER, if that is the primary metric.
     """
 
     other: Name
@@ -143,6 +162,21 @@ class Difference(RecordModel):
     p_value: float
     verdict: Verdict
     speaker_ci95: Interval | None = None
+    cer: float | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """Return the primary metric, to which interval, p-value and verdict belong."""
+        return "wer" if self.cer is None else "cer"
+
+    @property
+    def value(self) -> float:
+        """Return the difference of the primary metric."""
+        return self.wer if self.cer is None else self.cer
+
+    @model_serializer(mode="wrap")
+    def _omit_missing_cer(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_missing(serialize(self), "cer")
 
 
 class Slice(RecordModel):
@@ -155,6 +189,8 @@ class Slice(RecordModel):
         n (`int`): The number of utterances.
         reference_words (`int`): The number of reference words under the normalizer of the recipe.
         wer (`dict[str, float]`): The WER of each system under that normalizer.
+        reference_characters (`int`, *optional*): The number of reference characters, if the CER is the primary metric.
+        cer (`dict[str, float]`, *optional*): The CER of each system, if it is the primary metric.
     """
 
     by: Literal["duration", "speaker", "gender", "accent"]
@@ -162,6 +198,17 @@ class Slice(RecordModel):
     n: int
     reference_words: int
     wer: dict[str, float]
+    reference_characters: int | None = None
+    cer: dict[str, float] | None = None
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Return the rate of each system in the primary metric."""
+        return self.wer if self.cer is None else self.cer
+
+    @model_serializer(mode="wrap")
+    def _omit_missing_cer(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_missing(serialize(self), "reference_characters", "cer")
 
 
 class CorpusResult(RecordModel):
@@ -236,6 +283,14 @@ class MacroMean(RecordModel):
     cer: float
     wer_ci95: Interval
     cer_ci95: Interval
+
+    def rate(self, metric: Metric) -> float:
+        """Return the rate of a metric."""
+        return self.wer if metric == "wer" else self.cer
+
+    def ci95(self, metric: Metric) -> Interval:
+        """Return the interval of a metric."""
+        return self.wer_ci95 if metric == "wer" else self.cer_ci95
 
 
 class ProbeResult(RecordModel):
@@ -385,6 +440,7 @@ class EvaluationRecord(Record):
         retention (`list[CorpusResult]`): The results of adapter and base on test corpora of other languages, which
             are not in the pool; the differences measure forgetting.
         rescored ([`Scoring`], *optional*): The first settings, if the predictions were scored again with others.
+        primary (`str`): The metric of differences and verdicts, `wer` or `cer`.
     """
 
     made_by = "escoita eval"
@@ -398,6 +454,7 @@ class EvaluationRecord(Record):
     probes: list[ProbeResult]
     rescored: Scoring | None = None
     retention: list[CorpusResult] = []
+    primary: Metric = "wer"
 
     @property
     def main_system(self) -> System:

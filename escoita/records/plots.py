@@ -194,10 +194,11 @@ def _training(panels: Sequence["Axes"], training: TrainingRecord) -> None:
         wer = {point.step: 100 * point.wer for point in found if point.wer is not None}
         cer = {point.step: 100 * point.cer for point in found if point.cer is not None}
         _curves(panels[1], [("WER", wer), ("CER", cer)], "error rate, %", len(lines))
-        for step in (step for step in wer if step in (min(wer), training.kept_step)):
-            offset, side = ((5, 3), "left") if step == min(wer) else ((-4, 5), "right")
+        chosen = wer if training.primary == "wer" else cer
+        for step in (step for step in chosen if step in (min(chosen), training.kept_step)):
+            offset, side = ((5, 3), "left") if step == min(chosen) else ((-4, 5), "right")
             panels[1].annotate(
-                f"{wer[step]:.1f}", (step, wer[step]), offset, textcoords="offset points", ha=side, fontsize=8
+                f"{chosen[step]:.1f}", (step, chosen[step]), offset, textcoords="offset points", ha=side, fontsize=8
             )
     last = max(1, training.steps, *(step for _, values in lines for step in values))
     for axes in panels:

@@ -297,7 +297,8 @@ class TrainingRecord(Record):
         loss (`list[LossPoint]`): The learning curve.
         validation (`list[ValidationPoint]`): The validations during training.
         normalizer (`str`): The normalizer of the rates of `validation`.
-        kept_step (`int`, *optional*): The step of the saved adapter, which had the lowest WER; `None` if the last one
+        primary (`str`): The metric that selected the saved adapter, `wer` or `cer`.
+        kept_step (`int`, *optional*): The step of the saved adapter, which had the lowest rate; `None` if the last one
             was saved without validation.
         pace ([`Throughput`], *optional*): The throughput.
         processes (`int`): The number of processes.
@@ -342,6 +343,7 @@ class TrainingRecord(Record):
     loss: list[LossPoint] = Field(max_length=LOSS_POINTS)
     validation: list[ValidationPoint] = Field([], max_length=VALIDATION_POINTS)
     normalizer: str = "raw"
+    primary: Literal["wer", "cer"] = "wer"
     kept_step: int | None = None
     pace: Throughput | None = None
     processes: int = 1

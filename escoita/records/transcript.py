@@ -41,7 +41,7 @@ class Transcript:
     Store the transcript of a recording.
 
     Args:
-        text (`str`): The text of all segments, joined by spaces.
+        text (`str`): The text of all segments, joined by spaces if the language has spaces between words.
         audio_seconds (`float`): The length of the recording, in seconds.
         compute_seconds (`float`): The time of features, generation and decoding; in a batch, the share of the audio.
         tokens (`int`): The number of generated tokens.

@@ -8,6 +8,7 @@ from escoita.metrics.normalizers import UNNORMALIZED, normalizer
 from escoita.metrics.wer import Chunk, align, character_edits, word_edits
 from escoita.space.texts import translate
 from escoita.utils.formatting import percent
+from escoita.utils.languages import text_direction
 
 
 # Text and background color of each kind of difference.
@@ -85,7 +86,11 @@ def marked(comparison: Comparison, first: str, second: str, spoken_language: str
     if comparison.same:
         legend = f'<p class="legend">{html.escape(translate("differences.none", language))}</p>'
     words = " ".join(_pieces(comparison.chunks))
-    text = f'<p class="words" lang="{html.escape(spoken_language)}" dir="auto">{words}</p>' if words else ""
+    text = (
+        f'<p class="words" lang="{html.escape(spoken_language)}" dir="{text_direction(spoken_language)}">{words}</p>'
+        if words
+        else ""
+    )
     return f'<div class="differences">{legend}{text}{_rates(comparison, language)}</div>'
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from escoita.evaluation.presentation import Row, rows, titles_of
 from escoita.evaluation.verdicts import UNLIMITED, disagree, outcomes, over_one
+from escoita.metrics.primary import metric_name
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, CorpusResult, Difference, EvaluationRecord
 from escoita.space.texts import translate
@@ -114,16 +115,19 @@ def _limits(result: CorpusResult, title: str, language: str) -> Iterator[str]:
             values = {"corpus": title, "system": translate(f"compare.{name}", language)}
             counts = {"count": thousands(each.unusable), "clips": thousands(each.clips)}
             yield translate("about.failed", language, **values, **counts)
-    if disagree(adapter, base):
+    difference = result.against(BASE)
+    if difference and difference.cer is None and disagree(adapter, base):
         yield translate("about.disagree", language, corpus=title, cer=percent(adapter.cer), base=percent(base.cer))
 
 
 def _compared(title: str, difference: Difference, language: str) -> str:
-    by, low, high = (points(value) for value in (difference.wer, *difference.ci95))
+    by, low, high = (points(value) for value in (difference.value, *difference.ci95))
     verdict = UNLIMITED.get(difference.verdict, difference.verdict)
     if verdict == "better":  # the signs are removed, so the bounds are swapped
         low, high = high, low
     if verdict in ("better", "worse"):  # the sentence says lower or higher
         by, low, high = (value.lstrip(f"+{MINUS}") for value in (by, low, high))
     interval = f"95 %: {low} … {high}"
-    return translate(VERDICTS[difference.verdict], language, corpus=title, points=by, interval=interval)
+    metric = metric_name("wer" if difference.cer is None else "cer")
+    values = {"corpus": title, "points": by, "interval": interval, "metric": metric}
+    return translate(VERDICTS[difference.verdict], language, **values)

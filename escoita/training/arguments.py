@@ -64,7 +64,9 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
     for key, value in recipe.training.items():
         name = f"training.{key}"
         if key in SELECTION:
-            raise RecipeError("escoita itself keeps the adapter with the lowest WER", key=name, hint="leave it out")
+            raise RecipeError(
+                "escoita itself keeps the adapter with the lowest validation rate", key=name, hint="leave it out"
+            )
         if key in fixed or key.startswith("hub_"):
             raise RecipeError("this field is set by escoita", key=name, hint="leave it out")
         if key not in known:
@@ -156,7 +158,7 @@ def _refuse_contradictions(recipe: Recipe, requested: dict[str, Any]) -> None:
         raise RecipeError("nothing is evaluated, because training.eval_strategy is no", key="training.eval_on_start")
     if recipe.validation.patience and not (evaluated and recipe.validation.clips):
         reason = "validation.clips is 0" if evaluated else "training.eval_strategy is no"
-        raise RecipeError(f"no WER is computed during training, because {reason}", key="validation.patience")
+        raise RecipeError(f"no rate is computed during training, because {reason}", key="validation.patience")
     if requested.get("save_strategy") == "best":
         problem = "escoita keeps the best adapter next to the checkpoints"
         raise RecipeError(problem, key="training.save_strategy", hint="use one of steps, epoch, no")

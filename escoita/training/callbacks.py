@@ -17,6 +17,8 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK,
 from transformers.trainer_callback import ExportableState
 
 from escoita.errors import RecipeError
+from escoita.metrics.primary import metric_name, metrics_by_rank
+from escoita.records.evaluation import Metric
 from escoita.records.training import Throughput
 from escoita.run_directory import RunDirectory
 from escoita.training.checkpointing import checkpoints_by_step, folder_written
@@ -223,27 +225,32 @@ def set_tracking_folders(run: RunDirectory, names: Collection[str]) -> None:
 
 class BestAdapter(TrainerCallback, ExportableState):
     """
-    Keep the adapter with the lowest validation WER in `best/step-N/` of the run; of equals that with the lowest CER.
+    Keep the adapter with the lowest validation rate in `best/step-N/` of the run: that of the primary metric, and of
+    equals that of the other one.
 
     Checkpoints hold the state. A folder is kept as long as a checkpoint refers to it, so that a run can resume from
     any checkpoint.
 
     Args:
-        patience (`int`, *optional*): Number of evaluations without a lower WER after which training stops.
+        patience (`int`, *optional*): Number of evaluations without a lower rate after which training stops.
+        primary (`str`, *optional*, defaults to `"wer"`): The primary metric.
     """
 
-    def __init__(self, patience: int | None = None):
-        self.patience = patience
+    def __init__(self, patience: int | None = None, primary: Metric = "wer"):
+        self.patience, self.primary = patience, primary
         self.step: int | None = None
-        self.rates: list[float] = []  # WER, CER and loss at that step
-        self.not_improved = 0  # evaluations since the WER was lowered
+        self.rates: list[float] = []  # the primary rate, the other rate and the loss at that step
+        self.not_improved = 0  # evaluations since the primary rate was lowered
         self.evaluated: int | None = None  # the last evaluated step
         self.trained = False  # a step with a learning rate above 0 was taken; the first step of a warm-up has 0
 
     def state(self) -> dict[str, Any]:
         """Return the state that a checkpoint holds."""
         saved = ("step", "rates", "not_improved", "evaluated", "trained")
-        return {"args": {"patience": self.patience}, "attributes": {name: getattr(self, name) for name in saved}}
+        return {
+            "args": {"patience": self.patience, "primary": self.primary},
+            "attributes": {name: getattr(self, name) for name in saved},
+        }
 
     @property
     def out_of_patience(self) -> bool:
@@ -293,7 +300,7 @@ class BestAdapter(TrainerCallback, ExportableState):
         self.evaluated = state.global_step
         if not self.trained or "eval_wer" not in metrics:
             return
-        rates = [metrics["eval_wer"], metrics["eval_cer"], metrics["eval_loss"]]
+        rates = [metrics[f"eval_{metric}"] for metric in (*metrics_by_rank(self.primary), "loss")]
         lowered = not self.rates or rates[0] < self.rates[0]
         self.not_improved = 0 if lowered else self.not_improved + 1
         if lowered or rates < self.rates:
@@ -303,7 +310,9 @@ class BestAdapter(TrainerCallback, ExportableState):
                 save_weights(model, best_folder(args) / f"step-{self.step}", weights)
         if self.out_of_patience and state.global_step < state.max_steps:
             plural = "s" if self.not_improved > 1 else ""
-            say(f"Stopping after step {self.evaluated}: {self.not_improved} evaluation{plural} did not lower the WER")
+            name = metric_name(self.primary)
+            evaluations = f"{self.not_improved} evaluation{plural}"
+            say(f"Stopping after step {self.evaluated}: {evaluations} did not lower the {name}")
             control.should_training_stop = True
             control.should_save = False  # the end of the epoch follows, and saves
 
@@ -320,10 +329,11 @@ class BestAdapter(TrainerCallback, ExportableState):
         stopped = state.global_step < state.max_steps and not self.out_of_patience  # by a signal
         if self.step is None or stopped:
             return
-        say(f"Best adapter: step {self.step} (WER {self.rates[0]:.3f})")
-        base = next((entry.get("eval_wer") for entry in state.log_history if entry["step"] == 0), None)
+        name = metric_name(self.primary)
+        say(f"Best adapter: step {self.step} ({name} {self.rates[0]:.3f})")
+        base = next((entry.get(f"eval_{self.primary}") for entry in state.log_history if entry["step"] == 0), None)
         if base is not None and self.rates[0] >= base:
-            say(f"No adapter has a lower validation WER than the base (WER {base:.3f})")
+            say(f"No adapter has a lower validation {name} than the base ({name} {base:.3f})")
 
 
 def best_of(trainer: Any) -> BestAdapter:

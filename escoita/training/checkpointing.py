@@ -384,7 +384,11 @@ def _read_by_training(recipe: Recipe, finished: bool) -> dict[str, Any]:
     """Return the values of a recipe that affect the training."""
     values = recipe.model_dump(include=TRAINING_KEYS)
     if not finished:  # the validation curve depends on these
-        values |= {"validation.clips": recipe.validation.clips, "eval.normalizer": recipe.eval.normalizer}
+        values |= {
+            "validation.clips": recipe.validation.clips,
+            "eval.normalizer": recipe.eval.normalizer,
+            "eval.primary": recipe.primary,
+        }
     training = {key: value for key, value in recipe.training.items() if key not in RESOURCE_FIELDS | INTERVALS}
     # The batch size may change as long as an optimizer step holds as many clips.
     sizes = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}

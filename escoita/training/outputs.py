@@ -149,6 +149,7 @@ def training_record(
         loss=thinned(loss_points(state.log_history), LOSS_POINTS),
         validation=thinned(validation_points(state.log_history), VALIDATION_POINTS),
         normalizer=recipe.eval.normalizer,
+        primary=recipe.primary,
         kept_step=best_of(trainer).step,
         pace=trainer.throughput.record(),
         processes=trainer.args.world_size,

@@ -8,12 +8,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
+from escoita.metrics.primary import metric_name, metrics_by_rank
+from escoita.records.evaluation import Metric
 from escoita.utils import processes
 from escoita.utils.formatting import duration
 
 
 # The titles of the table of evaluations, with the width of each column.
-COLUMNS = {"step": 7, "epoch": 7, "loss": 9, "WER": 8, "CER": 8}
+COLUMNS = {"step": 7, "epoch": 7, "loss": 9}
+RATE_WIDTH = 8
 
 
 class TrainingProgress(TrainerCallback):
@@ -24,12 +27,15 @@ class TrainingProgress(TrainerCallback):
         json_logs (`bool`, *optional*, defaults to `False`): Whether to print one JSON object per log entry and
             evaluation on the standard output, instead of text on the standard error.
         console (`Console`, *optional*): The console of the text; that of all messages by default.
+        primary (`str`, *optional*, defaults to `"wer"`): The primary metric, which is the first in the table.
     """
 
-    def __init__(self, json_logs: bool = False, console: Console | None = None):
+    def __init__(self, json_logs: bool = False, console: Console | None = None, primary: Metric = "wer"):
         self.json_logs = json_logs
+        self.metrics = metrics_by_rank(primary)
+        self.columns = COLUMNS | {metric_name(metric): RATE_WIDTH for metric in self.metrics}
         self.console = console or processes.console
-        self.best: tuple[float, ...] | None = None  # WER, CER and loss
+        self.best: tuple[float, ...] | None = None  # the primary rate, the other rate and the loss
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._header_printed = False
@@ -70,7 +76,7 @@ class TrainingProgress(TrainerCallback):
         if self.json_logs:
             self._print_json("log", state, logs)
         elif self._bar:
-            best = f" best WER {self.best[0]:.3f}" if self.best else ""
+            best = f" best {metric_name(self.metrics[0])} {self.best[0]:.3f}" if self.best else ""
             self._bar.update(self._task, figures=f"loss {logs['loss']:.4g}{best}")
         else:
             line = f"Step {state.global_step} of {state.max_steps}: loss {logs['loss']:.4g}"
@@ -88,15 +94,15 @@ class TrainingProgress(TrainerCallback):
             self._print_json("evaluation", state, metrics)
             return
         if not self._header_printed:
-            self._print_row(list(COLUMNS))
+            self._print_row(list(self.columns))
             self._header_printed = True
-        figures = [metrics.get(f"eval_{key}") for key in ("loss", "wer", "cer")]
+        figures = [metrics.get(f"eval_{key}") for key in ("loss", *self.metrics)]
         row = [str(state.global_step), f"{state.epoch or 0:.2f}"]
         row += ["–" if figure is None else f"{figure:.4f}" for figure in figures]
         self._print_row(row, "  base" if state.global_step == 0 else "  best so far" if best else "")
         if self._bar and self.best:
             fields = self._bar.tasks[self._task].fields["figures"].split(" best")[0]
-            self._bar.update(self._task, figures=f"{fields} best WER {self.best[0]:.3f}")
+            self._bar.update(self._task, figures=f"{fields} best {metric_name(self.metrics[0])} {self.best[0]:.3f}")
 
     def on_train_end(self, args, state, control, **kwargs):
         self.close()
@@ -108,17 +114,17 @@ class TrainingProgress(TrainerCallback):
             self._bar = None
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
-        """Return whether an evaluation is the best so far, by WER, then CER, then loss, and remember it."""
+        """Return whether an evaluation is the best so far, by the primary rate first, and remember it."""
         if "eval_wer" not in metrics:
             return False
-        rates = tuple(metrics.get(f"eval_{key}", 0.0) for key in ("wer", "cer", "loss"))
+        rates = tuple(metrics.get(f"eval_{key}", 0.0) for key in (*self.metrics, "loss"))
         if self.best is not None and rates >= self.best:
             return False
         self.best = rates
         return True
 
     def _print_row(self, cells: list[str], note: str = "") -> None:
-        cells = [cell.rjust(width) for cell, width in zip(cells, COLUMNS.values(), strict=True)]
+        cells = [cell.rjust(width) for cell, width in zip(cells, self.columns.values(), strict=True)]
         processes.say(f"{''.join(cells)}{note}")
 
     def _time_left(self, state: Any) -> str:
@@ -132,16 +138,17 @@ class TrainingProgress(TrainerCallback):
         print(json.dumps(place | figures), flush=True)
 
 
-def show_progress(trainer: Any, json_logs: bool = False) -> None:
+def show_progress(trainer: Any, json_logs: bool = False, primary: Metric = "wer") -> None:
     """
     Replace the callbacks of Transformers that print by [`TrainingProgress`].
 
     Args:
         trainer (`Trainer`): The trainer, before it takes steps.
         json_logs (`bool`, *optional*, defaults to `False`): The same as for [`TrainingProgress`].
+        primary (`str`, *optional*, defaults to `"wer"`): The primary metric.
     """
     remove_printers(trainer)
-    trainer.add_callback(TrainingProgress(json_logs))
+    trainer.add_callback(TrainingProgress(json_logs, primary=primary))
 
 
 def close_progress(trainer: Any) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from escoita.data.loading import Gathered, gather, weighted
 from escoita.data.rows import Utterances
+from escoita.data.token_lengths import over_limit
 from escoita.data.transcripts import composed
 from escoita.models.base_model import Base
 from escoita.recipe.schema import Recipe
@@ -283,6 +284,10 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
     check_trainable(counts, recipe.method.trainable)
     for line in without_effect(recipe):
         say(line)
+    for split, corpora in datasets.gathered.items():
+        for name, (usable, _) in corpora.items():
+            if over := over_limit(usable, processor.tokenizer, recipe.eval.max_new_tokens):
+                say(f"{name}, {split}: {over}; raise eval.max_new_tokens above {over.most_tokens}")
     with stage("Trying one step on a small copy"):
         check_by_trial(recipe, family, processor, rows, adapted)
     return counts
@@ -401,13 +406,13 @@ def make_trainer(
             GradientWatch(family.tower_of),
             InitialWeights(),
             CheckpointingCheck(),
-            BestAdapter(recipe.validation.patience),
+            BestAdapter(recipe.validation.patience, recipe.primary),
         ],
         request=StopRequest(),
         data=data,
         validation_set=validation_set,
     )
-    show_progress(trainer, json_logs)
+    show_progress(trainer, json_logs, recipe.primary)
     prepare_precision(trainer.model)
     counts = count_trainable(family, trainer.model)
     check_trainable(counts, recipe.method.trainable)

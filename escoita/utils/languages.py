@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from unicodedata import bidirectional
 
 from escoita.errors import EscoitaError
 
@@ -283,6 +284,21 @@ def direction(tag: str | None) -> str:
     return "rtl" if script in RIGHT_TO_LEFT else "ltr" if script else "auto"
 
 
+def text_direction(tag: str | None) -> str:
+    """
+    Return the attribute `dir` of a text: `rtl` if its language is written from right to left, else `auto`.
+
+    With `auto` the first letter of the text decides, for texts in another script than that of their language.
+    """
+    return "rtl" if direction(tag) == "rtl" else "auto"
+
+
+def is_right_to_left(text: str) -> bool:
+    """Return whether the first letter of a text with a direction has that from right to left (Unicode, rule P2)."""
+    strong = (kind for kind in map(bidirectional, text) if kind in ("L", "R", "AL"))
+    return next(strong, "L") != "L"
+
+
 def without_spaces(tags: str) -> bool:
     """
     Return whether a language is written without spaces between words, as Thai, Khmer, Chinese and Japanese are.
@@ -293,6 +309,25 @@ def without_spaces(tags: str) -> bool:
         tags (`str`): The tag of the language; of several, separated by commas, any counts.
     """
     return any(script_of_language(tag.strip()) in _WITHOUT_SPACES for tag in tags.split(","))
+
+
+def join_texts(texts: Iterable[str], language: str) -> str:
+    """
+    Join the texts of consecutive stretches of a recording; empty ones are left out.
+
+    Args:
+        texts (`Iterable[str]`): The texts, without spaces at the edges.
+        language (`str`): The tag of the language; empty if it is not known.
+
+    Returns:
+        `str`: The text, with spaces between the stretches. If the language has no spaces between words, there is one
+        only between two words in Latin letters or digits.
+    """
+    spaced, joined = not without_spaces(language), ""
+    for text in filter(None, texts):
+        separated = spaced or (joined[-1:].isascii() and text[0].isascii())
+        joined += f" {text}" if joined and separated else text
+    return joined
 
 
 @dataclass(frozen=True)

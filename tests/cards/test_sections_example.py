@@ -3,6 +3,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from huggingface_hub import ModelCard
 
 from escoita.cards.build import build_card
 from escoita.cards.sections import example
@@ -17,6 +18,7 @@ from escoita.evaluation.predictions import (
 )
 from escoita.records.evaluation import CorpusResult, EvaluationRecord
 from escoita.run_directory import RunDirectory
+from tests.cards.card_samples import MARKDOWN
 from tests.cards.samples import evaluation, recipe, result, system, write_run
 
 
@@ -106,12 +108,12 @@ def test_the_example_has_the_median_wer_and_the_first_id(tmp_path: Path) -> None
     run = write_run(tmp_path, recipe(), evaluation_record=current())
     add_predictions(run, MEDIAN)  # WER 0, .5, 1, none, .5
     found = example(run, recipe(), current())
-    assert found and (found.id, found.wer, found.right) == ("c-1", 0.5, False)
+    assert found and (found.id, found.rate, found.right) == ("c-1", 0.5, False)
     card = build_card(run, recipe(), "user/base", "user/adapter")
     assert "whose WER of 50.00 % is the median" in card and "\n> a c\n\nReference: a b\n" in card
     add_predictions(run, [*MEDIAN, ("a", "a", 1.0), ("a", "a", 1.0)])
     found = example(run, recipe(), current())
-    assert found and (found.id, found.wer) == ("c-6", 0.0)
+    assert found and (found.id, found.rate) == ("c-6", 0.0)
     add_predictions(run, MEDIAN[:1] * 2 + MEDIAN[1:2] * 2)  # the first of two middle clips
     found = example(run, recipe(), current())
     assert found and (found.id, found.right) == ("c-1", True)
@@ -141,3 +143,22 @@ def test_an_example_needs_a_reference_with_words(tmp_path: Path) -> None:
     add_predictions(run, MEDIAN, "more")
     found = example(run, chosen, record)
     assert found and found.corpus == "more"
+
+
+@pytest.mark.parametrize("hypothesis, boxes", [("ئۇيغۇر تىلى", 1), ("ئۇيغۇر", 2)])
+def test_a_right_to_left_example_has_its_direction(tmp_path: Path, hypothesis: str, boxes: int) -> None:
+    run = write_run(tmp_path, recipe())
+    add_predictions(run, [("ئۇيغۇر تىلى", hypothesis, 1.0)])
+    card = build_card(run, recipe(), "user/base", "user/adapter")
+    kinds = [(token.type, token.content.strip()) for token in MARKDOWN.parse(ModelCard(card).text)]
+    opened = [place for place, token in enumerate(kinds) if token == ("html_block", '<div dir="rtl">')]
+    assert len(opened) == boxes == sum(content.startswith("</div>") for _, content in kinds)
+    assert all(kinds[place + 1][0] == "blockquote_open" for place in opened)
+    texts = [kinds[place + 3][1] for place in opened]
+    assert texts == [hypothesis, "ئۇيغۇر تىلى"][:boxes]
+
+
+def test_examples_in_other_scripts_have_no_markup(tmp_path: Path) -> None:
+    run = write_run(tmp_path, recipe())
+    add_predictions(run, ROWS)
+    assert "dir=" not in build_card(run, recipe(), "user/base", "user/adapter")

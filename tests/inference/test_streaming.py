@@ -106,3 +106,13 @@ def test_a_segment_at_the_token_limit_is_truncated() -> None:
 def test_an_error_event_is_raised() -> None:
     with pytest.raises(EscoitaError):
         progress().take(Failed(EscoitaError("broken")))
+
+
+def test_segments_of_a_language_without_spaces_are_joined_without_a_space() -> None:
+    known = Progress([(0.0, 1.0), (1.0, 2.0)], 2.0, letters, most_tokens=5, started=0.0, language="th")
+    known.take(SegmentFinished(0, "ภาษา", 4, 0.1))
+    known.take(generated(1, "ไทย"))
+    assert known.partial().text == "ภาษาไทย"
+    known.take(SegmentFinished(1, "ไทย", 3, 0.1))
+    transcript = known.partial().transcript
+    assert transcript is not None and transcript.text == "ภาษาไทย"

@@ -15,6 +15,7 @@ from transformers import TrainerControl, TrainerState
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
 from escoita.errors import RecipeError
+from escoita.records.evaluation import Metric
 from escoita.run_directory import RunDirectory
 from escoita.training import callbacks
 from escoita.training.arguments import sft_config
@@ -58,12 +59,20 @@ class Training:
         arguments: Further arguments of Trainer.
     """
 
-    def __init__(self, path: Path, found: list, steps: int = 6, patience: int | None = None, **arguments: Any):
+    def __init__(
+        self,
+        path: Path,
+        found: list,
+        steps: int = 6,
+        patience: int | None = None,
+        primary: Metric = "wer",
+        **arguments: Any,
+    ):
         saving = {"save_strategy": "steps", "save_steps": 2, "output_dir": str(path / "checkpoints")}
         evaluating = {"eval_strategy": "steps", "eval_steps": 1, "eval_delay": 0}
         logging = {"logging_strategy": "no", "logging_first_step": False}
         self.args = SimpleNamespace(**(saving | evaluating | logging | arguments))
-        self.found, self.steps, self.best = found, steps, BestAdapter(patience)
+        self.found, self.steps, self.best = found, steps, BestAdapter(patience, primary)
         self.model = Model()
         self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}], step_was_skipped=False)
         self.evaluated: list[int] = []
@@ -538,3 +547,10 @@ def test_tracking_is_off_by_default(tmp_path: Path) -> None:
     arguments = sft_config(recipe(), RunDirectory(tmp_path))
     assert arguments.report_to == [] and arguments.trackio_space_id is None
     assert (arguments.project, arguments.run_name) == ("escoita", "small")
+
+
+def test_the_primary_metric_selects_the_adapter_and_stops(tmp_path: Path) -> None:
+    found = [None, *((wer, cer, 1.0) for wer, cer in [(0.9, 0.5), (0.5, 0.6), (0.9, 0.4), (0.4, 0.7), (0.3, 0.7)])]
+    training = Training(tmp_path, [*found, (0.1, 0.8, 1.0)], patience=2, primary="cer").run()
+    assert (training.best.step, training.best.rates[0]) == (3, 0.4)
+    assert training.state.global_step == 5

@@ -8,12 +8,15 @@ from escoita.utils.languages import (
     LanguageError,
     closest,
     direction,
+    is_right_to_left,
     iso639,
+    join_texts,
     language_codes,
     language_tag,
     matching,
     name_and_tag,
     suggested_tag,
+    text_direction,
     without_spaces,
 )
 
@@ -171,3 +174,44 @@ def test_the_closest_languages() -> None:
     assert closest("ug", ["en", "zh", "gl"]) == ["zh"]
     assert closest("ast", ["es", "gl", "uz"]) == ["es", "gl"]
     assert closest("dv", ["es", "gl"]) == []
+
+
+@pytest.mark.parametrize(
+    "language, texts, joined",
+    [
+        ("gl", ["ola", "", "mundo"], "ola mundo"),
+        ("", ["ola", "mundo"], "ola mundo"),
+        ("th", ["ภาษา", "", "ไทย"], "ภาษาไทย"),
+        ("ja", ["飲む。", "そう"], "飲む。そう"),
+        ("zh", ["用 Python", "3 写"], "用 Python 3 写"),
+        ("zh", ["用 Python", "写"], "用 Python写"),
+        ("bo", ["བོད་", "སྐད"], "བོད་སྐད"),
+        ("ko", ["한국어", "문장"], "한국어 문장"),
+        ("th", [], ""),
+    ],
+)
+def test_stretches_are_joined(language: str, texts: list[str], joined: str) -> None:
+    assert join_texts(texts, language) == joined
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("ئۇيغۇر", True),
+        ("«שלום» abc", True),
+        ("abc שלום", False),
+        ("12 ދިވެހި", True),
+        ("ߒߞߏ", True),
+        ("—", False),
+        ("", False),
+    ],
+)
+def test_the_first_letter_decides_the_direction_of_a_text(text: str, expected: bool) -> None:
+    assert is_right_to_left(text) is expected
+
+
+@pytest.mark.parametrize(
+    "tag, expected", [("ug", "rtl"), ("ug-Latn", "auto"), ("gl", "auto"), ("", "auto"), (None, "auto")]
+)
+def test_texts_of_other_languages_decide_themselves(tag: str | None, expected: str) -> None:
+    assert text_direction(tag) == expected

@@ -16,6 +16,7 @@ from escoita.cards.verify.adapter import (
 from escoita.cards.verify.check import Check, compared, skipped
 from escoita.cards.verify.recompute import Differences, differing, same
 from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
+from escoita.metrics.primary import metric_name
 from escoita.models.weight_files import non_finite_tensors, tensor_headers
 from escoita.recipe.schema import Corpus, Lora, Recipe
 from escoita.records.data import CorpusData, DataRecord
@@ -206,12 +207,13 @@ def _course(training: TrainingRecord) -> Differences:
     if any(each.now <= each.before for each in extended) or limits[1:-1:2] != limits[2::2]:
         yield "extensions: the limits do not follow one another"
     compared_steps = (point for point in training.validation if point.step > training.comparable_since)
-    rates = {point.step: point.wer for point in compared_steps if point.wer is not None}
+    rates = {point.step: getattr(point, training.primary) for point in compared_steps if point.wer is not None}
     best = training.kept_step
     if best is not None and best not in rates:
         yield f"kept_step: step {best} was not evaluated according to training.json"
     elif best is not None and any(rate < rates[best] for step, rate in rates.items() if step > 0):
-        yield f"kept_step: another step than {best} has a lower validation WER in training.json"
+        metric = metric_name(training.primary)
+        yield f"kept_step: another step than {best} has a lower validation {metric} in training.json"
     if sum(training.trainable_parameters.values()) > training.parameters:
         yield "parameters: more trainable parameters than parameters in training.json"
 
@@ -295,13 +297,15 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
     """Yield a line for each setting of the recipe that differs from the evaluation."""
     main_system = evaluation.main_system
     first = evaluation.rescored or evaluation  # the card states a later scoring with other settings
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "normalizer": (recipe.eval.normalizer, first.normalizer),
         "resamples": (recipe.eval.resamples, first.resamples),
         "max_new_tokens": (recipe.eval.max_new_tokens, main_system.max_new_tokens),
         "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
         "num_beams": (recipe.eval.num_beams, main_system.decoding.num_beams),
     }
+    if evaluation.rows[0].main_system.unusable is not None:  # escoita 0.1.0 had one metric
+        pairs["primary"] = (recipe.primary, evaluation.primary)
     yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _token_limits(recipe, evaluation)
     yield from _beams(recipe, evaluation)

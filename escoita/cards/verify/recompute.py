@@ -48,7 +48,10 @@ def recomputed(
     require_scorable(published)
     # escoita 0.1.0 compared raw texts without composing characters.
     of_0_1 = may_be_of_0_1 and published.is_of_0_1
-    counted = score(folder, published.normalizer, published.resamples, published.predicted, compose=not of_0_1)
+    settings: dict[str, Any] = {"compose": not of_0_1}
+    if published.primary != "wer":
+        settings["primary"] = published.primary
+    counted = score(folder, published.normalizer, published.resamples, published.predicted, **settings)
     counted = counted.model_copy(update={"rescored": published.rescored})
     if of_0_1:
         shortened = [_as_of_0_1(result) for result in counted.corpora]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +12,8 @@ import pyarrow as pa
 from escoita.evaluation.errors import HashedReferencesError, MissingSystemError, OtherPredictionsError
 from escoita.evaluation.prediction_folder import read_folder
 from escoita.metrics.normalizers import normalizer
-from escoita.metrics.wer import align_all, word_edits
-from escoita.records.evaluation import CorpusResult, EvaluationRecord
+from escoita.metrics.wer import align_all, character_edits, word_edits
+from escoita.records.evaluation import CorpusResult, EvaluationRecord, Metric
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,11 @@ class ScoredPredictions:
     Args:
         corpus (`str`): Name of the corpus.
         rows (`pa.Table`): Predictions from [`~escoita.evaluation.predictions.read_predictions`].
-        references (`list[str]`): Normalized references.
-        hypotheses (`list[str]`): Normalized hypotheses.
-        edits (`np.ndarray`): Number of word edits of each utterance.
-        words (`np.ndarray`): Number of words of each reference.
+        references (`list[str]`): Normalized references; if the CER is the primary metric, with spaces between
+            characters, so that alignments and confusions are those of characters.
+        hypotheses (`list[str]`): Normalized hypotheses, in the same form.
+        edits (`np.ndarray`): Number of edits of each utterance, in words, or in characters for the CER.
+        words (`np.ndarray`): Number of words, or characters, of each reference.
     """
 
     corpus: str
@@ -37,8 +39,8 @@ class ScoredPredictions:
     words: np.ndarray
 
     @property
-    def wer(self) -> np.ndarray:
-        """Return the word error rate of each utterance; for an empty reference, the number of inserted words."""
+    def rates(self) -> np.ndarray:
+        """Return the primary error rate of each utterance; for an empty reference, the number of insertions."""
         return self.edits / np.maximum(1, self.words)
 
 
@@ -68,8 +70,8 @@ def read_scored_predictions(folder: Path, record: EvaluationRecord) -> dict[str,
         for name in names:
             if name not in corpus.tables:
                 raise MissingSystemError(path=folder / result.name, system=name)
-            part = _counted(result.name, corpus.tables[name], record.normalizer)
-            if not _made_from(result, name, part):
+            part = _counted(result.name, corpus.tables[name], record)
+            if not _made_from(result, name, part, record.primary):
                 raise OtherPredictionsError(
                     f"results.json was computed from other predictions of {name}", path=folder / result.name
                 )
@@ -77,21 +79,32 @@ def read_scored_predictions(folder: Path, record: EvaluationRecord) -> dict[str,
     return scored
 
 
-def _counted(corpus: str, rows: pa.Table, normalizer_name: str) -> ScoredPredictions:
-    normalize = normalizer(normalizer_name)
+def _counted(corpus: str, rows: pa.Table, record: EvaluationRecord) -> ScoredPredictions:
+    normalize = normalizer(record.normalizer)
     references, hypotheses = (
         [normalize(text) for text in rows[name].to_pylist()] for name in ("reference", "hypothesis")
     )
-    edits = word_edits(references, hypotheses)
+    if record.primary == "cer":
+        edits = character_edits(references, hypotheses)
+        references, hypotheses = ([_spaced(text) for text in texts] for texts in (references, hypotheses))
+    else:
+        edits = word_edits(references, hypotheses)
     return ScoredPredictions(corpus, rows, references, hypotheses, edits.total, edits.reference)
 
 
-def _made_from(result: CorpusResult, system: str, part: ScoredPredictions) -> bool:
+def _spaced(text: str) -> str:
+    """Return a text with spaces between its characters, each of them with its marks."""
+    spaced = "".join(char if category(char)[0] == "M" else f" {char}" for char in text)
+    return " ".join(spaced.split())
+
+
+def _made_from(result: CorpusResult, system: str, part: ScoredPredictions, primary: Metric) -> bool:
     """Return whether the predictions give the figures of the record."""
     if (recorded := result.of(system)) is None:
         return False
-    rates = recorded.normalized
-    return (result.n, rates.edits, rates.reference_words) == (len(part.edits), part.edits.sum(), part.words.sum())
+    rates, edits, length = recorded.normalized, part.edits.sum(), part.words.sum()
+    made = edits == (rates.edits if primary == "wer" else round(rates.cer * rates.reference_characters))
+    return bool(made) and (result.n, rates.tokens(primary)) == (len(part.edits), length)
 
 
 @dataclass(frozen=True)

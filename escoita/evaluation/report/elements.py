@@ -19,8 +19,9 @@ from escoita.evaluation.predictions import public_speakers
 from escoita.evaluation.report.data import Confusions, ScoredPredictions
 from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
 from escoita.metrics.error_types import find_faults
+from escoita.metrics.primary import metric_name
 from escoita.metrics.wer import Chunk, align
-from escoita.records.evaluation import EvaluationRecord, Slice
+from escoita.records.evaluation import METRICS, EvaluationRecord, Slice
 from escoita.utils.formatting import percent, thousands
 
 
@@ -130,7 +131,7 @@ def worst_utterances(predictions: Sequence[ScoredPredictions], limit: int) -> li
         predictions (`Sequence[ScoredPredictions]`): Predictions of one system, by corpus.
         limit (`int`): Maximum number of utterances.
     """
-    edits, rates = (np.concatenate([getattr(part, name) for part in predictions]) for name in ("edits", "wer"))
+    edits, rates = (np.concatenate([getattr(part, name) for part in predictions]) for name in ("edits", "rates"))
     order = np.lexsort((-rates, -edits))[: min(limit, np.count_nonzero(edits))]
     starts = np.cumsum([0, *(len(part.edits) for part in predictions)])
     places = (np.searchsorted(starts, order, side="right") - 1).tolist()
@@ -274,23 +275,25 @@ def plots(record: EvaluationRecord, predictions: Mapping[str, Sequence[ScoredPre
         predictions (`Mapping[str, Sequence[ScoredPredictions]]`): Predictions of each system, by corpus.
     """
     scope = ", all corpora pooled" if len(record.corpora) > 1 else ""
-    caption = "Word error rate with its 95 % confidence interval; the table above contains the same figures."
-    drawn = [Plot("wer-by-corpus", "WER by corpus", caption, wer_by_corpus(record))]
+    metric = metric_name(record.primary)
+    kind = {"wer": "Word", "cer": "Character"}[record.primary]
+    caption = f"{kind} error rate with its 95 % confidence interval; the table above contains the same figures."
+    drawn = [Plot("wer-by-corpus", f"{metric} by corpus", caption, wer_by_corpus(record))]
     if by_duration := wer_by_duration(record):
         parts = [part for part in record.rows[-1].slices if part.by == "duration"]
-        title = f"WER by duration of the clip{scope}"
-        caption = "n is the number of clips. A WER that is computed from few clips is imprecise."
+        title = f"{metric} by duration of the clip{scope}"
+        caption = f"n is the number of clips. A {metric} that is computed from few clips is imprecise."
         drawn.append(Plot("wer-by-duration", title, caption, by_duration, _slices(title, parts, record)))
-    rates = {name: np.concatenate([part.wer for part in parts]) for name, parts in predictions.items()}
+    rates = {name: np.concatenate([part.rates for part in parts]) for name, parts in predictions.items()}
     columns = {name: shares(found) for name, found in rates.items()}
     rows = [[label, *(share(column[row]) for column in columns.values())] for row, label in enumerate(SHARES)]
-    title = f"Distribution of the WER over utterances{scope}"
+    title = f"Distribution of the {metric} over utterances{scope}"
     caption = (
         "The bin 0 contains utterances without errors, the bin \N{LESS-THAN OR EQUAL TO}\N{NO-BREAK SPACE}10 contains"
-        " utterances with a WER above 0 and up to 10 %, and so on."
+        f" utterances with a {metric} above 0 and up to 10 %, and so on."
     )
-    table = Table(title, ["WER, %", *columns], rows)
-    return [*drawn, Plot("wer-distribution", title, caption, wer_distribution(rates), table)]
+    table = Table(title, [f"{metric}, %", *columns], rows)
+    return [*drawn, Plot("wer-distribution", title, caption, wer_distribution(rates, record.primary), table)]
 
 
 def slice_tables(record: EvaluationRecord, speakers: Mapping[str, Iterable[str]]) -> list[Table]:
@@ -324,17 +327,17 @@ def confusion_tables(counted: Confusions) -> list[ConfusionTable]:
 
 
 def _slices(title: str, parts: Sequence[Slice], record: EvaluationRecord) -> Table:
-    systems = [system.name for system in record.systems]
+    systems, unit = [system.name for system in record.systems], METRICS[record.primary]
     rows = [
         [
             part.value,
             thousands(part.n),
-            thousands(part.reference_words),
-            *(percent(part.wer[name]) for name in systems),
+            thousands(part.reference_words if part.reference_characters is None else part.reference_characters),
+            *(percent(part.rates[name]) for name in systems),
         ]
         for part in parts
     ]
-    return Table(title, ["", "clips", "words", *systems], rows)
+    return Table(title, ["", "clips", unit, *systems], rows)
 
 
 def _most(counts: Counter[tuple[str, ...]]) -> tuple[list[tuple[list[str], int]], int]:

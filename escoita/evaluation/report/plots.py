@@ -9,7 +9,8 @@ import numpy as np
 from escoita.evaluation.aggregate import count
 from escoita.evaluation.counts import forms_of
 from escoita.evaluation.prediction_folder import read_folder
-from escoita.records.evaluation import CorpusResult, EvaluationRecord, Slice
+from escoita.metrics.primary import metric_name
+from escoita.records.evaluation import METRICS, CorpusResult, EvaluationRecord, Metric, Slice
 from escoita.records.plots import COLORS, GREY, svg
 
 
@@ -35,18 +36,23 @@ def drawings(folder: Path, record: EvaluationRecord) -> dict[str, str]:
     systems = [system.name for system in record.systems]
     _, read = read_folder(folder, [result.name for result in record.corpora], systems)
     counted = [count(corpus, record.normalizer).columns for corpus in read]
-    form = forms_of(record.normalizer)[0]
+    form, tokens = forms_of(record.normalizer)[0], METRICS[record.primary]
     rates = {
         name: np.concatenate(
-            [columns[form, "words", name] / np.maximum(1, columns[form, "words"]) for columns in counted]
+            [columns[form, tokens, name] / np.maximum(1, columns[form, tokens]) for columns in counted]
         )
         for name in systems
     }
-    drawn = {"wer-by-corpus.svg": wer_by_corpus(record), "wer-distribution.svg": wer_distribution(rates)}
+    drawn = {
+        "wer-by-corpus.svg": wer_by_corpus(record),
+        "wer-distribution.svg": wer_distribution(rates, record.primary),
+    }
     by_duration = wer_by_duration(record)
     return drawn | ({"wer-by-duration.svg": by_duration} if by_duration else {})
 
 
+# Names of the metrics in titles. The names of the files are the same for both.
+_NAMES: dict[Metric, str] = {"wer": "Word error rate", "cer": "Character error rate"}
 # Systems differ by marker and fill too, for color blindness and print.
 _MARKERS = "oDs^vP"
 _FILLED = (1.0, 0.0, 0.45, 0.15, 0.75, 0.3)
@@ -73,10 +79,14 @@ def wer_by_corpus(record: EvaluationRecord) -> str:
     """
     height = _FRAME + _ROW * sum(len(result.systems) + _GAP for result in record.rows)
     figures = {
-        result.name: {each.system: [each.normalized.wer, *each.normalized.wer_ci95] for each in result.systems}
+        result.name: {
+            each.system: [each.normalized.rate(record.primary), *each.normalized.ci95(record.primary)]
+            for each in result.systems
+        }
         for result in record.rows
     }
-    return svg("Word error rate by corpus", lambda axes: _by_corpus(axes, record.rows), (7.0, height), figures=figures)
+    title = f"{_NAMES[record.primary]} by corpus"
+    return svg(title, lambda axes: _by_corpus(axes, record.rows, record.primary), (7.0, height), figures=figures)
 
 
 def wer_by_duration(record: EvaluationRecord) -> str | None:
@@ -93,19 +103,23 @@ def wer_by_duration(record: EvaluationRecord) -> str | None:
     systems = [system.name for system in record.systems]
     if not parts:
         return None
-    figures = {part.value: {"n": part.n, "wer": {system: part.wer[system] for system in systems}} for part in parts}
-    return svg("Word error rate by duration", lambda axes: _by_duration(axes, parts, systems), figures=figures)
+    metric = record.primary
+    figures = {part.value: {"n": part.n, metric: {system: part.rates[system] for system in systems}} for part in parts}
+    title = f"{_NAMES[metric]} by duration"
+    return svg(title, lambda axes: _by_duration(axes, parts, systems, metric), figures=figures)
 
 
-def wer_distribution(rates: Mapping[str, np.ndarray]) -> str:
+def wer_distribution(rates: Mapping[str, np.ndarray], metric: Metric = "wer") -> str:
     """
-    Draw the distribution of the word error rate over utterances.
+    Draw the distribution of the error rate over utterances.
 
     Args:
         rates (`Mapping[str, np.ndarray]`): Rate of every utterance, of shape `(utterances,)`, for each system.
+        metric (`str`, *optional*, defaults to `"wer"`): Metric of the rates.
     """
     figures = {system: dict(zip(SHARES, shares(found), strict=True)) for system, found in rates.items()}
-    return svg("Utterances by word error rate", lambda axes: _distribution(axes, rates), figures=figures)
+    title = f"Utterances by {_NAMES[metric].lower()}"
+    return svg(title, lambda axes: _distribution(axes, rates, metric), figures=figures)
 
 
 def shares(rates: np.ndarray) -> list[float]:
@@ -121,44 +135,44 @@ def shares(rates: np.ndarray) -> list[float]:
     return [count / max(1, len(rates)) for count in counts]
 
 
-def _by_corpus(axes: "Axes", rows: Sequence[CorpusResult]) -> None:
+def _by_corpus(axes: "Axes", rows: Sequence[CorpusResult], metric: Metric) -> None:
     top = 0.0
     ticks = []
     for result in rows:
         systems = len(result.systems)
         for place, each in enumerate(result.systems):
-            wer, y = 100 * each.normalized.wer, top + place
-            low, high = (100 * bound for bound in each.normalized.wer_ci95)
+            rate, y = 100 * each.normalized.rate(metric), top + place
+            low, high = (100 * bound for bound in each.normalized.ci95(metric))
             axes.hlines(y, low, high, color=_color(place), linewidth=1.6)
             label = each.system if result is rows[0] else None
             marker = _MARKERS[place % len(_MARKERS)]
-            axes.plot(wer, y, marker, color=_color(place), markersize=5, label=label, clip_on=False)
-            axes.annotate(f"{wer:.1f}", (high, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
+            axes.plot(rate, y, marker, color=_color(place), markersize=5, label=label, clip_on=False)
+            axes.annotate(f"{rate:.1f}", (high, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
         ticks.append(top + (systems - 1) / 2)
         top += systems + _GAP
     axes.set_yticks(ticks, [result.name for result in rows])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(top - _GAP - 0.3, -0.7)
-    highest = max(each.normalized.wer_ci95[1] for result in rows for each in result.systems)
+    highest = max(each.normalized.ci95(metric)[1] for result in rows for each in result.systems)
     axes.set_xlim(0, max(1.0, 108 * highest))
-    axes.set_xlabel("WER, %, with 95 % interval")
+    axes.set_xlabel(f"{metric_name(metric)}, %, with 95 % interval")
     axes.grid(axis="x")
     _legend(axes, len(rows[0].systems))
 
 
-def _by_duration(axes: "Axes", parts: Sequence[Slice], systems: Sequence[str]) -> None:
-    drawn = _bars(axes, {system: [100 * part.wer[system] for part in parts] for system in systems})
+def _by_duration(axes: "Axes", parts: Sequence[Slice], systems: Sequence[str], metric: Metric) -> None:
+    drawn = _bars(axes, {system: [100 * part.rates[system] for part in parts] for system in systems})
     if len(parts) * len(systems) <= _MOST_LABELLED:
         for bars in drawn:
             axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=GREY)
     axes.set_xticks(range(len(parts)), [f"{part.value}\nn = {part.n:,}" for part in parts])
-    axes.set_ylabel("WER, %")
+    axes.set_ylabel(f"{metric_name(metric)}, %")
 
 
-def _distribution(axes: "Axes", rates: Mapping[str, np.ndarray]) -> None:
+def _distribution(axes: "Axes", rates: Mapping[str, np.ndarray], metric: Metric) -> None:
     _bars(axes, {system: [100 * share for share in shares(found)] for system, found in rates.items()})
     axes.set_xticks(range(len(SHARES)), SHARES)
-    axes.set_xlabel("WER of the utterance, %")
+    axes.set_xlabel(f"{metric_name(metric)} of the utterance, %")
     axes.set_ylabel("% of utterances")
 
 

@@ -24,12 +24,13 @@ from escoita.evaluation.report.elements import (
     with_players,
     worst_utterances,
 )
+from escoita.metrics.primary import metrics_by_rank
 from escoita.records.evaluation import METRICS, CorpusResult, EvaluationRecord
 from escoita.resources import resource
 from escoita.run_directory import RunDirectory
 from escoita.utils import formatting as figures
 from escoita.utils.files import write_atomically
-from escoita.utils.languages import name_and_tag
+from escoita.utils.languages import name_and_tag, text_direction, without_spaces
 from escoita.utils.processes import say
 
 
@@ -108,7 +109,9 @@ def write_report(
         title=title or presentation.model_of(record.main_system),
         record=record,
         main_system=record.main_system,
-        metrics=list(METRICS),
+        metrics=metrics_by_rank(record.primary),
+        primary=record.primary,
+        without_spaces=without_spaces(record.pooled.language),
         rows=presentation.rows(record),
         retention=presentation.retention_rows(record.retention),
         verdicts=presentation.verdicts(record),
@@ -171,7 +174,7 @@ def _environment() -> Environment:
         digest,
     )
     environment.filters |= {function.__name__: function for function in functions}
-    environment.filters["name_and_tag"] = name_and_tag
+    environment.filters |= {"name_and_tag": name_and_tag, "text_direction": text_direction}
     environment.filters["name"] = presentation.name_of
     environment.filters["decoding"] = presentation.decoding_text
     environment.filters["conditions"] = presentation.conditions_text

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from escoita.errors import EscoitaError, RecipeError, RecordError
 from escoita.hub.files import adapter_record
+from escoita.metrics.primary import metric_name, metrics_by_rank
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import AdapterRecord, TrainingRecord
@@ -170,11 +171,12 @@ def about(demo: "Demo", language: str, plots: bool = True) -> str:
     records, text = read_published(demo.published), partial(translate, language=language)
     evaluation, recipe = records.evaluation, records.recipe
     link = recipe.card.license_link if recipe else None
+    metric = metric_name(evaluation.primary if evaluation else "wer")
     return _template().render(
         language=language,
         text=text,
         unreadable=records.unreadable,
-        metrics=list(METRICS),
+        metrics=metrics_by_rank(evaluation.primary) if evaluation else list(METRICS),
         language_name=partial(language_name, language=language),
         names=names(evaluation, language) if evaluation else {},
         tables=tables(evaluation, recipe, language) if evaluation else [],
@@ -182,7 +184,9 @@ def about(demo: "Demo", language: str, plots: bool = True) -> str:
         other_base=bool(evaluation and evaluation.main_system.expected_base_sha256),
         command=_evaluation_command(demo),
         plots=[
-            Plot(text(PLOTS[name]) if name in PLOTS else name, url) for name, url in records.plots.items() if plots
+            Plot(text(PLOTS[name], metric=metric) if name in PLOTS else name, url)
+            for name, url in records.plots.items()
+            if plots
         ],
         base=short_name(demo.base),
         adapters=[Adapter(name, _record_of(source)) for name, source in demo.adapters.items()],

@@ -17,6 +17,7 @@ from escoita.data.clips import ClipWarnings, cached_seconds, check_clips
 from escoita.data.loading import refuse_over_share, refuse_silence
 from escoita.data.readers import read_corpus
 from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances
+from escoita.data.token_lengths import over_limit
 from escoita.errors import AudioError
 from escoita.models import family_of
 from escoita.models.loading import skip_list
@@ -309,6 +310,7 @@ def find_corpora(
     marks: Collection[str],
     trained: Sampled,
     text_problem: Callable[[str], str] | None = None,
+    tokenizer: Any = None,
 ) -> Iterator[Finding]:
     """
     Read all rows of each corpus, and decode some of its clips.
@@ -319,6 +321,8 @@ def find_corpora(
         marks (`Collection[str]`): The special tokens of the model, which transcripts must not contain.
         trained ([`Sampled`]): The sample of the training split, which is filled.
         text_problem (`Callable[[str], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
+        tokenizer (`PreTrainedTokenizer`, *optional*): The tokenizer of the base, if it is known; all transcripts are
+            compared with `eval.max_new_tokens`.
     """
     validated = "eval_strategy" not in recipe.training or training_value(recipe, "eval_strategy") != "no"
     read = {"train", "validation"} if validated else {"train"}
@@ -328,12 +332,34 @@ def find_corpora(
             into = trained if split == "train" else Sampled()
             problem = text_problem if split != "test" else None
             about = f"{split} {corpus.name}"
-            for finding in findings_of(
-                about, partial(_find_corpus, about, corpus, recipe, limit, marks, into, problem)
-            ):
+            found = findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into, problem))
+            if tokenizer is not None and into.rows:
+                rows = into.rows[-1]
+                found += findings_of(
+                    about, partial(find_over_limit, recipe, about, rows, max_audio_seconds, tokenizer)
+                )
+            for finding in found:
                 yield finding if split in read else _not_read(finding)
     if trained.clips and not trained.in_epoch:
         yield Finding("refusal", "train", "with the weights of corpora.train, an epoch has no clip", "raise weight")
+
+
+def find_over_limit(
+    recipe: Recipe, about: str, rows: Utterances, max_audio_seconds: float, tokenizer: Any
+) -> Iterator[Finding]:
+    """
+    Compare the transcripts of a corpus with the token limit of a transcript.
+
+    Args:
+        recipe ([`Recipe`]): The recipe, with the limit.
+        about (`str`): The split and the name of the corpus.
+        rows ([`~escoita.data.rows.Utterances`]): The rows; longer clips are left out, as each segment has the limit.
+        max_audio_seconds (`float`): The longest clip that the model accepts, in seconds.
+        tokenizer (`PreTrainedTokenizer`): The tokenizer of the base.
+    """
+    whole = rows.where(~(known_seconds(rows) > max_audio_seconds))
+    if over := over_limit(whole, tokenizer, recipe.eval.max_new_tokens):
+        yield Finding("warning", about, str(over), f"raise eval.max_new_tokens above {over.most_tokens}")
 
 
 def spread(rows: Utterances, count: int) -> np.ndarray:

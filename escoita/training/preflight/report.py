@@ -181,7 +181,8 @@ def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: b
     processor = loaded.get("processor")
     marks = sorted(special_tokens_of(processor.tokenizer).values()) if processor else ()
     problem = partial(family.text_problem, processor) if processor else None
-    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, problem)
+    tokenizer = processor.tokenizer if processor else None
+    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, problem, tokenizer)
     if processor and sampled.clips:
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
         yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))

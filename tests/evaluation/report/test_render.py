@@ -259,3 +259,11 @@ def test_speakers_have_their_number_their_rates_and_published_names(tmp_path: Pa
     assert "zoe" not in page
     assert "s001240.00 %50.00 %" in text and "s0032450.00 %50.00 %" in text
     assert "3 speakers" in text and "over clips of these 3 speakers" in text
+
+
+def test_texts_have_the_direction_of_their_language(tmp_path: Path) -> None:
+    write_rows(tmp_path, [("ئۇيغۇر تىلى", "ئۇيغۇر", "ئۇيغۇر.")], "ug-clips", "ug")
+    write_rows(tmp_path, [("unha luz", "a luz", "a luz.")], "gl-clips", "gl")
+    page = write_report(tmp_path, score(tmp_path, "unicode", resamples=20)).read_text("utf-8")
+    assert 'lang="ug" dir="rtl"' in page and 'lang="gl" dir="auto"' in page
+    assert 'lang="ug" dir="auto"' not in page and '<html lang="en">' in page

@@ -1,0 +1,87 @@
+"""Test the choice of the primary metric, and that it decides verdicts, tables and sentences."""
+
+from pathlib import Path
+
+import pytest
+
+from escoita.cards.interpretation import interpretation
+from escoita.cards.metadata import expected_index
+from escoita.cli.tables import print_evaluation
+from escoita.evaluation.aggregate import score
+from escoita.evaluation.gate import gate
+from escoita.evaluation.presentation import verdicts
+from escoita.evaluation.report.render import write_report
+from escoita.metrics.primary import PrimaryMetric, metric_name, metrics_by_rank, primary_metric
+from escoita.records.evaluation import EvaluationRecord
+from tests.cards.samples import recipe
+from tests.evaluation.samples import write_rows
+
+
+THAI = "ภาษาไทยเป็นภาษาราชการ"
+
+
+@pytest.mark.parametrize(
+    "setting, language, metric",
+    [
+        ("auto", "gl", "wer"),
+        ("auto", "ko", "wer"),
+        ("auto", "th", "cer"),
+        ("auto", "km", "cer"),
+        ("auto", "ja", "cer"),
+        ("auto", "yue", "cer"),
+        ("auto", "zh-Latn", "wer"),
+        ("auto", "", "wer"),
+        ("wer", "th", "wer"),
+        ("cer", "gl", "cer"),
+    ],
+)
+def test_the_language_decides(setting: PrimaryMetric, language: str, metric: str) -> None:
+    assert primary_metric(setting, language) == metric
+
+
+def test_names_and_order() -> None:
+    assert (metric_name("wer"), metric_name("cer")) == ("WER", "CER")
+    assert (metrics_by_rank("wer"), metrics_by_rank("cer")) == (["wer", "cer"], ["cer", "wer"])
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> EvaluationRecord:
+    """Return the evaluation of 40 clips that both systems transcribe with errors, the base with more of them."""
+    write_rows(tmp_path, [(THAI, THAI[:-1], THAI[:-6])] * 40, language="th")
+    found = score(tmp_path, "unicode", 100, primary="cer")
+    found.write(tmp_path / "results.json")
+    return EvaluationRecord.read(tmp_path / "results.json")
+
+
+def test_the_cer_decides_the_verdict(record: EvaluationRecord, tmp_path: Path) -> None:
+    (result,) = record.corpora
+    assert [each.normalized.wer for each in result.systems] == [1.0, 1.0]
+    (found,) = result.differences
+    assert (found.wer, found.verdict) == (0.0, "better")
+    assert found.value == found.cer == pytest.approx(-5 / len(THAI))
+    assert all(part.cer and part.rates == part.cer for part in result.slices)
+    assert score(tmp_path, "unicode", 100).corpora[0].differences[0].verdict == "no measurable difference"
+
+
+def test_texts_name_the_cer(record: EvaluationRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ((_, sentence),) = verdicts(record)
+    assert "CER" in sentence and "WER" not in sentence
+    assert not any("WER" in sentence for sentence in interpretation(record, {"clips": "Clips"}))
+    index = expected_index(recipe(), record)
+    assert [entry.metric_type for entry in index[:2]] == ["cer", "wer"]
+    print_evaluation(tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.index("CER") < printed.index("WER") and "raw CER" in " ".join(printed.split())
+    page = write_report(tmp_path, record).read_text("utf-8")
+    assert "CER by corpus" in page and "WER by corpus" not in page and "character error" in page
+
+
+def test_the_gate_compares_the_cer(record: EvaluationRecord, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    write_rows(old, [(THAI, THAI)] * 40, language="th", systems=["adapter"])
+    score(old, "unicode", 100, primary="cer").write(old / "results.json")
+    found = gate(tmp_path / "results.json", old / "results.json")
+    assert not found.passed and found.found("worse") == ["clips"]
+    assert found.compared[0].rates == (pytest.approx(1 / len(THAI)), 0.0)
+    assert found.metric == "cer" and "New CER" in found.markdown()
+    assert gate(tmp_path / "results.json", tmp_path / "results.json", 0.01).over == ["clips"]
