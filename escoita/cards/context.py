@@ -187,6 +187,8 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "limits": limits(evaluation),
         "retention": [
             {"title": row.title, "result": row.result, "adapter": row.systems[0], "base": base, "metric": metric}
+            | {"adapter_interval": row.systems[0].interval(metric), "base_interval": base.interval(metric)}
+            | {"difference_interval": base.difference_interval}
             for row in retention_rows(evaluation.retention, titles)
             if (base := row.of(BASE)) and base.difference and (metric := base.difference.metric)
         ],

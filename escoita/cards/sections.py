@@ -72,8 +72,9 @@ def example(run: RunDirectory, recipe: Recipe, evaluation: EvaluationRecord) -> 
     """
     Choose the example of a card: the clip with the median rate of the first corpus with published references.
 
-    The clips with words in their references are sorted by their rate in the primary metric and then by published id, which does not depend on the
-    names of speakers; the example is the middle one, or the first of two. Records of escoita 0.1.0 have another rule.
+    The clips with words in their references are sorted by their rate in the primary metric and then by published id,
+    which does not depend on the names of speakers; the example is the middle one, or the first of two. Records of
+    escoita 0.1.0 have another rule.
 
     Args:
         run ([`~escoita.run_directory.RunDirectory`]): Run directory with the predictions.
