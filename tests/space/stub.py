@@ -38,14 +38,16 @@ def tone(length: float) -> np.ndarray:
 
 
 def write_clip(path: Path, length: float = 1.0) -> Path:
-    """Write a tone in the format of the suffix."""
+    """Write a tone that changes its level, as a steady one would be silence, in the format of the suffix."""
+    samples = tone(length)
+    samples[np.arange(len(samples)) // 3200 % 2 == 1] *= 0.3
     if path.suffix not in CONTAINERS:
-        soundfile.write(path, tone(length), SAMPLING_RATE)
+        soundfile.write(path, samples, SAMPLING_RATE)
         return path
     kind, codec, rate = CONTAINERS[path.suffix]
     with av.open(str(path), "w", format=kind) as container:
         stream = cast(av.AudioStream, container.add_stream(codec, rate=rate, layout="mono"))
-        frame = av.AudioFrame.from_ndarray(tone(length)[None, :], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
         frame.sample_rate = SAMPLING_RATE
         resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate)
         for out in [*resampler.resample(frame), *resampler.resample(None), None]:

@@ -21,7 +21,7 @@ from escoita.space import app
 from escoita.space.client_limits import MAX_UPLOADS, Clients
 from escoita.space.texts import translate
 from tests.length_model import Gate, LengthModel, length_transcriber
-from tests.samples import tone
+from tests.samples import melody
 from tests.space.pages import demo_of
 
 
@@ -58,7 +58,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
 
 def clip(samples: int) -> bytes:
     buffer = BytesIO()
-    soundfile.write(buffer, tone(seconds=samples / 16_000, level=0.1), 16_000, format="WAV")
+    soundfile.write(buffer, melody(samples / 16_000), 16_000, format="WAV")
     return buffer.getvalue()
 
 
