@@ -67,6 +67,13 @@ def rescored(folder: Path, normalizer: str | None = None, resamples: int | None 
     corpora = before.predicted
     systems = [system.name for system in before.systems]
     first = before.rescored or Scoring(normalizer=before.normalizer, resamples=before.resamples)
-    record = score(folder, normalizer or before.normalizer, resamples or before.resamples, corpora, systems)
+    record = score(
+        folder,
+        normalizer or before.normalizer,
+        resamples or before.resamples,
+        corpora,
+        systems,
+        primary=before.primary,
+    )
     same = (record.normalizer, record.resamples) == (first.normalizer, first.resamples)
     return record.model_copy(update={"rescored": None if same else first})

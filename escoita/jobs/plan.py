@@ -90,6 +90,9 @@ def _paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
         for corpus in getattr(recipe.corpora, use):
             if corpus.reader != "hub":
                 yield f"corpora.{use}: {corpus.name}", name_as_written(corpus.path)
+    for retained in recipe.eval.retention:
+        if retained.reader != "hub":
+            yield f"eval.retention: {retained.name}", name_as_written(retained.path)
 
 
 Work = Literal["train", "eval"]
