@@ -17,13 +17,14 @@ from escoita.data.report import (
     around_change,
     duration_edges,
     find_outliers,
+    normalization,
     reasons,
     refusals,
     survey,
     usual_speaking_rate,
     write_survey,
 )
-from escoita.data.rows import Rejected
+from escoita.data.rows import Rejected, Utterance, Utterances
 from escoita.data.statistics import Measured, shortened
 from escoita.errors import CorpusError
 from escoita.metrics.characters import count_characters
@@ -405,3 +406,25 @@ def test_the_command_fails_with_one_line(
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and "corpora.test.0.path" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("chiroqni\u00a0yoq", "invisible"),
+        ("chiroqni yoq &quot;", "entity"),
+        ("chiroqni yoq (kulgi)", "note"),
+    ],
+)
+def test_transcripts_that_were_not_spoken_are_outliers(text: str, kind: OutlierKind) -> None:
+    (outliers,) = outliers_of(measured(*USUAL, clip(text, 1.5, AUDIBLE))).values()
+    assert (outliers.kind, outliers.clips) == (kind, 1)
+    assert outliers.examples[0].detail
+
+
+def test_words_that_basic_splits_at_marks_are_counted() -> None:
+    rows = Utterances.of(
+        Utterance(f"c{row}", "a.wav", text, "c", "hi", "s", row) for row, text in enumerate(["हिन्दी भाषा", "bir"])
+    )
+    assert (normalization(rows, "basic").at_marks, normalization(rows, "basic").words_at_marks) == (1, 2)
+    assert normalization(rows, "unicode").at_marks == 0

@@ -153,3 +153,10 @@ def test_a_missing_archive_is_named(tables: Path) -> None:
     with pytest.raises(CorpusError) as error:
         read(tables, config="pt_br", split="test")
     assert error.value.path == tables / "data/pt_br/audio/test.tar.gz"
+
+
+@pytest.mark.parametrize("language, folder", [("gl", "gl"), ("glg", "glg"), ("pt-BR", "pt-BR")])
+def test_the_language_of_the_recipe_selects_the_configuration(parquet: Path, language: str, folder: str) -> None:
+    utterances, _ = read(parquet, split="test", language=language)
+    assert {row.language for row in utterances} == {folder}
+    assert utterances[0].source.endswith("0000.parquet") is (language != "pt-BR")
