@@ -68,6 +68,10 @@ def sentences(evaluation: EvaluationRecord, recipe: Recipe | None, language: str
         language (`str`): The language of the page.
     """
     titles = _titles(evaluation, recipe, language)
+    for result in evaluation.corpora:
+        if result.few_speakers and result.speakers is not None:
+            values = {"corpus": titles[result.name], "count": thousands(result.speakers)}
+            yield translate("about.few_speakers", language, **values)
     for result in evaluation.rows:
         if difference := result.against(BASE):
             yield _compared(titles[result.name], difference, language)

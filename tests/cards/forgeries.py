@@ -547,7 +547,7 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "front-twice": Forgery(
         "a value of model-index written twice",
-        text(CARD, r"\n( +)value: 0\.1\n", r"\n\1value: 0.001\n\1value: 0.1\n"),
+        text(CARD, r"\n( +)value: 10\.0\n", r"\n\1value: 0.001\n\1value: 10.0\n"),
         "front matter",
     ),
     "leaderboard": Forgery(

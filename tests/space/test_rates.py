@@ -21,6 +21,15 @@ def test_a_record_of_version_0_1_0_has_one_sentence() -> None:
     assert len(list(sentences(evaluation(), recipe(), "en"))) == 1
 
 
+@pytest.mark.parametrize("language", ["en", "gl", "uz"])
+def test_few_speakers_are_named_and_limit_a_verdict(language: str) -> None:
+    limited = difference(verdict="better for these speakers", speaker_ci95=(-1.5, 0.5))
+    record = evaluation(result(differences=[limited], speakers=5, few_speakers=True))
+    few, better, limit = sentences(record, recipe(), language)
+    assert "5" in few and "118.05" in better and "+" not in better
+    assert limit not in (few, better)
+
+
 def test_normalized_rates_are_followed_by_raw_rates() -> None:
     systems = [system_result(raw=rates(0.25)), system_result("base", raw=rates(1.5))]
     first, second = tables(evaluation(result(systems=systems), normalizer="uzbek"), recipe(), "en")

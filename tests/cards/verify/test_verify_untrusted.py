@@ -31,7 +31,7 @@ from tests.fuzz.inputs import no_text
 
 
 Files = dict[str, bytes]
-CARD, RESULTS, BOARD = "README.md", "eval/results.json", ".eval_results/clips.yaml"
+CARD, RESULTS, BOARD = "README.md", "eval/results.json", ".eval_results/open-asr-leaderboard.yaml"
 PREDICTIONS = "eval/clips/predictions.parquet"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
 OWN = """{% extends "adapter.md.jinja" %}
