@@ -56,6 +56,7 @@ from escoita.cli.tables import print_evaluation
 from escoita.evaluation import evaluate
 from escoita.evaluation.request import request_for_manifests, request_for_run
 from escoita.evaluation.shards import Shard
+from escoita.recipe.files import refuse_missing_manifests
 from escoita.utils.processes import is_main_process
 
 
@@ -87,6 +88,7 @@ def main(
     ################
     # The systems, the corpora and the settings
     ################
+    refuse_missing_manifests(corpus or [])
     if endpoint is not None or model is not None:
         others = base, adapter, against, shard, merge_shards, base_revision, allow_other_base, prompt, system
         refuse_with_endpoint(*others, num_beams, rescore)

@@ -18,15 +18,15 @@ from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.interval_texts import rate
 from escoita.hub.auth import require_write
 from escoita.hub.failures import explain_hub_errors
-from escoita.hub.files import adapter_record, file_if_any, is_repo_id, local_file, split_revision
+from escoita.hub.files import is_repo_id, local_file, split_revision
 from escoita.hub.scan import scan
 from escoita.hub.upload import CARD, STYLES, Change, CommitPlan, Head, commit, read_file, read_head, real
+from escoita.inference.model_source import adapter_settings
 from escoita.metrics.primary import metric_name
 from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord, Metric
-from escoita.records.training import AdapterRecord, Prompt
+from escoita.records.training import AdapterRecord
 from escoita.utils.files import write_atomically
 from escoita.utils.formatting import code, line
-from escoita.utils.languages import check_language
 
 
 POOLED = "All, pooled by words"
@@ -149,21 +149,7 @@ def contributed_settings(
         raise EscoitaError(
             "the base in adapter_config.json is not a repository", path=source, value=resolved, hint="add --base"
         )
-    known = adapter_record(source) if file_if_any(source, "escoita.json") else None
-    missing = [
-        option for option, value in (("--language", language or known), ("--prompt", prompt or known)) if not value
-    ]
-    if missing:
-        raise EscoitaError(
-            "no escoita.json with the generation settings", path=source, hint=f"add {' and '.join(missing)}"
-        )
-    language = check_language(language or None)
-    if known is None:
-        return AdapterRecord(language=str(language), prompt=Prompt(user=str(prompt), system=system or "")), resolved
-    merged = known.prompt.model_copy(
-        update={key: value for key, value in (("user", prompt), ("system", system)) if value is not None}
-    )
-    return known.model_copy(update={"language": language or known.language, "prompt": merged}), resolved
+    return adapter_settings(source, language, prompt, system), resolved
 
 
 def add_evaluation(source: str, base: str, out: Path, pr: bool = False, force: bool = False) -> str:

@@ -60,9 +60,10 @@ def evaluate(
     rescore: RescoreOption = False,
 ) -> None:
     """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
-    from escoita.recipe.files import refuse_missing_files
+    from escoita.recipe.files import refuse_missing_files, refuse_missing_manifests
     from escoita.run_directory import RunDirectory
 
+    refuse_missing_manifests(corpus or [])
     if endpoint is not None or model is not None:
         from escoita.cli.endpoint import evaluate_served_model
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escoita.cli.options import RecipeArgument, SetOption, repository
+from escoita.cli.options import PublishBaseOption, RecipeArgument, SetOption, repository
 
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ def jobs_train(
     dry_run: DryRun = False,
     follow: Follow = True,
     overrides: SetOption = None,
+    publish_base: PublishBaseOption = False,
 ) -> None:
     """Train the adapter of a recipe on hardware of the Hub, evaluate it, write its card and publish it."""
     where = (repo, data, out, namespace)
-    _job("train", recipe, overrides, flavor, source, timeout, where, price, hours, dry_run, follow)
+    _job("train", recipe, overrides, flavor, source, timeout, where, price, hours, dry_run, follow, publish_base)
 
 
 def jobs_eval(
@@ -97,6 +98,7 @@ def _job(
     hours: float | None,
     dry_run: bool,
     follow: bool,
+    publish_base: bool = False,
 ) -> None:
     """Plan a job, and show or send it; `where` holds repository, corpora, bucket and namespace."""
     from huggingface_hub import HfApi, get_token
@@ -113,7 +115,7 @@ def _job(
     max_seconds = seconds(timeout)
     require_reachable(api, loaded, data)
     on = hardware(api, flavor, price)
-    planned = plan(work, loaded, source, flavor, timeout, on.gpus, repo, data, out, namespace)
+    planned = plan(work, loaded, source, flavor, timeout, on.gpus, repo, data, out, namespace, publish_base)
     if dry_run:
         for line in shown(planned, on, estimate(on, max_seconds, hours, loaded.run_path)):
             typer.echo(line)

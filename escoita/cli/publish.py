@@ -61,6 +61,9 @@ def card(
         typer.echo(write_card(run, force))
         done(next_commands=[("push", "--run", run, "--repo", "user/name")])
     elif run is None and source and corpus and out and not overrides:
+        from escoita.recipe.files import refuse_missing_manifests
+
+        refuse_missing_manifests(corpus)
         from escoita.cards.contribute import add_evaluation, contributed_settings
         from escoita.evaluation.evaluate import evaluate_manifests
 

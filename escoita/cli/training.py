@@ -148,7 +148,7 @@ def merge(
     from escoita.training.merge import merge_run
 
     typer.echo(merge_run(run, out, dtype, base_revision, allow_other_base))
-    done(next_commands=[("transcribe", "FILE", "--model", out)])
+    done(next_commands=[("transcribe", "FILE", "--model", out), ("serve", out)])
 
 
 def schema() -> None:

@@ -171,14 +171,14 @@ def cached_file(source: str, name: str, revision: str | None = None) -> Path | N
     in the cache. So a repository that was downloaded without this file can be used without a connection.
 
     Raises:
-        EscoitaError: The Hub can be reached, and refuses.
+        EscoitaError: The Hub can be reached, and refuses, also because of its rate limit.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return file_if_any(source, name, revision)
     except HubError as error:
-        if isinstance(error.__cause__, LocalEntryNotFoundError):
+        if isinstance(error.__cause__, LocalEntryNotFoundError) and error.cause != "rate limit":
             return None
         raise
 

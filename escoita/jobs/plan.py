@@ -47,6 +47,13 @@ class OutputError(EscoitaError):
     """Report a job whose results would not be stored."""
 
 
+class LocalBaseError(OutputError):
+    """Report a job that trains on a local base, and whose adapter would be lost because `push` refuses it."""
+
+    problem = "publishing the adapter would be refused, because its base is a local folder"
+    hint = "add --publish-base, or store the run directory with --out user/bucket"
+
+
 def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
     """
     Refuse files and folders that exist only on this machine.
@@ -82,9 +89,13 @@ def require_reachable(api: "HfApi", recipe: Recipe, data: str | None) -> None:
             raise MissingPathError(key=key, value=path, repo=data)
 
 
+def _base_is_local(recipe: Recipe) -> bool:
+    return not is_repo_id(recipe.base) or Path(recipe.base).exists()
+
+
 def _paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the files and folders of a recipe, each with its key."""
-    if not is_repo_id(recipe.base) or Path(recipe.base).exists():
+    if _base_is_local(recipe):
         yield "base", name_as_written(recipe.base)
     for use in ("train", "validation", "test"):
         for corpus in getattr(recipe.corpora, use):
@@ -171,6 +182,7 @@ def plan(
     data: str | None = None,
     out: str | None = None,
     namespace: str | None = None,
+    publish_base: bool = False,
 ) -> JobPlan:
     """
     Return the plan of a job.
@@ -186,9 +198,12 @@ def plan(
         data (`str`, *optional*): The dataset repository of the corpora.
         out (`str`, *optional*): The bucket for the run directory.
         namespace (`str`, *optional*): The user or organization that pays.
+        publish_base (`bool`, *optional*, defaults to `False`): Whether a base that is a local folder is published
+            too.
 
     Raises:
         OutputError: The results would not be stored.
+        LocalBaseError: The adapter would be lost, because its base may not be published.
         EscoitaError: The time limit is not valid.
     """
     seconds(timeout)
@@ -199,6 +214,8 @@ def plan(
     if work == "eval" and not out:
         problem = "required, because the run directory to evaluate is in the bucket of the training job"
         raise OutputError(problem, key="--out", hint="give --out user/bucket")
+    if work == "train" and not out and not publish_base and _base_is_local(recipe):
+        raise LocalBaseError(key="base", value=name_as_written(recipe.base))
     run = f"{OUT}/{recipe.name}" if out else f"runs/{recipe.name}"
     values = as_written(recipe.model_dump(mode="json", exclude_defaults=True)) | {"run_dir": run}
     if repo:
@@ -206,7 +223,7 @@ def plan(
     return JobPlan(
         name=f"escoita-{work}-{re.sub('[^A-Za-z0-9_-]', '-', recipe.name)}",
         recipe=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
-        commands=_commands(work, run, gpus, bool(repo)),
+        commands=_commands(work, run, gpus, bool(repo), publish_base),
         source=source,
         flavor=flavor,
         timeout=timeout,
@@ -229,13 +246,15 @@ def seconds(timeout: str) -> int:
     return round(float(match[1]) * _SECONDS[match[2]])
 
 
-def _commands(work: Work, run: str, gpus: int, publish: bool) -> list[list[str]]:
+def _commands(work: Work, run: str, gpus: int, publish: bool, publish_base: bool) -> list[list[str]]:
     """Return the commands; training and evaluation run in several processes, the others in one."""
     # After `--`, because torchrun has its own option `--run`.
     torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={gpus}", "-m", "--"]
     shared = ["python", "-m", *(torchrun if gpus > 1 else [])]
     evaluation: Sequence[list[str]] = [[*shared, "escoita", "eval", "--run", run]]
     single = [["python", "-m", "escoita", verb, "--run", run] for verb in (["card", "push"] if publish else ["card"])]
+    if publish and publish_base:
+        single[-1].append("--publish-base")
     if work == "eval":
         return [*evaluation, ["python", "-m", "escoita", "summary", "--run", run]]
     return [[*shared, "escoita", "train", RECIPE], *evaluation, *single]

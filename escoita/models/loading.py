@@ -11,6 +11,7 @@ from escoita.errors import EscoitaError
 from escoita.hub.failures import explain_hub_errors
 from escoita.models.weight_files import check_weights
 from escoita.utils.formatting import visible
+from escoita.utils.library_output import without_bars
 from escoita.utils.processes import is_out_of_memory, stage
 
 
@@ -70,6 +71,7 @@ def load(
         # use_safetensors: the other format is a pickle, which can execute code.
         with (
             stage(f"Loading {base}", Path(base).is_dir()),
+            without_bars() if Path(base).is_dir() else nullcontext(),
             any_spelling() if load_in_4bit else nullcontext(),
             explain_hub_errors(base, "model", value=revision) if not Path(base).is_dir() else nullcontext(),
         ):

@@ -1,11 +1,12 @@
 """Check that the files and folders that a recipe names exist, before anything is loaded."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
+from escoita.errors import CorpusError
 from escoita.recipe.advice import nearest
 from escoita.recipe.errors import InvalidRecipeError, Mistake, row_of
 from escoita.recipe.schema import Recipe
@@ -50,6 +51,27 @@ def refuse_missing_files(recipe: Recipe, path: Path, needed: Collection[str], la
         raise InvalidRecipeError("\n".join(map(str, found)), mistakes=found)
     for mistake in then:
         say(f"Needed later: {mistake}")
+
+
+def refuse_missing_manifests(manifests: Sequence[Path]) -> None:
+    """
+    Refuse manifests that do not exist; all missing ones are named, without loading a library.
+
+    Args:
+        manifests (`Sequence[Path]`): The values of `--corpus`.
+
+    Raises:
+        CorpusError: A manifest does not exist; the error is that of the first one if there is only one.
+    """
+    missing = []
+    for path in manifests:
+        if not path.exists():
+            problem, hint = _described(str(path))
+            missing.append(CorpusError(problem, key="--corpus", hint=hint))
+    if len(missing) > 1:
+        raise CorpusError("\n".join(map(str, missing)), key="--corpus")
+    if missing:
+        raise missing[0]
 
 
 def _key(location: Location) -> str:

@@ -41,7 +41,7 @@ class OutOfPatienceError(TrainingError):
 
     step: int
     problem = "early stopping ended this run after step {step}, so it takes no further step"
-    hint = "give --restart to train from the first step with a larger validation.patience"
+    hint = "set a larger validation.patience"
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,14 @@ def read_extensions(run: RunDirectory) -> list[RunExtension]:
         raise RecordError(f"cannot be read ({error})", path=path, hint=hint) from error
 
 
-def reopen(run: RunDirectory, checkpoint: Path | None) -> None:
+def reopen(run: RunDirectory, checkpoint: Path | None, patience: int | None) -> None:
     """
     Turn a finished run into an interrupted one, whose best adapter so far is the one that was saved.
 
     Args:
         run ([`RunDirectory`]): The run directory, with `training.json` and the adapter, which are removed.
         checkpoint (`Path`, *optional*): The last checkpoint.
+        patience (`int`, *optional*): The `validation.patience` of the recipe.
 
     Raises:
         NoCheckpointError: There is no checkpoint.
@@ -161,7 +162,7 @@ def reopen(run: RunDirectory, checkpoint: Path | None) -> None:
         raise NoCheckpointError(path=run.path)
     state = json.loads((checkpoint / "trainer_state.json").read_bytes())
     best = state["stateful_callbacks"][BEST_ADAPTER]
-    patience, kept = best["args"]["patience"], best["attributes"]["step"]
+    kept = best["attributes"]["step"]
     if patience is not None and best["attributes"]["not_improved"] >= patience:
         raise OutOfPatienceError(path=run.path, key="validation.patience", value=patience, step=state["global_step"])
     if kept is not None and kept == TrainingRecord.read(run.training).kept_step:

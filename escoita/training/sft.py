@@ -345,7 +345,8 @@ def training_lock(setup: Setup) -> Iterator[Path | None]:
         if setup.restart and setup.processes.is_main_process:
             start_over(setup.run)
         checkpoint = usable_checkpoint(setup.run, setup.processes)
-        main_only(lambda: reopen(setup.run, checkpoint) if setup.run.training.exists() else None, setup.processes)
+        patience, finished = setup.recipe.validation.patience, setup.run.training.exists()
+        main_only(lambda: reopen(setup.run, checkpoint, patience) if finished else None, setup.processes)
         yield checkpoint
 
 

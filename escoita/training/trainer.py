@@ -199,8 +199,13 @@ class SpeechTrainer(SFTTrainer):
         return metrics
 
     def _load_callback_state(self) -> None:
-        """Restore the callbacks; error rates on validation clips that have changed since are discarded."""
+        """
+        Restore the callbacks, but not the patience, which is that of the recipe; error rates on validation clips that
+        have changed since are discarded.
+        """
+        patience = best_of(self).patience
         super()._load_callback_state()
+        best_of(self).patience = patience
         changes = self.data.changes if self.data is not None else []
         if changes and changes[-1].validation and changes[-1].step == self.state.global_step:
             best_of(self).reset()

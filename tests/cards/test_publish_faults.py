@@ -4,8 +4,7 @@ new state, the run is unchanged, and the message is one line.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,12 +18,10 @@ from tests.cards.publishing import (
     client_environment,
     commits,
     content,
-    make_repositories,
-    make_run,
     snapshot,
     tree,
 )
-from tests.hub_double import HubDouble, serve
+from tests.hub_double import HubDouble
 from tests.hub_double.faults import Fault
 
 
@@ -33,18 +30,6 @@ pytestmark = pytest.mark.slow  # waiting time between attempts
 AT_ONCE = {"Retry-After": "0"}
 OLD = ["Earlier", "initial commit"]
 Push = Callable[..., str]
-
-
-@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
-def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
-    with serve(tmp_path / "hub", xet=request.param == "xet") as double:
-        make_repositories(double, REPO)
-        yield double
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
-    return make_run(tmp_path / "run")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Test pull requests, tags, collections, visibility and dry runs with the real client over HTTP."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,31 +14,17 @@ from tests.cards.publishing import (
     client_environment,
     commits,
     content,
-    make_repositories,
-    make_run,
     snapshot,
     tree,
 )
 from tests.cards.samples import evaluation, rates, result, system_result
-from tests.hub_double import HubDouble, Repo, serve
+from tests.hub_double import HubDouble, Repo
 from tests.hub_double.faults import Fault
 from tests.hub_double.store import Collection
 
 
 Push = Callable[..., tuple[str, str]]
 SLUG = "ana/speech-0123456789abcdef01234567"
-
-
-@pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
-def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
-    with serve(tmp_path / "hub", xet=request.param == "xet") as double:
-        make_repositories(double, REPO)
-        yield double
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
-    return make_run(tmp_path / "run")
 
 
 @pytest.fixture

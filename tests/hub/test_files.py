@@ -3,13 +3,15 @@ from unittest.mock import MagicMock
 
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RemoteEntryNotFoundError
+from huggingface_hub.utils import httpx
 
 from escoita.errors import EscoitaError
 from escoita.hub.failures import HubError
 from escoita.hub.files import (
     MissingFileError,
     adapter_record,
+    cached_file,
     file_if_any,
     local_file,
     repository_name,
@@ -65,6 +67,22 @@ def test_an_optional_file_of_a_repository(monkeypatch: pytest.MonkeyPatch) -> No
     assert (refusal.value.path, refusal.value.value) == ("user/name", "absent.json")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: huggingface_hub._CACHED_NO_EXIST)
     assert file_if_any("user/name", "absent.json") is None  # a cached answer of the Hub
+
+
+def test_a_rate_limit_does_not_mean_that_a_file_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(inner: Exception) -> None:
+        def download(*arguments: object, **options: object) -> None:
+            raise LocalEntryNotFoundError("not in the cache") from inner
+
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+
+    fail(httpx.ConnectError("Name or service not known"))
+    assert cached_file("user/name", "escoita.json") is None
+    response = httpx.Response(429, request=httpx.Request("HEAD", "https://huggingface.co/user/name"))
+    fail(HfHubHTTPError("429", response=response))
+    with pytest.raises(HubError) as refused:
+        cached_file("user/name", "escoita.json")
+    assert refused.value.cause == "rate limit"
 
 
 @pytest.mark.parametrize(

@@ -126,10 +126,16 @@ def test_patience_stops_training(validated_recipe: Callable[..., Recipe], capfd:
         "training.eval_steps=1",
         "training.warmup_steps=0",
     ]
-    record = train(validated_recipe("validation.patience=2", *rate))
+    recipe = validated_recipe("validation.patience=2", *rate)
+    record = train(recipe)
     assert record is not None and (record.steps, record.kept_step) == (3, 1)
     output = capfd.readouterr().err
     assert "step 3" in output and "step 1 " in output
+    # A longer run with more patience continues: the patience is that of the recipe, not that of the checkpoint.
+    folder = f"run_dir={recipe.run_path}"
+    record = train(validated_recipe("validation.patience=3", *rate, folder, "training.max_steps=9"))
+    assert record is not None and (record.steps, record.kept_step) == (4, 1)
+    assert [(each.step, each.now) for each in record.extensions] == [(3, 9)]
 
 
 def test_without_clips_only_the_loss_is_evaluated(validated_recipe: Callable[..., Recipe]) -> None:

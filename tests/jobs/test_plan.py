@@ -7,7 +7,15 @@ import yaml
 from huggingface_hub import HfApi
 
 from escoita.errors import EscoitaError
-from escoita.jobs.plan import LocalPathError, MissingPathError, OutputError, plan, require_reachable, seconds
+from escoita.jobs.plan import (
+    LocalBaseError,
+    LocalPathError,
+    MissingPathError,
+    OutputError,
+    plan,
+    require_reachable,
+    seconds,
+)
 from escoita.recipe.schema import Recipe, load_recipe
 from tests.hub_double import HubDouble
 from tests.jobs.conftest import QUICKSTART, SOURCE, planned, upload
@@ -23,6 +31,15 @@ def test_one_process_publishes_after_training_and_evaluation(recipe: Recipe) -> 
     assert [command[:4] for command in made.commands[2:]] == [["python", "-m", "escoita", v] for v in ("card", "push")]
     document = yaml.safe_load(made.recipe)
     assert document["hub"]["repo"] == "ana/adapter" and document["run_dir"] == "/out/quickstart-uzbek"
+
+
+def test_a_local_base_is_published_only_with_consent(tmp_path: Path) -> None:
+    local = load_recipe(QUICKSTART)
+    assert planned(local, publish_base=True).commands[-1][-2:] == ["runs/quickstart-uzbek", "--publish-base"]
+    assert "--publish-base" not in planned(local, out="ana/runs").commands[-1]
+    with pytest.raises(LocalBaseError) as refused:
+        planned(local)
+    assert (refused.value.key, refused.value.value) == ("base", "./quickstart/gemma4")
 
 
 def test_the_recipe_of_a_job_has_the_same_values(recipe: Recipe, tmp_path: Path) -> None:

@@ -5,8 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from escoita.errors import CorpusError
 from escoita.recipe.errors import InvalidRecipeError
-from escoita.recipe.files import CARD_AND_PAGE, CORPORA, files_of_training, missing_files, refuse_missing_files
+from escoita.recipe.files import (
+    CARD_AND_PAGE,
+    CORPORA,
+    files_of_training,
+    missing_files,
+    refuse_missing_files,
+    refuse_missing_manifests,
+)
 from escoita.recipe.schema import load_recipe
 from tests.conftest import ROOT
 
@@ -33,6 +41,17 @@ def path(tmp_path: Path) -> Path:
 
 def line_of(path: Path, part: str) -> int:
     return next(number for number, line in enumerate(path.read_text("utf-8").split("\n"), 1) if part in line)
+
+
+def test_missing_manifests_are_all_named(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").touch()
+    refuse_missing_manifests([tmp_path / "test.jsonl"])
+    with pytest.raises(CorpusError) as one:
+        refuse_missing_manifests([tmp_path / "test.json"])
+    assert one.value.key == "--corpus" and "test.jsonl" in str(one.value.hint)
+    with pytest.raises(CorpusError) as two:
+        refuse_missing_manifests([tmp_path / name for name in ("a.jsonl", "test.jsonl", "b.jsonl")])
+    assert ["a.jsonl" in str(two.value), "b.jsonl" in str(two.value)] == [True, True]
 
 
 def test_all_missing_files_are_named_with_line_key_and_the_similar_name(path: Path) -> None:
@@ -101,3 +120,13 @@ def test_missing_files_are_reported_before_libraries_are_imported(command: str, 
         [sys.executable, "-c", WITHOUT_TORCH, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert ran.stdout.split() == ["InvalidRecipeError"], ran.stderr
+
+
+def test_a_missing_manifest_is_refused_without_torch() -> None:
+    code = (
+        "import sys; from escoita.cli.main import main\n"
+        "sys.argv = 'escoita eval --base b/b --corpus missing.jsonl --out o --language gl'.split()\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    print(ended.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "1 False" and "missing.jsonl" in done.stderr

@@ -116,10 +116,10 @@ def finished(folder: Path, not_improved: int = 0, step: int | None = 4) -> tuple
     return run, checkpoint
 
 
-def reopened(run: RunDirectory, checkpoint: Path | None, kept: int | None = 4) -> None:
+def reopened(run: RunDirectory, checkpoint: Path | None, kept: int | None = 4, patience: int | None = 2) -> None:
     with patch("escoita.training.extension.TrainingRecord.read") as read:
         read.return_value.kept_step = kept
-        reopen(run, checkpoint)
+        reopen(run, checkpoint, patience)
 
 
 def test_a_reopened_run_keeps_its_best_adapter(tmp_path: Path) -> None:
@@ -151,3 +151,5 @@ def test_a_run_that_early_stopping_ended_is_not_reopened(tmp_path: Path) -> None
         reopened(run, checkpoint)
     assert (refused.value.key, refused.value.value, refused.value.step) == ("validation.patience", 2, 6)
     assert run.training.exists() and run.adapter.exists()
+    reopened(run, checkpoint, patience=3)  # the patience of the recipe counts, not that of the checkpoint
+    assert not run.training.exists()
