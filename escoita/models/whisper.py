@@ -52,6 +52,11 @@ class WhisperFamily(TrainableFamily):
         """Return the patterns of the encoder and of the output layer, which shares the weight of the embeddings."""
         return (*super().unquantized_modules, "proj_out")
 
+    @property
+    def positions(self) -> int:
+        """Return the number of positions of the decoder."""
+        return int(self.config.get("max_target_positions", 448))
+
     def longest_clip(self, processor: Any) -> float:
         """Return the input length of the encoder."""
         return whisper_seconds(processor.feature_extractor, self.config)
@@ -72,6 +77,10 @@ class WhisperFamily(TrainableFamily):
             if text:
                 hint = "leave it empty, and see method.language_token"
                 raise EscoitaError("Whisper has no prompt in words", key=f"prompt.{part}", value=text, hint=hint)
+        limit = self.positions - LONGEST_PROMPT
+        if settings.max_new_tokens > limit:
+            problem, hint = "the decoder has fewer positions", f"set it to {limit} or less"
+            raise EscoitaError(problem, key="eval.max_new_tokens", value=settings.max_new_tokens, hint=hint)
         languages = languages_of(processor.tokenizer)
         if settings.language_token is None:
             code = matching(settings.language, languages)
@@ -99,7 +108,7 @@ class WhisperFamily(TrainableFamily):
 
     def text_problem(self, processor: Any, text: str) -> str:
         """Return why a transcript cannot be trained on: with the longest prompt, it must fit into the decoder."""
-        limit = int(self.config.get("max_target_positions", 448)) - LONGEST_PROMPT
+        limit = self.positions - LONGEST_PROMPT
         if len(text.encode()) + 2 <= limit:  # no more tokens than bytes, the space before the text, and the end
             return ""
         tokens = len(self.targets(processor, [text])[0])

@@ -162,12 +162,13 @@ def test_the_language_token_of_the_recipe_is_resolved(whisper: str, monkeypatch:
     "update, key, value",
     [
         ({"language_token": "uz"}, "method.language_token", "uz"),
+        ({"max_new_tokens": 13}, "eval.max_new_tokens", 13),
         ({"prompt": Prompt(user="Escoita.")}, "prompt.user", "Escoita."),
         ({"prompt": Prompt(system="Escoita.", user="")}, "prompt.system", "Escoita."),
     ],
 )
 def test_settings_that_it_does_not_have_are_refused(
-    whisper: str, update: dict[str, Any], key: str, value: str
+    whisper: str, update: dict[str, Any], key: str, value: str | int
 ) -> None:
     family = family_of(whisper)
     with pytest.raises(EscoitaError) as error:
