@@ -100,6 +100,16 @@ class WhisperFamily(TrainableFamily):
         """Return the tokens of the prompt, joined."""
         return "".join(prompt_tokens(settings))
 
+    def check_model(self, model: Any, processor: Any, settings: AdapterRecord) -> None:
+        """Compare the ids of the prompt in the generation configuration with those of the tokenizer."""
+        of_model = prompt_ids(model, settings)
+        of_tokenizer = processor.tokenizer.convert_tokens_to_ids(prompt_tokens(settings))
+        for token, found, expected in zip(prompt_tokens(settings), of_model, of_tokenizer, strict=True):
+            if found != expected:
+                problem = f"its id is {found}, but {expected} in the tokenizer"
+                hint = "copy generation_config.json and the tokenizer of the original Whisper of this size"
+                raise EscoitaError(problem, path=_configuration(model), value=token, hint=hint)
+
     def targets(self, processor: Any, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each transcript, which begins with a space as in Whisper's output, and of its end."""
         tokenizer = processor.tokenizer
@@ -195,9 +205,14 @@ def prompt_ids(model: Any, settings: AdapterRecord) -> list[int]:
     for token, index in zip(prompt_tokens(settings), found, strict=True):
         if index is None:
             hint = "copy generation_config.json of the original Whisper of this size"
-            path = f"{model.config._name_or_path}/generation_config.json"
-            raise EscoitaError("the prompt of the adapter needs this token", path=path, value=token, hint=hint)
+            problem = "the prompt of the adapter needs this token"
+            raise EscoitaError(problem, path=_configuration(model), value=token, hint=hint)
     return [int(index) for index in found if index is not None]
+
+
+def _configuration(model: Any) -> str:
+    """Return the name of the generation configuration of a model, for errors."""
+    return f"{model.config._name_or_path}/generation_config.json"
 
 
 def languages_of(tokenizer: Any) -> list[str]:

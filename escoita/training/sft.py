@@ -378,6 +378,7 @@ def make_trainer(
     if setup.processes.is_main_process:
         setup.original.write(setup.run.recipe)
     model, adapter = load_for_training(recipe, family)
+    family.check_model(model, collator.processor, collator.settings)
     set_tracking_folders(setup.run, setup.arguments.report_to)
     processor = collator.processor
     validation_set = (

@@ -198,6 +198,23 @@ def test_a_generation_configuration_without_tokens_is_refused(whisper: str) -> N
     assert error.value.value == "<|transcribe|>" and str(error.value.path).endswith("generation_config.json")
 
 
+def test_other_ids_in_generation_configuration_and_tokenizer_are_refused(whisper: str) -> None:
+    family = family_of(whisper)
+    processor, model = family.load_processor(whisper), family.load_model(whisper)
+    family.check_model(model, processor, with_token("gl"))
+    model.generation_config.lang_to_id["<|gl|>"] += 1
+    family.check_model(model, processor, with_token("none"))
+    with pytest.raises(EscoitaError) as error:
+        family.check_model(model, processor, with_token("gl"))
+    assert error.value.value == "<|gl|>"
+
+
+def test_only_a_model_without_a_fixed_token_needs_the_language_of_the_clips(whisper: str) -> None:
+    transcriber = Transcriber.load(whisper, settings=RECORD)
+    assert transcriber.per_language
+    assert not transcriber.with_settings(with_token("none")).per_language
+
+
 @pytest.mark.parametrize("text", ["Ẹ káàárọ̀", "ياخشىمۇسىز", "ola"])
 def test_a_transcript_over_the_positions_of_the_decoder_is_refused(learner: str, text: str) -> None:
     """Yoruba and Uyghur have several bytes in a character, and here a token for each byte."""
