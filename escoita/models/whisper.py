@@ -162,7 +162,7 @@ class WhisperFamily(TrainableFamily):
             rows = len(inputs["input_features"])
             request["decoder_input_ids"] = torch.tensor([prompt] * rows, device=inputs["input_features"].device)
             # The prompt is given, and with a language none is detected, which would take a pass of the encoder.
-            code: str | None = languages[0]
+            code = next(iter(languages), None)
         else:
             code = matching(settings.language, languages)
         return model.generate(**inputs, **request, **({"language": code, "task": "transcribe"} if code else {}))
