@@ -245,7 +245,7 @@ def batches_of(transcriber: Transcriber, clips: Utterances) -> list[tuple[str, l
         clips ([`~escoita.data.rows.Utterances`]): The corpus.
     """
     languages = clips.column("language")
-    if not transcriber.family.per_language(transcriber.model, transcriber.processor):
+    if not transcriber.per_language:
         languages = [transcriber.generation_settings.language] * len(languages)
     return list(batches_by_language(clips.column("audio_seconds"), languages, transcriber.batch_seconds))
 

@@ -385,7 +385,7 @@ def _in_language(transcriber: Transcriber, language: str | None) -> Transcriber:
     settings = transcriber.generation_settings
     if language is None or matching(language, [settings.language]):
         return transcriber
-    if not transcriber.family.per_language(transcriber.model, transcriber.processor):
+    if not transcriber.per_language:
         problem = f"this model transcribes {name_and_tag(settings.language)}"
         raise EscoitaError(problem, key="language", value=language, hint="leave it out")
     return transcriber.with_settings(settings.model_copy(update={"language": language}))

@@ -147,6 +147,12 @@ class Transcriber:
             transcriber.merge_adapter(adapter)
         return transcriber
 
+    @property
+    def per_language(self) -> bool:
+        """Return whether the model needs the language of the clips, which is not fixed by the prompt of an adapter."""
+        fixed = self.generation_settings.language_token is not None
+        return not fixed and self.family.per_language(self.model, self.processor)
+
     def merge_adapter(self, adapter: str) -> None:
         """
         Merge an adapter into the loaded base model, and use the processor that the adapter was trained with.

@@ -102,6 +102,19 @@ class TrainableFamily(Family):
             EscoitaError: The model cannot have this prompt.
         """
 
+    def check_model(self, model: Any, processor: Any, settings: AdapterRecord) -> None:  # noqa: B027  most need none
+        """
+        Check that the loaded model generates from the prompt that the training batches have; by default, do nothing.
+
+        Args:
+            model (`torch.nn.Module`): The loaded base.
+            processor (`ProcessorMixin`): The processor of the family.
+            settings ([`AdapterRecord`]): The resolved generation settings.
+
+        Raises:
+            EscoitaError: The prompts differ.
+        """
+
     @abstractmethod
     def targets(self, processor: Any, texts: Sequence[str]) -> list[list[int]]:
         """

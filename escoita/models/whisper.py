@@ -54,6 +54,11 @@ class WhisperFamily(TrainableFamily):
         """Return the patterns of the encoder and of the output layer, which shares the weight of the embeddings."""
         return (*super().unquantized_modules, "proj_out")
 
+    @property
+    def positions(self) -> int:
+        """Return the number of positions of the decoder."""
+        return int(self.config.get("max_target_positions", 448))
+
     def longest_clip(self, processor: Any) -> float:
         """Return the input length of the encoder."""
         return whisper_seconds(processor.feature_extractor, self.config)
@@ -74,6 +79,10 @@ class WhisperFamily(TrainableFamily):
             if text:
                 hint = "leave it empty, and see method.language_token"
                 raise EscoitaError("Whisper has no prompt in words", key=f"prompt.{part}", value=text, hint=hint)
+        limit = self.positions - LONGEST_PROMPT
+        if settings.max_new_tokens > limit:
+            problem, hint = "the decoder has fewer positions", f"set it to {limit} or less"
+            raise EscoitaError(problem, key="eval.max_new_tokens", value=settings.max_new_tokens, hint=hint)
         languages = languages_of(processor.tokenizer)
         if settings.language_token is None:
             code = matching(settings.language, languages)
@@ -93,6 +102,16 @@ class WhisperFamily(TrainableFamily):
         """Return the tokens of the prompt, joined."""
         return "".join(prompt_tokens(settings))
 
+    def check_model(self, model: Any, processor: Any, settings: AdapterRecord) -> None:
+        """Compare the ids of the prompt in the generation configuration with those of the tokenizer."""
+        of_model = prompt_ids(model, settings)
+        of_tokenizer = processor.tokenizer.convert_tokens_to_ids(prompt_tokens(settings))
+        for token, found, expected in zip(prompt_tokens(settings), of_model, of_tokenizer, strict=True):
+            if found != expected:
+                problem = f"its id is {found}, but {expected} in the tokenizer"
+                hint = "copy generation_config.json and the tokenizer of the original Whisper of this size"
+                raise EscoitaError(problem, path=_configuration(model), value=token, hint=hint)
+
     def targets(self, processor: Any, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each transcript, which begins with a space as in Whisper's output, and of its end."""
         tokenizer = processor.tokenizer
@@ -101,7 +120,7 @@ class WhisperFamily(TrainableFamily):
 
     def text_problem(self, processor: Any, text: str) -> str:
         """Return why a transcript cannot be trained on: with the longest prompt, it must fit into the decoder."""
-        limit = int(self.config.get("max_target_positions", 448)) - LONGEST_PROMPT
+        limit = self.positions - LONGEST_PROMPT
         if len(text.encode()) + 2 <= limit:  # no more tokens than bytes, the space before the text, and the end
             return ""
         tokens = len(self.targets(processor, [text])[0])
@@ -145,7 +164,7 @@ class WhisperFamily(TrainableFamily):
             rows = len(inputs["input_features"])
             request["decoder_input_ids"] = torch.tensor([prompt] * rows, device=inputs["input_features"].device)
             # The prompt is given, and with a language none is detected, which would take a pass of the encoder.
-            code: str | None = languages[0]
+            code = next(iter(languages), None)
         else:
             code = matching(settings.language, languages)
         return model.generate(**inputs, **request, **({"language": code, "task": "transcribe"} if code else {}))
@@ -188,9 +207,14 @@ def prompt_ids(model: Any, settings: AdapterRecord) -> list[int]:
     for token, index in zip(prompt_tokens(settings), found, strict=True):
         if index is None:
             hint = "copy generation_config.json of the original Whisper of this size"
-            path = f"{model.config._name_or_path}/generation_config.json"
-            raise EscoitaError("the prompt of the adapter needs this token", path=path, value=token, hint=hint)
+            problem = "the prompt of the adapter needs this token"
+            raise EscoitaError(problem, path=_configuration(model), value=token, hint=hint)
     return [int(index) for index in found if index is not None]
+
+
+def _configuration(model: Any) -> str:
+    """Return the name of the generation configuration of a model, for errors."""
+    return f"{model.config._name_or_path}/generation_config.json"
 
 
 def languages_of(tokenizer: Any) -> list[str]:

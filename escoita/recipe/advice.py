@@ -20,6 +20,7 @@ KEYS: dict[str, dict[str, str]] = {
         "revision": "base_revision",
         "lang": "language",
         "lora": "method",
+        "language_token": "method.language_token",
         "peft": "method",
         "adapter": "method",
         "data": "corpora",

@@ -387,6 +387,7 @@ def make_trainer(
         save_extension(setup.run, setup.original, checkpoint)
         setup.original.write(setup.run.recipe)
     model, adapter = load_for_training(recipe, family)
+    family.check_model(model, collator.processor, collator.settings)
     set_tracking_folders(setup.run, setup.arguments.report_to)
     processor = collator.processor
     validation_set = (

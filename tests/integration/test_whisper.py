@@ -74,7 +74,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
                 "prompt": {"user": ""},
                 "corpora": corpora,
                 "training": fixed | training,
-                "eval": {"resamples": 50},
+                "eval": {"resamples": 100, "max_new_tokens": 28},
                 "card": {"title": "Tones", "license": "apache-2.0"},
                 "run_dir": str(tmp_path_factory.mktemp("run") / "tones"),
             }
@@ -100,8 +100,8 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
     assert not [finding for finding in examine(recipe) if finding.mark == "refusal"]
     record = train(recipe)
     assert record is not None and record.language_token == token
-    rates = [point.wer for point in record.validation]
-    assert rates[0] is not None and rates[0] >= 1 and min(rate for rate in rates if rate is not None) <= 0.15
+    rates = [1.0 if point.wer is None else point.wer for point in record.validation]
+    assert rates[0] >= 1 and min(rates) <= 0.15
     settings = AdapterRecord.read(run.adapter / "escoita.json")
     expected = "" if token == "none" else f"<|{token}|>"  # noqa: S105
     assert settings.language_token == token
@@ -112,7 +112,7 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
     assert adapter <= 0.15 < base
     card = write_card(recipe.run_path).read_text("utf-8")
     assert INFO.architecture in card and "2212.04356" in card
-    assert "| language token | " + ("none" if token == "none" else "`<|gl|>`") in card  # noqa: S105
+    assert "| language token | none |" in card if token == "none" else r"| `<\|gl\|>` |" in card  # noqa: S105
 
     merge_run(recipe.run_path, tmp_path / "merged")
     clip = recipe.corpora.test[0].path.replace("rows.jsonl", "0.wav")
@@ -125,7 +125,7 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
         arguments = ("--run", str(recipe.run_path), "--repo", "ana/tones", "--publish-base")
         pushed = command("cards/push.py", *arguments, **client)
         assert pushed.returncode == 0, pushed.stderr
-        verified = command("cards/verify.py", "ana/tones", "--transcribe", "4", **client)
+        verified = command("cards/verify.py", "ana/tones", **client)
         assert verified.returncode == 0, verified.stdout
     assert "differs" not in verified.stdout
 

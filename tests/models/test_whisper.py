@@ -162,12 +162,13 @@ def test_the_language_token_of_the_recipe_is_resolved(whisper: str, monkeypatch:
     "update, key, value",
     [
         ({"language_token": "uz"}, "method.language_token", "uz"),
+        ({"max_new_tokens": 13}, "eval.max_new_tokens", 13),
         ({"prompt": Prompt(user="Escoita.")}, "prompt.user", "Escoita."),
         ({"prompt": Prompt(system="Escoita.", user="")}, "prompt.system", "Escoita."),
     ],
 )
 def test_settings_that_it_does_not_have_are_refused(
-    whisper: str, update: dict[str, Any], key: str, value: str
+    whisper: str, update: dict[str, Any], key: str, value: str | int
 ) -> None:
     family = family_of(whisper)
     with pytest.raises(EscoitaError) as error:
@@ -195,6 +196,23 @@ def test_a_generation_configuration_without_tokens_is_refused(whisper: str) -> N
     with pytest.raises(EscoitaError) as error:
         transcriber.transcribe(CLIPS)
     assert error.value.value == "<|transcribe|>" and str(error.value.path).endswith("generation_config.json")
+
+
+def test_other_ids_in_generation_configuration_and_tokenizer_are_refused(whisper: str) -> None:
+    family = family_of(whisper)
+    processor, model = family.load_processor(whisper), family.load_model(whisper)
+    family.check_model(model, processor, with_token("gl"))
+    model.generation_config.lang_to_id["<|gl|>"] += 1
+    family.check_model(model, processor, with_token("none"))
+    with pytest.raises(EscoitaError) as error:
+        family.check_model(model, processor, with_token("gl"))
+    assert error.value.value == "<|gl|>"
+
+
+def test_only_a_model_without_a_fixed_token_needs_the_language_of_the_clips(whisper: str) -> None:
+    transcriber = Transcriber.load(whisper, settings=RECORD)
+    assert transcriber.per_language
+    assert not transcriber.with_settings(with_token("none")).per_language
 
 
 @pytest.mark.parametrize("text", ["Ẹ káàárọ̀", "ياخشىمۇسىز", "ola"])

@@ -448,9 +448,10 @@ def find_tokens(family: TrainableFamily, processor: Any, clips: Sequence[Utteran
         clips (`Sequence[Utterance]`): The clips of the training corpora.
     """
     texts = [clip.text for clip in clips]
-    counts = [len(target) for target in family.targets(processor, texts)]
-    per_byte = sum(counts) / sum(len(text.encode()) for text in texts)
-    found = f"{per_byte:.2f} tokens per byte of the transcripts; {max(counts)} in the longest of {len(texts):,}"
+    longest = max(len(target) for target in family.targets(processor, texts))
+    tokens = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    per_byte = sum(map(len, tokens)) / sum(len(text.encode()) for text in texts)
+    found = f"{per_byte:.2f} tokens per byte of the transcripts; {longest} in the longest of {len(texts):,}"
     yield Finding("ok", "tokens", found)
 
 

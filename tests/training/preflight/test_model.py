@@ -11,17 +11,20 @@ from hypothesis import strategies as st
 from escoita.data.loading import gather
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError
+from escoita.models import family_of
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.preflight.checks import Finding
 from escoita.training.preflight.model import (
     DECODED,
     Sampled,
     find_corpora,
+    find_tokens,
     known_seconds,
     longest_text,
     spread,
     written,
 )
+from tests.models.samples import write_whisper
 from tests.samples import RECIPE, melody, tone, write_clip, write_manifest
 
 
@@ -214,3 +217,21 @@ def test_brackets_are_balanced(pairs: list[tuple[str, bool]]) -> None:
         == text.count("⟧")
         == sum(carries and (index == 0 or not marked[index - 1]) for index, carries in enumerate(marked))
     )
+
+
+@pytest.mark.parametrize("text", ["Ẹ káàárọ̀ o, ṣé dáadáa ni?", "ياخشىمۇسىز"])
+def test_tokens_per_byte_of_languages_that_a_tokenizer_does_not_know(tmp_path: Path, text: str) -> None:
+    """Yoruba and Uyghur, with a token for each byte; the space before the transcript and its end are tokens, too."""
+    base = write_whisper(tmp_path, learns=True)
+    family = family_of(base)
+    clips = [Utterance("1", "a.wav", each, "c", "yo", "m", 1) for each in (text, text[:4])]
+    (found,) = find_tokens(family, family.load_processor(base), clips)
+    assert re.findall(r"[\d.]*\d", found.found) == ["1.00", str(len(text.encode()) + 2), "2"]
+
+
+def test_a_transcript_that_is_not_trained_on_is_not_the_longest() -> None:
+    rows = Utterances.of(Utterance(str(n), "a.wav", "a" * n, "c", "gl", "m", n) for n in (5, 10, 20, 30))
+    tokenizer = ByteTokenizer()
+    assert longest_text([rows], tokenizer, 100, lambda text: "long" if len(text) > 10 else "") == "a" * 10
+    assert longest_text([rows], tokenizer, 15, lambda text: "long" if len(text) > 10 else "") == "a" * 10
+    assert longest_text([rows], tokenizer, 15, lambda text: "long" if len(text) > 20 else "") == "a" * 20
