@@ -14,6 +14,7 @@ import typer
 from escoita.cli.done import done
 from escoita.cli.options import repository
 from escoita.errors import EscoitaError
+from escoita.resources import resource
 from escoita.utils.formatting import duration, visible
 from escoita.utils.processes import say
 
@@ -106,6 +107,9 @@ def init(
     if speaker_folders:
         name_speakers_by_folder(found)
     print_found(found)
+    others = {row.language for row in found.rows} - {"", language}
+    if others:
+        say(f"Rows in other languages than {language}: {', '.join(sorted(others))}; they keep their language")
     corpora: dict[Split, dict[str, Any]] = dict(found.native)
     longest, clips, by, lines = 30.0, None, None, [f"Found: {found.layout}"]
     if not corpora:
@@ -286,7 +290,7 @@ def _sizes(division: "Division") -> list[str]:
         if clips or name:
             label = f"{name}:" if name else "not used, as training and test would share sentences or have no split:"
             people = f", {speakers:,} speaker{'s' * (speakers != 1)}" if speakers else ""
-            lines.append(f"{label:<12}{clips:,} clips, {duration(seconds)}{people}")
+            lines.append(f"{label:<12}{clips:,} clip{'s' * (clips != 1)}, {duration(seconds)}{people}")
     return lines
 
 
@@ -294,10 +298,12 @@ def _print_base(choice: "BaseChoice", gigabytes: float | None) -> None:
     from escoita.training.starting_bases import BASES
 
     say(f"Base: {choice.line()}")
+    tiny = resource("quickstart/gemma4")
+    tiny = tiny.relative_to(Path.cwd()) if tiny.is_relative_to(Path.cwd()) else tiny
     if choice.gigabytes and gigabytes is None:
         say(
             "  There is no GPU here: train on a machine with one, or on the Hub (`escoita jobs train`), or try all"
-            " commands with the tiny base of the quick start (--base quickstart/gemma4)."
+            f" commands with the tiny base of the quick start (--base {tiny})."
         )
     elif choice.gigabytes and gigabytes is not None and gigabytes < choice.gigabytes:
         say(f"  The GPU has {gigabytes:.0f} GB: the batch may be split, or the base may not fit (`escoita doctor`).")

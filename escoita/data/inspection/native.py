@@ -135,13 +135,17 @@ def hub(repository: str, language: str, extracted: Path) -> Found:
     """
     import datasets
     import datasets.exceptions
+    from huggingface_hub import HfApi
 
     try:
+        revision = HfApi().dataset_info(repository).sha
         config = _config(repository, datasets.get_dataset_config_names(repository), language)
         splits = datasets.get_dataset_split_names(repository, config)
     except (OSError, ValueError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as error:
         raise CorpusError(" ".join(str(error).split()) or type(error).__name__, path=repository) from error
-    keys = {"reader": "hub", "path": repository} | ({"config": config} if config != "default" else {})
+    keys = {"reader": "hub", "path": repository, "revision": revision}
+    if config != "default":
+        keys["config"] = config
     if native := _native(splits, keys):
         return Found("a dataset of the Hub", native=native, notes=[_splits_line(native)])
     if len(splits) != 1:

@@ -69,7 +69,9 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
     of_speakers = {tier for tiers in by_kind.values() if len(tiers) > 1 for tier in tiers} | (
         chosen & set(by_kind) if len(chosen) > 1 else set()
     )
-    found.layout = "recordings with " + " and ".join(f"{count} {_TITLES[name]}" for name, count in formats.items())
+    found.layout = "recordings with " + " and ".join(
+        f"{_TITLES[name]} ({count:,} file{'s' * (count != 1)})" for name, count in formats.items()
+    )
     empty = others = 0
     for path, segments in files.items():
         for segment in segments:

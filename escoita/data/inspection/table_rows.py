@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def _add_rows(found: Found, table: Table, columns: Columns, listing: Listing) ->
             speaker=cell.get("speaker", ""),
             gender=_GENDERS.get(cell.get("gender", "").casefold(), cell.get("gender", "")),
             split=split or "",
+            language=_language(cell.get("language", "")),
             **values,
         )
 
@@ -136,3 +138,9 @@ def _seconds(text: str) -> float:
     for part in text.strip().replace(",", ".").split(":"):
         seconds = 60 * seconds + float(part)
     return seconds
+
+
+def _language(text: str) -> str:
+    """Return the code that a cell begins with, as in `gl-ES`; empty if it is not a code, such as a name."""
+    match = re.fullmatch(r"([a-z]{2,3})(?:[-_].*)?", text.strip(), re.IGNORECASE | re.ASCII)
+    return match[1].lower() if match else ""

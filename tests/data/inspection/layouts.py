@@ -222,6 +222,10 @@ def _webdataset(folder: Path) -> None:
                 tar.addfile(member, io.BytesIO(content))
 
 
+def _open_document(folder: Path) -> None:
+    write_ods(folder / "Táboa.ods", [HEADER, *_rows(folder)])
+
+
 def _spreadsheet(folder: Path) -> None:
     write_xlsx(folder / "Táboa.xlsx", [HEADER, *_rows(folder)])
 
@@ -254,6 +258,38 @@ def write_xlsx(path: Path, rows: list[list[str]], cell: str = "") -> Path:
     with ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
+    return path
+
+
+def write_ods(path: Path, rows: list[list[str]], repeated: int = 1) -> Path:
+    """Write an OpenDocument spreadsheet of text cells; the last row is repeated."""
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        cells = "".join(
+            '<table:table-cell office:value-type="string"'
+            + (f' table:number-columns-repeated="{min(repeated, 16384)}"' if number == len(rows) else "")
+            + f"><text:p>{escape(value)}</text:p></table:table-cell>"
+            for value in row
+        )
+        times = f' table:number-rows-repeated="{repeated}"' if number == len(rows) else ""
+        lines.append(f"<table:table-row{times}>{cells}</table:table-row>")
+    names = "".join(
+        f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text")
+    )
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content{names} office:version="1.2"><office:body>'
+        f'<office:spreadsheet><table:table table:name="Folla">{"".join(lines)}</table:table></office:spreadsheet>'
+        "</office:body></office:document-content>"
+    )
+    kind = "application/vnd.oasis.opendocument.spreadsheet"
+    manifest = (
+        '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'
+        f'<manifest:file-entry manifest:full-path="/" manifest:media-type="{kind}"/></manifest:manifest>'
+    )
+    with ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", kind)
+        archive.writestr("content.xml", content)
+        archive.writestr("META-INF/manifest.xml", manifest)
     return path
 
 
@@ -378,6 +414,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int]] = {
     "json": (_objects(False), 3),
     "jsonl": (_objects(True), 3),
     "xlsx": (_spreadsheet, 3),
+    "ods": (_open_document, 3),
     "NeMo": (_nemo, 0),
     "audiofolder": (_audiofolder, 0),
     "txt": (_texts(".txt"), 0),

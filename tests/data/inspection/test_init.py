@@ -14,7 +14,7 @@ from escoita.data.inspection.spreadsheet import read_sheets
 from escoita.data.readers.base import SelectionError
 from escoita.data.readers.recordings import MemberPathError, UnpackedSizeError
 from escoita.errors import CorpusError
-from tests.data.inspection.layouts import CLIPS, write_layout, write_xlsx
+from tests.data.inspection.layouts import CLIPS, write_layout, write_ods, write_xlsx
 from tests.samples import write_clip
 
 
@@ -75,9 +75,13 @@ def test_a_spreadsheet_may_begin_with_a_title(tmp_path: Path) -> None:
     assert [(row.text, row.speaker, row.row) for row in found.rows] == [("bo día", "Ana", 3), ("ata mañá", "Brais", 4)]
 
 
-@pytest.mark.slow
-def test_spreadsheets_with_billions_of_cells_are_refused(tmp_path: Path) -> None:
-    path = write_xlsx(tmp_path / "t.xlsx", [["a", "b"]], cell="XFD1048576")
+@pytest.mark.parametrize("suffix", [".xlsx", ".ods"])
+def test_spreadsheets_with_billions_of_cells_are_refused(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".xlsx":
+        write_xlsx(path, [["a", "b"]], cell="XFD1048576")
+    else:
+        write_ods(path, [["a", "b"]], repeated=1048576)
     with pytest.raises(CorpusError) as caught:
         read_sheets(path)
     assert caught.value.path == path
