@@ -2,7 +2,7 @@
 Test all commands on a Gemma 4 with the widths of E4B, and two layers in each tower.
 
 The base has 8,192 tokens, random weights and 320 million parameters. The most memory that a command took is
-3.1 GB (`eval`); the test asserts less than 5 GB.
+2.6 GB (`train`); the test asserts less than 5 GB.
 """
 
 import json
