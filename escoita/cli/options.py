@@ -45,6 +45,10 @@ PublishBaseOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, but load no weights and run no training step.")
 ]
+ReportOption = Annotated[
+    bool,
+    typer.Option("--report", help="Print a report as JSON to share: no tokens, paths, names or transcripts."),
+]
 ResumeOption = Annotated[
     bool,
     typer.Option("--resume", help="Refuse to train from the first step; a run with a checkpoint resumes in any case."),

@@ -17,6 +17,7 @@ from escoita.cli.options import (
     PublishBaseOption,
     PushOption,
     RecipeArgument,
+    ReportOption,
     RestartOption,
     ResumeOption,
     RunOption,
@@ -52,7 +53,7 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     done(next_commands=[("doctor", recipe), ("train", recipe)])
 
 
-def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+def doctor(recipe: RecipeArgument, overrides: SetOption = None, report: ReportOption = False) -> None:
     """Check a recipe before training; exit with status 1 if training or publishing would fail."""
     from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
@@ -64,6 +65,7 @@ def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
         from escoita.cards.preflight import preflight, refusals
         from escoita.training.preflight.checks import PUBLISHING, Finding
         from escoita.training.preflight.report import examine, print_findings
+        from escoita.training.preflight.shared_report import family_info, shared_report
 
     findings = list(examine(loaded))
     refused = list(refusals(loaded))
@@ -74,6 +76,9 @@ def doctor(recipe: RecipeArgument, overrides: SetOption = None) -> None:
             findings.append(Finding("ok", "Hub", f"the token may write to {loaded.hub.repo}; the card is accepted"))
         except EscoitaError as error:  # training does not need the Hub
             findings.append(Finding("warning", "Hub", str(error), "correct it, or escoita train --push fails"))
+    if report:
+        typer.echo(json.dumps(shared_report(loaded, family_info(loaded), findings), indent=2))
+        raise typer.Exit(any(each.mark == "refusal" for each in findings))
     if not print_findings(findings):
         raise typer.Exit(1)
     done(next_commands=[("train", recipe)])

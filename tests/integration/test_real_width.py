@@ -2,7 +2,7 @@
 Test all commands on a Gemma 4 with the widths of E4B, and two layers in each tower.
 
 The base has 8,192 tokens, random weights and 320 million parameters. The most memory that a command took is
-3.1 GB (`eval`); the test asserts less than 5 GB.
+2.6 GB (`train`); the test asserts less than 5 GB.
 """
 
 import json
@@ -85,7 +85,7 @@ def escoita(hub: HubDouble, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_train_evaluate_merge_push_and_verify(hub: HubDouble, escoita: Run, tmp_path: Path) -> None:
-    manifests = {split: write_manifest(tmp_path / f"{split}.jsonl", split, 6) for split in ("train", "test")}
+    manifests = {split: write_manifest(tmp_path / f"{split}.jsonl", split, 4) for split in ("train", "test")}
     recipe = load_recipe(
         ROOT / "recipes/gemma4-uzbek.yaml",
         [
@@ -102,6 +102,7 @@ def test_train_evaluate_merge_push_and_verify(hub: HubDouble, escoita: Run, tmp_
             "training={max_steps: 2, per_device_train_batch_size: 2, learning_rate: 0.001, logging_steps: 1}",
             "eval.max_new_tokens=8",
             "eval.resamples=100",
+            "eval.probes=false",
         ],
     )
     recipe.write(tmp_path / "recipe.yaml")
@@ -111,11 +112,11 @@ def test_train_evaluate_merge_push_and_verify(hub: HubDouble, escoita: Run, tmp_
     training = TrainingRecord.read(run.training)
     assert training.steps == 2 and len(training.loss) == 2
     escoita("eval", "--run", run.path)
-    assert EvaluationRecord.read(run.results).corpora[0].n == 6
+    assert EvaluationRecord.read(run.results).corpora[0].n == 4
     escoita("card", "--run", run.path)
     assert "experimental" in (run.path / "README.md").read_text("utf-8")
     escoita("merge", "--run", run.path, "--out", tmp_path / "merged")
     assert list((tmp_path / "merged").glob("*.safetensors"))
     escoita("push", "--run", run.path, "--repo", ADAPTER)
     verified = escoita("verify", ADAPTER)
-    assert "recomputed" in verified.stdout + verified.stderr
+    assert "holds" in verified.stdout and "contradict" not in verified.stdout

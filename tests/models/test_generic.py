@@ -50,7 +50,7 @@ class Case:
 
 
 CASES = {
-    "gemma4": Case(
+    "gemma4 with shared keys": Case(
         bases.write_gemma4_shared,
         "Escoita.",
         "<bos><|turn>user\n<|audio>{audio}<audio|>Escoita.<turn|>\n<|turn>model\n",
@@ -151,7 +151,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     case = CASES[request.param]
     case.write(folder)
     family = chat_family_of(str(folder))
-    assert family.info.name == request.param
+    assert family.info.name == request.param.partition(" ")[0]
     model = family.load_model(str(folder), dtype="float32").eval()
     return Base(case, family, str(folder), family.load_processor(str(folder)), model)
 

@@ -116,7 +116,8 @@ def test_deepspeed_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_on_a_copy_of_every_family(tmp_path: Path, name: str) -> None:
     CASES[name].write(tmp_path)
-    method = f"method={{r: 4, target_modules: '{BY_MODEL_TYPE[name].target_modules}'}}"
+    info = BY_MODEL_TYPE[name.partition(" ")[0]]
+    method = f"method={{r: 4, target_modules: '{info.target_modules}'}}"
     prompt = f"prompt={{user: '{CASES[name].user}', system: ''}}"
     case = Case(str(tmp_path))
     case.check(recipe_with({"gradient_checkpointing": name != "granite_speech"}, f"base={tmp_path}", method, prompt))
