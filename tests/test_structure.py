@@ -45,6 +45,15 @@ def graph() -> dict[str, set[str]]:
     return found
 
 
+def test_every_imported_module_exists() -> None:
+    missing = []
+    for path in [*PATHS, *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("escoita.") and not node.level:
+                missing += [f"{path}: {node.module}"] if node.module not in MODULES else []
+    assert missing == []
+
+
 def test_there_are_no_import_cycles() -> None:
     TopologicalSorter(graph()).prepare()  # raises a CycleError that names the modules
 

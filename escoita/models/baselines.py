@@ -3,7 +3,6 @@
 # As `module:Class` in `escoita.models`, without an import of torch. Other model types with a CTC head over letters,
 # such as wav2vec 2.0, MMS, HuBERT and w2v-BERT, are recognized by their class of transformers.
 BASELINES = {
-    "whisper": "whisper_ctc:WhisperFamily",
     "parakeet_ctc": "parakeet:ParakeetCtcFamily",
     "parakeet_rnnt": "parakeet:ParakeetTransducerFamily",
     "parakeet_tdt": "parakeet:ParakeetTransducerFamily",

@@ -10,8 +10,8 @@ import torch
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
 from escoita.models.base import Family, Watch
-from escoita.models.whisper_ctc import matching
 from escoita.records.training import AdapterRecord, Prompt
+from escoita.utils.languages import matching
 
 
 class DecoderPromptFamily(Family):

@@ -43,7 +43,7 @@ class Qwen3AsrFamily(ChatFamily):
         """Return the prompt that names the language, or that asks to detect one that the model does not support."""
         from transformers.models.qwen3_asr.processing_qwen3_asr import LANGUAGE_CODE_TO_NAME
 
-        from escoita.models.whisper_ctc import matching
+        from escoita.utils.languages import matching
 
         code = matching(language, LANGUAGE_CODE_TO_NAME)
         return Prompt(user=f"language {LANGUAGE_CODE_TO_NAME[code] if code else None}{START}")

@@ -13,14 +13,12 @@ from escoita.models import family_for_evaluation, family_of
 from escoita.models.baselines import BASELINES
 from escoita.records.training import AdapterRecord, Prompt
 from tests.models.baseline_models import write_canary, write_cohere_asr, write_moonshine, write_parakeet
-from tests.models.samples import write_whisper
 from tests.samples import tone
 
 
 SETTINGS = AdapterRecord(language="es", prompt=Prompt(user=""), max_new_tokens=6)
 CLIPS = [tone(seconds=1.0), tone(300, seconds=0.4), tone(700, seconds=0.7)]
 WRITERS: dict[str, Callable[[Path], str]] = {
-    "whisper": write_whisper,
     "parakeet_ctc": partial(write_parakeet, kind="ctc"),
     "parakeet_rnnt": partial(write_parakeet, kind="rnnt"),
     "parakeet_tdt": partial(write_parakeet, kind="tdt"),
@@ -63,8 +61,6 @@ def test_token_limit_and_beams(baseline: tuple[str, str]) -> None:
 
 
 def test_baselines_cannot_be_trained(baseline: tuple[str, str]) -> None:
-    if baseline[0] == "whisper":
-        pytest.skip("tested with its family")
     with pytest.raises(EscoitaError) as refusal:
         family_of(baseline[1])
     assert refusal.value.key == "model_type"
