@@ -47,12 +47,14 @@ def write_configuration(context: Context, name: str, source: Path, **text: Any) 
         config["audio_config"]["audio_token_id"] = tiny["audio_config"]["audio_token_id"]
     if "image_token_id" in (tiny.get("vision_config") or {}):
         config["vision_config"]["image_token_id"] = tiny["vision_config"]["image_token_id"]
-    if "text_config" in config:
-        config["text_config"] |= text
-        channels = config["audio_config"]["subsampling_conv_channels"][0]
-        processor = json.loads((folder / "processor_config.json").read_text("utf-8"))
-        processor["feature_extractor"]["feature_size"] = channels
-        (folder / "processor_config.json").write_text(json.dumps(processor), "utf-8")
+    config.get("text_config", {}).update(text)
+    # The extractor of the tiny base has other sizes.
+    processor = json.loads((folder / "processor_config.json").read_text("utf-8"))
+    if "audio_processor" in processor:
+        processor["audio_processor"]["audio_compression_rate"] = config["audio_config"]["time_reduction"]
+    else:
+        processor["feature_extractor"]["feature_size"] = config["audio_config"]["subsampling_conv_channels"][0]
+    (folder / "processor_config.json").write_text(json.dumps(processor), "utf-8")
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     return folder
 
@@ -114,9 +116,10 @@ def quantize(model: Any, family: Any, device: str) -> None:
     from escoita.models.loading import default_skip_list, is_quantized
 
     skipped = default_skip_list(family.unquantized_modules)
-    for name, module in list(model.named_modules()):
-        if not isinstance(module, torch.nn.Linear) or not is_quantized(name, skipped):
-            continue
+    # Only names are kept, so that each layer is freed when it is replaced.
+    linear = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+    for name in [name for name in linear if is_quantized(name, skipped)]:
+        module = model.get_submodule(name)
         layer = bnb.nn.Linear4bit(
             module.in_features,
             module.out_features,

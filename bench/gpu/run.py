@@ -39,7 +39,7 @@ from bench.gpu.training_parts import (  # noqa: E402
 
 MODELS = (
     *("torch", "transformers", "peft", "accelerate", "pydantic", "yaml", "rich", "safetensors"),
-    *("soundfile", "soxr", "rapidfuzz", "pyarrow"),
+    *("soundfile", "soxr", "rapidfuzz", "pyarrow", "psutil", "jiwer"),
 )
 TRAINING = (*MODELS, "trl", "datasets")
 PARTS = (
@@ -48,7 +48,7 @@ PARTS = (
     Part("E4B in 4 bits", 120, (*TRAINING, "bitsandbytes"), check_e4b),
     Part("4 bits reloaded", 60, (*MODELS, "bitsandbytes"), check_four_bit),
     Part("out of memory", 60, MODELS, check_out_of_memory),
-    Part("transcription", 90, (*MODELS, "bitsandbytes"), check_transcription),
+    Part("transcription", 120, (*MODELS, "bitsandbytes"), check_transcription),
     Part("streams", 30, MODELS, check_streams),
     Part("resume", 60, TRAINING, check_resume),
     Part("process group", 40, TRAINING, check_process_group),

@@ -297,7 +297,7 @@ class ValidationSet:
         problem = ""
         try:
             with training_state_restored(model, self.processor):
-                texts = self._transcribe(model, own, request, sharded)
+                texts = self._transcribe(model, own, request)
         except EscoitaError as error:
             if sharded:  # the other processes may wait for the weights of this one
                 raise ValidationClipError(str(error), key="validation") from error
@@ -318,11 +318,9 @@ class ValidationSet:
             "transcription_seconds": round(time.perf_counter() - started, 3),
         }
 
-    def _transcribe(
-        self, model: Any, batches: Iterable[list[int]], request: StopRequest, sharded: bool = False
-    ) -> dict[int, str]:
+    def _transcribe(self, model: Any, batches: Iterable[list[int]], request: StopRequest) -> dict[int, str]:
         """Return the transcripts of these batches, by the index of the clip in the sample."""
-        if sharded:
+        if sharded := is_sharded(model):
             allow_generation(model)
         if self._transcriber is None:
             self._transcriber = Transcriber(

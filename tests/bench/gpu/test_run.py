@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from bench.gpu import run as gpu_check
 from bench.gpu.part import Context, Figure, Part
+from bench.gpu.training_parts import check_four_bit, check_machine
 from tests.conftest import ROOT
 
 
@@ -81,6 +83,19 @@ def test_the_full_size_needs_a_gpu(tmp_path: Path) -> None:
 def test_the_time_limits_leave_no_more_than_eight_minutes() -> None:
     assert gpu_check.MOST_SECONDS <= 480
     assert all(part.seconds <= gpu_check.MOST_SECONDS for part in gpu_check.PARTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [check_machine, check_four_bit])
+def test_parts_at_full_size_that_a_cpu_can_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: Callable[[Context], list[Figure]]
+) -> None:
+    """The preflight check accepts both recipes on bases with the published sizes."""
+    if part is check_four_bit:
+        pytest.importorskip("bitsandbytes")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    figures = part(Context(tmp_path, toy=False, device="cpu"))
+    assert figures and not [str(figure) for figure in figures if not figure.passed]
 
 
 @pytest.mark.slow
