@@ -162,7 +162,8 @@ def facts(
         "example": chosen,
         "example_clips": sum(result.n for result in evaluation.corpora if chosen and result.name == chosen.corpus),
         "architecture": architecture(recipe, training.family),
-        "experimental": experimental(training.family),
+        # Cards of escoita 0.1.0 do not have this sentence.
+        "experimental": "" if evaluation.is_of_0_1 else experimental(training.family),
         "citation": citation(recipe, training, base, adapter),
         "base": base,
         "base_url": f"https://huggingface.co/{base}" if hub_id(base) else None,

@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from pydantic import TypeAdapter, ValidationError
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import SFTConfig
 
@@ -104,6 +105,8 @@ def sft_config(recipe: Recipe, run: RunDirectory) -> SFTConfig:
     try:
         config = SFTConfig(**(trl_defaults() | requested | fixed))
     except Exception as error:  # also an ImportError, if a field needs a package that is not installed
+        # Transformers keeps the settings of DeepSpeed before it checks them, and would load a base with them.
+        unset_hf_deepspeed_config()
         raise RecipeError(" ".join(str(error).split()), key="training") from error
     _refuse_no_steps(config)
     require_trackers(config.report_to)

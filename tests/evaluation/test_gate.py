@@ -85,7 +85,7 @@ def cells(markdown: str) -> list[list[str]]:
         elif found:
             found[-1].append("".join(child.content for child in token.children or []))
     found[-1] = found[-1][: len(found[0])]
-    assert found[0][2:4] == ["Old WER", "New WER"]
+    assert found[0][2:5] == ["Speakers", "Old WER", "New WER"]
     return found[1:]
 
 

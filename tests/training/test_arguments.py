@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from trl import SFTConfig
 
 from escoita.errors import EscoitaError, RecipeError
@@ -398,6 +399,7 @@ def test_a_missing_package_is_refused_in_one_line(tmp_path: Path, key: str, valu
     with pytest.raises(RecipeError) as error:
         sft_config(recipe_with({key: value}), RunDirectory(tmp_path))
     assert error.value.key == "training" and "\n" not in str(error.value)
+    assert not is_deepspeed_zero3_enabled()  # `doctor` loads the base nevertheless
 
 
 @pytest.mark.parametrize(
