@@ -4,6 +4,8 @@ Train a tiny base of the quick start from scratch on synthesized speech; writes 
     apt-get install libespeak-ng1 && pip install -e .[quickstart]
     python quickstart/build_base.py --family gemma4
     python quickstart/build_base.py --family phi4
+    python quickstart/build_base.py --family whisper
+    python quickstart/build_base.py --family ctc
 
 README.md in this folder describes the bases, and how long it takes.
 """
@@ -11,6 +13,7 @@ README.md in this folder describes the bases, and how long it takes.
 import math
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,11 +21,19 @@ import numpy as np
 import torch
 import typer
 from bank import UNSEEN_VOICES, VOICES, Utterance, build_bank
+from ctc_pupil import CtcPupil
 from gemma4_pupil import Gemma4Pupil
 from phi4_pupil import Phi4Pupil
 from pupil import Pupil
+from whisper_pupil import WhisperPupil
 
 
+PUPILS: dict[str, Callable[[int], Pupil]] = {
+    "ctc": CtcPupil,
+    "gemma4": Gemma4Pupil,
+    "phi4": Phi4Pupil,
+    "whisper": WhisperPupil,
+}
 SPEECH_LORA = "speech-lora"
 WARM_UP = 0.22  # share of the steps with the CTC loss only
 BEFORE_LORA = 0.75  # share of the steps before the speech LoRA is added, for a base that has one
@@ -64,11 +75,13 @@ def train(
 
 
 def build(
-    family: Annotated[Literal["gemma4", "phi4"], typer.Option(help="Model family of the base.")] = "gemma4",
+    family: Annotated[
+        Literal["gemma4", "phi4", "whisper", "ctc"], typer.Option(help="Model family of the base.")
+    ] = "gemma4",
     out: Annotated[Path | None, typer.Option(help="Output folder (default: quickstart/<family>).")] = None,
     utterances: Annotated[int, typer.Option(help="Number of synthesized training utterances.")] = 80_000,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 13_000,
-    threads: Annotated[int, typer.Option(help="Number of threads of torch.")] = 2,
+    threads: Annotated[int, typer.Option(help="Number of threads of torch, and of processes that synthesize.")] = 2,
     batch_size: int = 32,
     learning_rate: float = 2e-3,
     seed: int = 0,
@@ -77,9 +90,9 @@ def build(
     started, out = time.monotonic(), out or Path(__file__).parent / family
     torch.set_num_threads(threads)
     np.random.seed(seed)  # noqa: NPY002 - the encoder of Phi-4 uses this generator in training
-    pupil: Pupil = Gemma4Pupil(seed) if family == "gemma4" else Phi4Pupil(seed)
-    bank = build_bank(utterances, VOICES, seed, pupil.frames_of)
-    unseen = build_bank(400, UNSEEN_VOICES, seed + 10_000_000, pupil.frames_of)
+    pupil = PUPILS[family](seed)
+    bank = build_bank(utterances, VOICES, seed, pupil.frames_of, threads)
+    unseen = build_bank(400, UNSEEN_VOICES, seed + 10_000_000, pupil.frames_of, threads)
     print(f"{len(bank)} utterances in {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
 
     adapted = train(pupil, bank, unseen, steps, batch_size, learning_rate)
@@ -92,7 +105,7 @@ def build(
         (out / SPEECH_LORA / "README.md").unlink()  # PEFT's template, which contains only headings
         model = adapted.unload()
     pupil.processor.save_pretrained(out)
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.to(pupil.dtype).save_pretrained(out)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,13 @@ class Pupil(ABC):
         end_of_target (`str`): Text at the end of the assistant's turn.
         gain (`float`): Maximum random offset of all log-mel frames of a clip.
         pads (`bool`): Whether a batch may contain clips of similar lengths; otherwise all have the same length.
+        dtype (`torch.dtype`): Type of the stored weights.
     """
 
     end_of_target: ClassVar[str]
     gain: ClassVar[float]
     pads: ClassVar[bool]
+    dtype: ClassVar[torch.dtype] = torch.bfloat16
 
     def __init__(self, processor: Any, model: Any, seed: int):
         self.processor, self.model, self.tokenizer = processor, model, processor.tokenizer
