@@ -12,6 +12,7 @@ from escoita.cli.demo import demo
 from escoita.cli.evaluation import evaluate, export, gate, report, summary
 from escoita.cli.init import init, split
 from escoita.cli.jobs import jobs
+from escoita.cli.prepare import prepare
 from escoita.cli.publish import card, push_run, verify
 from escoita.cli.serve import serve
 from escoita.cli.space import space
@@ -57,6 +58,7 @@ def options(
 
 for command in (
     init,
+    prepare,
     split,
     data,
     doctor,

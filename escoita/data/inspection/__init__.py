@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from escoita.data.annotations.rules import SegmentRules
 from escoita.data.inspection.extraction import extract_tar
 from escoita.data.inspection.folders import read_kaldi, read_lhotse, read_librispeech, read_texts
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.native import common_voice, fleurs, hub, parquet
+from escoita.data.inspection.segment_rules import leave_out_segments
 from escoita.data.inspection.segments import read_annotations
 from escoita.data.inspection.table_rows import read_all_tables
 from escoita.data.inspection.tables import SUFFIXES
@@ -34,12 +36,26 @@ class UnknownLayoutError(CorpusError):
     recordings: int
 
 
+class LeftOutError(CorpusError):
+    """
+    Report annotations whose segments are all excluded by the rules.
+
+    Args:
+        counts (`str`): The number of segments by reason.
+    """
+
+    problem = "none of the segments can be used ({counts})"
+    hint = "use `escoita prepare`, which has options for overlapping speech and notes"
+    counts: str
+
+
 def inspect(
     source: str,
     language: str,
     extracted: Path,
     columns: Mapping[Column, str] | None = None,
     tiers: Collection[str] = (),
+    rules: SegmentRules | None = None,
 ) -> Found:
     """
     Find the recordings and transcripts of a folder, a file or a dataset of the Hub; nothing is decoded.
@@ -51,12 +67,14 @@ def inspect(
             only created for such sources.
         columns (`Mapping[Column, str]`, *optional*): Names of columns that are not recognized by themselves.
         tiers (`Collection[str]`, *optional*): Names of the tiers with transcripts, of annotation files.
+        rules ([`~escoita.data.annotations.rules.SegmentRules`], *optional*): The rules for segments of recordings.
 
     Returns:
         [`~escoita.data.inspection.found.Found`]: The rows, or the corpora that a reader reads as they are.
 
     Raises:
         UnknownLayoutError: No transcripts were found.
+        LeftOutError: The rules leave out all segments.
         CorpusError: The source is not found, is damaged or too large.
     """
     path = Path(source)
@@ -73,6 +91,11 @@ def inspect(
     elif not path.is_dir():
         found = _annotations_of(path, listing, language, tiers)
         found = found or read_all_tables(listing, [path], language, columns or {}, required=True)
+    if found:
+        leave_out_segments(found, rules or SegmentRules())
+    if found and found.left_out and not found.rows:
+        counts = "; ".join(f"{reason}: {count:,}" for reason, count in found.left_out.most_common())
+        raise LeftOutError(path=source, counts=counts)
     if not found or not (found.rows or found.native):
         hint = found.notes[0] if found and found.notes else None
         raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)

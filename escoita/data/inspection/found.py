@@ -1,5 +1,6 @@
 """Represent the rows that an inspection finds, before they are checked and divided."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ class Found:
         notes (`list[str]`): Lines about choices that were made.
         native (`dict[str, dict]`): For each split, the keys of a corpus that a reader reads as it is; then there are
             no rows.
+        left_out (`Counter[str]`): The number of segments that a rule excludes, by reason.
+        first_left_out (`dict[str, str]`): The file and row of the first of them, by reason.
+        without_notes (`int`): The number of transcripts from which notes in brackets were removed.
     """
 
     layout: str
@@ -28,6 +32,9 @@ class Found:
     rejected: list[Rejected] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     native: dict[Split, dict[str, Any]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    first_left_out: dict[str, str] = field(default_factory=dict)
+    without_notes: int = 0
 
     def add(self, recording: Path | None, name: str, text: str, source: Path, row: int, **values: Any) -> None:
         """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from escoita.data.annotations import Segment, format_of, read_segments
 from escoita.data.annotations.base import TRANSCRIPTION
+from escoita.data.annotations.rules import EMPTY
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.readers.base import selection_error
@@ -70,13 +71,14 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
         chosen & set(by_kind) if len(chosen) > 1 else set()
     )
     found.layout = "recordings with " + " and ".join(f"{count} {_TITLES[name]}" for name, count in formats.items())
-    empty = others = 0
+    others = 0
     for path, segments in files.items():
         for segment in segments:
             if chosen and segment.tier not in chosen:
                 others += 1
             elif not segment.text.strip():
-                empty += 1
+                found.left_out[EMPTY] += 1
+                found.first_left_out.setdefault(EMPTY, f"{path}:{segment.row}")
             else:
                 name = segment.recording or path.stem
                 recording = listing.find(name, path.parent) or listing.find(path.stem, path.parent)
@@ -98,8 +100,6 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
         found.notes.append(f"Tiers with transcripts: {shown} ({others:,} segments of other tiers; see --tier)")
     if of_speakers and any(not segment.speaker for each in files.values() for segment in each):
         found.notes.append("Speakers: the names of the tiers that name no participant")
-    if empty:
-        found.notes.append(f"Empty segments, which are not used: {empty:,}")
     return found if found.rows else None
 
 
