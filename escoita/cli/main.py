@@ -9,6 +9,7 @@ import typer
 
 from escoita import __version__
 from escoita.cli.demo import demo
+from escoita.cli.draft import draft
 from escoita.cli.evaluation import evaluate, export, gate, report, summary
 from escoita.cli.init import init, split
 from escoita.cli.jobs import jobs
@@ -59,6 +60,7 @@ def options(
 for command in (
     init,
     prepare,
+    draft,
     split,
     data,
     doctor,

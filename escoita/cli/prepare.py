@@ -9,7 +9,7 @@ import typer
 from escoita.cli.done import done
 from escoita.cli.init import ColumnOption, ForceOption, TierOption, given_columns, print_found, refuse_existing
 from escoita.errors import CorpusError
-from escoita.utils.formatting import duration
+from escoita.utils.formatting import duration, percent
 from escoita.utils.processes import say
 
 
@@ -89,6 +89,7 @@ def _record(source: Path, found: "Found", rules: "SegmentRules") -> "Preparation
         speakers=len({row.speaker for row in found.rows} - {""}),
         without_notes=found.without_notes,
         left_out=dict(found.left_out),
+        rounds=found.rounds,
         rejected=dict(Counter({each[0].reason: len(each) for each in rejected_by_reason(found.rejected)})),
     )
 
@@ -98,6 +99,11 @@ def _print_rows(found: "Found", record: "PreparationRecord") -> None:
 
     for line in rejected_lines(found.rejected):
         say(line)
+    for each in record.rounds:
+        words, characters = each.word_edits / max(1, each.words), each.character_edits / max(1, each.characters)
+        counts = f"{each.changed:,} changed, {each.unchanged:,} unchanged, {each.removed:,} removed"
+        say(f"Drafts of round {each.round}: {each.segments:,} segments, {counts}")
+        say(f"  Edit rate from draft to correction: {percent(words)} of words, {percent(characters)} of characters")
     people = f", {record.speakers:,} speaker{'s' * (record.speakers != 1)}" if record.speakers else ""
     length = f", {duration(record.audio_seconds)}" if record.audio_seconds else ""
     say(f"Rows: {record.rows:,}{length}{people}")

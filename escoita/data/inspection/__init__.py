@@ -82,17 +82,20 @@ def inspect(
         if source.count("/") == 1 and not source.startswith((".", "/", "~")):
             return hub(source, language, extracted)
         raise CorpusError("not found", path=source)
+    rules = rules or SegmentRules()
     listing = Listing(path)
-    found = _in_folder(listing, path, language, extracted, columns or {}, tiers) if path.is_dir() else None
+    found = None
+    if path.is_dir():
+        found = _in_folder(listing, path, language, extracted, columns or {}, tiers, rules.drafts_reviewed)
     if path.suffix.lower() == ".parquet":
         found = parquet(path, [path], language, extracted)
     elif path.name.lower().endswith(ARCHIVES):
         found = extract_tar([path], extracted)
     elif not path.is_dir():
-        found = _annotations_of(path, listing, language, tiers)
+        found = _annotations_of(path, listing, language, tiers, rules.drafts_reviewed)
         found = found or read_all_tables(listing, [path], language, columns or {}, required=True)
     if found:
-        leave_out_segments(found, rules or SegmentRules())
+        leave_out_segments(found, rules)
     if found and found.left_out and not found.rows:
         counts = "; ".join(f"{reason}: {count:,}" for reason, count in found.left_out.most_common())
         raise LeftOutError(path=source, counts=counts)
@@ -111,6 +114,7 @@ def _in_folder(
     extracted: Path,
     columns: Mapping[Column, str],
     tiers: Collection[str],
+    reviewed: bool,
 ) -> Found | None:
     """Read a folder in the first layout that fits."""
     for native in (common_voice, fleurs):
@@ -119,7 +123,7 @@ def _in_folder(
     for read in (read_kaldi, read_librispeech, read_lhotse):
         if found := read(listing, language):
             return found
-    annotated = read_annotations(listing, language, tiers)
+    annotated = read_annotations(listing, language, tiers, reviewed)
     tables = read_all_tables(listing, listing.files(*SUFFIXES), language, columns)
     # A table that lists recordings, such as one of metadata, has far fewer rows than the recordings have segments.
     if annotated and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
@@ -132,10 +136,12 @@ def _in_folder(
     if files := listing.files(".parquet"):
         return parquet(path, files, language, extracted)
     archives = [each for each in listing.files(".tar", ".tgz", ".gz") if each.name.lower().endswith(ARCHIVES)]
-    return extract_tar(archives, extracted) if archives else tables
+    return extract_tar(archives, extracted) if archives else annotated or tables
 
 
-def _annotations_of(path: Path, listing: Listing, language: str, tiers: Collection[str]) -> Found | None:
+def _annotations_of(
+    path: Path, listing: Listing, language: str, tiers: Collection[str], reviewed: bool
+) -> Found | None:
     """Read one annotation file, without the others of its folder."""
     listing.by_suffix = {path.suffix.lower(): [path]}
-    return read_annotations(listing, language, tiers)
+    return read_annotations(listing, language, tiers, reviewed)

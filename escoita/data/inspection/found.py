@@ -7,6 +7,7 @@ from typing import Any
 
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
+from escoita.records.preparation import DraftRound
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Found:
             no rows.
         left_out (`Counter[str]`): The number of segments that a rule excludes, by reason.
         first_left_out (`dict[str, str]`): The file and row of the first of them, by reason.
+        rounds (`list[DraftRound]`): The corrections of drafts, by round.
         without_notes (`int`): The number of transcripts from which notes in brackets were removed.
     """
 
@@ -34,6 +36,7 @@ class Found:
     native: dict[Split, dict[str, Any]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     first_left_out: dict[str, str] = field(default_factory=dict)
+    rounds: list[DraftRound] = field(default_factory=list)
     without_notes: int = 0
 
     def add(self, recording: Path | None, name: str, text: str, source: Path, row: int, **values: Any) -> None:
