@@ -16,7 +16,7 @@ LAYERS = [
     {"run_directory", "hub", "audio"},
     {"models"},
     {"data", "inference"},
-    {"evaluation", "serve"},
+    {"evaluation", "serve", "preparation"},
     {"training", "space", "jobs"},
     {"cards"},
     {"cli"},

@@ -9,9 +9,11 @@ import typer
 
 from escoita import __version__
 from escoita.cli.demo import demo
+from escoita.cli.draft import draft
 from escoita.cli.evaluation import evaluate, export, gate, report, summary
 from escoita.cli.init import init, split
 from escoita.cli.jobs import jobs
+from escoita.cli.prepare import prepare
 from escoita.cli.publish import card, push_run, verify
 from escoita.cli.serve import serve
 from escoita.cli.space import space
@@ -57,6 +59,8 @@ def options(
 
 for command in (
     init,
+    prepare,
+    draft,
     split,
     data,
     doctor,

@@ -11,7 +11,7 @@ from escoita.data.encodings import read_text
 # Praat reads a text file as a sequence of numbers, quoted strings with doubled quotes inside, and flags such as
 # <exists>, and skips everything else. So the long form, with its names of fields, equals the short one. Numbers stand
 # alone: `[1]:` is not a number.
-_TOKEN = re.compile(r'"((?:[^"]++|"")*+)"|(?<!\S)(-?\d[\d.,eE+-]*)(?!\S)|(?<!\S)<(\w+)>|![^\n]*')
+TOKEN = re.compile(r'"((?:[^"]++|"")*+)"|(?<!\S)(-?\d[\d.,eE+-]*)(?!\S)|(?<!\S)<(\w+)>|![^\n]*')
 
 
 def read(path: Path, language: str | None = None) -> list[Segment]:
@@ -53,7 +53,7 @@ class _Tokens:
 
     def __init__(self, path: Path, text: str):
         self.path = path
-        self.found: Iterator[re.Match[str]] = (each for each in _TOKEN.finditer(text) if each.lastindex)
+        self.found: Iterator[re.Match[str]] = (each for each in TOKEN.finditer(text) if each.lastindex)
 
     def _next(self, group: int, kind: str) -> str:
         match = next(self.found, None)

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from escoita.data.annotations.rules import SegmentRules
 from escoita.data.inspection.extraction import extract_tar
 from escoita.data.inspection.folders import read_kaldi, read_lhotse, read_librispeech, read_texts
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.native import common_voice, fleurs, hub, parquet
+from escoita.data.inspection.segment_rules import leave_out_segments
 from escoita.data.inspection.segments import read_annotations
 from escoita.data.inspection.table_rows import read_all_tables
 from escoita.data.inspection.tables import SUFFIXES
@@ -34,12 +36,26 @@ class UnknownLayoutError(CorpusError):
     recordings: int
 
 
+class LeftOutError(CorpusError):
+    """
+    Report annotations whose segments are all excluded by the rules.
+
+    Args:
+        counts (`str`): The number of segments by reason.
+    """
+
+    problem = "none of the segments can be used ({counts})"
+    hint = "use `escoita prepare`, which has options for overlapping speech and notes"
+    counts: str
+
+
 def inspect(
     source: str,
     language: str,
     extracted: Path,
     columns: Mapping[Column, str] | None = None,
     tiers: Collection[str] = (),
+    rules: SegmentRules | None = None,
 ) -> Found:
     """
     Find the recordings and transcripts of a folder, a file or a dataset of the Hub; nothing is decoded.
@@ -51,12 +67,14 @@ def inspect(
             only created for such sources.
         columns (`Mapping[Column, str]`, *optional*): Names of columns that are not recognized by themselves.
         tiers (`Collection[str]`, *optional*): Names of the tiers with transcripts, of annotation files.
+        rules ([`~escoita.data.annotations.rules.SegmentRules`], *optional*): The rules for segments of recordings.
 
     Returns:
         [`~escoita.data.inspection.found.Found`]: The rows, or the corpora that a reader reads as they are.
 
     Raises:
         UnknownLayoutError: No transcripts were found.
+        LeftOutError: The rules leave out all segments.
         CorpusError: The source is not found, is damaged or too large.
     """
     path = Path(source)
@@ -64,15 +82,23 @@ def inspect(
         if source.count("/") == 1 and not source.startswith((".", "/", "~")):
             return hub(source, language, extracted)
         raise CorpusError("not found", path=source)
+    rules = rules or SegmentRules()
     listing = Listing(path)
-    found = _in_folder(listing, path, language, extracted, columns or {}, tiers) if path.is_dir() else None
+    found = None
+    if path.is_dir():
+        found = _in_folder(listing, path, language, extracted, columns or {}, tiers, rules.drafts_reviewed)
     if path.suffix.lower() == ".parquet":
         found = parquet(path, [path], language, extracted)
     elif path.name.lower().endswith(ARCHIVES):
         found = extract_tar([path], extracted)
     elif not path.is_dir():
-        found = _annotations_of(path, listing, language, tiers)
+        found = _annotations_of(path, listing, language, tiers, rules.drafts_reviewed)
         found = found or read_all_tables(listing, [path], language, columns or {}, required=True)
+    if found:
+        leave_out_segments(found, rules)
+    if found and found.left_out and not found.rows:
+        counts = "; ".join(f"{reason}: {count:,}" for reason, count in found.left_out.most_common())
+        raise LeftOutError(path=source, counts=counts)
     if not found or not (found.rows or found.native):
         hint = found.notes[0] if found and found.notes else None
         raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)
@@ -88,6 +114,7 @@ def _in_folder(
     extracted: Path,
     columns: Mapping[Column, str],
     tiers: Collection[str],
+    reviewed: bool,
 ) -> Found | None:
     """Read a folder in the first layout that fits."""
     for native in (common_voice, fleurs):
@@ -96,7 +123,7 @@ def _in_folder(
     for read in (read_kaldi, read_librispeech, read_lhotse):
         if found := read(listing, language):
             return found
-    annotated = read_annotations(listing, language, tiers)
+    annotated = read_annotations(listing, language, tiers, reviewed)
     tables = read_all_tables(listing, listing.files(*SUFFIXES), language, columns)
     # A table that lists recordings, such as one of metadata, has far fewer rows than the recordings have segments.
     if annotated and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
@@ -109,10 +136,12 @@ def _in_folder(
     if files := listing.files(".parquet"):
         return parquet(path, files, language, extracted)
     archives = [each for each in listing.files(".tar", ".tgz", ".gz") if each.name.lower().endswith(ARCHIVES)]
-    return extract_tar(archives, extracted) if archives else tables
+    return extract_tar(archives, extracted) if archives else annotated or tables
 
 
-def _annotations_of(path: Path, listing: Listing, language: str, tiers: Collection[str]) -> Found | None:
+def _annotations_of(
+    path: Path, listing: Listing, language: str, tiers: Collection[str], reviewed: bool
+) -> Found | None:
     """Read one annotation file, without the others of its folder."""
     listing.by_suffix = {path.suffix.lower(): [path]}
-    return read_annotations(listing, language, tiers)
+    return read_annotations(listing, language, tiers, reviewed)

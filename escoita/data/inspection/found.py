@@ -1,11 +1,13 @@
 """Represent the rows that an inspection finds, before they are checked and divided."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
+from escoita.records.preparation import DraftRound
 
 
 @dataclass
@@ -21,6 +23,10 @@ class Found:
         notes (`list[str]`): Lines about choices that were made.
         native (`dict[str, dict]`): For each split, the keys of a corpus that a reader reads as it is; then there are
             no rows.
+        left_out (`Counter[str]`): The number of segments that a rule excludes, by reason.
+        first_left_out (`dict[str, str]`): The file and row of the first of them, by reason.
+        rounds (`list[DraftRound]`): The corrections of drafts, by round.
+        without_notes (`int`): The number of transcripts from which notes in brackets were removed.
     """
 
     layout: str
@@ -28,6 +34,10 @@ class Found:
     rejected: list[Rejected] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     native: dict[Split, dict[str, Any]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    first_left_out: dict[str, str] = field(default_factory=dict)
+    rounds: list[DraftRound] = field(default_factory=list)
+    without_notes: int = 0
 
     def add(self, recording: Path | None, name: str, text: str, source: Path, row: int, **values: Any) -> None:
         """

@@ -87,21 +87,32 @@ def manifest_lines(division: Division, root: Path) -> Iterator[str]:
         root (`Path`): The folder, which is the `audio_root` of the corpus.
     """
     for row, split in zip(division.rows, division.names, strict=True):
-        if split is None:
-            continue
-        values = {
-            "id": row.id,
-            "audio_filepath": Path(os.path.relpath(row.audio, root)).as_posix(),
-            "text": row.text,
-            "speaker": row.speaker,
-            "gender": row.gender,
-            "lang": row.language,
-            "split": split,
-        }
-        line: dict[str, Any] = {name: value for name, value in values.items() if value}
-        if row.offset is not None:
-            line |= {"offset": round(row.offset, 3), "duration": round(row.duration or 0.0, 3)}
-        yield json.dumps(line, ensure_ascii=False)
+        if split is not None:
+            yield manifest_line(row, root, split)
+
+
+def manifest_line(row: Utterance, root: Path, split: str = "") -> str:
+    """
+    Return a row as a JSON line.
+
+    Args:
+        row ([`~escoita.data.rows.Utterance`]): The row.
+        root (`Path`): The folder that the path of the recording is relative to.
+        split (`str`, *optional*, defaults to `""`): The split; empty for none.
+    """
+    values = {
+        "id": row.id,
+        "audio_filepath": Path(os.path.relpath(row.audio, root)).as_posix(),
+        "text": row.text,
+        "speaker": row.speaker,
+        "gender": row.gender,
+        "lang": row.language,
+        "split": split,
+    }
+    line: dict[str, Any] = {name: value for name, value in values.items() if value}
+    if row.offset is not None:
+        line |= {"offset": round(row.offset, 3), "duration": round(row.duration or 0.0, 3)}
+    return json.dumps(line, ensure_ascii=False)
 
 
 def too_long(rejected: Sequence[Rejected]) -> int:

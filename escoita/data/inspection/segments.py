@@ -2,11 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from escoita.data.annotations import Segment, format_of, read_segments
 from escoita.data.annotations.base import TRANSCRIPTION
+from escoita.data.annotations.drafts import DRAFT_FILE, DRAFT_TIER, Placed, compare_drafts, read_drafts
+from escoita.data.annotations.rules import EMPTY, UNCHANGED
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.readers.base import selection_error
@@ -33,7 +36,66 @@ _TITLES = {
 }
 
 
-def read_annotations(listing: Listing, language: str, tiers: Collection[str] = ()) -> Found | None:
+class Annotated(NamedTuple):
+    """
+    Store the annotation files of a folder.
+
+    Args:
+        files (`dict[Path, list[Segment]]`): The segments of each file, without drafts.
+        drafts (`dict[Path, list[Segment]]`): The segments of each file in tiers of drafts.
+        chosen (`set[str]`): The tiers with transcripts; empty if the formats have no tiers.
+        formats (`dict[str, int]`): The number of files of each format.
+        notes (`list[str]`): Lines about files that are not used.
+    """
+
+    files: dict[Path, list[Segment]]
+    drafts: dict[Path, list[Segment]]
+    chosen: set[str]
+    formats: dict[str, int]
+    notes: list[str]
+
+
+def read_files(listing: Listing, language: str, tiers: Collection[str] = ()) -> Annotated:
+    """
+    Read all annotation files, and choose the tiers with transcripts.
+
+    Args:
+        listing ([`~escoita.data.inspection.listing.Listing`]): The files of the folder.
+        language (`str`): The language, which decides between old encodings.
+        tiers (`Collection[str]`, *optional*): The names or types of the tiers that contain the transcripts.
+
+    Raises:
+        CorpusError: No tier has one of the given names.
+    """
+    files, drafts, notes = dict[Path, list[Segment]](), dict[Path, list[Segment]](), list[str]()
+    formats: dict[str, int] = defaultdict(int)
+    for path in listing.files(*SUFFIXES):
+        name = format_of(path)
+        if name is None:
+            continue
+        try:
+            segments = read_segments(path, language)
+        except CorpusError as error:
+            notes.append(f"Not used: {error}")
+            continue
+        formats[name] += 1
+        of_file = DRAFT_FILE.fullmatch(path.stem)
+        if of_file:
+            segments = [each._replace(recording=each.recording or of_file[1]) for each in segments]
+        drafts[path] = [each for each in segments if of_file or DRAFT_TIER.fullmatch(each.tier)]
+        files[path] = [each for each in segments if not (of_file or DRAFT_TIER.fullmatch(each.tier))]
+    return Annotated(files, drafts, _choose_tiers(files, tiers), formats, notes)
+
+
+def recording_of(listing: Listing, path: Path, segment: Segment) -> Path | None:
+    """Return the recording of a segment, or `None` if it is not among the listed files."""
+    name = segment.recording or path.stem
+    return listing.find(name, path.parent) or listing.find(path.stem, path.parent)
+
+
+def read_annotations(
+    listing: Listing, language: str, tiers: Collection[str] = (), drafts_reviewed: bool = False
+) -> Found | None:
     """
     Read all annotation files of recordings, or return `None` if there are none.
 
@@ -42,26 +104,17 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
         language (`str`): The language, which decides between old encodings.
         tiers (`Collection[str]`, *optional*): The names or types of the tiers that contain the transcripts. By default
             they are chosen by name, then by the amount of text.
+        drafts_reviewed (`bool`, *optional*, defaults to `False`): Whether unchanged drafts are used.
 
     Raises:
         CorpusError: No tier has one of the given names.
     """
-    found = Found("")
-    formats: dict[str, int] = defaultdict(int)
-    files: dict[Path, list[Segment]] = {}
-    for path in listing.files(*SUFFIXES):
-        name = format_of(path)
-        if name is None:
-            continue
-        try:
-            files[path] = read_segments(path, language)
-        except CorpusError as error:
-            found.notes.append(f"Not used: {error}")
-            continue
-        formats[name] += 1
-    if not any(files.values()):
+    found, annotated = Found(""), read_files(listing, language, tiers)
+    found.notes += annotated.notes
+    files, chosen, formats = annotated.files, annotated.chosen, annotated.formats
+    if not any(files.values()) and not any(annotated.drafts.values()):
         return None
-    chosen = _choose_tiers(files, tiers)
+    corrected = take_corrections(listing, annotated, found, drafts_reviewed)
     by_kind: dict[str, set[str]] = defaultdict(set)
     for segment in (segment for segments in files.values() for segment in segments if segment.tier in chosen):
         by_kind[segment.kind].add(segment.tier)
@@ -72,19 +125,19 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
     found.layout = "recordings with " + " and ".join(
         f"{_TITLES[name]} ({count:,} file{'s' * (count != 1)})" for name, count in formats.items()
     )
-    empty = others = 0
+    others = 0
     for path, segments in files.items():
-        for segment in segments:
-            if chosen and segment.tier not in chosen:
+        for segment in [*segments, *corrected.get(path, ())]:
+            if chosen and segment.tier not in chosen and not _is_draft(path, segment):
                 others += 1
             elif not segment.text.strip():
-                empty += 1
+                found.left_out[EMPTY] += 1
+                found.first_left_out.setdefault(EMPTY, f"{path}:{segment.row}")
             else:
-                name = segment.recording or path.stem
-                recording = listing.find(name, path.parent) or listing.find(path.stem, path.parent)
+                recording = recording_of(listing, path, segment)
                 found.add(
                     recording,
-                    name,
+                    segment.recording or path.stem,
                     segment.text,
                     path,
                     segment.row,
@@ -100,9 +153,55 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
         found.notes.append(f"Tiers with transcripts: {shown} ({others:,} segments of other tiers; see --tier)")
     if of_speakers and any(not segment.speaker for each in files.values() for segment in each):
         found.notes.append("Speakers: the names of the tiers that name no participant")
-    if empty:
-        found.notes.append(f"Empty segments, which are not used: {empty:,}")
-    return found if found.rows else None
+    return found if found.rows or found.left_out else None
+
+
+def _is_draft(path: Path, segment: Segment) -> bool:
+    return bool(DRAFT_TIER.fullmatch(segment.tier) or DRAFT_FILE.fullmatch(path.stem))
+
+
+def take_corrections(
+    listing: Listing, annotated: Annotated, found: Found, reviewed: bool
+) -> dict[Path, list[Segment]]:
+    """
+    Return the drafted segments that people corrected, by file; count the others, and add the rounds of drafts.
+
+    Args:
+        listing ([`~escoita.data.inspection.listing.Listing`]): The files of the folder.
+        annotated ([`Annotated`]): The annotation files.
+        found ([`~escoita.data.inspection.found.Found`]): The result, which receives rounds and counts.
+        reviewed (`bool`): Whether unchanged drafts are used.
+
+    Raises:
+        CorpusError: The record of drafts is damaged.
+    """
+    drafts = read_drafts(listing.root)
+
+    def placed(files: dict[Path, list[Segment]]) -> Iterator[tuple[Path, Placed]]:
+        for path, segments in files.items():
+            for segment in segments:
+                if not annotated.chosen or _is_draft(path, segment) or segment.tier in annotated.chosen:
+                    recording = recording_of(listing, path, segment)
+                    name = recording.relative_to(listing.root).as_posix() if recording else ""
+                    yield path, Placed(name, segment)
+
+    drafted = list(placed(annotated.drafts))
+    if not drafts and not drafted:
+        return {}
+    others = [place for _, place in placed(annotated.files)]
+    found.rounds, unchanged, replaced = compare_drafts(drafts, [place for _, place in drafted], others, reviewed)
+    if not drafts and not reviewed:  # nobody knows what the model wrote
+        unchanged = set(range(len(drafted))) - replaced
+    kept: dict[Path, list[Segment]] = defaultdict(list)
+    for index, (path, place) in enumerate(drafted):
+        if index in replaced or not place.segment.text.strip():
+            continue
+        if index in unchanged and not reviewed:
+            found.left_out[UNCHANGED] += 1
+            found.first_left_out.setdefault(UNCHANGED, f"{path}:{place.segment.row}")
+        else:
+            kept[path].append(place.segment)
+    return kept
 
 
 def _choose_tiers(files: dict[Path, list[Segment]], given: Collection[str]) -> set[str]:

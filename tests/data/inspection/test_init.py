@@ -153,8 +153,9 @@ def test_only_files_of_lhotse_are_read(tmp_path: Path) -> None:
 def test_tiers_of_notes_are_left_out_and_tiers_can_be_chosen(tmp_path: Path) -> None:
     write_clip(tmp_path / "talk.wav")
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "0", "9", "<exists>", "4"]
-    for tier, text in (("Ana", "bo día a todos"), ("Brais", "ata mañá"), ("notes", "bad sound here"), ("phones", "b")):
-        lines += ['"IntervalTier"', f'"{tier}"', "0", "9", "1", "0", "0.4", f'"{text}"']
+    tiers = {"Ana": "bo día a todos", "Brais": "ata mañá", "notes": "bad sound here", "phones": "b"}
+    for start, (tier, text) in enumerate(tiers.items()):
+        lines += ['"IntervalTier"', f'"{tier}"', "0", "9", "1", f"{start}", f"{start}.4", f'"{text}"']
     (tmp_path / "talk.TextGrid").write_text("\n".join(lines), "utf-8")
     assert [(row.text, row.speaker) for row in found_in(tmp_path).rows] == [
         ("bo día a todos", "Ana"),

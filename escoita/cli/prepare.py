@@ -1,0 +1,109 @@
+"""Define the command that turns annotated recordings into rows: `escoita prepare`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from escoita.cli.done import done
+from escoita.cli.init import ColumnOption, ForceOption, TierOption, given_columns, print_found, refuse_existing
+from escoita.errors import CorpusError
+from escoita.utils.formatting import duration, percent
+from escoita.utils.processes import say
+
+
+if TYPE_CHECKING:
+    from escoita.data.annotations.rules import SegmentRules
+    from escoita.data.inspection.found import Found
+    from escoita.records.preparation import PreparationRecord
+
+
+def prepare(
+    source: Annotated[Path, typer.Argument(help="Folder of recordings and annotations, or one file of either.")],
+    language: Annotated[str, typer.Option("--language", help="Language of the transcripts (ISO 639 code).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Manifest of the rows, .jsonl (default: NAME-rows.jsonl in this folder).")
+    ] = None,
+    overlap: Annotated[
+        Literal["drop", "keep"], typer.Option(help="What is done with segments that overlap by more than 0.1 s.")
+    ] = "drop",
+    notes: Annotated[
+        Literal["remove", "drop", "keep"],
+        typer.Option(help="What is done with notes in brackets: remove the note, drop the segment, or keep the text."),
+    ] = "remove",
+    drafts_reviewed: Annotated[
+        bool, typer.Option("--drafts-reviewed", help="Use unchanged drafts too: a person checked all of them.")
+    ] = False,
+    tiers: TierOption = None,
+    columns: ColumnOption = None,
+    force: ForceOption = False,
+) -> None:
+    """
+    Turn annotated recordings into rows with offset, duration and speaker.
+
+    Overlapping speech, notes in brackets and empty segments are left out or changed by rules, which are counted and
+    recorded. Nothing in the folder of the recordings is changed.
+    """
+    from escoita.data.annotations.rules import SegmentRules
+    from escoita.data.inspection import inspect
+    from escoita.data.inspection.manifest import manifest_line
+    from escoita.data.rows import Utterances
+    from escoita.utils.files import write_atomically
+    from escoita.utils.languages import check_language
+
+    language = check_language(language) or language
+    out = out or Path(f"{source.resolve().stem or 'recordings'}-rows.jsonl")
+    record_path = out.with_suffix(".prepare.json")
+    refuse_existing((out, record_path), force)
+    rules = SegmentRules(overlap, notes, drafts_reviewed)
+    found = inspect(str(source), language, out.with_suffix(""), given_columns(columns), tiers or (), rules)
+    print_found(found)
+    if found.native:
+        raise CorpusError("has a layout that is read as it is", path=source, hint="use `escoita init`")
+    record = _record(source, found, rules)
+    _print_rows(found, record)
+    rows = Utterances.of(found.rows).with_unique_ids()
+    write_atomically(out, "".join(f"{manifest_line(row, out.parent)}\n" for row in rows))
+    record.write(record_path)
+    name = out.stem.removesuffix("-rows")
+    name = name if name != out.stem else f"{name}-recipe"
+    done(
+        [f"Rows:   {out}", f"Record: {record_path}"],
+        [("init", out, "--language", language, "--name", name)],
+    )
+
+
+def _record(source: Path, found: "Found", rules: "SegmentRules") -> "PreparationRecord":
+    from escoita.data.rows import rejected_by_reason
+    from escoita.records.preparation import PreparationRecord
+
+    return PreparationRecord(
+        source=source.resolve().name,
+        layout=found.layout,
+        overlap=rules.overlap,
+        notes=rules.notes,
+        drafts_reviewed=rules.drafts_reviewed,
+        rows=len(found.rows),
+        audio_seconds=round(sum(row.duration or 0.0 for row in found.rows), 3),
+        speakers=len({row.speaker for row in found.rows} - {""}),
+        without_notes=found.without_notes,
+        left_out=dict(found.left_out),
+        rounds=found.rounds,
+        rejected=dict(Counter({each[0].reason: len(each) for each in rejected_by_reason(found.rejected)})),
+    )
+
+
+def _print_rows(found: "Found", record: "PreparationRecord") -> None:
+    from escoita.data.loading import rejected_lines
+
+    for line in rejected_lines(found.rejected):
+        say(line)
+    for each in record.rounds:
+        words, characters = each.word_edits / max(1, each.words), each.character_edits / max(1, each.characters)
+        counts = f"{each.changed:,} changed, {each.unchanged:,} unchanged, {each.removed:,} removed"
+        say(f"Drafts of round {each.round}: {each.segments:,} segments, {counts}")
+        say(f"  Edit rate from draft to correction: {percent(words)} of words, {percent(characters)} of characters")
+    people = f", {record.speakers:,} speaker{'s' * (record.speakers != 1)}" if record.speakers else ""
+    length = f", {duration(record.audio_seconds)}" if record.audio_seconds else ""
+    say(f"Rows: {record.rows:,}{length}{people}")

@@ -1,0 +1,49 @@
+"""Apply the rules for segments to the rows of an inspection, and state what was left out."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+from escoita.data.annotations.base import Segment
+from escoita.data.annotations.rules import SegmentRules, apply_rules
+from escoita.data.inspection.found import Found
+from escoita.data.rows import Utterance
+
+
+def leave_out_segments(found: Found, rules: SegmentRules) -> None:
+    """
+    Leave out the segments that the rules exclude, remove notes in brackets from the others, and count both.
+
+    Rows that are complete recordings are not changed.
+
+    Args:
+        found ([`~escoita.data.inspection.found.Found`]): The rows, which are changed in place.
+        rules ([`~escoita.data.annotations.rules.SegmentRules`]): The rules.
+    """
+    by_recording: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(found.rows):
+        if row.offset is not None and row.duration is not None:
+            by_recording[row.audio].append(index)
+    changed: dict[int, Utterance | None] = {}
+    for indices in by_recording.values():
+        segments = [_segment(found.rows[index]) for index in indices]
+        for index, outcome in zip(indices, apply_rules(segments, rules), strict=True):
+            row = found.rows[index]
+            if isinstance(outcome, str):
+                changed[index] = None
+                found.left_out[outcome] += 1
+                found.first_left_out.setdefault(outcome, f"{row.source}:{row.row}")
+            elif outcome.text != row.text:
+                changed[index] = replace(row, text=outcome.text)
+                found.without_notes += 1
+    rows = [changed.get(index, row) for index, row in enumerate(found.rows)]
+    found.rows = [row for row in rows if row is not None]
+    for reason, count in found.left_out.most_common():
+        first = f"; the first: {found.first_left_out[reason]}" if reason in found.first_left_out else ""
+        found.notes.append(f"Left out: {count:,} segments: {reason}{first}")
+    if found.without_notes:
+        found.notes.append(f"Notes in brackets were removed from {found.without_notes:,} segments")
+
+
+def _segment(row: Utterance) -> Segment:
+    start, length = row.offset or 0.0, row.duration or 0.0
+    return Segment("", start, start + length, row.text)

@@ -1,0 +1,85 @@
+"""Find the stretches of a recording that are not transcribed yet."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from escoita.audio.loading import SAMPLING_RATE, seconds
+from escoita.audio.segmentation import cut_segment, split_at_pauses
+from escoita.audio.speech_detection import find_speech
+
+
+# Stretches of speech with a shorter pause between them are one segment; a shorter one is no speech to transcribe.
+PAUSE, SHORTEST = 0.5, 0.3
+# Segments that people correct are easier to play if they are shorter than models take.
+LONGEST = 12.0
+# The time before and after speech that belongs to its segment.
+_EDGE = 0.05
+
+
+class Stretch(NamedTuple):
+    """
+    Store a stretch of a recording.
+
+    Args:
+        start (`float`): The start in seconds.
+        end (`float`): The end in seconds.
+        speaker (`str`, *optional*, defaults to `""`): The speaker, if an empty segment of a tier names one.
+    """
+
+    start: float
+    end: float
+    speaker: str = ""
+
+
+def open_stretches(
+    samples: np.ndarray, covered: Sequence[tuple[float, float]], longest: float = LONGEST
+) -> list[Stretch]:
+    """
+    Return the stretches of speech that no segment covers.
+
+    Args:
+        samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
+        covered (`Sequence[tuple[float, float]]`): The start and end of each segment, in seconds.
+        longest (`float`, *optional*, defaults to 12): The longest stretch, in seconds; longer speech is split at quiet
+            positions.
+    """
+    joined: list[list[float]] = []
+    taken = sorted(covered)
+    for first, last in find_speech(samples):
+        for start, end in _outside(first / SAMPLING_RATE, last / SAMPLING_RATE, taken):
+            between = joined and any(joined[-1][1] < stop and begin < start for begin, stop in taken)
+            if joined and not between and start - joined[-1][1] <= PAUSE and end - joined[-1][0] <= longest:
+                joined[-1][1] = end
+            else:
+                joined.append([start, end])
+    found = []
+    for start, end in joined:
+        if end - start < SHORTEST:
+            continue
+        start, end = _widened(start, end, taken, seconds(samples))
+        parts = split_at_pauses(cut_segment(samples, start, end), longest)
+        found += [Stretch(start + first, min(end, start + last)) for first, last in parts]
+    return found
+
+
+def _outside(start: float, end: float, taken: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the parts of an interval outside of others, which are sorted."""
+    parts = []
+    for begin, stop in taken:
+        if stop <= start or begin >= end:
+            continue
+        if begin > start:
+            parts.append((start, begin))
+        start = max(start, stop)
+    if start < end:
+        parts.append((start, end))
+    return parts
+
+
+def _widened(start: float, end: float, taken: Sequence[tuple[float, float]], length: float) -> tuple[float, float]:
+    """Return an interval with its edges, without a part of another one."""
+    before = max([0.0, *(stop for _, stop in taken if stop <= start)])
+    after = min([length, *(begin for begin, _ in taken if begin >= end)])
+    return max(before, start - _EDGE), min(after, end + _EDGE)

@@ -1,0 +1,113 @@
+"""Run `escoita prepare` on annotated recordings, and continue with `escoita init`."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from escoita.cli.init import ExistingFileError
+from escoita.cli.main import app
+from escoita.data.annotations.rules import EMPTY, ONLY_NOTES, OVERLAP, UNINTELLIGIBLE
+from escoita.data.inspection import LeftOutError
+from escoita.errors import CorpusError
+from escoita.recipe.schema import load_recipe
+from escoita.records.preparation import PreparationRecord
+from tests.conftest import ROOT
+from tests.data.inspection.layouts import write_layout
+
+
+CUES = [
+    (0, 1, "bo día"),
+    (1, 2, "[riso]"),
+    (2, 3, "ola [riso] que tal"),
+    (3, 5, "un"),
+    (4, 6, "dous"),
+    (6, 7, "xxx"),
+    (7, 8, "..."),
+]
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield
+    os.chdir(before)
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def subtitles(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "talk.wav").touch()
+    lines = [f"{index}\n00:00:0{cue[0]},000 --> 00:00:0{cue[1]},000\n{cue[2]}\n" for index, cue in enumerate(CUES, 1)]
+    (folder / "talk.srt").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+def rows(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+
+
+def test_segments_become_rows_by_counted_rules(tmp_path: Path) -> None:
+    subtitles(tmp_path / "recordings")
+    run("prepare", "recordings", "--language", "gl")
+    assert [(row["text"], row["offset"], row["duration"]) for row in rows("recordings-rows.jsonl")] == [
+        ("bo día", 0, 1),
+        ("ola que tal", 2, 1),
+    ]
+    record = PreparationRecord.read(Path("recordings-rows.prepare.json"))
+    assert record.left_out == {OVERLAP: 2, ONLY_NOTES: 1, UNINTELLIGIBLE: 1, EMPTY: 1}
+    assert (record.rows, record.without_notes, record.audio_seconds, record.overlap) == (2, 1, 2.0, "drop")
+
+
+def test_rules_can_be_chosen(tmp_path: Path) -> None:
+    subtitles(tmp_path / "recordings")
+    run("prepare", "recordings", "--language", "gl", "--overlap", "keep", "--notes", "keep", "--out", "all.jsonl")
+    assert [row["text"] for row in rows("all.jsonl")] == [cue[2] for cue in CUES if cue[2] != "..."]
+    assert PreparationRecord.read(Path("all.prepare.json")).left_out == {EMPTY: 1}
+
+
+def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
+    subtitles(tmp_path / "recordings")
+    Path("recordings-rows.prepare.json").write_text("mine")
+    with pytest.raises(ExistingFileError) as caught:
+        run("prepare", "recordings", "--language", "gl")
+    assert caught.value.path == Path("recordings-rows.prepare.json")
+    run("prepare", "recordings", "--language", "gl", "--force")
+
+
+def test_if_no_segment_remains_the_counts_are_named(tmp_path: Path) -> None:
+    folder = subtitles(tmp_path / "recordings")
+    (folder / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\n[riso]\n")
+    with pytest.raises(LeftOutError) as caught:
+        run("prepare", "recordings", "--language", "gl")
+    assert ONLY_NOTES in caught.value.counts
+
+
+def test_layouts_with_splits_are_refused(tmp_path: Path) -> None:
+    write_layout("Common Voice", tmp_path / "recordings")
+    with pytest.raises(CorpusError):
+        run("prepare", "recordings", "--language", "gl")
+
+
+def test_the_rows_of_an_elan_corpus_can_be_trained(tmp_path: Path) -> None:
+    write_layout("ELAN", tmp_path / "recordings")
+    run("prepare", "recordings", "--language", "uz")
+    found = rows("recordings-rows.jsonl")
+    assert len({row["speaker"] for row in found}) == 3
+    base = str(ROOT / "quickstart/gemma4")
+    run("init", "recordings-rows.jsonl", "--language", "uz", "--name", "talks", "--base", base)
+    recipe = load_recipe("talks.yaml")
+    assert recipe.corpora.split_by == "speaker"
+    assert sum(len(rows(each.path)) for each in recipe.corpora.train) == len(found)
