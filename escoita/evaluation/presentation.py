@@ -175,7 +175,7 @@ def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: st
             has its name as title.
         pooled (`str`, *optional*): Title of all corpora pooled.
     """
-    tests = [*recipe.corpora.test, *recipe.eval.retention] if recipe else []
+    tests = recipe.evaluated_corpora if recipe else []
     titles = {result.name: result.name for result in record.corpora}
     titles |= {corpus.name: corpus.title or corpus.name for corpus in tests}
     return titles | {record.pooled.name: pooled}

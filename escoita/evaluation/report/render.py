@@ -65,8 +65,8 @@ def report_run(path: Path) -> Path:
     record = EvaluationRecord.read(run.results)
     page = write_report(run.eval, record, clips, playable, recipe.card.title)
     evaluated = {result.name for result in [*record.corpora, *record.retention]}
-    corpora = [*recipe.corpora.test, *recipe.eval.retention]
-    write_counts(run.eval, [corpus for corpus in corpora if corpus.name in evaluated], record.normalizer)
+    corpora = [corpus for corpus in recipe.evaluated_corpora if corpus.name in evaluated]
+    write_counts(run.eval, corpora, record.normalizer)
     return page
 
 
