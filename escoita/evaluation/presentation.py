@@ -98,10 +98,12 @@ def rescored_text(record: EvaluationRecord) -> str:
     first = record.rescored
     if first is None:
         return ""
+    changed = first.primary != record.primary
+    now, before = (f", with the {metric_name(each.primary)} for verdicts" * changed for each in (record, first))
     return (
         f"The stored predictions were scored again with the normalizer {record.normalizer} and"
-        f" {thousands(record.resamples)} resamples; the evaluation used {first.normalizer} and"
-        f" {thousands(first.resamples)}."
+        f" {thousands(record.resamples)} resamples{now}; the evaluation used {first.normalizer} and"
+        f" {thousands(first.resamples)}{before}."
     )
 
 
