@@ -60,8 +60,7 @@ def anonymized_predictions(
     """
     counts = counts_path(folder, corpus)
     found = {path: read_predictions(path) for path in sorted((folder / corpus).glob("predictions*.parquet"))}
-    corpora = [*recipe.corpora.test, *recipe.eval.retention]
-    hidden = {each.name: not each.publish_references for each in corpora}
+    hidden = {each.name: not each.publish_references for each in recipe.evaluated_corpora}
     private = hidden.get(corpus, counts.is_file()) or any(each.references == "hashed" for _, each in found.values())
     files: dict[str, bytes] = {}
     speakers: list[str] = []

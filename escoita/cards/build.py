@@ -171,21 +171,30 @@ def facts(
     }
 
 
+# The use of corpora of other languages, in the table of corpora.
+FORGETTING = "forgetting"
+
+
 def uses(recipe: Recipe, training: TrainingRecord, evaluation: EvaluationRecord) -> list[Use]:
-    """Return the uses of all corpora: those of training and validation, and the scored test clips."""
+    """Return the uses of all corpora: training and validation, and the scored clips of test and forgetting."""
 
     def use(name: str, split: str, clips: int, audio_seconds: float) -> Use:
         title, url, license_ = (_corpus_value(recipe, name, split, key) for key in ("title", "url", "license"))
         return Use(title or name, url, split, clips, audio_seconds, license_)
 
     trained = [use(each.name, each.split, each.utterances, each.audio_seconds) for each in training.corpora]
-    return trained + [use(result.name, "test", result.n, result.audio_seconds) for result in evaluation.corpora]
+    tested = {"test": evaluation.corpora, FORGETTING: evaluation.retention}
+    return trained + [
+        use(result.name, split, result.n, result.audio_seconds)
+        for split, results in tested.items()
+        for result in results
+    ]
 
 
 def without_references(recipe: Recipe, evaluation: EvaluationRecord) -> list[str]:
     """Return the evaluated corpora whose references are not published, so that their rates follow from counts only."""
-    private = {corpus.name for corpus in recipe.corpora.test if not corpus.publish_references}
-    return [result.name for result in evaluation.corpora if result.name in private]
+    private = {corpus.name for corpus in recipe.evaluated_corpora if not corpus.publish_references}
+    return [result.name for result in [*evaluation.corpora, *evaluation.retention] if result.name in private]
 
 
 def descriptions(recipe: Recipe) -> dict[str, str]:
@@ -194,11 +203,11 @@ def descriptions(recipe: Recipe) -> dict[str, str]:
 
 
 def all_corpora(recipe: Recipe) -> list[Corpus]:
-    """Return the corpora of all splits."""
-    return [*recipe.corpora.train, *recipe.corpora.validation, *recipe.corpora.test]
+    """Return the corpora of all splits, and those that measure forgetting."""
+    return [*recipe.corpora.train, *recipe.corpora.validation, *recipe.evaluated_corpora]
 
 
 def _corpus_value(recipe: Recipe, name: str, split: str, key: str) -> str | None:
     """Return a value of a corpus in the recipe: from this split, or else from another one."""
-    corpora = [*getattr(recipe.corpora, split), *all_corpora(recipe)]
+    corpora = [*getattr(recipe.corpora, split, []), *all_corpora(recipe)]
     return next((value for corpus in corpora if corpus.name == name and (value := getattr(corpus, key))), None)

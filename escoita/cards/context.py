@@ -23,7 +23,7 @@ from escoita.evaluation.presentation import (
     sources_of,
     titles_of,
 )
-from escoita.metrics.primary import metrics_by_rank
+from escoita.metrics.primary import metrics_by_rank, token_name
 from escoita.recipe.schema import Corpora, Recipe
 from escoita.records.evaluation import BASE, METRICS, CorpusResult, EvaluationRecord, System
 from escoita.utils import formatting as figures
@@ -167,7 +167,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
     """
     table = rows(evaluation, titles)
     results = card_rows(table, evaluation.main_system.name)
-    unit = {"wer": "word", "cer": "character"}[evaluation.primary]
+    unit = token_name(evaluation.primary)
     return {
         "evaluation": evaluation,
         "main_system": evaluation.main_system,

@@ -207,11 +207,11 @@ def public_recipe(recipe: Recipe, base: str) -> str:
     """Return the recipe for publication: with the published base, and without folders of this machine."""
     document = yaml.safe_load(recipe.to_yaml()) | {"base": base}
     document.pop("run_dir", None)
-    for split in ("train", "validation", "test"):
-        for corpus in document["corpora"][split]:
-            corpus["path"] = public_name(corpus["path"])
-            if corpus["audio_root"]:
-                corpus["audio_root"] = public_name(corpus["audio_root"])
+    corpora = [corpus for split in ("train", "validation", "test") for corpus in document["corpora"][split]]
+    for corpus in [*corpora, *document["eval"]["retention"]]:
+        corpus["path"] = public_name(corpus["path"])
+        if corpus["audio_root"]:
+            corpus["audio_root"] = public_name(corpus["audio_root"])
     document["eval"]["baselines"] = [
         public_name(each) if isinstance(each, str) else each | {"model": public_name(each["model"])}
         for each in document["eval"]["baselines"]

@@ -128,7 +128,7 @@ def _names(evaluation: EvaluationRecord) -> list[str]:
 
 
 def _trained(training: TrainingRecord) -> Iterator[str]:
-    """Yield lines with training time, throughput and validation WER."""
+    """Yield lines with training time, throughput and the validation rate."""
     throughput = training.pace
     rates = ""
     if throughput:
@@ -164,11 +164,12 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
 
 def _over_speakers(evaluation: EvaluationRecord) -> Iterator[str]:
     """Yield the intervals over speakers of each corpus with few of them."""
+    metric = evaluation.primary
     for result in evaluation.rows:
-        bounds = {each.system: each.normalized.wer_speaker_ci95 for each in result.systems}
+        bounds = {each.system: each.normalized.speaker_ci95(metric) for each in result.systems}
         known = ", ".join(f"{name} {_interval(each)}" for name, each in bounds.items() if each)
         if known:
-            yield f"{result.name}, 95 % interval of the WER over speakers: {known}"
+            yield f"{result.name}, 95 % interval of the {metric_name(metric)} over speakers: {known}"
 
 
 def _paths(files: Mapping[str, Path]) -> Iterator[str]:

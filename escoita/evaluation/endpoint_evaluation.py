@@ -133,6 +133,7 @@ def request_for_endpoint(
         "normalizer": chosen,
         "baselines": [Baseline(model=each) for each in baselines],
         "against": None,
+        "retention": [],  # measured by adapter and base
         "probes": False,
         "num_beams": 1,
     }

@@ -98,10 +98,12 @@ def rescored_text(record: EvaluationRecord) -> str:
     first = record.rescored
     if first is None:
         return ""
+    changed = first.primary != record.primary
+    now, before = (f", with the {metric_name(each.primary)} for verdicts" * changed for each in (record, first))
     return (
         f"The stored predictions were scored again with the normalizer {record.normalizer} and"
-        f" {thousands(record.resamples)} resamples; the evaluation used {first.normalizer} and"
-        f" {thousands(first.resamples)}."
+        f" {thousands(record.resamples)} resamples{now}; the evaluation used {first.normalizer} and"
+        f" {thousands(first.resamples)}{before}."
     )
 
 
@@ -175,7 +177,7 @@ def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: st
             has its name as title.
         pooled (`str`, *optional*): Title of all corpora pooled.
     """
-    tests = [*recipe.corpora.test, *recipe.eval.retention] if recipe else []
+    tests = recipe.evaluated_corpora if recipe else []
     titles = {result.name: result.name for result in record.corpora}
     titles |= {corpus.name: corpus.title or corpus.name for corpus in tests}
     return titles | {record.pooled.name: pooled}

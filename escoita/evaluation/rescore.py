@@ -1,4 +1,4 @@
-"""Score stored predictions again, with another normalizer or another number of resamples."""
+"""Score stored predictions again, with another normalizer, number of resamples, or primary metric."""
 
 from pathlib import Path
 
@@ -6,8 +6,12 @@ from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.report.render import report_run, write_report
 from escoita.metrics.normalizers import NORMALIZERS
-from escoita.records.evaluation import EvaluationRecord, Scoring
+from escoita.records.evaluation import EvaluationRecord, Metric, Scoring
 from escoita.run_directory import RunDirectory
+
+
+# The keys of a recipe that scoring reads.
+SETTINGS = ("eval.normalizer", "eval.resamples", "eval.primary")
 
 
 def rescore_run(path: Path, overrides: list[str] | None = None) -> EvaluationRecord:
@@ -17,15 +21,19 @@ def rescore_run(path: Path, overrides: list[str] | None = None) -> EvaluationRec
 
     Args:
         path (`Path`): The run directory.
-        overrides (`list[str]`, *optional*): The overrides of its recipe, `eval.normalizer` and `eval.resamples`.
+        overrides (`list[str]`, *optional*): The overrides of its recipe, of keys in [`SETTINGS`].
 
     Raises:
-        EscoitaError: The run was not evaluated, or its references are hashed, so that only the normalizer of their
-            counts can be used.
+        EscoitaError: The run was not evaluated, its references are hashed, so that only the normalizer of their counts
+            can be used, or scoring does not read an override.
     """
+    for override in overrides or []:
+        if override.partition("=")[0] not in SETTINGS:
+            hint = f"set keys of {', '.join(SETTINGS)}, or leave out --rescore"
+            raise EscoitaError("scoring does not read this key", key="--set", value=override, hint=hint)
     run = RunDirectory(path)
-    settings = run.load_recipe(overrides).eval
-    record = rescored(run.eval, settings.normalizer, settings.resamples)
+    recipe = run.load_recipe(overrides)
+    record = rescored(run.eval, recipe.eval.normalizer, recipe.eval.resamples, recipe.primary)
     record.write(run.results)
     report_run(path)  # with the counts of corpora whose references may not be published
     return record
@@ -51,7 +59,9 @@ def rescore_folder(folder: Path, normalizer: str | None = None) -> EvaluationRec
     return record
 
 
-def rescored(folder: Path, normalizer: str | None = None, resamples: int | None = None) -> EvaluationRecord:
+def rescored(
+    folder: Path, normalizer: str | None = None, resamples: int | None = None, primary: Metric | None = None
+) -> EvaluationRecord:
     """
     Return the record of stored predictions under other settings, which contains those of the evaluation.
 
@@ -59,6 +69,7 @@ def rescored(folder: Path, normalizer: str | None = None, resamples: int | None 
         folder (`Path`): The folder of an evaluation, with `results.json`.
         normalizer (`str`, *optional*): The normalizer. The default is that of the record.
         resamples (`int`, *optional*): The number of bootstrap resamples. The default is that of the record.
+        primary (`str`, *optional*): The metric of differences and verdicts. The default is that of the record.
 
     Raises:
         RecordError: Record or predictions are missing, cannot be read or do not match.
@@ -66,14 +77,17 @@ def rescored(folder: Path, normalizer: str | None = None, resamples: int | None 
     before = EvaluationRecord.read(folder / "results.json")
     corpora = before.predicted
     systems = [system.name for system in before.systems]
-    first = before.rescored or Scoring(normalizer=before.normalizer, resamples=before.resamples)
+    first = before.rescored or _settings_of(before)
     record = score(
         folder,
         normalizer or before.normalizer,
         resamples or before.resamples,
         corpora,
         systems,
-        primary=before.primary,
+        primary=primary or before.primary,
     )
-    same = (record.normalizer, record.resamples) == (first.normalizer, first.resamples)
-    return record.model_copy(update={"rescored": None if same else first})
+    return record.model_copy(update={"rescored": None if _settings_of(record) == first else first})
+
+
+def _settings_of(record: EvaluationRecord) -> Scoring:
+    return Scoring(normalizer=record.normalizer, resamples=record.resamples, primary=record.primary)

@@ -28,6 +28,11 @@ def metric_name(metric: Metric) -> str:
     return metric.upper()
 
 
+def token_name(metric: Metric) -> str:
+    """Return the name of one token that a metric counts: `word` or `character`."""
+    return METRICS[metric].removesuffix("s")
+
+
 def metrics_by_rank(primary: Metric) -> list[Metric]:
     """Return all metrics, the primary one first."""
     return cast("list[Metric]", sorted(METRICS, key=lambda metric: metric != primary))

@@ -105,6 +105,8 @@ def missing_files(recipe: Recipe) -> Iterator[tuple[Location, str]]:
     for index, retained in enumerate(recipe.eval.retention):
         if retained.reader != "hub" and not _exists(retained.path):
             yield ("eval", "retention", index, "path"), retained.path
+        if retained.audio_root and not Path(retained.audio_root).exists():
+            yield ("eval", "retention", index, "audio_root"), retained.audio_root
     if recipe.card.template and not Path(recipe.card.template).exists():
         yield ("card", "template"), recipe.card.template
     for index, example in enumerate(recipe.space.examples):

@@ -1,6 +1,7 @@
 """Define the recipe, one YAML file for each adapter, and read it."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -410,6 +411,11 @@ class Recipe(Section):
         path = Path(self.run_dir or f"runs/{self.name}")
         return path if path.exists() else self._folder / path
 
+    @property
+    def evaluated_corpora(self) -> list[Corpus]:
+        """Return the test corpora, and those of other languages that measure forgetting."""
+        return [*self.corpora.test, *self.eval.retention]
+
     def generation_settings(self) -> AdapterRecord:
         """Return the settings that a program needs next to the weights: prompt, language and limits."""
         return AdapterRecord(
@@ -446,7 +452,7 @@ class Recipe(Section):
             folders.extend([folder] if folder else [])
             return path
 
-        def find_corpora(corpora: list[Corpus]) -> list[Corpus]:
+        def find_corpora(corpora: Sequence[Corpus]) -> list[Corpus]:
             return [
                 corpus.model_copy(
                     update={"path": find(corpus.path), "audio_root": corpus.audio_root and find(corpus.audio_root)}
@@ -458,7 +464,7 @@ class Recipe(Section):
         splits = {split: find_corpora(getattr(self.corpora, split)) for split in ("train", "validation", "test")}
         baselines = [each.model_copy(update={"model": find(each.model)}) for each in self.eval.baselines]
         against = find(self.eval.against) if self.eval.against else None
-        retention = [each.model_copy(update={"path": find(each.path)}) for each in self.eval.retention]
+        retention = find_corpora(self.eval.retention)
         evaluation = {"baselines": baselines, "against": against, "retention": retention}
         sections = {
             "corpora": self.corpora.model_copy(update=splits),

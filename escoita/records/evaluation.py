@@ -414,10 +414,12 @@ class Scoring(RecordModel):
     Args:
         normalizer (`str`): The normalizer of references and hypotheses.
         resamples (`int`): The number of bootstrap resamples.
+        primary (`str`): The metric of differences and verdicts.
     """
 
     normalizer: str
     resamples: int = Field(gt=0)
+    primary: Metric = "wer"
 
 
 def today() -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import yaml
 
 from escoita.metrics.normalizers import default_normalizer
+from escoita.metrics.primary import metric_name, primary_metric
 from escoita.records.data import Split
 from escoita.training.starting_bases import BaseChoice
 
@@ -185,7 +186,12 @@ def _training(start: Start) -> list[str]:
         "  seed: 3407",
     ]
     if "validation" in start.corpora:
-        lines += ["", "validation:", "  patience: 3 # evaluations without a lower WER, after which training stops"]
+        metric = metric_name(primary_metric("auto", start.language))
+        lines += [
+            "",
+            "validation:",
+            f"  patience: 3 # evaluations without a lower {metric}, after which training stops",
+        ]
     return lines
 
 

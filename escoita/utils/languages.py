@@ -203,6 +203,23 @@ def matching(tag: str, known: Iterable[str]) -> str | None:
     return min(same, key=preference, default=None)
 
 
+def same_language(tag: str, names: Iterable[str]) -> list[str]:
+    """
+    Return the names of folders or configurations that have the language of a tag, in any script and region.
+
+    Args:
+        tag (`str`): The tag of the language.
+        names (`Iterable[str]`): The names, such as `uz`, `uz_uz` or `zh-TW`; others are left out.
+
+    Returns:
+        `list[str]`: The name that equals the tag, else all names with the language.
+    """
+    found = [
+        name for name in names if (code := _CODE.fullmatch(name.lower())) and canonical(code[1]) == canonical(tag)
+    ]
+    return [tag] if tag in found else found
+
+
 # The distance in CLDR of languages that share only their script; see `langcodes.tag_distance`.
 _UNRELATED = 84
 

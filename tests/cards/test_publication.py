@@ -272,6 +272,9 @@ def test_folders_of_this_machine_are_not_in_the_recipe() -> None:
     corpus = {"name": "clips", "path": "/home/ana/a.jsonl", "audio_root": "/home/ana/talks"}
     text = public_recipe(recipe(corpora={"train": [corpus], "test": [corpus]}), "user/base")
     assert "/home" not in text and "audio_root: talks" in text
+    retained = {"retention": [corpus | {"name": "spanish", "language": "es"}]}
+    text = public_recipe(recipe(eval=retained), "user/base")
+    assert "/home" not in text and "audio_root: talks" in text
 
 
 def test_run_without_an_adapter_is_refused(run: RunDirectory) -> None:

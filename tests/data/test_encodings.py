@@ -18,6 +18,8 @@ from tests.data.annotations.samples import write
         ("uz", "cp1251", "файл;текст\n1.wav;салом дунё"),
         ("ru", "cp1251", "файл;текст\n1.wav;доброе утро"),
         ("pl", "cp1250", "plik;tekst\n1.wav;zażółć gęślą jaźń"),
+        ("pol-PL", "cp1250", "plik;tekst\n1.wav;zażółć gęślą jaźń"),
+        ("uz-Cyrl", "cp1251", "файл;текст\n1.wav;салом дунё"),
         ("tr", "cp1254", "dosya;metin\n1.wav;günaydın İstanbul"),
         ("el", "cp1253", "αρχείο;κείμενο\n1.wav;καλημέρα"),
         ("zh", "gb18030", "文件;文本\n1.wav;你好世界"),

@@ -12,6 +12,7 @@ from escoita.evaluation import endpoint as module
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.endpoint import Endpoint, EndpointError
 from escoita.evaluation.endpoint_evaluation import Plan, evaluate_endpoint, request_for_endpoint, system_name
+from escoita.recipe.schema import load_recipe
 from escoita.records.evaluation import EvaluationRecord
 from escoita.serve.models import find_models, load_engine
 from escoita.serve.service import Service
@@ -152,6 +153,13 @@ def test_unusable_baselines_are_refused_before_anything_is_sent(
             evaluate_endpoint(endpoint, asked, lambda plan: None)
         assert str(refused.value.value) in (model, "m")
     assert server.requests == []
+
+
+def test_a_served_model_does_not_measure_forgetting(tmp_path: Path) -> None:
+    corpus = "{name: spanish, path: es.jsonl, language: es, publish_references: false}"
+    load_recipe("recipes/quickstart-uzbek.yaml", [f"eval.retention=[{corpus}]"]).write(tmp_path / "recipe.yaml")
+    request = request_for_endpoint("m", tmp_path / "out", run=tmp_path)
+    assert request.corpora and not request.settings.retention
 
 
 def test_names_of_systems() -> None:

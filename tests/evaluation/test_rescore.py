@@ -9,6 +9,7 @@ from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.errors import HashedReferencesError
 from escoita.evaluation.predictions import public, read_predictions, write_predictions
+from escoita.evaluation.presentation import rescored_text
 from escoita.evaluation.report.plots import drawings
 from escoita.evaluation.rescore import rescore_folder, rescore_run, rescored
 from escoita.records.evaluation import EvaluationRecord, Scoring
@@ -49,6 +50,13 @@ def test_the_first_settings_are_kept_until_they_are_used_again(folder: Path) -> 
     assert rescored(folder, "raw", 100) == before
 
 
+def test_another_metric_decides_and_is_disclosed(folder: Path) -> None:
+    record = rescored(folder, primary="cer")
+    assert record.primary == "cer" and record.rescored == Scoring(normalizer="raw", resamples=100, primary="wer")
+    assert all(each.cer is not None for each in record.pooled.differences)
+    assert "CER" in rescored_text(record) and "WER" in rescored_text(record)
+
+
 def test_hashed_references_have_only_the_normalizer_of_their_counts(folder: Path) -> None:
     for path in folder.rglob("*.parquet"):
         write_predictions(public(*read_predictions(path), withheld=True)[0], path)
@@ -72,6 +80,21 @@ def test_a_rescored_run_is_verified_and_discloses_its_first_settings(tmp_path: P
     assert not [check for check in checks if check.verdict == "differs"]
     assert [check.verdict for check in checks if check.what == "choice of the normalizer"] == ["cannot be proven"]
     assert rescore_run(run.path).rescored is None
+    assert rescore_run(run.path, ["eval.primary=cer"]).primary == "cer"
+    checks = verify(str(write_files(tmp_path / "by-cer", published(run))), score, drawings)
+    assert not [check for check in checks if check.verdict == "differs"]
+    with pytest.raises(EscoitaError) as refusal:
+        rescore_run(run.path, ["eval.num_beams=5"])
+    assert (refusal.value.key, refusal.value.value) == ("--set", "eval.num_beams=5")
+
+
+def test_an_invented_first_normalizer_is_refused(tmp_path: Path) -> None:
+    files = published(make_verifiable_run(tmp_path / "run"))
+    record = EvaluationRecord.from_json(files["eval/results.json"])
+    invented = Scoring(normalizer="the best one, which won a prize", resamples=100)
+    forged = record.model_copy(update={"rescored": invented}).to_json().encode()
+    checks = verify(str(write_files(tmp_path / "forged", files | {"eval/results.json": forged})), score, drawings)
+    assert {"predictions", "card"} <= {check.what for check in checks if check.verdict == "differs"}
 
 
 def test_the_command_needs_neither_torch_nor_a_corpus(folder: Path) -> None:

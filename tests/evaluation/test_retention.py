@@ -101,8 +101,8 @@ def test_a_limit_without_a_corpus_is_refused(tmp_path: Path) -> None:
 def run(tmp_path: Path) -> RunDirectory:
     """Return a run whose recipe measures forgetting on Spanish clips, with private transcripts."""
     run = make_verifiable_run(tmp_path / "run")
-    corpus = "{name: spanish, path: spanish.jsonl, language: es, title: Spanish clips, publish_references: false}"
-    run.load_recipe([f"eval.retention=[{corpus}]"]).write(run.recipe)
+    corpus = "name: spanish, path: spanish.jsonl, language: es, title: Spanish clips, license: CC0"
+    run.load_recipe([f"eval.retention=[{{{corpus}, publish_references: false}}]"]).write(run.recipe)
     record = EvaluationRecord.read(run.results)
     digests = {"base": record.main_system.base, "base_sha256": record.main_system.base_sha256}
     write_retention(run.eval, ("base",), **digests)
@@ -117,6 +117,7 @@ def test_the_card_states_the_change_and_is_verified(run: RunDirectory, tmp_path:
     recipe = run.load_recipe()
     card = build_card(run, recipe, BASE_REPO, REPO)
     assert "### Forgetting" in card and "Spanish clips | `es` | 20" in card
+    assert "| Spanish clips | forgetting | 20 |" in card and "the rates on Spanish clips are recomputed from" in card
     files = published(run)
     (tmp_path / "spanish.parquet").write_bytes(files["eval/spanish/predictions.parquet"])
     assert read_predictions(tmp_path / "spanish.parquet")[1].references == "hashed"

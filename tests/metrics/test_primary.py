@@ -1,5 +1,6 @@
 """Test the choice of the primary metric, and that it decides verdicts, tables and sentences."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ def test_texts_name_the_cer(record: EvaluationRecord, tmp_path: Path, capsys: py
     assert printed.index("CER") < printed.index("WER") and "raw CER" in " ".join(printed.split())
     page = write_report(tmp_path, record).read_text("utf-8")
     assert "CER by corpus" in page and "WER by corpus" not in page and "character error" in page
+    assert not re.search(r", WER \d", page) and "most word errors" not in page
+
+
+def test_the_intervals_over_speakers_are_those_of_the_primary_metric(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(THAI, THAI[row % 4 :], THAI[: -1 - row % 3]) for row in range(12)]
+    write_rows(tmp_path, rows, language="th", known=[{"speaker": f"s{row % 4}"} for row in range(12)])
+    record = score(tmp_path, "unicode", 100, primary="cer")
+    record.write(tmp_path / "results.json")
+    print_evaluation(tmp_path)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "interval of the" in line)
+    low, _ = record.corpora[0].main_system.normalized.cer_speaker_ci95 or (0, 0)
+    assert "CER" in line and f"{low:.3f}" in line
 
 
 def test_the_gate_compares_the_cer(record: EvaluationRecord, tmp_path: Path) -> None:

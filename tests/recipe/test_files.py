@@ -54,6 +54,22 @@ def test_missing_manifests_are_all_named(tmp_path: Path) -> None:
     assert ["a.jsonl" in str(two.value), "b.jsonl" in str(two.value)] == [True, True]
 
 
+def test_files_of_other_languages_are_found_like_test_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = yaml.safe_load((ROOT / "recipes/quickstart-uzbek.yaml").read_text("utf-8"))
+    corpus = {"name": "spanish", "path": "./es.jsonl", "audio_root": "./talks", "language": "es"}
+    text["eval"] = text.get("eval", {}) | {"retention": [corpus]}
+    (tmp_path / "project").mkdir()
+    path = tmp_path / "project/recipe.yaml"
+    path.write_text(yaml.safe_dump(text), "utf-8")
+    missing = dict(missing_files(load_recipe(path)))
+    assert {("eval", "retention", 0, key) for key in ("path", "audio_root")} <= missing.keys()
+    (tmp_path / "project/es.jsonl").touch()
+    (tmp_path / "project/talks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (retained,) = load_recipe(path).eval.retention
+    assert Path(retained.path).is_file() and Path(retained.audio_root or "").is_dir()
+
+
 def test_all_missing_files_are_named_with_line_key_and_the_similar_name(path: Path) -> None:
     with pytest.raises(InvalidRecipeError) as refused:
         refuse_missing_files(load_recipe(path), path, EVERYTHING)

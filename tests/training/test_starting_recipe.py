@@ -63,3 +63,9 @@ def test_names_cannot_change_the_recipe(
 def test_smaller_corpora_get_more_epochs(tmp_path: Path) -> None:
     epochs = [loaded(tmp_path, start(clips=clips)).training["num_train_epochs"] for clips in (100, 5_000, 10**6, None)]
     assert epochs[0] > epochs[1] > epochs[2] and epochs[3] == 3
+
+
+@pytest.mark.parametrize("language, metric", [("gl", "WER"), ("th", "CER")])
+def test_the_comment_on_patience_names_the_metric_that_decides(language: str, metric: str) -> None:
+    (line,) = (line for line in recipe_text(start(language=language)).splitlines() if "patience:" in line)
+    assert metric in line

@@ -15,6 +15,7 @@ from escoita.utils.languages import (
     language_tag,
     matching,
     name_and_tag,
+    same_language,
     suggested_tag,
     text_direction,
     without_spaces,
@@ -215,3 +216,18 @@ def test_the_first_letter_decides_the_direction_of_a_text(text: str, expected: b
 )
 def test_texts_of_other_languages_decide_themselves(tag: str | None, expected: str) -> None:
     assert text_direction(tag) == expected
+
+
+@pytest.mark.parametrize(
+    "tag, names, found",
+    [
+        ("uz-Latn", ["uz", "kk"], ["uz"]),
+        ("uzb", ["uz_uz", "uk_ua", "data"], ["uz_uz"]),
+        ("nb", ["no", "nn"], ["no"]),
+        ("zh", ["zh-CN", "zh-TW", "en"], ["zh-CN", "zh-TW"]),
+        ("zh-TW", ["zh-CN", "zh-TW"], ["zh-TW"]),
+        ("gl", ["default", "clean"], []),
+    ],
+)
+def test_folders_of_a_language(tag: str, names: list[str], found: list[str]) -> None:
+    assert same_language(tag, names) == found

@@ -305,7 +305,9 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
         "num_beams": (recipe.eval.num_beams, main_system.decoding.num_beams),
     }
     if evaluation.rows[0].main_system.unusable is not None:  # escoita 0.1.0 had one metric
-        pairs["primary"] = (recipe.primary, evaluation.primary)
+        # An evaluation by escoita 0.1.0 had the WER, and its later scoring the metric of the recipe.
+        metrics = first.primary, evaluation.primary
+        pairs["primary"] = (recipe.primary, recipe.primary if recipe.primary in metrics else evaluation.primary)
     yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _token_limits(recipe, evaluation)
     yield from _beams(recipe, evaluation)

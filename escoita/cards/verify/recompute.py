@@ -85,10 +85,11 @@ def require_scorable(published: EvaluationRecord) -> None:
     Check that a record can be recomputed.
 
     Raises:
-        RecordError: The normalizer is unknown, or there are too many resamples.
+        RecordError: A normalizer is unknown, or there are too many resamples.
     """
-    if published.normalizer not in NORMALIZERS:
-        raise RecordError("unknown normalizer", path=RESULTS, key="normalizer", value=published.normalizer)
+    for key, settings in (("normalizer", published), ("rescored", published.rescored)):
+        if settings and settings.normalizer not in NORMALIZERS:
+            raise RecordError("unknown normalizer", path=RESULTS, key=key, value=settings.normalizer)
     if published.resamples > MOST_RESAMPLES:
         raise RecordError(f"at most {MOST_RESAMPLES}", path=RESULTS, key="resamples", value=published.resamples)
 

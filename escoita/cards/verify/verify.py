@@ -58,6 +58,7 @@ from escoita.cards.verify.text import check_names, check_sections, check_version
 from escoita.errors import PublishError
 from escoita.hub.failures import HubError, explain_hub_errors
 from escoita.hub.retry import retrying
+from escoita.metrics.primary import metric_name
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import TrainingRecord
@@ -331,9 +332,9 @@ def _claims(copy: RunDirectory, recipe: Recipe | None, trained: bool, transcribe
         first = evaluation.rescored
         yield unprovable(
             "choice of the normalizer",
-            f"the predictions were scored again with {evaluation.normalizer} ({evaluation.resamples:,} resamples),"
-            f" after {first.normalizer} ({first.resamples:,}); the rates hold, but whether the choice followed from"
-            " them is not known",
+            f"the predictions were scored again with {evaluation.normalizer} ({evaluation.resamples:,} resamples,"
+            f" {metric_name(evaluation.primary)}), after {first.normalizer} ({first.resamples:,},"
+            f" {metric_name(first.primary)}); the rates hold, but whether the choice followed from them is not known",
         )
     if trained:
         what = (

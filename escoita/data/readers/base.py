@@ -15,6 +15,7 @@ from escoita.errors import CorpusError
 from escoita.metrics.normalizers import has_word
 from escoita.recipe.advice import nearest
 from escoita.recipe.schema import Column, Corpus
+from escoita.utils.languages import canonical
 
 
 class SelectionError(CorpusError):
@@ -295,7 +296,7 @@ def validate_row(fields: Mapping[Any, Any], names: Names, origin: Origin, row: i
         _refuse_invalid("".join((path, text, *texts)), text)
         name, language, speaker, gender, accent, split = texts
         gender = _GENDERS.get(gender.lower(), gender)
-        language = _language(language) or origin.language
+        language = row_language(language, origin.language)
         offset, duration = _segment(get(names.offset), get(names.duration))
     except ValueError as error:
         return Rejected(origin.source, row, path, str(error))
@@ -334,14 +335,28 @@ def _text(name: str | None, value: Any) -> str:
 
 
 @cache
-def _language(value: str) -> str:
+def row_language(value: str, default: str = "") -> str:
+    """
+    Return the language and the script of a tag in a row, such as `uz-Cyrl` for `uz_cyrl-UZ`.
+
+    Args:
+        value (`str`): The tag, or nothing.
+        default (`str`, *optional*): The tag of the corpus, which also replaces a tag of the same language that names
+            no script: corpora write `sr` or `yo` where a recipe has `sr-Latn` or `yor`.
+
+    Raises:
+        ValueError: The value is not a tag.
+    """
     if not value:
-        return ""
+        return default
     match = _CODE.fullmatch(value)
     if not match:
         raise ValueError(f"language {value[:40]!r} is not a tag such as gl; exclude it by columns.language: ''")
     # The region does not matter for a transcript, and corpora name others than recipes do.
-    return match[1].lower() + (f"-{match[2].title()}" if match[2] else "")
+    language, script = match[1].lower(), match[2]
+    if default and not script and canonical(language) == canonical(default):
+        return default
+    return f"{language}-{script.title()}" if script else language
 
 
 def _refuse_invalid(joined: str, text: str) -> None:

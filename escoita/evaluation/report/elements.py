@@ -19,7 +19,7 @@ from escoita.evaluation.predictions import public_speakers
 from escoita.evaluation.report.data import Confusions, ScoredPredictions
 from escoita.evaluation.report.plots import SHARES, shares, wer_by_corpus, wer_by_duration, wer_distribution
 from escoita.metrics.error_types import find_faults
-from escoita.metrics.primary import metric_name
+from escoita.metrics.primary import metric_name, token_name
 from escoita.metrics.wer import Chunk, align
 from escoita.records.evaluation import METRICS, EvaluationRecord, Slice
 from escoita.utils.formatting import percent, thousands
@@ -96,8 +96,8 @@ class WorstUtterance:
         id (`str`): Id of the clip, unique in the corpus.
         language (`str`): tag of the language.
         seconds (`float`): Duration of the recording.
-        edits (`int`): Number of word edits.
-        words (`int`): Number of words of the reference.
+        edits (`int`): Number of edits, of words or, if the CER is the primary metric, of characters.
+        words (`int`): Number of words of the reference, or of characters.
         chunks (`list[Chunk]`): Alignment of the normalized texts.
         reference (`str`, *optional*): Reference without normalization, if the normalizer changed it.
         hypothesis (`str`, *optional*): Hypothesis without normalization, if the normalizer changed it.
@@ -118,8 +118,8 @@ class WorstUtterance:
     player: str | None = None
 
     @property
-    def wer(self) -> float:
-        """Return edits over words of the reference; for an empty reference, the number of inserted words."""
+    def rate(self) -> float:
+        """Return edits over words of the reference; for an empty reference, the number of insertions."""
         return self.edits / max(1, self.words)
 
 
@@ -276,7 +276,7 @@ def plots(record: EvaluationRecord, predictions: Mapping[str, Sequence[ScoredPre
     """
     scope = ", all corpora pooled" if len(record.corpora) > 1 else ""
     metric = metric_name(record.primary)
-    kind = {"wer": "Word", "cer": "Character"}[record.primary]
+    kind = token_name(record.primary).capitalize()
     caption = f"{kind} error rate with its 95 % confidence interval; the table above contains the same figures."
     drawn = [Plot("wer-by-corpus", f"{metric} by corpus", caption, wer_by_corpus(record))]
     if by_duration := wer_by_duration(record):

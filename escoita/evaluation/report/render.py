@@ -24,7 +24,7 @@ from escoita.evaluation.report.elements import (
     with_players,
     worst_utterances,
 )
-from escoita.metrics.primary import metrics_by_rank
+from escoita.metrics.primary import metrics_by_rank, token_name
 from escoita.records.evaluation import METRICS, CorpusResult, EvaluationRecord
 from escoita.resources import resource
 from escoita.run_directory import RunDirectory
@@ -65,8 +65,8 @@ def report_run(path: Path) -> Path:
     record = EvaluationRecord.read(run.results)
     page = write_report(run.eval, record, clips, playable, recipe.card.title)
     evaluated = {result.name for result in [*record.corpora, *record.retention]}
-    corpora = [*recipe.corpora.test, *recipe.eval.retention]
-    write_counts(run.eval, [corpus for corpus in corpora if corpus.name in evaluated], record.normalizer)
+    corpora = [corpus for corpus in recipe.evaluated_corpora if corpus.name in evaluated]
+    write_counts(run.eval, corpora, record.normalizer)
     return page
 
 
@@ -111,6 +111,7 @@ def write_report(
         main_system=record.main_system,
         metrics=metrics_by_rank(record.primary),
         primary=record.primary,
+        unit=token_name(record.primary),
         without_spaces=without_spaces(record.pooled.language),
         rows=presentation.rows(record),
         retention=presentation.retention_rows(record.retention),

@@ -66,6 +66,16 @@ def test_the_language_selects_one_of_several_folders(layout: str, tmp_path: Path
     assert len(caught.value.available) == 2
 
 
+@pytest.mark.parametrize("layout", ["Common Voice", "FLEURS"])
+def test_equivalent_tags_select_a_folder(layout: str, tmp_path: Path) -> None:
+    folder = write_layout(layout, tmp_path / "recordings")
+    own = next(path for path in folder.rglob("*") if path.is_dir() and path.name in ("uz", "uz_uz"))
+    shutil.copytree(own, own.with_name(own.name.replace("uz", "kk")))
+    for tag in ("uz-Latn", "uzb", "uz-Cyrl-UZ"):
+        found = inspect(str(folder), tag, tmp_path / "extracted")
+        assert Path(found.native["test"]["path"]).name == own.name
+
+
 def test_validated_clips_without_splits_are_rows(tmp_path: Path) -> None:
     folder = write_layout("Common Voice", tmp_path / "recordings")
     for name in ("train", "dev", "test"):

@@ -64,6 +64,12 @@ def test_missing_columns_have_defaults(tmp_path: Path) -> None:
     assert (utterance.offset, utterance.duration) == (None, None)
 
 
+def test_a_row_without_a_script_has_the_tag_of_its_corpus(tmp_path: Path) -> None:
+    rows: list[dict[str, Any] | str] = [GOOD | {"lang": tag} for tag in ("sr", "srp", "sr-RS", "sr-Cyrl", "hr")]
+    path = write_manifest(tmp_path / "m.jsonl", rows)
+    assert [row.language for row in read(path, "sr-Latn")[0]] == ["sr-Latn"] * 3 + ["sr-Cyrl", "hr"]
+
+
 def test_rows_without_a_language_have_that_of_the_corpus(tmp_path: Path) -> None:
     path = write_manifest(tmp_path / "m.jsonl", [GOOD, GOOD | {"lang": "gl-ES"}, GOOD | {"lang": "PT"}])
     assert [row.language for row in read(path, "uz")[0]] == ["uz", "gl", "pt"]

@@ -41,7 +41,7 @@ def test_utterances_are_sorted_by_edits_and_then_by_rate(tmp_path: Path) -> None
         ("clips-2", 2, 2),
         ("clips-5", 1, 1),
     ]
-    assert found[2].wer == 1.0
+    assert found[2].rate == 1.0
 
 
 def test_utterances_of_several_corpora_are_sorted_together(tmp_path: Path) -> None:
