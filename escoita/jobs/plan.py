@@ -88,10 +88,10 @@ def _paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "base", name_as_written(recipe.base)
     for use in ("train", "validation", "test"):
         for corpus in getattr(recipe.corpora, use):
-            if corpus.reader != "hub":
+            if not corpus.remote:
                 yield f"corpora.{use}: {corpus.name}", name_as_written(corpus.path)
     for retained in recipe.eval.retention:
-        if retained.reader != "hub":
+        if not retained.remote:
             yield f"eval.retention: {retained.name}", name_as_written(retained.path)
 
 
@@ -200,7 +200,7 @@ def plan(
         problem = "required, because the run directory to evaluate is in the bucket of the training job"
         raise OutputError(problem, key="--out", hint="give --out user/bucket")
     run = f"{OUT}/{recipe.name}" if out else f"runs/{recipe.name}"
-    values = as_written(recipe.model_dump(mode="json", exclude_defaults=True)) | {"run_dir": run}
+    values = as_written(recipe.model_dump(mode="json", exclude_unset=True)) | {"run_dir": run}
     if repo:
         values["hub"] = values.get("hub", {}) | {"repo": repo}
     return JobPlan(
