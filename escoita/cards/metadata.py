@@ -218,7 +218,7 @@ def rounded(rates: Rates, metric: str, percent: bool) -> float:
 
 def dataset_id(corpus: Corpus) -> str | None:
     """Return the Hub dataset of a corpus, from its path or its web address; `None` for other corpora."""
-    if corpus.reader == "hub" and hub_id(corpus.path):
+    if corpus.remote and hub_id(corpus.path):
         return corpus.path
     address = re.match(r"https://(?:huggingface\.co|hf\.co)/datasets/([^/?#]+/[^/?#]+)", corpus.url or "")
     return address[1] if address and is_repo_id(address[1]) else None

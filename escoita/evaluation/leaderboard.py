@@ -92,6 +92,6 @@ def _model(system: System, recipe: Recipe | None) -> str:
 def _dataset(result: CorpusResult, recipe: Recipe | None) -> str:
     """Return dataset, configuration or language, and split of a corpus."""
     corpus = next((each for each in recipe.corpora.test if each.name == result.name), None) if recipe else None
-    dataset = corpus.path if corpus and is_repo_id(corpus.path) and corpus.reader == "hub" else result.name
+    dataset = corpus.path if corpus and corpus.remote and is_repo_id(corpus.path) else result.name
     config, split = (corpus.config, corpus.split) if corpus else (None, None)
     return f"{dataset}_{config or result.language}_{split or 'test'}".replace("/", "-")

@@ -99,10 +99,10 @@ def _paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "base", name_as_written(recipe.base)
     for use in ("train", "validation", "test"):
         for corpus in getattr(recipe.corpora, use):
-            if corpus.reader != "hub":
+            if not corpus.remote:
                 yield f"corpora.{use}: {corpus.name}", name_as_written(corpus.path)
     for retained in recipe.eval.retention:
-        if retained.reader != "hub":
+        if not retained.remote:
             yield f"eval.retention: {retained.name}", name_as_written(retained.path)
 
 
@@ -217,7 +217,7 @@ def plan(
     if work == "train" and not out and not publish_base and _base_is_local(recipe):
         raise LocalBaseError(key="base", value=name_as_written(recipe.base))
     run = f"{OUT}/{recipe.name}" if out else f"runs/{recipe.name}"
-    values = as_written(recipe.model_dump(mode="json", exclude_defaults=True)) | {"run_dir": run}
+    values = as_written(recipe.model_dump(mode="json", exclude_unset=True)) | {"run_dir": run}
     if repo:
         values["hub"] = values.get("hub", {}) | {"repo": repo}
     return JobPlan(

@@ -41,6 +41,8 @@ class FamilyInfo:
         audio_layers (`str`): The regular expression for the layers of the audio tower that LoRA trains; empty if the
             family is trained by `modules`.
         modules (`tuple[str, ...]`): The modules that are fully trained, instead of LoRA.
+        learning_rate (`float`): The learning rate of a recipe that sets none.
+        max_new_tokens (`int`): The token limit of a transcript of a recipe that sets none.
         trains_in_fp16 (`bool`): Whether training in fp16 gives finite gradients.
         unsloth (`bool`): Whether training with Unsloth was tested.
         torchvision_until (`tuple[str, str]`, *optional*): The last version of transformers whose processor needs
@@ -66,6 +68,8 @@ class FamilyInfo:
     language_layers: str = LANGUAGE_LAYERS
     audio_layers: str = ""
     modules: tuple[str, ...] = ()
+    learning_rate: float = 1e-4
+    max_new_tokens: int = 256
     trains_in_fp16: bool = True
     unsloth: bool = False
     torchvision_until: tuple[str, str] | None = None
@@ -164,6 +168,7 @@ FAMILIES = (
         ),
         user_prompt="any text; `<|audio_1|>` in it marks the position of the audio",
         modules=("audio_embed.encoder", "audio_embed.up_proj_for_speech", "audio_embed.down_proj_for_speech"),
+        learning_rate=4e-5,
         tried="the quick start's Galician base",
         architecture=(
             "A decoder-only audio language model. Convolutions downsample log-mel frames of 10 ms with 80 bands by a "
@@ -264,6 +269,8 @@ FAMILIES = (
         user_prompt="none; see [below](#whisper)",
         language_layers=r".*\.decoder\.layers\.\d+\.((self|encoder)_attn\.(q|k|v|out)_proj|fc[12])",
         audio_layers=r".*\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|fc[12])",
+        learning_rate=1e-3,  # as in PEFT's guide to Whisper with LoRA
+        max_new_tokens=444,  # the positions of the decoder without those of the prompt
         architecture=(
             "An encoder-decoder model. The encoder takes 30 seconds of log-mel frames of 10 ms, padded with silence. "
             "Two convolutions halve the number of frames, and a Transformer outputs one vector per 20 ms. The decoder "

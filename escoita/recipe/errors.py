@@ -149,8 +149,6 @@ def _suggestion(
         known = [] if section.endswith("columns") else list(_section(detail["loc"][:-1], root, kinds).model_fields)
         meant = suggested_key(section, str(key), known)
         return f"did you mean {meant!r}?" if meant else None
-    if key == "target_modules" and isinstance(detail["input"], list):
-        return rf"write one regular expression: '.*\.({'|'.join(map(str, detail['input']))})'"
     if detail["type"] == "literal_error":
         allowed = re.findall(r"'([^']+)'", str(detail["ctx"]["expected"]))
     elif detail["type"] == "union_tag_invalid":

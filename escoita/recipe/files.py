@@ -98,12 +98,12 @@ def missing_files(recipe: Recipe) -> Iterator[tuple[Location, str]]:
         yield ("base",), recipe.base
     for split in ("train", "validation", "test"):
         for index, corpus in enumerate(getattr(recipe.corpora, split)):
-            if corpus.reader != "hub" and not _exists(corpus.path):
+            if not corpus.remote and not _exists(corpus.path):
                 yield ("corpora", split, index, "path"), corpus.path
             if corpus.audio_root and not Path(corpus.audio_root).exists():
                 yield ("corpora", split, index, "audio_root"), corpus.audio_root
     for index, retained in enumerate(recipe.eval.retention):
-        if retained.reader != "hub" and not _exists(retained.path):
+        if not retained.remote and not _exists(retained.path):
             yield ("eval", "retention", index, "path"), retained.path
         if retained.audio_root and not Path(retained.audio_root).exists():
             yield ("eval", "retention", index, "audio_root"), retained.audio_root

@@ -59,6 +59,10 @@ class Method(Section):
     )
 
 
+# The start of the expression that is made of a list of names: PEFT compares each with the end of the name of a layer.
+LISTED = r"(?:.*\.)?"
+
+
 class Lora(Method):
     """Train low-rank adapters (Hu et al. 2021) on the linear layers that a regular expression matches."""
 
@@ -68,7 +72,21 @@ class Lora(Method):
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     bias: Literal["none", "all", "lora_only"] = "none"
     use_rslora: bool = False
-    target_modules: str = Field(description="One regular expression that matches the full name of a linear layer")
+    target_modules: str = Field(
+        "",
+        description="One regular expression that matches the full name of a linear layer, or a list of last names of"
+        " layers; default: the layers of both towers of the model family",
+        json_schema_extra=lambda schema: schema.update(
+            anyOf=[{"type": schema.pop("type")}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+        ),
+    )
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _expression_of_names(cls, given: Any) -> Any:
+        if isinstance(given, list) and given and all(isinstance(name, str) and name for name in given):
+            return f"{LISTED}({'|'.join(map(re.escape, given))})"
+        return given
 
     @field_validator("target_modules")
     @classmethod
@@ -84,7 +102,11 @@ class Modules(Method):
     """Train all weights of some modules of the base; the others are frozen."""
 
     kind: Literal["modules"]
-    modules: list[str] = Field(min_length=1, description="Suffixes of the names of the trained modules")
+    modules: list[str] = Field(
+        [],
+        min_length=1,
+        description="Suffixes of the names of the trained modules; default: those of the model family",
+    )
     trainable: dict[str, Expectation] = Field(
         {"audio": "some"},
         description="Trained parameters of each tower: an exact number, 'some' or 'none'; checked before step 1",
@@ -106,6 +128,8 @@ Language = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$"}),
 ]
 Column = Literal["id", "audio", "text", "language", "speaker", "gender", "accent", "offset", "duration", "split"]
+# The repository that the reader `fleurs` downloads from.
+FLEURS = "google/fleurs"
 # The languages of the page.
 PageLanguage = Literal["en", "gl", "uz"]
 
@@ -116,7 +140,7 @@ class Corpus(Section):
     name: Name
     path: str = Field(
         description="File or folder, relative to the current folder, or to the recipe or a folder above it; for hub, a"
-        " repository"
+        " repository; for fleurs, a folder, or google/fleurs, from which the language is downloaded"
     )
     reader: Literal["manifest", "common_voice", "fleurs", "openslr", "audiofolder", "parquet", "hub"] = Field(
         "manifest", description="The layout; manifest: rows in JSON lines, csv or tsv"
@@ -129,7 +153,9 @@ class Corpus(Section):
         {}, description="Names of columns that differ from the usual ones; an empty name excludes a column"
     )
     config: str | None = Field(None, description="Configuration of a dataset of the Hub")
-    revision: str | None = Field(None, description="Revision of a dataset of the Hub")
+    revision: str | None = Field(
+        None, description="Revision of a dataset of the Hub; of FLEURS, the run directory names the commit"
+    )
     streaming: bool = Field(False, description="Read from the Hub without downloading the complete dataset")
     limit: int | None = Field(None, gt=0, description="Number of rows to read, from the first")
     weight: float = Field(
@@ -154,6 +180,13 @@ class Corpus(Section):
         if name in reserved:
             raise ValueError(f"{name} is reserved for {reserved[name]}; choose another name")
         return name
+
+    @property
+    def remote(self) -> bool:
+        """Return whether `path` names a data set that the reader downloads, not a file or folder."""
+        if self.reader == "fleurs":
+            return self.path == FLEURS and not Path(FLEURS).exists()
+        return self.reader == "hub"
 
 
 class Corpora(Section):
@@ -352,9 +385,13 @@ class Recipe(Section):
     )
     language: Language = Field(description="Language, a BCP 47 tag such as gl, uz-Latn or yor")
     method: Annotated[Annotated[Lora, Tag("lora")] | Annotated[Modules, Tag("modules")], Discriminator(kind_of)]
-    prompt: Prompt
+    prompt: Prompt = Field(Prompt(user=""), description="Default: that of the model family")
     corpora: Corpora
-    training: dict[str, Any] = Field(description="Fields of TRL's SFTConfig under their own names")
+    training: dict[str, Any] = Field(
+        {},
+        description="Fields of TRL's SFTConfig under their own names; learning rate, batch size and precision have"
+        " defaults by model family and memory, other fields those of TRL",
+    )
     validation: Validation = Validation()
     eval: Evaluation = Evaluation()
     card: Card

@@ -1,12 +1,13 @@
 """Load the base and put the adapter on it, with Transformers and PEFT or with Unsloth."""
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from escoita.errors import RecipeError, TrainingError
-from escoita.recipe.schema import Modules, Recipe
+from escoita.recipe.schema import LISTED, Lora, Modules, Recipe
 
 
 if TYPE_CHECKING:
@@ -103,11 +104,62 @@ def load_for_training(recipe: Recipe, family: "TrainableFamily") -> tuple[Any, "
     return model, peft_config(recipe, family.task_type)
 
 
+class ListedLayersError(RecipeError):
+    """
+    Report a list of layers that does not reach exactly what it says.
+
+    Args:
+        names (`tuple[str, ...]`): The names in the list that reach no linear layer, or other layers, too.
+        expression (`str`): The regular expression to use instead.
+    """
+
+    names: tuple[str, ...]
+    expression: str
+    hint = "write one regular expression: '{expression}'"
+
+
+def check_listed_layers(recipe: Recipe, model: torch.nn.Module, family: "TrainableFamily") -> None:
+    """
+    Check that each name of a list in `method.target_modules` reaches linear layers, and nothing else.
+
+    Args:
+        recipe ([`Recipe`]): The recipe; an expression that is not made of a list is not checked.
+        model (`torch.nn.Module`): The model of the base, without its adapter.
+        family ([`TrainableFamily`]): The family of the base.
+
+    Raises:
+        ListedLayersError: A name reaches no layer, or a module that is not a linear layer, such as a wrapped one; or
+            the recipe uses Unsloth, which leaves the audio tower out for a list.
+    """
+    if not isinstance(recipe.method, Lora) or not recipe.method.target_modules.startswith(LISTED):
+        return
+    expression = recipe.method.target_modules
+    reached: dict[str, set[bool]] = {}
+    for name, module in model.named_modules():
+        if re.fullmatch(expression, name):
+            reached.setdefault(name.rpartition(".")[2], set()).add(isinstance(module, torch.nn.Linear))
+    names = re.sub(r"\\(.)", r"\1", expression.removeprefix(LISTED).strip("()")).split("|")
+    last = {name: reached.get(name.rpartition(".")[2], set()) for name in names}
+    absent = tuple(name for name, found in last.items() if not found)
+    mixed = tuple(name for name, found in last.items() if False in found)
+    given: dict[str, Any] = {"key": "method.target_modules", "expression": family.info.target_modules or expression}
+    if absent:
+        problem = f"no layer of this base is named {' or '.join(absent)}"
+        raise ListedLayersError(problem, names=absent, **given)
+    if mixed:
+        problem = f"{', '.join(mixed)} also names modules that are not linear layers, on which PEFT puts no adapter"
+        raise ListedLayersError(problem, names=mixed, **given)
+    if recipe.engine == "unsloth":
+        problem = "Unsloth leaves the audio tower out for a list of names"
+        raise ListedLayersError(problem, names=tuple(names), **given)
+
+
 def untrained(recipe: Recipe) -> Any:
     """
     Return the model with its adapter on the meta device, without weights, to count parameters.
 
     Raises:
+        ListedLayersError: A list of layers does not reach exactly what it says.
         TrainingError: The base has no layers that the method names, or PEFT does not support them.
     """
     from peft import get_peft_model
@@ -118,6 +170,7 @@ def untrained(recipe: Recipe) -> Any:
     family = family_of(recipe.base, recipe.base_revision)
     with torch.device("meta"):
         model = family.empty_model(recipe.base, recipe.base_revision)
+        check_listed_layers(recipe, model, family)
         try:
             return get_peft_model(model, peft_config(recipe, family.task_type))
         except ValueError as error:  # PEFT names the targets that it does not find or support

@@ -46,7 +46,7 @@ class Setup:
     Hold the settings of a training before its data and its model are loaded; see [`prepare`].
 
     Args:
-        original ([`Recipe`]): The recipe as the user wrote it.
+        original ([`Recipe`]): The recipe as the user wrote it, with the defaults of family and memory.
         recipe ([`Recipe`]): The same recipe with the commit of its base.
         run ([`RunDirectory`]): The directory of checkpoints, adapter and record.
         arguments (`SFTConfig`): The arguments of SFTTrainer.
@@ -147,12 +147,14 @@ def finished(recipe: Recipe) -> TrainingRecord | None:
 
         from escoita.training.arguments import sft_config
         from escoita.training.checkpointing import refuse_other_recipe
+        from escoita.training.defaults import with_defaults
         from escoita.training.extension import extension_of_run
         from escoita.training.outputs import update_settings
 
     run = RunDirectory(recipe.run_path)
     if not run.training.exists():
         return None
+    recipe = with_defaults(recipe)
     sft_config(recipe, run)  # checks the recipe
     refuse_other_recipe(run, recipe)
     if extension_of_run(run, recipe):
@@ -190,11 +192,13 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
             refuse_other_recipe,
             refuse_separate_processes,
         )
+        from escoita.training.defaults import differences, with_defaults
         from escoita.training.extension import NoCheckpointError, extension_of_run
         from escoita.training.resume import base_of_run, pinned
         from escoita.training.sanity_checks import check_precision_of_steps
 
     run = RunDirectory(recipe.run_path)
+    given, recipe = recipe, with_defaults(recipe, restart)
     arguments = sft_config(recipe, run)
     processes = PartialState()
     refuse_separate_processes(processes.num_processes, arguments.n_gpu)
@@ -209,6 +213,8 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
     resolved = pinned(recipe, base)
     family = family_of(resolved.base, resolved.base_revision)
     check_precision_of_steps(family, arguments.fp16)
+    if chosen := differences(given, recipe):
+        say(f"Chosen by family and memory: {', '.join(chosen)}")
     return Setup(recipe, resolved, run, arguments, processes, base, family, restart, accept_changed_data)
 
 

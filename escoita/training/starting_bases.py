@@ -13,6 +13,8 @@ GIGABYTE = 1e9
 # docs/doctor.md for Gemma 4 E4B. `escoita doctor` estimates the memory of the recipe itself.
 _GIGABYTES_PER_SECOND = 0.075
 _LARGEST_BATCH = 16
+# The clips of an optimizer step.
+EFFECTIVE_BATCH = 16
 # A share of the memory that is left for fragmentation and other programs.
 _RESERVE = 0.1
 # A base whose weights have fewer bytes is one of the quick start, which trains on a CPU with other settings.
@@ -53,18 +55,37 @@ class BaseChoice:
         free = (gigabytes or self.gigabytes) * (1 - _RESERVE) - self.fixed
         return max(1, min(_LARGEST_BATCH, int(free / (_GIGABYTES_PER_SECOND * max(longest, 1.0)))))
 
+    def learning_rate(self, kind: str) -> float:
+        """
+        Return the learning rate.
+
+        Args:
+            kind (`str`): The kind of method, such as `lora` or `modules`.
+        """
+        if self.tiny:
+            return 1e-3 if kind == "modules" else 3e-3
+        return min(self.family.learning_rate, 4e-5) if kind == "modules" else self.family.learning_rate
+
     def line(self) -> str:
         """Return the base with the hardware that it needs, for people."""
         bits = " in 4 bits" if self.load_in_4bit else ""
         return f"{self.base}{bits}: {f'a GPU with {self.gigabytes:g} GB' if self.gigabytes else 'a CPU'}"
 
 
-_GEMMA, _QWEN = BY_MODEL_TYPE["gemma4"], BY_MODEL_TYPE["qwen3_asr"]
+_GEMMA, _QWEN, _WHISPER = (BY_MODEL_TYPE[name] for name in ("gemma4", "qwen3_asr", "whisper"))
 # The largest first.
 BASES = (
     BaseChoice("unsloth/gemma-4-E4B-it", _GEMMA, 40, 18),
     BaseChoice("unsloth/gemma-4-E4B-it", _GEMMA, 16, 10.3, load_in_4bit=True),
     BaseChoice("Qwen/Qwen3-ASR-1.7B-hf", _QWEN, 8, 5),
+)
+# Bases that are not proposed, but whose names do not tell their size.
+_OTHERS = (
+    BaseChoice("google/gemma-4-E2B-it", _GEMMA, 24, 13),
+    BaseChoice("unsloth/gemma-4-E2B-it", _GEMMA, 24, 13),
+    BaseChoice("openai/whisper-large-v3", _WHISPER, 12, 7.5),
+    BaseChoice("openai/whisper-large-v3-turbo", _WHISPER, 8, 4),
+    BaseChoice("openai/whisper-small", _WHISPER, 6, 1.5),
 )
 # The base of a machine without a GPU, on which it cannot be trained.
 DEFAULT = BASES[1]
@@ -93,7 +114,7 @@ def base_named(name: str, gigabytes: float | None) -> BaseChoice:
     Raises:
         EscoitaError: The base is not found, or its type cannot be trained.
     """
-    known = [choice for choice in BASES if choice.base == name]
+    known = [choice for choice in (*BASES, *_OTHERS) if choice.base == name]
     if known:
         return next((each for each in known if gigabytes and each.gigabytes <= gigabytes), known[-1])
     info = next((each for each in BY_MODEL_TYPE.values() if name in each.bases), None)

@@ -9,13 +9,14 @@ import yaml
 from escoita.metrics.normalizers import default_normalizer
 from escoita.metrics.primary import metric_name, primary_metric
 from escoita.records.data import Split
-from escoita.training.starting_bases import BaseChoice
+from escoita.training.defaults import default_prompt
+from escoita.training.starting_bases import EFFECTIVE_BATCH, BaseChoice
+from escoita.utils.languages import language_name
 
 
 # The passes over the data by the number of training clips: small corpora need more of them.
 _EPOCHS = ((500, 12), (2_000, 8), (10_000, 5), (100_000, 3))
 _UNKNOWN = 100_000
-_EFFECTIVE_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def recipe_text(start: Start) -> str:
         *_method(start),
         "",
         "prompt:",
-        *(f"  {key}: {_scalar(value)}" for key, value in _prompt(start).items()),
+        *(f"  {key}: {_scalar(value)}" for key, value in default_prompt(start.choice.family, start.language)),
         "",
         "corpora:",
         *(line for split in ("train", "validation", "test") for line in _corpus(start, split)),
@@ -120,24 +121,6 @@ def _method(start: Start) -> list[str]:
     ]
 
 
-def _prompt(start: Start) -> dict[str, str]:
-    family, language = start.choice.family, _language_name(start.language)
-    if family.user_prompt_begins_answer:
-        return {"user": "language None<asr_text>"}
-    if family.name == "phi4_multimodal":
-        return {"user": f"<|audio_1|> Transcribe the audio clip into {language} text."}
-    if family.system_prompt == "none":
-        return {"user": ""}
-    system = "You are an assistant that transcribes speech accurately."
-    return {"system": system, "user": "Please transcribe this audio."}
-
-
-def _language_name(code: str) -> str:
-    import langcodes
-
-    return langcodes.get(code).display_name()
-
-
 def _corpus(start: Start, split: Split) -> list[str]:
     if split not in start.corpora:
         return []
@@ -167,11 +150,11 @@ def _training(start: Start) -> list[str]:
         f"  per_device_train_batch_size: {batch}",
     ]
     if not tiny:
-        lines.append(f"  gradient_accumulation_steps: {max(1, _EFFECTIVE_BATCH // batch)}")
+        lines.append(f"  gradient_accumulation_steps: {max(1, EFFECTIVE_BATCH // batch)}")
     modules = bool(start.choice.family.modules)
-    rate = ("1.0e-3" if modules else "3.0e-3") if tiny else ("4.0e-5" if modules else "1.0e-4")
+    rate = start.choice.learning_rate("modules" if modules else "lora")
     lines += [
-        f"  learning_rate: {rate}",
+        f"  learning_rate: {rate:.1e}",
         "  lr_scheduler_type: cosine",
         "  warmup_steps: 0.03 # of all steps",
         f"  bf16: {'false' if tiny else 'true'}",
@@ -204,7 +187,7 @@ def _evaluation(start: Start) -> list[str]:
 
 
 def _card(start: Start) -> list[str]:
-    family, language = start.choice.family, _language_name(start.language)
+    family, language = start.choice.family, language_name(start.language)
     return [
         "card:",
         f"  title: {_scalar(f'{family.title}, {language} speech recognition ({start.name})')}",

@@ -70,7 +70,6 @@ def test_an_invalid_value_has_its_line_and_key(path: Path, old: str, new: str, r
 @pytest.mark.parametrize(
     "method, row, key",
     [
-        ("kind: modules", 4, "method.modules"),
         ("kind: modules\n  modules: []", 6, "method.modules"),
         ("kind: modules\n  modules: [a]\n  r: 4", 7, "method.r"),
         ("kind: modules\n  modules: [a]\n  modles: 4", 7, "method.modles"),

@@ -46,7 +46,7 @@ MISTAKES = [
     ("  lora_dropout: 0", "  dropout: 0", "method.dropout", "lora_dropout"),
     ("  lora_dropout: 0", "  lora_dropout: 10", "method.lora_dropout", "less than 1"),
     ("  bias: none", "  bias: yes", "method.bias", "lora_only"),
-    (TARGETS, "  target_modules: [q_proj, v_proj]\n  _: >-", "method.target_modules", "(q_proj|v_proj)"),
+    (TARGETS, "  target_modules: [q_proj, 8]\n  _: >-", "method.target_modules", "text"),
     ("  target_modules: >-", "  target_modules: '*.q_proj'\n  _: >-", "method.target_modules", "regular expression"),
     ("  target_modules: >-", "  targets: >-", "method.targets", "target_modules"),
     ("  user: Please", "  instruction: Please", "prompt.instruction", "user"),

@@ -40,10 +40,10 @@ def check_reproduction(run: RunDirectory, recipe: Recipe, count: int) -> Iterato
     transcriber = None
     for corpus in recipe.corpora.test:
         what = f"{corpus.name} transcribed again"
-        if corpus.reader != "hub" and (Path(corpus.path).is_absolute() or ".." in Path(corpus.path).parts):
+        if not corpus.remote and (Path(corpus.path).is_absolute() or ".." in Path(corpus.path).parts):
             yield skipped(what, f"{corpus.path} is outside of the current folder")
             continue
-        if corpus.reader != "hub" and not Path(corpus.path).exists():
+        if not corpus.remote and not Path(corpus.path).exists():
             yield skipped(what, f"recordings not found: no {corpus.path} in the current folder")
             continue
         try:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from escoita.data.readers import audiofolder, common_voice, fleurs, hub, manifest, openslr, parquet
+from escoita.data.readers.fleurs_download import find_language
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
@@ -19,12 +20,29 @@ class Reader(NamedTuple):
 READERS = {
     "manifest": Reader(manifest.read, ("split", "columns", "audio_root")),
     "common_voice": Reader(common_voice.read, ("split", "columns")),
-    "fleurs": Reader(fleurs.read, ("split", "columns", "config")),
+    "fleurs": Reader(fleurs.read, ("split", "columns", "config", "revision")),
     "openslr": Reader(openslr.read, ("split",)),
     "audiofolder": Reader(audiofolder.read, ("split", "columns")),
     "parquet": Reader(parquet.read, ("split", "columns")),
     "hub": Reader(hub.read, ("split", "columns", "config", "revision", "streaming")),
 }
+
+
+def pinned(corpus: Corpus, language: str) -> Corpus:
+    """
+    Return a corpus with the commit of the data set that its reader would download, so that a run can name it.
+
+    Args:
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus; a file or folder, or a data set whose recipe names the
+            revision, is returned unchanged.
+        language (`str`): The language of the recipe.
+
+    Raises:
+        EscoitaError: The data set has no such configuration, or the Hub cannot be reached.
+    """
+    if corpus.reader != "fleurs" or not corpus.remote or corpus.revision:
+        return corpus
+    return corpus.model_copy(update={"revision": find_language(corpus, corpus.language or language).commit})
 
 
 def read_corpus(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:

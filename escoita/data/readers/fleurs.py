@@ -6,12 +6,13 @@ from pathlib import Path
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.data.readers.base import Origin, Record, collect, requested_split, selection_error, validated_rows
+from escoita.data.readers.fleurs_download import download
 from escoita.data.readers.parquet import read_files
 from escoita.data.readers.recordings import recordings_below, unpacked
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
-from escoita.recipe.schema import Column, Corpus
+from escoita.recipe.schema import FLEURS, Column, Corpus
 from escoita.utils.languages import matching
 
 
@@ -32,6 +33,9 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     unpacked in `audio/test/`. The transcript is the normalized `transcription`, without capitals and punctuation;
     `columns: {text: raw_transcription}` selects the one with them. The tables name no speakers.
 
+    If `path` is `google/fleurs`, the files of the split are downloaded; see
+    [`~escoita.data.readers.fleurs_download.download`].
+
     Args:
         corpus ([`Corpus`]): The corpus with the `split` (`dev` in tables, `validation` in parquet files) and, if
             `path` contains several languages and not that of the recipe, the FLEURS name of one as `config`, such as
@@ -42,6 +46,13 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
         CorpusError: The split or the configuration is not set or not found, or an archive is damaged.
     """
     chosen = CHOSEN | corpus.columns
+    if corpus.remote:
+        corpus = download(corpus, corpus.language or language)
+    elif corpus.revision:
+        hint = f"remove it, or set path to {FLEURS}"
+        raise CorpusError(
+            "a folder has no revision", path=corpus.path, key="revision", value=corpus.revision, hint=hint
+        )
     folder = _language_folder(corpus, corpus.language or language)
     name = folder.resolve().name
     # The tag of the recipe may name a script, which a configuration of the same language does not.
@@ -78,7 +89,7 @@ def _parquet_files(folder: Path) -> dict[str, list[Path]]:
     """Return the files by split, which is the name of the folder or the first part of the name."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.parquet")):
-        split = path.stem.split("-")[0] if path.parent == folder else path.parent.name
+        split = path.stem.removeprefix("fleurs-").split("-")[0] if path.parent == folder else path.parent.name
         files.setdefault(split, []).append(path)
     return files
 

@@ -107,9 +107,19 @@ def examine(recipe: Recipe) -> Iterator[Finding]:
         `Iterator[Finding]`: The findings. If the base is not found, that is one of them, and checks that need it do
         not run.
     """
+    from escoita.training.defaults import differences, with_defaults
+
     about = look_up(recipe)
     family, missing = _family(recipe, about)
     info = family.info if family else None
+    if family:
+        try:
+            recipe, written = with_defaults(recipe), recipe
+            if chosen := differences(written, recipe):
+                yield Finding("ok", "defaults", f"chosen by family and memory: {', '.join(chosen)}")
+        except EscoitaError as error:
+            yield Finding("refusal", "recipe", str(error), error=error)
+            return
 
     yield from findings_of("libraries", lambda: find_versions(recipe, info))
     yield from findings_of("machine", lambda: find_machine(recipe))
