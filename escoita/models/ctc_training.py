@@ -78,7 +78,7 @@ class TrainableCtcFamily(CtcFamily, TrainableFamily):
     ) -> Any:
         """Load the base model; see [`Family.load_model`]. The head may be missing, as training replaces it."""
         missing = () if self.transcribes_alone else (f"{HEAD}.",)
-        own = {} if self.config.get("vocab_size") else {"vocab_size": len(SPECIAL)}
+        own: dict[str, Any] = {} if self.config.get("vocab_size") else {"vocab_size": len(SPECIAL)}
         return load(self.loader, base, revision, dtype, device, load_in_4bit, complete=True, fresh=missing, **own)
 
     def from_config(self, config: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Write encoders of the original classes with random weights, as they are published: without a head and a tokenizer."""
+"""Write encoders of the original classes with random weights, without a head and a tokenizer, as they are published."""
 
 from pathlib import Path
 from typing import Any

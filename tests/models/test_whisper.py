@@ -255,7 +255,7 @@ def test_a_watch_gets_each_token_and_ends_a_row(whisper: str) -> None:
         return row != 1 or position < 2
 
     texts, counts, _ = zip(*transcriber.transcribe_segments(CLIPS, watch), strict=True)
-    assert counts == [6, 3, 6] and [len(each) for each in tokens] == [6, 6, 6]
+    assert counts == (6, 3, 6) and [len(each) for each in tokens] == [6, 6, 6]
     assert texts[0] == transcriber.processor.tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
 
 
