@@ -9,6 +9,7 @@ import yaml
 from escoita.metrics.normalizers import default_normalizer
 from escoita.records.data import Split
 from escoita.training.starting_bases import BaseChoice
+from escoita.utils.languages import language_name
 
 
 # The passes over the data by the number of training clips: small corpora need more of them.
@@ -59,7 +60,7 @@ def recipe_text(start: Start) -> str:
     lines = [
         f"# Made by `escoita init`. Train it with `escoita train {start.name}.yaml`; every value may be changed.",
         *(f"# {' '.join(line.split())}" for line in start.found),
-        f"name: {start.name}",
+        f"name: {_scalar(start.name)}",
         *_base(start),
         "",
         *_method(start),
@@ -87,12 +88,12 @@ def _scalar(value: Any) -> str:
 
 
 def _base(start: Start) -> list[str]:
-    choice = start.choice
+    choice, language = start.choice, f"language: {_scalar(start.language)}"
     if choice.tiny:
         return [
             f"base: {_scalar(choice.base)} # a tiny base, to try the commands on a CPU",
             "dtype: float32",
-            f"language: {start.language}",
+            language,
         ]
     lines = [
         f"# This base needs a GPU with about {choice.gigabytes:g} GB; `escoita doctor` estimates its memory.",
@@ -101,7 +102,7 @@ def _base(start: Start) -> list[str]:
     ]
     if choice.load_in_4bit:
         lines.append("load_in_4bit: true # needs escoita[4bit]; without it, the base takes twice the memory")
-    return [*lines, f"language: {start.language}"]
+    return [*lines, language]
 
 
 def _method(start: Start) -> list[str]:
@@ -120,7 +121,7 @@ def _method(start: Start) -> list[str]:
 
 
 def _prompt(start: Start) -> dict[str, str]:
-    family, language = start.choice.family, _language_name(start.language)
+    family, language = start.choice.family, language_name(start.language)
     if family.user_prompt_begins_answer:
         return {"user": "language None<asr_text>"}
     if family.name == "phi4_multimodal":
@@ -131,16 +132,10 @@ def _prompt(start: Start) -> dict[str, str]:
     return {"system": system, "user": "Please transcribe this audio."}
 
 
-def _language_name(code: str) -> str:
-    import langcodes
-
-    return langcodes.get(code).display_name()
-
-
 def _corpus(start: Start, split: Split) -> list[str]:
     if split not in start.corpora:
         return []
-    lines = [f"  {split}:", f"    - name: {start.name}"]
+    lines = [f"  {split}:", f"    - name: {_scalar(start.name)}"]
     lines += [f"      {key}: {_scalar(value)}" for key, value in start.corpora[split].items()]
     if start.license:
         lines.append(f"      license: {_scalar(start.license)}")
@@ -198,7 +193,7 @@ def _evaluation(start: Start) -> list[str]:
 
 
 def _card(start: Start) -> list[str]:
-    family, language = start.choice.family, _language_name(start.language)
+    family, language = start.choice.family, language_name(start.language)
     return [
         "card:",
         f"  title: {_scalar(f'{family.title}, {language} speech recognition ({start.name})')}",
