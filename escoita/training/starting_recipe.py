@@ -9,8 +9,12 @@ import yaml
 from escoita.metrics.normalizers import default_normalizer
 from escoita.metrics.primary import metric_name, primary_metric
 from escoita.records.data import Split
+<<<<<<< HEAD
 from escoita.training.defaults import default_prompt
 from escoita.training.starting_bases import EFFECTIVE_BATCH, BaseChoice
+=======
+from escoita.training.starting_bases import BaseChoice
+>>>>>>> h-rvb
 from escoita.utils.languages import language_name
 
 
@@ -61,7 +65,7 @@ def recipe_text(start: Start) -> str:
     lines = [
         f"# Made by `escoita init`. Train it with `escoita train {start.name}.yaml`; every value may be changed.",
         *(f"# {' '.join(line.split())}" for line in start.found),
-        f"name: {start.name}",
+        f"name: {_scalar(start.name)}",
         *_base(start),
         "",
         *_method(start),
@@ -89,12 +93,12 @@ def _scalar(value: Any) -> str:
 
 
 def _base(start: Start) -> list[str]:
-    choice = start.choice
+    choice, language = start.choice, f"language: {_scalar(start.language)}"
     if choice.tiny:
         return [
             f"base: {_scalar(choice.base)} # a tiny base, to try the commands on a CPU",
             "dtype: float32",
-            f"language: {start.language}",
+            language,
         ]
     lines = [
         f"# This base needs a GPU with about {choice.gigabytes:g} GB; `escoita doctor` estimates its memory.",
@@ -103,7 +107,7 @@ def _base(start: Start) -> list[str]:
     ]
     if choice.load_in_4bit:
         lines.append("load_in_4bit: true # needs escoita[4bit]; without it, the base takes twice the memory")
-    return [*lines, f"language: {start.language}"]
+    return [*lines, language]
 
 
 def _method(start: Start) -> list[str]:
@@ -121,10 +125,25 @@ def _method(start: Start) -> list[str]:
     ]
 
 
+<<<<<<< HEAD
+=======
+def _prompt(start: Start) -> dict[str, str]:
+    family, language = start.choice.family, language_name(start.language)
+    if family.user_prompt_begins_answer:
+        return {"user": "language None<asr_text>"}
+    if family.name == "phi4_multimodal":
+        return {"user": f"<|audio_1|> Transcribe the audio clip into {language} text."}
+    if family.system_prompt == "none":
+        return {"user": ""}
+    system = "You are an assistant that transcribes speech accurately."
+    return {"system": system, "user": "Please transcribe this audio."}
+
+
+>>>>>>> h-rvb
 def _corpus(start: Start, split: Split) -> list[str]:
     if split not in start.corpora:
         return []
-    lines = [f"  {split}:", f"    - name: {start.name}"]
+    lines = [f"  {split}:", f"    - name: {_scalar(start.name)}"]
     lines += [f"      {key}: {_scalar(value)}" for key, value in start.corpora[split].items()]
     if start.license:
         lines.append(f"      license: {_scalar(start.license)}")

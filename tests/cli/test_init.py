@@ -187,6 +187,18 @@ def test_split_writes_a_manifest(tmp_path: Path) -> None:
     assert Path("recordings/again.jsonl").read_text() != Path("recordings/rows.jsonl").read_text()
 
 
+@pytest.mark.parametrize(
+    "name, language", [("2024-03-01", "no"), ("123", "uz-Latn"), ("a\nb: [c", "gl"), ("on", "sw")]
+)
+def test_names_and_languages_that_yaml_reads_as_others_are_quoted(name: str, language: str, tmp_path: Path) -> None:
+    write_layout("txt", tmp_path / name)
+    run("init", name, "--language", language, "--base", BASE)
+    (written,) = tmp_path.glob("*.yaml")
+    recipe = load_recipe(written)
+    assert recipe.name == written.stem and recipe.language == language
+    assert recipe.corpora.train[0].audio_root == name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["semicolon, BOM", "ELAN", "LJSpeech", "Kaldi", "txt", "spontaneous"])
 def test_three_commands_lead_to_an_evaluated_adapter(layout: str, tmp_path: Path) -> None:

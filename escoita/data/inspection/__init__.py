@@ -104,6 +104,8 @@ def inspect(
         raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)
     if listing.outside:
         found.notes.append(f"Links to files outside of the folder, which are not followed: {listing.outside:,}")
+    if listing.unnamed:
+        found.notes.append(f"Files whose names are not valid Unicode, which are not used: {listing.unnamed:,}")
     return found
 
 

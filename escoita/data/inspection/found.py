@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from escoita.data.inspection.listing import is_unicode
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
 from escoita.records.preparation import DraftRound
@@ -56,7 +57,7 @@ class Found:
             reason = "no such file" if name.strip() else "names no recording"
         elif not text:
             reason = "empty transcript"
-        elif "\0" in text or not _is_unicode(text):
+        elif "\0" in text or not is_unicode(text):
             reason = "is not valid Unicode"
         else:
             values = {"id": recording.stem, "language": "", **values}
@@ -65,11 +66,3 @@ class Found:
             )
             return
         self.rejected.append(Rejected(str(source), row, str(recording or name), reason))
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -2,13 +2,15 @@
 
 import os
 import unicodedata
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from escoita.data.readers.recordings import AUDIO_SUFFIXES
 from escoita.errors import CorpusError
-from escoita.utils.formatting import visible
 
 
+# Files and folders.
 MOST_FILES = 1_000_000
 # Of more recordings with one name, none is chosen by its folders: it would take too long.
 _MOST_ALIKE, _DEEPEST = 1_000, 10
@@ -19,7 +21,7 @@ RECORDINGS = (*AUDIO_SUFFIXES, ".mp4", ".mov", ".3gp", ".caf", ".aac", ".aiff", 
 
 class Listing:
     """
-    Store the files below a folder, without hidden ones and without links that lead out of it.
+    Store the files below a folder, without hidden ones, links that lead out of it, and names that are not Unicode.
 
     Args:
         root (`Path`): The folder, or a file: then those in its folder are listed.
@@ -32,28 +34,22 @@ class Listing:
         self.root = root if root.is_dir() else root.parent
         self.recordings: list[Path] = []
         self.by_suffix: dict[str, list[Path]] = {}
-        self.outside = 0
+        self.outside = self.unnamed = 0
         self._folders: dict[Path, str] = {}
         self._by_path: dict[str, Path] = {}
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
-        inside = self.root.resolve()
-        count = 0
-        for parent, folders, names in os.walk(self.root, onerror=_refuse):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            self.outside += sum(os.path.islink(os.path.join(parent, name)) for name in folders)
-            for name in sorted(names):
-                count += 1
-                if count > MOST_FILES:
-                    hint = "give a folder with the recordings of one corpus"
-                    raise CorpusError(f"contains more than {MOST_FILES:,} files", path=self.root, hint=hint)
-                path = Path(parent, name)
-                if name.startswith("."):
-                    continue
-                if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                    self.outside += 1
-                elif path.is_file():
-                    self._add(path)
+        if not is_unicode(str(self.root)):
+            raise CorpusError("the name of the folder is not valid Unicode", path=self.root, hint="rename it")
+        inside = os.path.realpath(self.root)
+        for entry in _entries(self.root):
+            path = Path(entry.path)
+            if not is_unicode(entry.name):
+                self.unnamed += 1
+            elif entry.is_symlink() and (path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(inside)):
+                self.outside += 1
+            elif path.is_file():
+                self._add(path)
 
     def _add(self, path: Path) -> None:
         suffix = path.suffix.lower()
@@ -127,8 +123,34 @@ class Listing:
         return None
 
 
-def _refuse(error: OSError) -> None:
-    raise CorpusError(f"cannot be read ({error.strerror})", path=visible(str(error.filename))) from error
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be stored: a name in another encoding than UTF-8 has surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield files and links below a folder, without hidden ones, at any depth, in the order of their names."""
+    folders, count = [str(root)], 0
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = list(islice(entries, MOST_FILES - count + 1))
+        except OSError as error:
+            raise CorpusError(f"cannot be read ({error.strerror})", path=folder) from error
+        count += len(found)
+        if count > MOST_FILES:
+            hint = "give a folder with the recordings of one corpus"
+            raise CorpusError(f"contains more than {MOST_FILES:,} files and folders", path=root, hint=hint)
+        shown = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        folders += [
+            entry.path for entry in reversed(shown) if is_unicode(entry.name) and entry.is_dir(follow_symlinks=False)
+        ]
+        yield from (entry for entry in shown if not entry.is_dir(follow_symlinks=False))
 
 
 def _plain(name: str) -> str:

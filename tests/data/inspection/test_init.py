@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import shutil
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -52,6 +55,43 @@ def test_folders_with_too_many_files_are_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(CorpusError) as caught:
         found_in(folder)
     assert caught.value.path == folder
+
+
+def test_many_folders_without_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(10):
+        (tmp_path / f"recordings/{index}").mkdir(parents=True)
+    monkeypatch.setattr(listing, "MOST_FILES", 5)
+    with pytest.raises(CorpusError) as caught:
+        found_in(tmp_path / "recordings")
+    assert caught.value.path == tmp_path / "recordings"
+
+
+def test_loops_of_links_and_deep_folders_end_no_inspection(tmp_path: Path) -> None:
+    folder = write_layout("txt", tmp_path / "recordings")
+    (folder / "a.wav").symlink_to("b.wav")
+    (folder / "b.wav").symlink_to("a.wav")
+    (folder / "loop").symlink_to(".")
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    assert len(found_in(folder).rows) == len(CLIPS)
+    subprocess.run(["rm", "-r", str(folder / "d")], check=True)  # pytest cannot remove a folder of this depth
+
+
+def test_names_that_are_not_unicode_are_counted(tmp_path: Path) -> None:
+    folder = write_layout("txt", tmp_path / "recordings")
+    recording, text = (next(iter(folder.rglob(f"*.{suffix}"))) for suffix in ("wav", "txt"))
+    try:
+        shutil.copy(recording, os.fsencode(folder) + b"/caf\xe9.wav")
+    except OSError:
+        pytest.skip("a file system with Unicode names only")
+    shutil.copy(text, os.fsencode(folder) + b"/caf\xe9.txt")
+    found = found_in(folder)
+    assert len(found.rows) == len(CLIPS) and any(line.endswith(": 2") for line in found.notes)
 
 
 def test_names_that_several_recordings_have_are_chosen_by_folder(tmp_path: Path) -> None:
