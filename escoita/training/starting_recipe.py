@@ -9,12 +9,8 @@ import yaml
 from escoita.metrics.normalizers import default_normalizer
 from escoita.metrics.primary import metric_name, primary_metric
 from escoita.records.data import Split
-<<<<<<< HEAD
 from escoita.training.defaults import default_prompt
 from escoita.training.starting_bases import EFFECTIVE_BATCH, BaseChoice
-=======
-from escoita.training.starting_bases import BaseChoice
->>>>>>> h-rvb
 from escoita.utils.languages import language_name
 
 
@@ -125,21 +121,6 @@ def _method(start: Start) -> list[str]:
     ]
 
 
-<<<<<<< HEAD
-=======
-def _prompt(start: Start) -> dict[str, str]:
-    family, language = start.choice.family, language_name(start.language)
-    if family.user_prompt_begins_answer:
-        return {"user": "language None<asr_text>"}
-    if family.name == "phi4_multimodal":
-        return {"user": f"<|audio_1|> Transcribe the audio clip into {language} text."}
-    if family.system_prompt == "none":
-        return {"user": ""}
-    system = "You are an assistant that transcribes speech accurately."
-    return {"system": system, "user": "Please transcribe this audio."}
-
-
->>>>>>> h-rvb
 def _corpus(start: Start, split: Split) -> list[str]:
     if split not in start.corpora:
         return []

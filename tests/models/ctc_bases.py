@@ -1,4 +1,4 @@
-"""Write encoders of the original classes with random weights, and without a head and a tokenizer, as published ones."""
+"""Write encoders of the original classes with random weights, without a head and a tokenizer, as published ones."""
 
 from pathlib import Path
 from typing import Any

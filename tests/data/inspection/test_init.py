@@ -86,10 +86,10 @@ def test_names_that_are_not_unicode_are_counted(tmp_path: Path) -> None:
     folder = write_layout("txt", tmp_path / "recordings")
     recording, text = (next(iter(folder.rglob(f"*.{suffix}"))) for suffix in ("wav", "txt"))
     try:
-        shutil.copy(recording, os.fsencode(folder) + b"/caf\xe9.wav")
+        shutil.copy(os.fsencode(recording), os.fsencode(folder) + b"/caf\xe9.wav")
     except OSError:
         pytest.skip("a file system with Unicode names only")
-    shutil.copy(text, os.fsencode(folder) + b"/caf\xe9.txt")
+    shutil.copy(os.fsencode(text), os.fsencode(folder) + b"/caf\xe9.txt")
     found = found_in(folder)
     assert len(found.rows) == len(CLIPS) and any(line.endswith(": 2") for line in found.notes)
 
