@@ -20,6 +20,7 @@ from escoita.evaluation.interval_texts import change, scope_of
 from escoita.evaluation.presentation import (
     by_verdict,
     decoding_text,
+    detector_text,
     insertions_note,
     limit_note,
     other_base_note,
@@ -206,7 +207,7 @@ def _of_other_bases(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
 def _of_other_decoding(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
     """Yield a note if the two systems decode differently, which by itself changes the rates."""
     found = {
-        name: f"{decoding_text(system)}, {_limit(system.max_new_tokens)}"
+        name: ", ".join(filter(None, (decoding_text(system), _limit(system.max_new_tokens), detector_text(system))))
         for name, system in ((name, record.main_system) for name, record in records.items())
     }
     if len(set(found.values())) > 1:

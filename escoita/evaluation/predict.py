@@ -187,16 +187,14 @@ def transcribe_all(
         system = _system(spec, transcriber, digests[spec.base], state.num_processes)
         if state.is_main_process:
             _warn_of_limit(transcriber, spec.name, new)
-        longest = max((max(test.clips.column("audio_seconds"), default=0.0) for test in tests.values()), default=0.0)
-        if longest > transcriber.family.max_audio_seconds:
-            system = system.model_copy(update={"speech_detector": speech_detector()})
         settings = transcriber.generation_settings
         for name, test in new.items():
             own_prompt = {"prompt": test.prompt} if test.prompt else {}
             transcriber.generation_settings = settings.model_copy(update=own_prompt)
-            transcripts = predict(
-                transcriber, name, test, system, out if shard == WHOLE else shard.folder(out), state, shard
-            )
+            long = max(test.clips.column("audio_seconds"), default=0.0) > transcriber.family.max_audio_seconds
+            system = system.model_copy(update={"speech_detector": speech_detector() if long else None})
+            folder = out if shard == WHOLE else shard.folder(out)
+            transcripts = predict(transcriber, name, test, system, folder, state, shard)
             peak = max(gathered(peak_memory_bytes(), state))
             if state.is_main_process:
                 made = Provenance(

@@ -103,15 +103,23 @@ def _rank(system: System) -> tuple[bool, bool, bool, str]:
 
 
 def _described(files: Sequence[tuple[Path, pa.Table, Provenance]]) -> System:
-    """Return the system of several files of the same model, with the highest peak memory and the last day."""
+    """
+    Return the system of several files of the same model, with the highest peak memory, the last day, and the speech
+    detector of the corpora with long recordings.
+    """
     first_path, _, first = files[0]
     for path, _, provenance in files[1:]:
         for key in ("base_sha256", "adapter_sha256", "dtype", "max_new_tokens", "decoding"):
             if getattr(provenance.system, key) != getattr(first.system, key):
                 raise OtherModelError(path=path, key=key, other=first_path)
+    detectors = {made.system.speech_detector: path for path, _, made in files if made.system.speech_detector}
+    if len(detectors) > 1:
+        path, other = sorted(detectors.values())
+        raise OtherModelError(path=path, key="speech_detector", other=other)
     peak = max(provenance.system.peak_memory_bytes for *_, provenance in files)
     days = [provenance.system.evaluated for *_, provenance in files if provenance.system.evaluated]
-    return first.system.model_copy(update={"peak_memory_bytes": peak, "evaluated": max(days, default=None)})
+    merged = {"evaluated": max(days, default=None), "speech_detector": next(iter(detectors), None)}
+    return first.system.model_copy(update={"peak_memory_bytes": peak, **merged})
 
 
 def _require_same_clips(path: Path, table: pa.Table, other_path: Path, other: pa.Table) -> None:

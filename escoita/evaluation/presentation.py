@@ -137,7 +137,12 @@ def conditions_text(system: System) -> str:
         "none": "not given a language",
     }
     longest = f"at most {decoding.segment_seconds:g} s at once" if decoding.segment_seconds else ""
-    return "; ".join(filter(None, (sources.get(decoding.language or ""), longest)))
+    return "; ".join(filter(None, (sources.get(decoding.language or ""), longest, detector_text(system))))
+
+
+def detector_text(system: System) -> str:
+    """Return the method that found the speech in long recordings; empty if there were none."""
+    return f"speech in long recordings found by {system.speech_detector}" if system.speech_detector else ""
 
 
 def decodings(record: EvaluationRecord, name: Callable[[str], str] = name_of) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from escoita import __version__
 from escoita.audio.speech_detection import speech_detector
 from escoita.data.rows import Utterances
 from escoita.errors import RecordError
@@ -39,7 +40,7 @@ def reuse_keys(systems: Sequence[SystemSpec], tests: Mapping[str, EvaluationData
         name: [test.rejected, test.retention, test.prompt and test.prompt.model_dump(), _digest_of(test.clips)]
         for name, test in tests.items()
     }
-    libraries = [version(library) for library in LIBRARIES]
+    libraries = [__version__, *(version(library) for library in LIBRARIES)]
     surroundings = [device_name(device()), libraries, batch_seconds, speech_detector()]
     keys: Keys = {}
     for system in systems:

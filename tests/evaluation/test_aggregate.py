@@ -263,6 +263,16 @@ def test_predictions_of_different_models_are_refused(tmp_path: Path) -> None:
     assert (refusal.value.path, refusal.value.key, refusal.value.other) == (two, "base_sha256", one)
 
 
+def test_a_system_has_the_speech_detector_of_its_long_recordings(tmp_path: Path) -> None:
+    write_rows(tmp_path, GALICIAN, "a-short")
+    write_rows(tmp_path, GALICIAN, "long", speech_detector="silero")
+    assert {system.speech_detector for system in score(tmp_path).systems} == {"silero"}
+    write_rows(tmp_path, GALICIAN, "long-too", speech_detector="energy")
+    with pytest.raises(OtherModelError) as refusal:
+        score(tmp_path)
+    assert refusal.value.key == "speech_detector"
+
+
 @pytest.mark.parametrize(
     "others, row, value",
     [

@@ -61,6 +61,10 @@ def test_another_decoding_is_noted(tmp_path: Path) -> None:
     record.model_copy(update={"systems": [other]}).write(new)
     found = gate(new, old)
     assert len(found.notes) == 1 and "5 beams" in found.notes[0] and found.passed
+    other = record.main_system.model_copy(update={"speech_detector": "energy"})
+    record.model_copy(update={"systems": [other]}).write(new)
+    (note,) = gate(new, old).notes
+    assert "energy" in note
 
 
 def without_predictions(*records: Path) -> None:

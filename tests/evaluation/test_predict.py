@@ -111,9 +111,13 @@ def test_the_speech_detector_of_long_recordings_is_recorded(
     rows = Utterances.of([clip("ola", 1, audio_seconds=seconds)])
     whisper = SystemSpec("whisper", write_whisper(tmp_path / "whisper"), SETTINGS)
     tests = {"clips": EvaluationData(rows, lambda index: melody(seconds))}
+    short = Utterances.of([clip("ola", 1, audio_seconds=2.0)])
+    tests["short"] = EvaluationData(short, lambda index: melody(2.0))
     transcribe_all([whisper], tests, tmp_path, 60, PartialState(cpu=True))
-    system = read_predictions(predictions_path(tmp_path, "clips", "whisper"))[1].system
-    assert system.speech_detector == detector
+    system, of_short = (
+        read_predictions(predictions_path(tmp_path, name, "whisper"))[1].system for name in ("clips", "short")
+    )
+    assert system.speech_detector == detector and of_short.speech_detector is None
     assert ("speech_detector" in system.model_dump()) == (detector is not None)
 
 

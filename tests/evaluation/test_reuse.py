@@ -7,6 +7,7 @@ import pytest
 from accelerate import PartialState
 
 from escoita.data.rows import Utterances
+from escoita.evaluation import reuse
 from escoita.evaluation.predict import resolve_bases, transcribe_all
 from escoita.evaluation.predictions import predictions_path, public, read_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec
@@ -87,6 +88,14 @@ def test_changed_conditions_are_transcribed_again(evaluate: Evaluate, whisper: S
     audio.write_bytes(b"another")
     assert evaluate([whisper], tests) == ["whisper"]
     assert evaluate([whisper], {"clips": data_of(["ola", "deica"], audio=str(audio))}) == ["whisper"]
+
+
+def test_predictions_of_another_version_are_not_used(
+    evaluate: Evaluate, whisper: SystemSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate([whisper])
+    monkeypatch.setattr(reuse, "__version__", "0.0.1")
+    assert evaluate([whisper]) == ["whisper"]
 
 
 def test_published_predictions_have_no_key(evaluate: Evaluate, whisper: SystemSpec, tmp_path: Path) -> None:
