@@ -4,6 +4,7 @@ import codecs
 from pathlib import Path
 
 from escoita.errors import CorpusError
+from escoita.utils.languages import canonical, script_of_language
 from escoita.utils.limits import MEBIBYTE, read_bounded
 
 
@@ -29,7 +30,7 @@ _OF_SCRIPT = {
     "Kore": "euc_kr",
 }
 _OF_LANGUAGE = {
-    **dict.fromkeys("bs cs hr hsb hu pl ro sk sl sq szl".split(), "cp1250"),
+    **dict.fromkeys("bs cs hr hsb hu pl ro sk sl sq sr szl".split(), "cp1250"),
     **dict.fromkeys("az crh gag ku tk tr".split(), "cp1254"),
     **dict.fromkeys("et lt ltg lv sgs".split(), "cp1257"),
     "vi": "cp1258",
@@ -92,12 +93,9 @@ def _page(content: bytes, language: str | None) -> str:
     """Return the encoding of a text that is in an encoding of one script."""
     lines = b"\n".join(line for line in content[:_SAMPLE].splitlines() if not line.isascii())
     high, low = sum(byte > 127 for byte in lines), sum(chr(byte).isalpha() for byte in lines if byte < 128)
-    encoding = _OF_LANGUAGE.get(language or "", "cp1252")
+    encoding = _OF_LANGUAGE.get(canonical(language or ""), "cp1252")
     if high > low:
-        import langcodes
-
-        script = langcodes.get(language).maximize().script if language else None
-        encoding = _OF_SCRIPT.get(script or "", "cp1251")
+        encoding = _OF_SCRIPT.get(script_of_language(language or ""), "cp1251")
     for each in (encoding, "cp1252"):
         try:
             content.decode(each)

@@ -149,6 +149,19 @@ def names_script(tag: str) -> bool:
     return any(len(part) == 4 and part.isalpha() for part in tag.split("-")[1:])
 
 
+def same_language(tag: str, other: str) -> bool:
+    """
+    Return whether a tag is of the language of another one, and names no other script.
+
+    Args:
+        tag (`str`): The tag; without a script, it may be in any.
+        other (`str`): The other tag; without a script, it is in the usual one.
+    """
+    if canonical(tag) != canonical(other):
+        return False
+    return not names_script(tag) or script_of_language(tag) == script_of_language(other)
+
+
 @cache
 def _script_name(code: str) -> str:
     """Return the first word of the English name of a script, as codes of MMS write it: `latin`, `simplified`."""

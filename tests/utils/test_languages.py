@@ -15,6 +15,7 @@ from escoita.utils.languages import (
     language_tag,
     matching,
     name_and_tag,
+    same_language,
     suggested_tag,
     text_direction,
     without_spaces,
@@ -167,6 +168,21 @@ MMS_CODES = [
 )
 def test_equivalent_language_codes_match(language: str, known: list[str], code: str | None) -> None:
     assert matching(language, known) == code
+
+
+@pytest.mark.parametrize(
+    "tag, other, same",
+    [
+        ("uz", "uz-Latn", True),
+        ("uz-Latn", "uz", True),
+        ("uz", "uz-Cyrl", True),
+        ("uz-Cyrl", "uz", False),
+        ("uzb", "uz", True),
+        ("kk", "uz", False),
+    ],
+)
+def test_a_tag_without_a_script_is_of_any(tag: str, other: str, same: bool) -> None:
+    assert same_language(tag, other) == same
 
 
 def test_the_closest_languages() -> None:

@@ -1,6 +1,7 @@
 """Inspect folders, files and datasets, and find their recordings and transcripts."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from escoita.data.inspection.extraction import extract_tar
@@ -13,6 +14,7 @@ from escoita.data.inspection.table_rows import read_all_tables
 from escoita.data.inspection.tables import SUFFIXES
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column
+from escoita.utils.languages import same_language
 
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz")
@@ -76,6 +78,10 @@ def inspect(
     if not found or not (found.rows or found.native):
         hint = found.notes[0] if found and found.notes else None
         raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)
+    found.rows = [
+        replace(row, language="") if row.language and same_language(row.language, language) else row
+        for row in found.rows
+    ]
     if listing.outside:
         found.notes.append(f"Links to files outside of the folder, which are not followed: {listing.outside:,}")
     if listing.unnamed:

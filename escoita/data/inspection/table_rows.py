@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from escoita.data.inspection.columns import Columns, recognize, split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.tables import Table, read_tables
-from escoita.data.readers.base import SelectionError
+from escoita.data.readers.base import SelectionError, row_language
 from escoita.data.rows import Rejected
 from escoita.errors import CorpusError, RecordError
 from escoita.recipe.schema import Column
@@ -141,6 +140,8 @@ def _seconds(text: str) -> float:
 
 
 def _language(text: str) -> str:
-    """Return the code that a cell begins with, as in `gl-ES`; empty if it is not a code, such as a name."""
-    match = re.fullmatch(r"([a-z]{2,3})(?:[-_].*)?", text.strip(), re.IGNORECASE | re.ASCII)
-    return match[1].lower() if match else ""
+    """Return the tag of a cell, as in `gl-ES`; empty if it is not a tag, such as a name."""
+    try:
+        return row_language(text.strip())
+    except ValueError:
+        return ""

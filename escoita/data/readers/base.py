@@ -295,7 +295,7 @@ def validate_row(fields: Mapping[Any, Any], names: Names, origin: Origin, row: i
         _refuse_invalid("".join((path, text, *texts)), text)
         name, language, speaker, gender, accent, split = texts
         gender = _GENDERS.get(gender.lower(), gender)
-        language = _language(language) or origin.language
+        language = row_language(language) or origin.language
         offset, duration = _segment(get(names.offset), get(names.duration))
     except ValueError as error:
         return Rejected(origin.source, row, path, str(error))
@@ -334,7 +334,13 @@ def _text(name: str | None, value: Any) -> str:
 
 
 @cache
-def _language(value: str) -> str:
+def row_language(value: str) -> str:
+    """
+    Return the tag of the language of a row, without its region; empty if the row names none.
+
+    Raises:
+        ValueError: The value is not a tag.
+    """
     if not value:
         return ""
     match = _CODE.fullmatch(value)

@@ -92,6 +92,18 @@ def test_names_that_are_not_unicode_are_counted(tmp_path: Path) -> None:
     assert len(found.rows) == len(CLIPS) and any(line.endswith(": 2") for line in found.notes)
 
 
+def test_rows_keep_the_tags_of_other_languages_and_scripts(tmp_path: Path) -> None:
+    tags = ["uz", "uz-Latn", "uz_UZ", "uz-Cyrl", "Uzbek", "kk", "gl-ES"]
+    for index in range(len(tags)):
+        write_clip(tmp_path / f"{index}.wav")
+    lines = [f"{index}.wav,word number {index},{tag}\n" for index, tag in enumerate(tags)]
+    (tmp_path / "t.csv").write_text("file,text,language\n" + "".join(lines))
+    expected = {"uz-Latn": ["", "", "", "uz-Cyrl", "", "kk", "gl"], "uz-Cyrl": ["", "uz-Latn", "", "", "", "kk", "gl"]}
+    for language, found in expected.items():
+        rows = inspect(str(tmp_path), language, tmp_path / "extracted").rows
+        assert [row.language for row in rows] == found
+
+
 def test_names_that_several_recordings_have_are_chosen_by_folder(tmp_path: Path) -> None:
     for folder in ("ana", "brais"):
         (tmp_path / folder).mkdir()
