@@ -74,7 +74,10 @@ def inspect(
         found = extract_tar([path], extracted)
     elif not path.is_dir():
         found = _annotations_of(path, listing, language, tiers)
-        found = found or read_all_tables(listing, [path], language, columns or {}, required=True)
+        if not found or (not found.rows and path.suffix.lower() in SUFFIXES):
+            found = read_all_tables(listing, [path], language, columns or {}, required=True)
+    if found and found.rejected and not (found.rows or found.native):
+        raise CorpusError(f"none of the {len(found.rejected):,} rows can be used; the first: {found.rejected[0]}")
     if not found or not (found.rows or found.native):
         hint = found.notes[0] if found and found.notes else None
         raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)
@@ -101,23 +104,34 @@ def _in_folder(
     for native in (common_voice, fleurs):
         if found := native(listing, path, language, extracted):
             return found
+    unusable = None
     for read in (read_kaldi, read_librispeech, read_lhotse):
-        if found := read(listing, language):
+        found = read(listing, language)
+        if found and found.rows:
             return found
+        unusable = unusable or found
     annotated = read_annotations(listing, language, tiers)
     tables = read_all_tables(listing, listing.files(*SUFFIXES), language, columns)
     # A table that lists recordings, such as one of metadata, has far fewer rows than the recordings have segments.
-    if annotated and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
-        annotated.notes += [line for line in tables.notes if line.startswith("Not used")]
+    if annotated and annotated.rows and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
+        annotated.notes += _damaged(tables)
         return annotated
+    damaged = _damaged(annotated) if annotated else []
     if tables.rows:
+        tables.notes += damaged
         return tables
     if found := read_texts(listing, language):
+        found.notes += damaged
         return found
     if files := listing.files(".parquet"):
         return parquet(path, files, language, extracted)
     archives = [each for each in listing.files(".tar", ".tgz", ".gz") if each.name.lower().endswith(ARCHIVES)]
-    return extract_tar(archives, extracted) if archives else tables
+    return extract_tar(archives, extracted) if archives else unusable or annotated or tables
+
+
+def _damaged(found: Found) -> list[str]:
+    """Return the lines about files that cannot be read."""
+    return [line for line in found.notes if line.startswith("Not used")]
 
 
 def _annotations_of(path: Path, listing: Listing, language: str, tiers: Collection[str]) -> Found | None:

@@ -10,7 +10,7 @@ from escoita.data.annotations.base import TRANSCRIPTION
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.readers.base import selection_error
-from escoita.errors import CorpusError
+from escoita.errors import CorpusError, RecordError
 
 
 SUFFIXES = (".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm", ".txt", ".json")
@@ -35,7 +35,7 @@ _TITLES = {
 
 def read_annotations(listing: Listing, language: str, tiers: Collection[str] = ()) -> Found | None:
     """
-    Read all annotation files of recordings, or return `None` if there are none.
+    Read all annotation files of recordings, or return `None` if there are none; files that are damaged are noted.
 
     Args:
         listing ([`~escoita.data.inspection.listing.Listing`]): The files of the folder.
@@ -55,12 +55,12 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
             continue
         try:
             files[path] = read_segments(path, language)
-        except CorpusError as error:
+        except (CorpusError, RecordError) as error:
             found.notes.append(f"Not used: {error}")
             continue
         formats[name] += 1
     if not any(files.values()):
-        return None
+        return found if found.notes else None
     chosen = _choose_tiers(files, tiers)
     by_kind: dict[str, set[str]] = defaultdict(set)
     for segment in (segment for segments in files.values() for segment in segments if segment.tier in chosen):
@@ -102,7 +102,7 @@ def read_annotations(listing: Listing, language: str, tiers: Collection[str] = (
         found.notes.append("Speakers: the names of the tiers that name no participant")
     if empty:
         found.notes.append(f"Empty segments, which are not used: {empty:,}")
-    return found if found.rows else None
+    return found
 
 
 def _choose_tiers(files: dict[Path, list[Segment]], given: Collection[str]) -> set[str]:
