@@ -30,7 +30,7 @@ _OF_SCRIPT = {
     "Kore": "euc_kr",
 }
 _OF_LANGUAGE = {
-    **dict.fromkeys("bs cs hr hsb hu pl ro sk sl sq szl".split(), "cp1250"),
+    **dict.fromkeys("bs cs hr hsb hu pl ro sk sl sq sr szl".split(), "cp1250"),
     **dict.fromkeys("az crh gag ku tk tr".split(), "cp1254"),
     **dict.fromkeys("et lt ltg lv sgs".split(), "cp1257"),
     "vi": "cp1258",

@@ -64,6 +64,12 @@ class WhisperFamily(TrainableFamily):
         """Return the input length of the encoder."""
         return whisper_seconds(processor.feature_extractor, self.config)
 
+    def load_model(self, base: str, *arguments: Any, **keys: Any) -> Any:
+        """Load the base model, and check its generation configuration; see [`~escoita.models.base.Family`]."""
+        model = super().load_model(base, *arguments, **keys)
+        check_generation_config(model)
+        return model
+
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """Return the log-mel frames of each clip, padded to 30 s, and their mask."""
         features = processor.feature_extractor(
@@ -158,6 +164,7 @@ class WhisperFamily(TrainableFamily):
         """Transcribe a batch without timestamps and without temperature fallback."""
         # Whisper adds `max_length` to the length of its prompt; `max_new_tokens` is equivalent, but logs a warning.
         request: dict[str, Any] = {"max_length": self.most_tokens(model, settings), "do_sample": False}
+        request["return_timestamps"] = False  # the configuration of a fine-tuned model may ask for them
         languages = _languages(model)
         if settings.language_token is not None:
             prompt = prompt_ids(model, settings)
@@ -213,6 +220,27 @@ def prompt_ids(model: Any, settings: AdapterRecord) -> list[int]:
     return [int(index) for index in found if index is not None]
 
 
+def check_generation_config(model: Any) -> None:
+    """
+    Check the tokens of the prompt in the generation configuration of a model, which anyone may have written.
+
+    Raises:
+        EscoitaError: A token has no id, or one that is not in the vocabulary.
+    """
+    config = model.generation_config
+    tokens = {key: getattr(config, key, None) for key in ("decoder_start_token_id", "no_timestamps_token_id")}
+    for key in ("lang_to_id", "task_to_id"):
+        ids = getattr(config, key, None) or {}
+        if not isinstance(ids, dict):
+            raise EscoitaError("not the ids of tokens", path=_configuration(model), key=key)
+        tokens |= {f"{key}.{token}": index for token, index in ids.items()}
+    for key, index in tokens.items():
+        known = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < model.config.vocab_size
+        if index is not None and not known:
+            problem = "not the id of a token"
+            raise EscoitaError(problem, path=_configuration(model), key=key, value=str(index)[:40])
+
+
 def _configuration(model: Any) -> str:
     """Return the name of the generation configuration of a model, for errors."""
     return f"{model.config._name_or_path}/generation_config.json"
@@ -227,7 +255,9 @@ def languages_of(tokenizer: Any) -> list[str]:
 
 
 def _languages(model: Any) -> list[str]:
-    """Return the codes of the languages of a Whisper model."""
+    """Return the codes of the languages of a Whisper model; none for a model that takes no language."""
+    if not getattr(model.generation_config, "is_multilingual", True):
+        return []
     return [token.strip("<|>") for token in getattr(model.generation_config, "lang_to_id", None) or {}]
 
 

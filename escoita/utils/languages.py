@@ -149,6 +149,19 @@ def names_script(tag: str) -> bool:
     return any(len(part) == 4 and part.isalpha() for part in tag.split("-")[1:])
 
 
+def same_language(tag: str, other: str) -> bool:
+    """
+    Return whether a tag is of the language of another one, and names no other script.
+
+    Args:
+        tag (`str`): The tag; without a script, it may be in any.
+        other (`str`): The other tag; without a script, it is in the usual one.
+    """
+    if canonical(tag) != canonical(other):
+        return False
+    return not names_script(tag) or script_of_language(tag) == script_of_language(other)
+
+
 @cache
 def _script_name(code: str) -> str:
     """Return the first word of the English name of a script, as codes of MMS write it: `latin`, `simplified`."""
@@ -201,23 +214,6 @@ def matching(tag: str, known: Iterable[str]) -> str | None:
         return not own and names_script(tag), not own and bool(parts), len(code), code
 
     return min(same, key=preference, default=None)
-
-
-def same_language(tag: str, names: Iterable[str]) -> list[str]:
-    """
-    Return the names of folders or configurations that have the language of a tag, in any script and region.
-
-    Args:
-        tag (`str`): The tag of the language.
-        names (`Iterable[str]`): The names, such as `uz`, `uz_uz` or `zh-TW`; others are left out.
-
-    Returns:
-        `list[str]`: The name that equals the tag, else all names with the language.
-    """
-    found = [
-        name for name in names if (code := _CODE.fullmatch(name.lower())) and canonical(code[1]) == canonical(tag)
-    ]
-    return [tag] if tag in found else found
 
 
 # The distance in CLDR of languages that share only their script; see `langcodes.tag_distance`.

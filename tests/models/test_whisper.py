@@ -1,5 +1,7 @@
 """Test Whisper on a tiny model with random weights."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,54 @@ def test_a_model_for_english_only_is_refused(whisper: str) -> None:
     with pytest.raises(EscoitaError) as error:
         family.resolved_settings(family_of(whisper).load_processor(whisper), RECORD)
     assert error.value.key == "base"
+
+
+@pytest.mark.parametrize(
+    "changes, key",
+    [
+        ({"lang_to_id": ["<|gl|>"]}, "lang_to_id"),
+        ({"lang_to_id": {"<|gl|>": 10**30}}, "lang_to_id.<|gl|>"),
+        ({"lang_to_id": {"<|gl|>": 1.5}}, "lang_to_id.<|gl|>"),
+        ({"task_to_id": "transcribe"}, "task_to_id"),
+        ({"task_to_id": {"transcribe": True}}, "task_to_id.transcribe"),
+        ({"no_timestamps_token_id": "7"}, "no_timestamps_token_id"),
+        ({"decoder_start_token_id": [1, 2]}, "decoder_start_token_id"),
+        ({"decoder_start_token_id": -1}, "decoder_start_token_id"),
+    ],
+)
+def test_a_generation_configuration_with_other_tokens_is_refused(
+    whisper: str, changes: dict[str, Any], key: str, tmp_path: Path
+) -> None:
+    changed = changed_configuration(whisper, tmp_path, changes)
+    with pytest.raises(EscoitaError) as error:
+        Transcriber.load(changed, settings=RECORD)
+    assert error.value.key == key and str(error.value.path).endswith("generation_config.json")
+
+
+@pytest.mark.parametrize("token", [None, "gl", "none"])
+def test_the_configuration_of_a_finetuned_model_changes_no_transcript(
+    whisper: str, token: str | None, tmp_path: Path
+) -> None:
+    changes = {"return_timestamps": True, "forced_decoder_ids": [[1, 5]]}
+    texts = [
+        [each.text for each in Transcriber.load(model, settings=with_token(token)).transcribe(CLIPS)]
+        for model in (whisper, changed_configuration(whisper, tmp_path, changes))
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_a_model_that_takes_no_language_can_have_a_prompt(whisper: str, tmp_path: Path) -> None:
+    changed = changed_configuration(whisper, tmp_path, {"is_multilingual": False})
+    for token in (None, "none", "gl"):
+        assert Transcriber.load(changed, settings=with_token(token)).transcribe(CLIPS)
+
+
+def changed_configuration(model: str, folder: Path, changes: dict[str, Any]) -> str:
+    """Return a copy of a model with another generation configuration."""
+    shutil.copytree(model, folder / "changed")
+    path = folder / "changed/generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return str(folder / "changed")
 
 
 def test_a_generation_configuration_without_tokens_is_refused(whisper: str) -> None:

@@ -170,6 +170,21 @@ def test_equivalent_language_codes_match(language: str, known: list[str], code: 
     assert matching(language, known) == code
 
 
+@pytest.mark.parametrize(
+    "tag, other, same",
+    [
+        ("uz", "uz-Latn", True),
+        ("uz-Latn", "uz", True),
+        ("uz", "uz-Cyrl", True),
+        ("uz-Cyrl", "uz", False),
+        ("uzb", "uz", True),
+        ("kk", "uz", False),
+    ],
+)
+def test_a_tag_without_a_script_is_of_any(tag: str, other: str, same: bool) -> None:
+    assert same_language(tag, other) == same
+
+
 def test_the_closest_languages() -> None:
     """CLDR: readers of Uyghur also read Chinese; Asturian and Galician are used in Spain."""
     assert closest("ug", ["en", "zh", "gl"]) == ["zh"]
@@ -216,18 +231,3 @@ def test_the_first_letter_decides_the_direction_of_a_text(text: str, expected: b
 )
 def test_texts_of_other_languages_decide_themselves(tag: str | None, expected: str) -> None:
     assert text_direction(tag) == expected
-
-
-@pytest.mark.parametrize(
-    "tag, names, found",
-    [
-        ("uz-Latn", ["uz", "kk"], ["uz"]),
-        ("uzb", ["uz_uz", "uk_ua", "data"], ["uz_uz"]),
-        ("nb", ["no", "nn"], ["no"]),
-        ("zh", ["zh-CN", "zh-TW", "en"], ["zh-CN", "zh-TW"]),
-        ("zh-TW", ["zh-CN", "zh-TW"], ["zh-TW"]),
-        ("gl", ["default", "clean"], []),
-    ],
-)
-def test_folders_of_a_language(tag: str, names: list[str], found: list[str]) -> None:
-    assert same_language(tag, names) == found

@@ -1,5 +1,6 @@
 """Read ELAN files (.eaf), without document types, entities or files that they refer to."""
 
+from collections import ChainMap
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree  # noqa: S405  (document types, and so entities, are refused)
@@ -120,7 +121,7 @@ def _times(
     times: dict[str, tuple[float, float] | str] = {}
     for tier in tiers:
         aligned = [each for each in _annotations(tier) if each.tag == "ALIGNABLE_ANNOTATION"]
-        placed = known | _interpolated(aligned, known)
+        placed = ChainMap(_interpolated(aligned, known), known)  # not a copy for each tier
         for each in _annotations(tier):
             name = each.get("ANNOTATION_ID", "")
             if each.tag == "REF_ANNOTATION":
@@ -153,11 +154,12 @@ def _interpolated(annotations: list[ElementTree.Element], known: dict[str, float
 
 def _span(path: Path, name: str, times: dict[str, tuple[float, float] | str]) -> tuple[float, float]:
     """Return the times of an annotation, or of the one that it refers to, directly or through others."""
-    seen = set()
+    seen = {name}
     found = times.get(name)
     while isinstance(found, str) and found not in seen:
         seen.add(found)
         found = times.get(found)
     if found is None or isinstance(found, str):
         raise AnnotationError("refers to an annotation that the file does not contain", path=path, key=name[:40])
+    times.update(dict.fromkeys(seen, found))  # so that no chain is followed twice
     return found

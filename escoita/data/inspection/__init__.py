@@ -1,6 +1,7 @@
 """Inspect folders, files and datasets, and find their recordings and transcripts."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from escoita.data.annotations.rules import SegmentRules
@@ -15,6 +16,7 @@ from escoita.data.inspection.table_rows import read_all_tables
 from escoita.data.inspection.tables import SUFFIXES
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column
+from escoita.utils.languages import same_language
 
 
 ARCHIVES = (".tar", ".tgz", ".tar.gz")
@@ -93,15 +95,22 @@ def inspect(
         found = extract_tar([path], extracted)
     elif not path.is_dir():
         found = _annotations_of(path, listing, language, tiers, rules.drafts_reviewed)
-        found = found or read_all_tables(listing, [path], language, columns or {}, required=True)
+        if not found or (not (found.rows or found.left_out) and path.suffix.lower() in SUFFIXES):
+            found = read_all_tables(listing, [path], language, columns or {}, required=True)
     if found:
         leave_out_segments(found, rules)
     if found and found.left_out and not found.rows:
         counts = "; ".join(f"{reason}: {count:,}" for reason, count in found.left_out.most_common())
         raise LeftOutError(path=source, counts=counts)
+    if found and found.rejected and not (found.rows or found.native):
+        raise CorpusError(f"none of the {len(found.rejected):,} rows can be used; the first: {found.rejected[0]}")
     if not found or not (found.rows or found.native):
         hint = found.notes[0] if found and found.notes else None
         raise UnknownLayoutError(path=source, recordings=len(listing.recordings), hint=hint)
+    found.rows = [
+        replace(row, language="") if row.language and same_language(row.language, language) else row
+        for row in found.rows
+    ]
     if listing.outside:
         found.notes.append(f"Links to files outside of the folder, which are not followed: {listing.outside:,}")
     if listing.unnamed:
@@ -122,23 +131,34 @@ def _in_folder(
     for native in (common_voice, fleurs):
         if found := native(listing, path, language, extracted):
             return found
+    unusable = None
     for read in (read_kaldi, read_librispeech, read_lhotse):
-        if found := read(listing, language):
+        found = read(listing, language)
+        if found and found.rows:
             return found
+        unusable = unusable or found
     annotated = read_annotations(listing, language, tiers, reviewed)
     tables = read_all_tables(listing, listing.files(*SUFFIXES), language, columns)
     # A table that lists recordings, such as one of metadata, has far fewer rows than the recordings have segments.
-    if annotated and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
-        annotated.notes += [line for line in tables.notes if line.startswith("Not used")]
+    if annotated and annotated.rows and (tiers or len(annotated.rows) > 3 * len(tables.rows)):
+        annotated.notes += _damaged(tables)
         return annotated
+    damaged = _damaged(annotated) if annotated else []
     if tables.rows:
+        tables.notes += damaged
         return tables
     if found := read_texts(listing, language):
+        found.notes += damaged
         return found
     if files := listing.files(".parquet"):
         return parquet(path, files, language, extracted)
     archives = [each for each in listing.files(".tar", ".tgz", ".gz") if each.name.lower().endswith(ARCHIVES)]
-    return extract_tar(archives, extracted) if archives else annotated or tables
+    return extract_tar(archives, extracted) if archives else unusable or annotated or tables
+
+
+def _damaged(found: Found) -> list[str]:
+    """Return the lines about files that cannot be read."""
+    return [line for line in found.notes if line.startswith("Not used")]
 
 
 def _annotations_of(

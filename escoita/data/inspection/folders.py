@@ -10,7 +10,7 @@ from escoita.data.inspection.columns import split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.tables import unpacked_text
-from escoita.errors import CorpusError
+from escoita.errors import CorpusError, RecordError
 from escoita.utils.limits import MEBIBYTE
 
 
@@ -69,7 +69,7 @@ def read_kaldi(listing: Listing, language: str) -> Found | None:
                 split=split,
                 **times,
             )
-    return found if found.rows else None
+    return found if found.rows or found.rejected else None
 
 
 def _pairs(path: Path, language: str) -> list[tuple[int, str, str]]:
@@ -97,7 +97,7 @@ def read_librispeech(listing: Listing, language: str) -> Found | None:
             for row, key, text in _pairs(path, language):
                 recording = listing.find(key, path.parent)
                 found.add(recording, key, text, path, row, speaker=key.split("-")[0], split=split)
-    return found if found.rows else None
+    return found if found.rows or found.rejected else None
 
 
 def read_lhotse(listing: Listing, language: str) -> Found | None:
@@ -120,7 +120,7 @@ def read_lhotse(listing: Listing, language: str) -> Found | None:
                     _add_cut(found, listing, path, row, json.loads(line), split_name(path.name.split("cuts_")[-1]))
                 except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
                     found.add(None, "", "", path, row)
-    return found if found.rows else None
+    return found if found.rows or found.rejected else None
 
 
 def _add_cut(found: Found, listing: Listing, path: Path, row: int, cut: Any, split: str | None) -> None:
@@ -168,7 +168,7 @@ def read_texts(listing: Listing, language: str) -> Found | None:
         split = next((name for part in parts[:1] if (name := split_name(part))), "")
         try:
             text = read_text(path, language, TRANSCRIPT_BYTES)
-        except CorpusError as error:
+        except (CorpusError, RecordError) as error:
             found.notes.append(f"Not used: {error}")
             continue
         found.add(recording, recording.name, text, path, 1, split=split)

@@ -16,7 +16,7 @@ from escoita.data.readers.parquet import splits_of
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
 from escoita.records.data import Split
-from escoita.utils.languages import same_language
+from escoita.utils.languages import matching, same_language
 
 
 _FLEURS = re.compile(r"[a-z]{2,3}(_[a-z0-9]+)+")
@@ -41,10 +41,10 @@ def common_voice(listing: Listing, path: Path, language: str, extracted: Path) -
     folders = {folder.name: folder for folder in sorted(read | spontaneous)}
     if not folders:
         return None
-    candidates = same_language(language, folders) or list(folders)
-    if len(candidates) > 1:
-        raise selection_error("several folders of Common Voice", sorted(candidates), path, "--language", language)
-    folder = folders[candidates[0]]
+    names = _of_language(language, folders)
+    if len(names) > 1:
+        raise selection_error("several folders of Common Voice", sorted(names), path, "--language", language)
+    folder = folders[names[0]]
     if folder in spontaneous:
         table = spontaneous_table(folder)
         assert table is not None  # noqa: S101  (the folder has one)
@@ -87,12 +87,12 @@ def fleurs(listing: Listing, path: Path, language: str, extracted: Path) -> Foun
         for each in listing.files(".tsv")
         if each.stem == "train" and _FLEURS.fullmatch(each.parent.name) and (each.parent / "audio").is_dir()
     }
-    candidates = same_language(language, folders) or list(folders)
-    if not candidates:
+    if not folders:
         return None
-    if len(candidates) > 1:
-        raise selection_error("several languages of FLEURS", sorted(candidates), path, "--language", language)
-    folder = folders[candidates[0]]
+    names = _of_language(language, folders)
+    if len(names) > 1:
+        raise selection_error("several languages of FLEURS", sorted(names), path, "--language", language)
+    folder = folders[names[0]]
     found = Found("FLEURS", notes=["Splits: those of FLEURS, train, dev and test"])
     splits: tuple[tuple[Split, str], ...] = (("train", "train"), ("validation", "dev"), ("test", "test"))
     found.native = {
@@ -158,10 +158,24 @@ def hub(repository: str, language: str, extracted: Path) -> Found:
 
 
 def _config(repository: str, configs: list[str], language: str) -> str:
-    candidates = same_language(language, configs) or configs
-    if len(candidates) > 1:
-        raise selection_error("several configurations", candidates, repository, "config", language)
-    return candidates[0]
+    found = _of_language(language, configs)
+    if len(found) > 1:
+        raise selection_error("several configurations", found, repository, "config", language)
+    return found[0]
+
+
+def _of_language(language: str, names: Collection[str]) -> list[str]:
+    """
+    Return the names of folders or configurations that are the code of a language, such as `gl_es` for `gl`.
+
+    Of several, the one in the script of the language is returned, if there is one; if none is a code of the language,
+    all are.
+    """
+    if language in names:
+        return [language]
+    own = [name for name in names if matching(language, [name])]
+    written = [name for name in own if same_language(name.replace("_", "-"), language)]
+    return written if len(written) == 1 else own or list(names)
 
 
 def _native(splits: Collection[str], keys: dict[str, Any]) -> dict[Split, dict[str, Any]]:

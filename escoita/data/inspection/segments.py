@@ -13,7 +13,7 @@ from escoita.data.annotations.rules import EMPTY, UNCHANGED
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.readers.base import selection_error
-from escoita.errors import CorpusError
+from escoita.errors import CorpusError, RecordError
 
 
 SUFFIXES = (".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm", ".txt", ".json")
@@ -75,7 +75,7 @@ def read_files(listing: Listing, language: str, tiers: Collection[str] = ()) -> 
             continue
         try:
             segments = read_segments(path, language)
-        except CorpusError as error:
+        except (CorpusError, RecordError) as error:
             notes.append(f"Not used: {error}")
             continue
         formats[name] += 1
@@ -97,7 +97,7 @@ def read_annotations(
     listing: Listing, language: str, tiers: Collection[str] = (), drafts_reviewed: bool = False
 ) -> Found | None:
     """
-    Read all annotation files of recordings, or return `None` if there are none.
+    Read all annotation files of recordings, or return `None` if there are none; files that are damaged are noted.
 
     Args:
         listing ([`~escoita.data.inspection.listing.Listing`]): The files of the folder.
@@ -113,7 +113,7 @@ def read_annotations(
     found.notes += annotated.notes
     files, chosen, formats = annotated.files, annotated.chosen, annotated.formats
     if not any(files.values()) and not any(annotated.drafts.values()):
-        return None
+        return found if found.notes else None
     corrected = take_corrections(listing, annotated, found, drafts_reviewed)
     by_kind: dict[str, set[str]] = defaultdict(set)
     for segment in (segment for segments in files.values() for segment in segments if segment.tier in chosen):
@@ -153,7 +153,7 @@ def read_annotations(
         found.notes.append(f"Tiers with transcripts: {shown} ({others:,} segments of other tiers; see --tier)")
     if of_speakers and any(not segment.speaker for each in files.values() for segment in each):
         found.notes.append("Speakers: the names of the tiers that name no participant")
-    return found if found.rows or found.left_out else None
+    return found
 
 
 def _is_draft(path: Path, segment: Segment) -> bool:

@@ -140,8 +140,8 @@ def _seconds(text: str) -> float:
 
 
 def _language(text: str) -> str:
-    """Return the tag of a cell as readers of manifests read it; empty if it is not a tag, such as a name."""
+    """Return the tag of a cell, as in `gl-ES`; empty if it is not a tag, such as a name."""
     try:
-        return row_language(text)
+        return row_language(text.strip())
     except ValueError:
         return ""

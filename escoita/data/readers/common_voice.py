@@ -1,5 +1,6 @@
 """Read Common Voice: the folder of one language, as Mozilla Data Collective distributes it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -83,10 +84,14 @@ def _read_spontaneous(corpus: Corpus, language: str, table: Path) -> tuple[Utter
 
 def _with_seconds(records: Iterator[Record | Rejected]) -> Iterator[Record | Rejected]:
     for record in records:
-        if isinstance(record, Rejected) or MILLISECONDS not in record[1]:
+        if isinstance(record, Rejected):
             yield record
             continue
         row, fields, names = record
+        fields = {**fields, names.audio: os.path.basename(fields[names.audio])}
+        if MILLISECONDS not in fields:
+            yield row, fields, names
+            continue
         length = None
         with suppress(ValueError):
             length = float(fields[MILLISECONDS]) / 1000
@@ -99,7 +104,7 @@ def _with_durations(records: Iterator[Record | Rejected], durations: dict[str, f
             yield record
             continue
         row, fields, names = record
-        clip = fields[names.audio]
+        clip = os.path.basename(fields[names.audio])
         if clip and "." not in clip:
             clip = f"{clip}.mp3"
         yield row, {**fields, names.audio: clip, DURATIONS: durations.get(clip)}, names._replace(duration=DURATIONS)

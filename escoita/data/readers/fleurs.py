@@ -106,5 +106,5 @@ def _with_clips(records: Iterator[Record | Rejected], folder: Path, split: str) 
         row, fields, names = record
         clip, samples = fields[names.audio], fields["num_samples"]
         length = int(samples) / SAMPLING_RATE if samples.isdecimal() else None
-        added = {names.audio: str(clips.get(clip, loose / clip)) if clip else "", "duration": length}
+        added = {names.audio: str(clips.get(clip, loose / Path(clip).name)) if clip else "", "duration": length}
         yield row, {**fields, **added}, names._replace(duration="duration")

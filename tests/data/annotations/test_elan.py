@@ -57,6 +57,20 @@ def test_document_types_are_refused(doctype: str, tmp_path: Path) -> None:
     assert caught.value.path == path and "DOCTYPE" in caught.value.problem
 
 
+def test_long_chains_of_references_and_many_tiers_are_read(tmp_path: Path) -> None:
+    count = 30_000
+    slots = "".join(f'<TIME_SLOT TIME_SLOT_ID="t{each}" TIME_VALUE="{each}"/>' for each in range(count))
+    references = "".join(
+        f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{each}" ANNOTATION_REF="{each + 1}"/></ANNOTATION>'
+        for each in range(count)
+    )
+    aligned = f'<ALIGNABLE_ANNOTATION ANNOTATION_ID="{count}" TIME_SLOT_REF1="t1" TIME_SLOT_REF2="t9"/>'
+    tier = f'<TIER TIER_ID="a">{references}<ANNOTATION>{aligned}</ANNOTATION></TIER>'
+    document = f"<TIME_ORDER>{slots}</TIME_ORDER>{tier}{count * '<TIER/>'}"
+    path = write(tmp_path / "a.eaf", f"<ANNOTATION_DOCUMENT>{document}</ANNOTATION_DOCUMENT>")
+    assert {(each.start, each.end) for each in read_segments(path)} == {(0.001, 0.009)}
+
+
 def test_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.eaf", EAF)
     monkeypatch.setattr(elan, "MOST_ELEMENTS", 10)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita.data.inspection import UnknownLayoutError, extraction, inspect, listing, spreadsheet
+from escoita.data.inspection import UnknownLayoutError, extraction, folders, inspect, listing, spreadsheet
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.spreadsheet import read_sheets
 from escoita.data.readers.base import SelectionError
@@ -92,6 +92,40 @@ def test_names_that_are_not_unicode_are_counted(tmp_path: Path) -> None:
     shutil.copy(os.fsencode(text), os.fsencode(folder) + b"/caf\xe9.txt")
     found = found_in(folder)
     assert len(found.rows) == len(CLIPS) and any(line.endswith(": 2") for line in found.notes)
+
+
+def test_rows_keep_the_tags_of_other_languages_and_scripts(tmp_path: Path) -> None:
+    tags = ["uz", "uz-Latn", "uz_UZ", "uz-Cyrl", "Uzbek", "kk", "gl-ES"]
+    for index in range(len(tags)):
+        write_clip(tmp_path / f"{index}.wav")
+    lines = [f"{index}.wav,word number {index},{tag}\n" for index, tag in enumerate(tags)]
+    (tmp_path / "t.csv").write_text("file,text,language\n" + "".join(lines))
+    expected = {"uz-Latn": ["", "", "", "uz-Cyrl", "", "kk", "gl"], "uz-Cyrl": ["", "uz-Latn", "", "", "", "kk", "gl"]}
+    for language, found in expected.items():
+        rows = inspect(str(tmp_path), language, tmp_path / "extracted").rows
+        assert [row.language for row in rows] == found
+
+
+@pytest.mark.parametrize("layout", ["ELAN", "Kaldi"])
+def test_transcripts_without_their_recordings_are_named(layout: str, tmp_path: Path) -> None:
+    folder = write_layout(layout, tmp_path / "recordings")
+    for path in folder.rglob("*.wav"):
+        path.unlink()
+    with pytest.raises(CorpusError) as caught:
+        found_in(folder)
+    assert not isinstance(caught.value, UnknownLayoutError) and ".wav" in caught.value.problem
+
+
+def test_a_file_that_cannot_be_read_is_named_in_the_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_layout("txt", tmp_path / "recordings")
+    (folder / "a.srt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    texts = sorted(folder.rglob("*.txt"))
+    texts[0].write_bytes(b"a " * 500)
+    monkeypatch.setattr(folders, "TRANSCRIPT_BYTES", 900)
+    found = found_in(folder)
+    assert len(found.rows) == len(CLIPS) - 1 and all(
+        any(name in line for line in found.notes) for name in (texts[0].name, "a.srt")
+    )
 
 
 def test_names_that_several_recordings_have_are_chosen_by_folder(tmp_path: Path) -> None:

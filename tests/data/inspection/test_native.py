@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from escoita.data.inspection import inspect
+from escoita.data.inspection import inspect, native
 from escoita.data.readers.base import SelectionError
 from tests.data.inspection.layouts import CLIPS, write_layout
 from tests.hub_double import serve
@@ -18,7 +18,7 @@ INSPECT = """
 import json, os, sys
 from pathlib import Path
 from huggingface_hub import HfApi
-from escoita.data.inspection import inspect
+from escoita.data.inspection import inspect, native
 from escoita.errors import EscoitaError
 
 api = HfApi(token="hf_ana")
@@ -82,3 +82,19 @@ def test_validated_clips_without_splits_are_rows(tmp_path: Path) -> None:
         next(folder.rglob(f"{name}.tsv")).unlink()
     found = inspect(str(folder), "uz", tmp_path / "extracted")
     assert len(found.rows) == len(CLIPS) and not found.native and not (tmp_path / "extracted").exists()
+
+
+@pytest.mark.parametrize(
+    "language, names, found",
+    [
+        ("uz-Latn", ["uz", "gl"], ["uz"]),
+        ("uz", ["uzb_Latn", "uzb_Cyrl"], ["uzb_Latn"]),
+        ("uz-Cyrl", ["uzb_Latn", "uzb_Cyrl"], ["uzb_Cyrl"]),
+        ("zh-Hans", ["cmn_hans_cn", "gl_es"], ["cmn_hans_cn"]),
+        ("en", ["en-GB", "en-US"], ["en-GB", "en-US"]),
+        ("en-US", ["en-GB", "en-US"], ["en-US"]),
+        ("gl", ["default"], ["default"]),
+    ],
+)
+def test_codes_of_other_standards_name_a_language(language: str, names: list[str], found: list[str]) -> None:
+    assert native._of_language(language, names) == found

@@ -61,6 +61,14 @@ def test_an_empty_sentence_is_rejected(folder: Path) -> None:
     assert utterance.text == "Catro" and (rejected.row, rejected.reason) == (3, "empty transcript")
 
 
+@pytest.mark.parametrize("name", ["../../../secret.wav", "{}/secret.wav"])
+def test_recordings_outside_of_the_folder_are_not_read(folder: Path, tmp_path: Path, name: str) -> None:
+    write_clip(tmp_path / "secret.wav")
+    (folder / "dev.tsv").write_text(f"client_id\tpath\tsentence\nabc\t{name.format(tmp_path)}\tola\n", "utf-8")
+    usable, (rejected,) = check_clips(read(folder, split="dev")[0], 30.0)
+    assert not usable and Path(rejected.audio) == folder / "clips/secret.wav"
+
+
 def test_an_older_release_with_fewer_columns_and_names_without_suffix(folder: Path) -> None:
     (folder / "clip_durations.tsv").unlink()
     name = CLIP.format(1).removesuffix(".mp3")

@@ -149,6 +149,13 @@ def test_a_selection_that_is_missing_lists_the_choices(
     assert "\n" not in str(error.value)
 
 
+def test_recordings_outside_of_the_folder_are_not_read(tables: Path, tmp_path: Path) -> None:
+    table = tables / "data/gl_es/test.tsv"
+    table.write_text(TABLE.replace("101.wav", str(tmp_path / "clip.wav")), "utf-8")
+    rows, _ = read(tables, split="test", config="gl_es")
+    assert all(Path(row.audio) != tmp_path / "clip.wav" for row in rows)
+
+
 def test_a_missing_archive_is_named(tables: Path) -> None:
     with pytest.raises(CorpusError) as error:
         read(tables, config="pt_br", split="test")
