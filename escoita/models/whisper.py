@@ -54,6 +54,11 @@ class WhisperFamily(TrainableFamily):
         """Return the patterns of the encoder and of the output layer, which shares the weight of the embeddings."""
         return (*super().unquantized_modules, "proj_out")
 
+    @property
+    def default_token_limit(self) -> int:
+        """Return the positions of the decoder without those of its prompt."""
+        return int(self.config.get("max_target_positions", 448)) - LONGEST_PROMPT
+
     def longest_clip(self, processor: Any) -> float:
         """Return the input length of the encoder."""
         return whisper_seconds(processor.feature_extractor, self.config)
@@ -101,7 +106,7 @@ class WhisperFamily(TrainableFamily):
 
     def text_problem(self, processor: Any, text: str) -> str:
         """Return why a transcript cannot be trained on: with the longest prompt, it must fit into the decoder."""
-        limit = int(self.config.get("max_target_positions", 448)) - LONGEST_PROMPT
+        limit = self.default_token_limit
         if len(text.encode()) + 2 <= limit:  # no more tokens than bytes, the space before the text, and the end
             return ""
         tokens = len(self.targets(processor, [text])[0])
