@@ -49,8 +49,8 @@ class FamilyInfo:
             family is trained by `modules`.
         modules (`tuple[str, ...]`): The modules that are fully trained, instead of LoRA.
         learning_rate (`float`): The learning rate of a recipe that sets none.
-        max_new_tokens (`int`): The token limit of a transcript of a recipe that sets none.
         trains_in_fp16 (`bool`): Whether training in fp16 gives finite gradients.
+        gradient_checkpointing (`bool`): Whether its class has gradient checkpointing.
         unsloth (`bool`): Whether training with Unsloth was tested.
         torchvision_until (`tuple[str, str]`, *optional*): The last version of transformers whose processor needs
             torchvision, and the first version known not to need it.
@@ -80,8 +80,8 @@ class FamilyInfo:
     audio_layers: str = ""
     modules: tuple[str, ...] = ()
     learning_rate: float = 1e-4
-    max_new_tokens: int = 256
     trains_in_fp16: bool = True
+    gradient_checkpointing: bool = True
     unsloth: bool = False
     torchvision_until: tuple[str, str] | None = None
     tried: str = RANDOM_WEIGHTS
@@ -270,6 +270,7 @@ FAMILIES = (
         longest_clip="30 s, ours",
         limit="30 s: neither configuration nor processor states one",
         system_prompt="any text; better not empty, see below",
+        gradient_checkpointing=False,
         audio_layers=(
             r".*\.encoder\.layers\.\d+\.(attn\.to_(q|kv|out)|ff[12]\.(up|down)_proj)"
             r"|.*projector\.(linear|qformer.*\.(query|key|value|dense))"
@@ -310,7 +311,6 @@ FAMILIES = (
         language_layers=r".*\.decoder\.layers\.\d+\.((self|encoder)_attn\.(q|k|v|out)_proj|fc[12])",
         audio_layers=r".*\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|fc[12])",
         learning_rate=1e-3,  # as in PEFT's guide to Whisper with LoRA
-        max_new_tokens=444,  # the positions of the decoder without those of the prompt
         architecture=(
             "An encoder-decoder model. The encoder takes 30 seconds of log-mel frames of 10 ms, padded with silence. "
             "Two convolutions halve the number of frames, and a Transformer outputs one vector per 20 ms. The decoder "

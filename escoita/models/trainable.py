@@ -63,6 +63,11 @@ class TrainableFamily(Family):
         """Return the patterns of all towers except the language tower, as in the 4-bit bases of Unsloth."""
         return tuple(pattern for tower, pattern in self.towers.items() if tower != "language")
 
+    @property
+    def default_token_limit(self) -> int:
+        """Return the token limit of a transcript for a recipe that sets none."""
+        return 256
+
     def tower_of(self, parameter: str) -> str:
         """Return the name of the tower that a parameter belongs to."""
         return next(tower for tower, pattern in self.towers.items() if re.search(pattern, parameter))

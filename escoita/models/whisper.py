@@ -60,6 +60,11 @@ class WhisperFamily(TrainableFamily):
         """Return the number of positions of the decoder."""
         return int(self.config.get("max_target_positions", 448))
 
+    @property
+    def default_token_limit(self) -> int:
+        """Return the positions of the decoder without those of its prompt."""
+        return self.positions - LONGEST_PROMPT
+
     def longest_clip(self, processor: Any) -> float:
         """Return the input length of the encoder."""
         return whisper_seconds(processor.feature_extractor, self.config)
@@ -86,7 +91,7 @@ class WhisperFamily(TrainableFamily):
             if text:
                 hint = "leave it empty, and see method.language_token"
                 raise EscoitaError("Whisper has no prompt in words", key=f"prompt.{part}", value=text, hint=hint)
-        limit = self.positions - LONGEST_PROMPT
+        limit = self.default_token_limit
         if settings.max_new_tokens > limit:
             problem, hint = "the decoder has fewer positions", f"set it to {limit} or less"
             raise EscoitaError(problem, key="eval.max_new_tokens", value=settings.max_new_tokens, hint=hint)
@@ -127,7 +132,7 @@ class WhisperFamily(TrainableFamily):
 
     def row_problem(self, processor: Any, text: str, seconds: float = math.inf) -> str:
         """Return why a transcript cannot be trained on: with the longest prompt, it must fit into the decoder."""
-        limit = self.positions - LONGEST_PROMPT
+        limit = self.default_token_limit
         if len(text.encode()) + 2 <= limit:  # no more tokens than bytes, the space before the text, and the end
             return ""
         tokens = len(self.targets(processor, [text])[0])

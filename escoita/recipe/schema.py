@@ -145,11 +145,12 @@ class Corpus(Section):
     name: Name
     path: str = Field(
         description="File or folder, relative to the current folder, or to the recipe or a folder above it; for hub, a"
-        " repository; for fleurs, a folder, or google/fleurs, from which the language is downloaded"
+        " repository; for fleurs, a folder, or google/fleurs, from which the language is downloaded; for"
+        " datacollective, the id of a data set of Mozilla Data Collective"
     )
-    reader: Literal["manifest", "common_voice", "fleurs", "openslr", "audiofolder", "parquet", "hub"] = Field(
-        "manifest", description="The layout; manifest: rows in JSON lines, csv or tsv"
-    )
+    reader: Literal[
+        "manifest", "common_voice", "datacollective", "fleurs", "openslr", "audiofolder", "parquet", "hub"
+    ] = Field("manifest", description="The layout; manifest: rows in JSON lines, csv or tsv")
     split: str | None = Field(None, description="Split of the corpus to read, by its name in the corpus")
     audio_root: str | None = Field(
         None, description="Folder that the paths of a manifest are relative to; default: the folder of the manifest"
@@ -191,7 +192,7 @@ class Corpus(Section):
         """Return whether `path` names a data set that the reader downloads, not a file or folder."""
         if self.reader == "fleurs":
             return self.path == FLEURS and not Path(FLEURS).exists()
-        return self.reader == "hub"
+        return self.reader in ("hub", "datacollective")
 
 
 class Corpora(Section):

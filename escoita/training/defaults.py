@@ -24,6 +24,7 @@ TRAINING_KEYS = (
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
     "max_length",
+    "gradient_checkpointing",
     "bf16",
     "fp16",
 )
@@ -50,9 +51,10 @@ def with_defaults(recipe: Recipe, restart: bool = False) -> Recipe:
         return _filled(recipe, _values_of(begun))
     from escoita.models import family_of
 
-    info = family_of(recipe.base, recipe.base_revision).info
+    family = family_of(recipe.base, recipe.base_revision)
     gigabytes = None if recipe.training.get("use_cpu") else gpu_gigabytes(None)
-    return _filled(recipe, default_values(recipe, info, gigabytes))
+    values = default_values(recipe, family.info, gigabytes)
+    return _filled(recipe, values | {"eval.max_new_tokens": family.default_token_limit})
 
 
 def with_commits(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
@@ -123,10 +125,11 @@ def default_values(recipe: Recipe, info: FamilyInfo, gigabytes: float | None) ->
             hint = "set it to the names of modules, or set kind: lora"
             raise RecipeError(f"{info.title} has no default for whole modules", key="method.modules", hint=hint)
         values["method.modules"] = list(info.modules)
-    values["eval.max_new_tokens"] = info.max_new_tokens
     values |= _precision(recipe, info, choice, gigabytes)
     rate = choice.learning_rate(recipe.method.kind)
     values |= {"training.learning_rate": rate, "training.max_length": MAX_LENGTH}
+    if not info.gradient_checkpointing:
+        values["training.gradient_checkpointing"] = False
     if "per_device_train_batch_size" not in recipe.training:
         batch = choice.batch(gigabytes, LONGEST_CLIP)
         values["training.per_device_train_batch_size"] = batch

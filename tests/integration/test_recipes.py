@@ -3,26 +3,72 @@ Test dry runs of the published recipes over HTTP against the Hub double.
 
 The overrides replace what a machine without a GPU and without the corpora does not have: the bases, by tiny ones of
 the same classes under the same names; the recordings; bfloat16; and the engine, because Unsloth cannot be imported
-without a GPU (see `tests/unsloth`).
+without a GPU (see `tests/unsloth`). Recipes on FLEURS download it from the double, in the layout of google/fleurs.
 """
 
+import io
 import json
+import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import soundfile
 from huggingface_hub import HfApi
 
 from escoita.models import family_of
+from escoita.recipe.schema import FLEURS
 from tests.conftest import CORPUS
 from tests.hub_double import HubDouble, serve
 from tests.hub_double.store import MAIN
+from tests.models.bases import write_qwen3_asr
 from tests.models.phi4_samples import write_phi4
+from tests.models.samples import write_whisper
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 WITHOUT_GPU = ("engine=transformers", "training.use_cpu=true")
 GEMMA, PHI = "unsloth/gemma-4-e4b-it-unsloth-bnb-4bit", "microsoft/Phi-4-multimodal-instruct"
+
+
+# The recipes on FLEURS: the tiny base in place of the published one, and overrides.
+ON_FLEURS = {
+    "gemma4-e2b-galician-fleurs": ("unsloth/gemma-4-E2B-it", "tiny-gemma4", ()),
+    "gemma4-uzbek-fleurs": ("unsloth/gemma-4-E4B-it", "tiny-gemma4", ()),
+    "whisper-large-v3-turbo-galician": ("openai/whisper-large-v3-turbo", "whisper", ("training.warmup_steps=0",)),
+    "whisper-small-uzbek": ("openai/whisper-small", "whisper", ("training.warmup_steps=0",)),
+    "qwen3-asr-galician": ("Qwen/Qwen3-ASR-1.7B-hf", "qwen3_asr", ()),
+}
+
+
+def fleurs(language: str) -> dict[str, bytes]:
+    """Return a few clips of the quick start in the layout of FLEURS, by path below the folder of a configuration."""
+    corpus, files = CORPUS.parent / language, {}
+    for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
+        lines = []
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            for number, line in enumerate((corpus / f"{split}.jsonl").read_text("utf-8").splitlines()[:4]):
+                row = json.loads(line)
+                samples, rate = soundfile.read(corpus / row["audio_filepath"])
+                recording = io.BytesIO()
+                soundfile.write(recording, samples, rate, format="WAV")
+                member = tarfile.TarInfo(f"{name}/{number}.wav")
+                member.size = len(recording.getvalue())
+                tar.addfile(member, io.BytesIO(recording.getvalue()))
+                lines.append(f"{number}\t{number}.wav\t{row['text']}\t{row['text']}\ta\t{len(samples)}\tFEMALE\n")
+        files[f"{name}.tsv"] = "".join(lines).encode()
+        files[f"audio/{name}.tar.gz"] = packed.getvalue()
+    return files
+
+
+def write_tiny_bases(folder: Path) -> None:
+    shutil.copytree("quickstart/gemma4", folder / "tiny-gemma4")
+    write_whisper(folder / "whisper", positions=64, learns=True)
+    (folder / "qwen3_asr").mkdir()
+    write_qwen3_asr(folder / "qwen3_asr")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +80,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubDouble]:
     family.save_processor(family.load_processor("quickstart/gemma4"), folder / "gemma4")
     write_phi4(folder / "phi4")
     with serve(folder / "hub", xet=True) as double:
-        for repo, base in ((GEMMA, "gemma4"), (PHI, "phi4")):
+        write_tiny_bases(folder)
+        google = HfApi(endpoint=double.url, token="hf_google")
+        google.create_repo(FLEURS, repo_type="dataset")
+        for config, language in (("gl_es", "gl"), ("uz_uz", "uz")):
+            files = {f"data/{config}/{path}": content for path, content in fleurs(language).items()}
+            double.commit(FLEURS, files, f"Add {config}", "dataset")
+        for repo, base in ((GEMMA, "gemma4"), (PHI, "phi4"), *(each[:2] for each in ON_FLEURS.values())):
             api = HfApi(endpoint=double.url, token=f"hf_{repo.split('/')[0]}")
             api.create_repo(repo)
             api.upload_folder(repo_id=repo, folder_path=folder / base)
@@ -90,3 +142,16 @@ def test_the_galician_recipe(dry_run: Callable[..., subprocess.CompletedProcess[
     assert "vision 0, language 0)" in ran.stderr
     assert not [path for _, path, _ in hub.log if PHI in path and path.endswith(".safetensors")]
     assert [path for _, path, _ in hub.log if PHI in path and "refs%2Fpr%2F70" in path]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ON_FLEURS)
+def test_a_recipe_on_fleurs_needs_no_preparation(
+    dry_run: Callable[..., subprocess.CompletedProcess[str]], hub: HubDouble, name: str
+) -> None:
+    base, _, overrides = ON_FLEURS[name]
+    ran = dry_run(name, "training.use_cpu=true", *overrides)
+    assert ran.returncode == 0, ran.stderr
+    assert "fleurs" in ran.stderr and "method.trainable" not in ran.stderr
+    assert [path for _, path, _ in hub.log if FLEURS in path and path.endswith("train.tsv")]
+    assert not [path for _, path, _ in hub.log if base in path and path.endswith(".safetensors")]

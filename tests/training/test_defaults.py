@@ -12,6 +12,7 @@ from escoita.training import defaults
 from escoita.training.backends import ListedLayersError, untrained
 from escoita.training.defaults import default_values, differences, with_defaults
 from tests.conftest import ROOT
+from tests.models.samples import write_whisper
 from tests.samples import RECIPE
 
 
@@ -85,7 +86,7 @@ def test_every_family_has_defaults(family: Any, short: Recipe, monkeypatch: pyte
     method = Modules(kind="modules") if family.modules else short.method
     values = default_values(changed(short, base=family.bases[0], method=method), family, 24.0)
     assert values.get("method.target_modules") or values["method.modules"]
-    assert values["eval.max_new_tokens"] >= 256 and values["training.learning_rate"] > 0
+    assert values["training.learning_rate"] > 0
     assert values.get("training.fp16", False) == family.trains_in_fp16
 
 
@@ -138,3 +139,9 @@ def test_another_list_is_refused_with_the_expression(
         untrained(listed(tmp_path, names, **changes))
     assert caught.value.names == concerned and caught.value.key == "method.target_modules"
     assert BY_MODEL_TYPE["gemma4"].target_modules in str(caught.value.hint)
+
+
+def test_the_token_limit_of_whisper_is_that_of_its_decoder(short: Recipe, tmp_path: Path) -> None:
+    base = write_whisper(tmp_path / "whisper", positions=64)
+    assert with_defaults(changed(short, base=base)).eval.max_new_tokens == 60
+    assert with_defaults(short).eval.max_new_tokens == 256

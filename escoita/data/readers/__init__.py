@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from escoita.data.readers import audiofolder, common_voice, fleurs, hub, manifest, openslr, parquet
+from escoita.data.readers import audiofolder, common_voice, datacollective, fleurs, hub, manifest, openslr, parquet
 from escoita.data.readers.fleurs_download import find_language
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
@@ -20,6 +20,7 @@ class Reader(NamedTuple):
 READERS = {
     "manifest": Reader(manifest.read, ("split", "columns", "audio_root")),
     "common_voice": Reader(common_voice.read, ("split", "columns")),
+    "datacollective": Reader(datacollective.read, ("split", "columns", "config")),
     "fleurs": Reader(fleurs.read, ("split", "columns", "config", "revision")),
     "openslr": Reader(openslr.read, ("split",)),
     "audiofolder": Reader(audiofolder.read, ("split", "columns")),

@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from escoita.data.readers.base import Origin, Record, collect, requested_split, require_split, validated_rows
+from escoita.data.readers.base import (
+    Origin,
+    Record,
+    collect,
+    requested_split,
+    require_split,
+    selection_error,
+    validated_rows,
+)
 from escoita.data.readers.tables import read_records
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
@@ -43,7 +51,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
         language (`str`): The language of rows that name none.
 
     Raises:
-        CorpusError: The split is not set or not found, or its table has other columns.
+        CorpusError: The split is not set although there are several, or not found, or its table has other columns.
     """
     folder = Path(corpus.path)
     if table := spontaneous_table(folder):
@@ -77,9 +85,19 @@ def _read_spontaneous(corpus: Corpus, language: str, table: Path) -> tuple[Utter
     records = read_records(table, corpus.columns, ("audio", "text", "split") if corpus.split else ("audio", "text"))
     origin = Origin.of(corpus, language, table, table.parent / "audios")
     seen: set[str] = set()
+    if corpus.split is None and len(splits := _splits_of(table, corpus)) > 1:
+        # Without it, the rows of train and test would be read together.
+        raise selection_error(f"required for corpus {corpus.name!r}", splits, table, "split")
     rows, rejected = collect(validated_rows(_with_seconds(records), origin, corpus.split, seen), corpus.limit)
     require_split(corpus, seen)
     return rows, rejected
+
+
+def _splits_of(table: Path, corpus: Corpus) -> list[str]:
+    """Return the values in the column of the split."""
+    records = read_records(table, corpus.columns, ("audio", "text"))
+    rows = (record for record in records if not isinstance(record, Rejected))
+    return sorted({str(fields.get(names.split) or "").strip() for _, fields, names in rows} - {""})
 
 
 def _with_seconds(records: Iterator[Record | Rejected]) -> Iterator[Record | Rejected]:

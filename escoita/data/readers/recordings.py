@@ -9,6 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,19 +64,21 @@ class MemberPathError(CorpusError):
     member: str
 
 
-def unpacked(archive: Path) -> Path:
+def unpacked(archive: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> Path:
     """
     Unpack the recordings of a tar archive into the folder `archives` of the cache, and return the folder.
 
-    Only regular files with the suffix of a recording are written; other members, such as links, are skipped.
+    Only regular files with one of the suffixes are written; other members, such as links, are skipped.
 
     Args:
         archive (`Path`): The archive, compressed or not.
+        suffixes (`tuple[str, ...]`, *optional*): The suffixes of the files. The default is those of recordings.
 
     Raises:
         CorpusError: The archive is incomplete, contains a path outside of its folder, or is far larger when unpacked.
     """
-    return cached_copy(archive, "archives", _unpack)
+    part = "" if suffixes == AUDIO_SUFFIXES else ",".join(suffixes)
+    return cached_copy(archive, "archives", partial(_unpack, suffixes=suffixes), part)
 
 
 def recordings_below(folder: Path) -> dict[str, Path]:
@@ -89,7 +92,7 @@ def recordings_below(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _unpack(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
     # The same checks as those of tarfile's filter "data", which Python 3.11 has only since 3.11.4.
     folder = folder.absolute()
     folder.mkdir()
@@ -100,7 +103,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 declared_bytes += member.size + tarfile.BLOCKSIZE
                 if declared_bytes > max_bytes:  # known from the header, before the member is unpacked
                     raise UnpackedSizeError(path=archive, factor=MOST_GROWTH)
-                if not member.isreg() or not member.name.lower().endswith(AUDIO_SUFFIXES):
+                if not member.isreg() or not member.name.lower().endswith(suffixes):
                     continue
                 target = folder / member.name
                 if ".." in target.parts or not target.is_relative_to(folder):

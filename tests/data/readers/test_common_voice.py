@@ -120,8 +120,9 @@ def test_spontaneous_speech_is_read_by_the_column_of_the_split(tmp_path: Path) -
     (row,), rejected = read(tmp_path, split="test")
     assert (row.text, row.speaker, row.split, row.duration, row.language) == ('ata "mañá', "c2", "test", 0.5, "gl")
     assert not rejected and row.audio == str(tmp_path / "audios/spontaneous-speech-gl-2.wav")
-    everything, (untranscribed,) = read(tmp_path)
-    assert len(everything) == 2 and untranscribed.row == 4
+    with pytest.raises(SelectionError) as caught:  # train and test would be read together
+        read(tmp_path)
+    assert (caught.value.key, caught.value.available) == ("split", ("test", "train"))
     with pytest.raises(SelectionError) as caught:
         read(tmp_path, split="dev")
     assert caught.value.available == ("test", "train")
