@@ -178,7 +178,8 @@ def _print_rows(found: "Found", record: "PreparationRecord") -> None:
     for line in rejected_lines(found.rejected):
         say(line)
     for each in record.rounds:
-        words, characters = each.word_edits / max(1, each.words), each.character_edits / max(1, each.characters)
+        words = each.word_edits / each.words if each.words else None
+        characters = each.character_edits / each.characters if each.characters else None
         counts = f"{each.changed:,} changed, {each.unchanged:,} unchanged, {each.removed:,} removed"
         say(f"Drafts of round {each.round}: {each.segments:,} segments, {counts}")
         say(f"  Edit rate from draft to correction: {percent(words)} of words, {percent(characters)} of characters")
