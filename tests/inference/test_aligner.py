@@ -11,7 +11,7 @@ from escoita.inference.aligner import Aligner, AlignerError, stated_license
 from escoita.inference.transcriber import Transcriber
 from escoita.records.training import AdapterRecord, Prompt
 from tests.length_model import length_transcriber
-from tests.models.samples import write_ctc
+from tests.models.samples import MMS_LETTERS, write_ctc, write_mms
 from tests.samples import melody
 
 
@@ -64,6 +64,15 @@ def test_letters_are_found_in_other_forms(aligner: Aligner) -> None:
     assert aligner.word_letters("Béx-D") == aligner.word_letters("bed")
     aligner.prepare_for("Bed áb")
     assert not aligner.romanized
+
+
+def test_mms_has_the_letters_of_the_language(tmp_path: Path) -> None:
+    model = write_mms(tmp_path / "mms")
+    aligner = Aligner(Transcriber.load(model, settings=RECORD), model)
+    assert set(aligner.letters) <= set(MMS_LETTERS["uzb-script_latin"])
+    text = "".join(aligner.letters)
+    words, _ = aligner.align(melody(3.0), f"{text} {text}")
+    assert [word.letters for word in words] == [len(text)] * 2
 
 
 def test_other_alphabets_are_romanized(aligner: Aligner, monkeypatch: pytest.MonkeyPatch) -> None:

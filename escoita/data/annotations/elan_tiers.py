@@ -194,6 +194,7 @@ class _Places:
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.DefaultHandler = self._other
+        self._parser.StartDoctypeDeclHandler = self._refuse
         self._parser.Parse(content, True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -206,6 +207,9 @@ class _Places:
         if name == "TIME_ORDER":
             self.inside = self._parser.CurrentByteIndex
         self._ended = name, start, attributes, len(self._open)
+
+    def _refuse(self, *declaration: Any) -> None:
+        raise AnnotationError("a document type (DOCTYPE) is refused")  # the file was changed after `parse` read it
 
     def _other(self, data: Any) -> None:
         self._finish()
