@@ -171,4 +171,12 @@ def test_a_tier_that_is_aligned_is_not_refused(tmp_path: Path) -> None:
 
 def test_a_document_type_is_refused_also_if_the_file_changes_meanwhile() -> None:
     with pytest.raises(AnnotationError):
-        _Places(FILE.replace("<!-- kept -->", '<!DOCTYPE a [<!ENTITY b "c">]>').encode())
+        _Places(Path("talk.eaf"), FILE.replace("<!-- kept -->", '<!DOCTYPE a [<!ENTITY b "c">]>').encode())
+
+
+@pytest.mark.parametrize("value", ["2000x", "9" * 5000])
+def test_times_that_are_no_numbers_are_refused(value: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "talk.eaf", FILE.replace('"2000"', f'"{value}"'))
+    with pytest.raises(AnnotationError) as caught:
+        with_tiers(path, TIERS)
+    assert (caught.value.path, caught.value.key) == (path, "TIME_VALUE")
