@@ -18,10 +18,11 @@ from escoita.evaluation.predictions import SCHEMA, Provenance
 from escoita.recipe.schema import Recipe
 from escoita.records.data import DataRecord
 from escoita.records.evaluation import EvaluationRecord
+from escoita.records.preparation import PreparationRecord
 from escoita.records.training import AdapterRecord, Record, TrainingRecord
 
 
-RECORDS: tuple[type[Record], ...] = (AdapterRecord, TrainingRecord, DataRecord, EvaluationRecord)
+RECORDS: tuple[type[Record], ...] = (AdapterRecord, TrainingRecord, DataRecord, EvaluationRecord, PreparationRecord)
 NAMES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "none"}
 LIMITS = {
     "exclusiveMinimum": "over {}",

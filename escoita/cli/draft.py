@@ -9,6 +9,7 @@ from escoita.cli.done import done
 from escoita.cli.init import TierOption
 from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, repository
 from escoita.errors import CorpusError
+from escoita.utils.files import public_name
 from escoita.utils.formatting import duration, visible
 from escoita.utils.processes import say
 
@@ -65,7 +66,7 @@ def draft(
     failed = count = 0
     total = 0.0
     work = [each for each in work if each.recording in wanted]
-    for each in draft_recordings(listing.root, work, transcriber, model, new_format):
+    for each in draft_recordings(listing.root, work, transcriber, public_name(model), new_format):
         if each.error is not None:
             failed += 1
             say(f"escoita: {each.error}")

@@ -1,5 +1,6 @@
 """Define the command that turns annotated recordings into rows: `escoita prepare`."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +9,9 @@ import typer
 
 from escoita.cli.done import done
 from escoita.cli.init import ColumnOption, ForceOption, TierOption, given_columns, print_found, refuse_existing
+from escoita.cli.options import repository
 from escoita.errors import CorpusError
+from escoita.utils.files import public_name
 from escoita.utils.formatting import duration, percent
 from escoita.utils.processes import say
 
@@ -16,7 +19,7 @@ from escoita.utils.processes import say
 if TYPE_CHECKING:
     from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection.found import Found
-    from escoita.records.preparation import PreparationRecord
+    from escoita.records.preparation import AlignerRecord, PreparationRecord
 
 
 def prepare(
@@ -35,6 +38,16 @@ def prepare(
     drafts_reviewed: Annotated[
         bool, typer.Option("--drafts-reviewed", help="Use unchanged drafts too: a person checked all of them.")
     ] = False,
+    aligner: Annotated[
+        str | None,
+        typer.Option(
+            help="CTC model that aligns long recordings with their text files: run directory, adapter or model.",
+            callback=repository,
+        ),
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option("--min-score", min=0, max=1, help="Lowest score of an aligned clip that is used.")
+    ] = 0.2,
     tiers: TierOption = None,
     columns: ColumnOption = None,
     force: ForceOption = False,
@@ -61,10 +74,16 @@ def prepare(
     print_found(found)
     if found.native:
         raise CorpusError("has a layout that is read as it is", path=source, hint="use `escoita init`")
-    record = _record(source, found, rules)
+    alignment, scores = _aligned(found, aligner, language, min_score)
+    if not found.rows:
+        raise CorpusError("none of the clips can be used", path=source)
+    record = _record(source, found, rules).model_copy(update={"aligner": alignment})
     _print_rows(found, record)
     rows = Utterances.of(found.rows).with_unique_ids()
-    write_atomically(out, "".join(f"{manifest_line(row, out.parent)}\n" for row in rows))
+    lines = [manifest_line(row, out.parent) for row in rows]
+    if scores:
+        lines = [_with_score(line, scores) for line in lines]
+    write_atomically(out, "".join(f"{line}\n" for line in lines))
     record.write(record_path)
     name = out.stem.removesuffix("-rows")
     name = name if name != out.stem else f"{name}-recipe"
@@ -72,6 +91,65 @@ def prepare(
         [f"Rows:   {out}", f"Record: {record_path}"],
         [("init", out, "--language", language, "--name", name)],
     )
+
+
+def _aligned(
+    found: "Found", model: str | None, language: str, min_score: float
+) -> "tuple[AlignerRecord | None, dict[str, float]]":
+    """Replace long recordings with a plain transcript by clips; return the record of the aligner and the scores."""
+    from escoita.data.clips import measure_clips
+    from escoita.data.rows import Utterances
+    from escoita.preparation.alignment import LONGEST
+
+    whole = [row for row in found.rows if row.offset is None]
+    if not whole:
+        return None, {}
+    lengths = [measure.seconds for measure in measure_clips(Utterances.of(whole), "Measuring recordings")]
+    long = [row for row, length in zip(whole, lengths, strict=True) if length > LONGEST]
+    if not long:
+        return None, {}
+    if model is None:
+        say(f"Recordings over {LONGEST:g} s with a plain transcript: {len(long):,}; cut them with --aligner MODEL")
+        return None, {}
+
+    from escoita.inference.aligner import Aligner, stated_license
+    from escoita.inference.model_source import find_model
+    from escoita.preparation.alignment import align_recordings
+    from escoita.records.preparation import AlignerRecord
+
+    source = find_model(model, language=language)
+    say(f"Loading {model} ...")
+    aligner = Aligner(source.load(), model)
+    aligner.prepare_for(" ".join(row.text for row in long))
+    result = align_recordings(long, aligner, min_score)
+    chosen = {id(row) for row in long}
+    found.rows = [row for row in found.rows if id(row) not in chosen] + result.rows
+    found.rejected += result.rejected
+    found.left_out.update(result.left_out)
+    license_name = stated_license(model, source.base)
+    say(f"Aligned: {len(long) - len(result.rejected):,} recordings, {len(result.rows):,} clips")
+    for reason, count in result.left_out.most_common():
+        say(f"  Left out: {count:,} clips: {reason}")
+    if result.other_seconds:
+        say(f"  Speech without text: {duration(result.other_seconds)}")
+    say(f"  License of the aligner {model}: {license_name or 'not stated'}")
+    record = AlignerRecord(
+        model=public_name(model),
+        license=license_name,
+        romanized=aligner.romanized,
+        min_score=min_score,
+        recordings=len(long) - len(result.rejected),
+        clips=len(result.rows),
+        left_out_seconds=round(result.left_out_seconds, 3),
+        other_seconds=round(result.other_seconds, 3),
+    )
+    return record, result.scores
+
+
+def _with_score(line: str, scores: dict[str, float]) -> str:
+    values = json.loads(line)
+    score = scores.get(values["id"])
+    return line if score is None else json.dumps({**values, "score": score}, ensure_ascii=False)
 
 
 def _record(source: Path, found: "Found", rules: "SegmentRules") -> "PreparationRecord":
@@ -100,7 +178,8 @@ def _print_rows(found: "Found", record: "PreparationRecord") -> None:
     for line in rejected_lines(found.rejected):
         say(line)
     for each in record.rounds:
-        words, characters = each.word_edits / max(1, each.words), each.character_edits / max(1, each.characters)
+        words = each.word_edits / each.words if each.words else None
+        characters = each.character_edits / each.characters if each.characters else None
         counts = f"{each.changed:,} changed, {each.unchanged:,} unchanged, {each.removed:,} removed"
         say(f"Drafts of round {each.round}: {each.segments:,} segments, {counts}")
         say(f"  Edit rate from draft to correction: {percent(words)} of words, {percent(characters)} of characters")

@@ -28,7 +28,17 @@ from escoita.errors import CorpusError, EscoitaError
 from escoita.utils.processes import is_main_process, stage, without_compiler
 
 
-def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+def data(
+    recipe: RecipeArgument,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Page of all clips to write: play, filter by outlier, sort by speaking rate."),
+    ] = None,
+    embed_audio: Annotated[
+        bool, typer.Option("--embed-audio", help="Put the recordings into the page of --html, up to 100 MiB.")
+    ] = False,
+    overrides: SetOption = None,
+) -> None:
     """
     Print corpus statistics, outliers and the train/test overlap of a recipe.
 
@@ -48,6 +58,17 @@ def data(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     record = write_survey(loaded, run)
     print_data(record)
     typer.echo(f"Record: {run.data}\nPlot:   {run.durations}")
+    if html is not None:
+        from escoita.cli.data_view import KINDS
+        from escoita.data.page import write_page
+        from escoita.data.report import SPLITS
+        from escoita.data.statistics import measure
+
+        corpora = [
+            measure(corpus, split, loaded.language)[0] for split in SPLITS for corpus in getattr(loaded.corpora, split)
+        ]
+        count = write_page(html, loaded.name, corpora, KINDS, embed_audio)
+        typer.echo(f"Page:   {html} ({count:,} clips)")
     if refused := refusals(record, loaded):
         raise CorpusError("training would refuse these corpora:\n" + "\n".join(refused), path=recipe)
     done(next_commands=[("doctor", recipe), ("train", recipe)])

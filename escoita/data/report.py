@@ -79,6 +79,27 @@ def find_outliers(measured: Measured, characters: Counter[str], max_audio_second
     return found
 
 
+def outlier_details(
+    measured: Measured, characters: Counter[str], max_audio_seconds: float
+) -> dict[int, list[tuple[OutlierKind, str]]]:
+    """
+    Return the kinds of outliers of each clip that is one, with the reason.
+
+    Args:
+        measured ([`Measured`]): The clips.
+        characters (`Counter[str]`): The characters of their transcripts.
+        max_audio_seconds (`float`): The longest clip that the model takes, in seconds.
+
+    Returns:
+        `dict[int, list[tuple[str, str]]]`: The kinds and reasons by the index of the clip.
+    """
+    found: dict[int, list[tuple[OutlierKind, str]]] = {}
+    for kind, extent, detail in _found(measured, characters, max_audio_seconds):
+        for index in np.flatnonzero(extent > 0).tolist():
+            found.setdefault(index, []).append((kind, detail(index)))
+    return found
+
+
 def characters_per_second(measured: Measured) -> np.ndarray:
     """Return for each clip the characters of its transcript, including spaces, per second of audio."""
     texts = measured.utterances.each("text")

@@ -221,7 +221,7 @@ def _write(
         path, before = work.file, work.file.read_bytes()
         with_tiers = elan_tiers.with_tiers if format_of(path) == "elan" else textgrid_tiers.with_tiers
         content: bytes | str = with_tiers(path, tiers)
-        write_atomically(_backup(path, number), before)
+        write_atomically(_unused(path.with_name(f"{path.name}.before-draft-{number}")), before)
     else:
         path, content = _new_file(work.recording, tiers, model, number, new_format, length)
     name, recording = (Path(os.path.relpath(each, root)).as_posix() for each in (path, work.recording))
@@ -248,10 +248,6 @@ def _write(
     count = sum(len(tier.segments) for tier in tiers)
     total = sum(end - start for tier in tiers for start, end, _ in tier.segments)
     return Drafted(work.recording, path, tuple(tier.name for tier in tiers if has_tiers), count, total)
-
-
-def _backup(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.before-draft-{number}")
 
 
 def _new_file(
@@ -292,7 +288,7 @@ def _unused(path: Path) -> Path:
         NewTierError: A file exists there.
     """
     if os.path.lexists(path):
-        raise NewTierError("exists, but is not an annotation file of the recording", path=path, hint="rename it")
+        raise NewTierError("exists, and would be overwritten", path=path, hint="rename it")
     return path
 
 

@@ -45,12 +45,20 @@ class AlignerRecord(RecordModel):
         license (`str`): The license that the model states; empty if it states none.
         romanized (`bool`): Whether transcripts were romanized by uroman to align them.
         min_score (`float`): The lowest score of a clip that is used.
+        recordings (`int`): The number of recordings that were aligned.
+        clips (`int`): The number of clips that are used.
+        left_out_seconds (`float`): The total length of the other clips, in seconds.
+        other_seconds (`float`): The total length of speech without text, in seconds.
     """
 
     model: str
     license: str
     romanized: bool
     min_score: float
+    recordings: int
+    clips: int
+    left_out_seconds: float
+    other_seconds: float
 
 
 class PreparationRecord(Record):

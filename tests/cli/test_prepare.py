@@ -6,18 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from escoita.audio.loading import SAMPLING_RATE
 from escoita.cli.init import ExistingFileError
 from escoita.cli.main import app
 from escoita.data.annotations.rules import EMPTY, ONLY_NOTES, OVERLAP, UNINTELLIGIBLE
+from escoita.data.clips import check_clips
 from escoita.data.inspection import LeftOutError
+from escoita.data.readers import read_corpus
 from escoita.errors import CorpusError
-from escoita.recipe.schema import load_recipe
+from escoita.inference.aligner import Aligner
+from escoita.recipe.schema import Corpus, load_recipe
 from escoita.records.preparation import PreparationRecord
 from tests.conftest import ROOT
 from tests.data.inspection.layouts import write_layout
+from tests.models.samples import write_ctc
+from tests.preparation.test_alignment import KnownAligner, letters
+from tests.samples import melody, write_clip
 
 
 CUES = [
@@ -111,3 +119,30 @@ def test_the_rows_of_an_elan_corpus_can_be_trained(tmp_path: Path) -> None:
     recipe = load_recipe("talks.yaml")
     assert recipe.corpora.split_by == "speaker"
     assert sum(len(rows(each.path)) for each in recipe.corpora.train) == len(found)
+
+
+def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_ctc(tmp_path / "ctc")
+    (tmp_path / "ctc/README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    text = letters(60, 1)
+    monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
+    monkeypatch.setattr(Aligner, "spoken", text, raising=False)
+    loud = np.arange(60 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    (tmp_path / "book").mkdir()
+    write_clip(tmp_path / "book/chapter.wav", melody(60.0) * loud)
+    (tmp_path / "book/chapter.txt").write_text(text)
+    write_clip(tmp_path / "book/short.wav", melody(1.0))
+    (tmp_path / "book/short.txt").write_text("abc")
+    run("prepare", "book", "--language", "uz")
+    assert [row["text"] for row in rows("book-rows.jsonl")] == [text, "abc"]
+    run("prepare", "book", "--language", "uz", "--force", "--aligner", model)
+    clips = [row for row in rows("book-rows.jsonl") if "score" in row]
+    assert " ".join(row["text"] for row in clips) == text and len(clips) >= 3
+    assert all(2 <= row["duration"] <= 25 and row["score"] > 0.9 for row in clips)
+    record = PreparationRecord.read(Path("book-rows.prepare.json"))
+    assert record.aligner is not None and record.rows == len(clips) + 1
+    assert (record.aligner.license, record.aligner.recordings, record.aligner.clips) == ("cc-by-nc-4.0", 1, len(clips))
+    assert not record.aligner.romanized
+    read, rejected = read_corpus(Corpus(name="book", path="book-rows.jsonl"), "uz")
+    assert len(read) == record.rows and not rejected
+    assert not check_clips(read, 30.0)[1]

@@ -171,6 +171,16 @@ def test_an_empty_segment_that_is_too_long_is_refused(tmp_path: Path) -> None:
     assert isinstance(found.error, NewTierError)
 
 
+def test_a_copy_of_an_earlier_draft_is_not_overwritten(tmp_path: Path) -> None:
+    times = write_talk(tmp_path / "talk.wav", 1)
+    path = eaf(tmp_path / "talk.eaf", [(*times[0], "")])
+    before = path.read_bytes()
+    (tmp_path / "talk.eaf.before-draft-1").write_text("mine")
+    (found,) = draft(tmp_path)
+    assert isinstance(found.error, NewTierError) and path.read_bytes() == before
+    assert (tmp_path / "talk.eaf.before-draft-1").read_text() == "mine" and not read_drafts(tmp_path)
+
+
 def test_a_file_of_another_purpose_is_not_overwritten(tmp_path: Path) -> None:
     write_talk(tmp_path / "talk.wav", 1)
     (tmp_path / "talk.draft-1.srt").write_text("mine")

@@ -81,10 +81,10 @@ def with_tiers(path: Path, tiers: Sequence[NewTier]) -> bytes:
     document = parse(path)
     content = read_bounded(path, EAF_BYTES)
     _check(path, document, tiers)
-    places = _Places(content)
+    places = _Places(path, content)
     if places.order is None:
         raise NewTierError("has no TIME_ORDER", path=path)
-    encoding = _encoding(content)
+    encoding = _encoding(path, content)
     closing = "/>".encode(encoding)
     places.closed = content[: places.order[1]].endswith(closing)
     texts: dict[int, list[str]] = defaultdict(list)
@@ -176,10 +176,12 @@ class _Places:
     Find the byte positions of elements: `(start, end)` of each.
 
     Args:
-        content (`bytes`): The file.
+        path (`Path`): The file, for errors.
+        content (`bytes`): Its content.
     """
 
-    def __init__(self, content: bytes):
+    def __init__(self, path: Path, content: bytes):
+        self._path = path
         self.order: tuple[int, int] | None = None
         self.closed = False  # whether the time order is one tag
         self.inside = 0
@@ -194,6 +196,7 @@ class _Places:
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.DefaultHandler = self._other
+        self._parser.StartDoctypeDeclHandler = self._refuse
         self._parser.Parse(content, True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -207,6 +210,10 @@ class _Places:
             self.inside = self._parser.CurrentByteIndex
         self._ended = name, start, attributes, len(self._open)
 
+    def _refuse(self, *declaration: Any) -> None:
+        # The file was changed after `parse` read it.
+        raise AnnotationError("a document type (DOCTYPE) is refused", path=self._path)
+
     def _other(self, data: Any) -> None:
         self._finish()
 
@@ -219,12 +226,16 @@ class _Places:
             self.order = start, end
         elif name == "TIME_SLOT" and depth == 2:
             value = attributes.get("TIME_VALUE")
-            self.slots.append((start, end, None if value is None else int(value)))
+            try:
+                self.slots.append((start, end, None if value is None else int(value)))
+            except ValueError as error:
+                problem = "not a time in milliseconds"
+                raise AnnotationError(problem, path=self._path, key="TIME_VALUE", value=str(value)[:40]) from error
         elif depth == 1 and name in ("TIER", "LINGUISTIC_TYPE"):
             (self.tiers if name == "TIER" else self.types).append((start, end))
 
 
-def _encoding(content: bytes) -> str:
+def _encoding(path: Path, content: bytes) -> str:
     """Return the encoding of text that is inserted: that of the file, without a byte order mark."""
     if content.startswith(codecs.BOM_UTF16_LE):
         return "utf-16-le"
@@ -236,7 +247,7 @@ def _encoding(content: bytes) -> str:
         found = codecs.lookup(name).name
         return ("utf-16-le" if content[1:2] == b"\0" else "utf-16-be") if found == "utf-16" else found
     except LookupError as error:
-        raise AnnotationError("unknown encoding", value=name[:40]) from error
+        raise AnnotationError("unknown encoding", path=path, value=name[:40]) from error
 
 
 def _line(content: bytes, place: int, encoding: str) -> tuple[str, str]:

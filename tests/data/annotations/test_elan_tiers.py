@@ -7,7 +7,8 @@ import pympi
 import pytest
 
 from escoita.data.annotations import elan, read_segments
-from escoita.data.annotations.elan_tiers import DRAFT_TYPE, refuse_constrained, with_tiers
+from escoita.data.annotations.base import AnnotationError
+from escoita.data.annotations.elan_tiers import DRAFT_TYPE, _Places, refuse_constrained, with_tiers
 from escoita.data.annotations.new_tiers import NewSegment, NewTier, NewTierError
 from tests.data.annotations.samples import write
 
@@ -166,3 +167,16 @@ def test_constraints_are_refused(old: str, new: str, tier: str, tmp_path: Path) 
 
 def test_a_tier_that_is_aligned_is_not_refused(tmp_path: Path) -> None:
     refuse_constrained(write(tmp_path / "talk.eaf", FILE), {"tx@Ana", "empty > one"})
+
+
+def test_a_document_type_is_refused_also_if_the_file_changes_meanwhile() -> None:
+    with pytest.raises(AnnotationError):
+        _Places(Path("talk.eaf"), FILE.replace("<!-- kept -->", '<!DOCTYPE a [<!ENTITY b "c">]>').encode())
+
+
+@pytest.mark.parametrize("value", ["2000x", "9" * 5000])
+def test_times_that_are_no_numbers_are_refused(value: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "talk.eaf", FILE.replace('"2000"', f'"{value}"'))
+    with pytest.raises(AnnotationError) as caught:
+        with_tiers(path, TIERS)
+    assert (caught.value.path, caught.value.key) == (path, "TIME_VALUE")

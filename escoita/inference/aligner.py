@@ -1,0 +1,224 @@
+"""Find the times of the words of a transcript in a long recording, with any CTC model."""
+
+import unicodedata
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from escoita.audio.loading import SAMPLING_RATE, seconds
+from escoita.errors import EscoitaError
+from escoita.hub.files import file_if_any
+from escoita.inference.alignment import split_words
+from escoita.inference.ctc_alignment import align_letters
+from escoita.utils.limits import MEBIBYTE, read_bounded
+from escoita.utils.untrusted import read_yaml
+
+
+if TYPE_CHECKING:
+    from escoita.inference.transcriber import Transcriber
+
+# A recording is encoded in windows, each with so much audio before and after it that its frames have context.
+WINDOW, CONTEXT = 20.0, 2.0
+# The share of letters that a model must have; below it, transcripts are romanized.
+_KNOWN = 0.7
+_README_BYTES = MEBIBYTE
+
+
+class AlignerError(EscoitaError):
+    """Report a model or a transcript that cannot be used for an alignment."""
+
+
+class AlignedWord(NamedTuple):
+    """
+    Store a word with its time.
+
+    Args:
+        text (`str`): The word with its punctuation.
+        start (`float`): The start in seconds.
+        end (`float`): The end in seconds.
+        score (`float`): The mean log-probability of its letters, in nats; NaN for a word without letters of the model,
+            which is placed after the word before it.
+        letters (`int`): The number of its letters that were aligned.
+        other (`float`): The seconds of speech without text between the word before and this one.
+        spaced (`bool`, *optional*, defaults to `True`): Whether a space separates it from the word before.
+    """
+
+    text: str
+    start: float
+    end: float
+    score: float
+    letters: int
+    other: float
+    spaced: bool = True
+
+
+class Aligner:
+    """
+    Align transcripts with recordings by a CTC model.
+
+    Args:
+        transcriber ([`~escoita.inference.transcriber.Transcriber`]): The model, with the language of the transcripts.
+        name (`str`): The name of the model, for errors.
+
+    Raises:
+        AlignerError: The model has no CTC head over letters.
+    """
+
+    def __init__(self, transcriber: "Transcriber", name: str):
+        from escoita.models.ctc import CtcFamily
+
+        if not isinstance(transcriber.family, CtcFamily):
+            hint = "use a CTC model, such as wav2vec 2.0, HuBERT or MMS"
+            raise AlignerError("has no CTC head over letters", path=name, hint=hint)
+        self.transcriber, self.name, self.romanized = transcriber, name, False
+        language = transcriber.generation_settings.language
+        transcriber.family.set_language(transcriber.model, transcriber.processor, language)
+        tokenizer = transcriber.processor.tokenizer
+        self.vocabulary: dict[str, int] = tokenizer.get_vocab()
+        self.blank = int(tokenizer.pad_token_id)
+        delimiter = getattr(tokenizer, "word_delimiter_token", None)
+        self.delimiter = self.vocabulary.get(delimiter) if delimiter else None
+        special = {*tokenizer.all_special_tokens, delimiter}
+        self.letters = {letter: index for letter, index in self.vocabulary.items() if letter not in special}
+        self._uroman: Any = None
+
+    def prepare_for(self, text: str) -> None:
+        """
+        Decide whether transcripts are romanized: if the model lacks more than 30 % of their letters.
+
+        Args:
+            text (`str`): The transcripts.
+
+        Raises:
+            AlignerError: The model lacks the letters, also of the romanized text, or uroman is not installed.
+        """
+        if self._known(text) >= _KNOWN:
+            return
+        try:
+            import uroman
+        except ImportError as error:
+            hint = (
+                "pip install 'escoita[align]', which romanizes the text, or use a model with the letters of the text"
+            )
+            raise AlignerError("the model lacks the letters of the transcripts", path=self.name, hint=hint) from error
+        self._uroman, self.romanized = uroman.Uroman(), True
+        if self._known(self._romanized(text[:20_000])) < _KNOWN:
+            raise AlignerError("the model lacks the letters of the romanized transcripts", path=self.name)
+
+    def _known(self, text: str) -> float:
+        letters = Counter(each for each in text if each.isalpha())
+        known = sum(count for letter, count in letters.items() if self._index(letter))
+        return known / max(1, letters.total())
+
+    def _index(self, letter: str) -> list[int]:
+        for form in (letter, letter.lower(), letter.upper(), unicodedata.normalize("NFD", letter.lower())[0]):
+            if form in self.letters:
+                return [self.letters[form]]
+        return []
+
+    def _romanized(self, text: str) -> str:
+        import langcodes
+
+        language = self.transcriber.generation_settings.language
+        code = langcodes.get(language).to_alpha3() if language else None
+        return str(self._uroman.romanize_string(text, lcode=code))
+
+    def word_letters(self, word: str) -> list[int]:
+        """Return the letters of the model in a word; characters that it lacks are left out."""
+        text = self._romanized(word) if self._uroman is not None else word
+        return [index for letter in unicodedata.normalize("NFC", text) for index in self._index(letter)]
+
+    def log_probabilities(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the log-probabilities of letters in each frame of a recording, and the times of the frames.
+
+        Args:
+            samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
+
+        Returns:
+            `tuple[np.ndarray, np.ndarray]`: The log-probabilities of shape `(frames, letters)`, float32, and the
+            middle of each frame in seconds, of shape `(frames,)`.
+        """
+        import torch
+
+        transcriber = self.transcriber
+        parts, times = [], []
+        length = seconds(samples)
+        start = 0.0
+        while start < length:
+            stop = min(length, start + WINDOW)
+            stop = length if length - stop < CONTEXT else stop  # a short rest belongs to the last window
+            first, last = max(0.0, start - CONTEXT), min(length, stop + CONTEXT)
+            clip = samples[round(first * SAMPLING_RATE) : round(last * SAMPLING_RATE)]
+            features = transcriber.family.encode(transcriber.encoder, [clip], transcriber.generation_settings.prompt)
+            features.pop("attention_mask", None)  # a single clip has no padding
+            placed = {key: transcriber._placed(value) for key, value in features.items()}
+            with torch.inference_mode():
+                logits = transcriber.model(**placed).logits[0].float().log_softmax(-1).cpu().numpy()
+            at = first + (np.arange(len(logits)) + 0.5) * seconds(clip) / len(logits)
+            inside = (at >= start) & (at < stop)
+            parts.append(logits[inside])
+            times.append(at[inside])
+            start = stop
+        return np.concatenate(parts), np.concatenate(times)
+
+    def align(self, samples: np.ndarray, text: str) -> tuple[list[AlignedWord], float]:
+        """
+        Find the times of the words of a transcript.
+
+        Args:
+            samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
+            text (`str`): The transcript.
+
+        Returns:
+            `tuple[list[AlignedWord], float]`: The words in order, and the seconds of speech without text after them.
+
+        Raises:
+            AlignerError: No word has letters of the model, or the transcript is too long for the recording.
+        """
+        words = split_words(text)
+        letters = [self.word_letters(word) for word, _ in words]
+        aligned = [index for index, each in enumerate(letters) if each]
+        if not aligned:
+            raise AlignerError("the transcript contains no letter of the model", path=self.name)
+        log_probabilities, times = self.log_probabilities(samples)
+        found = align_letters(log_probabilities, [letters[index] for index in aligned], self.blank, self.delimiter)
+        if found is None:
+            raise AlignerError("the transcript is too long for the recording", path=self.name)
+        frame = float(np.median(np.diff(times))) if len(times) > 1 else seconds(samples)
+        spans = dict(zip(aligned, found.words, strict=True))
+        result: list[AlignedWord] = []
+        for index, (word, spaced) in enumerate(words):
+            if span := spans.get(index):
+                start, end = float(times[span.start] - frame / 2), float(times[span.end - 1] + frame / 2)
+                count = len(letters[index])
+                result.append(AlignedWord(word, start, end, span.score, count, span.other * frame, spaced))
+            else:
+                place = result[-1].end if result else 0.0
+                result.append(AlignedWord(word, place, place, float("nan"), 0, 0.0, spaced))
+        return result, found.other * frame
+
+
+def stated_license(model: str, base: str) -> str:
+    """
+    Return the license that the card of a model states, else that of its base; empty if none is stated.
+
+    Args:
+        model (`str`): A folder or a repository of the Hub.
+        base (`str`): The base, which may be the same.
+    """
+    for name in dict.fromkeys((model, base)):
+        try:
+            card = file_if_any(name, "README.md")
+            if card is None:
+                continue
+            text = read_bounded(card, _README_BYTES).decode("utf-8", "replace")
+            _, opened, rest = text.partition("---\n")
+            values = read_yaml(rest.partition("\n---")[0])[0] if opened else None
+        except Exception:  # noqa: S112  (a card that cannot be read states no license)
+            continue
+        license_name = values.get("license") if isinstance(values, dict) else None
+        if isinstance(license_name, str) and license_name:
+            return license_name[:100]
+    return ""

@@ -1,0 +1,197 @@
+"""Cut long recordings with a plain transcript into clips, by forced alignment."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from escoita.audio.loading import SAMPLING_RATE, read_audible, seconds
+from escoita.data.rows import Rejected, Utterance
+from escoita.errors import EscoitaError
+from escoita.inference.aligner import AlignedWord, Aligner
+
+
+SHORTEST, LONGEST = 2.0, 25.0
+# The lowest score of a clip: the geometric mean of the probabilities of its letters.
+MIN_SCORE = 0.2
+# A cut costs less at a longer pause, up to this many seconds, and at the end of a sentence.
+_PAUSE = 0.6
+# Speech without text of at least this many seconds separates clips.
+_OTHER = 0.4
+# A clip keeps so much of the pauses at its ends, in seconds.
+_EDGE = 0.2
+_SENTENCE_END = (".", "!", "?", "…", "。", "！", "？", "؟", "।", ":", ";")
+_STEP = 0.01
+
+LOW_SCORE = "a low score of the alignment: other text, or unclear speech"
+TOO_SHORT = f"shorter than {SHORTEST:g} s, between speech without text"
+TOO_LONG = f"no pause within {LONGEST:g} s"
+WITHOUT_LETTERS = "no letter that the aligner knows"
+
+
+class Clip(NamedTuple):
+    """
+    Store a clip of a recording.
+
+    Args:
+        start (`float`): The start in seconds.
+        end (`float`): The end in seconds.
+        text (`str`): The words.
+        score (`float`): The geometric mean of the probabilities of its letters, from 0 to 1; 0 if it has none.
+    """
+
+    start: float
+    end: float
+    text: str
+    score: float
+
+
+@dataclass
+class Aligned:
+    """
+    Store the clips of all recordings.
+
+    Args:
+        rows (`list[Utterance]`): The clips that can be used.
+        scores (`dict[str, float]`): The score of each by its id.
+        left_out (`Counter[str]`): The number of other clips, by reason.
+        left_out_seconds (`float`): Their total length, in seconds.
+        other_seconds (`float`): The total length of speech without text, in seconds.
+        rejected (`list[Rejected]`): The recordings that cannot be aligned.
+    """
+
+    rows: list[Utterance] = field(default_factory=list)
+    scores: dict[str, float] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    left_out_seconds: float = 0.0
+    other_seconds: float = 0.0
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def align_recordings(rows: Sequence[Utterance], aligner: Aligner, min_score: float = MIN_SCORE) -> Aligned:
+    """
+    Cut recordings with their transcripts into clips of 2 to 25 seconds at pauses.
+
+    Args:
+        rows (`Sequence[Utterance]`): Complete recordings with a transcript each.
+        aligner ([`~escoita.inference.aligner.Aligner`]): The aligner, prepared for the texts.
+        min_score (`float`, *optional*, defaults to 0.2): The lowest score of a clip that is used.
+    """
+    found = Aligned()
+    for row in rows:
+        try:
+            samples = read_audible(row.audio).samples
+            words, rest = aligner.align(samples, row.text)
+        except EscoitaError as error:
+            found.rejected.append(Rejected(row.source, row.row, row.audio, error.problem))
+            continue
+        found.other_seconds += rest + sum(word.other for word in words)
+        for clip, reason in cut_clips(words, samples, min_score):
+            if reason:
+                found.left_out[reason] += 1
+                found.left_out_seconds += clip.end - clip.start
+                continue
+            id_ = f"{row.id}-{round(1000 * clip.start):08d}"
+            found.rows.append(replace(row, id=id_, text=clip.text, offset=clip.start, duration=clip.end - clip.start))
+            found.scores[id_] = clip.score
+    return found
+
+
+def cut_clips(
+    words: Sequence[AlignedWord], samples: np.ndarray, min_score: float = MIN_SCORE
+) -> list[tuple[Clip, str]]:
+    """
+    Group words into clips, and return each with the reason to leave it out, or an empty string.
+
+    Args:
+        words (`Sequence[AlignedWord]`): The words of a recording in order.
+        samples (`np.ndarray`): The recording, of shape `(samples,)`, float32, 16 kHz.
+        min_score (`float`, *optional*, defaults to 0.2): The lowest score of a clip that is used.
+    """
+    cuts = _cuts(words, samples)
+    found = []
+    for first, last in _groups(words, cuts):
+        own = words[first : last + 1]
+        start = max(cuts[first][0], own[0].start - _EDGE)
+        end = min(cuts[last + 1][1], own[-1].end + _EDGE)
+        letters = sum(word.letters for word in own)
+        score = math.exp(sum(word.score * word.letters for word in own if word.letters) / letters) if letters else 0.0
+        clip = Clip(round(start, 3), round(end, 3), _joined(own), round(score, 4))
+        reason = ""
+        if not letters:
+            reason = WITHOUT_LETTERS
+        elif score < min_score:
+            reason = LOW_SCORE
+        elif end - start > LONGEST:
+            reason = TOO_LONG
+        elif end - start < SHORTEST:
+            reason = TOO_SHORT
+        found.append((clip, reason))
+    return found
+
+
+def _joined(words: Sequence[AlignedWord]) -> str:
+    return "".join(" " * (word.spaced and place > 0) + word.text for place, word in enumerate(words))
+
+
+def _cuts(words: Sequence[AlignedWord], samples: np.ndarray) -> list[tuple[float, float]]:
+    """
+    Return, for the place before each word and after the last one, the earliest start of a clip that begins there and
+    the latest end of one that ends there: the quietest moment between two words, or both ends of speech without text.
+    """
+    length = seconds(samples)
+    found = [(0.0, 0.0)]
+    for before, after in zip(words, words[1:], strict=False):
+        if after.other >= _OTHER:
+            found.append((max(before.end, after.start - _EDGE), min(after.start, before.end + _EDGE)))
+        else:
+            place = _quietest(samples, before.end, max(after.start, before.end))
+            found.append((place, place))
+    return [*found, (length, length)]
+
+
+def _quietest(samples: np.ndarray, start: float, end: float) -> float:
+    """Return the middle of the quietest 50 ms between two times."""
+    step = round(_STEP * SAMPLING_RATE)
+    first = round(start * SAMPLING_RATE)
+    part = samples[first : max(first + step, round(end * SAMPLING_RATE))].astype(np.float64)
+    steps = len(part) // step
+    if steps < 6:
+        return (start + end) / 2
+    levels = np.square(part[: steps * step]).reshape(steps, step).sum(axis=1)
+    smooth = np.convolve(levels, np.ones(5), "valid")
+    return start + (int(smooth.argmin()) + 2.5) * _STEP
+
+
+def _groups(words: Sequence[AlignedWord], cuts: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+    """Return the first and last word of each clip, so that the sum of the costs of all cuts is smallest."""
+    count = len(words)
+    costs, before = [0.0] + [math.inf] * count, [0] * (count + 1)
+    for last in range(count):
+        end = words[last].end
+        for first in range(last, -1, -1):
+            if first < last and words[first + 1].other >= _OTHER:
+                break
+            length = end - words[first].start + 2 * _EDGE
+            if length > LONGEST and first < last:
+                break
+            cost = costs[first] + _cost_of_cut(words, last) + (50.0 if length < SHORTEST else 0.0)
+            if cost < costs[last + 1]:
+                costs[last + 1], before[last + 1] = cost, first
+    groups, end_ = [], count
+    while end_ > 0:
+        groups.append((before[end_], end_ - 1))
+        end_ = before[end_]
+    return groups[::-1]
+
+
+def _cost_of_cut(words: Sequence[AlignedWord], last: int) -> float:
+    """Return the cost of a cut after a word: more within a sentence, and much more without a pause."""
+    if last == len(words) - 1 or words[last + 1].other >= _OTHER:
+        return 1.0
+    pause = min(_PAUSE, max(0.0, words[last + 1].start - words[last].end)) / _PAUSE
+    in_sentence = not words[last].text.rstrip("\"'»”’)").endswith(_SENTENCE_END)
+    return 1.0 + 8.0 * (1 - pause) ** 2 + 1.0 * in_sentence
