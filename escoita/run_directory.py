@@ -15,6 +15,7 @@ UNCHANGED_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
+    "vocab.json",
     "special_tokens_map.json",
     "chat_template.jinja",
 )

@@ -38,6 +38,7 @@ from escoita.hub.upload import (
 )
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
+from escoita.records.training import TrainingRecord
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 from escoita.utils.processes import say
 
@@ -268,7 +269,8 @@ def require_evaluated_as_requested(run: RunDirectory, recipe: Recipe) -> None:
         PublishError: The settings differ; names the first difference.
         RecordError: The run is not evaluated.
     """
-    if found := next(evaluation_differences(recipe, EvaluationRecord.read(run.results)), None):
+    training = TrainingRecord.read(run.training)
+    if found := next(evaluation_differences(recipe, EvaluationRecord.read(run.results), training), None):
         raise PublishError(
             f"the settings differ from those of the recipe ({found})",
             path=run.results,

@@ -222,7 +222,7 @@ def check_clips(
     special_tokens: Collection[str] = (),
     title: str = "Checking clips",
     noticed: ClipWarnings | None = None,
-    text_problem: Callable[[str], str] | None = None,
+    row_problem: Callable[[str, float], str] | None = None,
 ) -> tuple[Utterances, list[Rejected]]:
     """
     Measure every clip, and separate the usable clips from the others.
@@ -236,8 +236,8 @@ def check_clips(
             rejected.
         title (`str`, *optional*, defaults to `"Checking clips"`): The label of the progress bar.
         noticed ([`ClipWarnings`], *optional*): The object that receives the problems of the usable clips.
-        text_problem (`Callable[[str], str]`, *optional*): The function that returns why the model cannot be trained on
-            a transcript, or an empty string.
+        row_problem (`Callable[[str, float], str]`, *optional*): The function that returns why the model cannot be
+            trained on a transcript of a clip of some seconds, or an empty string.
 
     Returns:
         `tuple[Utterances, list[Rejected]]`: The usable rows with their lengths, and the others with the reason.
@@ -248,9 +248,9 @@ def check_clips(
             return f"the transcript contains {found[0]}, a special token of the model"
         if max_audio_seconds is not None and measure.seconds > max_audio_seconds:
             return f"{measure.seconds:.1f} s is longer than the model's limit of {max_audio_seconds:g} s; split it"
-        if measure.reason or text_problem is None:
+        if measure.reason or row_problem is None:
             return measure.reason
-        return text_problem(text)
+        return row_problem(text, measure.seconds)
 
     usable, measures, rejected = filter_clips(utterances, title, reject)
     if noticed is not None:

@@ -60,7 +60,7 @@ def gather(
     max_audio_seconds: float | None,
     max_rejected_share: float,
     special_tokens: Collection[str] = (),
-    text_problem: Callable[[str], str] | None = None,
+    row_problem: Callable[[str, float], str] | None = None,
 ) -> Gathered:
     """
     Read and check the corpora of one split, and print the reason for each row that cannot be used.
@@ -71,7 +71,7 @@ def gather(
         max_audio_seconds (`float`, *optional*): The longest clip that the model takes, in seconds; `None`: no limit.
         max_rejected_share (`float`): The largest fraction of the rows of a corpus that may be rejected.
         special_tokens (`Collection[str]`, *optional*): Special tokens of the model, which no transcript may contain.
-        text_problem (`Callable[[str], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
+        row_problem (`Callable[[str, float], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
 
     Returns:
         `dict[str, tuple[Utterances, list[Rejected]]]`: The usable rows of each corpus with their lengths, and the
@@ -85,7 +85,7 @@ def gather(
         rows, malformed = read_corpus(corpus, language)
         noticed = ClipWarnings()
         title = f"Checking {corpus.name}"
-        usable, broken = check_clips(rows, max_audio_seconds, special_tokens, title, noticed, text_problem)
+        usable, broken = check_clips(rows, max_audio_seconds, special_tokens, title, noticed, row_problem)
         refuse_over_share(len(usable), malformed + broken, max_rejected_share)
         refuse_silence(noticed)
         for line in rejected_lines(malformed + broken):

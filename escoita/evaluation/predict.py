@@ -87,7 +87,10 @@ def append_batches(path: Path, key: str, batches: Iterable[tuple[int, list[Trans
 
 
 def _line(number: int, transcripts: list[Transcript]) -> str:
-    return json.dumps({"batch": number, "heard": [asdict(transcript) for transcript in transcripts]}) + "\n"
+    heard = [asdict(transcript) for transcript in transcripts]
+    for segment in (segment for transcript in heard for segment in transcript["segments"]):
+        del segment["characters"]  # predictions do not contain times
+    return json.dumps({"batch": number, "heard": heard}) + "\n"
 
 
 def _read(path: Path, key: str) -> Transcripts:

@@ -20,9 +20,10 @@ from escoita.models import family_for_evaluation
 from escoita.models.base_model import Base
 from escoita.recipe.schema import Corpus, Evaluation
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, PROBES
-from escoita.records.training import AdapterRecord, Prompt
+from escoita.records.training import AdapterRecord, Prompt, TrainingRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.languages import check_language
+from escoita.utils.processes import say_once
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,11 @@ def request_for_run(
     )
     # The name of the folder next to `eval`, so that the record stays valid if the run is moved.
     main_system = replace(base, name=ADAPTER_SYSTEM, adapter=adapter, adapter_name="adapter")
-    systems = [*([base] if recipe.eval.base else []), main_system]
+    compared = recipe.eval.base
+    if compared and run.training.is_file() and not TrainingRecord.read(run.training).base_transcribes:
+        say_once(f"{recipe.base}: not evaluated, because it cannot transcribe without an adapter")
+        compared = False
+    systems = [*([base] if compared else []), main_system]
     share = recipe.corpora.max_rejected_share
     return EvaluationRequest(systems, recipe.corpora.test, run.eval, recipe.eval, share, recipe.card.title)
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +93,28 @@ def align_words(text: str, samples: np.ndarray, offset: float = 0.0) -> list[Wor
         start, end = time(ends[place], starts_in[place]), time(ends[place + 1], ends_in[place])
         aligned.append(Word(start, end, *part))
     return aligned
+
+
+def words_of_characters(text: str, characters: Sequence[tuple[float, float]]) -> list[Word]:
+    """
+    Return the words of a text whose characters have known times.
+
+    Args:
+        text (`str`): The transcript.
+        characters (`Sequence[tuple[float, float]]`): The start and the end of each character that is not a space, in
+            seconds.
+
+    Returns:
+        `list[Word]`: The words; empty if the number of characters is not that of the text.
+    """
+    if len(characters) != sum(not character.isspace() for character in text):
+        return []
+    words, place = [], 0
+    for word, spaced in split_words(text):
+        spans = characters[place : place + len(word)]
+        words.append(Word(spans[0][0], spans[-1][1], word, spaced))
+        place += len(word)
+    return words
 
 
 def split_words(text: str) -> list[tuple[str, bool]]:

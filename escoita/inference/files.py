@@ -14,7 +14,7 @@ from escoita.audio.segmentation import cut_segment
 from escoita.errors import AudioError, EscoitaError
 from escoita.inference.batching import batches_by_seconds
 from escoita.inference.outputs import ENDINGS
-from escoita.inference.transcriber import Transcriber
+from escoita.inference.transcriber import Output, Transcriber
 from escoita.records.transcript import Segment, Transcript
 from escoita.utils.languages import join_texts
 
@@ -159,7 +159,7 @@ class _Open:
     file: InputFile
     recording: Recording
     bounds: list[tuple[float, float]]
-    texts: dict[int, tuple[str, int, float]] = field(default_factory=dict)
+    outputs: dict[int, tuple[Output, float]] = field(default_factory=dict)
     failed: bool = False
 
 
@@ -250,7 +250,7 @@ class _Runner:
         started = time.perf_counter()
         audio = [cut_segment(opened.recording.samples, *opened.bounds[number]) for opened, number in batch]
         try:
-            texts, counts = self.transcriber.transcribe_segments(audio)
+            outputs = self.transcriber.transcribe_segments(audio)
         except EscoitaError as error:
             if len(recordings) > 1:  # each alone, so that only one fails
                 for each in recordings:
@@ -260,24 +260,27 @@ class _Runner:
                 yield FileResult(recordings[0].file, error=_of_file(error, recordings[0].file.path))
             return
         per_second = (time.perf_counter() - started) / sum(map(_length, batch))
-        for part, text, count in zip(batch, texts, counts, strict=True):
+        for part, output in zip(batch, outputs, strict=True):
             opened, number = part
-            opened.texts[number] = text, count, per_second * _length(part)
+            opened.outputs[number] = output, per_second * _length(part)
             self.on_progress(_length(part) / sum(end - start for start, end in opened.bounds), _length(part))
         for opened in recordings:
-            if len(opened.texts) == len(opened.bounds):
+            if len(opened.outputs) == len(opened.bounds):
                 yield FileResult(opened.file, opened.recording, self._transcript(opened))
 
     def _transcript(self, opened: _Open) -> Transcript:
-        found = [opened.texts[number] for number in range(len(opened.bounds))]
+        found = [opened.outputs[number] for number in range(len(opened.bounds))]
         most = self.transcriber.family.most_tokens(self.transcriber.model, self.transcriber.generation_settings)
         return Transcript(
-            text=join_texts((text for text, _, _ in found), self.transcriber.generation_settings.language),
+            text=join_texts((each.text for each, _ in found), self.transcriber.generation_settings.language),
             audio_seconds=seconds(opened.recording.samples),
-            compute_seconds=sum(spent for _, _, spent in found),
-            tokens=sum(count for _, count, _ in found),
-            truncated=any(count >= most for _, count, _ in found),
-            segments=tuple(Segment(*part, text) for part, (text, _, _) in zip(opened.bounds, found, strict=True)),
+            compute_seconds=sum(spent for _, spent in found),
+            tokens=sum(each.tokens for each, _ in found),
+            truncated=any(each.tokens >= most for each, _ in found),
+            segments=tuple(
+                Segment(*part, each.text, each.characters(*part))
+                for part, (each, _) in zip(opened.bounds, found, strict=True)
+            ),
             notes=opened.recording.notes,
             speech_detector=self.transcriber.detector(opened.recording.samples, self.max_seconds),
         )

@@ -12,7 +12,7 @@ from escoita.audio.loading import seconds
 from escoita.audio.segmentation import cut_segment
 from escoita.inference.fairness import Client, anyone
 from escoita.inference.streaming import Event, Failed, Partial, Progress, Queued, SegmentFinished, TokensGenerated
-from escoita.inference.transcriber import Transcriber
+from escoita.inference.transcriber import Output, Transcriber
 from escoita.records.transcript import Note
 
 
@@ -154,10 +154,12 @@ class RequestSegment:
         """Return whether the segment is completely transcribed."""
         return self.number in self.request.ended
 
-    def end(self, text: str, tokens: int, compute_seconds: float) -> None:
+    def end(self, output: Output, compute_seconds: float) -> None:
         """Send the text of the segment."""
         self.request.ended.add(self.number)
-        self.request.events.put(SegmentFinished(self.number, text, tokens, compute_seconds))
+        characters = output.characters(*self.request.spans[self.number])
+        event = SegmentFinished(self.number, output.text, output.tokens, compute_seconds, characters)
+        self.request.events.put(event)
 
     def samples(self) -> np.ndarray:
         """Return the samples, of shape `(samples,)`."""
@@ -184,8 +186,8 @@ def transcribe_batch(batch: Sequence[RequestSegment], ends: Collection[int], sto
     tokens: list[list[int]] = [[] for _ in batch]
     due = [0.0] * len(batch)
 
-    def end(segment: RequestSegment, text: str, count: int) -> None:
-        segment.end(text, count, (time.perf_counter() - started) * segment.seconds / audio_seconds)
+    def end(segment: RequestSegment, output: Output) -> None:
+        segment.end(output, (time.perf_counter() - started) * segment.seconds / audio_seconds)
 
     def watch(row: int, place: int, token: int) -> bool:
         segment = batch[row]
@@ -195,7 +197,8 @@ def transcribe_batch(batch: Sequence[RequestSegment], ends: Collection[int], sto
         if token in ends:
             row_tokens = _row(tokens[row])
             (text,) = transcriber.family.decode(transcriber.processor, row_tokens)
-            end(segment, text, transcriber.family.token_counts(transcriber.processor, row_tokens)[0])
+            (count,) = transcriber.family.token_counts(transcriber.processor, row_tokens)
+            end(segment, Output(text, count))
             return False
         now = time.perf_counter()
         if now >= due[row]:
@@ -206,12 +209,12 @@ def transcribe_batch(batch: Sequence[RequestSegment], ends: Collection[int], sto
     for segment in batch:
         if segment.number == 0:
             segment.request.events.put(Queued(None))
-    texts, counts = transcriber.transcribe_segments([segment.samples() for segment in batch], watch)
+    outputs = transcriber.transcribe_segments([segment.samples() for segment in batch], watch)
     if stopped():
         raise InterruptedError
-    for segment, text, count in zip(batch, texts, counts, strict=True):
+    for segment, output in zip(batch, outputs, strict=True):
         if not segment.ended:
-            end(segment, text, count)
+            end(segment, output)
 
 
 def _row(tokens: Sequence[int]) -> "torch.Tensor":

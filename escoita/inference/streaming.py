@@ -69,12 +69,17 @@ class TokensGenerated:
 
 @dataclass(frozen=True)
 class SegmentFinished:
-    """Report the text of a finished segment, its number of tokens, and its share of the compute time, in seconds."""
+    """
+    Report the text of a finished segment, its number of tokens, and its share of the compute time, in seconds.
+
+    The times of its characters are those of [`~escoita.records.transcript.Segment`].
+    """
 
     segment: int
     text: str
     tokens: int
     compute_seconds: float
+    characters: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Progress:
         ended: list[SegmentFinished] = []
         while len(ended) in self._ended:
             ended.append(self._ended[len(ended)])
-        segments = tuple(Segment(*self.spans[each.segment], each.text) for each in ended)
+        segments = tuple(Segment(*self.spans[each.segment], each.text, each.characters) for each in ended)
         texts = [each.text for each in ended]
         if len(ended) < len(self.spans):
             texts.append(self._grown(len(ended)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rich.cells import cell_len
 
-from escoita.inference.alignment import Word, align_words
+from escoita.inference.alignment import Word, align_words, words_of_characters
 from escoita.records.transcript import Segment, Transcript
 
 
@@ -68,7 +68,10 @@ class Cue:
 
 def transcript_words(transcript: Transcript, samples: np.ndarray) -> list[Word]:
     """
-    Estimate when each word of a transcript was spoken; see [`~escoita.inference.alignment.align_words`].
+    Return when each word of a transcript was spoken.
+
+    The times of a CTC model are those of its characters; for other models they are estimated from the audio, see
+    [`~escoita.inference.alignment.align_words`].
 
     Args:
         transcript ([`~escoita.records.transcript.Transcript`]): The transcript of a recording.
@@ -80,7 +83,10 @@ def transcript_words(transcript: Transcript, samples: np.ndarray) -> list[Word]:
     return [
         word
         for segment in transcript.segments or whole
-        for word in align_words(segment.text, cut_segment(samples, segment.start, segment.end), segment.start)
+        for word in (
+            words_of_characters(segment.text, segment.characters)
+            or align_words(segment.text, cut_segment(samples, segment.start, segment.end), segment.start)
+        )
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -27,7 +27,27 @@ from escoita.utils.processes import ahead, device, free_device_memory, is_out_of
 
 
 if TYPE_CHECKING:
-    from escoita.models.base import Family, Watch
+    from escoita.models.base import Family, Span, Watch
+
+
+class Output(NamedTuple):
+    """
+    Store what a model generates for a segment.
+
+    Args:
+        text (`str`): The text.
+        tokens (`int`): The number of tokens.
+        spans (`list[Span]`): The time of each character that is not a space, as fractions of the segment; empty if the
+            model does not know them.
+    """
+
+    text: str
+    tokens: int
+    spans: "Sequence[Span]" = ()
+
+    def characters(self, start: float, end: float) -> tuple["Span", ...]:
+        """Return the times of the characters in a recording, for a segment from `start` to `end`, in seconds."""
+        return tuple((start + first * (end - start), start + last * (end - start)) for first, last in self.spans)
 
 
 @dataclass
@@ -281,17 +301,15 @@ class Transcriber:
     def _transcribe(self, group: Group) -> list[tuple[int, Segment, float, int]]:
         """Return the position in the batch, the segment, the compute seconds and the token count of each segment."""
         started = time.perf_counter()
-        texts, counts = self._within_memory(group.features, [end - start for _, start, end in group.spans])
+        outputs = self._within_memory(group.features, [end - start for _, start, end in group.spans])
         elapsed = time.perf_counter() - started + group.compute_seconds
         share = elapsed / sum(end - start for _, start, end in group.spans)
         return [
-            (position, Segment(start, end, text), share * (end - start), count)
-            for (position, start, end), text, count in zip(group.spans, texts, counts, strict=True)
+            (position, Segment(start, end, each.text, each.characters(start, end)), share * (end - start), each.tokens)
+            for (position, start, end), each in zip(group.spans, outputs, strict=True)
         ]
 
-    def transcribe_segments(
-        self, audio: Sequence[np.ndarray], watch: "Watch | None" = None
-    ) -> tuple[list[str], list[int]]:
+    def transcribe_segments(self, audio: Sequence[np.ndarray], watch: "Watch | None" = None) -> list[Output]:
         """
         Transcribe one batch on this thread.
 
@@ -300,7 +318,7 @@ class Transcriber:
             watch ([`~escoita.models.base.Watch`], *optional*): The function that is called for each generated token.
 
         Returns:
-            `tuple[list[str], list[int]]`: The text and the number of tokens of each segment.
+            `list[Output]`: The output for each segment.
 
         Raises:
             EscoitaError: Memory does not suffice for a single segment.
@@ -310,16 +328,14 @@ class Transcriber:
 
     def _within_memory(
         self, features: dict[str, Any], lengths: Sequence[float], watch: "Watch | None" = None
-    ) -> tuple[list[str], list[int]]:
-        """Return texts and token counts of segments of these lengths; a batch that runs out of memory is split."""
+    ) -> list[Output]:
+        """Return the outputs for segments of these lengths; a batch that runs out of memory is split."""
         longest = max(lengths)
-        texts: list[str] = []
-        counts: list[int] = []
-        while len(texts) < len(lengths):
-            rows = max(1, min(len(lengths) - len(texts), round(self.max_batch_seconds / longest)))
+        outputs: list[Output] = []
+        while len(outputs) < len(lengths):
+            rows = max(1, min(len(lengths) - len(outputs), round(self.max_batch_seconds / longest)))
             try:
-                some_texts, some_counts = self._generate(features, len(texts), rows, watch)
-                texts, counts = texts + some_texts, counts + some_counts
+                outputs += self._generate(features, len(outputs), rows, watch)
                 continue
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -333,12 +349,10 @@ class Transcriber:
             # The error, and the tensors that its traceback refers to, are released here.
             free_device_memory()
             self.max_batch_seconds = longest * (rows // 2)
-        return texts, counts
+        return outputs
 
-    def _generate(
-        self, features: dict[str, Any], start: int, count: int, watch: "Watch | None"
-    ) -> tuple[list[str], list[int]]:
-        """Return texts and token counts of some rows of a group."""
+    def _generate(self, features: dict[str, Any], start: int, count: int, watch: "Watch | None") -> list[Output]:
+        """Return the outputs for some rows of a group."""
         import torch
 
         inputs = {key: self._placed(value[start : start + count]) for key, value in features.items()}
@@ -346,7 +360,10 @@ class Transcriber:
         with torch.inference_mode():
             self.family.set_language(self.model, self.processor, self.generation_settings.language)
             tokens = self.family.generate(self.model, inputs, self.generation_settings, row_watch).cpu()
-        return self.family.decode(self.processor, tokens), self.family.token_counts(self.processor, tokens)
+        texts = self.family.decode(self.processor, tokens)
+        counts = self.family.token_counts(self.processor, tokens)
+        spans = self.family.character_spans(self.processor, tokens) or [[] for _ in texts]
+        return [Output(*each) for each in zip(texts, counts, spans, strict=True)]
 
     def _joined(self, position: int, group: Group, found: list[tuple[int, Segment, float, int]]) -> Transcript:
         """Return the transcript of a recording from its segments, which were transcribed in any order."""

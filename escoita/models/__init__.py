@@ -78,6 +78,8 @@ def trained_family(model_type: str, config: dict[str, Any] | None = None) -> Tra
     Raises:
         ImportError: A class of Transformers, or a package that it needs, is missing.
     """
+    if model_type == "wav2vec2" and (config or {}).get("adapter_attn_dim"):
+        model_type = "mms"
     if model_type not in BY_MODEL_TYPE:
         return None
     # A module is imported only for a base of its family, because the imports of its classes take time.

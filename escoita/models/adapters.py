@@ -7,8 +7,9 @@ from typing import Any
 
 from escoita.errors import EscoitaError
 from escoita.hub.files import local_file
-from escoita.models.adapter_files import AdapterSettings, lora_config, read_settings
+from escoita.models.adapter_files import PREFIX, AdapterSettings, lora_config, read_settings
 from escoita.models.errors import IncompatibleAdapterError
+from escoita.models.families import HEAD
 from escoita.models.weight_files import opened_weights
 from escoita.utils.formatting import visible
 from escoita.utils.processes import free_device_memory
@@ -94,9 +95,13 @@ def attach(
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from torch import equal
 
+    from escoita.models.ctc_training import fit_head, has_ctc_head
+
     with opened_weights(path, adapter) as weights:
         names = {renamed(name): name for name in weights.keys()}  # noqa: SIM118  not a dict
         shapes = {name: tuple(weights.get_slice(stored).get_shape()) for name, stored in names.items()}
+        embeds_text = not has_ctc_head(model)
+        fit_head(model, shapes.get(f"{PREFIX}{HEAD}.weight"))
         config = lora_config(model, settings, shapes, adapter)
         tensors = {name: weights.get_tensor(stored) for name, stored in names.items()}
     refuse_not_finite(tensors, adapter)
@@ -105,7 +110,9 @@ def attach(
         # PEFT ignores unknown tensors, leaves missing ones at zero, and would write tensors with the name of a weight
         # of the base into the base. An adapter may contain the embeddings of the base; without an explicit argument,
         # PEFT would query the Hub for their size.
-        needed, allowed = (get_peft_model_state_dict(model, save_embedding_layers=more) for more in (False, True))
+        needed, allowed = (
+            get_peft_model_state_dict(model, save_embedding_layers=more) for more in (False, embeds_text)
+        )
         different = (needed.keys() - tensors.keys()) | (tensors.keys() - allowed.keys())
         different |= {name for name in tensors.keys() - different if tensors[name].shape != allowed[name].shape}
         if different:

@@ -23,6 +23,10 @@ from escoita.utils.formatting import visible
 Watch = Callable[[int, int, int], bool]
 
 
+# The start and the end of a part of a clip, as fractions of its length.
+Span = tuple[float, float]
+
+
 class WatchCriteria(StoppingCriteria):
     """
     Call a [`Watch`] for each row after each generated token, and stop rows for which it returns `False`.
@@ -74,6 +78,7 @@ class Family(ABC):
         needs_prompt (`bool`): Whether the model cannot transcribe without a prompt.
         beam_search (`bool`): Whether the model can generate with several beams; others decode greedily.
         token_limit (`bool`): Whether a transcript has a token limit.
+        own_vocabulary (`bool`): Whether an adapter has its own vocabulary, built from the training transcripts.
     """
 
     max_audio_seconds: float = 30.0
@@ -83,6 +88,7 @@ class Family(ABC):
     needs_prompt: ClassVar[bool] = False
     beam_search: ClassVar[bool] = True
     token_limit: ClassVar[bool] = True
+    own_vocabulary: ClassVar[bool] = False
 
     def __init__(self, config: dict[str, Any] | None = None):
         self.config = config or {}
@@ -227,6 +233,16 @@ class Family(ABC):
         """Return the texts of generated tokens of shape `(batch, length)`, without special tokens and edge spaces."""
         return [text.strip() for text in processor.batch_decode(tokens, skip_special_tokens=True)]
 
+    def character_spans(self, processor: Any, tokens: torch.Tensor) -> list[list[Span]] | None:
+        """
+        Return when each character of the texts was spoken, without spaces; `None` if the model does not know it.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the family.
+            tokens (`torch.Tensor`): The generated tokens, of shape `(batch, length)`.
+        """
+        return None
+
     def most_tokens(self, model: Any, settings: AdapterRecord) -> float:
         """Return the number of tokens at which a transcript is cut off."""
         return settings.max_new_tokens
@@ -265,6 +281,11 @@ class Family(ABC):
             [`Prompt`], *optional*: The prompt. `None` uses that of the adapter.
         """
         return None
+
+    @property
+    def transcribes_alone(self) -> bool:
+        """Return whether the model can transcribe without an adapter; a pretrained encoder without a head cannot."""
+        return True
 
     def set_language(self, model: Any, processor: Any, language: str) -> None:  # noqa: B027  # nothing to do is right
         """

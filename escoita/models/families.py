@@ -5,12 +5,18 @@ Cards, preflight checks and the documentation read it without importing torch or
 in the class that `implementation` names.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 # The language towers of all chat models have these names.
 LANGUAGE_LAYERS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 WHISPER_LAYERS = r".*audio_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)|.*multi_modal_projector\.linear.*"
+# The head of all CTC models, and the layers of MMS that differ between languages.
+HEAD, LANGUAGE_ADAPTER = "lm_head", "adapter_layer"
+WAV2VEC2_LAYERS = r".*\.encoder\.layers\.\d+\.(attention\.(q|k|v|out)_proj|feed_forward\.(intermediate|output)_dense)"
 RANDOM_WEIGHTS = "random weights"
 # What the attribute `experimental` means, for cards and the preflight check.
 EXPERIMENTAL = (
@@ -37,7 +43,8 @@ class FamilyInfo:
         system_prompt (`str`): The possible values of `prompt.system`, as Markdown.
         user_prompt (`str`): The possible values of `prompt.user`, as Markdown.
         user_prompt_begins_answer (`bool`): Whether the user prompt is the beginning of the assistant's turn.
-        language_layers (`str`): The regular expression for the layers of the language tower that LoRA trains.
+        language_layers (`str`): The regular expression for the layers of the language tower that LoRA trains; empty
+            if the family has no language tower.
         audio_layers (`str`): The regular expression for the layers of the audio tower that LoRA trains; empty if the
             family is trained by `modules`.
         modules (`tuple[str, ...]`): The modules that are fully trained, instead of LoRA.
@@ -49,6 +56,10 @@ class FamilyInfo:
         experimental (`bool`): Whether no test or training of this project has used published weights of the family.
         architecture (`str`): The description of the architecture for the card.
         citation (`dict[str, str]`, *optional*): The fields of the BibTeX entry of the paper, in TeX.
+        saved_modules (`tuple[str, ...]`): The modules that every adapter trains and saves whole; see
+            [`~FamilyInfo.whole_modules`].
+        towers (`tuple[str, ...]`): The parts of its models whose trained parameters a recipe states.
+        noun (`str`): What a model of the family is, with an article.
         snippet (`str`): The template name of the code snippet for Transformers and PEFT, in
             `cards/templates/snippets`; the name for Unsloth begins with `unsloth_`. Empty if there is none.
     """
@@ -71,9 +82,23 @@ class FamilyInfo:
     torchvision_until: tuple[str, str] | None = None
     tried: str = RANDOM_WEIGHTS
     experimental: bool = True
+    saved_modules: tuple[str, ...] = ()
+    towers: tuple[str, ...] = ("language", "audio")
+    noun: str = "an audio language model"
     architecture: str
     citation: dict[str, str] | None = None
     snippet: str = ""
+
+    def whole_modules(self, modules: Iterable[str] = ()) -> list[str]:
+        """
+        Return the modules that an adapter trains and saves whole, in addition to those that the method names.
+
+        Args:
+            modules (`Iterable[str]`, *optional*): The modules that the method names. The adapters of languages are
+                left out if a module contains them.
+        """
+        contained = any(re.search(r"(^|\.)(wav2vec2|encoder|layers|adapter_layer)$", name) for name in modules)
+        return [name for name in self.saved_modules if not (contained and name == LANGUAGE_ADAPTER)]
 
     @property
     def name(self) -> str:
@@ -83,9 +108,24 @@ class FamilyInfo:
     @property
     def target_modules(self) -> str:
         """Return the regular expression for the layers of both towers that LoRA trains; empty without LoRA."""
-        return f"{self.language_layers}|{self.audio_layers}" if self.audio_layers else ""
+        return "|".join(filter(None, (self.language_layers, self.audio_layers))) if self.audio_layers else ""
 
 
+_CTC = (
+    "A Transformer attends to all of them, and a linear layer outputs the probability of each character, or of none, "
+    "for each vector. The transcript is the most probable character of each vector, without repetitions."
+)
+_CTC_FAMILY: dict[str, Any] = {
+    "longest_clip": "30 s, ours",
+    "limit": "30 s: neither configuration nor processor states one",
+    "system_prompt": "none",
+    "user_prompt": "none; see [below](#ctc-models)",
+    "language_layers": "",
+    "saved_modules": (HEAD,),
+    "towers": ("head", "audio"),
+    "noun": "a CTC model",
+    "snippet": "ctc",
+}
 # The order is that of messages and of the documentation.
 FAMILIES = (
     FamilyInfo(
@@ -277,7 +317,85 @@ FAMILIES = (
             "year": "2022",
             "url": "https://arxiv.org/abs/2212.04356",
         },
+        noun="an encoder-decoder model",
         snippet="whisper",
+    ),
+    FamilyInfo(
+        title="wav2vec 2.0, XLS-R",
+        model_types=("wav2vec2",),
+        implementation="ctc_training:Wav2Vec2Family",
+        bases=("facebook/wav2vec2-xls-r-300m", "facebook/wav2vec2-large-xlsr-53"),
+        license="apache-2.0",
+        audio_layers=WAV2VEC2_LAYERS,
+        architecture=(
+            "An encoder with a CTC head. Seven convolutions, which are not trained, output one vector per 20 ms of "
+            f"samples. {_CTC}"
+        ),
+        citation={
+            "author": "Baevski, Alexei and Zhou, Henry and Mohamed, Abdelrahman and Auli, Michael",
+            "title": "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations",
+            "year": "2020",
+            "url": "https://arxiv.org/abs/2006.11477",
+        },
+        **_CTC_FAMILY,
+    ),
+    FamilyInfo(
+        title="MMS",
+        model_types=("mms",),
+        implementation="ctc_training:MmsFamily",
+        bases=("facebook/mms-1b-all", "facebook/mms-1b-fl102"),
+        license="cc-by-nc-4.0",
+        audio_layers=WAV2VEC2_LAYERS,
+        architecture=(
+            "An encoder with a CTC head and adapters for languages. Seven convolutions, which are not trained, output "
+            "one vector per 20 ms of samples. Each layer of the Transformer after them ends with an adapter of two "
+            f"small linear layers, which is trained. {_CTC}"
+        ),
+        citation={
+            "author": "Pratap, Vineel and Tjandra, Andros and Shi, Bowen and others",
+            "title": "Scaling Speech Technology to 1,000+ Languages",
+            "year": "2023",
+            "url": "https://arxiv.org/abs/2305.13516",
+        },
+        **_CTC_FAMILY | {"saved_modules": (HEAD, LANGUAGE_ADAPTER)},
+    ),
+    FamilyInfo(
+        title="HuBERT",
+        model_types=("hubert",),
+        implementation="ctc_training:HubertFamily",
+        bases=("facebook/hubert-large-ll60k", "utter-project/mHuBERT-147"),
+        audio_layers=WAV2VEC2_LAYERS,
+        architecture=(
+            "An encoder with a CTC head. Seven convolutions, which are not trained, output one vector per 20 ms of "
+            f"samples. {_CTC}"
+        ),
+        citation={
+            "author": "Hsu, Wei-Ning and Bolte, Benjamin and Tsai, Yao-Hung Hubert and others",
+            "title": "HuBERT: Self-Supervised Speech Representation Learning by Masked Prediction of Hidden Units",
+            "year": "2021",
+            "url": "https://arxiv.org/abs/2106.07447",
+        },
+        **_CTC_FAMILY,
+    ),
+    FamilyInfo(
+        title="w2v-BERT 2.0",
+        model_types=("wav2vec2-bert",),
+        implementation="ctc_training:Wav2Vec2BertFamily",
+        bases=("facebook/w2v-bert-2.0",),
+        license="mit",
+        audio_layers=(
+            r".*\.encoder\.layers\.\d+\.(self_attn\.linear_(q|k|v|out)|ffn[12]\.(intermediate|output)_dense)"
+        ),
+        architecture=(
+            f"An encoder with a CTC head. Its input is one vector per 20 ms, two log-mel frames with 80 bands. {_CTC}"
+        ),
+        citation={
+            "author": "{Seamless Communication}",
+            "title": "Seamless: Multilingual Expressive and Streaming Speech Translation",
+            "year": "2023",
+            "url": "https://arxiv.org/abs/2312.05187",
+        },
+        **_CTC_FAMILY,
     ),
 )
 BY_MODEL_TYPE = {model_type: info for info in FAMILIES for model_type in info.model_types}

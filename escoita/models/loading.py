@@ -29,6 +29,7 @@ def load(
     whole: Sequence[str] = (),
     complete: bool = False,
     own_adapter: bool = False,
+    fresh: tuple[str, ...] = (),
     **options: Any,
 ) -> Any:
     """
@@ -51,6 +52,8 @@ def load(
             parameters, which transformers would initialize randomly.
         own_adapter (`bool`, *optional*, defaults to `False`): Whether an adapter may be stored next to the weights;
             the caller loads it.
+        fresh (`tuple[str, ...]`, *optional*): The prefixes of parameters that may be missing, because the caller
+            replaces them.
         options (`Any`): Further arguments of `from_pretrained`.
 
     Raises:
@@ -90,7 +93,7 @@ def load(
         reason = visible(str(error).strip())[:300]
         raise EscoitaError(f"cannot be loaded ({type(error).__name__}: {reason})", path=base) from error
     if complete:
-        refuse_missing(base, model, found["missing_keys"])
+        refuse_missing(base, model, {name for name in found["missing_keys"] if not name.startswith(fresh)})
     if load_in_4bit:
         check_four_bit(base, model, whole)
     return model.to(device) if device and not load_in_4bit else model

@@ -1,8 +1,9 @@
 """Define the interface between the training and the model families that can be trained."""
 
+import math
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -83,10 +84,10 @@ class TrainableFamily(Family):
         Raises:
             EscoitaError: The model cannot have these settings; `key` is the key of the recipe.
         """
-        if settings.language_token is not None:
-            hint, value = "leave it out", settings.language_token
-            problem = f"{self.info.title} has no language tokens"
-            raise EscoitaError(problem, key="method.language_token", value=value, hint=hint)
+        for key, what in (("language_token", "language tokens"), ("target_lang", "language adapters")):
+            if (value := getattr(settings, key)) is not None:
+                problem = f"{self.info.title} has no {what}"
+                raise EscoitaError(problem, key=f"method.{key}", value=value, hint="leave it out")
         return settings
 
     @abstractmethod
@@ -130,15 +131,85 @@ class TrainableFamily(Family):
             shape `(batch, length)`, which are -100 except on the targets.
         """
 
-    def text_problem(self, processor: Any, text: str) -> str:
+    def row_problem(self, processor: Any, text: str, seconds: float = math.inf) -> str:
         """
-        Return why a transcript cannot be trained on, or an empty string.
+        Return why a clip cannot be trained on because of its transcript, or an empty string.
 
         Args:
             processor (`ProcessorMixin`): The processor of the family.
             text (`str`): The transcript.
+            seconds (`float`, *optional*): The length of the clip in seconds, if it is known.
         """
         return ""
+
+    def learn_vocabulary(self, processor: Any, texts: Iterable[str]) -> None:  # noqa: B027  most families have one
+        """
+        Replace the tokenizer of a processor by one that writes the training transcripts; by default, do nothing.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the base, which is changed in place.
+            texts (`Iterable[str]`): All training transcripts, normalized.
+        """
+
+    def with_vocabulary(self, processor: Any, tokens: dict[str, int]) -> Any:
+        """
+        Return a processor with the vocabulary of an adapter, for a family whose adapters have their own.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the base.
+            tokens (`dict[str, int]`): The index of each token.
+        """
+        return processor
+
+    def prepare_merged(self, model: Any, processor: Any) -> None:  # noqa: B027  most families need nothing
+        """
+        Prepare a merged model for storage; by default, do nothing.
+
+        Args:
+            model (`torch.nn.Module`): The model with the merged adapter.
+            processor (`ProcessorMixin`): The processor of the adapter.
+        """
+
+    def check_vocabulary(self, processor: Any, checkpoint: Path | None) -> None:  # noqa: B027  most families have one
+        """
+        Compare the vocabulary of a processor with that of a checkpoint; by default, do nothing.
+
+        Args:
+            processor (`ProcessorMixin`): The processor of the training.
+            checkpoint (`Path`, *optional*): The folder of the checkpoint that the run resumes from.
+
+        Raises:
+            EscoitaError: The vocabularies differ.
+        """
+
+    def prepare_for_training(self, model: Any, processor: Any) -> None:  # noqa: B027  most families need nothing
+        """
+        Prepare a base, with or without weights, for the targets of a processor; by default, do nothing.
+
+        Args:
+            model (`torch.nn.Module`): The base without an adapter, which is changed in place.
+            processor (`ProcessorMixin`): The processor of the training.
+        """
+
+    def load_initial_weights(self, model: Any, settings: AdapterRecord) -> None:  # noqa: B027  most families have none
+        """
+        Load weights that training begins with and that are stored apart from the base; by default, none.
+
+        Args:
+            model (`torch.nn.Module`): The loaded base, which is changed in place.
+            settings ([`AdapterRecord`]): The resolved generation settings.
+        """
+
+    def summed_loss(self, model: Any, config: Any, batch: dict[str, Any]) -> torch.Tensor | None:
+        """
+        Return the sum of the losses of all targets of a batch, or `None` for the loss of TRL.
+
+        Args:
+            model (`torch.nn.Module`): The model in training, which may be wrapped.
+            config (`PreTrainedConfig`): The configuration of the base.
+            batch (`dict[str, Any]`): A batch of [`~TrainableFamily.encode_with_targets`].
+        """
+        return None
 
     def rows(self, batch: dict[str, torch.Tensor]) -> list[Row]:
         """

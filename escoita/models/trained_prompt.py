@@ -48,6 +48,8 @@ def trained_processor(family: "Family", processor: Any, adapter: str, settings: 
 
     if not isinstance(family, TrainableFamily):
         return processor
+    if family.own_vocabulary:
+        return _with_own_vocabulary(family, processor, adapter)
     record = adapter_record(adapter) if _file(adapter, "escoita.json") else None
     own = _saved_processor(family, adapter) if record else None
     if own is not None:
@@ -84,6 +86,14 @@ def check_prompt(source: str, family: "Family", processor: Any, record: AdapterR
     if now != record.rendered_prompt:
         trained, written = _from_difference(record.rendered_prompt, now)
         raise PromptMismatchError(path=source, trained=trained, written=written)
+
+
+def _with_own_vocabulary(family: "TrainableFamily", processor: Any, adapter: str) -> Any:
+    """Return the processor of the base with the vocabulary of the adapter, if the adapter has one."""
+    from escoita.models.ctc_vocabulary import VOCABULARY, read_vocabulary
+
+    path = _file(adapter, VOCABULARY)
+    return processor if path is None else family.with_vocabulary(processor, read_vocabulary(path, adapter))
 
 
 def _file(adapter: str, name: str) -> Path | None:

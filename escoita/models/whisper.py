@@ -1,5 +1,6 @@
 """Support Whisper."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -99,7 +100,7 @@ class WhisperFamily(TrainableFamily):
         tokens = tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
         return [[*target, tokenizer.eos_token_id] for target in tokens]
 
-    def text_problem(self, processor: Any, text: str) -> str:
+    def row_problem(self, processor: Any, text: str, seconds: float = math.inf) -> str:
         """Return why a transcript cannot be trained on: with the longest prompt, it must fit into the decoder."""
         limit = int(self.config.get("max_target_positions", 448)) - LONGEST_PROMPT
         if len(text.encode()) + 2 <= limit:  # no more tokens than bytes, the space before the text, and the end

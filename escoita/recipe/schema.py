@@ -26,7 +26,7 @@ from escoita.metrics.normalizers import Normalizer, default_normalizer
 from escoita.metrics.primary import PrimaryMetric, primary_metric
 from escoita.recipe.errors import invalid_recipe, refuse_repeated_keys
 from escoita.records.evaluation import Metric
-from escoita.records.training import AdapterRecord, LanguageToken, Name, Prompt
+from escoita.records.training import AdapterRecord, LanguageToken, Name, Prompt, TargetLang
 from escoita.utils.files import write_atomically
 from escoita.utils.languages import language_tag
 from escoita.utils.locations import as_written, locate
@@ -55,6 +55,11 @@ class Method(Section):
         None,
         description="Language token of Whisper's prompt: the code of a language that Whisper supports, or none;"
         " default: that of the recipe's language, or none if Whisper does not support it",
+    )
+    target_lang: TargetLang | None = Field(
+        None,
+        description="Language adapter of MMS that training begins with: a code of MMS, or none for the one in the"
+        " weights of the base; default: that of the recipe's language, or none if MMS does not have it",
     )
 
 
@@ -418,6 +423,7 @@ class Recipe(Section):
             max_new_tokens=self.eval.max_new_tokens,
             load_in_4bit=self.load_in_4bit,
             language_token=self.method.language_token,
+            target_lang=self.method.target_lang,
         )
 
     def write(self, path: Path) -> None:

@@ -22,6 +22,7 @@ from escoita.utils.limits import (
 _LONGEST_KEY = 100
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+TargetLang = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,59}$")]
 LanguageToken = Annotated[str, Field(pattern=r"^(none|[a-z]{2,3})$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -142,6 +143,8 @@ class AdapterRecord(Record):
         base ([`BaseRecord`], *optional*): The base that it was trained on; `None` in records of escoita 0.1.0.
         language_token (`str`, *optional*): The code of Whisper's language token in the prompt, or `none`; `None` for
             a model without such tokens, and for a Whisper that detects a language that it does not support.
+        target_lang (`str`, *optional*): The code of the language adapter of MMS that training began with, or `none`;
+            `None` for a model without language adapters.
     """
 
     made_by = "escoita train"
@@ -153,6 +156,7 @@ class AdapterRecord(Record):
     rendered_prompt: str | None = Field(None, max_length=200_000)
     base: BaseRecord | None = None
     language_token: LanguageToken | None = None
+    target_lang: TargetLang | None = None
 
 
 class CorpusUse(RecordModel):
@@ -321,6 +325,9 @@ class TrainingRecord(Record):
         card_template_sha256 (`str`, *optional*): The digest of the templates of that version.
         matplotlib_version (`str`, *optional*): The version that drew the published plots; `None` before publication.
         language_token (`str`, *optional*): The language token of the prompt; see [`AdapterRecord`].
+        target_lang (`str`, *optional*): The language adapter that training began with; see [`AdapterRecord`].
+        base_transcribes (`bool`): Whether the base can transcribe without an adapter; `False` for a pretrained encoder
+            without a head.
     """
 
     made_by = "escoita train"
@@ -366,6 +373,8 @@ class TrainingRecord(Record):
     card_template_sha256: str | None = None
     matplotlib_version: str | None = None
     language_token: LanguageToken | None = None
+    target_lang: TargetLang | None = None
+    base_transcribes: bool = True
 
     @property
     def comparable_since(self) -> int:

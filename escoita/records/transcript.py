@@ -28,11 +28,14 @@ class Segment:
         start (`float`): The start, in seconds.
         end (`float`): The end, in seconds.
         text (`str`): The text, without special tokens and edge spaces.
+        characters (`tuple[tuple[float, float], ...]`): The start and the end of each character that is not a space, in
+            seconds, from a model that knows them; else empty.
     """
 
     start: float
     end: float
     text: str
+    characters: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
-from typing import Any, get_type_hints
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import torch
 from peft import LoraConfig
@@ -21,6 +21,9 @@ from escoita.training.callbacks import require_trackers
 from escoita.utils.library_output import quiet_libraries
 from escoita.utils.processes import PROCESS_TIMEOUT
 
+
+if TYPE_CHECKING:
+    from escoita.models.trainable import TrainableFamily
 
 # Fields by which Trainer would select a checkpoint; it would ignore an evaluation at a step without a checkpoint.
 SELECTION = {"load_best_model_at_end", "metric_for_best_model", "greater_is_better"}
@@ -228,7 +231,7 @@ def typed(key: str, value: Any) -> Any:
     return found
 
 
-def peft_config(recipe: Recipe, task_type: str | None = "CAUSAL_LM") -> LoraConfig:
+def peft_config(recipe: Recipe, task_type: str | None = "CAUSAL_LM", saved_modules: Sequence[str] = ()) -> LoraConfig:
     """
     Return the configuration of the adapter.
 
@@ -239,12 +242,28 @@ def peft_config(recipe: Recipe, task_type: str | None = "CAUSAL_LM") -> LoraConf
         recipe ([`Recipe`]): The recipe, with the method.
         task_type (`str`, *optional*, defaults to `"CAUSAL_LM"`): The task type of the family; see
             [`~escoita.models.trainable.TrainableFamily`].
+        saved_modules (`Sequence[str]`, *optional*): Further modules that are trained and saved whole.
     """
     if isinstance(recipe.method, Modules):
         return LoraConfig(
-            target_modules=DUMMY_TARGET_MODULES, modules_to_save=recipe.method.modules, task_type=task_type
+            target_modules=DUMMY_TARGET_MODULES,
+            modules_to_save=list(dict.fromkeys([*recipe.method.modules, *saved_modules])),
+            task_type=task_type,
         )
-    return LoraConfig(**recipe.method.model_dump(exclude={"kind", "trainable", "language_token"}), task_type=task_type)
+    settings = recipe.method.model_dump(exclude={"kind", "trainable", "language_token", "target_lang"})
+    return LoraConfig(**settings, modules_to_save=list(saved_modules) or None, task_type=task_type)
+
+
+def adapter_config(recipe: Recipe, family: "TrainableFamily") -> LoraConfig:
+    """
+    Return the configuration of the adapter of a recipe on a base of a family; see [`peft_config`].
+
+    Args:
+        recipe ([`Recipe`]): The recipe, with the method.
+        family ([`~escoita.models.trainable.TrainableFamily`]): The family of the base.
+    """
+    modules = recipe.method.modules if isinstance(recipe.method, Modules) else ()
+    return peft_config(recipe, family.task_type, family.info.whole_modules(modules))
 
 
 # TRL applies these to rows of text. A row here is a clip, and the model family makes its prompt.

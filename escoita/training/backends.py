@@ -78,13 +78,17 @@ def import_first(recipe: Recipe) -> None:
         raise TrainingError(problem, key="engine", value="unsloth", hint=hint) from error
 
 
-def load_for_training(recipe: Recipe, family: "TrainableFamily") -> tuple[Any, "PeftConfig | None"]:
+def load_for_training(
+    recipe: Recipe, family: "TrainableFamily", processor: Any = None
+) -> tuple[Any, "PeftConfig | None"]:
     """
     Load the base and, with Unsloth, add the adapter.
 
     Args:
         recipe ([`Recipe`]): The recipe, with base, precision and method.
         family ([`TrainableFamily`]): The family of the base.
+        processor (`ProcessorMixin`, *optional*): The processor of the training, for a family whose adapters have their
+            own vocabulary.
 
     Returns:
         `tuple`: The model, and the configuration of the adapter that SFTTrainer adds; `None` with Unsloth, whose model
@@ -97,15 +101,23 @@ def load_for_training(recipe: Recipe, family: "TrainableFamily") -> tuple[Any, "
         from escoita.training.unsloth_backend import load_with_adapter
 
         return load_with_adapter(recipe, family), None
-    from escoita.training.arguments import peft_config
+    from escoita.training.arguments import adapter_config
 
     model = family.load_model(recipe.base, recipe.base_revision, recipe.dtype, load_in_4bit=recipe.load_in_4bit)
-    return model, peft_config(recipe, family.task_type)
+    if processor is not None:
+        settings = family.resolved_settings(processor, recipe.generation_settings())
+        family.load_initial_weights(model, settings)
+        family.prepare_for_training(model, processor)
+    return model, adapter_config(recipe, family)
 
 
-def untrained(recipe: Recipe) -> Any:
+def untrained(recipe: Recipe, processor: Any = None) -> Any:
     """
     Return the model with its adapter on the meta device, without weights, to count parameters.
+
+    Args:
+        recipe ([`Recipe`]): The recipe, with base and method.
+        processor (`ProcessorMixin`, *optional*): See [`load_for_training`].
 
     Raises:
         TrainingError: The base has no layers that the method names, or PEFT does not support them.
@@ -113,13 +125,15 @@ def untrained(recipe: Recipe) -> Any:
     from peft import get_peft_model
 
     from escoita.models import family_of
-    from escoita.training.arguments import peft_config
+    from escoita.training.arguments import adapter_config
 
     family = family_of(recipe.base, recipe.base_revision)
     with torch.device("meta"):
         model = family.empty_model(recipe.base, recipe.base_revision)
+        if processor is not None:
+            family.prepare_for_training(model, processor)
         try:
-            return get_peft_model(model, peft_config(recipe, family.task_type))
+            return get_peft_model(model, adapter_config(recipe, family))
         except ValueError as error:  # PEFT names the targets that it does not find or support
             reason = " ".join(str(error).split())[:300]
             raise TrainingError(f"the adapter cannot be added to the base: {reason}", key="method") from error

@@ -62,9 +62,10 @@ def merge_run(
     unfinished = out.with_name(f"{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     with folder_written(unfinished):
-        model.save_pretrained(unfinished)
         processor = family.load_processor(base.name, base.revision)
         processor = trained_processor(family, processor, adapter, generation_settings)
+        family.prepare_merged(model, processor)
+        model.save_pretrained(unfinished)
         family.save_processor(processor, unfinished)
         generation_settings.model_copy(update={"base": base.record()}).write(unfinished / "escoita.json")
         sync_files(unfinished)

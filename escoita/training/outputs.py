@@ -93,7 +93,7 @@ def update_settings(recipe: Recipe, run: RunDirectory) -> None:
     """
     recipe.write(run.recipe)
     before = adapter_record(str(run.adapter))
-    trained = {key: getattr(before, key) for key in ("base", "rendered_prompt", "language_token")}
+    trained = {key: getattr(before, key) for key in ("base", "rendered_prompt", "language_token", "target_lang")}
     recipe.generation_settings().model_copy(update=trained).write(run.adapter / "escoita.json")
     record, digests = TrainingRecord.read(run.training), adapter_files(run.adapter)
     if record.adapter_files and record.adapter_files != digests:
@@ -128,7 +128,7 @@ def training_record(
         base ([`BaseRecord`]): The base that was loaded.
         data ([`DataState`]): The digests of the rows, and the changes of the data since the run began.
     """
-    state = trainer.state
+    state, settings = trainer.state, adapter_record(str(run.adapter))
     # A checkpoint replaces the callbacks that were passed to the trainer.
     clock = trainer.pop_callback(Clock)
     return TrainingRecord(
@@ -166,7 +166,9 @@ def training_record(
         adapter_files=adapter_files(run.adapter),
         rows_sha256=data.sha256,
         data_changes=data.changes,
-        language_token=adapter_record(str(run.adapter)).language_token,
+        language_token=settings.language_token,
+        target_lang=settings.target_lang,
+        base_transcribes=family.transcribes_alone,
         extensions=read_extensions(run),
     )
 

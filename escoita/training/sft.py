@@ -230,15 +230,29 @@ def make_datasets(setup: Setup, processor: Any) -> Datasets:
     Raises:
         EscoitaError: A corpus cannot be read, or too many of its rows are unusable.
     """
+    from escoita.metrics.normalizers import normalizer
     from escoita.models.base import special_tokens_of
+    from escoita.models.ctc_vocabulary import training_text, unknown_characters, unknown_line
     from escoita.training.arguments import planned_steps, refuse_warmup_only
     from escoita.training.sampler import data_seed
 
     recipe, arguments, longest = setup.recipe, setup.arguments, setup.family.max_audio_seconds
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
     marks = sorted(special_tokens_of(processor.tokenizer).values())
-    problem = partial(setup.family.text_problem, processor)
+    problem: Callable[[str, float], str] = partial(setup.family.row_problem, processor)
+    normalize = training_text(normalizer(recipe.eval.normalizer))
+    if setup.family.own_vocabulary:
+        problem = lambda text, seconds: setup.family.row_problem(processor, normalize(text), seconds)  # noqa: E731
     gathered = main_first(lambda: clips_by_split(recipe, splits, longest, marks, problem), setup.processes)
+    if setup.family.own_vocabulary:
+        gathered = {split: with_texts(corpora, normalize) for split, corpora in gathered.items()}
+        setup.family.learn_vocabulary(processor, everything(gathered["train"]).each("text"))
+        tokens = processor.tokenizer.get_vocab()
+        say(f"Vocabulary: {len(tokens)} tokens of the training transcripts")
+        for split in splits[1:]:
+            unknown = unknown_characters(everything(gathered[split]).each("text"), tokens)
+            if line := unknown_line(unknown):
+                say(f"{split}: {line}")
     rows = table(weighted(gathered["train"], recipe.corpora.train, data_seed(arguments)))
     refuse_warmup_only(arguments, planned_steps(arguments, len(rows), setup.processes.num_processes))
     return Datasets(rows, everything(gathered["validation"]) if "validation" in gathered else None, gathered)
@@ -279,14 +293,14 @@ def check_before_training(setup: Setup, collator: "SpeechCollator", datasets: Da
     check_batch(family, processor, collator(first.to_list()), first["text"])
     check_precision(recipe.base, stored_quantization(recipe.base, recipe.base_revision), recipe.load_in_4bit)
     with stage("Building the model without its weights"):
-        adapted = untrained(recipe)
+        adapted = untrained(recipe, processor)
     counts = count_trainable(family, adapted)
     check_trainable(counts, recipe.method.trainable)
     for line in without_effect(recipe):
         say(line)
     for split, corpora in datasets.gathered.items():
         for name, (usable, _) in corpora.items():
-            if over := over_limit(usable, processor.tokenizer, recipe.eval.max_new_tokens):
+            if family.token_limit and (over := over_limit(usable, processor.tokenizer, recipe.eval.max_new_tokens)):
                 say(f"{name}, {split}: {over}; raise eval.max_new_tokens above {over.most_tokens}")
     with stage("Trying one step on a small copy"):
         check_by_trial(recipe, family, processor, rows, adapted)
@@ -385,9 +399,10 @@ def make_trainer(
     if setup.processes.is_main_process:
         save_extension(setup.run, setup.original, checkpoint)
         setup.original.write(setup.run.recipe)
-    model, adapter = load_for_training(recipe, family)
-    set_tracking_folders(setup.run, setup.arguments.report_to)
     processor = collator.processor
+    family.check_vocabulary(processor, checkpoint)
+    model, adapter = load_for_training(recipe, family, processor)
+    set_tracking_folders(setup.run, setup.arguments.report_to)
     validation_set = (
         ValidationSet.of(validation, recipe, family, processor) if validation and recipe.validation.clips else None
     )
@@ -507,12 +522,12 @@ def clips_by_split(
     splits: list[str],
     max_audio_seconds: float,
     marks: list[str],
-    text_problem: Callable[[str], str] | None = None,
+    row_problem: Callable[[str, float], str] | None = None,
 ) -> dict[str, Gathered]:
     """Return the usable and rejected rows of each split."""
     share = recipe.corpora.max_rejected_share
     found = {
-        split: gather(getattr(recipe.corpora, split), recipe.language, max_audio_seconds, share, marks, text_problem)
+        split: gather(getattr(recipe.corpora, split), recipe.language, max_audio_seconds, share, marks, row_problem)
         for split in splits
     }
     return {split: in_one_form(gathered) for split, gathered in found.items()} if recipe.corpora.compose else found
@@ -527,6 +542,14 @@ def in_one_form(gathered: Gathered) -> Gathered:
             say(f"{name}: the characters of {changed:,} of {len(rows):,} transcripts were composed (Unicode NFC)")
         result[name] = (usable, rejected)
     return result
+
+
+def with_texts(gathered: Gathered, change: Callable[[str], str]) -> Gathered:
+    """Return the rows with changed transcripts."""
+    return {
+        name: (rows.with_texts({index: change(text) for index, text in enumerate(rows.each("text"))}), rejected)
+        for name, (rows, rejected) in gathered.items()
+    }
 
 
 def everything(gathered: Gathered) -> Utterances:

@@ -65,6 +65,9 @@ class SpeechTrainer(SFTTrainer):
         # The loss is TRL's, the mean over all label tokens of a step. Trainer counts them only for a model that
         # accepts the count, which Gemma 4 does not; without the count, the loss would be the mean of batch means.
         self.model_accepts_loss_kwargs = True
+        if self.data_collator.family.own_vocabulary:
+            # PEFT would look for text embeddings, because the configuration has another vocabulary than the base.
+            self.model.save_pretrained = partial(self.model.save_pretrained, save_embedding_layers=False)
         self.validation_set = validation_set
         self.request = request or StopRequest()
         self.data = data
@@ -163,6 +166,24 @@ class SpeechTrainer(SFTTrainer):
         self.throughput.split_batches += len(splitter.parts(inputs)) > 1
         return loss
 
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return TRL's loss or that of the family, either the mean over all label tokens of a step."""
+        total = self.data_collator.family.summed_loss(model, self.model.config, inputs)
+        if total is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        tokens = self.label_tokens(inputs) if num_items_in_batch is None else num_items_in_batch
+        loss = total / tokens
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # the gradients of the processes are averaged
+        return (loss, {"loss": loss}) if return_outputs else loss
+
+    def label_tokens(self, batch: Batch) -> torch.Tensor:
+        """Return the number of predicted tokens of a batch; a language model never predicts the first of a row."""
+        labels = batch["labels"]
+        return (labels[:, 1:] if self._loss_shifts_labels else labels).ne(-100).sum()
+
     def prediction_step(
         self, model: Any, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[torch.Tensor | None, Any, Any]:
@@ -173,9 +194,9 @@ class SpeechTrainer(SFTTrainer):
             raise ValidationInterrupted
         mean = partial(super().prediction_step, prediction_loss_only=True)
         total = self.splitters["evaluation"].run(
-            lambda part: mean(model, part)[0] * label_tokens(part), inputs, clear_gradients=lambda: None
+            lambda part: mean(model, part)[0] * self.label_tokens(part), inputs, clear_gradients=lambda: None
         )
-        return total / label_tokens(inputs), None, None
+        return total / self.label_tokens(inputs), None, None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate without an effect on the random numbers of the training."""
@@ -273,8 +294,3 @@ class SpeechTrainer(SFTTrainer):
                 metrics = self.validation_set.evaluate(self.model, self.request)
             output.metrics.update({f"eval_{name}": value for name, value in metrics.items()})
         return output
-
-
-def label_tokens(batch: Batch) -> torch.Tensor:
-    """Return the number of predicted tokens of a batch; the first token of a row is never predicted."""
-    return batch["labels"][:, 1:].ne(-100).sum()

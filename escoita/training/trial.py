@@ -150,6 +150,7 @@ def _take_step(
         raise TrainingError(f"the small copy has {size:,} parameters, too many for a trial", key="base")
     model = family.from_config(config)
     family.adjust(model)
+    family.prepare_for_training(model, processor)
     settings = family.resolved_settings(processor, recipe.generation_settings())
     trainer = SpeechTrainer(
         model=model,
@@ -205,9 +206,9 @@ def small_adapter(recipe: Recipe, family: TrainableFamily, adapted: Any, small: 
     """
     from peft.utils.other import ModulesToSaveWrapper
 
-    from escoita.training.arguments import peft_config
+    from escoita.training.arguments import adapter_config
 
-    config = peft_config(recipe, family.task_type)
+    config = adapter_config(recipe, family)
     if isinstance(recipe.method, Modules):
         base = adapted.get_base_model()
         names = [name for name, module in base.named_modules() if isinstance(module, ModulesToSaveWrapper)]

@@ -205,9 +205,9 @@ def test_a_transcript_over_the_positions_of_the_decoder_is_refused(learner: str,
     fits = 32 - 4 - 2  # without the prompt, the space before the text, and the end
     long = (text * 10).encode()[:fits].decode(errors="ignore")
     longest = long + "a" * (fits - len(long.encode()))
-    assert family.text_problem(processor, longest) == ""
+    assert family.row_problem(processor, longest) == ""
     assert len(family.targets(processor, [longest])[0]) == 28
-    assert "29" in family.text_problem(processor, longest + "a")
+    assert "29" in family.row_problem(processor, longest + "a")
     batch = family.encode_with_targets(processor, CLIPS[:1], [longest], with_token("gl"))
     assert batch["decoder_input_ids"].shape == (1, 32)
 
@@ -254,8 +254,8 @@ def test_a_watch_gets_each_token_and_ends_a_row(whisper: str) -> None:
         tokens[row][position:] = [token]
         return row != 1 or position < 2
 
-    texts, counts = transcriber.transcribe_segments(CLIPS, watch)
-    assert counts == [6, 3, 6] and [len(each) for each in tokens] == [6, 6, 6]
+    texts, counts, _ = zip(*transcriber.transcribe_segments(CLIPS, watch), strict=True)
+    assert counts == (6, 3, 6) and [len(each) for each in tokens] == [6, 6, 6]
     assert texts[0] == transcriber.processor.tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
 
 

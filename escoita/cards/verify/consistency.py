@@ -17,6 +17,7 @@ from escoita.cards.verify.check import Check, compared, skipped
 from escoita.cards.verify.recompute import Differences, differing, same
 from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
 from escoita.metrics.primary import metric_name
+from escoita.models.families import BY_MODEL_TYPE, HEAD
 from escoita.models.weight_files import non_finite_tensors, tensor_headers
 from escoita.recipe.schema import Corpus, Lora, Recipe
 from escoita.records.data import CorpusData, DataRecord
@@ -92,7 +93,7 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     yield check_rendered_prompt(run, training)
     yield compared(
         "recipe and results.json",
-        list(evaluation_differences(recipe, evaluation)),
+        list(evaluation_differences(recipe, evaluation, training)),
         "corpora, systems, normalizer, limits",
     )
     yield compared(
@@ -220,11 +221,13 @@ def _course(training: TrainingRecord) -> Differences:
 
 def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weights: Path) -> Differences:
     config = read_object(run.path / "adapter_config.json", "adapter")
+    info = BY_MODEL_TYPE.get(training.family)
+    whole = info.whole_modules(getattr(recipe.method, "modules", ())) if info else []
     expected: dict[str, Any] = {"revision": base_revision(recipe, training)}
     if isinstance(recipe.method, Lora):
-        expected |= recipe.method.model_dump(exclude={"kind", "trainable"})
-        expected |= {"modules_to_save": None}
-    elif sorted(config.get("modules_to_save") or []) != sorted(recipe.method.modules):
+        expected |= recipe.method.model_dump(exclude={"kind", "trainable", "language_token", "target_lang"})
+        expected |= {"modules_to_save": whole or None}
+    elif set(config.get("modules_to_save") or []) != {*recipe.method.modules, *whole}:
         yield "modules_to_save: the modules in adapter_config.json differ from those in recipe.yaml"
     expected |= {"rank_pattern": {}, "alpha_pattern": {}, "use_dora": False, "layers_to_transform": None}
     yield from differing(
@@ -238,7 +241,8 @@ def _adapter(run: RunDirectory, recipe: Recipe, training: TrainingRecord, weight
     if config.get("peft_type", "LORA") != "LORA":
         yield "peft_type: adapter_config.json has another method than LORA"
     record = AdapterRecord.read(run.path / "escoita.json")
-    unset = {"base", "rendered_prompt", *(["language_token"] if recipe.method.language_token is None else [])}
+    unset = {"base", "rendered_prompt"}
+    unset |= {key for key in ("language_token", "target_lang") if getattr(recipe.method, key) is None}
     settings, recorded = recipe.generation_settings().model_dump(exclude=unset), record.model_dump()
     yield from differing({key: (settings[key], recorded[key]) for key in settings}, "recipe.yaml", "escoita.json")
     yield from base_differences(recipe, training, record.base)
@@ -293,7 +297,9 @@ def _resamples(evaluation: EvaluationRecord) -> Differences:
         yield f"resamples: {evaluation.resamples} in results.json; an interval needs at least {FEWEST_RESAMPLES}"
 
 
-def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
+def evaluation_differences(
+    recipe: Recipe, evaluation: EvaluationRecord, training: TrainingRecord | None = None
+) -> Differences:
     """Yield a line for each setting of the recipe that differs from the evaluation."""
     main_system = evaluation.main_system
     first = evaluation.rescored or evaluation  # the card states a later scoring with other settings
@@ -324,7 +330,7 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
     systems = [system.name for system in evaluation.systems]
     if main_system.name != ADAPTER_SYSTEM:
         yield f"system: {main_system.name} in results.json, expected the adapter"
-    if recipe.eval.base and BASE not in systems:
+    if recipe.eval.base and BASE not in systems and not (training and _without_head(training)):
         yield "system base: in recipe.yaml, not in results.json"
     found = len(set(systems) - {ADAPTER_SYSTEM, BASE})
     expected = len(recipe.eval.baselines) + bool(recipe.eval.against)
@@ -332,6 +338,12 @@ def evaluation_differences(recipe: Recipe, evaluation: EvaluationRecord) -> Diff
         yield f"systems: {expected} others in recipe.yaml, {found} in results.json"
     if recipe.eval.probes and {probe.system for probe in evaluation.probes} != set(systems):
         yield "probes: in recipe.yaml, but not for each system in results.json"
+
+
+def _without_head(training: TrainingRecord) -> bool:
+    """Return whether the base cannot be evaluated, which is possible only in families that train a head."""
+    info = BY_MODEL_TYPE.get(training.family)
+    return not training.base_transcribes and info is not None and HEAD in info.saved_modules
 
 
 def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:

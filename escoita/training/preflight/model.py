@@ -309,7 +309,7 @@ def find_corpora(
     max_audio_seconds: float,
     marks: Collection[str],
     trained: Sampled,
-    text_problem: Callable[[str], str] | None = None,
+    row_problem: Callable[[str, float], str] | None = None,
     tokenizer: Any = None,
 ) -> Iterator[Finding]:
     """
@@ -320,7 +320,7 @@ def find_corpora(
         max_audio_seconds (`float`): The longest clip that the model accepts, in seconds.
         marks (`Collection[str]`): The special tokens of the model, which transcripts must not contain.
         trained ([`Sampled`]): The sample of the training split, which is filled.
-        text_problem (`Callable[[str], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
+        row_problem (`Callable[[str, float], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
         tokenizer (`PreTrainedTokenizer`, *optional*): The tokenizer of the base, if it is known; all transcripts are
             compared with `eval.max_new_tokens`.
     """
@@ -330,7 +330,7 @@ def find_corpora(
         for corpus in getattr(recipe.corpora, split):
             limit = max_audio_seconds if split != "test" else None  # evaluation splits longer clips
             into = trained if split == "train" else Sampled()
-            problem = text_problem if split != "test" else None
+            problem = row_problem if split != "test" else None
             about = f"{split} {corpus.name}"
             found = findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into, problem))
             if tokenizer is not None and into.rows:
@@ -382,14 +382,14 @@ def _find_corpus(
     limit: float | None,
     marks: Collection[str],
     into: Sampled,
-    text_problem: Callable[[str], str] | None,
+    row_problem: Callable[[str, float], str] | None,
 ) -> Iterator[Finding]:
     rows, malformed = read_corpus(corpus, recipe.language)
     refuse_over_share(len(rows), malformed, recipe.corpora.max_rejected_share)
     chosen = spread(rows, DECODED)
     known = known_seconds(rows)
     noticed = ClipWarnings()
-    usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed, text_problem)
+    usable, broken = check_clips(rows.take(chosen), limit, marks, f"Decoding {corpus.name}", noticed, row_problem)
     refuse_silence(noticed)
     claims = [claim or 0.0 for claim in rows.each("duration")]
     into.clips.extend(usable)
@@ -458,7 +458,7 @@ def longest_text(
     parts: list[Utterances],
     tokenizer: Any,
     most_tokens: float,
-    text_problem: Callable[[str], str] = lambda text: "",
+    row_problem: Callable[[str], str] = lambda text: "",
 ) -> str:
     """
     Return the transcript with the most tokens among those that may exceed a limit, else the one with the most bytes.
@@ -470,7 +470,7 @@ def longest_text(
         parts (`list[Utterances]`): The rows of the corpora; at least one row.
         tokenizer (`PreTrainedTokenizer`): The tokenizer of the base.
         most_tokens (`float`): The limit.
-        text_problem (`Callable[[str], str]`, *optional*): The function that returns why a transcript is not trained
+        row_problem (`Callable[[str], str]`, *optional*): The function that returns why a transcript is not trained
             on; such a transcript is left out.
     """
     texts = pa.chunked_array([chunk for part in parts for chunk in _texts(part)], pa.string())
@@ -482,11 +482,11 @@ def longest_text(
         if sizes[index] <= max(most, most_tokens):
             break
         text = str(texts[index])
-        if text_problem(text):
+        if row_problem(text):
             continue
         if (count := len(tokenizer(text, add_special_tokens=False)["input_ids"])) > most:
             best, most = text, count
-    return best or next((text for index in by_size if not text_problem(text := str(texts[index]))), "")
+    return best or next((text for index in by_size if not row_problem(text := str(texts[index]))), "")
 
 
 def _texts(rows: Utterances) -> list[pa.Array]:

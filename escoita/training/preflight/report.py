@@ -180,7 +180,7 @@ def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: b
     yield from findings_of("base", load)
     processor = loaded.get("processor")
     marks = sorted(special_tokens_of(processor.tokenizer).values()) if processor else ()
-    problem = partial(family.text_problem, processor) if processor else None
+    problem = partial(family.row_problem, processor) if processor else None
     tokenizer = processor.tokenizer if processor else None
     yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, problem, tokenizer)
     if processor and sampled.clips:
@@ -196,7 +196,7 @@ def _find_model(
     from escoita.training.backends import untrained
 
     with stage("Building the model without its weights"):
-        model = untrained(recipe)
+        model = untrained(recipe, processor)
     yield from findings_of("trained", lambda: find_trainable(recipe, family, model))
     if accepted:
         with stage("Trying one step on a small copy"):
@@ -205,7 +205,7 @@ def _find_model(
     seconds = sampled.longest if sampled.all_known else family.max_audio_seconds
     short = _tokens(family, encode_longest(recipe, family, processor, Longest(seconds, "a", True), 1))
     limit = training_value(recipe, "max_length") or math.inf
-    text = longest_text(sampled.rows, processor.tokenizer, limit - short, partial(family.text_problem, processor))
+    text = longest_text(sampled.rows, processor.tokenizer, limit - short, partial(family.row_problem, processor))
     longest = Longest(seconds, text, sampled.all_known)
     rows = training_value(recipe, "per_device_train_batch_size")
     batch = encode_longest(recipe, family, processor, longest, rows)
