@@ -1,6 +1,8 @@
 # All targets install what they need into .venv; `make demo` requires only Python 3.11 or newer.
 PYTHON ?= python3
-RECIPE ?= quickstart-uzbek
+# gemma4, phi4, whisper or ctc; or RECIPE=quickstart-galician and so on
+FAMILY ?=
+RECIPE ?=
 # The size of the libraries as pip downloads them, measured with the CPU build of torch.
 DOWNLOAD := 0.5 GB (several GB if pip selects a CUDA build of torch)
 # user/name: `make demo REPO=user/name` publishes to the Hub with the token that `hf auth login` stores.
@@ -23,7 +25,7 @@ BIN := .venv/bin
 	touch $@
 
 demo: .venv/installed
-	$(BIN)/escoita demo --recipe $(RECIPE) --port $(PORT) $(if $(REPO),--repo $(REPO)) $(if $(filter 0,$(SERVE)),--no-serve)
+	$(BIN)/escoita demo $(FAMILY) $(if $(RECIPE),--recipe $(RECIPE)) --port $(PORT) $(if $(REPO),--repo $(REPO)) $(if $(filter 0,$(SERVE)),--no-serve)
 
 # Before a commit: both.
 check: lint test
@@ -57,7 +59,9 @@ test-browser: .venv/installed-dev
 
 test-demo: .venv/installed-dev
 	$(MAKE) demo SERVE=0
-	$(MAKE) demo SERVE=0 RECIPE=quickstart-galician
+	$(MAKE) demo SERVE=0 FAMILY=phi4
+	$(MAKE) demo SERVE=0 FAMILY=whisper
+	$(MAKE) demo SERVE=0 FAMILY=ctc
 	$(BIN)/python -m pytest -m demo
 
 # Unsloth requires older versions than constraints.txt, and torchvision, whose wheel requires the CUDA build of torch; a CPU

@@ -40,7 +40,13 @@ BEFORE_LORA = 0.75  # share of the steps before the speech LoRA is added, for a 
 
 
 def train(
-    pupil: Pupil, bank: list[Utterance], unseen: list[Utterance], steps: int, batch_size: int, learning_rate: float
+    pupil: Pupil,
+    bank: list[Utterance],
+    unseen: list[Utterance],
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    warm_up: float,
 ):
     """
     Train a base, and print the error rates on unseen voices every 1,000 steps.
@@ -62,7 +68,7 @@ def train(
         for group in optimizer.param_groups:
             decay = 0.03 + 0.485 * (1 + math.cos(math.pi * step / steps))
             group["lr"] = learning_rate * min(1, (step + 1) / 150) * decay
-        loss = pupil.loss(utterances, warm_up=step + 1 <= WARM_UP * steps)
+        loss = pupil.loss(utterances, warm_up=step + 1 <= warm_up * steps)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(pupil.model.parameters(), 1.0)
@@ -78,6 +84,9 @@ def build(
     family: Annotated[
         Literal["gemma4", "phi4", "whisper", "ctc"], typer.Option(help="Model family of the base.")
     ] = "gemma4",
+    start: Annotated[
+        Path | None, typer.Option(help="Stored base to train further, from the first step with both losses.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder (default: quickstart/<family>).")] = None,
     utterances: Annotated[int, typer.Option(help="Number of synthesized training utterances.")] = 80_000,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 13_000,
@@ -91,11 +100,14 @@ def build(
     torch.set_num_threads(threads)
     np.random.seed(seed)  # noqa: NPY002 - the encoder of Phi-4 uses this generator in training
     pupil = PUPILS[family](seed)
+    if start:
+        stored = type(pupil.model).from_pretrained(start, dtype=torch.float32)
+        pupil.model.load_state_dict(stored.state_dict())
     bank = build_bank(utterances, VOICES, seed, pupil.frames_of, threads)
     unseen = build_bank(400, UNSEEN_VOICES, seed + 10_000_000, pupil.frames_of, threads)
     print(f"{len(bank)} utterances in {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
 
-    adapted = train(pupil, bank, unseen, steps, batch_size, learning_rate)
+    adapted = train(pupil, bank, unseen, steps, batch_size, learning_rate, 0.0 if start else WARM_UP)
     print("unseen WER {:.3f}, CER {:.3f}".format(*pupil.error_rates(unseen)), flush=True)
     model = pupil.model
     if adapted is not None:

@@ -86,12 +86,18 @@ def build_model(processor: WhisperProcessor, hidden: int = 96, seed: int = 0) ->
         eos_token_id=end,
         pad_token_id=end,
         decoder_start_token_id=tokenizer.convert_tokens_to_ids(START),
+        mask_time_prob=0.1,
+        mask_feature_prob=0.1,
+        mask_feature_length=8,
         suppress_tokens=None,
         begin_suppress_tokens=None,
     )
     torch.manual_seed(seed)
     model = WhisperForConditionalGeneration(config)
     model.generation_config = generation_config(tokenizer, config)
+    # Fine-tuning with a small corpus needs both, which the untrained model does not: its layers were built without.
+    model.config.dropout = 0.1
+    model.config.apply_spec_augment = True
     return initialize(model)
 
 

@@ -16,11 +16,18 @@ from escoita.resources import resource
 from escoita.utils.processes import say
 
 
-RECIPES = ("quickstart-uzbek", "quickstart-galician")
+# family: recipe
+RECIPES = {
+    "gemma4": "quickstart-uzbek",
+    "phi4": "quickstart-galician",
+    "whisper": "quickstart-whisper",
+    "ctc": "quickstart-ctc",
+}
 
 
 def demo(
-    recipe: Annotated[str, typer.Option(help=f"Quick start: {' or '.join(RECIPES)}.")] = RECIPES[0],
+    family: Annotated[str | None, typer.Argument(help=f"Family of the tiny model: {', '.join(RECIPES)}.")] = None,
+    recipe: Annotated[str | None, typer.Option(help=f"The same by recipe: {', '.join(RECIPES.values())}.")] = None,
     repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.", callback=repository)] = None,
     serve: Annotated[bool, typer.Option(help="Serve the Gradio page at the end.")] = True,
     port: Annotated[int | None, typer.Option(help="Port of the page (default: 7860, or the next free one).")] = None,
@@ -29,9 +36,7 @@ def demo(
     """Train and evaluate a tiny model, write its card, and serve it, in a few minutes on a CPU."""
     from escoita.recipe.schema import load_recipe
 
-    if recipe not in RECIPES:
-        raise typer.BadParameter(f"use one of {', '.join(RECIPES)}", param_hint="--recipe")
-    path = unpack(recipe)
+    path = unpack(chosen(family, recipe))
     run = Path(load_recipe(path, overrides).run_path)
     with without_next_commands():
         train(recipe=path, overrides=overrides)
@@ -43,13 +48,29 @@ def demo(
         space_run(run=run, port=port)
 
 
+def chosen(family: str | None, recipe: str | None) -> str:
+    """
+    Return the name of the recipe that the arguments select, by default that of Gemma 4.
+
+    Raises:
+        typer.BadParameter: An argument has an unknown value, or the two select different recipes.
+    """
+    if family is not None and family not in RECIPES:
+        raise typer.BadParameter(f"use one of {', '.join(RECIPES)}", param_hint="FAMILY")
+    if recipe is not None and recipe not in RECIPES.values():
+        raise typer.BadParameter(f"use one of {', '.join(RECIPES.values())}", param_hint="--recipe")
+    if family and recipe and RECIPES[family] != recipe:
+        raise typer.BadParameter(f"leave it out; {family} is {RECIPES[family]}", param_hint="--recipe")
+    return recipe or RECIPES[family or "gemma4"]
+
+
 def unpack(name: str) -> Path:
     """
     Return the recipe of a quick start; outside of a checkout, first copy it with its base and corpora into the
     current folder.
 
     Args:
-        name (`str`): The name of the quick start, one of [`RECIPES`].
+        name (`str`): The name of the quick start, a value of [`RECIPES`].
     """
     from escoita.recipe.schema import load_recipe
 
