@@ -1,4 +1,4 @@
-"""Write encoders of the original classes with random weights, without a head and a tokenizer, as they are published."""
+"""Write encoders of the original classes with random weights, without head and tokenizer, as they are published."""
 
 from pathlib import Path
 from typing import Any
