@@ -12,7 +12,7 @@ from escoita.evaluation.predictions import predictions_path, public_ids, read_pr
 from escoita.metrics.normalizers import normalizer
 from escoita.metrics.primary import metric_name
 from escoita.metrics.wer import character_edits, word_edits
-from escoita.models.families import BY_MODEL_TYPE, EXPERIMENTAL
+from escoita.models.families import BY_MODEL_TYPE, EXPERIMENTAL, base_license
 from escoita.recipe.schema import Lora, Modules, Recipe
 from escoita.records.data import DataRecord, Pair
 from escoita.records.evaluation import ADAPTER_SYSTEM, EvaluationRecord, Metric
@@ -259,11 +259,14 @@ def alternatives(expression: str) -> list[str]:
 def turns(recipe: Recipe, training: TrainingRecord) -> list[tuple[str, str]]:
     """Return the turns of the training conversation with their content, as Markdown for a table."""
     prompt = recipe.prompt
+    info = BY_MODEL_TYPE.get(training.family)
+    if info and info.noun == "a CTC model":
+        adapter = [("language adapter", code_cell(training.target_lang))] if training.target_lang else []
+        return [("encoder", "the audio"), *adapter, ("head", "the characters of the normalized transcript")]
     if (code := training.language_token) is not None:
         token = code if code == "none" else code_cell(f"<|{code}|>")
         return [("encoder", "the audio"), ("language token", token), ("decoder", "the transcript")]
     system = [("system", code_cell(prompt.system))] if prompt.system else []
-    info = BY_MODEL_TYPE.get(training.family)
     if info and info.user_prompt_begins_answer:
         return [*system, ("user", "the audio"), ("assistant", f"{code_cell(prompt.user)}, then the transcript")]
     if "<|audio" in prompt.user:
@@ -280,11 +283,26 @@ def parameters(training: TrainingRecord) -> str:
     return f"{parts}, of {thousands(training.parameters)} in total"
 
 
-def kind(recipe: Recipe) -> str:
-    """Return the model type."""
+def kind(recipe: Recipe, family: str) -> str:
+    """Return the model type, for a method and the name of a model family in the record."""
+    info = BY_MODEL_TYPE.get(family)
+    noun = info.noun if info else "an audio language model"
     if isinstance(recipe.method, Modules):
-        return "adapter for an audio language model (fully fine-tuned modules)"
-    return "LoRA adapter for an audio language model"
+        return f"adapter for {noun} (fully fine-tuned modules)"
+    return f"LoRA adapter for {noun}"
+
+
+def base_terms(recipe: Recipe, training: TrainingRecord) -> str:
+    """Return the obligations of the license of the base: those of the recipe, or that it is not for commercial use."""
+    if recipe.card.base_terms:
+        return recipe.card.base_terms
+    license_id = base_license(training.base, training.family)
+    if not license_id.startswith("cc-by-nc"):
+        return ""
+    return (
+        f"The base model is licensed under {license_id.upper().removesuffix('-4.0')} 4.0: name its authors, and use"
+        " it, and this adapter with it, for no commercial purpose."
+    )
 
 
 def trained_with(training: TrainingRecord) -> list[str]:

@@ -137,6 +137,9 @@ def _without_adapter(
     model: str, language: str | None, prompt: str | None, system: str | None, revision: str | None
 ) -> ModelSource:
     family = family_for_evaluation(model, revision)
+    if not family.transcribes_alone:
+        problem = "a pretrained encoder without a head cannot transcribe"
+        raise EscoitaError(problem, path=model, hint="name an adapter, or fine-tune it first")
     if file_if_any(model, "escoita.json", revision):  # `escoita merge` wrote it
         changed = any(value is not None for value in (language, prompt, system))
         known = adapter_record(model, revision)

@@ -287,6 +287,9 @@ class Engine:
             if name is not None and name not in self._transcribers:
                 hint = f"use one of {', '.join(self._transcribers)}" if self._transcribers else None
                 raise EscoitaError("not offered here", key="adapter", value=name, hint=hint)
+        if adapter is None and not self._transcriber.family.transcribes_alone:
+            hint = f"use one of {', '.join(self.adapters.sources)}" if self.adapters.sources else None
+            raise EscoitaError("the base cannot transcribe without an adapter", key="adapter", hint=hint)
         transcriber = self._transcriber if prompt is None else self._transcribers[prompt]
         transcriber = _in_language(transcriber, language)
         if adapter is not None:

@@ -405,4 +405,22 @@ FAMILIES = (
         **_CTC_FAMILY,
     ),
 )
+# The licenses of further bases of a family, by the beginning of the name of their repository.
+LICENSES = {"facebook/mms-": "cc-by-nc-4.0"}
+
+
+def base_license(base: str, family: str) -> str:
+    """
+    Return the license of a base; empty if it is not recorded here.
+
+    Args:
+        base (`str`): The repository or folder of the base.
+        family (`str`): The name of its family in records.
+    """
+    known = next((license_id for name, license_id in LICENSES.items() if base.startswith(name)), None)
+    info = BY_MODEL_TYPE.get(family)
+    stated = info.license if info and (base in info.bases or family == "mms") else ""
+    return known or stated
+
+
 BY_MODEL_TYPE = {model_type: info for info in FAMILIES for model_type in info.model_types}

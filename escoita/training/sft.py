@@ -245,12 +245,10 @@ def make_datasets(setup: Setup, processor: Any) -> Datasets:
     recipe, arguments, longest = setup.recipe, setup.arguments, setup.family.max_audio_seconds
     splits = ["train"] if arguments.eval_strategy == "no" else ["train", "validation"]
     marks = sorted(special_tokens_of(processor.tokenizer).values())
-    problem: Callable[[str, float], str] = partial(setup.family.row_problem, processor)
-    normalize = training_text(normalizer(recipe.eval.normalizer))
-    if setup.family.own_vocabulary:
-        problem = lambda text, seconds: setup.family.row_problem(processor, normalize(text), seconds)  # noqa: E731
+    problem = row_problem(setup.family, processor, recipe.eval.normalizer)
     gathered = main_first(lambda: clips_by_split(recipe, splits, longest, marks, problem), setup.processes)
     if setup.family.own_vocabulary:
+        normalize = training_text(normalizer(recipe.eval.normalizer))
         gathered = {split: with_texts(corpora, normalize) for split, corpora in gathered.items()}
         setup.family.learn_vocabulary(processor, everything(gathered["train"]).each("text"))
         tokens = processor.tokenizer.get_vocab()
@@ -550,6 +548,24 @@ def in_one_form(gathered: Gathered) -> Gathered:
             say(f"{name}: the characters of {changed:,} of {len(rows):,} transcripts were composed (Unicode NFC)")
         result[name] = (usable, rejected)
     return result
+
+
+def row_problem(family: "TrainableFamily", processor: Any, name: str) -> Callable[[str, float], str]:
+    """
+    Return the function that returns why a clip with a transcript and a length cannot be trained on.
+
+    Args:
+        family ([`TrainableFamily`]): The family of the base.
+        processor (`ProcessorMixin`): The processor of the family.
+        name (`str`): The name of the normalizer, which is applied if adapters have their own vocabulary.
+    """
+    if not family.own_vocabulary:
+        return partial(family.row_problem, processor)
+    from escoita.metrics.normalizers import normalizer
+    from escoita.models.ctc_vocabulary import training_text
+
+    normalize = training_text(normalizer(name))
+    return lambda text, seconds: family.row_problem(processor, normalize(text), seconds)
 
 
 def with_texts(gathered: Gathered, change: Callable[[str], str]) -> Gathered:

@@ -19,7 +19,9 @@ from escoita.data.readers import read_corpus
 from escoita.data.rows import SCHEMA, Rejected, Utterance, Utterances
 from escoita.data.token_lengths import over_limit
 from escoita.errors import AudioError
+from escoita.metrics.normalizers import normalizer
 from escoita.models import family_of
+from escoita.models.ctc_vocabulary import training_text, unknown_characters, unknown_line
 from escoita.models.loading import skip_list
 from escoita.models.trainable import IGNORED, TrainableFamily
 from escoita.recipe.schema import Corpus, Recipe
@@ -56,6 +58,9 @@ def find_prompt(recipe: Recipe, family: TrainableFamily, processor: Any, clip: U
     ((tokens, labels),) = family.rows(batch)
     trained = sum(label != IGNORED for label in labels)
     found = f"{len(tokens)} tokens for {clip.audio_seconds:.1f} s, of which {trained} carry loss"
+    if family.own_vocabulary:
+        yield Finding("ok", "target", found, details=("".join(processor.tokenizer.convert_ids_to_tokens(tokens)),))
+        return
     names = processor.tokenizer.convert_ids_to_tokens(tokens)
     shown = written(names, [label != IGNORED for label in labels], processor.tokenizer.convert_tokens_to_string)
     details = (f"the text in {TRAINED[0]} {TRAINED[1]} carries loss:", *shown.split("\n"))
@@ -311,6 +316,7 @@ def find_corpora(
     trained: Sampled,
     row_problem: Callable[[str, float], str] | None = None,
     tokenizer: Any = None,
+    tested: list[Utterances] | None = None,
 ) -> Iterator[Finding]:
     """
     Read all rows of each corpus, and decode some of its clips.
@@ -323,6 +329,7 @@ def find_corpora(
         row_problem (`Callable[[str, float], str]`, *optional*): See [`~escoita.data.clips.check_clips`].
         tokenizer (`PreTrainedTokenizer`, *optional*): The tokenizer of the base, if it is known; all transcripts are
             compared with `eval.max_new_tokens`.
+        tested (`list[Utterances]`, *optional*): The list that receives the rows of the test corpora.
     """
     validated = "eval_strategy" not in recipe.training or training_value(recipe, "eval_strategy") != "no"
     read = {"train", "validation"} if validated else {"train"}
@@ -333,6 +340,8 @@ def find_corpora(
             problem = row_problem if split != "test" else None
             about = f"{split} {corpus.name}"
             found = findings_of(about, partial(_find_corpus, about, corpus, recipe, limit, marks, into, problem))
+            if tested is not None and split == "test":
+                tested += into.rows
             if tokenizer is not None and into.rows:
                 rows = into.rows[-1]
                 found += findings_of(
@@ -433,6 +442,35 @@ def known_seconds(rows: Utterances) -> np.ndarray:
         return stated
     measured = cached_seconds(rows)
     return np.where(np.isnan(measured), stated, measured)
+
+
+def find_vocabulary(
+    recipe: Recipe, family: TrainableFamily, processor: Any, trained: Sampled, tested: Sequence[Utterances]
+) -> Iterator[Finding]:
+    """
+    Build the vocabulary of the training transcripts, and compare the references of the test with it.
+
+    Args:
+        recipe ([`Recipe`]): The recipe, with the normalizer.
+        family ([`TrainableFamily`]): The family of the base, whose adapters have their own vocabulary.
+        processor (`ProcessorMixin`): The processor of the base, which gets the vocabulary.
+        trained ([`Sampled`]): The sample of the training split, whose transcripts are normalized.
+        tested (`Sequence[Utterances]`): The rows of the test corpora.
+    """
+    normalize = training_text(normalizer(recipe.eval.normalizer))
+    trained.clips = [replace(clip, text=normalize(clip.text)) for clip in trained.clips]
+    trained.rows = [
+        rows.with_texts({index: normalize(text) for index, text in enumerate(rows.each("text"))})
+        for rows in trained.rows
+    ]
+    family.learn_vocabulary(processor, (text for rows in trained.rows for text in rows.each("text")))
+    tokens = processor.tokenizer.get_vocab()
+    characters = "".join(token for token in tokens if len(token) == 1)
+    yield Finding("ok", "vocabulary", f"{len(tokens)} tokens of the training transcripts", details=(characters,))
+    texts = (normalize(text) for rows in tested for text in rows.each("text"))
+    if line := unknown_line(unknown_characters(texts, tokens)):
+        advice = "correct the transcripts, use another eval.normalizer, or train on clips with them"
+        yield Finding("warning", "vocabulary", f"test: {line}", advice)
 
 
 def find_tokens(family: TrainableFamily, processor: Any, clips: Sequence[Utterance]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from escoita.data.rows import Utterances
 from escoita.errors import EscoitaError
 from escoita.models import family_of
 from escoita.models.base import Family, special_tokens_of
@@ -44,6 +45,7 @@ from escoita.training.preflight.model import (
     find_tokens,
     find_trainable,
     find_trial,
+    find_vocabulary,
     longest_text,
 )
 from escoita.utils.formatting import visible
@@ -177,6 +179,8 @@ def _family(recipe: Recipe, about: Base) -> tuple[TrainableFamily | None, str]:
 
 def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: bool) -> Iterator[Finding]:
     """Run the checks that need the processor and the configuration of the base."""
+    from escoita.training.sft import row_problem
+
     loaded: dict[str, Any] = {}
     sampled = Sampled()
 
@@ -190,10 +194,16 @@ def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: b
     yield from findings_of("base", load)
     processor = loaded.get("processor")
     marks = sorted(special_tokens_of(processor.tokenizer).values()) if processor else ()
-    problem = partial(family.row_problem, processor) if processor else None
-    tokenizer = processor.tokenizer if processor else None
-    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, problem, tokenizer)
+    problem = row_problem(family, processor, recipe.eval.normalizer) if processor else None
+    tokenizer = processor.tokenizer if processor and family.token_limit else None
+    tested: list[Utterances] = []
+    yield from find_corpora(recipe, family.max_audio_seconds, marks, sampled, problem, tokenizer, tested)
     if processor and sampled.clips:
+        if family.own_vocabulary:
+            found = findings_of("vocabulary", lambda: find_vocabulary(recipe, family, processor, sampled, tested))
+            yield from found
+            if any(finding.mark == "refusal" for finding in found):
+                return
         clip = min(sampled.clips, key=lambda clip: clip.audio_seconds)  # the shortest, so that it can be read
         yield from findings_of("prompt", lambda: find_prompt(recipe, family, processor, clip))
         yield from findings_of("tokens", lambda: find_tokens(family, processor, sampled.clips))
