@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Write encoders of the original classes with random weights, without a head and a tokenizer, as published ones."""
-=======
 """Write encoders of the original classes with random weights, without head and tokenizer, as they are published."""
->>>>>>> h-ctc
 
 from pathlib import Path
 from typing import Any
