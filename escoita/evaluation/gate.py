@@ -178,7 +178,7 @@ def gate(new: Path, old: Path, max_wer: float | None = None, max_forgetting: flo
         if each.wer > 1 and ours.primary == "wer"
     ]
     sides = dict(zip(("new", "old"), records, strict=True))
-    notes += [*_of_other_bases(sides), *_of_other_decoding(sides)]
+    notes += [*_of_other_bases(sides), *_of_other_decoding(sides), *_of_other_metrics(sides)]
     only = _only(ours, theirs, ours.primary), _only(theirs, ours, ours.primary)
     forgetting = max_forgetting, tuple(records[0].retention)
     return Gate(title, compared, *only, max_wer, tuple(failed), tuple(notes), *forgetting, ours.primary)
@@ -213,6 +213,13 @@ def _of_other_decoding(records: Mapping[str, EvaluationRecord]) -> Iterator[str]
     if len(set(found.values())) > 1:
         sides = ", ".join(f"{text} in {_named(name)}" for name, text in found.items())
         yield line(f"The decoding differs: {sides}.")
+
+
+def _of_other_metrics(records: Mapping[str, EvaluationRecord]) -> Iterator[str]:
+    """Yield a note if the primary metrics differ; that of the new evaluation decides."""
+    if len({record.primary for record in records.values()}) > 1:
+        sides = ", ".join(f"{metric_name(record.primary)} in {_named(name)}" for name, record in records.items())
+        yield line(f"The primary metrics differ: {sides}. The comparison is by {metric_name(records['new'].primary)}.")
 
 
 def _limit(max_new_tokens: int | None) -> str:

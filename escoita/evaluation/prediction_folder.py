@@ -83,7 +83,7 @@ def read_folder(
     for corpus in corpora if corpora is not None else found or [""]:
         if corpus not in found:
             raise MissingPredictionsError(path=folder / corpus)
-    names = {name for files in found.values() for name in files}
+    names = sorted({name for files in found.values() for name in files})
     systems_found = [_described([files[name] for files in found.values() if name in files]) for name in names]
     described = {system.name: system for system in sorted(systems_found, key=_rank)}
     read = []

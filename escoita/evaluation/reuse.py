@@ -13,6 +13,7 @@ from escoita.errors import RecordError
 from escoita.evaluation.predictions import predictions_path, read_predictions
 from escoita.evaluation.request import EvaluationData, SystemSpec, transcribes
 from escoita.hub.files import weights_digest
+from escoita.utils.files import sha256
 from escoita.utils.processes import device, device_name
 
 
@@ -51,6 +52,7 @@ def reuse_keys(systems: Sequence[SystemSpec], tests: Mapping[str, EvaluationData
             # The commit of a repository, whose weights may not be downloaded yet, determines them.
             "base": [base.name, base.revision] if base.revision else base.digest(),
             "adapter": weights_digest(system.adapter) if system.adapter else None,
+            "files": [_digests_in(folder) for folder in (base.name, system.adapter) if folder],
             "names": [system.name, system.adapter_name, base.expected_sha256],
             "settings": system.generation_settings.model_dump(),
             "decoding": [system.own_limit, system.num_beams, system.dtype],
@@ -61,6 +63,12 @@ def reuse_keys(systems: Sequence[SystemSpec], tests: Mapping[str, EvaluationData
             content = json.dumps([model, corpus, surroundings])
             keys[system.name, name] = hashlib.sha256(content.encode()).hexdigest()
     return keys
+
+
+def _digests_in(source: str) -> list[tuple[str, str]]:
+    """Return the digests of configuration, tokenizer and chat template in a folder; empty for a repository."""
+    paths = sorted(path for path in Path(source).glob("*") if path.suffix in (".json", ".jinja", ".txt", ".model"))
+    return [(path.name, sha256(path)) for path in paths]
 
 
 def _digest_of(clips: Utterances) -> str:

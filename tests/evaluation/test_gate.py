@@ -67,6 +67,13 @@ def test_another_decoding_is_noted(tmp_path: Path) -> None:
     assert "energy" in note
 
 
+def test_another_primary_metric_is_noted(tmp_path: Path) -> None:
+    old, new = evaluated(tmp_path / "old", a=rows(3)), evaluated(tmp_path / "new", a=rows(3))
+    score(new.parent, "raw", 100, primary="cer").write(new)
+    (note,) = gate(new, old).notes
+    assert "CER in the new evaluation" in note and "WER in the old evaluation" in note
+
+
 def without_predictions(*records: Path) -> None:
     for record in records:
         for path in record.parent.glob("*/*.parquet"):

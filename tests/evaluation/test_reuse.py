@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,13 @@ def test_changed_conditions_are_transcribed_again(evaluate: Evaluate, whisper: S
     audio.write_bytes(b"another")
     assert evaluate([whisper], tests) == ["whisper"]
     assert evaluate([whisper], {"clips": data_of(["ola", "deica"], audio=str(audio))}) == ["whisper"]
+
+
+def test_a_changed_configuration_of_a_folder_is_noticed(evaluate: Evaluate, whisper: SystemSpec) -> None:
+    evaluate([whisper])
+    path = Path(whisper.base, "generation_config.json")
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"length_penalty": 0.5}), "utf-8")
+    assert evaluate([whisper]) == ["whisper"]
 
 
 def test_predictions_of_another_version_are_not_used(

@@ -314,6 +314,8 @@ def evaluation_differences(
         # An evaluation by escoita 0.1.0 had the WER, and its later scoring the metric of the recipe.
         metrics = first.primary, evaluation.primary
         pairs["primary"] = (recipe.primary, recipe.primary if recipe.primary in metrics else evaluation.primary)
+    elif evaluation.primary != "wer":
+        yield f"primary: {evaluation.primary} in results.json, but escoita 0.1.0 had the WER only"
     yield from differing(pairs, "recipe.yaml", "results.json")
     yield from _token_limits(recipe, evaluation)
     yield from _beams(recipe, evaluation)

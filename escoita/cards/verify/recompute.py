@@ -24,6 +24,8 @@ TOLERANCE = 1e-9
 # More resamples need hours and all memory, and are not more accurate.
 MOST_RESAMPLES = 100_000
 RESULTS = "eval/results.json"
+# The longest value in a line; values of a repository may have any length.
+MOST_CHARACTERS = 100
 # Keys that identify the members of a list in a record.
 _NAMES = ("name", "system", "other", "value")
 
@@ -127,7 +129,8 @@ def differences(published: Any, counted: Any, where: str = "") -> Iterator[str]:
     """
     if isinstance(published, dict) and isinstance(counted, dict):
         for key in dict.fromkeys([*published, *counted]):
-            yield from differences(published.get(key), counted.get(key), f"{where}.{key}" if where else str(key))
+            name = _shown(key)
+            yield from differences(published.get(key), counted.get(key), f"{where}.{name}" if where else name)
     elif isinstance(published, list) and isinstance(counted, list):
         if len(published) != len(counted):
             yield f"{where}: {len(published)} published, {len(counted)} recomputed"
@@ -135,7 +138,7 @@ def differences(published: Any, counted: Any, where: str = "") -> Iterator[str]:
         for place, (ours, theirs) in enumerate(zip(published, counted, strict=True)):
             yield from differences(ours, theirs, f"{where}.{_name(ours, place)}")
     elif not same(published, counted):
-        yield f"{where}: {_text(published)} published, {_text(counted)} recomputed"
+        yield f"{where}: {_shown(published)} published, {_shown(counted)} recomputed"
 
 
 def differing(pairs: Mapping[str, tuple[Any, Any]], first: str, second: str) -> Differences:
@@ -146,7 +149,8 @@ def differing(pairs: Mapping[str, tuple[Any, Any]], first: str, second: str) -> 
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else str(value)[:80]
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 def same(published: Any, counted: Any) -> bool:
@@ -161,11 +165,7 @@ def same(published: Any, counted: Any) -> bool:
 
 def _name(member: Any, place: int) -> str:
     named = [str(member[key]) for key in _NAMES if key in member] if isinstance(member, Mapping) else []
-    return named[0] if named else str(place)
-
-
-def _text(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+    return _shown(named[0]) if named else str(place)
 
 
 def requested_references(references: Sequence[str]) -> dict[str, Path]:

@@ -176,3 +176,10 @@ def test_the_prompt_of_every_family_is_rendered_as_in_training_or_not_checked(
     main_system = name in ("gemma4", "phi4", "voxtral")  # the other templates are written for the tests
     expected = ("differs" if changed else "holds") if main_system else "cannot be proven"
     assert found.verdict == expected, found
+
+
+def test_a_record_of_version_0_1_0_has_no_other_primary_metric() -> None:
+    record = evaluation()
+    assert record.is_of_0_1 and not [line for line in evaluation_differences(recipe(), record) if "primary" in line]
+    forged = record.model_copy(update={"primary": "cer"})
+    assert [line for line in evaluation_differences(recipe(), forged) if line.startswith("primary: ")]

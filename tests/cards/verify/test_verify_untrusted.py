@@ -108,6 +108,15 @@ def test_record_with_impossible_settings_is_one_line(
     assert check.verdict == "differs" and line in check.lines[0]
 
 
+def test_long_values_of_records_are_shortened(run: RunDirectory, tmp_path: Path) -> None:
+    files = published(run)
+    record = json.loads(files[RESULTS])
+    record["corpora"][0]["language"] = "x" * 100_000
+    record["systems"][0]["decoding"]["penalties"] = {"y" * 100_000: 1.0}
+    check = checked(tmp_path / "there", files | {RESULTS: json.dumps(record).encode()})[RESULTS]
+    assert len(check.lines) == 2 and all(len(line) < 500 for line in check.lines)
+
+
 @pytest.mark.parametrize(("name", "what"), [("adapter_config.json", "consistency"), ("recipe.yaml", "recipe.yaml")])
 def test_deeply_nested_files_are_reported_in_one_line(run: RunDirectory, tmp_path: Path, name: str, what: str) -> None:
     check = checked(tmp_path / "there", published(run) | {name: b"[" * 20_000})[what]
