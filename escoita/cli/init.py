@@ -52,7 +52,7 @@ class ExistingFileError(EscoitaError):
 
 def init(
     source: Annotated[str, typer.Argument(help="Folder, table or archive, or dataset of the Hub (user/name).")],
-    language: Annotated[str, typer.Option("--language", help="Language of the transcripts (ISO 639 code).")],
+    language: Annotated[str, typer.Option("--language", help="Language of the transcripts, such as gl or uz-Latn.")],
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the recipe, NAME.yaml (default: that of the folder).")
     ] = None,
@@ -156,7 +156,7 @@ def split(
         Path | None, typer.Option(help="Manifest with the splits, .jsonl (default: NAME-splits.jsonl next to it).")
     ] = None,
     language: Annotated[
-        str | None, typer.Option("--language", help="Language (ISO 639 code), for tables that are not in UTF-8.")
+        str | None, typer.Option("--language", help="Language, such as uz-Latn, for tables that are not in UTF-8.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the splits.", min=0)] = 3407,
     columns: ColumnOption = None,

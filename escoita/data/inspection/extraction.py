@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tarfile
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
@@ -97,9 +98,20 @@ def extract_tar(archives: list[Path], folder: Path) -> Found | None:
         CorpusError: An archive is damaged, has a path outside of its folder, or is far larger when unpacked; or the
             folder exists.
     """
+    make_folder(folder)
+    found = None
+    try:
+        found = _extracted(archives, folder)
+    finally:
+        if found is None or not found.rows:
+            shutil.rmtree(folder)
+    return found if found.rows else None
+
+
+def _extracted(archives: list[Path], folder: Path) -> Found:
+    """Unpack archives into a folder that exists."""
     found = Found("WebDataset archives")
     number = 0
-    make_folder(folder)
     for archive in archives:
         samples: dict[str, dict[str, bytes | Path]] = defaultdict(dict)
         most_bytes, declared = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
@@ -131,7 +143,7 @@ def extract_tar(archives: list[Path], folder: Path) -> Found | None:
         split = next(filter(None, map(split_name, (archive.stem, archive.parent.name))), "")
         for row, (key, parts) in enumerate(samples.items(), start=1):
             _add_sample(found, archive, row, key, parts, split)
-    return found if found.rows else None
+    return found
 
 
 def _add_sample(found: Found, archive: Path, row: int, name: str, parts: dict[str, bytes | Path], split: str) -> None:

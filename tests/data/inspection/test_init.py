@@ -187,6 +187,7 @@ def test_archives_cannot_write_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(MemberPathError) as caught:
         inspect(str(archive), "uz", tmp_path / "out")
     assert caught.value.member == "../../evil.wav" and not (tmp_path.parent / "evil.wav").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_archives_that_grow_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
