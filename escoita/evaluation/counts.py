@@ -14,13 +14,14 @@ from escoita.evaluation.errors import HashedReferencesError, OtherPredictionsErr
 from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 from escoita.evaluation.predictions import counts_path, hashed, parquet
 from escoita.metrics.error_types import FAULTS, find_faults
-from escoita.metrics.normalizers import UNNORMALIZED, normalizer, word_changes
+from escoita.metrics.normalizers import UNNORMALIZED, mark_changes, normalizer, word_changes
 from escoita.metrics.wer import character_edits, word_edits
 from escoita.recipe.schema import Corpus, Name
 from escoita.records.evaluation import METRICS, Slice
 from escoita.records.training import RecordModel
 from escoita.utils.files import write_atomically
 from escoita.utils.limits import TRANSCRIPT_CHARACTERS
+from escoita.utils.processes import say
 from escoita.utils.untrusted import opened_parquet
 
 
@@ -169,6 +170,12 @@ def count_utterances(corpus: CorpusPredictions, normalizer_name: str, compose: b
         columns |= {("faults", fault, system): rows for fault, rows in found.items()}
     changes = zip(CHANGES, _changes(forms["raw"], forms.get("normalized", forms["raw"])), strict=True)
     return columns | {("references", change): rows for change, rows in changes}
+
+
+def warn_of_marks(corpus: str, references: Iterable[str]) -> None:
+    """Print how many words of a corpus the normalizer `basic` splits at combining marks, if there are any."""
+    if (marks := mark_changes(references)).words:
+        say(f"{corpus}: {marks}; use --normalizer unicode")
 
 
 def write_counts(folder: Path, corpora: Iterable[Corpus], normalizer_name: str) -> None:

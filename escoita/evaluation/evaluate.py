@@ -8,7 +8,7 @@ share the work, each of them calls every step.
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from escoita.data.report import write_survey
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.compare import copy_earlier_predictions
-from escoita.evaluation.counts import write_counts
+from escoita.evaluation.counts import warn_of_marks, write_counts
 from escoita.evaluation.predict import JOURNAL, resolve_bases, transcribe_all
 from escoita.evaluation.predictions import predictions_path
 from escoita.evaluation.report.render import write_report
@@ -33,7 +33,6 @@ from escoita.evaluation.request import (
 )
 from escoita.evaluation.shards import WHOLE, Shard, merge_all
 from escoita.hub.files import adapter_record, cached_file
-from escoita.metrics.normalizers import mark_changes
 from escoita.metrics.primary import primary_metric
 from escoita.models import family_for_evaluation
 from escoita.models.trained_prompt import check_prompt, trained_processor
@@ -41,7 +40,7 @@ from escoita.recipe.schema import Baseline, Corpus, Evaluation
 from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EARLIER, PROBES, EvaluationRecord
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
-from escoita.utils.processes import PROCESS_TIMEOUT, is_main_process, locked, main_first, main_only, say
+from escoita.utils.processes import PROCESS_TIMEOUT, is_main_process, locked, main_first, main_only
 
 
 if TYPE_CHECKING:
@@ -320,19 +319,13 @@ def score_predictions(setup: Setup) -> EvaluationRecord:
             for path in set((out / corpus).glob("predictions*.parquet")) - expected:
                 path.unlink()
         if settings.normalizer == "basic":
-            _warn_of_marks(setup.tests)
+            for name, test in setup.tests.items():
+                warn_of_marks(name, test.clips.each("text"))
         language = setup.systems[0].generation_settings.language
         primary = primary_metric(settings.primary, language)
         return score(out, settings.normalizer, settings.resamples, list(setup.tests), primary=primary)
 
     return main_only(compute, setup.state)
-
-
-def _warn_of_marks(tests: Mapping[str, EvaluationData]) -> None:
-    """Print how many words of each corpus the normalizer `basic` splits at combining marks."""
-    for name, test in tests.items():
-        if (marks := mark_changes(test.clips.each("text"))).words:
-            say(f"{name}: {marks}; use --normalizer unicode")
 
 
 def write_results(setup: Setup, record: EvaluationRecord) -> None:

@@ -50,6 +50,15 @@ def test_the_first_settings_are_kept_until_they_are_used_again(folder: Path) -> 
     assert rescored(folder, "raw", 100) == before
 
 
+def test_words_that_basic_splits_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(tmp_path, [("नमस्ते दुनिया", "नमस्ते", "दुनिया")] * 3, language="hi")
+    score(tmp_path, "unicode", 100).write(tmp_path / "results.json")
+    rescored(tmp_path, "basic")
+    assert "6 of 6 words" in capsys.readouterr().err
+    rescored(tmp_path, "raw")
+    assert "words" not in capsys.readouterr().err
+
+
 def test_another_metric_decides_and_is_disclosed(folder: Path) -> None:
     record = rescored(folder, primary="cer")
     assert record.primary == "cer" and record.rescored == Scoring(normalizer="raw", resamples=100, primary="wer")
