@@ -19,7 +19,7 @@ from tests.models.samples import write_whisper
 
 
 def check(out: Path, **changes: Any) -> Check:
-    settings = {"base": "base", "corpus": "", "language": "gl", "steps": 4, "clips": 2, "learning_rate": 1e-3}
+    settings: dict[str, Any] = {"base": "base", "corpus": "", "language": "gl", "steps": 4, "clips": 2, "learning_rate": 1e-3}
     return Check(**settings | {"out": out} | changes)
 
 

@@ -10,7 +10,14 @@ from pathlib import Path, PurePosixPath
 from escoita.data.inspection.columns import split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import RECORDINGS
-from escoita.data.readers.recordings import ALWAYS_BYTES, DAMAGED, MOST_GROWTH, MemberPathError, UnpackedSizeError
+from escoita.data.readers.recordings import (
+    ALWAYS_BYTES,
+    DAMAGED,
+    MOST_GROWTH,
+    LimitedMember,
+    MemberPathError,
+    UnpackedSizeError,
+)
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.utils.files import convert_write_errors, write_atomically
@@ -116,7 +123,7 @@ def _extracted(archives: list[Path], folder: Path) -> Found:
         samples: dict[str, dict[str, bytes | Path]] = defaultdict(dict)
         most_bytes, declared = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
         try:
-            with tarfile.open(archive) as tar, convert_write_errors(folder):
+            with tarfile.open(archive, tarinfo=LimitedMember) as tar, convert_write_errors(folder):
                 for count, member in enumerate(tar):
                     declared += member.size + tarfile.BLOCKSIZE
                     if declared > most_bytes or count > _MOST_MEMBERS:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,11 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".webm")
 # Recordings can hardly be compressed: an archive that grows by this factor, and to more bytes, is made to fill disks.
 MOST_GROWTH = 100
 ALWAYS_BYTES = 256 << 20
+# Members that hold the attributes or the long name of the next one; names have a few hundred bytes.
+_HEADERS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+_HEADER_BYTES = 1 << 20
 DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 
 
@@ -64,7 +70,23 @@ class MemberPathError(CorpusError):
     member: str
 
 
+<<<<<<< HEAD
 def unpacked(archive: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> Path:
+=======
+class LimitedMember(tarfile.TarInfo):
+    """Represent a member of an archive; a header that tarfile would read into memory has a limited size."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the member of a header; raise a `ReadError` if its name or attributes are too long."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _HEADERS and member.size > _HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {member.size:,} bytes")
+        return member
+
+
+def unpacked(archive: Path) -> Path:
+>>>>>>> h-rvb
     """
     Unpack the recordings of a tar archive into the folder `archives` of the cache, and return the folder.
 
@@ -98,7 +120,7 @@ def _unpack(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
     folder.mkdir()
     max_bytes, declared_bytes = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=LimitedMember) as tar:
             for member in tar:
                 declared_bytes += member.size + tarfile.BLOCKSIZE
                 if declared_bytes > max_bytes:  # known from the header, before the member is unpacked

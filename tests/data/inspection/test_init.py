@@ -198,6 +198,19 @@ def test_archives_that_grow_are_not_unpacked(tmp_path: Path, monkeypatch: pytest
         inspect(str(archive), "uz", tmp_path / "out")
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_archives_with_large_headers_are_refused(kind: bytes, tmp_path: Path) -> None:
+    archive = _tar(tmp_path / "a.tar", {"a.wav": b"RIFF", "a.txt": b"bo"})
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, 4 << 20
+    with tarfile.open(archive, "a") as tar:
+        tar.addfile(header, io.BytesIO(bytes(header.size)))
+        tar.addfile(tarfile.TarInfo("b.txt"))
+    with pytest.raises(CorpusError) as caught:
+        inspect(str(archive), "uz", tmp_path / "out")
+    assert caught.value.path == archive and not (tmp_path / "out").exists()
+
+
 def test_no_command_of_kaldi_is_run(tmp_path: Path) -> None:
     (tmp_path / "wav.scp").write_text(f"u1 touch {tmp_path / 'made'} |\nu2 sph2pipe -f wav /x/a.wav |\n")
     (tmp_path / "text").write_text("u1 bo día\nu2 ata mañá\n", "utf-8")
