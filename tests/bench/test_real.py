@@ -19,8 +19,8 @@ from tests.models.samples import write_whisper
 
 
 def check(out: Path, **changes: Any) -> Check:
-    settings: dict[str, Any] = {"base": "base", "corpus": "", "language": "gl", "steps": 4, "clips": 2, "learning_rate": 1e-3}
-    return Check(**settings | {"out": out} | changes)
+    settings: dict[str, Any] = {"base": "base", "corpus": "", "language": "gl", "steps": 4, "clips": 2}
+    return Check(**settings | {"learning_rate": 1e-3, "out": out} | changes)
 
 
 def document(out: Path) -> dict[str, Any]:

@@ -70,9 +70,6 @@ class MemberPathError(CorpusError):
     member: str
 
 
-<<<<<<< HEAD
-def unpacked(archive: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> Path:
-=======
 class LimitedMember(tarfile.TarInfo):
     """Represent a member of an archive; a header that tarfile would read into memory has a limited size."""
 
@@ -85,8 +82,7 @@ class LimitedMember(tarfile.TarInfo):
         return member
 
 
-def unpacked(archive: Path) -> Path:
->>>>>>> h-rvb
+def unpacked(archive: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> Path:
     """
     Unpack the recordings of a tar archive into the folder `archives` of the cache, and return the folder.
 
