@@ -9,6 +9,7 @@ import torch
 
 from escoita.errors import EscoitaError
 from escoita.models import trained_family
+from escoita.models.ctc_training import TrainableCtcFamily
 from escoita.models.families import FAMILIES
 from escoita.models.phi4 import Phi4Family
 from escoita.models.small_copy import small_config
@@ -24,7 +25,9 @@ def full_configs() -> dict[str, Any]:
     experts = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 64}
     long = {"rope_type": "longrope", "partial_rotary_factor": 0.75, "rope_theta": 1e4}
     long |= {"long_factor": [1.5] * 36, "short_factor": [1.0] * 36}
-    return {info.name: transformers.AutoConfig.for_model(info.name) for info in FAMILIES} | {
+    others = {info.name: transformers.AutoConfig.for_model(info.name) for info in FAMILIES if info.name != "mms"}
+    return others | {
+        "mms": transformers.Wav2Vec2Config(adapter_attn_dim=16),
         "gemma4": transformers.Gemma4Config(**towers),
         "gemma4 E4B": transformers.Gemma4Config(**towers | {"text_config": TEXT}),
         "gemma4 with experts": transformers.Gemma4Config(**towers | {"text_config": experts}),
@@ -40,12 +43,14 @@ def family_of_type(model_type: str) -> Any:
 @pytest.mark.parametrize("name", full_configs())
 def test_small_config_keeps_the_vocabulary(name: str) -> None:
     config = full_configs()[name]
-    family = family_of_type(config.model_type)
+    family = trained_family(config.model_type, config.to_dict())
+    assert family is not None
     small = small_config(config, family.small_sizes)
     with torch.device("meta"):
         whole_model, model = family.from_config(config), family.from_config(small)
-    tables = [each.get_input_embeddings().num_embeddings for each in (whole_model, model)]
-    assert tables[0] == tables[1]
+    if not isinstance(family, TrainableCtcFamily):  # their head is new in each training
+        tables = [each.get_input_embeddings().num_embeddings for each in (whole_model, model)]
+        assert tables[0] == tables[1]
     size = sum(parameter.numel() for parameter in model.parameters())
     assert size < 30_000_000 < sum(parameter.numel() for parameter in whole_model.parameters())
     kinds = {name.rpartition(".")[2] for name, _ in whole_model.named_parameters()}
