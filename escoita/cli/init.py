@@ -36,6 +36,14 @@ TierOption = Annotated[
         "--tier", help="Tier of annotation files that contains the transcripts, by name or type; repeatable."
     ),
 ]
+AlignerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--aligner",
+        help="CTC model that cuts long recordings by their text files: run directory, adapter or model.",
+        callback=repository,
+    ),
+]
 SpeakerFoldersOption = Annotated[
     bool, typer.Option("--speaker-folders", help="The folder of each recording is the name of its speaker.")
 ]
@@ -75,6 +83,7 @@ def init(
     columns: ColumnOption = None,
     tiers: TierOption = None,
     speaker_folders: SpeakerFoldersOption = False,
+    aligner: AlignerOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; what is not given has its default.")] = False,
     force: ForceOption = False,
 ) -> None:
@@ -106,6 +115,10 @@ def init(
     if speaker_folders:
         name_speakers_by_folder(found)
     print_found(found)
+    if aligner is not None:
+        from escoita.preparation.long_recordings import cut_long_recordings
+
+        cut_long_recordings(found, aligner, language)
     corpora: dict[Split, dict[str, Any]] = dict(found.native)
     longest, clips, by, lines = 30.0, None, None, [f"Found: {found.layout}"]
     if not corpora:
