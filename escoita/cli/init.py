@@ -37,6 +37,14 @@ TierOption = Annotated[
         "--tier", help="Tier of annotation files that contains the transcripts, by name or type; repeatable."
     ),
 ]
+AlignerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--aligner",
+        help="CTC model that cuts long recordings by their text files: run directory, adapter or model.",
+        callback=repository,
+    ),
+]
 SpeakerFoldersOption = Annotated[
     bool, typer.Option("--speaker-folders", help="The folder of each recording is the name of its speaker.")
 ]
@@ -76,6 +84,7 @@ def init(
     columns: ColumnOption = None,
     tiers: TierOption = None,
     speaker_folders: SpeakerFoldersOption = False,
+    aligner: AlignerOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; what is not given has its default.")] = False,
     force: ForceOption = False,
 ) -> None:
@@ -107,6 +116,10 @@ def init(
     if speaker_folders:
         name_speakers_by_folder(found)
     print_found(found)
+    if aligner is not None:
+        from escoita.preparation.long_recordings import cut_long_recordings
+
+        cut_long_recordings(found, aligner, language)
     others = {row.language for row in found.rows} - {"", language}
     if others:
         say(f"Rows in other languages than {language}: {', '.join(sorted(others))}; they keep their language")

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from escoita.cli.done import done
-from escoita.cli.init import ColumnOption, ForceOption, TierOption, given_columns, print_found, refuse_existing
-from escoita.cli.options import repository
+from escoita.cli.init import (
+    AlignerOption,
+    ColumnOption,
+    ForceOption,
+    TierOption,
+    given_columns,
+    print_found,
+    refuse_existing,
+)
 from escoita.errors import CorpusError
-from escoita.utils.files import public_name
 from escoita.utils.formatting import duration, percent
 from escoita.utils.processes import say
 
@@ -19,7 +25,7 @@ from escoita.utils.processes import say
 if TYPE_CHECKING:
     from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection.found import Found
-    from escoita.records.preparation import AlignerRecord, PreparationRecord
+    from escoita.records.preparation import PreparationRecord
 
 
 def prepare(
@@ -38,13 +44,7 @@ def prepare(
     drafts_reviewed: Annotated[
         bool, typer.Option("--drafts-reviewed", help="Use unchanged drafts too: a person checked all of them.")
     ] = False,
-    aligner: Annotated[
-        str | None,
-        typer.Option(
-            help="CTC model that aligns long recordings with their text files: run directory, adapter or model.",
-            callback=repository,
-        ),
-    ] = None,
+    aligner: AlignerOption = None,
     min_score: Annotated[
         float, typer.Option("--min-score", min=0, max=1, help="Lowest score of an aligned clip that is used.")
     ] = 0.2,
@@ -62,6 +62,7 @@ def prepare(
     from escoita.data.inspection import inspect
     from escoita.data.inspection.manifest import manifest_line
     from escoita.data.rows import Utterances
+    from escoita.preparation.long_recordings import cut_long_recordings
     from escoita.utils.files import write_atomically
     from escoita.utils.languages import check_language
 
@@ -74,7 +75,7 @@ def prepare(
     print_found(found)
     if found.native:
         raise CorpusError("has a layout that is read as it is", path=source, hint="use `escoita init`")
-    alignment, scores = _aligned(found, aligner, language, min_score)
+    alignment, scores = cut_long_recordings(found, aligner, language, min_score)
     if not found.rows:
         raise CorpusError("none of the clips can be used", path=source)
     record = _record(source, found, rules).model_copy(update={"aligner": alignment})
@@ -91,59 +92,6 @@ def prepare(
         [f"Rows:   {out}", f"Record: {record_path}"],
         [("init", out, "--language", language, "--name", name)],
     )
-
-
-def _aligned(
-    found: "Found", model: str | None, language: str, min_score: float
-) -> "tuple[AlignerRecord | None, dict[str, float]]":
-    """Replace long recordings with a plain transcript by clips; return the record of the aligner and the scores."""
-    from escoita.data.clips import measure_clips
-    from escoita.data.rows import Utterances
-    from escoita.preparation.alignment import LONGEST
-
-    whole = [row for row in found.rows if row.offset is None]
-    if not whole:
-        return None, {}
-    lengths = [measure.seconds for measure in measure_clips(Utterances.of(whole), "Measuring recordings")]
-    long = [row for row, length in zip(whole, lengths, strict=True) if length > LONGEST]
-    if not long:
-        return None, {}
-    if model is None:
-        say(f"Recordings over {LONGEST:g} s with a plain transcript: {len(long):,}; cut them with --aligner MODEL")
-        return None, {}
-
-    from escoita.inference.aligner import Aligner, stated_license
-    from escoita.inference.model_source import find_model
-    from escoita.preparation.alignment import align_recordings
-    from escoita.records.preparation import AlignerRecord
-
-    source = find_model(model, language=language)
-    say(f"Loading {model} ...")
-    aligner = Aligner(source.load(), model)
-    aligner.prepare_for(" ".join(row.text for row in long))
-    result = align_recordings(long, aligner, min_score)
-    chosen = {id(row) for row in long}
-    found.rows = [row for row in found.rows if id(row) not in chosen] + result.rows
-    found.rejected += result.rejected
-    found.left_out.update(result.left_out)
-    license_name = stated_license(model, source.base)
-    say(f"Aligned: {len(long) - len(result.rejected):,} recordings, {len(result.rows):,} clips")
-    for reason, count in result.left_out.most_common():
-        say(f"  Left out: {count:,} clips: {reason}")
-    if result.other_seconds:
-        say(f"  Speech without text: {duration(result.other_seconds)}")
-    say(f"  License of the aligner {model}: {license_name or 'not stated'}")
-    record = AlignerRecord(
-        model=public_name(model),
-        license=license_name,
-        romanized=aligner.romanized,
-        min_score=min_score,
-        recordings=len(long) - len(result.rejected),
-        clips=len(result.rows),
-        left_out_seconds=round(result.left_out_seconds, 3),
-        other_seconds=round(result.other_seconds, 3),
-    )
-    return record, result.scores
 
 
 def _with_score(line: str, scores: dict[str, float]) -> str:

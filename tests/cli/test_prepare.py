@@ -124,12 +124,12 @@ def test_the_rows_of_an_elan_corpus_can_be_trained(tmp_path: Path) -> None:
 def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = write_ctc(tmp_path / "ctc")
     (tmp_path / "ctc/README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
-    text = letters(60, 1)
+    text = letters(240, 1)
     monkeypatch.setattr(Aligner, "log_probabilities", KnownAligner.log_probabilities)
     monkeypatch.setattr(Aligner, "spoken", text, raising=False)
-    loud = np.arange(60 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
+    loud = np.arange(240 * SAMPLING_RATE) % SAMPLING_RATE < 0.8 * SAMPLING_RATE
     (tmp_path / "book").mkdir()
-    write_clip(tmp_path / "book/chapter.wav", melody(60.0) * loud)
+    write_clip(tmp_path / "book/chapter.wav", melody(240.0) * loud)
     (tmp_path / "book/chapter.txt").write_text(text)
     write_clip(tmp_path / "book/short.wav", melody(1.0))
     (tmp_path / "book/short.txt").write_text("abc")
@@ -137,7 +137,7 @@ def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monke
     assert [row["text"] for row in rows("book-rows.jsonl")] == [text, "abc"]
     run("prepare", "book", "--language", "uz", "--force", "--aligner", model)
     clips = [row for row in rows("book-rows.jsonl") if "score" in row]
-    assert " ".join(row["text"] for row in clips) == text and len(clips) >= 3
+    assert " ".join(row["text"] for row in clips) == text and len(clips) >= 10
     assert all(2 <= row["duration"] <= 25 and row["score"] > 0.9 for row in clips)
     record = PreparationRecord.read(Path("book-rows.prepare.json"))
     assert record.aligner is not None and record.rows == len(clips) + 1
@@ -146,3 +146,11 @@ def test_long_recordings_are_aligned_with_their_text_files(tmp_path: Path, monke
     read, rejected = read_corpus(Corpus(name="book", path="book-rows.jsonl"), "uz")
     assert len(read) == record.rows and not rejected
     assert not check_clips(read, 30.0)[1]
+
+    base = str(ROOT / "quickstart/gemma4")
+    run("init", "book", "--language", "uz", "--name", "novel", "--base", base, "--aligner", model)
+    recipe = load_recipe("novel.yaml")
+    assert recipe.corpora.split_by == "clip" and len(rows("novel.jsonl")) == record.rows
+    assert {row["text"] for row in rows("novel.jsonl")} == {row["text"] for row in rows("book-rows.jsonl")}
+    run("init", "book-rows.jsonl", "--language", "uz", "--name", "again", "--base", base)
+    assert len(rows("again.jsonl")) == record.rows

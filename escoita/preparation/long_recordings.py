@@ -1,0 +1,72 @@
+"""Replace long recordings with a plain transcript by the clips of an alignment."""
+
+from escoita.data.clips import measure_clips
+from escoita.data.inspection.found import Found
+from escoita.data.rows import Utterances
+from escoita.inference.aligner import Aligner, stated_license
+from escoita.preparation.alignment import LONGEST, MIN_SCORE, align_recordings
+from escoita.records.preparation import AlignerRecord
+from escoita.utils.files import public_name
+from escoita.utils.formatting import duration
+from escoita.utils.processes import say
+
+
+def cut_long_recordings(
+    found: Found, model: str | None, language: str, min_score: float = MIN_SCORE
+) -> tuple[AlignerRecord | None, dict[str, float]]:
+    """
+    Replace recordings over 25 seconds that have a plain transcript by clips, and print what was done.
+
+    Args:
+        found ([`~escoita.data.inspection.found.Found`]): The rows, which are changed in place.
+        model (`str`, *optional*): The CTC model; if it is not given, only the number of such recordings is printed.
+        language (`str`): The language of the transcripts.
+        min_score (`float`, *optional*, defaults to 0.2): The lowest score of a clip that is used.
+
+    Returns:
+        `tuple[AlignerRecord | None, dict[str, float]]`: The record of the aligner, if something was aligned, and the
+        score of each clip by its id.
+
+    Raises:
+        AlignerError: The model is no CTC model, or lacks the letters of the transcripts.
+    """
+    whole = [row for row in found.rows if row.offset is None]
+    if not whole:
+        return None, {}
+    lengths = [measure.seconds for measure in measure_clips(Utterances.of(whole), "Measuring recordings")]
+    long = [row for row, length in zip(whole, lengths, strict=True) if length > LONGEST]
+    if not long:
+        return None, {}
+    if model is None:
+        say(f"Recordings over {LONGEST:g} s with a plain transcript: {len(long):,}; cut them with --aligner MODEL")
+        return None, {}
+
+    from escoita.inference.model_source import find_model
+
+    source = find_model(model, language=language)
+    say(f"Loading {model} ...")
+    aligner = Aligner(source.load(), model)
+    aligner.prepare_for(" ".join(row.text for row in long))
+    result = align_recordings(long, aligner, min_score)
+    chosen = {id(row) for row in long}
+    found.rows = [row for row in found.rows if id(row) not in chosen] + result.rows
+    found.rejected += result.rejected
+    found.left_out.update(result.left_out)
+    license_name = stated_license(model, source.base)
+    say(f"Aligned: {len(long) - len(result.rejected):,} recordings, {len(result.rows):,} clips")
+    for reason, count in result.left_out.most_common():
+        say(f"  Left out: {count:,} clips: {reason}")
+    if result.other_seconds:
+        say(f"  Speech without text: {duration(result.other_seconds)}")
+    say(f"  License of the aligner {model}: {license_name or 'not stated'}")
+    record = AlignerRecord(
+        model=public_name(model),
+        license=license_name,
+        romanized=aligner.romanized,
+        min_score=min_score,
+        recordings=len(long) - len(result.rejected),
+        clips=len(result.rows),
+        left_out_seconds=round(result.left_out_seconds, 3),
+        other_seconds=round(result.other_seconds, 3),
+    )
+    return record, result.scores
