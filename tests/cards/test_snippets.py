@@ -162,6 +162,30 @@ def test_the_snippet_of_whisper_equals_escoita(tmp_path: Path, token: str) -> No
         run(code, long)
 
 
+@pytest.mark.parametrize("name", BASES)
+def test_the_snippet_of_ctc_models_equals_escoita(tmp_path: Path, name: str) -> None:
+    (tmp_path / "base").mkdir()
+    base, folder = BASES[name](tmp_path / "base"), tmp_path / "adapter"
+    family = family_of(base)
+    processor, model = family.load_processor(base), family.load_model(base)
+    family.learn_vocabulary(processor, ["un dous", "tres ñ"])
+    family.prepare_for_training(model, processor)
+    asked = recipe(prompt={"user": ""}, method={"r": 2, "target_modules": family.info.target_modules})
+    model = get_peft_model(model, adapter_config(asked, family))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    save_weights(model, folder)
+    family.save_processor(processor, folder)
+    AdapterRecord(language="gl", prompt=Prompt(user="")).write(folder / "escoita.json")
+    code = snippets(asked, training(family=name), base, str(folder))[-1].code
+    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
+    text, _ = run(code, clip)
+    assert "escoita" not in re.sub(r'".*?"', "", code)
+    assert text == Transcriber.load(base, str(folder)).transcribe_file(clip).text != ""
+
+
 def test_the_snippet_of_gemma4_equals_escoita(tmp_path: Path) -> None:
     base, folder = ROOT / "quickstart/gemma4", tmp_path / "adapter"
     asked = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
