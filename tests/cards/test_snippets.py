@@ -24,11 +24,12 @@ from escoita.models import family_of
 from escoita.models.phi4 import Phi4Family
 from escoita.recipe.schema import load_recipe
 from escoita.records.training import AdapterRecord, Prompt
-from escoita.training.arguments import peft_config
+from escoita.training.arguments import adapter_config, peft_config
 from escoita.training.callbacks import save_weights
 from tests.adapter_samples import write_adapter
 from tests.cards.samples import recipe, training, write_run
 from tests.conftest import ROOT
+from tests.models.ctc_bases import BASES
 from tests.models.phi4_samples import noise, write_phi4
 from tests.models.samples import write_whisper
 from tests.samples import write_clip

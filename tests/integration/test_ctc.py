@@ -118,12 +118,11 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
             next(engine.stream(clip))
     assert last.transcript is not None and last.transcript.segments == transcript.segments
 
-    # Each word begins 120 ms after the one before it, with letters of 120 ms.
-    words = transcript_words(transcript, read_audio(clip))
-    start = 0.12
-    for word in words:
-        assert word.start == pytest.approx(start, abs=0.13) and word.end > word.start
-        start += 0.12 * (len(word.text) + 1)
+    # Each word begins 240 ms after the end of the one before it, with letters of 120 ms.
+    start = 0.0
+    for word in transcript_words(transcript, read_audio(clip)):
+        assert word.start == pytest.approx(start, abs=0.15) and word.end > word.start
+        start += 0.12 * (len(word.text) + 2)
 
     with serve(tmp_path / "hub") as hub:
         client = client_environment(hub)
