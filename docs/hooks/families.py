@@ -33,7 +33,7 @@ def generated() -> dict[str, str]:
                     codes(info.bases),
                     info.license or "–",
                     info.longest_clip,
-                    "modules: the audio encoder whole" if info.modules else "LoRA on both towers",
+                    method(info),
                     "yes" if info.unsloth else "no",
                     info.tried,
                     "yes" if info.experimental else "no",
@@ -66,15 +66,24 @@ def updated(page: str) -> str:
 
 def targets() -> Iterable[str]:
     """Yield the regular expressions of the language towers and of each audio tower, then the modules."""
-    yield f"The language towers of all chat models:\n\n```\n{LANGUAGE_LAYERS}\n```"
+    yield f"The language towers of all audio language models:\n\n```\n{LANGUAGE_LAYERS}\n```"
     for info in FAMILIES:
-        if info.language_layers != LANGUAGE_LAYERS:
-            yield f"The language tower of {info.title}, which is its decoder:\n\n```\n{info.language_layers}\n```"
+        if info.language_layers not in ("", LANGUAGE_LAYERS):
+            yield f"The decoder of {info.title}:\n\n```\n{info.language_layers}\n```"
     for (layers, modules), alike in grouped(lambda info: (info.audio_layers, ", ".join(info.modules))):
         if layers:
             yield f"The audio tower of {titles(alike)}:\n\n```\n{layers}\n```"
         else:
             yield f"{titles(alike)} has none: `kind: modules`, and `modules: [{modules}]`."
+
+
+def method(info: FamilyInfo) -> str:
+    """Return the usual method of a family in a few words."""
+    if info.modules:
+        return "modules: the audio encoder whole"
+    if not info.language_layers:
+        return "LoRA on the encoder, or whole layers, and always the head"
+    return "LoRA on both towers"
 
 
 def grouped(values: Callable[[FamilyInfo], tuple[str, ...]]) -> Iterable[tuple[tuple[str, ...], list[FamilyInfo]]]:

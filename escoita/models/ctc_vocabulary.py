@@ -124,7 +124,8 @@ def read_vocabulary(path: Path, owner: str) -> dict[str, int]:
     except (OSError, ValueError, RecursionError) as error:
         raise EscoitaError("not a vocabulary in JSON", path=source) from error
     numbers = list(tokens.values()) if isinstance(tokens, dict) else []
-    if not all(type(number) is int for number in numbers) or sorted(numbers) != list(range(len(numbers))):
+    whole = bool(numbers) and all(type(number) is int for number in numbers)
+    if not whole or sorted(numbers) != list(range(len(numbers))):
         raise EscoitaError("expected an object with the number of each token, from 0", path=source)
     tokens = dict(sorted(tokens.items(), key=lambda item: item[1]))
     if tuple(tokens)[: len(SPECIAL)] != SPECIAL or any(len(token) != 1 for token in list(tokens)[len(SPECIAL) :]):

@@ -115,9 +115,10 @@ def _method(start: Start) -> list[str]:
         "  kind: lora",
         "  r: 8 # rank; 16 or 32 learns more from large corpora",
         "  lora_alpha: 16",
-        "  # The linear layers of the language tower and of the audio tower.",
+        f"  # The linear layers of the {'language tower and of the ' if family.language_layers else ''}audio tower.",
         "  target_modules: >-",
         f"    {family.target_modules}",
+        *([f"  trainable: {_scalar(dict.fromkeys(family.towers, 'some'))}"] if family.saved_modules else []),
     ]
 
 

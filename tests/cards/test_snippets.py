@@ -24,11 +24,12 @@ from escoita.models import family_of
 from escoita.models.phi4 import Phi4Family
 from escoita.recipe.schema import load_recipe
 from escoita.records.training import AdapterRecord, Prompt
-from escoita.training.arguments import peft_config
+from escoita.training.arguments import adapter_config, peft_config
 from escoita.training.callbacks import save_weights
 from tests.adapter_samples import write_adapter
 from tests.cards.samples import recipe, training, write_run
 from tests.conftest import ROOT
+from tests.models.ctc_bases import BASES
 from tests.models.phi4_samples import noise, write_phi4
 from tests.models.samples import write_whisper
 from tests.samples import write_clip
@@ -160,6 +161,31 @@ def test_the_snippet_of_whisper_equals_escoita(tmp_path: Path, token: str) -> No
     long = stereo_48_khz(tmp_path / "long.wav", noise(31))
     with pytest.raises(AssertionError, match="30 seconds"):  # the extractor would silently truncate it
         run(code, long)
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_the_snippet_of_ctc_models_equals_escoita(tmp_path: Path, name: str) -> None:
+    (tmp_path / "base").mkdir()
+    base, folder = BASES[name](tmp_path / "base"), tmp_path / "adapter"
+    family = family_of(base)
+    processor, model = family.load_processor(base), family.load_model(base)
+    family.learn_vocabulary(processor, ["un dous", "tres ñ"])
+    family.prepare_for_training(model, processor)
+    asked = recipe(prompt={"user": ""}, method={"r": 2, "target_modules": family.info.target_modules})
+    model = get_peft_model(model, adapter_config(asked, family))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    save_weights(model, folder)
+    family.save_processor(processor, folder)
+    AdapterRecord(language="gl", prompt=Prompt(user="")).write(folder / "escoita.json")
+    code = snippets(asked, training(family=name), base, str(folder))[-1].code
+    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
+    text, names = run(code, clip)
+    assert "escoita" not in re.sub(r'".*?"', "", code)
+    (ours,) = Transcriber.load(base, str(folder)).transcribe([names["audio"]])
+    assert text == ours.text != ""
 
 
 def test_the_snippet_of_gemma4_equals_escoita(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escoita.audio.loading import SAMPLING_RATE, read_audio, seconds
-from escoita.inference.alignment import Word, align_words, split_words
+from escoita.inference.alignment import Word, align_words, split_words, words_of_characters
 from escoita.inference.subtitles import make_cues
 from tests.conftest import ROOT
 
@@ -127,3 +127,14 @@ def test_empty_texts_and_recordings_are_aligned() -> None:
 )
 def test_words_of_scripts_with_and_without_spaces(text: str, parts: list[tuple[str, bool]]) -> None:
     assert split_words(text) == parts
+
+
+def test_words_of_a_model_that_knows_the_times_of_characters() -> None:
+    spans = [(0.1 * place, 0.1 * place + 0.05) for place in range(6)]
+    words = words_of_characters("un 字。dous"[:7], spans)
+    assert [(word.text, word.start, word.end, word.spaced) for word in words] == [
+        ("un", 0.0, spans[1][1], True),
+        ("字。", spans[2][0], spans[3][1], True),
+        ("do", spans[4][0], spans[5][1], False),
+    ]
+    assert words_of_characters("un", spans) == []

@@ -13,9 +13,9 @@ WORDS = ("ab", "cad", "bed", "dac", "eb", "ace")
 
 
 def clip_of(words: list[str], generator: np.random.Generator) -> np.ndarray:
-    """Return a recording with a tone of 120 ms for each letter, and 120 ms of noise before each word."""
-    parts = [part for word in words for part in (np.zeros(1_920, np.float32), *(tone(TONES[x], 0.12) for x in word))]
-    clip = np.concatenate([*parts, np.zeros(1_920, np.float32)])
+    """Return a recording with a tone of 120 ms for each letter, and 240 ms of faint noise between two words."""
+    pause = np.zeros(3_840, np.float32)
+    clip = np.concatenate([part for word in words for part in (pause, *(tone(TONES[x], 0.12) for x in word))])[3_840:]
     return (clip + generator.normal(0, 0.005, len(clip))).astype(np.float32)
 
 

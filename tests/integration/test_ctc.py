@@ -100,11 +100,11 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
     record = train(recipe)
     assert record is not None and not record.base_transcribes
     rates = [point.wer for point in record.validation if point.wer is not None]
-    assert rates[0] >= 1 and min(rates) <= 0.15
+    assert rates[0] >= 1 and min(rates) <= 0.3
 
     result = evaluate_run(recipe.run_path)
     (adapter,) = result.corpora[0].systems  # the base has no head
-    assert adapter.normalized.wer <= 0.15
+    assert adapter.normalized.wer <= 0.3
     card = write_card(recipe.run_path).read_text("utf-8")
     assert BY_MODEL_TYPE[name].architecture in card and "a CTC model" in card
 
@@ -118,12 +118,11 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
             next(engine.stream(clip))
     assert last.transcript is not None and last.transcript.segments == transcript.segments
 
-    # Each word begins 120 ms after the one before it, with letters of 120 ms.
-    words = transcript_words(transcript, read_audio(clip))
-    start = 0.12
-    for word in words:
-        assert word.start == pytest.approx(start, abs=0.13) and word.end > word.start
-        start += 0.12 * (len(word.text) + 1)
+    # Each word begins 240 ms after the end of the one before it, with letters of 120 ms.
+    start = 0.0
+    for word in transcript_words(transcript, read_audio(clip)):
+        assert word.start == pytest.approx(start, abs=0.15) and word.end > word.start
+        start += 0.12 * (len(word.text) + 2)
 
     with serve(tmp_path / "hub") as hub:
         client = client_environment(hub)

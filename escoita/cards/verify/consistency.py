@@ -306,7 +306,7 @@ def evaluation_differences(
     pairs: dict[str, tuple[object, object]] = {
         "normalizer": (recipe.eval.normalizer, first.normalizer),
         "resamples": (recipe.eval.resamples, first.resamples),
-        "max_new_tokens": (recipe.eval.max_new_tokens, main_system.max_new_tokens),
+        "max_new_tokens": (None if _is_ctc(training) else recipe.eval.max_new_tokens, main_system.max_new_tokens),
         "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
         "num_beams": (recipe.eval.num_beams, main_system.decoding.num_beams),
     }
@@ -334,7 +334,11 @@ def evaluation_differences(
     systems = [system.name for system in evaluation.systems]
     if main_system.name != ADAPTER_SYSTEM:
         yield f"system: {main_system.name} in results.json, expected the adapter"
-    if recipe.eval.base and BASE not in systems and not (training and _without_head(training)):
+    if (
+        recipe.eval.base
+        and BASE not in systems
+        and not (_is_ctc(training) and training and not training.base_transcribes)
+    ):
         yield "system base: in recipe.yaml, not in results.json"
     found = len(set(systems) - {ADAPTER_SYSTEM, BASE})
     expected = len(recipe.eval.baselines) + bool(recipe.eval.against)
@@ -344,10 +348,10 @@ def evaluation_differences(
         yield "probes: in recipe.yaml, but not for each system in results.json"
 
 
-def _without_head(training: TrainingRecord) -> bool:
-    """Return whether the base cannot be evaluated, which is possible only in families that train a head."""
-    info = BY_MODEL_TYPE.get(training.family)
-    return not training.base_transcribes and info is not None and HEAD in info.saved_modules
+def _is_ctc(training: TrainingRecord | None) -> bool:
+    """Return whether the family has no token limit, and trains a head, which its bases may lack."""
+    info = BY_MODEL_TYPE.get(training.family) if training else None
+    return info is not None and HEAD in info.saved_modules
 
 
 def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
