@@ -21,7 +21,6 @@ RECIPES = {
     "gemma4": "quickstart-uzbek",
     "phi4": "quickstart-galician",
     "whisper": "quickstart-whisper",
-    "ctc": "quickstart-ctc",
 }
 
 
