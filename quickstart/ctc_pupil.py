@@ -17,6 +17,7 @@ class CtcPupil(Pupil):
     end_of_target = ""
     gain = 0.2
     pads = True
+    dtype = torch.float32
 
     def __init__(self, seed: int):
         processor = tiny_ctc.build_processor()

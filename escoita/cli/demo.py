@@ -21,12 +21,13 @@ RECIPES = {
     "gemma4": "quickstart-uzbek",
     "phi4": "quickstart-galician",
     "whisper": "quickstart-whisper",
-    "ctc": "quickstart-ctc",
 }
 
 
 def demo(
-    family: Annotated[str | None, typer.Argument(help=f"Family of the tiny model: {', '.join(RECIPES)}.")] = None,
+    family: Annotated[
+        str | None, typer.Argument(help=f"Family of the tiny model: {', '.join(RECIPES)}; default: the first.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help=f"The same by recipe: {', '.join(RECIPES.values())}.")] = None,
     repo: Annotated[str | None, typer.Option(help="Repository to publish to, user/name.", callback=repository)] = None,
     serve: Annotated[bool, typer.Option(help="Serve the Gradio page at the end.")] = True,

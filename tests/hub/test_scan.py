@@ -158,7 +158,7 @@ def test_the_message_shows_only_the_first_findings() -> None:
     assert len(refusal.value.findings) == 50 and len(str(refusal.value).splitlines()) == 22
 
 
-@pytest.mark.parametrize("recipe", ["quickstart-uzbek", "quickstart-galician"])
+@pytest.mark.parametrize("recipe", ["quickstart-uzbek", "quickstart-galician", "quickstart-whisper"])
 def test_the_quick_starts_pass(recipe: str) -> None:
     loaded = load_recipe(Path("recipes") / f"{recipe}.yaml")
     assert found({"recipe.yaml": public_recipe(loaded, "user/base").encode(), **base_files(Path(loaded.base))}) == []
