@@ -68,7 +68,7 @@ def targets() -> Iterable[str]:
     """Yield the regular expressions of the language towers and of each audio tower, then the modules."""
     yield f"The language towers of all chat models:\n\n```\n{LANGUAGE_LAYERS}\n```"
     for info in FAMILIES:
-        if info.language_layers != LANGUAGE_LAYERS:
+        if info.language_layers not in (LANGUAGE_LAYERS, ""):
             yield f"The language tower of {info.title}, which is its decoder:\n\n```\n{info.language_layers}\n```"
     for (layers, modules), alike in grouped(lambda info: (info.audio_layers, ", ".join(info.modules))):
         if layers:
