@@ -7,12 +7,14 @@ RECIPE ?=
 DOWNLOAD := 0.5 GB (several GB if pip selects a CUDA build of torch)
 # user/name: `make demo REPO=user/name` publishes to the Hub with the token that `hf auth login` stores.
 REPO ?=
+# Of `make test-real`. The environment, in which LANGUAGE is that of messages, does not change it.
+LANGUAGE := gl
 SERVE ?= 1
 PORT ?= 7860
 
 BIN := .venv/bin
 
-.PHONY: demo check lint test test-slow test-browser test-demo test-gpu test-unsloth fuzz audit docs schema families page-images bench clean
+.PHONY: demo check lint test test-slow test-browser test-demo test-gpu test-real test-unsloth fuzz audit docs schema families page-images bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing escoita and its libraries into .venv: about $(DOWNLOAD) to download, unless pip has them in its cache"
@@ -84,6 +86,12 @@ bench: .venv/installed
 test-gpu:
 	$(if $(GPU_PYTHON),,$(MAKE) .venv/installed)
 	$(or $(GPU_PYTHON),$(BIN)/python) bench/gpu/run.py --size $(or $(SIZE),full)
+
+# The whole path with published weights and real speech, on a CPU: at most 15 CPU minutes of training. BASE is a Whisper,
+# CORPUS whatever `escoita init` recognizes; by default both are downloaded. Writes runs/real/real-check.json.
+test-real: .venv/installed-dev
+	$(BIN)/python bench/real.py --language $(LANGUAGE) $(if $(BASE),--base $(BASE)) $(if $(CORPUS),--corpus $(CORPUS)) \
+		$(if $(STEPS),--steps $(STEPS))
 
 # The site, into site/. A broken link, or a page without a link to it, is an error. `make test` builds it too.
 docs: .venv/installed-dev

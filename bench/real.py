@@ -33,6 +33,7 @@ from bench.gpu.part import Figure, Outcome  # noqa: E402
 from bench.machine import machine  # noqa: E402
 from escoita.cli.main import script  # noqa: E402
 from escoita.errors import EscoitaError  # noqa: E402
+from escoita.hub.failures import explain_hub_errors  # noqa: E402
 from escoita.models.families import BY_MODEL_TYPE  # noqa: E402
 from escoita.records.evaluation import BASE, EvaluationRecord, Metric  # noqa: E402
 from escoita.run_directory import RunDirectory  # noqa: E402
@@ -119,7 +120,8 @@ class Check:
             process.returncode = os.waitstatus_to_exitcode(status)
             output.seek(0)
             printed = output.read()
-        print(printed, end="", flush=True)
+        if process.returncode or "--json" not in arguments:
+            print(printed, end="", flush=True)
         self.cpu_seconds, self.memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
         if process.returncode:
             raise StageError(key=str(arguments[0]), value=f"status {process.returncode}")
@@ -137,7 +139,8 @@ def prepare(check: Check) -> list[Figure]:
     if not Path(check.base).is_dir():
         from huggingface_hub import snapshot_download
 
-        check.base = snapshot_download(check.base, allow_patterns=["*.json", "*.txt", "model.safetensors"])
+        with explain_hub_errors(check.base, "base", local=True, key="--base"):
+            check.base = snapshot_download(check.base, allow_patterns=["*.json", "*.txt", "model.safetensors"])
     if check.corpus:
         given = ("--base", check.base, "--publish-transcripts", "--name", check.recipe.stem, "--yes", "--force")
         check.escoita("init", check.corpus, "--language", check.language, *given)
@@ -231,9 +234,8 @@ def write_card(check: Check) -> list[Figure]:
 def publish(check: Check) -> list[Figure]:
     """Publish adapter and base on the double of the Hub, and verify what it serves."""
     check.escoita("push", "--run", check.run.path, "--repo", REPO, "--publish-base", published=True)
-    checks = json.loads(check.escoita("verify", REPO, "--json", published=True))["checks"]
-    counts = {name: sum(each["status"] == name for each in checks) for name in sorted({e["status"] for e in checks})}
-    return [Figure(f"checks: {name}", count) for name, count in counts.items()]
+    counts = json.loads(check.escoita("verify", REPO, "--json", published=True))["counts"]
+    return [Figure(f"checks of the card: {verdict}", count) for verdict, count in counts.items()]
 
 
 def transcribe(check: Check) -> list[Figure]:

@@ -18,9 +18,8 @@ from tests.integration.test_whisper import write_corpus
 from tests.models.samples import write_whisper
 
 
-def check(out: Path, **changes: Any) -> Check:
-    settings: dict[str, Any] = {"base": "base", "corpus": "", "language": "gl", "steps": 4, "clips": 2}
-    return Check(**settings | {"learning_rate": 1e-3, "out": out} | changes)
+def check(out: Path, base: str = "base", steps: int = 4) -> Check:
+    return Check(base, "", "gl", steps, clips=2, learning_rate=1e-3, out=out)
 
 
 def document(out: Path) -> dict[str, Any]:

@@ -146,6 +146,8 @@ def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
         if wrong:
             yield f"trainable parameters, {tower}: {expected} in recipe.yaml, {count} in training.json"
     named = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
+    if recipe.training.get("eval_strategy") in ("no", False):  # then training does not read them
+        named = {(split, name) for split, name in named if split != "validation"}
     used = {(use.split, use.name) for use in training.corpora}
     for split, name in sorted(used ^ named):
         where = "training.json, not in recipe.yaml" if (split, name) in used else "recipe.yaml, not in training.json"
