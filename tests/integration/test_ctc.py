@@ -78,7 +78,7 @@ def make(corpora: dict[str, Any], tmp_path: Path) -> Make:
                 "prompt": {"user": ""},
                 "corpora": corpora,
                 "training": fixed | training,
-                "eval": {"resamples": 50},
+                "eval": {"resamples": 100},
                 "card": {"title": "Letters", "license": "apache-2.0"},
                 "run_dir": str(tmp_path / f"run{number}" / "letters"),
             }
@@ -154,7 +154,7 @@ def test_lora_trains_the_encoder_and_saves_the_head(make: Make, name: str) -> No
 
 def test_the_card_of_mms_states_its_license(make: Make) -> None:
     once = {"max_steps": 1, "eval_strategy": "no", "save_strategy": "no", "warmup_steps": 0}
-    recipe = make("mms", once, lora("mms"), eval={"resamples": 50, "probes": False})
+    recipe = make("mms", once, lora("mms"), eval={"resamples": 100, "probes": False})
     train(recipe)
     evaluate_run(recipe.run_path)
     card = write_card(recipe.run_path).read_text("utf-8")

@@ -310,7 +310,7 @@ def evaluation_differences(
         "resamples": (recipe.eval.resamples, first.resamples),
         "max_new_tokens": (None if _is_ctc(training) else recipe.eval.max_new_tokens, main_system.max_new_tokens),
         "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
-        "num_beams": (recipe.eval.num_beams, main_system.decoding.num_beams),
+        "num_beams": (1 if _is_ctc(training) else recipe.eval.num_beams, main_system.decoding.num_beams),
     }
     if evaluation.rows[0].main_system.unusable is not None:  # escoita 0.1.0 had one metric
         # An evaluation by escoita 0.1.0 had the WER, and its later scoring the metric of the recipe.
@@ -319,8 +319,8 @@ def evaluation_differences(
     elif evaluation.primary != "wer":
         yield f"primary: {evaluation.primary} in results.json, but escoita 0.1.0 had the WER only"
     yield from differing(pairs, "recipe.yaml", "results.json")
-    yield from _token_limits(recipe, evaluation)
-    yield from _beams(recipe, evaluation)
+    yield from _token_limits(recipe, evaluation, _is_ctc(training))
+    yield from _beams(recipe, evaluation, _is_ctc(training))
     yield from _resamples(evaluation)
     expected_corpora = [corpus.name for corpus in recipe.corpora.test]
     evaluated = {result.name for result in evaluation.corpora}
@@ -336,11 +336,8 @@ def evaluation_differences(
     systems = [system.name for system in evaluation.systems]
     if main_system.name != ADAPTER_SYSTEM:
         yield f"system: {main_system.name} in results.json, expected the adapter"
-    if (
-        recipe.eval.base
-        and BASE not in systems
-        and not (_is_ctc(training) and training and not training.base_transcribes)
-    ):
+    without_head = training is not None and not training.base_transcribes and _is_ctc(training)
+    if recipe.eval.base and BASE not in systems and not without_head:
         yield "system base: in recipe.yaml, not in results.json"
     found = len(set(systems) - {ADAPTER_SYSTEM, BASE})
     expected = len(recipe.eval.baselines) + bool(recipe.eval.against)
@@ -356,11 +353,12 @@ def _is_ctc(training: TrainingRecord | None) -> bool:
     return info is not None and HEAD in info.saved_modules
 
 
-def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
-    """Compare the token limits of the base, and of baselines for which the recipe sets one."""
+def _token_limits(recipe: Recipe, evaluation: EvaluationRecord, ctc: bool) -> Differences:
+    """Compare the token limits of the base, unless it is a CTC model, and of baselines whose limit the recipe sets."""
     limits = {public_name(each.model): each.max_new_tokens for each in recipe.eval.baselines}
     for system in evaluation.systems[1:]:
-        limit = recipe.eval.max_new_tokens if system.name == BASE else limits.get(system.base)
+        of_base = None if ctc else recipe.eval.max_new_tokens
+        limit = of_base if system.name == BASE else limits.get(system.base)
         if limit is None or system.adapter is not None:
             continue
         # The decoder of a baseline may have a lower limit.
@@ -370,11 +368,12 @@ def _token_limits(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
             yield f"max_new_tokens of {system.name}: {limit} in recipe.yaml, {found} in results.json"
 
 
-def _beams(recipe: Recipe, evaluation: EvaluationRecord) -> Differences:
+def _beams(recipe: Recipe, evaluation: EvaluationRecord, ctc: bool) -> Differences:
     """Compare the number of beams of the base and of baselines."""
     beams = {public_name(each.model): each.num_beams or recipe.eval.num_beams for each in recipe.eval.baselines}
     for system in evaluation.systems[1:]:
-        expected = recipe.eval.num_beams if system.name == BASE else beams.get(system.base)
+        of_base = 1 if ctc else recipe.eval.num_beams
+        expected = of_base if system.name == BASE else beams.get(system.base)
         # Some baselines, such as CTC models, decode greedily in any case.
         greedy = system.name != BASE and system.decoding.num_beams == 1
         if expected is not None and system.adapter is None and system.decoding.num_beams != expected and not greedy:
