@@ -81,7 +81,7 @@ def pin_revision(path: Path, commit: str | None) -> None:
     """
     Write the commit of the base into an `adapter_config.json` of PEFT, so that programs load the same base.
 
-    Without a task type, PEFT also writes the class of the base, which the configuration of the base names.
+    The module and the class of the base, which PEFT adds without a task type, are removed: programs would import them.
     """
     config = as_written(json.loads(path.read_text("utf-8"))) | {"revision": commit, "auto_mapping": None}
     write_atomically(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
