@@ -129,6 +129,7 @@ _CTC_FAMILY: dict[str, Any] = {
     "towers": ("head", "audio"),
     "noun": "a CTC model",
     "snippet": "ctc",
+    "learning_rate": 1e-3,  # as recipes/mms-1b-galician.yaml: few trained parameters, and a new head
 }
 # The order is that of messages and of the documentation.
 FAMILIES = (

@@ -24,8 +24,9 @@ from tests.conftest import CORPUS
 from tests.hub_double import HubDouble, serve
 from tests.hub_double.store import MAIN
 from tests.models.bases import write_qwen3_asr
+from tests.models.ctc_bases import write_w2v_bert
 from tests.models.phi4_samples import write_phi4
-from tests.models.samples import write_whisper
+from tests.models.samples import write_mms, write_whisper
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,6 +41,8 @@ ON_FLEURS = {
     "whisper-large-v3-turbo-galician": ("openai/whisper-large-v3-turbo", "whisper", ("training.warmup_steps=0",)),
     "whisper-small-uzbek": ("openai/whisper-small", "whisper", ("training.warmup_steps=0",)),
     "qwen3-asr-galician": ("Qwen/Qwen3-ASR-1.7B-hf", "qwen3_asr", ()),
+    "w2v-bert-uzbek": ("facebook/w2v-bert-2.0", "w2v_bert", ("training.warmup_steps=0",)),
+    "mms-1b-galician": ("facebook/mms-1b-all", "mms", ("training.warmup_steps=0",)),
 }
 
 
@@ -67,6 +70,8 @@ def fleurs(language: str) -> dict[str, bytes]:
 def write_tiny_bases(folder: Path) -> None:
     shutil.copytree("quickstart/gemma4", folder / "tiny-gemma4")
     write_whisper(folder / "whisper", positions=64, learns=True)
+    write_w2v_bert(folder / "w2v_bert")
+    write_mms(folder / "mms")
     (folder / "qwen3_asr").mkdir()
     write_qwen3_asr(folder / "qwen3_asr")
 
