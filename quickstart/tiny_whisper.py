@@ -117,7 +117,8 @@ def generation_config(tokenizer: WhisperTokenizer, config: WhisperConfig) -> Gen
         max_initial_timestamp_index=50,
         alignment_heads=[[config.decoder_layers - 1, head] for head in range(config.decoder_attention_heads)],
         suppress_tokens=[index for token, index in ids.items() if token != NO_TIMESTAMPS],
-        begin_suppress_tokens=[tokenizer.convert_tokens_to_ids("Ġ"), config.eos_token_id],
+        # Not the space, as in the original: it is the first token of each transcript if there are no longer tokens.
+        begin_suppress_tokens=[config.eos_token_id],
         max_length=config.max_target_positions,
         do_sample=False,
     )

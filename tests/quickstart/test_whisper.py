@@ -55,6 +55,8 @@ def test_configurations_agree_with_tokenizer_and_extractor(
     named |= {"<|startoftranscript|>": generation.decoder_start_token_id}
     assert len(generation.lang_to_id) == 99 and generation.is_multilingual
     assert all(tokenizer.convert_tokens_to_ids(token) == index for token, index in named.items())
+    first = tokenizer(" abre", add_special_tokens=False)["input_ids"][0]
+    assert first not in generation.begin_suppress_tokens
 
 
 @pytest.mark.parametrize("language", ["uz", "gl"])
