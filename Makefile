@@ -1,6 +1,6 @@
 # All targets install what they need into .venv; `make demo` requires only Python 3.11 or newer.
 PYTHON ?= python3
-# gemma4, phi4 or whisper; or RECIPE=quickstart-galician and so on
+# gemma4, phi4, whisper or ctc; or RECIPE=quickstart-galician and so on
 FAMILY ?=
 RECIPE ?=
 # The size of the libraries as pip downloads them, measured with the CPU build of torch.
@@ -63,6 +63,7 @@ test-demo: .venv/installed-dev
 	$(MAKE) demo SERVE=0
 	$(MAKE) demo SERVE=0 FAMILY=phi4
 	$(MAKE) demo SERVE=0 FAMILY=whisper
+	$(MAKE) demo SERVE=0 FAMILY=ctc
 	$(BIN)/python -m pytest -m demo
 
 # Unsloth requires older versions than constraints.txt, and torchvision, whose wheel requires the CUDA build of torch; a CPU

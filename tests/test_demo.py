@@ -24,6 +24,7 @@ PROMISES = {
     "quickstart-uzbek": Expected(base_wer=0.90, wer=0.10, cer=0.03, trained={"audio", "language"}),
     "quickstart-galician": Expected(base_wer=0.80, wer=0.20, cer=0.12, trained={"audio"}),
     "quickstart-whisper": Expected(base_wer=0.80, wer=0.15, cer=0.08, trained={"audio", "language"}),
+    "quickstart-ctc": Expected(base_wer=0.80, wer=0.15, cer=0.08, trained={"audio", "head"}),
 }
 
 

@@ -21,6 +21,7 @@ RECIPES = {
     "gemma4": "quickstart-uzbek",
     "phi4": "quickstart-galician",
     "whisper": "quickstart-whisper",
+    "ctc": "quickstart-ctc",
 }
 
 
