@@ -30,9 +30,9 @@ from tests.adapter_samples import write_adapter
 from tests.cards.samples import recipe, training, write_run
 from tests.conftest import ROOT
 from tests.models.ctc_bases import BASES
-from tests.models.phi4_samples import noise, write_phi4
+from tests.models.phi4_samples import write_phi4
 from tests.models.samples import write_whisper
-from tests.samples import write_clip
+from tests.samples import melody, write_clip
 
 
 FAMILY = Phi4Family()
@@ -102,7 +102,7 @@ def test_the_snippet_of_phi4_equals_escoita(
         FAMILY.save_processor(FAMILY.load_processor(str(base)), tmp_path / "base")
         base = tmp_path / "base"
     code = snippet_of(tmp_path, chosen(str(base), prompt), str(base), str(adapter))
-    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
+    clip = stereo_48_khz(tmp_path / "clip.wav", melody(1.3))
     text, names = run(code, clip)
     assert "escoita" not in re.sub(r'".*?"', "", code)
 
@@ -133,7 +133,7 @@ def test_the_snippet_of_qwen2_audio_equals_escoita(tmp_path: Path) -> None:
     prompt = Prompt(system="You transcribe.", user="Escoita.")
     asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
     code = snippet_of(tmp_path, asked, str(base), str(folder), "qwen2_audio")
-    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
+    clip = stereo_48_khz(tmp_path / "clip.wav", melody(1.3))
     generation_settings = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
     assert (
         run(code, clip)[0]
@@ -151,14 +151,14 @@ def test_the_snippet_of_whisper_equals_escoita(tmp_path: Path, token: str) -> No
     family.save_processor(family.load_processor(base), folder)
     asked = recipe(prompt={"user": ""}, eval={"max_new_tokens": 8})
     code = snippets(asked, training(family="whisper", language_token=token), base, str(folder))[-1].code
-    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
+    clip = stereo_48_khz(tmp_path / "clip.wav", melody(1.3))
     text, names = run(code, clip)
     assert "escoita" not in re.sub(r'".*?"', "", code)
     ours = Transcriber.load(base, str(folder))
     assert text == ours.transcribe_file(clip).text != ""
     inputs = family.encode(ours.processor, [names["audio"]], settings.prompt)
     assert torch.equal(names["features"]["input_features"], inputs["input_features"])
-    long = stereo_48_khz(tmp_path / "long.wav", noise(31))
+    long = stereo_48_khz(tmp_path / "long.wav", melody(31))
     with pytest.raises(AssertionError, match="30 seconds"):  # the extractor would silently truncate it
         run(code, long)
 
@@ -181,7 +181,7 @@ def test_the_snippet_of_ctc_models_equals_escoita(tmp_path: Path, name: str) -> 
     family.save_processor(processor, folder)
     AdapterRecord(language="gl", prompt=Prompt(user="")).write(folder / "escoita.json")
     code = snippets(asked, training(family=name), base, str(folder))[-1].code
-    clip = stereo_48_khz(tmp_path / "clip.wav", noise(1.3))
+    clip = stereo_48_khz(tmp_path / "clip.wav", melody(1.3))
     text, names = run(code, clip)
     assert "escoita" not in re.sub(r'".*?"', "", code)
     (ours,) = Transcriber.load(base, str(folder)).transcribe([names["audio"]])
