@@ -65,7 +65,8 @@ class Check:
         learning_rate (`float`): The learning rate.
         out (`Path`): The folder of the check.
         hub (`str`): The address of the double of the Hub.
-        cpu_seconds (`float`): The CPU time of the last command, in seconds.
+        cpu_seconds (`float`): The CPU time of the commands of the stage, also of those that were interrupted, in
+            seconds.
         memory (`float`): The largest resident memory of the last command, in GB.
     """
 
@@ -122,13 +123,14 @@ class Check:
             printed = output.read()
         if process.returncode or "--json" not in arguments:
             print(printed, end="", flush=True)
-        self.cpu_seconds, self.memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
+        self.cpu_seconds += usage.ru_utime + usage.ru_stime
+        self.memory = usage.ru_maxrss * 1024 / 1e9
         if process.returncode:
             raise StageError(key=str(arguments[0]), value=f"status {process.returncode}")
         return printed
 
     def cost(self) -> list[Figure]:
-        """Return the CPU time and the memory of the last command."""
+        """Return the CPU time of the stage, and the memory of its last command."""
         return [Figure("CPU time", self.cpu_seconds / 60, "min"), Figure("memory", self.memory, "GB")]
 
 
@@ -239,13 +241,13 @@ def publish(check: Check) -> list[Figure]:
 
 
 def transcribe(check: Check) -> list[Figure]:
-    """Transcribe the longest recording of the test with the published adapter."""
+    """Transcribe the recording with the longest text of the test with the published adapter."""
     from escoita.data.readers import read_corpus
     from escoita.recipe.schema import load_recipe
 
     recipe = load_recipe(check.recipe)
     rows, _ = read_corpus(recipe.corpora.test[0], recipe.language)
-    clip = max(rows, key=lambda row: row.duration or 0.0)
+    clip = max(rows, key=lambda row: len(row.text))
     folder = check.out / "transcripts"
     check.escoita("transcribe", clip.audio, "-m", REPO, "-o", folder, "--overwrite", published=True)
     texts = [path.read_text("utf-8").strip() for path in folder.rglob("*.txt")]
@@ -313,12 +315,14 @@ def run_check(check: Check) -> bool:
     if document["settings"] != about:
         raise EscoitaError("has results with other settings", path=out, hint="remove it, or give another --out")
     # The double keeps its repositories in memory, so that the stages which use it are run again.
+    before = {each["name"]: each["cpu_seconds"] for each in document["stages"]}
     kept = [each for each in document["stages"] if each["status"] == "passed" and each["name"] in list(STAGES)[:4]]
     for each in kept:
         print(f"{each['name']}: passed before")
     document |= {"machine": machine(), "passed": False, "stages": kept}
     for name in [name for name in STAGES if name not in {each["name"] for each in kept}]:
-        document["stages"].append(outcome_of(name, check).document())
+        check.cpu_seconds = before.get(name, 0.0)
+        document["stages"].append(outcome_of(name, check).document() | {"cpu_seconds": check.cpu_seconds})
         passed = len(document["stages"]) == len(STAGES)
         document["passed"] = passed and all(each["status"] == "passed" for each in document["stages"])
         out.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
