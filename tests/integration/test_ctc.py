@@ -100,7 +100,7 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
     record = train(recipe)
     assert record is not None and not record.base_transcribes
     rates = [point.wer for point in record.validation if point.wer is not None]
-    assert rates[0] >= 1 and min(rates) <= 0.3
+    assert rates[0] >= 1 and min(rates) <= 0.5
 
     result = evaluate_run(recipe.run_path)
     (adapter,) = result.corpora[0].systems  # the base has no head
@@ -173,7 +173,8 @@ def test_accumulation_checkpointing_resume_and_split_batches_give_the_same_losse
 ) -> None:
     base = Path(make(name, {}, lora(name)).base)
     config = json.loads((base / "config.json").read_text("utf-8"))
-    (base / "config.json").write_text(json.dumps(config | {"mask_time_prob": 0.0, "final_dropout": 0.0}), "utf-8")
+    deterministic = {"mask_time_prob": 0.0, "final_dropout": 0.0, "conformer_conv_dropout": 0.0}
+    (base / "config.json").write_text(json.dumps(config | deterministic), "utf-8")
     training: dict[str, Any] = {"max_steps": 4, "eval_strategy": "no", "save_steps": 2, "warmup_steps": 0}
     training["lr_scheduler_type"] = "constant"
     expected = losses(train(make(name, training | {"gradient_checkpointing": False}, lora(name))))
