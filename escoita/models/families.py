@@ -313,6 +313,7 @@ FAMILIES = (
         audio_layers=r".*\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|fc[12])",
         learning_rate=1e-3,  # as in PEFT's guide to Whisper with LoRA
         tried="random weights; [published weights](#published-weights-and-real-speech)",
+        experimental=False,
         architecture=(
             "An encoder-decoder model. The encoder takes 30 seconds of log-mel frames of 10 ms, padded with silence. "
             "Two convolutions halve the number of frames, and a Transformer outputs one vector per 20 ms. The decoder "
