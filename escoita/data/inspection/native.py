@@ -11,7 +11,7 @@ from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.readers import read_corpus
 from escoita.data.readers.base import selection_error
-from escoita.data.readers.common_voice import SPONTANEOUS, spontaneous_table
+from escoita.data.readers.common_voice import SPONTANEOUS, read_spontaneous, spontaneous_table
 from escoita.data.readers.parquet import splits_of
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Corpus
@@ -49,7 +49,7 @@ def common_voice(listing: Listing, path: Path, language: str, extracted: Path) -
         table = spontaneous_table(folder)
         assert table is not None  # noqa: S101  (the folder has one)
         corpus = Corpus(name="corpus", path=str(folder), reader="common_voice")
-        rows, rejected = read_corpus(corpus, language)
+        rows, rejected = read_spontaneous(corpus, language, table, all_splits=True)
         untranscribed = [each for each in rejected if each.reason == "empty transcript"]
         found = extract_rows(rows, [each for each in rejected if each not in untranscribed], extracted, "")
         found.layout = "Common Voice, spontaneous speech"

@@ -55,7 +55,7 @@ def read(corpus: Corpus, language: str) -> tuple[Utterances, list[Rejected]]:
     """
     folder = Path(corpus.path)
     if table := spontaneous_table(folder):
-        return _read_spontaneous(corpus, language, table)
+        return read_spontaneous(corpus, language, table)
     available = [path.stem for path in folder.glob("*.tsv") if path.stem in (*SPLITS, corpus.split)]
     split = requested_split(corpus, available)
     index = folder / f"{split}.tsv"
@@ -81,11 +81,25 @@ def spontaneous_table(folder: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def _read_spontaneous(corpus: Corpus, language: str, table: Path) -> tuple[Utterances, list[Rejected]]:
+def read_spontaneous(
+    corpus: Corpus, language: str, table: Path, all_splits: bool = False
+) -> tuple[Utterances, list[Rejected]]:
+    """
+    Read a table of spontaneous speech.
+
+    Args:
+        corpus ([`~escoita.recipe.schema.Corpus`]): The corpus, with the value of the column `split`.
+        language (`str`): The language of rows that name none.
+        table (`Path`): The table.
+        all_splits (`bool`, *optional*): Whether the rows of all splits are read if the corpus names none.
+
+    Raises:
+        CorpusError: The split is not set although there are several, or not found, or the table has other columns.
+    """
     records = read_records(table, corpus.columns, ("audio", "text", "split") if corpus.split else ("audio", "text"))
     origin = Origin.of(corpus, language, table, table.parent / "audios")
     seen: set[str] = set()
-    if corpus.split is None and len(splits := _splits_of(table, corpus)) > 1:
+    if corpus.split is None and not all_splits and len(splits := _splits_of(table, corpus)) > 1:
         # Without it, the rows of train and test would be read together.
         raise selection_error(f"required for corpus {corpus.name!r}", splits, table, "split")
     rows, rejected = collect(validated_rows(_with_seconds(records), origin, corpus.split, seen), corpus.limit)
