@@ -30,6 +30,7 @@ def test_only_the_module_of_the_family_is_imported(tmp_path: Path) -> None:
         f"escoita.models.{module}"
         for module in (
             "base",
+            "baselines",
             "chat",
             "chat_templates",
             "errors",
@@ -63,7 +64,7 @@ def test_folder_without_a_supported_base_is_refused(
     assert (refusal.value.path, refusal.value.value) == (path, model_type)
 
 
-@pytest.mark.parametrize("model_type", ["bert", "parakeet_ctc"])
+@pytest.mark.parametrize("model_type", ["bert", "lasr_ctc"])
 def test_model_that_cannot_be_evaluated_is_refused(tmp_path: Path, model_type: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}), "utf-8")
     with pytest.raises(EscoitaError) as refusal:
