@@ -57,7 +57,13 @@ def rows_of(recipe: Recipe) -> dict[str, list[Utterance]]:
     return rows
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+# Layouts of a reader each; the others are read by the slow tests.
+FAST = ("csv", "ELAN", "Kaldi", "txt", "xlsx", "spontaneous")
+
+
+@pytest.mark.parametrize(
+    "layout", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS]
+)
 def test_the_corpora_of_each_layout_can_be_read(layout: str, tmp_path: Path) -> None:
     write_layout(layout, tmp_path / "recordings")
     recipe = init("recordings")
