@@ -6,8 +6,8 @@ Fail if a new evaluation is worse than an old one.
 Compares the main systems of two evaluations and prints a table in Markdown, for example for `$GITHUB_STEP_SUMMARY`.
 Exits with status 1 if the new rate in the primary metric (WER, or CER for languages without spaces) is significantly
 higher on a corpus or on all corpora pooled, be it for other speakers or only for those of the test set; if it is above
-the limit; if the adapter forgot another language; or if more than half of the new hypotheses on a
-corpus are empty or loop.
+the limit; if the rate on another language increased by more than `--max-forgetting`; or if more than half of the new
+hypotheses on a corpus are empty or loop.
 """
 
 from collections.abc import Iterator, Mapping

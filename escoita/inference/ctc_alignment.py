@@ -19,7 +19,7 @@ OTHER_COST = 1.5
 # Frames whose decisions are in memory together; others are computed again from the scores that are kept.
 _BLOCK = 512
 # States that are searched around the best one, chosen again for each block: the text of about two minutes before and
-# after it. A path of 512 frames goes on by 1024 states at most.
+# after it. A path of 512 frames advances by 1024 states at most.
 _SEARCHED = 4096
 
 

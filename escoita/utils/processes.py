@@ -66,17 +66,22 @@ def main_first(work: Callable[[], T], state: "PartialState") -> T:
     """
     if state.num_processes == 1:
         return work()
-    refusal = None
-    with others_waiting(state):
-        if state.is_main_process:
-            try:
-                done = work()
-            except EscoitaError as error:
-                refusal = error
+    done, refusal = _tried_in_main(work, state)
     (message, *_) = gathered(str(refusal) if refusal else None, state)
     if message is not None:
         raise refusal or EscoitaError(message)
-    return done if state.is_main_process else work()
+    return cast(T, done) if state.is_main_process else work()
+
+
+def _tried_in_main(work: Callable[[], T], state: "PartialState") -> tuple[T | None, EscoitaError | None]:
+    """Return the result of a function or its error in the main process, for which the others wait."""
+    with others_waiting(state):
+        if state.is_main_process:
+            try:
+                return work(), None
+            except EscoitaError as error:
+                return None, error
+    return None, None
 
 
 def main_only(work: Callable[[], T], state: "PartialState") -> T:
@@ -90,14 +95,7 @@ def main_only(work: Callable[[], T], state: "PartialState") -> T:
     Raises:
         EscoitaError: The function failed; raised in every process.
     """
-    done: T | None = None
-    refusal: EscoitaError | None = None
-    with others_waiting(state):
-        if state.is_main_process:
-            try:
-                done = work()
-            except EscoitaError as error:
-                refusal = error
+    done, refusal = _tried_in_main(work, state)
     message, result = gathered((str(refusal) if refusal else None, done), state)[0]
     if message is not None:
         raise refusal or EscoitaError(message)

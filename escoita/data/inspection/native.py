@@ -1,7 +1,7 @@
 """Recognize corpora that a reader reads as they are: Common Voice, FLEURS, parquet files, and datasets of the Hub."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from escoita.utils.languages import matching, same_language
 
 
 _FLEURS = re.compile(r"[a-z]{2,3}(_[a-z0-9]+)+")
+# Our splits, and their names in Common Voice and FLEURS.
+_SPLITS: tuple[tuple[Split, str], ...] = (("train", "train"), ("validation", "dev"), ("test", "test"))
 
 
 def common_voice(listing: Listing, path: Path, language: str, extracted: Path) -> Found | None:
@@ -41,26 +43,22 @@ def common_voice(listing: Listing, path: Path, language: str, extracted: Path) -
     folders = {folder.name: folder for folder in sorted(read | spontaneous)}
     if not folders:
         return None
-    names = _of_language(language, folders)
-    if len(names) > 1:
-        raise selection_error("several folders of Common Voice", sorted(names), path, "--language", language)
-    folder = folders[names[0]]
+    folder = _folder_of(language, folders, "folders of Common Voice", path)
     if folder in spontaneous:
         table = spontaneous_table(folder)
         assert table is not None  # noqa: S101  (the folder has one)
         corpus = Corpus(name="corpus", path=str(folder), reader="common_voice")
         rows, rejected = read_spontaneous(corpus, language, table, all_splits=True)
-        untranscribed = [each for each in rejected if each.reason == "empty transcript"]
-        found = extract_rows(rows, [each for each in rejected if each not in untranscribed], extracted, "")
+        others = [each for each in rejected if each.reason != "empty transcript"]
+        found = extract_rows(rows, others, extracted, "")
         found.layout = "Common Voice, spontaneous speech"
-        if untranscribed:
-            found.notes.append(f"Recordings without a transcript yet: {len(untranscribed):,}")
+        if untranscribed := len(rejected) - len(others):
+            found.notes.append(f"Recordings without a transcript yet: {untranscribed:,}")
         return found
     found = Found("Common Voice")
-    splits: tuple[tuple[Split, str], ...] = (("train", "train"), ("validation", "dev"), ("test", "test"))
-    if all((folder / f"{split}.tsv").is_file() for _, split in splits):
+    if all((folder / f"{split}.tsv").is_file() for _, split in _SPLITS):
         keys = {"reader": "common_voice", "path": str(folder)}
-        found.native = {ours: {**keys, "split": split} for ours, split in splits}
+        found.native = {ours: {**keys, "split": split} for ours, split in _SPLITS}
         found.notes.append("Splits: those of the release, train, dev and test")
         return found
     rows, rejected = read_corpus(
@@ -89,15 +87,11 @@ def fleurs(listing: Listing, path: Path, language: str, extracted: Path) -> Foun
     }
     if not folders:
         return None
-    names = _of_language(language, folders)
-    if len(names) > 1:
-        raise selection_error("several languages of FLEURS", sorted(names), path, "--language", language)
-    folder = folders[names[0]]
+    folder = _folder_of(language, folders, "languages of FLEURS", path)
     found = Found("FLEURS", notes=["Splits: those of FLEURS, train, dev and test"])
-    splits: tuple[tuple[Split, str], ...] = (("train", "train"), ("validation", "dev"), ("test", "test"))
     found.native = {
         ours: {"reader": "fleurs", "path": str(folder), "split": split}
-        for ours, split in splits
+        for ours, split in _SPLITS
         if (folder / f"{split}.tsv").is_file()
     }
     return found if {"train", "test"} <= set(found.native) else None
@@ -162,6 +156,14 @@ def _config(repository: str, configs: list[str], language: str) -> str:
     if len(found) > 1:
         raise selection_error("several configurations", found, repository, "config", language)
     return found[0]
+
+
+def _folder_of(language: str, folders: Mapping[str, Path], kind: str, path: Path) -> Path:
+    """Return the only folder of a language; raise a [`SelectionError`] if there are several."""
+    names = _of_language(language, folders)
+    if len(names) > 1:
+        raise selection_error(f"several {kind}", sorted(names), path, "--language", language)
+    return folders[names[0]]
 
 
 def _of_language(language: str, names: Collection[str]) -> list[str]:
