@@ -140,8 +140,19 @@ def quantize(model: Any, family: Any, device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def noise(seconds: float, seed: int = 0) -> Any:
-    """Return noise as audio, of shape `(samples,)`, float32 at 16 kHz."""
+def notes(seconds: float, seed: int = 0) -> Any:
+    """
+    Return notes of changing pitch and level, which count as speech, unlike noise.
+
+    Returns:
+        `np.ndarray`: The samples, of shape `(samples,)`, float32 at 16 kHz.
+    """
     import numpy as np
 
-    return np.random.default_rng(seed).normal(0, 0.1, round(seconds * 16_000)).astype(np.float32)
+    generator = np.random.default_rng(seed)
+    places = np.arange(3_200) / 16_000
+    each = [
+        level * np.sin(2 * np.pi * pitch * places)
+        for level, pitch in zip([0.3, 0.06] * 4, generator.uniform(200, 2_000, 8), strict=True)
+    ]
+    return np.resize(np.concatenate(each), round(seconds * 16_000)).astype(np.float32)

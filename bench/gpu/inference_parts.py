@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.gpu.bases import QUICKSTART, ROOT, e4b, noise, random_model
+from bench.gpu.bases import QUICKSTART, ROOT, e4b, notes, random_model
 from bench.gpu.part import Context, Figure
 from bench.gpu.training_parts import UZBEK
 
@@ -45,7 +45,7 @@ def check_transcription(context: Context) -> list[Figure]:
             if context.on_gpu:
                 torch.cuda.synchronize()
             started = time.perf_counter()
-            done = sum(len(found) for _, found in transcriber.transcribe_batches(lambda i: noise(seconds, i), batches))
+            done = sum(len(found) for _, found in transcriber.transcribe_batches(lambda i: notes(seconds, i), batches))
             took = time.perf_counter() - started
             name = f"{kind}, batches of {size:g} s"
             figures.append(Figure(f"{name}: {tokens} tokens a clip, RTFx", clips * seconds / took, "", at_least=0.001))

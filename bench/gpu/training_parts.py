@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.bases import QUICKSTART, ROOT, e4b, noise, phi4, random_model, wide
+from bench.gpu.bases import QUICKSTART, ROOT, e4b, notes, phi4, random_model, wide
 from bench.gpu.part import Context, Figure
 
 
@@ -163,7 +163,7 @@ def check_e4b(context: Context) -> list[Figure]:
     trainer = SpeechTrainer(
         model=model,
         args=arguments,
-        train_dataset=noise_rows(context, clips, lengths[0]),
+        train_dataset=note_rows(context, clips, lengths[0]),
         data_collator=SpeechCollator(
             family, processor, family.resolved_settings(processor, recipe.generation_settings())
         ),
@@ -173,7 +173,7 @@ def check_e4b(context: Context) -> list[Figure]:
     remove_printers(trainer)
     figures = []
     for seconds in lengths:
-        trainer.train_dataset = noise_rows(context, clips, seconds)
+        trainer.train_dataset = note_rows(context, clips, seconds)
         longest = Longest(seconds, "bir ikki uch", True)
         batch = encode_longest(recipe, family, processor, longest, clips)
         estimate = find_memory(recipe, untrained(recipe), batch, longest)[1]
@@ -194,7 +194,7 @@ def check_e4b(context: Context) -> list[Figure]:
             limits = (None, None) if split else (0.75 * expected, 1.25 * expected)
             figures.append(Figure(f"{name}: peak memory", measured, "GB", *limits))
     if context.on_gpu:
-        trainer.train_dataset = noise_rows(context, clips, lengths[0])  # the profiler needs memory for each kernel
+        trainer.train_dataset = note_rows(context, clips, lengths[0])  # the profiler needs memory for each kernel
         figures.append(Figure("E4B: share of a step in synchronizations", synchronization_share(trainer)))
     del trainer, model
     if context.on_gpu:
@@ -214,23 +214,23 @@ def synchronization_share(trainer: Any) -> float:
     return sum(each.cpu_time_total for each in waits) / 1e6 / total
 
 
-def noise_rows(context: Context, clips: int, seconds: float) -> Any:
-    """Return rows of clips of noise, as a dataset."""
+def note_rows(context: Context, clips: int, seconds: float) -> Any:
+    """Return rows of clips of notes, as a dataset."""
     import soundfile
 
     from escoita.training.sft import clips_by_split, everything, table
 
-    folder = context.folder / f"noise-{clips}-{seconds:g}"
+    folder = context.folder / f"notes-{clips}-{seconds:g}"
     folder.mkdir(exist_ok=True)
     lines = []
     for index in range(2 * clips):
-        soundfile.write(folder / f"{index}.wav", noise(seconds, index), 16_000)
+        soundfile.write(folder / f"{index}.wav", notes(seconds, index), 16_000)
         lines.append(json.dumps({"audio_filepath": f"{index}.wav", "text": "bir ikki uch", "id": str(index)}))
     (folder / "clips.jsonl").write_text("\n".join(lines), "utf-8")
     from escoita.recipe.schema import load_recipe
 
     recipe = load_recipe(
-        ROOT / "recipes/quickstart-uzbek.yaml", [f"corpora.train=[{{name: noise, path: {folder / 'clips.jsonl'}}}]"]
+        ROOT / "recipes/quickstart-uzbek.yaml", [f"corpora.train=[{{name: notes, path: {folder / 'clips.jsonl'}}}]"]
     )
     return table(everything(clips_by_split(recipe, ["train"], 30.0, [])["train"]))
 
@@ -257,7 +257,7 @@ def check_four_bit(context: Context) -> list[Figure]:
     model = family.load_model(str(stored), dtype=dtype, device=context.device, load_in_4bit=True)
     model.save_pretrained(base)
     family.save_processor(processor, base)
-    inputs = family.encode(processor, [noise(1.0)], Prompt(user="Please transcribe this audio."))
+    inputs = family.encode(processor, [notes(1.0)], Prompt(user="Please transcribe this audio."))
     batch = {key: value.to(context.device) for key, value in inputs.items()}
 
     def logits(of: Any) -> Any:
@@ -330,7 +330,7 @@ def check_out_of_memory(context: Context) -> list[Figure]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from escoita.records.training import Prompt
+    from escoita.records.training import AdapterRecord, Prompt
     from escoita.training.oom import BatchSplitter
     from escoita.utils.processes import free_device_memory, peak_memory_bytes, reset_peak_memory
 
@@ -344,8 +344,10 @@ def check_out_of_memory(context: Context) -> list[Figure]:
         else get_peft_model(base, adapter)
     )
     seconds = 1.0 if context.toy else 20.0
-    prompt = Prompt(user="Please transcribe this audio.")
-    made = family.encode_with_targets(processor, [noise(seconds, each) for each in range(8)], ["bir ikki"] * 8, prompt)
+    settings = AdapterRecord(language="uz", prompt=Prompt(user="Please transcribe this audio."))
+    settings = family.resolved_settings(processor, settings)
+    audio = [notes(seconds, each) for each in range(8)]
+    made = family.encode_with_targets(processor, audio, ["bir ikki"] * 8, settings)
     batch = {key: value.to(context.device) for key, value in made.items()}
     labels = batch["labels"][:, 1:].ne(-100).sum()
 
