@@ -7,7 +7,6 @@ The base has 8,192 tokens, random weights and 320 million parameters. The most m
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +29,15 @@ from tests.models.shapes import write_e4b
 pytestmark = pytest.mark.slow
 BASE, ADAPTER = "ana/wide-base", "ana/wide-adapter"
 MOST_BYTES = 5e9
+# A small process starts the command, because a process inherits the peak of the process that starts it, and because
+# the worker of pytest has started the commands of other tests.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:]).returncode
+with open(sys.argv[1], "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024))
+sys.exit(code)
+"""
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -64,11 +72,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubDouble]:
 def escoita(hub: HubDouble, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a function that runs a command, and asserts its exit status and its memory."""
     home = tmp_path_factory.mktemp("home")
+    peak_file = tmp_path_factory.mktemp("peak") / "bytes"
 
     def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         keep = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
         done = subprocess.run(
-            [sys.executable, "-m", "escoita", *map(str, arguments)],
+            [sys.executable, "-c", MEASURE, peak_file, sys.executable, "-m", "escoita", *map(str, arguments)],
             cwd=ROOT,
             env=keep | client_environment(hub) | {"HF_HOME": str(home), "PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -76,7 +85,7 @@ def escoita(hub: HubDouble, tmp_path_factory: pytest.TempPathFactory) -> Run:
             timeout=600,
         )
         assert done.returncode == code and "Traceback" not in done.stderr, done.stderr + done.stdout
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # of the largest command so far
+        peak = int(peak_file.read_text("utf-8"))
         print(f"{arguments[0]}: {peak / 1e9:.1f} GB")
         assert peak < MOST_BYTES
         return done
