@@ -49,7 +49,6 @@ def test_long_recordings_are_transcribed_like_their_clips(
         segments = np.array([(segment.start, segment.end) for segment in transcript.segments])
         assert segments.shape == places.shape and np.abs(segments - places).max() < 0.15
         long = rate([transcript.text])
-        print(
-            f"{language}, {pause}, {noise_everywhere}, {transcript.speech_detector}: WER {long:.4f}, of the clips alone {alone:.4f}"
-        )
+        case = f"{language}, {pause}, noise everywhere: {noise_everywhere}, {transcript.speech_detector}"
+        print(f"{case}: WER {long:.4f}, of the clips alone {alone:.4f}")
         assert long <= alone + 0.01
