@@ -8,6 +8,7 @@ import typer
 from escoita.cli.done import done
 from escoita.cli.init import TierOption
 from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOption, repository
+from escoita.cli.prepare import default_out
 from escoita.errors import CorpusError
 from escoita.utils.files import public_name
 from escoita.utils.formatting import duration, visible
@@ -75,10 +76,16 @@ def draft(
         else:
             count, total = count + each.segments, total + each.audio_seconds
             names = f" in {', '.join(each.tiers)}" if each.tiers else ""
-            say(visible(f"{each.file}: {each.segments:,} segments, {duration(each.audio_seconds)}{names}"))
-    say(f"Drafted: {count:,} segments, {duration(total)}")
+            say(visible(f"{each.file}: {_segments(each.segments)}, {duration(each.audio_seconds)}{names}"))
+    say(f"Drafted: {_segments(count)}, {duration(total)}")
     if failed:
         say(f"Recordings without a draft, for the reasons above: {failed:,}")
         raise typer.Exit(1)
     if count:
-        done(["Correct the drafts, then:"], [("prepare", source, "--language", language)])
+        chosen = [word for tier in tiers or () for word in ("--tier", tier)]
+        force = ["--force"] if default_out(source).exists() else []
+        done(["Correct the drafts, then:"], [("prepare", source, "--language", language, *chosen, *force)])
+
+
+def _segments(count: int) -> str:
+    return f"{count:,} segment{'s' * (count != 1)}"

@@ -52,10 +52,16 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that
 
 
 class ExistingFileError(EscoitaError):
-    """Report a file that a command would overwrite."""
+    """
+    Report a file that a command would overwrite.
+
+    Args:
+        option (`str`): The option that names the file.
+    """
 
     problem = "exists"
-    hint = "give another --name or --out, or overwrite it with --force"
+    hint = "give another {option}, or overwrite it with --force"
+    option: str
 
 
 def init(
@@ -99,7 +105,7 @@ def init(
     language = check_language(language) or language
     name = _name(name, source)
     recipe, manifest, extracted = Path(f"{name}.yaml"), Path(f"{name}.jsonl"), Path(f"{name}-audio")
-    refuse_existing((recipe, manifest), force)
+    refuse_existing((recipe, manifest), force, "--name")
     remove_extracted(extracted, force)
 
     from escoita.data.inspection import inspect
@@ -179,7 +185,8 @@ def split(
 ) -> None:
     """Divide the rows of a table into train, validation and test, without common speakers and sentences."""
     out = out or manifest.with_name(f"{manifest.stem}-splits.jsonl")
-    refuse_existing((out,), force)
+    refuse_other_suffix(out)
+    refuse_existing((out,), force, "--out")
 
     from dataclasses import replace
 
@@ -230,16 +237,32 @@ def given_columns(columns: list[str] | None) -> dict[Any, str]:
     return given
 
 
-def refuse_existing(paths: tuple[Path, ...], force: bool) -> None:
+def refuse_existing(paths: tuple[Path, ...], force: bool, option: str) -> None:
     """
     Refuse to overwrite files.
+
+    Args:
+        paths (`tuple[Path, ...]`): The files.
+        force (`bool`): Whether files may be overwritten.
+        option (`str`): The option that names them.
 
     Raises:
         ExistingFileError: A file exists, and `force` is not set; or a folder does.
     """
     for path in paths:
         if os.path.lexists(path) and (not force or path.is_dir()):
-            raise ExistingFileError(path=path)
+            raise ExistingFileError(path=path, option=option)
+
+
+def refuse_other_suffix(path: Path) -> None:
+    """
+    Refuse the name of a manifest that does not say its format.
+
+    Raises:
+        EscoitaError: The name does not end in `.jsonl`.
+    """
+    if path.suffix.lower() != ".jsonl":
+        raise EscoitaError("the rows are written as JSON lines", path=path, key="--out", hint="use a name in .jsonl")
 
 
 def remove_extracted(folder: Path, force: bool) -> None:
@@ -253,7 +276,7 @@ def remove_extracted(folder: Path, force: bool) -> None:
 
     if (folder / MARK).is_file() and not folder.is_symlink():
         if not force:
-            raise ExistingFileError(path=folder)
+            raise ExistingFileError(path=folder, option="--name")
         shutil.rmtree(folder)
 
 
@@ -301,9 +324,10 @@ def _sizes(division: "Division") -> list[str]:
     for name in (*_splits(), None):
         clips, seconds, speakers = division.size(name)
         if clips or name:
-            label = f"{name}:" if name else "not used, as training and test would share sentences or have no split:"
+            label = f"{name}:" if name else "not used:"
             people = f", {speakers:,} speaker{'s' * (speakers != 1)}" if speakers else ""
-            lines.append(f"{label:<12}{clips:,} clip{'s' * (clips != 1)}, {duration(seconds)}{people}")
+            reason = "" if name else ": they have a sentence or a speaker of the test, or another split"
+            lines.append(f"{label:<12}{clips:,} clip{'s' * (clips != 1)}, {duration(seconds)}{people}{reason}")
     return lines
 
 

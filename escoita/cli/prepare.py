@@ -16,6 +16,7 @@ from escoita.cli.init import (
     given_columns,
     print_found,
     refuse_existing,
+    refuse_other_suffix,
 )
 from escoita.errors import CorpusError
 from escoita.utils.formatting import duration, percent
@@ -67,9 +68,10 @@ def prepare(
     from escoita.utils.languages import check_language
 
     language = check_language(language) or language
-    out = out or Path(f"{source.resolve().stem or 'recordings'}-rows.jsonl")
+    out = out or default_out(source)
+    refuse_other_suffix(out)
     record_path = out.with_suffix(".prepare.json")
-    refuse_existing((out, record_path), force)
+    refuse_existing((out, record_path), force, "--out")
     rules = SegmentRules(overlap, notes, drafts_reviewed)
     found = inspect(str(source), language, out.with_suffix(""), given_columns(columns), tiers or (), rules)
     print_found(found)
@@ -94,6 +96,11 @@ def prepare(
     )
 
 
+def default_out(source: Path) -> Path:
+    """Return the manifest that is written by default, in the current folder."""
+    return Path(f"{source.resolve().stem or 'recordings'}-rows.jsonl")
+
+
 def _with_score(line: str, scores: dict[str, float]) -> str:
     values = json.loads(line)
     score = scores.get(values["id"])
@@ -114,6 +121,8 @@ def _record(source: Path, found: "Found", rules: "SegmentRules") -> "Preparation
         audio_seconds=round(sum(row.duration or 0.0 for row in found.rows), 3),
         speakers=len({row.speaker for row in found.rows} - {""}),
         without_notes=found.without_notes,
+        tiers=dict(found.tiers) if set(found.tiers) != {""} else {},
+        other_tiers=dict(found.other_tiers),
         left_out=dict(found.left_out),
         rounds=found.rounds,
         rejected=dict(Counter({each[0].reason: len(each) for each in rejected_by_reason(found.rejected)})),
@@ -129,8 +138,9 @@ def _print_rows(found: "Found", record: "PreparationRecord") -> None:
         words = each.word_edits / each.words if each.words else None
         characters = each.character_edits / each.characters if each.characters else None
         counts = f"{each.changed:,} changed, {each.unchanged:,} unchanged, {each.removed:,} removed"
-        say(f"Drafts of round {each.round}: {each.segments:,} segments, {counts}")
+        segments = f"{each.segments:,} segment{'s' * (each.segments != 1)}"
+        say(f"Drafts of round {each.round}: {segments}, {counts}")
         say(f"  Edit rate from draft to correction: {percent(words)} of words, {percent(characters)} of characters")
     people = f", {record.speakers:,} speaker{'s' * (record.speakers != 1)}" if record.speakers else ""
     length = f", {duration(record.audio_seconds)}" if record.audio_seconds else ""
-    say(f"Rows: {record.rows:,}{length}{people}")
+    say(f"Segments that are used: {record.rows:,}{length}{people}")

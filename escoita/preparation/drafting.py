@@ -22,6 +22,7 @@ from escoita.errors import EscoitaError
 from escoita.inference.outputs import clean
 from escoita.preparation.stretches import LONGEST, SHORTEST, Stretch, open_stretches
 from escoita.utils.files import write_atomically
+from escoita.utils.formatting import time_code
 
 
 if TYPE_CHECKING:
@@ -127,6 +128,10 @@ def find_work(listing: Listing, language: str, tiers: Collection[str] = ()) -> t
                 work[recording].drafted.append(draft)
         if format_of(path) in _ORDER and (recording := listing.find(path.stem, path.parent)):
             work[recording].file = work[recording].file or path  # a file without a segment
+    for recorded in read_drafts(listing.root):
+        # A draft that a person removed was noise: it is not drafted again.
+        if recording := listing.find(recorded.recording):
+            work[recording].covered.append((recorded.start, recorded.end))
     for each in work.values():
         each.empty = [segment for segment in each.empty if not any(_fills(draft, segment) for draft in each.drafted)]
         if each.file is not None and format_of(each.file) not in _ORDER:
@@ -142,7 +147,7 @@ def _rank(path: Path) -> tuple[int, Path]:
 def _segments(annotated: Annotated, path: Path) -> Iterator[Segment]:
     """Yield the segments of tiers with transcripts."""
     for segment in annotated.files[path]:
-        if not annotated.chosen or not segment.tier or segment.tier in annotated.chosen:
+        if annotated.has_transcript(path, segment):
             yield segment
 
 
@@ -293,19 +298,14 @@ def _unused(path: Path) -> Path:
 
 
 def _subtitles(segments: list[NewSegment], new_format: str) -> str:
-    point = "," if new_format == "srt" else "."
     cues = []
     for number, (start, end, text) in enumerate(segments, start=1):
         if new_format == "vtt":
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         numbered = f"{number}\n" if new_format == "srt" else ""
-        cues.append(f"{numbered}{_clock(start, point)} --> {_clock(end, point)}\n{text}\n")
+        times = f"{time_code(start)} --> {time_code(end)}"
+        cues.append(f"{numbered}{times.replace('.', ',') if new_format == 'srt' else times}\n{text}\n")
     return "\n".join([*(["WEBVTT\n"] if new_format == "vtt" else []), *cues])
-
-
-def _clock(time: float, point: str) -> str:
-    whole, milliseconds = divmod(round(1000 * time), 1000)
-    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{milliseconds:03}"
 
 
 def _predictions(name: str, segments: list[NewSegment], model: str) -> str:

@@ -48,7 +48,11 @@ def open_stretches(
     joined: list[list[float]] = []
     taken = sorted(covered)
     for first, last in find_speech(samples):
-        for start, end in _outside(first / SAMPLING_RATE, last / SAMPLING_RATE, taken):
+        speech = (first / SAMPLING_RATE, last / SAMPLING_RATE)
+        for start, end in _outside(*speech, taken):
+            # A short rest of speech that a segment covers is the inexact end of that segment.
+            if (start, end) != speech and end - start < SHORTEST:
+                continue
             between = joined and any(joined[-1][1] < stop and begin < start for begin, stop in taken)
             if joined and not between and start - joined[-1][1] <= PAUSE and end - joined[-1][0] <= longest:
                 joined[-1][1] = end

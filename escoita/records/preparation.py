@@ -75,6 +75,8 @@ class PreparationRecord(Record):
         audio_seconds (`float`): The total length of rows that are segments, in seconds.
         speakers (`int`): The number of named speakers.
         without_notes (`int`): The number of rows from which notes were removed.
+        tiers (`dict[str, int]`): The number of segments with text of each tier with transcripts.
+        other_tiers (`dict[str, int]`): The number of segments with text of each other tier.
         left_out (`dict[str, int]`): The number of segments that were left out, by reason.
         rejected (`dict[str, int]`): The number of rows without a recording or with a damaged text, by reason.
         rounds (`list[DraftRound]`): The rounds of drafts.
@@ -92,6 +94,8 @@ class PreparationRecord(Record):
     audio_seconds: float
     speakers: int
     without_notes: int
+    tiers: dict[str, int] = Field(default_factory=dict)
+    other_tiers: dict[str, int] = Field(default_factory=dict)
     left_out: dict[str, int]
     rejected: dict[str, int] = Field(default_factory=dict)
     rounds: list[DraftRound] = Field(default_factory=list)

@@ -58,6 +58,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
+def time_code(seconds: float) -> str:
+    """Return a time in a recording as hours, minutes, seconds and milliseconds, as ELAN shows it."""
+    whole, milliseconds = divmod(round(1000 * seconds), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}.{milliseconds:03}"
+
+
 def gigabytes(size: int) -> str:
     """Return bytes as gigabytes (10^9 bytes)."""
     return f"{size / 1e9:.1f} GB"

@@ -109,6 +109,8 @@ def test_removed_drafts_are_counted(tmp_path: Path) -> None:
     path.write_bytes(before)
     found = prepared(tmp_path)
     assert found.rounds[0].removed == done.segments and [row.text for row in found.rows] == ["bo día"]
+    # They were noise, and are not drafted again.
+    assert draft(tmp_path)[0].segments == 0
 
 
 def test_a_draft_without_its_record_is_not_used(tmp_path: Path) -> None:

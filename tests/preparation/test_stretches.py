@@ -22,6 +22,17 @@ def test_stretches_lie_in_speech_outside_of_segments(tmp_path: Path) -> None:
     assert open_stretches(samples, [(0.0, len(samples) / SAMPLING_RATE)]) == []
 
 
+def test_inexact_ends_of_segments_are_no_stretches(tmp_path: Path) -> None:
+    times = write_talk(tmp_path / "talk.wav", 4)
+    samples = read_audio(tmp_path / "talk.wav")
+    late = [(start + 0.02, end - 0.02) for start, end in times]
+    assert (
+        open_stretches(samples, [(start - 0.1, end + 0.1) for start, end in times])
+        == open_stretches(samples, late)
+        == []
+    )
+
+
 def test_long_speech_is_split(tmp_path: Path) -> None:
     times = write_talk(tmp_path / "talk.wav", 1)
     samples = read_audio(tmp_path / "talk.wav")

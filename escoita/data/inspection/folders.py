@@ -11,6 +11,7 @@ from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.tables import unpacked_text
 from escoita.errors import CorpusError, RecordError
+from escoita.utils.formatting import visible
 from escoita.utils.limits import MEBIBYTE
 
 
@@ -156,14 +157,16 @@ def read_texts(listing: Listing, language: str) -> Found | None:
     texts: dict[str, list[Path]] = defaultdict(list)
     for path in listing.files(".txt", ".lab"):
         texts[path.stem].append(path)
-    missing = 0
+    missing: list[Path] = []
+    used: set[Path] = set()
     for recording in listing.recordings:
         candidates = texts.get(recording.stem, [])
         near = [path for path in candidates if path.parent == recording.parent]
         if len(near or candidates) != 1:
-            missing += 1
+            missing.append(recording)
             continue
         path = (near or candidates)[0]
+        used.add(path)
         parts = recording.relative_to(listing.root).parts[:-1]
         split = next((name for part in parts[:1] if (name := split_name(part))), "")
         try:
@@ -172,6 +175,10 @@ def read_texts(listing: Listing, language: str) -> Found | None:
             found.notes.append(f"Not used: {error}")
             continue
         found.add(recording, recording.name, text, path, 1, split=split)
-    if missing and found.rows:
-        found.notes.append(f"Recordings without a text file: {missing:,}")
+    unused = [path for paths in texts.values() for path in paths if path not in used]
+    if found.rows:
+        for title, paths in (("Recordings without a text file", missing), ("Text files without a recording", unused)):
+            if paths:
+                first = visible(min(paths).relative_to(listing.root).as_posix())
+                found.notes.append(f"{title}: {len(paths):,}, the first: {first}")
     return found if found.rows else None

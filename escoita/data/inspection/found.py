@@ -9,6 +9,7 @@ from escoita.data.inspection.listing import is_unicode
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
 from escoita.records.preparation import DraftRound
+from escoita.utils.formatting import time_code
 
 
 @dataclass
@@ -25,7 +26,9 @@ class Found:
         native (`dict[str, dict]`): For each split, the keys of a corpus that a reader reads as it is; then there are
             no rows.
         left_out (`Counter[str]`): The number of segments that a rule excludes, by reason.
-        first_left_out (`dict[str, str]`): The file and row of the first of them, by reason.
+        first_left_out (`dict[str, str]`): The file and time of the first of them, by reason.
+        tiers (`Counter[str]`): The number of segments with text of each tier with transcripts.
+        other_tiers (`Counter[str]`): The number of segments with text of each other tier.
         rounds (`list[DraftRound]`): The corrections of drafts, by round.
         without_notes (`int`): The number of transcripts from which notes in brackets were removed.
     """
@@ -37,8 +40,22 @@ class Found:
     native: dict[Split, dict[str, Any]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     first_left_out: dict[str, str] = field(default_factory=dict)
+    tiers: Counter[str] = field(default_factory=Counter)
+    other_tiers: Counter[str] = field(default_factory=Counter)
     rounds: list[DraftRound] = field(default_factory=list)
     without_notes: int = 0
+
+    def leave_out(self, reason: str, path: Path | str, start: float) -> None:
+        """
+        Count a segment that a rule excludes.
+
+        Args:
+            reason (`str`): The reason.
+            path (`Path`): The file that contains the segment.
+            start (`float`): The start of the segment in seconds.
+        """
+        self.left_out[reason] += 1
+        self.first_left_out.setdefault(reason, f"{Path(path).name} at {time_code(start)}")
 
     def add(self, recording: Path | None, name: str, text: str, source: Path, row: int, **values: Any) -> None:
         """

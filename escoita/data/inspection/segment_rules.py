@@ -30,8 +30,7 @@ def leave_out_segments(found: Found, rules: SegmentRules) -> None:
             row = found.rows[index]
             if isinstance(outcome, str):
                 changed[index] = None
-                found.left_out[outcome] += 1
-                found.first_left_out.setdefault(outcome, f"{row.source}:{row.row}")
+                found.leave_out(outcome, row.source, row.offset or 0.0)
             elif outcome.text != row.text:
                 changed[index] = replace(row, text=outcome.text)
                 found.without_notes += 1
@@ -39,9 +38,9 @@ def leave_out_segments(found: Found, rules: SegmentRules) -> None:
     found.rows = [row for row in rows if row is not None]
     for reason, count in found.left_out.most_common():
         first = f"; the first: {found.first_left_out[reason]}" if reason in found.first_left_out else ""
-        found.notes.append(f"Left out: {count:,} segments: {reason}{first}")
+        found.notes.append(f"Left out: {count:,} segment{'s' * (count != 1)}: {reason}{first}")
     if found.without_notes:
-        found.notes.append(f"Notes in brackets were removed from {found.without_notes:,} segments")
+        found.notes.append(f"Segments from which notes in brackets were removed: {found.without_notes:,}")
 
 
 def _segment(row: Utterance) -> Segment:

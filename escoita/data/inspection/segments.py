@@ -1,30 +1,20 @@
-"""Turn the segments of annotation files into rows, and choose the tiers that contain transcripts."""
+"""Turn the segments of annotation files into rows."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from escoita.data.annotations import Segment, format_of, read_segments
-from escoita.data.annotations.base import TRANSCRIPTION
 from escoita.data.annotations.drafts import DRAFT_FILE, DRAFT_TIER, Placed, compare_drafts, read_drafts
 from escoita.data.annotations.rules import EMPTY, UNCHANGED
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
-from escoita.data.readers.base import selection_error
+from escoita.data.inspection.tiers import choose_tiers, speaker_tiers, tier_lines
 from escoita.errors import CorpusError, RecordError
 
 
 SUFFIXES = (".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm", ".txt", ".json")
-# Tiers with other than transcripts: translations, glosses, notes, parts of words.
-_OTHER = re.compile(
-    r"transl|traduc|trad(ução|uzione)|gloss|glosa|note|nota|comment|comentario|morph|pos$|phone|fone|^ft|^ge|^ref$|^id$"
-    r"|перевод|english|español",
-    re.IGNORECASE,
-)
-# Names of tiers that are shown.
-_SHOWN = 6
 _TITLES = {
     "elan": "ELAN files",
     "textgrid": "TextGrids",
@@ -43,16 +33,20 @@ class Annotated(NamedTuple):
     Args:
         files (`dict[Path, list[Segment]]`): The segments of each file, without drafts.
         drafts (`dict[Path, list[Segment]]`): The segments of each file in tiers of drafts.
-        chosen (`set[str]`): The tiers with transcripts; empty if the formats have no tiers.
+        chosen (`dict[Path, set[str]]`): The tiers with transcripts of each file; none if the format has no tiers.
         formats (`dict[str, int]`): The number of files of each format.
-        notes (`list[str]`): Lines about files that are not used.
+        notes (`list[str]`): Lines about the tiers, and about files that are not used.
     """
 
     files: dict[Path, list[Segment]]
     drafts: dict[Path, list[Segment]]
-    chosen: set[str]
+    chosen: dict[Path, set[str]]
     formats: dict[str, int]
     notes: list[str]
+
+    def has_transcript(self, path: Path, segment: Segment) -> bool:
+        """Return whether a segment of a file is on a tier with transcripts, or its format has no tiers."""
+        return not segment.tier or segment.tier in self.chosen[path]
 
 
 def read_files(listing: Listing, language: str, tiers: Collection[str] = ()) -> Annotated:
@@ -84,7 +78,8 @@ def read_files(listing: Listing, language: str, tiers: Collection[str] = ()) -> 
             segments = [each._replace(recording=each.recording or of_file[1]) for each in segments]
         drafts[path] = [each for each in segments if of_file or DRAFT_TIER.fullmatch(each.tier)]
         files[path] = [each for each in segments if not (of_file or DRAFT_TIER.fullmatch(each.tier))]
-    return Annotated(files, drafts, _choose_tiers(files, tiers), formats, notes)
+    chosen = choose_tiers(files, tiers)
+    return Annotated(files, drafts, chosen, formats, notes + tier_lines(files, chosen))
 
 
 def recording_of(listing: Listing, path: Path, segment: Segment) -> Path | None:
@@ -111,48 +106,47 @@ def read_annotations(
     """
     found, annotated = Found(""), read_files(listing, language, tiers)
     found.notes += annotated.notes
-    files, chosen, formats = annotated.files, annotated.chosen, annotated.formats
+    files, formats = annotated.files, annotated.formats
     if not any(files.values()) and not any(annotated.drafts.values()):
         return found if found.notes else None
     corrected = take_corrections(listing, annotated, found, drafts_reviewed)
-    by_kind: dict[str, set[str]] = defaultdict(set)
-    for segment in (segment for segments in files.values() for segment in segments if segment.tier in chosen):
-        by_kind[segment.kind].add(segment.tier)
-    # Several tiers of one type, or of none, are those of speakers.
-    of_speakers = {tier for tiers in by_kind.values() if len(tiers) > 1 for tier in tiers} | (
-        chosen & set(by_kind) if len(chosen) > 1 else set()
-    )
+    of_speakers, named_by_tier = speaker_tiers(files, annotated.chosen), False
     found.layout = "recordings with " + " and ".join(
         f"{_TITLES[name]} ({count:,} file{'s' * (count != 1)})" for name, count in formats.items()
     )
-    others = 0
+    without = set(listing.recordings)
     for path, segments in files.items():
         for segment in [*segments, *corrected.get(path, ())]:
-            if chosen and segment.tier not in chosen and not _is_draft(path, segment):
-                others += 1
-            elif not segment.text.strip():
-                found.left_out[EMPTY] += 1
-                found.first_left_out.setdefault(EMPTY, f"{path}:{segment.row}")
-            else:
-                recording = recording_of(listing, path, segment)
-                found.add(
-                    recording,
-                    segment.recording or path.stem,
-                    segment.text,
-                    path,
-                    segment.row,
-                    id=f"{(recording or path).stem}-{round(1000 * segment.start):08d}",
-                    speaker=segment.speaker or (segment.tier if segment.tier in of_speakers else ""),
-                    offset=segment.start,
-                    duration=segment.end - segment.start,
-                )
-    if chosen:
-        shown = ", ".join(sorted(chosen)[:_SHOWN]) + (
-            f" and {len(chosen) - _SHOWN:,} others" if chosen and len(chosen) > _SHOWN else ""
+            if not annotated.has_transcript(path, segment) and not _is_draft(path, segment):
+                found.other_tiers[segment.tier] += bool(segment.text.strip())
+                continue
+            if not segment.text.strip():
+                # The intervals of a TextGrid without text are pauses.
+                if format_of(path) != "textgrid":
+                    found.leave_out(EMPTY, path, segment.start)
+                continue
+            recording = recording_of(listing, path, segment)
+            without.discard(recording or path)
+            by_tier = not segment.speaker and (path, segment.tier) in of_speakers
+            named_by_tier |= by_tier
+            found.tiers[segment.tier] += 1
+            found.add(
+                recording,
+                segment.recording or path.stem,
+                segment.text,
+                path,
+                segment.row,
+                id=f"{(recording or path).stem}-{round(1000 * segment.start):08d}",
+                speaker=segment.tier if by_tier else segment.speaker,
+                offset=segment.start,
+                duration=segment.end - segment.start,
+            )
+    if named_by_tier:
+        found.notes.append("Speakers: tiers without a participant have the name of the tier as their speaker")
+    if without:
+        found.notes.append(
+            f"Recordings without a transcribed segment: {len(without):,}, the first: {min(without).name}"
         )
-        found.notes.append(f"Tiers with transcripts: {shown} ({others:,} segments of other tiers; see --tier)")
-    if of_speakers and any(not segment.speaker for each in files.values() for segment in each):
-        found.notes.append("Speakers: the names of the tiers that name no participant")
     return found
 
 
@@ -180,7 +174,7 @@ def take_corrections(
     def placed(files: dict[Path, list[Segment]]) -> Iterator[tuple[Path, Placed]]:
         for path, segments in files.items():
             for segment in segments:
-                if not annotated.chosen or _is_draft(path, segment) or segment.tier in annotated.chosen:
+                if annotated.has_transcript(path, segment) or _is_draft(path, segment):
                     recording = recording_of(listing, path, segment)
                     name = recording.relative_to(listing.root).as_posix() if recording else ""
                     yield path, Placed(name, segment)
@@ -197,42 +191,7 @@ def take_corrections(
         if index in replaced or not place.segment.text.strip():
             continue
         if index in unchanged and not reviewed:
-            found.left_out[UNCHANGED] += 1
-            found.first_left_out.setdefault(UNCHANGED, f"{path}:{place.segment.row}")
+            found.leave_out(UNCHANGED, path, place.segment.start)
         else:
             kept[path].append(place.segment)
     return kept
-
-
-def _choose_tiers(files: dict[Path, list[Segment]], given: Collection[str]) -> set[str]:
-    """Return the names of the tiers that contain transcripts; none if the formats have no tiers."""
-    texts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for segment in (segment for segments in files.values() for segment in segments if segment.tier):
-        texts[segment.kind or segment.tier][segment.tier].append(segment.text.strip())
-    if given:
-        known = {name for kind, tiers in texts.items() for name in (kind, *tiers)}
-        if missing := sorted(set(given) - known):
-            raise selection_error("tier not found", sorted(known), key="--tier", value=missing[0])
-        return {tier for kind, tiers in texts.items() for tier in tiers if {kind, tier} & set(given)}
-    kinds: dict[str, list[str]] = {}
-    for kind, tiers in texts.items():
-        transcripts = [tier for tier in tiers if TRANSCRIPTION.search(f"{kind} {tier}")]
-        usable = [tier for tier in tiers if not _OTHER.search(tier) and not _OTHER.search(kind)]
-        kinds[kind] = [tier for tier in usable if tier in transcripts] or usable
-    candidates = {kind for kind, tiers in kinds.items() if tiers} or set(texts)
-    named = {kind for kind in candidates if any(TRANSCRIPTION.search(f"{kind} {tier}") for tier in kinds[kind])}
-    spoken = {kind for kind in candidates if _has_sentences(texts[kind].values())}
-    best = named & spoken or named or spoken or candidates
-    if not best:
-        return set()
-    # Types that are the names of single tiers are speakers; of other types, that with most text.
-    if not named and all(set(texts[kind]) == {kind} for kind in best):
-        return set(best)
-    most = max(best, key=lambda kind: sum(len(text) for tier in texts[kind].values() for text in tier))
-    return set(kinds[most] or texts[most])
-
-
-def _has_sentences(tiers: Collection[list[str]]) -> bool:
-    """Return whether the segments of tiers often have several words."""
-    filled = [text for tier in tiers for text in tier if text]
-    return sum(" " in text for text in filled) > 0.3 * len(filled)
