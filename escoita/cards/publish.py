@@ -187,8 +187,8 @@ def push(
     run, api = RunDirectory(path), HfApi()
     recipe = run.load_recipe()
     require_evaluated_as_requested(run, recipe)
-    repo = require_write(api, repo or recipe.hub.repo, pr)
-    base, base_missing = require_base(api, recipe, repo)
+    repo = require_write(api, repo or recipe.hub.repo, pr, dry_run=dry_run)
+    base, base_missing = require_base(api, recipe, repo, dry_run)
     new_are_private = recipe.hub.private if private is None else private
     if base_missing and not dry_run:
         require_consent(recipe, base, publish_base, new_are_private)

@@ -111,7 +111,7 @@ def base_revision(recipe: Recipe, training: TrainingRecord) -> str | None:
     return training.base_commit or recipe.base_revision
 
 
-def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
+def require_base(api: HfApi, recipe: Recipe, repo: str, dry_run: bool = False) -> tuple[str, bool]:
     """
     Check that the base is on the Hub, or can be published from its folder.
 
@@ -119,6 +119,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
         api (`HfApi`): Client of the Hub.
         recipe ([`Recipe`]): Recipe with the base.
         repo (`str`): Repository of the adapter, `user/name`.
+        dry_run (`bool`, *optional*, defaults to `False`): Whether nothing is to be written.
 
     Returns:
         `tuple[str, bool]`: Repository of the base, and whether it has to be published from its folder.
@@ -136,7 +137,7 @@ def require_base(api: HfApi, recipe: Recipe, repo: str) -> tuple[str, bool]:
                 path=base,
                 hint="publish the base first: run `escoita push --publish-base` once with your own token",
             )
-        require_write(api, base)
+        require_write(api, base, dry_run=dry_run)
         return base, True
     with explain_hub_errors(base, "base", value=recipe.base_revision):
         retrying(base, known=False)(api.model_info, base, revision=recipe.base_revision)

@@ -35,7 +35,7 @@ def demo(
     port: Annotated[int | None, typer.Option(help="Port of the page (default: 7860, or the next free one).")] = None,
     overrides: SetOption = None,
 ) -> None:
-    """Train and evaluate a tiny model, write its card, and serve it, in a few minutes on a CPU."""
+    """Train, evaluate and serve a tiny model on a CPU. It takes a few minutes, and writes the model card too."""
     from escoita.recipe.schema import load_recipe
 
     path = unpack(chosen(family, recipe))

@@ -39,11 +39,11 @@ def draft(
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
     """
-    Draft transcripts of what is not transcribed yet, as new tiers of the annotation files.
+    Draft transcripts of speech that is not transcribed yet.
 
-    Nothing else in the files changes, and a copy of each is kept. Correct the drafts in ELAN, Praat or another tool;
-    `escoita prepare` reads the corrections. If a file does not allow a draft, the command reports the reason, drafts
-    the others, and exits with status 1.
+    The drafts are new tiers of the annotation files. Nothing else in the files changes, and a copy of each is kept.
+    Correct the drafts in ELAN, Praat or another tool; `escoita prepare` reads the corrections. If a file does not
+    allow a draft, the command reports the reason, drafts the others, and exits with status 1.
     """
     from escoita.data.inspection.listing import Listing
 
@@ -84,7 +84,11 @@ def draft(
     if count:
         chosen = [word for tier in tiers or () for word in ("--tier", tier)]
         force = ["--force"] if default_out(source).exists() else []
-        done(["Correct the drafts, then:"], [("prepare", source, "--language", language, *chosen, *force)])
+        tool = "Import the drafts into Label Studio, correct them, and export them as JSON into the folder"
+        done(
+            [f"{tool if new_format == 'label-studio' else 'Correct the drafts'}, then:"],
+            [("prepare", source, "--language", language, *chosen, *force)],
+        )
 
 
 def _segments(count: int) -> str:

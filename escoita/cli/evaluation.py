@@ -59,7 +59,7 @@ def evaluate(
     num_beams: NumBeamsOption = None,
     rescore: RescoreOption = False,
 ) -> None:
-    """Evaluate an adapter and its base; write predictions, error rates with confidence intervals, and a report."""
+    """Evaluate an adapter and its base. Write predictions, error rates with confidence intervals, and a report."""
     from escoita.recipe.files import refuse_missing_files, refuse_missing_manifests
     from escoita.run_directory import RunDirectory
 
@@ -109,7 +109,11 @@ def evaluate(
         evaluate_run(run, changes, predict, *revision)
         if is_main_process():
             print_evaluation(RunDirectory(run).eval)
-            done(next_commands=[("card", "--run", run), ("report", "--run", run), ("push", "--run", run)])
+            repo = RunDirectory(run).load_recipe().hub.repo
+            done(
+                [f"Report: {RunDirectory(run).eval / 'report.html'}"],
+                [("card", "--run", run), ("push", "--run", run, *(() if repo else ("--repo", "user/name")))],
+            )
     else:
         evaluate_manifests(*manifests, predict, *revision, num_beams or 1)
         if is_main_process():
@@ -141,7 +145,10 @@ def rescore_predictions(
         EscoitaError: As in [`~escoita.evaluation.rescore.rescore_run`].
     """
     if any(others) or (run is None) == (out is None) or (overrides and run is None):
-        raise typer.BadParameter("--rescore can be combined only with --run, --normalizer and --set, or with --out")
+        raise typer.BadParameter(
+            "--rescore scores the predictions of a run (--run DIR, with --normalizer and --set) or of a folder that"
+            " `escoita eval --out` wrote (--out DIR, with --normalizer), and takes no other option"
+        )
     from escoita.cli.tables import print_evaluation
     from escoita.evaluation.rescore import rescore_folder, rescore_run
     from escoita.run_directory import RunDirectory
@@ -222,7 +229,9 @@ def gate(
     ] = None,
 ) -> None:
     """
-    Exit with status 1 if the primary rate is significantly worse or above a limit, or if most hypotheses are faulty.
+    Exit with status 1 if a result is not good enough.
+
+    That is so if the primary rate is significantly worse or above a limit, or if most hypotheses are faulty.
 
     Faulty hypotheses are empty or contain repetition loops. The command prints a table in Markdown.
     """
@@ -238,7 +247,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Run directory, or folder of an evaluation.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the manifests.", file_okay=False)],
 ) -> None:
-    """Write the predictions of an evaluation as manifests of the Open ASR Leaderboard."""
+    """Export predictions for the Open ASR Leaderboard."""
     from escoita.evaluation.leaderboard import export_predictions
 
     for path in export_predictions(folder, out):
@@ -246,7 +255,7 @@ def export(
 
 
 def report(run: RunOption) -> None:
-    """Write the HTML report of an evaluation again, from its records and predictions."""
+    """Write the HTML report of an evaluation again. It is made from records and predictions."""
     from escoita.evaluation.report.render import report_run
 
     typer.echo(report_run(run))
@@ -256,7 +265,7 @@ def summary(
     run: RunOption,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for the summary of a CI job.")] = False,
 ) -> None:
-    """Print the results of a run: error rates of base and adapter, training time, and file paths."""
+    """Print the results of a run. These are error rates of base and adapter, training time, and file paths."""
     from escoita.cli.tables import markdown_summary, print_summary
 
     if markdown:

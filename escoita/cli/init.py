@@ -95,7 +95,7 @@ def init(
     force: ForceOption = False,
 ) -> None:
     """
-    Inspect recordings with transcripts, and write a recipe that can be trained.
+    Inspect recordings with transcripts, and write a recipe.
 
     Questions are asked only on a terminal. Nothing is overwritten without --force, and nothing in the folder of the
     recordings is changed.
@@ -183,7 +183,7 @@ def split(
     again: Annotated[bool, typer.Option("--again", help="Ignore the splits that the table has.")] = False,
     force: ForceOption = False,
 ) -> None:
-    """Divide the rows of a table into train, validation and test, without common speakers and sentences."""
+    """Divide a table into train, validation and test. They have no common speakers and sentences."""
     out = out or manifest.with_name(f"{manifest.stem}-splits.jsonl")
     refuse_other_suffix(out)
     refuse_existing((out,), force, "--out")

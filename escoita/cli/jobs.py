@@ -11,7 +11,7 @@ from escoita.cli.options import PublishBaseOption, RecipeArgument, SetOption, re
 if TYPE_CHECKING:
     from escoita.jobs.plan import Work
 
-jobs = typer.Typer(help="Train and evaluate on hardware of the Hub, with Hugging Face Jobs.", no_args_is_help=True)
+jobs = typer.Typer(help="Train and evaluate on the Hub, with Hugging Face Jobs.", no_args_is_help=True)
 
 Flavor = Annotated[str, typer.Option(help="Hardware, such as a100-large.")]
 Source = Annotated[

@@ -30,6 +30,7 @@ from escoita.utils.processes import destroy_process_group, is_main_process
 
 STYLE: dict[str, Any] = {
     "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 

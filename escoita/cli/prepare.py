@@ -54,7 +54,7 @@ def prepare(
     force: ForceOption = False,
 ) -> None:
     """
-    Turn annotated recordings into rows with offset, duration and speaker.
+    Turn annotated recordings into rows with times and speakers.
 
     Overlapping speech, notes in brackets and empty segments are left out or changed by rules, which are counted and
     recorded. Nothing in the folder of the recordings is changed.

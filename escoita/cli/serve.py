@@ -64,7 +64,11 @@ def serve(
     base_revision: BaseRevisionOption = None,
     allow_other_base: AllowOtherBaseOption = False,
 ) -> None:
-    """Serve models over HTTP with OpenAI's API: /v1/audio/transcriptions and /v1/models, /health and /metrics."""
+    """
+    Serve models over HTTP with OpenAI's API.
+
+    The routes are /v1/audio/transcriptions and /v1/models, /health and /metrics.
+    """
     from escoita.records.training import Prompt
     from escoita.serve.auth import is_local, read_keys, require_protection
     from escoita.serve.models import find_models, load_engine

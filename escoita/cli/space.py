@@ -11,7 +11,7 @@ from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOp
 from escoita.utils.ports import port_or_next
 
 
-space = typer.Typer(help="Serve the Gradio page on this machine, or as a Space of the Hub.", no_args_is_help=True)
+space = typer.Typer(help="Serve the Gradio page here, or as a Space of the Hub.", no_args_is_help=True)
 # The form of the names of variables and secrets on the Hub.
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

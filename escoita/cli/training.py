@@ -40,7 +40,7 @@ def data(
     overrides: SetOption = None,
 ) -> None:
     """
-    Print corpus statistics, outliers and the train/test overlap of a recipe.
+    Print corpus statistics, outliers and train/test overlap.
 
     Exits with status 1 if training would refuse a corpus.
     """
@@ -75,7 +75,7 @@ def data(
 
 
 def doctor(recipe: RecipeArgument, overrides: SetOption = None, report: ReportOption = False) -> None:
-    """Check a recipe before training; exit with status 1 if training or publishing would fail."""
+    """Check a recipe before training. The status is 1 if training or publishing would fail."""
     from escoita.recipe.files import CARD_AND_PAGE, CORPORA, refuse_missing_files
     from escoita.recipe.schema import load_recipe
 
@@ -116,7 +116,7 @@ def train(
     json_logs: JsonLogsOption = False,
     publish_base: PublishBaseOption = False,
 ) -> None:
-    """Train the adapter of a recipe; an interrupted run resumes from its last checkpoint."""
+    """Train the adapter of a recipe. An interrupted run resumes from its last checkpoint."""
     from escoita.recipe.files import files_of_training, refuse_missing_files
     from escoita.recipe.schema import load_recipe
 
@@ -178,7 +178,7 @@ def merge(
 
 
 def schema() -> None:
-    """Print the JSON Schema of recipes, for validation in editors."""
+    """Print the JSON Schema of recipes, for editors."""
     from escoita.recipe.schema import Recipe
 
     typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))

@@ -21,7 +21,9 @@ class NoRepositoryError(PublishError):
     """Report a required repository that does not exist."""
 
 
-def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str = "model") -> str:
+def require_write(
+    api: HfApi, repo: str | None, pr: bool = False, repo_type: str = "model", dry_run: bool = False
+) -> str:
     """
     Check that there is a token, that the name can be a repository, and that the token may write to it.
 
@@ -35,6 +37,8 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
         pr (`bool`, *optional*, defaults to `False`): Whether a pull request is opened, for which any token that may
             write is enough; the repository must exist.
         repo_type (`str`, *optional*, defaults to `"model"`): `"model"` or `"space"`.
+        dry_run (`bool`, *optional*, defaults to `False`): Whether nothing is to be written. Then only the name is
+            checked if there is no token.
 
     Returns:
         `str`: The repository, by its new name if it was renamed or moved.
@@ -47,6 +51,8 @@ def require_write(api: HfApi, repo: str | None, pr: bool = False, repo_type: str
         _require_trusted(api, repo, resource, repo_type)
         return repo
     if not (api.token or get_token()):
+        if dry_run:
+            return repo
         raise missing_token(repo)
     with explain_hub_errors(repo):
         me = retrying(repo, known=False)(api.whoami)

@@ -83,7 +83,9 @@ def api_error(error: BaseException, filename: str = "the file") -> ApiError:
         case ApiError():
             return error
         case AudioLimitError():
-            return ApiError(413, _about(error, filename), "audio_too_long", "file")
+            limit = "this server takes no longer recordings (its option --max-minutes)"
+            text = str(AudioError(error.problem, path=Path(filename).name or "the file", hint=limit))
+            return ApiError(413, text, "audio_too_long", "file")
         case AudioError():
             return ApiError(400, _about(error, filename), "invalid_audio", "file")
         case BusyError():

@@ -309,10 +309,6 @@ class BestAdapter(TrainerCallback, ExportableState):
             if state.is_world_process_zero:
                 save_weights(model, best_folder(args) / f"step-{self.step}", weights)
         if self.out_of_patience and state.global_step < state.max_steps:
-            plural = "s" if self.not_improved > 1 else ""
-            name = metric_name(self.primary)
-            evaluations = f"{self.not_improved} evaluation{plural}"
-            say(f"Stopping after step {self.evaluated}: {evaluations} did not lower the {name}")
             control.should_training_stop = True
             control.should_save = False  # the end of the epoch follows, and saves
 
@@ -330,6 +326,9 @@ class BestAdapter(TrainerCallback, ExportableState):
         if self.step is None or stopped:
             return
         name = metric_name(self.primary)
+        if self.out_of_patience and state.global_step < state.max_steps:
+            evaluations = f"{self.not_improved} evaluation{'s' * (self.not_improved != 1)}"
+            say(f"Stopped after step {self.evaluated}: the last {evaluations} did not lower the {name}")
         say(f"Best adapter: step {self.step} ({name} {self.rates[0]:.3f})")
         base = next((entry.get(f"eval_{self.primary}") for entry in state.log_history if entry["step"] == 0), None)
         if base is not None and self.rates[0] >= base:

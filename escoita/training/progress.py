@@ -85,7 +85,14 @@ class TrainingProgress(TrainerCallback):
             processes.say(f"{line}{self._time_left(state)}")
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        best = state.global_step > 0 and self._is_best(metrics)  # step 0 is the base
+        before = self.best
+        note = "  base" if state.global_step == 0 else ""
+        if state.global_step > 0 and self._is_best(metrics):
+            note = "  best so far"
+            if before and self.best and before[0] == self.best[0]:
+                names = [*map(metric_name, self.metrics), "loss"]
+                lower = next(name for name, old, new in zip(names, before, self.best, strict=True) if old != new)
+                note += f" (equal {names[0]}, lower {lower})"
         if self._bar:
             self._bar.update(self._task, description="Training")
         if not state.is_world_process_zero:
@@ -99,7 +106,7 @@ class TrainingProgress(TrainerCallback):
         figures = [metrics.get(f"eval_{key}") for key in ("loss", *self.metrics)]
         row = [str(state.global_step), f"{state.epoch or 0:.2f}"]
         row += ["–" if figure is None else f"{figure:.4f}" for figure in figures]
-        self._print_row(row, "  base" if state.global_step == 0 else "  best so far" if best else "")
+        self._print_row(row, note)
         if self._bar and self.best:
             fields = self._bar.tasks[self._task].fields["figures"].split(" best")[0]
             self._bar.update(self._task, figures=f"{fields} best {metric_name(self.metrics[0])} {self.best[0]:.3f}")

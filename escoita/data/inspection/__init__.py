@@ -47,7 +47,9 @@ class LeftOutError(CorpusError):
     """
 
     problem = "none of the segments can be used ({counts})"
-    hint = "use `escoita prepare`, which has options for overlapping speech and notes"
+    hint = (
+        "`escoita prepare` has options for drafts that were checked (--drafts-reviewed), overlapping speech and notes"
+    )
     counts: str
 
 
