@@ -146,7 +146,8 @@ def _trained(training: TrainingRecord) -> Iterator[str]:
 
 def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if len(evaluation.corpora) > 1:
-        yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
+        shares = composition((each.name, each.share) for each in evaluation.corpora)
+        yield f"Pooled by {METRICS[evaluation.primary]}: {shares}"
     if evaluation.normalizes:
         names = _names(evaluation)
         texts = f"texts normalized with {evaluation.normalizer}; raw {names[0]} without normalization"

@@ -275,9 +275,8 @@ def score(
     tallies = [tally(corpus.name, counted, resamples) for corpus, counted in zip(tested, counts, strict=True)]
     pool = pooled(tallies)
     form = forms_of(normalizer_name)[0]
-    all_words = pool.observed[form, "words"]
     results = [
-        corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words, primary)
+        corpus_result(corpus.name, [corpus], [counted], tallied, pool, form, counted.unit, SLICES, primary)
         for corpus, counted, tallied in zip(tested, counts, tallies, strict=True)
     ]
     retained = [corpus for corpus in read if corpus.retention]
@@ -286,7 +285,7 @@ def score(
         normalizer=normalizer_name,
         resamples=resamples,
         corpora=results,
-        pooled=corpus_result("pooled", tested, counts, pool, form, "corpus", POOLED_SLICES, all_words, primary),
+        pooled=corpus_result("pooled", tested, counts, pool, pool, form, "corpus", POOLED_SLICES, primary),
         macro=[macro_mean(name, tallies, form) for name in names],
         probes=[
             probe_result(name, corpus.tables[name])
@@ -318,9 +317,8 @@ def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: s
             raise MissingSystemError(path=folder / corpus.name, system=name)
     counted, form = count(corpus, normalizer_name), forms_of(normalizer_name)[0]
     tallied = tally(corpus.name, counted, resamples)
-    words = tallied.observed[form, "words"]
     primary = primary_metric("auto", ", ".join(sorted(set(corpus.clips["language"].to_pylist()))))
-    return corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, (), words, primary)
+    return corpus_result(corpus.name, [corpus], [counted], tallied, tallied, form, counted.unit, (), primary)
 
 
 def corpus_result(
@@ -328,10 +326,10 @@ def corpus_result(
     corpora: Sequence[CorpusPredictions],
     counts: Sequence[Counts],
     tallied: Tally,
+    pool: Tally,
     form: Form,
     unit: Literal["utterance", "speaker", "corpus"],
     kinds: tuple[By, ...],
-    all_words: int,
     primary: Metric = "wer",
 ) -> CorpusResult:
     """
@@ -342,10 +340,10 @@ def corpus_result(
         corpora (`Sequence[CorpusPredictions]`): Predictions of each corpus.
         counts (`Sequence[Counts]`): Counts of each corpus.
         tallied ([`~escoita.evaluation.aggregate.Tally`]): Sums over all of them.
+        pool ([`~escoita.evaluation.aggregate.Tally`]): Sums over all corpora of the record, for the share of these.
         form (`str`): Form of the normalized texts; `raw` if the normalizer is `raw`.
         unit (`str`): Resampling unit.
         kinds (`tuple[str, ...]`): Kinds of slices.
-        all_words (`int`): Number of reference words in all corpora of the record.
         primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
     """
     results = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
@@ -354,7 +352,9 @@ def corpus_result(
     columns = {key: np.concatenate([counted.columns[key] for counted in counts]) for key in counts[0].columns}
     edits = {system: columns[form, "words", system] for system in systems}
     in_characters: dict[str, Any] = {}
+    shares = {"word_share": _share(tallied, pool, form, "words")}
     if primary == "cer":
+        shares |= {"character_share": _share(tallied, pool, form, "characters")}
         counted = {system: columns[form, "characters", system] for system in systems}
         in_characters = {"characters": columns[form, "characters"], "character_edits": counted}
     return CorpusResult(
@@ -363,7 +363,6 @@ def corpus_result(
         n=clips.num_rows,
         rejected=sum(corpus.rejected for corpus in corpora),
         audio_seconds=float(clips["audio_seconds"].to_numpy().sum()),
-        word_share=tallied.observed[form, "words"] / max(1, all_words),
         unit=unit,
         units=len(corpora) if unit == "corpus" else tallied.units,
         merged=sum(counted.merged for counted in counts),
@@ -373,7 +372,13 @@ def corpus_result(
         slices=slices(clips, columns[form, "words"], edits, kinds, **in_characters),
         speakers=tallied.speakers,
         few_speakers=tallied.few_speakers,
+        **shares,
     )
+
+
+def _share(tallied: Tally, pool: Tally, form: Form, tokens: Tokens) -> float:
+    """Return the fraction of the reference tokens of the pool."""
+    return tallied.observed[form, tokens] / max(1, pool.observed[form, tokens])
 
 
 def system_result(

@@ -109,7 +109,7 @@ class ComparedEvaluation:
 
     def outcome(self, results: Sequence[CorpusResult], name: str) -> Outcome:
         """
-        Return the figures that a verdict depends on, of one corpus or of several pooled by words.
+        Return the figures that a verdict depends on, of one corpus or of several pooled.
 
         Args:
             results (`Sequence[CorpusResult]`): Results on the corpora.

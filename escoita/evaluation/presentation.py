@@ -23,6 +23,7 @@ from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
     BASE,
     EARLIER,
+    METRICS,
     CorpusResult,
     Difference,
     EvaluationRecord,
@@ -37,8 +38,8 @@ from escoita.records.evaluation import (
 from escoita.utils.formatting import code, interval, percent, points, points_interval, probability, thousands
 
 
-# Titles of the two rows that are not corpora.
-POOLED, MEAN = "All, pooled by words", "Mean of the corpora"
+# Title of the row with the unweighted mean.
+MEAN = "Mean of the corpora"
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,18 @@ def sources_of(record: EvaluationRecord) -> dict[str, str]:
     return names | {record.main_system.name: "the adapter"}
 
 
-def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: str = POOLED) -> dict[str, str]:
+def pooled_title(primary: Metric, corpora: str = "All") -> str:
+    """
+    Return the title of several corpora pooled, such as `All, pooled by words`.
+
+    Args:
+        primary (`str`): Primary metric, whose tokens weight the corpora.
+        corpora (`str`, *optional*, defaults to `"All"`): Description of the corpora.
+    """
+    return f"{corpora}, pooled by {METRICS[primary]}"
+
+
+def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: str | None = None) -> dict[str, str]:
     """
     Return the title of each corpus, and of all corpora pooled.
 
@@ -180,12 +192,12 @@ def titles_of(record: EvaluationRecord, recipe: Recipe | None = None, pooled: st
         record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation.
         recipe ([`~escoita.recipe.schema.Recipe`], *optional*): Recipe with titles of corpora. A corpus without a title
             has its name as title.
-        pooled (`str`, *optional*): Title of all corpora pooled.
+        pooled (`str`, *optional*): Title of all corpora pooled. Defaults to [`pooled_title`].
     """
     tests = recipe.evaluated_corpora if recipe else []
     titles = {result.name: result.name for result in record.corpora}
     titles |= {corpus.name: corpus.title or corpus.name for corpus in tests}
-    return titles | {record.pooled.name: pooled}
+    return titles | {record.pooled.name: pooled or pooled_title(record.primary)}
 
 
 @dataclass(frozen=True)

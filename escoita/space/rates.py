@@ -105,7 +105,8 @@ def names(evaluation: EvaluationRecord, language: str) -> dict[str, str]:
 
 
 def _titles(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -> dict[str, str]:
-    return titles_of(evaluation, recipe, pooled=translate("about.pooled", language))
+    key = "about.pooled" if evaluation.primary == "wer" else "about.pooled_characters"
+    return titles_of(evaluation, recipe, pooled=translate(key, language))
 
 
 def _limits(result: CorpusResult, title: str, language: str) -> Iterator[str]:

@@ -121,7 +121,7 @@ def write_report(
             *notes_on_speakers(record, presentation.titles_of(record)),
             *presentation.notes_on_insertions(record),
         ],
-        composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
+        composition=figures.composition((corpus.name, corpus.share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
         width=4 + len(METRICS) * (1 + record.normalizes) + 3 * bool(record.pooled.differences),
         faults=presentation.FAULTS,
