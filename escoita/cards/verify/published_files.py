@@ -271,7 +271,7 @@ def check_leaderboards(folder: Path, recomputed: Mapping[str, bytes]) -> Iterato
 
     Args:
         folder (`Path`): Folder with the published files.
-        recomputed (`Mapping[str, bytes]`): Files from [`~escoita.cards.publication.benchmark_files`], by path.
+        recomputed (`Mapping[str, bytes]`): Files from [`~escoita.cards.benchmarks.benchmark_files`], by path.
     """
     published = {path.relative_to(folder).as_posix(): path for path in sorted((folder / FOLDER).rglob("*.y*ml"))}
     for name in sorted(published.keys() | recomputed.keys()):

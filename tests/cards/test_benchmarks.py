@@ -4,7 +4,7 @@ import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
-from escoita.cards.publication import benchmark_files
+from escoita.cards.benchmarks import benchmark_files
 from escoita.errors import PublishError
 from escoita.recipe.schema import Recipe
 from tests.cards.samples import evaluation, recipe, result, system_result
