@@ -1,5 +1,7 @@
 """Write the rates of an adapter for the leaderboards of the Hub."""
 
+import re
+
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
@@ -8,6 +10,12 @@ from escoita.errors import PublishError
 from escoita.hub.files import is_repo_id
 from escoita.recipe.schema import Benchmark, Recipe
 from escoita.records.evaluation import EvaluationRecord
+from escoita.utils.untrusted import read_yaml
+
+
+FOLDER = ".eval_results"
+# Name and address of the source of each entry that escoita writes; the repository may have been renamed since.
+SOURCE_NAME, SOURCE_URL = "escoita", re.compile(r"https://[^/]+/[^/]+/[^/]+/blob/main/eval/results\.json")
 
 
 def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> dict[str, bytes]:
@@ -30,12 +38,38 @@ def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> 
     files: dict[str, list[EvalResultEntry]] = {}
     for benchmark in recipe.hub.benchmarks:
         name = benchmark.corpus if evaluation.is_of_0_1 else benchmark.dataset.rpartition("/")[2]
-        path = f".eval_results/{name}.yaml"
+        path = f"{FOLDER}/{name}.yaml"
         files.setdefault(path, []).append(_entry(benchmark, evaluation, repo))
     return {
         path: yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True).encode()
         for path, entries in files.items()
     }
+
+
+def is_benchmark_path(path: str) -> bool:
+    """Return whether a path of a repository may be that of a file from [`benchmark_files`]."""
+    return path.startswith(f"{FOLDER}/") and path.endswith(".yaml")
+
+
+def is_own_benchmark_file(content: bytes) -> bool:
+    """
+    Return whether escoita wrote a file for leaderboards, which is the source of all its entries.
+
+    Args:
+        content (`bytes`): Content of the file, which may have been written by anyone.
+    """
+    try:
+        entries, _ = read_yaml(content)
+    except yaml.YAMLError:
+        return False
+    return isinstance(entries, list) and bool(entries) and all(map(_is_own, entries))
+
+
+def _is_own(entry: object) -> bool:
+    source = entry.get("source") if isinstance(entry, dict) else None
+    if not isinstance(source, dict) or source.get("name") != SOURCE_NAME:
+        return False
+    return SOURCE_URL.fullmatch(str(source.get("url"))) is not None
 
 
 def require_benchmarks(recipe: Recipe) -> None:
@@ -68,6 +102,6 @@ def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> Eva
         value=rounded(rates, benchmark.metric, benchmark.percent),
         date=evaluation.main_system.evaluated,
         source_url=results_url(repo),
-        source_name="escoita",
+        source_name=SOURCE_NAME,
         notes=f"{benchmark.metric.upper()} in {unit}, {texts}, {result.n} clips",
     )

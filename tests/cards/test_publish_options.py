@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from escoita.recipe.schema import Benchmark
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import (
     BASE,
@@ -171,9 +172,26 @@ def test_earlier_pickles_are_deleted_and_added_files_are_kept(hub: HubDouble, pu
     assert "# What somebody wrote by hand" in content(hub, "README.md").decode()
 
 
-def test_unrequested_rates_for_leaderboards_are_deleted(hub: HubDouble, push: Push) -> None:
-    mine = ".eval_results/of-somebody.yaml"
-    hub.commit(REPO, {".eval_results/clips.yaml": b"- value: 0", mine: b"- value: 1", "card.md.jinja": b""}, "Before")
+def test_rates_of_removed_benchmarks_are_deleted_and_those_of_others_are_kept(
+    hub: HubDouble, push: Push, run: RunDirectory
+) -> None:
+    systems = [system_result(name).model_copy(update={"unusable": 0}) for name in ("adapter", "base")]
+    evaluation(result("clips", systems)).write(run.results)
+    recipe = run.load_recipe()
+    benchmarks = [
+        Benchmark(corpus="clips", dataset=f"ana/{name}", task="asr") for name in ("removed", "current", "mixed")
+    ]
+    recipe.model_copy(update={"hub": recipe.hub.model_copy(update={"benchmarks": benchmarks})}).write(run.recipe)
     push()
-    assert mine in tree(hub) and not {".eval_results/clips.yaml", "card.md.jinja"} & tree(hub)
+    removed, current, mixed = (f".eval_results/{each.dataset.removeprefix('ana/')}.yaml" for each in benchmarks)
+    assert {removed, current, mixed} <= tree(hub)
+    other = b"- {dataset: {id: ana/other, task_id: asr}, value: 1, source: {name: other, url: 'https://a.b'}}\n"
+    added = {mixed: content(hub, mixed) + other, ".eval_results/clips.yaml": other, "card.md.jinja": b""}
+    hub.commit(REPO, added, "Other")
+    recipe.model_copy(update={"hub": recipe.hub.model_copy(update={"benchmarks": benchmarks[1:2]})}).write(run.recipe)
+    push()
+    assert {path for path in tree(hub) if path.startswith(".eval_results/")} == {current, mixed, *added} - {
+        "card.md.jinja"
+    }
+    assert "card.md.jinja" not in tree(hub) and commits(hub)[:3] == [TITLE, "Other", TITLE]
     assert commits(hub, BASE) == ["initial commit"]

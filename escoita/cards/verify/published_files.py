@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from escoita.cards.benchmarks import FOLDER
 from escoita.cards.listing import published_files
 from escoita.cards.verify.check import Check, compared, skipped, unprovable
 from escoita.cards.verify.recompute import differences
@@ -260,9 +261,6 @@ def _inventory(tree: ET.Element) -> tuple[Counter[str], Counter[str]]:
     kinds = Counter(_local(element.tag) for element in tree.iter())
     texts = Counter((element.text or "").strip() for element in tree.iter() if _local(element.tag) != "metadata")
     return kinds, texts
-
-
-FOLDER = ".eval_results"
 
 
 def check_leaderboards(folder: Path, recomputed: Mapping[str, bytes]) -> Iterator[Check]:
