@@ -1,6 +1,6 @@
 """Sum the counts of utterances, and make the evaluation record."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -39,6 +39,7 @@ from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
 from escoita.evaluation.speakers import difference_interval, pooled_interval, rate_interval
 from escoita.evaluation.verdicts import for_speakers, outcome, verdict
 from escoita.metrics.error_types import FAULTS
+from escoita.metrics.normalizers import default_normalizer
 from escoita.metrics.primary import primary_metric
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
@@ -228,6 +229,7 @@ def score(
     systems: Sequence[str] | None = None,
     compose: bool = True,
     primary: Metric = "wer",
+    retention_normalizers: Mapping[str, str] | None = None,
 ) -> EvaluationRecord:
     """
     Score the predictions of one or more systems on one or more corpora.
@@ -244,6 +246,8 @@ def score(
             system is the adapter, else the base, else a model behind an endpoint, else the first by name.
         compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC); escoita 0.1.0 did not.
         primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
+        retention_normalizers (`Mapping[str, str]`, *optional*): Normalizers of test corpora of other languages, by
+            name. Defaults to those of their languages.
 
     Returns:
         [`EvaluationRecord`]: The record. The same files give the same record.
@@ -279,7 +283,7 @@ def score(
         corpus_result(corpus.name, [corpus], [counted], tallied, pool, form, counted.unit, SLICES, primary)
         for corpus, counted, tallied in zip(tested, counts, tallies, strict=True)
     ]
-    retained = [corpus for corpus in read if corpus.retention]
+    retained, chosen = [corpus for corpus in read if corpus.retention], retention_normalizers or {}
     return EvaluationRecord(
         systems=[system for system in described if system.name in names],
         normalizer=normalizer_name,
@@ -294,7 +298,10 @@ def score(
             for name in names
             if name in corpus.tables
         ],
-        retention=[retention_result(folder, corpus, normalizer_name, resamples) for corpus in retained],
+        retention=[
+            retention_result(folder, corpus, chosen.get(corpus.name) or language_normalizer(corpus), resamples)
+            for corpus in retained
+        ],
         primary=primary,
     )
 
@@ -302,6 +309,8 @@ def score(
 def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: str, resamples: int) -> CorpusResult:
     """
     Return the result of adapter and base on a corpus of another language, whose script decides the primary metric.
+
+    The settings of the evaluation are those of the adapter's language, and do not apply.
 
     Args:
         folder (`Path`): Folder of the predictions, for errors.
@@ -317,8 +326,20 @@ def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: s
             raise MissingSystemError(path=folder / corpus.name, system=name)
     counted, form = count(corpus, normalizer_name), forms_of(normalizer_name)[0]
     tallied = tally(corpus.name, counted, resamples)
-    primary = primary_metric("auto", ", ".join(sorted(set(corpus.clips["language"].to_pylist()))))
-    return corpus_result(corpus.name, [corpus], [counted], tallied, tallied, form, counted.unit, (), primary)
+    primary = primary_metric("auto", ", ".join(languages_of(corpus)))
+    result = corpus_result(corpus.name, [corpus], [counted], tallied, tallied, form, counted.unit, (), primary)
+    return result.model_copy(update={"normalizer": normalizer_name})
+
+
+def languages_of(corpus: CorpusPredictions) -> list[str]:
+    """Return the sorted tags of the languages of the clips."""
+    return sorted(set(corpus.clips["language"].to_pylist()))
+
+
+def language_normalizer(corpus: CorpusPredictions) -> str:
+    """Return the normalizer of the language of a corpus, or that of all scripts for several languages."""
+    languages = languages_of(corpus)
+    return default_normalizer(languages[0]) if len(languages) == 1 else "unicode"
 
 
 def corpus_result(

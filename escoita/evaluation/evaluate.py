@@ -318,12 +318,20 @@ def score_predictions(setup: Setup) -> EvaluationRecord:
             expected = {predictions_path(out, corpus, system) for system in systems}
             for path in set((out / corpus).glob("predictions*.parquet")) - expected:
                 path.unlink()
-        if settings.normalizer == "basic":
-            for name, test in setup.tests.items():
+        normalizers = {corpus.name: corpus.normalizer for corpus in settings.retention}
+        for name, test in setup.tests.items():
+            if normalizers.get(name, settings.normalizer) == "basic":
                 warn_of_marks(name, test.clips.each("text"))
         language = setup.systems[0].generation_settings.language
         primary = primary_metric(settings.primary, language)
-        return score(out, settings.normalizer, settings.resamples, list(setup.tests), primary=primary)
+        return score(
+            out,
+            settings.normalizer,
+            settings.resamples,
+            list(setup.tests),
+            primary=primary,
+            retention_normalizers=normalizers,
+        )
 
     return main_only(compute, setup.state)
 
@@ -341,7 +349,7 @@ def write_results(setup: Setup, record: EvaluationRecord) -> None:
     def write() -> None:
         record.write(out / "results.json")
         corpora = [*setup.request.corpora, *setup.request.settings.retention]
-        write_counts(out, corpora, record.normalizer)
+        write_counts(out, corpora, record.normalizer, record.retention_normalizers)
 
     main_only(write, setup.state)
 

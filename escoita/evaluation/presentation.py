@@ -314,7 +314,7 @@ def retention_rows(results: Iterable[CorpusResult], titles: Mapping[str, str] | 
 def retention_notes(results: Iterable[CorpusResult]) -> list[str]:
     """Return a sentence on each test corpus of another language: rates of base and adapter, change and verdict."""
     return [
-        f"Forgetting on {row.title} ({row.result.language}): {metric_name(metric)}"
+        f"Forgetting on {row.title} ({row.result.language}, normalizer {row.result.normalizer}): {metric_name(metric)}"
         f" {percent(base.rates.rate(metric))} of the base,"
         f" {percent(row.systems[0].rates.rate(metric))} of the adapter,"
         f" {change_in_words(base.difference, row.result)}; the adapter is {base.verdict}"

@@ -236,6 +236,8 @@ class CorpusResult(RecordModel):
             speakers, in the pool of at least one corpus.
         character_share (`float`, *optional*): The fraction of all scored reference characters, if the CER is the
             primary metric.
+        normalizer (`str`, *optional*): The normalizer, if the corpus is of another language than the adapter and
+            therefore has its own.
     """
 
     name: Name
@@ -254,10 +256,11 @@ class CorpusResult(RecordModel):
     speakers: int | None = None
     few_speakers: bool = False
     character_share: float | None = None
+    normalizer: str | None = None
 
     @model_serializer(mode="wrap")
     def _omit_missing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_missing(serialize(self), "character_share")
+        return _without_missing(serialize(self), "character_share", "normalizer")
 
     @property
     def share(self) -> float:
@@ -484,6 +487,11 @@ class EvaluationRecord(Record):
     def is_of_0_1(self) -> bool:
         """Return whether escoita 0.1.0 wrote the record, which did not count unusable hypotheses."""
         return all(each.unusable is None for result in [*self.corpora, self.pooled] for each in result.systems)
+
+    @property
+    def retention_normalizers(self) -> dict[str, str]:
+        """Return the normalizer of each test corpus of another language."""
+        return {result.name: result.normalizer for result in self.retention if result.normalizer is not None}
 
     @property
     def predicted(self) -> list[str]:

@@ -333,6 +333,13 @@ def evaluation_differences(
     for name in sorted(retained ^ measured):
         where = "results.json, not in recipe.yaml" if name in measured else "recipe.yaml, not in results.json"
         yield f"retention {name}: in {where}"
+    used = evaluation.retention_normalizers
+    normalizers = {
+        f"normalizer of {corpus.name}": (corpus.normalizer, used.get(corpus.name))
+        for corpus in recipe.eval.retention
+        if corpus.name in measured
+    }
+    yield from differing(normalizers, "recipe.yaml", "results.json")
     systems = [system.name for system in evaluation.systems]
     if main_system.name != ADAPTER_SYSTEM:
         yield f"system: {main_system.name} in results.json, expected the adapter"

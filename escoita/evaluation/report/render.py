@@ -66,7 +66,7 @@ def report_run(path: Path) -> Path:
     page = write_report(run.eval, record, clips, playable, recipe.card.title)
     evaluated = {result.name for result in [*record.corpora, *record.retention]}
     corpora = [corpus for corpus in recipe.evaluated_corpora if corpus.name in evaluated]
-    write_counts(run.eval, corpora, record.normalizer)
+    write_counts(run.eval, corpora, record.normalizer, record.retention_normalizers)
     return page
 
 
