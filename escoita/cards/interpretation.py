@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from escoita.evaluation.interval_texts import change_in_words, of_speakers, rate_in_words
-from escoita.evaluation.presentation import by_verdict, reasons
+from escoita.evaluation.verdict_texts import by_verdict, reasons
 from escoita.evaluation.verdicts import UNLIMITED
 from escoita.metrics.primary import metric_name
 from escoita.records.evaluation import BASE, METRICS, CorpusResult, EvaluationRecord, Rates, Slice, Tokens, Verdict

@@ -12,15 +12,7 @@ from typing import Any
 
 from escoita.errors import EscoitaError
 from escoita.evaluation.endpoint import Endpoint, EndpointError
-from escoita.evaluation.evaluate import (
-    Setup,
-    baseline_systems,
-    check_system,
-    evaluation_lock,
-    score_predictions,
-    write_page,
-    write_results,
-)
+from escoita.evaluation.evaluate import Setup, evaluation_lock, score_predictions, write_page, write_results
 from escoita.evaluation.predict import JOURNAL, append_batches, read_journals, resolve_bases, transcribe_all
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.evaluation.request import (
@@ -30,6 +22,7 @@ from escoita.evaluation.request import (
     _named_by_file,
     corpus_test,
 )
+from escoita.evaluation.systems import baseline_systems, check_system
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
 from escoita.models import family_for_evaluation
 from escoita.models.chat import ChatFamily

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from escoita.evaluation.presentation import Row, rows, titles_of
+from escoita.evaluation.presentation import titles_of
+from escoita.evaluation.rows import Row, rows
 from escoita.evaluation.verdicts import UNLIMITED, disagree, outcomes, over_one
 from escoita.metrics.primary import metric_name
 from escoita.recipe.schema import Recipe

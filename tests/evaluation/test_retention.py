@@ -23,11 +23,11 @@ from escoita.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from escoita.evaluation.presentation import retention_notes
 from escoita.evaluation.report.plots import drawings
 from escoita.evaluation.report.render import report_run, write_report
 from escoita.evaluation.request import EvaluationData, EvaluationRequest, SystemSpec
 from escoita.evaluation.rescore import rescored
+from escoita.evaluation.verdict_texts import retention_notes
 from escoita.inference.transcriber import Transcriber
 from escoita.recipe.schema import Evaluation, RetentionCorpus
 from escoita.records.evaluation import CorpusResult, EvaluationRecord

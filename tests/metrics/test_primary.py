@@ -12,8 +12,8 @@ from escoita.cards.verify.recompute import check_rates, recomputed
 from escoita.cli.tables import print_evaluation
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.gate import gate
-from escoita.evaluation.presentation import verdicts
 from escoita.evaluation.report.render import write_report
+from escoita.evaluation.verdict_texts import verdicts
 from escoita.metrics.primary import PrimaryMetric, metric_name, metrics_by_rank, primary_metric
 from escoita.records.evaluation import EvaluationRecord
 from tests.cards.samples import recipe

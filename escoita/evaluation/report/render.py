@@ -24,6 +24,8 @@ from escoita.evaluation.report.elements import (
     with_players,
     worst_utterances,
 )
+from escoita.evaluation.rows import retention_rows, rows
+from escoita.evaluation.verdict_texts import notes_on_insertions, significance, verdicts
 from escoita.metrics.primary import metrics_by_rank, token_name
 from escoita.records.evaluation import METRICS, CorpusResult, EvaluationRecord
 from escoita.resources import resource
@@ -113,13 +115,13 @@ def write_report(
         primary=record.primary,
         unit=token_name(record.primary),
         without_spaces=without_spaces(record.pooled.language),
-        rows=presentation.rows(record),
-        retention=presentation.retention_rows(record.retention),
-        verdicts=presentation.verdicts(record),
+        rows=rows(record),
+        retention=retention_rows(record.retention),
+        verdicts=verdicts(record),
         notes=[
             *filter(None, [presentation.rescored_text(record)]),
             *notes_on_speakers(record, presentation.titles_of(record)),
-            *presentation.notes_on_insertions(record),
+            *notes_on_insertions(record),
         ],
         composition=figures.composition((corpus.name, corpus.share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
@@ -179,5 +181,5 @@ def _environment() -> Environment:
     environment.filters["name"] = presentation.name_of
     environment.filters["decoding"] = presentation.decoding_text
     environment.filters["conditions"] = presentation.conditions_text
-    environment.filters["significance"] = presentation.significance
+    environment.filters["significance"] = significance
     return environment
