@@ -18,7 +18,7 @@ from escoita.cards.publication import public_transcripts, publication, transcrip
 from escoita.cards.published_base import base_files, public_base, require_base, require_consent
 from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
-from escoita.cards.verify.consistency import evaluation_differences
+from escoita.cards.verify.evaluation_settings import evaluation_differences
 from escoita.errors import PublishError
 from escoita.hub.auth import repository_exists, require_write, trusted_resource
 from escoita.hub.failures import explain_hub_errors

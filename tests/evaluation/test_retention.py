@@ -8,7 +8,7 @@ import pytest
 from accelerate import PartialState
 
 from escoita.cards.build import build_card
-from escoita.cards.verify.consistency import evaluation_differences
+from escoita.cards.verify.evaluation_settings import evaluation_differences
 from escoita.cards.verify.verify import verify
 from escoita.errors import RecordError
 from escoita.evaluation.aggregate import score
