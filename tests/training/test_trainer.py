@@ -18,8 +18,9 @@ from escoita.training.backends import load_for_training
 from escoita.training.callbacks import BestAdapter, best_of
 from escoita.training.checkpointing import checkpoints_by_step, damage
 from escoita.training.data_collator import SpeechCollator
+from escoita.training.datasets import clips_by_split, everything, table
 from escoita.training.oom import TrainingMemoryError
-from escoita.training.sft import clips_by_split, everything, table, train
+from escoita.training.sft import train
 from escoita.training.trainer import SpeechTrainer
 from tests.conftest import write_manifest
 

@@ -186,7 +186,7 @@ def find_trial(
         clips (`Sequence[Utterance]`): The clips of the training corpora, of which the shortest are used.
         model (`PeftModel`): The model from [`~escoita.training.backends.untrained`].
     """
-    from escoita.training.sft import table
+    from escoita.training.datasets import table
     from escoita.training.trial import ROWS, check_by_trial
 
     if recipe.engine == "unsloth":

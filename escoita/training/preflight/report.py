@@ -176,7 +176,7 @@ def _family(recipe: Recipe, about: Base) -> tuple[TrainableFamily | None, str]:
 
 def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: bool) -> Iterator[Finding]:
     """Run the checks that need the processor and the configuration of the base."""
-    from escoita.training.sft import row_problem
+    from escoita.training.datasets import row_problem
 
     loaded: dict[str, Any] = {}
     sampled = Sampled()
