@@ -66,7 +66,7 @@ def prepare(
     from escoita.utils.files import write_atomically
     from escoita.utils.languages import check_language
 
-    language = check_language(language) or language
+    language = check_language(language)
     out = out or Path(f"{source.resolve().stem or 'recordings'}-rows.jsonl")
     record_path = out.with_suffix(".prepare.json")
     refuse_existing((out, record_path), force)

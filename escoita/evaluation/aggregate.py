@@ -170,7 +170,7 @@ def corpus_result(
     form: Form,
     unit: Literal["utterance", "speaker", "corpus"],
     kinds: tuple[By, ...],
-    primary: Metric = "wer",
+    primary: Metric,
 ) -> CorpusResult:
     """
     Return the result of one corpus, or of several pooled.
@@ -184,7 +184,7 @@ def corpus_result(
         form (`str`): Form of the normalized texts; `raw` if the normalizer is `raw`.
         unit (`str`): Resampling unit.
         kinds (`tuple[str, ...]`): Kinds of slices.
-        primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
+        primary (`str`): Metric of differences and verdicts.
     """
     results = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
     clips = pa.concat_tables([corpus.clips.replace_schema_metadata() for corpus in corpora])
@@ -259,7 +259,7 @@ def _rates_with_intervals(rate: Callable[[Tokens], tuple[float, np.ndarray]]) ->
 
 
 def compared(
-    tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int, primary: Metric = "wer"
+    tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int, primary: Metric
 ) -> Difference:
     """
     Compare the main system with another one.
@@ -270,7 +270,7 @@ def compared(
         main_system ([`~escoita.records.evaluation.SystemResult`]): Result of the main system.
         other ([`~escoita.records.evaluation.SystemResult`]): Result of the other system on the same clips.
         clips (`int`): Number of these clips.
-        primary (`str`, *optional*, defaults to `"wer"`): Metric that decides.
+        primary (`str`): Metric that decides.
     """
     tokens, names = METRICS[primary], (main_system.system, other.system)
     found = tallied.difference(form, *names, tokens)

@@ -114,8 +114,9 @@ def request_for_endpoint(
         normalizer = normalizer or recipe.eval.normalizer
     else:
         corpora = _named_by_file(list(manifests))
-    if (language := check_language(language)) is None:
+    if language is None:
         raise EscoitaError("required without --run", key="--language", hint="write a tag, such as gl or uz-Latn")
+    language = check_language(language)
     if normalizer is not None and normalizer not in NORMALIZERS:
         raise EscoitaError(
             "unknown normalizer", key="--normalizer", value=normalizer, hint=f"use one of {', '.join(NORMALIZERS)}"

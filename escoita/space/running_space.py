@@ -17,6 +17,7 @@ from escoita.utils.processes import say
 LOG_OF = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "container"}
 # Stages that a push does not change.
 NOT_STARTED = ("PAUSED", "STOPPED")
+# The time between requests.
 POLL_SECONDS = 5.0
 
 
@@ -31,7 +32,7 @@ class NotRunningError(PublishError):
     stage: str
 
 
-def wait_until_running(api: HfApi, repo: str, oid: str, minutes: float, poll_seconds: float = POLL_SECONDS) -> None:
+def wait_until_running(api: HfApi, repo: str, oid: str, minutes: float) -> None:
     """
     Wait until the Space runs a commit.
 
@@ -40,7 +41,6 @@ def wait_until_running(api: HfApi, repo: str, oid: str, minutes: float, poll_sec
         repo (`str`): The Space.
         oid (`str`): The commit; the Space may still run the previous one.
         minutes (`float`): The time limit, in minutes.
-        poll_seconds (`float`, *optional*, defaults to 5): The time between requests, in seconds.
 
     Raises:
         NotRunningError: The Space fails, is paused, or takes too long; the hint has the address of its log.
@@ -51,7 +51,7 @@ def wait_until_running(api: HfApi, repo: str, oid: str, minutes: float, poll_sec
     def settled() -> SpaceRuntime | None:
         left = max(0.0, deadline - time.monotonic())
         try:
-            return api.wait_for_space(repo, timeout=left, poll_interval=poll_seconds)
+            return api.wait_for_space(repo, timeout=left, poll_interval=POLL_SECONDS)
         except TimeoutError:  # otherwise it would be retried like a connection error
             return None
 
@@ -67,7 +67,7 @@ def wait_until_running(api: HfApi, repo: str, oid: str, minutes: float, poll_sec
         if reported != runtime.stage:
             reported = runtime.stage
             say(f"{repo}: still {reported}, with the previous commit")
-        time.sleep(min(poll_seconds, left))
+        time.sleep(min(POLL_SECONDS, left))
     if runtime.stage == "RUNNING" and runtime.raw.get("sha") in (None, oid):
         return
     if runtime.stage == "RUNNING":
