@@ -10,8 +10,10 @@ import pyarrow as pa
 from bench.clock import timed
 from bench.measurement import Measurement
 from bench.quickstart import load_clips, with_errors
-from escoita.evaluation.aggregate import KINDS, Counts, Tally, count, made_rates, pooled, tally
+from escoita.evaluation.aggregate import made_rates
+from escoita.evaluation.counts import KINDS
 from escoita.evaluation.prediction_folder import CorpusPredictions
+from escoita.evaluation.tally import Counts, Tally, count, pooled, tally
 from escoita.metrics.wer import character_edits, word_edits
 from escoita.records.evaluation import ADAPTER_SYSTEM, Rates
 from escoita.utils.processes import say

@@ -97,7 +97,7 @@ def _on_one_core() -> Iterator[None]:
 
 
 def _clips(recipe: Recipe) -> "Utterances":
-    from escoita.training.sft import clips_by_split, everything
+    from escoita.training.datasets import clips_by_split, everything
 
     return everything(clips_by_split(recipe, ["train"], 30.0, [])["train"])
 
@@ -111,7 +111,7 @@ def _parts(recipe: Recipe) -> dict[str, Any]:
     from escoita.training.arguments import sft_config
     from escoita.training.backends import load_for_training
     from escoita.training.data_collator import SpeechCollator
-    from escoita.training.sft import table
+    from escoita.training.datasets import table
 
     family = family_of(recipe.base)
     processor = family.load_processor(recipe.base)

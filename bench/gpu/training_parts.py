@@ -218,7 +218,7 @@ def note_rows(context: Context, clips: int, seconds: float) -> Any:
     """Return rows of clips of notes, as a dataset."""
     import soundfile
 
-    from escoita.training.sft import clips_by_split, everything, table
+    from escoita.training.datasets import clips_by_split, everything, table
 
     folder = context.folder / f"notes-{clips}-{seconds:g}"
     folder.mkdir(exist_ok=True)

@@ -43,14 +43,14 @@ def generated() -> dict[str, str]:
         ),
         "limits": table(
             ("family", "the limit is"),
-            ((titles(alike), *values) for values, alike in grouped(lambda info: (info.limit,))),
+            ((titles(families), *values) for values, families in grouped(lambda info: (info.limit,))),
         ),
         "targets": "\n\n".join(targets()),
         "prompts": table(
             ("family", "`prompt.system`", "`prompt.user`"),
             (
-                (titles(alike), *values)
-                for values, alike in grouped(lambda info: (info.system_prompt, info.user_prompt))
+                (titles(families), *values)
+                for values, families in grouped(lambda info: (info.system_prompt, info.user_prompt))
             ),
         ),
     }
@@ -70,11 +70,11 @@ def targets() -> Iterable[str]:
     for info in FAMILIES:
         if info.language_layers not in ("", LANGUAGE_LAYERS):
             yield f"The decoder of {info.title}:\n\n```\n{info.language_layers}\n```"
-    for (layers, modules), alike in grouped(lambda info: (info.audio_layers, ", ".join(info.modules))):
+    for (layers, modules), families in grouped(lambda info: (info.audio_layers, ", ".join(info.modules))):
         if layers:
-            yield f"The audio tower of {titles(alike)}:\n\n```\n{layers}\n```"
+            yield f"The audio tower of {titles(families)}:\n\n```\n{layers}\n```"
         else:
-            yield f"{titles(alike)} has none: `kind: modules`, and `modules: [{modules}]`."
+            yield f"{titles(families)} has none: `kind: modules`, and `modules: [{modules}]`."
 
 
 def method(info: FamilyInfo) -> str:

@@ -1,5 +1,5 @@
 """
-Takes the pictures of README: the page with a transcript, and the evaluation of an example card.
+Make the images of README: the page with a transcript, and the evaluation of an example card.
 
     make demo SERVE=0
     python docs/images/make.py
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CLIP = ROOT / "quickstart/corpus/uz/test/0001.ogg"
 CARD = ROOT / "docs/examples/gemma4-uzbek/README.md"
-FROM, TO = "## Evaluation", "## Data"  # headings of the card between which the picture is
+FROM, TO = "## Evaluation", "## Data"  # the first heading of the image, and the heading after its end
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 860px; margin: 0 auto; padding: 1rem 2rem; }
 table { border-collapse: collapse; } td, th { border: 1px solid #d0d7de; padding: 4px 10px; } img { max-width: 100%; }
@@ -33,18 +33,18 @@ pre { background: #f6f8fa; padding: 10px; overflow: auto; } code { overflow-wrap
 def make(
     run: Annotated[Path, typer.Argument(help="Run directory of the quick start.")] = ROOT / "runs/quickstart-uzbek",
 ) -> None:
-    """Writes page.png and card.png."""
+    """Write page.png and card.png."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         flags = ["--headless", "--no-sandbox", "--disable-gpu"]
         with playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags) as browser:
-            for name, taken in (("page", page(browser, run)), ("card", card(browser))):
-                typer.echo(smaller(taken, HERE / f"{name}.png"))
+            for name, image in (("page", page(browser, run)), ("card", card(browser))):
+                typer.echo(write_palette_image(image, HERE / f"{name}.png"))
 
 
 def page(browser: "Browser", run: Path) -> bytes:
-    """The page after its example was heard."""
+    """Return a screenshot of the page after its example was transcribed."""
     from escoita.inference.serving import Engine
     from escoita.space.app import build, start
     from escoita.space.demo import of_run
@@ -53,7 +53,7 @@ def page(browser: "Browser", run: Path) -> bytes:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         demo = of_run(run)
         with Engine.load(demo.base, demo.adapters, demo.revision, demo.dtype) as engine:
-            list(engine.stream(CLIP, next(iter(demo.adapters))))  # what only the first request waits for
+            list(engine.stream(CLIP, next(iter(demo.adapters))))  # the first request is slower
             settings = demo.settings.model_copy(update={"examples": [str(CLIP)]})
             demo = replace(demo, settings=settings, ready=lambda: engine, loading=lambda: False)
             blocks = build(demo)
@@ -61,14 +61,14 @@ def page(browser: "Browser", run: Path) -> bytes:
             shown.goto(start(blocks, demo))
             shown.get_by_role("button", name=CLIP.name).first.click()
             shown.locator("#waveform svg").wait_for()
-            shown.wait_for_timeout(1000)  # what fades in
-            taken = shown.screenshot(full_page=True)
+            shown.wait_for_timeout(1000)  # the animations end
+            image = shown.screenshot(full_page=True)
             blocks.close(verbose=False)
-    return taken
+    return image
 
 
 def card(browser: "Browser") -> bytes:
-    """The part of the card with its figures, as Markdown renders it."""
+    """Return a screenshot of the evaluation in the card, rendered from Markdown."""
     from markdown_it import MarkdownIt
 
     text = CARD.read_text("utf-8")
@@ -82,13 +82,13 @@ def card(browser: "Browser") -> bytes:
         return shown.screenshot(full_page=True)
 
 
-def smaller(picture: bytes, path: Path) -> Path:
-    """Writes a picture with 64 colours, which is all that such pages show."""
+def write_palette_image(image: bytes, path: Path) -> Path:
+    """Write an image with 64 colors, which are enough for such pages, and return its path."""
     from io import BytesIO
 
     from PIL import Image
 
-    Image.open(BytesIO(picture)).convert("RGB").quantize(64).save(path, optimize=True)
+    Image.open(BytesIO(image)).convert("RGB").quantize(64).save(path, optimize=True)
     return path
 
 

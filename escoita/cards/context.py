@@ -12,17 +12,15 @@ from escoita.cards.metadata import expected_index, hub_id
 from escoita.cards.template import CARD_TEMPLATE, environment, plain
 from escoita.evaluation.presentation import (
     FAULTS,
-    Row,
     decodings,
     normalizer_text,
-    notes,
     rescored_text,
-    retention_rows,
-    rows,
     source_of,
     sources_of,
     titles_of,
 )
+from escoita.evaluation.rows import Row, retention_rows, rows
+from escoita.evaluation.verdict_texts import notes
 from escoita.metrics.primary import metrics_by_rank, token_name
 from escoita.recipe.schema import Corpora, Recipe
 from escoita.records.evaluation import BASE, METRICS, CorpusResult, EvaluationRecord, System
@@ -51,7 +49,7 @@ def card_rows(rows: Sequence[Row], main_system: str) -> list[dict[str, Any]]:
     Return the table of results: adapter and base next to each other, with their raw rates below if these differ.
 
     Args:
-        rows (`Sequence[Row]`): From [`~escoita.evaluation.presentation.rows`].
+        rows (`Sequence[Row]`): From [`~escoita.evaluation.rows.rows`].
         main_system (`str`): Name of the adapter in the record.
 
     Returns:
@@ -91,7 +89,7 @@ def other_rows(rows: Sequence[Row], systems: Sequence[System]) -> list[dict[str,
     Return the table of baselines and of an earlier revision, on each corpus and on all corpora pooled.
 
     Args:
-        rows (`Sequence[Row]`): From [`~escoita.evaluation.presentation.rows`].
+        rows (`Sequence[Row]`): From [`~escoita.evaluation.rows.rows`].
         systems (`Sequence[System]`): All systems of the record, the adapter first.
     """
     return [
@@ -175,6 +173,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         | {"main_system": plain(evaluation.pooled.main_system), "base": plain(evaluation.pooled.of(BASE))},
         "normalized": evaluation.normalizes,
         "primary": evaluation.primary,
+        "unit": unit,
         "metrics": metrics_by_rank(evaluation.primary),
         "without_spaces": evaluation.primary == "cer" and without_spaces(evaluation.pooled.language),
         "texts": normalizer_text(evaluation.normalizer),
@@ -196,7 +195,7 @@ def facts_of(evaluation: EvaluationRecord, titles: Mapping[str, str], folder: Pa
         "decodings": decodings(evaluation, sources_of(evaluation).__getitem__),
         "others": other_rows(table, evaluation.systems),
         "interpretation": interpretation(evaluation, titles),
-        "composition": figures.composition((titles[result.name], result.word_share) for result in evaluation.corpora),
+        "composition": figures.composition((titles[result.name], result.share) for result in evaluation.corpora),
         "drawn": drawn(evaluation.corpora, titles),
         "faults": faults(evaluation.pooled),
         "probes": probes(evaluation),

@@ -16,6 +16,7 @@ from escoita.cards.publication import CHECKSUMS, checksums
 from escoita.cards.verify.adapter import ADAPTER, base_of, check_adapter
 from escoita.errors import EscoitaError, PublishError
 from escoita.evaluation.interval_texts import rate
+from escoita.evaluation.presentation import pooled_title
 from escoita.hub.auth import require_write
 from escoita.hub.failures import explain_hub_errors
 from escoita.hub.files import is_repo_id, local_file, split_revision
@@ -27,9 +28,6 @@ from escoita.records.evaluation import PROBES, CorpusResult, EvaluationRecord, M
 from escoita.records.training import AdapterRecord
 from escoita.utils.files import write_atomically
 from escoita.utils.formatting import code, line
-
-
-POOLED = "All, pooled by words"
 
 
 class UnchangedRepositoryError(PublishError):
@@ -68,22 +66,23 @@ def description(before: bytes | None, now: bytes, found: Iterable[Change]) -> st
 
 
 def _table(old: EvaluationRecord | None, new: EvaluationRecord) -> Iterator[str]:
-    before, now = _rows(old), _rows(new)
     metric = new.primary
+    pooled = pooled_title(metric)
+    before, now = _rows(old, pooled), _rows(new, pooled)
     yield f"| Corpus | Clips | Previous {metric_name(metric)} | New {metric_name(metric)} |"
     yield "|---|---:|---:|---:|"
     names = [*now, *(name for name in before if name not in now)]
     if len(names) == 2:  # with one corpus, the pooled row is the same
-        names.remove(POOLED)
+        names.remove(pooled)
     for name in names:
         result = now.get(name) or before[name]
         yield f"| {line(name)} | {result.n} | {_rate(before.get(name), metric)} | {_rate(now.get(name), metric)} |"
 
 
-def _rows(record: EvaluationRecord | None) -> dict[str, CorpusResult]:
+def _rows(record: EvaluationRecord | None, pooled: str) -> dict[str, CorpusResult]:
     if record is None:
         return {}
-    return {result.name: result for result in record.corpora} | {POOLED: record.pooled}
+    return {result.name: result for result in record.corpora} | {pooled: record.pooled}
 
 
 def _rate(result: CorpusResult | None, metric: Metric) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from escoita.evaluation.interval_texts import change_in_words, of_speakers, rate_in_words
-from escoita.evaluation.presentation import by_verdict, reasons
+from escoita.evaluation.verdict_texts import by_verdict, reasons
 from escoita.evaluation.verdicts import UNLIMITED
 from escoita.metrics.primary import metric_name
 from escoita.records.evaluation import BASE, METRICS, CorpusResult, EvaluationRecord, Rates, Slice, Tokens, Verdict
@@ -108,16 +108,17 @@ def best_and_worst(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> s
 
 
 def weight_of_the_pool(evaluation: EvaluationRecord, titles: Mapping[str, str]) -> str:
-    """Name the corpus with more than half of the pooled words, and give the WER with equal weights."""
-    largest = max(evaluation.corpora, key=lambda result: result.word_share)
+    """Name the corpus with more than half of the pooled tokens, and give the rate with equal weights."""
+    largest = max(evaluation.corpora, key=lambda result: result.share)
     mean = next((mean for mean in evaluation.macro if mean.system == evaluation.main_system.name), None)
     metric = evaluation.primary
-    if len(evaluation.corpora) < 2 or largest.word_share <= 0.5 or mean is None:
+    if len(evaluation.corpora) < 2 or largest.share <= 0.5 or mean is None:
         return ""
     return (
-        f"{percent(largest.word_share)} of the pooled words are from {titles[largest.name]}, which therefore dominates"
-        f" the pooled {metric_name(metric)} of {percent(evaluation.pooled.main_system.normalized.rate(metric))}; with"
-        f" equal weights for all corpora, the {metric_name(metric)} is {percent(mean.rate(metric))}."
+        f"{percent(largest.share)} of the pooled {METRICS[metric]} are from {titles[largest.name]}, which therefore"
+        f" dominates the pooled {metric_name(metric)} of"
+        f" {percent(evaluation.pooled.main_system.normalized.rate(metric))}; with equal weights for all corpora, the"
+        f" {metric_name(metric)} is {percent(mean.rate(metric))}."
     )
 
 

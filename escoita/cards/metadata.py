@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from escoita.evaluation.presentation import titles_of
+from escoita.evaluation.presentation import pooled_title, titles_of
 from escoita.hub.files import is_repo_id
 from escoita.metrics.primary import metrics_by_rank
 from escoita.models.families import BY_MODEL_TYPE
@@ -162,7 +162,7 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
     Returns:
         `list[EvalResult]`: Entries, which depend only on the rates.
     """
-    titles = titles_of(evaluation, recipe, pooled="All test corpora, pooled by words")
+    titles = titles_of(evaluation, recipe, pooled=pooled_title(evaluation.primary, "All test corpora"))
     tests = {corpus.name: corpus for corpus in recipe.corpora.test}
     datasets = {name: _dataset(corpus) for name, corpus in tests.items()}
     uses = Counter(tuple(dataset.items()) for dataset in datasets.values())
@@ -173,7 +173,7 @@ def expected_index(recipe: Recipe, evaluation: EvaluationRecord, repo: str | Non
         dataset = datasets.get(result.name, {})
         arguments: dict[str, Any] = {}
         if result.name == evaluation.pooled.name:
-            arguments = {"composition": {each.name: round(each.word_share, 4) for each in evaluation.corpora}}
+            arguments = {"composition": {each.name: round(each.share, 4) for each in evaluation.corpora}}
         elif dataset and uses[tuple(dataset.items())] > 1:
             arguments = {"dataset": dataset["dataset_type"]}
             dataset = dataset | {"dataset_type": result.name}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCard
 
+from escoita.cards.benchmarks import require_benchmarks
 from escoita.cards.metadata import metadata
-from escoita.cards.publication import public_recipe, require_benchmarks
+from escoita.cards.publication import public_recipe
 from escoita.cards.published_base import base_files, checked_base_name, require_base, require_consent
 from escoita.cards.template import template_files
 from escoita.errors import EscoitaError, PublishError

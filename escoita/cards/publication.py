@@ -1,4 +1,4 @@
-"""Collect the files of a publication, with rates for the leaderboards of the Hub."""
+"""Collect the files of a publication."""
 
 import hashlib
 import importlib.metadata
@@ -8,87 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from escoita import __version__
 from escoita.cards.anonymize import anonymized_data, anonymized_evaluation, anonymized_predictions, anonymized_training
+from escoita.cards.benchmarks import benchmark_files
 from escoita.cards.build import build_card
-from escoita.cards.metadata import results_url, rounded
 from escoita.cards.published_base import base_revision
 from escoita.cards.template import PUBLISHED_TEMPLATE, template_digest, template_files
 from escoita.errors import PublishError, RecordError
 from escoita.evaluation.predictions import open_references
-from escoita.hub.files import is_repo_id
-from escoita.recipe.schema import Benchmark, Recipe
+from escoita.recipe.schema import Recipe
 from escoita.records.data import DataRecord
 from escoita.records.evaluation import PROBES, EvaluationRecord
 from escoita.records.plots import duration_plot, training_plot
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
 from escoita.utils.files import public_name, write_atomically
-
-
-def benchmark_files(recipe: Recipe, evaluation: EvaluationRecord, repo: str) -> dict[str, bytes]:
-    """
-    Return the files that leaderboards of the Hub read, for `hub.benchmarks` of the recipe.
-
-    Args:
-        recipe ([`Recipe`]): Recipe with the benchmarks: test corpus, dataset, task and unit.
-        evaluation ([`EvaluationRecord`]): Evaluation with the rates.
-        repo (`str`): Repository of the adapter, `user/name`.
-
-    Returns:
-        `dict[str, bytes]`: Content of `.eval_results/<name of the benchmark>.yaml`, by path. Records of escoita 0.1.0
-        give `.eval_results/<corpus>.yaml`.
-
-    Raises:
-        PublishError: A corpus was not evaluated, or a benchmark is not a repository.
-    """
-    require_benchmarks(recipe)
-    files: dict[str, list[EvalResultEntry]] = {}
-    for benchmark in recipe.hub.benchmarks:
-        name = benchmark.corpus if evaluation.is_of_0_1 else benchmark.dataset.rpartition("/")[2]
-        path = f".eval_results/{name}.yaml"
-        files.setdefault(path, []).append(_entry(benchmark, evaluation, repo))
-    return {
-        path: yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True).encode()
-        for path, entries in files.items()
-    }
-
-
-def require_benchmarks(recipe: Recipe) -> None:
-    """
-    Check that the benchmarks of a recipe have valid names of repositories.
-
-    Raises:
-        PublishError: A name is not valid.
-    """
-    for benchmark in recipe.hub.benchmarks:
-        if not is_repo_id(benchmark.dataset):
-            raise PublishError(
-                "not the name of a repository", key="hub.benchmarks", value=benchmark.dataset, hint="use user/name"
-            )
-
-
-def _entry(benchmark: Benchmark, evaluation: EvaluationRecord, repo: str) -> EvalResultEntry:
-    tested = {result.name: result for result in evaluation.corpora}
-    if benchmark.corpus not in tested:
-        problem = f"not an evaluated corpus; evaluated: {', '.join(tested)}"
-        raise PublishError(problem, key="hub.benchmarks", value=benchmark.corpus)
-    result = tested[benchmark.corpus]
-    rates = result.main_system.normalized
-    unit = "percent" if benchmark.percent else "fractions"
-    # Published files have this spelling, and `escoita verify` compares them.
-    texts = "raw texts" if not evaluation.normalizes else f"normaliser {evaluation.normalizer}"
-    return EvalResultEntry(
-        dataset_id=benchmark.dataset,
-        task_id=benchmark.task,
-        value=rounded(rates, benchmark.metric, benchmark.percent),
-        date=evaluation.main_system.evaluated,
-        source_url=results_url(repo),
-        source_name="escoita",
-        notes=f"{benchmark.metric.upper()} in {unit}, {texts}, {result.n} clips",
-    )
 
 
 # Published files of the folder of an adapter; other files, such as pickles, are left out.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
+from escoita.cards.benchmarks import is_benchmark_path, is_own_benchmark_file
 from escoita.cards.contribute import UnchangedRepositoryError, description
 from escoita.cards.editing import existing_card, manual_edits, reviser
 from escoita.cards.preflight import validate_card
@@ -17,7 +18,7 @@ from escoita.cards.publication import public_transcripts, publication, transcrip
 from escoita.cards.published_base import base_files, public_base, require_base, require_consent
 from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
-from escoita.cards.verify.consistency import evaluation_differences
+from escoita.cards.verify.evaluation_settings import evaluation_differences
 from escoita.errors import PublishError
 from escoita.hub.auth import repository_exists, require_write, trusted_resource
 from escoita.hub.failures import explain_hub_errors
@@ -40,6 +41,7 @@ from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import TrainingRecord
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
+from escoita.utils.limits import YAML_CHARACTERS
 from escoita.utils.processes import say
 
 
@@ -119,7 +121,8 @@ def _tagged_commit(api: HfApi, repo: str, tag: str) -> str:
     return next((ref.target_commit for ref in tags if ref.name == tag), "")
 
 
-# Files of an earlier publication that are removed: results, plots, templates, signatures and pickles.
+# Files of an earlier publication that are removed: results, plots, templates, signatures and pickles. Files for
+# leaderboards are read first, because others may have written them.
 LEFTOVERS = (
     r"eval/.*|data\.json|data/durations\.svg|training\.svg|card\.md\.jinja|model\.sig|signer\.pub|card\.sha256"
     rf"|{'|'.join(map(re.escape, UNCHANGED_FILES))}"
@@ -210,7 +213,7 @@ def push(
     base_plan = CommitPlan(content, "Publish the base of an adapter")
     local = existing_card(run.card)
     plan = CommitPlan(
-        files, f"Publish {recipe.name}", leftovers=_leftovers(recipe), pr=pr, revise=reviser(local, force)
+        files, f"Publish {recipe.name}", leftovers=_leftovers(api, repo, head), pr=pr, revise=reviser(local, force)
     )
     if manual_edits(local):  # text that is only on the Hub is public already
         scan({CARD: plan.onto(head)[CARD]})
@@ -293,10 +296,16 @@ def with_repository(api: HfApi, repo: str, head: Head, private: bool) -> Head:
         return read_head(api, repo)
 
 
-def _leftovers(recipe: Recipe) -> re.Pattern[str]:
-    """Return the pattern of removable files, with the leaderboard files of the test corpora."""
-    tested = "|".join(re.escape(corpus.name) for corpus in recipe.corpora.test)
-    return re.compile(rf"{LEFTOVERS}|\.eval_results/({tested})\.yaml")
+def _leftovers(api: HfApi, repo: str, head: Head) -> re.Pattern[str]:
+    """Return the pattern of removable files, with the files for leaderboards that escoita wrote."""
+    found = (
+        re.escape(path)
+        for path, file in sorted(head.files.items())
+        if is_benchmark_path(path)
+        and file.size <= YAML_CHARACTERS
+        and is_own_benchmark_file(_published_file(api, repo, head, path) or b"")
+    )
+    return re.compile("|".join([LEFTOVERS, *found]))
 
 
 def _published_file(api: HfApi, repo: str, head: Head, name: str) -> bytes | None:

@@ -102,7 +102,7 @@ def init(
     """
     from escoita.utils.languages import check_language
 
-    language = check_language(language) or language
+    language = check_language(language)
     name = _name(name, source)
     recipe, manifest, extracted = Path(f"{name}.yaml"), Path(f"{name}.jsonl"), Path(f"{name}-audio")
     refuse_existing((recipe, manifest), force, "--name")
@@ -197,8 +197,8 @@ def split(
 
     if not manifest.is_file():
         raise EscoitaError("not found, or not a file", path=manifest)
-    language = check_language(language or None)
-    found = inspect(str(manifest), language or "", out.with_suffix(""), given_columns(columns))
+    language = check_language(language) if language else ""
+    found = inspect(str(manifest), language, out.with_suffix(""), given_columns(columns))
     if found.native:
         raise EscoitaError("has splits already", path=manifest)
     if again:

@@ -67,7 +67,7 @@ def prepare(
     from escoita.utils.files import write_atomically
     from escoita.utils.languages import check_language
 
-    language = check_language(language) or language
+    language = check_language(language)
     out = out or default_out(source)
     refuse_other_suffix(out)
     record_path = out.with_suffix(".prepare.json")

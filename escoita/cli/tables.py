@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from escoita.evaluation.presentation import Row, decodings, notes, rescored_text, retention_notes, rows, titles_of
+from escoita.evaluation.presentation import decodings, rescored_text, titles_of
+from escoita.evaluation.rows import Row, rows
+from escoita.evaluation.verdict_texts import notes, retention_notes
 from escoita.metrics.primary import metric_name, metrics_by_rank
 from escoita.records.evaluation import METRICS, EvaluationRecord, Interval
 from escoita.records.training import TrainingRecord
@@ -146,7 +148,8 @@ def _trained(training: TrainingRecord) -> Iterator[str]:
 
 def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
     if len(evaluation.corpora) > 1:
-        yield f"Pooled by words: {composition((each.name, each.word_share) for each in evaluation.corpora)}"
+        shares = composition((each.name, each.share) for each in evaluation.corpora)
+        yield f"Pooled by {METRICS[evaluation.primary]}: {shares}"
     if evaluation.normalizes:
         names = _names(evaluation)
         texts = f"texts normalized with {evaluation.normalizer}; raw {names[0]} without normalization"

@@ -1,8 +1,6 @@
-"""Sum the counts of utterances, and make the evaluation record."""
+"""Make the evaluation record: rates, intervals and comparisons on each corpus, and on all of them pooled."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,35 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from escoita.errors import RecordError
-from escoita.evaluation.bootstrap import (
-    FEWEST_SPEAKERS,
-    PairedDifference,
-    difference,
-    interval,
-    rates,
-    resampled,
-    resampling_unit,
-    seed_of,
-    smallest_p_value,
-    summed,
-)
-from escoita.evaluation.counts import (
-    CHANGES,
-    FORMS,
-    KINDS,
-    By,
-    Form,
-    Key,
-    count_utterances,
-    forms_of,
-    read_counts,
-    slices,
-)
+from escoita.evaluation.bootstrap import interval
+from escoita.evaluation.counts import KINDS, By, Form, forms_of, slices
 from escoita.evaluation.errors import MissingPredictionsError, MissingSystemError
 from escoita.evaluation.prediction_folder import CorpusPredictions, read_folder
-from escoita.evaluation.speakers import difference_interval, pooled_interval, rate_interval
+from escoita.evaluation.tally import Counts, Tally, count, pooled, tally
 from escoita.evaluation.verdicts import for_speakers, outcome, verdict
-from escoita.metrics.error_types import FAULTS
+from escoita.metrics.normalizers import default_normalizer
 from escoita.metrics.primary import primary_metric
 from escoita.records.evaluation import (
     ADAPTER_SYSTEM,
@@ -49,7 +25,6 @@ from escoita.records.evaluation import (
     Difference,
     EvaluationRecord,
     Faults,
-    Interval,
     MacroMean,
     Metric,
     ProbeResult,
@@ -58,161 +33,6 @@ from escoita.records.evaluation import (
     Tokens,
 )
 from escoita.utils.limits import DRAWS
-
-
-@dataclass(frozen=True)
-class Counts:
-    """
-    Store the counts of one corpus.
-
-    Args:
-        columns (`dict[tuple, np.ndarray]`): Counts of each key, of shape `(utterances,)`.
-        unit (`str`): Resampling unit of the bootstrap, `speaker` or `utterance`.
-        units (`int`): Number of resampling units.
-        speakers (`list[str]`): Speaker of each utterance.
-        merged (`int`): Number of references in which the normalizer reduces the number of words.
-        split (`int`): Number of references in which the normalizer increases the number of words.
-        faults (`dict[str, dict[str, int]]`): Number of utterances with each fault, by system.
-        unusable (`dict[str, int]`): Number of hypotheses that are empty or loop, by system; each is counted once.
-    """
-
-    columns: dict[Key, np.ndarray]
-    unit: Literal["utterance", "speaker"]
-    units: int
-    speakers: list[str]
-    merged: int
-    split: int
-    faults: dict[str, dict[str, int]]
-    unusable: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Tally:
-    """
-    Store sums over one corpus, or over several that are resampled independently.
-
-    Args:
-        units (`int`): Number of speakers or utterances that were resampled.
-        observed (`dict[tuple, int]`): Sums over the corpus.
-        drawn (`dict[tuple, np.ndarray]`): Sums over its resamples, of shape `(resamples,)`, all from the same draws;
-            without the kinds of edits.
-        by_speaker (`tuple[dict[tuple, np.ndarray] | None, ...]`): For each corpus, sums of each speaker, of shape
-            `(speakers,)`, without the kinds of edits; None if a clip has no speaker.
-    """
-
-    units: int
-    observed: dict[Key, int]
-    drawn: dict[Key, np.ndarray]
-    by_speaker: tuple[dict[Key, np.ndarray] | None, ...]
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.units + other.units,
-            {key: total + other.observed[key] for key, total in self.observed.items()},
-            {key: self.drawn[key] + other.drawn[key] for key in self.drawn},
-            self.by_speaker + other.by_speaker,
-        )
-
-    @property
-    def speakers(self) -> int | None:
-        """Return the number of speakers, or None if a clip has no speaker."""
-        numbers = [_number(sums) for sums in self.by_speaker if sums is not None]
-        return sum(numbers) if len(numbers) == len(self.by_speaker) else None
-
-    @property
-    def few_speakers(self) -> bool:
-        """Return whether clips of fewer than ten speakers are resampled, in at least one corpus."""
-        return any(sums is not None and 0 < _number(sums) < FEWEST_SPEAKERS for sums in self.by_speaker)
-
-    def speaker_rate(self, form: Form, tokens: Tokens, system: str) -> Interval | None:
-        """Return the interval of a rate over speakers, if there are few of them and the method has a result."""
-        if not self.few_speakers:
-            return None
-        return pooled_interval(
-            (sums[form, tokens, system], sums[form, tokens], rate_interval) if sums else None
-            for sums in self.by_speaker
-        )
-
-    def speaker_difference(self, form: Form, system: str, other: str, tokens: Tokens = "words") -> Interval | None:
-        """Return the interval of the difference of two error rates over speakers, on the same condition."""
-        if not self.few_speakers:
-            return None
-        return pooled_interval(
-            (sums[form, tokens, system] - sums[form, tokens, other], sums[form, tokens], difference_interval)
-            if sums
-            else None
-            for sums in self.by_speaker
-        )
-
-    def rate(self, form: Form, tokens: Tokens, system: str) -> tuple[float, np.ndarray]:
-        """Return the rate of a system, and its rates on the resamples, of shape `(resamples,)`."""
-        edits, reference = (form, tokens, system), (form, tokens)
-        observed = self.observed[edits] / max(1, self.observed[reference])
-        return observed, rates(self.drawn[edits], self.drawn[reference])
-
-    def difference(self, form: Form, system: str, other: str, tokens: Tokens = "words") -> PairedDifference:
-        """
-        Return the error rate of one system minus that of another, in words or in characters.
-
-        The p-value is never below [`smallest_p_value`], so few pairs give no significant difference.
-        """
-        (observed, drawn), (other_observed, other_drawn) = (self.rate(form, tokens, name) for name in (system, other))
-        return difference(observed, other_observed, drawn, other_drawn, smallest_p_value(self.units))
-
-
-def count(corpus: CorpusPredictions, normalizer_name: str, compose: bool = True) -> Counts:
-    """
-    Count the edits and faults of all systems in one corpus.
-
-    Args:
-        corpus ([`CorpusPredictions`]): References and hypotheses; if the references are hashed, their counts are read.
-        normalizer_name (`str`): Normalizer of the form `normalized`; the form `raw` is counted too.
-        compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC).
-
-    Raises:
-        RecordError: The references are hashed, and their counts are missing or do not match.
-    """
-    counted = (
-        read_counts(corpus.counts, corpus, normalizer_name)
-        if corpus.counts
-        else count_utterances(corpus, normalizer_name, compose)
-    )
-    speakers = corpus.clips["speaker"].to_pylist()
-    faults = {
-        system: {fault: int(counted["faults", fault, system].sum()) for fault in FAULTS} for system in corpus.tables
-    }
-    unusable = {
-        system: int((counted["faults", "empty", system] | counted["faults", "loop", system]).sum())
-        for system in corpus.tables
-    }
-    merged, split = (int(counted["references", change].sum()) for change in CHANGES)
-    columns = {key: column for key, column in counted.items() if key[0] in FORMS}
-    return Counts(columns, *resampling_unit(speakers), speakers, merged, split, faults, unusable)
-
-
-def tally(name: str, counts: Counts, resamples: int) -> Tally:
-    """
-    Sum the counts of a corpus and of its bootstrap resamples.
-
-    Args:
-        name (`str`): Name of the corpus, which determines the random numbers.
-        counts ([`Counts`]): Counts of its utterances.
-        resamples (`int`): Number of resamples.
-    """
-    observed = {key: int(column.sum()) for key, column in counts.columns.items()}
-    keys = [key for key in counts.columns if key[1] not in KINDS]
-    if not counts.units:
-        return Tally(0, observed, dict.fromkeys(keys, np.zeros(resamples)), (None,))
-    matrix = np.stack([counts.columns[key] for key in keys], axis=1)
-    groups = counts.speakers if counts.unit == "speaker" else None
-    sums = resampled(matrix, resamples, groups, seed_of(name))
-    by_speaker = None if "" in counts.speakers else dict(zip(keys, summed(matrix, counts.speakers).T, strict=True))
-    return Tally(counts.units, observed, dict(zip(keys, sums.T, strict=True)), (by_speaker,))
-
-
-def pooled(tallies: Sequence[Tally]) -> Tally:
-    """Return the sums over all corpora, each resampled by itself (stratified)."""
-    return reduce(lambda left, right: left + right, tallies)
 
 
 # Speakers of the same name in two corpora may be two people.
@@ -228,6 +48,7 @@ def score(
     systems: Sequence[str] | None = None,
     compose: bool = True,
     primary: Metric = "wer",
+    retention_normalizers: Mapping[str, str] | None = None,
 ) -> EvaluationRecord:
     """
     Score the predictions of one or more systems on one or more corpora.
@@ -244,6 +65,8 @@ def score(
             system is the adapter, else the base, else a model behind an endpoint, else the first by name.
         compose (`bool`, *optional*, defaults to `True`): Whether raw texts are composed (NFC); escoita 0.1.0 did not.
         primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
+        retention_normalizers (`Mapping[str, str]`, *optional*): Normalizers of test corpora of other languages, by
+            name. Defaults to those of their languages.
 
     Returns:
         [`EvaluationRecord`]: The record. The same files give the same record.
@@ -275,18 +98,17 @@ def score(
     tallies = [tally(corpus.name, counted, resamples) for corpus, counted in zip(tested, counts, strict=True)]
     pool = pooled(tallies)
     form = forms_of(normalizer_name)[0]
-    all_words = pool.observed[form, "words"]
     results = [
-        corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, SLICES, all_words, primary)
+        corpus_result(corpus.name, [corpus], [counted], tallied, pool, form, counted.unit, SLICES, primary)
         for corpus, counted, tallied in zip(tested, counts, tallies, strict=True)
     ]
-    retained = [corpus for corpus in read if corpus.retention]
+    retained, chosen = [corpus for corpus in read if corpus.retention], retention_normalizers or {}
     return EvaluationRecord(
         systems=[system for system in described if system.name in names],
         normalizer=normalizer_name,
         resamples=resamples,
         corpora=results,
-        pooled=corpus_result("pooled", tested, counts, pool, form, "corpus", POOLED_SLICES, all_words, primary),
+        pooled=corpus_result("pooled", tested, counts, pool, pool, form, "corpus", POOLED_SLICES, primary),
         macro=[macro_mean(name, tallies, form) for name in names],
         probes=[
             probe_result(name, corpus.tables[name])
@@ -295,7 +117,10 @@ def score(
             for name in names
             if name in corpus.tables
         ],
-        retention=[retention_result(folder, corpus, normalizer_name, resamples) for corpus in retained],
+        retention=[
+            retention_result(folder, corpus, chosen.get(corpus.name) or language_normalizer(corpus), resamples)
+            for corpus in retained
+        ],
         primary=primary,
     )
 
@@ -303,6 +128,8 @@ def score(
 def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: str, resamples: int) -> CorpusResult:
     """
     Return the result of adapter and base on a corpus of another language, whose script decides the primary metric.
+
+    The settings of the evaluation are those of the adapter's language, and do not apply.
 
     Args:
         folder (`Path`): Folder of the predictions, for errors.
@@ -318,9 +145,20 @@ def retention_result(folder: Path, corpus: CorpusPredictions, normalizer_name: s
             raise MissingSystemError(path=folder / corpus.name, system=name)
     counted, form = count(corpus, normalizer_name), forms_of(normalizer_name)[0]
     tallied = tally(corpus.name, counted, resamples)
-    words = tallied.observed[form, "words"]
-    primary = primary_metric("auto", ", ".join(sorted(set(corpus.clips["language"].to_pylist()))))
-    return corpus_result(corpus.name, [corpus], [counted], tallied, form, counted.unit, (), words, primary)
+    primary = primary_metric("auto", ", ".join(languages_of(corpus)))
+    result = corpus_result(corpus.name, [corpus], [counted], tallied, tallied, form, counted.unit, (), primary)
+    return result.model_copy(update={"normalizer": normalizer_name})
+
+
+def languages_of(corpus: CorpusPredictions) -> list[str]:
+    """Return the sorted tags of the languages of the clips."""
+    return sorted(set(corpus.clips["language"].to_pylist()))
+
+
+def language_normalizer(corpus: CorpusPredictions) -> str:
+    """Return the normalizer of the language of a corpus, or that of all scripts for several languages."""
+    languages = languages_of(corpus)
+    return default_normalizer(languages[0]) if len(languages) == 1 else "unicode"
 
 
 def corpus_result(
@@ -328,11 +166,11 @@ def corpus_result(
     corpora: Sequence[CorpusPredictions],
     counts: Sequence[Counts],
     tallied: Tally,
+    pool: Tally,
     form: Form,
     unit: Literal["utterance", "speaker", "corpus"],
     kinds: tuple[By, ...],
-    all_words: int,
-    primary: Metric = "wer",
+    primary: Metric,
 ) -> CorpusResult:
     """
     Return the result of one corpus, or of several pooled.
@@ -341,12 +179,12 @@ def corpus_result(
         name (`str`): Name of the corpus, or `pooled`.
         corpora (`Sequence[CorpusPredictions]`): Predictions of each corpus.
         counts (`Sequence[Counts]`): Counts of each corpus.
-        tallied ([`~escoita.evaluation.aggregate.Tally`]): Sums over all of them.
+        tallied ([`~escoita.evaluation.tally.Tally`]): Sums over all of them.
+        pool ([`~escoita.evaluation.tally.Tally`]): Sums over all corpora of the record, for the share of these.
         form (`str`): Form of the normalized texts; `raw` if the normalizer is `raw`.
         unit (`str`): Resampling unit.
         kinds (`tuple[str, ...]`): Kinds of slices.
-        all_words (`int`): Number of reference words in all corpora of the record.
-        primary (`str`, *optional*, defaults to `"wer"`): Metric of differences and verdicts.
+        primary (`str`): Metric of differences and verdicts.
     """
     results = [system_result(system, corpora, counts, tallied, form) for system in corpora[0].tables]
     clips = pa.concat_tables([corpus.clips.replace_schema_metadata() for corpus in corpora])
@@ -354,7 +192,9 @@ def corpus_result(
     columns = {key: np.concatenate([counted.columns[key] for counted in counts]) for key in counts[0].columns}
     edits = {system: columns[form, "words", system] for system in systems}
     in_characters: dict[str, Any] = {}
+    shares = {"word_share": _share(tallied, pool, form, "words")}
     if primary == "cer":
+        shares |= {"character_share": _share(tallied, pool, form, "characters")}
         counted = {system: columns[form, "characters", system] for system in systems}
         in_characters = {"characters": columns[form, "characters"], "character_edits": counted}
     return CorpusResult(
@@ -363,7 +203,6 @@ def corpus_result(
         n=clips.num_rows,
         rejected=sum(corpus.rejected for corpus in corpora),
         audio_seconds=float(clips["audio_seconds"].to_numpy().sum()),
-        word_share=tallied.observed[form, "words"] / max(1, all_words),
         unit=unit,
         units=len(corpora) if unit == "corpus" else tallied.units,
         merged=sum(counted.merged for counted in counts),
@@ -373,7 +212,13 @@ def corpus_result(
         slices=slices(clips, columns[form, "words"], edits, kinds, **in_characters),
         speakers=tallied.speakers,
         few_speakers=tallied.few_speakers,
+        **shares,
     )
+
+
+def _share(tallied: Tally, pool: Tally, form: Form, tokens: Tokens) -> float:
+    """Return the fraction of the reference tokens of the pool."""
+    return tallied.observed[form, tokens] / max(1, pool.observed[form, tokens])
 
 
 def system_result(
@@ -414,18 +259,18 @@ def _rates_with_intervals(rate: Callable[[Tokens], tuple[float, np.ndarray]]) ->
 
 
 def compared(
-    tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int, primary: Metric = "wer"
+    tallied: Tally, form: Form, main_system: SystemResult, other: SystemResult, clips: int, primary: Metric
 ) -> Difference:
     """
     Compare the main system with another one.
 
     Args:
-        tallied ([`~escoita.evaluation.aggregate.Tally`]): Sums of both systems.
+        tallied ([`~escoita.evaluation.tally.Tally`]): Sums of both systems.
         form (`str`): Form of the texts.
         main_system ([`~escoita.records.evaluation.SystemResult`]): Result of the main system.
         other ([`~escoita.records.evaluation.SystemResult`]): Result of the other system on the same clips.
         clips (`int`): Number of these clips.
-        primary (`str`, *optional*, defaults to `"wer"`): Metric that decides.
+        primary (`str`): Metric that decides.
     """
     tokens, names = METRICS[primary], (main_system.system, other.system)
     found = tallied.difference(form, *names, tokens)
@@ -459,11 +304,6 @@ def probe_result(system: str, table: pa.Table) -> ProbeResult:
     """Count the words that a system wrote for the probes; punctuation by itself is not a word."""
     words = [sum(any(map(str.isalnum, word)) for word in text.split()) for text in table["hypothesis"].to_pylist()]
     return ProbeResult(system=system, n=len(words), with_text=sum(map(bool, words)), words=sum(words))
-
-
-def _number(sums: dict[Key, np.ndarray]) -> int:
-    """Return the number of speakers of sums."""
-    return len(next(iter(sums.values())))
 
 
 def _total(tables: Sequence[pa.Table], column: str) -> float:

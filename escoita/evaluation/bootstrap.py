@@ -65,15 +65,14 @@ def resampling_unit(speakers: Sequence[str]) -> tuple[Unit, int]:
     return "speaker", len(known)
 
 
-def seed_of(name: str, seed: int = 0) -> int:
+def seed_of(name: str) -> int:
     """
     Return the random seed of a corpus, which differs between corpora and does not depend on the other corpora.
 
     Args:
         name (`str`): Name of the corpus.
-        seed (`int`, *optional*, defaults to 0): Number that changes the seeds of all corpora.
     """
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8])
+    return int.from_bytes(hashlib.sha256(f"0/{name}".encode()).digest()[:8])
 
 
 def resampled(

@@ -8,8 +8,8 @@ import numpy as np
 
 from escoita.data.rows import Utterances
 from escoita.errors import EscoitaError, RecordError
-from escoita.evaluation.aggregate import Counts, Key, Tally, pooled, tally
 from escoita.evaluation.bootstrap import resampling_unit, smallest_p_value, verdict_of
+from escoita.evaluation.counts import Key
 from escoita.evaluation.errors import OtherClipsError
 from escoita.evaluation.predictions import (
     described,
@@ -22,6 +22,7 @@ from escoita.evaluation.predictions import (
     write_predictions,
 )
 from escoita.evaluation.speakers import recovered
+from escoita.evaluation.tally import Counts, Tally, pooled, tally
 from escoita.evaluation.verdicts import Outcome, disagree, for_speakers, unusable, verdict
 from escoita.hub.files import local_file, split_revision
 from escoita.metrics.normalizers import NORMALIZERS, normalizer
@@ -109,7 +110,7 @@ class ComparedEvaluation:
 
     def outcome(self, results: Sequence[CorpusResult], name: str) -> Outcome:
         """
-        Return the figures that a verdict depends on, of one corpus or of several pooled by words.
+        Return the figures that a verdict depends on, of one corpus or of several pooled.
 
         Args:
             results (`Sequence[CorpusResult]`): Results on the corpora.

@@ -178,7 +178,9 @@ def warn_of_marks(corpus: str, references: Iterable[str]) -> None:
         say(f"{corpus}: {marks}; use --normalizer unicode")
 
 
-def write_counts(folder: Path, corpora: Iterable[Corpus], normalizer_name: str) -> None:
+def write_counts(
+    folder: Path, corpora: Iterable[Corpus], normalizer_name: str, own_normalizers: Mapping[str, str] | None = None
+) -> None:
     """
     Write the counts of the corpora whose references may not be published, and remove those of others.
 
@@ -186,6 +188,7 @@ def write_counts(folder: Path, corpora: Iterable[Corpus], normalizer_name: str) 
         folder (`Path`): Folder with the predictions of each corpus.
         corpora (`Iterable[Corpus]`): Corpora of the recipe.
         normalizer_name (`str`): Normalizer of the evaluation.
+        own_normalizers (`Mapping[str, str]`, *optional*): Normalizers of corpora that have their own, by name.
 
     Raises:
         RecordError: Predictions are missing or cannot be read.
@@ -198,10 +201,11 @@ def write_counts(folder: Path, corpora: Iterable[Corpus], normalizer_name: str) 
         (corpus,) = read_folder(folder, [entry.name])[1]
         if corpus.counts:  # downloaded without the references
             continue
-        columns = count_utterances(corpus, normalizer_name)
+        name = (own_normalizers or {}).get(corpus.name, normalizer_name)
+        columns = count_utterances(corpus, name)
         made = CountsProvenance(
             corpus=corpus.name,
-            normalizer=normalizer_name,
+            normalizer=name,
             references=_digest(map(hashed, corpus.clips["reference"].to_pylist())),
             heard={system: _hypotheses_digest(table) for system, table in corpus.tables.items()},
         )

@@ -12,15 +12,7 @@ from typing import Any
 
 from escoita.errors import EscoitaError
 from escoita.evaluation.endpoint import Endpoint, EndpointError
-from escoita.evaluation.evaluate import (
-    Setup,
-    baseline_systems,
-    check_system,
-    evaluation_lock,
-    score_predictions,
-    write_page,
-    write_results,
-)
+from escoita.evaluation.evaluate import Setup, evaluation_lock, score_predictions, write_page, write_results
 from escoita.evaluation.predict import JOURNAL, append_batches, read_journals, resolve_bases, transcribe_all
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
 from escoita.evaluation.request import (
@@ -30,6 +22,7 @@ from escoita.evaluation.request import (
     _named_by_file,
     corpus_test,
 )
+from escoita.evaluation.systems import baseline_systems, check_system
 from escoita.metrics.normalizers import NORMALIZERS, default_normalizer
 from escoita.models import family_for_evaluation
 from escoita.models.chat import ChatFamily
@@ -121,8 +114,9 @@ def request_for_endpoint(
         normalizer = normalizer or recipe.eval.normalizer
     else:
         corpora = _named_by_file(list(manifests))
-    if (language := check_language(language)) is None:
+    if language is None:
         raise EscoitaError("required without --run", key="--language", hint="write a tag, such as gl or uz-Latn")
+    language = check_language(language)
     if normalizer is not None and normalizer not in NORMALIZERS:
         raise EscoitaError(
             "unknown normalizer", key="--normalizer", value=normalizer, hint=f"use one of {', '.join(NORMALIZERS)}"

@@ -6,9 +6,8 @@ Evaluate an adapter on test corpora, next to its base and other systems.
 share the work, each of them calls every step.
 """
 
-import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,12 +31,10 @@ from escoita.evaluation.request import (
     request_for_run,
 )
 from escoita.evaluation.shards import WHOLE, Shard, merge_all
-from escoita.hub.files import adapter_record, cached_file
+from escoita.evaluation.systems import baseline_systems, check_system, refuse_unsupported_languages, with_own_prompt
 from escoita.metrics.primary import primary_metric
-from escoita.models import family_for_evaluation
-from escoita.models.trained_prompt import check_prompt, trained_processor
-from escoita.recipe.schema import Baseline, Corpus, Evaluation
-from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, EARLIER, PROBES, EvaluationRecord
+from escoita.recipe.schema import Corpus, Evaluation
+from escoita.records.evaluation import EARLIER, PROBES, EvaluationRecord
 from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
 from escoita.utils.processes import PROCESS_TIMEOUT, is_main_process, locked, main_first, main_only
@@ -233,7 +230,7 @@ def prepare(request: EvaluationRequest, shard: Shard | None = None, merge: bool 
     systems = [*request.systems, *baseline_systems(settings.baselines, generation_settings, settings.num_beams)]
     if not merge:
         systems = main_only(lambda: resolve_bases(systems), state)
-        systems = [_with_own_prompt(system) for system in systems]
+        systems = [with_own_prompt(system) for system in systems]
     for system in systems:  # before anything is decoded, so that a mistyped name is found at once
         check_system(system, settings.baselines)
 
@@ -318,12 +315,20 @@ def score_predictions(setup: Setup) -> EvaluationRecord:
             expected = {predictions_path(out, corpus, system) for system in systems}
             for path in set((out / corpus).glob("predictions*.parquet")) - expected:
                 path.unlink()
-        if settings.normalizer == "basic":
-            for name, test in setup.tests.items():
+        normalizers = {corpus.name: corpus.normalizer for corpus in settings.retention}
+        for name, test in setup.tests.items():
+            if normalizers.get(name, settings.normalizer) == "basic":
                 warn_of_marks(name, test.clips.each("text"))
         language = setup.systems[0].generation_settings.language
         primary = primary_metric(settings.primary, language)
-        return score(out, settings.normalizer, settings.resamples, list(setup.tests), primary=primary)
+        return score(
+            out,
+            settings.normalizer,
+            settings.resamples,
+            list(setup.tests),
+            primary=primary,
+            retention_normalizers=normalizers,
+        )
 
     return main_only(compute, setup.state)
 
@@ -341,7 +346,7 @@ def write_results(setup: Setup, record: EvaluationRecord) -> None:
     def write() -> None:
         record.write(out / "results.json")
         corpora = [*setup.request.corpora, *setup.request.settings.retention]
-        write_counts(out, corpora, record.normalizer)
+        write_counts(out, corpora, record.normalizer, record.retention_normalizers)
 
     main_only(write, setup.state)
 
@@ -378,90 +383,3 @@ def _remove_journals(setup: Setup) -> None:
     if setup.state.is_main_process:
         for journal in setup.folder.glob(f"*/{JOURNAL}*"):
             shutil.rmtree(journal)
-
-
-def check_system(system: SystemSpec, baselines: list[Baseline]) -> None:
-    """Refuse an adapter, or a merged model, with another prompt than in training, and settings without effect."""
-    family = family_for_evaluation(system.base, system.revision)
-    own = next((each for each in baselines if each.model == system.base), None)
-    for key, possible in (("max_new_tokens", family.token_limit), ("num_beams", family.beam_search)):
-        if own is not None and getattr(own, key) is not None and not possible:
-            raise EscoitaError(f"this model has no {key}", key="eval.baselines", value=system.base)
-    if system.adapter is None and not cached_file(system.base, "escoita.json", system.revision):
-        return
-    processor = family.load_processor(system.base, system.revision)
-    if system.adapter is not None:
-        trained_processor(family, processor, system.adapter, system.generation_settings)
-    else:
-        check_prompt(f"model {system.base}", family, processor, adapter_record(system.base, system.revision))
-
-
-def _with_own_prompt(system: SystemSpec) -> SystemSpec:
-    """Return a baseline with the prompt of its own family, if that has one."""
-    if not system.own_limit and system.name in (BASE, ADAPTER_SYSTEM):
-        return system
-    settings = system.generation_settings
-    prompt = family_for_evaluation(system.base, system.revision).baseline_prompt(settings.language)
-    if prompt is None:
-        return system
-    return replace(system, generation_settings=settings.model_copy(update={"prompt": prompt}))
-
-
-def refuse_unsupported_languages(systems: list[SystemSpec], tests: dict[str, EvaluationData]) -> None:
-    """
-    Refuse a model that does not know the language of a clip, before anything is transcribed.
-
-    Args:
-        systems (`list[SystemSpec]`): The systems.
-        tests (`dict[str, EvaluationData]`): The clips of each corpus, by name.
-
-    Raises:
-        EscoitaError: A model would transcribe clips as another language.
-    """
-    from escoita.models.base import Family
-
-    languages = sorted(
-        {language for test in tests.values() if not test.retention for language in test.clips.column("language")}
-    )
-    for system in systems:
-        if system.adapter is not None:
-            continue
-        family = family_for_evaluation(system.base, system.revision)
-        if type(family).unsupported is Family.unsupported:  # its processor is not needed
-            continue
-        processor = family.load_processor(system.base, system.revision)
-        if wrong := family.unsupported(processor, languages):
-            hint = "leave out this model"
-            raise EscoitaError("not supported", path=system.base, key="language", value=", ".join(wrong), hint=hint)
-
-
-def baseline_systems(
-    baselines: list[Baseline], generation_settings: AdapterRecord, num_beams: int = 1, taken: Collection[str] = ()
-) -> list[SystemSpec]:
-    """
-    Return the baselines, named by the last part of their repository or folder.
-
-    Args:
-        baselines (`list[Baseline]`): The baselines of the settings.
-        generation_settings ([`AdapterRecord`]): The settings of the main system, with the language.
-        num_beams (`int`, *optional*, defaults to 1): The number of beams of baselines without their own.
-        taken (`Collection[str]`, *optional*): Names of other systems.
-    """
-    models = [each.model for each in baselines]
-    names = [re.sub(r"[^A-Za-z0-9._-]", "-", model.rstrip("/").rpartition("/")[2]) for model in models]
-    names = [name.lstrip("._-") or "baseline" for name in names]
-    for name in names:
-        if names.count(name) > 1 or name in (BASE, ADAPTER_SYSTEM, EARLIER, *taken):
-            raise EscoitaError(
-                "two systems would have this name", key="eval.baselines", value=name, hint="remove one of them"
-            )
-    generation_settings = generation_settings.model_copy(update={"load_in_4bit": False})
-    systems = []
-    for name, each in zip(names, baselines, strict=True):
-        limit = each.max_new_tokens
-        settings = (
-            generation_settings if limit is None else generation_settings.model_copy(update={"max_new_tokens": limit})
-        )
-        beams = each.num_beams or num_beams
-        systems.append(SystemSpec(name, each.model, settings, own_limit=limit is None, num_beams=beams))
-    return systems

@@ -17,17 +17,9 @@ from pathlib import Path
 from escoita.errors import RecordError
 from escoita.evaluation.compare import ComparedEvaluation, CorpusComparison, compare
 from escoita.evaluation.interval_texts import change, scope_of
-from escoita.evaluation.presentation import (
-    by_verdict,
-    decoding_text,
-    detector_text,
-    insertions_note,
-    limit_note,
-    other_base_note,
-    reasons_of,
-    retention_notes,
-    verdict_label,
-)
+from escoita.evaluation.presentation import decoding_text, detector_text, other_base_note
+from escoita.evaluation.rows import verdict_label
+from escoita.evaluation.verdict_texts import by_verdict, insertions_note, limit_note, reasons_of, retention_notes
 from escoita.evaluation.verdicts import WORSE
 from escoita.metrics.primary import metric_name
 from escoita.records.evaluation import BASE, CorpusResult, EvaluationRecord, Metric, Verdict

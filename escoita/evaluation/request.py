@@ -193,7 +193,8 @@ def request_for_manifests(
 ) -> EvaluationRequest:
     """Return the request for manifests; for the arguments see [`~escoita.evaluation.evaluate.evaluate_manifests`]."""
     corpora = _named_by_file(manifests)
-    language = check_language(language)
+    if language is not None:
+        language = check_language(language)
     if normalizer is not None and normalizer not in NORMALIZERS:
         raise EscoitaError(
             "unknown normalizer", key="--normalizer", value=normalizer, hint=f"use one of {', '.join(NORMALIZERS)}"

@@ -87,9 +87,11 @@ def rescored(
         corpora,
         systems,
         primary=primary or before.primary,
+        retention_normalizers=before.retention_normalizers,
     )
-    if record.normalizer == "basic":
-        for corpus in read_folder(folder, corpora, systems)[1]:
+    basic = [name for name in corpora if record.retention_normalizers.get(name, record.normalizer) == "basic"]
+    if basic:
+        for corpus in read_folder(folder, basic, systems)[1]:
             if corpus.counts is None:
                 warn_of_marks(corpus.name, corpus.clips["reference"].to_pylist())
     return record.model_copy(update={"rescored": None if _settings_of(record) == first else first})

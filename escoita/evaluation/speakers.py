@@ -107,13 +107,12 @@ def degrees_of_freedom(share: np.ndarray) -> float:
     return trace**2 / square
 
 
-def t_quantile(freedom: float, probability: float = 0.975) -> float:
+def t_quantile(freedom: float) -> float:
     """
-    Return a quantile of Student's t distribution.
+    Return the 97.5 % quantile of Student's t distribution.
 
     Args:
         freedom (`float`): Degrees of freedom, at least 1, not necessarily an integer.
-        probability (`float`, *optional*, defaults to 0.975): Probability of a smaller value, over 0.5.
     """
     # With t = sqrt(freedom) * tan(angle), the density is proportional to cos(angle) ** (freedom - 1).
     half = math.sqrt(math.pi) / 2 * math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
@@ -121,7 +120,7 @@ def t_quantile(freedom: float, probability: float = 0.975) -> float:
     angle, step = 0.0, 1.0
     while step > 1e-13:
         below = angle / 2 * float(_WEIGHTS @ np.cos(angle / 2 * (_NODES + 1)) ** (freedom - 1))
-        step = ((2 * probability - 1) * half - below) / math.cos(angle) ** (freedom - 1)
+        step = (0.95 * half - below) / math.cos(angle) ** (freedom - 1)
         angle += step
     return math.sqrt(freedom) * math.tan(angle)
 
@@ -132,7 +131,7 @@ Part = tuple[np.ndarray, np.ndarray, Callable[[np.ndarray, np.ndarray], Interval
 
 def pooled_interval(parts: Iterable[Part | None]) -> Interval | None:
     """
-    Return the interval over speakers of one corpus, or of several pooled by their words.
+    Return the interval over speakers of one corpus, or of several pooled by their tokens.
 
     Args:
         parts (`Iterable[tuple | None]`): Edits, tokens and function of each corpus; None if a clip has no speaker.

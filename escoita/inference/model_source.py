@@ -120,7 +120,8 @@ def adapter_settings(
 def _settings(
     name: str, known: AdapterRecord | None, language: str | None, prompt: str | None, system: str | None
 ) -> AdapterRecord:
-    language = check_language(language)
+    if language is not None:
+        language = check_language(language)
     if known is None:
         missing = [option for option, value in (("--language", language), ("--prompt", prompt)) if value is None]
         if language is None or prompt is None:
@@ -148,9 +149,9 @@ def _without_adapter(
         return ModelSource(model, settings=_settings(model, None, language, prompt, system))
     if prompt is not None or system is not None:
         raise EscoitaError("takes no prompt", path=model, hint="leave --prompt and --system out")
-    language = check_language(language)
     # Without a language, Whisper detects it.
-    return ModelSource(model, settings=AdapterRecord(language=language or "", prompt=Prompt(user="")), own_limit=True)
+    language = "" if language is None else check_language(language)
+    return ModelSource(model, settings=AdapterRecord(language=language, prompt=Prompt(user="")), own_limit=True)
 
 
 def _base_of(adapter: str, config: Path) -> str:

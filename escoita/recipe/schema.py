@@ -229,6 +229,11 @@ class Validation(Section):
     )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Remove a default that depends on another field from a JSON schema."""
+    schema.pop("default")
+
+
 class RetentionCorpus(Corpus):
     """Define a test corpus of another language, on which adapter and base are compared to measure forgetting."""
 
@@ -236,11 +241,19 @@ class RetentionCorpus(Corpus):
     prompt: Prompt | None = Field(
         None, description="Prompt of both systems on this corpus; default: that of the recipe"
     )
+    normalizer: Normalizer = Field(
+        "raw",
+        description="Normalizer of this corpus; default: that of its language, as for eval.normalizer",
+        json_schema_extra=_without_default,
+    )
 
-
-def _without_default(schema: dict[str, Any]) -> None:
-    """Remove a default that depends on another field from a JSON schema."""
-    schema.pop("default")
+    @model_validator(mode="before")
+    @classmethod
+    def _normalizer_of_language(cls, document: Any) -> Any:
+        """Set the normalizer of the language if the entry names none."""
+        if not isinstance(document, dict) or not isinstance(language := document.get("language"), str):
+            return document
+        return document if document.get("normalizer") else document | {"normalizer": default_normalizer(language)}
 
 
 class Baseline(Section):

@@ -213,7 +213,7 @@ class Slice(RecordModel):
 
 class CorpusResult(RecordModel):
     """
-    Store the results on one test corpus, or on several pooled by words.
+    Store the results on one test corpus, or on several pooled: all edits divided by all reference tokens.
 
     Args:
         name (`str`): The name of the corpus; `pooled` for all corpora.
@@ -234,6 +234,10 @@ class CorpusResult(RecordModel):
             clip has no speaker, and in records of 0.1.0.
         few_speakers (`bool`, *optional*, defaults to `False`): Whether the bootstrap resamples clips of fewer than ten
             speakers, in the pool of at least one corpus.
+        character_share (`float`, *optional*): The fraction of all scored reference characters, if the CER is the
+            primary metric.
+        normalizer (`str`, *optional*): The normalizer, if the corpus is of another language than the adapter and
+            therefore has its own.
     """
 
     name: Name
@@ -251,6 +255,17 @@ class CorpusResult(RecordModel):
     slices: list[Slice]
     speakers: int | None = None
     few_speakers: bool = False
+    character_share: float | None = None
+    normalizer: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _omit_missing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_missing(serialize(self), "character_share", "normalizer")
+
+    @property
+    def share(self) -> float:
+        """Return the weight of the corpus in the pool: its fraction of the tokens of the primary metric."""
+        return self.word_share if self.character_share is None else self.character_share
 
     @property
     def main_system(self) -> SystemResult:
@@ -436,7 +451,7 @@ class EvaluationRecord(Record):
         normalizer (`str`): The normalizer of references and hypotheses; there are raw rates, too.
         resamples (`int`): The number of bootstrap resamples of each interval.
         corpora (`list[CorpusResult]`): The results on each test corpus.
-        pooled (`CorpusResult`): The results on all corpora, pooled by words.
+        pooled (`CorpusResult`): The results on all corpora pooled, the WER by words and the CER by characters.
         macro (`list[MacroMean]`): The mean over corpora of each system.
         probes (`list[ProbeResult]`): The results of each system on the probes; empty if the probes were not run.
         retention (`list[CorpusResult]`): The results of adapter and base on test corpora of other languages, which
@@ -472,6 +487,11 @@ class EvaluationRecord(Record):
     def is_of_0_1(self) -> bool:
         """Return whether escoita 0.1.0 wrote the record, which did not count unusable hypotheses."""
         return all(each.unusable is None for result in [*self.corpora, self.pooled] for each in result.systems)
+
+    @property
+    def retention_normalizers(self) -> dict[str, str]:
+        """Return the normalizer of each test corpus of another language."""
+        return {result.name: result.normalizer for result in self.retention if result.normalizer is not None}
 
     @property
     def predicted(self) -> list[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from escoita.evaluation.presentation import Row, rows, titles_of
+from escoita.evaluation.presentation import titles_of
+from escoita.evaluation.rows import Row, rows
 from escoita.evaluation.verdicts import UNLIMITED, disagree, outcomes, over_one
 from escoita.metrics.primary import metric_name
 from escoita.recipe.schema import Recipe
@@ -105,7 +106,8 @@ def names(evaluation: EvaluationRecord, language: str) -> dict[str, str]:
 
 
 def _titles(evaluation: EvaluationRecord, recipe: Recipe | None, language: str) -> dict[str, str]:
-    return titles_of(evaluation, recipe, pooled=translate("about.pooled", language))
+    key = "about.pooled" if evaluation.primary == "wer" else "about.pooled_characters"
+    return titles_of(evaluation, recipe, pooled=translate(key, language))
 
 
 def _limits(result: CorpusResult, title: str, language: str) -> Iterator[str]:

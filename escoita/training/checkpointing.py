@@ -369,10 +369,10 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
     """
     if not run.recipe.exists() or not (run.training.exists() or checkpoints_by_step(run.checkpoints)):
         return
-    finished = run.training.exists()
     begun = run.load_recipe()
-    before, now = (_flat(_read_by_training(each, finished)) for each in (begun, recipe))
     extension = extension_of(begun, recipe)
+    validated = extension is not None or not run.training.exists()  # further steps may be evaluated
+    before, now = (_flat(_read_by_training(each, validated)) for each in (begun, recipe))
     raised = {extension.key} if extension else set()
     changed = sorted(key for key in (before.keys() | now.keys()) - raised if before.get(key) != now.get(key))
     if changed:
@@ -380,10 +380,10 @@ def refuse_other_recipe(run: RunDirectory, recipe: Recipe) -> None:
         raise ChangedRecipeError(path=run.path, key=key, before=before.get(key), now=now.get(key))
 
 
-def _read_by_training(recipe: Recipe, finished: bool) -> dict[str, Any]:
-    """Return the values of a recipe that affect the training."""
+def _read_by_training(recipe: Recipe, validated: bool) -> dict[str, Any]:
+    """Return the values of a recipe that affect the training, and those of the validation curve if it continues."""
     values = recipe.model_dump(include=TRAINING_KEYS)
-    if not finished:  # the validation curve depends on these
+    if validated:
         values |= {
             "validation.clips": recipe.validation.clips,
             "eval.normalizer": recipe.eval.normalizer,

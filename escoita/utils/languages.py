@@ -105,7 +105,7 @@ def suggested_tag(name: str) -> str | None:
         return language_tag(name) if is_language_tag(name) else None
 
 
-def check_language(language: str | None) -> str | None:
+def check_language(language: str) -> str:
     """
     Return the tag that `--language` gives, with the usual case; see [`language_tag`].
 
@@ -113,9 +113,9 @@ def check_language(language: str | None) -> str | None:
         EscoitaError: It is not the tag of a known language.
     """
     try:
-        return None if language is None else language_tag(language)
+        return language_tag(language)
     except LanguageError as error:
-        meant = suggested_tag(language or "")
+        meant = suggested_tag(language)
         hint = f"write {meant}" if meant else "write a tag, such as gl or uz-Latn"
         raise EscoitaError("not a language tag", key="--language", value=language, hint=hint) from error
 
@@ -220,21 +220,20 @@ def matching(tag: str, known: Iterable[str]) -> str | None:
 _UNRELATED = 84
 
 
-def closest(tag: str, known: Iterable[str], most: int = 3) -> list[str]:
+def closest(tag: str, known: Iterable[str]) -> list[str]:
     """
-    Return the codes of the closest languages by the distances of CLDR, the closest first.
+    Return the codes of the three closest languages by the distances of CLDR, the closest first.
 
     CLDR measures whether the readers of a language also read another one, and whether both are used in one place.
 
     Args:
         tag (`str`): The tag of the language.
         known (`Iterable[str]`): The codes of the model.
-        most (`int`, *optional*, defaults to 3): The largest number of codes.
     """
     import langcodes
 
     distances = sorted((langcodes.tag_distance(tag, code), code) for code in known if _CODE.fullmatch(code))
-    return [code for distance, code in distances[:most] if distance < _UNRELATED]
+    return [code for distance, code in distances[:3] if distance < _UNRELATED]
 
 
 def whisper_code(tag: str) -> str | None:

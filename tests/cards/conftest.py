@@ -7,7 +7,16 @@ import pytest
 from hypothesis import settings
 
 from escoita.run_directory import RunDirectory
-from tests.cards.publishing import REPO, make_repositories, make_run
+from tests.cards.publishing import (
+    REPO,
+    Command,
+    Push,
+    Pushed,
+    client_environment,
+    make_repositories,
+    make_run,
+    snapshot,
+)
 from tests.hub_double import HubDouble, serve
 
 
@@ -28,3 +37,19 @@ def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
 def run(tmp_path: Path) -> RunDirectory:
     """Return a run that can be published."""
     return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
+    """Return a function that publishes, and checks exit status, output and that the run is unchanged."""
+
+    def publish(*arguments: str, code: int = 0, repo: str = REPO, **environment: str) -> Pushed:
+        before = snapshot(run.path)
+        words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", repo, *arguments)
+        done = command(*words, **(client_environment(hub) | environment))
+        assert done.returncode == code, done.stderr
+        assert snapshot(run.path) == before
+        assert "Traceback" not in done.stderr and "hf_ana" not in done.stderr
+        return Pushed(done.stdout, done.stderr)
+
+    return publish

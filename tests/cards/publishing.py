@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,23 @@ EARLIER: dict[str, bytes | None] = {
     "notes.md": b"kept",
     "training_args.bin": b"a pickle",
 }
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Hold the output of `escoita push`, and the line of its result or error."""
+
+    stdout: str
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        """Return the last line on standard error, without the name of the command."""
+        return (self.stderr.strip().splitlines() or [""])[-1].removeprefix("escoita: ")
+
+
+# Publish with further arguments. Keywords: `code`, the expected exit status; `repo`, the target; the environment.
+Push = Callable[..., Pushed]
 
 
 def make_run(path: Path, evaluation: EvaluationRecord | None = None) -> RunDirectory:

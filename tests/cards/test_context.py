@@ -9,7 +9,9 @@ from huggingface_hub import ModelCard
 from escoita.cards.build import build_card
 from escoita.cards.context import probes
 from escoita.cards.verify.text import figures_of
-from escoita.evaluation.presentation import FAULTS, NORMALIZER_TEXTS, normalizer_text, reasons, verdict_of
+from escoita.evaluation.presentation import FAULTS, NORMALIZER_TEXTS, normalizer_text
+from escoita.evaluation.rows import verdict_of
+from escoita.evaluation.verdict_texts import reasons
 from escoita.metrics.normalizers import NORMALIZERS
 from escoita.records.data import Missing
 from tests.cards.card_samples import MARKDOWN, TWO, headings, make_card, table_rows

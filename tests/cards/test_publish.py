@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,12 +14,12 @@ from escoita.inference.transcriber import Transcriber
 from escoita.recipe.schema import Recipe
 from escoita.records.evaluation import EvaluationRecord
 from escoita.run_directory import RunDirectory
+from tests.cards.publishing import REPO, Command, client_environment, commits, content, snapshot
 from tests.conftest import CORPUS, ROOT, write_manifest
 from tests.hub_double import HubDouble, serve
 
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-REPO, BASE_REPO = "ana/uzbek", "ana/escoita-tiny-gemma4"
+BASE_REPO = "ana/escoita-tiny-gemma4"
 
 
 @pytest.fixture(params=["lfs", pytest.param("xet", marks=pytest.mark.slow)])
@@ -33,26 +32,6 @@ def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HubDouble]:
 def plain_hub(tmp_path: Path) -> Iterator[HubDouble]:
     with serve(tmp_path / "hub") as double:
         yield double
-
-
-def client_environment(hub: HubDouble, token: str | None = "hf_ana") -> dict[str, str]:  # noqa: S107
-    """Return the environment in which the client uses the double."""
-    environment = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "0" if hub.store.cas else "1"}
-    return environment | ({"HF_TOKEN": token} if token else {})
-
-
-def commits(hub: HubDouble, repo: str) -> list[str]:
-    double = hub.store.repos["model", repo]
-    return [commit.title for commit in double.history(double.at("main"))]
-
-
-def content(hub: HubDouble, repo: str, name: str) -> bytes:
-    entry = hub.store.repos["model", repo].at("main").tree[name]
-    return hub.store.blobs.path(entry.sha256).read_bytes()
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_push_is_one_commit_that_others_can_use(
@@ -75,14 +54,14 @@ def test_push_is_one_commit_that_others_can_use(
         for corpus in ("escoita-quickstart-uz", "probes"):
             assert f"eval/{corpus}/predictions{system}.parquet" in tree
     for name in ("adapter_model.safetensors", "tokenizer.json", "escoita.json"):
-        assert content(hub, REPO, name) == (run.adapter / name).read_bytes()
-    published = EvaluationRecord.model_validate_json(content(hub, REPO, "eval/results.json"))
+        assert content(hub, name, REPO) == (run.adapter / name).read_bytes()
+    published = EvaluationRecord.model_validate_json(content(hub, "eval/results.json", REPO))
     assert published.main_system.base == BASE_REPO
     assert published.pooled.systems == EvaluationRecord.read(run.results).pooled.systems
     weights = (ROOT / "quickstart/gemma4/model.safetensors").read_bytes()
-    assert content(hub, BASE_REPO, "model.safetensors") == weights
+    assert content(hub, "model.safetensors", BASE_REPO) == weights
 
-    card = content(hub, REPO, "README.md").decode()
+    card = content(hub, "README.md", REPO).decode()
     front = yaml.safe_load(card.split("---\n")[1])
     assert (front["base_model"], front["base_model_relation"]) == (BASE_REPO, "adapter")
     assert (front["library_name"], front["pipeline_tag"]) == ("peft", "automatic-speech-recognition")
@@ -127,12 +106,12 @@ def test_train_and_push_in_one_command_without_local_paths(
     run = RunDirectory(recipe.run_path)
     assert run.card.is_file()
     for name in ("adapter_model.safetensors", "escoita.json"):
-        assert content(plain_hub, REPO, name) == (run.adapter / name).read_bytes()
-    training = content(plain_hub, REPO, "training.json").decode()
+        assert content(plain_hub, name, REPO) == (run.adapter / name).read_bytes()
+    training = content(plain_hub, "training.json", REPO).decode()
     assert "train.jsonl:9" in training and "gone.wav" not in training
     for name in plain_hub.store.repos["model", REPO].at("main").tree:
         for folder in (ROOT, recipe.run_path, tmp_path):
-            assert str(folder).encode() not in content(plain_hub, REPO, name), (name, folder)
+            assert str(folder).encode() not in content(plain_hub, name, REPO), (name, folder)
 
 
 def test_obsolete_files_are_deleted_in_the_same_commit(

@@ -4,7 +4,6 @@ new state, the run is unchanged, and the message is one line.
 """
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +13,9 @@ from tests.cards.publishing import (
     EARLIER,
     REPO,
     TITLE,
-    Command,
-    client_environment,
+    Push,
     commits,
     content,
-    snapshot,
     tree,
 )
 from tests.hub_double import HubDouble
@@ -29,23 +26,6 @@ pytestmark = pytest.mark.slow  # waiting time between attempts
 
 AT_ONCE = {"Retry-After": "0"}
 OLD = ["Earlier", "initial commit"]
-Push = Callable[..., str]
-
-
-@pytest.fixture
-def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
-    """Return a function that publishes, checks the exit status and the run, and returns the messages."""
-
-    def publish(*arguments: str, code: int = 0, **environment: str) -> str:
-        before = snapshot(run.path)
-        words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, *arguments)
-        done = command(*words, **(client_environment(hub) | environment))
-        assert done.returncode == code, done.stderr
-        assert snapshot(run.path) == before
-        assert "Traceback" not in done.stderr and "hf_ana" not in done.stderr
-        return done.stderr
-
-    return publish
 
 
 def assert_old(hub: HubDouble, title: str = "Earlier") -> None:
@@ -61,10 +41,6 @@ def assert_new(hub: HubDouble, run: RunDirectory, *between: str) -> None:
     for name in ("adapter_model.safetensors", "tokenizer.model"):
         assert content(hub, name) == (run.adapter / name).read_bytes()
     assert content(hub, "notes.md") == EARLIER["notes.md"] and "training_args.bin" not in tree(hub)
-
-
-def last_line(output: str) -> str:
-    return output.strip().splitlines()[-1].removeprefix("escoita: ")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +59,7 @@ def test_a_request_to_a_busy_hub_is_repeated(
 
 def test_a_failed_commit_is_repeated(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=500))
-    assert "HTTP 500" in push()
+    assert "HTTP 500" in push().stderr
     assert_new(hub, run)
 
 
@@ -108,7 +84,7 @@ def test_a_commit_that_always_fails_changes_nothing_and_the_next_push_succeeds(
     hub: HubDouble, run: RunDirectory, push: Push
 ) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=500, headers=AT_ONCE, times=99))
-    assert last_line(push(code=1)).startswith("ana/uzbek: ")
+    assert push(code=1).last_line.startswith("ana/uzbek: ")
     assert_old(hub)
     hub.faults.clear()
     push()
@@ -119,7 +95,7 @@ def test_a_commit_that_always_fails_changes_nothing_and_the_next_push_succeeds(
 
 def test_a_commit_is_repeated_if_the_connection_is_lost(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", cut=True))
-    assert "ana/uzbek: " in push()
+    assert "ana/uzbek: " in push().stderr
     assert_new(hub, run)
 
 
@@ -144,13 +120,13 @@ def test_an_interrupted_upload_is_resumed_by_the_next_push(hub: HubDouble, run: 
 
 def test_the_waiting_time_of_the_hub_is_respected(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=429, headers={"Retry-After": "1"}, times=2))
-    assert push().count("HTTP 429") == 2
+    assert push().stderr.count("HTTP 429") == 2
     assert_new(hub, run)
 
 
 def test_a_waiting_time_of_an_hour_is_reported_immediately(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=429, headers={"Retry-After": "3600"}, times=99))
-    assert {"3600", "429"} <= set(re.findall(r"\d+", last_line(push(code=1))))
+    assert {"3600", "429"} <= set(re.findall(r"\d+", push(code=1).last_line))
     assert_old(hub)
 
 
@@ -160,21 +136,21 @@ def test_a_waiting_time_of_an_hour_is_reported_immediately(hub: HubDouble, push:
 )
 def test_a_refused_commit_is_reported_in_one_line(hub: HubDouble, push: Push, status: int) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=status, times=99))
-    (line,) = push(code=1).strip().splitlines()
+    (line,) = push(code=1).stderr.strip().splitlines()
     assert line.startswith("escoita: ana/uzbek: ") and f"HTTP {status}" in line
     assert_old(hub)
 
 
 def test_repeated_status_412_without_a_change_is_an_error(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=412, times=99))
-    assert "ana/uzbek: " in push(code=1)
+    assert "ana/uzbek: " in push(code=1).stderr
     assert_old(hub)
 
 
 @pytest.mark.parametrize("path", ["/api/whoami", "validate-yaml", "/preupload/", "^/_lfs/|/xet-write-token/"])
 def test_a_token_that_expires_before_the_commit_changes_nothing(hub: HubDouble, push: Push, path: str) -> None:
     hub.faults.append(Fault("*", path, status=401, times=99))
-    assert "HTTP 401" in last_line(push(code=1))
+    assert "HTTP 401" in push(code=1).last_line
     assert_old(hub)
 
 
@@ -183,7 +159,7 @@ def test_a_token_that_expires_after_the_commit_is_reported(hub: HubDouble, run: 
         hub.faults.append(Fault("GET", "/tree/|/revision/", status=401, times=99))
 
     hub.faults.append(Fault("POST", "/commit/", before=expire))
-    assert "HTTP 401" in last_line(push(code=1))
+    assert "HTTP 401" in push(code=1).last_line
     assert_new(hub, run)
 
 
@@ -196,7 +172,7 @@ def concurrently(hub: HubDouble, files: dict[str, bytes | None], times: int = 1)
 
 def test_a_concurrent_commit_of_other_files_is_kept(hub: HubDouble, run: RunDirectory, push: Push) -> None:
     concurrently(hub, {"other.md": b"theirs", "tokenizer.model": (run.adapter / "tokenizer.model").read_bytes()})
-    assert "ana/uzbek: " in push()
+    assert "ana/uzbek: " in push().stderr
     assert_new(hub, run, "Somebody else's")
     assert content(hub, "other.md") == b"theirs"
 
@@ -204,7 +180,7 @@ def test_a_concurrent_commit_of_other_files_is_kept(hub: HubDouble, run: RunDire
 @pytest.mark.parametrize("name", ["training.json", "adapter_model.safetensors", "eval/theirs.parquet"])
 def test_a_concurrent_commit_of_the_same_files_is_not_overwritten(hub: HubDouble, push: Push, name: str) -> None:
     concurrently(hub, {name: b"theirs"})
-    line = last_line(push(code=1))
+    line = push(code=1).last_line
     assert line.startswith("ana/uzbek: ") and name in line
     assert commits(hub) == ["Somebody else's", *OLD] and content(hub, name) == b"theirs"
     assert "training_args.bin" in tree(hub)
@@ -228,5 +204,5 @@ def test_many_concurrent_commits_end_the_push(hub: HubDouble, push: Push) -> Non
         hub.commit(REPO, {f"other-{next(number)}.md": b"theirs"}, "Somebody else's")
 
     hub.faults.append(Fault("POST", "/commit/", times=99, before=edit))
-    assert last_line(push(code=1)).startswith("ana/uzbek: ")
+    assert push(code=1).last_line.startswith("ana/uzbek: ")
     assert_old(hub, "Somebody else's")

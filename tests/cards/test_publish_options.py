@@ -1,20 +1,17 @@
 """Test pull requests, tags, collections, visibility and dry runs with the real client over HTTP."""
 
-from collections.abc import Callable
-
 import pytest
 
+from escoita.recipe.schema import Benchmark
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import (
     BASE,
     CARD,
     REPO,
     TITLE,
-    Command,
-    client_environment,
+    Push,
     commits,
     content,
-    snapshot,
     tree,
 )
 from tests.cards.samples import evaluation, rates, result, system_result
@@ -23,23 +20,7 @@ from tests.hub_double.faults import Fault
 from tests.hub_double.store import Collection
 
 
-Push = Callable[..., tuple[str, str]]
 SLUG = "ana/speech-0123456789abcdef01234567"
-
-
-@pytest.fixture
-def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
-    """Return a function that publishes, checks exit status and run, and returns the output and its last line."""
-
-    def publish(*arguments: str, code: int = 0, repo: str = REPO) -> tuple[str, str]:
-        before = snapshot(run.path)
-        words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", repo, *arguments)
-        done = command(*words, **client_environment(hub))
-        assert done.returncode == code, done.stderr
-        assert snapshot(run.path) == before and "Traceback" not in done.stderr
-        return done.stdout, (done.stderr.strip().splitlines() or [""])[-1].removeprefix("escoita: ")
-
-    return publish
 
 
 def state(hub: HubDouble) -> dict[str, dict[str, str]]:
@@ -48,7 +29,7 @@ def state(hub: HubDouble) -> dict[str, dict[str, str]]:
 
 def test_a_dry_run_shows_each_file_and_changes_nothing(hub: HubDouble, push: Push) -> None:
     before = state(hub)
-    shown, _ = push("--dry-run", "--tag", "v1")
+    shown = push("--dry-run", "--tag", "v1").stdout
     rows = {words[0]: words[-1] for line in shown.splitlines() if (words := line.split())}
     assert (rows["README.md"], rows["adapter_model.safetensors"], rows["training.json"]) == (
         "changed",
@@ -62,10 +43,10 @@ def test_a_dry_run_shows_each_file_and_changes_nothing(hub: HubDouble, push: Pus
 
 
 def test_dry_run_creates_no_repository(hub: HubDouble, push: Push) -> None:
-    shown, _ = push("--dry-run", repo="ana/new")
+    shown = push("--dry-run", repo="ana/new").stdout
     assert "added" in shown and ("model", "ana/new") not in hub.store.repos
     push()
-    shown, _ = push("--dry-run")
+    shown = push("--dry-run").stdout
     assert shown.splitlines()[-1].startswith(f"{REPO}: ") and "unchanged" in shown.splitlines()[-1]
     assert not {"added", "changed", "deleted"} & {line.split()[-1] for line in shown.splitlines()[:-1] if line.split()}
 
@@ -80,7 +61,7 @@ def test_a_pull_request_describes_the_changes_and_keeps_the_branch(
     asked = run.load_recipe()
     tests = [*asked.corpora.test, asked.corpora.test[0].model_copy(update={"name": "more"})]
     asked.model_copy(update={"corpora": asked.corpora.model_copy(update={"test": tests})}).write(run.recipe)
-    shown, _ = push("--pr")
+    shown = push("--pr").stdout
     assert shown.strip() == f"{hub.url}/{REPO}/discussions/1"
     assert state(hub)[REPO]["refs/heads/main"] == old
     assert content(hub, "eval/results.json", revision="refs/pr/1") != content(hub, "eval/results.json")
@@ -93,7 +74,7 @@ def test_a_pull_request_describes_the_changes_and_keeps_the_branch(
 def test_a_pull_request_with_a_lost_response_is_not_opened_twice(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/commit/", status=500, applied=True))
     hub.faults.append(Fault("GET", "/refs$", after=1, status=503, headers={"Retry-After": "0"}, times=7))
-    shown, _ = push("--pr")
+    shown = push("--pr").stdout
     assert shown.strip() == f"{hub.url}/{REPO}/discussions/1"
     assert [ref for ref in state(hub)[REPO] if ref.startswith("refs/pr/")] == ["refs/pr/1"]
 
@@ -101,8 +82,8 @@ def test_a_pull_request_with_a_lost_response_is_not_opened_twice(hub: HubDouble,
 def test_another_users_repository_accepts_only_a_pull_request(hub: HubDouble, push: Push) -> None:
     hub.store.create(Repo("model", "bea/uzbek"), author="bea")
     hub.commit("bea/uzbek", {"README.md": CARD.encode()}, "Earlier")
-    assert push(repo="bea/uzbek", code=1)[1].startswith("bea/uzbek: ")
-    shown, _ = push("--pr", repo="bea/uzbek")
+    assert push(repo="bea/uzbek", code=1).last_line.startswith("bea/uzbek: ")
+    shown = push("--pr", repo="bea/uzbek").stdout
     assert shown.strip() == f"{hub.url}/bea/uzbek/discussions/1"
     assert commits(hub, "bea/uzbek")[0] == "Earlier"
     assert CARD.split("---\n")[-1].strip() in content(hub, "README.md", "bea/uzbek", "refs/pr/1").decode()
@@ -121,14 +102,14 @@ def test_invalid_options_are_refused_before_publishing(
     hub: HubDouble, push: Push, arguments: list[str], repo: str, line: str
 ) -> None:
     before = state(hub)
-    assert push(*arguments, repo=repo, code=1)[1].startswith(line)
+    assert push(*arguments, repo=repo, code=1).last_line.startswith(line)
     assert state(hub) == before
 
 
 def test_no_pull_request_without_changes(hub: HubDouble, push: Push) -> None:
     push()
     before = state(hub)
-    assert push("--pr", code=1)[1].startswith("ana/uzbek: ")
+    assert push("--pr", code=1).last_line.startswith("ana/uzbek: ")
     assert state(hub) == before
 
 
@@ -145,14 +126,14 @@ def test_a_tag_is_set_once_and_never_moved(hub: HubDouble, push: Push, run: RunD
     push("--tag", "v1")
     assert state(hub)[REPO] == first
     (run.adapter / "tokenizer.model").write_bytes(b"\0another")
-    line = push("--tag", "v1", code=1)[1]
+    line = push("--tag", "v1", code=1).last_line
     assert line.startswith(f"{REPO}: --tag v1: ") and first["refs/heads/main"][:12] in line
     assert state(hub)[REPO] == first
 
 
 def test_a_failed_tag_is_set_by_the_next_push(hub: HubDouble, push: Push) -> None:
     hub.faults.append(Fault("POST", "/tag/", status=403))
-    assert "HTTP 403" in push("--tag", "v1", code=1)[1]
+    assert "HTTP 403" in push("--tag", "v1", code=1).last_line
     assert commits(hub)[0] == TITLE
     push("--tag", "v1")
     assert state(hub)[REPO]["refs/tags/v1"] == state(hub)[REPO]["refs/heads/main"] and commits(hub).count(TITLE) == 1
@@ -171,9 +152,26 @@ def test_earlier_pickles_are_deleted_and_added_files_are_kept(hub: HubDouble, pu
     assert "# What somebody wrote by hand" in content(hub, "README.md").decode()
 
 
-def test_unrequested_rates_for_leaderboards_are_deleted(hub: HubDouble, push: Push) -> None:
-    mine = ".eval_results/of-somebody.yaml"
-    hub.commit(REPO, {".eval_results/clips.yaml": b"- value: 0", mine: b"- value: 1", "card.md.jinja": b""}, "Before")
+def test_rates_of_removed_benchmarks_are_deleted_and_those_of_others_are_kept(
+    hub: HubDouble, push: Push, run: RunDirectory
+) -> None:
+    systems = [system_result(name).model_copy(update={"unusable": 0}) for name in ("adapter", "base")]
+    evaluation(result("clips", systems)).write(run.results)
+    recipe = run.load_recipe()
+    benchmarks = [
+        Benchmark(corpus="clips", dataset=f"ana/{name}", task="asr") for name in ("removed", "current", "mixed")
+    ]
+    recipe.model_copy(update={"hub": recipe.hub.model_copy(update={"benchmarks": benchmarks})}).write(run.recipe)
     push()
-    assert mine in tree(hub) and not {".eval_results/clips.yaml", "card.md.jinja"} & tree(hub)
+    removed, current, mixed = (f".eval_results/{each.dataset.removeprefix('ana/')}.yaml" for each in benchmarks)
+    assert {removed, current, mixed} <= tree(hub)
+    other = b"- {dataset: {id: ana/other, task_id: asr}, value: 1, source: {name: other, url: 'https://a.b'}}\n"
+    added = {mixed: content(hub, mixed) + other, ".eval_results/clips.yaml": other, "card.md.jinja": b""}
+    hub.commit(REPO, added, "Other")
+    recipe.model_copy(update={"hub": recipe.hub.model_copy(update={"benchmarks": benchmarks[1:2]})}).write(run.recipe)
+    push()
+    assert {path for path in tree(hub) if path.startswith(".eval_results/")} == {current, mixed, *added} - {
+        "card.md.jinja"
+    }
+    assert "card.md.jinja" not in tree(hub) and commits(hub)[:3] == [TITLE, "Other", TITLE]
     assert commits(hub, BASE) == ["initial commit"]

@@ -1,7 +1,7 @@
 """Test `push --sign` with a key, over HTTP with the Hub double."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,7 @@ from escoita.hub.upload import CommitPlan, Head
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import (
     REPO,
-    Command,
-    client_environment,
+    Push,
     commits,
     content,
     make_repositories,
@@ -29,7 +28,6 @@ from tests.cards.verifiable_run import published
 from tests.hub_double import HubDouble, serve
 
 
-Push = Callable[..., str]
 UNSIGNED = {"README.md", ".gitattributes", "SHA256SUMS", SIGNATURE}
 
 
@@ -43,18 +41,6 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
     with serve(tmp_path / "hub") as double:
         make_repositories(double, REPO, earlier=False)
         yield double
-
-
-@pytest.fixture
-def push(hub: HubDouble, run: RunDirectory, command: Command) -> Push:
-    def publish(*arguments: str, code: int = 0, **environment: str) -> str:
-        words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", REPO, *arguments)
-        done = command(*words, **client_environment(hub), **environment)
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    return publish
 
 
 def test_a_signed_publication_lists_every_file_except_the_card(hub: HubDouble, push: Push, tmp_path: Path) -> None:
@@ -85,14 +71,14 @@ def test_signing_again_changes_nothing_and_an_unsigned_push_removes_the_signatur
     first = content(hub, PUBLIC_KEY)
     push("--sign", str(other))
     assert len(commits(hub)) == 3 and content(hub, PUBLIC_KEY) != first
-    assert "deleted" in push("--dry-run")
-    assert "signature" in push()
+    assert "deleted" in push("--dry-run").stdout
+    assert "signature" in push().stderr
     assert not {SIGNATURE, PUBLIC_KEY, SECTIONS} & tree(hub)
 
 
 def test_a_dry_run_shows_the_signature_and_changes_nothing(hub: HubDouble, push: Push, tmp_path: Path) -> None:
     before = commits(hub)
-    shown = push("--dry-run", "--sign", str(write_key(tmp_path / "key.pem")))
+    shown = push("--dry-run", "--sign", str(write_key(tmp_path / "key.pem"))).stdout
     assert SIGNATURE in shown and commits(hub) == before
 
 
@@ -115,8 +101,8 @@ def test_parts_that_were_removed_or_added_on_the_hub_are_not_signed(
 
 def test_the_password_of_a_key_is_read_from_the_environment(hub: HubDouble, push: Push, tmp_path: Path) -> None:
     key = write_key(tmp_path / "key.pem", b"pass word")
-    assert PASSWORD in push("--sign", str(key), code=1)
-    refused = push("--sign", str(key), code=1, **{PASSWORD: "another word"})
+    assert PASSWORD in push("--sign", str(key), code=1).stderr
+    refused = push("--sign", str(key), code=1, **{PASSWORD: "another word"}).stderr
     assert PASSWORD in refused and "another word" not in refused
     push("--sign", str(key), **{PASSWORD: "pass word"})
     assert SIGNATURE in tree(hub)

@@ -1,4 +1,4 @@
-"""Blocks of code in the documentation, as readers find them."""
+"""Find the code blocks and the inline code of the documentation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ PAGES = sorted(
 @dataclass(frozen=True)
 class Block:
     """
-    A fenced block.
+    Represent a fenced code block.
 
     Args:
-        page (`str`): Where it stands, a path from the root of the checkout.
-        line (`int`): Its first line there, counted from 1.
-        language (`str`): What the fence says, empty where it says nothing.
-        text (`str`): What stands between the fences.
+        page (`str`): Path of its page from the root of the checkout.
+        line (`int`): Number of its first line in the page, counted from 1.
+        language (`str`): Language of the fence; empty if none is given.
+        text (`str`): Text between the fences.
     """
 
     page: str
@@ -37,13 +37,13 @@ class Block:
 
     @property
     def lines(self) -> list[str]:
-        """Its commands: a line each, without comments and prompts, continued ones joined."""
+        """Return one line for each command, without comments and prompts; continued lines are joined."""
         joined = self.text.replace("\\\n", " ").splitlines()
         return [" ".join(line.removeprefix("$ ").split()) for line in joined if line.strip() and line[0] != "#"]
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
-    """The fenced blocks of a page in one of some languages, or all; in order."""
+    """Return the code blocks of a page in their order: those in some languages, or all."""
     name = page.relative_to(ROOT).as_posix()
     return [
         Block(name, token.map[0] + 2, token.info.strip(), token.content)
@@ -52,8 +52,8 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     ]
 
 
-def spans(page: Path) -> list[str]:
-    """What stands in a page as code within a line, in tables too."""
+def inline_code(page: Path) -> list[str]:
+    """Return the texts that a page shows as code within a line, including those in tables."""
     found = []
     for token in MarkdownIt().enable("table").parse(page.read_text("utf-8")):
         found += [child.content for child in token.children or () if child.type == "code_inline"]

@@ -1,4 +1,4 @@
-"""What stands about escoita at the root of the checkout."""
+"""Check the citation, the changelog and the license against the metadata of the project."""
 
 import tomllib
 
@@ -7,7 +7,7 @@ import yaml
 from tests.conftest import ROOT
 
 
-def test_the_citation_is_of_this_version() -> None:
+def test_the_citation_is_that_of_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert citation["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= citation.keys()

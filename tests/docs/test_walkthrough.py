@@ -1,4 +1,4 @@
-"""README and tutorial, followed block by block; a block that is not run stands on a list with its reason."""
+"""Run the code blocks of README and tutorial in their order; the blocks that are not run are listed with reasons."""
 
 import re
 import shutil
@@ -15,37 +15,39 @@ from escoita.run_directory import RunDirectory
 from tests.conftest import ROOT
 from tests.data.inspection.layouts import write_layout
 from tests.docs.blocks import Block, blocks
-from tests.docs.walkthrough import Reader, reader
+from tests.docs.walkthrough import BlockRunner, block_runner
 from tests.hub_double import HubDouble, serve
 
 
 README = blocks(ROOT / "README.md", "bash", "python")
 TUTORIAL = blocks(ROOT / "docs/tutorial.md", "bash", "python")
-# Blocks that are not run: page and first line, with the reason.
-LEFT_OUT: dict[tuple[str, str], str] = {
+# The blocks that are not run, by page and first line, with the reason.
+NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "escoita train my-recipe.yaml"): "the tutorial runs these commands with a recipe of its own",
 }
-# What README says for a machine without a GPU, and a short training.
+# Replacements in README: the base that it recommends for a machine without a GPU, and a short training.
 ON_A_CPU = {
     "--name household": "--name household --base quickstart/gemma4",
     "escoita train household.yaml": "escoita train household.yaml --set training.max_steps=2",
 }
 RULE = re.compile(r"^([\w-]+):.*\n((?:\t.*\n)+)", re.MULTILINE)
-# What `make demo` ends with.
+# The last command of `make demo`.
 PAGE = Block("Makefile", 0, "bash", "escoita space run --run runs/quickstart-uzbek --port 7860")
 
 
-def is_of_make(block: Block) -> bool:
-    """Minutes each; these are steps of .ci/run, on a clean checkout, instead."""
+def is_for_make(block: Block) -> bool:
+    """Return whether a block has targets of make only, which take minutes and are run by .ci/run."""
     return all(line.startswith("make ") for line in block.lines)
 
 
-def followed(page: list[Block]) -> list[Block]:
-    return [block for block in page if (block.page, block.lines[0]) not in LEFT_OUT]
+def executable(page: list[Block]) -> list[Block]:
+    """Return the blocks of a page that are not listed in `NOT_RUN`."""
+    return [block for block in page if (block.page, block.lines[0]) not in NOT_RUN]
 
 
 def to_run(page: list[Block]) -> list[Block]:
-    return [block for block in followed(page) if not is_of_make(block)]
+    """Return the blocks of a page that this module runs."""
+    return [block for block in executable(page) if not is_for_make(block)]
 
 
 @pytest.fixture
@@ -55,13 +57,13 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
 
 
 @pytest.fixture
-def ana(tmp_path: Path, hub: HubDouble) -> Reader:
-    """Somebody who follows a page to the letter."""
-    room = tmp_path / "room"
-    room.mkdir()
+def runner(tmp_path: Path, hub: HubDouble) -> BlockRunner:
+    """Return a runner in a new folder, which uses the double."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    return reader(room, port, hub.url)
+    return block_runner(folder, port, hub.url)
 
 
 def test_there_are_blocks_to_run() -> None:
@@ -69,20 +71,20 @@ def test_there_are_blocks_to_run() -> None:
     assert [block for page in (README, TUTORIAL) for block in page if "make demo" in block.lines]
 
 
-def test_what_is_left_out_stands_in_the_pages() -> None:
-    assert LEFT_OUT.keys() <= {(block.page, block.lines[0]) for block in (*README, *TUTORIAL)}
-    assert all(LEFT_OUT.values())
+def test_blocks_that_are_not_run_exist_in_the_pages() -> None:
+    assert NOT_RUN.keys() <= {(block.page, block.lines[0]) for block in (*README, *TUTORIAL)}
+    assert all(NOT_RUN.values())
 
 
-def test_the_commands_that_readme_leaves_to_the_tutorial_are_run_there() -> None:
-    shown = [line for block in README if (block.page, block.lines[0]) in LEFT_OUT for line in block.lines]
+def test_commands_of_readme_that_are_not_run_are_run_in_the_tutorial() -> None:
+    not_run = [line for block in README if (block.page, block.lines[0]) in NOT_RUN for line in block.lines]
     run = {tuple(line.split()[:2]) for block in to_run(TUTORIAL) for line in block.lines}
-    assert {tuple(line.split()[:2]) for line in shown} <= run
+    assert {tuple(line.split()[:2]) for line in not_run} <= run
 
 
-@pytest.mark.parametrize("block", [block for block in followed([*README, *TUTORIAL]) if is_of_make(block)], ids=str)
-def test_what_make_does_is_what_ci_does(block: Block) -> None:
-    """`make demo` with another recipe is a target of test-demo."""
+@pytest.mark.parametrize("block", [block for block in executable([*README, *TUTORIAL]) if is_for_make(block)], ids=str)
+def test_ci_runs_the_targets_of_make(block: Block) -> None:
+    # `make demo` with another recipe is a prerequisite of the target test-demo.
     steps = [line.strip() for line in (ROOT / ".ci/run").read_text("utf-8").splitlines()]
     for target, recipe in RULE.findall((ROOT / "Makefile").read_text("utf-8")):
         if f"make {target}" in steps:
@@ -91,27 +93,27 @@ def test_what_make_does_is_what_ci_does(block: Block) -> None:
 
 
 @pytest.mark.slow
-def test_the_readme_works_as_it_is_written(ana: Reader, quickstart_run: Path) -> None:
-    """After `make demo`, which a run of a few steps stands in for here; its page is open where a block asks it."""
-    run = RunDirectory(ana.room / "runs/quickstart-uzbek")
+def test_the_commands_of_readme_succeed(runner: BlockRunner, quickstart_run: Path) -> None:
+    """A run of a few steps replaces that of `make demo`. A block that sends a request to the page gets a page."""
+    run = RunDirectory(runner.folder / "runs/quickstart-uzbek")
     shutil.copytree(quickstart_run, run.path)
     load_recipe(ROOT / "recipes/quickstart-uzbek.yaml").write(run.recipe)
-    write_layout("txt", ana.room / "recordings")
+    write_layout("txt", runner.folder / "recordings")
     for block in to_run(README):
         for written, on_a_cpu in ON_A_CPU.items():
             block = replace(block, text=block.text.replace(written, on_a_cpu))
         if "http://127.0.0.1" in block.text:
-            with ana.served(PAGE):
-                ana.follow(block)
+            with runner.serving(PAGE):
+                runner.run(block)
         else:
-            ana.follow(block)
+            runner.run(block)
 
 
 @pytest.mark.slow
-def test_the_tutorial_leads_from_recordings_to_a_published_adapter_that_verifies(ana: Reader, hub: HubDouble) -> None:
-    said = {block.text: ana.follow(block) for block in to_run(TUTORIAL)}
+def test_the_tutorial_trains_publishes_and_verifies_an_adapter(runner: BlockRunner, hub: HubDouble) -> None:
+    output = {block.text: runner.run(block) for block in to_run(TUTORIAL)}
 
-    run = RunDirectory(ana.room / "runs/household")
+    run = RunDirectory(runner.folder / "runs/household")
     (corpus,) = EvaluationRecord.read(run.results).corpora
     base, difference = corpus.of(BASE), corpus.against(BASE)
     assert base is not None and difference is not None and difference.verdict == "better"
@@ -122,5 +124,5 @@ def test_the_tutorial_leads_from_recordings_to_a_published_adapter_that_verifies
     assert adapter.refs["refs/tags/v1"] == adapter.refs["refs/heads/main"]
     assert "adapter_model.safetensors" in adapter.at("main").tree and "model.safetensors" in published.at("main").tree
     assert "app.py" in hub.store.repos["space", "user/household-page"].at("main").tree
-    verified = said["escoita verify user/household\n"]
+    verified = output["escoita verify user/household\n"]
     assert "holds" in verified and "differs" not in verified

@@ -1,4 +1,4 @@
-"""Runs the blocks of a page as its reader would, one after the other, in a clean folder and against the Hub double."""
+"""Run the code blocks of a page in order, as a reader does: in a new folder, and with the Hub double."""
 
 import os
 import re
@@ -17,62 +17,65 @@ from tests.conftest import ROOT
 from tests.docs.blocks import Block
 
 
-# Of the checkout, what a reader has beside what the commands make: runs/ and results/ are the folder's own.
-OWN = {"runs", "results", "site"}
-SERVES = re.compile(r"^escoita space run\b", re.MULTILINE)
+# Folders that commands write; the other files and folders of the checkout are linked.
+WRITTEN_BY_COMMANDS = {"runs", "results", "site"}
+SERVE_COMMAND = re.compile(r"^escoita space run\b", re.MULTILINE)
 PORT = re.compile(r"\b78\d\d\b")
 LONGEST_SECONDS = 600
 
 
 @dataclass(frozen=True)
-class Reader:
+class BlockRunner:
     """
-    A reader at work.
+    Run code blocks in a folder.
 
     Args:
-        room (`Path`): The folder in which commands are given, the checkout in looks.
-        environment (`dict[str, str]`): Of the commands.
-        port (`int`): Stands in the place of every port of a page that is named.
+        folder (`Path`): Working directory of the commands, which looks like a checkout.
+        environment (`dict[str, str]`): Environment of the commands.
+        port (`int`): Port that replaces each port in a block.
     """
 
-    room: Path
+    folder: Path
     environment: dict[str, str]
     port: int
 
-    def follow(self, block: Block) -> str:
+    def run(self, block: Block) -> str:
         """
-        Runs a block; one that serves the page is ended as soon as the page answers.
+        Run a block; a block that serves the page is stopped as soon as the page answers.
 
         Returns:
-            `str`: What it printed.
+            `str`: Standard output.
 
         Raises:
-            AssertionError: It failed, and says where it stands and what it said.
+            AssertionError: The block failed; the message has its position and its output.
         """
-        if SERVES.search(block.text):
-            with self.served(block):
+        if SERVE_COMMAND.search(block.text):
+            with self.serving(block):
                 return ""
-        ran = subprocess.run(
+        done = subprocess.run(
             self._command(block),
-            cwd=self.room,
+            cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=LONGEST_SECONDS,
         )
-        assert ran.returncode == 0, f"{block}:\n{block.text}\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
-        return ran.stdout
+        assert done.returncode == 0, f"{block}:\n{block.text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
 
     @contextmanager
-    def served(self, block: Block) -> Iterator[None]:
-        """The page of a block, from when it answers to the end of the `with` block."""
-        log = self.room / "page.log"
-        with log.open("w") as out:
-            page = subprocess.Popen(self._command(block), cwd=self.room, env=self.environment, stdout=out, stderr=out)
+    def serving(self, block: Block) -> Iterator[None]:
+        """Serve the page of a block while the context is open; it begins when the page answers."""
+        log = self.folder / "page.log"
+        with log.open("w") as file:
+            page = subprocess.Popen(
+                self._command(block), cwd=self.folder, env=self.environment, stdout=file, stderr=file
+            )
         try:
-            ends = time.monotonic() + LONGEST_SECONDS
+            deadline = time.monotonic() + LONGEST_SECONDS
             while not self._answers():
-                assert page.poll() is None and time.monotonic() < ends, f"{block}:\n{log.read_text('utf-8')[-3000:]}"
+                running = page.poll() is None and time.monotonic() < deadline
+                assert running, f"{block}:\n{log.read_text('utf-8')[-3000:]}"
                 time.sleep(0.2)
             yield
         finally:
@@ -81,8 +84,8 @@ class Reader:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}", timeout=10) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}", timeout=10) as response:
+                return bool(response.status == 200)
         except (URLError, TimeoutError, ConnectionError):
             return False
 
@@ -90,31 +93,31 @@ class Reader:
         text = PORT.sub(str(self.port), block.text)
         if block.language == "python":
             return [sys.executable, "-c", text]
-        # A page takes the place of the shell, so that ending the one ends the other.
-        return ["bash", "-euo", "pipefail", "-c", SERVES.sub("exec escoita space run", text)]
+        # `exec` replaces the shell by the page, so that a signal to the process stops the page.
+        return ["bash", "-euo", "pipefail", "-c", SERVE_COMMAND.sub("exec escoita space run", text)]
 
 
-def reader(room: Path, port: int, hub: str) -> Reader:
+def block_runner(folder: Path, port: int, hub: str) -> BlockRunner:
     """
-    A reader in a new folder with links to what the checkout holds, logged in to a Hub as `user`.
+    Return a runner in a new folder with links to the files of the checkout, logged in to the Hub as `user`.
 
     Args:
-        room (`Path`): Is filled.
-        port (`int`): A free one.
-        hub (`str`): Its address.
+        folder (`Path`): Empty folder, which receives the links.
+        port (`int`): Free port.
+        hub (`str`): Address of the Hub.
     """
     for item in ROOT.iterdir():
-        if item.name not in OWN and not item.name.startswith("."):
-            (room / item.name).symlink_to(item)
-    (room / ".venv").symlink_to(sys.prefix)
-    keep = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "GRADIO_"))}
-    environment = keep | {
+        if item.name not in WRITTEN_BY_COMMANDS and not item.name.startswith("."):
+            (folder / item.name).symlink_to(item)
+    (folder / ".venv").symlink_to(sys.prefix)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "GRADIO_"))}
+    environment = inherited | {
         "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}",
         "HF_ENDPOINT": hub,
         "HF_TOKEN": "hf_user",
-        "HF_HOME": str(room / ".hf"),
+        "HF_HOME": str(folder / ".hf"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "GRADIO_ANALYTICS_ENABLED": "0",
     }
-    return Reader(room, environment, port)
+    return BlockRunner(folder, environment, port)

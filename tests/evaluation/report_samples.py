@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from escoita.data.rows import Utterance, Utterances
+from escoita.evaluation.aggregate import score
 from escoita.evaluation.predictions import Provenance, predictions_path, predictions_table, write_predictions
-from escoita.records.evaluation import System
+from escoita.records.evaluation import EvaluationRecord, System
 from escoita.records.transcript import Transcript
 
 
@@ -69,6 +70,18 @@ def write_hypotheses(
         ]
         made = Provenance(corpus=corpus, rejected=rejected, system=system(name))
         write_predictions(predictions_table(clips, transcripts, made), predictions_path(folder, corpus, name))
+
+
+# Thirty references, and hypotheses with an error in each word, or in one word of every second clip.
+REFERENCES = ["bir ikki uch"] * 30
+WRONG, HALF = ["besh olti yetti"] * 30, ["bir ikki uch", "bir besh uch"] * 15
+
+
+def evaluated(folder: Path, **corpora: Mapping[str, Sequence[str]]) -> EvaluationRecord:
+    """Return the evaluation of corpora of these references, from the hypotheses of each system."""
+    for name, texts in corpora.items():
+        write_hypotheses(folder, clips_of(REFERENCES, name), texts)
+    return score(folder, resamples=200)
 
 
 def system(name: str) -> System:

@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_sums() -> None:
 
 def test_the_seed_depends_only_on_the_name_of_the_corpus() -> None:
     assert seed_of("fleurs-gl") == 1200365731198059589  # another seed would change published intervals
-    assert len({seed_of("a"), seed_of("b"), seed_of("a", seed=1)}) == 3
+    assert seed_of("a") != seed_of("b")
 
 
 def test_the_sums_of_a_system_do_not_depend_on_other_systems() -> None:

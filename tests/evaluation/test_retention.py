@@ -1,30 +1,42 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from accelerate import PartialState
 
 from escoita.cards.build import build_card
+from escoita.cards.verify.evaluation_settings import evaluation_differences
 from escoita.cards.verify.verify import verify
 from escoita.errors import RecordError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.errors import MissingSystemError
+from escoita.evaluation.evaluate import Setup, score_predictions, write_results
 from escoita.evaluation.gate import gate
 from escoita.evaluation.predict import transcribe_all
-from escoita.evaluation.predictions import described, predictions_path, read_predictions, write_predictions
-from escoita.evaluation.presentation import retention_notes
+from escoita.evaluation.predictions import (
+    counts_path,
+    described,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
 from escoita.evaluation.report.plots import drawings
 from escoita.evaluation.report.render import report_run, write_report
-from escoita.evaluation.request import EvaluationData, SystemSpec
+from escoita.evaluation.request import EvaluationData, EvaluationRequest, SystemSpec
 from escoita.evaluation.rescore import rescored
+from escoita.evaluation.verdict_texts import retention_notes
 from escoita.inference.transcriber import Transcriber
+from escoita.recipe.schema import Evaluation, RetentionCorpus
 from escoita.records.evaluation import CorpusResult, EvaluationRecord
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.run_directory import RunDirectory
 from tests.cards.publishing import BASE as BASE_REPO
 from tests.cards.publishing import REPO
 from tests.cards.verifiable_run import make_verifiable_run, published, write_files
-from tests.evaluation.samples import write_rows
+from tests.evaluation.samples import Row, write_rows
 from tests.evaluation.test_reuse import data_of
 from tests.models.samples import write_ctc, write_whisper
 
@@ -34,8 +46,15 @@ UZBEK = [("bir ikki", "bir ikki", "bir uch"), ("toʻrt besh", "toʻrt besh", "ol
 SPANISH = [("uno dos", "uno dos" if row < 15 else "uno tres", "uno dos") for row in range(20)]
 
 
-def write_retention(folder: Path, systems: tuple[str, ...] = ("adapter", "base"), **changes: Any) -> None:
-    for path in write_rows(folder, SPANISH, "spanish", "es", systems, **changes):
+def write_retention(
+    folder: Path,
+    systems: tuple[str, ...] = ("adapter", "base"),
+    rows: Sequence[Row] = SPANISH,
+    corpus: str = "spanish",
+    language: str = "es",
+    **changes: Any,
+) -> None:
+    for path in write_rows(folder, rows, corpus, language, systems, **changes):
         table, made = read_predictions(path)
         write_predictions(described(table, made.model_copy(update={"use": "retention"})), path)
 
@@ -58,12 +77,54 @@ def test_forgetting_is_a_paired_difference_outside_of_the_pool(folder: Path) -> 
     assert 0 < difference.ci95[0] < 5 / 40 < difference.ci95[1] and not result.slices
     assert record.predicted == ["uzbek", "spanish"]
     (note,) = retention_notes(record.retention)
-    assert "spanish (es)" in note and "worse" in note
+    assert "spanish (es, normalizer unicode)" in note and "worse" in note
 
 
-def test_rescoring_keeps_the_corpora_of_other_languages(folder: Path) -> None:
+# A normalizer of Galician would replace the combining marks of Devanagari by spaces, so that words are split.
+HINDI = [("नमस्ते दुनिया", "नमस्ते दुनिया", "नमस्ते दुनिया।")] * 10
+THAI = [("ภาษาไทย", "ภาษาไท", "ภาษาไทย")] * 10
+
+
+def test_normalizer_and_metric_are_those_of_the_language_of_each_corpus(tmp_path: Path) -> None:
+    write_rows(tmp_path, UZBEK, "uzbek")
+    write_retention(tmp_path)
+    write_retention(tmp_path, rows=HINDI, corpus="hindi", language="hi")
+    write_retention(tmp_path, rows=THAI, corpus="thai", language="th")
+    record = score(tmp_path, "basic", 100, retention_normalizers={"spanish": "raw"})
+    hindi, spanish, thai = record.retention
+    assert record.retention_normalizers == {"hindi": "unicode", "spanish": "raw", "thai": "unicode"}
+    assert hindi.main_system.normalized.reference_words == 20 and hindi.systems[1].normalized.wer == 0
+    assert [each.differences[0].metric for each in record.retention] == ["wer", "wer", "cer"]
+    assert thai.differences[0].value == pytest.approx(1 / 7)
+    assert spanish.main_system.normalized == spanish.main_system.raw
+    # The settings of the evaluation do not apply.
+    other = score(tmp_path, "raw", 100, primary="cer", retention_normalizers=record.retention_normalizers)
+    assert other.retention == record.retention
+
+
+def test_the_normalizer_of_an_entry_is_used_for_its_rates_and_its_counts(folder: Path) -> None:
+    corpus = {"name": "spanish", "path": "es.jsonl", "language": "es", "publish_references": False}
+    entry = RetentionCorpus.model_validate(corpus | {"normalizer": "basic"})
+    settings = Evaluation(normalizer="uzbek", resamples=100, retention=[entry])
+    adapter = SystemSpec(
+        "adapter", "user/base", AdapterRecord(language="uz", prompt=Prompt(user="own"), max_new_tokens=4)
+    )
+    base = replace(adapter, name="base")
+    clips = data_of(["bir"])
+    request = EvaluationRequest([adapter, base], [], folder, settings)
+    setup = Setup(request, [adapter, base], {"uzbek": clips, "spanish": clips}, PartialState(cpu=True))
+    record = score_predictions(setup)
+    write_results(setup, record)
+    assert (record.normalizer, record.retention_normalizers) == ("uzbek", {"spanish": "basic"})
+    counts = pq.read_schema(counts_path(folder, "spanish")).metadata.values()
+    assert any(b'"normalizer":"basic"' in value for value in counts)
+
+
+def test_rescoring_keeps_the_corpora_of_other_languages_and_their_normalizers(folder: Path) -> None:
+    before = EvaluationRecord.read(folder / "results.json")
     record = rescored(folder, "basic")
-    assert [result.name for result in record.retention] == ["spanish"] and record.pooled.n == 20
+    assert record.retention == before.retention and record.pooled.n == 20
+    assert record.retention_normalizers == {"spanish": "unicode"}
 
 
 def test_predictions_of_the_base_are_needed(tmp_path: Path) -> None:
@@ -104,7 +165,7 @@ def run(tmp_path: Path) -> RunDirectory:
     corpus = "name: spanish, path: spanish.jsonl, language: es, title: Spanish clips, license: CC0"
     run.load_recipe([f"eval.retention=[{{{corpus}, publish_references: false}}]"]).write(run.recipe)
     record = EvaluationRecord.read(run.results)
-    digests = {"base": record.main_system.base, "base_sha256": record.main_system.base_sha256}
+    digests: dict[str, Any] = {"base": record.main_system.base, "base_sha256": record.main_system.base_sha256}
     write_retention(run.eval, ("base",), **digests)
     adapter_sha256 = record.main_system.adapter_sha256 or ""
     write_retention(run.eval, ("adapter",), adapter_sha256=adapter_sha256, **digests)
@@ -116,7 +177,7 @@ def run(tmp_path: Path) -> RunDirectory:
 def test_the_card_states_the_change_and_is_verified(run: RunDirectory, tmp_path: Path) -> None:
     recipe = run.load_recipe()
     card = build_card(run, recipe, BASE_REPO, REPO)
-    assert "### Forgetting" in card and "Spanish clips | `es` | 20" in card
+    assert "### Forgetting" in card and "Spanish clips | `es` | `unicode` | 20" in card
     assert "| Spanish clips | forgetting | 20 |" in card and "the rates on Spanish clips are recomputed from" in card
     files = published(run)
     (tmp_path / "spanish.parquet").write_bytes(files["eval/spanish/predictions.parquet"])
@@ -124,6 +185,15 @@ def test_the_card_states_the_change_and_is_verified(run: RunDirectory, tmp_path:
     assert "eval/spanish/counts.parquet" in files
     checks = verify(str(write_files(tmp_path / "published", files)), score, drawings)
     assert not [check for check in checks if check.verdict == "differs"]
+
+
+def test_another_normalizer_than_that_of_the_recipe_is_found(run: RunDirectory) -> None:
+    recipe, record = run.load_recipe(), EvaluationRecord.read(run.results)
+    assert [corpus.normalizer for corpus in recipe.eval.retention] == ["unicode"]
+    assert not list(evaluation_differences(recipe, record))
+    chosen = run.load_recipe(["eval.retention=[{name: spanish, path: a, language: es, normalizer: basic}]"])
+    (found,) = evaluation_differences(chosen, record)
+    assert "normalizer of spanish" in found
 
 
 def test_a_changed_figure_is_found(run: RunDirectory, tmp_path: Path) -> None:

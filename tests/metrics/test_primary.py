@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from escoita.cards.context import evaluation_card
 from escoita.cards.interpretation import interpretation
 from escoita.cards.metadata import expected_index
+from escoita.cards.verify.recompute import check_rates, recomputed
 from escoita.cli.tables import print_evaluation
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.gate import gate
-from escoita.evaluation.presentation import verdicts
 from escoita.evaluation.report.render import write_report
+from escoita.evaluation.verdict_texts import verdicts
 from escoita.metrics.primary import PrimaryMetric, metric_name, metrics_by_rank, primary_metric
 from escoita.records.evaluation import EvaluationRecord
 from tests.cards.samples import recipe
@@ -62,6 +64,51 @@ def test_the_cer_decides_the_verdict(record: EvaluationRecord, tmp_path: Path) -
     assert found.value == found.cer == pytest.approx(-5 / len(THAI))
     assert all(part.cer and part.rates == part.cer for part in result.slices)
     assert score(tmp_path, "unicode", 100).corpora[0].differences[0].verdict == "no measurable difference"
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> EvaluationRecord:
+    """Return the evaluation of two corpora with as many words, of which one has ten times as many characters."""
+    write_rows(tmp_path, [("ภา", "ภ", "")] * 10, "short", "th")
+    write_rows(tmp_path, [(THAI[:20], THAI[:19], THAI[:10])] * 10, "long", "th")
+    found = score(tmp_path, "unicode", 100, ["short", "long"], primary="cer")
+    found.write(tmp_path / "results.json")
+    return EvaluationRecord.read(tmp_path / "results.json")
+
+
+def test_the_cer_is_pooled_by_characters(pool: EvaluationRecord, tmp_path: Path) -> None:
+    rates = pool.pooled.main_system.normalized
+    assert (rates.cer, rates.reference_characters, rates.reference_words) == (20 / 220, 220, 20)
+    assert pool.pooled.differences[0].value == pytest.approx((20 - 120) / 220)
+    assert [each.word_share for each in pool.corpora] == [0.5, 0.5]
+    assert [each.share for each in pool.corpora] == [20 / 220, 200 / 220] and pool.pooled.share == 1.0
+    words = score(tmp_path, "unicode", 100, ["short", "long"])
+    assert [each.share for each in words.corpora] == [0.5, 0.5]
+    assert "character_share" not in words.corpora[0].model_dump()
+
+
+def test_texts_state_the_shares_of_the_characters(
+    pool: EvaluationRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_evaluation(tmp_path)
+    card = evaluation_card(pool, tmp_path, "user/adapter")
+    page = write_report(tmp_path, pool).read_text("utf-8")
+    for text in (capsys.readouterr().out, card, page):
+        assert "by characters" in text and "by words" not in text
+        assert "short 9.09 %, long 90.91 %" in text
+    (sentence,) = (each for each in interpretation(pool, {"short": "short", "long": "long"}) if "dominates" in each)
+    assert sentence.startswith("90.91 % of the pooled characters are from long")
+    compositions = [(each.dataset_args or {}).get("composition") for each in expected_index(recipe(), pool)]
+    assert {"short": 0.0909, "long": 0.9091} in compositions
+
+
+def test_the_shares_of_the_characters_are_recomputed(pool: EvaluationRecord, tmp_path: Path) -> None:
+    counted = recomputed(tmp_path, pool, score)
+    assert check_rates(tmp_path, pool, counted).verdict == "holds"
+    short, long = pool.corpora
+    forged = pool.model_copy(update={"corpora": [short.model_copy(update={"character_share": 0.5}), long]})
+    (found,) = check_rates(tmp_path, forged, counted).lines
+    assert "character_share" in found
 
 
 def test_texts_name_the_cer(record: EvaluationRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

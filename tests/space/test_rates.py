@@ -36,3 +36,13 @@ def test_normalized_rates_are_followed_by_raw_rates() -> None:
     assert "uzbek" in first.note
     assert [each.rates.wer for each in first.rows[0].base_first] == [1.25167, 0.07118]
     assert [each.raw.wer for each in second.rows[0].base_first if each.raw] == [1.5, 0.25]
+
+
+@pytest.mark.parametrize("language", ["en", "gl", "uz"])
+def test_the_title_of_the_pool_names_the_tokens_of_the_primary_metric(language: str) -> None:
+    record = evaluation(result(), result("more"))
+    by_words, by_characters = (
+        tables(each, recipe(), language)[0].rows[2].title
+        for each in (record, record.model_copy(update={"primary": "cer"}))
+    )
+    assert by_words != by_characters

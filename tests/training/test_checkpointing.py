@@ -154,6 +154,14 @@ def test_the_evaluation_of_a_finished_run_may_change(tmp_path: Path) -> None:
     assert refused_key(run, recipe(load_in_4bit=True)) == ("load_in_4bit", False, True)
 
 
+def test_a_finished_run_that_is_extended_keeps_the_validation_but_not_the_patience(tmp_path: Path) -> None:
+    run = begun(tmp_path, training={"max_steps": 4})
+    run.training.touch()
+    more = {"max_steps": 8}
+    refuse_other_recipe(run, recipe(training=more, validation={"patience": 3}))
+    assert refused_key(run, recipe(training=more, eval={"primary": "cer"})) == ("eval.primary", "wer", "cer")
+
+
 def test_the_batch_size_may_change_if_a_step_has_as_many_clips(tmp_path: Path) -> None:
     run = begun(tmp_path, training={"per_device_train_batch_size": 16})
     smaller = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}

@@ -10,8 +10,8 @@ from escoita.data.loading import Gathered, weighted
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import RecipeError
 from escoita.recipe.schema import Corpus
+from escoita.training.datasets import table
 from escoita.training.sampler import STRATEGIES, Batches, data_seed, longest_first, padding_share
-from escoita.training.sft import table
 from tests.conftest import CORPUS
 
 

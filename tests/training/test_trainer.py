@@ -15,10 +15,12 @@ from escoita.recipe.schema import Recipe
 from escoita.run_directory import RunDirectory
 from escoita.training.arguments import sft_config
 from escoita.training.backends import load_for_training
+from escoita.training.callbacks import BestAdapter, best_of
 from escoita.training.checkpointing import checkpoints_by_step, damage
 from escoita.training.data_collator import SpeechCollator
+from escoita.training.datasets import clips_by_split, everything, table
 from escoita.training.oom import TrainingMemoryError
-from escoita.training.sft import clips_by_split, everything, table, train
+from escoita.training.sft import train
 from escoita.training.trainer import SpeechTrainer
 from tests.conftest import write_manifest
 
@@ -206,6 +208,18 @@ def test_a_split_batch_with_a_gradient_scaler_has_the_same_gradient(make: Callab
         scaled, loss = gradient(trainer, 2)
     assert_same(({name: each / 2.0**10 for name, each in scaled.items()}, loss), undisturbed)
     assert trainer.throughput.split_batches == 2 and trainer.accelerator.scaler.get_scale() == 2.0**10
+
+
+def test_the_patience_is_that_of_the_recipe_and_the_count_that_of_the_checkpoint(
+    make: Callable[..., SpeechTrainer],
+) -> None:
+    trainer, before = make(), BestAdapter(patience=2)
+    before.not_improved, before.step, before.rates = 2, 4, [0.5, 0.2, 1.0]
+    trainer.add_callback(BestAdapter(patience=3))
+    trainer.state.stateful_callbacks = {BestAdapter.__name__: before.state()}
+    trainer._load_callback_state()
+    resumed = best_of(trainer)
+    assert (resumed.patience, resumed.not_improved, resumed.step) == (3, 2, 4) and not resumed.out_of_patience
 
 
 def test_a_checkpoint_that_cannot_be_written_stops_training(

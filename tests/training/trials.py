@@ -11,7 +11,7 @@ from escoita.data.rows import Utterance, Utterances
 from escoita.models import family_of
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.backends import untrained
-from escoita.training.sft import table
+from escoita.training.datasets import table
 from escoita.training.trial import check_by_trial
 
 

@@ -70,7 +70,7 @@ LOSS = f"""{BEGIN}
 import hashlib
 from escoita.data.clips import read_clip
 from escoita.models import family_of
-from escoita.training.sft import clips_by_split, everything
+from escoita.training.datasets import clips_by_split, everything
 family = family_of(recipe.base)
 processor = family.load_processor(recipe.base)
 model, adapter = load_for_training(recipe, family)

@@ -1,6 +1,5 @@
 """Compare the published records with each other: every value that two files hold must be the same in both."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,27 @@ from escoita.cards.verify.adapter import (
     system_differences,
 )
 from escoita.cards.verify.check import Check, compared, skipped
-from escoita.cards.verify.recompute import Differences, differing, same
+from escoita.cards.verify.data_record import (
+    corpora_differences,
+    overlap_differences,
+    prediction_differences,
+    training_splits,
+)
+from escoita.cards.verify.evaluation_settings import evaluation_differences, too_few_resamples
+from escoita.cards.verify.recompute import Differences, differing
 from escoita.evaluation.predictions import Provenance, predictions_path, read_predictions
 from escoita.metrics.primary import metric_name
-from escoita.models.families import BY_MODEL_TYPE, HEAD
+from escoita.models.families import BY_MODEL_TYPE
 from escoita.models.weight_files import non_finite_tensors, tensor_headers
-from escoita.recipe.schema import Corpus, Lora, Recipe
-from escoita.records.data import CorpusData, DataRecord
-from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, PROBES, EvaluationRecord
+from escoita.recipe.schema import Lora, Recipe
+from escoita.records.data import DataRecord
+from escoita.records.evaluation import EvaluationRecord
 from escoita.records.training import AdapterRecord, TrainingRecord
 from escoita.run_directory import UNCHANGED_FILES, RunDirectory
-from escoita.utils.files import public_name, sha256
+from escoita.utils.files import sha256
 from escoita.utils.untrusted import read_object
 
 
-# With fewer bootstrap resamples, the bounds of an interval are noise.
-FEWEST_RESAMPLES = 100
 # Files that every run writes and `escoita push` publishes.
 REQUIRED = (
     "recipe.yaml",
@@ -57,8 +61,6 @@ UNSUPPORTED = (
     "use_bdlora",
     "use_qalora",
 )
-# Sums of durations in another order differ in the last digits.
-SECONDS = 1e-3
 
 
 def check_presence(files: Mapping[str, Path]) -> Check:
@@ -104,7 +106,11 @@ def check_consistency(run: RunDirectory, recipe: Recipe, weights: Path) -> Itera
     yield compared("clips of the test corpora", list(_rows(files)), "ids are unique")
     if run.data.is_file():
         data = DataRecord.read(run.data)
-        found = [*_data(recipe, training, data), *_overlap(data), *_tested(recipe, evaluation, data, files)]
+        found = [
+            *corpora_differences(recipe, training, data),
+            *overlap_differences(data),
+            *prediction_differences(recipe, evaluation, data, files),
+        ]
         yield compared("data.json and other records", found, "clips, durations and rejected rows")
         for absent in data.missing:
             what = f"data.json: {absent.name} ({absent.split})"
@@ -119,7 +125,7 @@ def check_contributed(run: RunDirectory) -> Iterator[Check]:
         run ([`RunDirectory`]): Published files, laid out as a run directory.
     """
     evaluation = EvaluationRecord.read(run.results)
-    yield compared("results.json", list(_resamples(evaluation)), f"{evaluation.resamples} resamples")
+    yield compared("results.json", list(too_few_resamples(evaluation)), f"{evaluation.resamples} resamples")
     yield compared("clips of the test corpora", list(_rows(list(_predictions(run.eval)))), "ids are unique")
 
 
@@ -145,7 +151,7 @@ def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
         wrong = count != expected if isinstance(expected, int) else (count > 0) != (expected == "some")
         if wrong:
             yield f"trainable parameters, {tower}: {expected} in recipe.yaml, {count} in training.json"
-    named = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
+    named = {(split, corpus.name) for split, corpora in training_splits(recipe).items() for corpus in corpora}
     if recipe.training.get("eval_strategy") in ("no", False):  # then training does not read them
         named = {(split, name) for split, name in named if split != "validation"}
     used = {(use.split, use.name) for use in training.corpora}
@@ -156,10 +162,6 @@ def _training(recipe: Recipe, training: TrainingRecord) -> Differences:
     if rejected != len(training.rejected):
         yield f"rejected rows: {rejected} counted, {len(training.rejected)} listed in training.json"
     yield from _steps(recipe, training)
-
-
-def _splits(recipe: Recipe) -> dict[str, list[Corpus]]:
-    return {"train": recipe.corpora.train, "validation": recipe.corpora.validation}
 
 
 def _steps(recipe: Recipe, training: TrainingRecord) -> Differences:
@@ -294,94 +296,6 @@ def _adapter_files(run: RunDirectory, training: TrainingRecord) -> Check:
     return compared(what, found, f"{', '.join(training.adapter_files)} are unchanged since the training")
 
 
-def _resamples(evaluation: EvaluationRecord) -> Differences:
-    if evaluation.resamples < FEWEST_RESAMPLES:
-        yield f"resamples: {evaluation.resamples} in results.json; an interval needs at least {FEWEST_RESAMPLES}"
-
-
-def evaluation_differences(
-    recipe: Recipe, evaluation: EvaluationRecord, training: TrainingRecord | None = None
-) -> Differences:
-    """Yield a line for each setting of the recipe that differs from the evaluation."""
-    main_system = evaluation.main_system
-    first = evaluation.rescored or evaluation  # the card states a later scoring with other settings
-    pairs: dict[str, tuple[object, object]] = {
-        "normalizer": (recipe.eval.normalizer, first.normalizer),
-        "resamples": (recipe.eval.resamples, first.resamples),
-        "max_new_tokens": (None if _is_ctc(training) else recipe.eval.max_new_tokens, main_system.max_new_tokens),
-        "batch_seconds": (recipe.eval.batch_seconds, main_system.batch_seconds),
-        "num_beams": (1 if _is_ctc(training) else recipe.eval.num_beams, main_system.decoding.num_beams),
-    }
-    if evaluation.rows[0].main_system.unusable is not None:  # escoita 0.1.0 had one metric
-        # An evaluation by escoita 0.1.0 had the WER, and its later scoring the metric of the recipe.
-        metrics = first.primary, evaluation.primary
-        pairs["primary"] = (recipe.primary, recipe.primary if recipe.primary in metrics else evaluation.primary)
-    elif evaluation.primary != "wer":
-        yield f"primary: {evaluation.primary} in results.json, but escoita 0.1.0 had the WER only"
-    yield from differing(pairs, "recipe.yaml", "results.json")
-    yield from _token_limits(recipe, evaluation, _is_ctc(training))
-    yield from _beams(recipe, evaluation, _is_ctc(training))
-    yield from _resamples(evaluation)
-    expected_corpora = [corpus.name for corpus in recipe.corpora.test]
-    evaluated = {result.name for result in evaluation.corpora}
-    missing = [name for name in expected_corpora if name not in evaluated]
-    yield from (f"corpus {name}: in recipe.yaml, not in results.json" for name in missing)
-    others = sorted(evaluated - set(expected_corpora))
-    yield from (f"corpus {name}: in results.json, not in recipe.yaml" for name in others)
-    retained = {corpus.name for corpus in recipe.eval.retention}
-    measured = {result.name for result in evaluation.retention}
-    for name in sorted(retained ^ measured):
-        where = "results.json, not in recipe.yaml" if name in measured else "recipe.yaml, not in results.json"
-        yield f"retention {name}: in {where}"
-    systems = [system.name for system in evaluation.systems]
-    if main_system.name != ADAPTER_SYSTEM:
-        yield f"system: {main_system.name} in results.json, expected the adapter"
-    without_head = training is not None and not training.base_transcribes and _is_ctc(training)
-    if recipe.eval.base and BASE not in systems and not without_head:
-        yield "system base: in recipe.yaml, not in results.json"
-    found = len(set(systems) - {ADAPTER_SYSTEM, BASE})
-    expected = len(recipe.eval.baselines) + bool(recipe.eval.against)
-    if found < expected:
-        yield f"systems: {expected} others in recipe.yaml, {found} in results.json"
-    if recipe.eval.probes and {probe.system for probe in evaluation.probes} != set(systems):
-        yield "probes: in recipe.yaml, but not for each system in results.json"
-
-
-def _is_ctc(training: TrainingRecord | None) -> bool:
-    """Return whether the family has no token limit, and trains a head, which its bases may lack."""
-    info = BY_MODEL_TYPE.get(training.family) if training else None
-    return info is not None and HEAD in info.saved_modules
-
-
-def _token_limits(recipe: Recipe, evaluation: EvaluationRecord, ctc: bool) -> Differences:
-    """Compare the token limits of the base, unless it is a CTC model, and of baselines whose limit the recipe sets."""
-    limits = {public_name(each.model): each.max_new_tokens for each in recipe.eval.baselines}
-    for system in evaluation.systems[1:]:
-        of_base = None if ctc else recipe.eval.max_new_tokens
-        limit = of_base if system.name == BASE else limits.get(system.base)
-        if limit is None or system.adapter is not None:
-            continue
-        # The decoder of a baseline may have a lower limit.
-        lower = system.name != BASE and 0 < (system.max_new_tokens or 0) < limit
-        if system.max_new_tokens != limit and not lower:
-            found = "nothing" if system.max_new_tokens is None else str(system.max_new_tokens)
-            yield f"max_new_tokens of {system.name}: {limit} in recipe.yaml, {found} in results.json"
-
-
-def _beams(recipe: Recipe, evaluation: EvaluationRecord, ctc: bool) -> Differences:
-    """Compare the number of beams of the base and of baselines."""
-    beams = {public_name(each.model): each.num_beams or recipe.eval.num_beams for each in recipe.eval.baselines}
-    for system in evaluation.systems[1:]:
-        of_base = 1 if ctc else recipe.eval.num_beams
-        expected = of_base if system.name == BASE else beams.get(system.base)
-        # Some baselines, such as CTC models, decode greedily in any case.
-        greedy = system.name != BASE and system.decoding.num_beams == 1
-        if expected is not None and system.adapter is None and system.decoding.num_beams != expected and not greedy:
-            yield (
-                f"num_beams of {system.name}: {expected} in recipe.yaml, {system.decoding.num_beams} in results.json"
-            )
-
-
 def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:
     for path, table, provenance in files:
         name, ids = f"{path.parent.name}/{path.name}", table["id"].to_pylist()
@@ -393,105 +307,3 @@ def _rows(files: list[tuple[Path, Any, Provenance]]) -> Differences:
             yield f"{name}: {len(ids) - len(set(ids))} repeated ids"
         if any(not 0 < seconds < float("inf") for seconds in table["audio_seconds"].to_pylist()):
             yield f"{name}: the duration of a clip is not positive"
-
-
-def _data(recipe: Recipe, training: TrainingRecord, data: DataRecord) -> Differences:
-    yield from differing(
-        {"name": (recipe.name, data.name), "normalizer": (recipe.eval.normalizer, data.normalizer)},
-        "recipe.yaml",
-        "data.json",
-    )
-    recorded = {(str(each.split), each.name) for each in data.corpora}
-    recorded |= {(str(each.split), each.name) for each in data.missing}
-    expected = {(split, corpus.name) for split, corpora in _splits(recipe).items() for corpus in corpora}
-    expected |= {("test", corpus.name) for corpus in recipe.corpora.test}
-    for split, name in sorted(expected ^ recorded):
-        where = "data.json, not in recipe.yaml" if (split, name) in recorded else "recipe.yaml, not in data.json"
-        yield f"corpus {name} ({split}): in {where}"
-    for use in training.corpora:
-        measured = _of(data, use.split, use.name)
-        if measured is None:
-            continue
-        # Clips that are too long for the model count as rejected in training, and as usable in data.json.
-        if use.utterances + use.rejected != measured.clips + measured.rejected:
-            yield (
-                f"{use.name} ({use.split}): {use.utterances + use.rejected} rows in training.json,"
-                f" {measured.clips + measured.rejected} in data.json"
-            )
-        if use.utterances > measured.clips:
-            yield f"{use.name} ({use.split}): {use.utterances} clips in training.json, {measured.clips} in data.json"
-        exact = use.utterances == measured.clips
-        more = use.audio_seconds - measured.audio_seconds
-        # NaN is not within the tolerance either.
-        if not more <= SECONDS * measured.clips or (exact and not abs(more) <= SECONDS * (1 + measured.clips)):
-            yield (
-                f"{use.name} ({use.split}): {use.audio_seconds:.1f} seconds in training.json,"
-                f" {measured.audio_seconds:.1f} in data.json"
-            )
-
-
-def _of(data: DataRecord, split: str, name: str) -> CorpusData | None:
-    return next((each for each in data.corpora if (each.split, each.name) == (split, name)), None)
-
-
-def _tested(
-    recipe: Recipe, evaluation: EvaluationRecord, data: DataRecord, files: list[tuple[Path, Any, Provenance]]
-) -> Differences:
-    for path, table, provenance in files:
-        name = f"{path.parent.name}/{path.name}"
-        measured = _of(data, "test", path.parent.name)
-        if measured is None or path.parent.name == PROBES:
-            continue
-        rows = len(table)
-        if rows + provenance.rejected != measured.clips + measured.rejected:
-            yield (
-                f"{name}: {rows} clips and {provenance.rejected} rejected rows, {measured.clips} and"
-                f" {measured.rejected} in data.json"
-            )
-            continue
-        seconds = table["audio_seconds"].to_pylist()
-        if not abs(sum(seconds) - measured.audio_seconds) <= SECONDS * (1 + rows):
-            yield f"{name}: {sum(seconds):.1f} seconds of audio, {measured.audio_seconds:.1f} in data.json"
-        elif _histogram(seconds, data.duration_edges) != measured.histogram:
-            yield f"{name}: the durations differ from the histogram in data.json"
-        speakers = Counter(table["speaker"].to_pylist())
-        genders = Counter(gender for gender in table["gender"].to_pylist() if gender)
-        pairs = {
-            "speakers": (len(speakers.keys() - {""}), measured.speakers),
-            "clips without a speaker": (speakers.get("", 0), measured.without_speaker),
-            "genders": (dict(genders), measured.genders),
-        }
-        yield from (f"{name}: {line}" for line in differing(pairs, "the predictions", "data.json"))
-        texts = table["reference"].to_pylist()
-        if provenance.references == "open" and sum(map(len, texts)) != measured.characters:
-            yield (
-                f"{name}: {sum(map(len, texts)):,} characters in the references, {measured.characters:,} in data.json"
-            )
-
-
-def _overlap(data: DataRecord) -> Differences:
-    """Check the train/test overlap in data.json against the corpora in data.json."""
-    kinds = [(leak.split, leak.corpus, leak.by) for leak in data.leaks]
-    splits = {each.split for each in data.corpora} & {"train", "validation"}
-    for corpus in data.of("test") if splits and not data.missing else []:
-        for by in ("transcript", "speaker", "audio"):
-            if kinds.count(("test", corpus.name, by)) != 1:
-                yield f"{corpus.name} (test): expected one entry for the overlap by {by} in data.json"
-    for leak in data.leaks:
-        measured = _of(data, leak.split, leak.corpus)
-        if measured is None:
-            continue
-        ordered = 0 <= leak.distinct <= leak.clips <= leak.compared <= measured.clips
-        if (
-            not ordered
-            or bool(leak.distinct) != bool(leak.clips)
-            or not same(leak.share, leak.clips / max(1, measured.clips))
-        ):
-            yield f"{leak.corpus} ({leak.split}): the overlap by {leak.by} in data.json is inconsistent"
-
-
-def _histogram(seconds: list[float], edges: list[float]) -> list[int]:
-    import numpy as np
-
-    counts, _ = np.histogram(seconds, [*edges, float("inf")])
-    return [int(count) for count in counts]

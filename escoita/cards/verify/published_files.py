@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from escoita.cards.benchmarks import FOLDER
 from escoita.cards.listing import published_files
 from escoita.cards.verify.check import Check, compared, skipped, unprovable
 from escoita.cards.verify.recompute import differences
@@ -262,16 +263,13 @@ def _inventory(tree: ET.Element) -> tuple[Counter[str], Counter[str]]:
     return kinds, texts
 
 
-FOLDER = ".eval_results"
-
-
 def check_leaderboards(folder: Path, recomputed: Mapping[str, bytes]) -> Iterator[Check]:
     """
     Compare each file of `.eval_results/` with the same file from the recomputed records.
 
     Args:
         folder (`Path`): Folder with the published files.
-        recomputed (`Mapping[str, bytes]`): Files from [`~escoita.cards.publication.benchmark_files`], by path.
+        recomputed (`Mapping[str, bytes]`): Files from [`~escoita.cards.benchmarks.benchmark_files`], by path.
     """
     published = {path.relative_to(folder).as_posix(): path for path in sorted((folder / FOLDER).rglob("*.y*ml"))}
     for name in sorted(published.keys() | recomputed.keys()):

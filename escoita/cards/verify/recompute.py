@@ -53,6 +53,8 @@ def recomputed(
     settings: dict[str, Any] = {"compose": not of_0_1}
     if published.primary != "wer":
         settings["primary"] = published.primary
+    if published.retention:
+        settings["retention_normalizers"] = published.retention_normalizers
     counted = score(folder, published.normalizer, published.resamples, published.predicted, **settings)
     counted = counted.model_copy(update={"rescored": published.rescored})
     if of_0_1:
@@ -89,9 +91,13 @@ def require_scorable(published: EvaluationRecord) -> None:
     Raises:
         RecordError: A normalizer is unknown, or there are too many resamples.
     """
-    for key, settings in (("normalizer", published), ("rescored", published.rescored)):
-        if settings and settings.normalizer not in NORMALIZERS:
-            raise RecordError("unknown normalizer", path=RESULTS, key=key, value=settings.normalizer)
+    names = {"normalizer": published.normalizer}
+    names |= {f"retention.{name}": each for name, each in published.retention_normalizers.items()}
+    if published.rescored:
+        names["rescored"] = published.rescored.normalizer
+    for key, name in names.items():
+        if name not in NORMALIZERS:
+            raise RecordError("unknown normalizer", path=RESULTS, key=key, value=name)
     if published.resamples > MOST_RESAMPLES:
         raise RecordError(f"at most {MOST_RESAMPLES}", path=RESULTS, key="resamples", value=published.resamples)
 

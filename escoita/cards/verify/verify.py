@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.text import Text
 
 from escoita import __version__
+from escoita.cards.benchmarks import benchmark_files
 from escoita.cards.build import build_card
 from escoita.cards.context import evaluation_card
 from escoita.cards.fetch import Snapshot, fetched
 from escoita.cards.listing import published_files
-from escoita.cards.publication import benchmark_files
 from escoita.cards.published_base import base_revision
 from escoita.cards.snippets import released_code
 from escoita.cards.template import released_templates

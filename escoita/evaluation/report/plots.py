@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from escoita.evaluation.aggregate import count
 from escoita.evaluation.counts import forms_of
 from escoita.evaluation.prediction_folder import read_folder
+from escoita.evaluation.tally import count
 from escoita.metrics.primary import metric_name
 from escoita.records.evaluation import METRICS, CorpusResult, EvaluationRecord, Metric, Slice
 from escoita.records.plots import COLORS, GREY, svg

@@ -24,6 +24,8 @@ from escoita.evaluation.report.elements import (
     with_players,
     worst_utterances,
 )
+from escoita.evaluation.rows import retention_rows, rows
+from escoita.evaluation.verdict_texts import notes_on_insertions, significance, verdicts
 from escoita.metrics.primary import metrics_by_rank, token_name
 from escoita.records.evaluation import METRICS, CorpusResult, EvaluationRecord
 from escoita.resources import resource
@@ -66,7 +68,7 @@ def report_run(path: Path) -> Path:
     page = write_report(run.eval, record, clips, playable, recipe.card.title)
     evaluated = {result.name for result in [*record.corpora, *record.retention]}
     corpora = [corpus for corpus in recipe.evaluated_corpora if corpus.name in evaluated]
-    write_counts(run.eval, corpora, record.normalizer)
+    write_counts(run.eval, corpora, record.normalizer, record.retention_normalizers)
     return page
 
 
@@ -113,15 +115,15 @@ def write_report(
         primary=record.primary,
         unit=token_name(record.primary),
         without_spaces=without_spaces(record.pooled.language),
-        rows=presentation.rows(record),
-        retention=presentation.retention_rows(record.retention),
-        verdicts=presentation.verdicts(record),
+        rows=rows(record),
+        retention=retention_rows(record.retention),
+        verdicts=verdicts(record),
         notes=[
             *filter(None, [presentation.rescored_text(record)]),
             *notes_on_speakers(record, presentation.titles_of(record)),
-            *presentation.notes_on_insertions(record),
+            *notes_on_insertions(record),
         ],
-        composition=figures.composition((corpus.name, corpus.word_share) for corpus in record.corpora),
+        composition=figures.composition((corpus.name, corpus.share) for corpus in record.corpora),
         compared=bool(record.pooled.differences),
         width=4 + len(METRICS) * (1 + record.normalizes) + 3 * bool(record.pooled.differences),
         faults=presentation.FAULTS,
@@ -179,5 +181,5 @@ def _environment() -> Environment:
     environment.filters["name"] = presentation.name_of
     environment.filters["decoding"] = presentation.decoding_text
     environment.filters["conditions"] = presentation.conditions_text
-    environment.filters["significance"] = presentation.significance
+    environment.filters["significance"] = significance
     return environment

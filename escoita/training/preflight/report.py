@@ -33,21 +33,18 @@ from escoita.training.preflight.checks import (
     precision,
     training_value,
 )
+from escoita.training.preflight.corpora import Sampled, find_corpora
 from escoita.training.preflight.language import find_language
 from escoita.training.preflight.model import (
     Longest,
-    Sampled,
     encode_longest,
-    find_corpora,
     find_lengths,
     find_memory,
-    find_prompt,
-    find_tokens,
     find_trainable,
     find_trial,
-    find_vocabulary,
-    longest_text,
 )
+from escoita.training.preflight.prompt import find_prompt
+from escoita.training.preflight.tokens import find_tokens, find_vocabulary, longest_text
 from escoita.utils.formatting import visible
 from escoita.utils.processes import stage
 
@@ -179,7 +176,7 @@ def _family(recipe: Recipe, about: Base) -> tuple[TrainableFamily | None, str]:
 
 def _with_base(recipe: Recipe, family: TrainableFamily, about: Base, accepted: bool) -> Iterator[Finding]:
     """Run the checks that need the processor and the configuration of the base."""
-    from escoita.training.sft import row_problem
+    from escoita.training.datasets import row_problem
 
     loaded: dict[str, Any] = {}
     sampled = Sampled()

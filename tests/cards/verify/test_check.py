@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from escoita.cards.front_matter import marked
 from escoita.cards.verify.adapter import check_rendered_prompt
 from escoita.cards.verify.check import MOST_LINES, compared
-from escoita.cards.verify.consistency import evaluation_differences
+from escoita.cards.verify.evaluation_settings import evaluation_differences
 from escoita.cards.verify.front_matter import check_front, index_entries
 from escoita.cards.verify.published_files import check_files
 from escoita.cards.verify.recompute import differences

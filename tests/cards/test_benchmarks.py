@@ -4,7 +4,7 @@ import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
-from escoita.cards.publication import benchmark_files
+from escoita.cards.benchmarks import benchmark_files, is_own_benchmark_file
 from escoita.errors import PublishError
 from escoita.recipe.schema import Recipe
 from tests.cards.samples import evaluation, recipe, result, system_result
@@ -53,3 +53,22 @@ def test_a_benchmark_has_its_name_and_the_day_of_the_evaluation() -> None:
     assert list(files) == [".eval_results/open-asr-leaderboard.yaml"]
     (entry,) = parse_eval_result_entries(yaml.safe_load(files[".eval_results/open-asr-leaderboard.yaml"]))
     assert (entry.date, entry.value) == ("2026-02-13", 7.118)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"- [",
+        b"\xff",
+        b"value: 1",
+        b"- 1",
+        b"- {value: 1, source: escoita}",
+        b"- {value: 1, source: {name: escoita, url: 'https://example.org'}}",
+        b"- {value: 1, source: {name: other, url: 'https://huggingface.co/a/b/blob/main/eval/results.json'}}",
+    ],
+)
+def test_only_files_with_escoita_as_the_source_are_its_own(content: bytes) -> None:
+    (written,) = benchmark_files(with_benchmarks({}, {"task": "other"}), evaluation(), "user/adapter").values()
+    assert is_own_benchmark_file(written)
+    assert not is_own_benchmark_file(content) and not is_own_benchmark_file(written + content + b"\n- value: 1\n")

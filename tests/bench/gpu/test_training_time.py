@@ -2,7 +2,7 @@
 
 import pytest
 
-from escoita.jobs.training_time import GALICIAN, GPUS, UZBEK, Gpu, Work, step_seconds, time_table
+from bench.gpu.training_time import GALICIAN, GPUS, UZBEK, Gpu, Work, step_seconds, time_table
 from tests.conftest import ROOT
 
 

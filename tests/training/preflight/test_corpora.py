@@ -11,20 +11,9 @@ from hypothesis import strategies as st
 from escoita.data.loading import gather
 from escoita.data.rows import Utterance, Utterances
 from escoita.errors import CorpusError
-from escoita.models import family_of
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.preflight.checks import Finding
-from escoita.training.preflight.model import (
-    DECODED,
-    Sampled,
-    find_corpora,
-    find_tokens,
-    known_seconds,
-    longest_text,
-    spread,
-    written,
-)
-from tests.models.samples import write_whisper
+from escoita.training.preflight.corpora import DECODED, Sampled, find_corpora, known_seconds, spread
 from tests.samples import RECIPE, melody, tone, write_clip, write_manifest
 
 
@@ -77,26 +66,6 @@ def test_lengths_that_an_earlier_command_measured_are_known(recipe: Recipe, tmp_
     assert known_seconds(sampled.rows[0]).tolist() == [0.5] * 500
 
 
-class ByteTokenizer:
-    """Make one token of each word, and count the calls."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
-        self.texts.append(text)
-        return {"input_ids": [0] * len(text.split())}
-
-
-def test_only_texts_that_may_exceed_the_limit_are_tokenized() -> None:
-    texts = ["un dous", "a" * 30, "b b b b b b", "c" * 20]
-    rows = Utterances.of(Utterance(str(n), "a.wav", text, "c", "gl", "m", n) for n, text in enumerate(texts))
-    tokenizer = ByteTokenizer()
-    assert longest_text([rows], tokenizer, 30) == "a" * 30 and not tokenizer.texts
-    assert longest_text([rows], tokenizer, 15) == "a" * 30 and tokenizer.texts == ["a" * 30, "c" * 20]
-    assert longest_text([rows.take([0, 3]), rows.take([2])], tokenizer, 5) == texts[2]
-
-
 def test_a_missing_corpus_does_not_hide_the_others(recipe: Recipe) -> None:
     train, test = findings(recipe)
     assert train.mark == "refusal" and isinstance(train.error, CorpusError)
@@ -134,7 +103,7 @@ def test_a_fully_decoded_corpus_is_checked_as_in_training(
     missing = GOOD | {"audio_filepath": "missing.wav"}
     write(tmp_path / "train.jsonl", [GOOD] * good + [missing] + ["{"] * malformed)
     corpora = recipe.corpora.model_copy(update={"max_rejected_share": share})
-    monkeypatch.setattr("escoita.training.preflight.model.DECODED", 1000)
+    monkeypatch.setattr("escoita.training.preflight.corpora.DECODED", 1000)
     train, _ = findings(recipe.model_copy(update={"corpora": corpora}))
     try:
         gather(corpora.train, "gl", 30.0, share)
@@ -184,54 +153,3 @@ def test_silent_corpora_are_refused_and_silent_clips_counted(recipe: Recipe, tmp
     warned, counted, read, _ = findings(recipe)
     assert [each.mark for each in (warned, counted, read)] == ["warning", "warning", "ok"]
     assert "1 of 4" in warned.found and "2 of 4" in counted.found
-
-
-LETTERS = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()))
-
-
-def text_of(tokens: str, trained: str) -> str:
-    return written(list(tokens), [mark == "x" for mark in trained], "".join)
-
-
-def test_tokens_with_loss_are_in_brackets() -> None:
-    assert text_of("promptun.", "......xxx") == "prompt⟦un.⟧"
-    assert text_of("prompt", "......") == "prompt"
-    assert text_of("", "") == ""
-
-
-def test_repeated_tokens_are_written_once() -> None:
-    assert text_of("pAAAAAAq", "........") == "pA×6 q"
-    assert text_of("pAAAq", ".....") == "pAAAq"
-
-
-def test_control_characters_are_escaped() -> None:
-    assert text_of("a\x1bb\nc", "..x..") == "a<U+001B>⟦b⟧\nc"
-
-
-@given(LETTERS)
-def test_brackets_are_balanced(pairs: list[tuple[str, bool]]) -> None:
-    text = written([token for token, _ in pairs], [carries for _, carries in pairs], "|".join)
-    marked = [carries for _, carries in pairs]
-    assert (
-        text.count("⟦")
-        == text.count("⟧")
-        == sum(carries and (index == 0 or not marked[index - 1]) for index, carries in enumerate(marked))
-    )
-
-
-@pytest.mark.parametrize("text", ["Ẹ káàárọ̀ o, ṣé dáadáa ni?", "ياخشىمۇسىز"])
-def test_tokens_per_byte_of_languages_that_a_tokenizer_does_not_know(tmp_path: Path, text: str) -> None:
-    """Yoruba and Uyghur, with a token for each byte; the space before the transcript and its end are tokens, too."""
-    base = write_whisper(tmp_path, learns=True)
-    family = family_of(base)
-    clips = [Utterance("1", "a.wav", each, "c", "yo", "m", 1) for each in (text, text[:4])]
-    (found,) = find_tokens(family, family.load_processor(base), clips)
-    assert re.findall(r"[\d.]*\d", found.found) == ["1.00", str(len(text.encode()) + 2), "2"]
-
-
-def test_a_transcript_that_is_not_trained_on_is_not_the_longest() -> None:
-    rows = Utterances.of(Utterance(str(n), "a.wav", "a" * n, "c", "gl", "m", n) for n in (5, 10, 20, 30))
-    tokenizer = ByteTokenizer()
-    assert longest_text([rows], tokenizer, 100, lambda text: "long" if len(text) > 10 else "") == "a" * 10
-    assert longest_text([rows], tokenizer, 15, lambda text: "long" if len(text) > 10 else "") == "a" * 10
-    assert longest_text([rows], tokenizer, 15, lambda text: "long" if len(text) > 20 else "") == "a" * 20
