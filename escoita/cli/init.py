@@ -119,9 +119,8 @@ def init(
     gigabytes = gpu_gigabytes(gpu)
     choice = base_named(base, gigabytes) if base else choose_base(gigabytes)
     found = inspect(source, language, extracted, given_columns(columns), tiers or ())
-    if speaker_folders:
-        name_speakers_by_folder(found)
     print_found(found)
+    assign_speakers(found, speaker_folders)
     if aligner is not None:
         from escoita.preparation.long_recordings import cut_long_recordings
 
@@ -203,9 +202,8 @@ def split(
         raise EscoitaError("has splits already", path=manifest)
     if again:
         found.rows = [replace(row, split="") for row in found.rows]
-    if speaker_folders:
-        name_speakers_by_folder(found)
     print_found(found)
+    assign_speakers(found, speaker_folders)
     division = check_and_divide(found, float("inf"), seed)
     print_division(division)
     write_atomically(out, "".join(f"{line}\n" for line in manifest_lines(division, out.parent)))
@@ -280,11 +278,31 @@ def remove_extracted(folder: Path, force: bool) -> None:
         shutil.rmtree(folder)
 
 
-def name_speakers_by_folder(found: "Found") -> None:
-    """Set the speaker of each row that names none to the folder of its recording."""
+def assign_speakers(found: "Found", by_folder: bool) -> None:
+    """
+    Set the speaker of each row that names none to the folder of its recording, or print that folders may be speakers.
+
+    Args:
+        found ([`~escoita.data.inspection.found.Found`]): The rows, which are changed in place.
+        by_folder (`bool`): Whether the folder of each recording is the name of its speaker.
+    """
     from dataclasses import replace
 
-    found.rows = [row if row.speaker else replace(row, speaker=Path(row.audio).parent.name) for row in found.rows]
+    from escoita.data.inspection.columns import split_name
+
+    if by_folder:
+        found.rows = [row if row.speaker else replace(row, speaker=Path(row.audio).parent.name) for row in found.rows]
+        return
+    folders = sorted({Path(row.audio).parent.name for row in found.rows})
+    # Folders of one recording each are not speakers, nor those whose names are splits.
+    if len(folders) < 2 or len(found.rows) < 2 * len(folders) or any(row.speaker for row in found.rows):
+        return
+    if not any(map(split_name, folders)):
+        shown = ", ".join(map(visible, folders[:3])) + (", …" if len(folders) > 3 else "")
+        say(
+            f"No speakers are named, and the recordings are in {len(folders):,} folders ({shown}). If each is a"
+            " speaker, add --speaker-folders, so that no speaker of the test is in training."
+        )
 
 
 def longest_clip(choice: "BaseChoice") -> float:
@@ -309,7 +327,7 @@ def print_division(division: "Division") -> None:
     """Print the sizes of the splits, and the rows that are not used, by reason."""
     from escoita.data.loading import rejected_lines
 
-    for line in rejected_lines(division.rejected):
+    for line in (*rejected_lines(division.rejected), *map(visible, division.notes)):
         say(line)
     for line in _sizes(division):
         say(line)
@@ -337,10 +355,16 @@ def _print_base(choice: "BaseChoice", gigabytes: float | None) -> None:
     say(f"Base: {choice.line()}")
     tiny = resource("quickstart/gemma4")
     tiny = tiny.relative_to(Path.cwd()) if tiny.is_relative_to(Path.cwd()) else tiny
-    if choice.gigabytes and gigabytes is None:
+    if choice.on_cpu:
         say(
-            "  There is no GPU here: train on a machine with one, or on the Hub (`escoita jobs train`), or try all"
-            f" commands with the tiny base of the quick start (--base {tiny})."
+            "  There is no GPU here: the recipe has settings for this CPU, on which training is slow. For another"
+            f" machine, or the Hub (`escoita jobs train`), add --gpu {choice.gigabytes:g}GB."
+        )
+    elif choice.gigabytes and gigabytes is None:
+        say(
+            f"  There is no GPU here, and the recipe is for one with {choice.gigabytes:g} GB: train on a machine with"
+            " one, or on the Hub (`escoita jobs train`), or try all commands with the tiny base of the quick start"
+            f" (--base {tiny})."
         )
     elif choice.gigabytes and gigabytes is not None and gigabytes < choice.gigabytes:
         say(f"  The GPU has {gigabytes:.0f} GB: the batch may be split, or the base may not fit (`escoita doctor`).")

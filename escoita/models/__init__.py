@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escoita.errors import EscoitaError
-from escoita.models.baselines import BASELINE_NAMES, BASELINES
-from escoita.models.families import BY_MODEL_TYPE
+from escoita.models.families import BASELINE_NAMES, BASELINES, BY_MODEL_TYPE
 from escoita.utils.library_output import quiet_libraries
 
 

@@ -1,5 +1,6 @@
 """
-Define the data of each model family that can be trained: names, card texts, LoRA targets, precision and engines.
+Define the data of each model family that can be trained: names, card texts, LoRA targets, precision and engines; and
+the classes of baselines.
 
 Cards, preflight checks and the documentation read it without importing torch or transformers. The code of a family is
 in the class that `implementation` names.
@@ -427,3 +428,16 @@ def base_license(base: str, family: str) -> str:
 
 
 BY_MODEL_TYPE = {model_type: info for info in FAMILIES for model_type in info.model_types}
+
+# The class of each model type that can be evaluated as a baseline, but not trained, as `module:Class`. Other model
+# types with a CTC head over letters are recognized by their class of transformers.
+BASELINES = {
+    "parakeet_ctc": "parakeet:ParakeetCtcFamily",
+    "parakeet_rnnt": "parakeet:ParakeetTransducerFamily",
+    "parakeet_tdt": "parakeet:ParakeetTransducerFamily",
+    "canary": "decoder_prompt:CanaryFamily",
+    "cohere_asr": "decoder_prompt:CohereAsrFamily",
+    "moonshine": "moonshine:MoonshineFamily",
+}
+# The names of these models in messages and in the documentation.
+BASELINE_NAMES = "Whisper, CTC (wav2vec 2.0, MMS), Parakeet, Canary, Cohere, Moonshine or Qwen3-ASR"

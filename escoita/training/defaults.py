@@ -145,7 +145,7 @@ def _precision(recipe: Recipe, info: FamilyInfo, choice: BaseChoice, gigabytes: 
     if given:
         return {}
     if gigabytes is None:
-        return {"dtype": "float32", "training.bf16": False} if choice.tiny else {}
+        return {"dtype": "float32", "training.bf16": False} if choice.tiny or choice.on_cpu else {}
     values: dict[str, Any] = {"load_in_4bit": True} if choice.load_in_4bit else {}
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return values | {"dtype": "bfloat16", "training.bf16": True}

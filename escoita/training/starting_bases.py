@@ -1,7 +1,7 @@
 """Choose the base and the batch of a first recipe by the memory of the GPU."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from escoita.errors import EscoitaError
@@ -19,6 +19,9 @@ EFFECTIVE_BATCH = 16
 _RESERVE = 0.1
 # A base whose weights have fewer bytes is one of the quick start, which trains on a CPU with other settings.
 _TINY_BYTES = 100e6
+# The families that a CPU can train, slowly, in small batches.
+_ON_CPU = ("whisper", "wav2vec2", "mms", "hubert", "wav2vec2-bert")
+_CPU_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class BaseChoice:
         fixed (`float`): The part of it that does not depend on the batch, in GB.
         load_in_4bit (`bool`): Whether the base is loaded in 4 bits.
         tiny (`bool`): Whether the base is one of the quick start.
+        on_cpu (`bool`): Whether another base is trained on a CPU, as there is no GPU.
     """
 
     base: str
@@ -41,6 +45,7 @@ class BaseChoice:
     fixed: float
     load_in_4bit: bool = False
     tiny: bool = False
+    on_cpu: bool = False
 
     def batch(self, gigabytes: float | None, longest: float) -> int:
         """
@@ -52,6 +57,8 @@ class BaseChoice:
         """
         if self.tiny:
             return _LARGEST_BATCH
+        if self.on_cpu:
+            return _CPU_BATCH
         free = (gigabytes or self.gigabytes) * (1 - _RESERVE) - self.fixed
         return max(1, min(_LARGEST_BATCH, int(free / (_GIGABYTES_PER_SECOND * max(longest, 1.0)))))
 
@@ -69,7 +76,9 @@ class BaseChoice:
     def line(self) -> str:
         """Return the base with the hardware that it needs, for people."""
         bits = " in 4 bits" if self.load_in_4bit else ""
-        return f"{self.base}{bits}: {f'a GPU with {self.gigabytes:g} GB' if self.gigabytes else 'a CPU'}"
+        gpu = f"a GPU with {self.gigabytes:g} GB" if self.gigabytes else ""
+        cpu = "a CPU, slowly" if self.on_cpu else "" if gpu else "a CPU"
+        return f"{self.base}{bits}: {' or '.join(filter(None, (cpu, gpu)))}"
 
 
 _GEMMA, _QWEN, _WHISPER = (BY_MODEL_TYPE[name] for name in ("gemma4", "qwen3_asr", "whisper"))
@@ -109,11 +118,19 @@ def base_named(name: str, gigabytes: float | None) -> BaseChoice:
 
     Args:
         name (`str`): The folder or the repository.
-        gigabytes (`float`, *optional*): The memory of the GPU in GB; `None` if there is no GPU.
+        gigabytes (`float`, *optional*): The memory of the GPU in GB; `None` if there is no GPU. Then a Whisper or CTC
+            model has settings for a CPU, and a larger model those for a GPU.
 
     Raises:
         EscoitaError: The base is not found, or its type cannot be trained.
     """
+    choice = _named(name, gigabytes)
+    if gigabytes is None and not choice.tiny and choice.family.name in _ON_CPU:
+        return replace(choice, on_cpu=True)
+    return choice
+
+
+def _named(name: str, gigabytes: float | None) -> BaseChoice:
     known = [choice for choice in (*BASES, *_OTHERS) if choice.base == name]
     if known:
         return next((each for each in known if gigabytes and each.gigabytes <= gigabytes), known[-1])

@@ -96,6 +96,15 @@ def _base(start: Start) -> list[str]:
             "dtype: float32",
             language,
         ]
+    if choice.on_cpu:
+        return [
+            f"# For training on a CPU, which is slow. For a GPU with about {choice.gigabytes:g} GB, set dtype to"
+            " bfloat16, bf16 to true",
+            "# and a larger batch, or make the recipe again with `escoita init --gpu`.",
+            f"base: {_scalar(choice.base)}",
+            "dtype: float32",
+            language,
+        ]
     lines = [
         f"# This base needs a GPU with about {choice.gigabytes:g} GB; `escoita doctor` estimates its memory.",
         f"base: {_scalar(choice.base)}",
@@ -158,7 +167,7 @@ def _training(start: Start) -> list[str]:
         f"  learning_rate: {rate:.1e}",
         "  lr_scheduler_type: cosine",
         "  warmup_steps: 0.03 # of all steps",
-        f"  bf16: {'false' if tiny else 'true'}",
+        f"  bf16: {'false' if tiny or start.choice.on_cpu else 'true'}",
         f"  gradient_checkpointing: {'false' if tiny and not modules else 'true'}",
         "  train_sampling_strategy: group_by_length",
         "  max_length: 8192",

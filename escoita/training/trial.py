@@ -100,6 +100,8 @@ def _cause(reason: str, recipe: Recipe, *others: Any) -> tuple[str, str | None]:
     for key, value in DISABLED.items():
         if key not in fields and not _refusal(_with(recipe, {key: value}), *others):
             return f"training.{key}", f"set it to {str(value).lower()}"
+    if recipe.dtype != "float32" and not _refusal(recipe.model_copy(update={"dtype": "float32"}), *others):
+        return "dtype", "set it to float32"
     return "training" if fields and not _refusal(_without(recipe, fields), *others) else "method or base", None
 
 
@@ -148,7 +150,8 @@ def _take_step(
         size = sum(parameter.numel() for parameter in family.from_config(config).parameters())
     if size > MAX_PARAMETERS:
         raise TrainingError(f"the small copy has {size:,} parameters, too many for a trial", key="base")
-    model = family.from_config(config)
+    model = family.from_config(config)  # with the precision of the stored weights
+    set_precision(model, recipe.dtype)
     family.adjust(model)
     family.prepare_for_training(model, processor)
     settings = family.resolved_settings(processor, recipe.generation_settings())
@@ -166,6 +169,19 @@ def _take_step(
     if arguments.torch_compile:  # the trainer has checked the backend; generating code takes half a minute
         trainer.accelerator.state.dynamo_plugin.backend = DynamoBackend.NO
     trainer.train()
+
+
+def set_precision(model: torch.nn.Module, dtype: str) -> None:
+    """
+    Convert the parameters of a model as if it was loaded in this precision.
+
+    Args:
+        model (`torch.nn.Module`): The model, which is changed in place.
+        dtype (`str`): The name of a torch type, or `"auto"` for no change.
+    """
+    if dtype != "auto":
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(getattr(torch, dtype))
 
 
 def trial_arguments(recipe: Recipe, folder: Path, rows: int) -> "SFTConfig":

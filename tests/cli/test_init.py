@@ -19,6 +19,7 @@ from escoita.metrics.characters import compared_form
 from escoita.recipe.schema import Recipe, load_recipe
 from tests.conftest import ROOT
 from tests.data.inspection.layouts import LAYOUTS, TEXTS, write_layout
+from tests.samples import tone, write_clip
 
 
 BASE = str(ROOT / "quickstart/gemma4")
@@ -132,6 +133,41 @@ def test_columns_and_licenses_can_be_given(tmp_path: Path) -> None:
 def test_folders_can_name_the_speakers(tmp_path: Path) -> None:
     write_layout("txt", tmp_path / "recordings")
     assert init("recordings", "--speaker-folders").corpora.split_by == "speaker"
+
+
+@pytest.mark.parametrize("command", ["init", "split"])
+def test_the_option_for_speakers_is_named_if_folders_may_be_speakers(command: str, tmp_path: Path) -> None:
+    lines: list[str] = []
+    for folder in ("ana", "bieito"):
+        (tmp_path / "recordings" / folder).mkdir(parents=True)
+        for index in range(4):
+            path = write_clip(tmp_path / f"recordings/{folder}/{index}.wav", tone(300 + 50 * index))
+            lines.append(f"{path},frase {folder} {index}")
+    (tmp_path / "rows.csv").write_text("\n".join(["audio,text", *lines]), "utf-8")
+    options = ("--language", "gl", *(("--base", BASE, "--name", "first") if command == "init" else ()))
+    output = run(command, "rows.csv", *options)
+    assert "--speaker-folders" in output and "ana, bieito" in output
+    options = ("--language", "gl", *(("--base", BASE, "--name", "second") if command == "init" else ("--force",)))
+    assert "--speaker-folders" not in run(command, "rows.csv", *options, "--speaker-folders")
+
+
+def test_folders_that_are_splits_are_no_speakers(tmp_path: Path) -> None:
+    write_layout("audiofolder", tmp_path / "recordings")
+    output = run("init", "recordings", "--language", "uz", "--base", BASE, "--column", "speaker=")
+    assert "--speaker-folders" not in output
+
+
+def test_the_first_of_two_transcripts_of_a_recording_is_used(tmp_path: Path) -> None:
+    lines = []
+    for index in range(10):
+        path = write_clip(tmp_path / f"{index}.wav", tone(300 + 50 * index))
+        lines.append(f"{path},frase {index}")
+    lines += [lines[3].replace("frase", "outra"), lines[4]]  # a second transcript, and a repeated row
+    (tmp_path / "rows.csv").write_text("\n".join(["audio,text", *lines]), "utf-8")
+    output = run("init", "rows.csv", "--language", "gl", "--base", BASE)
+    assert "'frase 3' (rows.csv:5) is used, 'outra 3' is not" in output
+    texts = [row.text for split in rows_of(load_recipe("rows.yaml")).values() for row in split]
+    assert sorted(texts) == sorted([*(f"frase {index}" for index in range(10)), "frase 4"])
 
 
 def test_questions_are_asked_on_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

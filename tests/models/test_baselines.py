@@ -10,7 +10,7 @@ import pytest
 from escoita.errors import EscoitaError
 from escoita.inference.transcriber import Transcriber
 from escoita.models import family_for_evaluation, family_of
-from escoita.models.baselines import BASELINES
+from escoita.models.families import BASELINES
 from escoita.records.training import AdapterRecord, Prompt
 from tests.models.baseline_models import write_canary, write_cohere_asr, write_moonshine, write_parakeet
 from tests.samples import tone

@@ -30,7 +30,6 @@ def test_only_the_module_of_the_family_is_imported(tmp_path: Path) -> None:
         f"escoita.models.{module}"
         for module in (
             "base",
-            "baselines",
             "chat",
             "chat_templates",
             "errors",

@@ -91,11 +91,6 @@ def test_the_corpora_are_small() -> None:
     assert 1_000_000 < weight(QUICKSTART / "corpus") <= 6_000_000
 
 
-@pytest.mark.skipif(not BASE.is_dir(), reason="quickstart/gemma4 is not built")
-def test_the_base_is_small() -> None:
-    assert 1_000_000 < weight(BASE, "*.safetensors") <= 10_000_000
-
-
 def test_the_base_was_not_trained_on_the_languages_of_the_corpora() -> None:
     languages = ast.literal_eval(assigned("bank.py", "LANGUAGES"))
     codes = {code for voice, words, _ in languages.values() for code in (voice, words)}

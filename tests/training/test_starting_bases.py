@@ -29,6 +29,14 @@ def test_bases_can_be_named() -> None:
         base_named(str(ROOT / "quickstart/corpus"), None)
 
 
+def test_whisper_and_ctc_models_are_trained_on_a_cpu_if_there_is_no_gpu() -> None:
+    for name in ("openai/whisper-small", "facebook/w2v-bert-2.0", "facebook/mms-1b-all"):
+        assert base_named(name, None).on_cpu and not base_named(name, 24.0).on_cpu
+        assert base_named(name, None).batch(None, 30.0) <= 4
+    assert not base_named("unsloth/gemma-4-E4B-it", None).on_cpu
+    assert not base_named(str(ROOT / "quickstart/whisper"), None).on_cpu  # tiny: with the settings of the quick start
+
+
 @pytest.mark.parametrize("text, size", [("24GB", 24), ("24", 24), ("80 gib", 80), ("none", None), ("cpu", None)])
 def test_the_memory_is_read(text: str, size: float | None) -> None:
     assert gpu_gigabytes(text) == size

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from escoita.models.families import FAMILIES
 from escoita.recipe.schema import Recipe, load_recipe
-from escoita.training.starting_bases import BASES, BaseChoice
+from escoita.training.starting_bases import BASES, BaseChoice, base_named
 from escoita.training.starting_recipe import Start, recipe_text
 
 
@@ -36,6 +36,14 @@ def test_recipes_of_all_families_load(family: Any, tmp_path: Path) -> None:
     assert not any(corpus.publish_references for corpus in (*recipe.corpora.train, *recipe.corpora.test))
     steps = recipe.training["per_device_train_batch_size"] * recipe.training["gradient_accumulation_steps"]
     assert 8 <= steps <= 16
+
+
+@pytest.mark.parametrize("name", ["openai/whisper-small", "facebook/w2v-bert-2.0"])
+@pytest.mark.parametrize("gigabytes", [None, 24.0])
+def test_the_precision_is_that_of_the_machine(name: str, gigabytes: float | None, tmp_path: Path) -> None:
+    recipe = loaded(tmp_path, start(choice=base_named(name, gigabytes), gigabytes=gigabytes))
+    assert recipe.dtype == ("bfloat16" if gigabytes else "float32")
+    assert recipe.training["bf16"] is bool(gigabytes)
 
 
 def test_without_validation_data_nothing_is_evaluated_during_training(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 import gc
+import json
 import logging
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from safetensors.torch import load_file, save_file
 
+from escoita.models import family_of
 from escoita.models.families import BY_MODEL_TYPE, LANGUAGE_LAYERS
 from escoita.recipe.schema import Recipe, load_recipe
 from escoita.training.preflight.report import examine
@@ -21,7 +25,20 @@ from tests.models.test_generic import CASES
 from tests.training.trials import Case, quickstart, recipe_with
 
 
+MODULES = {"ctc": "wav2vec2_bert.encoder", "whisper": "model.encoder, model.decoder"}
 LM_HEAD = "method={r: 4, target_modules: '.*lm_head', trainable: {language: some}}"
+
+
+def stored_in(folder: Path, name: str, dtype: str) -> str:
+    """Write a tiny base of the quick start with weights of another precision, and return its folder."""
+    base = folder / "base"
+    shutil.copytree(Path("quickstart") / name, base)
+    weights = base / "model.safetensors"
+    half = {key: tensor.to(getattr(torch, dtype)) for key, tensor in load_file(weights).items()}
+    save_file(half, weights, metadata={"format": "pt"})
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    (base / "config.json").write_text(json.dumps(config | {"dtype": dtype}), "utf-8")
+    return str(base)
 
 
 def test_the_quick_start_recipes_are_accepted() -> None:
@@ -126,6 +143,27 @@ def test_a_step_on_a_copy_of_every_family(tmp_path: Path, name: str) -> None:
             case.check(recipe_with(None, f"base={tmp_path}", method, prompt))
         assert error.value.key == "training.gradient_checkpointing"
         assert error.value.hint is not None and "false" in error.value.hint
+
+
+@pytest.mark.parametrize("stored", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["ctc", "whisper"])
+def test_stored_half_precision_is_tried_in_the_precision_of_the_recipe(tmp_path: Path, name: str, stored: str) -> None:
+    """The frozen layers before trained ones would have the stored precision, and inputs of float32."""
+    base = stored_in(tmp_path, name, stored)
+    method = f"method={{kind: modules, modules: [{MODULES[name]}]}}"
+    lora = f"method={{r: 4, target_modules: '{family_of(base).info.target_modules}'}}"
+    for chosen in (method, lora):
+        options = (f"base={base}", chosen, "prompt={user: ''}")
+        case = Case(base)
+        case.check(recipe_with({"gradient_checkpointing": False}, *options, "dtype=float32"))
+
+
+def test_a_precision_that_is_the_cause_is_named(tmp_path: Path) -> None:
+    base = stored_in(tmp_path, "ctc", "bfloat16")
+    method = f"method={{kind: modules, modules: [{MODULES['ctc']}]}}"
+    with pytest.raises(TrialError) as error:
+        Case(base).check(recipe_with(None, f"base={base}", method, "prompt={user: ''}", "dtype=auto"))
+    assert error.value.key == "dtype" and error.value.hint is not None and "float32" in error.value.hint
 
 
 def test_layers_of_the_full_base_are_accepted() -> None:

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,12 +28,14 @@ class Division:
         names (`list[str | None]`): The split of each row; `None` if it is not used.
         by (`str`, *optional*): `speaker` or `clip` if the rows were divided here; `None` if they had splits.
         rejected (`list[Rejected]`): The rows that cannot be used.
+        notes (`list[str]`): Lines about choices that were made.
     """
 
     rows: list[Utterance]
     names: list[Split | None]
     by: Literal["speaker", "clip"] | None
     rejected: list[Rejected]
+    notes: list[str] = field(default_factory=list)
 
     def size(self, split: Split | None) -> tuple[int, float, int]:
         """Return the number of clips of a split, their seconds, and the number of named speakers."""
@@ -44,6 +46,9 @@ class Division:
 def check_and_divide(found: Found, max_audio_seconds: float, seed: int = SEED) -> Division:
     """
     Decode all clips, reject those that cannot be used, and divide the others unless they have splits.
+
+    Of several rows with one recording and different transcripts, the first is used: the others would be contradictory
+    training data, or have the recording in training and test.
 
     Args:
         found ([`~escoita.data.inspection.found.Found`]): The rows.
@@ -61,21 +66,39 @@ def check_and_divide(found: Found, max_audio_seconds: float, seed: int = SEED) -
 
     rows, _, broken = filter_clips(Utterances.of(found.rows).with_unique_ids(), "Checking clips", reject)
     rejected = [*found.rejected, *broken]
-    usable = list(rows)
+    usable, others, notes = _one_transcript_each(rows)
+    rejected += others
     if not usable:
         raise CorpusError("none of the rows can be used; the first: " + str(rejected[0]))
     texts, speakers = [row.text for row in usable], [row.speaker for row in usable]
     own = [row.split for row in usable]
     if not {"train", "test"} <= set(own):
         splits = divide(texts, speakers, seed)
-        return Division(usable, splits.names, splits.by, rejected)
+        return Division(usable, splits.names, splits.by, rejected, notes)
     names: list[Split | None] = [next((name for name in SPLITS if name == split), None) for split in own]
     if "validation" not in own:
         training = [index for index, name in enumerate(names) if name == "train"]
         parts = divide_training([texts[index] for index in training], [speakers[index] for index in training], seed)
         for index, name in zip(training, parts, strict=True):
             names[index] = name
-    return Division(usable, names, None, rejected)
+    return Division(usable, names, None, rejected, notes)
+
+
+def _one_transcript_each(rows: Iterable[Utterance]) -> tuple[list[Utterance], list[Rejected], list[str]]:
+    """Return the rows without those whose recording has another transcript in an earlier row, these, and a line."""
+    firsts: dict[tuple[str, float | None, float | None], Utterance] = {}
+    kept, others, example = [], [], ""
+    for row in rows:
+        first = firsts.setdefault((row.audio, row.offset, row.duration), row)
+        if first.text == row.text:
+            kept.append(row)
+            continue
+        others.append(
+            Rejected(row.source, row.row, row.audio, f"another transcript than that of row {first.row}, which is used")
+        )
+        example = example or f"{row.audio}: {first.text!r} ({first.source}:{first.row}) is used, {row.text!r} is not"
+    line = f"Rows that give a recording a second transcript: {len(others):,}; the first: {example}"
+    return kept, others, [line] if others else []
 
 
 def manifest_lines(division: Division, root: Path) -> Iterator[str]:
