@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from escoita.cli.done import without_next_commands
+from escoita.cli.done import done, without_next_commands
 from escoita.cli.evaluation import evaluate
 from escoita.cli.options import SetOption, repository
 from escoita.cli.publish import card, push_run
@@ -36,9 +36,15 @@ def demo(
     overrides: SetOption = None,
 ) -> None:
     """Train, evaluate and serve a tiny model on a CPU. It takes a few minutes, and writes the model card too."""
+    from huggingface_hub import HfApi
+
+    from escoita.hub.auth import require_write
     from escoita.recipe.schema import load_recipe
 
-    path = unpack(chosen(family, recipe))
+    name = chosen(family, recipe)
+    if repo:  # before minutes of training
+        require_write(HfApi(), repo)
+    path = unpack(name)
     run = Path(load_recipe(path, overrides).run_path)
     with without_next_commands():
         train(recipe=path, overrides=overrides)
@@ -48,6 +54,8 @@ def demo(
         push_run(run=run, repo=repo, publish_base=True)  # the tiny base of the quick start
     if serve:
         space_run(run=run, port=port)
+    else:
+        done([], [("space", "run", "--run", run)])
 
 
 def chosen(family: str | None, recipe: str | None) -> str:

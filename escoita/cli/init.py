@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from escoita.records.data import Split
     from escoita.training.starting_bases import BaseChoice
 
+# With less training speech, in seconds, published comparisons favor another kind of model:
+# docs/explanation/models.md.
+LITTLE_SECONDS, LITTLE_BASE = 3600, "facebook/mms-1b-all"
 ColumnOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -130,6 +133,7 @@ def init(
         say(f"Rows in other languages than {language}: {', '.join(sorted(others))}; they keep their language")
     corpora: dict[Split, dict[str, Any]] = dict(found.native)
     longest, clips, by, lines = 30.0, None, None, [f"Found: {found.layout}"]
+    seconds: float | None = None
     if not corpora:
         division = check_and_divide(found, longest_clip(choice))
         print_division(division)
@@ -139,6 +143,7 @@ def init(
         write_atomically(manifest, "".join(f"{line}\n" for line in manifest_lines(division, root)))
         keys = {"path": str(manifest), "audio_root": str(root)}
         corpora = {split: {**keys, "split": split} for split in _splits() if division.size(split)[0]}
+        seconds = division.size("train")[1]
         longest, clips, by = max(row.audio_seconds for row in division.rows), division.size("train")[0], division.by
         lines += _sizes(division)
     elif corpora["train"]["reader"] != "hub":
@@ -164,6 +169,11 @@ def init(
     write_atomically(recipe, recipe_text(start))
     load_recipe(recipe)
     _print_base(choice, gigabytes)
+    if base is None and seconds is not None and seconds < LITTLE_SECONDS:
+        say(
+            f"  Training has {duration(seconds)} of speech. With less than an hour, models such as {LITTLE_BASE} often"
+        )
+        say("  need less data: see docs/explanation/models.md, and choose one with --base.")
     made = [f"Recipe: {recipe}", *([f"Rows:   {manifest}"] if "audio_root" in corpora["train"] else [])]
     done(made, [("train", recipe), ("data", recipe)])
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from escoita.evaluation.presentation import decodings, rescored_text, titles_of
@@ -22,8 +21,11 @@ REPORT = "report.html"
 INTERVAL = "95 %"
 # The length of the longest word of a verdict, "measurable" or "comparable".
 LONGEST_WORD = 10
-# The number of speakers, whose column must be narrow.
+# The number of speakers.
 SPEAKERS = "spk"
+SYSTEM = "system"
+# The column of systems takes at most so many characters if others need the width.
+LONGEST_SYSTEM = 16
 # Hypotheses that are empty, that loop, and that were truncated at the token limit.
 FAULTS = "empty/loop/cut"
 # The columns of figures.
@@ -43,7 +45,8 @@ def print_summary(path: Path, console: Console | None = None) -> None:
     """
     run, console = RunDirectory(path), console or Console()
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    console.print(_rates_table(evaluation, training.name))
+    _print_lines([training.name], console)
+    _print_rates(evaluation, console)
     evaluated = {"Results": run.results, "Report": run.eval / REPORT}
     paths = _paths({"Adapter": run.adapter, **evaluated, "Card": run.card})
     _print_lines([*_trained(training), *_notes(evaluation), *paths], console)
@@ -82,31 +85,38 @@ def print_evaluation(folder: Path, console: Console | None = None) -> None:
     """
     results, console = folder / "results.json", console or Console()
     evaluation = EvaluationRecord.read(results)
-    console.print(_rates_table(evaluation))
+    _print_rates(evaluation, console)
     _print_lines(_notes(evaluation), console)
     _print_lines(_paths({"Results": results, "Report": folder / REPORT}), console)
 
 
-def _rates_table(evaluation: EvaluationRecord, title: str = "") -> Table:
-    table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+def _print_rates(evaluation: EvaluationRecord, console: Console) -> None:
+    """Print the rates of each corpus under its name, in columns that fit into 80 characters."""
     headings, groups = _filled(evaluation)
-    for heading in headings:
-        figure = heading in FIGURES
-        # A heading of several words has several lines, so that the table fits into 80 columns.
-        shown = heading.replace(" ", "\n").replace("/", "/\n") if figure else heading
-        verdict = heading == _headings(evaluation)[-1]
-        table.add_column(
-            shown,
-            justify="right" if figure else "left",
-            no_wrap=figure or heading == INTERVAL,
-            overflow="fold",
-            min_width=LONGEST_WORD if verdict else None,
-        )
-    for group in groups:
+    first = headings.index(SYSTEM)
+    # The figures of all corpora have the same widths, so that the tables are aligned.
+    widths = [max(len(cells[i]) for group in groups for cells in group) for i in range(len(headings))]
+    for number, (row, group) in enumerate(zip(_rows(evaluation), groups, strict=True)):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_header=number == 0)
+        for heading, width in list(zip(headings, widths, strict=True))[first:]:
+            figure = heading in FIGURES
+            # A heading of several words has several lines.
+            shown = heading.replace(" ", "\n").replace("/", "/\n") if figure else heading
+            table.add_column(
+                shown,
+                justify="right" if figure else "left",
+                no_wrap=figure or heading == INTERVAL,
+                overflow="fold",
+                min_width=LONGEST_WORD
+                if heading == _headings(evaluation)[-1]
+                else max(min(width, LONGEST_SYSTEM), *map(len, shown.split("\n"))),
+            )
         for cells in group:
-            table.add_row(*cells)
-        table.add_section()
-    return table
+            table.add_row(*cells[first:])
+        counts = ((row.clips, "clip"), (row.speakers, "speaker"))
+        size = ", ".join(f"{count:,} {noun}{'s' * (count != 1)}" for count, noun in counts if count is not None)
+        _print_lines([f"{row.title}{': ' if size else ''}{size}"], console)
+        console.print(table)
 
 
 def _filled(evaluation: EvaluationRecord) -> tuple[list[str], list[list[list[str]]]]:
@@ -121,7 +131,7 @@ def _headings(evaluation: EvaluationRecord) -> tuple[str, ...]:
     first, *others = _names(evaluation)  # the interval follows the first rate
     raw = [f"raw {first}"] if evaluation.normalizes else []
     rates = (first, INTERVAL, *others, *raw)
-    return ("corpus", "N", SPEAKERS, "system", *rates, FAULTS, f"{evaluation.main_system.name} is")
+    return ("corpus", "N", SPEAKERS, SYSTEM, *rates, FAULTS, f"{evaluation.main_system.name} is")
 
 
 def _names(evaluation: EvaluationRecord) -> list[str]:
@@ -158,8 +168,6 @@ def _notes(evaluation: EvaluationRecord) -> Iterator[str]:
         yield text
     yield f"Decoding: {decodings(evaluation, str)}"
     yield f"{FAULTS}: clips with an empty hypothesis, with a loop, and with a hypothesis truncated at the token limit"
-    if any(result.speakers is not None for result in evaluation.corpora):
-        yield f"{SPEAKERS}: the number of speakers"
     yield from _over_speakers(evaluation)
     yield from retention_notes(evaluation.retention)
     yield from notes(evaluation)

@@ -79,7 +79,7 @@ def require_name(repo: str | None) -> str:
     """
     if not repo:
         raise PublishError(
-            "no repository given", hint="use --repo user/name, or --set hub.repo=user/name during training"
+            "no repository given", hint="set hub.repo in the recipe, or use --repo user/name (with `escoita push`)"
         )
     repo = repository_name(repo)
     if not is_repo_id(repo):

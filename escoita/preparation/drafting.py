@@ -241,8 +241,8 @@ def _write(
                 file=name,
                 recording=recording,
                 tier=tier.name if has_tiers else "",
-                start=segment.start,
-                end=segment.end,
+                start=round(segment.start, 3),
+                end=round(segment.end, 3),
                 text=segment.text,
             )
             for tier in tiers

@@ -252,7 +252,7 @@ def deploy(
         PublishError: The Hub refuses, the Space does not run, or its transcript differs from that of this machine.
     """
     require_hardware(settings.hardware)
-    require_write(api, repo, repo_type="space")
+    require_write(api, repo, repo_type="space", dry_run=dry_run)
     head = _head(api, repo)
     hardware = settings.hardware
     if hardware is None and head.sha:

@@ -195,7 +195,7 @@ def prepare(recipe: Recipe, restart: bool = False, accept_changed_data: bool = F
     family = family_of(resolved.base, resolved.base_revision)
     check_precision_of_steps(family, arguments.fp16)
     if chosen := differences(given, recipe):
-        say(f"Chosen by family and memory: {', '.join(chosen)}")
+        say(f"Settings that the recipe leaves to the model family and the memory: {', '.join(chosen)}")
     return Setup(recipe, resolved, run, arguments, processes, base, family, restart, accept_changed_data)
 
 

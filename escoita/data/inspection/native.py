@@ -133,8 +133,11 @@ def hub(repository: str, language: str, extracted: Path) -> Found:
     import datasets.exceptions
     from huggingface_hub import HfApi
 
-    try:
+    from escoita.hub.failures import explain_hub_errors
+
+    with explain_hub_errors(repository, "dataset"):
         revision = HfApi().dataset_info(repository).sha
+    try:
         config = _config(repository, datasets.get_dataset_config_names(repository), language)
         splits = datasets.get_dataset_split_names(repository, config)
     except (OSError, ValueError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as error:
