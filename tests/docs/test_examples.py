@@ -123,5 +123,5 @@ def test_the_page_names_the_blocks_of_the_template() -> None:
 
 
 def test_the_recipe_of_the_tutorial_loads() -> None:
-    (block,) = [block for block in blocks(ROOT / "docs/tutorial.md", "bash") if "household.yaml <<" in block.text]
+    (block,) = [block for block in blocks(ROOT / "docs/tutorial.md", "bash") if "commands.yaml <<" in block.text]
     Recipe.model_validate(yaml.safe_load(block.text.split("<<'EOF'\n")[1].removesuffix("EOF\n")))

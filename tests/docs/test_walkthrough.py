@@ -113,16 +113,16 @@ def test_the_commands_of_readme_succeed(runner: BlockRunner, quickstart_run: Pat
 def test_the_tutorial_trains_publishes_and_verifies_an_adapter(runner: BlockRunner, hub: HubDouble) -> None:
     output = {block.text: runner.run(block) for block in to_run(TUTORIAL)}
 
-    run = RunDirectory(runner.folder / "runs/household")
+    run = RunDirectory(runner.folder / "runs/commands")
     (corpus,) = EvaluationRecord.read(run.results).corpora
     base, difference = corpus.of(BASE), corpus.against(BASE)
     assert base is not None and difference is not None and difference.verdict == "better"
     assert corpus.n == 60 and base.normalized.wer > 1 and corpus.main_system.normalized.wer < 0.2
     assert "## Notes\n\nThe clips were cut by hand.\n" in run.card.read_text("utf-8")
 
-    adapter, published = (hub.store.repos["model", f"user/{name}"] for name in ("household", "household-base"))
+    adapter, published = (hub.store.repos["model", f"user/{name}"] for name in ("commands", "commands-base"))
     assert adapter.refs["refs/tags/v1"] == adapter.refs["refs/heads/main"]
     assert "adapter_model.safetensors" in adapter.at("main").tree and "model.safetensors" in published.at("main").tree
-    assert "app.py" in hub.store.repos["space", "user/household-page"].at("main").tree
-    verified = output["escoita verify user/household\n"]
+    assert "app.py" in hub.store.repos["space", "user/commands-page"].at("main").tree
+    verified = output["escoita verify user/commands\n"]
     assert "holds" in verified and "differs" not in verified
