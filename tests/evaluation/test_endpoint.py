@@ -1,4 +1,4 @@
-"""A server may answer anything: what is taken from it, what is tried again, and what is refused."""
+"""Test which responses of a server are used, which requests are repeated, and which responses are refused."""
 
 import io
 from collections.abc import Iterator

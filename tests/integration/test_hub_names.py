@@ -1,4 +1,4 @@
-"""The names under which users know a repository: its address, a former name; over HTTP."""
+"""Test commands with the address of a repository and with its former name, over HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Adapters that were not used for longest leave memory above a budget, and come back when they are asked for."""
+"""Test that the least recently used adapters are removed from memory above a budget, and loaded again when needed."""
 
 from pathlib import Path
 

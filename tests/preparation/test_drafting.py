@@ -1,4 +1,4 @@
-"""Draft into annotation files, correct the drafts, and read the corrections."""
+"""Test drafts in annotation files, their corrections, and reading these."""
 
 import json
 from pathlib import Path

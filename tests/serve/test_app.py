@@ -1,4 +1,4 @@
-"""A whole server over HTTP: curl, the real client of OpenAI, and clients that disconnect or send anything."""
+"""Test a complete server over HTTP: curl, OpenAI's client, and clients that disconnect or send invalid requests."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def until(address: str, name: str, value: float) -> None:
 
 @pytest.fixture(scope="module")
 def quickstart(quickstart_run: Path) -> Iterator[str]:
-    """A server of the run's adapter; its base as `base` is `./quickstart/gemma4`."""
+    """Return a server with the adapter of the run, and its base under the name `base`."""
     models = find_models([f"uzbek={quickstart_run}"])
     service = Service(models.base_name, models.languages(), models.settings)
     with served(service, lambda: load_engine(models)) as address:

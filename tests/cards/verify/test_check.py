@@ -119,16 +119,16 @@ def test_an_invalid_model_index_is_one_difference(dataset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked, recorded, holds",
+    "limit, recorded, holds",
     [(None, 444, True), (200, 200, True), (600, 444, True), (200, 444, False), (200, None, False), (None, None, True)],
 )
 def test_a_baseline_has_the_token_limit_that_the_recipe_sets(
-    asked: int | None, recorded: int | None, holds: bool
+    limit: int | None, recorded: int | None, holds: bool
 ) -> None:
-    wanted = recipe(eval={"baselines": [{"model": "a/whisper", "max_new_tokens": asked}]})
+    changed_recipe = recipe(eval={"baselines": [{"model": "a/whisper", "max_new_tokens": limit}]})
     record = evaluation(result(systems=[system_result(), system_result("base"), system_result("whisper")]))
     systems = [*record.systems[:2], system("whisper", base="a/whisper", max_new_tokens=recorded)]
-    found = list(evaluation_differences(wanted, record.model_copy(update={"systems": systems})))
+    found = list(evaluation_differences(changed_recipe, record.model_copy(update={"systems": systems})))
     assert any("max_new_tokens of whisper" in line for line in found) is not holds
 
 
@@ -146,14 +146,14 @@ def test_a_baseline_has_the_token_limit_that_the_recipe_sets(
 def test_systems_have_the_beams_that_the_recipe_sets(
     settings: dict[str, Any], beams: tuple[int, int], holds: bool
 ) -> None:
-    wanted = recipe(eval={"baselines": ["a/whisper"]} | settings)
+    changed_recipe = recipe(eval={"baselines": ["a/whisper"]} | settings)
     record = evaluation(result(systems=[system_result(), system_result("whisper")]))
     adapter, whisper = (Decoding(num_beams=count) for count in beams)
     systems = [
         record.systems[0].model_copy(update={"decoding": adapter}),
         system("whisper", base="a/whisper", decoding=whisper),
     ]
-    found = list(evaluation_differences(wanted, record.model_copy(update={"systems": systems})))
+    found = list(evaluation_differences(changed_recipe, record.model_copy(update={"systems": systems})))
     assert any("num_beams" in line for line in found) is not holds
 
 
