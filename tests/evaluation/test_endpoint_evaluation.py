@@ -72,7 +72,7 @@ def test_the_figures_are_those_of_the_model_on_this_machine(quickstart_run: Path
     assert not list((tmp_path / "out").glob("*/.unfinished-*"))
 
 
-def test_what_was_transcribed_before_a_failure_is_not_sent_again(
+def test_clips_that_were_transcribed_before_a_failure_are_not_sent_again(
     server: Double, manifest: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

@@ -81,7 +81,7 @@ def test_words_have_their_places_and_scores() -> None:
     assert [each.score for each in found.words] == [pytest.approx(math.log(0.97), abs=1e-4)] * 2
 
 
-def test_speech_without_text_is_not_pressed_into_words() -> None:
+def test_speech_without_text_is_not_assigned_to_words() -> None:
     other = [("cdef"[index % 4], 2) for index in range(20)]
     rows = frames_of([("_", 5), ("a", 2), ("b", 2), ("_", 5), *other, ("a", 2)])
     found = align_letters(rows, words("ab a"), BLANK, DELIMITER)

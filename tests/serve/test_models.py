@@ -33,7 +33,7 @@ def test_an_adapter_names_its_base(adapter: str) -> None:
     assert find_models([adapter]).adapters == {"gl": adapter}  # without its folder
 
 
-def test_an_adapter_without_a_record_takes_prompt_and_language(adapter: str, tmp_path: Path) -> None:
+def test_an_adapter_without_a_record_needs_prompt_and_language(adapter: str, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     shutil.copytree(adapter, foreign)
     (foreign / "escoita.json").unlink()
