@@ -14,12 +14,12 @@ class EscoitaError(Exception):
     A subclass may set `problem` and `hint` as templates of [`str.format`], which are filled with all fields.
 
     Args:
-        problem (`str`, *optional*): What is wrong, without place and advice. Defaults to the template of the class.
+        problem (`str`, *optional*): The mistake, without place and advice. Defaults to the template of the class.
         path (`str` or `Path`, *optional*): The file, folder, repository or URL concerned.
         row (`int`, *optional*): The line of a text file, or the row of a table, counted from 1.
         key (`str`, *optional*): The key of a recipe (`training.bf16`), the column, or the option (`--repo`).
         value (`Any`, *optional*): The value that was refused.
-        hint (`str`, *optional*): What to do, as an imperative. Defaults to the template of the class.
+        hint (`str`, *optional*): The advice, as an imperative. Defaults to the template of the class.
         fields (`Any`): Further attributes of a subclass, which declares their types.
     """
 

@@ -21,18 +21,18 @@ import numpy as np
 import torch
 import typer
 from bank import UNSEEN_VOICES, VOICES, Utterance, build_bank
-from ctc_pupil import CtcPupil
-from gemma4_pupil import Gemma4Pupil
-from phi4_pupil import Phi4Pupil
-from pupil import Pupil
-from whisper_pupil import WhisperPupil
+from ctc_pretraining import CtcPretraining
+from gemma4_pretraining import Gemma4Pretraining
+from phi4_pretraining import Phi4Pretraining
+from pretraining import Pretraining
+from whisper_pretraining import WhisperPretraining
 
 
-PUPILS: dict[str, Callable[[int], Pupil]] = {
-    "ctc": CtcPupil,
-    "gemma4": Gemma4Pupil,
-    "phi4": Phi4Pupil,
-    "whisper": WhisperPupil,
+PRETRAININGS: dict[str, Callable[[int], Pretraining]] = {
+    "ctc": CtcPretraining,
+    "gemma4": Gemma4Pretraining,
+    "phi4": Phi4Pretraining,
+    "whisper": WhisperPretraining,
 }
 SPEECH_LORA = "speech-lora"
 WARM_UP = 0.22  # share of the steps with the CTC loss only
@@ -40,7 +40,7 @@ BEFORE_LORA = 0.75  # share of the steps before the speech LoRA is added, for a 
 
 
 def train(
-    pupil: Pupil,
+    pretraining: Pretraining,
     bank: list[Utterance],
     unseen: list[Utterance],
     steps: int,
@@ -54,27 +54,27 @@ def train(
     Returns:
         `PeftModel` or `None`: The base with its speech LoRA, if it has one.
     """
-    decayed = [parameter for parameter in pupil.model.parameters() if parameter.ndim >= 2]
-    plain = [parameter for parameter in pupil.model.parameters() if parameter.ndim < 2]
+    decayed = [parameter for parameter in pretraining.model.parameters() if parameter.ndim >= 2]
+    plain = [parameter for parameter in pretraining.model.parameters() if parameter.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
-    draw, adapted, started = random.Random(pupil.seed), None, time.monotonic()
-    pupil.prepare(bank)
-    pupil.model.train()
-    for step, utterances in zip(range(steps), pupil.batches(bank, batch_size, draw), strict=False):
-        if isinstance(pupil, Phi4Pupil) and step == int(BEFORE_LORA * steps):
-            adapted, new = pupil.add_speech_lora()
+    draw, adapted, started = random.Random(pretraining.seed), None, time.monotonic()
+    pretraining.prepare(bank)
+    pretraining.model.train()
+    for step, utterances in zip(range(steps), pretraining.batches(bank, batch_size, draw), strict=False):
+        if isinstance(pretraining, Phi4Pretraining) and step == int(BEFORE_LORA * steps):
+            adapted, new = pretraining.add_speech_lora()
             optimizer.add_param_group({"params": new, "weight_decay": 0.02})
         for group in optimizer.param_groups:
             decay = 0.03 + 0.485 * (1 + math.cos(math.pi * step / steps))
             group["lr"] = learning_rate * min(1, (step + 1) / 150) * decay
-        loss = pupil.loss(utterances, warm_up=step + 1 <= warm_up * steps)
+        loss = pretraining.loss(utterances, warm_up=step + 1 <= warm_up * steps)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(pupil.model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(pretraining.model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % 1000 == 0:
-            wer, cer = pupil.error_rates(unseen[:100])
+            wer, cer = pretraining.error_rates(unseen[:100])
             minutes = (time.monotonic() - started) / 60
             print(f"step {step + 1}: unseen WER {wer:.3f}, CER {cer:.3f}, {minutes:.1f} minutes", flush=True)
     return adapted
@@ -99,25 +99,27 @@ def build(
     started, out = time.monotonic(), out or Path(__file__).parent / family
     torch.set_num_threads(threads)
     np.random.seed(seed)  # noqa: NPY002 - the encoder of Phi-4 uses this generator in training
-    pupil = PUPILS[family](seed)
+    pretraining = PRETRAININGS[family](seed)
     if start:
-        stored = type(pupil.model).from_pretrained(start, dtype=torch.float32)
-        pupil.model.load_state_dict(stored.state_dict())
-    bank = build_bank(utterances, VOICES, seed, pupil.frames_of, threads)
-    unseen = build_bank(400, UNSEEN_VOICES, seed + 10_000_000, pupil.frames_of, threads)
+        stored = type(pretraining.model).from_pretrained(start, dtype=torch.float32)
+        pretraining.model.load_state_dict(stored.state_dict())
+    bank = build_bank(utterances, VOICES, seed, pretraining.frames_of, threads)
+    unseen = build_bank(400, UNSEEN_VOICES, seed + 10_000_000, pretraining.frames_of, threads)
     print(f"{len(bank)} utterances in {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
 
-    adapted = train(pupil, bank, unseen, steps, batch_size, learning_rate, 0.0 if start else WARM_UP)
-    print("unseen WER {:.3f}, CER {:.3f}".format(*pupil.error_rates(unseen)), flush=True)
-    model = pupil.model
+    adapted = train(pretraining, bank, unseen, steps, batch_size, learning_rate, 0.0 if start else WARM_UP)
+    print("unseen WER {:.3f}, CER {:.3f}".format(*pretraining.error_rates(unseen)), flush=True)
+    model = pretraining.model
     if adapted is not None:
         with adapted.disable_adapter():
-            print("without the speech LoRA: WER {:.3f}, CER {:.3f}".format(*pupil.error_rates(unseen)), flush=True)
+            print(
+                "without the speech LoRA: WER {:.3f}, CER {:.3f}".format(*pretraining.error_rates(unseen)), flush=True
+            )
         adapted.save_pretrained(out / SPEECH_LORA)
         (out / SPEECH_LORA / "README.md").unlink()  # PEFT's template, which contains only headings
         model = adapted.unload()
-    pupil.processor.save_pretrained(out)
-    model.to(pupil.dtype).save_pretrained(out)
+    pretraining.processor.save_pretrained(out)
+    model.to(pretraining.dtype).save_pretrained(out)
 
 
 if __name__ == "__main__":

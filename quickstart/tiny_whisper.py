@@ -36,7 +36,7 @@ def build_tokenizer() -> WhisperTokenizer:
     """
     Return a tokenizer of bytes and letters, and of Whisper's special tokens in their order.
 
-    In the place of Whisper's 50,257 tokens of text there are 256 bytes and one token for each letter of several bytes.
+    256 bytes and one token for each letter of several bytes replace Whisper's 50,257 tokens of text.
     """
     of_byte = bytes_to_unicode()
     letters = dict.fromkeys(

@@ -9,16 +9,16 @@ import pytest
     "script", ["escoita.training.sft", "escoita.evaluation.evaluate", "escoita.space.app", "bench.run"]
 )
 def test_the_threads_of_numpy_are_set_before_it_is_loaded(script: str) -> None:
-    told = (
+    script = (
         f"import sys, {script}, numpy; names = list(sys.modules); print(names.index('escoita') < names.index('numpy'))"
     )
-    assert subprocess.check_output([sys.executable, "-c", told], text=True).strip() == "True"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "True"
 
 
 def test_a_given_number_of_threads_is_kept() -> None:
-    told = "import os, escoita; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    script = "import os, escoita; print(os.environ['OPENBLAS_NUM_THREADS'])"
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "3"}
-    assert subprocess.check_output([sys.executable, "-c", told], env=environment, text=True).strip() == "3"
+    assert subprocess.check_output([sys.executable, "-c", script], env=environment, text=True).strip() == "3"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="torch supports expandable segments on Linux only")
@@ -34,9 +34,9 @@ def test_the_allocator_of_a_gpu_is_set_unless_the_user_sets_it(
     given: dict[str, str], expected: tuple[str | None, str | None]
 ) -> None:
     names = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
-    told = f"import os, escoita; print(tuple(map(os.environ.get, {names})))"
+    script = f"import os, escoita; print(tuple(map(os.environ.get, {names})))"
     environment = {name: value for name, value in os.environ.items() if name not in names} | given
-    assert subprocess.check_output([sys.executable, "-c", told], env=environment, text=True).strip() == str(expected)
+    assert subprocess.check_output([sys.executable, "-c", script], env=environment, text=True).strip() == str(expected)
 
 
 def test_the_public_interface_is_imported_when_it_is_used() -> None:

@@ -20,7 +20,7 @@ from escoita.cards.signature import SIGNATURE, fingerprint
 from escoita.cards.signing import require_signer, with_signature
 from escoita.cards.verify.evaluation_settings import evaluation_differences
 from escoita.errors import PublishError
-from escoita.hub.auth import repository_exists, require_write, trusted_resource
+from escoita.hub.auth import require_write, trusted_resource
 from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
@@ -32,6 +32,7 @@ from escoita.hub.upload import (
     Head,
     commit,
     counted,
+    head_or_empty,
     print_changes,
     read_file,
     read_head,
@@ -200,7 +201,7 @@ def push(
     scan(files)
     scan(content)
 
-    head, base_head = head_or_none(api, repo), head_or_none(api, base) if base_missing else Head()
+    head, base_head = head_or_empty(api, repo), head_or_empty(api, base) if base_missing else Head()
     if private is not None and head.sha and head.private != private:
         raise PublishError(
             f"the repository exists and is {'private' if head.private else 'public'}",
@@ -279,12 +280,6 @@ def require_evaluated_as_requested(run: RunDirectory, recipe: Recipe) -> None:
             path=run.results,
             hint=f"run `escoita eval --run {run.path}` without options that change them, or change the recipe",
         )
-
-
-def head_or_none(api: HfApi, repo: str) -> Head:
-    """Return the head of a repository; an empty head if there is no repository."""
-    with explain_hub_errors(repo):
-        return read_head(api, repo) if repository_exists(api, repo) else Head()
 
 
 def with_repository(api: HfApi, repo: str, head: Head, private: bool) -> Head:

@@ -275,7 +275,7 @@ def refuse_other_suffix(path: Path) -> None:
 
 def remove_extracted(folder: Path, force: bool) -> None:
     """
-    With `force`, remove the recordings that an earlier call extracted; a folder that it did not make is kept.
+    Remove the recordings that an earlier call extracted, if `force` is given; another folder is kept.
 
     Raises:
         ExistingFileError: An earlier call made the folder, and `force` is not set.

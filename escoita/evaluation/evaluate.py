@@ -142,7 +142,7 @@ def evaluate(
     Transcribe the corpora with base, adapter and baselines, write the predictions, and score them.
 
     Args:
-        systems (`list[Candidate]`): The base and its adapter.
+        systems (`list[SystemSpec]`): The base and its adapter.
         corpora (`list[Corpus]`): Test corpora.
         out (`Path`): Folder for predictions, results and report.
         settings ([`Evaluation`]): Baselines, batches, normalizer, intervals, probes.
@@ -190,7 +190,7 @@ class Setup:
 
     Args:
         request ([`~escoita.evaluation.request.EvaluationRequest`]): The request.
-        systems (`list[Candidate]`): All systems, including baselines.
+        systems (`list[SystemSpec]`): All systems, including baselines.
         tests (`dict[str, EvaluationData]`): Clips of each corpus, and of the probes.
         state (`PartialState`): State of the processes that share the work, of accelerate.
         shard ([`~escoita.evaluation.shards.Shard`], *optional*): The shard to transcribe. Defaults to all batches.

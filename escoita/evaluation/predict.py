@@ -123,7 +123,7 @@ def resolve_bases(systems: Sequence[SystemSpec]) -> list[SystemSpec]:
     Find the commits of all bases, and compare the digests of their weights with the records of the adapters.
 
     Args:
-        systems (`Sequence[Candidate]`): The systems.
+        systems (`Sequence[SystemSpec]`): The systems.
 
     Raises:
         EscoitaError: A base cannot be found, or has other weights than its adapter was trained on.
@@ -152,7 +152,7 @@ def transcribe_all(
     Predictions of an earlier evaluation of the same systems and clips are not computed again.
 
     Args:
-        systems (`Sequence[Candidate]`): The systems. A base directly before its adapter is loaded only once.
+        systems (`Sequence[SystemSpec]`): The systems. A base directly before its adapter is loaded only once.
         tests (`dict[str, EvaluationData]`): Clips of each corpus, by name.
         out (`Path`): Folder for the predictions.
         batch_seconds (`float`): Maximum seconds of audio in a batch.

@@ -128,7 +128,7 @@ class EvaluationRequest(NamedTuple):
     Hold the arguments of [`~escoita.evaluation.evaluate.evaluate`].
 
     Args:
-        systems (`list[Candidate]`): The base and its adapter.
+        systems (`list[SystemSpec]`): The base and its adapter.
         corpora (`list[Corpus]`): Test corpora.
         out (`Path`): Folder for predictions, results and report.
         settings ([`Evaluation`]): Baselines, batches, normalizer, intervals, probes.

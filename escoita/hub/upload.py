@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from escoita.errors import PublishError
+from escoita.hub.auth import repository_exists
 from escoita.hub.failures import explain_hub_errors
 from escoita.hub.retry import passes, retrying, status_of
 from escoita.utils.files import sha256
@@ -245,6 +246,18 @@ def read_head(api: HfApi, repo: str, revision: str | None = None, repo_type: str
             f"{CARD} is not UTF-8", path=repo, hint="correct it on the Hub, so that it can be kept"
         ) from error
     return Head(sha, files, card, bool(info.private), repo_type)
+
+
+def head_or_empty(api: HfApi, repo: str, repo_type: str = "model") -> Head:
+    """
+    Return the head of a repository; an empty head if there is no repository.
+
+    Raises:
+        PublishError: The Hub refuses.
+    """
+    with explain_hub_errors(repo):
+        exists = repository_exists(api, repo, repo_type)
+        return read_head(api, repo, repo_type=repo_type) if exists else Head()
 
 
 def read_file(api: HfApi, repo: str, revision: str, name: str, repo_type: str = "model") -> bytes:

@@ -62,7 +62,7 @@ class FamilyInfo:
         saved_modules (`tuple[str, ...]`): The modules that every adapter trains and saves whole; see
             [`~FamilyInfo.whole_modules`].
         towers (`tuple[str, ...]`): The parts of its models whose trained parameters a recipe states.
-        noun (`str`): What a model of the family is, with an article.
+        noun (`str`): The description of a model of the family, with an article.
         snippet (`str`): The template name of the code snippet for Transformers and PEFT, in
             `cards/templates/snippets`; the name for Unsloth begins with `unsloth_`. Empty if there is none.
     """

@@ -23,8 +23,8 @@ class Mistake:
         path (`Path`): The file of the recipe.
         row (`int`, *optional*): The line, counted from 1; `None` if the key is not in the file.
         key (`str`): The key.
-        problem (`str`): What is wrong.
-        hint (`str`, *optional*): How to correct it.
+        problem (`str`): The mistake.
+        hint (`str`, *optional*): The correction, as an imperative.
     """
 
     path: Path

@@ -121,7 +121,7 @@ class Outliers(RecordModel):
             such as `nan`. `note`: text in brackets.
         clips (`int`): The number of clips.
         share (`float`): Their fraction of the usable clips.
-        examples (`list[Odd]`): Examples; the most extreme first, if the kind has a measure.
+        examples (`list[OutlierExample]`): Examples; the most extreme first, if the kind has a measure.
     """
 
     kind: OutlierKind

@@ -8,11 +8,11 @@ from pathlib import Path
 from huggingface_hub import HfApi, SpaceHardware, SpaceRuntime
 
 from escoita.errors import EscoitaError, PublishError
-from escoita.hub.auth import repository_exists, require_write
+from escoita.hub.auth import require_write
 from escoita.hub.failures import HubError, explain_hub_errors
 from escoita.hub.retry import retrying
 from escoita.hub.scan import scan
-from escoita.hub.upload import CommitPlan, Head, commit, print_changes, read_head
+from escoita.hub.upload import CommitPlan, Head, commit, head_or_empty, print_changes
 from escoita.space.repository import Plan, plan_space
 from escoita.space.running_space import compare_transcripts, transcribe_here, transcribe_there, wait_until_running
 from escoita.utils.processes import say
@@ -253,7 +253,7 @@ def deploy(
     """
     require_hardware(settings.hardware)
     require_write(api, repo, repo_type="space", dry_run=dry_run)
-    head = _head(api, repo)
+    head = head_or_empty(api, repo, "space")
     hardware = settings.hardware
     if hardware is None and head.sha:
         with explain_hub_errors(repo):
@@ -271,7 +271,7 @@ def deploy(
         return f"{repo}: {settings.described()}; dry run, nothing was changed"
     if not head.sha:
         create(api, repo, settings)
-        oid = commit(api, repo, commit_plan, _head(api, repo)).oid
+        oid = commit(api, repo, commit_plan, head_or_empty(api, repo, "space")).oid
     else:
         oid = commit(api, repo, commit_plan, head).oid
         update_settings(api, repo, settings)
@@ -282,9 +282,3 @@ def deploy(
     there = transcribe_there(api, repo, test_clip)
     say(f"{repo}: runs; transcribing the same clip on this machine")
     return compare_transcripts(repo, there, transcribe_here(plan.hosted, test_clip))
-
-
-def _head(api: HfApi, repo: str) -> Head:
-    """Return the head of a Space; an empty one if the Space does not exist."""
-    with explain_hub_errors(repo):
-        return read_head(api, repo, repo_type="space") if repository_exists(api, repo, "space") else Head()

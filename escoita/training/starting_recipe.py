@@ -32,7 +32,7 @@ class Start:
         clips (`int`, *optional*): The number of training clips; `None` if it is not known.
         longest (`float`): The length of the longest clip, in seconds.
         gigabytes (`float`, *optional*): The memory of the GPU in GB; `None` if there is none.
-        split_by (`str`, *optional*): How the data were divided; `None` if they had splits.
+        split_by (`str`, *optional*): The unit by which the data were divided; `None` if they had splits.
         publish_references (`bool`, *optional*, defaults to `False`): Whether the test transcripts may be published.
         license (`str`, *optional*, defaults to `""`): The license of the corpus; empty if unknown.
         found (`list[str]`, *optional*): Lines about the corpus, for comments.

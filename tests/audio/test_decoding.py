@@ -146,7 +146,7 @@ def test_a_segment_of_a_long_recording_is_within_the_limit(tmp_path: Path) -> No
     assert seconds(read_audio(path, offset=15.0, duration=4.0, max_seconds=5)) == 4.0
 
 
-def test_a_segment_ends_decoding(tmp_path: Path) -> None:
+def test_decoding_stops_after_the_segment(tmp_path: Path) -> None:
     path = tmp_path / "live.webm"
     path.write_bytes(encode_live(8))
     whole = read_audio(path, max_seconds=9)

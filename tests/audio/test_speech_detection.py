@@ -83,7 +83,7 @@ def test_the_detector_is_silero_if_it_is_installed(monkeypatch: pytest.MonkeyPat
         assert speech_detector() == expected
 
 
-def test_silero_removes_what_it_does_not_find(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silero_removes_segments_without_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     (clip,), _ = spoken_clips("uz", 1)
     pause = np.zeros(SAMPLING_RATE)
     samples = np.concatenate([clip, pause, clip]).astype(np.float32)

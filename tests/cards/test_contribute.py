@@ -199,10 +199,10 @@ def test_another_authors_adapter_is_evaluated_and_proposed(
         }
         double.commit(REPO, files, "Somebody's adapter")
         manifest = write_manifest(tmp_path / "test.jsonl", "test", 4)
-        asked = ["--from", REPO, "--corpus", str(manifest), "--base", "quickstart/gemma4"]
-        asked += ["--out", str(tmp_path / "out")]
+        options = ["--from", REPO, "--corpus", str(manifest), "--base", "quickstart/gemma4"]
+        options += ["--out", str(tmp_path / "out")]
         generation_settings = ["--language", "uz", "--prompt", "Transcribe.", "--system", "You hear."]
-        done = command("-m", "escoita", "card", *asked, *generation_settings, "--pr", **client_environment(double))
+        done = command("-m", "escoita", "card", *options, *generation_settings, "--pr", **client_environment(double))
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip().endswith(f"{double.url}/{REPO}/discussions/1")
         proved = command(

@@ -122,8 +122,8 @@ def test_a_removed_block_is_not_restored_even_with_force() -> None:
     assert [block.name for block in blocks(revised)] == ["about", "use"]
     last = made(revised)
     assert last
-    wanted = revised.replace(f" results:{last.digests['results']}", "")
-    assert [block.name for block in blocks(revise(wanted, NEW))] == ["about", "results", "use"]
+    without_digest = revised.replace(f" results:{last.digests['results']}", "")
+    assert [block.name for block in blocks(revise(without_digest, NEW))] == ["about", "results", "use"]
 
 
 def test_a_removed_key_is_not_restored() -> None:

@@ -58,9 +58,9 @@ def test_a_pull_request_describes_the_changes_and_keeps_the_branch(
     old = state(hub)[REPO]["refs/heads/main"]
     better = [system_result(normalized=rates(0.05)), system_result("base")]
     evaluation(result("clips", better), result("more")).write(run.results)
-    asked = run.load_recipe()
-    tests = [*asked.corpora.test, asked.corpora.test[0].model_copy(update={"name": "more"})]
-    asked.model_copy(update={"corpora": asked.corpora.model_copy(update={"test": tests})}).write(run.recipe)
+    chosen = run.load_recipe()
+    tests = [*chosen.corpora.test, chosen.corpora.test[0].model_copy(update={"name": "more"})]
+    chosen.model_copy(update={"corpora": chosen.corpora.model_copy(update={"test": tests})}).write(run.recipe)
     shown = push("--pr").stdout
     assert shown.strip() == f"{hub.url}/{REPO}/discussions/1"
     assert state(hub)[REPO]["refs/heads/main"] == old

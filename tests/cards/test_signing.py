@@ -157,11 +157,11 @@ def test_a_card_that_changes_during_signing_is_refused(run: RunDirectory, tmp_pa
     def revise(existing: str, new: str) -> str:
         return new.replace("- speech\n", "") if removed["card"] else new
 
-    wanted = with_signature(CommitPlan(published(run), "title", revise=revise), Head(), key, REPO)
-    wanted.onto(Head())
+    plan = with_signature(CommitPlan(published(run), "title", revise=revise), Head(), key, REPO)
+    plan.onto(Head())
     removed["card"] = True
     with pytest.raises(PublishError):
-        wanted.onto(Head())
+        plan.onto(Head())
 
 
 def test_parts_do_not_depend_on_the_formatting_of_an_editor() -> None:

@@ -44,8 +44,8 @@ def trust(monkeypatch: pytest.MonkeyPatch, double: SigstoreDouble) -> None:
 
 def signed(files: Mapping[str, bytes], dry_run: bool = False) -> dict[str, bytes]:
     assert require_signer(KEYLESS) is None
-    wanted = with_signature(CommitPlan(files, "Publish"), Head(), None, REPO, dry_run=dry_run)
-    return {name: content for name, content in wanted.files.items() if isinstance(content, bytes)}
+    plan = with_signature(CommitPlan(files, "Publish"), Head(), None, REPO, dry_run=dry_run)
+    return {name: content for name, content in plan.files.items() if isinstance(content, bytes)}
 
 
 def test_a_job_signs_with_its_identity_and_verify_names_it(

@@ -42,18 +42,18 @@ PROMPTS = [Prompt(user="<|audio_1|> Transcribe the clip."), Prompt(system="You t
 
 
 def chosen(base: str = "user/base", prompt: Prompt = PROMPTS[0], **changes: Any) -> Any:
-    asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
-    document = asked.model_dump() | {
+    chosen = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
+    document = chosen.model_dump() | {
         "base": base,
         "dtype": "float32",
         "method": {"kind": "modules", "modules": MODULES},
     }
-    return type(asked).model_validate(document | changes)
+    return type(chosen).model_validate(document | changes)
 
 
-def snippet_of(tmp_path: Path, asked: Any, base: str, adapter: str, family: str = "phi4_multimodal") -> str:
+def snippet_of(tmp_path: Path, chosen: Any, base: str, adapter: str, family: str = "phi4_multimodal") -> str:
     """Return the snippet without escoita."""
-    card = build_card(write_run(tmp_path / "run", asked, training(family=family)), asked, base, adapter)
+    card = build_card(write_run(tmp_path / "run", chosen, training(family=family)), chosen, base, adapter)
     blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
     return next(block for block in blocks if "PeftModel" in block)
 
@@ -131,8 +131,8 @@ def test_the_snippet_of_qwen2_audio_equals_escoita(tmp_path: Path) -> None:
     save_weights(get_peft_model(family.load_model(str(base)), settings), folder)
     family.save_processor(family.load_processor(str(base)), folder)
     prompt = Prompt(system="You transcribe.", user="Escoita.")
-    asked = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
-    code = snippet_of(tmp_path, asked, str(base), str(folder), "qwen2_audio")
+    chosen = recipe(prompt=prompt.model_dump(), eval={"max_new_tokens": 8})
+    code = snippet_of(tmp_path, chosen, str(base), str(folder), "qwen2_audio")
     clip = stereo_48_khz(tmp_path / "clip.wav", melody(1.3))
     generation_settings = AdapterRecord(language="gl", prompt=prompt, max_new_tokens=8)
     assert (
@@ -149,8 +149,8 @@ def test_the_snippet_of_whisper_equals_escoita(tmp_path: Path, token: str) -> No
     write_adapter(base, folder, settings, target_modules=r".*(q|v)_proj")
     family = family_of(base)
     family.save_processor(family.load_processor(base), folder)
-    asked = recipe(prompt={"user": ""}, eval={"max_new_tokens": 8})
-    code = snippets(asked, training(family="whisper", language_token=token), base, str(folder))[-1].code
+    chosen = recipe(prompt={"user": ""}, eval={"max_new_tokens": 8})
+    code = snippets(chosen, training(family="whisper", language_token=token), base, str(folder))[-1].code
     clip = stereo_48_khz(tmp_path / "clip.wav", melody(1.3))
     text, names = run(code, clip)
     assert "escoita" not in re.sub(r'".*?"', "", code)
@@ -171,8 +171,8 @@ def test_the_snippet_of_ctc_models_equals_escoita(tmp_path: Path, name: str) -> 
     processor, model = family.load_processor(base), family.load_model(base)
     family.learn_vocabulary(processor, ["un dous", "tres ñ"])
     family.prepare_for_training(model, processor)
-    asked = recipe(prompt={"user": ""}, method={"r": 2, "target_modules": family.info.target_modules})
-    model = get_peft_model(model, adapter_config(asked, family))
+    chosen = recipe(prompt={"user": ""}, method={"r": 2, "target_modules": family.info.target_modules})
+    model = get_peft_model(model, adapter_config(chosen, family))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -180,7 +180,7 @@ def test_the_snippet_of_ctc_models_equals_escoita(tmp_path: Path, name: str) -> 
     save_weights(model, folder)
     family.save_processor(processor, folder)
     AdapterRecord(language="gl", prompt=Prompt(user="")).write(folder / "escoita.json")
-    code = snippets(asked, training(family=name), base, str(folder))[-1].code
+    code = snippets(chosen, training(family=name), base, str(folder))[-1].code
     clip = stereo_48_khz(tmp_path / "clip.wav", melody(1.3))
     text, names = run(code, clip)
     assert "escoita" not in re.sub(r'".*?"', "", code)
@@ -190,16 +190,16 @@ def test_the_snippet_of_ctc_models_equals_escoita(tmp_path: Path, name: str) -> 
 
 def test_the_snippet_of_gemma4_equals_escoita(tmp_path: Path) -> None:
     base, folder = ROOT / "quickstart/gemma4", tmp_path / "adapter"
-    asked = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
+    chosen = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
     family = family_of(str(base))
     torch.manual_seed(0)
-    model = get_peft_model(family.load_model(str(base)), peft_config(asked))
+    model = get_peft_model(family.load_model(str(base)), peft_config(chosen))
     save_weights(model, folder)
     family.save_processor(family.load_processor(str(base)), folder)
-    code = snippet_of(tmp_path, asked, str(base), str(folder), "gemma4")
+    code = snippet_of(tmp_path, chosen, str(base), str(folder), "gemma4")
     speech = read_audio(ROOT / "quickstart/corpus/uz/test/0014.ogg")
     clip = stereo_48_khz(tmp_path / "clip.wav", speech)
-    generation_settings = AdapterRecord(language="uz", prompt=asked.prompt, max_new_tokens=asked.eval.max_new_tokens)
+    generation_settings = AdapterRecord(language="uz", prompt=chosen.prompt, max_new_tokens=chosen.eval.max_new_tokens)
     ours = Transcriber.load(str(base), str(folder), generation_settings)
     text, names = run(code, clip)
     assert text == ours.transcribe_file(clip).text != ""
@@ -212,21 +212,21 @@ def test_the_snippet_of_gemma4_equals_escoita(tmp_path: Path) -> None:
 
 def test_the_snippet_with_escoita(tmp_path: Path) -> None:
     base = ROOT / "quickstart/gemma4"
-    asked = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
+    chosen = load_recipe(ROOT / "recipes/quickstart-uzbek.yaml")
     family, folder = family_of(str(base)), tmp_path / "adapter"
-    save_weights(get_peft_model(family.load_model(str(base)), peft_config(asked)), folder)
-    settings = AdapterRecord(language="uz", prompt=asked.prompt, max_new_tokens=asked.eval.max_new_tokens)
+    save_weights(get_peft_model(family.load_model(str(base)), peft_config(chosen)), folder)
+    settings = AdapterRecord(language="uz", prompt=chosen.prompt, max_new_tokens=chosen.eval.max_new_tokens)
     settings.write(folder / "escoita.json")
     clip = stereo_48_khz(tmp_path / "clip.wav", read_audio(ROOT / "quickstart/corpus/uz/test/0014.ogg"))
-    code = snippets(asked, training(family="gemma4"), str(base), str(folder))[0].code
+    code = snippets(chosen, training(family="gemma4"), str(base), str(folder))[0].code
     assert run(code, clip)[0] == Transcriber.load(str(base), str(folder)).transcribe_file(clip).text != ""
 
 
 def test_snippets_of_released_versions_are_kept() -> None:
     """The snippet for Unsloth extends that of Gemma 4 of the same version."""
-    asked = recipe(prompt={"user": "Please transcribe."})
-    old = released_code(asked, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
-    made = snippets(asked, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
+    chosen = recipe(prompt={"user": "Please transcribe."})
+    old = released_code(chosen, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
+    made = snippets(chosen, training(engine="unsloth", family="gemma4"), "user/base", "user/adapter")
     changed = {code for code in old if "soundfile" in code}
     assert len(changed) == 2 and all("soxr" not in code for code in changed)
     assert not changed & {snippet.code for snippet in made} and made[0].code in old
@@ -244,9 +244,9 @@ def test_only_lora_adapters_have_the_lora_tag() -> None:
 
 
 def test_an_adapter_trained_with_unsloth_has_its_snippet(tmp_path: Path) -> None:
-    asked = recipe(prompt={"system": "You transcribe.", "user": "Escoita."})
-    asked = asked.model_copy(update={"load_in_4bit": True, "base_revision": "v1"})
-    made = snippets(asked, training(engine="unsloth"), "user/base", "user/adapter")
+    chosen = recipe(prompt={"system": "You transcribe.", "user": "Escoita."})
+    chosen = chosen.model_copy(update={"load_in_4bit": True, "base_revision": "v1"})
+    made = snippets(chosen, training(engine="unsloth"), "user/base", "user/adapter")
     assert [snippet.title.split(",")[0].split(" (")[0] for snippet in made] == [
         "With escoita",
         "With Unsloth",
@@ -259,12 +259,12 @@ def test_an_adapter_trained_with_unsloth_has_its_snippet(tmp_path: Path) -> None
     call = 'base, revision="v1", max_seq_length=8192, load_in_4bit=True, use_exact_model_name=True'
     assert call in code and "PeftModel.from_pretrained(model, adapter)" in code
     assert code.split("features = ")[1] == made[2].code.split("features = ")[1]  # the rest is equal
-    assert len(snippets(asked, training(family="phi4_multimodal"), "user/base", "user/adapter")) == 2
+    assert len(snippets(chosen, training(family="phi4_multimodal"), "user/base", "user/adapter")) == 2
 
 
 def test_snippets_contain_no_html_comments(tmp_path: Path) -> None:
-    asked = recipe(prompt={"user": "<!-- escoita:end usage -->"})
-    for snippet in snippets(asked, training(), "user/base", "<!-- x"):
+    chosen = recipe(prompt={"user": "<!-- escoita:end usage -->"})
+    for snippet in snippets(chosen, training(), "user/base", "<!-- x"):
         assert "<!--" not in snippet.code
         texts = [node.value for node in ast.walk(ast.parse(snippet.code)) if isinstance(node, ast.Constant)]
         assert "<!-- x" in texts

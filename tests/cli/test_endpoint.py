@@ -8,7 +8,7 @@ from escoita.evaluation.endpoint_evaluation import Plan
 PLAN = Plan("api.example.com", "m", 120, 14.25, local=False, secure=True)
 
 
-def test_what_leaves_the_machine_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_data_that_are_sent_are_stated(capsys: pytest.CaptureFixture[str]) -> None:
     confirm(PLAN, yes=True)
     stated = capsys.readouterr().err
     assert all(each in stated for each in ("api.example.com", "120", "14.2"))
@@ -21,7 +21,7 @@ def test_without_a_terminal_and_without_consent_nothing_is_sent(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_a_terminal_is_asked_once(answer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_the_question_once(answer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
 

@@ -1,4 +1,4 @@
-"""`escoita transcribe` with the adapter of a short run, in this process."""
+"""Test `escoita transcribe` with the adapter of a short run, in this process."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def transcribe(*arguments: object) -> Result:
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    """Two recordings in folders, and one that is broken."""
+    """Return a folder with two recordings in subfolders, and one that is broken."""
     for place, name in enumerate(("0.ogg", "a/1.ogg")):
         (tmp_path / "clips" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CORPUS / f"test/000{place}.ogg", tmp_path / "clips" / name)

@@ -1,4 +1,4 @@
-"""Test the kinds of transcripts whose text is not what was spoken, and the composition of characters."""
+"""Test the detection of transcripts that differ from the speech, and the composition of characters."""
 
 import unicodedata
 

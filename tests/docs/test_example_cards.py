@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parents[2] / "docs/examples"
 
 
 @pytest.mark.parametrize("name, words", [("gemma4-uzbek", "LoRA"), ("phi4-galician", "fully fine-tuned modules")])
-def test_an_example_card_says_what_it_is_and_is_as_it_was_made(name: str, words: str) -> None:
+def test_an_example_card_states_that_it_is_one_and_is_current(name: str, words: str) -> None:
     card = (FOLDER / name / "README.md").read_text("utf-8")
     made = blocks(card)
     assert not any(block.edited for block in made) and {"results", "usage", "training"} <= {

@@ -105,7 +105,7 @@ def test_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize("page", [path for path in PAGES if path.parent != ROOT], ids=lambda path: path.name)
-def test_a_page_begins_with_what_the_reader_will_be_able_to_do(page: Path) -> None:
+def test_a_page_begins_with_its_purpose(page: Path) -> None:
     _, heading, *rest = re.split(r"^(# .*)\n+", page.read_text("utf-8"), maxsplit=1, flags=re.MULTILINE)
     first = " ".join(rest[0].split("\n\n")[0].split())
     assert re.match(r"(This (page|tutorial)|With this page)\b.*?\byou\b.*?[.:]", first), f"{heading}: {first[:90]}"

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's API and answers what a test tells it to."""
+"""Serve OpenAI's API with the responses that a test defines."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ def text(content: str = "salom", **more: Any) -> Response:
 @dataclass
 class Double:
     """
-    Hold what a server answers and what it was sent.
+    Hold the responses of a server and the requests that it received.
 
     Args:
         url (`str`): The address.

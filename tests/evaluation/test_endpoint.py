@@ -1,4 +1,4 @@
-"""A server may answer anything: what is taken from it, what is tried again, and what is refused."""
+"""Test which responses of a server are used, which requests are repeated, and which responses are refused."""
 
 import io
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def test_other_urls_are_refused(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_the_key_of_openai_goes_to_openai_alone() -> None:
+def test_the_key_of_openai_is_sent_to_openai_only() -> None:
     environment = {OPENAI_VARIABLE: KEY}
     for url, sent in (("https://api.openai.com/v1", True), ("http://api.openai.com/v1", False)):
         with Endpoint(url, "m", environment) as endpoint:
@@ -100,13 +100,13 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_printed() -> None:
     assert "lines" not in str(refused.value)
 
 
-def test_no_proxy_gets_what_stays_on_this_machine(server: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_requests_use_no_proxy(server: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert ask(server).text == "salom"
 
 
-def test_busy_servers_are_asked_again_when_they_say(server: Double, no_waiting: list[float]) -> None:
+def test_requests_to_a_busy_server_are_repeated_after_the_stated_time(server: Double, no_waiting: list[float]) -> None:
     busy = [Response(status_code=429, headers={"Retry-After": "7"}), Response(status_code=500)]
     server.replies = [*busy, Response(status_code=503), text("salom")]
     assert ask(server).text == "salom"
@@ -115,7 +115,7 @@ def test_busy_servers_are_asked_again_when_they_say(server: Double, no_waiting: 
     assert all(wait < 35 for wait in no_waiting)
 
 
-def test_nobody_asks_for_ever(server: Double) -> None:
+def test_the_number_of_attempts_is_limited(server: Double) -> None:
     server.replies = [Response(status_code=500) for _ in range(100)]
     with pytest.raises(EndpointError) as refused:
         ask(server)
@@ -189,7 +189,7 @@ def test_the_list_of_models(server: Double) -> None:
             assert endpoint.listed_model() is None
 
 
-def test_an_address_where_nobody_listens_is_not_asked_again(no_waiting: list[float]) -> None:
+def test_a_request_to_an_address_without_a_server_is_not_repeated(no_waiting: list[float]) -> None:
     with Endpoint("http://127.0.0.1:9", "m", {}) as endpoint, pytest.raises(EndpointError):
         endpoint.listed_model()
     assert no_waiting == []

@@ -1,4 +1,4 @@
-"""A model behind a server is evaluated as any other: against `escoita serve`, and servers that fail or change."""
+"""Test the evaluation of a model behind a server: `escoita serve`, and servers that fail or change."""
 
 import json
 from collections.abc import Iterator
@@ -39,18 +39,18 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def evaluate(server: Double, out: Path, manifest: Path, plans: list[Plan] | None = None) -> EvaluationRecord:
-    asked = request_for_endpoint("m", out, [manifest], "uz")
+    requested = request_for_endpoint("m", out, [manifest], "uz")
     with Endpoint(server.url, "m", {}) as endpoint:
-        return evaluate_endpoint(endpoint, asked, (plans if plans is not None else []).append, 2)
+        return evaluate_endpoint(endpoint, requested, (plans if plans is not None else []).append, 2)
 
 
 def test_the_figures_are_those_of_the_model_on_this_machine(quickstart_run: Path, tmp_path: Path) -> None:
     models = find_models([f"uzbek={quickstart_run}"])
     service = Service(models.base_name, models.languages(), models.settings)
-    asked = request_for_endpoint("uzbek", tmp_path / "out", run=quickstart_run)
+    requested = request_for_endpoint("uzbek", tmp_path / "out", run=quickstart_run)
     plans: list[Plan] = []
     with served(service, lambda: load_engine(models)) as address, Endpoint(address, "uzbek", {}) as endpoint:
-        record = evaluate_endpoint(endpoint, asked, plans.append)
+        record = evaluate_endpoint(endpoint, requested, plans.append)
     here = EvaluationRecord.read(quickstart_run / "eval/results.json")
     assert record.main_system.name == "uzbek"
     ours, theirs = record.corpora[0], here.corpora[0]
@@ -72,7 +72,7 @@ def test_the_figures_are_those_of_the_model_on_this_machine(quickstart_run: Path
     assert not list((tmp_path / "out").glob("*/.unfinished-*"))
 
 
-def test_what_was_transcribed_before_a_failure_is_not_sent_again(
+def test_clips_that_were_transcribed_before_a_failure_are_not_sent_again(
     server: Double, manifest: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -130,9 +130,9 @@ def test_markup_of_a_server_is_text_in_the_report(server: Double, manifest: Path
 def test_baselines_transcribe_the_same_clips_on_this_machine(server: Double, manifest: Path, tmp_path: Path) -> None:
     """The difference is that of paired clips, with the served model as the main system."""
     baseline, out = write_whisper(tmp_path / "a-whisper"), tmp_path / "out"
-    asked = request_for_endpoint("m", out, [manifest], "uz", baselines=[baseline])
+    requested = request_for_endpoint("m", out, [manifest], "uz", baselines=[baseline])
     with Endpoint(server.url, "m", {}) as endpoint:
-        record = evaluate_endpoint(endpoint, asked, lambda plan: None, 2)
+        record = evaluate_endpoint(endpoint, requested, lambda plan: None, 2)
     assert [system.name for system in record.systems] == ["m", "a-whisper"]
     assert record.main_system.endpoint is not None and record.systems[1].endpoint is None
     assert record.systems[1].base_sha256
@@ -148,9 +148,9 @@ def test_unusable_baselines_are_refused_before_anything_is_sent(
     server: Double, manifest: Path, tmp_path: Path
 ) -> None:
     for model in ("./quickstart/gemma4", write_whisper(tmp_path / "m")):  # needs a prompt; has the name of the system
-        asked = request_for_endpoint("m", tmp_path / "out", [manifest], "uz", baselines=[model])
+        requested = request_for_endpoint("m", tmp_path / "out", [manifest], "uz", baselines=[model])
         with Endpoint(server.url, "m", {}) as endpoint, pytest.raises(EscoitaError) as refused:
-            evaluate_endpoint(endpoint, asked, lambda plan: None)
+            evaluate_endpoint(endpoint, requested, lambda plan: None)
         assert str(refused.value.value) in (model, "m")
     assert server.requests == []
 

@@ -42,7 +42,7 @@ def test_baselines_are_named_by_their_source(tmp_path: Path) -> None:
     assert sources_of(record) == {"adapter": "the adapter", "base": "the base", "whisper-tiny": "user/whisper-tiny"}
 
 
-def test_the_note_on_another_base_is_that_of_the_card(tmp_path: Path) -> None:
+def test_the_note_on_another_base_equals_that_of_the_card(tmp_path: Path) -> None:
     assert other_base_note(system()) == ""
     other = system(base_sha256="ef" * 32, expected_base_sha256="ab" * 32, base_commit="f" * 40)
     note = other_base_note(other)

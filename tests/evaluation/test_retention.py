@@ -80,7 +80,7 @@ def test_forgetting_is_a_paired_difference_outside_of_the_pool(folder: Path) -> 
     assert "spanish (es, normalizer unicode)" in note and "worse" in note
 
 
-# A normalizer of Galician would replace the combining marks of Devanagari by spaces, so that words are split.
+# The normalizer `basic` of the evaluation would split these words at the combining marks of Devanagari.
 HINDI = [("नमस्ते दुनिया", "नमस्ते दुनिया", "नमस्ते दुनिया।")] * 10
 THAI = [("ภาษาไทย", "ภาษาไท", "ภาษาไทย")] * 10
 

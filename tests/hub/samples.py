@@ -1,4 +1,4 @@
-"""Secrets and helpers for the tests of the scan."""
+"""Provide secrets and helpers for the tests of the scan."""
 
 import io
 from pathlib import Path

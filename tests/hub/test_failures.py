@@ -146,7 +146,7 @@ def test_the_page_of_each_kind_of_repository(kind: str, page: str) -> None:
     )
 
 
-def test_what_was_done_before_is_part_of_the_problem() -> None:
+def test_completed_steps_are_part_of_the_problem() -> None:
     assert hub_error(answer(503), "u/n", done="it was created").problem.startswith("it was created")
 
 

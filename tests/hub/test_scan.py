@@ -1,4 +1,4 @@
-"""Check what the scan refuses, and what it allows."""
+"""Test the contents that the scan refuses and allows."""
 
 import getpass
 import io

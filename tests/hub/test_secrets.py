@@ -70,7 +70,7 @@ def test_invisible_characters_are_ignored(character: str) -> None:
 @given(
     st.integers(1, len(TOKEN) - 1), st.integers(1, len(TOKEN) - 1), st.sampled_from(["\n", "\u200b", "\\u200b", "\\n"])
 )
-def test_a_token_is_found_wherever_it_is_split(first: int, second: int, between: str) -> None:
+def test_a_token_is_found_at_any_split(first: int, second: int, between: str) -> None:
     start, end = sorted((first, second))
     text = between.join(part for part in (TOKEN[:start], TOKEN[start:end], TOKEN[end:]) if part)
     assert HIDDEN in found({"README.md": f"one {text} two".encode()})[0]

@@ -65,7 +65,7 @@ class RequestLog:
 
 
 class Renamed:
-    """ASGI middleware: redirect requests for the former name of a repository, as the Hub does."""
+    """Redirect requests for the former name of a repository, as the Hub does (ASGI middleware)."""
 
     def __init__(self, app: ASGIApp, renamed: dict[str, str]) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Handlers of collections of repositories."""
+"""Handle requests for collections of repositories."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Handlers of preupload and commit.
+"""Handle requests for preupload and commit.
 
 A commit is atomic: all its operations are applied to a copy of the parent's tree, the card is checked, and only then
 does the branch move. A handler never awaits between reading the branch and moving it, and all handlers share one event

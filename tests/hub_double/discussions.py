@@ -1,4 +1,4 @@
-"""Handlers of pull requests in the form of discussions. The double has no discussions that are not pull requests."""
+"""Handle requests for pull requests, which the Hub represents as discussions; the double has no others."""
 
 import hashlib
 from typing import Any

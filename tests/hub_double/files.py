@@ -1,4 +1,4 @@
-"""Handlers of trees, entries and the contents of files."""
+"""Handle requests for trees, entries and the contents of files."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -34,12 +34,12 @@ async def paths_info(request: Request) -> Response:
     commit = repo.at(call.param("revision"))
     if request.headers.get("content-type", "").startswith("application/json"):
         body = await call.json()
-        wanted, expand = body["paths"], bool(body.get("expand"))
+        paths, expand = body["paths"], bool(body.get("expand"))
     else:
         form = parse_qs((await request.body()).decode())
-        wanted, expand = form.get("paths", []), form.get("expand") == ["true"]
-    there = {path for path in wanted if path in commit.tree or _paths_below(commit, path, recursive=True)}
-    return JSONResponse([_describe(repo, commit, path, expand=expand) for path in wanted if path in there])
+        paths, expand = form.get("paths", []), form.get("expand") == ["true"]
+    existing = {path for path in paths if path in commit.tree or _paths_below(commit, path, recursive=True)}
+    return JSONResponse([_describe(repo, commit, path, expand=expand) for path in paths if path in existing])
 
 
 async def resolve(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Handlers of jobs, which run nothing: they pass through the stages, and print the lines that a test gives."""
+"""Handle requests for jobs. A job runs nothing: it passes through the stages and prints given lines."""
 
 import itertools
 import json

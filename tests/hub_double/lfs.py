@@ -1,4 +1,4 @@
-"""Handlers of git LFS with the basic transfer.
+"""Handle requests of git LFS with the basic transfer.
 
 A client requests a batch, uploads each missing file to the returned address, and has it verified.
 """

@@ -1,4 +1,4 @@
-"""Handlers of publishing without a stored token, from a job of GitHub Actions.
+"""Handle requests for publishing without a stored token, from a job of GitHub Actions.
 
 The job requests an id token from its issuer, and exchanges it at the Hub for a token for one repository and one hour.
 The double is both. The rules are those of the Hub's documentation on trusted publishers: claims are compared
@@ -69,10 +69,10 @@ async def exchange(request: Request) -> Response:
     if kinds != (_GRANT_TYPE, _ID_TOKEN) or not isinstance(resource, str) or "/" not in resource:
         raise _refusal("invalid_request")
     claims = call.store.id_tokens.get(body.get("subject_token", ""), {})
-    wanted = call.store.publishers.get(resource)
-    if wanted is None or find_resource(call.store, resource) is None or claims.get("aud") != call.base_url:
+    publisher = call.store.publishers.get(resource)
+    if publisher is None or find_resource(call.store, resource) is None or claims.get("aud") != call.base_url:
         raise _refusal("invalid_grant")
-    if any(claims.get(name) != value for name, value in wanted.items()):
+    if any(claims.get(name) != value for name, value in publisher.items()):
         raise _refusal("invalid_grant")
     token = f"hf_jwt_{secrets.token_hex(16)}"
     call.store.grants[token] = Grant(resource, time.time() + LIFETIME_SECONDS)

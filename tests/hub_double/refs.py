@@ -1,4 +1,4 @@
-"""Handlers of branches, tags and the history of commits."""
+"""Handle requests for branches, tags and the history of commits."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Handlers of whoami and of repositories."""
+"""Handle requests for whoami and for repositories."""
 
 from typing import Any
 
@@ -70,13 +70,13 @@ async def list_repos(request: Request) -> Response:
     """Return the visible repositories of a type, by `author` and with all tags of `filter`."""
     call = Call.of(request)
     author = request.query_params.get("author")
-    wanted = {tag for value in request.query_params.getlist("filter") for tag in value.split(",")}
+    tags = {tag for value in request.query_params.getlist("filter") for tag in value.split(",")}
     found = []
     for repo in call.store.repos.values():
         if repo.repo_type != call.param("kind") or not call.may_see(repo) or author not in (None, repo.namespace):
             continue
         info = repo_info(repo, repo.at("main"), call.store.blobs)
-        if wanted <= {*info["tags"], info.get("pipeline_tag")}:
+        if tags <= {*info["tags"], info.get("pipeline_tag")}:
             found.append(info)
     return JSONResponse(found)
 
@@ -87,11 +87,11 @@ async def get_repo(request: Request) -> Response:
     repo = call.repo()
     commit = repo.at(request.path_params.get("revision", "main"))
     info = repo_info(repo, commit, call.store.blobs, with_blobs=call.flag("blobs"))
-    wanted = request.query_params.getlist("expand")
-    if "evalResults" in wanted:
+    expanded = request.query_params.getlist("expand")
+    if "evalResults" in expanded:
         info["evalResults"] = read_eval_results(commit.tree, call.store.blobs)
-    if wanted:
-        info = {key: value for key, value in info.items() if key in ("_id", "id", "modelId", *wanted)}
+    if expanded:
+        info = {key: value for key, value in info.items() if key in ("_id", "id", "modelId", *expanded)}
     return JSONResponse(info)
 
 

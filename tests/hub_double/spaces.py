@@ -1,4 +1,4 @@
-"""Handlers of the settings of a Space and of its state."""
+"""Handle requests for the settings and the state of a Space."""
 
 from typing import Any
 

@@ -94,8 +94,8 @@ def test_pull_requests_are_listed_by_status(api: HfApi) -> None:
         propose(api, {"notes.txt": content})
     api.change_discussion_status(REPO, 1, "closed")
     found = {
-        wanted: [pull.num for pull in api.get_repo_discussions(REPO, discussion_status=wanted)]
-        for wanted in ("open", "closed", None)
+        status: [pull.num for pull in api.get_repo_discussions(REPO, discussion_status=status)]
+        for status in ("open", "closed", None)
     }
     assert found == {"open": [2], "closed": [1], None: [2, 1]}
     assert not list(api.get_repo_discussions(REPO, discussion_type="discussion"))

@@ -1,4 +1,4 @@
-"""Handlers of tokens for Xet storage. They make hf_xet use a folder of this machine as its CAS (see `cas`)."""
+"""Handle requests for tokens of Xet storage. They make hf_xet use a folder of this machine as its CAS (see `cas`)."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response

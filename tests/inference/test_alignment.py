@@ -66,7 +66,7 @@ def deviations(name: str, marked: bool = True, noise: bool = False) -> tuple[lis
     ],
     ids=["punctuated", "without punctuation", "noise 20 dB below", "without a pause"],
 )
-def test_words_and_cues_are_where_they_are_spoken(
+def test_words_and_cues_have_the_times_of_the_speech(
     names: list[str], marked: bool, noise: bool, median: float, of_words: float, of_cues: float, most: float
 ) -> None:
     """The limits are median, shares within 0.3 s, and maximum of deviations in seconds; `-rP` prints the results."""
@@ -104,11 +104,11 @@ def test_every_text_is_aligned_to_every_recording(text: str, level: float, count
     assert in_order(words, offset, offset + count / SAMPLING_RATE)
 
 
-@pytest.mark.parametrize("count, spoken", [(3000, 20), (400, 20), (2, 70), (1, 70), (150, 70)])
-def test_degenerate_texts_need_little_time_and_memory(count: int, spoken: int) -> None:
-    samples = np.random.default_rng(0).normal(0, 0.1, spoken * SAMPLING_RATE).astype(np.float32)
+@pytest.mark.parametrize("count, seconds", [(3000, 20), (400, 20), (2, 70), (1, 70), (150, 70)])
+def test_degenerate_texts_need_little_time_and_memory(count: int, seconds: int) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, seconds * SAMPLING_RATE).astype(np.float32)
     words = align_words(" ".join(["a"] * count), samples)
-    assert len(words) == count and in_order(words, 0, spoken)
+    assert len(words) == count and in_order(words, 0, seconds)
 
 
 def test_empty_texts_and_recordings_are_aligned() -> None:
@@ -129,7 +129,7 @@ def test_words_of_scripts_with_and_without_spaces(text: str, parts: list[tuple[s
     assert split_words(text) == parts
 
 
-def test_words_of_a_model_that_knows_the_times_of_characters() -> None:
+def test_words_of_a_model_with_times_of_characters() -> None:
     spans = [(0.1 * place, 0.1 * place + 0.05) for place in range(6)]
     words = words_of_characters("un 字。dous"[:7], spans)
     assert [(word.text, word.start, word.end, word.spaced) for word in words] == [

@@ -58,8 +58,8 @@ def test_too_few_frames_for_the_letters(monkeypatch: pytest.MonkeyPatch) -> None
 BLANK, DELIMITER = 0, 1
 
 
-def spoken(parts: list[tuple[str, int]], sure: float = 0.97, letters: int = 8) -> np.ndarray:
-    """Return log-probabilities of letters that are spoken for so many frames each; `_` is the blank, `|` the end."""
+def frames_of(parts: list[tuple[str, int]], sure: float = 0.97, letters: int = 8) -> np.ndarray:
+    """Return log-probabilities of letters, each for a number of frames; `_` is the blank, `|` the delimiter."""
     rows = []
     for letter, frames in parts:
         index = {"_": BLANK, "|": DELIMITER}.get(letter, ord(letter) - ord("a") + 2)
@@ -74,24 +74,25 @@ def words(text: str) -> list[list[int]]:
 
 
 def test_words_have_their_places_and_scores() -> None:
-    talk = spoken([("_", 10), ("a", 2), ("_", 3), ("b", 1), ("|", 5), ("_", 20), ("b", 1), ("b", 2), ("_", 4)])
-    found = align_letters(talk, words("ab b"), BLANK, DELIMITER)
+    rows = frames_of([("_", 10), ("a", 2), ("_", 3), ("b", 1), ("|", 5), ("_", 20), ("b", 1), ("b", 2), ("_", 4)])
+    found = align_letters(rows, words("ab b"), BLANK, DELIMITER)
     assert found is not None and found.other == 0
     assert [(each.start, each.end, each.other) for each in found.words] == [(10, 16, 0), (41, 44, 0)]
     assert [each.score for each in found.words] == [pytest.approx(math.log(0.97), abs=1e-4)] * 2
 
 
-def test_speech_without_text_is_not_pressed_into_words() -> None:
-    talk = spoken([("_", 5), ("a", 2), ("b", 2), ("_", 5), *[("cdef"[index % 4], 2) for index in range(20)], ("a", 2)])
-    found = align_letters(talk, words("ab a"), BLANK, DELIMITER)
+def test_speech_without_text_is_not_assigned_to_words() -> None:
+    other = [("cdef"[index % 4], 2) for index in range(20)]
+    rows = frames_of([("_", 5), ("a", 2), ("b", 2), ("_", 5), *other, ("a", 2)])
+    found = align_letters(rows, words("ab a"), BLANK, DELIMITER)
     assert found is not None
     assert [(each.start, each.end) for each in found.words] == [(5, 9), (54, 56)]
     assert found.words[1].other == 40 and found.words[0].other == 0
 
 
 def test_text_without_speech_has_a_low_score() -> None:
-    talk = spoken([("_", 5), ("a", 2), ("b", 2), ("_", 9), ("c", 2), ("d", 2), ("_", 5)])
-    found = align_letters(talk, words("ab ef cd"), BLANK, DELIMITER)
+    rows = frames_of([("_", 5), ("a", 2), ("b", 2), ("_", 9), ("c", 2), ("d", 2), ("_", 5)])
+    found = align_letters(rows, words("ab ef cd"), BLANK, DELIMITER)
     assert found is not None
     assert [each.score > -0.1 for each in found.words] == [True, False, True]
     assert found.words[1].score < -3
@@ -110,9 +111,9 @@ def test_a_search_among_few_states_finds_the_same_words(monkeypatch: pytest.Monk
     draw = np.random.default_rng(5)
     text = " ".join("".join(draw.choice(list("abcdef"), draw.integers(2, 6))) for _ in range(80))
     parts = [("_", 30), *((letter if letter != " " else "|", 1 + int(draw.integers(4))) for letter in text), ("_", 90)]
-    talk = spoken([each for letter in parts for each in (letter, ("_", 1))])
-    exact = align_letters(talk, words(text), BLANK, DELIMITER)
+    rows = frames_of([each for letter in parts for each in (letter, ("_", 1))])
+    exact = align_letters(rows, words(text), BLANK, DELIMITER)
     monkeypatch.setattr(ctc_alignment, "_BLOCK", 16)
     monkeypatch.setattr(ctc_alignment, "_SEARCHED", 80)
     assert exact is not None and min(word.score for word in exact.words) > -0.1
-    assert align_letters(talk, words(text), BLANK, DELIMITER) == exact
+    assert align_letters(rows, words(text), BLANK, DELIMITER) == exact

@@ -159,11 +159,11 @@ def test_a_refused_recording_does_not_stop_others(tmp_path: Path) -> None:
 
 def test_progress_adds_up_to_one_for_each_recording(tmp_path: Path) -> None:
     files, _ = find_files([str(write_clips(tmp_path / "clips", [4000, 40_000]))])
-    told: list[tuple[float, float]] = []
+    reported: list[tuple[float, float]] = []
 
     def advance(share: float, seconds: float) -> None:
-        told.append((share, seconds))
+        reported.append((share, seconds))
 
     assert len(list(transcribe_files(length_transcriber(LengthModel(), 1.0), files, on_progress=advance))) == 2
-    assert sum(share for share, _ in told) == pytest.approx(2.0)
-    assert sum(seconds for _, seconds in told) == pytest.approx(2.75)
+    assert sum(share for share, _ in reported) == pytest.approx(2.0)
+    assert sum(seconds for _, seconds in reported) == pytest.approx(2.75)

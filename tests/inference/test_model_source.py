@@ -31,7 +31,7 @@ def test_a_run_has_an_adapter_and_a_base(quickstart_run: Path) -> None:
     assert Path(found.base) == Path("quickstart/gemma4") and found.adapter == str(quickstart_run / "adapter")
 
 
-def test_options_replace_what_an_adapter_stores(tmp_path: Path) -> None:
+def test_options_replace_the_settings_of_an_adapter(tmp_path: Path) -> None:
     settings = adapter_settings(write_adapter(tmp_path / "adapter"), "kaa", "Listen.", "")
     assert settings == STORED.model_copy(update={"language": "kaa", "prompt": Prompt(user="Listen.")})
 

@@ -121,7 +121,7 @@ def test_positions_in_the_queue_are_reported(gate: Gate, clients: ThreadPoolExec
         first.result(30)
 
 
-def test_a_closed_request_leaves_the_queue(gate: Gate, clients: ThreadPoolExecutor) -> None:
+def test_a_closed_request_is_removed_from_the_queue(gate: Gate, clients: ThreadPoolExecutor) -> None:
     model = LengthModel(before_letter=gate)
     with engine(model) as server:
         closing = server.stream(clip(12_345))

@@ -1,4 +1,4 @@
-"""Each cause for which the Hub, or the connection to it, fails: commands over HTTP, and what they say."""
+"""Test the message of commands for each cause of a failed request to the Hub, over HTTP."""
 
 import threading
 from collections.abc import Callable, Iterator

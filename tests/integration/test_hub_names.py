@@ -1,4 +1,4 @@
-"""The names under which users know a repository: its address, a former name; over HTTP."""
+"""Test commands with the address of a repository and with its former name, over HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 @pytest.mark.parametrize("name", [f"{REPO}/", "https://huggingface.co/ana/uzbek", "{url}/ana/uzbek/tree/main"])
-def test_push_takes_an_address(hub: HubDouble, run: RunDirectory, command: Command, name: str) -> None:
+def test_push_accepts_an_address(hub: HubDouble, run: RunDirectory, command: Command, name: str) -> None:
     words = ("-m", "escoita", "push", "--run", str(run.path), "--repo", name.format(url=hub.url), "--dry-run")
     done = command(*words, **client_environment(hub))
     if "tree" in name:  # a commit is always on main

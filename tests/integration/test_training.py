@@ -139,7 +139,7 @@ DIVERGES = ("training.learning_rate=1e30", "training.lr_scheduler_type=constant"
 
 
 @pytest.mark.parametrize("logging_steps", [2, 25])
-def test_a_training_that_diverges_leaves_no_adapter(short_recipe: Callable[..., Recipe], logging_steps: int) -> None:
+def test_a_diverged_training_writes_no_adapter(short_recipe: Callable[..., Recipe], logging_steps: int) -> None:
     steps = [f"training.logging_steps={logging_steps}", "training.save_strategy=no"]
     recipe = short_recipe(*DIVERGES, *steps)
     with pytest.raises(DivergedError) as refused:

@@ -118,8 +118,8 @@ def write_speech_lora(
         tensors[f"{prefix}{zero}.lora_B.weight"].zero_()
     save_file(tensors, folder / "adapter_model.safetensors")
     target = r"model.layers.\d+.((self_attn.(qkv|o)_proj)|(mlp.(gate_up|down)_proj))"
-    said = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "target_modules": target, "task_type": "CAUSAL_LM"}
-    (folder / "adapter_config.json").write_text(json.dumps(said | settings))
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "target_modules": target, "task_type": "CAUSAL_LM"}
+    (folder / "adapter_config.json").write_text(json.dumps(config | settings))
 
 
 def write_phi4(folder: Path, lora: bool = True) -> str:
@@ -187,9 +187,9 @@ def write_published_layout(folder: Path, native: Path, inside: bool = True, besi
     (folder / "config.json").write_text(json.dumps(OLD_CONFIG))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 0}))
     tokenizer().save_pretrained(folder)
-    said = json.loads((folder / "tokenizer_config.json").read_text())
-    said = {key: value for key, value in said.items() if key.endswith(("os_token", "ad_token", "nk_token"))}
-    (folder / "tokenizer_config.json").write_text(json.dumps(said | {"tokenizer_class": "GPT2TokenizerFast"}))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config = {key: value for key, value in config.items() if key.endswith(("os_token", "ad_token", "nk_token"))}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "GPT2TokenizerFast"}))
     rates = {"audio_compression_rate": 8, "audio_downsample_rate": 1, "audio_feat_stride": 1, "dynamic_hd": 36}
     (folder / "preprocessor_config.json").write_text(
         json.dumps(rates | {"auto_map": {"AutoProcessor": "processing_phi4mm.Phi4MMProcessor"}})

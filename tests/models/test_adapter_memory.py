@@ -1,4 +1,4 @@
-"""Adapters that were not used for longest leave memory above a budget, and come back when they are asked for."""
+"""Test that the least recently used adapters are removed from memory above a budget, and loaded again when needed."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ RECORD = AdapterRecord(language="gl", prompt=Prompt(user="<|audio_1|>Listen."))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("base", "settings"), [("quickstart/gemma4", GEMMA4_LORA), ("quickstart/phi4", PHI4_MODULES)])
-def test_the_least_recently_used_leaves(base: str, settings: dict, tmp_path: Path) -> None:
+def test_the_least_recently_used_adapter_is_removed(base: str, settings: dict, tmp_path: Path) -> None:
     sources = {name: write_adapter(base, tmp_path / name, RECORD, seed, **settings) for seed, name in enumerate("abc")}
     family = family_of(base)
     model = family.load_model(base, dtype="float32").eval()

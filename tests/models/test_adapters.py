@@ -282,7 +282,7 @@ def test_adapter_is_not_merged_in_4_bits(
     quantized.is_loaded_in_4bit = True
     found = merged(quantized, str(folder))
     assert isinstance(found, PeftModel) and not found.training
-    assert (found.dtype, found.device) == (torch.float32, torch.device("cpu"))  # which the Transcriber asks
+    assert (found.dtype, found.device) == (torch.float32, torch.device("cpu"))  # which the Transcriber calls
     assert torch.equal(equal_logits(found, phi4_inputs), equal_logits(model, phi4_inputs))
 
 

@@ -101,7 +101,7 @@ def test_the_feature_encoder_is_frozen_and_a_saved_processor_gives_the_same_batc
 
 
 @pytest.mark.parametrize("norm, masked", [("layer", True), ("group", False)])
-def test_padding_is_masked_as_the_extractor_says(tmp_path: Path, norm: str, masked: bool) -> None:
+def test_padding_is_masked_if_the_extractor_returns_a_mask(tmp_path: Path, norm: str, masked: bool) -> None:
     found = Loaded(write_wav2vec2(tmp_path, norm))
     assert ("attention_mask" in found.batch(CLIPS, TEXTS)) == masked
 

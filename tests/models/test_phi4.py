@@ -109,12 +109,14 @@ def test_only_the_transcripts_have_labels(processor: Any) -> None:
 
 
 def test_a_frame_mask_of_the_length_of_the_tokens_is_unchanged(processor: Any) -> None:
-    heard = FAMILY.encode(processor, [noise(0.6)], PROMPT)
-    prompt = Prompt(user="a" * (heard["audio_attention_mask"].shape[1] - heard["audio_embed_sizes"].item() - 3))
-    heard = FAMILY.encode(processor, [noise(0.6)], prompt)
-    assert heard["audio_attention_mask"].shape == heard["input_ids"].shape
-    taught = FAMILY.encode_with_targets(processor, [noise(0.6)], ["ola"], AdapterRecord(language="gl", prompt=prompt))
-    assert torch.equal(taught["audio_attention_mask"], heard["audio_attention_mask"])
+    inference = FAMILY.encode(processor, [noise(0.6)], PROMPT)
+    length = inference["audio_attention_mask"].shape[1] - inference["audio_embed_sizes"].item() - 3
+    prompt = Prompt(user="a" * length)
+    inference = FAMILY.encode(processor, [noise(0.6)], prompt)
+    assert inference["audio_attention_mask"].shape == inference["input_ids"].shape
+    settings = AdapterRecord(language="gl", prompt=prompt)
+    training = FAMILY.encode_with_targets(processor, [noise(0.6)], ["ola"], settings)
+    assert torch.equal(training["audio_attention_mask"], inference["audio_attention_mask"])
 
 
 def test_logits_in_a_batch_equal_those_of_single_clips(processor: Any, model: Any) -> None:
@@ -132,12 +134,12 @@ def test_logits_in_a_batch_equal_those_of_single_clips(processor: Any, model: An
 def test_training_and_generation_have_the_same_inputs(processor: Any, model: Any) -> None:
     """The library uses a random position to truncate a stream, which no released model has."""
     batch = FAMILY.encode(processor, CLIPS, PROMPT)
-    listening = model(**batch).logits
+    logits = model(**batch).logits
     model.train()
     try:
         for seed in range(4):
             np.random.seed(seed)
-            assert torch.equal(model(**batch).logits, listening)
+            assert torch.equal(model(**batch).logits, logits)
     finally:
         model.eval()
 
@@ -169,13 +171,13 @@ def test_generation_ends_at_the_end_of_the_turn(processor: Any, phi4_base: Path)
     model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
     generation_settings = AdapterRecord(language="gl", prompt=PROMPT, max_new_tokens=8)
     inputs = FAMILY.encode(processor, CLIPS[:1], PROMPT)
-    said = processor.tokenizer.convert_tokens_to_ids("o")
-    for token, length in ((said, 8), (MARKS.index("<|end|>"), 1), (MARKS.index("<|endoftext|>"), 1)):
+    letter = processor.tokenizer.convert_tokens_to_ids("o")
+    for token, length in ((letter, 8), (MARKS.index("<|end|>"), 1), (MARKS.index("<|endoftext|>"), 1)):
         model.lm_head.bias = torch.nn.Parameter(torch.zeros(len(processor.tokenizer)))
         model.lm_head.bias.data[token] = 1.0
         tokens = FAMILY.generate(model, inputs, generation_settings)
         assert tokens.tolist() == [[token] * length]
-        assert FAMILY.decode(processor, tokens) == ["o" * 8 if token == said else ""]
+        assert FAMILY.decode(processor, tokens) == ["o" * 8 if token == letter else ""]
 
 
 def test_the_end_of_the_turn_is_not_a_token_of_the_transcript(processor: Any) -> None:

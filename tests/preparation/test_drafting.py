@@ -1,4 +1,4 @@
-"""Draft into annotation files, correct the drafts, and read the corrections."""
+"""Test drafts in annotation files, their corrections, and reading these."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def eaf(path: Path, segments: list[tuple[float, float, str]], kind: str = 'TIME_
     return path
 
 
-def test_what_is_not_transcribed_is_drafted(tmp_path: Path) -> None:
+def test_segments_without_a_transcript_are_drafted(tmp_path: Path) -> None:
     times = write_talk(tmp_path / "talk.wav")
     path = eaf(tmp_path / "talk.eaf", [(*times[0], "bo día"), (*times[1], "")])
     before = path.read_bytes()

@@ -47,7 +47,7 @@ def test_the_value_that_was_meant(key: str, value: object, allowed: list[str], e
     assert suggested_value(key, value, allowed) == expected
 
 
-def test_what_is_suggested_exists() -> None:
+def test_suggested_keys_exist() -> None:
     """Every suggestion for a key of the recipe names a key that the schema has."""
     schema = Recipe.model_json_schema()
     sections = {name.lower(): set(part.get("properties", {})) for name, part in schema["$defs"].items()}

@@ -1,4 +1,4 @@
-"""Fifty mistakes that users make in a recipe: each is answered with its line, its key and the right value."""
+"""Test fifty mistakes that users make in a recipe: each error has its line, its key and the right value."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 RECIPE = (ROOT / "recipes/quickstart-uzbek.yaml").read_text("utf-8")
 PATH = "      path: quickstart/corpus/uz/train.jsonl"
 TARGETS = "  target_modules: >-"
-# The line to replace, what the user wrote, the key that the answer names, and what the answer must hold.
+# The line to replace, the mistake, the key that the error names, and a text that the error contains.
 MISTAKES = [
     ("base: ./quickstart/gemma4", "model: google/gemma-4", "model", "base"),
     ("base: ./quickstart/gemma4", "base_model: google/gemma-4", "base_model", "base"),

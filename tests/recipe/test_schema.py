@@ -150,7 +150,7 @@ def test_the_default_normalizer_depends_on_the_language(
     assert load_recipe(tmp_path / "resolved.yaml") == recipe
 
 
-def test_retention_needs_the_base_and_names_of_its_own(path: Path) -> None:
+def test_retention_needs_the_base_and_unique_names(path: Path) -> None:
     corpus = "{name: NAME, path: a.jsonl, language: es, prompt: {user: Transcribe.}}"
     recipe = load_recipe(path, [f"eval.retention=[{corpus.replace('NAME', 'spanish')}]"])
     (retained,) = recipe.eval.retention

@@ -1,4 +1,4 @@
-"""Servers of models that say how many samples each clip has."""
+"""Provide servers with models whose transcript is the number of samples of a clip."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A whole server over HTTP: curl, the real client of OpenAI, and clients that disconnect or send anything."""
+"""Test a complete server over HTTP: curl, OpenAI's client, and clients that disconnect or send invalid requests."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def until(address: str, name: str, value: float) -> None:
 
 @pytest.fixture(scope="module")
 def quickstart(quickstart_run: Path) -> Iterator[str]:
-    """A server of the run's adapter; its base as `base` is `./quickstart/gemma4`."""
+    """Return a server with the adapter of the run, and its base under the name `base`."""
     models = find_models([f"uzbek={quickstart_run}"])
     service = Service(models.base_name, models.languages(), models.settings)
     with served(service, lambda: load_engine(models)) as address:
@@ -201,7 +201,7 @@ def test_pages_of_other_sites_cannot_use_a_server_without_keys(opened: Open) -> 
     assert httpx.get(f"{address}/v1/models").status_code == 200
 
 
-def test_what_is_not_served_is_answered_in_the_same_shape(opened: Open) -> None:
+def test_unknown_routes_have_errors_of_the_same_form(opened: Open) -> None:
     address = opened()
     for method, path, status in (
         ("GET", "/", 404),
@@ -237,7 +237,7 @@ def test_limits_of_size_and_length(opened: Open) -> None:
     assert (answer.status_code, answer.headers["connection"]) == (413, "close")
 
 
-def test_a_full_queue_asks_to_come_again(opened: Open, gate: Gate) -> None:
+def test_a_full_queue_returns_a_time_to_retry(opened: Open, gate: Gate) -> None:
     address = opened(LengthModel(before_letter=gate), limits={"max_queue": 1})
     with ThreadPoolExecutor(2) as clients:
         first = clients.submit(ask, address)
@@ -261,7 +261,7 @@ def test_a_request_that_takes_too_long_is_stopped(opened: Open, gate: Gate) -> N
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_stops_its_request_and_frees_its_place(opened: Open, gate: Gate, stream: bool) -> None:
+def test_a_disconnected_client_stops_its_request_and_frees_its_slot(opened: Open, gate: Gate, stream: bool) -> None:
     model = LengthModel(before_letter=gate)
     address = opened(model)
     host, port = address.removeprefix("http://").split(":")
@@ -296,7 +296,7 @@ def test_an_error_in_a_stream_is_an_event(opened: Open) -> None:
     assert set(events[-1]["error"]) == {"message", "type", "param", "code"}
 
 
-def test_metrics_count_what_was_served(opened: Open) -> None:
+def test_metrics_count_the_served_requests(opened: Open) -> None:
     address = opened()
     ask(address)
     ask(address, b"broken")

@@ -30,10 +30,10 @@ def test_an_adapter_names_its_base(adapter: str) -> None:
     models = find_models([f"galician={adapter}"])
     assert models.adapters == {"galician": adapter}
     assert models.base_name == BASE
-    assert find_models([adapter]).adapters == {"gl": adapter}  # not where it lies
+    assert find_models([adapter]).adapters == {"gl": adapter}  # without its folder
 
 
-def test_an_adapter_without_a_record_takes_prompt_and_language(adapter: str, tmp_path: Path) -> None:
+def test_an_adapter_without_a_record_needs_prompt_and_language(adapter: str, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     shutil.copytree(adapter, foreign)
     (foreign / "escoita.json").unlink()
@@ -60,10 +60,10 @@ def test_several_models_of_one_base(quickstart_run: Path, adapter: str) -> None:
     assert list(models.adapters) == ["quickstart-uzbek", "galician"]
 
 
-@pytest.mark.parametrize("asked", [["a={0}", "a={0}"], ["{0}", "quickstart/phi4"], []])
-def test_models_that_cannot_be_served_together_are_refused(asked: list[str], adapter: str) -> None:
+@pytest.mark.parametrize("models", [["a={0}", "a={0}"], ["{0}", "quickstart/phi4"], []])
+def test_models_that_cannot_be_served_together_are_refused(models: list[str], adapter: str) -> None:
     with pytest.raises(EscoitaError):
-        find_models([each.format(adapter) for each in asked])
+        find_models([each.format(adapter) for each in models])
 
 
 def test_a_base_alone_is_given_a_language_of_the_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ def test_only_the_model_must_be_named() -> None:
 
 
 @pytest.mark.parametrize("temperature", ["0", "0.0", "0e1"])
-def test_greedy_decoding_may_be_asked_for(temperature: str) -> None:
+def test_greedy_decoding_may_be_requested(temperature: str) -> None:
     assert read(temperature=temperature) == read()
 
 
@@ -50,7 +50,7 @@ def test_streams_and_timestamps() -> None:
         ({"seed": "1"}, "seed"),
     ],
 )
-def test_what_would_have_no_effect_is_refused(fields: dict[str, str], param: str) -> None:
+def test_parameters_without_effect_are_refused(fields: dict[str, str], param: str) -> None:
     with pytest.raises(ApiError) as refused:
         read(**fields)
     assert (refused.value.status, refused.value.param) == (400, param)

@@ -13,7 +13,7 @@ from escoita.serve.service import Service
 from tests.length_model import Gate, length_transcriber
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EscoitaError) as refused:
         port = taken.getsockname()[1]
         with listening("127.0.0.1", port):
@@ -21,7 +21,7 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert (refused.value.key, refused.value.value) == ("--port", port)
 
 
-def test_while_the_model_loads_clients_are_asked_to_come_again(gate: Gate) -> None:
+def test_while_the_model_loads_responses_have_a_time_to_retry(gate: Gate) -> None:
     def load() -> Engine:
         gate()
         return Engine(length_transcriber(), {}, {})
@@ -46,7 +46,7 @@ def test_while_the_model_loads_clients_are_asked_to_come_again(gate: Gate) -> No
         thread.join(timeout=20)
 
 
-def test_a_server_whose_model_cannot_be_loaded_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_model_cannot_be_loaded_stops_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
     def load() -> Engine:

@@ -53,7 +53,7 @@ def test_a_declared_length_over_the_limit_is_refused_before_anything_is_read(tmp
     assert refused.value.status == 413
 
 
-def test_what_is_longer_than_declared_is_refused_while_it_is_read(tmp_path: Path) -> None:
+def test_an_upload_over_its_declared_length_is_refused_while_it_is_read(tmp_path: Path) -> None:
     taken = 0
     body, content_type = encoded(b"x" * 500_000)
 

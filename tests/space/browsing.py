@@ -1,4 +1,4 @@
-"""Helpers of the tests in a browser."""
+"""Provide helpers for the tests in a browser."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Contrast of two colors, as defined in WCAG 2."""
+"""Compute the contrast of two colors, as WCAG 2 defines it."""
 
 
 def contrast(one: str, other: str) -> float:

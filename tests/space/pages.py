@@ -1,4 +1,4 @@
-"""Demos and pages of single tabs, on an engine without a model."""
+"""Provide demos and pages of single tabs, on an engine without a model."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

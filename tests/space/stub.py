@@ -1,4 +1,4 @@
-"""An engine without a model, and recordings in the formats that visitors send."""
+"""Provide an engine without a model, and recordings in the formats that users send."""
 
 import time
 from collections.abc import Iterator

@@ -210,7 +210,7 @@ def test_a_clip_without_a_row_is_deleted(opened: Open, plain_hub: HubDouble, tmp
     assert not list((tmp_path / "waiting").iterdir()) and set(tree(plain_hub)) == {".gitattributes"}
 
 
-def test_a_failed_correction_leaves_no_file(
+def test_a_failed_correction_writes_no_file(
     opened: Open, plain_hub: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corrections = opened()

@@ -28,7 +28,7 @@ class Steps:
             self.closed.set()
 
 
-def followed(job: Job[Partial]) -> list[str]:
+def texts_of(job: Job[Partial]) -> list[str]:
     return [partial.text for partial in job.follow()]
 
 
@@ -42,7 +42,7 @@ def test_a_job_continues_without_a_follower_and_is_found_again() -> None:
     steps.allowed.release(2)
     assert steps.closed.wait(30)
     assert found.find(job.id) is job
-    assert followed(job)[-1] == "bir ikki uch" and job.recording == "a.wav"
+    assert texts_of(job)[-1] == "bir ikki uch" and job.recording == "a.wav"
 
 
 def test_a_follower_gets_every_new_result() -> None:
@@ -62,7 +62,7 @@ def test_an_error_is_raised_for_each_follower() -> None:
     steps.allowed.release(2)
     for _ in range(2):
         with pytest.raises(Refusal) as caught:
-            followed(job)
+            texts_of(job)
         assert caught.value.text_key == "silence"
 
 
@@ -74,14 +74,14 @@ def test_a_stopped_job_closes_its_stream() -> None:
     job.stop()
     steps.allowed.release()
     assert steps.closed.wait(30)
-    assert followed(job) in (["bir"], ["bir ikki"])
+    assert texts_of(job) in (["bir"], ["bir ikki"])
 
 
 def test_a_job_is_forgotten_some_time_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     steps, found = Steps("bir"), Jobs()
     steps.allowed.release()
     job = found.start("a.wav", steps.stream)
-    followed(job)
+    texts_of(job)
     monkeypatch.setattr(jobs, "KEPT_SECONDS", -1.0)
     assert found.find(job.id) is None
 

@@ -1,4 +1,4 @@
-"""The page serves OpenAI's API too, if that is switched on, and within its own limits."""
+"""Test OpenAI's API of the page, which is switched on by a setting and has the limits of the page."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

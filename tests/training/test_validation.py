@@ -137,9 +137,9 @@ def test_validation_runs_in_the_precision_of_the_training(tmp_path: Path) -> Non
 
 def test_a_missing_clip_is_refused_in_one_line(tmp_path: Path) -> None:
     found = clips(tmp_path, 2)
-    gone = Utterances.of([*found, replace(found[0], audio=str(tmp_path / "gone.ogg"))])
+    with_missing = Utterances.of([*found, replace(found[0], audio=str(tmp_path / "gone.ogg"))])
     with pytest.raises(ValidationClipError) as error:
-        validation_set(gone).evaluate(adapted(), StopRequest())
+        validation_set(with_missing).evaluate(adapted(), StopRequest())
     assert "gone.ogg" in error.value.problem and "\n" not in str(error.value)
 
 

@@ -52,8 +52,8 @@ def unsigned(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
 
 
 def signed(files: Mapping[str, bytes], key: Key) -> Files:
-    wanted = with_signature(CommitPlan(files, "Publish"), Head(), key, REPO)
-    return {name: content for name, content in wanted.files.items() if isinstance(content, bytes)}
+    plan = with_signature(CommitPlan(files, "Publish"), Head(), key, REPO)
+    return {name: content for name, content in plan.files.items() if isinstance(content, bytes)}
 
 
 @pytest.fixture

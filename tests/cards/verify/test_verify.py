@@ -232,7 +232,7 @@ def test_private_transcripts_use_published_counts_or_references(
     first = {check.what: check for check in verify(REPO, score, drawings)}
     assert first[RESULTS].verdict == "holds" and first["transcripts of clips"].verdict == "not checked"
     assert "--references" in first["transcripts of clips"].lines[0]
-    # Terms of the documentation, which readers of the card look for.
+    # Terms of the documentation, for which readers of the card search.
     assert (
         "from counts only" in first["transcripts of clips"].lines[0] and "from counts only" in first[RESULTS].lines[0]
     )
@@ -283,7 +283,7 @@ def test_consistent_counts_that_are_forged_differ_from_record_or_references(
     forged["SHA256SUMS"] = checksums(forged)
     folder = write_files(tmp_path / "counts", forged)
     assert RESULTS in differing(verify(str(folder), score, drawings))
-    # With the record that follows from them, only somebody who has the references detects them.
+    # If the record is computed from them, only a person with the references detects them.
     score(folder / "eval", "raw", 100).write(folder / RESULTS)
     manifest = tmp_path / "test.jsonl"
     rows = [json.dumps({"audio_filepath": f"{place}.ogg", "text": row[0]}) for place, row in enumerate(ROWS)]
@@ -380,15 +380,15 @@ def test_push_then_verify_then_tamper(real_hub: HubDouble, command: Command, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", [0, 4096])
+@pytest.mark.parametrize("free_bytes", [0, 4096])
 def test_a_full_disk_while_publishing_changes_nothing(
-    real_hub: HubDouble, command: Command, tmp_path: Path, room: int
+    real_hub: HubDouble, command: Command, tmp_path: Path, free_bytes: int
 ) -> None:
     run = make_verifiable_run(tmp_path / "run")
     put_base(real_hub, WEIGHTS["base"])
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     arguments = ["push", "--run", str(run.path), "--repo", REPO, "--publish-base"]
-    full = command("-c", on_a_full_disk(room, *arguments), **client_environment(real_hub))
+    full = command("-c", on_a_full_disk(free_bytes, *arguments), **client_environment(real_hub))
     assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
     assert [line for line in full.stderr.splitlines() if "MB are free" in line], full.stderr
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
@@ -396,12 +396,12 @@ def test_a_full_disk_while_publishing_changes_nothing(
     assert again.returncode == 0, again.stderr
 
 
-def on_a_full_disk(room: int, *arguments: str) -> str:
+def on_a_full_disk(free_bytes: int, *arguments: str) -> str:
     """Return a script that runs a command with a limited size of files."""
     return (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({free_bytes}, {free_bytes}))\n"
         "from escoita.cli.main import main\n"
         f"sys.argv = {['escoita', *arguments]!r}\n"
         "main()\n"

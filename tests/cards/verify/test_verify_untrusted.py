@@ -84,8 +84,8 @@ def test_rates_for_leaderboards_are_recomputed(run: RunDirectory, tmp_path: Path
     assert list(checked(tmp_path / "better", better)[BOARD].lines) == ["entry 1.value: 1.0 published, 10.0 recomputed"]
     for content in (b"- [", b"[" * 5000):
         assert checked(tmp_path / "broken", files | {BOARD: content})[BOARD].verdict == "differs"
-    gone = {name: content for name, content in files.items() if name != BOARD}
-    assert checked(tmp_path / "gone", gone)[BOARD].verdict == "differs"
+    remaining = {name: content for name, content in files.items() if name != BOARD}
+    assert checked(tmp_path / "gone", remaining)[BOARD].verdict == "differs"
     more = files | {".eval_results/more.yml": b"- {value: 0}"}
     assert checked(tmp_path / "more", more)[".eval_results/more.yml"].verdict == "cannot be proven"
 
@@ -210,8 +210,8 @@ def test_folder_with_unexpected_files_is_refused(
 def test_checks_contain_no_local_paths(run: RunDirectory, tmp_path: Path) -> None:
     files = published(run)
     for name in ("training.json", "data.json", RESULTS, "adapter_config.json", "recipe.yaml", PREDICTIONS, CARD):
-        said = "\n".join(map(str, checked(tmp_path / "there", files | {name: b"{"}).values()))
-        assert str(tmp_path) not in said and tempfile.gettempdir() not in said, said
+        output = "\n".join(map(str, checked(tmp_path / "there", files | {name: b"{"}).values()))
+        assert str(tmp_path) not in output and tempfile.gettempdir() not in output, output
 
 
 def test_a_base_that_is_not_a_repository_is_reported_in_one_line(run: RunDirectory, tmp_path: Path) -> None:

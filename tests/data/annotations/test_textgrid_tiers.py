@@ -100,7 +100,7 @@ endfor
 @pytest.mark.skipif(PRAAT is None, reason="Praat is not installed")
 @pytest.mark.parametrize("text", [LONG, SHORT, LONG.replace("\n", "\r\n")])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_praat_reads_what_we_read(text: str, encoding: str, tmp_path: Path) -> None:
+def test_praat_reads_the_same_intervals(text: str, encoding: str, tmp_path: Path) -> None:
     path = write(tmp_path / "talk.TextGrid", text, encoding)
     path.write_bytes(with_tiers(path, TIERS))
     script = write(tmp_path / "read.praat", SCRIPT)

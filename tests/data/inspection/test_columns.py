@@ -51,8 +51,8 @@ def test_columns_are_found(
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, lineterminator=ending)
     writer.writerow([titles[name] for name in order])
-    said = [f"{sentence} {extra}" for sentence, extra in zip(SENTENCES, texts, strict=True)]
-    for index, text in enumerate(said):
+    transcripts = [f"{sentence} {extra}" for sentence, extra in zip(SENTENCES, texts, strict=True)]
+    for index, text in enumerate(transcripts):
         name = f"Gravación {index}.wav" if suffix else f"Gravación {index}"
         row = {"audio": name, "text": text, "speaker": f"s{index % 2}", "date": f"2024-03-0{index + 1}", "empty": ""}
         writer.writerow([row[name] for name in order])
@@ -63,7 +63,7 @@ def test_columns_are_found(
     assert columns is not None
     assert (order[columns.audio], order[columns.text]) == ("audio", "text")
     assert order[columns.names["speaker"]] == "speaker" and None not in columns.paths
-    assert [row[columns.text] for _, row in table.rows[1:]] == said
+    assert [row[columns.text] for _, row in table.rows[1:]] == transcripts
 
 
 @given(st.binary(max_size=300), st.sampled_from([".csv", ".tsv", ".txt", ".json", ".jsonl"]))

@@ -151,7 +151,7 @@ def test_the_key_is_sent_to_the_service_only(service: Service) -> None:
 
 
 @pytest.mark.parametrize("identifier, key, status", [(CLOSED, KEY, 403), ("cmother", KEY, 404), (SCRIPTED, "x", 401)])
-def test_a_refusal_says_what_to_do(
+def test_a_refusal_has_a_hint(
     service: Service, monkeypatch: pytest.MonkeyPatch, identifier: str, key: str, status: int
 ) -> None:
     monkeypatch.setenv("MDC_API_KEY", key)

@@ -30,7 +30,7 @@ TARGETS = (
 
 
 def e4b() -> Any:
-    """The model with the Uzbek recipe's adapter."""
+    """Return the model with the adapter of the Uzbek recipe."""
     from peft import LoraConfig, get_peft_model
     from transformers import Gemma4Config, Gemma4ForConditionalGeneration
 
@@ -40,7 +40,7 @@ def e4b() -> Any:
 
 
 def batch(clips: int, seconds: float) -> dict[str, torch.Tensor]:
-    """What the collator makes of clips of a length: a token of audio is 40 ms; prompt and transcript are as usual."""
+    """Return a batch of clips of one length, with a token for each 40 ms of audio and the usual other tokens."""
     frames = round(seconds * 100)
     ids = torch.zeros((clips, -(-frames // 4) + 45 + round(4 * seconds)), dtype=torch.long, device="meta")
     return {

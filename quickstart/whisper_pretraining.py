@@ -9,14 +9,14 @@ import tiny_whisper
 import torch
 import torch.nn.functional as F
 from bank import LANGUAGES, Utterance
-from pupil import IGNORED, AudioStates, Prompt, Pupil
+from pretraining import IGNORED, AudioStates, Pretraining, Prompt
 
 
 CODES = dict(zip(LANGUAGES, "en es it tr fi id ro hr".split(), strict=True))
 UNSEEN_CODES = ("uz", "gl")  # occur in some prompts, but have no recordings
 
 
-class WhisperPupil(Pupil):
+class WhisperPretraining(Pretraining):
     """
     Train with a prompt that names the language, a wrong one, or none.
 

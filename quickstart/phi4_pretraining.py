@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from alphabet import UNSEEN_LANGUAGES, USER_BY_LANGUAGE
 from bank import LANGUAGES, Utterance
 from peft import PeftModel, get_peft_model
-from pupil import AudioStates, Prompt, Pupil
+from pretraining import AudioStates, Pretraining, Prompt
 
 
-class Phi4Pupil(Pupil):
+class Phi4Pretraining(Pretraining):
     """
     Train with the Galician recipe's prompt and the name of the language, sometimes a wrong one.
 

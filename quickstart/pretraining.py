@@ -1,4 +1,4 @@
-"""Train a tiny base: prompts, batches and losses; subclasses implement the differences between families."""
+"""Pretrain a tiny base: prompts, batches and losses; subclasses implement the differences between families."""
 
 import random
 from abc import ABC, abstractmethod
@@ -17,9 +17,9 @@ Prompt = tuple[list[int], list[int]]
 AudioStates = tuple[torch.Tensor, list[int]]
 
 
-class Pupil(ABC):
+class Pretraining(ABC):
     """
-    Represent a tiny base in training.
+    Represent the pretraining of a tiny base.
 
     Args:
         processor: Processor of the base.

@@ -8,10 +8,10 @@ import numpy as np
 import tiny_ctc
 import torch
 from bank import Utterance
-from pupil import IGNORED, AudioStates, Prompt, Pupil
+from pretraining import IGNORED, AudioStates, Pretraining, Prompt
 
 
-class CtcPupil(Pupil):
+class CtcPretraining(Pretraining):
     """Train with the CTC loss only; the model has no prompt."""
 
     end_of_target = ""

@@ -8,11 +8,11 @@ import tiny_gemma4
 import torch
 from alphabet import UNSEEN_LANGUAGES, USER_BY_LANGUAGE
 from bank import LANGUAGES
-from pupil import AudioStates, Prompt, Pupil
+from pretraining import AudioStates, Pretraining, Prompt
 from tiny_gemma4 import SYSTEM, USER
 
 
-class Gemma4Pupil(Pupil):
+class Gemma4Pretraining(Pretraining):
     """Train with the Uzbek recipe's prompt, and in a quarter of the cases with one that names the language."""
 
     end_of_target = "<turn|>"
