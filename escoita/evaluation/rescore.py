@@ -4,11 +4,11 @@ from pathlib import Path
 
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.counts import warn_of_marks
+from escoita.evaluation.counts import warn_of_characters, warn_of_marks
 from escoita.evaluation.prediction_folder import read_folder
 from escoita.evaluation.report.render import report_run, write_report
 from escoita.metrics.normalizers import NORMALIZERS
-from escoita.records.evaluation import EvaluationRecord, Metric, Scoring
+from escoita.records.evaluation import PROBES, EvaluationRecord, Metric, Scoring
 from escoita.run_directory import RunDirectory
 
 
@@ -88,10 +88,15 @@ def rescored(
         systems,
         primary=primary or before.primary,
     )
+    references = {
+        corpus.name: corpus.clips["reference"].to_pylist()
+        for corpus in read_folder(folder, corpora, systems)[1]
+        if corpus.counts is None and corpus.name != PROBES
+    }
     if record.normalizer == "basic":
-        for corpus in read_folder(folder, corpora, systems)[1]:
-            if corpus.counts is None:
-                warn_of_marks(corpus.name, corpus.clips["reference"].to_pylist())
+        for name, texts in references.items():
+            warn_of_marks(name, texts)
+    warn_of_characters(record, references)
     return record.model_copy(update={"rescored": None if _settings_of(record) == first else first})
 
 
