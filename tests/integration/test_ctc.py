@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoModel
 
 from escoita.audio.loading import read_audio
 from escoita.cards.build import write_card
@@ -159,6 +160,13 @@ def test_lora_trains_the_encoder_and_saves_the_head(make: Make, name: str) -> No
     assert set(saved) == {"lm_head", *(["adapter_layer"] if name == "mms" else [])}
     transcriber = Transcriber.load(recipe.base, str(adapter))
     assert transcriber.model.lm_head.out_features == len(tokens)
+
+
+def test_a_base_in_half_precision_is_trained_in_float32(make: Make) -> None:
+    recipe = make("wav2vec2-bert", TWO_STEPS, modules("wav2vec2-bert"), dtype="float32")
+    AutoModel.from_pretrained(recipe.base, dtype="bfloat16").save_pretrained(recipe.base)
+    record = train(recipe)
+    assert record is not None and record.steps == 2
 
 
 def test_the_card_of_mms_states_its_license(make: Make) -> None:
