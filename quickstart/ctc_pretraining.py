@@ -60,9 +60,12 @@ class CtcPretraining(Pretraining):
         raise NotImplementedError("the model has no decoder")
 
     def loss(self, utterances: list[Utterance], warm_up: bool) -> torch.Tensor:
-        """Return the CTC loss for each letter of a clip."""
+        """Return the CTC loss for each letter of a clip; the masks of the configuration are for fine-tuning only."""
         batch, targets = self.batch(utterances, train=True)
-        return self.model(**batch).loss / sum(map(len, targets))
+        self.model.config.apply_spec_augment = False
+        loss = self.model(**batch).loss / sum(map(len, targets))
+        self.model.config.apply_spec_augment = True
+        return loss
 
     @torch.no_grad()
     def error_rates(self, utterances: list[Utterance]) -> tuple[float, float]:

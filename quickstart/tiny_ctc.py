@@ -63,7 +63,12 @@ def build_model(processor: Wav2Vec2BertProcessor, hidden: int = 96, seed: int = 
         conformer_conv_dropout=0.0,
         final_dropout=0.0,
         layerdrop=0.0,
-        apply_spec_augment=False,
+        # For fine-tuning, as 800 clips of few voices are soon known: masks of 5 inputs (100 ms), and of 8 features.
+        apply_spec_augment=True,
+        mask_time_prob=0.1,
+        mask_time_length=5,
+        mask_feature_prob=0.1,
+        mask_feature_length=8,
         ctc_zero_infinity=True,
     )
     torch.manual_seed(seed)

@@ -16,8 +16,9 @@ from escoita.evaluation.predictions import counts_path, hashed, parquet
 from escoita.metrics.error_types import FAULTS, find_faults
 from escoita.metrics.normalizers import UNNORMALIZED, mark_changes, normalizer, word_changes
 from escoita.metrics.wer import character_edits, word_edits
+from escoita.models.ctc_vocabulary import training_text, unknown_characters, unknown_line
 from escoita.recipe.schema import Corpus, Name
-from escoita.records.evaluation import METRICS, Slice
+from escoita.records.evaluation import METRICS, EvaluationRecord, Slice
 from escoita.records.training import RecordModel
 from escoita.utils.files import write_atomically
 from escoita.utils.limits import TRANSCRIPT_CHARACTERS
@@ -176,6 +177,30 @@ def warn_of_marks(corpus: str, references: Iterable[str]) -> None:
     """Print how many words of a corpus the normalizer `basic` splits at combining marks, if there are any."""
     if (marks := mark_changes(references)).words:
         say(f"{corpus}: {marks}; use --normalizer unicode")
+
+
+def warn_of_characters(record: EvaluationRecord, references: Mapping[str, Iterable[str]]) -> None:
+    """
+    Print the characters of the references that the vocabulary of a CTC model lacks, so that it cannot write them.
+
+    A character that the normalizer changes into one of the vocabulary, such as a capital letter, is not counted.
+
+    Args:
+        record ([`~escoita.records.evaluation.EvaluationRecord`]): The evaluation, with systems and normalizer.
+        references (`Mapping[str, Iterable[str]]`): The references of each corpus, by name.
+    """
+    for corpus, texts in references.items():
+        normalize = training_text(normalizer(record.retention_normalizers.get(corpus, record.normalizer)))
+        normalized = [normalize(text) for text in texts]
+        total = sum(len(text.replace(" ", "")) for text in normalized)
+        for system in record.systems:
+            if system.characters is None:
+                continue
+            written = {*system.characters, *normalize(system.characters), *map(normalize, system.characters)}
+            lacking = unknown_characters(normalized, written)
+            if lacking:
+                share = f"{sum(lacking.values()) / total:.1%} of the characters of the references"
+                say(f"{corpus}, {system.name}: {unknown_line(lacking, 'which its vocabulary lacks')} ({share})")
 
 
 def write_counts(

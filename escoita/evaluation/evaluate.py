@@ -17,7 +17,7 @@ from escoita.data.report import write_survey
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
 from escoita.evaluation.compare import copy_earlier_predictions
-from escoita.evaluation.counts import warn_of_marks, write_counts
+from escoita.evaluation.counts import warn_of_characters, warn_of_marks, write_counts
 from escoita.evaluation.predict import JOURNAL, resolve_bases, transcribe_all
 from escoita.evaluation.predictions import predictions_path
 from escoita.evaluation.report.render import write_report
@@ -321,7 +321,7 @@ def score_predictions(setup: Setup) -> EvaluationRecord:
                 warn_of_marks(name, test.clips.each("text"))
         language = setup.systems[0].generation_settings.language
         primary = primary_metric(settings.primary, language)
-        return score(
+        record = score(
             out,
             settings.normalizer,
             settings.resamples,
@@ -329,6 +329,9 @@ def score_predictions(setup: Setup) -> EvaluationRecord:
             primary=primary,
             retention_normalizers=normalizers,
         )
+        corpora = {name: test.clips.each("text") for name, test in setup.tests.items() if name != PROBES}
+        warn_of_characters(record, corpora)
+        return record
 
     return main_only(compute, setup.state)
 

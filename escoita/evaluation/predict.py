@@ -322,6 +322,7 @@ def _system(spec: SystemSpec, transcriber: Transcriber, base_sha256: str, proces
         dtype=str(transcriber.model.dtype).removeprefix("torch."),
         peak_memory_bytes=0,
         decoding=decoding_of(transcriber),
+        characters=transcriber.family.characters(transcriber.processor, spec.generation_settings.language),
     )
 
 

@@ -103,7 +103,8 @@ def conditions_text(system: System) -> str:
         "none": "not given a language",
     }
     longest = f"at most {decoding.segment_seconds:g} s at once" if decoding.segment_seconds else ""
-    return "; ".join(filter(None, (sources.get(decoding.language or ""), longest, detector_text(system))))
+    written = f"writes {len(system.characters)} different characters" if system.characters else ""
+    return "; ".join(filter(None, (sources.get(decoding.language or ""), longest, detector_text(system), written)))
 
 
 def detector_text(system: System) -> str:

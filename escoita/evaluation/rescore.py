@@ -4,11 +4,11 @@ from pathlib import Path
 
 from escoita.errors import EscoitaError
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.counts import warn_of_marks
+from escoita.evaluation.counts import warn_of_characters, warn_of_marks
 from escoita.evaluation.prediction_folder import read_folder
 from escoita.evaluation.report.render import report_run, write_report
 from escoita.metrics.normalizers import NORMALIZERS
-from escoita.records.evaluation import EvaluationRecord, Metric, Scoring
+from escoita.records.evaluation import PROBES, EvaluationRecord, Metric, Scoring
 from escoita.run_directory import RunDirectory
 
 
@@ -89,11 +89,15 @@ def rescored(
         primary=primary or before.primary,
         retention_normalizers=before.retention_normalizers,
     )
-    basic = [name for name in corpora if record.retention_normalizers.get(name, record.normalizer) == "basic"]
-    if basic:
-        for corpus in read_folder(folder, basic, systems)[1]:
-            if corpus.counts is None:
-                warn_of_marks(corpus.name, corpus.clips["reference"].to_pylist())
+    references = {
+        corpus.name: corpus.clips["reference"].to_pylist()
+        for corpus in read_folder(folder, corpora, systems)[1]
+        if corpus.counts is None and corpus.name != PROBES
+    }
+    for name, texts in references.items():
+        if record.retention_normalizers.get(name, record.normalizer) == "basic":
+            warn_of_marks(name, texts)
+    warn_of_characters(record, references)
     return record.model_copy(update={"rescored": None if _settings_of(record) == first else first})
 
 

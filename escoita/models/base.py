@@ -132,6 +132,16 @@ class Family(ABC):
             problem = f"the processor cannot be loaded ({type(error).__name__}: {reason})"
             raise EscoitaError(problem, path=source) from error
 
+    def characters(self, processor: Any, language: str) -> str | None:
+        """
+        Return all characters that the model can write, in the order of their code points; `None` if it can write any.
+
+        Args:
+            processor (`ProcessorMixin`): The processor, that of an adapter if the adapter has its own vocabulary.
+            language (`str`): The tag of the language of the clips.
+        """
+        return None
+
     def read_processor(self, source: str, revision: str | None = None) -> Any:
         """Create the processor from the files of a folder or repository."""
         from transformers import AutoProcessor

@@ -64,6 +64,15 @@ class CtcFamily(Family):
         load_language_adapter(model, code)
         tokenizer.set_target_lang(code)
 
+    def characters(self, processor: Any, language: str) -> str:
+        """Return the characters of the vocabulary, or of that of the language if each has its own."""
+        tokenizer = processor.tokenizer
+        tokens = tokenizer.get_vocab()
+        if code := matching(language, languages_of(processor)):
+            tokens = tokenizer.vocab[code]
+        written = set(tokens) - {*tokenizer.all_special_tokens, tokenizer.word_delimiter_token}
+        return "".join(sorted({character for token in written for character in token}))
+
     def unsupported(self, processor: Any, languages: Collection[str]) -> list[str]:
         """Return the languages without letters and an adapter; a model with a single vocabulary has none."""
         known = languages_of(processor)

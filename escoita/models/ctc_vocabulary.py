@@ -74,13 +74,19 @@ def unknown_characters(texts: Iterable[str], known: Iterable[str]) -> dict[str, 
     return {each: found[each] for each in sorted(lacking, key=lambda each: (-found[each], each))}
 
 
-def unknown_line(characters: Mapping[str, int]) -> str:
-    """Return a sentence about [`unknown_characters`]; empty if there are none."""
+def unknown_line(characters: Mapping[str, int], reason: str = "which no training transcript has") -> str:
+    """
+    Return a sentence about [`unknown_characters`]; empty if there are none.
+
+    Args:
+        characters (`Mapping[str, int]`): The characters and their counts.
+        reason (`str`, *optional*): The reason why the model cannot write them, as a relative clause.
+    """
     if not characters:
         return ""
     shown = ", ".join(f"{each!r} ×{count:,}" for each, count in list(characters.items())[:10])
     more = f" and {len(characters) - 10} more" if len(characters) > 10 else ""
-    return f"the model cannot write {len(characters)} characters, which no training transcript has: {shown}{more}"
+    return f"the model cannot write {len(characters)} characters, {reason}: {shown}{more}"
 
 
 def tokenizer_of(tokens: Mapping[str, int]) -> Any:

@@ -390,6 +390,8 @@ class System(RecordModel):
         decoding ([`Decoding`]): The settings of decoding.
         speech_detector (`str`, *optional*): The method that found the speech in recordings over the limit of the
             model, `silero` or `energy`; `None` if there were none, for a server, and in records of escoita 0.1.0.
+        characters (`str`, *optional*): All characters that a model with a CTC head can write, under no normalizer;
+            `None` for other models, and in records of escoita 0.1.0.
         evaluated (`str`, *optional*): The day on which the last corpus was transcribed, in UTC, as ISO 8601 writes it;
             absent in records of 0.1.0.
     """
@@ -410,13 +412,14 @@ class System(RecordModel):
     endpoint: EndpointModel | None = None
     decoding: Decoding = Decoding()
     speech_detector: SpeechDetector | None = None
+    characters: str | None = Field(None, max_length=20_000)
     evaluated: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
 
     @model_serializer(mode="wrap")
     def _omit_missing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out fields without a value, so that older records stay the same."""
         written: dict[str, Any] = serialize(self)
-        for name in ("endpoint", "speech_detector", "evaluated"):
+        for name in ("endpoint", "speech_detector", "characters", "evaluated"):
             if getattr(self, name) is None:
                 written.pop(name, None)
         return written

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from escoita.data.rows import Utterances
 from escoita.errors import RecordError
 from escoita.evaluation.aggregate import score
-from escoita.evaluation.counts import MOST_VALUES, By, slices, write_counts
+from escoita.evaluation.counts import MOST_VALUES, By, slices, warn_of_characters, write_counts
 from escoita.evaluation.errors import HashedReferencesError, OtherPredictionsError
 from escoita.evaluation.predictions import (
     Provenance,
@@ -28,7 +28,7 @@ from escoita.recipe.schema import Corpus, Recipe
 from escoita.records.evaluation import EvaluationRecord, Slice
 from escoita.records.transcript import Transcript
 from escoita.run_directory import RunDirectory
-from tests.cards.samples import recipe
+from tests.cards.samples import evaluation, recipe
 from tests.evaluation.samples import Row, clip, system, write_rows
 
 
@@ -184,6 +184,26 @@ def test_the_report_writes_the_counts_of_newly_withheld_references(tmp_path: Pat
     before = score(run.eval, "uzbek", 5)
     publish(run.eval)
     assert score(run.eval, "uzbek", 5) == before
+
+
+@pytest.mark.parametrize(
+    "characters, normalizer, expected",
+    [
+        (None, "basic", None),
+        ("aekst", "basic", None),
+        ("AEKST", "basic", None),  # the capital letters are normalized
+        ("aekst", "raw", ("2 characters", "'K' ×1", "14.3%")),
+        ("aeks", "basic", ("1 characters", "'t' ×4", "28.6%")),
+    ],
+)
+def test_characters_that_a_vocabulary_lacks_are_printed(
+    characters: str | None, normalizer: str, expected: tuple[str, ...] | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    described = system("adapter", characters=characters)
+    record = evaluation(normalizer=normalizer).model_copy(update={"systems": [described]})
+    warn_of_characters(record, {"clips": ["Kat akta", "eset Tes"]})
+    output = capfd.readouterr().err
+    assert all(part in output for part in expected) if expected else output == ""
 
 
 def cut(known: list[dict], by: By, words: list[int] | None = None, edits: list[int] | None = None) -> list[Slice]:

@@ -1,34 +1,28 @@
 """Train, evaluate, publish, verify, merge and serve adapters of a tiny Whisper that learns words of one tone each."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from escoita.cards.build import write_card
 from escoita.evaluation.evaluate import evaluate_run
 from escoita.inference.transcriber import Transcriber
 from escoita.models.families import BY_MODEL_TYPE
 from escoita.recipe.schema import Recipe
-from escoita.records.training import AdapterRecord, TrainingRecord
+from escoita.records.training import AdapterRecord
 from escoita.run_directory import RunDirectory
 from escoita.training.merge import merge_run
 from escoita.training.preflight.report import examine
 from escoita.training.sft import train
-from escoita.training.trainer import SpeechTrainer
-from tests.cards.publishing import client_environment
 from tests.hub_double import serve
+from tests.integration.recognizers import TWO_STEPS, Command, Make, check_equal_losses, make_recipe, publish_and_verify
 from tests.models.samples import write_whisper
 from tests.samples import tone, write_clip, write_manifest
 
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Make = Callable[..., Recipe]
 TONES = {"un": 300, "dous": 600, "tres": 1200, "catro": 2400}
 INFO = BY_MODEL_TYPE["whisper"]
 MODULES = {
@@ -64,21 +58,10 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     }
 
     def recipe(training: dict[str, Any], method: dict[str, Any], language: str = "gl", **changes: Any) -> Recipe:
-        fixed = {"learning_rate": 3e-3, "bf16": False, "logging_steps": 1, "per_device_train_batch_size": 16}
-        return Recipe.model_validate(
-            {
-                "name": "tones",
-                "base": base,
-                "language": language,
-                "method": method,
-                "prompt": {"user": ""},
-                "corpora": corpora,
-                "training": fixed | training,
-                "eval": {"resamples": 100, "max_new_tokens": 28},
-                "card": {"title": "Tones", "license": "apache-2.0"},
-                "run_dir": str(tmp_path_factory.mktemp("run") / "tones"),
-            }
-            | changes
+        run_dir = tmp_path_factory.mktemp("run") / "tones"
+        chosen = {"corpora": corpora, "language": language, "eval": {"resamples": 100, "max_new_tokens": 28}} | changes
+        return make_recipe(
+            "tones", base, **chosen, training={"learning_rate": 3e-3} | training, method=method, run_dir=run_dir
         )
 
     return recipe
@@ -121,13 +104,7 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
     assert with_adapter.text == merged.text and set(merged.text.split()) <= set(TONES)
 
     with serve(tmp_path / "hub") as hub:
-        client = client_environment(hub)
-        arguments = ("--run", str(recipe.run_path), "--repo", "ana/tones", "--publish-base")
-        pushed = command("cards/push.py", *arguments, **client)
-        assert pushed.returncode == 0, pushed.stderr
-        verified = command("cards/verify.py", "ana/tones", **client)
-        assert verified.returncode == 0, verified.stdout
-    assert "differs" not in verified.stdout
+        publish_and_verify(recipe, "ana/tones", hub, command)
 
 
 @pytest.mark.parametrize(
@@ -139,15 +116,9 @@ def test_wer_falls_and_the_adapter_is_published_and_verified(
     ],
 )
 def test_lora_trains_decoder_or_encoder_or_both(make: Make, layers: str, towers: list[str]) -> None:
-    once = {"max_steps": 2, "eval_strategy": "no", "save_strategy": "no", "warmup_steps": 0}
-    record = train(make(once, lora(layers, *towers)))
+    record = train(make(TWO_STEPS, lora(layers, *towers)))
     assert record is not None and record.steps == 2
     assert {tower for tower, count in record.trainable_parameters.items() if count} == set(towers)
-
-
-def losses(record: TrainingRecord | None) -> list[float]:
-    assert record is not None
-    return [point.loss for point in record.loss]
 
 
 @pytest.mark.slow
@@ -155,29 +126,7 @@ def test_accumulation_checkpointing_resume_and_split_batches_give_the_same_losse
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = lora(INFO.target_modules, "audio", "language")
-    training: dict[str, Any] = {"max_steps": 4, "eval_strategy": "no", "save_steps": 2, "warmup_steps": 0}
-    training["lr_scheduler_type"] = "constant"
-    expected = losses(train(make(training | {"gradient_checkpointing": False}, method)))
-    accumulated = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
-    assert losses(train(make(training | accumulated, method))) == pytest.approx(expected, rel=1e-4)
-
-    recipe = make(training | {"max_steps": 2}, method)
-    train(recipe)
-    longer = recipe.model_copy(update={"training": recipe.training | {"max_steps": 4}})
-    resumed = train(longer, resume=True)
-    assert losses(resumed) == pytest.approx(expected, rel=1e-4) and resumed is not None and resumed.sessions == 2
-
-    compute_loss = SpeechTrainer.compute_loss
-
-    def too_large(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if len(inputs["labels"]) > 5:
-            raise torch.OutOfMemoryError("out of memory")
-        return compute_loss(self, model, inputs, *args, **kwargs)
-
-    monkeypatch.setattr(SpeechTrainer, "compute_loss", too_large)
-    split = train(make(training, method))
-    assert losses(split) == pytest.approx(expected, rel=1e-4)
-    assert split is not None and split.pace is not None and split.pace.halved_batches == 4
+    check_equal_losses(lambda training: make(training, method), 1e-4, monkeypatch)
 
 
 def test_clips_that_are_too_long_or_have_too_many_tokens_are_rejected_with_counts(

@@ -57,6 +57,12 @@ def test_mms_uses_the_letters_of_the_language(mms: str, language: str, code: str
     assert in_language(transcriber, language) == text
 
 
+def test_the_characters_are_those_of_the_vocabulary_of_the_language(ctc: str, mms: str) -> None:
+    for model, language, expected in ((ctc, "gl", "abcdefgh"), (mms, "gl", "aeiouñx"), (mms, "en", "abcdefgh")):
+        family = family_for_evaluation(model)
+        assert family.characters(family.load_processor(model), language) == "".join(sorted(expected))
+
+
 def test_mms_refuses_an_unsupported_language(mms: str) -> None:
     with pytest.raises(EscoitaError) as error:
         in_language(Transcriber.load(mms, settings=RECORD), "eu")
