@@ -20,6 +20,8 @@ REPORT = "report.html"
 INTERVAL = "95 %"
 # The length of the longest word of a verdict, "measurable" or "comparable".
 LONGEST_WORD = 10
+# A width in columns that every table has.
+WIDEST = 1000
 # The number of speakers, whose column must be narrow.
 SPEAKERS = "spk"
 # Hypotheses that are empty, that loop, and that were truncated at the token limit.
@@ -41,7 +43,7 @@ def print_summary(path: Path, console: Console | None = None) -> None:
     """
     run, console = RunDirectory(path), console or Console()
     training, evaluation = TrainingRecord.read(run.training), EvaluationRecord.read(run.results)
-    console.print(_rates_table(evaluation, training.name))
+    _print_rates(evaluation, console, training.name)
     evaluated = {"Results": run.results, "Report": run.eval / REPORT}
     paths = _paths({"Adapter": run.adapter, **evaluated, "Card": run.card})
     _print_lines([*_trained(training), *_notes(evaluation), *paths], console)
@@ -80,12 +82,20 @@ def print_evaluation(folder: Path, console: Console | None = None) -> None:
     """
     results, console = folder / "results.json", console or Console()
     evaluation = EvaluationRecord.read(results)
-    console.print(_rates_table(evaluation))
+    _print_rates(evaluation, console)
     _print_lines(_notes(evaluation), console)
     _print_lines(_paths({"Results": results, "Report": folder / REPORT}), console)
 
 
-def _rates_table(evaluation: EvaluationRecord, title: str = "") -> Table:
+def _print_rates(evaluation: EvaluationRecord, console: Console, title: str = "") -> None:
+    """Print the table of error rates, with narrow gaps if it would be wider than the console."""
+    table = _rates_table(evaluation, title)
+    if console.measure(table, options=console.options.update(max_width=WIDEST)).maximum > console.width:
+        table.padding = (0, 0)
+    console.print(table)
+
+
+def _rates_table(evaluation: EvaluationRecord, title: str) -> Table:
     table = Table(title=escape(title) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     headings, groups = _filled(evaluation)
     for heading in headings:

@@ -301,7 +301,7 @@ def _state(demo: "Demo", partial: Partial, language: str) -> str:
 
 
 CSS = """
-@media (max-width: 480px) { #compare-texts { flex-direction: column; } }
+@media (max-width: 480px) { #compare-texts { flex-direction: column; align-items: stretch; } }
 #comparison h3 { font-size: 1rem; font-weight: 650; margin: .6rem 0 .2rem; overflow-wrap: anywhere; }
 #comparison .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
 #comparison .raw { font-size: .9rem; margin: .4rem 0; color: var(--body-text-color-subdued); }

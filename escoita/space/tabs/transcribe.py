@@ -75,7 +75,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         elem_id="transcript",
     )
     status = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="status", elem_classes="status")
-    wave = gr.HTML(elem_id="waveform")
+    wave = gr.HTML(elem_id="drawing")  # Gradio's player has an element with the id `waveform`
     segments = gr.HTML(elem_id="segments")
     files = gr.File(
         label=label("downloads.label"), file_count="multiple", interactive=False, height="auto", elem_id="downloads"
@@ -198,7 +198,7 @@ def _settings_line(demo: "Demo", name: str | None, language: str) -> str:
 
 CSS = """
 #transcript [data-testid="status-tracker"]:has(> .error) { display: none; }
-#downloads:not(:has(a)), #waveform:not(:has(svg)), #segments:not(:has(li)),
+#downloads:not(:has(a)), #drawing:not(:has(svg)), #segments:not(:has(li)),
 #generation-settings:not(:has(b)) { display: none; }
 #downloads td:has(> .label-clear-button) { display: none; }
 #segments h2 { font-size: 1rem; font-weight: 650; margin: .2rem 0; }

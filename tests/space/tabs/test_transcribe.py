@@ -111,7 +111,7 @@ def test_a_long_recording_has_segments_with_times_and_downloads(visit: Visit, en
     rows = page.locator("#segments li")
     assert rows.count() >= 2
     expect(rows.first).to_contain_text("0:00")
-    expect(page.locator("#waveform svg")).to_be_visible()
+    expect(page.locator("#drawing svg")).to_be_visible()
     expect(page.locator("#downloads a")).to_have_count(4)
     found = {
         link.get_attribute("download") or "": page.request.get(link.get_attribute("href") or "").text()
