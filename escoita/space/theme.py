@@ -39,6 +39,11 @@ CSS = """
 .gradio-container [role="tab"][aria-selected="true"] { color: var(--link-text-color); }
 .recording .timestamps *, .recording .controls button { color: var(--body-text-color-subdued) !important; }
 .recording [data-testid="source-select"] svg { width: 1.1rem; height: 1.1rem; }
+.recording .controls { gap: .3rem; }
+.recording .controls .mic-select { max-width: 100%; padding-inline: .6rem; }
+.recording .controls :is(.stop-button, .stop-button-paused, .resume-button) {
+    width: auto; padding-block: 0; padding-inline-end: .8rem; white-space: nowrap; line-height: 1;
+}
 #notice:not(:has(p:not(:empty))), .recording-problem:not(:has(p:not(:empty))) { display: none; }
 .status .error { font-weight: 500; color: var(--error-text-color); }
 .dark .status .error { color: #fca5a5; }
