@@ -60,7 +60,7 @@ def page(browser: "Browser", run: Path) -> bytes:
             shown = browser.new_page(viewport={"width": 900, "height": 1100}, color_scheme="light", locale="en")
             shown.goto(start(blocks, demo))
             shown.get_by_role("button", name=CLIP.name).first.click()
-            shown.locator("#waveform svg").wait_for()
+            shown.locator("#drawing svg").wait_for()
             shown.wait_for_timeout(1000)  # the animations end
             image = shown.screenshot(full_page=True)
             blocks.close(verbose=False)

@@ -28,6 +28,7 @@ from huggingface_hub.utils import httpx
 from escoita.errors import PublishError
 from escoita.hub.retry import retry_after_seconds, status_of
 from escoita.utils.files import NO_WRITE, cannot_write
+from escoita.utils.progress_bars import close_bars
 
 
 Cause = Literal[
@@ -144,7 +145,8 @@ def explain_hub_errors(
     done: str = "",
 ) -> Iterator[None]:
     """
-    Turn a failed request, or a model that Transformers cannot find, into one line that says what to do.
+    Turn a failed request, or a model that Transformers cannot find, into one line that says what to do. At the end,
+    bars that huggingface_hub left open are closed.
 
     Args:
         what (`str`): The repository, the collection or the address that the request is about.
@@ -165,6 +167,8 @@ def explain_hub_errors(
         if not any(map(_cause, _chain(error))):
             raise
         raise hub_error(error, what, kind, local, key=key, value=value, done=done) from error
+    finally:
+        close_bars()
 
 
 def hub_error(

@@ -14,6 +14,7 @@ from huggingface_hub.utils import httpx, parse_ratelimit_headers
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from escoita.utils.processes import say
+from escoita.utils.progress_bars import close_bars
 
 
 ATTEMPTS = 7
@@ -51,6 +52,7 @@ def retrying(what: str, known: bool = True) -> Retrying:
     """
 
     def log_wait(state: RetryCallState) -> None:
+        close_bars()
         say(f"{what}: {_reason(_error(state))}; retrying in {state.upcoming_sleep:.0f} s")
 
     return Retrying(

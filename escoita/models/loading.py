@@ -11,8 +11,8 @@ from escoita.errors import EscoitaError
 from escoita.hub.failures import explain_hub_errors
 from escoita.models.weight_files import check_weights
 from escoita.utils.formatting import visible
-from escoita.utils.library_output import without_bars
 from escoita.utils.processes import is_out_of_memory, stage
+from escoita.utils.progress_bars import without_bars
 
 
 # Transformers loads an adapter that is stored next to the weights of a base, and executes its regular expressions.

@@ -8,10 +8,10 @@ from escoita.evaluation.rows import Row, rows
 from escoita.evaluation.verdicts import UNLIMITED, disagree, outcomes, over_one
 from escoita.metrics.primary import metric_name
 from escoita.recipe.schema import Recipe
-from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, CorpusResult, Difference, EvaluationRecord
+from escoita.records.evaluation import ADAPTER_SYSTEM, BASE, CorpusResult, Difference, EvaluationRecord, Interval
 from escoita.space.texts import translate
 from escoita.space.theme import short_name
-from escoita.utils.formatting import MINUS, percent, points, thousands
+from escoita.utils.formatting import percent, points, thousands
 
 
 VERDICTS = {
@@ -127,13 +127,19 @@ def _limits(result: CorpusResult, title: str, language: str) -> Iterator[str]:
 
 
 def _compared(title: str, difference: Difference, language: str) -> str:
-    by, low, high = (points(value) for value in (difference.value, *difference.ci95))
     verdict = UNLIMITED.get(difference.verdict, difference.verdict)
-    if verdict == "better":  # the signs are removed, so the bounds are swapped
-        low, high = high, low
-    if verdict in ("better", "worse"):  # the sentence says lower or higher
-        by, low, high = (value.lstrip(f"+{MINUS}") for value in (by, low, high))
-    interval = f"95 %: {low} … {high}"
+
+    def shown(value: float) -> str:
+        # A sentence with one of these verdicts says lower or higher; the bounds of a lower rate change their signs.
+        signed = points(-value if verdict == "better" else value)
+        return signed.removeprefix("+") if verdict in ("better", "worse") else signed
+
+    def span(bounds: Interval) -> str:
+        return " … ".join(map(shown, sorted(bounds, reverse=verdict == "better")))
+
+    by, interval = shown(difference.value), f"95 %: {span(difference.ci95)}"
+    if difference.speaker_ci95:
+        interval += f"; {translate('about.over_speakers', language, interval=span(difference.speaker_ci95))}"
     metric = metric_name("wer" if difference.cer is None else "cer")
     values = {"corpus": title, "points": by, "interval": interval, "metric": metric}
     return translate(VERDICTS[difference.verdict], language, **values)

@@ -16,6 +16,7 @@ from escoita.utils.formatting import visible
 
 if TYPE_CHECKING:
     import gradio as gr
+    from gradio.components import Component
 
     from escoita.space.demo import Demo
 
@@ -32,23 +33,25 @@ class Saved:
         job (`str`, *optional*): The `id` of the job.
         name (`str`, *optional*): The file name of the recording.
         texts (`tuple[str, ...]`, *optional*): The texts so far, one for each model.
+        models (`tuple[str, ...]`, *optional*): The names of the models, if the visitor chooses them.
         time (`float`, *optional*): The time at which they were stored, in seconds since 1970.
     """
 
     job: str = ""
     name: str = ""
     texts: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     time: float = 0.0
 
     @classmethod
     def of(cls, state: object) -> "Saved":
         """Return the fields of a value that a browser sent; a value of another shape has none."""
         values = state if isinstance(state, dict) else {}
-        job, name, texts, stored = (values.get(key) for key in ("job", "name", "texts", "time"))
-        strings = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-        if not (isinstance(job, str) and isinstance(name, str) and strings and isinstance(stored, int | float)):
+        job, name, stored = (values.get(key) for key in ("job", "name", "time"))
+        texts, models = (_strings(values.get(key)) for key in ("texts", "models"))
+        if not (isinstance(job, str) and isinstance(name, str) and isinstance(stored, int | float)):
             return cls()
-        return cls(job, name, tuple(texts or ()), stored)
+        return cls(job, name, texts, models, stored)
 
     @property
     def shown(self) -> bool:
@@ -60,25 +63,9 @@ class Saved:
         return f"{html.escape(translate(key, language, name=visible(self.name)))}<br>"
 
 
-def when_stored(saved: "gr.BrowserState", private: dict[str, Any]) -> Any:
-    """
-    Return the trigger of an event that shows a stored transcription again.
-
-    The page of a visitor without one sends nothing through the queue: a request of the visitor that arrives while the
-    answer to the previous one is closed may be lost.
-
-    Args:
-        saved (`gr.BrowserState`): The component of [`browser_state`].
-        private (`dict`): The arguments of events that are not part of the API.
-    """
-    import gradio as gr
-    from gradio.context import Context
-
-    with _outside_of_tabs():
-        found = gr.Textbox(visible="hidden")
-    if (root := Context.root_block) is not None:
-        root.load(None, saved, found, js="(saved) => (saved && saved.job) || ''", **private)
-    return found.change
+def _strings(value: object) -> tuple[str, ...]:
+    """Return the strings of a list; nothing if it is another value, or has other items."""
+    return tuple(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else ()
 
 
 @contextmanager
@@ -94,56 +81,95 @@ def _outside_of_tabs() -> Iterator[None]:
         Context.block = tab
 
 
-def restored(
+def add_restore(
     demo: "Demo",
-    state: object,
-    request: "gr.Request",
+    saved: "gr.BrowserState",
     follow: Callable[[Job[Any], str, str], Iterator[tuple[Any, ...]]],
-    kept: Callable[[tuple[str, ...], str], tuple[Any, ...]],
-    models: int = 1,
-) -> Iterator[tuple[Any, ...]]:
+    outputs: Sequence["Component"],
+    texts: Sequence["Component"],
+    status: "Component",
+    private: dict[str, Any],
+    choices: Sequence["gr.Dropdown"] = (),
+    **queue: Any,
+) -> Any:
     """
-    Yield the outputs that show a stored transcription again: those of its job, or the stored texts.
+    Add the event that shows a stored transcription again: the outputs of its job, or the stored texts.
+
+    The page of a visitor without one sends nothing through the queue: a request of the visitor that arrives while the
+    answer to the previous one is closed may be lost.
 
     Args:
         demo ([`~escoita.space.demo.Demo`]): The demo.
-        state (`object`): The value that the browser sent; see [`Saved`].
-        request (`gr.Request`): The request of the visitor.
+        saved (`gr.BrowserState`): The component of [`browser_state`].
         follow (`Callable`): The function that yields the outputs of a job in a language, with a note.
-        kept (`Callable`): The function that returns the outputs for stored texts and a note.
-        models (`int`, *optional*, defaults to 1): The number of texts, one of each model.
-    """
-    import gradio as gr
-
-    language, stored = visitor_language(request, demo.settings.languages), Saved.of(state)
-    job = demo.jobs.find(stored.job)
-    if job is not None:
-        key = "status.resumed" if job.ended is None else "status.restored"
-        yield from follow(job, language, stored.note(key, language))
-    elif stored.shown and len(stored.texts) == models:
-        yield kept(stored.texts, stored.note("status.kept", language))
-    else:
-        yield tuple(gr.skip() for _ in kept(("",) * models, ""))
-
-
-def stop_job(demo: "Demo", state: object, request: "gr.Request") -> tuple[str, "gr.Button"]:
-    """
-    Stop the job that the browser stores.
+        outputs (`Sequence[Component]`): The components of these outputs.
+        texts (`Sequence[Component]`): The components of the texts, one of each model.
+        status (`Component`): The component of the status.
+        private (`dict`): The arguments of events that are not part of the API.
+        choices (`Sequence[gr.Dropdown]`, *optional*): The components that choose the models.
+        queue (`Any`): The arguments of events that wait for the model.
 
     Returns:
-        `tuple[str, gr.Button]`: The line of the status, and the hidden button to stop.
+        The event.
+    """
+    import gradio as gr
+    from gradio.context import Context
+
+    names = {name for choice in choices for _, name in choice.choices}
+
+    def restore(state: object, request: gr.Request) -> Iterator[dict[Any, Any]]:
+        language, stored = visitor_language(request, demo.settings.languages), Saved.of(state)
+        job = demo.jobs.find(stored.job)
+        if len(stored.models) == len(choices) and set(stored.models) <= names:
+            yield {status: gr.skip(), **dict(zip(choices, stored.models, strict=True))}
+        if job is not None:
+            key = "status.resumed" if job.ended is None else "status.restored"
+            for values in follow(job, language, stored.note(key, language)):
+                yield dict(zip(outputs, values, strict=True))
+        elif stored.shown and len(stored.texts) == len(texts):
+            yield {status: stored.note("status.kept", language), **dict(zip(texts, stored.texts, strict=True))}
+
+    with _outside_of_tabs():
+        found = gr.Textbox(visible="hidden")
+    if (root := Context.root_block) is not None:
+        root.load(None, saved, found, js="(saved) => (saved && saved.job) || ''", **private)
+    return found.change(restore, saved, [*outputs, *choices], **queue, **private)
+
+
+def add_stop(
+    demo: "Demo",
+    saved: "gr.BrowserState",
+    stop: "gr.Button",
+    status: "Component",
+    events: Sequence[Any],
+    private: dict[str, Any],
+) -> None:
+    """
+    Add the event of the button that stops the job that the browser stores.
+
+    Args:
+        demo ([`~escoita.space.demo.Demo`]): The demo.
+        saved (`gr.BrowserState`): The component of [`browser_state`].
+        stop (`gr.Button`): The button.
+        status (`Component`): The component of the status.
+        events (`Sequence`): The events that show a job.
+        private (`dict`): The arguments of events that are not part of the API.
     """
     import gradio as gr
 
-    if (job := demo.jobs.find(Saved.of(state).job)) is not None:
-        job.stop()
-    language = visitor_language(request, demo.settings.languages)
-    return translate("status.stopped", language), gr.Button(visible=False)
+    def stopped(state: object, request: gr.Request) -> tuple[str, gr.Button]:
+        if (job := demo.jobs.find(Saved.of(state).job)) is not None:
+            job.stop()
+        return translate("status.stopped", visitor_language(request, demo.settings.languages)), gr.Button(
+            visible=False
+        )
+
+    stop.click(stopped, saved, [status, stop], cancels=events, queue=False, **private)
 
 
-def storable(job: Job[Any], texts: Sequence[str] = ()) -> dict[str, Any]:
+def storable(job: Job[Any], texts: Sequence[str] = (), models: Sequence[str] = ()) -> dict[str, Any]:
     """Return the value that the browser stores; see [`Saved`]."""
-    return asdict(Saved(job.id, Path(job.recording).name, tuple(texts), time.time()))
+    return asdict(Saved(job.id, Path(job.recording).name, tuple(texts), tuple(models), time.time()))
 
 
 def browser_state(demo: "Demo", tab: str) -> "gr.BrowserState":

@@ -1,6 +1,7 @@
 """Show the waveform, the segments and the status of a transcription."""
 
 import html
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
@@ -137,6 +138,8 @@ CSS = f"""
 {_colors("", LIGHT)}{_colors(".dark ", DARK)}"""
 
 
+# Tokens within a prompt that are not words, such as Phi-4's `<|audio_1|>`.
+SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>")
 # The text of each note of a transcript.
 NOTES: dict[Note, str] = {"cut_off": "status.cut_off", "one_channel": "status.one_channel"}
 
@@ -233,7 +236,7 @@ def no_words(language: str) -> str:
 
 def generation_settings_line(record: AdapterRecord | None, language: str) -> str:
     """
-    Return the HTML of the generation settings of an adapter: language and prompt.
+    Return the HTML of the generation settings of an adapter: language, and prompt without special tokens.
 
     Args:
         record ([`~escoita.records.training.AdapterRecord`], *optional*): The record of the adapter.
@@ -241,7 +244,7 @@ def generation_settings_line(record: AdapterRecord | None, language: str) -> str
     """
     if record is None:
         return ""
-    prompt = " ".join(filter(None, (record.prompt.system, record.prompt.user)))
+    prompt = SPECIAL_TOKEN.sub("", " ".join(filter(None, (record.prompt.system, record.prompt.user)))).strip()
     values = {"language.label": language_name(record.language, language), "prompt.label": visible(prompt)}
     return "<br>".join(
         f"{_text(translate(key, language))}: <b>{_text(value)}</b>" for key, value in values.items() if value

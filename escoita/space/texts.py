@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 
 LANGUAGES: tuple[str, ...] = get_args(PageLanguage)
+# The groups of texts that Gradio shows itself.
+GRADIO = ("upload_text", "common", "audio", "blocks")
 
 
 @cache
 def texts(language: str) -> Mapping[str, str]:
     """
-    Return all texts of the page, by their keys; `{name}` is a placeholder.
+    Return all texts of the page, by their keys; `{name}` is a placeholder. The keys of the groups [`GRADIO`] are those
+    of Gradio, which has no Galician texts.
 
     Args:
         language (`str`): One of `LANGUAGES`.

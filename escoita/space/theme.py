@@ -25,7 +25,7 @@ CSS = """
     @media (max-width: 480px) { position: absolute; inset: .5rem .5rem auto; width: auto; max-width: none; } }
 .gradio-container:has(.toast-body) main { @media (max-width: 480px) { padding-top: 7.5rem; } }
 #heading, #lead, .status { overflow-wrap: anywhere; }
-#heading .html-container, #lead .html-container, #waveform .html-container, #segments .html-container,
+#heading .html-container, #lead .html-container, #drawing .html-container, #segments .html-container,
 #comparison .html-container, #about .html-container, .status .html-container { padding: 0; }
 #heading h1 { font-size: 1.6rem; line-height: 1.25; font-weight: 650; margin: 0; }
 #lead p { margin: 0; color: var(--body-text-color); }
@@ -39,8 +39,14 @@ CSS = """
 .gradio-container [role="tab"][aria-selected="true"] { color: var(--link-text-color); }
 .recording .timestamps *, .recording .controls button { color: var(--body-text-color-subdued) !important; }
 .recording [data-testid="source-select"] svg { width: 1.1rem; height: 1.1rem; }
+.recording .controls { gap: .3rem; }
+.recording .controls .mic-select { max-width: 100%; padding-inline: .6rem; }
+.recording .controls :is(.stop-button, .stop-button-paused, .resume-button) {
+    width: auto; padding-block: 0; padding-inline-end: .8rem; white-space: nowrap; line-height: 1;
+}
 #notice:not(:has(p:not(:empty))), .recording-problem:not(:has(p:not(:empty))) { display: none; }
 .status .error { font-weight: 500; color: var(--error-text-color); }
+.dark .status .error { color: #fca5a5; }
 .status p { margin: 0; min-height: 1.5em; font-size: .9rem; color: var(--body-text-color-subdued); }
 """
 

@@ -4,8 +4,6 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from escoita.utils.formatting import visible
@@ -47,20 +45,6 @@ def configure_libraries() -> None:
     logging.setLoggerClass(before)
     hub.handlers = [_OneLine()]
     hub.propagate = False
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Hide the bars of Transformers and huggingface_hub, which would break a spinner in the same terminal."""
-    from transformers.utils import logging as output
-
-    shown = output.is_progress_bar_enabled()
-    output.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            output.enable_progress_bar()
 
 
 class _HubLogger(logging.Logger):

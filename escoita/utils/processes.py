@@ -15,7 +15,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import track as rich_track
@@ -23,6 +23,7 @@ from rich.text import Text
 
 from escoita.errors import EscoitaError
 from escoita.utils.files import convert_write_errors
+from escoita.utils.progress_bars import above_bars
 
 
 if TYPE_CHECKING:
@@ -215,7 +216,8 @@ def say(line: str) -> None:
     """Print a log line in the main process, without wrapping, so that paths can be copied."""
     if not is_main_process():
         return
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    with above_bars(console.file):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @functools.cache
@@ -250,13 +252,18 @@ def stage(title: str, spinner: bool = True) -> Iterator[None]:
             yield
     else:
         # The stream of now: the work may redirect the standard error.
-        timer = Timer(SECONDS_UNTIL_SHOWN, print, [title], {"file": console.file, "flush": True})
+        timer = Timer(SECONDS_UNTIL_SHOWN, _print_above_bars, [title, console.file])
         timer.daemon = True
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
+
+
+def _print_above_bars(line: str, stream: IO[str]) -> None:
+    with above_bars(stream):
+        print(line, file=stream, flush=True)
 
 
 def device() -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from escoita.space.rates import sentences, tables
+from escoita.space.texts import translate
 from tests.cards.samples import difference, evaluation, rates, recipe, result, system_result
 
 
@@ -27,6 +28,7 @@ def test_few_speakers_are_named_and_limit_a_verdict(language: str) -> None:
     record = evaluation(result(differences=[limited], speakers=5, few_speakers=True))
     few, better, limit = sentences(record, recipe(), language)
     assert "5" in few and "118.05" in better and "+" not in better
+    assert translate("about.over_speakers", language, interval="−50.00 … 150.00") in better
     assert limit not in (few, better)
 
 

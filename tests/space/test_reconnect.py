@@ -136,6 +136,30 @@ def test_a_comparison_whose_connection_is_cut_continues_and_is_shown_again(visit
         assert texts.first.input_value() == TEXT
 
 
+def test_a_restored_comparison_names_the_models_that_were_chosen(visit: Visit, demo: Demo) -> None:
+    from playwright.sync_api import expect
+
+    adapters = {"first": str(CLIP.parent), "second": str(CLIP.parent.parent)}
+    several = demo_of(adapters=adapters, ready=lambda: Stub("salom dunyo"))
+    with served(several) as address:
+        page = visit(address)
+        page.get_by_role("tab").nth(1).click()
+        page.get_by_label(translate("compare.first")).first.click()
+        page.get_by_role("option", name="second").click()
+        page.locator("#compare-recording [data-testid=source-select] button").first.click()
+        page.locator("#compare-recording input[type=file]").set_input_files(CLIP)
+        page.locator("#compare-recording .component-wrapper").wait_for()
+        page.locator("#compare").click()
+        title = page.locator("#comparison h3")
+        expect(title).to_have_text("second – first")
+        for kept in ("status.restored", "status.kept"):
+            page.reload()
+            page.get_by_role("tab").nth(1).click()
+            expect(page.locator("#compare-status")).to_contain_text(translate(kept, name=CLIP.name))
+            expect(title).to_have_text("second – first")
+            several.jobs._jobs.clear()
+
+
 def test_a_finished_text_is_restored_and_forgotten_with_its_recording(visit: Visit, demo: Demo) -> None:
     from playwright.sync_api import expect
 

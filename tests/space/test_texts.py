@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from escoita.metrics.normalizers import APOSTROPHES
 from escoita.space.texts import (
+    GRADIO,
     LANGUAGES,
     AcceptLanguage,
     format_time,
@@ -98,7 +99,16 @@ def test_every_text_is_used() -> None:
     for key in texts("en"):
         group, name = key.split(".")
         # Keys of refusals and times are composed.
-        assert key in code or (group == "refusal" and f'"{name}"' in code) or group == "time", key
+        assert key in code or (group == "refusal" and f'"{name}"' in code) or group in ("time", *GRADIO), key
+
+
+def test_texts_of_gradio_have_its_keys() -> None:
+    import gradio
+
+    scripts = list((Path(gradio.__file__).parent / "templates/frontend/assets").glob("*.js"))
+    code = "".join(path.read_text("utf-8") for path in scripts)
+    for key in texts("en"):
+        assert key.split(".")[0] not in GRADIO or key in code, key
 
 
 @pytest.mark.parametrize(

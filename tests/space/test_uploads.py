@@ -82,7 +82,7 @@ def test_a_large_file_is_refused_before_the_upload_in_the_language_of_the_page(v
     assert not [url for url in uploads if "/upload" in url]
     page.locator("#recording input[type=file]").set_input_files(write_clip(tmp_path / "clip.mov"))
     expect(problem).to_be_hidden()
-    expect(page.locator("#recording").get_by_label("Clear")).to_be_visible()
+    expect(page.locator("#recording").get_by_label(translate("common.clear", "gl"))).to_be_visible()
 
 
 def test_the_texts_for_the_script_are_escaped_and_keep_the_placeholder() -> None:

@@ -1,9 +1,6 @@
 import subprocess
 import sys
 
-import pytest
-
-from escoita.utils.library_output import without_bars
 from tests.conftest import ROOT
 
 
@@ -26,20 +23,6 @@ print(are_progress_bars_disabled())
 def run(before: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-c", PROGRAM.format(before=before)]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
-
-
-@pytest.mark.parametrize("shown", [True, False])
-def test_bars_of_libraries_are_hidden_for_a_while(shown: bool) -> None:
-    from transformers.utils import logging as output
-
-    before = output.is_progress_bar_enabled()
-    (output.enable_progress_bar if shown else output.disable_progress_bar)()
-    try:
-        with without_bars():
-            assert not output.is_progress_bar_enabled()
-        assert output.is_progress_bar_enabled() is shown
-    finally:
-        (output.enable_progress_bar if before else output.disable_progress_bar)()
 
 
 def test_messages_of_libraries_are_one_line_each_and_bars_need_a_terminal() -> None:

@@ -269,7 +269,7 @@ CSS = """
 @media (max-width: 480px) {
     .about table { font-size: .8rem; }
     .about .wide th, .about .wide td { padding: .3rem; }
-    .about thead small { white-space: normal; }
+    .about thead small, .about .figure .speakers { white-space: normal; }
 }
 .about figure { margin: .8rem 0; }
 .about figcaption { font-size: .9rem; font-weight: 600; }

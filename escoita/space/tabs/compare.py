@@ -11,7 +11,7 @@ from escoita.inference.streaming import Partial
 from escoita.space.differences import Comparison, compare, marked, too_long
 from escoita.space.handlers import error_line, messages, transcribe_recording
 from escoita.space.jobs import Job
-from escoita.space.saved import browser_state, restored, stop_job, storable, when_stored
+from escoita.space.saved import add_restore, add_stop, browser_state, storable
 from escoita.space.status import NOTES, queue_line
 from escoita.space.tabs.about import normalizer_of
 from escoita.space.tabs.transcribe import example_labels
@@ -160,7 +160,7 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         language, client = visitor_language(request, demo.settings.languages), demo.clients.of(request)
         job = demo.jobs.start(audio or "", lambda: transcribe_with_both(demo, audio, (first, second), client))
         line = translate("status.loading" if demo.loading() else "status.transcribing", language)
-        yield "", "", line, storable(job), gr.Button(visible=True)
+        yield "", "", line, storable(job, models=(first, second)), gr.Button(visible=True)
         yield from follow(job, language)
 
     def follow(job: Job[PairResult], language: str, note: str = "") -> Iterator[tuple[Any, ...]]:
@@ -168,15 +168,9 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             for result in job.follow():
                 line = note + status_line(demo, result, language)
                 button = gr.Button(visible=not (result.done or job.stopped))
-                yield *result.texts, line, storable(job, result.texts), button
+                yield *result.texts, line, storable(job, result.texts, result.names), button
         except Exception as error:
             yield gr.skip(), gr.skip(), error_line(error, language), {}, gr.Button(visible=False)
-
-    def restore(state: object, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        def kept(both: tuple[str, ...], note: str) -> tuple[Any, ...]:
-            return *both, note, gr.skip(), gr.skip()
-
-        yield from restored(demo, state, request, follow, kept, len(texts))
 
     def show_differences(one: str, other: str, reference: str, first: str, second: str, request: gr.Request) -> str:
         language = visitor_language(request, demo.settings.languages)
@@ -190,19 +184,19 @@ def compare_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             for result in transcribe_with_both(demo, recording, (first, second), demo.clients.of(request)):
                 yield api_answer(result, reference, normalizer)
 
-    def stopped(state: object, request: gr.Request) -> tuple[str, gr.Button]:
-        return stop_job(demo, state, request)
-
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     audio.change(None, None, [*texts, status, comparison, saved], js=RESET, **private)
     outputs = [*texts, status, saved, stop]
     events = [gr.on([button.click, reference.submit], show, inputs, outputs, concurrency_limit=None, **private)]
-    events.append(when_stored(saved, private)(restore, saved, outputs, concurrency_limit=None, **private))
+    restoring = add_restore(
+        demo, saved, follow, outputs, texts, status, private, [first, second], concurrency_limit=None
+    )
+    events.append(restoring)
     differences_events: dict[str, Any] = {"inputs": both_texts, "outputs": comparison, "queue": False, **private}
     reference.change(show_differences, trigger_mode="always_last", **differences_events)
     for event in events:
         event.success(show_differences, **differences_events)
-    stop.click(stopped, saved, [status, stop], cancels=events, queue=False, **private)
+    add_stop(demo, saved, stop, status, events, private)
     api_button.click(compare_api, [*inputs, reference], api_json, concurrency_limit=None, api_name="compare")
     if demo.settings.examples:
         gr.Examples(
@@ -301,7 +295,7 @@ def _state(demo: "Demo", partial: Partial, language: str) -> str:
 
 
 CSS = """
-@media (max-width: 480px) { #compare-texts { flex-direction: column; } }
+@media (max-width: 480px) { #compare-texts { flex-direction: column; align-items: stretch; } }
 #comparison h3 { font-size: 1rem; font-weight: 650; margin: .6rem 0 .2rem; overflow-wrap: anywhere; }
 #comparison .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
 #comparison .raw { font-size: .9rem; margin: .4rem 0; color: var(--body-text-color-subdued); }

@@ -13,7 +13,7 @@ from escoita.space.downloads import segments_of, write_downloads
 from escoita.space.handlers import Transcribed, error_line, messages, transcribe_recording
 from escoita.space.jobs import Job
 from escoita.space.refusals import translatable
-from escoita.space.saved import browser_state, restored, stop_job, storable, when_stored
+from escoita.space.saved import add_restore, add_stop, browser_state, storable
 from escoita.space.status import generation_settings_line, progress_line, segment_list, waveform
 from escoita.space.tabs.about import cached_record
 from escoita.space.tabs.feedback import feedback_box
@@ -75,7 +75,7 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         elem_id="transcript",
     )
     status = gr.HTML(html_template='<p role="status">${value}</p>', elem_id="status", elem_classes="status")
-    wave = gr.HTML(elem_id="waveform")
+    wave = gr.HTML(elem_id="drawing")  # Gradio's player has an element with the id `waveform`
     segments = gr.HTML(elem_id="segments")
     files = gr.File(
         label=label("downloads.label"), file_count="multiple", interactive=False, height="auto", elem_id="downloads"
@@ -111,12 +111,6 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
             skip, hidden = gr.skip(), gr.Button(visible=False)
             yield skip, error_line(error, language), skip, skip, skip, None, {}, hidden
 
-    def restore(state: object, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        def kept(texts: tuple[str, ...], note: str) -> tuple[Any, ...]:
-            return texts[0], note, "", "", None, None, gr.skip(), gr.skip()
-
-        yield from restored(demo, state, request, follow, kept)
-
     def finish(done: Transcribed | None, line: str, request: gr.Request) -> tuple[str, list[str], str]:
         language = visitor_language(request, demo.settings.languages)
         if done is None or done.drawn:
@@ -138,9 +132,6 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         with messages(visitor_language(request, demo.settings.languages)):
             for partial in transcribe_recording(demo, audio, adapter or None, client=demo.clients.of(request)):
                 yield partial.text
-
-    def stopped(state: object, request: gr.Request) -> tuple[str, gr.Button]:
-        return stop_job(demo, state, request)
 
     def show_settings(name: str | None, request: gr.Request) -> str:
         return _settings_line(demo, name, visitor_language(request, demo.settings.languages))
@@ -164,10 +155,10 @@ def transcribe_tab(demo: "Demo", label: Callable[..., Any]) -> None:
         # Gradio would delete its copies of the examples together with the uploads.
         audio.keep_in_cache.update(audio.temp_files)
         events.append(examples.load_input_event.success(transcribe, [audio, adapter], outputs, **shared, **private))
-    events.append(when_stored(saved, private)(restore, saved, outputs, **shared, **private))
+    events.append(add_restore(demo, saved, follow, outputs, [text], status, private, **shared))
     for event in events:
         event.success(finish, [transcribed, status], [wave, files, status], queue=False, **private)
-    stop.click(stopped, saved, [status, stop], cancels=events, queue=False, **private)
+    add_stop(demo, saved, stop, status, events, private)
     adapter.change(show_settings, adapter, settings_line, queue=False, **private)
     feedback_box(demo, label, audio, text, transcribed)
 
@@ -198,7 +189,7 @@ def _settings_line(demo: "Demo", name: str | None, language: str) -> str:
 
 CSS = """
 #transcript [data-testid="status-tracker"]:has(> .error) { display: none; }
-#downloads:not(:has(a)), #waveform:not(:has(svg)), #segments:not(:has(li)),
+#downloads:not(:has(a)), #drawing:not(:has(svg)), #segments:not(:has(li)),
 #generation-settings:not(:has(b)) { display: none; }
 #downloads td:has(> .label-clear-button) { display: none; }
 #segments h2 { font-size: 1rem; font-weight: 650; margin: .2rem 0; }

@@ -13,6 +13,7 @@ from escoita.run_directory import RunDirectory
 from escoita.space.tabs.about import about, normalizer_of
 from escoita.space.texts import translate
 from escoita.utils.formatting import percent
+from tests.cards.samples import evaluation, rates, result, system_result
 from tests.space.pages import demo_of
 
 
@@ -47,15 +48,24 @@ def run(quickstart_run: Path, tmp_path: Path) -> Path:
 
 
 def test_rates_are_those_of_the_record(run: Path) -> None:
-    evaluation, page = EvaluationRecord.read(run / "eval/results.json"), about(demo_of(run), "en")
+    record, page = EvaluationRecord.read(run / "eval/results.json"), about(demo_of(run), "en")
     parsed = Parsed(page)
-    for system in evaluation.corpora[0].systems:
+    for system in record.corpora[0].systems:
         for rate in (system.normalized.wer, system.normalized.cer):
             assert percent(rate) in parsed.text
     assert "escoita-quickstart-uz" in parsed.text and "apache-2.0" in parsed.text
     assert "about sixty words" in parsed.text
     assert AdapterRecord.read(run / "adapter/escoita.json").prompt.user in parsed.text
     assert parsed.tags.isdisjoint({"script", "svg", "iframe"})
+
+
+def test_intervals_over_few_speakers_follow_those_over_clips(run: Path) -> None:
+    systems = [system_result(normalized=rates(0.2, wer_speaker_ci95=(0.01, 0.39))), system_result("base")]
+    corpora = [result(name, systems, speakers=5, few_speakers=True) for name in ("first", "second")]
+    evaluation(*corpora).write(run / "eval/results.json")
+    parsed = Parsed(about(demo_of(run), "gl"))
+    assert parsed.text.count(translate("about.over_speakers", "gl", interval="1.00–39.00 %")) == 2
+    assert translate("about.mean", "gl") in parsed.text
 
 
 def test_the_records_are_read_again(run: Path) -> None:

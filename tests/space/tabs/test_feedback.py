@@ -89,7 +89,7 @@ def test_a_correction_is_only_stored_with_consent(tmp_path: Path, monkeypatch: p
         send.click()
         expect(page.locator("#thanks .error")).to_contain_text(translate("refusal.corrected", "gl"))
         assert corrections.texts == ["salom dunyo"]
-        page.locator("#recording").get_by_label("Clear").click()
+        page.locator("#recording").get_by_label(translate("common.clear", "gl")).click()
         expect(consent).not_to_be_checked()
         expect(text).to_have_value("")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

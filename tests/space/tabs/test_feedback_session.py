@@ -117,7 +117,7 @@ def test_a_visitor_transcribes_and_corrects(visit: Visit, corrections: FakeCorre
         page.locator("#transcribe").click()
     expect(page.locator("#transcript textarea")).to_have_value("salem dunya")
     page.locator("#downloads a").first.wait_for()
-    page.locator("#waveform svg").wait_for()
+    page.locator("#drawing svg").wait_for()
     page.locator("#correction textarea").fill("salom dunyo")
     page.locator("#consent input").check()
     page.locator("#send-correction").click()

@@ -111,7 +111,7 @@ def test_a_long_recording_has_segments_with_times_and_downloads(visit: Visit, en
     rows = page.locator("#segments li")
     assert rows.count() >= 2
     expect(rows.first).to_contain_text("0:00")
-    expect(page.locator("#waveform svg")).to_be_visible()
+    expect(page.locator("#drawing svg")).to_be_visible()
     expect(page.locator("#downloads a")).to_have_count(4)
     found = {
         link.get_attribute("download") or "": page.request.get(link.get_attribute("href") or "").text()
@@ -126,12 +126,14 @@ def test_a_recording_of_the_microphone_is_transcribed(visit: Visit) -> None:
     from playwright.sync_api import expect
 
     page = visit()
-    page.locator("#recording").get_by_label("Record audio").click()
-    page.locator("#recording").get_by_role("button", name="Record", exact=True).click()
-    page.wait_for_timeout(4_000)
-    page.locator("#recording").get_by_role("button", name="Stop", exact=True).click()
-    page.locator("#recording .component-wrapper").wait_for()
-    page.wait_for_timeout(3_000)  # the value of the component is set after it is shown
+    recorder, error = page.locator("#recording"), page.locator("#status .error")
+    page.locator("#transcribe").click()
+    expect(error).to_be_visible()
+    recorder.get_by_label("Record audio").click()
+    recorder.get_by_role("button", name="Record", exact=True).click()
+    recorder.get_by_text("0:03").wait_for()
+    recorder.get_by_role("button", name="Stop", exact=True).click()
+    expect(error).to_have_count(0)  # the page has the recording, and has forgotten the previous attempt
     page.locator("#transcribe").click()
     expect(page.locator("#status")).to_contain_text("s of audio, transcribed in", timeout=30_000)
     assert page.get_by_role("textbox", name="The transcript appears here.").input_value().strip()
