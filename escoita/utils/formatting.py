@@ -28,6 +28,15 @@ def is_hidden(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and not joins
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be stored: a name in another encoding than UTF-8 has surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 MINUS = "\N{MINUS SIGN}"
 
 

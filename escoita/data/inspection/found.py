@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from escoita.data.inspection.listing import is_unicode
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
 from escoita.records.preparation import DraftRound
+from escoita.utils.formatting import is_unicode
 from escoita.utils.limits import RECORDING_SECONDS
 
 

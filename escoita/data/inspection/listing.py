@@ -8,6 +8,7 @@ from pathlib import Path
 
 from escoita.data.readers.recordings import AUDIO_SUFFIXES
 from escoita.errors import CorpusError
+from escoita.utils.formatting import is_unicode
 
 
 # Files and folders.
@@ -129,15 +130,6 @@ class Listing:
             if len(matching) == 1:
                 return matching[0]
         return None
-
-
-def is_unicode(text: str) -> bool:
-    """Return whether a text can be stored: a name in another encoding than UTF-8 has surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
