@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from escoita.utils.formatting import visible
+from escoita.utils.formatting import shortened, visible
 
 
 class EscoitaError(Exception):
@@ -50,16 +50,21 @@ class EscoitaError(Exception):
         return _restored, (type(self), self.__dict__)
 
     def __str__(self) -> str:
-        place = visible(str(self.path)) if self.path is not None else ""
+        # A file of others may contain a name of millions of characters.
+        place = _line(str(self.path)) if self.path is not None else ""
         if self.row is not None:
             place += f":{self.row}" if place else f"row {self.row}"
-        named = visible(self.key) if self.key is not None else ""
+        named = _line(self.key) if self.key is not None else ""
         if self.value is not None:
-            value = visible(str(self.value)) or "''"
+            value = _line(str(self.value)) or "''"
             named += f" {value}" if named.startswith("--") else f": {value}" if named else value
-        problem = "\n".join(visible(line) for line in self.problem.split("\n"))
+        problem = "\n".join(_line(line) for line in self.problem.split("\n"))
         line = ": ".join(part for part in (place, named, problem) if part)
-        return line if self.hint is None else f"{line}; {visible(self.hint)}"
+        return line if self.hint is None else f"{line}; {_line(self.hint)}"
+
+
+def _line(text: str) -> str:
+    return visible(shortened(text))
 
 
 def _restored(error_class: type[EscoitaError], fields: dict[str, Any]) -> EscoitaError:

@@ -159,7 +159,10 @@ def _decode(
     channel: int | None = None,
 ) -> Decoded:
     arguments = (source, name, offset, duration, max_seconds, channel)
-    return decode_with_soundfile(*arguments) or decode_with_av(*arguments)
+    try:
+        return decode_with_soundfile(*arguments) or decode_with_av(*arguments)
+    except OSError as error:  # the file may not be read, or is one of a system, such as /proc/self/mem
+        raise AudioError(f"cannot be read ({error.strerror or error})", path=name) from error
 
 
 def check_header(path: Path, max_seconds: float) -> None:

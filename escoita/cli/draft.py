@@ -11,7 +11,7 @@ from escoita.cli.options import AllowOtherBaseOption, BaseOption, BaseRevisionOp
 from escoita.cli.prepare import default_out
 from escoita.errors import CorpusError
 from escoita.utils.files import public_name
-from escoita.utils.formatting import duration, visible
+from escoita.utils.formatting import duration, shortened, visible
 from escoita.utils.processes import say
 
 
@@ -63,7 +63,7 @@ def draft(
     language = language or transcriber.generation_settings.language
     work, notes = find_work(listing, language, tiers or ())
     for line in notes:
-        say(visible(line))
+        say(visible(shortened(line)))
     failed = count = 0
     total = 0.0
     work = [each for each in work if each.recording in wanted]

@@ -15,7 +15,7 @@ from escoita.cli.done import done
 from escoita.cli.options import repository
 from escoita.errors import EscoitaError
 from escoita.resources import resource
-from escoita.utils.formatting import duration, visible
+from escoita.utils.formatting import duration, shortened, visible
 from escoita.utils.processes import say
 
 
@@ -164,7 +164,7 @@ def init(
         by,
         public,
         license or "",
-        list(map(visible, lines)),
+        [visible(shortened(line)) for line in lines],
     )
     write_atomically(recipe, recipe_text(start))
     load_recipe(recipe)
@@ -328,9 +328,9 @@ def longest_clip(choice: "BaseChoice") -> float:
 
 def print_found(found: "Found") -> None:
     """Print what an inspection found."""
-    say(f"Found: {visible(found.layout)}")
+    say(f"Found: {visible(shortened(found.layout))}")
     for line in found.notes:
-        say(f"  {visible(line)}")
+        say(f"  {visible(shortened(line))}")
 
 
 def print_division(division: "Division") -> None:

@@ -9,6 +9,8 @@ from escoita.utils.limits import MEBIBYTE, read_bounded
 
 
 TEXT_BYTES = 64 * MEBIBYTE
+# Python needs about 200 bytes for a row of a few characters. A million clips of 4 s are more than 1,000 hours.
+MOST_LINES = 2_000_000
 # The order matters: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -58,6 +60,38 @@ def read_text(path: Path, language: str | None = None, limit: int = TEXT_BYTES) 
         raise CorpusError(f"cannot be read ({error.strerror})", path=path) from error
     except ValueError as error:
         raise CorpusError("not text in a known encoding", path=path, hint="save the file as UTF-8") from error
+
+
+def read_lines(path: Path, language: str | None = None, limit: int = TEXT_BYTES) -> list[str]:
+    """
+    Return the lines of a file in any encoding, without their ends; see [`read_text`].
+
+    Raises:
+        CorpusError: The file cannot be read, its encoding is not recognized, or it has too many lines.
+        RecordError: The file is too large, or not a regular file.
+    """
+    return lines_of(path, read_text(path, language, limit))
+
+
+def lines_of(path: Path, text: str) -> list[str]:
+    """
+    Return the lines of a text, without their ends.
+
+    Args:
+        path (`Path`): The file, for errors.
+        text (`str`): Its text.
+
+    Raises:
+        CorpusError: There are too many lines.
+    """
+    check_lines(path, text)
+    return text.split("\n")
+
+
+def check_lines(path: Path, text: str) -> None:
+    """Raise a [`CorpusError`] if a text, that of the file `path`, has too many lines."""
+    if (lines := text.count("\n")) > MOST_LINES:
+        raise CorpusError(f"{lines:,} lines; at most {MOST_LINES:,} are read", path=path)
 
 
 def encoding_of(content: bytes, language: str | None = None) -> str:

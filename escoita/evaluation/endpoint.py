@@ -5,8 +5,8 @@ import ipaddress
 import os
 import re
 import threading
-import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,9 +21,10 @@ from tenacity.nap import sleep_using_event
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
+from escoita.evaluation.predictions import many_marks
 from escoita.utils.formatting import visible
 from escoita.utils.languages import iso639
-from escoita.utils.limits import RECORD_DIGITS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS, parse_json
+from escoita.utils.limits import COMBINING_MARKS, RECORD_DIGITS, TRANSCRIPT_CHARACTERS, TRANSCRIPT_WORDS, parse_json
 from escoita.utils.processes import say
 
 
@@ -188,6 +189,8 @@ class Endpoint:
             text.encode()
         except UnicodeEncodeError as error:
             raise self._error(f"{name}: the transcript is not valid Unicode") from error
+        if many_marks().search(text):  # predictions with it would not be read
+            raise self._error(f"{name}: the transcript has more than {COMBINING_MARKS} consecutive combining marks")
         known = isinstance(model, str) and 0 < len(model) <= MODEL_CHARACTERS
         return EndpointTranscript(text.strip(), visible(str(model)) if known else None)
 
@@ -216,9 +219,7 @@ class Endpoint:
 
     def _send(self, method: str, path: str, what: str, content: dict[str, Any]) -> dict[str, Any]:
         try:
-            with self._http.stream(method, self.url + path, **content) as response:
-                self._reached = True
-                status, headers, body = response.status_code, response.headers, self._body(response)
+            status, headers, body = self._exchange(method, path, content)
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {visible(str(error))[:200]}"
             if not self._reached:  # a retry does not correct a wrong address
@@ -247,16 +248,37 @@ class Endpoint:
             raise self._error("the response is not a JSON object", status)
         return answer
 
+    def _exchange(self, method: str, path: str, content: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+        """
+        Send a request, and return status, headers and body of the response.
+
+        The thread is abandoned if the response takes too long: httpx limits the time between two bytes only, and a
+        server may send headers forever.
+        """
+        received: Future[tuple[int, httpx.Headers, bytes]] = Future()
+
+        def exchange() -> None:
+            try:
+                with self._http.stream(method, self.url + path, **content) as response:
+                    self._reached = True
+                    received.set_result((response.status_code, response.headers, self._body(response)))
+            except BaseException as error:
+                received.set_exception(error)
+
+        threading.Thread(target=exchange, name="escoita-endpoint", daemon=True).start()
+        try:
+            return received.result(REQUEST_SECONDS)
+        except TimeoutError as error:
+            raise self._error(f"the response took more than {REQUEST_SECONDS:.0f} s") from error
+
     def _body(self, response: httpx.Response) -> bytes:
-        body, ends = bytearray(), time.monotonic() + REQUEST_SECONDS
+        body = bytearray()
         if response.headers.get("content-encoding", "identity") != "identity":
             raise self._error("the response is compressed, which was not accepted", response.status_code)
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > RESPONSE_BYTES:
                 raise self._error(f"the response has more than {RESPONSE_BYTES:,} bytes", response.status_code)
-            if time.monotonic() > ends:
-                raise self._error(f"the response took more than {REQUEST_SECONDS:.0f} s", response.status_code)
         return bytes(body)
 
     def _error(self, problem: str, status: int | None = None, hint: str | None = None) -> EndpointError:

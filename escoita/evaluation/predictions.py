@@ -278,14 +278,14 @@ def _require_scorable(path: Path, table: pa.Table) -> None:
                 raise RecordError(
                     f"a text of {words:,} words; the maximum is {TRANSCRIPT_WORDS:,}", path=path, key=name
                 )
-            if _marks().search(text):
+            if many_marks().search(text):
                 raise RecordError(
                     f"a text with more than {COMBINING_MARKS} consecutive combining marks", path=path, key=name
                 )
 
 
 @cache
-def _marks() -> re.Pattern[str]:
+def many_marks() -> re.Pattern[str]:
     """Return the expression of too many consecutive combining marks."""
     combining = "".join(each for each in map(chr, range(sys.maxunicode)) if unicodedata.combining(each))
     return re.compile(f"[{combining}]{{{COMBINING_MARKS + 1}}}")

@@ -365,7 +365,14 @@ class Transcriber:
         row_watch = watch and (lambda row, position, token: watch(start + row, position, token))
         with torch.inference_mode():
             self.family.set_language(self.model, self.processor, self.generation_settings.language)
-            tokens = self.family.generate(self.model, inputs, self.generation_settings, row_watch).cpu()
+            try:
+                tokens = self.family.generate(self.model, inputs, self.generation_settings, row_watch).cpu()
+            except ValueError as error:  # of transformers, which compares settings with each other and the model
+                name = f"{self.model.config._name_or_path}/generation_config.json"
+                reason = " ".join(str(error).split())[:300]
+                raise EscoitaError(
+                    f"transformers cannot generate with these settings ({reason})", path=name
+                ) from error
         texts = self.family.decode(self.processor, tokens)
         counts = self.family.token_counts(self.processor, tokens)
         spans = self.family.character_spans(self.processor, tokens) or [[] for _ in texts]

@@ -93,6 +93,40 @@ def _config(model: str, revision: str | None) -> dict[str, Any]:
     return PreTrainedConfig.get_config_dict(model, revision=revision)[0]
 
 
+# The largest accepted sizes of a model, by the end of their name: building a model of a million layers takes all
+# memory before its weights are read.
+_SIZES = {
+    "layers": 1_000,
+    "experts": 10_000,
+    "mel_bins": 4_096,
+    "hidden_size": 1_000_000,
+    "d_model": 1_000_000,
+    "_dim": 10_000_000,
+    "vocab_size": 100_000_000,
+    "positions": 100_000_000,
+    "position_embeddings": 100_000_000,
+}
+
+
+def check_sizes(config: dict[str, Any], path: str) -> None:
+    """
+    Check the sizes in the configuration of a model, and in those of its towers.
+
+    Args:
+        config (`dict[str, Any]`): The stored configuration.
+        path (`str`): The file, for errors.
+
+    Raises:
+        EscoitaError: A size is not possible; `key` is its name.
+    """
+    for key, value in config.items():
+        if isinstance(value, dict):
+            check_sizes(value, path)
+        limit = next((limit for end, limit in _SIZES.items() if str(key).endswith(end)), None)
+        if limit is not None and type(value) is int and not 0 <= value <= limit:
+            raise EscoitaError(f"not possible; at most {limit:,} are accepted", path=path, key=str(key), value=value)
+
+
 def _families(model: str, revision: str | None) -> tuple[TrainableFamily | None, str]:
     """Return the family of a model, or `None` if it cannot be trained, and its model type."""
     from transformers import PreTrainedConfig
@@ -118,6 +152,7 @@ def _families(model: str, revision: str | None) -> tuple[TrainableFamily | None,
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = "not found, or not the configuration of a model" if local else "not the configuration of a model"
         raise EscoitaError(problem, path=path) from error
+    check_sizes(config, str(path))
     try:
         return trained_family(model_type, config), model_type
     except ImportError as error:

@@ -1,6 +1,7 @@
 """Support encoders with a CTC head."""
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 
 from escoita.audio.loading import SAMPLING_RATE
 from escoita.errors import EscoitaError
-from escoita.hub.files import local_file
+from escoita.hub.files import file_if_any, local_file
 from escoita.models.base import Family, Span, Watch
+from escoita.models.ctc_vocabulary import VOCABULARY, check_base_vocabulary
 from escoita.models.weight_files import check_weights
 from escoita.records.training import AdapterRecord, Prompt
 from escoita.utils.formatting import visible
@@ -27,6 +29,12 @@ class CtcFamily(Family):
     auto_model = "AutoModelForCTC"
     beam_search = False
     token_limit = False
+
+    def read_processor(self, source: str, revision: str | None = None) -> Any:
+        """Check the vocabulary, and create the processor."""
+        if path := file_if_any(source, VOCABULARY, revision):
+            check_base_vocabulary(path, source)
+        return super().read_processor(source, revision)
 
     def encode(self, processor: Any, audio: Sequence[np.ndarray], prompt: Prompt) -> dict[str, torch.Tensor]:
         """Return padded samples or frames, and their mask."""
@@ -131,6 +139,8 @@ def load_language_adapter(model: Any, code: str) -> None:
         EscoitaError: The adapter is not found, or cannot be loaded.
     """
     name, revision = str(model.config._name_or_path), getattr(model.config, "_commit_hash", None)
+    if not re.fullmatch(r"[\w-]{1,60}", code):  # it becomes part of a path
+        raise EscoitaError("not the code of a language", path=name, key="target_lang", value=code)
     weights = local_file(name, f"adapter.{code}.safetensors", revision)
     check_weights(weights, name)
     try:

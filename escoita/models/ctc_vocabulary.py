@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from escoita.errors import EscoitaError
-from escoita.utils.untrusted import refuse_large, refuse_pointer
+from escoita.utils.formatting import is_unicode
+from escoita.utils.untrusted import read_object, refuse_large, refuse_pointer
 
 
 # The first tokens of every vocabulary. The token of the padding is the blank of CTC.
@@ -19,6 +20,8 @@ VOCABULARY = "vocab.json"
 MOST_CHARACTERS = 8_000
 # A file of as many tokens, each with its number.
 MOST_BYTES = 1_000_000
+# The same of a base, which may have a vocabulary of each language: MMS has 1,162.
+BASE_BYTES, BASE_TOKENS, BASE_SUBWORDS, LONGEST_TOKEN = 50_000_000, 50_000, 1_000, 100
 
 
 class VocabularySizeError(EscoitaError):
@@ -109,6 +112,36 @@ def tokenizer_of(tokens: Mapping[str, int]) -> Any:
             pad_token=BLANK,
             word_delimiter_token=DELIMITER,
         )
+
+
+def check_base_vocabulary(path: Path, owner: str) -> None:
+    """
+    Check the vocabulary of a base, or of each language of a base, before its tokenizer is made.
+
+    The time of making it grows with the square of the number of tokens that are not single characters.
+
+    Args:
+        path (`Path`): The file `vocab.json`.
+        owner (`str`): The folder or repository of the base, for errors.
+
+    Raises:
+        EscoitaError: The file is not a vocabulary, or has too many or too long tokens; `key` is the language.
+    """
+    content = read_object(path, owner, BASE_BYTES)
+    several = {name: tokens for name, tokens in content.items() if isinstance(tokens, dict)}
+    if several and len(several) < len(content):
+        raise EscoitaError("expected the number of each token, or a vocabulary of each language", path=path)
+    for language, tokens in (several or {"": content}).items():
+        numbers = list(tokens.values())
+        problem = ""
+        if not all(type(number) is int and number >= 0 for number in numbers) or len(set(numbers)) < len(numbers):
+            problem = "expected a different number of each token, from 0"
+        elif len(tokens) > BASE_TOKENS or sum(len(token) > 1 for token in tokens) > BASE_SUBWORDS:
+            problem = f"at most {BASE_TOKENS:,} tokens, and {BASE_SUBWORDS:,} of several characters, are read"
+        elif any(len(token) > LONGEST_TOKEN or not is_unicode(token) for token in tokens):
+            problem = f"a token is not valid Unicode, or has more than {LONGEST_TOKEN} characters"
+        if problem:
+            raise EscoitaError(problem, path=f"{owner}/{path.name}", key=language or None)
 
 
 def read_vocabulary(path: Path, owner: str) -> dict[str, int]:

@@ -94,11 +94,42 @@ def load(
             raise
         reason = visible(str(error).strip())[:300]
         raise EscoitaError(f"cannot be loaded ({type(error).__name__}: {reason})", path=base) from error
+    reset_generation(model)
     if complete:
         refuse_missing(base, model, {name for name in found["missing_keys"] if not name.startswith(fresh)})
     if load_in_4bit:
         check_four_bit(base, model, whole)
     return model.to(device) if device and not load_in_4bit else model
+
+
+# Settings of generation that would replace greedy decoding, end it early, or change the type of its output.
+_RESET = (
+    "assistant_confidence_threshold",
+    "constraints",
+    "custom_generate",
+    "dola_layers",
+    "force_words_ids",
+    "guidance_scale",
+    "max_new_tokens",
+    "max_time",
+    "min_new_tokens",
+    "output_attentions",
+    "output_hidden_states",
+    "output_logits",
+    "output_scores",
+    "penalty_alpha",
+    "prompt_lookup_num_tokens",
+    "return_dict_in_generate",
+    "stop_strings",
+)
+
+
+def reset_generation(model: Any) -> None:
+    """Reset the settings in the generation configuration of a base that no evaluation uses."""
+    config = getattr(model, "generation_config", None)
+    for key in _RESET:
+        if getattr(config, key, None) is not None:
+            setattr(config, key, None)
 
 
 def check_folder(base: Path, own_adapter: bool = False) -> None:

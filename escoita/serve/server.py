@@ -24,6 +24,48 @@ if TYPE_CHECKING:
 
 # The seconds that requests may take to finish after the server is stopped.
 GRACE = 10
+# The most seconds for the headers of a request.
+HEADER_SECONDS = 20.0
+
+
+def timed_protocol(seconds: float) -> type:
+    """
+    Return uvicorn's protocol with a time limit for the headers of a request, which uvicorn does not have.
+
+    Without it, a client could hold all connections by sending nothing.
+
+    Args:
+        seconds (`float`): The seconds from the start of a connection, or from the first byte of a further request.
+    """
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+    protocol: Any = AutoHTTPProtocol
+
+    class TimedProtocol(protocol):
+        timer: Any = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.timer = self.loop.call_later(seconds, transport.close)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            waiting = self.cycle is None or self.cycle.response_complete
+            if waiting and self.timer is None:
+                self.timer = self.loop.call_later(seconds, self.transport.close)
+            elif not waiting:
+                self._stop_timer()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def _stop_timer(self) -> None:
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+
+    return TimedProtocol
 
 
 def serve(service: "Service", load: Callable[[], Any], host: str, port: int) -> None:
@@ -107,6 +149,7 @@ def running(service: "Service", load: Callable[[], Any]) -> "Iterator[tuple[Serv
         )
         config = uvicorn.Config(
             application(service),
+            http=timed_protocol(HEADER_SECONDS),
             log_level="warning",
             access_log=False,
             lifespan="off",

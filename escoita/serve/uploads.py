@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from escoita.serve.errors import ApiError, invalid
@@ -94,7 +94,7 @@ async def read_form(
     except BaseException as error:
         reader.close()
         reader.form.remove()
-        if isinstance(error, MultipartParseError):
+        if isinstance(error, FormParserError):
             raise invalid("The body is not a valid form.", code="invalid_form") from error
         raise
     return reader.form

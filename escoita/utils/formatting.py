@@ -13,10 +13,28 @@ def visible(text: str) -> str:
     )
 
 
+# Characters of a line in a terminal; a name in a file of others may have millions.
+MOST_SHOWN = 2_000
+
+
+def shortened(text: str) -> str:
+    """Return a text whose end is replaced by an ellipsis if it is too long for a line in a terminal."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
 def is_hidden(character: str) -> bool:
     """Return whether a character is invisible."""
     joins = character in "\u200c\u200d"  # part of the orthography of Persian and of many Indian scripts
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and not joins
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be stored: a name in another encoding than UTF-8 has surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 MINUS = "\N{MINUS SIGN}"

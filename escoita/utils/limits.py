@@ -66,6 +66,9 @@ ALIGNMENT_CELLS = 500_000_000_000
 # cores under load.
 DRAWS = 3_000_000_000
 
+# No recording lasts 116 days. Sampling rates times larger numbers are not finite.
+RECORDING_SECONDS = 10_000_000
+
 # Points of the training loss in a record and in a plot.
 LOSS_POINTS = 200_000
 # Evaluations during one training, each of which takes seconds to minutes.

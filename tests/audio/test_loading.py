@@ -279,3 +279,16 @@ def test_errors_use_the_given_name() -> None:
     with pytest.raises(UnreadableAudioError) as refusal:
         read_audio(b"nothing", name="upload.wav")
     assert refusal.value.path == "upload.wav"
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="Linux only")
+def test_a_file_of_the_system_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(AudioError) as refused:
+        read_audio("/proc/self/mem")
+    assert refused.value.path == "/proc/self/mem"
+
+
+@pytest.mark.parametrize("offset, duration", [(float("nan"), 1.0), (0.0, float("nan")), (1e306, 1e306), (-1.0, 1.0)])
+def test_impossible_times_of_a_segment_are_refused(tmp_path: Path, offset: float, duration: float) -> None:
+    with pytest.raises(AudioError):
+        read_audio(write_clip(tmp_path / "a.wav"), offset=offset, duration=duration)

@@ -1,7 +1,11 @@
 """Test which responses of a server are used, which requests are repeated, and which responses are refused."""
 
 import io
-from collections.abc import Iterator
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -193,3 +197,56 @@ def test_a_request_to_an_address_without_a_server_is_not_repeated(no_waiting: li
     with Endpoint("http://127.0.0.1:9", "m", {}) as endpoint, pytest.raises(EndpointError):
         endpoint.listed_model()
     assert no_waiting == []
+
+
+@contextmanager
+def raw_server(reply: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Accept connections, and let a function answer them until it ends or the connection is closed."""
+
+    def answer(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # the test is over
+                return
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                reply(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _endless(start: bytes, again: bytes) -> Callable[[socket.socket], None]:
+    def reply(connection: socket.socket) -> None:
+        connection.sendall(start)
+        while True:
+            connection.sendall(again)
+            time.sleep(0.05)
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        _endless(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        _endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        _endless(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+    ],
+    ids=["headers", "100 Continue", "body"],
+)
+def test_an_endless_response_is_refused(
+    reply: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.5)
+    with raw_server(reply) as url, Endpoint(url, "m", {}) as endpoint, pytest.raises(EndpointError):
+        endpoint.transcribe(clip(8000), "uz", "clip 1")
+
+
+def test_many_combining_marks_are_refused_before_they_are_stored(server: Double) -> None:
+    server.replies = [text("a" + "\u0301" * 31)]
+    with pytest.raises(EndpointError):
+        ask(server)

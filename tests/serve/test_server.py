@@ -1,6 +1,8 @@
+import asyncio
 import socket
 import threading
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from escoita.errors import EscoitaError
 from escoita.inference.serving import Engine
 from escoita.recipe.schema import Space
+from escoita.serve import server as server_module
 from escoita.serve.server import listening, running, serve
 from escoita.serve.service import Service
 from tests.length_model import Gate, length_transcriber
@@ -69,3 +72,35 @@ def test_the_model_is_closed_at_the_end() -> None:
     with running(Service("talker", {}, Space()), lambda: model) as (_, loaded):
         assert loaded.result(timeout=10) is model
     assert model.closed
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nX: "])
+def test_connections_without_complete_headers_are_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.3)
+    service = Service("talker", {}, Space())
+    with listening("127.0.0.1", 0) as listener, running(service, lambda: None) as (server, _):
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        with socket.create_connection(listener.getsockname(), timeout=4) as connection:
+            connection.sendall(sent)
+            while connection.recv(65_536):  # a timeout would raise
+                pass
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+def test_a_slow_transcription_is_not_cut_off_by_the_limit_of_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.2)
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.6)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(server_module, "application", lambda service: slow)
+    with listening("127.0.0.1", 0) as listener, running(Service("t", {}, Space()), lambda: None) as (server, _):
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        assert httpx.get(f"http://127.0.0.1:{listener.getsockname()[1]}/").status_code == 200
+        server.should_exit = True
+        thread.join(timeout=20)

@@ -99,3 +99,9 @@ def test_other_bodies_are_refused_and_leave_no_file(body: str, content_type: str
         read(body.encode(), content_type, tmp_path, chunk=999)
     assert refused.value.status == status
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_boundary_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ApiError) as refused:
+        read(b"", f"multipart/form-data; boundary={'x' * 1000}", tmp_path)
+    assert refused.value.status == 400

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from escoita.data.annotations.base import AnnotationError, Segment, seconds
-from escoita.data.encodings import encoding_of, read_text
+from escoita.data.encodings import encoding_of, read_lines
 
 
 _LABEL = re.compile(r"(\d+[.,]?\d*)\t(\d+[.,]?\d*)(?:\t(.*))?")
@@ -34,7 +34,7 @@ def read(path: Path, language: str | None = None) -> list[Segment]:
         CorpusError: The file cannot be read.
     """
     segments = []
-    for row, line in enumerate(read_text(path, language).split("\n"), start=1):
+    for row, line in enumerate(read_lines(path, language), start=1):
         if not line.strip() or _FREQUENCIES.fullmatch(line):
             continue
         label = _LABEL.fullmatch(line)

@@ -1,12 +1,12 @@
 """Represent a segment of a recording with its transcript, and check the segments of a file."""
 
-import math
 import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from escoita.errors import CorpusError
+from escoita.utils.limits import RECORDING_SECONDS
 
 
 # Segments of a file; ten hours of speech have about 20,000.
@@ -42,6 +42,21 @@ class Segment(NamedTuple):
     row: int = 0
 
 
+def check_number(path: Path, number: int) -> None:
+    """
+    Limit the number of segments of a file.
+
+    Args:
+        path (`Path`): The file, for errors.
+        number (`int`): The number of segments that were read so far.
+
+    Raises:
+        AnnotationError: There are too many segments.
+    """
+    if number > MOST_SEGMENTS:
+        raise AnnotationError(f"more than {MOST_SEGMENTS:,} segments", path=path)
+
+
 def checked_segments(path: Path, segments: list[Segment]) -> list[Segment]:
     """
     Return the segments of a file, after a check of their times and number.
@@ -53,10 +68,9 @@ def checked_segments(path: Path, segments: list[Segment]) -> list[Segment]:
     Raises:
         AnnotationError: There are too many segments, or a time is not a number of seconds, or is negative.
     """
-    if len(segments) > MOST_SEGMENTS:
-        raise AnnotationError(f"{len(segments):,} segments; at most {MOST_SEGMENTS:,} are read", path=path)
+    check_number(path, len(segments))
     for segment in segments:
-        if not 0 <= segment.start <= segment.end < math.inf:
+        if not 0 <= segment.start <= segment.end < RECORDING_SECONDS:
             times = f"{segment.start:g} to {segment.end:g}"
             raise AnnotationError("not the times of a segment", path=path, row=segment.row or None, value=times)
     return segments

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from escoita.data.annotations.base import AnnotationError, Segment, recording_name, seconds
-from escoita.data.encodings import read_text
+from escoita.data.encodings import read_lines
 
 
 # Words are joined while pauses are shorter than this, and the segment is not longer, both in seconds.
@@ -28,8 +28,9 @@ def read(path: Path, language: str | None = None) -> list[Segment]:
         CorpusError: The file cannot be read.
     """
     segments: list[Segment] = []
+    words: list[list[str]] = []
     latest: dict[tuple[str, str], int] = {}
-    for row, line in enumerate(read_text(path, language).split("\n"), start=1):
+    for row, line in enumerate(read_lines(path, language), start=1):
         fields = line.split()
         if not fields or fields[0].startswith(";;"):
             continue
@@ -42,8 +43,10 @@ def read(path: Path, language: str | None = None) -> list[Segment]:
         if place is not None:
             last = segments[place]
             if last.start <= begin < last.end + PAUSE and end - last.start <= LONGEST:
-                segments[place] = last._replace(end=max(end, last.end), text=f"{last.text} {word}")
+                segments[place] = last._replace(end=max(end, last.end))
+                words[place].append(word)
                 continue
         latest[recording, channel] = len(segments)
-        segments.append(Segment(recording_name(recording), begin, end, word, row=row))
-    return segments
+        segments.append(Segment(recording_name(recording), begin, end, "", row=row))
+        words.append([word])
+    return [each._replace(text=" ".join(own)) for each, own in zip(segments, words, strict=True)]

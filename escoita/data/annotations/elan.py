@@ -97,7 +97,7 @@ def parse(path: Path) -> ElementTree.Element:
         parser.feed(content)
         root = parser.close()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise AnnotationError(f"not an ELAN file ({error})", path=path) from error
+        raise AnnotationError(f"not an ELAN file ({str(error)[:200]})", path=path) from error
     if root.tag != "ANNOTATION_DOCUMENT":
         raise AnnotationError("not an ELAN file", path=path, value=root.tag[:40])
     return root
@@ -139,12 +139,15 @@ def _interpolated(annotations: list[ElementTree.Element], known: dict[str, float
     """Return times of the slots without a time that a chain of annotations shares, evenly between its neighbors."""
     following = {each.get("TIME_SLOT_REF1", ""): each.get("TIME_SLOT_REF2", "") for each in annotations}
     placed: dict[str, float] = {}
+    seen: set[str] = set()  # so that no slot is followed twice, however many chains lead to it
     for first, second in following.items():
-        if first in known and second not in known:
-            chain, seen = [first, second], {first, second}
+        if first in known and second not in known and second not in seen:
+            chain = [first, second]
+            seen.add(second)
             while chain[-1] not in known and (after := following.get(chain[-1])) and after not in seen:
                 chain.append(after)
-                seen.add(after)
+                if after not in known:
+                    seen.add(after)
             if chain[-1] in known:
                 start, end = known[first], known[chain[-1]]
                 for index, (_, slot) in enumerate(pairwise(chain[:-1]), start=1):

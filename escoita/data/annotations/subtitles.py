@@ -6,12 +6,12 @@ from html import unescape
 from pathlib import Path
 
 from escoita.data.annotations.base import AnnotationError, Segment
-from escoita.data.encodings import read_text
+from escoita.data.encodings import read_lines
 
 
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^<>]+)>")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]*)>")
 # Tags of HTML, and those of SubStation in braces, which editors write into SubRip too.
 _TAG = re.compile(r"</?[A-Za-z0-9][^<>]*>|\{\\[^{}]*\}")
 
@@ -27,15 +27,18 @@ def read(path: Path, language: str | None = None) -> list[Segment]:
         language (`str`, *optional*): The language of the text, which decides between old encodings.
 
     Raises:
-        AnnotationError: The file has no cue.
+        AnnotationError: The file has no cue, or a text cannot be read.
         CorpusError: The file cannot be read.
     """
-    lines = read_text(path, language).split("\n")
+    lines = read_lines(path, language)
     webvtt = lines[0].startswith("WEBVTT")
     segments = []
     for row, times, text in _cues(lines, webvtt):
         voice = _VOICE.search(text)
-        text = " ".join(unescape(_TAG.sub("", text)).split())
+        try:
+            text = " ".join(unescape(_TAG.sub("", text)).split())
+        except ValueError as error:
+            raise AnnotationError("a character reference with thousands of digits", path=path, row=row) from error
         segments.append(Segment("", *times, text, speaker=" ".join(voice[1].split()) if voice else "", row=row))
     if not segments and not webvtt:
         raise AnnotationError("contains no subtitle", path=path)

@@ -4,7 +4,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from escoita.data.annotations.base import MOST_SEGMENTS, AnnotationError, Segment, seconds, tier_speaker
+from escoita.data.annotations.base import (
+    MOST_SEGMENTS,
+    AnnotationError,
+    Segment,
+    check_number,
+    seconds,
+    tier_speaker,
+)
 from escoita.data.encodings import read_text
 
 
@@ -45,6 +52,7 @@ def read(path: Path, language: str | None = None) -> list[Segment]:
             text = " ".join(tokens.text().split())
             if interval_tier:
                 segments.append(Segment("", start, end, text, name, speaker, kind, len(segments) + 1))
+                check_number(path, len(segments))
     return segments
 
 

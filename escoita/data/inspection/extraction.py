@@ -10,14 +10,7 @@ from pathlib import Path, PurePosixPath
 from escoita.data.inspection.columns import split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import RECORDINGS
-from escoita.data.readers.recordings import (
-    ALWAYS_BYTES,
-    DAMAGED,
-    MOST_GROWTH,
-    LimitedMember,
-    MemberPathError,
-    UnpackedSizeError,
-)
+from escoita.data.readers.recordings import MemberPathError, read_members
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.utils.files import convert_write_errors, write_atomically
@@ -25,8 +18,8 @@ from escoita.utils.limits import MEBIBYTE
 
 
 _TEXTS = (".txt", ".text", ".lab", ".json")
-_TEXT_BYTES = MEBIBYTE
-_MOST_MEMBERS = 2_000_000
+# Texts are in memory until their recordings are written.
+_TEXT_BYTES, _ALL_TEXTS_BYTES = MEBIBYTE, 256 * MEBIBYTE
 # The suffixes of embedded recordings by their first bytes; the suffix is for people, as the content decides.
 _STARTS = ((b"RIFF", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"), (b"\xff", ".mp3"))
 
@@ -121,32 +114,37 @@ def _extracted(archives: list[Path], folder: Path) -> Found:
     number = 0
     for archive in archives:
         samples: dict[str, dict[str, bytes | Path]] = defaultdict(dict)
-        most_bytes, declared = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
-        try:
-            with tarfile.open(archive, tarinfo=LimitedMember) as tar, convert_write_errors(folder):
-                for count, member in enumerate(tar):
-                    declared += member.size + tarfile.BLOCKSIZE
-                    if declared > most_bytes or count > _MOST_MEMBERS:
-                        raise UnpackedSizeError(path=archive, factor=MOST_GROWTH)
-                    name = PurePosixPath(member.name)
-                    if ".." in name.parts or name.is_absolute():
-                        raise MemberPathError(path=archive, member=member.name)
-                    stem, _, ending = name.name.partition(".")
-                    suffix = f".{ending.rpartition('.')[2].lower()}"
-                    packed = tar.extractfile(member) if member.isreg() else None
-                    if packed is None or suffix not in (*RECORDINGS, *_TEXTS):
-                        continue
-                    sample = samples[str(name.parent / stem)]
-                    if suffix in RECORDINGS:
-                        number += 1
-                        sample["audio"] = folder / f"{number:06d}{suffix}"
-                        with packed, (folder / f"{number:06d}{suffix}").open("wb") as file:
-                            while block := packed.read(MEBIBYTE):
-                                file.write(block)
-                    elif member.size <= _TEXT_BYTES:
-                        sample[suffix] = packed.read()
-        except DAMAGED as error:
-            raise CorpusError(f"not a complete tar archive ({error})", path=archive) from error
+        texts = 0
+
+        def take(
+            tar: tarfile.TarFile,
+            member: tarfile.TarInfo,
+            archive: Path = archive,
+            samples: dict[str, dict[str, bytes | Path]] = samples,
+        ) -> None:
+            nonlocal number, texts
+            name = PurePosixPath(member.name)
+            if ".." in name.parts or name.is_absolute():
+                raise MemberPathError(path=archive, member=member.name)
+            stem, _, ending = name.name.partition(".")
+            suffix = f".{ending.rpartition('.')[2].lower()}"
+            packed = tar.extractfile(member) if member.isreg() else None
+            if packed is None or suffix not in (*RECORDINGS, *_TEXTS):
+                return
+            sample = samples[str(name.parent / stem)]
+            if suffix in RECORDINGS:
+                number += 1
+                sample["audio"] = folder / f"{number:06d}{suffix}"
+                with packed, (folder / f"{number:06d}{suffix}").open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+            elif member.size <= _TEXT_BYTES:
+                sample[suffix] = packed.read()
+                texts += member.size
+                if texts > _ALL_TEXTS_BYTES:
+                    raise CorpusError(f"more than {_ALL_TEXTS_BYTES:,} bytes of texts", path=archive)
+
+        with convert_write_errors(folder):
+            read_members(archive, take)
         split = next(filter(None, map(split_name, (archive.stem, archive.parent.name))), "")
         for row, (key, parts) in enumerate(samples.items(), start=1):
             _add_sample(found, archive, row, key, parts, split)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from escoita.data.encodings import read_text
+from escoita.data.encodings import lines_of, read_lines, read_text
 from escoita.data.inspection.columns import split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
@@ -76,7 +76,7 @@ def read_kaldi(listing: Listing, language: str) -> Found | None:
 def _pairs(path: Path, language: str) -> list[tuple[int, str, str]]:
     """Return the line, the first word and the rest of each line that is not empty."""
     pairs = []
-    for row, line in enumerate(read_text(path, language).split("\n"), start=1):
+    for row, line in enumerate(read_lines(path, language), start=1):
         if fields := line.split(maxsplit=1):
             pairs.append((row, fields[0], fields[1].strip() if len(fields) > 1 else ""))
     return pairs
@@ -115,11 +115,11 @@ def read_lhotse(listing: Listing, language: str) -> Found | None:
     for path in listing.files(".gz", ".jsonl"):
         if "cuts" not in path.name or not path.name.endswith((".jsonl", ".jsonl.gz")):
             continue
-        for row, line in enumerate(unpacked_text(path).split("\n"), start=1):
+        for row, line in enumerate(lines_of(path, unpacked_text(path)), start=1):
             if line.strip():
                 try:
                     _add_cut(found, listing, path, row, json.loads(line), split_name(path.name.split("cuts_")[-1]))
-                except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+                except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError):
                     found.add(None, "", "", path, row)
     return found if found.rows or found.rejected else None
 

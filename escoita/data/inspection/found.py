@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from escoita.data.inspection.listing import is_unicode
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
 from escoita.records.preparation import DraftRound
-from escoita.utils.formatting import time_code
+from escoita.utils.formatting import is_unicode, time_code
+from escoita.utils.limits import RECORDING_SECONDS
 
 
 @dataclass
@@ -74,8 +74,10 @@ class Found:
             reason = "no such file" if name.strip() else "names no recording"
         elif not text:
             reason = "empty transcript"
-        elif "\0" in text or not is_unicode(text):
+        elif any("\0" in each or not is_unicode(each) for each in (text, *values.values()) if isinstance(each, str)):
             reason = "is not valid Unicode"
+        elif not all(0 <= (values.get(key) or 0) < RECORDING_SECONDS for key in ("offset", "duration")):
+            reason = "has no times of a segment"
         else:
             values = {"id": recording.stem, "language": "", **values}
             self.rows.append(

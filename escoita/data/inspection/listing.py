@@ -8,6 +8,7 @@ from pathlib import Path
 
 from escoita.data.readers.recordings import AUDIO_SUFFIXES
 from escoita.errors import CorpusError
+from escoita.utils.formatting import is_unicode
 
 
 # Files and folders.
@@ -36,7 +37,8 @@ class Listing:
         self.by_suffix: dict[str, list[Path]] = {}
         self.outside = self.unnamed = 0
         self._folders: dict[Path, str] = {}
-        self._by_path: dict[str, Path] = {}
+        self._exact: dict[str, Path] = {}
+        self._by_path: dict[str, list[Path]] = {}
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
         if not is_unicode(str(self.root)):
@@ -57,7 +59,9 @@ class Listing:
             self.by_suffix.setdefault(suffix, []).append(path)
             return
         self.recordings.append(path)
-        self._by_path[_plain(path.relative_to(self.root).as_posix())] = path
+        name = path.relative_to(self.root).as_posix()
+        self._exact[unicodedata.normalize("NFC", name)] = path
+        self._by_path.setdefault(_plain(name), []).append(path)
         self._by_name.setdefault(_plain(path.name), []).append(path)
         self._by_stem.setdefault(_plain(path.stem), []).append(path)
 
@@ -74,7 +78,8 @@ class Listing:
         Return the recording that a table or an annotation names, or `None`. It is always one of the listed files.
 
         A path may be relative to the file that names it or to the root, or be one of another machine, of which the
-        last parts count; it may have backslashes, another case, another suffix or none.
+        last parts count; it may have backslashes, another case, another suffix or none. Of names that differ only in
+        case, each is found by itself alone.
 
         Args:
             name (`str`): The name or path.
@@ -82,29 +87,33 @@ class Listing:
         """
         if not name or len(name) > _LONGEST_PATH:
             return None
-        plain = _plain(name.strip().removeprefix("file://").replace("\\", "/"))
-        parts = [part for part in plain.split("/") if part not in ("", ".")]
+        exact = unicodedata.normalize("NFC", name.strip().removeprefix("file://").replace("\\", "/"))
+        parts = [part for part in exact.split("/") if part not in ("", ".")]
         if ".." in parts:
             parts = parts[len(parts) - parts[::-1].index("..") :]
         if not parts:
             return None
         above = "" if folder is None else self._above(folder)
-        for start in (above, ""):
-            path = "/".join([start, *parts] if start not in ("", ".") else parts)
-            if path in self._by_path:
-                return self._by_path[path]
+        paths = ["/".join([start, *parts] if start not in ("", ".") else parts) for start in (above, "")]
+        for path in paths:
+            if path in self._exact:
+                return self._exact[path]
+        for path in map(_plain, paths):
+            if len(found := self._by_path.get(path, [])) == 1:
+                return found[0]
+        parts = list(map(_plain, parts))
         stem = parts[-1].rpartition(".")[0] if parts[-1].endswith(RECORDINGS) else parts[-1]
         alike = self._by_stem.get(stem, [])
         near = [path for path in alike[:_MOST_ALIKE] if path.parent == folder]
         for candidates in (self._by_name.get(parts[-1], []), near, alike):
-            if found := self._best(candidates, parts[:-1]):
-                return found
+            if best := self._best(candidates, parts[:-1]):
+                return best
         return None
 
     def _above(self, folder: Path) -> str:
         """Return the path of a folder below the root."""
         if folder not in self._folders:
-            self._folders[folder] = _plain(folder.relative_to(self.root).as_posix())
+            self._folders[folder] = unicodedata.normalize("NFC", folder.relative_to(self.root).as_posix())
         return self._folders[folder]
 
     def _best(self, candidates: list[Path], parents: list[str]) -> Path | None:
@@ -121,15 +130,6 @@ class Listing:
             if len(matching) == 1:
                 return matching[0]
         return None
-
-
-def is_unicode(text: str) -> bool:
-    """Return whether a text can be stored: a name in another encoding than UTF-8 has surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _entries(root: Path) -> Iterator[os.DirEntry[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from escoita.data.annotations import Segment, format_of, read_segments
+from escoita.data.annotations.base import MOST_SEGMENTS
 from escoita.data.annotations.drafts import DRAFT_FILE, DRAFT_TIER, Placed, compare_drafts, read_drafts
 from escoita.data.annotations.rules import EMPTY, UNCHANGED
 from escoita.data.inspection.found import Found
@@ -59,10 +60,11 @@ def read_files(listing: Listing, language: str, tiers: Collection[str] = ()) -> 
         tiers (`Collection[str]`, *optional*): The names or types of the tiers that contain the transcripts.
 
     Raises:
-        CorpusError: No tier has one of the given names.
+        CorpusError: No tier has one of the given names, or all files together have too many segments.
     """
     files, drafts, notes = dict[Path, list[Segment]](), dict[Path, list[Segment]](), list[str]()
     formats: dict[str, int] = defaultdict(int)
+    count = 0
     for path in listing.files(*SUFFIXES):
         name = format_of(path)
         if name is None:
@@ -73,6 +75,9 @@ def read_files(listing: Listing, language: str, tiers: Collection[str] = ()) -> 
             notes.append(f"Not used: {error}")
             continue
         formats[name] += 1
+        count += len(segments)
+        if count > MOST_SEGMENTS:
+            raise CorpusError(f"the annotation files have more than {MOST_SEGMENTS:,} segments", path=listing.root)
         of_file = DRAFT_FILE.fullmatch(path.stem)
         if of_file:
             segments = [each._replace(recording=each.recording or of_file[1]) for each in segments]

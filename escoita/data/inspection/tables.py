@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from escoita.data.encodings import read_text
+from escoita.data.encodings import check_lines, lines_of, read_text
 from escoita.data.inspection.spreadsheet import SUFFIXES as SPREADSHEETS
 from escoita.data.inspection.spreadsheet import read_sheets
 from escoita.errors import CorpusError
@@ -18,6 +18,8 @@ from escoita.utils.limits import MEBIBYTE, parse_json
 
 TABLE_BYTES = 256 * MEBIBYTE
 MOST_ROWS = 2_000_000
+# An empty cell takes 8 bytes, and a value of an object about 100.
+MOST_CELLS, MOST_VALUES = 50_000_000, 20_000_000
 DELIMITED, OBJECTS = (".csv", ".tsv", ".tab", ".txt", ".psv"), (".jsonl", ".json", ".ndjson")
 SUFFIXES = (*DELIMITED, *OBJECTS, *SPREADSHEETS)
 # Records that decide on the delimiter.
@@ -71,12 +73,22 @@ def read_tables(path: Path, language: str | None = None) -> list[Table]:
 
 
 def _delimited(path: Path, text: str) -> list[Table]:
-    found = [(delimiter, _records(text, delimiter, _SAMPLE)) for delimiter in "\t;|,"]
+    found = [(delimiter, _sampled(text, delimiter)) for delimiter in "\t;|,"]
     scores = [(_regularity(rows), delimiter) for delimiter, rows in found]
     score, delimiter = max(scores, key=lambda each: each[0])
     if not score:
         return []
-    return [Table(path, _records(text, delimiter), delimiter=delimiter)]
+    check_lines(path, text)
+    _check_number(path, text.count(delimiter), MOST_CELLS, "cells")
+    try:
+        return [Table(path, _records(text, delimiter), delimiter=delimiter)]
+    except csv.Error as error:
+        raise CorpusError(f"a cell has more than {csv.field_size_limit():,} characters", path=path) from error
+
+
+def _check_number(path: Path, number: int, most: int, kind: str) -> None:
+    if number > most:
+        raise CorpusError(f"{number:,} {kind}; at most {most:,} are read", path=path)
 
 
 def _regularity(rows: list[tuple[int, list[str]]]) -> float:
@@ -88,15 +100,20 @@ def _regularity(rows: list[tuple[int, list[str]]]) -> float:
     return counts.count(usual) / len(counts) + 0.001 * min(usual, 50)
 
 
+def _sampled(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return the first rows; none if a cell is too long."""
+    try:
+        return _records(text, delimiter, _SAMPLE)
+    except csv.Error:
+        return []
+
+
 def _records(text: str, delimiter: str, most: int | None = None) -> list[tuple[int, list[str]]]:
     """Return the rows; quotes are those of RFC 4180 if all rows are, else characters of the text."""
     try:
         return list(_parsed(text, delimiter, csv.QUOTE_MINIMAL, most))
     except csv.Error:
-        try:
-            return list(_parsed(text, delimiter, csv.QUOTE_NONE, most))
-        except csv.Error:  # a cell that is too long
-            return []
+        return list(_parsed(text, delimiter, csv.QUOTE_NONE, most))
 
 
 def _parsed(text: str, delimiter: str, quoting: Any, most: int | None) -> Iterator[tuple[int, list[str]]]:
@@ -120,7 +137,8 @@ def _objects(path: Path, language: str | None) -> list[Table]:
         except ValueError:
             rows = []
     if not rows:
-        for number, line in enumerate(text.split("\n"), start=1):
+        _check_number(path, text.count(":"), MOST_VALUES, "colons, and so about as many values")
+        for number, line in enumerate(lines_of(path, text), start=1):
             if line.strip():
                 try:
                     rows.append((number, _cells(json.loads(line))))
@@ -129,6 +147,7 @@ def _objects(path: Path, language: str | None) -> list[Table]:
                         return []
                     rows.append((number, {}))
     header = list(dict.fromkeys(key for _, row in rows for key in row))[:_MOST_COLUMNS]
+    _check_number(path, len(rows) * len(header), MOST_CELLS, "cells")
     return [Table(path, [(number, [row.get(key, "") for key in header]) for number, row in rows], header)]
 
 

@@ -16,6 +16,7 @@ from escoita.metrics.normalizers import has_word
 from escoita.recipe.advice import nearest
 from escoita.recipe.schema import Column, Corpus
 from escoita.utils.languages import canonical
+from escoita.utils.limits import RECORDING_SECONDS
 
 
 class SelectionError(CorpusError):
@@ -319,7 +320,7 @@ def _seconds(name: str, value: Any) -> float | None:
         seconds = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds < RECORDING_SECONDS:
         raise ValueError(f"{name} {str(value)[:40]!r} is not a number of seconds")
     return seconds
 

@@ -105,6 +105,7 @@ def _with_clips(records: Iterator[Record | Rejected], folder: Path, split: str) 
             continue
         row, fields, names = record
         clip, samples = fields[names.audio], fields["num_samples"]
-        length = int(samples) / SAMPLING_RATE if samples.isdecimal() else None
+        # A number of more digits than that of samples in a year is no length.
+        length = int(samples) / SAMPLING_RATE if samples.isdecimal() and len(samples) <= 12 else None
         added = {names.audio: str(clips.get(clip, loose / Path(clip).name)) if clip else "", "duration": length}
         yield row, {**fields, **added}, names._replace(duration="duration")

@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 from escoita.data.clips import cached_copy
 from escoita.data.readers.base import Origin, requested_split, require_split
 from escoita.data.readers.recordings import (
+    ALWAYS_BYTES,
+    MOST_GROWTH,
     SAMPLING_RATE,
     Piece,
+    UnpackedSizeError,
     collect_pieces,
     find_table_columns,
     split_recordings,
@@ -23,6 +26,7 @@ from escoita.data.readers.recordings import (
 from escoita.data.rows import Rejected, Utterances
 from escoita.errors import CorpusError
 from escoita.recipe.schema import Column, Corpus
+from escoita.utils.untrusted import decoded
 
 
 # test-00000-of-00001.parquet, test.parquet, test/0000.parquet
@@ -116,8 +120,12 @@ def _by_split(wanted: str | None, files: Sequence[Path]) -> dict[str, list[Path]
 def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str | None) -> Piece:
     try:
         schema = pq.read_schema(path)
+        _check_growth(path)
         audio, names = find_table_columns(schema, chosen, ("text", "split") if split else ("text",))
-        table = pq.read_table(path, columns=[name for name in dict.fromkeys(names) if name in schema.names])
+        columns = [name for name in dict.fromkeys(names) if name and name in schema.names]
+        # A text that a few bytes repeat in a million rows is decoded only if all of them fit into memory.
+        texts = [name for name in columns if schema.field(name).type == pa.string()]
+        table = decoded(path, pq.read_table(path, columns=columns, read_dictionary=texts), texts)
         mapped = pa.memory_map(str(cached_copy(path, "recordings", partial(_copy_recordings, column=audio), audio)))
         recordings = pa.ipc.open_file(mapped).read_all()
         for each in (table, recordings):
@@ -126,9 +134,25 @@ def _piece(path: Path, origin: Origin, chosen: Mapping[Column, str], split: str 
     except CorpusError as error:
         error.path = error.path or path
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CorpusError(f"not a readable parquet file ({' '.join(str(error).split())})", path=path) from error
     return Piece(origin, rows, names, recordings["path"], recordings["bytes"], path.parent)
+
+
+def _check_growth(path: Path) -> None:
+    """
+    Refuse a file whose recordings are far larger once they are decompressed, or that repeats one for most rows.
+
+    Raises:
+        UnpackedSizeError: The metadata declare this.
+    """
+    metadata, size = pq.read_metadata(path), path.stat().st_size
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = (group.column(number) for group in groups for number in range(group.num_columns))
+    declared = sum(column.total_uncompressed_size for column in columns)
+    # A row has at least the path of a recording and a word.
+    if declared > max(ALWAYS_BYTES, MOST_GROWTH * size) or metadata.num_rows > size:
+        raise UnpackedSizeError(path=path, factor=MOST_GROWTH)
 
 
 def _copy_recordings(source: Path, target: Path, column: str) -> None:
@@ -140,10 +164,15 @@ def _copy_recordings(source: Path, target: Path, column: str) -> None:
     ):
         has_rates = SAMPLING_RATE in file.schema_arrow.names and column != SAMPLING_RATE
         columns = [column, SAMPLING_RATE] if has_rates else [column]
+        written, most_bytes = 0, max(ALWAYS_BYTES, MOST_GROWTH * source.stat().st_size)
         for batch in file.iter_batches(_AT_ONCE, columns=columns, use_threads=False):
             rates = pa.chunked_array([batch[SAMPLING_RATE]]) if has_rates else None
             recordings = split_recordings(pa.chunked_array([batch[column]]), rates)
-            writer.write_table(pa.table(recordings, schema=_MAPPED))
+            table = pa.table(recordings, schema=_MAPPED)
+            written += table.nbytes
+            if written > most_bytes:
+                raise UnpackedSizeError(path=source, factor=MOST_GROWTH)
+            writer.write_table(table)
 
 
 def _labels(schema: pa.Schema) -> dict[str, list[str]]:

@@ -38,12 +38,13 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".webm")
 # Recordings can hardly be compressed: an archive that grows by this factor, and to more bytes, is made to fill disks.
 MOST_GROWTH = 100
 ALWAYS_BYTES = 256 << 20
+MOST_MEMBERS = 2_000_000
 # Members that hold the attributes or the long name of the next one; names have a few hundred bytes.
 _HEADERS = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
 _HEADER_BYTES = 1 << 20
-DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 
 
 class UnpackedSizeError(CorpusError):
@@ -114,29 +115,60 @@ def _unpack(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
     # The same checks as those of tarfile's filter "data", which Python 3.11 has only since 3.11.4.
     folder = folder.absolute()
     folder.mkdir()
-    max_bytes, declared_bytes = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0
+
+    def write(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        if not member.isreg() or not member.name.lower().endswith(suffixes):
+            return
+        target = folder / member.name
+        if ".." in target.parts or "\0" in member.name or not target.is_relative_to(folder):
+            raise MemberPathError(path=archive, member=member.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        packed = tar.extractfile(member)
+        assert packed is not None  # noqa: S101  (it is never None for a regular file)
+        with packed, target.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+
+    read_members(archive, write)
+
+
+def read_members(archive: Path, use: Callable[[tarfile.TarFile, tarfile.TarInfo], None]) -> None:
+    """
+    Call a function with each member of a tar archive, within limits; no member is kept in memory.
+
+    Args:
+        archive (`Path`): The archive, compressed or not.
+        use (`Callable`): The function, which gets the open archive and the member.
+
+    Raises:
+        CorpusError: The archive is damaged, or is far larger when unpacked.
+    """
+    max_bytes, declared_bytes, count = max(ALWAYS_BYTES, MOST_GROWTH * archive.stat().st_size), 0, 0
     try:
         with tarfile.open(archive, tarinfo=LimitedMember) as tar:
-            for member in tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # the documentation of tarfile names it
+                count += 1
                 declared_bytes += member.size + tarfile.BLOCKSIZE
-                if declared_bytes > max_bytes:  # known from the header, before the member is unpacked
+                if declared_bytes > max_bytes or count > MOST_MEMBERS:  # known before the member is unpacked
                     raise UnpackedSizeError(path=archive, factor=MOST_GROWTH)
-                if not member.isreg() or not member.name.lower().endswith(suffixes):
-                    continue
-                target = folder / member.name
-                if ".." in target.parts or not target.is_relative_to(folder):
-                    raise MemberPathError(path=archive, member=member.name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                packed = tar.extractfile(member)
-                assert packed is not None  # noqa: S101  (it is never None for a regular file)
-                with packed, target.open("wb") as file:
-                    shutil.copyfileobj(packed, file)
-    except DAMAGED as error:
-        raise CorpusError(f"not a complete tar archive ({error})", path=archive, hint="download it again") from error
+                if member.size < 0:
+                    raise tarfile.ReadError("a member of negative size")
+                use(tar, member)
+            # For tarfile, a damaged header is the end of the archive.
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError("a damaged header")
+    # ValueError: the map of a sparse member does not consist of numbers. OSError: bz2 raises it without a number.
+    except (*_DAMAGED, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise CorpusError(f"not a complete tar archive ({reason})", path=archive, hint="download it again") from error
 
 
 # The column, or the field, of the sampling rates of decoded recordings, as `datasets` names it.
 SAMPLING_RATE = "sampling_rate"
+MOST_HERTZ = 1_000_000
 # The key of the recording in a record; no column can have this name.
 _AUDIO = "\0audio"
 _ROW = SCHEMA.get_field_index("row")
@@ -320,7 +352,7 @@ def _is_decoded(kind: pa.DataType) -> bool:
 def _encoded(samples: pa.Scalar, rate: pa.Scalar) -> bytes | None:
     """Return samples as a wav file of floating-point numbers; `None` if they or their rate are missing."""
     hertz = rate.as_py()
-    if not samples.is_valid or not hertz or hertz < 1 or hertz != int(hertz):
+    if not samples.is_valid or hertz is None or not 1 <= hertz <= MOST_HERTZ or hertz != int(hertz):
         return None
     file = io.BytesIO()
     values = samples.values.to_numpy(zero_copy_only=False).astype(np.float32)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from escoita.data.inspection import UnknownLayoutError, extraction, folders, inspect, listing, spreadsheet
+from escoita.data.inspection import UnknownLayoutError, folders, inspect, listing, spreadsheet
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.spreadsheet import read_sheets
+from escoita.data.readers import recordings
 from escoita.data.readers.base import SelectionError
 from escoita.data.readers.recordings import MemberPathError, UnpackedSizeError
 from escoita.errors import CorpusError
@@ -192,8 +193,8 @@ def test_archives_cannot_write_elsewhere(tmp_path: Path) -> None:
 
 def test_archives_that_grow_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = _tar(tmp_path / "a.tar", {"a.wav": b"RIFF", "a.txt": b"bo"})
-    monkeypatch.setattr(extraction, "ALWAYS_BYTES", 10)
-    monkeypatch.setattr(extraction, "MOST_GROWTH", 0)
+    monkeypatch.setattr(recordings, "ALWAYS_BYTES", 10)
+    monkeypatch.setattr(recordings, "MOST_GROWTH", 0)
     with pytest.raises(UnpackedSizeError):
         inspect(str(archive), "uz", tmp_path / "out")
 

@@ -167,3 +167,15 @@ def test_the_language_of_the_recipe_selects_the_configuration(parquet: Path, lan
     utterances, _ = read(parquet, split="test", language=language)
     assert {row.language for row in utterances} == {folder}
     assert utterances[0].source.endswith("0000.parquet") is (language != "pt-BR")
+
+
+@pytest.mark.parametrize("samples", ["9" * 400, "9" * 5000, "²", "-1", "nan"])
+def test_an_impossible_number_of_samples_is_not_used(tables: Path, samples: str) -> None:
+    table = tables / "data/gl_es/test.tsv"
+    first, *others = table.read_text("utf-8").splitlines()
+    fields = first.split("\t")
+    table.write_text("\n".join(["\t".join([*fields[:5], samples, *fields[6:]]), *others]), "utf-8")
+    utterances, _ = read_corpus(
+        Corpus(name="f", path=str(tables), reader="fleurs", config="gl_es", split="test"), "gl"
+    )
+    assert utterances[0].duration is None

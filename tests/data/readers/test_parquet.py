@@ -8,11 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from escoita.data.clips import check_clips, read_clip
-from escoita.data.readers import read_corpus
+from escoita.data.readers import parquet, read_corpus
 from escoita.data.readers.base import SelectionError
+from escoita.data.readers.recordings import UnpackedSizeError
 from escoita.data.rows import Rejected, Utterances
-from escoita.errors import CorpusError
+from escoita.errors import CorpusError, RecordError
 from escoita.recipe.schema import Corpus
+from escoita.utils import untrusted
 from tests.fuzz.inputs import no_text
 from tests.samples import pitch, tone, write_clip
 
@@ -207,3 +209,44 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path, wav: bytes, column: s
     with pytest.raises(CorpusError) as error:
         read(path)
     assert error.value.path == path and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.5, -1.0, float("nan"), float("inf"), 1e12])
+def test_samples_with_an_impossible_rate_are_rejected(tmp_path: Path, rate: float) -> None:
+    write(tmp_path / "a.parquet", audio=[[0.1] * 800] * 2, sampling_rate=[16_000.0, rate], text=["un", "dous"])
+    utterances, rejected = read(tmp_path / "a.parquet")
+    assert (len(utterances), [row.row for row in rejected]) == (1, [2])
+
+
+def _repeated(path: Path, wav: bytes, text: str, count: int) -> Path:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    audio = pa.array([{"bytes": wav, "path": "a.wav"}], kind).take(pa.array([0] * count))
+    pq.write_table(pa.table({"audio": audio, "text": [text] * count}), path, compression="zstd")
+    return path
+
+
+def test_rows_that_repeat_one_value_are_refused_before_they_are_decoded(tmp_path: Path, wav: bytes) -> None:
+    path = _repeated(tmp_path / "a.parquet", wav, "ola", 50_000)
+    assert path.stat().st_size < 50_000
+    with pytest.raises(UnpackedSizeError) as refused:
+        read(path)
+    assert refused.value.path == path
+
+
+def test_recordings_that_grow_when_they_are_copied_are_refused(
+    tmp_path: Path, wav: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _repeated(tmp_path / "a.parquet", wav, "ola", 500)
+    monkeypatch.setattr(parquet, "ALWAYS_BYTES", 100_000)
+    monkeypatch.setattr(parquet, "MOST_GROWTH", 20)
+    with pytest.raises(UnpackedSizeError):
+        read(path)
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
+
+
+def test_texts_are_not_decoded_if_they_do_not_fit_into_memory(
+    tmp_path: Path, wav: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(untrusted, "DECODED_BYTES", 10_000)
+    with pytest.raises(RecordError):
+        read(_repeated(tmp_path / "a.parquet", wav, "x" * 1000, 20))

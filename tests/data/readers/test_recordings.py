@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from escoita.data.inspection import extraction
+from escoita.data.inspection.extraction import extract_tar
+from escoita.data.readers import recordings
 from escoita.data.readers.recordings import MemberPathError, UnpackedSizeError, recordings_below, unpacked
 from escoita.errors import CorpusError
 
@@ -133,3 +136,38 @@ def test_a_recording_does_not_replace_the_target_of_a_link(tmp_path: Path, kind:
     (tmp_path / "victim.wav").write_bytes(b"mine")
     folder = unpacked(pack(tmp_path / "test.tar.gz", link("a.wav", str(tmp_path / "victim.wav"), kind), "a.wav"))
     assert (folder / "a.wav").read_bytes() == b"RIFF" and (tmp_path / "victim.wav").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"path": "a\0b.wav"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9", "GNU.sparse.name": "s.wav"},
+        {"GNU.sparse.map": "0,x,1", "GNU.sparse.size": "10"},
+        {"size": "-5"},
+        {"size": "x"},  # the content would be read as headers, and the rest of the archive would be left out
+    ],
+    ids=str,
+)
+def test_impossible_attributes_of_a_member_are_refused(tmp_path: Path, headers: dict[str, str]) -> None:
+    member = tarfile.TarInfo("a.wav")
+    member.pax_headers = headers
+    archive = pack(tmp_path / "test.tar.gz", "b.wav", member, "c.wav", content=b"RIFF" * 200)
+    with pytest.raises(CorpusError) as refused:
+        unpacked(archive)
+    assert refused.value.path == archive
+    if "\0" not in headers.get("path", ""):  # there, no name of a member is a path
+        with pytest.raises(CorpusError):
+            extract_tar([archive], tmp_path / "extracted")
+
+
+def test_the_number_of_members_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recordings, "MOST_MEMBERS", 2)
+    with pytest.raises(UnpackedSizeError):
+        unpacked(pack(tmp_path / "test.tar.gz", "a.wav", "b.txt", "c.txt"))
+
+
+def test_texts_in_memory_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "_ALL_TEXTS_BYTES", 10)
+    with pytest.raises(CorpusError):
+        extract_tar([pack(tmp_path / "test.tar.gz", "a.wav", "a.txt", "b.txt", "c.txt")], tmp_path / "extracted")
