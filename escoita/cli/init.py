@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from escoita.data.inspection.found import Found
     from escoita.data.inspection.manifest import Division
     from escoita.records.data import Split
+    from escoita.records.preparation import AlignerRecord
     from escoita.training.starting_bases import BaseChoice
 
 ColumnOption = Annotated[
@@ -99,12 +100,15 @@ def init(
     language = check_language(language) or language
     name = _name(name, source)
     recipe, manifest, extracted = Path(f"{name}.yaml"), Path(f"{name}.jsonl"), Path(f"{name}-audio")
-    refuse_existing((recipe, manifest), force)
+    record = Path(f"{name}.prepare.json")
+    refuse_existing((recipe, manifest, *([record] if aligner else [])), force)
     remove_extracted(extracted, force)
 
+    from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection import inspect
     from escoita.data.inspection.manifest import check_and_divide, manifest_lines
     from escoita.data.readers import read_corpus
+    from escoita.preparation.outcome import preparation_record, with_scores
     from escoita.recipe.schema import Corpus, load_recipe
     from escoita.training.starting_bases import base_named, choose_base, gpu_gigabytes
     from escoita.training.starting_recipe import Start, recipe_text
@@ -116,22 +120,29 @@ def init(
     if speaker_folders:
         name_speakers_by_folder(found)
     print_found(found)
+    alignment: AlignerRecord | None = None
+    scores: dict[str, float] = {}
     if aligner is not None:
         from escoita.preparation.long_recordings import cut_long_recordings
 
-        cut_long_recordings(found, aligner, language)
+        alignment, scores = cut_long_recordings(found, aligner, language)
     others = {row.language for row in found.rows} - {"", language}
     if others:
         say(f"Rows in other languages than {language}: {', '.join(sorted(others))}; they keep their language")
     corpora: dict[Split, dict[str, Any]] = dict(found.native)
     longest, clips, by, lines = 30.0, None, None, [f"Found: {found.layout}"]
+    if alignment is not None:
+        lines.append(f"Aligned by {alignment.model}, whose license is {alignment.license or 'not stated'}")
     if not corpora:
         division = check_and_divide(found, longest_clip(choice))
         print_division(division)
         root = Path(source) if Path(source).is_dir() else Path(source).parent
         if all(Path(row.audio).is_relative_to(extracted) for row in division.rows):
             root = extracted
-        write_atomically(manifest, "".join(f"{line}\n" for line in manifest_lines(division, root)))
+        written = with_scores(manifest_lines(division, root), scores)
+        write_atomically(manifest, "".join(f"{line}\n" for line in written))
+        if alignment is not None:
+            preparation_record(source, found, SegmentRules(), alignment).write(record)
         keys = {"path": str(manifest), "audio_root": str(root)}
         corpora = {split: {**keys, "split": split} for split in _splits() if division.size(split)[0]}
         longest, clips, by = max(row.audio_seconds for row in division.rows), division.size("train")[0], division.by
@@ -160,6 +171,7 @@ def init(
     load_recipe(recipe)
     _print_base(choice, gigabytes)
     made = [f"Recipe: {recipe}", *([f"Rows:   {manifest}"] if "audio_root" in corpora["train"] else [])]
+    made += [f"Record: {record}"] if alignment is not None else []
     done(made, [("train", recipe), ("data", recipe)])
 
 

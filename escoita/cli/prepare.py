@@ -1,7 +1,5 @@
 """Define the command that turns annotated recordings into rows: `escoita prepare`."""
 
-import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,8 +10,10 @@ from escoita.cli.init import (
     AlignerOption,
     ColumnOption,
     ForceOption,
+    SpeakerFoldersOption,
     TierOption,
     given_columns,
+    name_speakers_by_folder,
     print_found,
     refuse_existing,
 )
@@ -23,7 +23,6 @@ from escoita.utils.processes import say
 
 
 if TYPE_CHECKING:
-    from escoita.data.annotations.rules import SegmentRules
     from escoita.data.inspection.found import Found
     from escoita.records.preparation import PreparationRecord
 
@@ -50,6 +49,7 @@ def prepare(
     ] = 0.2,
     tiers: TierOption = None,
     columns: ColumnOption = None,
+    speaker_folders: SpeakerFoldersOption = False,
     force: ForceOption = False,
 ) -> None:
     """
@@ -63,6 +63,7 @@ def prepare(
     from escoita.data.inspection.manifest import manifest_line
     from escoita.data.rows import Utterances
     from escoita.preparation.long_recordings import cut_long_recordings
+    from escoita.preparation.outcome import preparation_record, with_scores
     from escoita.utils.files import write_atomically
     from escoita.utils.languages import check_language
 
@@ -72,18 +73,18 @@ def prepare(
     refuse_existing((out, record_path), force)
     rules = SegmentRules(overlap, notes, drafts_reviewed)
     found = inspect(str(source), language, out.with_suffix(""), given_columns(columns), tiers or (), rules)
+    if speaker_folders:
+        name_speakers_by_folder(found)
     print_found(found)
     if found.native:
         raise CorpusError("has a layout that is read as it is", path=source, hint="use `escoita init`")
     alignment, scores = cut_long_recordings(found, aligner, language, min_score)
     if not found.rows:
         raise CorpusError("none of the clips can be used", path=source)
-    record = _record(source, found, rules).model_copy(update={"aligner": alignment})
+    record = preparation_record(source, found, rules, alignment)
     _print_rows(found, record)
     rows = Utterances.of(found.rows).with_unique_ids()
-    lines = [manifest_line(row, out.parent) for row in rows]
-    if scores:
-        lines = [_with_score(line, scores) for line in lines]
+    lines = with_scores((manifest_line(row, out.parent) for row in rows), scores)
     write_atomically(out, "".join(f"{line}\n" for line in lines))
     record.write(record_path)
     name = out.stem.removesuffix("-rows")
@@ -91,32 +92,6 @@ def prepare(
     done(
         [f"Rows:   {out}", f"Record: {record_path}"],
         [("init", out, "--language", language, "--name", name)],
-    )
-
-
-def _with_score(line: str, scores: dict[str, float]) -> str:
-    values = json.loads(line)
-    score = scores.get(values["id"])
-    return line if score is None else json.dumps({**values, "score": score}, ensure_ascii=False)
-
-
-def _record(source: Path, found: "Found", rules: "SegmentRules") -> "PreparationRecord":
-    from escoita.data.rows import rejected_by_reason
-    from escoita.records.preparation import PreparationRecord
-
-    return PreparationRecord(
-        source=source.resolve().name,
-        layout=found.layout,
-        overlap=rules.overlap,
-        notes=rules.notes,
-        drafts_reviewed=rules.drafts_reviewed,
-        rows=len(found.rows),
-        audio_seconds=round(sum(row.duration or 0.0 for row in found.rows), 3),
-        speakers=len({row.speaker for row in found.rows} - {""}),
-        without_notes=found.without_notes,
-        left_out=dict(found.left_out),
-        rounds=found.rounds,
-        rejected=dict(Counter({each[0].reason: len(each) for each in rejected_by_reason(found.rejected)})),
     )
 
 

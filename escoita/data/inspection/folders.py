@@ -10,6 +10,7 @@ from escoita.data.inspection.columns import split_name
 from escoita.data.inspection.found import Found
 from escoita.data.inspection.listing import Listing
 from escoita.data.inspection.tables import unpacked_text
+from escoita.data.inspection.turns import speaker_turns
 from escoita.errors import CorpusError, RecordError
 from escoita.utils.limits import MEBIBYTE
 
@@ -171,7 +172,14 @@ def read_texts(listing: Listing, language: str) -> Found | None:
         except (CorpusError, RecordError) as error:
             found.notes.append(f"Not used: {error}")
             continue
+        if turns := speaker_turns(text):
+            found.turns[str(recording)] = turns
+            text = " ".join(turn.text for turn in turns)
         found.add(recording, recording.name, text, path, 1, split=split)
+    if found.turns:
+        names = sorted({turn.speaker for turns in found.turns.values() for turn in turns})
+        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        found.notes.append(f"Transcripts that name their speakers line by line: {len(found.turns):,} ({shown})")
     if missing and found.rows:
         found.notes.append(f"Recordings without a text file: {missing:,}")
-    return found if found.rows else None
+    return found if found.rows or found.rejected or found.notes else None

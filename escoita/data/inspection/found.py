@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from escoita.data.inspection.listing import is_unicode
+from escoita.data.inspection.turns import Turn
 from escoita.data.rows import Rejected, Utterance
 from escoita.records.data import Split
 from escoita.records.preparation import DraftRound
@@ -28,6 +29,8 @@ class Found:
         first_left_out (`dict[str, str]`): The file and row of the first of them, by reason.
         rounds (`list[DraftRound]`): The corrections of drafts, by round.
         without_notes (`int`): The number of transcripts from which notes in brackets were removed.
+        turns (`dict[str, list[Turn]]`): The turns of transcripts that name their speakers, by the path of the
+            recording; the texts of the rows are without the names.
     """
 
     layout: str
@@ -39,6 +42,7 @@ class Found:
     first_left_out: dict[str, str] = field(default_factory=dict)
     rounds: list[DraftRound] = field(default_factory=list)
     without_notes: int = 0
+    turns: dict[str, list[Turn]] = field(default_factory=dict)
 
     def add(self, recording: Path | None, name: str, text: str, source: Path, row: int, **values: Any) -> None:
         """
