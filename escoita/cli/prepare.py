@@ -45,8 +45,14 @@ def prepare(
     ] = False,
     aligner: AlignerOption = None,
     min_score: Annotated[
-        float, typer.Option("--min-score", min=0, max=1, help="Lowest score of an aligned clip that is used.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            "--min-score",
+            min=0,
+            max=1,
+            help="Lowest score of an aligned clip that is used (default: 0.2, or 0.02 if the text is romanized).",
+        ),
+    ] = None,
     tiers: TierOption = None,
     columns: ColumnOption = None,
     speaker_folders: SpeakerFoldersOption = False,

@@ -20,6 +20,8 @@ from escoita.inference.alignment import SENTENCE_END, split_words
 SHORTEST, LONGEST = 2.0, 25.0
 # The lowest score of a clip: the geometric mean of the probabilities of its letters.
 MIN_SCORE = 0.2
+# The same for romanized text: uroman does not write all letters as the language does in Latin script.
+MIN_SCORE_ROMANIZED = 0.02
 # A cut costs less at a longer pause, up to this many seconds, and at the end of a sentence.
 _PAUSE = 0.6
 # Speech without text of at least this many seconds separates clips.
@@ -32,11 +34,15 @@ _CHANGE_AT_SENTENCE, _CHANGE_IN_SENTENCE = 1.5, 4.0
 # A clip keeps so much of the pauses at its ends, in seconds.
 _EDGE = 0.2
 _STEP = 0.01
+# If a smaller share of a transcript is in clips that could be used, and as much has a low score, it is another text,
+# and the similar words in it are no evidence.
+_FOUND = 0.25
 
 LOW_SCORE = "a low score of the alignment: other text, or unclear speech"
 TOO_SHORT = f"shorter than {SHORTEST:g} s, between other speech or speakers"
 TOO_LONG = f"no pause within {LONGEST:g} s"
 WITHOUT_LETTERS = "no letter that the aligner knows"
+OTHER_TEXT = "less than a quarter of the transcript was found in its recording"
 
 
 class Clip(NamedTuple):
@@ -158,6 +164,12 @@ def cut_clips(
         elif end - start < SHORTEST:
             reason = TOO_SHORT
         found.append((clip, reason))
+    used, low, whole = (
+        sum(len(clip.text) for clip, reason in found if reason in chosen or not chosen)
+        for chosen in (("", TOO_LONG), (LOW_SCORE,), ())
+    )
+    if used < _FOUND * whole <= low:
+        return [(clip, reason or OTHER_TEXT) for clip, reason in found]
     return found
 
 

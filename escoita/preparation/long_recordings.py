@@ -7,7 +7,7 @@ from escoita.data.inspection.found import Found
 from escoita.data.rows import Utterances
 from escoita.errors import CorpusError
 from escoita.inference.aligner import Aligner, stated_license
-from escoita.preparation.alignment import LONGEST, MIN_SCORE, align_recordings
+from escoita.preparation.alignment import LONGEST, MIN_SCORE, MIN_SCORE_ROMANIZED, align_recordings
 from escoita.records.preparation import AlignerRecord
 from escoita.utils.files import public_name
 from escoita.utils.formatting import duration
@@ -28,7 +28,7 @@ class NothingAlignedError(CorpusError):
 
 
 def cut_long_recordings(
-    found: Found, model: str | None, language: str, min_score: float = MIN_SCORE
+    found: Found, model: str | None, language: str, min_score: float | None = None
 ) -> tuple[AlignerRecord | None, dict[str, float]]:
     """
     Replace recordings over 25 seconds that have a plain transcript by clips, and print what was done.
@@ -39,7 +39,8 @@ def cut_long_recordings(
         found ([`~escoita.data.inspection.found.Found`]): The rows, which are changed in place.
         model (`str`, *optional*): The CTC model; if it is not given, only the number of such recordings is printed.
         language (`str`): The language of the transcripts.
-        min_score (`float`, *optional*, defaults to 0.2): The lowest score of a clip that is used.
+        min_score (`float`, *optional*): The lowest score of a clip that is used. Defaults to 0.2, or 0.02 if the
+            transcripts are romanized.
 
     Returns:
         `tuple[AlignerRecord | None, dict[str, float]]`: The record of the aligner, if something was aligned, and the
@@ -70,6 +71,8 @@ def cut_long_recordings(
     say(f"Loading {model} ...")
     aligner = Aligner(source.load(), model)
     aligner.prepare_for(" ".join(row.text for row in long))
+    if min_score is None:
+        min_score = MIN_SCORE_ROMANIZED if aligner.romanized else MIN_SCORE
     # Two folders may have recordings of one name; the ids of clips begin with those of recordings.
     result = align_recordings(list(Utterances.of(long).with_unique_ids()), aligner, min_score, found.turns)
     chosen = {id(row) for row in long}
