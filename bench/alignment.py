@@ -77,8 +77,9 @@ def record(
         seed (`int`): The seed of all draws.
     """
     draw = random.Random(seed)  # noqa: S311  (needs no secrecy)
-    pieces, now, sentences, voice = [np.zeros(SAMPLING_RATE // 2, np.float32)], 0.5, [], draw.choice(voices)
-    while sum(map(len, sentences)) < phrases:
+    pieces, now, voice = [np.zeros(SAMPLING_RATE // 2, np.float32)], 0.5, draw.choice(voices)
+    sentences: list[list[Phrase]] = []
+    while sum(len(sentence) for sentence in sentences) < phrases:
         sentence = []
         for last in [False] * draw.choice([0, 0, 1, 1, 2]) + [True]:
             text, samples = draw.choice(clips[voice])
